@@ -1,7 +1,8 @@
-"""Camera facts: what a photo's file says about when, where and by which camera it was taken. EXIF comes first, then XMP and IPTC.
+"""Camera facts: what a photo's file says about when, where and by which camera it was taken.
 
-Times are in the camera's local time, with how far that is ahead of UTC. These fields often hold invalid values, which are returned
-as None. Facts depend on the file alone, not on the time or place at which it is read. Knows nothing of writing.
+Times are in the camera's local time, with how far that is ahead of UTC. These fields often hold invalid
+values, which are returned as None. Facts depend on the file alone, not on the time or place at which it is
+read. Knows nothing of writing.
 """
 
 import math
@@ -26,8 +27,8 @@ from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, o
 class CaptureTime:
     """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the file says it.
 
-    `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged photo, this is the
-    time of capture: some phones write only this field.
+    `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged
+    photo, this is the time of capture: some phones write only this field.
     """
 
     taken_at: datetime | None = None
@@ -40,8 +41,9 @@ class CaptureTime:
 def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
     """Read the time of capture, else of digitisation, else of the last change.
 
-    Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine that reads the file says
-    nothing about it. Whether a time is good evidence of a position is another question (see positions).
+    Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine
+    that reads the file says nothing about it. Whether a time is good evidence of a position is another
+    question (see positions).
     """
     exif_tags = exif.tags if exif else {}
     entries = (exif_tags.get(_ORIGINAL), exif_tags.get(_DIGITIZED), main.tags.get(_CHANGED))
@@ -80,10 +82,11 @@ LONGEST_TEXT = 64
 class CameraFacts:
     """What a photo's file says; None where it says nothing valid.
 
-    `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees, both set or neither, and
-    `gps_error_m` is their error as the camera states it. `utc_offset_s` is local time minus UTC. `origin` is set if no camera took the
-    photo as it is. `make`, `model` and `serial` are short lines of printable text. `is_date_unread`: the file has a date, but none that
-    can be read. `has_orientation`: the file states one, also that the image is upright.
+    `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees,
+    both set or neither, and `gps_error_m` is their error as the camera states it. `utc_offset_s` is local
+    time minus UTC. `origin` is set if no camera took the photo as it is. `make`, `model` and `serial` are
+    short lines of printable text. `is_date_unread`: the file has a date, but none that can be read.
+    `has_orientation`: the file states one, also that the image is upright.
     """
 
     taken_at: datetime | None = None
@@ -100,10 +103,11 @@ class CameraFacts:
 
 
 def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts:
-    """Read the valid fields of a photo's EXIF, and what it lacks from XMP and IPTC; never raises. `container`: the file, if it was parsed.
+    """Read a photo's EXIF, and what it lacks from XMP and IPTC; never raises. `container`: the parsed file.
 
-    Positions that this program wrote are ignored, and so are those measured on another day than that of the capture: they are the
-    position of the desk at which the photo was edited, or of the last place with reception.
+    Positions that this program wrote are ignored, and so are those measured on another day than that of the
+    capture: they are the position of the desk at which the photo was edited, or of the last place with
+    reception.
     """
     blocks = None if may_hold_tags(data) else read_only_blocks(data)
     exif = exif_of(data) if container is None else container.exif
@@ -131,7 +135,7 @@ def _blocks(data: bytes) -> Blocks:
 
 
 def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
-    """The facts with those that EXIF lacks from XMP, else from IPTC. XMP repeats a position of EXIF that does not count."""
+    """The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not count."""
     xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
     found = xmp.position
     if facts.latitude is None and found is not None and not has_position:
@@ -177,7 +181,7 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
 
 
 def exif_directory(block: TiffBlock, main: TiffDirectory) -> TiffDirectory:
-    """The directory with the tags of EXIF. DNGs of phones have them in the main one, by the older standard TIFF/EP."""
+    """The directory with the tags of EXIF, which is the main one in DNGs of phones, as in TIFF/EP."""
     return block.child(main.tags.get(_EXIF_POINTER)) or main
 
 
@@ -194,13 +198,14 @@ _TEXT_KINDS = (2, 7)
 """ASCII, and undefined bytes."""
 _TEXT_BYTES = 1024
 _NO_VALUE = re.compile(
-    r"[\W_0]*|x+|f+|n/?a|none|null|unknown|undefined|default|not (set|available|specified)|serial( ?(number|no\.?))?",
+    r"[\W_0]*|x+|f+|n/?a|none|null|unknown|undefined|default|not (set|available|specified)"
+    r"|serial( ?(number|no\.?))?",
     re.IGNORECASE,
 )
 """What makers and programs write where they have no value."""
 
 _GPS_ROLLOVER_DAYS = 1024 * 7
-"""Receivers count weeks with 10 bits: after a rollover, old ones give a date that is 1024 weeks too early, at the right time."""
+"""Receivers count weeks with 10 bits: after a rollover, old ones give a date 1024 weeks too early."""
 _CLOCK_TOLERANCE_S = 5 * 60
 _GREENWICH_DEGREES = 30
 _WHOLE_HOURS = range(-12 * 60, 14 * 60 + 1, 60)
@@ -214,18 +219,21 @@ _ZONES_S = tuple(minutes * 60 for minutes in (*_WHOLE_HOURS, *_PARTS_OF_HOURS))
 _SCREENSHOT = re.compile(r"screen ?(shot|capture)", re.IGNORECASE)
 _SCREENSHOT_SOFTWARE = re.compile(r"screen ?(shot|capture)|greenshot|flameshot", re.IGNORECASE)
 _EDITOR = re.compile(
-    r"photoshop|lightroom|\bgimp\b|paint\.net|paint ?shop|picasa|snapseed|pixelmator|affinity|capture one|darktable|rawtherapee|"
-    r"acd ?see|acd systems|irfanview|xnview|digikam|(image|graphics)magick|^pil\b|^pillow\b|photoscape|faststone|luminar|vsco|canva|"
-    r"krita|windows photo|photofiltre|corel|aperture|iphoto|^photos \d|gwenview|shotwell|photoline|zoner|dxo|polarr|picsart",
+    r"photoshop|lightroom|\bgimp\b|paint\.net|paint ?shop|picasa|snapseed|pixelmator|affinity|capture one|"
+    r"darktable|rawtherapee|"
+    r"acd ?see|acd systems|irfanview|xnview|digikam|(image|graphics)magick|^pil\b|^pillow\b|photoscape|"
+    r"faststone|luminar|vsco|canva|"
+    r"krita|windows photo|photofiltre|corel|aperture|iphoto|^photos \d|gwenview|shotwell|photoline|zoner|"
+    r"dxo|polarr|picsart",
     re.IGNORECASE,
 )
 
 
 def _is_of_another_day(capture: CaptureTime, fix: GpsFix) -> bool:
-    """Whether the dates of capture and of the GPS fix are two days or more apart, which no time zone explains.
+    """Whether capture and GPS fix are two days or more apart, which no time zone explains.
 
-    False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of the last change, which
-    is later than the capture.
+    False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of
+    the last change, which is later than the capture.
     """
     if capture.taken_at is None or fix.on is None or capture.is_of_change:
         return False
@@ -242,8 +250,8 @@ def _without_rollovers(days: float) -> float:
 def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
     """The offset that the file states, else that of the time zone nearest to local time minus GPS time.
 
-    A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly, far from Greenwich, a
-    program wrote the local time as GPS time.
+    A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly,
+    far from Greenwich, a program wrote the local time as GPS time.
     """
     if capture.utc_offset_s is not None or capture.taken_at is None or fix.at is None:
         return capture.utc_offset_s
@@ -258,7 +266,7 @@ def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
 def _origin(
     block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: CaptureTime
 ) -> PhotoOrigin | None:
-    """Why the photo is not as a camera took it. Screenshots say so; edited photos have only the time of an editor's last change.
+    """Why the photo is not as a camera took it: a screenshot, or edited, with an editor's time alone.
 
     A photo that an editor exported with its time of capture counts as a photo like any other.
     """

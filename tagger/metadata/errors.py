@@ -1,4 +1,4 @@
-"""Why a photo's metadata was not written: a refusal of this file, or a failure of the disk or share. Both leave it unchanged."""
+"""Why metadata was not written: a refusal of this file, or a failure of the disk. Both leave it unchanged."""
 
 import errno
 from collections.abc import Iterator

@@ -1,14 +1,14 @@
-"""Reading files that will be replaced, and replacing them atomically: at every moment a file's name refers to the complete old file or the complete new one.
+"""Replacing files atomically: at every moment, a name refers to the complete old file or the new one.
 
-`prepare` writes the new file beside the old one under a hidden name; `PreparedFile.replace` renames it. In between, a
-caller can record many intended writes at once. Knows nothing of the content.
+`prepare` writes the new file beside the old one under a hidden name; `PreparedFile.replace` renames it. In
+between, a caller can record many intended writes at once. Knows nothing of the content.
 
-The owner, permissions, extended attributes and time of the old file are copied; one that cannot be copied prevents the write. Not
-copied are creation times, which only macOS can set, file flags (`chattr`), and the checksums that some systems store in attributes
-(`security.ima`).
+The owner, permissions, extended attributes and time of the old file are copied; one that cannot be copied
+prevents the write. Not copied are creation times, which only macOS can set, file flags (`chattr`), and the
+checksums that some systems store in attributes (`security.ima`).
 
-Limits: other programs are noticed by what they have changed. One that has the file open and writes into it after the rename
-writes into the old file, which is lost. Shares that cannot rename open files are refused.
+Limits: other programs are noticed by what they have changed. One that has the file open and writes into it
+after the rename writes into the old file, which is lost. Shares that cannot rename open files are refused.
 """
 
 import ctypes
@@ -55,8 +55,9 @@ def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) ->
     """Read a file that will be replaced, or find that it does not exist yet.
 
     Raises:
-        WriteRefused: the file is a link, or in a folder that is one below `root`, has several hard links, is not a regular
-            file, is write-protected (even if this user is root), is too large, or changed while it was read.
+        WriteRefused: the file is a link, or in a folder that is one below `root`, has several hard links, is
+            not a regular file, is write-protected (even if this user is root), is too large, or changed while
+            it was read.
         WriteFailed: the file cannot be read.
     """
     with translated_os_errors(path):
@@ -138,7 +139,7 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
         raise WriteRefused(
             RefusalKind.TOO_LARGE,
             f"{name!r} has {status.st_size} bytes, more than the limit of {max_bytes}. "
-            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if this machine has the memory for it.",
+            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if there is memory for it.",
         )
 
 
@@ -157,11 +158,11 @@ def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> 
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "PreparedFile":
-    """Write the file that will replace the original, flush it to disk, read it back, and copy the original's attributes.
+    """Write the new file, flush it to disk, read it back, and copy the original's attributes.
 
-    The modification time of a photo is kept. That of a sidecar is not, because programs read a sidecar again when it is
-    newer. `data` None deletes a sidecar. A new sidecar gets the owner and permissions of `photo`; without `photo`, it is
-    readable by this user only.
+    The modification time of a photo is kept. That of a sidecar is not, because programs read a sidecar again
+    when it is newer. `data` None deletes a sidecar. A new sidecar gets the owner and permissions of `photo`;
+    without `photo`, it is readable by this user only.
 
     Raises:
         WriteRefused: the file has changed, is in use, or has attributes that cannot be copied.
@@ -185,8 +186,8 @@ def prepare(original: Original, data: bytes | None, *, photo: Path | None = None
 class PreparedFile:
     """A new file that is ready to replace the old one.
 
-    It holds a lock and two descriptors, of file and folder, until `replace` or `discard`, so keep no more than hundreds.
-    `original_status` is the original's status when it was read, None if it did not exist.
+    It holds a lock and two descriptors, of file and folder, until `replace` or `discard`, so keep no more
+    than hundreds. `original_status` is the original's status when it was read, None if it did not exist.
     """
 
     def __init__(
@@ -274,7 +275,7 @@ def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, pho
 
 
 def _copy_attributes(source: int, original: os.stat_result, target: int, *, with_times: bool) -> None:
-    """Copy the attributes of the open file `source` to the open file `target`. `original` is the status of `source`.
+    """Copy the attributes of the open file `source`, whose status is `original`, to the open file `target`.
 
     Raises:
         WriteRefused: an attribute cannot be copied.
@@ -291,7 +292,7 @@ def _copy_attributes(source: int, original: os.stat_result, target: int, *, with
 
 
 def _check_attributes(original: os.stat_result, target: int, *, with_times: bool) -> None:
-    """Check that the open file `target` has the copied attributes: some disks and shares accept and then ignore them.
+    """Check that the open file `target` has the attributes: some disks accept and then ignore them.
 
     Raises:
         WriteRefused: an attribute was not copied.
@@ -330,7 +331,7 @@ _COPYFILE_ACL, _COPYFILE_XATTR = 1, 4
 
 
 def _set_mode(target: int, mode: int) -> None:
-    """Set the permissions, where the file system has some: exFAT, CIFS, gvfs and others give every file those of the mount.
+    """Set the permissions, where there are some: exFAT, CIFS, gvfs and others have those of the mount.
 
     A replaced file that has other permissions than its original is refused later (see _check_attributes).
     """

@@ -1,7 +1,7 @@
 """The paths of a photo's sidecars.
 
-digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's programs name them `photo.xmp`. Whose the latter is, says
-`owner_of_stem_sidecar`, as for reading.
+digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's programs name them `photo.xmp`.
+Whose the latter is, says `owner_of_stem_sidecar`, as for reading.
 """
 
 import os
@@ -30,7 +30,7 @@ _ENDINGS = (".xmp", ".XMP", ".Xmp")
 
 @dataclass(frozen=True)
 class Sidecars:
-    """The sidecars of a photo, the one to write first. `hidden` are those that programs read for it as long as it has none of its own."""
+    """A photo's sidecars, the one to write first. `hidden`: those read as long as it has none of its own."""
 
     paths: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
@@ -44,7 +44,8 @@ def find_sidecars(
     With `may_create`, a new one if it has none. `adds`: values will be added to them.
 
     Raises:
-        WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
+        WriteRefused: the folder is a link or may not be read, or values would be added to what may be the
+            sidecar of another photo.
         WriteFailed: the disk or share failed.
     """
     if isinstance(photo, ObjectPath):
@@ -73,8 +74,9 @@ def sort_stem_sidecars(
 ) -> tuple[list[str], list[str]]:
     """Those sidecars `photo.xmp` that belong to the photo, and those that a new `photo.jpg.xmp` would hide.
 
-    Immich and digiKam read `IMG_1.xmp` for every file of its stem that has no sidecar of its own. Its values are the photo's, unless it says that
-    it is for another file (`photoshop:SidecarForExtension`) which is not the same photo.
+    Immich and digiKam read `IMG_1.xmp` for every file of its stem that has no sidecar of its own. Its values
+    are the photo's, unless it says that it is for another file (`photoshop:SidecarForExtension`) which is not
+    the same photo.
     """
     owned, hidden = [], []
     names = list(filter(may_have_stem_sidecar, names))
@@ -98,9 +100,10 @@ def _is_same_photo(photo: str, raw_file: str | None) -> bool:
 
 
 def find_written(path: Path, root: Path | None = None) -> Path:
-    """Where the file that was written as `path` is now: under its name, or under one that reads the same but for case and accents.
+    """Where the file that was written as `path` is now: under its name, but for case and accents.
 
-    The name may be as the database stores it, with replacements for what is no Unicode. If there is no such file, `path` itself.
+    The name may be as the database stores it, with replacements for what is no Unicode. If there is no such
+    file, `path` itself.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
@@ -134,8 +137,7 @@ def new_sidecar_name(photo: Path) -> str:
 
 
 def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) -> None:
-    """Refuse to add values to `photo.jpg.xmp` if one of the `names` is that of a RAW file `photo.jpg.cr3`: programs that name
-    sidecars without the extension would take the values for those of the RAW file.
+    """Refuse to add values to `photo.jpg.xmp` beside a RAW file `photo.jpg.cr3`: Lightroom gives it them.
 
     Raises:
         WriteRefused: there is such a RAW file.
@@ -145,7 +147,10 @@ def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) ->
         return
     for name in names:
         if is_raw_name(name) and _stem(name) == photo.name.lower():
-            reason = f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. Rename one of the two photos, then write again."
+            reason = (
+                f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. "
+                "Rename one of the two photos, then write again."
+            )
             raise WriteRefused(RefusalKind.SIDECAR, reason)
 
 

@@ -1,7 +1,8 @@
 """Photos in buckets: listing them in the order of their keys, and reading them whole.
 
-The version of an object is its size, its time and its ETag. `mtime_ns` holds the last two: the time in whole seconds, which
-is what all servers agree on between listing and reading, and a digest of the ETag in place of the rest.
+The version of an object is its size, its time and its ETag. `mtime_ns` holds the last two: the time in whole
+seconds, which is what all servers agree on between listing and reading, and a digest of the ETag in place of
+the rest.
 """
 
 import re
@@ -39,10 +40,13 @@ PAGE = 1000
 _Listed = tuple[str, FoundPhoto | SideFile | None]
 """A key with what `ObjectSource` found there."""
 _NOT_IN_ORDER = (
-    "its keys are not listed in order: one begins with a slash, which is not supported, or the server does not sort them. "
+    "its keys are not listed in order: one begins with a slash, or the server does not sort them. "
     "Rename that object"
 )
-_GONE_TEXT = "There is no such object any more, or its key ends with a slash. If it was moved, tag the prefix it is in now."
+_GONE_TEXT = (
+    "There is no such object any more, or its key ends with a slash. "
+    "If it was moved, tag the prefix it is in now."
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class ObjectSource:
         path = parse_path(address)
         return isinstance(path, ObjectPath) and has_entry(path)
 
-    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002 - objects appear whole
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002
         """Read one whole object: the bytes and their version come from one answer of the server.
 
         Raises:
@@ -143,7 +147,7 @@ class ObjectSource:
             return None
 
     def missing(self, paths: Collection[str]) -> set[str]:
-        """Lists the range of the paths once more, which takes a request per thousand keys instead of one per photo.
+        """Lists the range of the paths once more: a request per thousand keys instead of one per photo.
 
         Raises:
             BucketUnavailable: the bucket cannot be listed (further).
@@ -152,7 +156,7 @@ class ObjectSource:
         if not keys:
             return set()
         last = max(keys)
-        # Any text before the first key: a listing begins after it. The library refuses some texts that end in dots.
+        # Any text before the first key: a listing begins after it. The library refuses some that end in dots.
         before = min(keys)[:-1].rstrip("./")
         for page in _pages(self.prefix, before):
             for meta in page:
@@ -280,7 +284,7 @@ def is_object(path: ObjectPath) -> bool:
 
 
 def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
-    """List all objects. The order is strict, because photos that a scan does not find between two keys count as gone."""
+    """List all objects in strict order: photos that a scan does not find between two keys count as gone."""
     last = ""
     for page in _pages(prefix):
         for meta in page:
@@ -290,7 +294,7 @@ def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
 
 
 def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iterator[Sequence["ObjectMeta"]]:
-    """List all objects after a key, page by page, in order. A listing that fails goes on after the last key."""
+    """List all objects after a key in order, page by page. One that fails goes on after the last key."""
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:
         try:
@@ -332,7 +336,7 @@ _MOST_WAITING = 20_000
 def _with_side_files(
     entries: Iterator[_Listed], read_sidecar: Callable[[str], bytes | None]
 ) -> Iterator[FoundPhoto]:
-    """The photos with their side files. Photos wait for the names that begin as their own does, because those of side files do."""
+    """The photos, which wait for the names that begin as theirs, as those of side files do."""
     for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
         while page := list(islice(group, _MOST_WAITING)):
             names = {key.rpartition("/")[2]: entry for key, entry in page if isinstance(entry, FoundPhoto)}

@@ -91,8 +91,8 @@ def os_error_text(subject: str, error: OSError) -> str:
 
 
 _SETTLING_TEXT = (
-    "The file is still being written: it kept changing while it was to be read. When copying has finished, tag its folder "
-    "again, or run: tagger job retry --kind settling."
+    "The file is still being written: it kept changing while it was to be read. "
+    "When copying has finished, tag its folder again, or run: tagger job retry --kind settling."
 )
 
 
@@ -146,8 +146,9 @@ def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -
 def _changed_within(status: os.stat_result, seconds: float) -> bool:
     """Whether the file changed in the last seconds.
 
-    The change time counts too: programs that copy a file with its modification time set that at the end. Times further
-    in the future than `seconds` do not count: they come from a wrong clock, and waiting for it could take years.
+    The change time counts too: programs that copy a file with its modification time set that at the end.
+    Times further in the future than `seconds` do not count: they come from a wrong clock, and waiting for it
+    could take years.
     """
     now_ns = time.time_ns()
     return any(abs(now_ns - time_ns) < seconds * 1e9 for time_ns in (status.st_mtime_ns, status.st_ctime_ns))
@@ -165,5 +166,5 @@ def check_size(size_bytes: int, max_bytes: int) -> None:
         raise PhotoFailed(
             FailureKind.TOO_LARGE,
             f"The file has {size_bytes} bytes, more than the limit of {max_bytes}. "
-            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if this machine has the memory for it.",
+            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if there is memory for it.",
         )

@@ -1,8 +1,9 @@
-"""Folders held open, so that no link that takes a folder's place leads out of its root; and whether their disk or share responds.
+"""Folders held open, so that no link in a folder's place leads out of its root; and whether they respond.
 
-A scan does not enter links to folders. Everyone who may write to a folder can replace a folder in it by a link after the
-scan, or between two system calls: a path would follow it. `open_folder` follows the links on the way to the root, which
-the operator named, and none below it. What is then done relative to its descriptor stays in this folder.
+A scan does not enter links to folders. Everyone who may write to a folder can replace a folder in it by a
+link after the scan, or between two system calls: a path would follow it. `open_folder` follows the links on
+the way to the root, which the operator named, and none below it. What is then done relative to its descriptor
+stays in this folder.
 
 An unavailable share may hang instead of failing, so it is checked in a thread.
 """
@@ -21,7 +22,7 @@ from typing import NamedTuple, Self
 
 TIMEOUT_S = 5.0
 RETRY_S = 60.0
-"""A folder whose check hangs counts as silent for this long. Each further check that hangs doubles the time."""
+"""A folder whose check hangs counts as silent for so long. Each further one doubles the time."""
 
 
 class MountState(Enum):
@@ -91,7 +92,7 @@ _FOLDER_IS_LINK = (
     "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
 )
 _LEADS_OUT = (
-    "It is a link out of its root, to a file that does not belong to the link's owner. Tag that file's folder, or make "
+    "It is a link out of its root, to a file that is not the link owner's. Tag that file's folder, or make "
     "the link as the file's owner."
 )
 
@@ -107,7 +108,7 @@ class LinkRefused(OSError):
 
 
 class OpenFolder:
-    """A folder by its descriptor. Names are relative to it, and no function follows a link. `path` is for messages only."""
+    """A folder by its descriptor, in which no function follows a link. `path` is for messages only."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -153,7 +154,7 @@ class OpenFolder:
             yield from entries
 
     def flush(self) -> None:
-        """Flush changed names to disk. Not every file system can flush a folder, and not every folder is readable."""
+        """Flush changed names to disk, where file system and rights allow it."""
         with suppress(PermissionError), self._listing() as descriptor:
             try:
                 os.fsync(descriptor)
@@ -197,7 +198,7 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
 
 
 def replace_file(path: Path, by: Path) -> None:
-    """Flush the file `by` to disk, and rename it to `path` in its folder: a power cut leaves the old file or the new one.
+    """Flush the file `by` to disk and rename it to `path`: a power cut leaves the old file or the new one.
 
     Raises:
         OSError: the disk is full or fails.
@@ -239,8 +240,9 @@ def flush_to_disk(descriptor: int) -> None:
 def open_photo(path: Path, root: Path) -> int:
     """Open a photo in a root for reading. Pipes are opened without waiting for a writer.
 
-    The photo itself may be a link: to a file below the root; or to one elsewhere, if the link belongs to this user, to root
-    or to the file's owner. Otherwise everyone who can write to a shared folder could show each file that this user may read.
+    The photo itself may be a link: to a file below the root; or to one elsewhere, if the link belongs to this
+    user, to root or to the file's owner. Otherwise everyone who can write to a shared folder could show each
+    file that this user may read.
 
     Raises:
         LinkRefused: a link that is not followed.

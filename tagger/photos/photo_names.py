@@ -1,8 +1,9 @@
-"""Decides by their names which files are photos, which are RAW files, and which are one photo; other files are counted by extension.
+"""Decides by names which files are photos, which RAW files, and which one photo; counts other files.
 
-A RAW file and the JPEG or HEIC of the same name in its folder are one photo: cameras write both of one shot, and programs develop one from
-the other. The case of the extension does not matter: `IMG_1.CR3` and `IMG_1.jpg` are one photo, `IMG_1-edited.jpg` is another one. Only RAW
-files have partners: two JPEGs, a JPEG and a HEIC, or two RAW files without either are separate photos.
+A RAW file and the JPEG or HEIC of the same name in its folder are one photo: cameras write both of one shot,
+and programs develop one from the other. The case of the extension does not matter: `IMG_1.CR3` and
+`IMG_1.jpg` are one photo, `IMG_1-edited.jpg` is another one. Only RAW files have partners: two JPEGs, a JPEG
+and a HEIC, or two RAW files without either are separate photos.
 """
 
 import importlib.util
@@ -33,7 +34,7 @@ DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
 PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
 }
-"""Extensions of photos, in lower case. EPS and PDF are excluded because their readers start other programs."""
+"""Extensions of photos, in lower case. Readers of EPS and PDF start other programs."""
 HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
 _OTHER_RAW_EXTENSIONS = frozenset(
@@ -83,9 +84,10 @@ def is_raw_name(name: str) -> bool:
 
 
 def may_have_stem_sidecar(name: str) -> bool:
-    """Whether programs take the sidecar of the stem for that of a file with this name: `IMG_1.xmp` for `IMG_1.heic`, even where HEIC is not read.
+    """Whether a file may have the sidecar of its stem: `IMG_1.xmp` for `IMG_1.heic`, read or not.
 
-    They do for images and RAW files. Videos, project files, edits (`.aae`, `.dop`), backups (`.jpg_original`) and texts have no such sidecar.
+    They do for images and RAW files. Videos, project files, edits (`.aae`, `.dop`), backups (`.jpg_original`)
+    and texts have no such sidecar.
     """
     extension = extension_of(name)
     return extension in PHOTO_EXTENSIONS | HEIC_EXTENSIONS | _OTHER_IMAGE_EXTENSIONS or is_any_raw_name(name)
@@ -98,7 +100,7 @@ def is_any_raw_name(name: str) -> bool:
 
 def extension_of(path: str) -> str:
     """The extension in lower case, with its dot; empty if there is none."""
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - a Path for each is slow
 
 
 def needed_extra(extension: str) -> str | None:
@@ -120,7 +122,7 @@ def is_developer_installed() -> bool:
 
 
 class OtherFiles:
-    """Counts the files that a listing leaves out by extension, without sidecars, and the copies of photos that it leaves out."""
+    """The files that a listing leaves out by extension, without sidecars, and the copies of photos."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -169,7 +171,7 @@ def stem_of(path: str) -> str | None:
 
 
 def primary_files(paths: Collection[str]) -> Mapping[str, str]:
-    """The file that stands for each RAW file, among the files of one stem: the first JPEG by name, else the first HEIC."""
+    """The file that stands for each RAW file of one stem: the first JPEG by name, else the first HEIC."""
     raw_files = [path for path in paths if is_raw_name(path)]
     others = [path for path in paths if not is_raw_name(path)]
     if not others:
@@ -181,8 +183,8 @@ def primary_files(paths: Collection[str]) -> Mapping[str, str]:
 class StemGroups(Generic[T]):
     """Groups the files of each stem, from photos in the order of their paths.
 
-    Files of one stem are almost neighbours: between `a.cr3` and `a.jpg` come `a.edit.jpg` and the folder `a.d`. Only the stems that
-    begin the current path are kept, so memory stays flat.
+    Files of one stem are almost neighbours: between `a.cr3` and `a.jpg` come `a.edit.jpg` and the folder
+    `a.d`. Only the stems that begin the current path are kept, so memory stays flat.
     """
 
     def __init__(self, path_of: Callable[[T], str]) -> None:

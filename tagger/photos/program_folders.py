@@ -1,7 +1,8 @@
-"""Folders in which other programs keep copies of photos, and their libraries, in which nothing is written: one table of names, with the reason.
+"""Folders of other programs' copies, and their libraries, in which nothing is written: a table of names.
 
-A folder belongs to the program whose row it matches. Some names, like `thumbs`, mean something only beside or around certain others: a
-row can name such clues. Knows no patterns that users give (see folder_walk), and not how a clue is looked up.
+A folder belongs to the program whose row it matches. Some names, like `thumbs`, mean something only beside or
+around certain others: a row can name such clues. Knows no patterns that users give (see folder_walk), and not
+how a clue is looked up.
 """
 
 import re
@@ -19,7 +20,7 @@ NAMED_PATHS = 3
 
 @dataclass(frozen=True)
 class ProgramFolder:
-    """A folder of another program. `content`: what copies it holds; empty if its photos are originals, which are listed and never written."""
+    """A folder of another program. `content`: what copies it holds; empty if they are originals."""
 
     program: str
     content: str = ""
@@ -32,7 +33,7 @@ class ProgramFolder:
 
 @dataclass(frozen=True)
 class _Row:
-    """`names`, and `inside`, the folder around it, are regular expressions of whole names in lower case. `clues` are paths relative to the folder, one of which must exist."""
+    """Patterns of the folder's name and the one around it; paths relative to it, one of which exists."""
 
     names: str
     folder: ProgramFolder
@@ -126,7 +127,7 @@ _MARKED = {
 
 
 def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
-    """The program to which the folder at `path`, with slashes, belongs by its name; None if it is a folder of the user's."""
+    """The program to which a folder belongs by its name; None if it is one of the user's."""
     outer, _, name = path.rpartition("/")
     outer, name = outer.rpartition("/")[2].casefold(), name.casefold()
     if not (_NAMES.fullmatch(name) or _OUTER_NAMES.fullmatch(outer)):
@@ -139,7 +140,7 @@ def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
 
 
 def owning_folder(path: str, has_entry: HasEntry) -> tuple[str, ProgramFolder] | None:
-    """The outermost folder on the path of a file that belongs to another program, which nobody else should write to; None if there is none."""
+    """The outermost folder on a file's path that belongs to another program, which alone writes there."""
     ends = [at for at, letter in enumerate(path) if letter == "/" and at]
     for folder in (path[:end] for end in ends):
         if (owner := find_program_folder(folder, has_entry)) is not None:
@@ -153,7 +154,7 @@ def is_marker(name: str) -> bool:
 
 
 def marked_reason(folder: str, marker: str) -> str | None:
-    """Why a folder with this marker is left out, to be read after `with`. Immich's marker is also in the folders of its originals."""
+    """Why a folder with this marker is left out. Immich's is also in the folders of its originals."""
     if marker.lower() == IMMICH_MARKER and folder.rpartition("/")[2].casefold() in {"upload", "library"}:
         return None
     return _MARKED[marker.lower()]

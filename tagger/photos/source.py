@@ -1,4 +1,4 @@
-"""Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see buckets)."""
+"""Sources of photos, which scans list and the pipeline reads: folders, and prefixes of buckets."""
 
 import os
 import stat
@@ -33,7 +33,7 @@ class PhotoSource(Protocol):
 
     @property
     def extra_reads(self) -> int:
-        """How many reads at a time, beyond one for each core, the source serves well. More could slow each other down."""
+        """How many reads beyond one for each core it serves well. More could slow each other down."""
         ...
 
     def mount(self) -> Mount:
@@ -149,8 +149,7 @@ def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:
 
 
 def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
-    """Return single files and objects by their paths, whatever their extension, in the same order. Those that no longer exist are
-    problems.
+    """Return single files and objects, whatever their extension. Those that no longer exist are problems.
 
     Raises:
         BucketUnavailable: a bucket does not answer.

@@ -1,7 +1,7 @@
 """EXIF blocks: our keywords, description and position are added and removed, and nothing else changes.
 
-A block is written in a new layout, and in its own byte order. The result is used only after the parser (see block) has found every tag in it
-unchanged. Knows nothing of the files that hold EXIF.
+A block is written in a new layout, and in its own byte order. The result is used only after the parser (see
+block) has found every tag in it unchanged. Knows nothing of the files that hold EXIF.
 """
 
 import struct
@@ -133,7 +133,7 @@ def _stored_values(block: ParsedBlock) -> dict[str, dict[int, StoredValue]]:
     for (name, tag), value in block.tags.items():
         raw = swapped(value.value, value.kind) if block.order == "<" else value.value
         directories[name][tag] = (value.kind, len(raw) // VALUE_SIZES[value.kind], raw)
-    # Interoperability first: the pointer to it may be the only tag of the EXIF directory, which then needs a pointer, too.
+    # Interoperability first: its pointer may be the EXIF directory's only tag, which then needs one, too.
     for (parent, tag), name in reversed(POINTERS.items()):
         if directories[name]:
             directories[parent][tag] = (LONG, 1, bytes(4))

@@ -1,7 +1,7 @@
 """Parsing EXIF blocks into tags that compare independently of byte order and layout.
 
-Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. It is used to verify
-that a rewritten block lost nothing, so this module shares no code with what writes it (see `exif`).
+Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. It is used
+to verify that a rewritten block lost nothing, so this module shares no code with what writes it (see `exif`).
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""JPEG files: XMP and EXIF have segments of their own, IPTC is one of Photoshop's resources, which also hold a digest of it.
+"""JPEG files: XMP and EXIF have segments of their own, IPTC is one of Photoshop's resources.
 
 A write replaces whole segments before the image. Offsets across them are adjusted, or the write is refused:
 those of the multi-picture index (CIPA DC-007) count from its own header. Cameras point from their maker notes
@@ -78,7 +78,7 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
 
 
 def extended_xmp(data: bytes) -> bytes | None:
-    """The part of the XMP in extension segments, joined; None if there is none, or if parts of it are missing."""
+    """The XMP in extension segments, joined; None if there is none, or if parts of it are missing."""
     jpeg = read_jpeg(data)
     parts = [jpeg.content(segment, EXTENDED_XMP) for segment in jpeg.segments_named(APP1, EXTENDED_XMP)]
     parts = [part for part in parts if len(part) >= _EXTENDED_HEAD_BYTES]
@@ -231,7 +231,7 @@ def _read_index(jpeg: Jpeg) -> _Index | None:
 def _image(jpeg: Jpeg, order: str, base: int, entry_at: int) -> _IndexedImage:
     size, offset = struct.unpack_from(order + "II", jpeg.data, entry_at + _SIZE_AT)
     image = _IndexedImage(entry_at, base + offset, size)
-    # If a program dropped the images but kept the index, it points past the end of the file, and continues to.
+    # If a program dropped the images but kept the index, it points past the file's end, and continues to.
     is_inside = offset and size and image.start < len(jpeg.data)
     if is_inside and (image.start < jpeg.end or not jpeg.data.startswith(_IMAGE_START, image.start)):
         raise fixed_offsets("Its index of images points to data that is not an image")
@@ -288,7 +288,7 @@ def _unindexed(jpeg: Jpeg, index: _Index | None) -> bytes:
 
 
 def _is_movable(trailer: bytes) -> bool:
-    """Whether the trailer consists of padding, videos of motion photos, and Samsung's notes: they hold relative offsets only."""
+    """Whether the trailer is padding, videos and Samsung's notes, which hold relative offsets only."""
     rest = trailer
     for _ in range(_MOVABLE_LIMIT):
         if not rest or b"ftyp" in rest.lstrip(b"\0")[:8]:
@@ -303,7 +303,7 @@ def _is_movable(trailer: bytes) -> bool:
 
 
 def _samsung_bytes(trailer: bytes) -> int:
-    """The size of Samsung's notes: their directory (SEFH) states how far before it each block starts. 0: there are none."""
+    """The size of Samsung's notes, whose directory states how far before it each block starts; 0: none."""
     size = int.from_bytes(trailer[-8:-4], "little")
     start = len(trailer) - 8 - size
     if trailer[-4:] != b"SEFT" or start < 0 or trailer[start : start + 4] != b"SEFH":
@@ -316,7 +316,7 @@ def _samsung_bytes(trailer: bytes) -> int:
 
 
 def _thumbnail_is_outside(block: TiffBlock, reach: int) -> bool:
-    """Whether a thumbnail is after the EXIF and inside of the file. Data past the file's end is lost already."""
+    """Whether a thumbnail is after the EXIF and inside of the file. Past its end, it is lost already."""
     starts = (start for each in block.directories() for start in block.integers(each.tags.get(_THUMBNAIL)))
     return any(len(block.data) <= start < reach for start in starts)
 

@@ -1,4 +1,4 @@
-"""The segments of a JPEG file, and the resources of Photoshop in one of them. The parser is strict: a write requires that every byte is accounted for.
+"""The segments of a JPEG, read strictly, as a write accounts for every byte; and Photoshop's resources.
 
 The bytes after the end of the first image (further images, videos, notes of programs) are the trailer.
 """
@@ -38,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """`head` holds the segments before the first scan, which starts at `scan`. The trailer starts at `end`."""
+    """`head` holds the segments before the first scan, at `scan`. The trailer starts at `end`."""
 
     data: bytes
     head: tuple[Segment, ...]
@@ -137,8 +137,8 @@ class _Resource:
 def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
     """Return the resources with these IPTC datasets; all other resources stay unchanged.
 
-    A digest that was correct is updated. A wrong digest means that a program changed IPTC but not XMP, and readers use it
-    to decide which of the two to trust, so it stays wrong.
+    A digest that was correct is updated. A wrong digest means that a program changed IPTC but not XMP, and
+    readers use it to decide which of the two to trust, so it stays wrong.
 
     Raises:
         WriteRefused: the resources cannot be read, or hold IPTC twice.

@@ -1,7 +1,8 @@
-"""Finds what a write of XMP changed besides our values: the packet is compared with the one before an insertion or a removal.
+"""Finds what a write of XMP changed besides our values, by comparing the packets before and after.
 
-Compares the properties of both packets, and shares no code with insertion and removal. Before a removal, other programs may have
-changed our values, so values that `Added` names can be missing; after an insertion they cannot.
+Compares the properties of both packets, and shares no code with insertion and removal. Before a removal,
+other programs may have changed our values, so values that `Added` names can be missing; after an insertion
+they cannot.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ _SHOWN_CHARACTERS = 80
 
 
 def insertion_difference(before: bytes | None, after: bytes | None) -> str | None:
-    """Return None if `after`, without the values it records as ours, equals `before`; else the first difference in words."""
+    """None if `after`, without the values it records as ours, equals `before`; else the first difference."""
     try:
         old, new = properties(before), properties(after)
     except WriteRefused as refused:
@@ -97,7 +98,7 @@ ValueTest = Callable[[Value], bool]
 
 
 def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
-    """Return None if `after` is `before` less values that it records as ours; else the first difference in words."""
+    """None if `after` is `before` less values that it records as ours; else the first difference."""
     try:
         old, new = properties(before), properties(after)
     except WriteRefused as refused:

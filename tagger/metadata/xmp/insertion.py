@@ -1,7 +1,7 @@
 """Adding our values to a packet. Existing values stay unchanged, and a value that exists already is not ours.
 
-The packet itself records every added value in `landmarkTagger:Added`, so the file alone suffices to remove them (see
-removal).
+The packet itself records every added value in `landmarkTagger:Added`, so the file alone suffices to remove
+them (see removal).
 """
 
 import math
@@ -56,10 +56,10 @@ def add(
 ) -> bytes:
     """Merge our values into a packet that has none of them, or into a new packet.
 
-    `created` says that the file is new although the packet is a copy of the owner's. `repeated` are the owner's keywords in
-    EXIF and IPTC: most programs read keywords from the first field that has any, so a field that we create must repeat
-    them. `also_added` are values that are added to EXIF or IPTC at the same time, such as
-    ("EXIF:XPKeywords", "Eiffel Tower").
+    `created` says that the file is new although the packet is a copy of the owner's. `repeated` are the
+    owner's keywords in EXIF and IPTC: most programs read keywords from the first field that has any, so a
+    field that we create must repeat them. `also_added` are values that are added to EXIF or IPTC at the same
+    time, such as ("EXIF:XPKeywords", "Eiffel Tower").
 
     Raises:
         WriteRefused: the packet cannot be read, or has a field in a form that cannot be extended.
@@ -76,7 +76,7 @@ def add(
 
 
 class _PacketInsertion:
-    """The insertion of our values into one packet. New fields go into a node of their own, and every value is recorded."""
+    """Adds our values to one packet: new fields in a node of their own, and every value recorded."""
 
     def __init__(self, rdf: Element) -> None:
         if find_namespace_fields(rdf, schema.OUR_NAMESPACE):

@@ -1,7 +1,7 @@
-"""XMP packets: parsed to XML trees, whose fields are found, added and removed, and serialised without changing anything else.
+"""XMP packets: parsed to XML trees, changed field by field, and serialised without other changes.
 
-All programs write packets in UTF-8. Knows nothing of which fields are ours. The input may be hostile: packets beyond
-the limits below are refused, so that all later steps take linear time.
+All programs write packets in UTF-8. Knows nothing of which fields are ours. The input may be hostile: packets
+beyond the limits below are refused, so that all later steps take linear time.
 """
 
 import re
@@ -55,7 +55,8 @@ _WRITTEN = re.compile(r"utf-?8|us-ascii", re.IGNORECASE)
 class Packet:
     """A parsed packet. Changes of `rdf` appear in the output of `serialise`.
 
-    `head` and `tail` are the wrapper, "" if there is none. `padding` and `size` are the original numbers of bytes.
+    `head` and `tail` are the wrapper, "" if there is none. `padding` and `size` are the original numbers of
+    bytes.
     """
 
     rdf: Element
@@ -65,7 +66,7 @@ class Packet:
     size: int = 0
 
     def serialise(self, new_padding: int) -> bytes:
-        """The packet as bytes: of its original size if the padding has room for the changes, else with `new_padding`."""
+        """The packet as bytes, of its size before if its padding has room, else with `new_padding`."""
         body = etree.tostring(self.rdf.getroottree(), encoding="unicode")
         start, end = (self.head + body).encode(), self.tail.encode()
         if not self.tail:
@@ -325,10 +326,10 @@ def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
 
 
 def sidecar_template(packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_FIELDS) -> bytes | None:
-    """The packet without the fields that are `left_out`, of a photo's packet dates, orientation and references to its other blocks; None
-    without a packet.
+    """The packet without the fields that are `left_out`; None without a packet.
 
-    Lists that other programs have written in another form, like a single text or an Alt, become lists, which can be extended.
+    Lists that other programs have written in another form, like a single text or an Alt, become lists, which
+    can be extended.
 
     Raises:
         WriteRefused: the packet cannot be read.

@@ -1,8 +1,8 @@
-"""The properties of a packet as plain values, independent of the RDF form they are written in, and our records among them.
+"""The properties of a packet as plain values, whatever their form in RDF, and our records among them.
 
-Properties are shown to people and compared to verify a write: packets with different meaning have different properties. The records, in
-fields of our own namespace, say which values this program added. Any program may have written them, so invalid records are ignored, and
-reading them raises nothing.
+Properties are shown to people and compared to verify a write: packets with different meaning have different
+properties. The records, in fields of our own namespace, say which values this program added. Any program may
+have written them, so invalid records are ignored, and reading them raises nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -190,7 +190,7 @@ def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
 
 
 def names_our_namespace(packet: bytes | None) -> bool:
-    """Whether the packet contains the name of our namespace; cheap, and almost always equal to `has_our_fields`."""
+    """Whether the packet names our namespace; cheap, and almost always equal to `has_our_fields`."""
     return packet is not None and _OUR_NAMESPACE in packet
 
 

@@ -1,4 +1,4 @@
-"""The schema of XMP: namespaces with their usual prefixes, the fields that this program writes, and the texts of their values."""
+"""The schema of XMP: namespaces, the fields that this program writes, and the texts of their values."""
 
 import math
 import re
@@ -29,7 +29,7 @@ NAMESPACES = {
     "MicrosoftPhoto1.0": "http://ns.microsoft.com/photo/1.0",  # as Windows and exiftool may write it
     "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
 }
-"""Those of the fields that are written, and of those that are left out of sidecars. Others have the prefix of their packet."""
+"""Those of fields that are written or left out of sidecars. Others have the prefix of their packet."""
 PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
 SUBJECT = "dc:subject"
@@ -85,7 +85,7 @@ _COORDINATE = re.compile(
     r"([+-]?)(\d{1,3}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?))?)?([NSEW]?)",
     re.ASCII,
 )
-"""Degrees, minutes and seconds, the last of them with decimals, and the direction. Some programs write a sign instead of it."""
+"""Degrees, minutes and seconds, the last with decimals, and the direction or, from some, a sign."""
 _MAX_NORMALISED = 1_000
 _SAME_DEGREES = 1e-5
 
@@ -130,7 +130,7 @@ def same_coordinate(first: str, second: str) -> bool:
 
 
 def degrees_of(text: str, direction: str = "") -> float | None:
-    """The degrees of a coordinate: `48,51.504N`, `48,51,30.24N`, either with its `direction` in another field, or `48.8584`.
+    """The degrees of a coordinate: `48,51.504N` or `48,51,30.24N`, its `direction` elsewhere, or `48.8584`.
 
     None: it is none, or its hemisphere is not known.
     """

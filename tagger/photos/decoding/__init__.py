@@ -1,7 +1,8 @@
 """Decodes photos to pixels at the model's input size. This is the only preprocessing.
 
-The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo gives the same pixels everywhere.
-Imports no torch: the model turns pixels into a tensor. Errors of decoders become failures of the photo that say what to do.
+The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo gives the same pixels
+everywhere. Imports no torch: the model turns pixels into a tensor. Errors of decoders become failures of the
+photo that say what to do.
 """
 
 import io
@@ -99,7 +100,7 @@ def _unsupported(reason: str) -> PhotoFailed:
 
 
 def _reason(error: Exception) -> str:
-    """The decoder's message if it is a sentence. It may quote the file, so only printable characters are kept."""
+    """The decoder's message if it is a sentence. It may quote the file: only what is printable stays."""
     message = str(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
     printable = "".join(letter if letter.isprintable() else " " for letter in message)
     words = printable.split()
@@ -134,7 +135,8 @@ class Resize:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`pixels` is the model's input, uint8 (size, size, 3) RGB, or the whole photo; `width` and `height` are those of the upright photo.
+    """`pixels` is the model's input, uint8 (size, size, 3) RGB, or the whole photo. Its size is that of the
+    upright photo.
 
     `is_damaged`: the file ends before the image does, so that a part of the pixels is gray.
     """
@@ -205,7 +207,7 @@ def _read(
     except PhotoFailed:
         raise
     except Exception as error:
-        # Decoders often fail on metadata or on the missing end of a truncated JPEG, where viewers show the image.
+        # Decoders often fail on metadata or a missing end of a JPEG, where viewers show the image.
         bare = bare_file(data)
         if bare is None:
             raise
@@ -224,7 +226,7 @@ def _read_file(
     resize: Resize | None,
     max_pixels: int,
 ) -> DecodedImage:
-    """Decode `data`, which may be a reduced copy or the preview of `original`; the orientation is that of `original`."""
+    """Decode `data`, perhaps a reduced copy or the preview of `original`, which has the orientation."""
     image = open_header(data, photo_format, max_pixels)
     width, height = image.size
     orientation = _orientation(original, image)
@@ -251,7 +253,7 @@ def _turned(image: Image.Image, width: int, height: int, orientation: int) -> De
 
 
 def turned(image: DecodedImage, orientation: int | None) -> DecodedImage:
-    """The image with its square pixels turned as another file than the photo says. Its size stays that of the photo, as viewers show it."""
+    """The image, turned as another file than the photo says. Its size stays that of the photo."""
     if orientation not in _TRANSPOSES:
         return image
     return replace(
@@ -260,10 +262,10 @@ def turned(image: DecodedImage, orientation: int | None) -> DecodedImage:
 
 
 def _draft_size(resize: Resize) -> tuple[int, int]:
-    """The least size to which a JPEG is decoded. Decoding at 1/2, 1/4 or 1/8 of its size takes a fraction of the time.
+    """The least size to which a JPEG is decoded: 1/2, 1/4 or 1/8 of its size takes a fraction of the time.
 
-    Slightly less than the model's input is enough: a photo of 640 x 480 is then decoded at 320 x 240, in half the time, and
-    on the test photos at that size the model was as accurate (97.3 %).
+    Slightly less than the model's input is enough: a photo of 640 x 480 is then decoded at 320 x 240, in half
+    the time, and on the test photos at that size the model was as accurate (97.3 %).
     """
     side = resize.short_side * 15 // 16
     return side, side
@@ -301,7 +303,7 @@ def _whole(image: Image.Image) -> Image.Image:
 
 
 def _resized(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
-    """Scale and crop in one step, which computes only the model's pixels, in the same way for every orientation.
+    """Scale and crop in one step, which computes only the model's pixels, for every orientation alike.
 
     `extent` is the part of the pixels that the image covers if it was decoded at a fraction.
     """

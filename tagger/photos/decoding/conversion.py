@@ -1,8 +1,8 @@
 """Converts decoded images of every Pillow mode to sRGB, as viewers show them, and scales them down.
 
-Scaling comes between the two steps of conversion, so that the expensive step runs on few pixels: `scalable` returns an image whose
-pixels can be averaged, `scaled` averages them, and `to_srgb` converts the small result to sRGB on a white background. Scaling works in
-bands of rows, so a large image is never converted as a whole.
+Scaling comes between the two steps of conversion, so that the expensive step runs on few pixels: `scalable`
+returns an image whose pixels can be averaged, `scaled` averages them, and `to_srgb` converts the small result
+to sRGB on a white background. Scaling works in bands of rows, so a large image is never converted as a whole.
 """
 
 import io
@@ -25,11 +25,11 @@ SRGB_BYTES = 12
 """The most memory per pixel that `to_srgb` takes."""
 Box = tuple[float, float, float, float]
 _REDUCING_GAP = 3.0
-"""Blocks of pixels are averaged first, down to three times the target size, which is faster without a visible difference."""
+"""Blocks of pixels are averaged first, down to three times the target size, which is faster."""
 _REDUCED_BYTES = 12
 """Memory per pixel of the reduced image: the image itself, a part of it, and the part scaled in width."""
 _BAND_SHARE = 4 / 3
-"""How much memory bands take, as a multiple of one band: the allocator does not reuse all of it for the next one."""
+"""The memory of bands, as a multiple of one: the allocator does not reuse all of it for the next."""
 _PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
 """Averages must not include the colours of transparent pixels."""
 _FINAL = {short: long for long, short in _PREMULTIPLIED.items()}
@@ -97,7 +97,7 @@ def _opaque_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform from a profile to sRGB; None if the profile is broken, for another mode, or sRGB itself."""
+    """The transform from a profile to sRGB; None if it is broken, of another mode, or sRGB itself."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(

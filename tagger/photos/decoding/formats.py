@@ -1,7 +1,7 @@
 """Opens photos of the supported formats, header first, without data that makes decoders slow or fail.
 
-Each format has one Pillow reader, called directly: readers that start other programs (EPS, PDF) are never reached.
-Knows nothing of colours, scaling or the model.
+Each format has one Pillow reader, called directly: readers that start other programs (EPS, PDF) are never
+reached. Knows nothing of colours, scaling or the model.
 """
 
 import importlib
@@ -60,7 +60,7 @@ def require_format(data: bytes) -> PhotoFormat:
     if not data.strip(b"\0"):
         raise PhotoFailed(
             FailureKind.CORRUPT,
-            "The file holds nothing but zero bytes. Restore it from a backup or copy it again from the camera.",
+            "The file holds zero bytes only. Copy it again from the camera, or restore it from a backup.",
         )
     for signature, name in _UNSUPPORTED_SIGNATURES:
         if data.startswith(signature):
@@ -68,7 +68,7 @@ def require_format(data: bytes) -> PhotoFormat:
     if data[:100].lstrip().lower().startswith(_WEB_PAGE):
         raise PhotoFailed(
             FailureKind.NOT_AN_IMAGE,
-            "The content is a web page, perhaps an error that was saved in place of the photo. Download it again.",
+            "The content is a web page, perhaps an error saved in place of the photo. Download it again.",
         )
     raise PhotoFailed(
         FailureKind.NOT_AN_IMAGE,
@@ -101,7 +101,7 @@ def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> Imag
 
 
 def load_readers() -> None:
-    """Load what is otherwise loaded with the first photo of a format, for a process that can open no file later."""
+    """Load what the first photo of a format needs, for a process that can open no file later."""
     quiet_libtiff()
     with suppress(PhotoFailed):  # not installed
         _reader(PhotoFormat.HEIF)
@@ -163,7 +163,7 @@ def _reader(photo_format: PhotoFormat) -> Callable[[io.BytesIO], ImageFile.Image
     except ImportError:
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
-            "Reading HEIC needs the extra heic. Install it, as `tagger doctor` says, then retry the failed photos.",
+            "HEIC needs the extra heic. Install it, as `tagger doctor` says, then retry the failed photos.",
         ) from None
     return reader
 
@@ -187,7 +187,7 @@ def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
 
 
 def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG with many scans: each, even of a few bytes, takes as much time as decoding the whole image."""
+    """Refuse a JPEG with many scans, each of which takes as much time as decoding the whole image."""
     scans, _ = scans_and_coding(data)
     if scans > _SCAN_LIMIT:
         raise PhotoFailed(
@@ -204,8 +204,8 @@ _PILLOW_MODULES = r"PIL\."
 def _quiet_pillow() -> None:
     """Silence Pillow's warnings about metadata, also where warnings are errors.
 
-    A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that restores the
-    process's filters removes it.
+    A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that
+    restores the process's filters removes it.
     """
     if any(getattr(entry[3], "pattern", None) == _PILLOW_MODULES for entry in warnings.filters):
         return
@@ -214,7 +214,7 @@ def _quiet_pillow() -> None:
 
 
 def readable_file(data: bytes) -> bytes:
-    """Return the file for a decoder: JPEGs without the metadata before their first scan, which decoders skip slowly.
+    """Return the file for a decoder: JPEGs without metadata before their first scan, which is skipped slowly.
 
     Raises:
         PhotoFailed: it has so many segments or chunks that a decoder would take minutes.
@@ -272,7 +272,7 @@ _READABLE_ITEMS = {PhotoFormat.HEIF: b"hvc1", PhotoFormat.AVIF: b"av01"}
 
 
 def has_unread_coding(data: bytes) -> bool:
-    """Whether no decoder here reads the coding of an image that could not be decoded. False in case of doubt."""
+    """Whether no decoder here reads an image's coding. False in case of doubt."""
     match detect_format(data):
         case PhotoFormat.JPEG:
             return scans_and_coding(data)[1] in _UNREAD_JPEG

@@ -1,9 +1,10 @@
-"""The memory of images that are being decoded: what each takes, counted from its header, and a budget for all of them.
+"""The memory of images that are being decoded: what each takes by its header, and a budget for all.
 
-Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine. The count is
-never less than what decoding takes, and little more: Pillow's pixels and what the decoder of each format holds beside them.
-`tests/unit/test_image_costs.py` compares it with measurements. Scaling is counted in conversion. Pillow's TIFF reader decodes each
-strip or tile at once, whatever size the file gives it, so this size is counted, and that of tiles is limited.
+Many threads decode, each an image within the limit of pixels; without a common budget they could fill the
+machine. The count is never less than what decoding takes, and little more: Pillow's pixels and what the
+decoder of each format holds beside them. `tests/unit/test_image_costs.py` compares it with measurements.
+Scaling is counted in conversion. Pillow's TIFF reader decodes each strip or tile at once, whatever size the
+file gives it, so this size is counted, and that of tiles is limited.
 """
 
 import ctypes
@@ -36,7 +37,7 @@ _SEPARATE = 2
 
 @dataclass(frozen=True)
 class TiffPart:
-    """A strip or tile: its size in pixels and when decoded, and how many parts, one for each colour plane, have the same pixels."""
+    """A strip or tile: its size, also when decoded, and how many parts have the same pixels."""
 
     width: int
     height: int
@@ -45,7 +46,7 @@ class TiffPart:
 
 
 def check_tags(data: bytes) -> None:
-    """Refuse a TIFF with millions of strips or other numbers, each of which becomes a Python object of the reader.
+    """Refuse a TIFF with millions of strips or numbers, each of which becomes an object of the reader.
 
     Raises:
         PhotoFailed: a tag has more numbers than that of any photo.
@@ -60,7 +61,7 @@ def check_tags(data: bytes) -> None:
     if any(tag.count > COUNT_LIMIT and VALUE_SIZES[tag.kind] > 1 for tag in first.tags.values()):
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
-            f"The image has more than {COUNT_LIMIT} pieces, or as many numbers in another tag, which no camera writes. "
+            f"The image has more than {COUNT_LIMIT} pieces or numbers in a tag, which no camera writes. "
             "Save it again in another program.",
         )
 
@@ -82,7 +83,7 @@ def prepare_tiff(image: TiffImageFile, max_pixels: int) -> None:
 
 
 def decoded_at_once(image: TiffImageFile) -> TiffPart:
-    """The largest strip or tile; a row if the file is not compressed. Separate colour planes have parts of their own."""
+    """The largest strip or tile, or a row if there is no compression. Separate planes have their own."""
     tags = image.tag_v2
     width, height = tags[_WIDTH], tags[_HEIGHT]
     if not image.use_load_libtiff:
@@ -101,8 +102,8 @@ def _check_tile(width: object, height: object, max_pixels: int) -> None:
     if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels:
         raise PhotoFailed(
             FailureKind.TOO_MANY_PIXELS,
-            f"The image is stored in tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
-            "Save it again in another program, or raise TAGGER_MAX_PIXELS if this machine has the memory for it.",
+            f"The image has tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
+            "Save it again in another program, or raise TAGGER_MAX_PIXELS if there is memory for it.",
         )
 
 
@@ -124,22 +125,22 @@ def quiet_libtiff() -> None:
 BUDGET_BYTES = 2 * 2**30
 """The memory for all images in the process. An image that needs more is decoded alone."""
 RESERVATION_LIMIT_S = 300.0
-"""A decoder that takes longer hangs. Its reservation then no longer prevents others from decoding, one at a time."""
+"""A decoder that takes longer hangs. Its reservation then holds others up no more."""
 _CHECK_S = 1.0
 _LARGE_BYTES = 16 * 2**20
-"""After smaller images, memory is not returned to the system: it is little, and returning it takes a tenth of a millisecond."""
+"""After smaller images, memory is not returned to the system, which takes a tenth of a millisecond."""
 
 _SHARED_BYTES = 64 * 2**20
 """A child process decodes smaller images without asking its parent for memory."""
 
 
 class MemoryBudget:
-    """A number of bytes that threads share, first come, first served, so that large images are not starved."""
+    """Bytes that threads share, first come, first served, so that large images are not starved."""
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
         self.reserve_elsewhere: Callable[[int], None] | None = None
-        """In a child process: reserves a large image's bytes in the parent, too, which several children share."""
+        """In a child process: reserves a large image's bytes in the parent, which children share."""
         self.waiting: set[int] = set()
         """The ids of threads that wait."""
         self._changed = threading.Condition()  # guards the fields below
@@ -216,7 +217,7 @@ _POINTER_BYTES = 8
 _FIXED_BYTES = 2**20
 """Tables and state of a decoder."""
 _ROW_BYTES = 32
-"""Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds the last one and the current one."""
+"""Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds two rows."""
 
 
 def _pixel_bytes(mode: str, width: int, height: int) -> int:
@@ -232,7 +233,7 @@ def mode_bytes(mode: str) -> int:
 
 @dataclass(frozen=True)
 class DecoderMemory:
-    """The most memory that an opened image takes: while its pixels are in use, and in addition while it is decoded."""
+    """The most memory of an opened image: while its pixels are in use, and more while it is decoded."""
 
     held_bytes: int
     decoding_bytes: int
@@ -276,11 +277,11 @@ _RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
 _BLOCK = 8
 _COEFFICIENT_BYTES = 2
 _JPEG_ROW_BYTES = 32
-"""Memory per pixel of the width, component, and vertical sampling factor: rows of blocks, before and after their upsampling."""
+"""Memory per pixel of width, component and vertical sampling: rows before and after upsampling."""
 
 
 def _jpeg_bytes(image: JpegImageFile, data: bytes, full_size: tuple[int, int]) -> int:
-    """Rows of blocks; the coefficients of the whole image, at its full size, if they are in more than one scan."""
+    """Rows of blocks; the coefficients of the whole, at full size, if they are in more than one scan."""
     width, height = full_size
     across = max((horizontal for _, horizontal, _, _ in image.layer), default=1) or 1
     down = max((vertical for _, _, vertical, _ in image.layer), default=1) or 1
@@ -297,7 +298,7 @@ def _jpeg_bytes(image: JpegImageFile, data: bytes, full_size: tuple[int, int]) -
 
 _PHOTOMETRIC, _YCBCR = 262, 6
 _CODEC_PARTS = {"lzma": 1, "zstd": 1, "webp": 3, "jpeg": 2}
-"""Buffers of libtiff's decoders, in sizes of a strip or tile: the last decoded data, WebP's pixels, JPEG's coefficients."""
+"""Buffers of libtiff's decoders, in strips or tiles: decoded data, pixels, coefficients."""
 _JPEG_LIMIT_BYTES = 100 * 2**20
 """libtiff refuses JPEGs that need more for their coefficients."""
 

@@ -1,4 +1,4 @@
-"""The layout of Canon's CR3: ISO base media boxes. Each image is a track; EXIF is in TIFF blocks, one for each directory.
+"""The layout of Canon's CR3: ISO base media boxes. Each image is a track; EXIF is in several TIFF blocks.
 
 The structure is that of <https://github.com/lclevy/canon_cr3>.
 """
@@ -31,7 +31,7 @@ _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
 """Sizes and flags precede a preview in its box."""
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
 _VALUE_BYTES, _DIRECTORY_BYTES = 4096, 2**17
-"""Longer values, such as maker notes, are left out, and so is all beyond a directory's limit: thousands of tags may share the same bytes."""
+"""Longer values, such as maker notes, are left out: thousands of tags may share the same bytes."""
 _LONG = 4
 
 
@@ -144,7 +144,7 @@ def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
 
 
 def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -> bytes | None:
-    """Return a block with the directory of `main`, which points to those of the others; None if `main` has none."""
+    """A block with the directory of `main`, which points to the others; None if `main` has none."""
     block = open_tiff(main or b"")
     directory = _first(block)
     if block is None or directory is None:

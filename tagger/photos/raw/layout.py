@@ -1,9 +1,9 @@
 """Detects RAW files by their content, and describes their layout: where a file states that its parts are.
 
-Most RAW files are TIFFs: DNG, CR2, NEF, ARW, ORF, RW2, PEF, SRW, 3FR, IIQ and similar ones. To other readers they are
-plain TIFFs, so their directories decide. Previews that can be shown are JPEGs: images of a single strip, or what the tags
-of EXIF thumbnails refer to, in any directory; Olympus, Nikon and Pentax also keep one in the maker note, and Panasonic in
-a tag. A layout is not checked: its offsets may lie outside the file.
+Most RAW files are TIFFs: DNG, CR2, NEF, ARW, ORF, RW2, PEF, SRW, 3FR, IIQ and similar ones. To other readers
+they are plain TIFFs, so their directories decide. Previews that can be shown are JPEGs: images of a single
+strip, or what the tags of EXIF thumbnails refer to, in any directory; Olympus, Nikon and Pentax also keep one
+in the maker note, and Panasonic in a tag. A layout is not checked: its offsets may lie outside the file.
 """
 
 import struct
@@ -31,9 +31,9 @@ class ByteRange:
 
 @dataclass(frozen=True)
 class RawLayout:
-    """`jpegs` may be JPEG previews or anything else. `images` are stored images with their strips or tiles: that of the sensor,
-    previews and thumbnails. `exif` is a TIFF block, which may lack the facts of the capture; `xmp` is a packet. `has_hevc`: an image
-    is coded as HEVC.
+    """`jpegs` may be previews or anything else. `images` are stored images with their strips or tiles: that
+    of the sensor, previews and thumbnails. `exif` is a TIFF block, which may lack the facts of the capture;
+    `xmp` is a packet. `has_hevc`: an image is coded as HEVC.
     """
 
     jpegs: tuple[ByteRange, ...] = ()
@@ -46,7 +46,7 @@ class RawLayout:
 
 @dataclass(frozen=True)
 class Preview:
-    """An embedded JPEG, not copied, with its place in the file and the size in pixels that its frame states."""
+    """An embedded JPEG, not copied, with its place in the file and the size that its frame states."""
 
     span: ByteRange
     data: memoryview
@@ -104,7 +104,7 @@ _MAKERS_COMPRESSIONS = {32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535}
 
 
 def is_raw(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a RAW file. False if the directories that say so lie behind `head`."""
+    """Whether a file that begins with `head` is a RAW file, as far as directories in `head` say so."""
     if head.startswith(_SIGNATURES) or (head[4:8] == b"ftyp" and head[8:12] == CANON_BRAND):
         return True
     block = open_tiff(head)
@@ -124,7 +124,7 @@ def is_phase_one(head: bytes) -> bool:
 
 
 def directories_of(block: TiffBlock, limit: int) -> Iterator[TiffDirectory]:
-    """Yield at most `limit` directories, each once: the chain from the first, and what each of them points to."""
+    """At most `limit` directories, each once: the chain from the first, and what each points to."""
     offsets = deque([block.first])
     seen: set[int] = set()
     while offsets and len(seen) < limit:
@@ -160,7 +160,7 @@ _OLYMPUS_SETTINGS, _OLYMPUS_START, _OLYMPUS_SIZE = 0x2020, 0x101, 0x102
 _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE = 0x88, 0x89
 _PENTAX_START, _PENTAX_SIZE = 4, 3
 _SUB_DIRECTORY_KINDS = (4, 13)
-"""Types of tags that hold the offset of a directory. In older files of Olympus, the tag's value is the directory itself."""
+"""Types of tags with a directory's offset. In older files of Olympus, the value is the directory."""
 _PHASE_ONE_START = 8
 """Offsets in the directory of Phase One count from its header."""
 _PHASE_ONE_ORDERS = {b"IIII": "<", b"MMMM": ">"}
@@ -309,7 +309,7 @@ def _pentax(
 def _inner_block(
     block: TiffBlock, note: TiffTag, order: bytes, entries_at: int, *, is_relative: bool
 ) -> tuple[TiffBlock, int]:
-    """The block whose first directory is the maker note's, and the offset in the file from which its offsets count."""
+    """The block whose first directory is the maker note's, and where its offsets count from."""
     base = note.start if is_relative else 0
     letter = {b"II": "<", b"MM": ">"}.get(order, block.order)
     return TiffBlock(
