@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 
 TIMEOUT_S = 5.0
 RETRY_S = 60.0
-"""A folder whose check hangs counts as silent for so long. Each further one doubles the time."""
+"""A folder whose check hangs counts as silent for so long; then it is checked anew."""
 
 
 class MountState(Enum):
@@ -48,16 +48,14 @@ def check_mount(folder: Path) -> MountState:
     """
     with _lock:
         check = _checks.get(folder)
-        if check is None or not check.is_alive():
-            check = _start_check(folder, RETRY_S)
-        elif check.age_s > check.retry_s:  # the folder may be mounted anew
-            check = _start_check(folder, 2 * check.retry_s)
+        if check is None or not check.is_alive() or check.age_s > RETRY_S:  # it may be mounted anew
+            check = _start_check(folder)
     check.join(max(0.0, TIMEOUT_S - check.age_s))
     return check.state
 
 
-def _start_check(folder: Path, retry_s: float) -> "_MountCheck":
-    check = _checks[folder] = _MountCheck(folder, retry_s)
+def _start_check(folder: Path) -> "_MountCheck":
+    check = _checks[folder] = _MountCheck(folder)
     check.start()
     return check
 
@@ -65,11 +63,10 @@ def _start_check(folder: Path, retry_s: float) -> "_MountCheck":
 class _MountCheck(threading.Thread):
     """Lists a folder in a thread of its own, which may hang for ever."""
 
-    def __init__(self, folder: Path, retry_s: float) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(name="mount", daemon=True)
         self._folder = folder
         self._started_at = time.monotonic()
-        self.retry_s = retry_s
         self.state = MountState.SILENT
 
     @property

@@ -61,13 +61,13 @@ def only_jpeg() -> WriteRefused:
     )
 
 
-def extended_xmp(data: bytes) -> bytes | None:
-    """The part of a JPEG's XMP that exceeds its packet and is never written; None if there is none to read.
+def extended_xmp(data: bytes) -> bytes:
+    """The part of a JPEG file's XMP that exceeds its packet and is never written.
 
     Raises:
         WriteRefused: the file is broken.
     """
-    return jpeg.extended_xmp(data) if is_jpeg(data) else None
+    return jpeg.extended_xmp(data) if is_jpeg(data) else b""
 
 
 _KEYWORD = b"XML:com.adobe.xmp\0"

@@ -41,9 +41,8 @@ from tagger.metadata.splices import (
 )
 from tagger.photos.tiff import TiffBlock, open_tiff
 
-_GUID_BYTES = 32
-_EXTENDED_HEAD_BYTES = _GUID_BYTES + 8
-_EXTENDED_LIMIT = 16 * 2**20
+_EXTENDED_HEAD_BYTES = 40
+"""An identifier, the size of the whole, and the offset of the part."""
 _ODD_XMP = b"adobe:ns:meta"
 _SOI_BYTES = 2
 
@@ -77,17 +76,13 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
     return tuple(sorted(changes, key=lambda change: change.start))
 
 
-def extended_xmp(data: bytes) -> bytes | None:
-    """The XMP in extension segments, joined; None if there is none, or if parts of it are missing."""
+def extended_xmp(data: bytes) -> bytes:
+    """The part of the XMP in extension segments, in the order of these."""
     jpeg = read_jpeg(data)
-    parts = [jpeg.content(segment, EXTENDED_XMP) for segment in jpeg.segments_named(APP1, EXTENDED_XMP)]
-    parts = [part for part in parts if len(part) >= _EXTENDED_HEAD_BYTES]
-    if not parts:
-        return None
-    guid = parts[0][:_GUID_BYTES]
-    own_parts = [part for part in parts if part[:_GUID_BYTES] == guid]
-    size = int.from_bytes(own_parts[0][_GUID_BYTES : _GUID_BYTES + 4], "big")
-    return _joined(own_parts, size) if size <= _EXTENDED_LIMIT and len(own_parts) == len(parts) else None
+    return b"".join(
+        jpeg.content(segment, EXTENDED_XMP)[_EXTENDED_HEAD_BYTES:]
+        for segment in jpeg.segments_named(APP1, EXTENDED_XMP)
+    )
 
 
 def _shifted(splices: Sequence[Splice], position: int) -> int:
@@ -161,20 +156,6 @@ def _after_jfif(jpeg: Jpeg) -> int:
 def _after_exif(jpeg: Jpeg) -> int:
     exif = jpeg.segments_named(APP1, EXIF)
     return exif[-1].end if exif else _after_jfif(jpeg)
-
-
-def _joined(parts: list[bytes], size: int) -> bytes | None:
-    """Join the parts at the offsets that they state; None if there is a gap or an overlap."""
-    at, whole = 0, []
-    for offset, content in sorted(
-        (int.from_bytes(part[_GUID_BYTES + 4 : _EXTENDED_HEAD_BYTES], "big"), part[_EXTENDED_HEAD_BYTES:])
-        for part in parts
-    ):
-        if offset != at:
-            return None
-        whole.append(content)
-        at += len(content)
-    return b"".join(whole) if at == size else None
 
 
 _ENTRIES, _UNDEFINED = 0xB002, 7

@@ -49,15 +49,9 @@ def _is_blank_text(value: Value | None) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
-def conflicts_with_extended(extended: bytes | None) -> bool:
-    """Whether extended XMP holds a field that we write, or cannot be read."""
-    try:
-        fields = properties(extended)
-    except WriteRefused:
-        return True
-    return any(
-        name.partition(" ")[0] in WRITABLE_FIELDS or name.startswith(f"{OUR_PREFIX}:") for name in fields
-    )
+def conflicts_with_extended(extended: bytes) -> bool:
+    """Whether extended XMP may hold a field that we write, whose name is in it."""
+    return any(name.partition(":")[2].encode() in extended for name in WRITABLE_FIELDS)
 
 
 def _remove_value(remaining: dict[str, Value], name: str, text: str, kept_empty: frozenset[str]) -> None:

@@ -5,8 +5,7 @@ beyond the limits below are refused, so that all later steps take linear time.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lxml import etree
@@ -15,19 +14,14 @@ from lxml.etree import _Element as Element
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.xmp.schema import (
     ABOUT,
-    ALT,
     BAG,
-    HIERARCHIES,
     ITEM,
-    LISTS,
-    LOCATION_SHOWN,
     META,
     NAMESPACES,
     NODE,
     PREFIXES,
     RDF,
     SEQ,
-    TAGS_LIST,
     tag,
 )
 
@@ -209,8 +203,6 @@ PHOTO_ONLY_FIELDS = (
 SIDECAR_ONLY_FIELDS = ("photoshop:SidecarForExtension",)
 """What a copy of a sidecar for another file does not repeat."""
 
-_LIST_FIELDS = dict.fromkeys((*LISTS, *(field for field, _ in HIERARCHIES), LOCATION_SHOWN))
-
 
 @dataclass(frozen=True)
 class Occurrence:
@@ -328,9 +320,6 @@ def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
 def sidecar_template(packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_FIELDS) -> bytes | None:
     """The packet without the fields that are `left_out`; None without a packet.
 
-    Lists that other programs have written in another form, like a single text or an Alt, become lists, which
-    can be extended.
-
     Raises:
         WriteRefused: the packet cannot be read.
     """
@@ -340,33 +329,4 @@ def sidecar_template(packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_
     for occurrence in find_fields(parsed.rdf, *left_out):
         occurrence.remove()
     remove_namespace(parsed.rdf, NAMESPACES["xmpNote"])
-    for field in _LIST_FIELDS:
-        found = find_fields(parsed.rdf, field)
-        if len(found) > 1 or any(list_container(occurrence) is None for occurrence in found):
-            _rewrite_as_list(found, field)
     return parsed.serialise(0)
-
-
-def _rewrite_as_list(occurrences: Sequence[Occurrence], field: str) -> None:
-    """Replace the occurrences of a field with one list of their items."""
-    items = [item for occurrence in occurrences for item in _item_copies(occurrence)]
-    node = occurrences[0].node
-    for occurrence in occurrences:
-        occurrence.remove()
-    if items:
-        new_container(node, field, SEQ if field == TAGS_LIST else BAG).extend(items)
-
-
-def _item_copies(occurrence: Occurrence) -> Iterator[Element]:
-    element = occurrence.element
-    if element is None:
-        item = etree.Element(ITEM)
-        item.text = occurrence.node.get(occurrence.tag)
-        yield item
-        return
-    children = elements(element)
-    is_list = len(children) == 1 and children[0].tag in (BAG, SEQ, ALT)
-    for value in elements(children[0]) if is_list else [element]:
-        item = deepcopy(value)
-        item.tag, item.tail = ITEM, None
-        yield item

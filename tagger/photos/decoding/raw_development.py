@@ -168,8 +168,6 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
 
 
 def _largest(raw: RawFile) -> str:
-    if raw.has_hevc_preview:
-        return "one that is coded as HEVC (HDR PQ), which is not read"
     for preview in raw.previews:
         return f"only a thumbnail of {preview.width} x {preview.height} pixels"
     return "none"

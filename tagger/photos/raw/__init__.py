@@ -36,11 +36,9 @@ _TIFF_BLOCK = b"\0TTW"
 
 @dataclass(frozen=True)
 class RawFile:
-    """`previews` are JPEGs, largest first. `image` is the data of the sensor,
-    empty if they are not found.
+    """`previews` are JPEGs, largest first. `image` is the data of the sensor, empty if they are not found.
 
     `exif` is a TIFF block, `xmp` a packet. `is_truncated`: a part of the file lies behind its end.
-    `has_hevc_preview`: there is one coded as HEVC.
     """
 
     previews: tuple[Preview, ...]
@@ -48,7 +46,6 @@ class RawFile:
     exif: bytes | None
     xmp: bytes | None
     is_truncated: bool
-    has_hevc_preview: bool
 
 
 def read_raw(data: bytes) -> RawFile:
@@ -63,7 +60,6 @@ def read_raw(data: bytes) -> RawFile:
         layout.exif if layout.has_capture_facts else next(exif_of_previews, layout.exif),
         layout.xmp,
         is_truncated=any(span.start + span.size_bytes > len(data) for span in spans),
-        has_hevc_preview=layout.has_hevc,
     )
 
 

@@ -25,8 +25,6 @@ _METADATA = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 _PREVIEW = bytes.fromhex("eaf42b5e1c984b88b9fbb7dc406e4d16")
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _SAMPLE_TABLE = (b"mdia", b"minf", b"stbl")
-_CODING_BYTES = 256
-"""The coding of a track's images is named in its first sample entry."""
 _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
 """Sizes and flags precede a preview in its box."""
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
@@ -63,7 +61,6 @@ def cr3_layout(data: bytes) -> RawLayout:
         tuple(jpegs),
         images=tuple(samples for samples in tracks if samples),
         exif=_merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
-        has_hevc=any(_is_hevc(data, table.get(b"stsd")) for table in tables),
         xmp=next((data[box.start : box.end] for box in top if box.kind == _XMP), None),
     )
 
@@ -104,12 +101,6 @@ def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
     for kind in _SAMPLE_TABLE:
         boxes = [inner for box in boxes[:1] for inner in _children(data, box) if inner.kind == kind]
     return {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
-
-
-def _is_hevc(data: bytes, description: _Box | None) -> bool:
-    if description is None:
-        return False
-    return b"HEVC" in data[description.start : min(description.start + _CODING_BYTES, description.end)]
 
 
 def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:

@@ -33,7 +33,7 @@ class ByteRange:
 class RawLayout:
     """`jpegs` may be previews or anything else. `images` are stored images with their strips or tiles: that
     of the sensor, previews and thumbnails. `exif` is a TIFF block, which may lack the facts of the capture;
-    `xmp` is a packet. `has_hevc`: an image is coded as HEVC.
+    `xmp` is a packet.
     """
 
     jpegs: tuple[ByteRange, ...] = ()
@@ -41,7 +41,6 @@ class RawLayout:
     exif: bytes | None = None
     has_capture_facts: bool = True
     xmp: bytes | None = None
-    has_hevc: bool = False
 
 
 @dataclass(frozen=True)

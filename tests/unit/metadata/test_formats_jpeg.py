@@ -94,16 +94,12 @@ def test_duplicate_blocks_do_not_prevent_writing_other_blocks() -> None:
 
 
 def test_extended_xmp_stays_and_can_be_read() -> None:
-    guid = b"0123456789ABCDEF" * 2
-    parts = [(0, b"a" * 10), (10, b"b" * 7)]
-    segments = [
-        jpeg_segment(0xE1, EXTENSION + guid + struct.pack(">II", 17, at) + part) for at, part in parts
-    ]
-    data = with_segments(PLAIN, MORE_XMP, *reversed(segments))
+    parts = [EXTENSION + b"0123456789ABCDEF" * 2 + struct.pack(">II", 17, at) for at in (0, 10)]
+    segments = (jpeg_segment(0xE1, parts[0] + b"a" * 10), jpeg_segment(0xE1, parts[1] + b"b" * 7))
+    data = with_segments(PLAIN, MORE_XMP, *segments)
     assert extended_xmp(data) == b"a" * 10 + b"b" * 7
     assert extended_xmp(write_and_check_pixels(data, xmp=LARGE)) == extended_xmp(data)
-    assert extended_xmp(with_segments(PLAIN, segments[1])) is None
-    assert extended_xmp(PLAIN) is None
+    assert extended_xmp(PLAIN) == b""
 
 
 # --- IPTC among Photoshop's resources.
