@@ -84,7 +84,6 @@ class _PacketInsertion:
         self._rdf = rdf
         self._reader = PropertyReader(rdf)
         self._added: list[tuple[str, str]] = []
-        self._empty_fields: list[str] = []
         self.node = new_node(rdf)
 
     def add_all(self, tag_fields: TagFields, repeated: Sequence[str]) -> None:
@@ -104,10 +103,6 @@ class _PacketInsertion:
         _add_records(
             self.node, schema.ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records]
         )
-        if self._empty_fields:
-            items = new_container(self.node, schema.WAS_EMPTY, schema.BAG)
-            for field in self._empty_fields:
-                append_item(items, field)
         if elements(self.node):
             format_node(self.node)
         else:
@@ -195,22 +190,9 @@ class _PacketInsertion:
                 self._added.append((field, value))
 
     def _add_description(self, text: str) -> None:
-        occurrences = find_fields(self._rdf, schema.DESCRIPTION)
-        if not text or len(occurrences) > 1:
-            return
-        if not occurrences:
+        if text and not find_fields(self._rdf, schema.DESCRIPTION):
             _add_default_text(new_container(self.node, schema.DESCRIPTION, schema.ALT), text)
             self._added.append((schema.DESCRIPTION, text))
-        elif (empty_item := self._empty_default(occurrences[0].element)) is not None:
-            empty_item.text = text
-            self._added.append((schema.FILLED_DESCRIPTION, text))
-
-    def _empty_default(self, element: Element | None) -> Element | None:
-        """The item of a description whose only text is empty; None if there is another text."""
-        if element is None or self._reader.value(element) != {schema.DEFAULT_LANG: ""}:
-            return None
-        items = [item for item in element.iter(schema.ITEM) if item.keys() == [schema.LANG]]
-        return items[0] if len(items) == 1 else None
 
     def _items(self, field: str) -> Element | None:
         found = find_fields(self._rdf, field)
@@ -223,8 +205,6 @@ class _PacketInsertion:
             return None
         if items is None:
             raise xmp_refused(f"has {field} in a form other than a list, which cannot be extended")
-        if not elements(items) and field not in self._empty_fields:
-            self._empty_fields.append(field)
         return items
 
     def _ensure_container(self, items: Element | None, field: str, kind: str) -> Element:
@@ -232,7 +212,6 @@ class _PacketInsertion:
             return items
         for blank in find_fields(self._rdf, field):
             blank.remove()
-            self._empty_fields.append(field)
         return new_container(self.node, field, kind)
 
     def _is_blank(self, occurrence: Occurrence) -> bool:

@@ -28,7 +28,6 @@ from tagger.metadata.xmp.schema import (
     PREFIXES,
     SEQ,
     SIDECAR,
-    WAS_EMPTY,
     tag,
 )
 
@@ -226,16 +225,6 @@ def added_in_properties(fields: dict[str, Value]) -> tuple[tuple[str, str], ...]
         for entry in _structures(fields.get(ADDED))
     )
     return tuple((field, value) for field, value in pairs if field and value)
-
-
-def empty_fields(fields: dict[str, Value]) -> frozenset[str]:
-    """The fields that existed without a value before ours were added; a removal keeps them."""
-    entries = fields.get(WAS_EMPTY)
-    return (
-        frozenset(name for name in entries if isinstance(name, str))
-        if isinstance(entries, list)
-        else frozenset()
-    )
 
 
 def _properties(packet: bytes | None) -> dict[str, Value]:

@@ -35,7 +35,7 @@ PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 SUBJECT = "dc:subject"
 DESCRIPTION = "dc:description"
 FILLED_DESCRIPTION = "dc:description[x-default]"
-"""The name in `Added` of a text that replaced an empty one: its removal restores the empty text."""
+"""The name in `Added` of a text with which version 1 replaced an empty one."""
 HIERARCHY = "lr:hierarchicalSubject"
 TAGS_LIST = "digiKam:TagsList"
 HIERARCHIES = (
@@ -55,11 +55,11 @@ GPS_METHOD, GPS_ERROR, GPS_DATUM = "exif:GPSProcessingMethod", "exif:GPSHPositio
 POSITION = (LATITUDE, LONGITUDE, GPS_METHOD, GPS_ERROR, GPS_DATUM)
 LISTS = (SUBJECT, HIERARCHY, TAGS_LIST)
 
-LANDMARKS, ADDED, WAS_EMPTY = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added", f"{OUR_PREFIX}:WasEmpty"
+LANDMARKS, ADDED = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added"
 SIDECAR, PACKET = f"{OUR_PREFIX}:Sidecar", f"{OUR_PREFIX}:Packet"
 
 WRITABLE_FIELDS = frozenset(
-    (*LISTS, DESCRIPTION, LOCATION_SHOWN, *POSITION, LANDMARKS, ADDED, WAS_EMPTY, SIDECAR, PACKET)
+    (*LISTS, DESCRIPTION, LOCATION_SHOWN, *POSITION, LANDMARKS, ADDED, SIDECAR, PACKET)
 )
 """Every field that may hold our values."""
 
