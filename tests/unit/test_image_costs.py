@@ -182,14 +182,6 @@ def test_images_decoded_at_the_same_time_stay_within_the_budget() -> None:
     assert taken.peak_bytes < budget_bytes + 8 * ALLOCATOR_BYTES
 
 
-@pytest.mark.slow
-@ON_LINUX
-def test_large_images_take_the_memory_of_one_and_give_it_back() -> None:
-    (taken,) = measure_decoding(["png rgba"], (3000, 2000), threads=4, budget_bytes=1)
-    assert taken.peak_bytes < taken.counted_bytes + 4 * ALLOCATOR_BYTES
-    assert taken.remaining_bytes < 60_000_000
-
-
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_decoding_a_jpeg_at_a_fraction_needs_a_fraction_unless_it_is_progressive(
     options: dict[str, bool],

@@ -99,12 +99,6 @@ def test_square_is_the_middle_of_the_scaled_photo() -> None:
     assert np.abs(inner.astype(int) - outer[32:96, 32:96].astype(int)).max() <= 2
 
 
-@pytest.mark.slow
-def test_large_jpeg_decoded_at_a_fraction_looks_like_the_whole() -> None:
-    large = draw_photo(3, (2403, 1605))
-    assert difference(decode(encode_image(large, "JPEG", quality=95)), decode(encode_image(large, "PNG"))) < 2
-
-
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize(
     "options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"restart_marker_rows": 2}]
