@@ -30,17 +30,8 @@ _NO_RESTARTS = b"\xff\xdd\0\x04\0\0"
 _ZERO_RUN_CODE = b"\xff\xc4\0\x14\x10\x01" + bytes(15) + b"\xe0"
 """A Huffman table whose only code is a bit 0. With 14 bits of 0 after it, 2**14 blocks end."""
 _RESERVED = {0xC8, *range(0xF0, 0xFE)}
-_SOF2, _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = (
-    0xC2,
-    0xDA,
-    0xD9,
-    0xE0,
-    0xE1,
-    0xE2,
-    0xEE,
-    0xEF,
-    0xFE,
-)
+_SOF2, _SOS, _EOI, _COM = 0xC2, 0xDA, 0xD9, 0xFE
+_APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 
 
 def jpeg_image(data: bytes) -> tuple[tuple[Part, ...] | None, bytes | None]:

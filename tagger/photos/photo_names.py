@@ -39,23 +39,8 @@ HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
 _OTHER_RAW_EXTENSIONS = frozenset(
     (
-        *(
-            ".ari",
-            ".bay",
-            ".braw",
-            ".cap",
-            ".cs1",
-            ".dcr",
-            ".dcs",
-            ".drf",
-            ".eip",
-            ".erf",
-            ".gpr",
-            ".k25",
-            ".kc2",
-            ".kdc",
-        ),
-        *(".mdc", ".mef", ".mos", ".ptx", ".pxn", ".r3d", ".raw", ".rwz", ".srf", ".sti"),
+        *(".ari", ".bay", ".braw", ".cap", ".cs1", ".dcr", ".dcs", ".drf", ".eip", ".erf", ".gpr", ".k25"),
+        *(".kc2", ".kdc", ".mdc", ".mef", ".mos", ".ptx", ".pxn", ".r3d", ".raw", ".rwz", ".srf", ".sti"),
     )
 )
 """Extensions of RAW files that are not read, but have sidecars of other programs."""

@@ -22,13 +22,7 @@ from tagger.metadata.xmp.properties import PropertyReader, Value, added_in_prope
 from tagger.metadata.xmp.schema import same_coordinate
 
 _LOCATION_FIELDS = {
-    *(
-        schema.LOCATION_NAME,
-        schema.LOCATION_ID,
-        schema.CITY,
-        schema.PROVINCE,
-        schema.COUNTRY,
-    ),
+    *(schema.LOCATION_NAME, schema.LOCATION_ID, schema.CITY, schema.PROVINCE, schema.COUNTRY),
     *(schema.LATITUDE, schema.LONGITUDE),
 }
 

@@ -71,12 +71,8 @@ def tag(name: str) -> str:
 
 
 BAG, SEQ, ALT, ITEM = tag("rdf:Bag"), tag("rdf:Seq"), tag("rdf:Alt"), tag("rdf:li")
-NODE, ABOUT, PARSE_TYPE, LANG = (
-    tag("rdf:Description"),
-    tag("rdf:about"),
-    tag("rdf:parseType"),
-    tag("xml:lang"),
-)
+NODE, ABOUT = tag("rdf:Description"), tag("rdf:about")
+PARSE_TYPE, LANG = tag("rdf:parseType"), tag("xml:lang")
 DEFAULT_LANG = "x-default"
 
 
