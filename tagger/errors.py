@@ -44,11 +44,7 @@ class Unavailable(TaggerError):
 
 
 class PathNotFound(NotFound):
-    """There is no file or folder at {path}. Check the name and that its disk or share is mounted."""
-
-
-class ObjectNotFound(PathNotFound):
-    """There is no object at {path}. Check the address and the endpoint."""
+    """There is no file or folder at {path}. Check the name, and that its disk, share or bucket is there."""
 
 
 class ObjectAddressInvalid(TaggerError):

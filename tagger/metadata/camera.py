@@ -1,11 +1,12 @@
-"""Camera facts: what a photo's file says about when, where and by which camera it was taken. EXIF comes first, then XMP, IPTC and texts of PNG.
+"""Camera facts: what a photo's file says about when, where and by which camera it was taken.
 
-Times are in the camera's local time, with how far that is ahead of UTC. These fields often hold invalid values, which are returned
-as None. Facts depend on the file alone, not on the time or place at which it is read. Knows nothing of writing.
+Times are in the camera's local time, with how far that is ahead of UTC. These fields often hold invalid
+values, which are returned as None. Facts depend on the file alone, not on the time or place at which it is
+read. Knows nothing of writing.
 """
 
+import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,22 +15,20 @@ from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
 from tagger.metadata.formats.jpeg_segments import EXIF, PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
-from tagger.metadata.png_texts import creation_times, png_texts, profile_blocks
 from tagger.metadata.splices import Blocks
-from tagger.metadata.stated_facts import StatedTime, stated_in_xmp
-from tagger.metadata.written_times import is_blank, parse_offset, parse_time
+from tagger.metadata.stated_facts import StatedTime, is_blank, parse_offset, parse_time, stated_in_xmp
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.formats import PhotoFormat, PhotoOrigin, detect_format, is_iso_media
+from tagger.photos.formats import PhotoOrigin, is_iso_media
 from tagger.photos.jpeg import jpeg_head
-from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, has_tags, open_tiff
+from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 
 @dataclass(frozen=True)
 class CaptureTime:
     """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the file says it.
 
-    `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged photo, this is the
-    time of capture: some phones write only this field.
+    `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged
+    photo, this is the time of capture: some phones write only this field.
     """
 
     taken_at: datetime | None = None
@@ -42,8 +41,9 @@ class CaptureTime:
 def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
     """Read the time of capture, else of digitisation, else of the last change.
 
-    Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine that reads the file says
-    nothing about it. Whether a time is good evidence of a position is another question (see positions).
+    Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine
+    that reads the file says nothing about it. Whether a time is good evidence of a position is another
+    question (see positions).
     """
     exif_tags = exif.tags if exif else {}
     entries = (exif_tags.get(_ORIGINAL), exif_tags.get(_DIGITIZED), main.tags.get(_CHANGED))
@@ -82,10 +82,11 @@ LONGEST_TEXT = 64
 class CameraFacts:
     """What a photo's file says; None where it says nothing valid.
 
-    `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees, both set or neither, and
-    `gps_error_m` is their error as the camera states it. `utc_offset_s` is local time minus UTC. `origin` is set if no camera took the
-    photo as it is. `make`, `model` and `serial` are short lines of printable text. `is_date_unread`: the file has a date, but none that
-    can be read. `has_orientation`: the file states one, also that the image is upright.
+    `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees,
+    both set or neither, and `gps_error_m` is their error as the camera states it. `utc_offset_s` is local
+    time minus UTC. `origin` is set if no camera took the photo as it is. `make`, `model` and `serial` are
+    short lines of printable text. `is_date_unread`: the file has a date, but none that can be read.
+    `has_orientation`: the file states one, also that the image is upright.
     """
 
     taken_at: datetime | None = None
@@ -102,18 +103,16 @@ class CameraFacts:
 
 
 def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts:
-    """Read the valid fields of a photo's EXIF, and what it lacks from XMP and IPTC; never raises. `container`: the file, if it was parsed.
+    """Read a photo's EXIF, and what it lacks from XMP and IPTC; never raises. `container`: the parsed file.
 
-    Positions that this program wrote are ignored, and so are those measured on another day than that of the capture: they are the
-    position of the desk at which the photo was edited, or of the last place with reception.
+    Positions that this program wrote are ignored, and so are those measured on another day than that of the
+    capture: they are the position of the desk at which the photo was edited, or of the last place with
+    reception.
     """
     blocks = None if may_hold_tags(data) else read_only_blocks(data)
     exif = exif_of(data) if container is None else container.exif
-    texts = png_texts(data) if detect_format(data) is PhotoFormat.PNG else {}
-    profiles = profile_blocks(texts)
-    if texts or (exif or b"").startswith(EXIF):
-        exif = _png_exif(exif or b"", profiles)
-    block = open_tiff((exif if blocks is None else blocks.exif) or b"")
+    # Some blocks begin as segments of JPEG do, in PNG files too.
+    block = open_tiff(((exif if blocks is None else blocks.exif) or b"").removeprefix(EXIF))
     main = block.directory(block.first) if block else None
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if is_iso_media(data):
@@ -121,15 +120,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     if facts.taken_at is not None and facts.latitude is not None:
         return facts
     has_position = block is not None and exif_position(block) != (None, None)
-    found = _blocks(data) if blocks is None else blocks
-    found = replace(found, xmp=found.xmp or profiles.xmp)
-    return _with_stated(facts, found, creation_times(texts), has_position=has_position)
-
-
-def _png_exif(chunk: bytes, profiles: Blocks) -> bytes | None:
-    """EXIF from its chunk, some of which begin as segments of JPEG do, else from a text."""
-    exif = chunk.removeprefix(EXIF)
-    return exif if has_tags(exif) else profiles.exif
+    return _with_stated(facts, _blocks(data) if blocks is None else blocks, has_position=has_position)
 
 
 def _blocks(data: bytes) -> Blocks:
@@ -143,17 +134,15 @@ def _blocks(data: bytes) -> Blocks:
         return Blocks()
 
 
-def _with_stated(
-    facts: CameraFacts, blocks: Blocks, creation_times: Sequence[str], *, has_position: bool
-) -> CameraFacts:
-    """The facts with those that EXIF lacks from XMP, else from IPTC, else from texts. XMP repeats a position of EXIF (`has_position`) that does not count."""
+def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
+    """The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not count."""
     xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
     found = xmp.position
     if facts.latitude is None and found is not None and not has_position:
         facts = replace(facts, latitude=found.latitude, longitude=found.longitude, gps_error_m=found.error_m)
     if facts.taken_at is not None:
         return facts
-    times = xmp.time, _iptc_time(blocks.iptc or b""), StatedTime.of_texts(*creation_times)
+    times = xmp.time, _iptc_time(blocks.iptc or b"")
     stated = next((time for time in times if time.taken_at is not None), StatedTime())
     is_unread = facts.is_date_unread or any(time.is_unread for time in times)
     return replace(
@@ -192,7 +181,7 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
 
 
 def exif_directory(block: TiffBlock, main: TiffDirectory) -> TiffDirectory:
-    """The directory with the tags of EXIF. DNGs of phones have them in the main one, by the older standard TIFF/EP."""
+    """The directory with the tags of EXIF, which is the main one in DNGs of phones, as in TIFF/EP."""
     return block.child(main.tags.get(_EXIF_POINTER)) or main
 
 
@@ -209,13 +198,14 @@ _TEXT_KINDS = (2, 7)
 """ASCII, and undefined bytes."""
 _TEXT_BYTES = 1024
 _NO_VALUE = re.compile(
-    r"[\W_0]*|x+|f+|n/?a|none|null|unknown|undefined|default|not (set|available|specified)|serial( ?(number|no\.?))?",
+    r"[\W_0]*|x+|f+|n/?a|none|null|unknown|undefined|default|not (set|available|specified)"
+    r"|serial( ?(number|no\.?))?",
     re.IGNORECASE,
 )
 """What makers and programs write where they have no value."""
 
 _GPS_ROLLOVER_DAYS = 1024 * 7
-"""Receivers count weeks with 10 bits: after a rollover, old ones give a date that is 1024 weeks too early, at the right time."""
+"""Receivers count weeks with 10 bits: after a rollover, old ones give a date 1024 weeks too early."""
 _CLOCK_TOLERANCE_S = 5 * 60
 _GREENWICH_DEGREES = 30
 _WHOLE_HOURS = range(-12 * 60, 14 * 60 + 1, 60)
@@ -229,18 +219,21 @@ _ZONES_S = tuple(minutes * 60 for minutes in (*_WHOLE_HOURS, *_PARTS_OF_HOURS))
 _SCREENSHOT = re.compile(r"screen ?(shot|capture)", re.IGNORECASE)
 _SCREENSHOT_SOFTWARE = re.compile(r"screen ?(shot|capture)|greenshot|flameshot", re.IGNORECASE)
 _EDITOR = re.compile(
-    r"photoshop|lightroom|\bgimp\b|paint\.net|paint ?shop|picasa|snapseed|pixelmator|affinity|capture one|darktable|rawtherapee|"
-    r"acd ?see|acd systems|irfanview|xnview|digikam|(image|graphics)magick|^pil\b|^pillow\b|photoscape|faststone|luminar|vsco|canva|"
-    r"krita|windows photo|photofiltre|corel|aperture|iphoto|^photos \d|gwenview|shotwell|photoline|zoner|dxo|polarr|picsart",
+    r"photoshop|lightroom|\bgimp\b|paint\.net|paint ?shop|picasa|snapseed|pixelmator|affinity|capture one|"
+    r"darktable|rawtherapee|"
+    r"acd ?see|acd systems|irfanview|xnview|digikam|(image|graphics)magick|^pil\b|^pillow\b|photoscape|"
+    r"faststone|luminar|vsco|canva|"
+    r"krita|windows photo|photofiltre|corel|aperture|iphoto|^photos \d|gwenview|shotwell|photoline|zoner|"
+    r"dxo|polarr|picsart",
     re.IGNORECASE,
 )
 
 
 def _is_of_another_day(capture: CaptureTime, fix: GpsFix) -> bool:
-    """Whether the dates of capture and of the GPS fix are two days or more apart, which no time zone explains.
+    """Whether capture and GPS fix are two days or more apart, which no time zone explains.
 
-    False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of the last change, which
-    is later than the capture.
+    False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of
+    the last change, which is later than the capture.
     """
     if capture.taken_at is None or fix.on is None or capture.is_of_change:
         return False
@@ -257,8 +250,8 @@ def _without_rollovers(days: float) -> float:
 def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
     """The offset that the file states, else that of the time zone nearest to local time minus GPS time.
 
-    A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly, far from Greenwich, a
-    program wrote the local time as GPS time.
+    A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly,
+    far from Greenwich, a program wrote the local time as GPS time.
     """
     if capture.utc_offset_s is not None or capture.taken_at is None or fix.at is None:
         return capture.utc_offset_s
@@ -273,7 +266,7 @@ def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
 def _origin(
     block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: CaptureTime
 ) -> PhotoOrigin | None:
-    """Why the photo is not as a camera took it. Screenshots say so; edited photos have only the time of an editor's last change.
+    """Why the photo is not as a camera took it: a screenshot, or edited, with an editor's time alone.
 
     A photo that an editor exported with its time of capture counts as a photo like any other.
     """
@@ -314,3 +307,59 @@ def _decoded(raw: bytes) -> str:
         return short_text(text.decode())
     except UnicodeDecodeError:
         return short_text(text.decode("latin-1"))
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What EXIF says of an exposure; None where it says nothing valid."""
+
+    time_s: float | None = None
+    f_number: float | None = None
+    iso: int | None = None
+    focal_length_mm: float | None = None
+    lens: str | None = None
+
+    @property
+    def text(self) -> str:
+        """`1/250 s · f/8 · ISO 100 · 50 mm`, as photographers write it in every language."""
+        parts = (
+            self.time_s and f"{_duration_text(self.time_s)} s",
+            self.f_number and f"f/{self.f_number:.2g}",
+            self.iso and f"ISO {self.iso}",
+            self.focal_length_mm and f"{self.focal_length_mm:.3g} mm",
+        )
+        return " · ".join(part for part in parts if part)
+
+
+def read_exposure(data: bytes) -> Exposure:
+    """Read the exposure of a photo whose beginning this is; never raises."""
+    block = open_tiff((exif_of(data) or b"").removeprefix(EXIF))
+    main = block.directory(block.first) if block else None
+    if block is None or main is None:
+        return Exposure()
+    tags = exif_directory(block, main).tags
+    iso = next(iter(block.integers(tags.get(_ISO))), 0)
+    return Exposure(
+        time_s=_positive(block, tags.get(_TIME)),
+        f_number=_positive(block, tags.get(_F_NUMBER)),
+        iso=iso if iso > 0 else None,
+        focal_length_mm=_positive(block, tags.get(_FOCAL_LENGTH)),
+        lens=name_in(tags.get(_LENS)),
+    )
+
+
+_TIME, _F_NUMBER, _ISO, _FOCAL_LENGTH, _LENS = 33434, 33437, 34855, 37386, 42036
+_MOST = 1e6
+"""Larger numbers are damage."""
+
+
+def _positive(block: TiffBlock, entry: TiffTag | None) -> float | None:
+    fraction = next(iter(block.fractions(entry)), None)
+    if fraction is None or not fraction[1]:
+        return None
+    number = fraction[0] / fraction[1]
+    return number if math.isfinite(number) and 1 / _MOST < number < _MOST else None
+
+
+def _duration_text(time_s: float) -> str:
+    return f"1/{round(1 / time_s)}" if time_s < 0.3 else f"{time_s:.3g}"

@@ -1,4 +1,4 @@
-"""Why a photo's metadata was not written: a refusal of this file, or a failure of the disk or share. Both leave it unchanged."""
+"""Why metadata was not written: a refusal of this file, or a failure of the disk. Both leave it unchanged."""
 
 import errno
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tagger.errors import PicklableError
-from tagger.photos.folders import FolderIsLink
+from tagger.photos.folders import LinkRefused
 
 WriteFailureKind = Literal["disk-full", "gone", "unreadable"]
 
@@ -33,7 +33,7 @@ class RefusalKind(StrEnum):
     CHANGED = "changed"
     """The image is not the one that was tagged."""
     BUSY = "busy"
-    """Another program writes the file or has it open for writing."""
+    """Another program writes the file."""
     CHECK = "check"
     """The new file failed the comparison with the original."""
     BUCKET = "bucket"
@@ -110,9 +110,8 @@ _FAILURES: dict[int | None, tuple[WriteFailureKind, str]] = {
 
 def _translated(path: Path, error: OSError) -> WriteRefused | WriteFailed:
     reason = (error.strerror or str(error)).lower()
-    if isinstance(error, FolderIsLink):
-        remedy = "Links to folders are not followed. Tag the folder that the link leads to."
-        return WriteRefused(RefusalKind.LINK, f"{path.name!r} is left unchanged: {reason}. {remedy}")
+    if isinstance(error, LinkRefused):
+        return WriteRefused(RefusalKind.LINK, f"{path.name!r} is left unchanged. {error.strerror}")
     if refusal := _REFUSALS.get(error.errno or 0):
         return WriteRefused(refusal[0], f"{path.name!r} cannot be written ({reason}). {refusal[1]}")
     other: tuple[WriteFailureKind, str] = ("unreadable", "Check its disk or network share and try again.")

@@ -1,8 +1,9 @@
-"""The GPS directory of EXIF: where and when the receiver of a camera measured. Knows nothing of when the photo was taken.
+"""The GPS directory of EXIF: where and when a camera's receiver measured, not when the photo was taken.
 
-`GPSStatus` is not read. By the text of the specification (EXIF 2.3, 4.6.6), "V" means "Measurement Interoperability", a slip for
-interrupted or void. DJI's drones write it with correct positions, and cameras that have no position (Leica, Panasonic) also write
-zeros or degrees in the millions, which are invalid anyway. Most phones do not write it.
+`GPSStatus` is not read. By the text of the specification (EXIF 2.3, 4.6.6), "V" means "Measurement
+Interoperability", a slip for interrupted or void. DJI's drones write it with correct positions, and cameras
+that have no position (Leica, Panasonic) also write zeros or degrees in the millions, which are invalid
+anyway. Most phones do not write it.
 """
 
 import re
@@ -20,9 +21,10 @@ LARGEST_ERROR_M = 20_000_000
 
 @dataclass(frozen=True)
 class GpsFix:
-    """Where the receiver was, in degrees, and when, in UTC. `latitude` and `longitude` are both set or neither.
+    """Where the receiver was, in degrees, and when, in UTC. Both coordinates are set or neither.
 
-    `error_m` is the horizontal error that a camera states beside a position. `on` is the date and `at` the time, None without a time of day.
+    `error_m` is the horizontal error that a camera states beside a position. `on` is the date and `at` the
+    time, None without a time of day.
     """
 
     latitude: float | None = None
@@ -60,7 +62,7 @@ _FIRST_YEAR = 1990
 
 @dataclass(frozen=True)
 class _Axis:
-    """The tags of a coordinate's hemisphere and value, the valid hemispheres (positive first), and the largest value."""
+    """Tags of hemisphere and value, the valid hemispheres (positive first), and the largest value."""
 
     ref_tag: int
     tag: int
@@ -73,7 +75,7 @@ _LONGITUDE = _Axis(3, 4, b"EW", 180)
 
 
 def _is_derived(gps: TiffDirectory) -> bool:
-    """Whether this program wrote the position. Another program may have rewritten our method in another character code."""
+    """Whether this program wrote the position. Another one may have rewritten our method in another code."""
     method = gps.tags.get(_PROCESSING_METHOD)
     return method is not None and OUR_METHOD.encode() in bytes(method.raw[:_METHOD_BYTES]).replace(b"\0", b"")
 
@@ -81,14 +83,14 @@ def _is_derived(gps: TiffDirectory) -> bool:
 def _position(block: TiffBlock, gps: TiffDirectory) -> tuple[float, float] | tuple[None, None]:
     latitude = _degrees(block, gps, _LATITUDE)
     longitude = _degrees(block, gps, _LONGITUDE)
-    # Cameras without a GPS fix write zeros. There is no landmark at exactly 0, 0, which is in the Gulf of Guinea.
+    # Cameras without a GPS fix write zeros. There is no landmark at exactly 0, 0, in the Gulf of Guinea.
     if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
         return None, None
     return latitude, longitude
 
 
 def _degrees(block: TiffBlock, gps: TiffDirectory, axis: _Axis) -> float | None:
-    """Degrees, minutes and seconds with their hemisphere as decimal degrees; None without a valid hemisphere."""
+    """Degrees, minutes and seconds as decimal degrees; None without a valid hemisphere."""
     ref = gps.tags.get(axis.ref_tag)
     hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
     parts = block.fractions(gps.tags.get(axis.tag))
@@ -132,7 +134,7 @@ def _at(block: TiffBlock, gps: TiffDirectory, on: date) -> datetime | None:
     hours, minutes, seconds = (numerator / denominator for numerator, denominator in parts)
     if not (0 <= hours < 24 and 0 <= minutes < 60 and 0 <= seconds <= 60):
         return None
-    midnight = datetime(on.year, on.month, on.day)  # noqa: DTZ001 - compared with local times, which have no zone
+    midnight = datetime(on.year, on.month, on.day)  # noqa: DTZ001 - local times have no zone
     try:
         return midnight + timedelta(hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:  # the last second of the year 9999

@@ -1,7 +1,7 @@
 """IPTC datasets (IIM): reading them, and adding and removing our keywords.
 
-Keywords are inserted after the existing ones, and no other byte changes. Knows nothing of the Photoshop resource around
-the datasets, or of its digest.
+Keywords are inserted after the existing ones, and no other byte changes. Knows nothing of the Photoshop
+resource around the datasets, or of its digest.
 """
 
 import struct
@@ -55,7 +55,7 @@ def remove(datasets: bytes, added: Sequence[tuple[str, str]]) -> bytes:
 
 
 def insertion_difference(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
-    """Return None if `after` is `before` with the `added` keywords inserted at one offset, else the difference in words."""
+    """None if `after` is `before` with the `added` keywords inserted at one offset, else the difference."""
     inserted = b"".join(_pack_keyword(value) for field, value in added if field == KEYWORDS)
     if not inserted:
         return None if before == after else "The IPTC data differs although none of it is ours."
@@ -183,8 +183,8 @@ def _new_keywords(parsed: Sequence[_Dataset], keywords: Sequence[str]) -> list[s
 def _is_portable(keyword: str, *, unicode: bool) -> bool:
     """Whether every program reads this keyword correctly.
 
-    If the datasets do not declare UTF-8, programs differ in how they read non-ASCII text. Declaring UTF-8 would change how
-    the owner's values are read.
+    If the datasets do not declare UTF-8, programs differ in how they read non-ASCII text. Declaring UTF-8
+    would change how the owner's values are read.
     """
     if not keyword.isprintable() or not (unicode or keyword.isascii()):
         return False
@@ -196,7 +196,7 @@ def _is_unicode(parsed: Sequence[_Dataset]) -> bool:
 
 
 def _text(value: bytes, *, unicode: bool) -> str:
-    """Decode a text. Undeclared texts that are valid UTF-8 are almost always UTF-8; the others are Latin-1."""
+    """Decode a text. Undeclared ones that are valid UTF-8 almost always are; the others are Latin-1."""
     try:
         text = value.decode()
     except UnicodeDecodeError:

@@ -1,9 +1,10 @@
 """One photo's metadata: its own file and its sidecars are planned, prepared and replaced. Knows no SQL.
 
-Which files were written is on record, and updates and undo go by it: what stands beside a photo today may say otherwise (see written_files).
+Which files were written is on record, and updates and undo go by it: what stands beside a photo today may say
+otherwise (see written_files).
 
-If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged. For display,
-the fields of a file are read by name, and two versions are compared.
+If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged.
+For display, the fields of a file are read by name, and two versions are compared.
 """
 
 import os
@@ -83,7 +84,7 @@ def exif_refusal(data: bytes) -> str | None:
         return None
     try:
         exif.add(read_blocks(data).exif, TagFields(keywords=("any keyword",)))
-    except (WriteRefused, exif.ExifRewriteError) as error:
+    except WriteRefused as error:
         return str(error)
     return None
 
@@ -116,13 +117,13 @@ NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """A photo and the values its metadata should hold. No link to a folder is followed on its path below `root`.
+    """A photo and the values its metadata should hold. No link to a folder is followed below `root`.
 
     `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
-    `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
-    one job, so files that the job has no record of are left alone. `written_files` are those on record. `is_gone`: the photo was
-    gone at the last scan. `raw_files` are
-    further files of the photo, which get sidecars of their own.
+    `written_targets` are the targets that this program has written before. `single_job` limits an undo to the
+    writes of one job, so files that the job has no record of are left alone. `written_files` are those on
+    record. `is_gone`: the photo was gone at the last scan. `raw_files` are further files of the photo, which
+    get sidecars of their own.
     """
 
     path: Path
@@ -140,7 +141,7 @@ class WriteRequest:
 
 @dataclass(frozen=True)
 class PhotoPlan:
-    """The plans of a photo's files. `refusal` is why the photo's own file is not changed although this was requested.
+    """The plans of a photo's files. `refusal`: why its own file is not changed although this was requested.
 
     `lost` are the files on record that are not there any more, or not as they were written.
     """
@@ -160,7 +161,7 @@ class PhotoPlan:
 
 @dataclass
 class PreparedPhoto:
-    """A planned photo whose new files are ready beside the old ones. End with `replace_files` or `discard`."""
+    """A planned photo with its new files beside the old ones. End with `replace_files` or `discard`."""
 
     plan: PhotoPlan
     prepared: tuple[tuple[FilePlan, PreparedFile], ...] = ()
@@ -181,7 +182,7 @@ class PreparedPhoto:
 
     @property
     def edited(self) -> list[FilePlan]:
-        """The files that an undo replaced without restoring the originals, because other programs have edited them."""
+        """The files that an undo replaced by other than the originals, because others have edited them."""
         if self.plan.request.target is not None:
             return []
         return [file for file in self.replaced if file.data is not None and not file.restores_original]
@@ -201,8 +202,8 @@ class PreparedPhoto:
 def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) -> PreparedPhoto:
     """Plan a photo's files and prepare those that change.
 
-    Some attributes of the photo's own file, such as its owner, turn out impossible to copy only when the new file is
-    made. The tags go into a sidecar then, too.
+    Some attributes of the photo's own file, such as its owner, turn out impossible to copy only when the new
+    file is made. The tags go into a sidecar then, too.
 
     Raises:
         WriteRefused, WriteFailed: as `plan_photo` and `prepare_photo`.
@@ -222,7 +223,8 @@ def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) ->
 def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> PhotoPlan:
     """Plan the changes to a photo's files; nothing is changed yet.
 
-    Existing sidecars are updated whatever the target is: programs prefer a sidecar over the photo's own metadata.
+    Existing sidecars are updated whatever the target is: programs prefer a sidecar over the photo's own
+    metadata.
 
     Raises:
         WriteRefused: neither the photo nor a sidecar can be written.
@@ -271,7 +273,7 @@ def refuse_object(path: Path, target: Target | None) -> None:
 
 
 def _refuse_library(path: Path) -> None:
-    """Refuse a photo in a folder of another program. An undo is not refused: it restores the file that this program changed.
+    """Refuse a photo in a folder of another program. An undo is not: it restores what this program changed.
 
     Raises:
         WriteRefused: the photo is in such a folder.
@@ -282,13 +284,14 @@ def _refuse_library(path: Path) -> None:
         name = folder.rpartition("/")[2]
         raise WriteRefused(
             RefusalKind.LIBRARY,
-            f"It is in {name!r}, a folder with {owner.reason}, which keeps its own records of its files. Nothing is written there; "
+            f"It is in {name!r}, a folder with {owner.reason}, which keeps its own records of its files. "
+            "Nothing is written there; "
             "export the photo from that program, and tag the exported file.",
         )
 
 
 def without_unreadable_sidecars(plan: PhotoPlan) -> PhotoPlan:
-    """The plan of an undo, in which a sidecar that cannot be read any more, and so cannot be undone, is the refusal. Its record stays."""
+    """An undo's plan, refused where a sidecar cannot be read any more and so not undone. Its record stays."""
     if plan.request.target is not None:
         return plan
     unreadable = [file for file in plan.files if _is_unreadable_sidecar(file, plan.request)]
@@ -297,7 +300,8 @@ def without_unreadable_sidecars(plan: PhotoPlan) -> PhotoPlan:
     names = ", ".join(file.original.path.name for file in unreadable)
     refused = WriteRefused(
         RefusalKind.XMP,
-        f"{names} cannot be undone, because another program has cut or damaged it since. Restore it from a backup and undo again, or "
+        f"{names} cannot be undone, because another program has cut or damaged it since. "
+        "Restore it from a backup and undo again, or "
         "delete it.",
     )
     files = tuple(file for file in plan.files if file not in unreadable)
@@ -378,7 +382,7 @@ def _without_known_position(request: WriteRequest, find_undo_record: FindUndoRec
 def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> tuple[FilePlan, ...]:
     adds = request.target is Target.EMBED and bool(request.tag_fields)
     removes = request.target is not Target.SIDECAR and Target.EMBED in request.written_targets
-    # A copy that others changed may hold our values without an undo record, which only the photo it was copied from has.
+    # A changed copy may hold our values without an undo record, which only the photo it was copied from has.
     removes = removes or (request.target is None and not request.single_job and _holds_our_values(request))
     if not adds and not removes:
         return ()
@@ -404,7 +408,7 @@ def _holds_our_values(request: WriteRequest) -> bool:
 def _plan_all_sidecars(
     request: WriteRequest, find_undo_record: FindUndoRecord, *, may_create: bool
 ) -> tuple[FilePlan, ...]:
-    """The sidecars of the photo, those of its RAW files, and those that were left behind when the photo was renamed or moved."""
+    """The sidecars of photo and RAW files, and those left behind when the photo was renamed or moved."""
     raw_sidecars = tuple(_plan_raw_sidecars(request, find_undo_record))
     of_raw_files = {file.path for file in raw_sidecars}
     recorded = written_sidecars(
@@ -423,7 +427,7 @@ def _plan_sidecars(
     may_create: bool,
     recorded: Sequence[Path] = (),
 ) -> tuple[FilePlan, ...]:
-    """Plan the sidecars that are on record, and those that stand beside the photo: they may have been copied together with it."""
+    """Plan the sidecars on record, and those beside the photo, which may have been copied with it."""
     recorded_only = request.target is not None or request.single_job
     if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
         return ()
@@ -448,7 +452,7 @@ def _plan_sidecars(
 
 
 def _plan_raw_sidecars(request: WriteRequest, find_undo_record: FindUndoRecord) -> Iterator[FilePlan]:
-    """The sidecars of the photo's RAW files, which no target changes. A file that was deleted since the last scan has none."""
+    """The sidecars of the photo's RAW files, whatever the target. A file that was deleted has none."""
     for path in request.raw_files:
         own = _without_known_position(
             replace(request, path=path, image_digest=None, raw_files=(), written_files=()), find_undo_record
@@ -490,7 +494,7 @@ def _read(request: WriteRequest) -> bytes:
 def _estimate(plan: PhotoPlan) -> list[str]:
     """The estimated position in one of the files, if there is one."""
     positions = [file.position for file in plan.files if file.position and file.position.source]
-    return [f"position ± {distance_text(position.error_m)} ({position.source})" for position in positions[:1]]
+    return [f"position ± {distance_text(each.error_m)} ({each.source})" for each in positions[:1]]
 
 
 def _removal_text(file: FilePlan) -> str:

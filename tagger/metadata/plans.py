@@ -1,8 +1,8 @@
-"""Plans of file changes: the new bytes of a photo or sidecar, computed and verified before anything is written.
+"""Plans of file changes: the new bytes of a photo or sidecar, verified before anything is written.
 
-New values are always added to the base of a file (see restored_files): repeating a write changes nothing, and undo is a write with nothing to
-add. A photo's own file gets XMP, and EXIF and IPTC where it is safe to change them. An existing sidecar is merged with our values, a new
-one repeats the photo's own XMP.
+New values are always added to the base of a file (see restored_files): repeating a write changes nothing, and
+undo is a write with nothing to add. A photo's own file gets XMP, and EXIF and IPTC where it is safe to change
+them. An existing sidecar is merged with our values, a new one repeats the photo's own XMP.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tagger.metadata.formats import (
     read_only_blocks,
     replace_blocks,
 )
-from tagger.metadata.originals import Original, read_for_writing
+from tagger.metadata.replacement import Original, read_for_writing
 from tagger.metadata.restored_files import (
     FindUndoRecord,
     UndoRecord,
@@ -46,9 +46,10 @@ from tagger.photos.side_files import SIDECAR_MAX_BYTES
 class FilePlan:
     """A file and its new content.
 
-    `data` is None if the file should not exist. `undo_record` is None if the new content holds none of our values.
-    `position` is ours in the new content. `notes` name the values that were left out of a block, with the reason. `template` is the XMP that a new sidecar
-    copies from its photo. `restores_original` says that removing our values yields the original, byte for byte.
+    `data` is None if the file should not exist. `undo_record` is None if the new content holds none of our
+    values. `position` is ours in the new content. `notes` name the values that were left out of a block, with
+    the reason. `template` is the XMP that a new sidecar copies from its photo. `restores_original` says that
+    removing our values yields the original, byte for byte.
     """
 
     target: Target
@@ -148,7 +149,7 @@ def _embed(
 def _change_exif(blocks: Blocks, tag_fields: TagFields) -> tuple[exif.ExifChange, tuple[str, ...]]:
     try:
         return exif.add(blocks.exif, tag_fields), ()
-    except exif.ExifRewriteError as error:
+    except WriteRefused as error:
         return exif.ExifChange(blocks.exif, ()), (f"EXIF is left unchanged, only XMP is written: {error}",)
 
 
@@ -177,8 +178,8 @@ def plan_sidecar(
 ) -> FilePlan:
     """Plan the sidecar at `path`. `photo_data` is the content of its photo, required to add values.
 
-    A new sidecar starts as a copy of what programs read so far and will ignore: of the sidecar of the stem that it hides, or of the photo's own
-    XMP and keywords.
+    A new sidecar starts as a copy of what programs read so far and will ignore: of the sidecar of the stem
+    that it hides, or of the photo's own XMP and keywords.
 
     Raises:
         WriteRefused: the write would lose data that the sidecar holds.
@@ -228,7 +229,7 @@ def _hidden_template(
 def _plan_insertion(
     original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks, template: bytes | None
 ) -> FilePlan:
-    """Plan a sidecar with our values. `base` is the sidecar without them, `blocks` are the photo's, and a new sidecar starts as the `template`."""
+    """Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`."""
     start = template or _template(blocks.xmp) if base is None else base
     new = xmp.add(
         start,
@@ -255,7 +256,7 @@ def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
 
 
 def _readable_blocks(photo: bytes) -> Blocks:
-    """The photo's blocks without our values; empty if they cannot be read, which does not prevent a sidecar."""
+    """The photo's blocks without our values; empty if they cannot be read, which prevents no sidecar."""
     try:
         blocks = read_blocks(photo) if may_hold_tags(photo) else read_only_blocks(photo)
         if xmp.has_our_fields(blocks.xmp) and is_jpeg(photo):

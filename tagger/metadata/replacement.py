@@ -1,14 +1,14 @@
-"""Replacing files atomically: at every moment a file's name refers to the complete old file or the complete new one.
+"""Replacing files atomically: at every moment, a name refers to the complete old file or the new one.
 
-`prepare` writes the new file beside the old one under a hidden name; `PreparedFile.replace` renames it. In between, a
-caller can record many intended writes at once. Knows nothing of the content.
+`prepare` writes the new file beside the old one under a hidden name; `PreparedFile.replace` renames it. In
+between, a caller can record many intended writes at once. Knows nothing of the content.
 
-The owner, permissions, extended attributes and time of the old file are copied; one that cannot be copied prevents the write. Not
-copied are creation times, which only macOS can set, file flags (`chattr`), and the checksums that some systems store in attributes
-(`security.ima`).
+The owner, permissions, extended attributes and time of the old file are copied; one that cannot be copied
+prevents the write. Not copied are creation times, which only macOS can set, file flags (`chattr`), and the
+checksums that some systems store in attributes (`security.ima`).
 
-Limits: a program that opens the file between the last check and the rename writes into the old file, which is lost.
-Programs on other machines are noticed only by their changes. Shares that cannot rename open files are refused.
+Limits: other programs are noticed by what they have changed. One that has the file open and writes into it
+after the rename writes into the old file, which is lost. Shares that cannot rename open files are refused.
 """
 
 import ctypes
@@ -18,10 +18,10 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
-from tagger.metadata.originals import Original, busy, open_unchanged
 from tagger.metadata.sidecar_names import is_sidecar_name
 from tagger.metadata.temporary_files import (
     TemporaryFile,
@@ -29,15 +29,140 @@ from tagger.metadata.temporary_files import (
     create_locked,
     write_whole,
 )
-from tagger.photos.folders import flush_to_disk, open_folder
+from tagger.photos.files import PhotoVersion, stored_time_ns
+from tagger.photos.folders import OpenFolder, flush_to_disk, open_folder
+
+
+@dataclass(frozen=True)
+class Original:
+    """A file as it was read before a write; `data` and `status` are None if it did not exist.
+
+    No link to a folder is followed below `root`. With None, the file's own folder is the root.
+    """
+
+    path: Path
+    data: bytes | None
+    status: os.stat_result | None
+    root: Path | None = None
+
+    @property
+    def version(self) -> PhotoVersion | None:
+        """The version that was read."""
+        return PhotoVersion(self.status.st_size, stored_time_ns(self.status)) if self.status else None
+
+
+def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) -> Original:
+    """Read a file that will be replaced, or find that it does not exist yet.
+
+    Raises:
+        WriteRefused: the file is a link, or in a folder that is one below `root`, has several hard links, is
+            not a regular file, is write-protected (even if this user is root), is too large, or changed while
+            it was read.
+        WriteFailed: the file cannot be read.
+    """
+    with translated_os_errors(path):
+        try:
+            folder = open_folder(path.parent, root)
+        except FileNotFoundError:
+            return Original(path, None, None, root)
+        with folder:
+            try:
+                status = folder.status(path.name)
+            except FileNotFoundError:
+                return Original(path, None, None, root)
+            _check_writable(folder, path.name, status, max_bytes)
+            descriptor = folder.open(path.name, _READ)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
+                before = os.fstat(descriptor)
+                _check_writable(folder, path.name, before, max_bytes)
+                data = file.read(before.st_size + 1)
+                after = os.fstat(descriptor)
+    if _identity(before) != _identity(after) or len(data) != before.st_size:
+        raise busy(path.name)
+    return Original(path, data, before, root)
+
+
+@contextmanager
+def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | None) -> Iterator[int | None]:
+    """Open a file of the folder if its status is still `expected`.
+
+    Yields the descriptor, or None if the file does not exist and did not exist before.
+
+    Raises:
+        WriteRefused: the file has changed.
+        WriteFailed: the file is gone.
+    """
+    descriptor = None
+    with suppress(FileNotFoundError):
+        descriptor = folder.open(name, _READ)
+    try:
+        if descriptor is not None:
+            _check_same(name, expected, descriptor)
+        elif expected is not None:
+            raise WriteFailed("gone", f"{name!r} no longer exists. Scan the folder again.")
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def busy(name: str) -> WriteRefused:
+    """The refusal for a file that another program is using."""
+    return WriteRefused(
+        RefusalKind.BUSY,
+        f"{name!r} is being written by another program. Try again when it has finished.",
+    )
+
+
+_READ = os.O_RDONLY | os.O_NONBLOCK
+_ANY_WRITER = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_bytes: int) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise WriteRefused(RefusalKind.LINK, f"{name!r} is a link. Name the file that it points to.")
+    if not stat.S_ISREG(status.st_mode):
+        raise WriteRefused(RefusalKind.FORMAT, f"{name!r} is not a file. Rename or remove it.")
+    if status.st_nlink > 1:
+        raise WriteRefused(
+            RefusalKind.LINK,
+            f"The file {name!r} has {status.st_nlink} hard links, which a write would separate. "
+            "To write into it, replace it by a copy.",
+        )
+    # Root may write every file, but write protection is respected for root, too.
+    if not status.st_mode & _ANY_WRITER or not folder.may_write(name):
+        raise WriteRefused(
+            RefusalKind.READ_ONLY,
+            f"{name!r} is write-protected. Give this user write permission.",
+        )
+    if status.st_size > max_bytes:
+        raise WriteRefused(
+            RefusalKind.TOO_LARGE,
+            f"{name!r} has {status.st_size} bytes, more than the limit of {max_bytes}. "
+            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if there is memory for it.",
+        )
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is replaced, written, or given other permissions or attributes."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> None:
+    status = os.fstat(descriptor)
+    if expected is None or _identity(status) != _identity(expected):
+        raise WriteRefused(
+            RefusalKind.CHANGED,
+            f"{name!r} has changed since it was read. Tag it again, then write.",
+        )
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "PreparedFile":
-    """Write the file that will replace the original, flush it to disk, read it back, and copy the original's attributes.
+    """Write the new file, flush it to disk, read it back, and copy the original's attributes.
 
-    The modification time of a photo is kept. That of a sidecar is not, because programs read a sidecar again when it is
-    newer. `data` None deletes a sidecar. A new sidecar gets the owner and permissions of `photo`; without `photo`, it is
-    readable by this user only.
+    The modification time of a photo is kept. That of a sidecar is not, because programs read a sidecar again
+    when it is newer. `data` None deletes a sidecar. A new sidecar gets the owner and permissions of `photo`;
+    without `photo`, it is readable by this user only.
 
     Raises:
         WriteRefused: the file has changed, is in use, or has attributes that cannot be copied.
@@ -61,8 +186,8 @@ def prepare(original: Original, data: bytes | None, *, photo: Path | None = None
 class PreparedFile:
     """A new file that is ready to replace the old one.
 
-    It holds a lock and two descriptors, of file and folder, until `replace` or `discard`, so keep no more than hundreds.
-    `original_status` is the original's status when it was read, None if it did not exist.
+    It holds a lock and two descriptors, of file and folder, until `replace` or `discard`, so keep no more
+    than hundreds. `original_status` is the original's status when it was read, None if it did not exist.
     """
 
     def __init__(
@@ -79,7 +204,7 @@ class PreparedFile:
         """Replace the original, if it is still the file that was read.
 
         Raises:
-            WriteRefused: the original has changed, is open for writing, or file or folder are write-protected.
+            WriteRefused: the original has changed, or file or folder are write-protected.
             WriteFailed: the disk or share fails. Read the file to find out whether it was replaced.
         """
         if not self._is_pending:
@@ -150,7 +275,7 @@ def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, pho
 
 
 def _copy_attributes(source: int, original: os.stat_result, target: int, *, with_times: bool) -> None:
-    """Copy the attributes of the open file `source` to the open file `target`. `original` is the status of `source`.
+    """Copy the attributes of the open file `source`, whose status is `original`, to the open file `target`.
 
     Raises:
         WriteRefused: an attribute cannot be copied.
@@ -167,7 +292,7 @@ def _copy_attributes(source: int, original: os.stat_result, target: int, *, with
 
 
 def _check_attributes(original: os.stat_result, target: int, *, with_times: bool) -> None:
-    """Check that the open file `target` has the copied attributes: some disks and shares accept and then ignore them.
+    """Check that the open file `target` has the attributes: some disks accept and then ignore them.
 
     Raises:
         WriteRefused: an attribute was not copied.
@@ -206,7 +331,7 @@ _COPYFILE_ACL, _COPYFILE_XATTR = 1, 4
 
 
 def _set_mode(target: int, mode: int) -> None:
-    """Set the permissions, where the file system has some: exFAT, CIFS, gvfs and others give every file those of the mount.
+    """Set the permissions, where there are some: exFAT, CIFS, gvfs and others have those of the mount.
 
     A replaced file that has other permissions than its original is refused later (see _check_attributes).
     """

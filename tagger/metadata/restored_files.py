@@ -1,8 +1,9 @@
-"""The base of a file, which is the file without any of our values, and the verification that a write changes our values only.
+"""The base of a file, which is without our values, and the verification that a write changes these only.
 
-If nobody changed the file since we wrote it, its base is the original, restored exactly from the undo record. Otherwise it is the file
-with our values removed. The owner's values in it decide what we add: fields that are taken, and keywords that XMP must repeat. For the
-verification, both files are parsed again and compared block by block.
+If nobody changed the file since we wrote it, its base is the original, restored exactly from the undo record.
+Otherwise it is the file with our values removed. The owner's values in it decide what we add: fields that are
+taken, and keywords that XMP must repeat. For the verification, both files are parsed again and compared block
+by block.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +25,7 @@ _OTHER_BLOCKS = "the blocks are not the ones that were meant to be written"
 
 
 def without_occupied_fields(photo: bytes, blocks: Blocks, tag_fields: TagFields) -> TagFields:
-    """Drop position and description if any block of the file has one: programs differ in which block they read."""
+    """Drop position and description if any block has one: programs differ in which block they read."""
     properties = xmp.properties(blocks.xmp)
     exif_data = exif_of(photo) or blocks.exif
     has_position = exif.has_position(exif_data) or has_position_fields(properties)
@@ -41,12 +42,12 @@ def without_occupied_fields(photo: bytes, blocks: Blocks, tag_fields: TagFields)
 
 
 def has_position_fields(names: Iterable[str]) -> bool:
-    """Whether XMP has a position, or a part of one: a datum or method without a position would misdescribe ours."""
+    """Whether XMP has a part of a position: a datum or method alone would misdescribe ours."""
     return not set(POSITION).isdisjoint(names)
 
 
 def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
-    """The owner's keywords in IPTC and EXIF. Programs that find keywords in XMP do not read these, so XMP repeats them."""
+    """The owner's keywords in IPTC and EXIF, which XMP repeats: who finds keywords there reads no others."""
     iptc_keywords = iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
     exif_keywords = exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";")
     return tuple(dict.fromkeys(keyword for keyword in (*iptc_keywords, *exif_keywords) if keyword))
@@ -56,8 +57,8 @@ def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
 class UndoRecord:
     """What restores a file after a write.
 
-    `written_digest` and `base_digest` are digests of the whole file, after the write and of its base. `inverse` holds
-    the inverse splices. `base_digest` and `inverse` are None if the write created the file.
+    `written_digest` and `base_digest` are digests of the whole file, after the write and of its base.
+    `inverse` holds the inverse splices. `base_digest` and `inverse` are None if the write created the file.
     """
 
     written_digest: str
@@ -81,8 +82,8 @@ Content = TypeVar("Content", bytes, bytes | None)
 class Base(Generic[Content]):
     """A file without our values. `data` is None for a sidecar that did not exist before we created it.
 
-    `is_restored`: an undo record says that these are the bytes of the original. Undo records come from the database, so anyone who
-    can write to it can forge them: see verify_insertion.
+    `is_restored`: an undo record says that these are the bytes of the original. Undo records come from the
+    database, so anyone who can write to it can forge them: see verify_insertion.
     """
 
     data: Content
@@ -96,7 +97,7 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
         WriteRefused: our values cannot be removed without changing something else.
     """
     blocks = read_blocks(data)
-    if _may_hold_our_fields(blocks.xmp):
+    if xmp.names_our_namespace(blocks.xmp):
         original = _undone(data, find_undo_record(digest_file(data)))
         if original is not None:
             return Base(original, is_restored=True)
@@ -105,7 +106,8 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
     if not is_jpeg(data):
         raise WriteRefused(
             RefusalKind.FORMAT,
-            "Version 1 embedded its tags into the file, and another program has changed it since. Tags are removed from JPEG files only: "
+            "Version 1 embedded its tags into the file, and another program has changed it since. "
+            "Tags are removed from JPEG files only: "
             "restore the file from a backup, or remove the keywords with that program.",
         )
     return Base(remove_our_values(data, blocks))
@@ -121,7 +123,7 @@ def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Bas
     """
     if data is None:
         return Base(None)
-    if _may_hold_our_fields(data):
+    if xmp.names_our_namespace(data):
         record = find_undo_record(digest_file(data))
         if record is not None and record.inverse is None and xmp.is_our_sidecar(data):
             return Base(None)
@@ -133,11 +135,6 @@ def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Bas
     base = xmp.remove(data)
     refuse_difference(xmp.removal_difference(data, base))
     return Base(base)
-
-
-def _may_hold_our_fields(packet: bytes | None) -> bool:
-    """Whether an undo record may exist for the file. Most packets that we wrote are recognised without parsing."""
-    return xmp.names_our_namespace(packet) or xmp.has_our_fields(packet)
 
 
 def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:
@@ -172,7 +169,7 @@ def _remove_from_exif(block: bytes | None, added: Sequence[tuple[str, str]]) -> 
         return block
     try:
         return exif.remove(block, added)
-    except exif.ExifRewriteError as error:
+    except WriteRefused as error:
         # The block was safe to rewrite when we added to it, so another program has changed it since.
         raise WriteRefused(
             RefusalKind.CHECK, f"Our keywords cannot be removed from its EXIF: {error}"
@@ -198,7 +195,7 @@ def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: B
 
 
 def _other_difference(base: bytes, new: bytes) -> str | None:
-    """The first difference outside of the blocks. Other formats are only restored, with the image and EXIF compared."""
+    """The first difference outside of the blocks. Files that are no JPEG are only restored."""
     if is_jpeg(base):
         return difference_outside_blocks(base, new)
     return None if exif.read(exif_of(base)) == exif.read(exif_of(new)) else "EXIF"

@@ -1,12 +1,10 @@
 """The paths of a photo's sidecars.
 
-digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's programs name them `photo.xmp`. Whose the latter is, says
-`owner_of_stem_sidecar`, as for reading.
+digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's programs name them `photo.xmp`.
+Whose the latter is, says `owner_of_stem_sidecar`, as for reading.
 """
 
-import itertools
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +25,12 @@ from tagger.photos.photo_names import (
 )
 from tagger.photos.side_files import ReadSidecar, folded_name, owner_of_stem_sidecar, stated_extension
 
-SIDECAR_ENDINGS = tuple("." + "".join(letters) for letters in itertools.product("xX", "mM", "pP"))
-"""`.xmp` in every case, the usual one first."""
+_ENDINGS = (".xmp", ".XMP", ".Xmp")
 
 
 @dataclass(frozen=True)
 class Sidecars:
-    """The sidecars of a photo, the one to write first. `hidden` are those that programs read for it as long as it has none of its own."""
+    """A photo's sidecars, the one to write first. `hidden`: those read as long as it has none of its own."""
 
     paths: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
@@ -47,7 +44,8 @@ def find_sidecars(
     With `may_create`, a new one if it has none. `adds`: values will be added to them.
 
     Raises:
-        WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
+        WriteRefused: the folder is a link or may not be read, or values would be added to what may be the
+            sidecar of another photo.
         WriteFailed: the disk or share failed.
     """
     if isinstance(photo, ObjectPath):
@@ -59,8 +57,8 @@ def find_sidecars(
         except FileNotFoundError:
             return Sidecars(tuple(map(photo.with_name, new)))
         with folder:
-            own = _own_sidecars(folder, photo)
-            of_stem = _files_in_any_case(folder, photo.stem) if photo.suffix else ()
+            own = _sidecars(folder, photo.name)
+            of_stem = _sidecars(folder, photo.stem) if photo.suffix else ()
             names = _file_names(folder) if of_stem else ()
             owned, hidden = sort_stem_sidecars(
                 photo.name, of_stem, names, read_sidecar_in(photo.parent, root)
@@ -76,8 +74,9 @@ def sort_stem_sidecars(
 ) -> tuple[list[str], list[str]]:
     """Those sidecars `photo.xmp` that belong to the photo, and those that a new `photo.jpg.xmp` would hide.
 
-    Immich and digiKam read `IMG_1.xmp` for every file of its stem that has no sidecar of its own. Its values are the photo's, unless it says that
-    it is for another file (`photoshop:SidecarForExtension`) which is not the same photo.
+    Immich and digiKam read `IMG_1.xmp` for every file of its stem that has no sidecar of its own. Its values
+    are the photo's, unless it says that it is for another file (`photoshop:SidecarForExtension`) which is not
+    the same photo.
     """
     owned, hidden = [], []
     names = list(filter(may_have_stem_sidecar, names))
@@ -101,9 +100,10 @@ def _is_same_photo(photo: str, raw_file: str | None) -> bool:
 
 
 def find_written(path: Path, root: Path | None = None) -> Path:
-    """Where the file that was written as `path` is now: under its name, or under one that reads the same but for case and accents.
+    """Where the file that was written as `path` is now: under its name, but for case and accents.
 
-    The name may be as the database stores it, with replacements for what is no Unicode. If there is no such file, `path` itself.
+    The name may be as the database stores it, with replacements for what is no Unicode. If there is no such
+    file, `path` itself.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
@@ -137,8 +137,7 @@ def new_sidecar_name(photo: Path) -> str:
 
 
 def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) -> None:
-    """Refuse to add values to `photo.jpg.xmp` if one of the `names` is that of a RAW file `photo.jpg.cr3`: programs that name
-    sidecars without the extension would take the values for those of the RAW file.
+    """Refuse to add values to `photo.jpg.xmp` beside a RAW file `photo.jpg.cr3`: Lightroom gives it them.
 
     Raises:
         WriteRefused: there is such a RAW file.
@@ -148,7 +147,10 @@ def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) ->
         return
     for name in names:
         if is_raw_name(name) and _stem(name) == photo.name.lower():
-            reason = f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. Rename one of the two photos, then write again."
+            reason = (
+                f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. "
+                "Rename one of the two photos, then write again."
+            )
             raise WriteRefused(RefusalKind.SIDECAR, reason)
 
 
@@ -161,49 +163,13 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0].lower()  # noqa: PTH122 - a Path for each is slow
 
 
-def _own_sidecars(folder: OpenFolder, photo: Path) -> tuple[str, ...]:
-    """The files `photo.jpg.xmp`; if there are none, those whose name has another case, unless there is a photo of that name."""
-    exact = _distinct(folder, (photo.name + ending for ending in SIDECAR_ENDINGS))
-    if exact:
-        return exact
-    others = (
-        base for base in _spellings(photo.name) if not folder.exists(base) or _is_same(folder, base, photo)
-    )
-    return _distinct(folder, (base + ending for base in others for ending in (".xmp", ".XMP")))
-
-
-def _is_same(folder: OpenFolder, name: str, photo: Path) -> bool:
-    """Whether two names are those of one file, as on file systems that ignore case."""
-    try:
-        return os.path.samestat(folder.status(name), folder.status(photo.name))
-    except FileNotFoundError:
-        return False
-
-
-def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
-    """The files `base`.xmp of a folder, with the suffix in any case; if there are none, those with the base in another case.
+def _sidecars(folder: OpenFolder, base: str) -> tuple[str, ...]:
+    """The files `base`.xmp, each once: where the file system ignores case, all spellings are one file.
 
     Each spelling is checked by name: listing the folder for every photo takes quadratic time.
     """
-    exact = _distinct(folder, (base + ending for ending in SIDECAR_ENDINGS))
-    return exact or _distinct(
-        folder, (other + ending for other in _spellings(base) for ending in (".xmp", ".XMP"))
-    )
-
-
-def _spellings(name: str) -> list[str]:
-    """How programs that copy files spell the name: in one case, with the extension in another case, with accents encoded otherwise."""
-    stem, extension = os.path.splitext(name)  # noqa: PTH122 - a Path for each is slow
-    found = [stem + extension.lower(), stem + extension.upper(), name.lower(), name.upper()]
-    if not name.isascii():
-        found += [unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]
-    return [spelling for spelling in dict.fromkeys(found) if spelling != name]
-
-
-def _distinct(folder: OpenFolder, names: Iterable[str]) -> tuple[str, ...]:
-    """Those names that are files, each file once: on case-insensitive file systems all spellings are the same file."""
     sidecars: dict[tuple[int, int], str] = {}
-    for name in names:
+    for name in (base + ending for ending in _ENDINGS):
         try:
             status = folder.status(name)
         except FileNotFoundError:

@@ -1,7 +1,8 @@
-"""What the readers and writers of all formats share: the metadata blocks of a file, the refusals, and splices.
+"""What the readers and writers of all formats share: the metadata blocks of a file, refusals, and splices.
 
-Each cause of a refusal has one text. A splice replaces a range of bytes in a file; bytes outside of the splices stay as they are. The
-inverse of a list of splices holds the replaced bytes and their offsets, and restores the original exactly.
+Each cause of a refusal has one text. A splice replaces a range of bytes in a file; bytes outside of the
+splices stay as they are. The inverse of a list of splices holds the replaced bytes and their offsets, and
+restores the original exactly.
 """
 
 import struct
@@ -20,7 +21,7 @@ MOST_SPLICES = 10_000
 
 @dataclass(frozen=True)
 class Splice:
-    """Replaces the bytes from `start` to `end` (exclusive) with `replacement`. For an insertion, start equals end."""
+    """Replaces the bytes from `start` to `end` (exclusive). For an insertion, start equals end."""
 
     start: int
     end: int
@@ -119,8 +120,8 @@ def _decompress(inverse: bytes) -> bytes:
 class Blocks:
     """The content of a file's metadata blocks; None if the file has no such block.
 
-    `xmp` is the packet (XML, with wrapper and padding if it has any). `exif` is a TIFF block without the prefix "Exif".
-    `iptc` holds the IIM datasets without the Photoshop resource around them.
+    `xmp` is the packet (XML, with wrapper and padding if it has any). `exif` is a TIFF block without the
+    prefix "Exif". `iptc` holds the IIM datasets without the Photoshop resource around them.
     """
 
     xmp: bytes | None = None
@@ -140,7 +141,7 @@ def ambiguous_blocks(problem: str) -> WriteRefused:
     """The file has several blocks of a kind, so there is no single one to change."""
     return WriteRefused(
         RefusalKind.STRUCTURE,
-        f"{problem}, and programs differ in which one they read. Save its metadata once with your photo program.",
+        f"{problem}, and programs differ in which one they read. Save its metadata with your photo program.",
     )
 
 
@@ -156,7 +157,7 @@ def signed_file() -> WriteRefused:
     """Content credentials are a signature over the whole file, which any change breaks."""
     return WriteRefused(
         RefusalKind.SIGNED,
-        "It carries content credentials (C2PA), a signature over the whole file, which a write into the file would break. "
+        "It carries content credentials (C2PA), a signature over the whole file, which a write would break. "
         "Keep its tags in a sidecar.",
     )
 

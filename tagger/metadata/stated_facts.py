@@ -1,6 +1,11 @@
-"""When and where a photo was taken, as its XMP, its side files and its name state it. Knows nothing of which statement counts.
+"""When and where a photo was taken, as XMP, side files and its name state it; and how times are written.
 
-The files may be hostile: any of them gives facts, no facts, or a broken file.
+Knows nothing of which statement counts. The files may be hostile: any of them gives facts, no facts, or a
+broken file.
+
+Slightly wrong times that can mean only one time are read: phones write 24:08:19 for eight past midnight of
+the day that has begun, seconds of 60, or the time zone behind the time. Others are not: 08/07/2015 is a day
+in July or in August.
 """
 
 import json
@@ -13,16 +18,94 @@ from typing import Any, Self
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.gps import LARGEST_ERROR_M, OUR_METHOD
-from tagger.metadata.written_times import is_blank, parse_time
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
 from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
 
+LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
+"""The range of UTC offsets on Earth."""
+
+
+@dataclass(frozen=True)
+class WrittenTime:
+    """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the text says it."""
+
+    taken_at: datetime
+    utc_offset_s: int | None = None
+
+
+def parse_time(text: str, *, allows_day: bool = False) -> WrittenTime | None:
+    """Read a time, or with `allows_day` a day, at midnight. None: it is no time, or can mean several."""
+    match = _TIME.match(text)
+    if match is None:
+        day = _WRITTEN_DAY.fullmatch(text.strip()) if allows_day else None
+        return _at(day, 0, 0, 0, None) if day else None
+    hour, minute, second = (
+        int(match[name] or match[f"{name}2"] or 0) for name in ("hour", "minute", "second")
+    )
+    half = (match["half"] or match["half_before"] or "").replace(".", "").lower()
+    if half:
+        is_afternoon = half in _AFTERNOON
+        if (hour == 0 and is_afternoon) or (hour > 12 and not is_afternoon):
+            return None
+        hour = hour if hour > 12 else hour % 12 + 12 * is_afternoon
+    if hour > 24 or minute > 59 or second > 60:
+        return None
+    return _at(match, hour % 24, minute, second, parse_offset(match["zone"] or ""))
+
+
+def parse_offset(text: str) -> int | None:
+    """The seconds of an offset like `+05:30`, or `Z`; None if no time zone has it."""
+    stripped = text.strip(" \0")
+    if stripped in ("Z", "UTC", "GMT"):
+        return 0
+    match = _OFFSET.fullmatch(stripped)
+    if match is None:
+        return None
+    sign, hours, minutes = match[1], int(match[2]), int(match[3] or 0)
+    offset_s = (hours * 60 + minutes) * (-60 if sign == "-" else 60)
+    is_zone = LEAST_OFFSET_S <= offset_s <= LARGEST_OFFSET_S and offset_s % _OFFSET_STEP_S == 0
+    return offset_s if is_zone and minutes < 60 else None
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text is blanks and zeros in the place of a time, as of cameras without a clock."""
+    return not re.search("[1-9]", text)
+
+
+_DIGITS = r"[ \d]?\d"
+_NUMBERS = (
+    rf"(?P<year>\d{{4}})(?:[:/.-](?P<month>{_DIGITS})[:/.-](?P<day>{_DIGITS})|(?P<month2>\d\d)(?P<day2>\d\d))"
+)
+_WRITTEN_DAY = re.compile(_NUMBERS, re.ASCII)
+_TIME = re.compile(
+    rf"\s*{_NUMBERS}[ T:,_-]*(?P<half_before>上午|下午|午前|午後|오전|오후)?[ ]*"
+    rf"(?:(?P<hour>{_DIGITS})(?P<mark>[:.-])(?P<minute>{_DIGITS})(?:(?P=mark)(?P<second>{_DIGITS}))?|"
+    r"(?P<hour2>\d\d)(?P<minute2>\d\d)(?P<second2>\d\d))(?:[.,]\d+)?(?![:.]?\d)"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\b)?\.?\s*(?P<zone>Z\b|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?\b|UTC\b|GMT\b)?",
+    re.ASCII,
+)
+_AFTERNOON = ("pm", "下午", "午後", "오후")
+_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d?)(?::?(\d\d))?", re.ASCII)
+_OFFSET_STEP_S = 15 * 60
+
+
+def _at(
+    match: re.Match[str], hour: int, minute: int, second: int, utc_offset_s: int | None
+) -> WrittenTime | None:
+    year = int(match["year"])
+    month, day = (int(match[name] or match[f"{name}2"]) for name in ("month", "day"))
+    try:
+        minutes = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - local time
+        return WrittenTime(minutes + timedelta(seconds=second), utc_offset_s)
+    except (ValueError, OverflowError):  # no such day, or the last second of the year 9999
+        return None
+
 
 @dataclass(frozen=True)
 class StatedTime:
-    """`taken_at` is local time without a zone, and `utc_offset_s` what it is ahead of UTC; with `is_utc`, it is UTC, and the zone is not known.
+    """`taken_at` is local time, and `utc_offset_s` what it is ahead of UTC; with `is_utc`, it is UTC itself.
 
     `is_unread`: a time is stated that cannot be read.
     """
@@ -54,7 +137,7 @@ class StatedPosition:
 def stated_position(
     latitude: float | None, longitude: float | None, error_m: float | None = None
 ) -> StatedPosition | None:
-    """A position on Earth; None if a coordinate is missing or invalid, or both are 0, as programs write without a position."""
+    """A position; None if a coordinate is missing or invalid, or both are 0, as programs write for none."""
     if latitude is None or longitude is None or not (abs(latitude) <= 90 and abs(longitude) <= 180):
         return None
     if latitude == 0 and longitude == 0:
@@ -65,7 +148,7 @@ def stated_position(
 
 @dataclass(frozen=True)
 class StatedFacts:
-    """What one file states. `is_broken`: the file cannot be read, so nothing is known of it. `orientation`: 1 to 8, as in EXIF."""
+    """What one file states. `is_broken`: it cannot be read. `orientation`: 1 to 8, as in EXIF."""
 
     time: StatedTime = StatedTime()
     position: StatedPosition | None = None
@@ -81,15 +164,17 @@ _DAY = re.compile(
     # Letters before it are a word, as in IMG20150822; in 3fa20150822 they are digits of another number.
     r"(?:^|[\W_])[^\W\d_]*"
     r"(?:(?P<year>\d{4})(?P<mark>[-_. ])(?P<month>\d\d)(?P=mark)(?P<day>\d\d)(?!\d)"
-    r"|(?P<digits>\d{8})(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{3})?)?(?![^\W_]|T(?!\d))|(?P<iso>\d{8})(?=T\d))",
+    r"|(?P<digits>\d{8})(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{3})?)?(?![^\W_]|T(?!\d))"
+    r"|(?P<iso>\d{8})(?=T\d))",
     re.ASCII,
 )
 
 
 def day_in_name(path: str) -> datetime | None:
-    """The day in the name of a file, at midnight, as phones, messengers and programs for screenshots write it; None if it has none, or several.
+    """The day in a file's name, at midnight, as phones and messengers write it; None for none, or several.
 
-    Only the day: some programs name files by the time in UTC. A number that is no day between the first cameras and tomorrow is none.
+    Only the day: some programs name files by the time in UTC. A number that is no day between the first
+    cameras and tomorrow is none.
     """
     name = path.rpartition("/")[2]
     if not _LIKE_DAY.search(name):  # as most names: scans ask for many
@@ -119,10 +204,10 @@ TAKEOUT_MAX_BYTES = 2**20
 
 
 def stated_in_takeout(data: bytes) -> StatedFacts:
-    """The facts of a JSON file of Google Takeout; empty if it is valid JSON, but not a photo's by Google. Never raises.
+    """The facts of a JSON file of Google Takeout; empty if it is valid JSON of something else. Never raises.
 
-    `photoTakenTime` is UTC. `geoData` is what a person set, or what Google has from the photo; `geoDataExif` is what the camera stated. 0 stands
-    for no value in all of them.
+    `photoTakenTime` is UTC. `geoData` is what a person set, or what Google has from the photo; `geoDataExif`
+    is what the camera stated. 0 stands for no value in all of them.
     """
     try:
         document = json.loads(data, parse_constant=_refuse)
@@ -176,13 +261,12 @@ def _takeout_position(value: Any) -> StatedPosition | None:
 
 
 def stated_in_xmp(packet: bytes, *, needs_time: bool = True, is_sidecar: bool = False) -> StatedFacts:
-    """The facts of an XMP packet, the time only if it is needed, and the orientation only of a sidecar; never raises.
+    """The facts of a packet: the time if it is needed, the orientation only of a sidecar; never raises.
 
     Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
     """
-    plain = packet.replace(b"\0", b"")  # UTF-16
     names = (*(_NAMES if needs_time else _NAMES[-1:]), *([b"Orientation"] if is_sidecar else ()))
-    if not any(name in plain for name in names):  # parsing takes a hundred times as long
+    if not any(name in packet for name in names):  # parsing takes a hundred times as long
         return StatedFacts()
     try:
         fields = properties(packet)
@@ -228,7 +312,7 @@ SideFacts = Sequence[tuple[SideFile, StatedFacts]]
 
 
 def read_side_facts(source: PhotoSource, photo: str, files: Sequence[SideFile]) -> SideFacts:
-    """What the side files of a photo state. One that is gone states nothing; one that cannot be read is broken."""
+    """What a photo's side files state. One that is gone states nothing; an unreadable one is broken."""
     folder = photo[: photo.rfind("/") + 1]
     return [(file, _read(source, folder + file.name, is_sidecar=file.is_sidecar)) for file in files]
 
@@ -242,7 +326,7 @@ def _read(source: PhotoSource, path: str, *, is_sidecar: bool) -> StatedFacts:
 
 
 def orientation_beside(photo: str, side_facts: SideFacts) -> int | None:
-    """The orientation that the first sidecar of this file states. That of a RAW file is about its own image, not that of its JPEG."""
+    """The orientation that this file's first sidecar states. That of a RAW file is not about its JPEG."""
     name = photo.rpartition("/")[2].casefold()
     own = (f"{name}.xmp", f"{name.rpartition('.')[0]}.xmp")
     stated = (facts.orientation for file, facts in side_facts if file.name.casefold() in own)

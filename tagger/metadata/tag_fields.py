@@ -21,7 +21,7 @@ MAX_DISTANCE_KM = 5.0
 
 @dataclass(frozen=True)
 class NamedLandmark:
-    """An accepted tag with its landmark. `score` and `model` are None if only a verdict names it. `names` are by language.
+    """An accepted tag with its landmark. `score` and `model` are None if only a verdict names it.
 
     `latitude` and `longitude` are degrees (WGS 84). `extent` is point, line, area, multi, or None if unknown.
     """
@@ -48,7 +48,8 @@ class NamedLandmark:
 class PositionEstimate:
     """An estimate of the camera's position in degrees, with an error of `error_m` metres.
 
-    `source` names what it was estimated from: a landmark, a track or photos nearby in time. None: it is that of a tagged landmark.
+    `source` names what it was estimated from: a landmark, a track or photos nearby in time. None: it is that
+    of a tagged landmark.
     """
 
     latitude: float
@@ -66,8 +67,8 @@ class PositionEstimate:
 class TagFields:
     """The values to add to one photo's metadata. Empty: all of our values are removed.
 
-    `keywords` are flat. `paths` are hierarchical keywords, outermost name first. `position` and `description` are
-    written only where the photo has none.
+    `keywords` are flat. `paths` are hierarchical keywords, outermost name first. `position` and `description`
+    are written only where the photo has none.
     """
 
     landmarks: tuple[NamedLandmark, ...] = ()

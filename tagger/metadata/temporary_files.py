@@ -1,9 +1,9 @@
 """Hidden temporary files beside the files that they will replace: created, locked, checked and removed.
 
-Every writer of a file uses the same temporary name, so writers find each other, and the leftovers of writers that died.
-A lock belongs to a file, not to its name. A name may be removed or renamed only by the process that holds the lock of the
-file it refers to, and a lock counts only while the name refers to its file. Where a share has no locks, creating the name takes their
-place, and a leftover is removed when it is old.
+Every writer of a file uses the same temporary name, so writers find each other, and the leftovers of writers
+that died. A lock belongs to a file, not to its name. A name may be removed or renamed only by the process
+that holds the lock of the file it refers to, and a lock counts only while the name refers to its file. Where
+a share has no locks, creating the name takes their place, and a leftover is removed when it is old.
 """
 
 import errno
@@ -23,7 +23,7 @@ from tagger.photos.folders import OpenFolder, open_folder
 
 @dataclass(frozen=True)
 class TemporaryFile:
-    """A hidden file that this process holds open and locked, even if its name refers to another file meanwhile."""
+    """A hidden file, held open and locked even if its name refers to another file meanwhile."""
 
     folder: OpenFolder
     name: str
@@ -43,7 +43,7 @@ class TemporaryFile:
 
 
 def create_locked(folder: OpenFolder, name: str) -> TemporaryFile:
-    """Create the temporary file for the file `name` of a folder; it replaces the leftover of a writer that died.
+    """Create the temporary file for a file of a folder; it replaces the leftover of a writer that died.
 
     Raises:
         WriteRefused: another process is writing the file.
@@ -97,7 +97,7 @@ def check_written(temporary: TemporaryFile, data: bytes) -> None:
 
 
 def remove_leftovers(path: Path, root: Path | None = None) -> int:
-    """Remove the files that writers left in a folder when they died; return their number. Locked files are kept.
+    """Remove the files that writers left in a folder when they died; return their number. Locked ones stay.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
@@ -126,12 +126,12 @@ _PIECE_BYTES = 1 << 20
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What network shares without locks answer: NFS without lockd, CIFS with `nobrl`, gvfs."""
 _OLD_S = 600.0
-"""On a share without locks, a temporary file that is older belongs to no running process. A process that is slower finds its file gone,
+"""On a share without locks, an older temporary file is a leftover. A slower process finds its file gone,
 and leaves the photo as it is."""
 
 
 def _create(folder: OpenFolder, temporary: str) -> int | None:
-    """Create and lock a file. None if it exists, or if another process removes it as a leftover at this moment."""
+    """Create and lock a file. None if it exists, or if another process removes it as a leftover now."""
     try:
         descriptor = folder.open(temporary, _NEW, 0o600)
     except FileExistsError:
@@ -161,7 +161,7 @@ def _remove_unlocked(folder: OpenFolder, leftover: str) -> bool:
     except PermissionError as error:
         raise WriteRefused(
             RefusalKind.BUSY,
-            f"Another user is writing it, or a write of theirs died. Try again; if {path} remains, remove it.",
+            f"Another user is writing it, or died while writing. Try again; if {path} remains, remove it.",
         ) from error
     try:
         if _is_abandoned(descriptor) and _refers_to(folder, leftover, descriptor):

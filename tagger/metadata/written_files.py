@@ -1,6 +1,7 @@
 """The files that this program wrote, as the undo log has them: where each is now, and which are lost.
 
-A file is looked for where it was written. What stands beside a photo today decides only about what is not on record.
+A file is looked for where it was written. What stands beside a photo today decides only about what is not on
+record.
 """
 
 import os
@@ -11,8 +12,8 @@ from pathlib import Path
 from tagger.database.enums import Target
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import may_hold_tags, read_blocks
-from tagger.metadata.originals import read_for_writing
 from tagger.metadata.plans import FilePlan, plan_sidecar
+from tagger.metadata.replacement import read_for_writing
 from tagger.metadata.restored_files import FindUndoRecord, digest_file
 from tagger.metadata.sidecar_names import find_written
 from tagger.metadata.tag_fields import TagFields
@@ -23,10 +24,11 @@ from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file on record: where it was written, the digests of its content and of its original (None: there was none).
+    """A file on record: where it was written, the digests of its content and of its original (None: none).
 
-    `is_complete`: it is known that it was written. `is_own`: it is one of this photo, and not of a photo with the same image that is gone, which
-    may be this photo under its former name. `has_moved`: its photo is gone, and its image is elsewhere.
+    `is_complete`: it is known that it was written. `is_own`: it is one of this photo, and not of a photo with
+    the same image that is gone, which may be this photo under its former name. `has_moved`: its photo is
+    gone, and its image is elsewhere.
     """
 
     path: Path
@@ -40,7 +42,7 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class LostFile:
-    """A file on record that is not there, or not as it was written. `text` is None if it was moved with its photo, which is no problem."""
+    """A file on record that is gone or changed. `text` is None if it moved with its photo: no problem."""
 
     file: WrittenFile
     text: str | None
@@ -49,7 +51,7 @@ class LostFile:
 def written_sidecars(
     files: Sequence[WrittenFile], root: Path | None, others: Collection[Path] = (), *, removes: bool = False
 ) -> list[Path]:
-    """The sidecars of the photo that are on record and exist, without these others. `removes`: also those that may not have been written.
+    """The photo's sidecars on record that exist, without `others`. `removes`: also those perhaps not written.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
@@ -82,7 +84,7 @@ def plan_left_sidecars(
     planned: Collection[Path],
     find_undo_record: FindUndoRecord,
 ) -> Iterator[FilePlan]:
-    """Plan the removal of our values from what was left behind when the photo was renamed or moved, if nobody has changed it since.
+    """Plan the removal of our values from what was left when the photo was renamed, if unchanged since.
 
     Raises:
         WriteRefused, WriteFailed: as `plan_sidecar`.
@@ -99,7 +101,7 @@ def plan_left_sidecars(
 def find_lost(
     files: Sequence[WrittenFile], plans: Sequence[FilePlan], *, adds: bool, is_gone: bool
 ) -> tuple[LostFile, ...]:
-    """The photo's files on record that are lost. `adds`: values are added, so a file that holds none is written again. `is_gone`: so is the photo."""
+    """The files on record that are lost. `adds`: one without values is written again."""
     names = {folded_name(file.path.name) for file in files}
     # A sidecar that another program has renamed with its photo, or merged into another one.
     was_moved = any(
@@ -122,11 +124,13 @@ def find_lost(
 
 
 _MISSING = (
-    "{!r}, into which tags were written, is not there any more: it was moved, renamed or deleted. If it was moved, undo it by "
+    "{!r}, into which tags were written, is not there any more: it was moved, renamed or deleted. "
+    "If it was moved, undo it by "
     "its name: tagger metadata undo PATH."
 )
 _REPLACED = (
-    "{!r} was replaced by another program, without the record of what had been written into it. Tags may be left in it; remove "
+    "{!r} was replaced by another program, without the record of what had been written into it. "
+    "Tags may be left in it; remove "
     "them there."
 )
 

@@ -1,4 +1,4 @@
-"""Photos in folders and buckets: listing them, reading them within limits, detecting their format, identifying their image.
+"""Photos in folders and buckets: listing, reading within limits, detecting formats, identifying images.
 
 `decoding` makes pixels of them; of RAW files (`raw`), it decodes the previews.
 """

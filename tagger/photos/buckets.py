@@ -1,7 +1,8 @@
 """Photos in buckets: listing them in the order of their keys, and reading them whole.
 
-The version of an object is its size, its time and its ETag. `mtime_ns` holds the last two: the time in whole seconds, which
-is what all servers agree on between listing and reading, and a digest of the ETag in place of the rest.
+The version of an object is its size, its time and its ETag. `mtime_ns` holds the last two: the time in whole
+seconds, which is what all servers agree on between listing and reading, and a digest of the ETag in place of
+the rest.
 """
 
 import re
@@ -13,7 +14,7 @@ from hashlib import blake2b
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNotFound, PhotoFailed
+from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
 from tagger.photos import object_store
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
@@ -28,7 +29,7 @@ from tagger.photos.object_store import (
 )
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.photo_names import SIDECAR_EXTENSION, OtherFiles, may_have_stem_sidecar
-from tagger.photos.program_folders import AFTER_MARKERS, BEFORE_MARKERS, is_marker, marked_reason
+from tagger.photos.program_folders import is_marker, marked_reason
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile, is_side_file_name, side_files_of
 
 if TYPE_CHECKING:
@@ -39,10 +40,13 @@ PAGE = 1000
 _Listed = tuple[str, FoundPhoto | SideFile | None]
 """A key with what `ObjectSource` found there."""
 _NOT_IN_ORDER = (
-    "its keys are not listed in order: one begins with a slash, which is not supported, or the server does not sort them. "
+    "its keys are not listed in order: one begins with a slash, or the server does not sort them. "
     "Rename that object"
 )
-_GONE_TEXT = "There is no such object any more, or its key ends with a slash. If it was moved, tag the prefix it is in now."
+_GONE_TEXT = (
+    "There is no such object any more, or its key ends with a slash. "
+    "If it was moved, tag the prefix it is in now."
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class ObjectSource:
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         for meta in _ordered(self.prefix):
             relative = meta["path"][start:]
-            is_listed = folders.enter(relative) and path_filter.is_listed(relative) and folders.lists_photos()
+            is_listed = folders.enter(relative) and path_filter.is_listed(relative)
             if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
                 path_filter.count_other(relative, other_files)  # empty objects stand for folders
             if is_listed:
@@ -117,7 +121,7 @@ class ObjectSource:
         path = parse_path(address)
         return isinstance(path, ObjectPath) and has_entry(path)
 
-    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002 - objects appear whole
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002
         """Read one whole object: the bytes and their version come from one answer of the server.
 
         Raises:
@@ -143,7 +147,7 @@ class ObjectSource:
             return None
 
     def missing(self, paths: Collection[str]) -> set[str]:
-        """Lists the range of the paths once more, which takes a request per thousand keys instead of one per photo.
+        """Lists the range of the paths once more: a request per thousand keys instead of one per photo.
 
         Raises:
             BucketUnavailable: the bucket cannot be listed (further).
@@ -152,7 +156,7 @@ class ObjectSource:
         if not keys:
             return set()
         last = max(keys)
-        # Any text before the first key: a listing begins after it. The library refuses some texts that end in dots.
+        # Any text before the first key: a listing begins after it. The library refuses some that end in dots.
         before = min(keys)[:-1].rstrip("./")
         for page in _pages(self.prefix, before):
             for meta in page:
@@ -177,8 +181,7 @@ class ObjectSource:
 class _OpenFolders:
     """The folders around the present key of an ordered listing, and which of them are closed to photos.
 
-    Markers like `.nomedia` come before most other names of their folder. If the folder has a name that sorts before them, they are asked
-    for, once there is a photo.
+    Markers like `.nomedia` close their folder to what comes after them, which are most names.
     """
 
     def __init__(self, prefix: ObjectPath, path_filter: PathFilter, other_files: OtherFiles) -> None:
@@ -188,8 +191,6 @@ class _OpenFolders:
         self._parent = ""
         self._folders: list[str] = []
         """The open folders, outermost first, to the first one that is closed."""
-        self._unasked: list[str] = []
-        """Those of them whose markers the listing may have passed."""
         self.is_entered = True
 
     def enter(self, relative: str) -> bool:
@@ -200,32 +201,14 @@ class _OpenFolders:
             around = [parent[:at] for at, letter in enumerate(f"{parent}/") if letter == "/" and at]
             if self._folders[-1:] != around[: len(self._folders)][-1:]:
                 self._folders = [folder for folder in self._folders if folder in around]
-                self._unasked = [folder for folder in self._unasked if folder in around]
                 self.is_entered = True
             for folder in around[len(self._folders) :]:
                 if self.is_entered:
-                    self._open(folder, relative)
+                    self._folders.append(folder)
+                    self._close(folder, self._filter.closed_by(folder))
         if is_marker(name) and parent and self.is_entered:
             self._close(parent, marked_reason(parent, name))
         return self.is_entered
-
-    def lists_photos(self) -> bool:
-        """Whether photos in the present folder are listed, also by markers that the listing has not shown.
-
-        Raises:
-            BucketUnavailable: the bucket cannot be listed.
-        """
-        while self.is_entered and self._unasked:
-            folder = self._unasked.pop()
-            for marker in _markers(self._prefix / folder):
-                self._close(folder, marked_reason(folder, marker))
-        return self.is_entered
-
-    def _open(self, folder: str, relative: str) -> None:
-        self._folders.append(folder)
-        self._close(folder, self._filter.closed_by(folder))
-        if relative[len(folder) + 1 :] < BEFORE_MARKERS:
-            self._unasked.append(folder)
 
     def _close(self, folder: str, reason: str | None) -> None:
         if reason is None or not self.is_entered:
@@ -240,13 +223,13 @@ def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
     """Return a single object, whatever its extension.
 
     Raises:
-        ObjectNotFound: there is none at `path`.
+        PathNotFound: there is none at `path`.
         BucketUnavailable: the bucket does not answer.
     """
     try:
         return _found(path, open_store(path, patient=patient).head(path.key))
     except FileNotFoundError:
-        raise ObjectNotFound(path=path) from None
+        raise PathNotFound(path=path) from None
     except store_errors() as error:
         raise BucketUnavailable(folder=path, reason=error_text(error)) from None
 
@@ -272,18 +255,6 @@ def _names_with_stem(folder: ObjectPath, stem: str) -> Iterator[str]:
             break
 
 
-def _markers(folder: ObjectPath) -> Iterator[str]:
-    """The markers directly in a folder."""
-    start = len(folder.key) + 1
-    for page in _pages(folder, f"{folder.key}/{BEFORE_MARKERS}"):
-        for meta in page:
-            name = meta["path"][start:]
-            if name > AFTER_MARKERS:
-                return
-            if is_marker(name):
-                yield name
-
-
 def has_entry(path: ObjectPath) -> bool:
     """Whether there is an object at this address, or one below it.
 
@@ -292,7 +263,7 @@ def has_entry(path: ObjectPath) -> bool:
     """
     if next(_pages(path, patient=False), None) is not None:
         return True
-    with suppress(ObjectNotFound):
+    with suppress(PathNotFound):
         return bool(find_object(path, patient=False))
     return False
 
@@ -313,7 +284,7 @@ def is_object(path: ObjectPath) -> bool:
 
 
 def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
-    """List all objects. The order is strict, because photos that a scan does not find between two keys count as gone."""
+    """List all objects in strict order: photos that a scan does not find between two keys count as gone."""
     last = ""
     for page in _pages(prefix):
         for meta in page:
@@ -323,7 +294,7 @@ def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
 
 
 def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iterator[Sequence["ObjectMeta"]]:
-    """List all objects after a key, page by page, in order. A listing that fails goes on after the last key."""
+    """List all objects after a key in order, page by page. One that fails goes on after the last key."""
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:
         try:
@@ -365,7 +336,7 @@ _MOST_WAITING = 20_000
 def _with_side_files(
     entries: Iterator[_Listed], read_sidecar: Callable[[str], bytes | None]
 ) -> Iterator[FoundPhoto]:
-    """The photos with their side files. Photos wait for the names that begin as their own does, because those of side files do."""
+    """The photos, which wait for the names that begin as theirs, as those of side files do."""
     for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
         while page := list(islice(group, _MOST_WAITING)):
             names = {key.rpartition("/")[2]: entry for key, entry in page if isinstance(entry, FoundPhoto)}

@@ -1,8 +1,8 @@
-"""Parses JPEG, PNG, WebP, TIFF and RAW files: the bytes of the image, its digest, its orientation, and the EXIF block.
+"""Parses photos' files: the bytes of the image, its digest, its orientation, and the EXIF block.
 
-The bytes of the image change if and only if the visible image changes; writing keywords, dates or ratings does not change
-them. Parsing takes linear time and bounded memory and never raises on bad input: an inconsistent file gives None. Knows
-nothing of pixels, and of EXIF only the orientation.
+The bytes of the image change if and only if the visible image changes; writing keywords, dates or ratings
+does not change them. Parsing takes linear time and bounded memory and never raises on bad input: an
+inconsistent file gives None. Knows nothing of pixels, and of EXIF only the orientation.
 """
 
 import struct
@@ -41,9 +41,7 @@ def read_container(data: bytes) -> Container | None:
 
 
 def exif_of(data: bytes) -> bytes | None:
-    """Return the EXIF block, for `tiff.open_tiff`, without reading the image. Of a TIFF photo and most RAW photos, that is the whole
-    file.
-    """
+    """The EXIF block, without reading the image. Of a TIFF and most RAW photos, it is the whole file."""
     photo_format = detect_format(data)
     return _EXIF[photo_format](data) if photo_format in _EXIF else None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.folders import FolderIsLink, LinkRefused, open_photo
+from tagger.photos.folders import LinkRefused, open_photo
 
 READ_ATTEMPTS = 3
 RETRY_PAUSE_S = 0.1
@@ -78,13 +78,8 @@ def stored_time_ns(status: os.stat_result) -> int:
 
 def os_error_text(subject: str, error: OSError) -> str:
     """Describe an error of the operating system and what to do about it."""
-    if isinstance(error, FolderIsLink):
-        return "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
     if isinstance(error, LinkRefused):
-        return (
-            "It is a link out of its root, to a file that does not belong to the link's owner. Tag that file's folder, or make "
-            "the link as the file's owner."
-        )
+        return str(error.strerror)
     remedy = {
         errno.EACCES: "Give this user the right to read it.",
         errno.EPERM: "Give this user the right to read it.",
@@ -96,8 +91,8 @@ def os_error_text(subject: str, error: OSError) -> str:
 
 
 _SETTLING_TEXT = (
-    "The file is still being written: it kept changing while it was to be read. When copying has finished, tag its folder "
-    "again, or run: tagger job retry --kind settling."
+    "The file is still being written: it kept changing while it was to be read. "
+    "When copying has finished, tag its folder again, or run: tagger job retry --kind settling."
 )
 
 
@@ -151,8 +146,9 @@ def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -
 def _changed_within(status: os.stat_result, seconds: float) -> bool:
     """Whether the file changed in the last seconds.
 
-    The change time counts too: programs that copy a file with its modification time set that at the end. Times further
-    in the future than `seconds` do not count: they come from a wrong clock, and waiting for it could take years.
+    The change time counts too: programs that copy a file with its modification time set that at the end.
+    Times further in the future than `seconds` do not count: they come from a wrong clock, and waiting for it
+    could take years.
     """
     now_ns = time.time_ns()
     return any(abs(now_ns - time_ns) < seconds * 1e9 for time_ns in (status.st_mtime_ns, status.st_ctime_ns))
@@ -170,5 +166,5 @@ def check_size(size_bytes: int, max_bytes: int) -> None:
         raise PhotoFailed(
             FailureKind.TOO_LARGE,
             f"The file has {size_bytes} bytes, more than the limit of {max_bytes}. "
-            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if this machine has the memory for it.",
+            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if there is memory for it.",
         )

@@ -17,13 +17,11 @@ from tagger.photos.photo_names import (
     SIDECAR_EXTENSION,
     OtherFiles,
     extension_of,
-    is_photo_extension,
     is_photo_name,
 )
 from tagger.photos.program_folders import (
     HasEntry,
     find_program_folder,
-    is_conflict_copy,
     is_marker,
     marked_reason,
 )
@@ -40,10 +38,10 @@ from tagger.photos.side_files import (
 
 @dataclass(frozen=True)
 class FoundPhoto:
-    """A photo with its location, size and modification time. A broken link has size and time 0 and fails when it is read."""
+    """A photo with its location, size and time. A broken link has 0 for both and fails when it is read."""
 
     location: str
-    """Its absolute path, or its address in a bucket. It is text because making a `Path` for each of a million photos takes seconds."""
+    """Its absolute path, or its address in a bucket. As text: making a million paths takes seconds."""
     size_bytes: int
     mtime_ns: int
     side_files: tuple[SideFile, ...] | None = None
@@ -75,12 +73,14 @@ def find_photos(
     exclude: Sequence[str] = (),
     other_files: OtherFiles | None = None,
 ) -> Iterator[FoundPhoto | FolderProblem]:
-    """Yield every photo under the folder `root`, each real file once, in ascending order of its relative path's text.
+    """Yield every photo under the folder `root`, each real file once, by its relative path's text.
 
-    Hidden files and folders, folders in which other programs keep copies (see program_folders), those that a file like
-    `.nomedia` keeps out, and conflict copies are skipped; `root` itself is not. Links to folders are not followed. Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
-    (where `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not empty,
-    selects photos. `other_files` counts the files that only their extension leaves out, and the folders and copies that are skipped.
+    Hidden files and folders, folders in which other programs keep copies (see program_folders), those that a
+    file like `.nomedia` keeps out are skipped; `root` itself is not. Links to folders are not followed.
+    Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path (where
+    `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not
+    empty, selects photos. `other_files` counts the files that only their extension leaves out, and the
+    folders and copies that are skipped.
 
     Raises:
         PathNotFound: `root` does not exist. Folders below it that cannot be read are yielded as problems.
@@ -119,7 +119,7 @@ def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
 
 
 def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
-    """What reads the sidecars of a folder by their names. In a `root`, links are followed as by `open_photo`."""
+    """What reads the sidecars of a folder by name. In a `root`, links are followed as by `open_photo`."""
 
     def read(name: str) -> bytes | None:
         try:
@@ -131,8 +131,9 @@ def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
 
 
 class PathFilter:
-    """Decides which paths a scan lists: photos that are not hidden, no copies, and match the patterns of `find_photos`. Paths are
-    relative to its folder, which is at `location`.
+    """Decides which photos a scan lists: not hidden, no copies, matching the patterns of `find_photos`.
+
+    Paths are relative to its folder, which is at `location`.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class PathFilter:
         self._exclude = _pattern(exclude)
 
     def closed_by(self, relative: str) -> str | None:
-        """Why photos in this folder are not listed, to be read after `with`; empty if it is hidden or excluded; None if they are."""
+        """Why a folder is not entered, to be read after `with`; empty: hidden or excluded; None: it is."""
         if _matches(self._exclude, relative):
             return ""
         owner = find_program_folder(f"{self.location}/{relative}", self._has_entry)
@@ -160,17 +161,13 @@ class PathFilter:
     def is_listed(self, relative: str) -> bool:
         """Whether this file is listed as a photo, if its folders are entered."""
         name = relative.rpartition("/")[2]
-        return is_photo_name(name) and not is_conflict_copy(name) and self._is_selected(name, relative)
+        return is_photo_name(name) and self._is_selected(name, relative)
 
     def count_other(self, relative: str, other_files: OtherFiles) -> None:
-        """Count a file that is not listed, if the reason is only its extension and it is no sidecar, or that it is a conflict copy."""
+        """Count a file that is not listed, if the reason is only its extension and it is no sidecar."""
         name = relative.rpartition("/")[2]
         extension = extension_of(name)
-        if extension == SIDECAR_EXTENSION or not self._is_selected(name, relative):
-            return
-        if is_photo_extension(extension):
-            other_files.conflict_copies.add(f"{self.location}/{relative}")
-        else:
+        if extension != SIDECAR_EXTENSION and self._is_selected(name, relative):
             other_files.add(extension)
 
     def _is_selected(self, name: str, relative: str) -> bool:
@@ -211,7 +208,7 @@ class _Walk:
                 yield step
 
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
-        """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
+        """Yield a folder's photos, problems and sub-folders (relative, with a slash at the end) in order."""
         path = os.path.join(self.root, folder)  # noqa: PTH118 - see photo_names.extension_of
         entries, side_files, problem = self._entries(path, folder)
         if problem:
@@ -231,7 +228,7 @@ class _Walk:
     def _entries(
         self, path: str, folder: str
     ) -> tuple[list[_Entry], Mapping[str, Sequence[str]], FolderProblem | None]:
-        """The photos and sub-folders in a folder, in the order of whole paths: folders sort with a trailing slash. With the photos' side files.
+        """The photos and sub-folders, sorted as whole paths (folders with a slash), and photos' side files.
 
         Little is kept of each: a folder may have millions.
         """
@@ -307,7 +304,8 @@ class _Walk:
 
     def _reaches(self, target: str) -> bool:
         """Whether the walk also reaches the target of a link directly."""
-        if not target.startswith(os.path.join(self.real_root, "")) or not os.path.isfile(target):  # noqa: PTH113, PTH118
+        is_inside = target.startswith(f"{self.real_root.rstrip('/')}/")
+        if not is_inside or not os.path.isfile(target):  # noqa: PTH113
             return False
         relative = target[len(self.real_root) :].strip("/")
         return self._filter.is_listed(relative) and self._filter.reaches(relative.rpartition("/")[0])
@@ -324,7 +322,7 @@ def _side_files(folder: str, names: Iterable[str]) -> tuple[SideFile, ...]:
     found = []
     for name in names:
         with suppress(OSError):
-            status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - see photo_names.extension_of
+            status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - see extension_of
             found.append(SideFile(name, status.st_size, stored_time_ns(status)))
     return tuple(found)
 

@@ -1,8 +1,9 @@
-"""Folders held open, so that no link that takes a folder's place leads out of its root; and whether their disk or share responds.
+"""Folders held open, so that no link in a folder's place leads out of its root; and whether they respond.
 
-A scan does not enter links to folders. Everyone who may write to a folder can replace a folder in it by a link after the
-scan, or between two system calls: a path would follow it. `open_folder` follows the links on the way to the root, which
-the operator named, and none below it. What is then done relative to its descriptor stays in this folder.
+A scan does not enter links to folders. Everyone who may write to a folder can replace a folder in it by a
+link after the scan, or between two system calls: a path would follow it. `open_folder` follows the links on
+the way to the root, which the operator named, and none below it. What is then done relative to its descriptor
+stays in this folder.
 
 An unavailable share may hang instead of failing, so it is checked in a thread.
 """
@@ -21,7 +22,7 @@ from typing import NamedTuple, Self
 
 TIMEOUT_S = 5.0
 RETRY_S = 60.0
-"""A folder whose check hangs counts as silent for this long. Each further check that hangs doubles the time."""
+"""A folder whose check hangs counts as silent for so long; then it is checked anew."""
 
 
 class MountState(Enum):
@@ -47,16 +48,14 @@ def check_mount(folder: Path) -> MountState:
     """
     with _lock:
         check = _checks.get(folder)
-        if check is None or not check.is_alive():
-            check = _start_check(folder, RETRY_S)
-        elif check.age_s > check.retry_s:  # the folder may be mounted anew
-            check = _start_check(folder, 2 * check.retry_s)
+        if check is None or not check.is_alive() or check.age_s > RETRY_S:  # it may be mounted anew
+            check = _start_check(folder)
     check.join(max(0.0, TIMEOUT_S - check.age_s))
     return check.state
 
 
-def _start_check(folder: Path, retry_s: float) -> "_MountCheck":
-    check = _checks[folder] = _MountCheck(folder, retry_s)
+def _start_check(folder: Path) -> "_MountCheck":
+    check = _checks[folder] = _MountCheck(folder)
     check.start()
     return check
 
@@ -64,11 +63,10 @@ def _start_check(folder: Path, retry_s: float) -> "_MountCheck":
 class _MountCheck(threading.Thread):
     """Lists a folder in a thread of its own, which may hang for ever."""
 
-    def __init__(self, folder: Path, retry_s: float) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(name="mount", daemon=True)
         self._folder = folder
         self._started_at = time.monotonic()
-        self.retry_s = retry_s
         self.state = MountState.SILENT
 
     @property
@@ -87,28 +85,27 @@ _lock = threading.Lock()
 _checks: dict[Path, _MountCheck] = {}
 
 
-class FolderIsLink(OSError):
-    """A folder on a file's path below the root has become a link."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.ELOOP, "a folder on its path is a link", str(path))
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
-        return type(self), (Path(self.filename),)
+_FOLDER_IS_LINK = (
+    "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
+)
+_LEADS_OUT = (
+    "It is a link out of its root, to a file that is not the link owner's. Tag that file's folder, or make "
+    "the link as the file's owner."
+)
 
 
 class LinkRefused(OSError):
-    """A photo is a link to a file outside the root that belongs to somebody other than the link."""
+    """A link is not followed; the text says why, and what to do."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.EACCES, "it is a link to somebody else's file", str(path))
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(errno.ELOOP, text, str(path))
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
-        return type(self), (Path(self.filename),)
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, str]]:
+        return type(self), (Path(self.filename), str(self.strerror))
 
 
 class OpenFolder:
-    """A folder by its descriptor. Names are relative to it, and no function follows a link. `path` is for messages only."""
+    """A folder by its descriptor, in which no function follows a link. `path` is for messages only."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -154,7 +151,7 @@ class OpenFolder:
             yield from entries
 
     def flush(self) -> None:
-        """Flush changed names to disk. Not every file system can flush a folder, and not every folder is readable."""
+        """Flush changed names to disk, where file system and rights allow it."""
         with suppress(PermissionError), self._listing() as descriptor:
             try:
                 os.fsync(descriptor)
@@ -176,13 +173,13 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
     """Open a folder in a root. Without `root`, the folder itself is the one that the user named.
 
     Raises:
-        FolderIsLink: a folder below the root is a link, or the path leads out of the root.
+        LinkRefused: a folder below the root is a link, or the path leads out of the root.
         OSError: it cannot be opened.
     """
     start = root or folder
     names = folder.parts[len(start.parts) :]
     if folder.parts[: len(start.parts)] != start.parts or ".." in names:
-        raise FolderIsLink(folder)
+        raise LinkRefused(folder, _FOLDER_IS_LINK)
     descriptor = os.open(start, _FOLDER)
     for name in names:
         outer = descriptor
@@ -190,7 +187,7 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
             descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
         except OSError as error:
             if error.errno in _IS_NO_FOLDER and _is_link(name, outer):
-                raise FolderIsLink(folder) from error
+                raise LinkRefused(folder, _FOLDER_IS_LINK) from error
             raise
         finally:
             os.close(outer)
@@ -198,7 +195,7 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
 
 
 def replace_file(path: Path, by: Path) -> None:
-    """Flush the file `by` to disk, and rename it to `path` in its folder: a power cut leaves the old file or the new one.
+    """Flush the file `by` to disk and rename it to `path`: a power cut leaves the old file or the new one.
 
     Raises:
         OSError: the disk is full or fails.
@@ -240,11 +237,12 @@ def flush_to_disk(descriptor: int) -> None:
 def open_photo(path: Path, root: Path) -> int:
     """Open a photo in a root for reading. Pipes are opened without waiting for a writer.
 
-    The photo itself may be a link: to a file below the root; or to one elsewhere, if the link belongs to this user, to root
-    or to the file's owner. Otherwise everyone who can write to a shared folder could show each file that this user may read.
+    The photo itself may be a link: to a file below the root; or to one elsewhere, if the link belongs to this
+    user, to root or to the file's owner. Otherwise everyone who can write to a shared folder could show each
+    file that this user may read.
 
     Raises:
-        FolderIsLink, LinkRefused: a link that is not followed.
+        LinkRefused: a link that is not followed.
         OSError: it cannot be opened.
     """
     with open_folder(path.parent, root) as folder:
@@ -274,7 +272,7 @@ def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
     link = folder.status(path.name)
     text = os.readlink(path.name, dir_fd=folder.descriptor)
     if _version(folder.status(path.name)) != _version(link):
-        raise LinkRefused(path)  # another link, whose owner is unknown, was read
+        raise LinkRefused(path, _LEADS_OUT)  # another link, whose owner is unknown, was read
     target = Path(os.path.realpath(path.parent / text, strict=True))
     real_root = Path(os.path.realpath(root))
     is_inside = target.is_relative_to(real_root)
@@ -284,7 +282,7 @@ def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
     if is_inside or link.st_uid in (0, os.geteuid(), os.fstat(descriptor).st_uid):
         return descriptor
     os.close(descriptor)
-    raise LinkRefused(path)
+    raise LinkRefused(path, _LEADS_OUT)
 
 
 def _version(link: os.stat_result) -> tuple[int, int, int]:

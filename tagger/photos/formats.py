@@ -1,14 +1,14 @@
-"""Detects a photo's format by its first bytes, and names the kinds of images that are not as a camera took them.
+"""Detects a photo's format by its first bytes, and names images that are not as a camera took them.
 
-The file's name is no evidence. This is the only place that knows the signatures of formats, apart from those of cameras' RAW files (see
-raw). Whether a format can be decoded is decided in decoding.
+The file's name is no evidence. This is the only place that knows the signatures of formats, apart from those
+of cameras' RAW files (see raw). Whether a format can be decoded is decided in decoding.
 """
 
 from enum import StrEnum
 
 
 class PhotoFormat(StrEnum):
-    """The formats that can be read. JPEG includes MPO, which is a JPEG with further images behind the first."""
+    """The formats that can be read. JPEG includes MPO: a JPEG with further images behind the first."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -30,7 +30,8 @@ HEAD_BYTES = 256
 def detect_format(head: bytes) -> PhotoFormat | None:
     """Return the format of a file that begins with `head`, or None if it has none of these formats.
 
-    Pass the whole file or at least its first HEAD_BYTES. Of some RAW files, only the whole differs from a TIFF.
+    Pass the whole file or at least its first HEAD_BYTES. Of some RAW files, only the whole differs from a
+    TIFF.
     """
     known = next((match for signature, match in _SIGNATURES if head.startswith(signature)), None)
     if known not in (None, PhotoFormat.TIFF):  # of these, only a TIFF may be a RAW file
@@ -81,7 +82,7 @@ def _iso_media_format(head: bytes) -> PhotoFormat | None:
 
 
 class PhotoOrigin(StrEnum):
-    """Why an image is not as a camera took it. The time and position of such an image say little about what it shows."""
+    """Why an image is not as a camera took it: its time and position say little about what it shows."""
 
     SCREENSHOT = "screenshot"
     EDITED = "edited"

@@ -1,7 +1,7 @@
 """Parses the segments of JPEG files and selects those of the image.
 
-A start of scan is followed by coded data up to the next marker. Parsing takes linear time and bounded memory and never
-raises on bad input.
+A start of scan is followed by coded data up to the next marker. Parsing takes linear time and bounded memory
+and never raises on bad input.
 """
 
 import re
@@ -16,8 +16,8 @@ from tagger.photos.tiff import first_with_tags
 Part: TypeAlias = bytes | memoryview
 
 SEGMENT_LIMIT = 100_000
-"""A photo has tens of segments or chunks. A file with more than this is not parsed; its digest is that of the file."""
-# Without the markers that have no segment: a hostile file may have millions of them. To name what is excluded would be slower.
+"""A photo has tens of segments or chunks. A file with more is not parsed; its digest is the file's."""
+# Without markers that have no segment, of which a hostile file may have millions.
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _MARKER_IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JUNK_BYTES = 65_536
@@ -28,19 +28,10 @@ _FRAMES = {*range(0xC0, 0xD0), JPEG_LS} - {0xC4, 0xC8, 0xCC}
 _BLOCK_PIXELS, _ZERO_RUN = 64, 2**14
 _NO_RESTARTS = b"\xff\xdd\0\x04\0\0"
 _ZERO_RUN_CODE = b"\xff\xc4\0\x14\x10\x01" + bytes(15) + b"\xe0"
-"""A Huffman table whose only code is a bit 0. The 14 bits after it, if they are 0 too, say that 2**14 blocks end."""
+"""A Huffman table whose only code is a bit 0. With 14 bits of 0 after it, 2**14 blocks end."""
 _RESERVED = {0xC8, *range(0xF0, 0xFE)}
-_SOF2, _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = (
-    0xC2,
-    0xDA,
-    0xD9,
-    0xE0,
-    0xE1,
-    0xE2,
-    0xEE,
-    0xEF,
-    0xFE,
-)
+_SOF2, _SOS, _EOI, _COM = 0xC2, 0xDA, 0xD9, 0xFE
+_APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 
 
 def jpeg_image(data: bytes) -> tuple[tuple[Part, ...] | None, bytes | None]:
@@ -86,10 +77,11 @@ def from_first_scan(data: bytes) -> bytes:
 
 
 def at_an_eighth(data: bytes) -> bytes | None:
-    """Return a progressive JPEG without those scans that decoders do not need for an eighth of its size: of AC coefficients.
+    """Return a progressive JPEG without those scans of AC coefficients that an eighth of its size needs not.
 
-    Decoders need them for components of which they compute more pixels, because those have fewer. The others get a scan that sets them to
-    0, since decoders smooth an image that lacks some. None if the file has another coding, or does not end after its scans.
+    Decoders need them for components of which they compute more pixels, because those have fewer. The others
+    get a scan that sets them to 0, since decoders smooth an image that lacks some. None if the file has
+    another coding, or does not end after its scans.
     """
     view = memoryview(data)
     parts: list[Part] = [data[:2]]
@@ -128,7 +120,7 @@ def _largest_components(components: bytes) -> Mapping[int, bool]:
 
 
 def scans_and_coding(data: bytes) -> tuple[int, int]:
-    """Return the number of scans and the marker of the frame, which tells how they are coded (0: no frame)."""
+    """The number of scans, and the frame's marker, which tells how they are coded (0: no frame)."""
     markers = [marker for marker, _, _ in _segments(data)]
     frames = (marker for marker in markers if marker in _FRAMES)
     return markers.count(_SOS), next(frames, 0)
@@ -152,7 +144,7 @@ def jpeg_exif(data: bytes | memoryview) -> bytes | None:
 
 
 def jpeg_head(data: bytes) -> bytes:
-    """A JPEG with all that precedes the coded data of its image, and nothing of that: what is enough to read metadata."""
+    """A JPEG without the coded data of its image: enough to read metadata."""
     for marker, start, _ in _segments(data, scans=False):
         if marker == _SOS:
             return data[: start + 2 + int.from_bytes(data[start + 2 : start + 4])] + b"\xff\xd9"
@@ -161,7 +153,7 @@ def jpeg_head(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class JpegFrame:
-    """What the frame says of an image: the marker of its coding, bits per sample, size in pixels, and colour components."""
+    """What the frame says: the marker of its coding, bits per sample, size in pixels, and components."""
 
     coding: int
     bits: int
@@ -182,7 +174,8 @@ def jpeg_frame(data: bytes | memoryview) -> JpegFrame | None:
 def _segments(data: bytes | memoryview, *, scans: bool = True) -> Iterator[tuple[int, int, int]]:
     """Yield (marker, start, end) up to the end marker or a truncated segment. A scan includes its coded data.
 
-    Without `scans`, the first scan is the last item and extends to the end of the file, which is not searched for markers.
+    Without `scans`, the first scan is the last item and extends to the end of the file, which is not searched
+    for markers.
     """
     at = 2
     for _ in range(SEGMENT_LIMIT + 1):

@@ -1,8 +1,8 @@
-"""Connections to buckets: addresses, credentials and time limits of obstore; and what its errors mean, with a remedy.
+"""Connections to buckets: addresses, credentials and limits of obstore; and what its errors mean.
 
-Credentials come from the environment, files and machine roles that the tools of the providers use too. Messages contain none: they show
-only the status and code of a server's answer, and the host of its address. obstore does not survive a fork: children are started as new
-programs.
+Credentials come from the environment, files and machine roles that the tools of the providers use too.
+Messages contain none: they show only the status and code of a server's answer, and the host of its address.
+obstore does not survive a fork: children are started as new programs.
 """
 
 import os
@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from tagger.errors import BucketExtraMissing, BucketUnavailable
 from tagger.extensions import install_command, is_installed
@@ -50,19 +48,15 @@ _endpoint_readers: list[Callable[[], None]] = []
 _reader_lock = threading.Lock()
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
-_NO_PROXY_THERE = "http://127.0.0.1:9"
-"""obstore follows redirects even to other servers, which no option prevents. Requests to those go to this proxy, which does not exist."""
-_REDIRECTED = "127.0.0.1:9,"
-"""A part of the error's text after a redirect to another server."""
 
 
 def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
-    """Return the store of the bucket, shared by all threads. One that is not `patient` does not repeat requests for long.
+    """Return the store of the bucket, shared by threads. `patient`: requests are repeated for a minute.
 
     Raises:
         BucketExtraMissing: obstore is not installed.
-        BucketUnavailable: the bucket was found at another server than the one that this process asks; or the file of
-            certificates cannot be read.
+        BucketUnavailable: the bucket was found at another server than the one that this process asks; or the
+            file of certificates cannot be read.
     """
     if not is_installed("obstore"):
         reason = f"buckets need the extra cloud, which is not installed. Run: {install_command('cloud')}"
@@ -87,13 +81,13 @@ def note_endpoint(path: ObjectPath, endpoint: str | None) -> None:
 
 
 def note_endpoints_on_demand(reader: Callable[[], None]) -> None:
-    """Call `reader`, which notes endpoints, only before the next request to a bucket: most commands make none."""
+    """Call `reader`, which notes endpoints, only before the next request: most commands make none."""
     with _reader_lock:
         _endpoint_readers.append(reader)
 
 
 def _read_endpoints() -> None:
-    """If a reader fails, it is called again for the next bucket. No bucket is used until all readers have succeeded."""
+    """No bucket is used until all readers have succeeded; one that fails is called again."""
     with _reader_lock:
         while _endpoint_readers:
             _endpoint_readers[-1]()
@@ -101,9 +95,10 @@ def _read_endpoints() -> None:
 
 
 def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
-    """Why this process must not use a bucket: at another server, a bucket of the same name may belong to somebody else.
+    """Why not to use a bucket: at another server, one of the same name may belong to somebody else.
 
-    If both servers are custom endpoints, the operator's setting counts: in a container, the same server often has another name.
+    If both servers are custom endpoints, the operator's setting counts: in a container, the same server often
+    has another name.
     """
     if path.scheme != "s3":
         return None
@@ -137,7 +132,10 @@ def reopen_stores() -> None:
 _NO_ENDPOINT_TEXT = (
     "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set AWS_ENDPOINT_URL={0}"
 )
-_OTHER_ENDPOINT_TEXT = "it was found at AWS, and this process would ask {0}. Unset the endpoint; or if the bucket was moved there, run `tagger forget {1}` first"
+_OTHER_ENDPOINT_TEXT = (
+    "it was found at AWS, and this process would ask {0}. Unset the endpoint; "
+    "or if the bucket was moved there, run `tagger forget {1}` first"
+)
 
 
 def _variables() -> dict[str, str]:
@@ -151,7 +149,7 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
     variables = dict(environment)
     endpoint = _endpoint(variables)
     options: Any = {
-        "client_options": _client_options(variables, endpoint if scheme == "s3" else None, patient=patient),
+        "client_options": _client_options(endpoint if scheme == "s3" else None, patient=patient),
         "retry_config": {
             "max_retries": 8 if patient else 3,
             "retry_timeout": RETRY_TIMEOUT if patient else CHECK_TIMEOUT,
@@ -184,40 +182,24 @@ def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
     return options
 
 
-def _client_options(variables: dict[str, str], endpoint: str | None, *, patient: bool) -> dict[str, object]:
+def _client_options(endpoint: str | None, *, patient: bool) -> dict[str, object]:
     options: dict[str, object] = {
         "connect_timeout": CONNECT_TIMEOUT,
         "read_timeout": STALL_TIMEOUT if patient else CHECK_TIMEOUT,
-        "timeout": timedelta(hours=1)
-        if patient
-        else 4 * CHECK_TIMEOUT,  # readers have a time limit of their own
+        # Readers have a time limit of their own.
+        "timeout": timedelta(hours=1) if patient else 4 * CHECK_TIMEOUT,
         "user_agent": "landmark-tagger",
     }
     if endpoint and endpoint.startswith("http://"):
         options["allow_http"] = True
-    if endpoint and _uses_no_other_server(variables, endpoint):
-        options |= {"proxy_url": _NO_PROXY_THERE, "proxy_excludes": _host_of(endpoint)}
     return options
 
 
-def _uses_no_other_server(variables: dict[str, str], endpoint: str) -> bool:
-    """Whether all requests go to the endpoint directly: there is no proxy, and the credentials are known."""
-    proxies = getproxies_environment().keys() & {"all", endpoint.partition(":")[0].lower()}
-    is_proxied = "AWS_PROXY_URL" in variables or (proxies and not proxy_bypass(_host_of(endpoint)))
-    is_anonymous = variables.get("AWS_SKIP_SIGNATURE", "").lower() in {"true", "1"}
-    has_keys = "AWS_ACCESS_KEY_ID" in variables or _ProfileKeys(variables).read() is not None
-    return not is_proxied and (is_anonymous or has_keys)
-
-
-def _host_of(endpoint: str) -> str:
-    return urlsplit(endpoint).hostname or ""
-
-
 class _ProfileKeys:
-    """The keys and the region of a profile in the files of the AWS command line, which obstore does not read."""
+    """Keys and region of a profile in the files of the AWS command line, which obstore does not read."""
 
     def __init__(self, variables: dict[str, str]) -> None:
-        folder = Path(os.path.expanduser("~/.aws"))  # noqa: PTH111 - a container's user may have no home folder
+        folder = Path(os.path.expanduser("~/.aws"))  # noqa: PTH111 - a user may have no home folder
         self._profile = variables.get("AWS_PROFILE", "default")
         self._credentials = Path(variables.get("AWS_SHARED_CREDENTIALS_FILE") or folder / "credentials")
         self._config = Path(variables.get("AWS_CONFIG_FILE") or folder / "config")
@@ -268,13 +250,13 @@ _HOST_IN_TEXT = re.compile(r"https?://(?:[^/@\s]*@)?([^/@?#\s]+)")
 _NO_CREDENTIALS = re.compile(
     r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key", re.IGNORECASE
 )
-"""Matches errors of missing credentials: a part of them is missing, or the role of the machine, which is tried last, does not answer."""
+"""Errors of missing credentials: a part is missing, or the machine's role, tried last, is silent."""
 
 EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"))
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """What obstore raises. Where it is not installed, `open_store` raises BucketExtraMissing, which is not among them."""
+    """What obstore raises. Where it is not installed, `open_store` raises BucketExtraMissing instead."""
     if not is_installed("obstore"):
         return (OSError, ValueError)
     from obstore.exceptions import BaseError
@@ -283,7 +265,7 @@ def store_errors() -> tuple[type[Exception], ...]:
 
 
 def error_code(error: Exception) -> str:
-    """The code in a server's answer, like `NoSuchBucket`, or its status; empty if the server did not answer."""
+    """The code in a server's answer, like `NoSuchBucket`, or its status; empty without an answer."""
     match = _CODE.search(str(error)) or _STATUS.search(str(error))
     return match[1] if match else ""
 
@@ -293,13 +275,12 @@ def lacks_credentials(error: Exception) -> bool:
 
 
 def is_worth_repeating(error: Exception) -> bool:
-    """Whether a request can succeed when it is repeated. obstore itself has already repeated those that servers refuse temporarily."""
+    """Whether a repeated request can succeed. obstore has repeated what servers refuse temporarily."""
     code = error_code(error)
     if code in EXPIRED_CODES:
         reopen_stores()
         return True
-    is_final = lacks_credentials(error) or _REDIRECTED in str(error)
-    return not code and not is_final and not isinstance(error, FileNotFoundError | ValueError)
+    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
 
 
 def repeated(
@@ -349,10 +330,13 @@ def _connection_text(text: str) -> str:
 
 
 _NO_CREDENTIALS_TEXT = (
-    "there are no credentials for it. Set them as for the programs of its provider: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or "
+    "there are no credentials for it. Set them as for the programs of its provider: "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or "
     "AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
 )
-_INVALID_KEY_TEXT = "a key in it has an empty part (//), one that is a dot, or a control character, which cannot be read. Rename that object"
+_INVALID_KEY_TEXT = (
+    "a key in it has an empty part (//), one that is a dot, or a control character. Rename that object"
+)
 _REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
 _EXPIRED_TEXT = "the credentials have expired{}. Renew them"
 _SILENT_TEXT = "{} does not answer. Check the network and the endpoint"
@@ -362,11 +346,10 @@ _EARLY_END_TEXT = (
 _CONNECTION_TEXTS = {
     "response body error": _EARLY_END_TEXT,
     "connection ended early": _EARLY_END_TEXT,
-    _REDIRECTED: "{} redirects to another server, and redirects are not followed. Check the endpoint",
     "dns error": "the name of {} is not known. Check the endpoint and the network",
     "ConnectionRefused": "no server listens at {}. Check the endpoint, and that the server runs",
     "InvalidContentType": "{} does not use TLS. Begin the endpoint with http:// instead of https://",
-    "InvalidCertificate": "the certificate of {} is not trusted. Name the file of its authority in AWS_CA_BUNDLE",
+    "InvalidCertificate": "the certificate of {} is not trusted. Name its authority's file in AWS_CA_BUNDLE",
 }
 """The texts by a part of the error's text."""
 _CODE_TEXTS = {

@@ -1,6 +1,7 @@
-"""Paths of files, and addresses of objects in buckets, like `s3://bucket/2019/tower.jpg`, which take the place of paths.
+"""Paths of files, and addresses in buckets, like `s3://bucket/2019/tower.jpg`, which take their place.
 
-Paths become text and JSON for SQL to store and sort, without losing names that are not UTF-8. How a bucket is reached is in object_store.
+Paths become text and JSON for SQL to store and sort, without losing names that are not UTF-8. How a bucket is
+reached is in object_store.
 """
 
 import os
@@ -18,8 +19,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
 class ObjectPath(PosixPath):
     """The address of an object, of a prefix or of a whole bucket; its text is the address.
 
-    It has the parents, names and relative paths of a path, but the system's functions refuse it: a command that does not know about
-    buckets fails with a message instead of using a file of that name.
+    It has the parents, names and relative paths of a path, but the system's functions refuse it: a command
+    that does not know about buckets fails with a message instead of using a file of that name.
     """
 
     def __str__(self) -> str:
@@ -51,7 +52,8 @@ def parse_path(path: str | Path) -> Path:
     """Return the path, as an `ObjectPath` if it is an address in a bucket.
 
     Raises:
-        ObjectAddressInvalid: it begins like an address, but is not valid. The text shows no part of it, which may be a password.
+        ObjectAddressInvalid: it begins like an address, but is not valid. The text shows no part of it, which
+            may be a password.
     """
     plain = Path(str(path))
     if not is_object_address(plain):
@@ -76,11 +78,13 @@ def named_path(path: str | Path) -> Path:
     if "\0" in str(path):
         raise ArgumentInvalid(argument="path", reason=f"{str(path)!r} has a null character")
     parsed = parse_path(path)
-    return parsed if isinstance(parsed, ObjectPath) else Path(os.path.expanduser(parsed))  # noqa: PTH111 - a user who does not exist is no error
+    if isinstance(parsed, ObjectPath):
+        return parsed
+    return Path(os.path.expanduser(parsed))  # noqa: PTH111 - a user who does not exist is no error
 
 
 def is_object_address(path: str | Path) -> bool:
-    """Whether the path begins with the scheme of a bucket, in any case. `Path` has dropped one of the two slashes."""
+    """Whether the path begins with a bucket's scheme. `Path` has dropped one of the two slashes."""
     parts = Path(str(path)).parts
     return bool(parts) and parts[0].lower() in _SCHEME_PARTS
 
@@ -88,11 +92,13 @@ def is_object_address(path: str | Path) -> bool:
 def absolute_path(path: Path) -> Path:
     """Return the absolute path without `..`; links stay. The address of an object is absolute."""
     parsed = parse_path(path)
-    return parsed if isinstance(parsed, ObjectPath) else Path(os.path.abspath(parsed))  # noqa: PTH100 - drops ..
+    if isinstance(parsed, ObjectPath):
+        return parsed
+    return Path(os.path.abspath(parsed))  # noqa: PTH100 - drops ..
 
 
 def path_text(path: str | Path) -> tuple[str, bytes]:
-    """The path as text, and its bytes if they are not UTF-8 (the text is then for display only); else no bytes."""
+    """The path as text, and its bytes if they are not UTF-8 (the text is for display only then)."""
     text = str(path)
     try:
         text.encode()
@@ -105,13 +111,14 @@ def path_text(path: str | Path) -> tuple[str, bytes]:
 def path_from_text(text: str, raw: bytes) -> str:
     """The path from which `path_text` made these.
 
-    The system refuses a null character, which only a row has that another program wrote: no file has the replacement's name.
+    The system refuses a null character, which only a row has that another program wrote: no file has the
+    replacement's name.
     """
     return (os.fsdecode(raw) if raw else text).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def path_to_json(path: str | Path) -> str | dict[str, str]:
-    """The path as a JSON value: its text; if it is not UTF-8, `{"text": …, "bytes": …}` with all its bytes in hexadecimal."""
+    """The path as JSON: its text; if it is not UTF-8, `{"text": …, "bytes": …}`, in hexadecimal."""
     text, raw = path_text(path)
     return {"text": text, "bytes": raw.hex()} if raw else text
 
@@ -138,6 +145,6 @@ def path_from_json(value: object) -> Path:
 
 
 def printable_path(path: str | Path) -> str:
-    """The path on one line of text: control characters and bytes that are not UTF-8 are written as escapes."""
+    """The path on one line: control characters and bytes that are not UTF-8 are escaped."""
     text, _ = path_text(path)
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

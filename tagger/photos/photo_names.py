@@ -1,8 +1,9 @@
-"""Decides by their names which files are photos, which are RAW files, and which are one photo; other files are counted by extension.
+"""Decides by names which files are photos, which RAW files, and which one photo; counts other files.
 
-A RAW file and the JPEG or HEIC of the same name in its folder are one photo: cameras write both of one shot, and programs develop one from
-the other. The case of the extension does not matter: `IMG_1.CR3` and `IMG_1.jpg` are one photo, `IMG_1-edited.jpg` is another one. Only RAW
-files have partners: two JPEGs, a JPEG and a HEIC, or two RAW files without either are separate photos.
+A RAW file and the JPEG or HEIC of the same name in its folder are one photo: cameras write both of one shot,
+and programs develop one from the other. The case of the extension does not matter: `IMG_1.CR3` and
+`IMG_1.jpg` are one photo, `IMG_1-edited.jpg` is another one. Only RAW files have partners: two JPEGs, a JPEG
+and a HEIC, or two RAW files without either are separate photos.
 """
 
 import importlib.util
@@ -33,28 +34,13 @@ DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
 PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
 }
-"""Extensions of photos, in lower case. EPS and PDF are excluded because their readers start other programs."""
+"""Extensions of photos, in lower case. Readers of EPS and PDF start other programs."""
 HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
 _OTHER_RAW_EXTENSIONS = frozenset(
     (
-        *(
-            ".ari",
-            ".bay",
-            ".braw",
-            ".cap",
-            ".cs1",
-            ".dcr",
-            ".dcs",
-            ".drf",
-            ".eip",
-            ".erf",
-            ".gpr",
-            ".k25",
-            ".kc2",
-            ".kdc",
-        ),
-        *(".mdc", ".mef", ".mos", ".ptx", ".pxn", ".r3d", ".raw", ".rwz", ".srf", ".sti"),
+        *(".ari", ".bay", ".braw", ".cap", ".cs1", ".dcr", ".dcs", ".drf", ".eip", ".erf", ".gpr", ".k25"),
+        *(".kc2", ".kdc", ".mdc", ".mef", ".mos", ".ptx", ".pxn", ".r3d", ".raw", ".rwz", ".srf", ".sti"),
     )
 )
 """Extensions of RAW files that are not read, but have sidecars of other programs."""
@@ -68,11 +54,7 @@ T = TypeVar("T")
 
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name is listed as a photo."""
-    return is_photo_extension(extension_of(name))
-
-
-def is_photo_extension(extension: str) -> bool:
-    """Whether files with this extension, in lower case, are listed as photos."""
+    extension = extension_of(name)
     return (
         extension in PHOTO_EXTENSIONS
         or (extension in HEIC_EXTENSIONS and _reads_heic())
@@ -87,9 +69,10 @@ def is_raw_name(name: str) -> bool:
 
 
 def may_have_stem_sidecar(name: str) -> bool:
-    """Whether programs take the sidecar of the stem for that of a file with this name: `IMG_1.xmp` for `IMG_1.heic`, even where HEIC is not read.
+    """Whether a file may have the sidecar of its stem: `IMG_1.xmp` for `IMG_1.heic`, read or not.
 
-    They do for images and RAW files. Videos, project files, edits (`.aae`, `.dop`), backups (`.jpg_original`) and texts have no such sidecar.
+    They do for images and RAW files. Videos, project files, edits (`.aae`, `.dop`), backups (`.jpg_original`)
+    and texts have no such sidecar.
     """
     extension = extension_of(name)
     return extension in PHOTO_EXTENSIONS | HEIC_EXTENSIONS | _OTHER_IMAGE_EXTENSIONS or is_any_raw_name(name)
@@ -102,7 +85,7 @@ def is_any_raw_name(name: str) -> bool:
 
 def extension_of(path: str) -> str:
     """The extension in lower case, with its dot; empty if there is none."""
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - a Path for each is slow
 
 
 def needed_extra(extension: str) -> str | None:
@@ -124,7 +107,7 @@ def is_developer_installed() -> bool:
 
 
 class OtherFiles:
-    """Counts the files that a listing leaves out by extension, without sidecars, and the copies of photos that it leaves out."""
+    """The files that a listing leaves out by extension, without sidecars, and the copies of photos."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -132,7 +115,6 @@ class OtherFiles:
         """Without rare and long extensions: its sum may be less than `count`."""
         self.folders: defaultdict[str, LeftOutPaths] = defaultdict(LeftOutPaths)
         """By reason (see program_folders)."""
-        self.conflict_copies = LeftOutPaths()
 
     def add(self, extension: str) -> None:
         """Count one more file; the extension begins with a dot, or is empty."""
@@ -152,22 +134,18 @@ class OtherFiles:
         return f" ({', '.join((*parts, *([f'{others} others'] if others else ())))})" if parts else ""
 
     def copies_lines(self) -> list[str]:
-        """A line for each reason for which folders were left out, and one for conflict copies."""
-        lines = [
-            f"left out: {_paths_text(paths, 'folder', 'folders')} with {reason}"
+        """A line for each reason for which folders were left out."""
+        return [
+            f"left out: {_folders_text(paths)} with {reason}"
             for reason, paths in sorted(self.folders.items())
         ]
-        copies = self.conflict_copies
-        if copies.count:
-            lines.append(f"left out: {_paths_text(copies, 'conflict copy', 'conflict copies')}")
-        return lines
 
 
-def _paths_text(paths: LeftOutPaths, one: str, many: str) -> str:
+def _folders_text(paths: LeftOutPaths) -> str:
     """`2 folders (a, b)`"""
     more = [f"{paths.count - len(paths.first)} more"] if paths.count > len(paths.first) else []
     named = ", ".join((*map(printable_path, paths.first), *more))
-    return f"{paths.count} {one if paths.count == 1 else many} ({named})"
+    return f"{paths.count} folder{'s' if paths.count > 1 else ''} ({named})"
 
 
 def stem_of(path: str) -> str | None:
@@ -178,7 +156,7 @@ def stem_of(path: str) -> str | None:
 
 
 def primary_files(paths: Collection[str]) -> Mapping[str, str]:
-    """The file that stands for each RAW file, among the files of one stem: the first JPEG by name, else the first HEIC."""
+    """The file that stands for each RAW file of one stem: the first JPEG by name, else the first HEIC."""
     raw_files = [path for path in paths if is_raw_name(path)]
     others = [path for path in paths if not is_raw_name(path)]
     if not others:
@@ -190,8 +168,8 @@ def primary_files(paths: Collection[str]) -> Mapping[str, str]:
 class StemGroups(Generic[T]):
     """Groups the files of each stem, from photos in the order of their paths.
 
-    Files of one stem are almost neighbours: between `a.cr3` and `a.jpg` come `a.edit.jpg` and the folder `a.d`. Only the stems that
-    begin the current path are kept, so memory stays flat.
+    Files of one stem are almost neighbours: between `a.cr3` and `a.jpg` come `a.edit.jpg` and the folder
+    `a.d`. Only the stems that begin the current path are kept, so memory stays flat.
     """
 
     def __init__(self, path_of: Callable[[T], str]) -> None:

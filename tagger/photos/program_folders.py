@@ -1,7 +1,8 @@
-"""Folders in which other programs keep copies of photos, and their libraries, in which nothing is written: one table of names, with the reason.
+"""Folders of other programs' copies, and their libraries, in which nothing is written: a table of names.
 
-A folder belongs to the program whose row it matches. Some names, like `thumbs`, mean something only beside or around certain others: a
-row can name such clues. Knows no patterns that users give (see folder_walk), and not how a clue is looked up.
+A folder belongs to the program whose row it matches. Some names, like `thumbs`, mean something only beside or
+around certain others: a row can name such clues. Knows no patterns that users give (see folder_walk), and not
+how a clue is looked up.
 """
 
 import re
@@ -14,14 +15,12 @@ HasEntry = Callable[[str], bool]
 PRIVACY_MARKERS = frozenset((".nomedia", ".noimage", ".nomemories", ".ppignore"))
 """Files with which people keep a folder, and the folders in it, out of the programs that show photos."""
 IMMICH_MARKER, PHOTOPRISM_MARKER = ".immich", ".ppstorage"
-BEFORE_MARKERS, AFTER_MARKERS = ".i", ".q"
-"""All markers sort between these."""
 NAMED_PATHS = 3
 
 
 @dataclass(frozen=True)
 class ProgramFolder:
-    """A folder of another program. `content`: what copies it holds; empty if its photos are originals, which are listed and never written."""
+    """A folder of another program. `content`: what copies it holds; empty if they are originals."""
 
     program: str
     content: str = ""
@@ -34,7 +33,7 @@ class ProgramFolder:
 
 @dataclass(frozen=True)
 class _Row:
-    """`names`, and `inside`, the folder around it, are regular expressions of whole names in lower case. `clues` are paths relative to the folder, one of which must exist."""
+    """Patterns of the folder's name and the one around it; paths relative to it, one of which exists."""
 
     names: str
     folder: ProgramFolder
@@ -128,7 +127,7 @@ _MARKED = {
 
 
 def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
-    """The program to which the folder at `path`, with slashes, belongs by its name; None if it is a folder of the user's."""
+    """The program to which a folder belongs by its name; None if it is one of the user's."""
     outer, _, name = path.rpartition("/")
     outer, name = outer.rpartition("/")[2].casefold(), name.casefold()
     if not (_NAMES.fullmatch(name) or _OUTER_NAMES.fullmatch(outer)):
@@ -141,7 +140,7 @@ def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
 
 
 def owning_folder(path: str, has_entry: HasEntry) -> tuple[str, ProgramFolder] | None:
-    """The outermost folder on the path of a file that belongs to another program, which nobody else should write to; None if there is none."""
+    """The outermost folder on a file's path that belongs to another program, which alone writes there."""
     ends = [at for at, letter in enumerate(path) if letter == "/" and at]
     for folder in (path[:end] for end in ends):
         if (owner := find_program_folder(folder, has_entry)) is not None:
@@ -155,7 +154,7 @@ def is_marker(name: str) -> bool:
 
 
 def marked_reason(folder: str, marker: str) -> str | None:
-    """Why a folder with this marker is left out, to be read after `with`. Immich's marker is also in the folders of its originals."""
+    """Why a folder with this marker is left out. Immich's is also in the folders of its originals."""
     if marker.lower() == IMMICH_MARKER and folder.rpartition("/")[2].casefold() in {"upload", "library"}:
         return None
     return _MARKED[marker.lower()]
@@ -165,29 +164,9 @@ def _joined(path: str, clue: str) -> str:
     return f"{path.rpartition('/')[0]}/{clue[3:]}" if clue.startswith("../") else f"{path}/{clue}"
 
 
-_COPY = r"(?:copy|copie|copia|cópia|kopie|version)"
-_CONFLICT = re.compile(
-    r"\.sync-conflict-\d{8}-\d{6}"  # Syncthing
-    r"|_conflict-\d{8}-\d{6}"  # ownCloud, Nextcloud
-    rf"|\([^()]*(?:{_COPY}[^()]*onfli|onfli[^()]*{_COPY})[^()]*\)"  # Dropbox, Nextcloud
-    r"|\((?:case|unicode encoding|white ?space|selective sync) conflict(?: \d+)?\)"  # Dropbox
-    r"|\(sfconflict [^()]*\)"  # Seafile
-    r"|\([^()]*\bconflict\b[^()]*\d{4}-?\d\d-?\d\d[^()]*\)"  # Unison
-    r"|_[a-z]{3}-\d\d-\d+-\d{4}_conflict\b"  # Synology Drive
-    r"|\[conflict(?:ed)?(?: \d+)?\]"  # pCloud, Google Drive
-    r"|\.conflict(?:\(\d+\)|\d+)?(?=\.[^.]+$)",  # Resilio Sync
-    re.IGNORECASE,
-)
-
-
-def is_conflict_copy(name: str) -> bool:
-    """Whether a program that synchronises folders made this file, because both sides had changed another one."""
-    return "onfli" in name and _CONFLICT.search(name) is not None
-
-
 @dataclass
 class LeftOutPaths:
-    """Folders, or conflict copies, that were left out for one reason."""
+    """Folders that were left out for one reason."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)

@@ -1,11 +1,14 @@
-"""Side files: XMP sidecars and the JSON files of Google Takeout, and to which photos of their folder they belong. Names decide, and where several photos share a
-stem, what its sidecar says.
+"""Side files: XMP sidecars and the JSON files of Google Takeout, and to which photos they belong.
 
-Sidecars are `photo.jpg.xmp` and `photo.xmp`; whose the latter is, for reading and for writing, says `owner_of_stem_sidecar`.
+Names decide, and where several photos share a stem, what its sidecar says.
 
-Takeout names the JSON file of `IMG_1.jpg` `IMG_1.jpg.json` or `IMG_1.jpg.supplemental-metadata.json`, cut to 51 characters with `.json`. A number
-moves behind the extension: `IMG_1.jpg(1).json` is that of `IMG_1(1).jpg`. An edited copy, `IMG_1-edited.jpg` in the language of the account, has
-the file of its original.
+Sidecars are `photo.jpg.xmp` and `photo.xmp`; whose the latter is, for reading and for writing, says
+`owner_of_stem_sidecar`.
+
+Takeout names the JSON file of `IMG_1.jpg` `IMG_1.jpg.json` or `IMG_1.jpg.supplemental-metadata.json`, cut to
+51 characters with `.json`. A number moves behind the extension: `IMG_1.jpg(1).json` is that of
+`IMG_1(1).jpg`. An edited copy, `IMG_1-edited.jpg` in the language of the account, has the file of its
+original.
 """
 
 import json
@@ -33,7 +36,7 @@ TAKEOUT_EXTENSION = ".json"
 
 @dataclass(frozen=True)
 class SideFile:
-    """A side file by its name in the photo's folder, with its size and modification time, by which a change is seen."""
+    """A side file by its name in the photo's folder. Size and time show a change."""
 
     name: str
     size_bytes: int
@@ -50,7 +53,7 @@ def is_side_file_name(name: str) -> bool:
 
 
 def counts_beside_photos(name: str) -> bool:
-    """Whether a file of this name that is not listed as a photo may be a side file, or have one: see side_files_of."""
+    """Whether a file that is not listed as a photo may be a side file, or have one."""
     return is_side_file_name(name) or may_have_stem_sidecar(name)
 
 
@@ -108,8 +111,9 @@ def side_files_of(
 def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: ReadSidecar) -> str | None:
     """The photo among `names` to which the sidecar `IMG_1.xmp` belongs; None if that is not known.
 
-    It belongs to the only image of its stem. Of several, it belongs to the one whose extension it states (`photoshop:SidecarForExtension`),
-    else to the only RAW file. A sidecar that has the whole name of a file, as `a.jpg.xmp` has beside `a.jpg` and `a.jpg.cr3`, is no stem's.
+    It belongs to the only image of its stem. Of several, it belongs to the one whose extension it states
+    (`photoshop:SidecarForExtension`), else to the only RAW file. A sidecar that has the whole name of a file,
+    as `a.jpg.xmp` has beside `a.jpg` and `a.jpg.cr3`, is no stem's.
     """
     base = folded_name(sidecar[: -len(SIDECAR_EXTENSION)])
     sharing = []
@@ -128,8 +132,8 @@ def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: Read
 
 
 def stated_extension(sidecar: bytes | None) -> str | None:
-    """The extension, in lower case and with its dot, of the file that a sidecar says it is for; None if it does not say so."""
-    match = _SIDECAR_FOR.search((sidecar or b"").replace(b"\0", b""))  # UTF-16
+    """The extension of the file that a sidecar says it is for; None if it does not say so."""
+    match = _SIDECAR_FOR.search(sidecar or b"")
     return f".{match[1].decode('ascii').lower()}" if match else None
 
 
@@ -137,7 +141,7 @@ _SIDECAR_FOR = re.compile(rb"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1
 
 
 def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:
-    """Whether files of one stem are a RAW file and what was developed from it: to whichever the sidecar belongs, it is that of one photo."""
+    """Whether files are a RAW file and what was developed from it, so that the sidecar is one photo's."""
     return len(raw_files) == 1 and is_raw_name(raw_files[0]) and None not in map(stem_of, names)
 
 
@@ -185,7 +189,7 @@ _NUMBER = re.compile(r"(?P<before>.*)\((?P<number>\d{1,6})\)(?P<after>.*)", re.D
 _EDITED = re.compile(r"(?P<original>.+)-[^\W\d_]{2,}(?: [^\W\d_]+)*")
 _MOTION = ".mp"
 _CUT_BYTES = 44
-"""Names that Takeout cuts have at least this many bytes without number and extension: 46 UTF-16 units, some less where a character does not fit."""
+"""The least bytes of names that Takeout cuts, without number and extension: 46 UTF-16 units or less."""
 _SHORTEST_CUT = 11
 
 _Key = tuple[str, str]
@@ -232,7 +236,7 @@ class _TakeoutFiles:
 
 
 def _takeout_files(photos: Collection[str], names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of photos and their JSON files. A file of a cut name or of a stem that would be that of several photos is that of none."""
+    """Pairs of photos and JSON files. A cut name or a stem that fits several photos is that of none."""
     if not names:
         return
     files = _TakeoutFiles(names)
@@ -250,7 +254,7 @@ def _takeout_files(photos: Collection[str], names: Collection[str]) -> Iterator[
 
 
 def _titles(photo: str) -> Iterator[tuple[str, str]]:
-    """The titles that a photo of this name may have, each with its number: `IMG_1(1).jpg` may be the second `IMG_1.jpg`."""
+    """A photo's possible titles with their numbers: `IMG_1(1).jpg` may be the second `IMG_1.jpg`."""
     yield photo, ""
     if ("(" in photo) and (match := _NUMBER.fullmatch(_stem(photo))):
         yield match["before"] + match["after"] + photo[len(_stem(photo)) :], match["number"]

@@ -1,4 +1,4 @@
-"""Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see buckets)."""
+"""Sources of photos, which scans list and the pipeline reads: folders, and prefixes of buckets."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
-from tagger.errors import ObjectNotFound, PathNotFound
+from tagger.errors import PathNotFound
 from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
@@ -33,7 +33,7 @@ class PhotoSource(Protocol):
 
     @property
     def extra_reads(self) -> int:
-        """How many reads at a time, beyond one for each core, the source serves well. More could slow each other down."""
+        """How many reads beyond one for each core it serves well. More could slow each other down."""
         ...
 
     def mount(self) -> Mount:
@@ -132,7 +132,7 @@ def check_exists(path: Path) -> None:
     """
     if isinstance(path, ObjectPath):
         if not is_object(path):
-            raise ObjectNotFound(path=path)
+            raise PathNotFound(path=path)
     elif not path.exists():
         raise PathNotFound(path=path)
 
@@ -149,8 +149,7 @@ def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:
 
 
 def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
-    """Return single files and objects by their paths, whatever their extension, in the same order. Those that no longer exist are
-    problems.
+    """Return single files and objects, whatever their extension. Those that no longer exist are problems.
 
     Raises:
         BucketUnavailable: a bucket does not answer.

@@ -1,7 +1,7 @@
-"""Parses and packs TIFF directories: the tags of a TIFF photo or of an EXIF block, which is a TIFF without pixels.
+"""Parses and packs TIFF directories: the tags of a TIFF photo or of an EXIF block, a TIFF without pixels.
 
-Reads stay within bounds, loops are not followed, and bad input never raises: unreadable tags are absent. Knows nothing of
-the meaning of tags except the orientation.
+Reads stay within bounds, loops are not followed, and bad input never raises: unreadable tags are absent.
+Knows nothing of the meaning of tags except the orientation.
 """
 
 import struct
@@ -22,7 +22,7 @@ LETTERS = {
     **dict(enumerate(("B", "B", "H", "I", "II", "b", "B", "h", "i", "ii", "f", "d", "I"), 1)),
     **dict(enumerate(("Q", "q", "Q"), 16)),
 }
-"""By type of value: the letters in `struct` of one value. Those of texts (2) and undefined content (7) are bytes."""
+"""By type of value: its letters in `struct`. Those of texts (2) and undefined content (7) are bytes."""
 VALUE_SIZES = {kind: struct.calcsize("<" + letters) for kind, letters in LETTERS.items()}
 _FLOATS = (11, 12)
 INTEGERS = {kind: LETTERS[kind] for kind in (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)}
@@ -33,7 +33,7 @@ _VERSIONS = (42, 0x4F52, 0x5352, 0x55)
 
 @dataclass(frozen=True)
 class TiffTag:
-    """The stored values of one tag, at `start` in the block. A view, because thousands of tags may refer to the same bytes."""
+    """The values of one tag, at `start` in the block. A view, because thousands of tags may share bytes."""
 
     kind: int
     count: int
@@ -59,7 +59,7 @@ class TiffBlock:
     first: int
 
     def directory(self, offset: int) -> TiffDirectory | None:
-        """Read the directory at `offset`; None if it lies outside the block. Tags whose values lie outside are absent."""
+        """The directory at `offset`; None if it is outside the block. Tags with values outside are absent."""
         counting, entry, slot = ("Q", "HHQ", 8) if self.big else ("H", "HHI", 4)
         count_size, head_size = struct.calcsize("<" + counting), struct.calcsize("<" + entry)
         if not 0 < offset <= len(self.data) - count_size:
@@ -102,7 +102,7 @@ class TiffBlock:
         return struct.unpack(f"{self.order}{entry.count}{INTEGERS[entry.kind]}", entry.raw)
 
     def fractions(self, entry: TiffTag | None) -> tuple[tuple[float, int], ...]:
-        """The numerators and denominators of a rational tag; of other numbers, the denominators are 1. None for more than a photo has."""
+        """Numerators and denominators; other numbers have 1. None for more than a photo has."""
         if entry is None or entry.count > COUNT_LIMIT:
             return ()
         if entry.kind in _FLOATS:
@@ -126,7 +126,7 @@ class TiffBlock:
 
 
 def open_tiff(data: bytes | memoryview) -> TiffBlock | None:
-    """Read the header of a TIFF or BigTIFF file, of an EXIF block, or of a RAW file of Olympus or Panasonic."""
+    """Read the header of a TIFF or BigTIFF, of an EXIF block, or of a RAW file of Olympus or Panasonic."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None or len(data) < 8:
         return None
@@ -169,7 +169,7 @@ StoredValue: TypeAlias = tuple[int, int, bytes]
 
 
 def append_directory(block: bytearray, order: str, values: Mapping[int, StoredValue]) -> dict[int, int]:
-    """Append a directory and its values to a block; return where the value of each tag, or its offset, is. No directory follows it."""
+    """Append a last directory to a block; return where the value of each tag, or its offset, is."""
     start = len(block)
     block += struct.pack(order + "H", len(values)) + bytes(12 * len(values) + 4)
     slots = {}

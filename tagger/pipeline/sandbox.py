@@ -26,7 +26,7 @@ from pydantic import (
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import CameraFacts, short_text
 from tagger.metadata.gps import LARGEST_ERROR_M
-from tagger.metadata.written_times import LARGEST_OFFSET_S, LEAST_OFFSET_S
+from tagger.metadata.stated_facts import LARGEST_OFFSET_S, LEAST_OFFSET_S
 from tagger.photos.containers import DIGEST_VERSION
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes

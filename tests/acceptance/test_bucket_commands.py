@@ -100,7 +100,7 @@ def test_metadata_is_shown_and_never_written(terminal: Terminal, bucket: Bucket)
 def test_what_is_not_in_the_bucket_has_no_metadata(terminal: Terminal, bucket: Bucket) -> None:
     for command in ("show", "undo"):
         missing = terminal.run("metadata", command, f"{bucket.address}/none.jpg.xmp", code=1)
-        assert "There is no object at" in missing.stderr
+        assert "There is no file or folder at" in missing.stderr
         with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
             refused = terminal.run("metadata", command, f"{bucket.address}/none.jpg", code=1)
         assert "the server refuses access" in refused.stderr

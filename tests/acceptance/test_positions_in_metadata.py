@@ -109,13 +109,3 @@ def test_positions_go_into_photos_and_come_out_again(both: CommandRunner, folder
 
     assert both("metadata", "undo", folder).code == 0
     assert tree(folder) == before
-
-
-def test_tagging_writes_positions_at_once_and_errors_limit_them(both: CommandRunner, folder: Path) -> None:
-    before = tree(folder)
-    write = ("tag", folder, "--again", "--write", "sidecar", "--gps-estimated")
-    assert "tower.jpg: written: Eiffel Tower, position" in both(*write).text
-    assert both("metadata", "undo", "--all").code == 0
-    assert tree(folder) == before
-    limited = both(*write, "--max-error-km", "0.1").text  # a landmark is known to 300 m
-    assert "tower.jpg: written: Eiffel Tower → tower.jpg.xmp" in limited

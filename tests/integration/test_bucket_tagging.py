@@ -1,13 +1,11 @@
 """Objects are tagged like files; what happens to them or to their server during a job never stores a wrong tag."""
 
 import os
-from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
-from support.buckets import SECRET, Bucket, BucketProxy, Fault
+from support.buckets import SECRET, Bucket, Fault
 from support.colour_folders import EIFFEL, GATE
 from support.written_bucket import WrittenBucket
 
@@ -15,7 +13,7 @@ from tagger.database.enums import JobState
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.jobs.processing.executor import run_job
-from tagger.photos import buckets, object_store
+from tagger.photos import buckets
 from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import open_source
@@ -143,31 +141,6 @@ def test_a_job_waits_for_a_bucket_that_refuses(photos: WrittenBucket, bucket: Bu
     )
     assert photos.outcomes(job) == {"a.jpg": None}
     assert photos.photo("a.jpg").gone_since is None
-
-
-@pytest.mark.parametrize(
-    "status", [307, *(pytest.param(each, marks=pytest.mark.slow) for each in (301, 302, 303, 308))]
-)
-def test_a_redirect_to_another_server_is_not_followed(
-    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    monkeypatch.delenv("NO_PROXY")
-    monkeypatch.setattr(object_store, "RETRY_TIMEOUT", timedelta(seconds=0.1))
-    object_store.reopen_stores()
-    photos.draw("a.jpg", 0)
-    job = photos.record(parse_path(bucket.address))
-    with BucketProxy(urlsplit(bucket.client.meta.endpoint_url).port or 0) as other:
-        address = other.url.replace("127.0.0.1", "localhost")
-        for method in ("GET", "HEAD"):
-            location = {"Location": f"{address}/{bucket.name}/a.jpg"}
-            bucket.proxy.inject(Fault("", method=method, status=status, headers=location, times=10**9))
-        run_job(photos.database, photos.settings, job, lambda _stored: None)
-        with pytest.raises(PhotoFailed, match="redirects to another server, and redirects are not followed"):
-            open_source(bucket.address).read("a.jpg", max_bytes=10**6)
-        assert other.calls == []
-    assert bucket.proxy.calls != []
-    assert "redirects to another server" in str(photos.progress(job).note)
-    assert photos.outcomes(job) == {"a.jpg": None}
 
 
 @pytest.mark.postgresql

@@ -209,20 +209,6 @@ def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
     assert folder.undo_rows == []
 
 
-def test_moved_photo_is_restored_exactly(folder: WrittenFolder) -> None:
-    path = draw_with_keyword(folder, "a.jpg")
-    original = path.read_bytes()
-    folder.tag()
-    folder.write()
-    (folder.folder / "moved").mkdir()
-    path.rename(folder.folder / "moved" / "b.jpg")
-    folder.tag()
-    assert folder.write() == {"moved/b.jpg": "unchanged"}
-    assert folder.undo() == {"moved/b.jpg": "written"}
-    assert folder.files() == {"moved/b.jpg": original}
-    assert folder.undo_rows == []
-
-
 def test_copies_of_a_written_photo_are_restored_exactly(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,27 +225,6 @@ def test_copies_of_a_written_photo_are_restored_exactly(
     folder.undo()
     assert folder.files() == {f"{name}.jpg": original for name in "bcd"}
     assert folder.undo_rows == []
-
-
-def test_copied_and_deleted_sidecars_are_undone(folder: WrittenFolder) -> None:
-    for name in ("a.jpg", "b.jpg"):
-        draw_with_keyword(folder, name)
-    before = folder.files()
-    folder.tag()
-    folder.write(SIDECAR)
-    for name in ("a.jpg", "a.jpg.xmp"):
-        shutil.copy2(folder.folder / name, folder.folder / f"copy-of-{name}")
-    (folder.folder / "b.jpg.xmp").unlink()
-    folder.tag()
-    assert folder.undo() == {"a.jpg": "written", "b.jpg": "refused", "copy-of-a.jpg": "written"}
-    assert (
-        "'b.jpg.xmp', into which tags were written, is not there"
-        in folder.reasons(folder.latest().job)["b.jpg"][2]
-    )
-    assert folder.files() == {**before, "copy-of-a.jpg": before["a.jpg"]}
-    (row,) = folder.undo_rows
-    assert (row.photo_id, row.complete) == (None, False)
-    assert set(folder.undo().values()) == {"unchanged"}
 
 
 def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:

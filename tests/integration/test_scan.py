@@ -113,10 +113,6 @@ def test_deleted_file_is_marked_as_gone_until_it_is_back(folder: Folder) -> None
     assert folder.stored_paths(gone=True) == set()
 
 
-NAMES = ("a b/x.jpg", "a/x.jpg", "a-b.jpg", "a0/x.jpg", "a.jpg", "a/b/c.jpg", "a/b.jpg", "é.jpg", "Z.jpg",
-         "\U0001f600.jpg", "\uffee.jpg")  # fmt: skip
-
-
 REPLACEMENTS: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a folder": Path.mkdir,
@@ -143,20 +139,6 @@ def test_a_photo_that_became_a_link_that_leads_nowhere_is_present(folder: Folder
     path.symlink_to("unmounted/a.jpg")
     assert folder.counts(include=("b*",)) == (0, 0, 0, 0)
     assert folder.stored_paths() == {str(path)}
-
-
-@pytest.mark.parametrize("page", [2, *(pytest.param(page, marks=pytest.mark.slow) for page in (1, 1000))])
-def test_scan_is_the_same_for_every_page_size(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
-    monkeypatch.setattr(scan, "PAGE", page)
-    paths = [folder.file(name) for name in NAMES]
-    assert folder.counts() == (len(NAMES), len(NAMES), 0, 0)
-    assert folder.counts() == (len(NAMES), 0, 0, 0)
-    for number, path in enumerate(paths[::2], start=1):
-        path.unlink()
-        assert folder.counts() == (len(NAMES) - number, 0, 0, 1)
-    assert folder.stored_paths(gone=True) == {str(path) for path in paths[::2]}
 
 
 @pytest.mark.postgresql

@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import Thread
 
 from tagger.errors import PhotoFailed
-from tagger.photos.decoding import Resize, decode, decode_photo, decode_whole, raw_development
+from tagger.photos import decoding
+from tagger.photos.decoding import Resize, decode_photo, decode_whole, raw_development
 from tagger.photos.decoding.memory import MemoryBudget, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 
@@ -87,7 +88,7 @@ def _measure(small: Path, large: Path, side: int, threads: int, budget_bytes: in
     decode_file(small.read_bytes())
     data = large.read_bytes()
     budget = _CountingBudget(budget_bytes)
-    for module in (decode, raw_development):
+    for module in (decoding, raw_development):
         module.MEMORY_BUDGET = budget  # type: ignore[attr-defined]
     trim_memory()
     CLEAR_PEAK.write_text("5")

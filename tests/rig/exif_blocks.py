@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from tagger.metadata.exif import ExifRewriteError, add, insertion_difference, remove
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.exif import add, insertion_difference, remove
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 
 Values = Mapping[int, tuple[int, int, bytes]]
@@ -156,7 +157,7 @@ def add_check_remove_check(before: bytes | None, tag_fields: TagFields) -> bool:
     """Add and remove the values and check both results. Returns False if the block is refused."""
     try:
         change = add(before, tag_fields)
-    except ExifRewriteError as unsafe:
+    except WriteRefused as unsafe:
         return not unsafe.text
     assert insertion_difference(before, change.block, change.added) is None
     assert add(change.block, tag_fields).added == ()

@@ -36,7 +36,7 @@ _EXTENDABLE = frozenset(
     )
 )
 """Fields that our values are added to."""
-_FILLED_IF_EMPTY = frozenset(("IFD0:ImageDescription", "XMP-dc:Description"))
+_FILLED_IF_EMPTY = frozenset(("IFD0:ImageDescription",))
 _DIGEST, _CURRENT_DIGEST = "Photoshop:IPTCDigest", "File:CurrentIPTCDigest"
 
 

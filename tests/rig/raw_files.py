@@ -290,12 +290,6 @@ def bare_mrw(image: Image.Image, orientation: int = 1) -> bytes:
     )
 
 
-def hevc_cr3() -> bytes:
-    """A CR3 with HDR PQ: its large images are coded as HEVC."""
-    raw = RawContent(large=b"HEVC data", middle=b"HEVC data")
-    return raw_file("cr3", raw).replace(b"\0\0\0\x0cJPEG", b"\0\0\0\x0cHEVC")
-
-
 def bare_dng(
     image: Image.Image, orientation: int = 1, *, colours: int = 1, sensor_bytes: int | None = None
 ) -> bytes:

@@ -6,9 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -115,7 +115,7 @@ class Call:
 class Fault:
     """What happens to the next `times` requests of a method whose target contains a text, instead of an answer, or with it.
 
-    `status` and `code` refuse the request, with `headers`, `cut_after` closes the connection after so many bytes of the body, `delay_s` waits
+    `status` and `code` refuse the request, `cut_after` closes the connection after so many bytes of the body, `delay_s` waits
     first, and `then` runs before the request is passed on.
     """
 
@@ -124,7 +124,6 @@ class Fault:
     times: int = 1
     status: int | None = None
     code: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
     cut_after: int | None = None
     delay_s: float = 0.0
     then: Callable[[], object] = lambda: None
@@ -190,9 +189,7 @@ def _handler(proxy: BucketProxy, port: int) -> type[BaseHTTPRequestHandler]:
             time.sleep(fault.delay_s)
             fault.then()
             if fault.status is not None:
-                self._answer(
-                    fault.status, f"<Error><Code>{fault.code}</Code></Error>".encode(), dict(fault.headers)
-                )
+                self._answer(fault.status, f"<Error><Code>{fault.code}</Code></Error>".encode(), {})
                 return
             server = http.client.HTTPConnection("127.0.0.1", port)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rig.mutations import broken
-from rig.raw_files import RAW_KINDS, RawContent, TiffFile, bare_mrw, box, hevc_cr3, raw_file
+from rig.raw_files import RAW_KINDS, RawContent, TiffFile, bare_mrw, box, raw_file
 from support.examples import examples
 
 from tagger.errors import PhotoFailed
@@ -21,7 +21,6 @@ from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.raw import read_raw
 
 FILES = {kind: raw_file(kind) for kind in RAW_KINDS} | {
-    "hevc": hevc_cr3(),
     "mrw": bare_mrw(Image.new("RGB", (64, 64), "navy")),
 }
 fuzzing = examples(75)

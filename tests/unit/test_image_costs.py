@@ -118,18 +118,14 @@ def test_tags_that_name_the_same_bytes_take_no_memory(read: object) -> None:
 
 # --- memory
 
-MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I;16", "I", "F"]
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB"]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_scaling_in_bands_gives_the_same_pixels(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = draw_photo(3, (903, 611))
     picture.putalpha(picture.getchannel("G"))
-    numbers = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
-    if mode in numbers:
-        image = Image.fromarray((np.asarray(picture.convert("L")) * 200.0).astype(numbers[mode]))
-    else:
-        image = Image.merge("LAB", picture.split()[:3]) if mode == "LAB" else picture.convert(mode)
+    image = Image.merge("LAB", picture.split()[:3]) if mode == "LAB" else picture.convert(mode)
     for box in ((146.0, 0.0, 757.0, 611.0), (10.5, 20.25, 500.5, 510.25)):
         whole = scalable(image).resize((64, 64), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
         monkeypatch.setattr(conversion, "_BAND_PIXELS", 20_000)
@@ -139,7 +135,7 @@ def test_scaling_in_bands_gives_the_same_pixels(mode: str, monkeypatch: pytest.M
 ON_LINUX = pytest.mark.skipif(not CLEAR_PEAK.exists(), reason="reads the memory use from Linux's /proc")
 COSTLY_KINDS = [
     "jpeg progressive cmyk",
-    "png gray 16 bit key",
+    "png gray 16 bit",
     "gif animated",
     "tiff rgba 16 bit strip rotated",
     "tiff rgba 16 bit tile",
@@ -184,14 +180,6 @@ def test_images_decoded_at_the_same_time_stay_within_the_budget() -> None:
     budget_bytes = 2 * alone.counted_bytes + 1
     (taken,) = measure_decoding([kind], size, threads=8, budget_bytes=budget_bytes)
     assert taken.peak_bytes < budget_bytes + 8 * ALLOCATOR_BYTES
-
-
-@pytest.mark.slow
-@ON_LINUX
-def test_large_images_take_the_memory_of_one_and_give_it_back() -> None:
-    (taken,) = measure_decoding(["png rgba"], (3000, 2000), threads=4, budget_bytes=1)
-    assert taken.peak_bytes < taken.counted_bytes + 4 * ALLOCATOR_BYTES
-    assert taken.remaining_bytes < 60_000_000
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])

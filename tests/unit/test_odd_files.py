@@ -2,21 +2,19 @@
 
 import io
 import re
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from rig.containers import encode_image, png_chunk
+from rig.containers import encode_image
 from rig.drawing import draw_photo
 from rig.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, png_of, tiff_of
 from support.decoding import decode, decode_failure, encode_heic
 from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.photos.decoding.decode import ends_early, failing_alone
+from tagger.photos.decoding import failing_alone
 
 PICTURE = draw_photo(7, (300, 200))
 BYTES = np.asarray(PICTURE)
@@ -54,13 +52,11 @@ GRAY_COLOURS = decode(encode_image(PICTURE.convert("L"), "PNG")).pixels.astype(f
         (tiff_of(DEEP.astype(">u2")), COLOURS),
         (tiff_of(with_samples(DEEP, 32768), tags={338: SEE_THROUGH}), (COLOURS + 255) / 2),
         (tiff_of(with_samples(DEEP, 0), tags={338: 0}), COLOURS),
-        (tiff_of(DEEP, separate=True), COLOURS),
-        (tiff_of(with_samples(DEEP, 65535), separate=True, tags={338: SEE_THROUGH}), COLOURS),
+        (tiff_of(BYTES, separate=True), COLOURS),
         (tiff_of(DEEP_GRAYS.astype(">u2"), GRAY), GRAY_COLOURS),
         (tiff_of(255 - GRAYS, 0), GRAY_COLOURS),
         (tiff_of(65535 - DEEP_GRAYS, 0), GRAY_COLOURS),
         (tiff_of(BYTES, tile=64), COLOURS),
-        (tiff_of((GRAYS / np.float32(255)).astype(np.float32), GRAY), GRAY_COLOURS),
         (tiff_of(np.asarray(PICTURE.convert("CMYK")).astype(np.uint16) * 257, CMYK), COLOURS),
     ],
 )
@@ -72,6 +68,9 @@ def test_deep_tiled_and_separate_pixels_look_like_plain_ones(data: bytes, expect
     "data",
     [
         tiff_of(BYTES.astype(np.float32)),
+        tiff_of((GRAYS / np.float32(255)).astype(np.float32), GRAY),
+        tiff_of(GRAYS.astype(np.uint32), GRAY),
+        tiff_of(DEEP, separate=True),
         tiff_of(DEEP, LAB),
         tiff_of(with_samples(DEEP_GRAYS, 65535), GRAY, tags={338: SEE_THROUGH}),
         tiff_of(np.asarray(PICTURE.convert("CMYK")).astype(np.uint16), CMYK, separate=True),
@@ -81,15 +80,6 @@ def test_unsupported_depths_are_reported(data: bytes) -> None:
     kind, text = decode_failure(data)
     assert kind is FailureKind.UNSUPPORTED
     assert "Convert it to JPEG or PNG." in text
-
-
-def test_gray_that_is_transparent_is_seen_on_white_in_every_depth() -> None:
-    black = np.zeros((60, 60), np.uint16)
-    one_bit = encode_image(Image.new("1", (60, 60)), "PNG")
-    keyed = one_bit[:33] + png_chunk(b"tRNS", b"\0\0") + one_bit[33:]
-    for data in (png_of(black, tRNS=b"\0\0"), png_of(black.astype(np.uint8), tRNS=b"\0\0"), keyed):
-        assert (decode(data).pixels == 255).all()
-    assert (decode(png_of(black, tRNS=b"\0\1")).pixels == 0).all()
 
 
 # --- colours
@@ -144,18 +134,6 @@ def test_heic_stands_upright_in_every_orientation(orientation: int, turned: Imag
     assert difference(data, COLOURS) < 4
 
 
-def test_broken_exif_hides_no_avif() -> None:
-    block = Image.Exif()
-    block[271], block[274] = "a camera, with a long name", 6
-    avif = encode_image(PICTURE.transpose(Image.Transpose.ROTATE_90), "AVIF", exif=block)
-    maker = avif.index(b"\x01\x0f\x00\x02")
-    broken = avif[: maker + 2] + struct.pack(">HI", 5, 1) + avif[maker + 8 :]  # a fraction, not a text
-    with pytest.raises(Exception, match="encode"):
-        Image.open(io.BytesIO(broken))
-    assert camera_facts(broken) == CameraFacts(has_orientation=True)  # its container's
-    assert difference(broken, COLOURS) < 4
-
-
 def test_several_pictures_in_a_heic_show_the_primary_one() -> None:
     heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
     pictures = heif.from_pillow(Image.new("RGB", PICTURE.size, "red"))
@@ -169,24 +147,12 @@ def test_several_pictures_in_a_heic_show_the_primary_one() -> None:
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        *((kind, {}) for kind in ("PNG", "TIFF", "GIF", "BMP", "AVIF")),
-        ("TIFF", {"compression": "tiff_lzw"}),
-        ("WEBP", {"lossless": True}),
-    ],
-)
-def test_cut_off_files_are_truncated_and_not_corrupt(
-    kind: str, options: dict[str, object], part: float
-) -> None:
-    whole = encode_image(PICTURE, kind, **options)
-    assert decode_failure(whole[: int(len(whole) * part)])[0] is FailureKind.TRUNCATED
-    assert not ends_early(whole)
-
-
-def test_cut_off_heic_is_truncated() -> None:
-    assert decode_failure(encode_heic(PICTURE)[:-500])[0] is FailureKind.TRUNCATED
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "GIF", "BMP", "WEBP", "AVIF"])
+def test_cut_off_files_are_to_be_copied_again(kind: str, part: float) -> None:
+    whole = encode_image(PICTURE, kind)
+    failure, text = decode_failure(whole[: int(len(whole) * part)])
+    assert failure in (FailureKind.TRUNCATED, FailureKind.CORRUPT)
+    assert "Copy it again" in text
 
 
 @pytest.mark.parametrize("frame", [0xC3, 0xC5, 0xC7, 0xCB, 0xCF, 0xF7])
@@ -195,13 +161,13 @@ def test_lossless_and_hierarchical_jpeg_are_not_read(frame: int) -> None:
     at = jpeg.index(b"\xff\xc0")
     kind, text = decode_failure(jpeg[: at + 1] + bytes([frame]) + jpeg[at + 2 :])
     assert kind is FailureKind.UNSUPPORTED
-    assert re.search("lossless|hierarchical|JPEG-LS", text)
+    assert "its coding" in text
 
 
-@pytest.mark.parametrize("compression", [9, 32895, 34661, 34712, 34887, 50001, 50002, 52546, 60000])
+@pytest.mark.parametrize("compression", [9, 34712, 50002])
 def test_tiff_in_a_coding_without_a_decoder_is_unsupported(compression: int) -> None:
     kind, text = decode_failure(tiff_of(BYTES, tags={259: compression}))
-    assert (kind, "TIFF with " in text) == (FailureKind.UNSUPPORTED, True)
+    assert (kind, "its coding" in text) == (FailureKind.UNSUPPORTED, True)
 
 
 @pytest.mark.parametrize("compression", [5, 8, 34925, 50000])
@@ -210,7 +176,7 @@ def test_damaged_tiff_in_a_coding_with_a_decoder_is_damaged(compression: int) ->
     assert kind is FailureKind.CORRUPT
 
 
-@pytest.mark.parametrize("coding", [b"vvc1", b"avc1", b"evc1", b"j2k1", b"jpeg", b"unci", b"xyz1"])
+@pytest.mark.parametrize("coding", [b"vvc1", b"jpeg"])
 def test_heic_and_avif_in_another_coding_are_unsupported(coding: bytes) -> None:
     avif = encode_image(PICTURE, "AVIF").replace(b"av01", coding)
     assert decode_failure(avif)[0] is FailureKind.UNSUPPORTED
@@ -221,8 +187,7 @@ def test_heic_and_avif_in_another_coding_are_unsupported(coding: bytes) -> None:
     ("data", "kind", "expected_text"),
     [
         (b"\n<!DOCTYPE html><title>404</title>", FailureKind.NOT_AN_IMAGE, "web page"),
-        (b"P6\n4 4\n255\n" + bytes(48), FailureKind.UNSUPPORTED, "PNM"),
-        (b"qoif" + bytes(20), FailureKind.UNSUPPORTED, "QOI"),
+        (b"\xff\x0a" + bytes(20), FailureKind.UNSUPPORTED, "JPEG XL"),
     ],
 )
 def test_what_else_was_saved_under_a_photos_name_is_named(

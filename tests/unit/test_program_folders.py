@@ -42,12 +42,11 @@ def test_a_folder_that_the_user_names_is_searched(tmp_path: Path) -> None:
 def test_what_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
     names = [f"{name}/@eaDir/a.jpg" for name in "abcd"]
     create(tmp_path, (*names, "p/.nomedia", "p/a.jpg", "p/sub/b.jpg", ".hidden/a.jpg"))
-    create(tmp_path, ("e (conflicted copy 2015-08-22).jpg", "f.jp2", "g.jxl", "h.mp4", "i.mp4"))
+    create(tmp_path, ("f.jp2", "g.jxl", "h.mp4", "i.mp4"))
     other_files = OtherFiles()
     assert photos(tmp_path, other_files) == set()
     assert other_files_lines(other_files) == [
         f"left out: 1 folder ({tmp_path}/p) with .nomedia",
         f"left out: 4 folders ({', '.join(f'{tmp_path}/{name}/@eaDir' for name in 'abc')}, 1 more) with thumbnails of Synology",
-        f"left out: 1 conflict copy ({tmp_path}/e (conflicted copy 2015-08-22).jpg)",
         "left out by extension: 4 files (2 .mp4, .jp2, .jxl)",
     ]

@@ -19,8 +19,7 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.photos import photo_names
 from tagger.photos.containers import digest_photo
-from tagger.photos.decoding import DecodedImage, Resize, decode_photo
-from tagger.photos.decoding.decode import _TRANSPOSES
+from tagger.photos.decoding import _TRANSPOSES, DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import PhotoFormat, detect_format

@@ -15,7 +15,6 @@ from rig.raw_files import (
     THUMBNAIL,
     RawContent,
     TiffFile,
-    hevc_cr3,
     preview,
     raw_file,
 )
@@ -62,12 +61,6 @@ def test_the_largest_preview_is_shown_wherever_it_is(kind: str) -> None:
     if kind in SEVERAL_PREVIEWS:
         swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
         assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
-
-
-def test_a_preview_that_is_coded_as_hevc_is_named() -> None:
-    found = failure(hevc_cr3())
-    assert found.kind is FailureKind.UNSUPPORTED
-    assert "this one has one that is coded as HEVC (HDR PQ), which is not read" in found.text
 
 
 @pytest.mark.parametrize("kind", SEVERAL_PREVIEWS)

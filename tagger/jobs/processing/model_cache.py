@@ -25,7 +25,7 @@ from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddin
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
 from tagger.model.predictions import LabelPrediction, best_predictions
-from tagger.photos.decoding.decode import DecodedImage, Resize, failing_alone
+from tagger.photos.decoding import DecodedImage, Resize, failing_alone
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import named_path, parse_path
 from tagger.photos.source import read_named

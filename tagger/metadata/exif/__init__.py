@@ -1,7 +1,7 @@
 """EXIF blocks: our keywords, description and position are added and removed, and nothing else changes.
 
-A block is written in a new layout, and in its own byte order. The result is used only after the parser (see block) has found every tag in it
-unchanged. Knows nothing of the files that hold EXIF.
+A block is written in a new layout, and in its own byte order. The result is used only after the parser (see
+block) has found every tag in it unchanged. Knows nothing of the files that hold EXIF.
 """
 
 import struct
@@ -17,9 +17,9 @@ from tagger.metadata.exif.block import (
     LONG,
     MAIN,
     POINTERS,
-    ExifRewriteError,
     ParsedBlock,
     difference,
+    exif_refused,
     parse_block,
     rewrite_obstacle,
     swapped,
@@ -41,7 +41,6 @@ from tagger.photos.tiff import VALUE_SIZES, StoredValue, append_directory
 
 __all__ = [
     "ExifChange",
-    "ExifRewriteError",
     "add",
     "has_position",
     "insertion_difference",
@@ -68,7 +67,7 @@ def add(block: bytes | None, tag_fields: TagFields) -> ExifChange:
     """Add the values that the block lacks; if it lacks none, it is returned unchanged, byte for byte.
 
     Raises:
-        ExifRewriteError: the block cannot be rewritten without risk.
+        WriteRefused: the block cannot be rewritten without risk.
     """
     before = parse_block(block)
     added = new_values(before.tags, tag_fields)
@@ -81,7 +80,7 @@ def remove(block: bytes, added: Sequence[AddedValue]) -> bytes | None:
     """Remove the `added` values that are still as we wrote them; None if the block is empty then.
 
     Raises:
-        ExifRewriteError: the block cannot be rewritten without risk.
+        WriteRefused: the block cannot be rewritten without risk.
     """
     if not any(field in OUR_FIELDS for field, _ in added):
         return block
@@ -95,17 +94,15 @@ def remove(block: bytes, added: Sequence[AddedValue]) -> bytes | None:
 def _rewritten(block: ParsedBlock, tags: Tags) -> bytes:
     """Write the block with these tags, and verify that it holds them and nothing else."""
     if obstacle := rewrite_obstacle(block):
-        raise ExifRewriteError(f"The EXIF holds {obstacle}, so it was left unchanged.")
+        raise exif_refused(f"The EXIF holds {obstacle}, so it was left unchanged.")
     target = replace(block, tags=tags)
     data = _packed(target)
     if len(data) > BLOCK_LIMIT:
-        raise ExifRewriteError(
+        raise exif_refused(
             "With our values the EXIF would exceed the limit of a JPEG segment, so it was left unchanged."
         )
     if found := difference(target, parse_block(data)):
-        raise ExifRewriteError(
-            f"Rewriting the EXIF would change other tags ({found}), so it was left unchanged."
-        )
+        raise exif_refused(f"Rewriting the EXIF would change other tags ({found}), so it was left unchanged.")
     return data
 
 
@@ -136,7 +133,7 @@ def _stored_values(block: ParsedBlock) -> dict[str, dict[int, StoredValue]]:
     for (name, tag), value in block.tags.items():
         raw = swapped(value.value, value.kind) if block.order == "<" else value.value
         directories[name][tag] = (value.kind, len(raw) // VALUE_SIZES[value.kind], raw)
-    # Interoperability first: the pointer to it may be the only tag of the EXIF directory, which then needs a pointer, too.
+    # Interoperability first: its pointer may be the EXIF directory's only tag, which then needs one, too.
     for (parent, tag), name in reversed(POINTERS.items()):
         if directories[name]:
             directories[parent][tag] = (LONG, 1, bytes(4))

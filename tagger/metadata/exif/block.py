@@ -1,7 +1,7 @@
 """Parsing EXIF blocks into tags that compare independently of byte order and layout.
 
-Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. It is used to verify
-that a rewritten block lost nothing, so this module shares no code with what writes it (see `exif`).
+Strict where `tagger.photos.tiff` is lenient: a block is rejected if any part of it cannot be read. It is used
+to verify that a rewritten block lost nothing, so this module shares no code with what writes it (see `exif`).
 """
 
 import struct
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.photos.tiff import LETTERS, TiffBlock, TiffDirectory, open_tiff
 
 BLOCK_LIMIT = 65_527
@@ -23,12 +24,9 @@ TagKey: TypeAlias = tuple[str, int]
 """A directory's name and a tag's number."""
 
 
-class ExifRewriteError(Exception):
-    """An EXIF block cannot be rewritten without risk and stays unchanged. `text` states why."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+def exif_refused(text: str) -> WriteRefused:
+    """The refusal of a block that cannot be rewritten without risk and stays unchanged."""
+    return WriteRefused(RefusalKind.STRUCTURE, text)
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def parse_block(data: bytes | None) -> ParsedBlock:
     """Parse a block. None is parsed as an empty block.
 
     Raises:
-        ExifRewriteError: the block is broken.
+        WriteRefused: the block is broken.
     """
     if data is None:
         return ParsedBlock()
@@ -61,7 +59,7 @@ def parse_block(data: bytes | None) -> ParsedBlock:
     if tiff is None or tiff.big:
         raise _broken("it has no TIFF header")
     if len(data) > BLOCK_LIMIT:
-        raise ExifRewriteError(
+        raise exif_refused(
             f"The EXIF has {len(data):,} bytes, more than a JPEG segment can hold, so it was left unchanged."
         )
     return _BlockReader(tiff).read()
@@ -170,9 +168,7 @@ class _BlockReader:
     def _read_thumbnail(self, offset: int) -> None:
         """Read the thumbnail's directory, which is the last in the chain."""
         if self._read_directory(FIRST, offset).following:
-            raise ExifRewriteError(
-                "The EXIF has more than two directories in a row, so it was left unchanged."
-            )
+            raise exif_refused("The EXIF has more than two directories in a row, so it was left unchanged.")
         self._mark(self._entries_end(offset), _NEXT_BYTES)
         start, size = self._pointers.get(_THUMBNAIL), self._pointers.get(_THUMBNAIL_SIZE)
         if start is None and size is None:
@@ -193,8 +189,8 @@ class _BlockReader:
         self._referenced[start : start + size] = b"\1" * size
 
 
-def _broken(problem: str) -> ExifRewriteError:
-    return ExifRewriteError(f"The EXIF is broken ({problem}), so it was left unchanged.")
+def _broken(problem: str) -> WriteRefused:
+    return exif_refused(f"The EXIF is broken ({problem}), so it was left unchanged.")
 
 
 def swapped(raw: bytes, kind: int) -> bytes:

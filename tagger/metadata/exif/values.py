@@ -1,8 +1,8 @@
-"""Our values in an EXIF block, the values of the block as shown to people, and the differences between two blocks.
+"""Our values in an EXIF block, the block's values as shown to people, and differences between two blocks.
 
-Our values are tags and (field, value) pairs, which are recorded in the photo's XMP. The pairs determine the tags to
-write and, later, those to remove. Values that cannot be read are not shown. A write must cause no differences other than our values:
-blocks are compared by the parser alone, without the writer.
+Our values are tags and (field, value) pairs, which are recorded in the photo's XMP. The pairs determine the
+tags to write and, later, those to remove. Values that cannot be read are not shown. A write must cause no
+differences other than our values: blocks are compared by the parser alone, without the writer.
 """
 
 import struct
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from tagger.metadata.errors import WriteRefused
 from tagger.metadata.exif.block import (
     ASCII,
     BLOCK_LIMIT,
@@ -21,11 +22,11 @@ from tagger.metadata.exif.block import (
     PROCESSING_METHOD,
     RATIONAL,
     UNDEFINED,
-    ExifRewriteError,
     ParsedBlock,
     TagKey,
     TagValue,
     difference,
+    exif_refused,
     parse_block,
     rewrite_obstacle,
 )
@@ -65,7 +66,7 @@ def new_values(tags: Tags, tag_fields: TagFields) -> tuple[AddedValue, ...]:
 
 
 def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
-    """The tags with our values. The fields that these need are free; only the field of keywords may hold others, which stay."""
+    """The tags with our values, whose fields are free. Only that of keywords may hold others, which stay."""
     result = dict(tags)
     keywords = [value for field, value in added if field == KEYWORDS]
     if keywords:
@@ -121,7 +122,7 @@ def _new_description(tags: Tags, description: str | None) -> list[AddedValue]:
 
 
 def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedValue]:
-    """Add a position only if the block has none of its tags: an existing datum, method or error would misdescribe ours."""
+    """A position is added only without its tags: another's datum, method or error would misdescribe ours."""
     if position is None or not _is_on_earth(position) or any((GPS, tag) in tags for tag in _OUR_GPS_TAGS):
         return []
     added = [
@@ -157,7 +158,7 @@ def _decimal(number: float, digits: int) -> str:
 def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
     match field:
         case "EXIF:ImageDescription":
-            # The standard requires ASCII; current programs read UTF-8, as the Metadata Working Group recommends.
+            # The standard requires ASCII; current programs read UTF-8.
             return {_DESCRIPTION: TagValue(ASCII, value.encode() + b"\0")}
         case "EXIF:GPS":
             return _position_tags(value)
@@ -223,7 +224,7 @@ def _without_position(tags: dict[TagKey, TagValue], added: Sequence[AddedValue])
 
 
 def _is_same(existing: TagValue | None, value: TagValue) -> bool:
-    """Whether a tag still has our value. Other programs write 30.24 seconds as 756/25, or split degrees differently."""
+    """Whether a tag still has our value. Others write 30.24 seconds as 756/25, or split degrees otherwise."""
     if existing is None or existing == value or (existing.kind, value.kind) != (RATIONAL, RATIONAL):
         return existing == value
     existing_degrees, our_degrees = _decimal_degrees(existing), _decimal_degrees(value)
@@ -254,8 +255,8 @@ def _keywords_text(value: TagValue | None) -> tuple[str, str]:
         decoded = "\0?"
     text = decoded.rstrip("\0")
     if value.kind != BYTE or "\0" in text:
-        raise ExifRewriteError(
-            "The keywords in the EXIF (XPKeywords) do not have the form that Windows writes, so they were left unchanged."
+        raise exif_refused(
+            "The EXIF's keywords (XPKeywords) are not as Windows writes them, so they were left unchanged."
         )
     return text, decoded[len(text) :]
 
@@ -341,7 +342,7 @@ def _text(raw: bytes, encoding: str) -> str:
 def insertion_difference(
     before: bytes | None, after: bytes | None, added: Sequence[AddedValue]
 ) -> str | None:
-    """Return None if `after` is `before` plus the `added` values, else the first other difference in words."""
+    """None if `after` is `before` plus the `added` values, else the first other difference in words."""
     our_values = _exif_values(added)
     if before == after and not our_values:
         return None
@@ -349,7 +350,7 @@ def insertion_difference(
         return _other_order(before, after) or _insertion_difference(
             parse_block(before), parse_block(after), our_values
         )
-    except ExifRewriteError as error:
+    except WriteRefused as error:
         return error.text
 
 
@@ -364,17 +365,17 @@ def removal_difference(before: bytes | None, after: bytes | None, added: Sequenc
         old = parse_block(before)
         remaining = replace(old, tags=without_values(old.tags, _exif_values(added)))
         return _other_order(before, after) or _described(difference(remaining, parse_block(after)))
-    except ExifRewriteError as error:
+    except WriteRefused as error:
         return error.text
 
 
 def _other_order(before: bytes | None, after: bytes | None) -> str | None:
-    """Report a change of byte order: content of an undefined type, such as a comment in UTF-16, depends on it."""
+    """A change of byte order, on which content of an undefined type depends, such as a comment in UTF-16."""
     return "The EXIF has another byte order." if before and after and before[:2] != after[:2] else None
 
 
 def _insertion_difference(old: ParsedBlock, new: ParsedBlock, our_values: Sequence[AddedValue]) -> str | None:
-    """Compare both ways: the old block with our values is the new one, and the new one without them is the old."""
+    """Compare both ways: the old block with our values is the new one, and the new one without is the old."""
     if obstacle := rewrite_obstacle(old):
         return f"The EXIF was rewritten although it holds {obstacle}."
     return _described(

@@ -1,8 +1,8 @@
 """The metadata blocks of photos: read, and in JPEG files replaced in place without encoding the image again.
 
-Every change is a splice. Offsets and sizes that span a splice are adjusted; a file whose offsets cannot be adjusted is
-refused. `difference_outside_blocks` checks the result independently. Knows nothing of the blocks' content. The image decoders parse the
-boxes of HEIC and AVIF, so nothing here knows their structure.
+Every change is a splice. Offsets and sizes that span a splice are adjusted; a file whose offsets cannot be
+adjusted is refused. `difference_outside_blocks` checks the result independently. Knows nothing of the blocks'
+content. The image decoders parse the boxes of HEIC and AVIF, so nothing here knows their structure.
 """
 
 import zlib
@@ -41,7 +41,7 @@ def read_blocks(data: bytes) -> Blocks:
 
 
 def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
-    """Return the splices that give a JPEG these blocks. Blocks that are equal are not changed; None removes a block.
+    """Return the splices that give a JPEG these blocks. Equal ones are not changed; None removes a block.
 
     Raises:
         WriteRefused: the change would put other data in the file at risk.
@@ -61,13 +61,13 @@ def only_jpeg() -> WriteRefused:
     )
 
 
-def extended_xmp(data: bytes) -> bytes | None:
-    """The part of a JPEG file's XMP that exceeds its packet and is never written; None if there is none to read.
+def extended_xmp(data: bytes) -> bytes:
+    """The part of a JPEG file's XMP that exceeds its packet and is never written.
 
     Raises:
         WriteRefused: the file is broken.
     """
-    return jpeg.extended_xmp(data) if is_jpeg(data) else None
+    return jpeg.extended_xmp(data) if is_jpeg(data) else b""
 
 
 _KEYWORD = b"XML:com.adobe.xmp\0"

@@ -1,7 +1,7 @@
 """Compares two JPEG files piece by piece, apart from their XMP, EXIF and IPTC blocks.
 
-The comparison protects photos from mistakes in writing, so it parses both files on its own and shares no code with the
-writers. Sizes and offsets that depend on the blocks may differ, but only as they must.
+The comparison protects photos from mistakes in writing, so it parses both files on its own and shares no code
+with the writers. Sizes and offsets that depend on the blocks may differ, but only as they must.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ Pieces: TypeAlias = list[tuple[str, object]]
 
 
 def difference_outside_blocks(before: bytes, after: bytes) -> str | None:
-    """Return None if two JPEG files differ in their blocks only, else the first other difference in a few words."""
+    """None if two JPEG files differ in their blocks only, else the first other difference in words."""
     if not detect_format(before) is detect_format(after) is PhotoFormat.JPEG:
         return "the container"
     return _first_difference(*_jpeg_pieces(before, after))
@@ -30,7 +30,7 @@ def _first_difference(before: Pieces | None, after: Pieces | None) -> str | None
     return None
 
 
-# The pieces: segments without the blocks, the index of images with offsets resolved, and everything from the first scan on.
+# The pieces: segments without the blocks, the index with offsets resolved, and all from the first scan.
 
 _SOS, _APP2 = 0xDA, 0xE2
 _SEGMENT_LIMIT = 200_000
@@ -41,8 +41,8 @@ _MP_ENTRIES = 0xB002
 def _jpeg_pieces(before: bytes, after: bytes) -> tuple[Pieces | None, Pieces | None]:
     """The pieces of both files; None if the segments before the image are broken.
 
-    The first image's size in the index must follow the image only if it was correct before: many programs store a wrong
-    one.
+    The first image's size in the index must follow the image only if it was correct before: many programs
+    store a wrong one.
     """
     size_follows = any(_has_valid_first_size(before, *segment) for segment in _head(before) or [])
     return _pieces(before, size_follows=size_follows), _pieces(after, size_follows=size_follows)
@@ -136,7 +136,7 @@ def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:
 
 
 def _digest(blocks: dict[bytes, bytes]) -> bytes | None:
-    """The digest of IPTC, or b"correct" if it matches: a write then updates it. A wrong digest has a meaning and stays."""
+    """The digest of IPTC; b"correct" if it matches, as a write then updates it. A wrong one has a meaning."""
     digest = blocks.get(_IPTC_DIGEST)
     expected = hashlib.md5(blocks.get(_IPTC, b""), usedforsecurity=False).digest()
     return b"correct" if digest == expected else digest
@@ -145,9 +145,9 @@ def _digest(blocks: dict[bytes, bytes]) -> bytes | None:
 def _index(block: bytes, scan: int, first_scan: int | None) -> Pieces:
     """The index of images with its offsets relative to the first scan.
 
-    All bytes from the first scan on are compared, too, so equal relative offsets point to the same image. `scan` is the
-    distance from the index to the first scan. `first_scan` is the distance from the first image's start to the first scan
-    if the first image's size must follow it, else None.
+    All bytes from the first scan on are compared, too, so equal relative offsets point to the same image.
+    `scan` is the distance from the index to the first scan. `first_scan` is the distance from the first
+    image's start to the first scan if the first image's size must follow it, else None.
     """
     remaining_index = bytearray(block)
     entries = _mp_entries(block)

@@ -1,64 +1,61 @@
-"""JPEG files: XMP and EXIF have segments of their own, IPTC is one of Photoshop's resources, which also hold a digest of it.
+"""JPEG files: XMP and EXIF have segments of their own, IPTC is one of Photoshop's resources.
 
-A write replaces whole segments before the image. Offsets across them are adjusted, or the write is refused (see jpeg_offsets).
+A write replaces whole segments before the image. Offsets across them are adjusted, or the write is refused:
+those of the multi-picture index (CIPA DC-007) count from its own header. Cameras point from their maker notes
+to previews after the image. Programs append notes there, of which only the kinds below may move.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tagger.metadata.formats.jpeg_offsets import offset_patches, read_index, require_movable
 from tagger.metadata.formats.jpeg_segments import (
     APP0,
     APP1,
+    APP2,
     APP11,
     APP13,
     EXIF,
     EXTENDED_XMP,
+    MPF,
     PAYLOAD_LIMIT,
     PHOTOSHOP,
     XMP,
     Jpeg,
     Segment,
+    iptc_in,
     pack_segment,
     read_jpeg,
+    replace_iptc,
 )
 from tagger.metadata.splices import (
     Blocks,
     Splice,
     ambiguous_blocks,
     broken_structure,
+    fixed_offsets,
     in_order,
     signed_file,
     too_large,
 )
+from tagger.photos.tiff import TiffBlock, open_tiff
 
-_GUID_BYTES = 32
-_EXTENDED_HEAD_BYTES = _GUID_BYTES + 8
-_EXTENDED_LIMIT = 16 * 2**20
+_EXTENDED_HEAD_BYTES = 40
+"""An identifier, the size of the whole, and the offset of the part."""
 _ODD_XMP = b"adobe:ns:meta"
 _SOI_BYTES = 2
-IPTC, IPTC_DIGEST = 0x0404, 0x0425
-_SIGNATURES = {b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"}
-_RESOURCE_LIMIT = 4096
-_NEW_HEAD = b"8BIM" + IPTC.to_bytes(2, "big") + b"\0\0"
 
 
 def read_blocks(data: bytes) -> Blocks:
     """Read the first XMP and EXIF segments, and the IPTC datasets."""
     jpeg = read_jpeg(data)
     xmp, exif = jpeg.segments_named(APP1, XMP), jpeg.segments_named(APP1, EXIF)
-    iptc = [
-        resource.value
-        for segment in jpeg.segments_named(APP13, PHOTOSHOP)
-        for resource in _read(jpeg.content(segment, PHOTOSHOP), strict=False)
-        if resource.number == IPTC
-    ]
+    resources = (jpeg.content(segment, PHOTOSHOP) for segment in jpeg.segments_named(APP13, PHOTOSHOP))
     return Blocks(
         xmp=jpeg.content(xmp[0], XMP) if xmp else None,
         exif=jpeg.content(exif[0], EXIF) if exif else None,
-        iptc=iptc[0] if iptc else None,
+        iptc=next((iptc for each in resources if (iptc := iptc_in(each)) is not None), None),
     )
 
 
@@ -72,24 +69,20 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
         raise signed_file()
     if all(len(change.replacement) == change.end - change.start for change in changes):
         return tuple(changes)
-    index = read_index(jpeg)
-    require_movable(jpeg, index)
+    index = _read_index(jpeg)
+    _require_movable(jpeg, index)
     if index:
-        changes += offset_patches(jpeg, index, partial(_shifted, tuple(changes)))
+        changes += _offset_patches(jpeg, index, partial(_shifted, tuple(changes)))
     return tuple(sorted(changes, key=lambda change: change.start))
 
 
-def extended_xmp(data: bytes) -> bytes | None:
-    """The part of the XMP in extension segments, joined; None if there is none, or if parts of it are missing."""
+def extended_xmp(data: bytes) -> bytes:
+    """The part of the XMP in extension segments, in the order of these."""
     jpeg = read_jpeg(data)
-    parts = [jpeg.content(segment, EXTENDED_XMP) for segment in jpeg.segments_named(APP1, EXTENDED_XMP)]
-    parts = [part for part in parts if len(part) >= _EXTENDED_HEAD_BYTES]
-    if not parts:
-        return None
-    guid = parts[0][:_GUID_BYTES]
-    own_parts = [part for part in parts if part[:_GUID_BYTES] == guid]
-    size = int.from_bytes(own_parts[0][_GUID_BYTES : _GUID_BYTES + 4], "big")
-    return _joined(own_parts, size) if size <= _EXTENDED_LIMIT and len(own_parts) == len(parts) else None
+    return b"".join(
+        jpeg.content(segment, EXTENDED_XMP)[_EXTENDED_HEAD_BYTES:]
+        for segment in jpeg.segments_named(APP1, EXTENDED_XMP)
+    )
 
 
 def _shifted(splices: Sequence[Splice], position: int) -> int:
@@ -137,7 +130,7 @@ def _iptc_change(jpeg: Jpeg, iptc: bytes | None) -> Splice:
     segments = jpeg.segments_named(APP13, PHOTOSHOP)
     if len(segments) > 1:
         raise ambiguous_blocks("It has several segments of Photoshop resources, which hold IPTC")
-    payload = _replace_iptc(jpeg.content(segments[0], PHOTOSHOP) if segments else b"", iptc)
+    payload = replace_iptc(jpeg.content(segments[0], PHOTOSHOP) if segments else b"", iptc)
     return _change(segments, PHOTOSHOP, payload or None, _after_exif(jpeg), APP13)
 
 
@@ -165,83 +158,157 @@ def _after_exif(jpeg: Jpeg) -> int:
     return exif[-1].end if exif else _after_jfif(jpeg)
 
 
-def _joined(parts: list[bytes], size: int) -> bytes | None:
-    """Join the parts at the offsets that they state; None if there is a gap or an overlap."""
-    at, whole = 0, []
-    for offset, content in sorted(
-        (int.from_bytes(part[_GUID_BYTES + 4 : _EXTENDED_HEAD_BYTES], "big"), part[_EXTENDED_HEAD_BYTES:])
-        for part in parts
-    ):
-        if offset != at:
-            return None
-        whole.append(content)
-        at += len(content)
-    return b"".join(whole) if at == size else None
+_ENTRIES, _UNDEFINED = 0xB002, 7
+_ENTRY_BYTES, _SIZE_AT, _OFFSET_AT = 16, 4, 8
+_IMAGE_START = b"\xff\xd8\xff"
+_LARGEST = 2**32 - 1
+_EXIF_POINTER, _MAKER_NOTE, _THUMBNAIL = 0x8769, 0x927C, 0x0201
+_MOVABLE_LIMIT = 16
 
 
 @dataclass(frozen=True)
-class Resource:
-    """One resource. `raw` is all of it, padding included; `head` is its signature, number and name."""
+class _IndexedImage:
+    """An image in the index: the offset of its entry, and the offset and size that the entry states."""
 
-    number: int
-    raw: bytes
-    head: bytes
-    value: bytes
+    entry_at: int
+    start: int
+    size: int
 
 
-def _replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
-    """Return the resources with these IPTC datasets; all other resources stay unchanged.
+@dataclass(frozen=True)
+class _Index:
+    """`base` is the offset that all offsets count from. `images` are the images after the first."""
 
-    A digest that was correct is updated. A wrong digest means that a program changed IPTC but not XMP, and readers use it
-    to decide which of the two to trust, so it stays wrong.
+    order: str
+    base: int
+    first: _IndexedImage | None
+    images: tuple[_IndexedImage, ...]
+
+
+def _read_index(jpeg: Jpeg) -> _Index | None:
+    """Read the index; None if the file has none.
 
     Raises:
-        WriteRefused: the resources cannot be read, or hold IPTC twice.
+        WriteRefused: the index cannot be interpreted.
     """
-    resources = list(_read(payload, strict=True))
-    if sum(resource.number == IPTC for resource in resources) > 1:
-        raise ambiguous_blocks("It has IPTC datasets twice")
-    digest_before = next(
-        (_digest(resource.value) for resource in resources if resource.number == IPTC), _digest(b"")
-    )
-    packed: list[bytes] = []
-    for resource in resources:
-        if resource.number == IPTC:
-            packed += [_pack(resource.head, iptc)] if iptc is not None else []
-        elif resource.number == IPTC_DIGEST:
-            was_correct = resource.value == digest_before
-            packed += [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
-        else:
-            packed.append(resource.raw)
-    if iptc is not None and all(resource.number != IPTC for resource in resources):
-        packed.append(_pack(_NEW_HEAD, iptc))
-    rest = payload[sum(len(resource.raw) for resource in resources) :]
-    return b"".join((*packed, rest))
+    segments = jpeg.segments_named(APP2, MPF)
+    if not segments:
+        return None
+    base = segments[0].payload + len(MPF)
+    block = open_tiff(jpeg.data[base : segments[0].end])
+    directory = block.directory(block.first) if block else None
+    entries = directory.tags.get(_ENTRIES) if directory else None
+    is_readable = entries is not None and entries.kind == _UNDEFINED and not entries.count % _ENTRY_BYTES
+    if len(segments) > 1 or block is None or entries is None or not is_readable:
+        raise fixed_offsets("It holds several images, and their index cannot be read")
+    starts = range(base + entries.start, base + entries.start + entries.count, _ENTRY_BYTES)
+    images = [_image(jpeg, block.order, base, at) for at in starts]
+    first = images[0] if images[0].start == base else None
+    # An entry without an offset or a size is unused.
+    others = tuple(image for image in images if image.start != base and image.size)
+    return _Index(block.order, base, first, others)
 
 
-def _read(payload: bytes, *, strict: bool) -> Iterator[Resource]:
-    at = 0
-    for _ in range(_RESOURCE_LIMIT):
-        if not payload[at:].strip(b"\0"):
-            return
-        name_bytes = payload[at + 6] + 1 if at + 12 <= len(payload) else 0
-        head = at + 6 + name_bytes + name_bytes % 2
-        size = int.from_bytes(payload[head : head + 4], "big")
-        if payload[at : at + 4] not in _SIGNATURES or head + 4 + size > len(payload):
-            break
-        end = head + 4 + size + size % 2
-        number = int.from_bytes(payload[at + 4 : at + 6], "big")
-        # The last resource may lack its padding, which is needed once another one follows.
-        raw = payload[at:end] + b"\0" * (end - len(payload))
-        yield Resource(number, raw, payload[at:head], payload[head + 4 : head + 4 + size])
-        at = end
-    if strict:
-        raise broken_structure("the Photoshop resources, which hold IPTC, cannot be read")
+def _image(jpeg: Jpeg, order: str, base: int, entry_at: int) -> _IndexedImage:
+    size, offset = struct.unpack_from(order + "II", jpeg.data, entry_at + _SIZE_AT)
+    image = _IndexedImage(entry_at, base + offset, size)
+    # If a program dropped the images but kept the index, it points past the file's end, and continues to.
+    is_inside = offset and size and image.start < len(jpeg.data)
+    if is_inside and (image.start < jpeg.end or not jpeg.data.startswith(_IMAGE_START, image.start)):
+        raise fixed_offsets("Its index of images points to data that is not an image")
+    return image
 
 
-def _pack(head: bytes, value: bytes) -> bytes:
-    return head + len(value).to_bytes(4, "big") + value + b"\0" * (len(value) % 2)
+def _offset_patches(jpeg: Jpeg, index: _Index, shift: Callable[[int], int]) -> list[Splice]:
+    """The splices that update the index. `shift` maps each offset of the file to its new one.
+
+    Raises:
+        WriteRefused: a new number does not fit.
+    """
+    base = shift(index.base)
+    numbers = [(image.entry_at + _OFFSET_AT, shift(image.start) - base) for image in index.images]
+    first = index.first
+    # Some writers store a wrong size. A size that reaches past the image's end includes the inserted bytes.
+    if first and jpeg.end <= first.size <= len(jpeg.data):
+        numbers.append((first.entry_at + _SIZE_AT, first.size + shift(jpeg.end) - jpeg.end))
+    if any(not 0 < number <= _LARGEST for _, number in numbers):
+        raise fixed_offsets("Its index of images cannot hold larger numbers")
+    splices = (Splice(at, at + 4, struct.pack(index.order + "I", number)) for at, number in numbers)
+    return [splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement]
 
 
-def _digest(iptc: bytes) -> bytes:
-    return hashlib.md5(iptc, usedforsecurity=False).digest()
+def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
+    """Check that bytes can be inserted before the image.
+
+    Raises:
+        WriteRefused: an offset to other data would become wrong.
+    """
+    if not _is_movable(_unindexed(jpeg, index)):
+        raise fixed_offsets("It holds data after the image that may be found by its position in the file")
+    segments = jpeg.segments_named(APP1, EXIF)
+    base = segments[0].payload + len(EXIF) if segments else 0
+    block = open_tiff(jpeg.data[base : segments[0].end]) if segments else None
+    if block is None:
+        return
+    if _thumbnail_is_outside(block, len(jpeg.data) - base):
+        raise fixed_offsets("Its EXIF points to data outside of the EXIF")
+    starts = [image.start for image in index.images if image.start < len(jpeg.data)] if index else []
+    if starts and any(_note_holds_offset(block, base, start) for start in starts):
+        raise fixed_offsets("The camera's maker notes point to another image after the image")
+
+
+def _unindexed(jpeg: Jpeg, index: _Index | None) -> bytes:
+    """The trailer without the images in the index."""
+    rest, at = [], jpeg.end
+    for image in sorted(index.images if index else (), key=lambda image: image.start):
+        rest.append(jpeg.data[at : max(at, image.start)])
+        at = max(at, image.start + image.size)
+    tail = jpeg.data[at:]
+    between = b"".join(rest)
+    return tail if not between.strip(b"\0") else between + tail
+
+
+def _is_movable(trailer: bytes) -> bool:
+    """Whether the trailer is padding, videos and Samsung's notes, which hold relative offsets only."""
+    rest = trailer
+    for _ in range(_MOVABLE_LIMIT):
+        if not rest or b"ftyp" in rest.lstrip(b"\0")[:8]:
+            return True
+        size = _samsung_bytes(rest)
+        # Padding may follow notes, which may end in zeros themselves.
+        shorter = rest[: len(rest) - size] if size else rest.rstrip(b"\0")
+        if shorter == rest:
+            return False
+        rest = shorter
+    return False
+
+
+def _samsung_bytes(trailer: bytes) -> int:
+    """The size of Samsung's notes, whose directory states how far before it each block starts; 0: none."""
+    size = int.from_bytes(trailer[-8:-4], "little")
+    start = len(trailer) - 8 - size
+    if trailer[-4:] != b"SEFT" or start < 0 or trailer[start : start + 4] != b"SEFH":
+        return 0
+    count = int.from_bytes(trailer[start + 8 : start + 12], "little")
+    entries = range(start + 12, min(start + 12 + 12 * count, len(trailer) - 12), 12)
+    farthest = max((int.from_bytes(trailer[at + 4 : at + 8], "little") for at in entries), default=0)
+    whole = len(trailer) - start + farthest
+    return whole if whole <= len(trailer) else 0
+
+
+def _thumbnail_is_outside(block: TiffBlock, reach: int) -> bool:
+    """Whether a thumbnail is after the EXIF and inside of the file. Past its end, it is lost already."""
+    starts = (start for each in block.directories() for start in block.integers(each.tags.get(_THUMBNAIL)))
+    return any(len(block.data) <= start < reach for start in starts)
+
+
+def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:
+    """Whether the maker note contains the offset of an image, counted from any likely origin."""
+    main = block.directory(block.first)
+    exif = block.child(main.tags.get(_EXIF_POINTER)) if main else None
+    note = exif.tags.get(_MAKER_NOTE) if exif else None
+    if note is None:
+        return False
+    origins = (origin for origin in (0, base, base + note.start) if 0 <= image_start - origin <= _LARGEST)
+    content = bytes(note.raw)
+    return any(struct.pack(order + "I", image_start - at) in content for at in origins for order in "<>")

@@ -1,13 +1,14 @@
-"""The segments of a JPEG file. The parser is strict: a write requires that every byte is accounted for.
+"""The segments of a JPEG, read strictly, as a write accounts for every byte; and Photoshop's resources.
 
 The bytes after the end of the first image (further images, videos, notes of programs) are the trailer.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tagger.metadata.splices import broken_structure
+from tagger.metadata.splices import ambiguous_blocks, broken_structure
 from tagger.photos.jpeg import SEGMENT_LIMIT
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -37,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """`head` holds the segments before the first scan, which starts at `scan`. The trailer starts at `end`."""
+    """`head` holds the segments before the first scan, at `scan`. The trailer starts at `end`."""
 
     data: bytes
     head: tuple[Segment, ...]
@@ -109,3 +110,83 @@ def _image_end(data: bytes, scan: Segment) -> int:
             continue
         at += max(int.from_bytes(data[at : at + 2], "big"), 2)
     raise broken_structure("the image has no end marker")
+
+
+_IPTC, _IPTC_DIGEST = 0x0404, 0x0425
+_SIGNATURES = {b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"}
+_RESOURCE_LIMIT = 4096
+_NEW_HEAD = b"8BIM" + _IPTC.to_bytes(2, "big") + b"\0\0"
+
+
+def iptc_in(payload: bytes) -> bytes | None:
+    """The first IPTC datasets in Photoshop's resources."""
+    resources = _resources(payload, strict=False)
+    return next((resource.value for resource in resources if resource.number == _IPTC), None)
+
+
+@dataclass(frozen=True)
+class _Resource:
+    """One resource. `raw` is all of it, padding included; `head` is its signature, number and name."""
+
+    number: int
+    raw: bytes
+    head: bytes
+    value: bytes
+
+
+def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
+    """Return the resources with these IPTC datasets; all other resources stay unchanged.
+
+    A digest that was correct is updated. A wrong digest means that a program changed IPTC but not XMP, and
+    readers use it to decide which of the two to trust, so it stays wrong.
+
+    Raises:
+        WriteRefused: the resources cannot be read, or hold IPTC twice.
+    """
+    resources = list(_resources(payload, strict=True))
+    if sum(resource.number == _IPTC for resource in resources) > 1:
+        raise ambiguous_blocks("It has IPTC datasets twice")
+    digest_before = next(
+        (_digest(resource.value) for resource in resources if resource.number == _IPTC), _digest(b"")
+    )
+    packed: list[bytes] = []
+    for resource in resources:
+        if resource.number == _IPTC:
+            packed += [_pack(resource.head, iptc)] if iptc is not None else []
+        elif resource.number == _IPTC_DIGEST:
+            was_correct = resource.value == digest_before
+            packed += [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
+        else:
+            packed.append(resource.raw)
+    if iptc is not None and all(resource.number != _IPTC for resource in resources):
+        packed.append(_pack(_NEW_HEAD, iptc))
+    rest = payload[sum(len(resource.raw) for resource in resources) :]
+    return b"".join((*packed, rest))
+
+
+def _resources(payload: bytes, *, strict: bool) -> Iterator[_Resource]:
+    at = 0
+    for _ in range(_RESOURCE_LIMIT):
+        if not payload[at:].strip(b"\0"):
+            return
+        name_bytes = payload[at + 6] + 1 if at + 12 <= len(payload) else 0
+        head = at + 6 + name_bytes + name_bytes % 2
+        size = int.from_bytes(payload[head : head + 4], "big")
+        if payload[at : at + 4] not in _SIGNATURES or head + 4 + size > len(payload):
+            break
+        end = head + 4 + size + size % 2
+        number = int.from_bytes(payload[at + 4 : at + 6], "big")
+        # The last resource may lack its padding, which is needed once another one follows.
+        raw = payload[at:end] + b"\0" * (end - len(payload))
+        yield _Resource(number, raw, payload[at:head], payload[head + 4 : head + 4 + size])
+        at = end
+    if strict:
+        raise broken_structure("the Photoshop resources, which hold IPTC, cannot be read")
+
+
+def _pack(head: bytes, value: bytes) -> bytes:
+    return head + len(value).to_bytes(4, "big") + value + b"\0" * (len(value) % 2)
+
+
+def _digest(iptc: bytes) -> bytes:
+    return hashlib.md5(iptc, usedforsecurity=False).digest()

@@ -1,8 +1,8 @@
 """XMP packets: our values are added and removed, with a check that nothing else changes."""
 
 from tagger.metadata.xmp.differences import conflicts_with_extended, insertion_difference, removal_difference
-from tagger.metadata.xmp.fields import SIDECAR_ONLY_FIELDS, sidecar_template
 from tagger.metadata.xmp.insertion import add
+from tagger.metadata.xmp.packet import SIDECAR_ONLY_FIELDS, sidecar_template
 from tagger.metadata.xmp.properties import (
     Value,
     WrittenLandmark,

@@ -1,13 +1,14 @@
-"""Finds what a write of XMP changed besides our values: the packet is compared with the one before an insertion or a removal.
+"""Finds what a write of XMP changed besides our values, by comparing the packets before and after.
 
-Compares the properties of both packets, and shares no code with insertion and removal. Before a removal, other programs may have
-changed our values, so values that `Added` names can be missing; after an insertion they cannot.
+Compares the properties of both packets, and shares no code with insertion and removal. Before a removal,
+other programs may have changed our values, so values that `Added` names can be missing; after an insertion
+they cannot.
 """
 
 from collections.abc import Callable, Sequence
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.properties import Value, added_in_properties, empty_fields, properties, texts
+from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
 from tagger.metadata.xmp.schema import (
     DEFAULT_LANG,
     DESCRIPTION,
@@ -24,42 +25,39 @@ _SHOWN_CHARACTERS = 80
 
 
 def insertion_difference(before: bytes | None, after: bytes | None) -> str | None:
-    """Return None if `after`, without the values it records as ours, equals `before`; else the first difference in words."""
+    """None if `after`, without the values it records as ours, equals `before`; else the first difference."""
     try:
         old, new = properties(before), properties(after)
     except WriteRefused as refused:
         return refused.text
     remaining = {name: value for name, value in new.items() if not name.startswith(f"{OUR_PREFIX}:")}
-    kept_empty = empty_fields(new)
     for name, text in added_in_properties(new):
-        _remove_value(remaining, name, text, kept_empty)
+        _remove_value(remaining, name, text)
     return next(
         (
             f"{name} was {_shown(old.get(name))} and would be {_shown(remaining.get(name))}"
             for name in (*old, *remaining)
-            if old.get(name) != remaining.get(name)
-            and not (name in kept_empty and remaining.get(name) == [] and _is_blank_text(old.get(name)))
+            if not _is_equal(name, old.get(name), remaining.get(name))
         ),
         None,
     )
 
 
-def _is_blank_text(value: Value | None) -> bool:
-    return isinstance(value, str) and not value.strip()
+def _is_equal(name: str, old: Value | None, new: Value | None) -> bool:
+    """Whether two values are equal. A field that we write is absent where it was empty."""
+    return old == new or (name in WRITABLE_FIELDS and _is_blank(old) and _is_blank(new))
 
 
-def conflicts_with_extended(extended: bytes | None) -> bool:
-    """Whether extended XMP holds a field that we write, or cannot be read."""
-    try:
-        fields = properties(extended)
-    except WriteRefused:
-        return True
-    return any(
-        name.partition(" ")[0] in WRITABLE_FIELDS or name.startswith(f"{OUR_PREFIX}:") for name in fields
-    )
+def _is_blank(value: Value | None) -> bool:
+    return not value or (isinstance(value, str) and not value.strip())
 
 
-def _remove_value(remaining: dict[str, Value], name: str, text: str, kept_empty: frozenset[str]) -> None:
+def conflicts_with_extended(extended: bytes) -> bool:
+    """Whether extended XMP may hold a field that we write, whose name is in it."""
+    return any(name.partition(":")[2].encode() in extended for name in WRITABLE_FIELDS)
+
+
+def _remove_value(remaining: dict[str, Value], name: str, text: str) -> None:
     if name == FILLED_DESCRIPTION:
         if remaining.get(DESCRIPTION) == {DEFAULT_LANG: text}:
             remaining[DESCRIPTION] = {DEFAULT_LANG: ""}
@@ -70,10 +68,7 @@ def _remove_value(remaining: dict[str, Value], name: str, text: str, kept_empty:
     if value == text or (name == DESCRIPTION and value == {DEFAULT_LANG: text}):
         del remaining[name]
     elif isinstance(value, list):
-        others = _without_last(value, text, by_identifier=name == LOCATION_SHOWN)
-        remaining[name] = others
-        if not others and name not in kept_empty:
-            del remaining[name]
+        remaining[name] = _without_last(value, text, by_identifier=name == LOCATION_SHOWN)
 
 
 def _without_last(items: list[Value], text: str, *, by_identifier: bool) -> list[Value]:
@@ -97,7 +92,7 @@ ValueTest = Callable[[Value], bool]
 
 
 def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
-    """Return None if `after` is `before` less values that it records as ours; else the first difference in words."""
+    """None if `after` is `before` less values that it records as ours; else the first difference."""
     try:
         old, new = properties(before), properties(after)
     except WriteRefused as refused:

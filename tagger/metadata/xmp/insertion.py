@@ -1,7 +1,7 @@
 """Adding our values to a packet. Existing values stay unchanged, and a value that exists already is not ours.
 
-The packet itself records every added value in `landmarkTagger:Added`, so the file alone suffices to remove them (see
-removal).
+The packet itself records every added value in `landmarkTagger:Added`, so the file alone suffices to remove
+them (see removal).
 """
 
 import math
@@ -11,19 +11,24 @@ from lxml.etree import _Element as Element
 
 from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields
 from tagger.metadata.xmp import schema
-from tagger.metadata.xmp.fields import (
+from tagger.metadata.xmp.packet import (
+    PADDING,
     Occurrence,
     add_text,
     append_item,
+    elements,
     find_fields,
     find_namespace_fields,
     format_node,
+    is_blank,
     list_container,
     new_container,
     new_node,
+    new_packet,
+    read_packet,
     remove_element,
+    xmp_refused,
 )
-from tagger.metadata.xmp.packet import PADDING, is_blank, new_packet, read_packet, xmp_refused
 from tagger.metadata.xmp.properties import (
     ADDED_VALUE,
     FIELD,
@@ -33,7 +38,6 @@ from tagger.metadata.xmp.properties import (
     SLUG,
     VERDICT,
     PropertyReader,
-    elements,
     texts,
 )
 
@@ -52,10 +56,10 @@ def add(
 ) -> bytes:
     """Merge our values into a packet that has none of them, or into a new packet.
 
-    `created` says that the file is new although the packet is a copy of the owner's. `repeated` are the owner's keywords in
-    EXIF and IPTC: most programs read keywords from the first field that has any, so a field that we create must repeat
-    them. `also_added` are values that are added to EXIF or IPTC at the same time, such as
-    ("EXIF:XPKeywords", "Eiffel Tower").
+    `created` says that the file is new although the packet is a copy of the owner's. `repeated` are the
+    owner's keywords in EXIF and IPTC: most programs read keywords from the first field that has any, so a
+    field that we create must repeat them. `also_added` are values that are added to EXIF or IPTC at the same
+    time, such as ("EXIF:XPKeywords", "Eiffel Tower").
 
     Raises:
         WriteRefused: the packet cannot be read, or has a field in a form that cannot be extended.
@@ -72,7 +76,7 @@ def add(
 
 
 class _PacketInsertion:
-    """The insertion of our values into one packet. New fields go into a node of their own, and every value is recorded."""
+    """Adds our values to one packet: new fields in a node of their own, and every value recorded."""
 
     def __init__(self, rdf: Element) -> None:
         if find_namespace_fields(rdf, schema.OUR_NAMESPACE):
@@ -80,7 +84,6 @@ class _PacketInsertion:
         self._rdf = rdf
         self._reader = PropertyReader(rdf)
         self._added: list[tuple[str, str]] = []
-        self._empty_fields: list[str] = []
         self.node = new_node(rdf)
 
     def add_all(self, tag_fields: TagFields, repeated: Sequence[str]) -> None:
@@ -100,10 +103,6 @@ class _PacketInsertion:
         _add_records(
             self.node, schema.ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records]
         )
-        if self._empty_fields:
-            items = new_container(self.node, schema.WAS_EMPTY, schema.BAG)
-            for field in self._empty_fields:
-                append_item(items, field)
         if elements(self.node):
             format_node(self.node)
         else:
@@ -191,22 +190,9 @@ class _PacketInsertion:
                 self._added.append((field, value))
 
     def _add_description(self, text: str) -> None:
-        occurrences = find_fields(self._rdf, schema.DESCRIPTION)
-        if not text or len(occurrences) > 1:
-            return
-        if not occurrences:
+        if text and not find_fields(self._rdf, schema.DESCRIPTION):
             _add_default_text(new_container(self.node, schema.DESCRIPTION, schema.ALT), text)
             self._added.append((schema.DESCRIPTION, text))
-        elif (empty_item := self._empty_default(occurrences[0].element)) is not None:
-            empty_item.text = text
-            self._added.append((schema.FILLED_DESCRIPTION, text))
-
-    def _empty_default(self, element: Element | None) -> Element | None:
-        """The item of a description whose only text is empty; None if there is another text."""
-        if element is None or self._reader.value(element) != {schema.DEFAULT_LANG: ""}:
-            return None
-        items = [item for item in element.iter(schema.ITEM) if item.keys() == [schema.LANG]]
-        return items[0] if len(items) == 1 else None
 
     def _items(self, field: str) -> Element | None:
         found = find_fields(self._rdf, field)
@@ -219,8 +205,6 @@ class _PacketInsertion:
             return None
         if items is None:
             raise xmp_refused(f"has {field} in a form other than a list, which cannot be extended")
-        if not elements(items) and field not in self._empty_fields:
-            self._empty_fields.append(field)
         return items
 
     def _ensure_container(self, items: Element | None, field: str, kind: str) -> Element:
@@ -228,7 +212,6 @@ class _PacketInsertion:
             return items
         for blank in find_fields(self._rdf, field):
             blank.remove()
-            self._empty_fields.append(field)
         return new_container(self.node, field, kind)
 
     def _is_blank(self, occurrence: Occurrence) -> bool:

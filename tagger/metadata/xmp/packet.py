@@ -1,18 +1,29 @@
-"""Parsing XMP packets to XML trees and serialising them, without changing anything else.
+"""XMP packets: parsed to XML trees, changed field by field, and serialised without other changes.
 
-Packets in any Unicode encoding are written in UTF-8. Knows nothing of the fields' meaning. The input may be hostile:
-packets beyond the limits below are refused, so that all later steps take linear time.
+All programs write packets in UTF-8. Knows nothing of which fields are ours. The input may be hostile: packets
+beyond the limits below are refused, so that all later steps take linear time.
 """
 
-import codecs
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.xmp.schema import META, RDF, tag
+from tagger.metadata.xmp.schema import (
+    ABOUT,
+    BAG,
+    ITEM,
+    META,
+    NAMESPACES,
+    NODE,
+    PREFIXES,
+    RDF,
+    SEQ,
+    tag,
+)
 
 PADDING = 2048
 _JPEG_ROOM = 65_502
@@ -26,34 +37,20 @@ _ATTRIBUTE_LIMIT = 2_000
 _NAMESPACE_LIMIT = 2_000
 _NAME_LIMIT = 1_000
 
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_ZERO_PATTERNS = {
-    b"\1\0\0\0": "utf-32-le",
-    b"\0\0\0\1": "utf-32-be",
-    b"\1\0\1\0": "utf-16-le",
-    b"\0\1\0\1": "utf-16-be",
-}
-"""The encoding of text without a byte order mark, by which of its first four bytes are not zero."""
 _BLANK_BYTES = b"\0 \t\r\n"
 _PADDING_CHARACTERS = "\0\ufeff \t\r\n"
 _HEAD = re.compile(r"""(?:<\?xml\s+version=["']1\.0["'][^>]*\?>|<\?xpacket\s+begin[^>]*\?>|\s)*""")
 _TAIL = re.compile(r"<\?xpacket\s+end\s*=[^>]*\?>")
-_DECLARED = re.compile(r"""(\sencoding\s*=\s*)(["'])([^"']*)\2""")
-_STALE = re.compile(r"""(<\?xpacket\b[^>]*?)\s(?:bytes|encoding)\s*=\s*(?:"[^"]*"|'[^']*')""")
-_UNICODE = re.compile(r"(utf-?(8|16|32)|ucs-?[24]|iso-10646-ucs-[24])(-?[lb]e)?|us-ascii", re.IGNORECASE)
+_DECLARED = re.compile(r"""\sencoding\s*=\s*(["'])([^"']*)\1""")
+_WRITTEN = re.compile(r"utf-?8|us-ascii", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Packet:
     """A parsed packet. Changes of `rdf` appear in the output of `serialise`.
 
-    `head` and `tail` are the wrapper, "" if there is none. `padding` and `size` are the original numbers of bytes.
+    `head` and `tail` are the wrapper, "" if there is none. `padding` and `size` are the original numbers of
+    bytes.
     """
 
     rdf: Element
@@ -63,7 +60,7 @@ class Packet:
     size: int = 0
 
     def serialise(self, new_padding: int) -> bytes:
-        """The packet as bytes: of its original size if the padding has room for the changes, else with `new_padding`."""
+        """The packet as bytes, of its size before if its padding has room, else with `new_padding`."""
         body = etree.tostring(self.rdf.getroottree(), encoding="unicode")
         start, end = (self.head + body).encode(), self.tail.encode()
         if not self.tail:
@@ -121,23 +118,18 @@ def xmp_refused(problem: str) -> WriteRefused:
 
 def _decode(packet: bytes) -> str:
     try:
-        for mark, encoding in _BYTE_ORDER_MARKS:
-            if packet.startswith(mark):
-                return packet[len(mark) :].decode(encoding)
-        return packet.decode(_ZERO_PATTERNS.get(bytes(map(bool, packet[:4])), "utf-8"))
+        return packet.decode()
     except UnicodeDecodeError:
-        raise xmp_refused("is not encoded in UTF-8, UTF-16 or UTF-32") from None
+        raise xmp_refused("is not encoded in UTF-8") from None
 
 
 def _split_head(text: str) -> tuple[str, str]:
     match = _HEAD.match(text)
     end = match.end() if match else 0
-    head = text[:end]
-    for declaration in _DECLARED.finditer(head):
-        if not _UNICODE.fullmatch(declaration[3]):
-            raise xmp_refused(f"declares the encoding {declaration[3][:40]!r}, which XMP does not allow")
-    head = _STALE.sub(r"\1", _STALE.sub(r"\1", head))
-    return _DECLARED.sub(r"\1\2UTF-8\2", head), text[end:]
+    for declaration in _DECLARED.finditer(text[:end]):
+        if not _WRITTEN.fullmatch(declaration[2]):
+            raise xmp_refused(f"declares the encoding {declaration[2][:40]!r}, and only UTF-8 is read")
+    return text[:end], text[end:]
 
 
 def _split_tail(text: str) -> tuple[str, str]:
@@ -186,3 +178,155 @@ def _check_limits(root: Element) -> None:
 def _check_names(*names: str) -> None:
     if any(len(name) > _NAME_LIMIT for name in names):
         raise xmp_refused("has names that are too long")
+
+
+def elements(parent: Element) -> list[Element]:
+    """The child elements, without comments."""
+    return list(parent.iterchildren(tag=etree.Element))
+
+
+def tag_of(element: Element) -> str:
+    """The tag of an element that is not a comment."""
+    return str(element.tag)
+
+
+PHOTO_ONLY_FIELDS = (
+    # Programs prefer a date in a sidecar over the camera's, which is more precise and has a time zone.
+    *("xmp:CreateDate", "xmp:ModifyDate", "xmp:MetadataDate", "photoshop:DateCreated"),
+    *("exif:DateTimeOriginal", "exif:DateTimeDigitized", "tiff:DateTime"),
+    # A viewer that applies both orientations would rotate the image twice.
+    "tiff:Orientation",
+    # Refers to a block that only the photo has.
+    "xmpNote:HasExtendedXMP",
+)
+
+SIDECAR_ONLY_FIELDS = ("photoshop:SidecarForExtension",)
+"""What a copy of a sidecar for another file does not repeat."""
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """One occurrence of a field in a node: a child element, or an attribute if `element` is None."""
+
+    node: Element
+    tag: str
+    element: Element | None
+
+    def remove(self) -> None:
+        if self.element is None:
+            self.node.attrib.pop(self.tag)
+        else:
+            remove_element(self.element)
+
+
+def find_fields(rdf: Element, *fields: str) -> list[Occurrence]:
+    """Find all occurrences of these fields."""
+    return _find(rdf, frozenset(map(tag, fields)).__contains__)
+
+
+def find_namespace_fields(rdf: Element, namespace: str) -> list[Occurrence]:
+    """Find all occurrences of fields in a namespace."""
+    start = f"{{{namespace}}}"
+    return _find(rdf, lambda name: name.startswith(start))
+
+
+def list_container(occurrence: Occurrence) -> Element | None:
+    """The Bag or Seq that is the field's value; None if the value is something else."""
+    # With attributes, the value is a list with qualifiers or has another type.
+    if occurrence.element is None or occurrence.element.attrib:
+        return None
+    found = elements(occurrence.element)
+    return found[0] if len(found) == 1 and found[0].tag in (BAG, SEQ) else None
+
+
+def new_node(rdf: Element) -> Element:
+    """Append a node about the same subject as the packet's first node."""
+    nodes = elements(rdf)
+    about = (nodes[0].get(ABOUT) or nodes[0].get("about") or "") if nodes else ""
+    bound = {uri for prefix, uri in rdf.nsmap.items() if prefix}
+    prefixes = {prefix: uri for uri, prefix in PREFIXES.items() if prefix != "xml" and uri not in bound}
+    return etree.SubElement(rdf, NODE, {ABOUT: about}, nsmap=prefixes)
+
+
+def format_node(node: Element) -> None:
+    """Indent a new node, and remove the prefixes that it does not use."""
+    etree.cleanup_namespaces(node)
+    etree.indent(node, space=" ", level=2)
+    previous, parent = node.getprevious(), node.getparent()
+    if parent is None:
+        return
+    node.tail = "\n "
+    if previous is None:
+        parent.text = "\n  "
+    elif not (previous.tail or "").strip():
+        previous.tail = "\n  "
+
+
+def new_container(node: Element, field: str, kind: str) -> Element:
+    """Add a field with an empty Bag, Seq or Alt to a node."""
+    return etree.SubElement(etree.SubElement(node, tag(field)), kind)
+
+
+def add_text(node: Element, field: str, text: str) -> None:
+    """Add a field with a plain text to a node."""
+    etree.SubElement(node, tag(field)).text = text
+
+
+def append_item(items: Element, text: str | None = None) -> Element:
+    """Append an item to a container, indented like the existing ones."""
+    last = items[-1] if len(items) else None
+    item = etree.SubElement(items, ITEM)
+    item.text = text
+    if last is not None:
+        item.tail, last.tail = last.tail, items.text
+    return item
+
+
+def remove_element(element: Element) -> None:
+    """Remove an element, and keep the indentation of the element after it."""
+    parent, previous = element.getparent(), element.getprevious()
+    if parent is None:
+        return
+    if previous is not None and not (previous.tail or "").strip():
+        previous.tail = element.tail
+    parent.remove(element)
+
+
+def remove_if_empty(node: Element) -> None:
+    """Remove a node that has no fields."""
+    if not elements(node) and all(name in (ABOUT, "about") for name in node.attrib):
+        remove_element(node)
+
+
+def remove_namespace(rdf: Element, namespace: str) -> None:
+    """Remove the prefixes of a namespace that is no longer used. All other prefixes stay."""
+    declared = [found for _, found in etree.iterwalk(rdf.getroottree(), events=("start-ns",))]
+    pairs = [found for found in declared if isinstance(found, tuple)]
+    if any(uri == namespace for _, uri in pairs):
+        used_prefixes = {prefix for prefix, uri in pairs if prefix and uri != namespace}
+        etree.cleanup_namespaces(rdf.getroottree(), keep_ns_prefixes=sorted(used_prefixes))
+
+
+def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
+    found: list[Occurrence] = []
+    for node in elements(rdf):
+        found += [Occurrence(node, name, None) for name in map(str, node.attrib) if matches(name)]
+        found += [
+            Occurrence(node, tag_of(child), child) for child in elements(node) if matches(tag_of(child))
+        ]
+    return found
+
+
+def sidecar_template(packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_FIELDS) -> bytes | None:
+    """The packet without the fields that are `left_out`; None without a packet.
+
+    Raises:
+        WriteRefused: the packet cannot be read.
+    """
+    if packet is None or is_blank(packet):
+        return None
+    parsed = read_packet(packet)
+    for occurrence in find_fields(parsed.rdf, *left_out):
+        occurrence.remove()
+    remove_namespace(parsed.rdf, NAMESPACES["xmpNote"])
+    return parsed.serialise(0)

@@ -1,8 +1,8 @@
-"""The properties of a packet as plain values, independent of the RDF form they are written in, and our records among them.
+"""The properties of a packet as plain values, whatever their form in RDF, and our records among them.
 
-Properties are shown to people and compared to verify a write: packets with different meaning have different properties. The records, in
-fields of our own namespace, say which values this program added. Any program may have written them, so invalid records are ignored, and
-reading them raises nothing.
+Properties are shown to people and compared to verify a write: packets with different meaning have different
+properties. The records, in fields of our own namespace, say which values this program added. Any program may
+have written them, so invalid records are ignored, and reading them raises nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.packet import is_blank, read_packet
+from tagger.metadata.xmp.packet import elements, is_blank, read_packet, tag_of
 from tagger.metadata.xmp.schema import (
     ADDED,
     ALT,
@@ -28,7 +28,6 @@ from tagger.metadata.xmp.schema import (
     PREFIXES,
     SEQ,
     SIDECAR,
-    WAS_EMPTY,
     tag,
 )
 
@@ -64,16 +63,6 @@ def texts(value: Value | None) -> list[str]:
     if isinstance(value, dict):
         value = [value[VALUE]] if VALUE in value else list(value.values())
     return [text for item in value for text in texts(item)]
-
-
-def elements(parent: Element) -> list[Element]:
-    """The child elements, without comments."""
-    return list(parent.iterchildren(tag=etree.Element))
-
-
-def tag_of(element: Element) -> str:
-    """The tag of an element that is not a comment."""
-    return str(element.tag)
 
 
 class PropertyReader:
@@ -200,13 +189,15 @@ def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
 
 
 def names_our_namespace(packet: bytes | None) -> bool:
-    """Whether the packet contains the name of our namespace in UTF-8; cheap, and almost always equal to `has_our_fields`."""
+    """Whether the packet names our namespace; cheap, and almost always equal to `has_our_fields`."""
     return packet is not None and _OUR_NAMESPACE in packet
 
 
 def has_our_fields(packet: bytes | None) -> bool:
     """Whether the packet has fields of our namespace; False if it cannot be read."""
-    return any(name.startswith(f"{OUR_PREFIX}:") for name in _properties(packet))
+    return names_our_namespace(packet) and any(
+        name.startswith(f"{OUR_PREFIX}:") for name in _properties(packet)
+    )
 
 
 def is_our_sidecar(packet: bytes) -> bool:
@@ -234,16 +225,6 @@ def added_in_properties(fields: dict[str, Value]) -> tuple[tuple[str, str], ...]
         for entry in _structures(fields.get(ADDED))
     )
     return tuple((field, value) for field, value in pairs if field and value)
-
-
-def empty_fields(fields: dict[str, Value]) -> frozenset[str]:
-    """The fields that existed without a value before ours were added; a removal keeps them."""
-    entries = fields.get(WAS_EMPTY)
-    return (
-        frozenset(name for name in entries if isinstance(name, str))
-        if isinstance(entries, list)
-        else frozenset()
-    )
 
 
 def _properties(packet: bytes | None) -> dict[str, Value]:

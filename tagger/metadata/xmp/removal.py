@@ -8,26 +8,21 @@ from collections import Counter
 from lxml.etree import _Element as Element
 
 from tagger.metadata.xmp import schema
-from tagger.metadata.xmp.fields import (
+from tagger.metadata.xmp.packet import (
     Occurrence,
+    elements,
     find_fields,
     find_namespace_fields,
+    read_packet,
     remove_element,
     remove_if_empty,
     remove_namespace,
 )
-from tagger.metadata.xmp.packet import read_packet
-from tagger.metadata.xmp.properties import PropertyReader, Value, added_in_properties, elements, empty_fields
+from tagger.metadata.xmp.properties import PropertyReader, Value, added_in_properties
 from tagger.metadata.xmp.schema import same_coordinate
 
 _LOCATION_FIELDS = {
-    *(
-        schema.LOCATION_NAME,
-        schema.LOCATION_ID,
-        schema.CITY,
-        schema.PROVINCE,
-        schema.COUNTRY,
-    ),
+    *(schema.LOCATION_NAME, schema.LOCATION_ID, schema.CITY, schema.PROVINCE, schema.COUNTRY),
     *(schema.LATITUDE, schema.LONGITUDE),
 }
 
@@ -54,10 +49,8 @@ class _PacketRemoval:
     def __init__(self, rdf: Element) -> None:
         self._rdf = rdf
         self._reader = PropertyReader(rdf)
-        properties = self._reader.properties()
-        self._empty_fields = empty_fields(properties)
         self._added: dict[str, Counter[str]] = {}
-        for field, value in added_in_properties(properties):
+        for field, value in added_in_properties(self._reader.properties()):
             self._added.setdefault(field, Counter())[value] += 1
 
     def remove_all(self) -> None:
@@ -94,7 +87,7 @@ class _PacketRemoval:
                 remaining[value] -= 1
                 removed += 1
                 remove_element(item)
-        if removed and removed == len(items) and field not in self._empty_fields:
+        if removed and removed == len(items):
             remove_element(element)
 
     def _identity(self, field: str, value: Value) -> str:
@@ -126,23 +119,21 @@ class _PacketRemoval:
         ]
 
     def _remove_description(self) -> None:
-        descriptions = self._added.get(schema.DESCRIPTION, Counter())
-        filled_descriptions = self._added.get(schema.FILLED_DESCRIPTION, Counter())
+        """Also one that version 1 put in the place of an empty text."""
+        descriptions = {
+            *self._added.get(schema.DESCRIPTION, ()),
+            *self._added.get(schema.FILLED_DESCRIPTION, ()),
+        }
         for occurrence in find_fields(self._rdf, schema.DESCRIPTION):
             if self._plain_text(occurrence) in descriptions:
                 occurrence.remove()
             elif occurrence.element is not None:
-                self._remove_default(occurrence.element, descriptions, filled_descriptions)
+                self._remove_default(occurrence.element, descriptions)
 
-    def _remove_default(
-        self, element: Element, descriptions: Counter[str], filled_descriptions: Counter[str]
-    ) -> None:
+    def _remove_default(self, element: Element, descriptions: set[str]) -> None:
         items = [item for container in elements(element) for item in elements(container)]
-        default_items = [item for item in items if item.get(schema.LANG) == schema.DEFAULT_LANG]
-        for item in default_items:
-            if (item.text or "") in filled_descriptions:
-                item.text = None
-            elif (item.text or "") in descriptions:
+        for item in items:
+            if item.get(schema.LANG) == schema.DEFAULT_LANG and (item.text or "") in descriptions:
                 remove_element(element if len(items) == 1 else item)
 
     def _plain_text(self, occurrence: Occurrence) -> str:

@@ -1,4 +1,4 @@
-"""The schema of XMP: namespaces with their usual prefixes, the fields that this program writes, and the texts of their values."""
+"""The schema of XMP: namespaces, the fields that this program writes, and the texts of their values."""
 
 import math
 import re
@@ -18,55 +18,24 @@ NAMESPACES = {
     "rdf": RDF,
     "dc": "http://purl.org/dc/elements/1.1/",
     "xmp": "http://ns.adobe.com/xap/1.0/",
-    "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
-    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
-    "xmpBJ": "http://ns.adobe.com/xap/1.0/bj/",
-    "xmpTPg": "http://ns.adobe.com/xap/1.0/t/pg/",
-    "xmpG": "http://ns.adobe.com/xap/1.0/g/",
-    "xmpGImg": "http://ns.adobe.com/xap/1.0/g/img/",
     "xmpNote": "http://ns.adobe.com/xmp/note/",
-    "xmpDM": "http://ns.adobe.com/xmp/1.0/DynamicMedia/",
-    "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
-    "stEvt": "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#",
-    "stFnt": "http://ns.adobe.com/xap/1.0/sType/Font#",
-    "stJob": "http://ns.adobe.com/xap/1.0/sType/Job#",
-    "stRef": "http://ns.adobe.com/xap/1.0/sType/ResourceRef#",
-    "stVer": "http://ns.adobe.com/xap/1.0/sType/Version#",
-    "stArea": "http://ns.adobe.com/xmp/sType/Area#",
-    "pdf": "http://ns.adobe.com/pdf/1.3/",
     "photoshop": "http://ns.adobe.com/photoshop/1.0/",
-    "crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
-    "crss": "http://ns.adobe.com/camera-raw-saved-settings/1.0/",
     "lr": "http://ns.adobe.com/lightroom/1.0/",
     "tiff": "http://ns.adobe.com/tiff/1.0/",
     "exif": "http://ns.adobe.com/exif/1.0/",
-    "exifEX": "http://cipa.jp/exif/1.0/",
-    "aux": "http://ns.adobe.com/exif/1.0/aux/",
-    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
-    "plus": "http://ns.useplus.org/ldf/xmp/1.0/",
     "digiKam": "http://www.digikam.org/ns/1.0/",
-    "mwg-rs": "http://www.metadataworkinggroup.com/schemas/regions/",
-    "mwg-kw": "http://www.metadataworkinggroup.com/schemas/keywords/",
     "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
     "MicrosoftPhoto1.0": "http://ns.microsoft.com/photo/1.0",  # as Windows and exiftool may write it
-    "MP": "http://ns.microsoft.com/photo/1.2/",
-    "MPRI": "http://ns.microsoft.com/photo/1.2/t/RegionInfo#",
-    "MPReg": "http://ns.microsoft.com/photo/1.2/t/Region#",
-    "acdsee": "http://ns.acdsee.com/iptc/1.0/",
     "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
-    "GPano": "http://ns.google.com/photos/1.0/panorama/",
-    "GCamera": "http://ns.google.com/photos/1.0/camera/",
-    "GImage": "http://ns.google.com/photos/1.0/image/",
-    "GDepth": "http://ns.google.com/photos/1.0/depthmap/",
-    "hdrgm": "http://ns.adobe.com/hdr-gain-map/1.0/",
 }
+"""Those of fields that are written or left out of sidecars. Others have the prefix of their packet."""
 PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
 SUBJECT = "dc:subject"
 DESCRIPTION = "dc:description"
 FILLED_DESCRIPTION = "dc:description[x-default]"
-"""The name in `Added` of a text that replaced an empty one: its removal restores the empty text."""
+"""The name in `Added` of a text with which version 1 replaced an empty one."""
 HIERARCHY = "lr:hierarchicalSubject"
 TAGS_LIST = "digiKam:TagsList"
 HIERARCHIES = (
@@ -86,11 +55,11 @@ GPS_METHOD, GPS_ERROR, GPS_DATUM = "exif:GPSProcessingMethod", "exif:GPSHPositio
 POSITION = (LATITUDE, LONGITUDE, GPS_METHOD, GPS_ERROR, GPS_DATUM)
 LISTS = (SUBJECT, HIERARCHY, TAGS_LIST)
 
-LANDMARKS, ADDED, WAS_EMPTY = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added", f"{OUR_PREFIX}:WasEmpty"
+LANDMARKS, ADDED = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added"
 SIDECAR, PACKET = f"{OUR_PREFIX}:Sidecar", f"{OUR_PREFIX}:Packet"
 
 WRITABLE_FIELDS = frozenset(
-    (*LISTS, DESCRIPTION, LOCATION_SHOWN, *POSITION, LANDMARKS, ADDED, WAS_EMPTY, SIDECAR, PACKET)
+    (*LISTS, DESCRIPTION, LOCATION_SHOWN, *POSITION, LANDMARKS, ADDED, SIDECAR, PACKET)
 )
 """Every field that may hold our values."""
 
@@ -102,12 +71,8 @@ def tag(name: str) -> str:
 
 
 BAG, SEQ, ALT, ITEM = tag("rdf:Bag"), tag("rdf:Seq"), tag("rdf:Alt"), tag("rdf:li")
-NODE, ABOUT, PARSE_TYPE, LANG = (
-    tag("rdf:Description"),
-    tag("rdf:about"),
-    tag("rdf:parseType"),
-    tag("xml:lang"),
-)
+NODE, ABOUT = tag("rdf:Description"), tag("rdf:about")
+PARSE_TYPE, LANG = tag("rdf:parseType"), tag("xml:lang")
 DEFAULT_LANG = "x-default"
 
 
@@ -116,7 +81,7 @@ _COORDINATE = re.compile(
     r"([+-]?)(\d{1,3}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?))?)?([NSEW]?)",
     re.ASCII,
 )
-"""Degrees, minutes and seconds, the last of them with decimals, and the direction. Some programs write a sign instead of it."""
+"""Degrees, minutes and seconds, the last with decimals, and the direction or, from some, a sign."""
 _MAX_NORMALISED = 1_000
 _SAME_DEGREES = 1e-5
 
@@ -161,7 +126,7 @@ def same_coordinate(first: str, second: str) -> bool:
 
 
 def degrees_of(text: str, direction: str = "") -> float | None:
-    """The degrees of a coordinate: `48,51.504N`, `48,51,30.24N`, either with its `direction` in another field, or `48.8584`.
+    """The degrees of a coordinate: `48,51.504N` or `48,51,30.24N`, its `direction` elsewhere, or `48.8584`.
 
     None: it is none, or its hemisphere is not known.
     """

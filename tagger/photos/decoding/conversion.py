@@ -1,79 +1,66 @@
 """Converts decoded images of every Pillow mode to sRGB, as viewers show them, and scales them down.
 
-Scaling comes between the two steps of conversion, so that the expensive step runs on few pixels: `scalable` returns an image whose
-pixels can be averaged, `scaled` averages them, and `to_srgb` converts the small result to sRGB on a white background. Scaling works in
-bands of rows, so a large image is never converted as a whole.
+Scaling comes between the two steps of conversion, so that the expensive step runs on few pixels: `scalable`
+returns an image whose pixels can be averaged, `scaled` averages them, and `to_srgb` converts the small result
+to sRGB on a white background. Scaling works in bands of rows, so a large image is never converted as a whole.
 """
 
 import io
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import cast
 
 import numpy as np
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tagger.photos.decoding.memory import mode_bytes
+from tagger.photos.decoding.memory import SIXTEEN_BIT_MODES, mode_bytes
 
 _BAND_PIXELS = 4_000_000
 PROFILE_LIMIT_BYTES = 8 * 2**20
 """Real profiles have at most about 2 MB. A larger one is ignored."""
-_SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
-_KEYED_MODES = (*_SIXTEEN_BIT_MODES, "1")
-_PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F")
-BLACK, WHITE = np.uint8(0), np.uint8(255)
-SRGB_BYTES = 48
-"""The most memory per pixel that `to_srgb` takes: 64-bit numbers for gray of more than 8 bits."""
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_DEEP_MODES = ("I", "F")
+_PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB")
+SRGB_BYTES = 12
+"""The most memory per pixel that `to_srgb` takes."""
 Box = tuple[float, float, float, float]
 _REDUCING_GAP = 3.0
-"""Blocks of pixels are averaged first, down to three times the target size, which is faster without a visible difference."""
+"""Blocks of pixels are averaged first, down to three times the target size, which is faster."""
 _REDUCED_BYTES = 12
 """Memory per pixel of the reduced image: the image itself, a part of it, and the part scaled in width."""
 _BAND_SHARE = 4 / 3
-"""How much memory bands take, as a multiple of one band: the allocator does not reuse all of it for the next one."""
+"""The memory of bands, as a multiple of one: the allocator does not reuse all of it for the next."""
 _PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
 """Averages must not include the colours of transparent pixels."""
 _FINAL = {short: long for long, short in _PREMULTIPLIED.items()}
 
 
-@dataclass(frozen=True)
-class GrayRange:
-    """The values of black and white in an image whose pixels are not bytes."""
-
-    black: float
-    white: float
+def profile_of(image: Image.Image) -> bytes | None:
+    """The colour profile of a loaded image. Call it before the pixels are averaged."""
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and len(profile) <= PROFILE_LIMIT_BYTES else None
 
 
-@dataclass(frozen=True)
-class Encoding:
-    """The colour encoding that a file declares. What it does not declare is None."""
+def of_eight_bits(image: Image.Image) -> Image.Image:
+    """The image, if it is gray of 16 bits, with 8 bits.
 
-    span: GrayRange | None
-    profile: bytes | None
-    gamma: float | None
-
-
-def encoding_of(image: Image.Image) -> Encoding:
-    """Return the encoding of a loaded image. Call it before the pixels are averaged."""
-    profile, gamma = image.info.get("icc_profile"), image.info.get("gamma")
-    standard = profile or "srgb" in image.info or not isinstance(gamma, float) or not 0.05 < gamma < 20
-    return Encoding(
-        _gray_range(image), profile if isinstance(profile, bytes) else None, None if standard else gamma
-    )
+    Raises:
+        ValueError: it is gray of 32 bits, which says nothing of what is white.
+    """
+    if image.mode in _DEEP_MODES:
+        raise ValueError("unsupported: gray of 32 bits")
+    if image.mode not in SIXTEEN_BIT_MODES:
+        return image
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    bits = tags.get(_BITS_PER_SAMPLE)
+    shift = bits[0] - 8 if isinstance(bits, tuple) and bits and 8 < bits[0] < 16 else 8
+    gray = (np.asarray(image) >> shift).astype(np.uint8)
+    # Pillow inverts such images only if they have 8 bits or fewer.
+    return Image.fromarray(255 - gray if tags.get(_PHOTOMETRIC) == 0 else gray)
 
 
 def scalable(image: Image.Image) -> Image.Image:
-    """Convert the image to one of the modes L, LA, RGB, RGBA, CMYK, LAB or F."""
-    if image.mode in _KEYED_MODES and isinstance(image.info.get("transparency"), int):
-        return _keyed(image)
-    if image.mode in (*_SIXTEEN_BIT_MODES, "I"):
-        return image.convert("F")
-    if image.mode == "F":
-        return _finite(image)
+    """Convert an image of 8 bits to one of the modes L, LA, RGB, RGBA, CMYK or LAB."""
     if image.mode == "1":
         return image.convert("L")
     if image.has_transparency_data:
@@ -83,44 +70,34 @@ def scalable(image: Image.Image) -> Image.Image:
 
 def scalable_bytes(image: Image.Image) -> int:
     """The most memory per pixel that `scalable` takes, with averages of transparent pixels."""
-    is_keyed = image.mode in _KEYED_MODES and isinstance(image.info.get("transparency"), int)
-    if is_keyed or image.mode in ("I", "F"):
-        return 12
     if image.has_transparency_data:
         return 8
     if image.mode == "1":
         return 1
-    return 0 if image.mode in _PLAIN_MODES else 4
+    return 0 if image.mode in (*_PLAIN_MODES, *SIXTEEN_BIT_MODES) else 4
 
 
-def to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert an image in a scalable mode to sRGB, with transparent parts white."""
-    if image.mode == "F" and encoding.span:
-        image = _bytes_of(image, encoding.span)
     if image.mode not in ("LA", "RGBA"):
-        return _opaque_to_srgb(image, encoding)
+        return _opaque_to_srgb(image, profile)
     alpha = image.getchannel("A")
-    colours = _opaque_to_srgb(image.convert("L" if image.mode == "LA" else "RGB"), encoding)
+    colours = _opaque_to_srgb(image.convert("L" if image.mode == "LA" else "RGB"), profile)
     white = Image.new("RGB", image.size, "white")
     white.paste(colours, mask=alpha)
     return white
 
 
-def _opaque_to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
-    if encoding.gamma:
-        exponent = (1 / 2.2) / encoding.gamma
-        curve = [round(255 * (value / 255) ** exponent) for value in range(256)]
-        image = image.point(curve * len(image.getbands()))
-    if encoding.profile and len(encoding.profile) <= PROFILE_LIMIT_BYTES:
-        transform = _transform(encoding.profile, image.mode)
-        if transform is not None:
-            return transform.apply(image)
+def _opaque_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    transform = _transform(profile, image.mode) if profile else None
+    if transform is not None:
+        return transform.apply(image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform from a profile to sRGB; None if the profile is broken, for another mode, or sRGB itself."""
+    """The transform from a profile to sRGB; None if it is broken, of another mode, or sRGB itself."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(
@@ -147,72 +124,6 @@ def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
 @cache
 def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-
-def _gray_range(image: Image.Image) -> GrayRange | None:
-    """The range of an image with gray pixels of more than 8 bits; None for all others."""
-    if image.mode in _SIXTEEN_BIT_MODES:
-        span = GrayRange(0, 2 ** _tiff_bits(image) - 1)
-    elif image.mode in ("I", "F"):
-        span = _guessed_range(image)
-    else:
-        return None
-    # Pillow inverts such images only if they have 8 bits or fewer.
-    white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
-    return GrayRange(span.white, span.black) if white_is_zero else span
-
-
-def _tiff_bits(image: Image.Image) -> int:
-    bits = image.tag_v2.get(_BITS_PER_SAMPLE) if isinstance(image, TiffImageFile) else None
-    return bits[0] if isinstance(bits, tuple) and bits and 8 < bits[0] < 16 else 16
-
-
-def _guessed_range(image: Image.Image) -> GrayRange:
-    """Files with 32-bit gray do not declare white; the brightest pixel is used."""
-    extrema = [_extrema(band) for band in _bands(image)]
-    if _is_unsigned(image) and min(low for low, _ in extrema) < 0:
-        raise ValueError("unsupported: gray values beyond 31 bits")  # Pillow reads them as negative values
-    return GrayRange(min(low for low, _ in extrema), max(high for _, high in extrema))
-
-
-def _is_unsigned(image: Image.Image) -> bool:
-    return (
-        image.mode == "I"
-        and isinstance(image, TiffImageFile)
-        and image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == 1
-    )
-
-
-def _bands(image: Image.Image) -> Iterator[Image.Image]:
-    # Processing a large image at once would take three times its memory.
-    rows = max(1, _BAND_PIXELS // image.width)
-    for upper in range(0, image.height, rows):
-        yield image.crop((0, upper, image.width, min(upper + rows, image.height)))
-
-
-def _extrema(band: Image.Image) -> tuple[float, float]:
-    low, high = cast("tuple[float, float]", (_finite(band) if band.mode == "F" else band).getextrema())
-    return min(low, 0.0), max(high, 1.0)
-
-
-def _keyed(image: Image.Image) -> Image.Image:
-    """A gray PNG with one transparent gray value, at the bit depths that Pillow does not support."""
-    values, key = np.asarray(image), image.info["transparency"]
-    gray = np.where(values, WHITE, BLACK) if image.mode == "1" else (values >> 8).astype(np.uint8)
-    return Image.fromarray(np.stack([gray, np.where(values == key, BLACK, WHITE)], axis=-1))
-
-
-def _finite(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    if np.isfinite(values).all():
-        return image
-    return Image.fromarray(np.nan_to_num(values, nan=0, posinf=0, neginf=0))
-
-
-def _bytes_of(image: Image.Image, span: GrayRange) -> Image.Image:
-    scale = 255 / ((span.white - span.black) or 1)
-    values = (np.asarray(image, dtype=np.float64) - span.black) * scale
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
 def scaled(image: Image.Image, box: Box, side: int) -> Image.Image:

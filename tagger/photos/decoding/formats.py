@@ -1,7 +1,7 @@
 """Opens photos of the supported formats, header first, without data that makes decoders slow or fail.
 
-Each format has one Pillow reader, called directly: readers that start other programs (EPS, PDF) are never reached.
-Knows nothing of colours, scaling or the model.
+Each format has one Pillow reader, called directly: readers that start other programs (EPS, PDF) are never
+reached. Knows nothing of colours, scaling or the model.
 """
 
 import importlib
@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
 from itertools import islice
 
 from PIL import Image, ImageFile
@@ -40,8 +39,6 @@ from tagger.photos.tiff import open_tiff
 
 # Without colour profiles: a broken profile makes decoders fail.
 _PNG_BARE = PNG_STILL - {b"iCCP", b"cICP"}
-# Renaming the item hides it from decoders without moving any other data.
-_EXIF_ITEM = re.compile(rb"(infe[\x02\x03]...[^\xff]{4,6})Exif", re.DOTALL)
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
 
 
@@ -63,7 +60,7 @@ def require_format(data: bytes) -> PhotoFormat:
     if not data.strip(b"\0"):
         raise PhotoFailed(
             FailureKind.CORRUPT,
-            "The file holds nothing but zero bytes. Restore it from a backup or copy it again from the camera.",
+            "The file holds zero bytes only. Copy it again from the camera, or restore it from a backup.",
         )
     for signature, name in _UNSUPPORTED_SIGNATURES:
         if data.startswith(signature):
@@ -71,11 +68,11 @@ def require_format(data: bytes) -> PhotoFormat:
     if data[:100].lstrip().lower().startswith(_WEB_PAGE):
         raise PhotoFailed(
             FailureKind.NOT_AN_IMAGE,
-            "The content is a web page, perhaps an error that was saved in place of the photo. Download it again.",
+            "The content is a web page, perhaps an error saved in place of the photo. Download it again.",
         )
     raise PhotoFailed(
         FailureKind.NOT_AN_IMAGE,
-        "The content is not an image. If the file was a photo, restore it from a backup.",
+        "The content is no image of a kind that is read. If the file was a photo, restore it from a backup.",
     )
 
 
@@ -104,7 +101,7 @@ def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> Imag
 
 
 def load_readers() -> None:
-    """Load what is otherwise loaded with the first photo of a format, for a process that can open no file later."""
+    """Load what the first photo of a format needs, for a process that can open no file later."""
     quiet_libtiff()
     with suppress(PhotoFailed):  # not installed
         _reader(PhotoFormat.HEIF)
@@ -126,26 +123,11 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 _UNSUPPORTED_SIGNATURES = (
     (b"%PDF", "PDF"),
-    (b"%!PS", "PostScript"),
-    (b"\xc5\xd0\xd3\xc6", "PostScript"),
     (b"8BPS", "Photoshop"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\1\0", "icon"),
-    (b"icns", "icon"),
-    (b"DDS ", "DDS"),
-    (b"BLP1", "BLP"),
-    (b"BLP2", "BLP"),
-    (b"<svg", "SVG"),
-    (b"\x01\xda", "SGI image"),
-    (b"qoif", "QOI"),
-    (b"v/1\x01", "OpenEXR"),
-    (b"#?RADIANCE", "Radiance HDR"),
-    (b"DanM", "Microsoft Paint"),
-    (b"LinS", "Microsoft Paint"),
-    *((b"P%d" % number + space, "PNM") for number in range(1, 7) for space in (b"\n", b" ")),
     (BIG_ENDIAN_BIGTIFF, "big-endian BigTIFF"),
 )
 _WEB_PAGE = (b"<!doctype html", b"<html")
@@ -181,7 +163,7 @@ def _reader(photo_format: PhotoFormat) -> Callable[[io.BytesIO], ImageFile.Image
     except ImportError:
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
-            "Reading HEIC needs the extra heic. Install it, as `tagger doctor` says, then retry the failed photos.",
+            "HEIC needs the extra heic. Install it, as `tagger doctor` says, then retry the failed photos.",
         ) from None
     return reader
 
@@ -205,7 +187,7 @@ def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
 
 
 def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG with many scans: each, even of a few bytes, takes as much time as decoding the whole image."""
+    """Refuse a JPEG with many scans, each of which takes as much time as decoding the whole image."""
     scans, _ = scans_and_coding(data)
     if scans > _SCAN_LIMIT:
         raise PhotoFailed(
@@ -222,8 +204,8 @@ _PILLOW_MODULES = r"PIL\."
 def _quiet_pillow() -> None:
     """Silence Pillow's warnings about metadata, also where warnings are errors.
 
-    A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that restores the
-    process's filters removes it.
+    A permanent filter, because `catch_warnings` is not thread-safe. It is checked each time because code that
+    restores the process's filters removes it.
     """
     if any(getattr(entry[3], "pattern", None) == _PILLOW_MODULES for entry in warnings.filters):
         return
@@ -232,7 +214,7 @@ def _quiet_pillow() -> None:
 
 
 def readable_file(data: bytes) -> bytes:
-    """Return the file for a decoder: JPEGs without the metadata before their first scan, which decoders skip slowly.
+    """Return the file for a decoder: JPEGs without metadata before their first scan, which is skipped slowly.
 
     Raises:
         PhotoFailed: it has so many segments or chunks that a decoder would take minutes.
@@ -250,13 +232,10 @@ def readable_file(data: bytes) -> bytes:
 
 
 def bare_file(data: bytes) -> bytes | None:
-    """Return a JPEG or PNG with only its still image (with an end marker, if a JPEG is truncated), or an AVIF without EXIF.
+    """Return a JPEG or PNG with only its still image (with an end marker, if a JPEG is truncated).
 
-    For decoders that fail on data that viewers ignore. None if there is nothing to remove.
+    For decoders that fail on data that viewers ignore. None for other formats.
     """
-    if is_iso_media(data):
-        bare, renamed = _EXIF_ITEM.subn(rb"\1free", data)
-        return bare if renamed else None
     photo_format = detect_format(data)
     if photo_format is PhotoFormat.PNG:
         return PNG_SIGNATURE + b"".join(chunk for name, chunk in png_chunks(data) if name in _PNG_BARE)
@@ -285,69 +264,24 @@ _SPLITTERS: dict[PhotoFormat | None, Callable[[bytes], Iterator[object]]] = {
 
 
 _COMPRESSION = 259
-_JPEG_CODINGS = {
-    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG"),
-    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical JPEG"),
-    JPEG_LS: "JPEG-LS",
-}
-_TIFF_CODINGS = {
-    34661: "JBIG",
-    34887: "LERC",
-    34892: "lossy DNG",
-    34925: "LZMA",
-    50000: "Zstandard",
-    50001: "WebP",
-    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
-    **dict.fromkeys((50002, 52546), "JPEG XL"),
-}
-_OPTIONAL_CODINGS = frozenset((34925, 50000, 50001))
-"""Codings that libtiff can be built without."""
+_UNREAD_JPEG = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, JPEG_LS))
+"""Lossless and hierarchical JPEG."""
 _CODED_ITEM = re.compile(rb"infe(?:\x02.{7}|\x03.{9})(.{4})", re.DOTALL)
 _NOT_CODED = frozenset((b"grid", b"iden", b"iovl", b"tmap", b"mime", b"uri "))
 _READABLE_ITEMS = {PhotoFormat.HEIF: b"hvc1", PhotoFormat.AVIF: b"av01"}
-_ITEM_CODINGS = {
-    b"av01": "AV1",
-    b"avc1": "H.264",
-    b"evc1": "EVC",
-    b"hvc1": "HEVC",
-    b"j2k1": "JPEG 2000",
-    b"jpeg": "JPEG",
-    b"unci": "uncompressed",
-    b"vvc1": "VVC",
-}
 
 
-def unreadable_coding(data: bytes) -> str | None:
-    """The coding of an image that could not be decoded, if no decoder here reads it; None if one does, or if it is not known."""
+def has_unread_coding(data: bytes) -> bool:
+    """Whether no decoder here reads an image's coding. False in case of doubt."""
     match detect_format(data):
         case PhotoFormat.JPEG:
-            return _JPEG_CODINGS.get(scans_and_coding(data)[1])
+            return scans_and_coding(data)[1] in _UNREAD_JPEG
         case PhotoFormat.TIFF:
-            return _tiff_coding(data)
+            block = open_tiff(data)
+            directory = block.directory(block.first) if block else None
+            values = block.integers(directory.tags.get(_COMPRESSION)) if block and directory else ()
+            return bool(values) and values[0] not in COMPRESSION_INFO
         case PhotoFormat.HEIF | PhotoFormat.AVIF as photo_format:
             items = [name for name in _CODED_ITEM.findall(data, 0, BOXES_BYTES) if name not in _NOT_CODED]
-            if not items or _READABLE_ITEMS[photo_format] in items:
-                return None
-            name = _ITEM_CODINGS.get(items[0]) or items[0].decode("latin-1")
-            return f"{photo_format} with {name}"
-    return None
-
-
-def _tiff_coding(data: bytes) -> str | None:
-    block = open_tiff(data)
-    directory = block.directory(block.first) if block else None
-    values = block.integers(directory.tags.get(_COMPRESSION)) if block and directory else ()
-    number = values[0] if values else 1
-    if number in COMPRESSION_INFO and (number not in _OPTIONAL_CODINGS or _is_built_in(number)):
-        return None
-    return f"TIFF with {_TIFF_CODINGS.get(number, f'compression {number}')}"
-
-
-@cache
-def _is_built_in(compression: int) -> bool:
-    """Whether libtiff reads a coding. It can be asked only for what it writes."""
-    try:
-        Image.new("RGB", (8, 8)).save(io.BytesIO(), "TIFF", compression=COMPRESSION_INFO[compression])
-    except OSError:
-        return False
-    return True
+            return bool(items) and _READABLE_ITEMS[photo_format] not in items
+    return False

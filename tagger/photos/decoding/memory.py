@@ -1,13 +1,13 @@
-"""The memory of images that are being decoded: what each takes, counted from its header, and a budget for all of them.
+"""The memory of images that are being decoded: what each takes by its header, and a budget for all.
 
-Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine. The count is
-never less than what decoding takes, and little more: Pillow's pixels and what the decoder of each format holds beside them.
-`tests/unit/test_image_costs.py` compares it with measurements. Scaling is counted in conversion. Pillow's TIFF reader decodes each
-strip or tile at once, whatever size the file gives it, so this size is counted, and that of tiles is limited.
+Many threads decode, each an image within the limit of pixels; without a common budget they could fill the
+machine. The count is never less than what decoding takes, and little more: Pillow's pixels and what the
+decoder of each format holds beside them. `tests/unit/test_image_costs.py` compares it with measurements.
+Scaling is counted in conversion. Pillow's TIFF reader decodes each strip or tile at once, whatever size the
+file gives it, so this size is counted, and that of tiles is limited.
 """
 
 import ctypes
-import re
 import threading
 import time
 from collections import deque
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from math import ceil
 
 from PIL import _imaging
@@ -26,7 +25,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.formats import BOXES_BYTES, PhotoFormat
+from tagger.photos.formats import PhotoFormat
 from tagger.photos.jpeg import components_of_first_scan
 from tagger.photos.tiff import COUNT_LIMIT, ORIENTATION, VALUE_SIZES, open_tiff
 
@@ -38,7 +37,7 @@ _SEPARATE = 2
 
 @dataclass(frozen=True)
 class TiffPart:
-    """A strip or tile: its size in pixels and when decoded, and how many parts, one for each colour plane, have the same pixels."""
+    """A strip or tile: its size, also when decoded, and how many parts have the same pixels."""
 
     width: int
     height: int
@@ -47,7 +46,7 @@ class TiffPart:
 
 
 def check_tags(data: bytes) -> None:
-    """Refuse a TIFF with millions of strips or other numbers, each of which becomes a Python object of the reader.
+    """Refuse a TIFF with millions of strips or numbers, each of which becomes an object of the reader.
 
     Raises:
         PhotoFailed: a tag has more numbers than that of any photo.
@@ -62,7 +61,7 @@ def check_tags(data: bytes) -> None:
     if any(tag.count > COUNT_LIMIT and VALUE_SIZES[tag.kind] > 1 for tag in first.tags.values()):
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
-            f"The image has more than {COUNT_LIMIT} pieces, or as many numbers in another tag, which no camera writes. "
+            f"The image has more than {COUNT_LIMIT} pieces or numbers in a tag, which no camera writes. "
             "Save it again in another program.",
         )
 
@@ -80,11 +79,11 @@ def prepare_tiff(image: TiffImageFile, max_pixels: int) -> None:
             del exif[pointer]  # Pillow would parse what it refers to, which may be millions of numbers
     _check_tile(image.tag_v2.get(_TILE_WIDTH), image.tag_v2.get(_TILE_LENGTH), max_pixels)
     if image.tag_v2.get(_PLANES) == _SEPARATE and not image.use_load_libtiff:
-        _set_plane_depth(image)
+        _require_plane_depth(image)
 
 
 def decoded_at_once(image: TiffImageFile) -> TiffPart:
-    """The largest strip or tile; a row if the file is not compressed. Separate colour planes have parts of their own."""
+    """The largest strip or tile, or a row if there is no compression. Separate planes have their own."""
     tags = image.tag_v2
     width, height = tags[_WIDTH], tags[_HEIGHT]
     if not image.use_load_libtiff:
@@ -103,22 +102,14 @@ def _check_tile(width: object, height: object, max_pixels: int) -> None:
     if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels:
         raise PhotoFailed(
             FailureKind.TOO_MANY_PIXELS,
-            f"The image is stored in tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
-            "Save it again in another program, or raise TAGGER_MAX_PIXELS if this machine has the memory for it.",
+            f"The image has tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
+            "Save it again in another program, or raise TAGGER_MAX_PIXELS if there is memory for it.",
         )
 
 
-def _set_plane_depth(image: TiffImageFile) -> None:
-    """Set the depth of separate colour planes; Pillow would read two bytes of one pixel as two pixels."""
-    bits = set(image.tag_v2.get(_BITS, (1,)))
-    if bits == {16} and image.mode in ("RGB", "RGBA"):
-        order = "L" if image.tag_v2.prefix == b"II" else "B"
-        image.tile = [
-            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-            for tile in image.tile
-            if tile.args
-        ]
-    elif bits != {8}:
+def _require_plane_depth(image: TiffImageFile) -> None:
+    """Refuse deep separate colour planes: Pillow reads two bytes of one pixel as two pixels."""
+    if set(image.tag_v2.get(_BITS, (1,))) != {8}:
         raise SyntaxError("unsupported separate planes of this depth")
 
 
@@ -134,22 +125,22 @@ def quiet_libtiff() -> None:
 BUDGET_BYTES = 2 * 2**30
 """The memory for all images in the process. An image that needs more is decoded alone."""
 RESERVATION_LIMIT_S = 300.0
-"""A decoder that takes longer hangs. Its reservation then no longer prevents others from decoding, one at a time."""
+"""A decoder that takes longer hangs. Its reservation then holds others up no more."""
 _CHECK_S = 1.0
 _LARGE_BYTES = 16 * 2**20
-"""After smaller images, memory is not returned to the system: it is little, and returning it takes a tenth of a millisecond."""
+"""After smaller images, memory is not returned to the system, which takes a tenth of a millisecond."""
 
 _SHARED_BYTES = 64 * 2**20
 """A child process decodes smaller images without asking its parent for memory."""
 
 
 class MemoryBudget:
-    """A number of bytes that threads share, first come, first served, so that large images are not starved."""
+    """Bytes that threads share, first come, first served, so that large images are not starved."""
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
         self.reserve_elsewhere: Callable[[int], None] | None = None
-        """In a child process: reserves a large image's bytes in the parent, too, which several children share."""
+        """In a child process: reserves a large image's bytes in the parent, which children share."""
         self.waiting: set[int] = set()
         """The ids of threads that wait."""
         self._changed = threading.Condition()  # guards the fields below
@@ -216,14 +207,17 @@ MEMORY_BUDGET = MemoryBudget(BUDGET_BYTES)
 """The budget of this process."""
 
 
-_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_EIGHT_BITS_BYTES = 6
+"""Memory per pixel in which gray of 16 bits becomes gray of 8 bits."""
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, **dict.fromkeys(SIXTEEN_BIT_MODES, 2)}
 """Bytes per pixel in Pillow's memory by mode; 4 for all other modes."""
 _POINTER_BYTES = 8
 """Pillow keeps the address of each row."""
 _FIXED_BYTES = 2**20
 """Tables and state of a decoder."""
 _ROW_BYTES = 32
-"""Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds the last one and the current one."""
+"""Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds two rows."""
 
 
 def _pixel_bytes(mode: str, width: int, height: int) -> int:
@@ -239,7 +233,7 @@ def mode_bytes(mode: str) -> int:
 
 @dataclass(frozen=True)
 class DecoderMemory:
-    """The most memory that an opened image takes: while its pixels are in use, and in addition while it is decoded."""
+    """The most memory of an opened image: while its pixels are in use, and more while it is decoded."""
 
     held_bytes: int
     decoding_bytes: int
@@ -250,13 +244,14 @@ def decoder_memory(
 ) -> DecoderMemory:
     """Count the memory of `image.load()`. The size of a JPEG may be a fraction of `full_size`."""
     pixels = image.width * image.height
-    held = _pixel_bytes(image.mode, *image.size) + pixels * _frame_bytes(image, photo_format, data)
-    held += _copied_bytes(image, photo_format, data)
+    held = _pixel_bytes(image.mode, *image.size) + pixels * _frame_bytes(image, photo_format)
+    held += len(data)  # which most readers copy
+    held += pixels * _EIGHT_BITS_BYTES * (image.mode in SIXTEEN_BIT_MODES)
     decoding = image.width * _ROW_BYTES
     if isinstance(image, JpegImageFile):
         decoding += _jpeg_bytes(image, data, full_size)
     elif isinstance(image, TiffImageFile):
-        decoding += _tiff_bytes(image)
+        decoding += _tiff_bytes(image) + (0 if image.use_load_libtiff else len(data))
     elif isinstance(image, GifImageFile) and image.disposal_method >= _DISPOSES:
         held += pixels  # what the next frame would be drawn on
     elif isinstance(image, BmpImageFile) and image.info.get("compression") in _RUN_LENGTHS:
@@ -264,40 +259,14 @@ def decoder_memory(
     return DecoderMemory(held + _FIXED_BYTES, decoding)
 
 
-def _copied_bytes(image: ImageFile, photo_format: PhotoFormat, data: bytes) -> int:
-    """The part of the file that its reader copies."""
-    if photo_format in _STREAMED:
-        return 0
-    if isinstance(image, TiffImageFile) and not image.use_load_libtiff:
-        offsets = sorted(tile.offset for tile in image.tile)
-        return 2 * max((end - start for start, end in pairwise(offsets)), default=0)
-    return len(data)
-
-
-def _frame_bytes(image: ImageFile, photo_format: PhotoFormat, data: bytes) -> int:
+def _frame_bytes(image: ImageFile, photo_format: PhotoFormat) -> int:
     """Bytes per pixel of decoders that keep the whole image."""
-    samples = len(image.getbands())
     if photo_format is PhotoFormat.WEBP:
         return 12  # two frames and a copy, always with transparency
-    if photo_format is PhotoFormat.AVIF:
-        sample_bytes = 2 if _is_deep_avif(data) else 1
-        return samples * (1 + 2 * sample_bytes)  # the planes, also without film grain, and a copy with 8 bits
-    if photo_format is PhotoFormat.HEIF:
-        # The decoder refuses images of another depth than declared.
-        sample_bytes = 2 if image.info.get("bit_depth", 8) > 8 else 1
-        return samples * 2 * sample_bytes
-    return 0
+    # The planes of 16 bits, of AVIF also without film grain, and a copy with 8 bits.
+    return len(image.getbands()) * {PhotoFormat.AVIF: 5, PhotoFormat.HEIF: 4}.get(photo_format, 0)
 
 
-def _is_deep_avif(data: bytes) -> bool:
-    """Whether an image in the file, or a part of one, has more than 8 bits."""
-    flags = [data[box.end()] for box in _AV1_HEADER.finditer(data, 0, BOXES_BYTES)]
-    return not flags or any(flag & _HIGH_BIT_DEPTH for flag in flags)
-
-
-_AV1_HEADER, _HIGH_BIT_DEPTH = re.compile(rb"av1C\x81.(?=.)", re.DOTALL), 0x40
-_STREAMED = {PhotoFormat.PNG, PhotoFormat.GIF, PhotoFormat.BMP}
-"""Formats that Pillow reads in small blocks. Decoders of the others get a copy of the file; raw TIFF is read by strips."""
 _DISPOSES = 2
 _RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
 """Pillow decodes run lengths of BMP in Python: to a growing array, which is copied."""
@@ -308,11 +277,11 @@ _RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
 _BLOCK = 8
 _COEFFICIENT_BYTES = 2
 _JPEG_ROW_BYTES = 32
-"""Memory per pixel of the width, component, and vertical sampling factor: rows of blocks, before and after their upsampling."""
+"""Memory per pixel of width, component and vertical sampling: rows before and after upsampling."""
 
 
 def _jpeg_bytes(image: JpegImageFile, data: bytes, full_size: tuple[int, int]) -> int:
-    """Rows of blocks; the coefficients of the whole image, at its full size, if they are in more than one scan."""
+    """Rows of blocks; the coefficients of the whole, at full size, if they are in more than one scan."""
     width, height = full_size
     across = max((horizontal for _, horizontal, _, _ in image.layer), default=1) or 1
     down = max((vertical for _, _, vertical, _ in image.layer), default=1) or 1
@@ -329,7 +298,7 @@ def _jpeg_bytes(image: JpegImageFile, data: bytes, full_size: tuple[int, int]) -
 
 _PHOTOMETRIC, _YCBCR = 262, 6
 _CODEC_PARTS = {"lzma": 1, "zstd": 1, "webp": 3, "jpeg": 2}
-"""Buffers of libtiff's decoders, in sizes of a strip or tile: the last decoded data, WebP's pixels, JPEG's coefficients."""
+"""Buffers of libtiff's decoders, in strips or tiles: decoded data, pixels, coefficients."""
 _JPEG_LIMIT_BYTES = 100 * 2**20
 """libtiff refuses JPEGs that need more for their coefficients."""
 

@@ -1,8 +1,9 @@
-"""The pixels of RAW photos: of the largest preview or, where there is none to show, developed by LibRaw (the extra `raw`).
+"""The pixels of RAW photos: of the largest preview or, without one, developed by LibRaw (the extra `raw`).
 
-Previews are stored as the sensor sees, and the RAW file's own orientation applies to them. LibRaw reads the files of a thousand
-cameras in C++, and critical memory errors were found in it. So it is loaded only in processes that decode photos and can do
-nothing else (see pipeline.sandbox); all others refer such photos to them.
+Previews are stored as the sensor sees, and the RAW file's own orientation applies to them. LibRaw reads the
+files of a thousand cameras in C++, and critical memory errors were found in it. So it is loaded only in
+processes that decode photos and can do nothing else (see pipeline.sandbox); all others refer such photos to
+them.
 """
 
 import importlib
@@ -23,9 +24,8 @@ from tagger.photos.photo_names import is_developer_installed
 from tagger.photos.raw import RawFile, read_raw
 
 _HALVED_BYTES, _WHOLE_BYTES = 8, 26
-"""The most memory that developing takes per pixel of the sensor: with one colour per pixel, of which four make up one pixel of
-the result; and with all colours in each pixel, or none.
-"""
+"""The most memory per pixel of the sensor: with one colour in each, of which four make up a pixel
+of the result; and with all colours in each pixel, or none."""
 _FIXED_BYTES = 8 * 2**20
 _PIXELS_PER_BYTE = 32
 """No camera compresses more. LibRaw develops what is missing at the end of a file as black or as stripes."""
@@ -49,7 +49,7 @@ class RawDeveloper:
         self._rawpy: Any = None
 
     def load(self) -> None:
-        """Load LibRaw if it is installed. Only processes that decode photos and can do nothing else may call this."""
+        """Load LibRaw if it is installed. Only for processes that decode photos and can do nothing else."""
         if is_developer_installed():
             self._rawpy = importlib.import_module("rawpy")
 
@@ -61,7 +61,8 @@ class RawDeveloper:
     def developed(self, data: bytes, max_pixels: int, *, turns: bool) -> Iterator[DevelopedPhoto]:
         """Develop a photo, at half its size. Its memory is reserved inside the context.
 
-        `turns`: LibRaw turns the photo upright, by what it reads in the file; else the photo stays as the sensor saw it.
+        `turns`: LibRaw turns the photo upright, by what it reads in the file; else the photo stays as the
+        sensor saw it.
 
         Raises:
             PhotoFailed: LibRaw does not read it, it is damaged, or it has more pixels than the limit.
@@ -122,7 +123,7 @@ def _truncated() -> PhotoFailed:
 
 
 LEAST_SIDE = 320
-"""A smaller longer side is that of a thumbnail: with 160 x 120 pixels, often between black bars, it is no photo to classify."""
+"""A smaller longer side is that of a thumbnail, often between black bars."""
 
 
 class NoPreview(PhotoFailed):
@@ -134,7 +135,8 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
 
     Raises:
         NoPreview: a RAW photo has none.
-        PhotoFailed: as `require_format`; or a RAW photo is truncated, or has only larger previews than the limit.
+        PhotoFailed: as `require_format`; or a RAW photo is truncated, or has only larger previews than the
+            limit.
     """
     photo_format = require_format(data)
     if photo_format is not PhotoFormat.RAW:
@@ -157,7 +159,7 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
     remedy = (
         "Export it as JPEG."
         if is_developer_installed()
-        else "To develop it, install the extra raw, as `tagger doctor` says, then retry the failed photos. Or export it as JPEG."
+        else "To develop it, install the extra raw, as `tagger doctor` says, and retry; or export it as JPEG."
     )
     return NoPreview(
         FailureKind.UNSUPPORTED,
@@ -166,8 +168,6 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
 
 
 def _largest(raw: RawFile) -> str:
-    if raw.has_hevc_preview:
-        return "one that is coded as HEVC (HDR PQ), which is not read"
     for preview in raw.previews:
         return f"only a thumbnail of {preview.width} x {preview.height} pixels"
     return "none"

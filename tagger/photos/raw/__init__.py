@@ -1,8 +1,8 @@
 """Camera RAW files: their embedded previews, the image data of the sensor, EXIF and XMP.
 
-Containers with many parts have a module each (tiff_layout, cr3); those of Fujifilm and Minolta are a header and are read here.
-Sensor data are not developed here (see decoding.raw_development). All parsing is bounded, follows no loops and
-never raises on bad input. Knows nothing of pixels or of how metadata is written.
+Containers with many parts have a module each (layout, cr3); those of Fujifilm and Minolta are a header and
+are read here. Sensor data are not developed here (see decoding.raw_development). All parsing is bounded,
+follows no loops and never raises on bad input. Knows nothing of pixels or of how metadata is written.
 """
 
 import struct
@@ -21,16 +21,14 @@ from tagger.photos.raw.layout import (
     find_previews,
     is_raw,
     lies_in,
+    tiff_layout,
 )
-from tagger.photos.raw.tiff_layout import tiff_layout
 
 __all__ = ["Preview", "RawFile", "is_raw", "read_raw"]
 
 
 _LEAST_SHARE = 8
-"""Sensor data are the larger part of a RAW file. With less than this part of it, the directories are damaged, and what they refer
-to would not tell one photo from another.
-"""
+"""Sensor data are the larger part of a RAW file. With less than this part, the directories are damaged."""
 _JPEG_AT, _SENSOR_AT = 84, 100
 _BLOCK_LIMIT = 100
 _TIFF_BLOCK = b"\0TTW"
@@ -38,11 +36,9 @@ _TIFF_BLOCK = b"\0TTW"
 
 @dataclass(frozen=True)
 class RawFile:
-    """`previews` are JPEGs, largest first. `image` is the data of the sensor,
-    empty if they are not found.
+    """`previews` are JPEGs, largest first. `image` is the data of the sensor, empty if they are not found.
 
-    `exif` is a TIFF block, `xmp` a packet. `is_truncated`: a part of the file lies behind its end. `has_hevc_preview`: there is
-    one coded as HEVC.
+    `exif` is a TIFF block, `xmp` a packet. `is_truncated`: a part of the file lies behind its end.
     """
 
     previews: tuple[Preview, ...]
@@ -50,7 +46,6 @@ class RawFile:
     exif: bytes | None
     xmp: bytes | None
     is_truncated: bool
-    has_hevc_preview: bool
 
 
 def read_raw(data: bytes) -> RawFile:
@@ -65,7 +60,6 @@ def read_raw(data: bytes) -> RawFile:
         layout.exif if layout.has_capture_facts else next(exif_of_previews, layout.exif),
         layout.xmp,
         is_truncated=any(span.start + span.size_bytes > len(data) for span in spans),
-        has_hevc_preview=layout.has_hevc,
     )
 
 
@@ -80,7 +74,7 @@ def _layout(data: bytes) -> RawLayout:
 def _sensor_image(
     data: bytes, images: Sequence[Sequence[ByteRange]], previews: Sequence[Preview]
 ) -> tuple[memoryview, ...]:
-    """The stored image with the most bytes that is no preview; empty if it is too small or a part of it lies outside the file."""
+    """The largest stored image that is no preview; empty if it is too small or partly outside the file."""
     previewed = {preview.span for preview in previews}
     others = [image for image in images if len(image) != 1 or image[0] not in previewed]
     largest = max(others, key=lambda image: sum(span.size_bytes for span in image), default=())

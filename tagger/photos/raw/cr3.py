@@ -1,4 +1,4 @@
-"""The layout of Canon's CR3: ISO base media boxes. Each image is a track; EXIF is in TIFF blocks, one for each directory.
+"""The layout of Canon's CR3: ISO base media boxes. Each image is a track; EXIF is in several TIFF blocks.
 
 The structure is that of <https://github.com/lclevy/canon_cr3>.
 """
@@ -25,13 +25,11 @@ _METADATA = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 _PREVIEW = bytes.fromhex("eaf42b5e1c984b88b9fbb7dc406e4d16")
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _SAMPLE_TABLE = (b"mdia", b"minf", b"stbl")
-_CODING_BYTES = 256
-"""The coding of a track's images is named in its first sample entry."""
 _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
 """Sizes and flags precede a preview in its box."""
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
 _VALUE_BYTES, _DIRECTORY_BYTES = 4096, 2**17
-"""Longer values, such as maker notes, are left out, and so is all beyond a directory's limit: thousands of tags may share the same bytes."""
+"""Longer values, such as maker notes, are left out: thousands of tags may share the same bytes."""
 _LONG = 4
 
 
@@ -63,7 +61,6 @@ def cr3_layout(data: bytes) -> RawLayout:
         tuple(jpegs),
         images=tuple(samples for samples in tracks if samples),
         exif=_merged_exif(blocks.get(b"CMT1"), exif=blocks.get(b"CMT2"), gps=blocks.get(b"CMT4")),
-        has_hevc=any(_is_hevc(data, table.get(b"stsd")) for table in tables),
         xmp=next((data[box.start : box.end] for box in top if box.kind == _XMP), None),
     )
 
@@ -106,12 +103,6 @@ def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
     return {inner.kind: inner for box in boxes[:1] for inner in _children(data, box)}
 
 
-def _is_hevc(data: bytes, description: _Box | None) -> bool:
-    if description is None:
-        return False
-    return b"HEVC" in data[description.start : min(description.start + _CODING_BYTES, description.end)]
-
-
 def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
     """The images of a track; none if its tables contradict each other."""
     sizes = _sizes(data, table.get(b"stsz"))
@@ -144,7 +135,7 @@ def _numbers(data: bytes, box: _Box | None, letter: str) -> tuple[int, ...]:
 
 
 def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -> bytes | None:
-    """Return a block with the directory of `main`, which points to those of the others; None if `main` has none."""
+    """A block with the directory of `main`, which points to the others; None if `main` has none."""
     block = open_tiff(main or b"")
     directory = _first(block)
     if block is None or directory is None:

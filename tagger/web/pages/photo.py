@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from tagger.landmarks.landmarks import all_landmarks
 from tagger.ledger.progress import open_job_of_photo
-from tagger.metadata.exposure import Exposure, read_exposure
+from tagger.metadata.camera import Exposure, read_exposure
 from tagger.photos.paths import parse_path
 from tagger.query.details import PhotoDetails, photo_details_by_id
 from tagger.query.option_values import BoundingBox

@@ -20,7 +20,8 @@ from rig.exif_blocks import (
 )
 from support.examples import examples
 
-from tagger.metadata.exif import ExifRewriteError, add, has_position, insertion_difference, read, remove
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.exif import add, has_position, insertion_difference, read, remove
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
 
 XP_KEYWORDS, DESCRIPTION = 0x9C9E, 0x010E
@@ -102,7 +103,7 @@ def test_keywords_that_exif_cannot_hold_are_skipped(keyword: str) -> None:
 
 @pytest.mark.parametrize("raw", [(1, 3, b"abc"), (7, 4, b"a\0b\0"), (1, 6, b"a\0\0\0b\0"), (1, 2, b"\0\xd8")])
 def test_keywords_in_an_unknown_form_are_refused(raw: tuple[int, int, bytes]) -> None:
-    with pytest.raises(ExifRewriteError, match="XPKeywords"):
+    with pytest.raises(WriteRefused, match="XPKeywords"):
         add(block({XP_KEYWORDS: raw}), KEYWORDS)
 
 
@@ -191,7 +192,7 @@ def test_position_changed_by_others_loses_only_our_method() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_block_that_could_lose_tags_is_refused(broken: bytes, why: str) -> None:
-    with pytest.raises(ExifRewriteError, match=why):
+    with pytest.raises(WriteRefused, match=why):
         add(broken, KEYWORDS)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from tagger.metadata.exposure import Exposure, read_exposure
+from tagger.metadata.camera import Exposure, read_exposure
 
 
 def exposed(**values: object) -> bytes:

@@ -14,7 +14,8 @@ PHOTOSHOP = jpeg_segment(
     0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x04iptc" + b"8BIM\x03\xed\0\0\0\0\0\x02ab"
 )
 JPEG = (
-    encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block(), comment=b"a comment") + b"a trailer"
+    encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block(), comment=b"a comment")
+    + b"\0\0\0\x18ftyp a video"
 )
 PHOTOS = {
     "jpeg": JPEG[:20] + PHOTOSHOP + JPEG[20:],

@@ -49,7 +49,7 @@ int flock(int file, int operation) {
 WRITE = """
 import sys
 from pathlib import Path
-from tagger.metadata.originals import read_for_writing
+from tagger.metadata.replacement import read_for_writing
 from tagger.metadata.replacement import prepare
 
 photo, sidecar = map(Path, sys.argv[1:3])

@@ -1,15 +1,12 @@
 """Replacing files: attributes stay, and files in use by other programs are refused."""
 
-import fcntl
 import multiprocessing
 import os
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,10 +14,8 @@ from support.full_disk import file_size_limit
 from support.privileges import NOBODY, without_root_privileges
 from support.temporary_paths import temporary_path
 
-from tagger.metadata import originals
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.originals import read_for_writing
-from tagger.metadata.replacement import PreparedFile, prepare
+from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
 from tagger.metadata.temporary_files import remove_leftovers
 
 OLD, NEW = b"old" * 1000, b"new" * 1500
@@ -386,53 +381,6 @@ def test_file_replaced_by_a_link_is_not_followed(photo: Path) -> None:
         waiting.replace()
     assert excinfo.value.kind is RefusalKind.LINK
     assert photo.read_bytes() == OLD
-
-
-linux_only = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux tells who has a file open for writing"
-)
-
-
-@linux_only
-def test_file_open_for_writing_elsewhere_is_refused(photo: Path) -> None:
-    with photo.open("r+b"):
-        assert refusal_kind(photo) is RefusalKind.BUSY
-    waiting = prepare_file(photo)
-    with photo.open("r+b"), pytest.raises(WriteRefused) as excinfo:
-        waiting.replace()
-    assert excinfo.value.kind is RefusalKind.BUSY
-    with photo.open("rb"):  # a program that reads continues to read the old file
-        write(photo)
-
-
-@linux_only
-def test_lease_break_does_not_end_this_process(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    call = fcntl.fcntl
-    lease_types = []
-
-    def fcntl_then_open(descriptor: int, command: int, argument: int = 0) -> int:
-        result = call(descriptor, command, argument)
-        if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
-            with suppress(BlockingIOError):
-                os.close(os.open(photo, os.O_WRONLY | os.O_NONBLOCK))
-            lease_types.append(call(descriptor, fcntl.F_GETLEASE))
-        return result
-
-    monkeypatch.setattr(fcntl, "fcntl", fcntl_then_open)
-    write(photo)
-    assert lease_types == [fcntl.F_UNLCK, fcntl.F_UNLCK]  # The lease was being broken both times.
-
-
-@linux_only
-def test_share_without_leases_does_not_count_as_writer(
-    small_disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photo = small_disk / "photo.jpg"
-    photo.write_bytes(OLD)
-    monkeypatch.setattr(originals, "_SHARES", ("tmpfs",))
-    with photo.open("r+b"):
-        write(photo)
-    assert photo.read_bytes() == NEW
 
 
 def test_two_writers_of_one_file_exclude_each_other(photo: Path) -> None:

@@ -22,8 +22,7 @@ import pytest
 from support.temporary_paths import temporary_path
 
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.originals import read_for_writing
-from tagger.metadata.replacement import prepare
+from tagger.metadata.replacement import prepare, read_for_writing
 from tagger.metadata.temporary_files import remove_leftovers
 
 OLD, NEW = b"old" * 1000, b"new" * 1500

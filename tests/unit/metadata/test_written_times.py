@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.written_times import WrittenTime, is_blank, parse_time
+from tagger.metadata.stated_facts import WrittenTime, is_blank, parse_time
 
 
 @pytest.mark.parametrize(

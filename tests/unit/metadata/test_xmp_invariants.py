@@ -132,12 +132,12 @@ class Writer:
 
 def values(name: str) -> st.SearchStrategy[object]:
     if name in LISTED or name == "theirs:bag":
-        return st.lists(TEXT, max_size=4)
+        return st.lists(TEXT, min_size=int(name in LISTED), max_size=4)
     if name in ("dc:title", "dc:description"):
         return st.dictionaries(st.sampled_from(["x-default", "en", "fr"]), TEXT, min_size=1)
     if name == "Iptc4xmpExt:LocationShown":
         place = {"Iptc4xmpExt:City": TEXT, "Iptc4xmpExt:LocationName": values("dc:title")}
-        return st.lists(st.fixed_dictionaries(place, optional={"theirs:word": TEXT}), max_size=2)
+        return st.lists(st.fixed_dictionaries(place, optional={"theirs:word": TEXT}), min_size=1, max_size=2)
     structure = st.fixed_dictionaries({"theirs:a": TEXT, "xmp:b": TEXT})
     if name == "theirs:struct":
         return structure
