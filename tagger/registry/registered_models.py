@@ -26,7 +26,6 @@ from tagger.errors import ArgumentInvalid, LandmarkInvalid, ModelNotFound, Model
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendChoice, SelectionKey
 from tagger.photos.source import check_exists
-from tagger.registry import registration
 from tagger.registry.registration import register
 from tagger.settings import is_model_path
 from tagger.system.documents import document_of
@@ -133,7 +132,7 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
 
 
 def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
-    if selector in {None, registration.shipped_name()}:
+    if selector in {None, models_in_use.shipped_name()}:
         if not models_in_use.shipped_file().is_file():
             raise ModelNotSelected
         return unregistered_model(models_in_use.shipped_file())
@@ -185,9 +184,8 @@ def models_to_try(database: Database, selector: str | None) -> Sequence[Register
 
 def unregistered_model(file: Path) -> RegisteredModel:
     """The model in a file, to be run once without registering it. Its id is 0."""
-    return RegisteredModel(
-        0, file.stem, file_digest(file), file, read_manifest(file), in_use=False, shipped=False
-    )
+    digest, manifest = file_digest(file), read_manifest(file)
+    return RegisteredModel(0, manifest.name, digest, file, manifest, in_use=False, shipped=False)
 
 
 def models_by_name(database: Database, names: Iterable[str]) -> Sequence[RegisteredModel]:
@@ -284,7 +282,7 @@ def verify_model(model: RegisteredModel) -> None:
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
     model = _first(database, models.c.name == name)
-    return _shipped(database) if model is None and name == registration.shipped_name() else model
+    return _shipped(database) if model is None and name == models_in_use.shipped_name() else model
 
 
 def _is_file(selector: str) -> bool:

@@ -40,14 +40,12 @@ def test_a_database_on_an_unsuited_disk_says_what_to_do(
 ) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     terminal.environment |= unsuited_disk(terminal.data, lacking, number)
-    before = terminal.run_process("doctor", code=1).stdout
-    assert f"data folder: {terminal.data} {said.replace(' needs', ' and the embedded Redis need')}" in before
     tagged = terminal.run_process("tag", "photos", code=1).stderr
     assert f"The folder {terminal.data} {said}. Put TAGGER_DATA_FOLDER on a local disk" in tagged
     after = terminal.run_process("doctor", code=1).stdout
     assert f"The folder {terminal.data} {said}" in after
     assert "damaged" not in after
-    assert "server is running" not in before + tagged + after
+    assert "server is running" not in tagged + after
 
 
 def test_a_database_that_came_to_an_unsuited_disk_says_what_to_do(terminal: Terminal) -> None:
@@ -67,5 +65,4 @@ def test_a_server_needs_no_locks_of_the_disk(
     assert "healthy" in terminal.run_process("doctor", "--quick").stdout
     del terminal.environment["TAGGER_REDIS_URL"]
     said = "is on a disk without file locks (Operation not supported)"
-    assert said in terminal.run_process("doctor", "--quick", code=1).stdout
     assert said in terminal.run_process("worker", code=1).stderr

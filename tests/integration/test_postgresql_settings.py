@@ -10,8 +10,7 @@ from rig.postgres_databases import autocommitted
 from sqlalchemy import func, insert, make_url, select, text
 from support.colour_folders import TaggedFolder
 
-from tagger.cli.doctor import State
-from tagger.cli.doctor.database import DatabaseChecks
+from tagger.cli.doctor import DatabaseChecks, State
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import photos, workers
 from tagger.errors import DatabaseNotUnicode, DatabasePermissionMissing
@@ -181,10 +180,8 @@ def test_a_database_that_cannot_hold_unicode_is_refused(empty_postgres_url: str,
         with pytest.raises(DatabaseNotUnicode, match=f"the encoding {encoding}.*createdb --encoding=UTF8"):
             upgrade_database(url)
         finding = next(DatabaseChecks(url).check_connection())
-        assert (finding.state, finding.remedy) == (
-            State.WRONG,
-            "createdb --encoding=UTF8 --template=template0 NAME",
-        )
+        assert finding.state is State.WRONG
+        assert "createdb --encoding=UTF8" in str(finding.remedy)
 
 
 def test_every_form_of_an_address_leads_to_the_database(postgres_url: str) -> None:
