@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from tagger.catalog.roots import is_stored
 from tagger.database.connection import login_name, open_configured
 from tagger.database.enums import METADATA_KINDS, Priority, Runner, Target, VerdictKind
-from tagger.errors import ArgumentInvalid, ExamplesMissing, PhotoNotFound
+from tagger.errors import ArgumentInvalid, PhotoNotFound
 from tagger.interface.jobs import Job, Progress, Throttled, job_of
 from tagger.interface.photos import (
     BACKFILL_CONDITIONS,
@@ -44,13 +44,13 @@ from tagger.registry.registered_models import (
 )
 from tagger.registry.registration import landmarks_of_labels
 from tagger.teaching.examples import find_examples, paths_to_tag
-from tagger.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
-from tagger.verdicts.service import give_examples, give_verdicts
+from tagger.teaching.learning import TaughtState, embedding_of, update_taught
+from tagger.teaching.lessons import lesson_of, teach
+from tagger.verdicts.service import give_verdicts
 
 if TYPE_CHECKING:
     from enum import StrEnum
 
-    from tagger.registry.registered_models import RegisteredModel
     from tagger.settings import Settings
 
     Choice = TypeVar("Choice", bound=StrEnum)
@@ -225,36 +225,30 @@ class Library:
         """Teach a landmark from photos of it, and tag every photo that shows it. Five from different sides are a good start.
 
         A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the library does not
-        have, and those of folders, are tagged first. `rejected` are photos that do not show it. Photos that cannot be examples are left out, and logged.
+        have, and those of folders, are tagged first. `rejected` are photos that do not show it. Photos that cannot be
+        examples are left out, and logged.
 
         Raises:
+            ArgumentInvalid: a photo, or a copy of it, is both an example and rejected.
             ExamplesMissing: none of the photos can be an example.
+            LandmarkNotFound: there is no such landmark, and no photo of it is named.
             EmbeddingsMissing: the model cannot be taught.
             LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
             LandmarkInvalid: it exists with another position or country.
         """
         _require_text(landmark=landmark, country=country or "")
         new = NewLandmark(landmark, country=country, position=None if at is None else check_position(at))
-        find_or_add_landmark(self._database, new, dry_run=True)  # before photos are tagged for it
-        model = embedding_model(self._database, self._settings.model)
+        database, roots = self._database, self._settings.roots
+        find_or_add_landmark(database, new, dry_run=True)  # before photos are tagged for it
+        model = embedding_model(database, self._settings.model)
         embedding_of(model)
         groups = paths_of(photos), paths_of(rejected)
-        if untagged := paths_to_tag(self._database, model, chain(*groups), self._settings.roots):
+        if untagged := paths_to_tag(database, model, chain(*groups), roots):
             self._submit(Tagging(select_paths(untagged)), Runner.LOCAL, Priority.INTERACTIVE)
-        examples, counter_examples = (self._examples(model, paths) for paths in groups)
-        if not examples and not counter_examples:
-            raise ExamplesMissing
-        taught, _ = find_or_add_landmark(self._database, new)
-        give_examples(self._database, taught.slug, examples, counter_examples, login_name())
-        return taught_state(self._database, model, taught)
-
-    def _examples(self, model: RegisteredModel, paths: Sequence[Path]) -> list[int]:
-        """The ids of photos that can be examples."""
-        found = find_examples(self._database, model, paths, self._settings.roots)
-        for example in found:
-            if example.content_id is None:
-                log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
-        return [example.photo_id for example in found if example.content_id is not None]
+        lesson = lesson_of(*(find_examples(database, model, paths, roots) for paths in groups))
+        for example in lesson.left_out:
+            log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
+        return teach(database, model, new, lesson, login_name()).state
 
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""

@@ -35,7 +35,6 @@ from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.landmarks.landmarks import Landmark
 from tagger.model.artifact import Embedding, read_background
 from tagger.registry.registered_models import RegisteredModel
-from tagger.system.documents import document_of
 from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (
     Classifier,
@@ -251,47 +250,6 @@ class TaughtState:
     is_label: bool
     doubtful: Sequence[NamedOtherwise] = ()
     kept: Sequence[NamedOtherwise] = ()
-
-
-@dataclass(frozen=True)
-class TaughtDocument:
-    """A landmark after it was taught: from how many `examples`, how many photos were `compared`, and what was found.
-
-    `precision`: the part of the tagged photos that is probably right. `named_otherwise`: what the model gives examples of this request.
-    `doubtful` and `kept`: see `TaughtState`. `undo`: the command that takes all of it back.
-    """
-
-    landmark: str
-    examples: int
-    rejected: int
-    compared: int
-    tagged: int
-    suggested: int
-    precision: float | None
-    named_otherwise: Sequence[NamedOtherwise]
-    seconds: float
-    doubtful: Sequence[NamedOtherwise]
-    kept: Sequence[NamedOtherwise]
-    undo: str
-
-
-def taught_document(
-    landmark: Landmark,
-    state: TaughtState,
-    named_otherwise: Sequence[NamedOtherwise],
-    compared: int,
-    seconds: float,
-) -> TaughtDocument:
-    """What is known of a landmark after it was taught. `compared`: the number of images."""
-    return document_of(
-        TaughtDocument,
-        state,
-        landmark=landmark.slug,
-        named_otherwise=named_otherwise,
-        compared=compared,
-        seconds=round(seconds, 3),
-        undo=undo_command(landmark, state),
-    )
 
 
 def undo_command(landmark: Landmark, state: TaughtState) -> str:
