@@ -3,17 +3,18 @@
 What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON DELETE CASCADE`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, select, union, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
+    classifiers,
     contents,
     landmarks,
     model_labels,
@@ -22,6 +23,7 @@ from tagger.database.tables import (
     schedules,
     shares,
     tags,
+    taught_tags,
     verdicts,
 )
 from tagger.errors import (
@@ -33,10 +35,9 @@ from tagger.errors import (
     LandmarksDistinct,
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark
-from tagger.landmarks.uses import begin_change_of, retire_classifiers
-from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
 from tagger.system.text_format import N_, gettext
-from tagger.tags.contents import has_verdict, record_landmark
+from tagger.tags.contents import has_verdict, lock_contents, record_landmark
+from tagger.tags.settlement import begin_change
 
 PAGE = 500
 
@@ -232,7 +233,6 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     names = dict.fromkeys([*target.aliases, *merged.all_names])
     known = {target.name, *target.names.values()}
     aliases = [name for name in names if name not in known]
-    check_alias_count(len(aliases), max(MAX_MERGED_ALIASES, len(target.aliases)))
     gaps = [column for column in ("country", "region", "city", "extent") if getattr(target, column) is None]
     if target.latitude is None or target.longitude is None:
         gaps += ["latitude", "longitude"]
@@ -285,3 +285,53 @@ def _is_named(connection: Connection, names: str | list[str] | None, landmark: L
             if find_landmark(connection, name).id == landmark.id:
                 return True
     return False
+
+
+def begin_change_of(connection: Connection, *changing: Landmark) -> None:
+    """Begin a change of all images of these landmarks, and make writers of tags and verdicts wait."""
+    while True:
+        images = _images_of(connection, changing)
+        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited for: all locks are
+        # taken again.
+        with connection.begin_nested() as locks:
+            lock_contents(connection, images)
+            lock_tables(connection, tags, verdicts)
+            if _images_of(connection, changing) <= images:
+                begin_change(connection, images)
+                return
+            locks.rollback()
+
+
+def _images_of(connection: Connection, of: Sequence[Landmark]) -> set[int]:
+    """The ids of images with a tag, a taught tag or a verdict of these landmarks."""
+    ids = [landmark.id for landmark in of]
+    queries = (
+        select(table.c.content_id).where(table.c.landmark_id.in_(ids))
+        for table in (tags, taught_tags, verdicts)
+    )
+    return set(connection.scalars(union(*queries)))
+
+
+def retire_classifiers(connection: Connection, landmark: Landmark) -> int:
+    """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
+
+    This waits for workers that compare images with its classifiers: they lock the version first, and tags later.
+    """
+    of_landmark = classifiers.c.landmark_id == landmark.id
+    using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
+    connection.execute(update(models).where(using).values(taught_version=models.c.taught_version + 1))
+    count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
+    return connection.scalar(count) or 0
+
+
+def move_labels(connection: Connection, landmark_id: int, slugs: Collection[str], to: int) -> None:
+    """Assign those labels of a landmark that have one of these slugs in their manifests to another one."""
+    query = (
+        select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
+        .join(models, models.c.id == model_labels.c.model_id)
+        .where(model_labels.c.landmark_id == landmark_id)
+    )
+    for row in connection.execute(query).all():
+        if row.manifest["labels"][row.position]["slug"] in slugs:
+            label = model_labels.c.model_id == row.model_id, model_labels.c.position == row.position
+            connection.execute(update(model_labels).where(*label).values(landmark_id=to))

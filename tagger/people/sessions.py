@@ -25,7 +25,7 @@ from tagger.people.tokens import (
     SETTINGS_TOKEN,
     USE_RECORDED_S,
     Grant,
-    NameTaken,
+    NameExists,
     find_token,
     revoke_shares_of,
     token_digest,
@@ -86,8 +86,6 @@ def end_open_session(database: Database, session_id: int, user_id: int | None = 
 
 
 SESSION_S = 7 * 24 * 3600
-MAX_SESSIONS = 100
-"""The most sessions of one token or person. A further one ends the session that was unused for longest."""
 _ID_LENGTH = 43
 
 
@@ -231,7 +229,7 @@ def _insert_session(
 ) -> str:
     """Insert a session that ends at the `latest` time, and return the value of its cookie."""
     session, now = secrets.token_urlsafe(32), datetime.now(UTC)
-    _remove_old(connection, token_id, user_id, now)
+    connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
     expires_at = now + timedelta(seconds=SESSION_S)
     values = {
         "digest": _digest(session, settings_token),
@@ -245,18 +243,6 @@ def _insert_session(
     }
     connection.execute(insert(page_sessions).values(values))
     return session
-
-
-def _remove_old(connection: Connection, token_id: int | None, user_id: int | None, now: datetime) -> None:
-    """Remove expired sessions, and those beyond the limit of the token or user."""
-    connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
-    owner = (
-        page_sessions.c.token_id.is_not_distinct_from(token_id),
-        page_sessions.c.user_id.is_not_distinct_from(user_id),
-    )
-    newest = page_sessions.c.last_used_at.desc(), page_sessions.c.id.desc()
-    surplus = select(page_sessions.c.id).where(*owner).order_by(*newest).offset(MAX_SESSIONS - 1)
-    connection.execute(delete(page_sessions).where(page_sessions.c.id.in_(surplus)))
 
 
 def _digest(session: str, settings_token: str | None) -> str:
@@ -322,5 +308,5 @@ def _add(database: Database, name: str, role: Role | None) -> User | None:
             return insert_user(connection, name, role, None, by_themselves=True)
     except IntegrityError:  # another request has just added them
         return find_user_by_name(database, name)
-    except NameTaken:
+    except NameExists:
         return None

@@ -5,7 +5,6 @@ its name has its argon2id hash, by which a change of it is noticed (see sessions
 """
 
 import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Sequence
@@ -67,11 +66,7 @@ class NameInvalid(TaggerError):
 
 
 class NameExists(TaggerError):
-    """There is already a {kind} {name}. Choose another name. {remedy}."""
-
-
-class NameTaken(TaggerError):
-    """There is a {kind} {name}, and the audit log would not tell them apart. Choose another name."""
+    """There is already a {kind} {name}, and the audit log would not tell them apart. Choose another name."""
 
 
 class AccessEnded(TaggerError):
@@ -102,7 +97,7 @@ def add_token(
     """Add a token; returns it with its secret, which cannot be read again.
 
     Raises:
-        NameInvalid, NameExists, NameTaken: the name cannot be used.
+        NameInvalid, NameExists: the name cannot be used.
     """
     if not _NAME.fullmatch(name) or name == SETTINGS_TOKEN:
         allowed = "64 letters, digits, dots, hyphens and underscores"
@@ -117,10 +112,9 @@ def add_token(
     }
     with database.write() as connection:
         if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
-            remedy = f"`tagger people token revoke {name}` revokes that token"
-            raise NameExists(kind="token", name=name, remedy=remedy)
+            raise NameExists(kind="token", name=name)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
-            raise NameTaken(kind="user", name=name)
+            raise NameExists(kind="user", name=name)
         row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
         token = document_of(AccessToken, row)
         expires = None if expires_at is None else expires_at.isoformat()
@@ -201,8 +195,7 @@ def find_token(database: Database, secret: str) -> AccessToken | None:
     digest = token_digest(secret)
     with database.read() as connection:
         row = connection.execute(select(access_tokens).where(access_tokens.c.digest == digest)).one_or_none()
-    # Looking up the hash reveals nothing about a token; the comparison is one more precaution.
-    if row is None or not hmac.compare_digest(row.digest, digest):
+    if row is None:  # looking up the hash reveals nothing about a token
         return None
     token = document_of(AccessToken, row)
     return None if token.is_expired(datetime.now(UTC)) else token

@@ -18,7 +18,6 @@ from tagger.people.tokens import (
     EndedAccess,
     NameExists,
     NameInvalid,
-    NameTaken,
     require_access,
     revoke_shares_of,
 )
@@ -43,7 +42,7 @@ def add_user(database: Database, name: str, role: Role, password: str | None) ->
     """Add a person. Without a password, they sign in at a reverse proxy only.
 
     Raises:
-        NameInvalid, NameExists, NameTaken: the name cannot be used.
+        NameInvalid, NameExists: the name cannot be used.
         PasswordRefused: the password is too weak.
         AccessEnded: who adds the person is no admin any more.
     """
@@ -55,11 +54,7 @@ def add_user(database: Database, name: str, role: Role, password: str | None) ->
     with database.write() as connection:
         require_access(connection, Role.ADMIN)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
-            remedy = (
-                "If it is the same person, `tagger people user list` shows where they sign in, and "
-                f"`tagger people user password {name}` sets a password"
-            )
-            raise NameExists(kind="user", name=name, remedy=remedy)
+            raise NameExists(kind="user", name=name)
         return insert_user(connection, name, role, password_hash)
 
 
@@ -75,10 +70,10 @@ def insert_user(
     an admin.
 
     Raises:
-        NameTaken: there is a token of this name.
+        NameExists: there is a token of this name.
     """
     if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
-        raise NameTaken(kind="token", name=name)
+        raise NameExists(kind="token", name=name)
     values = {
         "name": name,
         "role": role,

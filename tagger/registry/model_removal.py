@@ -26,7 +26,7 @@ from tagger.database.tables import (
     tags,
     taught_tags,
 )
-from tagger.errors import ModelNeeded
+from tagger.errors import Conflict
 from tagger.registry.registered_models import RegisteredModel, model_by_name
 from tagger.tags.models_in_use import ids_in_use, shipped_digest
 from tagger.tags.settlement import begin_change, settle
@@ -54,7 +54,7 @@ def remove_model(database: Database, name: str, *, dry_run: bool = False) -> Rem
 
     Raises:
         ModelNotFound: no model has that name.
-        ModelNeeded: it is in use, comes with the package, or a job that has not ended runs it.
+        Conflict: it is in use, comes with the package, or a job that has not ended runs it.
     """
     model = model_by_name(database, name)
     with database.write() as connection:
@@ -73,21 +73,24 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
     """The ended jobs that ran the model.
 
     Raises:
-        ModelNeeded: it cannot be removed.
+        Conflict: it cannot be removed.
     """
     if model.digest == shipped_digest():
-        raise ModelNeeded(name=model.name, reason="it comes with tagger", remedy="Put others in use instead")
+        raise _needed(model, "it comes with tagger. Put others in use instead.")
     if any(model.id in ids for ids in ids_in_use(connection)):
-        remedy = "Name those that stay in use: `tagger model use NAME`"
-        raise ModelNeeded(name=model.name, reason="it is in use", remedy=remedy)
+        raise _needed(model, "it is in use. Name those that stay in use: `tagger model use NAME`.")
     further = select(job_models.c.job_id).where(job_models.c.model_id == model.id)
     rows = connection.execute(
         select(jobs.c.id, jobs.c.state).where(or_(jobs.c.model_id == model.id, jobs.c.id.in_(further)))
     ).all()
     if running := sorted(row.id for row in rows if row.state not in _ENDED):
-        remedy = f"Wait for it, or run: tagger jobs cancel {running[0]}"
-        raise ModelNeeded(name=model.name, reason=f"job {running[0]} has not ended", remedy=remedy)
+        reason = f"job {running[0]} has not ended. Wait for it, or run: tagger job cancel {running[0]}"
+        raise _needed(model, reason)
     return [row.id for row in rows]
+
+
+def _needed(model: RegisteredModel, reason: str) -> Conflict:
+    return Conflict(reason=f"The model {model.name} cannot be removed: {reason}")
 
 
 def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> RemovedModel:

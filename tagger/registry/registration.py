@@ -20,14 +20,13 @@ from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import AlreadyExists, ModelRefused
 from tagger.landmarks.landmarks import Landmark, all_landmarks, landmarks_by_slug, normalize_name
-from tagger.landmarks.uses import move_labels
+from tagger.landmarks.removal import move_labels
 from tagger.model.artifact import (
     Label,
     LandmarkFacts,
     Manifest,
     file_digest,
     manifest_document,
-    read_manifest,
 )
 from tagger.system.geo import is_in_region, region_of_slug
 from tagger.system.names import name_in_language
@@ -308,9 +307,3 @@ def _free_name(connection: Connection, digest: str, default: str, name: str | No
     if name is not None:
         raise AlreadyExists(what=f"Another model {name}", remedy="Choose another --name, or omit it")
     return f"{candidate}-{digest[:8]}"
-
-
-def shipped_name() -> str | None:
-    """The name of the shipped model; None without one."""
-    file = models_in_use.shipped_file()
-    return read_manifest(file).name if file.is_file() else None

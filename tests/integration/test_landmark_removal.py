@@ -23,7 +23,6 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.landmarks import removal as landmark_removal
 from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
 from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.landmarks.removal import (
@@ -153,15 +152,6 @@ def test_of_opposite_verdicts_the_newest_stays_and_the_other_is_in_the_audit_log
         (digest(3), "confirmed", "ada"),
     ]
     assert replaced[1]["at"] == MONDAY.isoformat()
-
-
-@pytest.mark.postgresql
-def test_a_merge_that_would_give_too_many_aliases_is_refused(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(landmark_removal, "MAX_MERGED_ALIASES", 1)
-    with pytest.raises(LandmarkInvalid, match="more than 1"):
-        library.merge("old tower", "Eiffel Tower")
 
 
 def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_that(

@@ -25,9 +25,9 @@ from tagger.database.tables import (
 )
 from tagger.errors import (
     AlreadyExists,
+    Conflict,
     ModelChanged,
     ModelFileNotFound,
-    ModelNeeded,
     ModelNotSelected,
     ModelRefused,
 )
@@ -301,7 +301,7 @@ def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_j
         tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "enough": True, "counts": True}
         connection.execute(insert(tags).values(**earlier, **tag))
         settle(connection, [image])
-    with pytest.raises(ModelNeeded, match=f"job {job_id} has not ended"):
+    with pytest.raises(Conflict, match=f"job {job_id} has not ended"):
         remove_model(database, "own")
     with database.write() as connection:
         connection.execute(update(jobs).values(state=JobState.FINISHED))
