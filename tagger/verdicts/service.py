@@ -36,6 +36,7 @@ class PhotoVerdict:
 
     photo: int
     path: str
+    digest: str
     before: VerdictKind | None
     verdict: VerdictKind | None
     changed: bool
@@ -149,14 +150,14 @@ class _CurrentVerdicts:
         after = _kinds(connection, self.before, self.landmark)
         names = NameCache(connection, root_paths)
         rows = connection.execute(select_photos().where(among(photos.c.id, self.images)))
-        paths = {row.id: names.path(connection, row) for row in rows}
+        found = {row.id: (names.path(connection, row), row.digest) for row in rows}
         of_images = among(photos.c.content_id, self.before), photos.c.gone_since.is_(None)
         counted = select(photos.c.content_id, func.count()).where(*of_images).group_by(photos.c.content_id)
         copies = {row[0]: row[1] for row in connection.execute(counted)}
-        found = [
+        changed = [
             PhotoVerdict(
                 photo_id,
-                paths[photo_id],
+                *found[photo_id],
                 self.before[image],
                 after[image],
                 self.before[image] is not after[image],
@@ -167,7 +168,7 @@ class _CurrentVerdicts:
         ]
         left_out = [photo_id for photo_id in self.photo_ids if photo_id not in self.images]
         return VerdictsDocument(
-            self.landmark.slug, self.landmark.display_name, found, left_out, dry_run=dry_run
+            self.landmark.slug, self.landmark.display_name, changed, left_out, dry_run=dry_run
         )
 
 

@@ -158,6 +158,7 @@ def test_places_of_options_are_named_as_in_searches(tagger: CommandRunner, known
     assert found("--near", "eiffel tower", "--radius-km", "1") == ["a.jpg"]
     unknown = tagger("query", "--near", "Xanadu")
     assert (unknown.code, "no city or landmark of your photos is called 'Xanadu'" in unknown.err) == (2, True)
+    assert "Did you mean" in " ".join(tagger("query", "--near", "eifel towr").err.split())
 
 
 def test_only_a_folder_that_exists_or_had_photos_can_be_searched(
