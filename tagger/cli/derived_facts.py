@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
@@ -35,14 +34,6 @@ def model_in_use(session: Session) -> RegisteredModel:
     model = embedding_model(session.database, session.settings.model)
     embedding_of(model)
     return model
-
-
-def update_with_progress(session: Session, model: RegisteredModel, landmark_ids: Collection[int]) -> int:
-    """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images were compared."""
-    from tagger.teaching.learning import update_taught
-
-    with ProgressLine("comparing photos") as line:
-        return update_taught(session.database, model, landmark_ids, line.show)
 
 
 def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
@@ -115,16 +106,6 @@ def update_derived_facts(session: Session) -> None:
     except TaggerError as error:
         console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
     update_positions(session)
-
-
-@contextmanager
-def completing(session: Session, *done: type[TaggerError]) -> Iterator[None]:
-    """Complete what the same command has begun before it was killed, if one of these errors says that there is nothing left to do."""
-    try:
-        yield
-    except done:
-        update_derived_facts(session)
-        raise
 
 
 def update_positions(session: Session) -> None:

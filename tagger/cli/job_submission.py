@@ -205,14 +205,15 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
 
 def select_runner(session: Session, *, local: bool | None) -> Runner:
     """Who runs a new job: by default, the workers, but this process on SQLite where no worker runs."""
-    database = session.database
     if local is None:
-        local = database.is_sqlite and not list_workers(database)
-        if local:
-            console.info(
-                "no worker runs, so this process does the work; to leave it to workers, use --no-local"
-            )
+        local = session.database.is_sqlite and not list_workers(session.database)
     return Runner.LOCAL if local else Runner.WORKERS
+
+
+def announce_runner(runner: Runner, *, local: bool | None) -> None:
+    """Say that this process runs the job, where nobody asked for it."""
+    if local is None and runner is Runner.LOCAL:
+        console.info("no worker runs, so this process does the work; to leave it to workers, use --no-local")
 
 
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:

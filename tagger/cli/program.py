@@ -127,7 +127,7 @@ COMMANDS = {
     MORE: {
         "services.worker": "Run a Celery worker that processes jobs.",
         "services.beat": "Run Celery beat, which starts schedules.",
-        "schedule.schedule_app": "Run backfills at set times.",
+        "backfill.schedule_app": "Run backfills at set times.",
         "serve.serve": "Serve the web page and the JSON API.",
         "locate.locate_app": "Estimate where photos without GPS were taken.",
         "landmark.landmark_app": "List and change landmarks.",

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.help import argument, flag
-from tagger.cli.job_submission import finish_job, follow, select_runner, send_job, submit_job
+from tagger.cli.job_submission import (
+    announce_runner,
+    finish_job,
+    follow,
+    select_runner,
+    send_job,
+    submit_job,
+)
 from tagger.cli.options import (
     DryRun,
     FailureKinds,
@@ -172,6 +179,7 @@ def retry(
         _print_counts(counts, dry_run=dry_run, json=json)
         return
     runner = select_runner(session, local=local)
+    announce_runner(runner, local=local)
     number, _ = submit_job(session, request, runner, priority, "failed photos")
     finish_job(session, number, runner, wait=wait, json=json)
 

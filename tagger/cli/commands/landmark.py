@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from tagger.cli.derived_facts import completing, update_positions
+from tagger.cli.derived_facts import update_positions
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.output import console
@@ -14,7 +14,6 @@ from tagger.cli.output.formats import Format, printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_landmarks
 from tagger.cli.session import open_for_reading, open_session
-from tagger.errors import LandmarkInvalid
 from tagger.landmarks.removal import merge_landmark, remove_landmark
 from tagger.query.counts import landmark_counts
 from tagger.query.photo_json import landmark_document, removed_landmark_document
@@ -190,9 +189,7 @@ def merge(
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
-    session = open_session()
-    done = () if dry_run else (LandmarkInvalid,)
-    with completing(session, *done), session.database.write(dry_run=dry_run) as connection:
+    with open_session().database.write(dry_run=dry_run) as connection:
         result = merge_landmark(connection, landmark, into)
     moved = f"{count_of(result.verdicts, 'verdict')} and {count_of(result.tags, 'tag')}"
     text = (

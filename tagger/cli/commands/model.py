@@ -130,18 +130,19 @@ def use(
         with ProgressLine("updating tags") as line:
             models = registered_models.use_models(session.database, name, line.show)
         update_derived_facts(session)
-    used = ", ".join(model.name for model in models)
-    verb = "is" if len(models) == 1 else "are"
+    now = [model.name for model in models]
+    used, verb = ", ".join(now), "is" if len(models) == 1 else "are"
     document = vars(model_document(models[0])) | {
-        "models": [model.name for model in models],
+        "models": now,
         "would_name": [found for found in would_name if found],
     }
     text = f"{used} would be put in use" if dry_run else f"{used} {verb} in use"
     console.write_result(document, printable(text), json=json)
-    if not dry_run:
-        console.info(_effect_text(before, [model.name for model in models]))
-        if before and [model.name for model in models] != before:
+    if not dry_run and now != before:
+        console.info(_effect_text(before, now))
+        if before:
             console.info(printable(f"to take it back, run: tagger model use {' '.join(map(quote, before))}"))
+    if not dry_run:
         for found, remedy in texts_of_other_models(session.database, models):
             console.warning(f"{found}. Run: {remedy}")
 

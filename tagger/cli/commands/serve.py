@@ -180,7 +180,7 @@ def access_policy(
 
 
 def _end_former_token(database: Database, settings: Settings, *, keep_shares: bool) -> None:
-    from tagger.cli.commands.user import revoked_shares
+    from tagger.cli.commands.people import revoked_shares
     from tagger.people.sessions import adopt_settings_token
 
     if settings.web_token is not None:
