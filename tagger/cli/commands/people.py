@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tagger.cli.commands.serve import revoked_shares
 from tagger.cli.commands.share import share_app
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Json, parse_time
@@ -24,8 +25,6 @@ from tagger.people.tokens import EndedAccess, add_token, list_tokens, revoke_tok
 from tagger.people.users import add_user, has_users, list_users, remove_user, set_password, set_role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tagger.database.audit_log import AuditEntry
     from tagger.people.tokens import AccessToken
     from tagger.people.users import User
@@ -171,11 +170,6 @@ def report_ended(name: str, what: str, ended: EndedAccess, *, json: bool) -> Non
     else:
         revoked = f", {revoked_shares(ended.shares)}" if ended.shares else ""
         console.info(f"{name} {what}, {count_of(ended.sessions, 'session')} ended{revoked}")
-
-
-def revoked_shares(shares: Sequence[int]) -> str:
-    """Like `2 shares revoked: 3, 4`."""
-    return f"{count_of(len(shares), 'share')} revoked: {', '.join(map(str, shares))}"
 
 
 def _user_document(user: User) -> dict[str, Any]:

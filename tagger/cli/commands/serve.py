@@ -14,6 +14,7 @@ import typer
 
 from tagger.cli.help import ADVANCED, flag, option
 from tagger.cli.output import console
+from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Role
 from tagger.errors import AddressRefused, Unavailable
@@ -22,6 +23,7 @@ from tagger.system.interruption import handle_own_signals
 from tagger.system.process import resume_collection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     import uvicorn
@@ -180,13 +182,17 @@ def access_policy(
 
 
 def _end_former_token(database: Database, settings: Settings, *, keep_shares: bool) -> None:
-    from tagger.cli.commands.people import revoked_shares
     from tagger.people.sessions import adopt_settings_token
 
     if settings.web_token is not None:
         shares = adopt_settings_token(database, settings.web_token, keep_shares=keep_shares)
         if shares:
             console.info(f"TAGGER_WEB_TOKEN has changed, {revoked_shares(shares)}")
+
+
+def revoked_shares(shares: Sequence[int]) -> str:
+    """Like `2 shares revoked: 3, 4`."""
+    return f"{count_of(len(shares), 'share')} revoked: {', '.join(map(str, shares))}"
 
 
 def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool, has_own_worker: bool) -> None:
