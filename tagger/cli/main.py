@@ -1,8 +1,8 @@
 """The console script `tagger`. The commands are imported inside, where they can be interrupted.
 
 As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it, which holds
-the other end of its standard input, a socket. When the parent ends, even by SIGKILL, the system closes it, and
-the command stops as after SIGTERM.
+the other end of its standard input, a socket. When the parent ends, even by SIGKILL, the system closes it,
+and the command stops as after SIGTERM.
 """
 
 import gc
@@ -28,7 +28,7 @@ def main() -> None:
     try:
         run_interruptible(_run, "no work is lost. Run the same command again to continue")
     finally:
-        gc.freeze()  # Python would search all imported modules for cycles before it ends: a quarter of `tagger query`
+        gc.freeze()  # Python would search all modules for cycles before it ends: a quarter of `tagger query`
 
 
 def _run() -> None:

@@ -73,10 +73,10 @@ class Supervisor:
         return watch.log
 
     def check(self) -> None:
-        """Restart processes that have exited. While Redis is away, nothing is restarted: the processes wait for it.
+        """Restart processes that have exited. While Redis is away, nothing is restarted: they wait for it.
 
         Raises:
-            ProcessFailed: one of them keeps exiting right after its start. Without the page, the others continue.
+            ProcessFailed: one keeps exiting right after its start. Without the page, the others continue.
         """
         has_exited = any(process.has_exited for process in self._processes)
         if has_exited or time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
@@ -93,7 +93,7 @@ class Supervisor:
                     self._listener.close()
 
     def _check_redis(self) -> None:
-        """Check that Redis answers, and start the embedded one if it does not run. Prints what has changed."""
+        """Check that Redis answers, and start the embedded one if it does not run. Print what has changed."""
         from worker.broker import check_broker, find_broker
 
         answered = self._redis_answers
@@ -121,7 +121,7 @@ class _Process:
         command: Sequence[str] | None = None,
         file_descriptors: Sequence[int] = (),
     ) -> None:
-        """`command`: the arguments of `tagger`; None: the name. `file_descriptors` stay open in the process."""
+        """`command`: the arguments of `tagger`; None: the name. `file_descriptors` stay open."""
         self.log = settings.data_folder / f"{name}.log"
         self._name = name
         self._command = command or (name,)

@@ -136,7 +136,7 @@ class Job:
             time.sleep(POLL_S)
 
     def failures(self) -> Iterator[Failure]:
-        """Yield the photos of the job that fail now; of a job that changes metadata, those that it refused or failed."""
+        """Yield the photos of the job that fail now; of a metadata job, those that it refused or failed."""
         database, roots = self._database, self._settings.roots
         is_writing = self._progress.kind in METADATA_KINDS
         failing = (

@@ -91,11 +91,11 @@ class Library:
     ) -> Job:
         """Tag the photos of files, folders and buckets in this process, and return when all have an outcome.
 
-        Photos that the model has tagged already are skipped, unless `again`. `write`: write the tags to the photos'
-        metadata, too. `include` and `exclude` are patterns, as those of `tagger tag`.
+        Photos that the model has tagged already are skipped, unless `again`. `write`: write the tags to the
+        photos' metadata, too. `include` and `exclude` are patterns, as those of `tagger tag`.
 
         Raises:
-            PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk or bucket is away.
+            PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk is away.
             ModelNotFound, ModelNotSelected: there is no model to tag with.
             ArgumentInvalid: `write` is none of the choices.
         """
@@ -112,10 +112,11 @@ class Library:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
     ) -> Job:
-        """Record a job that tags the photos, and send it to the workers. Without Redis, workers find it when it is back.
+        """Record a job that tags the photos, and send it to the workers, which find it when Redis is back.
 
         Raises:
-            PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected, ArgumentInvalid: as `tag`.
+            PathNotFound, RootUnavailable, BucketUnavailable: as `tag`.
+            ModelNotFound, ModelNotSelected, ArgumentInvalid: as `tag`.
         """
         request = _tagging(paths, include, exclude, again=again, write=write)
         return self._submit(request, Runner.WORKERS, _choice(Priority, "priority", priority))
@@ -128,12 +129,12 @@ class Library:
         on_progress: Progress | None = None,
         **conditions: Any,
     ) -> Job:
-        """Tag photos again that the database has, as `tagger backfill`: by workers if one runs, else in this process.
+        """Tag photos of the database again, as `tagger backfill`: by workers if one runs, else here.
 
         Raises:
             ArgumentInvalid: `what` or `write` is none of the choices.
             QueryOptionInvalid: a condition has an invalid value, or is none of backfills.
-            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: there is no such landmark or country, or there are several.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: there is no such place, or several.
             ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
         """
         scope = _choice(BackfillScope, "what", what)
@@ -149,10 +150,11 @@ class Library:
         job: int | None = None,
         on_progress: Progress | None = None,
     ) -> Job:
-        """Undo what was written to the metadata of photos and folders, or by one job, in this process; return the job that did.
+        """Undo what was written to the metadata of photos and folders, or by one job; return its job.
 
-        A file that no other program has changed since becomes identical to the original. Files that the database does not
-        know, such as copies of written photos, stay as they are: `tagger metadata undo` undoes these by their own record.
+        A file that no other program has changed since becomes identical to the original. Files that the
+        database does not know, such as copies of written photos, stay as they are: `tagger metadata undo`
+        undoes these by their own record.
 
         Raises:
             ArgumentInvalid: neither photos nor a job is named.
@@ -169,7 +171,7 @@ class Library:
         return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
 
     def photos(self, **conditions: Any) -> Photos:
-        """Return the photos that meet all conditions: by default, those with an accepted tag, with these tags.
+        """Return the photos that meet all conditions: by default, those with an accepted tag, with these.
 
         Nothing is read before the result is used.
 
@@ -197,11 +199,11 @@ class Library:
         return list(landmark_counts(self._database, country))
 
     def confirm(self, landmark: str, photos: Named | Iterable[Named]) -> None:
-        """Say that photos show a landmark: they keep its tag, whatever a model says. What was taught learns from it.
+        """Say that photos show a landmark: they keep its tag, whatever a model says. What was taught learns.
 
         Raises:
             LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
-            PhotoNotFound, PhotoNotClassified: the library does not have a photo, or no model has classified it.
+            PhotoNotFound, PhotoNotClassified: the library lacks a photo, or no model has classified it.
         """
         self._give_verdicts(landmark, photos, VerdictKind.CONFIRMED)
 
@@ -222,11 +224,11 @@ class Library:
         country: str | None = None,
         rejected: Named | Iterable[Named] = (),
     ) -> TaughtState:
-        """Teach a landmark from photos of it, and tag every photo that shows it. Five from different sides are a good start.
+        """Teach a landmark from photos of it, five from different sides at best, and tag all that show it.
 
-        A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the library does not
-        have, and those of folders, are tagged first. `rejected` are photos that do not show it. Photos that cannot be
-        examples are left out, and logged.
+        A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the
+        library does not have, and those of folders, are tagged first. `rejected` are photos that do not show
+        it. Photos that cannot be examples are left out, and logged.
 
         Raises:
             ArgumentInvalid: a photo, or a copy of it, is both an example and rejected.
@@ -321,7 +323,7 @@ def _tagging(
     again: bool,
     write: Literal["sidecar", "embed"] | None,
 ) -> Tagging:
-    """The photos to tag, and how. One pattern may be a text, which would otherwise be a sequence of letters."""
+    """The photos to tag, and how. One pattern may be a text, which else would be a sequence of letters."""
     included, excluded = ((each,) if isinstance(each, str) else each for each in (include, exclude))
     return Tagging(select_paths(paths_of(paths), included, excluded), again, _metadata_options(write))
 

@@ -60,7 +60,8 @@ class Photos:
         """Yield each photo once.
 
         Raises:
-            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+            ModelNotFound: so is that of a model.
             SearchTextInvalid: the text is not understood.
             QueryOptionInvalid: the text contradicts a condition.
         """
@@ -70,7 +71,7 @@ class Photos:
         return find_tagged(self._database, query, self._roots)
 
     def to_dataframe(self) -> Any:
-        """Return a data frame of pandas, or else of polars: one row for each tag, and one for a photo without tags.
+        """Return a data frame of pandas, or else of polars: a row for each tag, and for a photo without.
 
         Its columns are those of `tagger query --format csv`; `taken_at` is a datetime.
 

@@ -72,7 +72,7 @@ def check_extent(extent: str) -> str:
 
 @dataclass(frozen=True)
 class NewLandmark:
-    """A landmark to add. `slug` None: derived from the name. `position`: latitude and longitude in degrees."""
+    """A landmark to add. `slug` None: that of the name. `position`: latitude and longitude in degrees."""
 
     name: str
     slug: str | None = None
@@ -92,7 +92,7 @@ def find_or_add_landmark(
     Raises:
         LandmarkNotFound: there is none, and it may not be added.
         LandmarkAmbiguous: several landmarks have the name.
-        LandmarkInvalid, LandmarkExists: the name cannot be that of a new landmark; or it exists with another country
+        LandmarkInvalid, LandmarkExists: the name cannot be that of a new landmark; or it has another country
             or position, which are not changed.
     """
     with database.write(dry_run=dry_run) as connection:
@@ -105,7 +105,8 @@ def find_or_add_landmark(
     has_country = landmark.country in {None, found.country}
     has_position = landmark.position in {None, (found.latitude, found.longitude)}
     if not has_country or not has_position:
-        reason = f"{found.display_name} exists already, with another position or country. Change it with `tagger landmark edit {found.slug}`"
+        change = f"Change it with `tagger landmark edit {found.slug}`"
+        reason = f"{found.display_name} exists already, with another position or country. {change}"
         raise LandmarkInvalid(reason=reason)
     return found, False
 
@@ -272,7 +273,7 @@ def clean_aliases(
     """The aliases without repetitions and without the landmark's name. `own` is the landmark, if it exists.
 
     Raises:
-        LandmarkInvalid: an alias is invalid, or is another landmark's slug or name, so that it would never find this one.
+        LandmarkInvalid: an alias is invalid, or is another landmark's slug or name, which it would find.
     """
     cleaned = list(dict.fromkeys(clean_name(alias, "alias") for alias in aliases))
     for alias in cleaned:

@@ -1,8 +1,8 @@
-"""Signing in, and the sessions of signed-in browsers, stored under the hash of a random id. All processes of the page share them.
+"""Signing in, and the sessions of browsers, stored under the hash of a random id, for all processes.
 
-People sign in with a name and a password, or by the name that a reverse proxy sends for people whom it has signed in. A session is valid
-while it has a row: signing out deletes it, and revoking its token or removing its person deletes all of theirs. Lists of open
-sessions say whose each is and where it began, and can end it.
+People sign in with a name and a password, or by the name that a reverse proxy sends for people whom it has
+signed in. A session is valid while it has a row: signing out deletes it, and revoking its token or removing
+its person deletes all of theirs. Lists of open sessions say whose each is and where it began, and can end it.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ from tagger.system.documents import document_of
 
 @dataclass(frozen=True)
 class OpenSession:
-    """A browser that is signed in. `name`: the person or token. `network` and `browser` are None if they are not known."""
+    """A browser that is signed in. `name`: the person or token. None: `network` or `browser` is not known."""
 
     id: int
     name: str
@@ -91,7 +91,7 @@ _ID_LENGTH = 43
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a sign-in comes from. `network`: the address; for IPv6, its /64 network. `browser`: as it identifies itself."""
+    """Where a sign-in comes from. `network`: the address; for IPv6, its /64 network. `browser`: its name."""
 
     address: str | None = None
     network: str | None = None
@@ -109,7 +109,7 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
 
 
 def adopt_settings_token(database: Database, secret: str, *, keep_shares: bool = False) -> Sequence[int]:
-    """Revoke the shares that were made with another token of the settings, if it has changed; returns their ids.
+    """Revoke the shares that were made with another token of the settings; returns their ids.
 
     Its sessions need no change: they end with it, see `_digest`.
     """
@@ -203,7 +203,7 @@ def record_use(database: Database, grant: Grant) -> None:
     now = datetime.now(UTC)
     long_ago = now - timedelta(seconds=USE_RECORDED_S)
     with database.write() as connection:
-        # The token or user is locked before its sessions, as everywhere, so that transactions cannot deadlock.
+        # The token or user is locked before its sessions, as everywhere: no deadlocks.
         rows = ((access_tokens, grant.token_id), (users, grant.user_id), (page_sessions, grant.session_id))
         for table, row_id in rows:
             if row_id is not None:
@@ -256,7 +256,7 @@ def _digest(session: str, settings_token: str | None) -> str:
 
 
 def sign_in_user(database: Database, name: str, password: str, origin: Origin) -> str | None:
-    """Start a session for a person; returns the value of the cookie, or None if the name or the password is wrong.
+    """Start a session for a person; returns the value of the cookie, or None if name or password is wrong.
 
     An unknown name takes as long as a known one, and counts against the same limits.
 
@@ -290,7 +290,7 @@ def check_user(database: Database, name: str, password: str, network: str) -> tu
 
 
 def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant | None:
-    """The grant of the person with this name. An unknown person is added with `new_role`. None if that is None, or the name is invalid."""
+    """The grant of the person with this name. An unknown one is added with `new_role`, if it is not None."""
     name = normalize_name(name)
     if not is_valid_name(name):
         return None

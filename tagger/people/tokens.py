@@ -1,7 +1,8 @@
 """Named access tokens, and the grants of requests: who sends them, and what that role may do.
 
-The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits. `TAGGER_WEB_TOKEN` is no such text: a row of
-its name has its argon2id hash, by which a change of it is noticed (see sessions).
+The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits.
+`TAGGER_WEB_TOKEN` is no such text: a row of its name has its argon2id hash, by which a change of it is
+noticed (see sessions).
 """
 
 import hashlib
@@ -36,7 +37,7 @@ USE_RECORDED_S = 60
 class Grant:
     """What a request may do. `name`: the token or person, as in the audit log.
 
-    `token_id` is None for a person and for the token of the settings, `session_id` for a request without a session.
+    `token_id` is None for a person and for the token of the settings, `session_id` without a session.
     """
 
     name: str
@@ -75,7 +76,7 @@ class AccessEnded(TaggerError):
 
 @dataclass(frozen=True)
 class AccessToken:
-    """A token without its secret. `expires_at` is None if it never expires, `last_used_at` if it was never used."""
+    """A token without its secret. `expires_at` None: it never expires; `last_used_at` None: never used."""
 
     id: int
     name: str
@@ -160,7 +161,7 @@ def revoke_token(database: Database, name: str, *, keep_shares: bool = False) ->
 
 
 def require_access(connection: Connection, *roles: Role) -> None:
-    """Lock the token or person who makes the changes on the page, so that nobody takes their access away before the commit.
+    """Lock the token or person who makes changes on the page: nobody takes their access before the commit.
 
     Raises:
         AccessEnded: it was taken away since the request came, or the person has none of the roles any more.

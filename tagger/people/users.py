@@ -1,4 +1,4 @@
-"""People who sign in to the page by name. A change of a password or role, and a removal, end the person's sessions."""
+"""People who sign in to the page by name. Changes of password or role, and removal, end their sessions."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
 
 @dataclass(frozen=True)
 class User:
-    """A person, without the hash of the password. `last_used_at` is None if the person never used the page."""
+    """A person, without the hash of the password. `last_used_at` None: they never used the page."""
 
     id: int
     name: str
@@ -66,8 +66,7 @@ def insert_user(
     *,
     by_themselves: bool = False,
 ) -> User:
-    """Insert a person whose name is valid and free. `by_themselves`: the person signs in for the first time, rather than being added by
-    an admin.
+    """Insert a person whose name is valid and free. `by_themselves`: at their first sign-in.
 
     Raises:
         NameExists: there is a token of this name.
@@ -119,7 +118,7 @@ def list_users(database: Database) -> Sequence[User]:
 
 
 def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> EndedAccess:
-    """Remove a person, which ends their sessions and revokes their shares. Records of what they did keep their name.
+    """Remove a person, which ends their sessions and shares. Records of what they did keep their name.
 
     Raises:
         NameNotFound: there is no such person.
@@ -142,7 +141,7 @@ def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> 
 
 
 def set_password(database: Database, name: str, password: str, *, kept_session: int | None = None) -> int:
-    """Give a person a new password. This ends their sessions except `kept_session`; returns the number of ended ones.
+    """Give a person a new password. This ends their sessions except `kept_session`; returns how many.
 
     Raises:
         NameNotFound: there is no such person.
@@ -159,7 +158,7 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
 
 
 def set_role(database: Database, name: str, role: Role, *, keep_shares: bool = False) -> EndedAccess:
-    """Give a person another role, which ends their sessions, and revokes the shares of somebody who may not share any more.
+    """Give a person another role, which ends their sessions, and the shares of a new viewer.
 
     Raises:
         NameNotFound: there is no such person.

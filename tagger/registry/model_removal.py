@@ -1,4 +1,4 @@
-"""Removing a model: what it said of photos goes with it, and so do the jobs that ran it. Its landmarks and all verdicts stay."""
+"""Removing a model, with what it said of photos, and the jobs that ran it. Landmarks and verdicts stay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 class RemovedModel:
     """A removed model, and what went with it.
 
-    `tagged` counts the images with an accepted tag of it, `unclassified` those that no other model has classified, `taught` the landmarks
-    that were taught with its embeddings.
+    `tagged` counts the images with an accepted tag of it, `unclassified` those that no other model has
+    classified, `taught` the landmarks that were taught with its embeddings.
     """
 
     model: RegisteredModel
@@ -113,7 +113,7 @@ def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> None:
 
 
 def _delete_results(connection: Connection, model: RegisteredModel) -> None:
-    """Delete the model with its results. The last classification of an image is then that of another model, if there is one."""
+    """Delete the model with its results. An image is then classified by another model, if there is one."""
     of_model = (table.c.content_id for table in (classifications, tags, taught_tags, embeddings))
     queries = (select(column).where(column.table.c.model_id == model.id) for column in of_model)
     last = select(contents.c.id).where(contents.c.model_id == model.id)
@@ -128,7 +128,7 @@ def _delete_results(connection: Connection, model: RegisteredModel) -> None:
 
 
 def _restore_earlier(connection: Connection, model: RegisteredModel) -> None:
-    """Make an earlier classification the last one of the images whose last one is of the model; without one, they are not classified."""
+    """Make an earlier classification the last one of images that the model classified last."""
     is_last = contents.c.model_id == model.id
     query = select(classifications).where(
         classifications.c.content_id.in_(select(contents.c.id).where(is_last))

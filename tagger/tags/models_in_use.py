@@ -1,4 +1,4 @@
-"""Which models are in use, whether their files are there, and the model file that the package ships, which upgrades of the package replace.
+"""Which models are in use, whether their files are there, and the model file that the package ships.
 
 Importing it needs no numpy.
 """
@@ -20,8 +20,8 @@ from tagger.errors import ModelChanged, ModelFileNotFound, ModelRefused, TaggerE
 def ids_in_use(connection: Connection) -> Sequence[Sequence[int]]:
     """The ids of the models in use, in their order. If none was put in use, the shipped one is.
 
-    After the shipped model come those of earlier packages, the newest first, which it replaces: on an image that it has not classified
-    yet, their results count.
+    After the shipped model come those of earlier packages, the newest first, which it replaces: on an image
+    that it has not classified yet, their results count.
     """
     rows = connection.execute(_MODELS)
     registered = sorted(rows, key=lambda row: (row.use_order or 0, row.id))

@@ -23,7 +23,7 @@ from tagger.verdicts.service import give_examples
 
 @dataclass(frozen=True)
 class Lesson:
-    """Photos that are confirmed and photos that are rejected. Those that are `left_out` cannot be examples."""
+    """Photos that are confirmed and photos that are rejected. Those `left_out` cannot be examples."""
 
     confirmed: Sequence[Example]
     rejected: Sequence[Example]
@@ -39,23 +39,26 @@ def lesson_of(
         ArgumentInvalid: a photo, or a copy of it, is in both.
         ExamplesMissing: none of the photos can be an example.
     """
-    usable = [[each for each in group if each.content_id is not None] for group in (confirmed, rejected)]
-    counter_examples = {each.content_id for each in usable[1]}
-    for each in usable[0]:
+    left_out = [each for each in (*confirmed, *rejected) if each.content_id is None]
+    confirmed, rejected = (
+        [each for each in group if each.content_id is not None] for group in (confirmed, rejected)
+    )
+    counter_examples = {each.content_id for each in rejected}
+    for each in confirmed:
         if each.content_id in counter_examples:
             reason = gettext("a photo, or a copy of it, cannot both show the landmark and not show it")
             raise ArgumentInvalid(argument=printable_path(each.path), reason=reason)
-    if not may_be_empty and not any(usable):
+    if not (may_be_empty or confirmed or rejected):
         raise ExamplesMissing
-    return Lesson(*usable, [each for each in (*confirmed, *rejected) if each.content_id is None])
+    return Lesson(confirmed, rejected, left_out)
 
 
 @dataclass(frozen=True)
 class TaughtDocument:
-    """A landmark after it was taught: from how many `examples`, how many photos were `compared`, what was found.
+    """A landmark after it was taught: from `examples`, with all photos `compared`, and what was found.
 
     `precision`: the part of the tagged photos that is probably right. `named_otherwise`: what the model gives
-    examples of this lesson. `doubtful` and `kept`: see `TaughtState`. `undo`: the command that takes all back.
+    examples. `doubtful` and `kept`: see `TaughtState`. `undo`: the command that takes all back.
     """
 
     landmark: str
@@ -109,8 +112,8 @@ def teach(
     """
     started_at = time.monotonic()
     landmark, _ = find_or_add_landmark(database, new, may_add=may_add and bool(lesson.confirmed))
-    groups = ([each.photo_id for each in group] for group in (lesson.confirmed, lesson.rejected))
-    give_examples(database, landmark.slug, *groups, by)
+    confirmed, rejected = ([each.photo_id for each in group] for group in (lesson.confirmed, lesson.rejected))
+    give_examples(database, landmark.slug, confirmed, rejected, by)
     compared = update_taught(database, model, [landmark.id], on_progress)
     update_positions(database)
     state = taught_state(database, model, landmark)

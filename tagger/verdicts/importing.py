@@ -1,6 +1,6 @@
-"""Import of verdicts from another database: images match by digest, landmarks by slug, and the newer verdict wins.
+"""Import of verdicts from another database: images match by digest, and the newer verdict wins.
 
-The file is a JSON list, or has one document on each line. An entry that is not a verdict is refused with its number.
+The file is a JSON list, or has one document on each line. Other entries are refused with their numbers.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ _REMEDY = "correct the file, or create it again with `tagger review export`"
 
 
 class VerdictEntry(BaseModel):
-    """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it in the other database.
+    """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it elsewhere.
 
     Without a landmark, the image is not a landmark.
     """
@@ -91,11 +91,11 @@ MOST_PATHS = 20
 
 @dataclass
 class ImportedVerdicts:
-    """How many verdicts were added, replaced an older one, were stored already, or are older than the stored ones.
+    """How many verdicts were added, replaced an older one, were stored already, or are older.
 
-    `unknown_landmarks` counts ignored verdicts by slug: no model here has the landmark. `unknown_images` counts verdicts
-    on images without a photo here, which apply once such a photo is added; `unknown_paths` are paths of some of them in
-    the other database.
+    `unknown_landmarks` counts ignored verdicts by slug: no model here has the landmark. `unknown_images`
+    counts verdicts on images without a photo here, which apply once such a photo is added; `unknown_paths`
+    are paths of some of them in the other database.
     """
 
     added: int = 0
@@ -146,7 +146,7 @@ def import_verdicts(
 def _count_page(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> tuple[list[NewVerdict], list[NewDismissal]]:
-    """Count in the report what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
+    """Count what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
     known = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
     usable = []
     for entry in page:

@@ -32,7 +32,7 @@ VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
 
 @dataclass(frozen=True)
 class PhotoVerdict:
-    """The verdict of a photo, `before` the request and after it. `copies`: the photos of its image, with this one."""
+    """The verdict of a photo, `before` the request and after it. `copies`: the photos of its image."""
 
     photo: int
     path: str
@@ -45,7 +45,7 @@ class PhotoVerdict:
 
 @dataclass(frozen=True)
 class VerdictsDocument:
-    """The verdicts of photos on a landmark, after a request. `left_out`: photos that no model has classified."""
+    """The verdicts of photos on a landmark, after a request. `left_out`: photos that are not classified."""
 
     landmark: str
     name: str

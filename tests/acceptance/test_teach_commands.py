@@ -321,7 +321,7 @@ def test_photos_of_another_model_are_named_with_the_backfill(
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "newer.pt"))
     output = tagger("teach", "Our church", *library.church(0, 1, 2))
     assert "learned from 3 photos; 3 photos compared" in output.text
-    assert "16 photos classified by another model were not compared" in output.err
+    assert "16 photos of another model were not compared" in output.err
     assert "tagger backfill outdated" in output.err
     tagger("tag", library.photos)
     assert len(found(tagger, "our-church")) == PHOTOS

@@ -1,4 +1,4 @@
-"""`tagger backfill`: a job over photos that are in the database already; `tagger schedule …`: at set times."""
+"""`tagger backfill`: a job over photos in the database; and `tagger schedule …`: backfills at set times."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ BackfillScopeName = Annotated[
     str,
     argument(
         "WHAT",
-        "untagged: never classified. outdated: classified, but not by each model in use. failed: failing now. all: all photos. taught: not yet compared with what was taught.",
+        "untagged: never classified. outdated: not classified by each model in use. failed: failing now. "
+        "all: all photos. taught: not yet compared with what was taught.",
     ),
 ]
 ScanFolders = Annotated[
@@ -102,8 +103,8 @@ def backfill(
 ) -> None:
     """Classify photos in the database again, in one job.
 
-    A photo must match all options. It keeps its old tags until the new ones are stored, and its verdicts stay. The
-    backfill `taught` reads no photo: it compares stored embeddings.
+    A photo must match all options. It keeps its old tags until the new ones are stored, and its verdicts
+    stay. The backfill `taught` reads no photo: it compares stored embeddings.
 
     Without a worker, the job runs in this process; otherwise, its number is printed.
 
@@ -126,7 +127,8 @@ def backfill(
     job, report = submit_job(session, selection, runner, priority, "selecting photos")
     if selection.scan:
         console.info(
-            f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
+            f"scanned {count_of(report.found, 'photo')}: "
+            f"{report.new} new, {report.changed} changed, {report.gone} gone"
         )
     print_left_out(report)
     if discard_empty_job(database, job):

@@ -144,7 +144,7 @@ def failures(
 
 
 def _print_unwritten(database: Database, job: int, count: int, kinds: Sequence[str] | None) -> None:
-    """Print what was listed of a job that writes metadata or undoes writes, and how to list photos that others have edited."""
+    """Print what was listed of a metadata job, and how to list photos that others have edited."""
     undone = "undone" if find_job(database, job).kind == JobKind.UNDO else "written"
     console.info(f"{count_of(count, 'photo')} {'edited' if kinds == [EDITED] else f'not {undone}'}")
     edited = 0 if kinds else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
@@ -165,7 +165,8 @@ def retry(
 ) -> None:
     """Classify failed photos again, in a new job.
 
-    Without a worker, the job runs in this process; otherwise, its number is printed. With JOB: the failed photos of this job, with its models. Without: all failed photos, with the models in use.
+    Without a worker, the job runs in this process; otherwise, its number is printed. With JOB: the failed
+    photos of this job, with its models. Without: all failed photos, with the models in use.
 
     Example: tagger job retry --kind unreadable --kind timed-out --wait
     """

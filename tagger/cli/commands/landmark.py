@@ -185,7 +185,8 @@ def merge(
 ) -> None:
     """Merge a landmark into another one, which gets its verdicts, tags and names.
 
-    The old slug and names find the other landmark from now on. Of opposite verdicts on the same photo, the newer one stays.
+    The old slug and names find the other landmark from now on. Of opposite verdicts on the same photo, the
+    newer one stays.
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
@@ -210,7 +211,7 @@ def remove(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Remove a landmark of your own. A landmark of a registered model stays, since the model would find it again.
+    """Remove a landmark of your own. That of a registered model stays, since the model would find it again.
 
     Example: tagger landmark remove frauenkirche --dry-run
     """
@@ -235,7 +236,8 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
         update_positions(session)
     is_set = _would("set", dry_run=dry_run)
     lines = [
-        f"{result.landmark.slug}: {column} {is_set} to {_text(after)}{f' (was {_text(before)})' if before else ''}"
+        f"{result.landmark.slug}: {column} {is_set} to {_text(after)}"
+        f"{f' (was {_text(before)})' if before else ''}"
         for column, (before, after) in result.changes.items()
     ]
     text = "\n".join(map(printable, lines)) or f"{result.landmark.slug} is unchanged"

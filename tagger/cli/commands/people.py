@@ -76,9 +76,7 @@ def add_person(
     if not json:
         console.info(f"{user.name} is added as {user.role}")
         if is_first:
-            console.info(
-                "restart a page that was started without TAGGER_WEB_TOKEN: it then asks for a name and password"
-            )
+            console.info("restart a page without TAGGER_WEB_TOKEN: it then asks for a name and password")
 
 
 @user_app.command("list")
@@ -109,7 +107,7 @@ def list_people(json: Json = False) -> None:
 
 @user_app.command("remove")
 def remove(name: Person, keep_shares: KeepShares = False, json: Json = False) -> None:
-    """Remove a person, who is signed out at once, and revoke their shares. Verdicts and the audit log keep the name.
+    """Remove a person, sign them out, and revoke their shares. Verdicts and the audit log keep the name.
 
     Example: tagger people user remove ada
     """
@@ -119,7 +117,7 @@ def remove(name: Person, keep_shares: KeepShares = False, json: Json = False) ->
 
 @user_app.command("password")
 def password(name: Person, generate: Generate = False, json: Json = False) -> None:
-    """Give a person a new password, which is asked for twice or read from standard input. Ends the person's sessions.
+    """Give a person a new password, asked for twice or read from standard input. Ends the person's sessions.
 
     Limits after wrong passwords end, too.
 
@@ -213,7 +211,8 @@ def add(
         return
     typer.echo(secret)
     console.info(
-        f"this is the token {name}, which is not shown again; to end it, run: tagger people token revoke {name}"
+        f"this is the token {name}, which is not shown again; "
+        f"to end it, run: tagger people token revoke {name}"
     )
 
 
@@ -293,7 +292,8 @@ def audit(
 ) -> None:
     """List who signed in and who changed what, newest first.
 
-    Of verdicts, only imported and withdrawn ones are listed. An unknown --action names all actions. Entries are kept for 400 days, and at most a million of them.
+    Of verdicts, only imported and withdrawn ones are listed. An unknown --action names all actions. Entries
+    are kept for 400 days, and at most a million of them.
 
     Example: tagger people audit --since 7d --action sign-in --action sign-in-refused
     """

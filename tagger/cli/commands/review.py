@@ -80,7 +80,8 @@ def reject(
 ) -> None:
     """Reject a landmark for photos. No model can give them this tag again.
 
-    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old one. With --any, all arguments are photos; those with a confirmed landmark are left out.
+    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old
+    one. With --any, all arguments are photos; those with a confirmed landmark are left out.
 
     For example:
 
@@ -181,8 +182,8 @@ def review(
 ) -> None:
     """List photos that probably show a landmark, and have no verdict: the most probable ones first.
 
-    These are the suggestions of models and of taught landmarks. Answer them with `tagger confirm` and `tagger reject`, or many at once with `tagger teach`. Each answer improves what
-    was learned.
+    These are the suggestions of models and of taught landmarks. Answer them with `tagger confirm` and `tagger
+    reject`, or many at once with `tagger teach`. Each answer improves what was learned.
 
     For example:
 
@@ -212,7 +213,7 @@ def list_(
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
-    """List verdicts, the newest first. Copies of a photo share a verdict, which is listed once, with the path of one copy.
+    """List verdicts, the newest first. Copies of a photo share a verdict, listed with the path of one copy.
 
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
@@ -277,6 +278,6 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
             f"{printable(slug)} ({count})" for slug, count in report.unknown_landmarks.most_common()
         )
         console.warning(
-            f"{count_of(report.unknown_landmarks.total(), 'verdict')} skipped, because no registered model has the landmark: "
+            f"{count_of(report.unknown_landmarks.total(), 'verdict')} skipped, as no model has the landmark: "
             f"{names}. Register such a model with `tagger model add FILE`, then import again"
         )

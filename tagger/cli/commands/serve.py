@@ -60,7 +60,8 @@ def serve(
 ) -> None:
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
 
-    By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN, which the command generates and prints if it is not set, or by name after `tagger people user add`.
+    By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN,
+    which the command generates and prints if it is not set, or by name after `tagger people user add`.
 
     Example: tagger serve
     """
@@ -158,7 +159,7 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
 def access_policy(
     listener: socket.socket, settings: Settings, *, requires_sign_in: bool = False
 ) -> AccessPolicy:
-    """The access policy for the socket's actual address, because a host name or a socket of the parent may stand for any address.
+    """The access policy for the socket's actual address: a host name may stand for any.
 
     `requires_sign_in`: also on this machine.
     """
@@ -201,7 +202,7 @@ def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool, h
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
     if not has_own_worker:
         console.info(
-            "it tags no photos by itself: start `tagger worker`, too, or `tagger up` instead, which runs everything"
+            "it tags no photos by itself: start `tagger worker`, too, or `tagger up`, which runs everything"
         )
     if policy.token is None:
         return

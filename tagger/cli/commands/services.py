@@ -62,7 +62,8 @@ def worker(
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
-    On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
+    On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it
+    starts an embedded Redis. Equivalent to: celery -A worker.app worker
 
     Example: tagger worker --beat
     """
@@ -78,8 +79,8 @@ def worker(
 def beat(no_wait: NoWait = False) -> None:
     """Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.
 
-    A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once when beat is back.
-    Equivalent to: celery -A worker.app beat
+    A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once
+    when beat is back. Equivalent to: celery -A worker.app beat
     """
     handle_own_signals()
     from worker.app import run_beat  # reads the settings at import
@@ -100,7 +101,7 @@ def up(
 ) -> None:
     """Run all services on this machine: Redis unless one is configured, a worker, beat, and the web page.
 
-    Crashed processes are restarted. While Redis is away, the services wait. The web page is available on this machine only.
+    Crashed processes are restarted. While Redis is away, the services wait. Only this machine has the page.
 
     Example: tagger up ~/Pictures
     """
@@ -220,7 +221,7 @@ def _log_level() -> str:
 
 
 def _page_listener(port: int | None) -> socket.socket | None:
-    """The socket of the web page; None, with a message, if it cannot be served. An explicit port must be available."""
+    """The socket of the web page; None, with a message: it cannot be served. A given port must be free."""
     from tagger.cli.commands.serve import HOST, PORT, check_extra, listen, listen_nearby
 
     if port is not None:

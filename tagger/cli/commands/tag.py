@@ -53,7 +53,8 @@ def tag(
 ) -> None:
     """Tag photos in this process, without workers or Redis.
 
-    The command skips photos that are tagged already, so you can interrupt it and run it again. It changes no photo unless you use --write; `tagger metadata undo` reverts what was written.
+    The command skips photos that are tagged already, so you can interrupt it and run it again. It changes no
+    photo unless you use --write; `tagger metadata undo` reverts what was written.
 
     Example: tagger tag ~/Pictures, then: tagger landmark list
     """

@@ -1,4 +1,4 @@
-"""`tagger teach`: teach a landmark from photos. They are found in the database, or tagged first, and get verdicts."""
+"""`tagger teach`: teach a landmark from photos, which are found in the database, or tagged first."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _lesson(
 
 
 def effect_lines(landmark: Landmark, state: TaughtState, then: str) -> Iterator[str]:
-    """What a taught landmark does to tags of others: `doubtful now: Taj Mahal on 3 photos`, and which ones stay."""
+    """What a taught landmark does to tags of others: `doubtful now: Taj Mahal on 3 photos`."""
     if state.doubtful:
         yield f"doubtful {then}: {_names_text(state.doubtful)}"
     if state.kept:
@@ -93,7 +93,7 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
         similar = landmarks_spelled_like(connection, added)
     for landmark in similar:
         console.warning(
-            f"there is also {landmark.display_name} ({landmark.slug}); if you meant that one, name it, or run: "
+            f"there is also {landmark.display_name} ({landmark.slug}); if you meant it, name it, or run: "
             f"tagger landmark merge {added.slug} --into {landmark.slug}"
         )
 
@@ -148,7 +148,9 @@ def teach(
 ) -> None:
     """Teach a landmark from a few photos, and tag every photo that shows it.
 
-    Five photos from different sides are a good start. The command confirms them, and compares them with all tagged photos, without opening those again. What is sure becomes a tag, what is probable a suggestion. Each verdict on a suggestion improves what was learned.
+    Five photos from different sides are a good start. The command confirms them, and compares them with all
+    tagged photos, without opening those again. What is sure becomes a tag, what is probable a suggestion.
+    Each verdict on a suggestion improves what was learned.
 
     For example:
 

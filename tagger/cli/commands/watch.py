@@ -1,6 +1,7 @@
-"""`tagger watch`: tag what is new or changed in folders and buckets, and mark what is gone, until the command ends.
+"""`tagger watch`: tag what is new or changed in folders and buckets, and mark what is gone.
 
-Folders are scanned repeatedly: change notifications of systems miss changes on network shares, and their limits are low.
+Folders are scanned repeatedly: change notifications of systems miss changes on network shares, and their
+limits are low.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 SCAN_EVERY_S = 2.0
 """The shortest time from one scan of a folder to the next one."""
 SCAN_PAUSES = 50
-"""A pause is so many times as long as the processor worked for the scan before it: watching takes 2 % of a core at most."""
+"""A pause is so many times as long as the scan's processor time: watching takes 2 % of a core at most."""
 
 
 class WatchedSource:
@@ -92,8 +93,8 @@ def wait_for_sources(select: Callable[[], Selection]) -> Selection:
 class Watcher:
     """Watches the folders and buckets of a selection. `tag` makes a job for photos.
 
-    Errors are printed, and followed by a scan RETRY_S later: a disk may be back, or the database. An error in one folder or bucket does
-    not affect the others.
+    Errors are printed, and followed by a scan RETRY_S later: a disk may be back, or the database. An error in
+    one folder or bucket does not affect the others.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class Watcher:
             self._tag(changes.unseen)
 
     def _scan_later(self, source: WatchedSource, problem: str) -> None:
-        """Print a problem once, however often it comes back, and plan a scan that finds what was not tagged because of it."""
+        """Print a problem once, however often it comes back, and plan a scan that finds what was left."""
         if problem not in {each.problem for each in self._sources}:
             console.warning(problem)
         source.problem = problem
@@ -196,7 +197,8 @@ def watch(
 ) -> None:
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
-    Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often, and buckets every --scan-every minutes. Photos that failed are tried again when they change.
+    Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often, and
+    buckets every --scan-every minutes. Photos that failed are tried again when they change.
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """

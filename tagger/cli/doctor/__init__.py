@@ -1,4 +1,4 @@
-"""The checks of `tagger doctor`, which change nothing: their findings, and those of the machine and its database.
+"""The checks of `tagger doctor`, which change nothing: findings, and the checks of machine and database.
 
 Checks run in groups, in parallel and with a time limit.
 """
@@ -101,7 +101,7 @@ class CheckGroup:
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         findings = list(self._findings)
         if self._thread.is_alive():
-            found = f"no answer within {self._limit_s:.0f} s: a disk, share or server hangs, or the machine is busy"
+            found = f"no answer within {self._limit_s:.0f} s: a disk, share or server hangs, or all is busy"
             findings.append(wrong(self._name, found, "check them, or run tagger doctor again later"))
         return findings
 
@@ -137,7 +137,7 @@ def _check_environment() -> Iterator[Finding]:
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
-    """Check that the folders of data and of the SQLite file can be written, and that their disks have space."""
+    """Check that the folders of data and of the SQLite file can be written, and have space."""
     folders = {settings.data_folder.absolute(): "data folder"}
     if (file := sqlite_file(settings.effective_database_url)) is not None:
         folders.setdefault(file.absolute().parent, "database folder")

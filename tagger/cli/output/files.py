@@ -58,7 +58,7 @@ def _check_absent(path: Path, *, force: bool) -> None:
 
 @contextmanager
 def open_input(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file, stdin for `-`, or what the shell has opened for the command. Any other pipe could be waited for without end."""
+    """Open a file, stdin for `-`, or what the shell has opened. One could wait for other pipes for ever."""
     if path == STREAM:
         yield cast("io.BufferedReader", sys.stdin.buffer)
         return

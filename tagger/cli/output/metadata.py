@@ -131,7 +131,7 @@ class FileState:
 
 @dataclass(frozen=True)
 class MetadataState:
-    """A photo (None for a sidecar file alone) and its sidecar files. `note` says what is never written to it, and why.
+    """A photo (None for a sidecar alone) and its sidecars. `note` says what is never written to it, and why.
 
     `lost` are the names of the sidecar files that were written and are not there any more.
     """
@@ -143,7 +143,7 @@ class MetadataState:
 
 
 def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> MetadataState:
-    """Read the metadata of a photo and its sidecar files, with those that are `recorded` as written, or of one sidecar file.
+    """Read the metadata of a photo and its sidecars, with those `recorded` as written, or of one sidecar.
 
     Raises:
         PathNotFound: the file does not exist.
