@@ -100,7 +100,7 @@ def _load(place: str) -> Any:
 COMMANDS = {
     "Start": {
         "tag.tag": "Tag photos in this process, without a server.",
-        "watch.watch": "Tag new and changed photos in folders as they come.",
+        "tag.watch": "Tag new and changed photos in folders as they come.",
         "services.up": "Run Redis, a worker, schedules and the web page.",
         "tag.predict": "Predict the landmarks in photos, and store nothing.",
     },

@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 from tagger.database.engine import sqlite_file
 from tagger.errors import NotFound
-from tagger.interface.jobs import Failure, Job
 from tagger.interface.library import Library
-from tagger.interface.photos import Photo, Photos
+from tagger.interface.results import Failure, Job, Photo, Photos
 from tagger.jobs.processing.model_cache import PhotoModel, Prediction
 from tagger.photos.paths import named_path
 from tagger.settings import load_settings

@@ -12,13 +12,16 @@ from tagger.catalog.roots import is_stored
 from tagger.database.connection import login_name, open_configured
 from tagger.database.enums import METADATA_KINDS, Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, PhotoNotFound
-from tagger.interface.jobs import Job, Progress, Throttled, job_of
-from tagger.interface.photos import (
+from tagger.interface.results import (
     BACKFILL_CONDITIONS,
     CONDITIONS,
+    Job,
     Named,
     Photo,
     Photos,
+    Progress,
+    Throttled,
+    job_of,
     path_of,
     paths_of,
     query_of,

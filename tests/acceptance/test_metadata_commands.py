@@ -165,7 +165,10 @@ def test_writes_are_undone_by_job_by_folder_or_all_at_once(
     assert state(photos) == {**written, "eiffel.jpg": before["eiffel.jpg"]}
     assert tagger_with_redis("metadata", "undo", "--job", 2, "--json").json["written"] == 2
     assert state(photos) == before
-    assert "neither the database nor a file there has written metadata" in tagger_with_redis("metadata", "undo", "--all").err
+    assert (
+        "neither the database nor a file there has written metadata"
+        in tagger_with_redis("metadata", "undo", "--all").err
+    )
     assert tagger_with_redis("query", "--json").json[0]["tags"]  # the tags stay in the database
     unknown_job = tagger_with_redis("metadata", "undo", "--job", 99)
     assert (unknown_job.code, "99" in unknown_job.err) == (1, True)

@@ -9,7 +9,7 @@ from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
 from tagger.cli.commands import watch
-from tagger.cli.commands.watch import Watcher
+from tagger.cli.commands.tag import Watcher
 from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.paths import parse_path
@@ -88,9 +88,9 @@ def test_watch_takes_folders_only(terminal: Terminal) -> None:
     draw(terminal.folder / "a.jpg")
     assert "name the folder or prefix that it is in" in terminal.run("watch", "a.jpg", code=2).stderr
     refused = terminal.run("up", "a.jpg", "--watch", code=2)
-    assert "it needs folders to watch" in refused.stderr
+    assert "a single photo cannot be watched" in refused.stderr
     refused = terminal.run("up", ".", "--watch", "--once", code=2)
-    assert "nothing is watched" in refused.stderr
+    assert "cannot be combined with --watch or --port" in refused.stderr
 
 
 @pytest.fixture
