@@ -1,4 +1,4 @@
-"""`tagger backfill`, `schedule` and `beat`, typed: what was never tagged gets tagged, by hand and by the clock."""
+"""`tagger backfill`, `schedule` and `beat`: what was never tagged gets tagged, by hand and by the clock."""
 
 import re
 import sys

@@ -25,7 +25,7 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 def test_a_folder_goes_through_redis_and_a_worker_into_the_database(
     terminal: Terminal, limited_redis: RedisServer
 ) -> None:
-    """With the user of Redis that the docs recommend, and a worker that is started with Celery's own command."""
+    """With the user of Redis that the docs recommend, and a worker started with Celery's own command."""
     terminal.environment["TAGGER_REDIS_URL"] = limited_redis.url.replace("//", "//tagger:PASSWORD@")
     draw_many(terminal.folder / "photos", 50)
     for number in range(5):

@@ -17,7 +17,7 @@ CREDENTIALS = jpeg_segment(0xEB, b"JP\0\x01\0\0\0\x01\0\0\0\x50jumb\0\0\0\x1ejum
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A photo of each kind that matters: two landmarks, one that cannot be embedded, one of nothing that is known."""
+    """A photo of each kind: two landmarks, one that cannot be embedded, one of nothing that is known."""
     folder = tmp_path / "photos"
     draw(folder / "eiffel.jpg", 0, seed=1)
     draw(folder / "berlin" / "gate.jpg", 1, seed=2)

@@ -1,4 +1,4 @@
-"""Commands that need an extra, in an environment without it: one sentence names the extra, and there is no traceback."""
+"""Commands that need an extra, in an environment without it: one sentence names the extra."""
 
 import re
 import subprocess

@@ -115,7 +115,7 @@ def test_status_says_which_models_in_use_cannot_be_loaded(tagger: CommandRunner,
 
 
 def tag_with(tagger: CommandRunner, folder: Path) -> None:
-    """A library with two photos that the model tower classified: it knows the first one, and the model gate the second."""
+    """Two photos that the model tower classified: it knows the first one, and the model gate the second."""
     tiny_artifact(folder / "a.pt", LABELS[:1], name="tower")
     tiny_artifact(folder / "b.pt", LABELS[:2], seed=1, name="gate")
     for path, position, seed in (("photos/tower.jpg", 0, 0), ("photos/gate.jpg", 1, 1)):

@@ -1,4 +1,4 @@
-"""A job over TLS to a real Redis and a real PostgreSQL, with passwords and limited rights, as docs/how-to/harden.md shows it."""
+"""A job over TLS to a real Redis and PostgreSQL, with passwords and limited rights, as in harden.md."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -13,7 +13,8 @@ COUNT, EMBEDDED = 1000, 100
 SIBLINGS = (".MOV", ".AAE", ".JPG_original", ".json", ".xmp~")
 SIDECAR_OF_USER = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
+    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/>'
+    b"</rdf:RDF></x:xmpmeta>"
 )
 
 

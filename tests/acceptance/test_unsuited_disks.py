@@ -1,4 +1,4 @@
-"""A data folder on a disk without file locks or shared memory: commands and doctor say so alike, in one sentence."""
+"""A data folder on a disk without file locks or shared memory: commands and doctor say so alike."""
 
 import errno
 from pathlib import Path

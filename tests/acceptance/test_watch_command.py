@@ -1,4 +1,4 @@
-"""`tagger watch` and `tagger up --watch` with folders and buckets: what is new is tagged soon, what is deleted is gone, and one bucket's problem is its own."""
+"""`tagger watch` and `tagger up --watch`: what is new is tagged soon, and what is deleted is gone."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
-from tagger.cli.commands import watch
+from tagger.cli.commands import tag as watch
 from tagger.cli.commands.tag import Watcher
 from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
@@ -174,7 +174,7 @@ def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal: Termi
 @pytest.mark.slow
 def test_up_watches_prefixes_only(bucket_terminal: Terminal, bucket: Bucket) -> None:
     refused = bucket_terminal.run_process("up", f"{bucket.address}/2026/01/first.jpg", "--watch", code=2)
-    assert "name its prefix" in refused.stderr
+    assert "name its folder or prefix" in refused.stderr
 
 
 @pytest.mark.slow

@@ -164,7 +164,6 @@ def test_the_last_use_is_written_at_most_once_a_minute(database: Database) -> No
 def test_processes_can_sign_in_use_and_revoke_at_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "MAX_SESSIONS", 2)
     monkeypatch.setattr(sessions, "USE_RECORDED_S", -1)
     _, secret = add_token(database, "phone")
 

@@ -1,4 +1,4 @@
-"""No transaction changes what decides about images without deciding about them, and no verdict without what learns from it."""
+"""No transaction changes what decides about images without deciding, and no verdict without learning."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""Merging and removing landmarks: what becomes of verdicts, tags, labels, schedules and metadata, on both databases."""
+"""Merging and removing landmarks: what becomes of verdicts, tags, labels, schedules and metadata."""
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -241,7 +242,8 @@ def test_what_a_person_set_stays_set_after_a_merge(library: Library, tmp_path: P
 def test_verdicts_exported_elsewhere_find_the_merged_landmark(library: Library) -> None:
     library.photo("a.jpg", digest=digest(1))
     library.merge(TOWER, EIFFEL)
-    document = f'[{{"digest": "{digest(1)}", "landmark": "{TOWER}", "verdict": "confirmed", "at": "2026-06-01T12:00:00+00:00"}}]'
+    verdict = {"digest": digest(1), "landmark": TOWER, "verdict": "confirmed"}
+    document = json.dumps([verdict | {"at": "2026-06-01T12:00:00+00:00"}])
     report = import_verdicts(library.database, read_entries(io.BytesIO(document.encode()), "file"))
     assert (report.added, report.unknown_landmarks) == (1, {})
     assert library.found(EIFFEL) == ["a.jpg"]

@@ -1,4 +1,4 @@
-"""People who decide about the same photo or landmark at the same moment: nothing is lost, contradicts itself or fails with an error of the database."""
+"""People who decide about the same photo or landmark at the same moment: nothing is lost or fails."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -210,7 +210,7 @@ def _actions(library: Library, rng: random.Random) -> Sequence[Call]:
 
 
 def _act(library: Library, actions: Sequence[Call]) -> None:
-    """Take the actions. They may be impossible, such as a merge of a landmark that is gone, and then say so."""
+    """Take the actions. Impossible ones, such as a merge of a landmark that is gone, say so."""
     for action in actions:
         with suppress(TaggerError):
             action()

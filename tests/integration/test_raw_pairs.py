@@ -1,4 +1,4 @@
-"""A RAW file and its JPEG are one photo: found, classified, shown and judged once, whatever happens to either, on both databases."""
+"""A RAW file and its JPEG are one photo: found, classified, shown and judged once, on both databases."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -45,7 +45,7 @@ def _stored(engine: Engine, time: datetime) -> object:
 
 
 def _add_pack(engine: Engine, model: RegisteredModel, landmark_id: int) -> None:
-    """The rows of a pack that tags photo 1 and suggests what is confirmed for photo 2; beside it, the landmark was taught here."""
+    """The rows of a pack that tags photo 1 and suggests what is confirmed for photo 2, beside teaching."""
     _execute(
         engine,
         "INSERT INTO packs VALUES ('castles', 'd', :model, '{}', '[]', :at)",
@@ -55,7 +55,8 @@ def _add_pack(engine: Engine, model: RegisteredModel, landmark_id: int) -> None:
     for pack in ("", "castles"):
         _execute(
             engine,
-            "INSERT INTO classifiers (landmark_id, model_id, pack, version, examples, rejected, evidence, data, applied, learned_at)"
+            "INSERT INTO classifiers "
+            "(landmark_id, model_id, pack, version, examples, rejected, evidence, data, applied, learned_at)"
             " VALUES (:landmark, :model, :pack, 0, 1, 0, 'e', :data, true, :at)",
             landmark=landmark_id,
             model=model.id,

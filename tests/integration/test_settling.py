@@ -1,4 +1,4 @@
-"""Photos that are still being copied: they wait until they are complete, and only so long that the job ends."""
+"""Photos that are still being copied wait until they are complete, and only so long that the job ends."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Folders of a shared library become links while they are worked on: nothing outside the root is read or changed."""
+"""Folders become links while they are worked on: nothing outside the root is read or changed."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 class SharedFolder:
-    """`photos/shared` with photos, which can change its place with a link to `outside`: a folder with copies of them."""
+    """`photos/shared`, which can change its place with a link to `outside`: a folder with copies."""
 
     def __init__(self, folder: WrittenFolder, count: int = 1) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class SharedFolder:
         self.before = self.state()
 
     def state(self) -> dict[str, tuple[int, int, bytes]]:
-        """What is outside: inode, change time and content of each file, and of the folder, which shows each created file."""
+        """What is outside: inode, change time and content of each file, and of the folder."""
         files = {**tree(self.outside), ".": b""}
         statuses = {name: (self.outside / name).stat() for name in files}
         return {

@@ -1,4 +1,4 @@
-"""Teaching landmarks on both databases: learned from verdicts, compared with stored embeddings, kept up to date."""
+"""Teaching landmarks: learned from verdicts, compared with stored embeddings, kept up to date."""
 
 import threading
 from contextlib import suppress
@@ -322,7 +322,7 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
 
 
 class Walls(TaggedFolder):
-    """Photos in one colour, of which the model is nearly certain, and of many places that it does not know. One is taught from the former."""
+    """Photos in one colour, of which the model is nearly certain and one is taught, and of unknown places."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         super().__init__(database, folder, teachable_artifact)

@@ -1,4 +1,4 @@
-"""People and their passwords: who may sign in, when sessions end, and how many wrong passwords there may be."""
+"""People and their passwords: who may sign in, when sessions end, and how many may be wrong."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -178,7 +178,7 @@ def test_photo_must_be_stored_and_classified(folder: VerdictFolder) -> None:
 
 @pytest.fixture
 def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> VerdictFolder:
-    """Seven images in two folders: six of two landmarks, one of them with a copy, and a grey one. Pages have two rows."""
+    """Seven images in two folders: six of two landmarks, one with a copy, and a grey one, in pages of two."""
     for number in range(3):
         folder.draw(f"berlin/{number}.jpg", 0, shade=number)
         folder.draw(f"paris/{number}.jpg", number % 2, shade=10 + number)

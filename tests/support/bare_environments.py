@@ -53,7 +53,7 @@ class BareEnvironment:
 
 
 def run_with_packages(folder: Path, names: Collection[str], code: str) -> str:
-    """Run Python code in `folder`, in a process that can import these packages, what they need, and nothing else; return its output."""
+    """The output of Python code in `folder`, in a process with these packages and what they need alone."""
     site = folder / "packages"
     site.mkdir()
     _link_all(_needed((name, "") for name in names), site)

@@ -19,7 +19,7 @@ class _Datetime(type):
 
 @contextmanager
 def clock_ahead(by: timedelta) -> Iterator[None]:
-    """Let `datetime.now` of Celery and the product be ahead inside the context; behind if `by` is negative."""
+    """Let `datetime.now` of Celery and the product be ahead in the context; behind if `by` is negative."""
 
     class ShiftedDatetime(datetime, metaclass=_Datetime):
         @classmethod

@@ -1,4 +1,4 @@
-"""A folder of photos in single colours, a tiny model for these colours, and jobs that tag the folder in this process."""
+"""A folder of photos in single colours, a tiny model for these, and jobs that tag it in this process."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A terminal with its own folder, settings and tiny model: commands run in this process, services as real processes."""
+"""A terminal with its own folder, settings and tiny model: services run as real processes."""
 
 import json
 import os
@@ -65,14 +65,14 @@ class Terminal:
         self.injected: dict[str, str] = {}
 
     def inject(self, **faults: str | Path) -> None:
-        """Inject faults into processes started from now on: `kill_on_open="kills"` (see faults/injected/sitecustomize.py)."""
+        """Inject faults into processes started from now on (see faults/injected/sitecustomize.py)."""
         self.injected |= {f"INJECT_{name.upper()}": str(value) for name, value in faults.items()}
         self.injected["PYTHONPATH"] = injecting_path(self.environment.get("PYTHONPATH"))
 
     def run(
         self, *arguments: str | bytes | Path, code: int = 0, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[str]:
-        """Run `tagger` with these arguments; fail unless it ends with `code`. Services start as real processes, if they start."""
+        """Run `tagger` with these arguments; fail unless it ends with `code`. Services start as processes."""
         if arguments[0] in SERVICES and code not in REFUSED:
             return self.run_process(*arguments, code=code)
         output = run_command(main, *arguments, environment=self.environment, folder=self.folder, stdin=stdin)
@@ -82,7 +82,7 @@ class Terminal:
     def run_process(
         self, *arguments: str | bytes | Path, code: int = 0, timeout_s: float = 180
     ) -> subprocess.CompletedProcess[str]:
-        """Run `tagger` as a real process: for servers, environment variables that Python reads, and smoke tests."""
+        """Run `tagger` as a real process: for servers, variables that Python reads, and smoke tests."""
         result = subprocess.run(
             [str(BIN / "tagger"), *arguments],
             cwd=self.folder,
@@ -102,7 +102,7 @@ class Terminal:
 
     @contextmanager
     def processing_jobs(self) -> Iterator[None]:
-        """Process jobs in a thread: for tests of commands that wait for them, which need no worker process."""
+        """Process jobs in a thread: for commands that wait for them, which need no worker process."""
         with environment_of(self.environment):
             settings = load_settings()
         upgrade_database(settings.effective_database_url)
@@ -255,7 +255,10 @@ def _freeze(worker: Process, database: Database) -> bool:
 def _has_open_transaction(database: Database) -> bool:
     """Whether another connection has an open transaction that writes or may write."""
     if not database.is_sqlite:
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
+        others = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND xact_start IS NOT NULL"
+        )
         with database.read() as connection:
             return bool(connection.scalar(text(f"{others} AND pid <> pg_backend_pid()")))
     file = database.redacted_url.removeprefix("sqlite:///")

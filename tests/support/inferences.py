@@ -8,7 +8,7 @@ from tagger.model.model import Model
 
 
 def record_inferences(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list to which the size of each forward pass is added, but for blank images, which warm the model up."""
+    """A list to which the size of each forward pass is added, but for blank images that warm up."""
     sizes: list[int] = []
     original = Model.outputs
 

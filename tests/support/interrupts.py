@@ -1,7 +1,7 @@
 """Ctrl-C, and the end of the terminal, for tests that are started in the background.
 
-Shells start background jobs (`&` in a script, `nohup`) with SIGINT or SIGHUP ignored. Child processes inherit this, so those
-that a test ends with such a signal would run on.
+Shells start background jobs (`&` in a script, `nohup`) with SIGINT or SIGHUP ignored. Child processes inherit
+this, so those that a test ends with such a signal would run on.
 """
 
 import signal

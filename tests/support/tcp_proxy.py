@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server that leaves connections half open, as firewalls, failovers and lost machines do."""
+"""A TCP proxy that leaves connections half open, as firewalls, failovers and lost machines do."""
 
 import ctypes
 import socket
@@ -55,7 +55,7 @@ class TcpProxy:
                 connection.drop_packets()
 
     def freeze(self) -> None:
-        """Silence all connections, also new ones, until `recover`. The server closes its ends, as if no keepalive was answered."""
+        """Silence all connections, also new ones, until `recover`. The server closes its ends."""
         self._is_silent = True
         self.silence()
         with self._lock:

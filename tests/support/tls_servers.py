@@ -62,7 +62,7 @@ def refused_objects(server: RedisServer) -> set[object]:
 
 
 class Certificates:
-    """An authority, and a certificate of "localhost" for servers, in a folder that the servers' user can read."""
+    """An authority, and a certificate of "localhost", in a folder that the servers' user can read."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)

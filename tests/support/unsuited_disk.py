@@ -1,4 +1,4 @@
-"""A folder that behaves like a disk without file locks or shared memory, for processes that load the library of this module."""
+"""A folder like a disk without file locks or shared memory, for processes that load this library."""
 
 import errno
 import shutil
@@ -60,7 +60,7 @@ MAP(mmap64)
 
 
 def unsuited_disk(folder: Path, lacking: str, number: int = errno.ENOTSUP) -> Mapping[str, str]:
-    """The environment of processes in which files below the folder have no `locks`, or no shared `memory`: `number` is the error.
+    """The environment of processes in which a folder has no `locks` or shared `memory`, with error `number`.
 
     Skips the test where there is no compiler.
     """

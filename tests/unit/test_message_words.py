@@ -39,7 +39,7 @@ NO_TEXT = {"extra", "param_hint"}
 
 
 def message_parts(tree: ast.AST) -> Iterator[ast.Constant]:
-    """The literals in the arguments of calls that make messages, and in constants whose names say that they are texts."""
+    """The literals in calls that make messages, and in constants whose names say that they are texts."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in FUNCTIONS | CLASSES:

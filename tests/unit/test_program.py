@@ -153,7 +153,10 @@ def test_a_quick_command_imports_no_other_and_help_none(
     words: str, module: str | None, most: int, tmp_path: Path
 ) -> None:
     """Neither imports pixels, models, queues or metadata, nor more modules than it needs."""
-    program = "import sys, tagger.cli.main\ntry: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    program = (
+        "import sys, tagger.cli.main\n"
+        "try: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program, *words.split()],
         env={**os.environ, "TAGGER_DATA_FOLDER": str(tmp_path)},

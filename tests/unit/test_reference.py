@@ -1,4 +1,4 @@
-"""The generated pages of the reference are current, nothing that a release promises is gone, and the files to read first are short."""
+"""The reference is current, nothing promised is gone, and the files to read first are short."""
 
 import re
 from pathlib import Path
