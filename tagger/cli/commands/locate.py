@@ -161,7 +161,6 @@ def _clock_text(clock: CameraClock) -> str:
     return (
         f"the clock of {camera} is {minutes // 60}:{minutes % 60:02} hours {side} UTC, by landmarks that "
         "other cameras photographed too; --clock-offset sets it"
-        "cameras photographed too; --clock-offset sets it"
     )
 
 

@@ -336,6 +336,5 @@ def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int)
         lines.append(
             f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the "
             "signature over the whole file. Their tags go into sidecars; nothing needs to be done"
-            "whole file. Their tags go into sidecars; nothing needs to be done"
         )
     return lines
