@@ -61,11 +61,6 @@ class RegisteredModel:
         return UNNAMED if self.file == Path(UNNAMED) else str(self.file)
 
 
-def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
-    """The first of `resolve_models`, which raises the same."""
-    return resolve_models(database, selector)[0]
-
-
 def resolve_models(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
     """The models to run: by registered name, by the path of a file, or (None) those in use, in their order.
 

@@ -35,10 +35,11 @@ from tagger.ledger.jobs import NewJob, create_job
 from tagger.model.artifact import Label
 from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import (
+    RegisteredModel,
     add_model,
     list_models,
     model_by_id,
-    resolve_model,
+    resolve_models,
     use_models,
     verify_model,
 )
@@ -55,6 +56,10 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.parent.mkdir()
     monkeypatch.setattr(models_in_use, "shipped_file", lambda: file)
     return file
+
+
+def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
+    return resolve_models(database, selector)[0]
 
 
 def test_a_file_is_registered_once_and_not_put_in_use(
