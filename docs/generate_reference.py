@@ -19,7 +19,7 @@ import typer
 from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Table, UniqueConstraint, types
 
-from tagger.cli.help import DEFAULT
+from tagger.cli.help import DEFAULT, reflow
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.program import app as tagger_app
 from tagger.database.tables import UtcDateTime, metadata, views
@@ -210,7 +210,7 @@ def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _help(command: Any) -> str:
-    return inspect.cleandoc(command.help or "").replace("<", "&lt;")
+    return reflow(command.help).replace("<", "&lt;")
 
 
 def _parameters(command: Any, groups: list[OptionGroup]) -> str:

@@ -105,10 +105,6 @@ class ModelChanged(Unavailable):
     """
 
 
-class ModelNeeded(Conflict):
-    """The model {name} cannot be removed: {reason}. {remedy}."""
-
-
 class ModelNotSelected(Unavailable):
     """No model is in use, and this installation includes none. Pass --model FILE, or run `tagger model add
     FILE` and `tagger model use NAME`.
@@ -131,13 +127,7 @@ class LandmarkInvalid(TaggerError):
 
 class LandmarkExists(Conflict):
     """The name {name} belongs to {owner}{place} already, whose slug is {slug}. If you mean that one, use
-    {slug}. To add another landmark of this name, give it a slug of its own, like {free}.
-    """
-
-
-class LandmarkSlugTaken(Conflict):
-    """The slug {slug} belongs to {name} ({landmark}) already. If you mean that one, use {landmark}; otherwise
-    choose another slug.
+    {slug}; otherwise give the new one a slug of its own.
     """
 
 

@@ -1,8 +1,8 @@
-"""Links of shares: adding, listing, opening and revoking them; the query of each, as JSON and in words; and what each shows.
+"""Links of shares: adding, listing, opening and revoking them; their queries, and what each shows.
 
-The database has only the SHA-256 of a link's token, which protects 256 bits that cannot be guessed well enough. A token follows from its
-share and from a key in the data folder, by which the page shows the link again. Whether a photo belongs to a
-share is asked for every image that a visitor loads.
+The database has only the SHA-256 of a link's token, which protects 256 bits that cannot be guessed well
+enough. A token follows from its share and from a key in the data folder, by which the page shows the link
+again. Whether a photo belongs to a share is asked for every image that a visitor loads.
 """
 
 import hmac
@@ -88,7 +88,7 @@ def _with_slugs(connection: Connection, query: PhotoQuery) -> PhotoQuery:
 
 
 def is_kept(query: PhotoQuery) -> bool:
-    """Whether the query is for the same photos for as long as a share lasts. `tagger db prune` removes the items of old jobs, and one trip alone is known by a moment."""
+    """Whether the query is for the same photos for long. Items of old jobs go, and one trip has a moment."""
     _, *others = query.parts
     return query.job is None and all(each.job is None and each.trip is None for each in others)
 
@@ -116,7 +116,7 @@ MOST_VALUES = 3
 
 
 def share_name(database: Database, photos: PhotoQuery | Sequence[int]) -> str:
-    """The landmarks, trip, countries and years of the query. Visitors read it, so it has no folder and no other option.
+    """The landmarks, trip, countries and years of the query: visitors read it, so it has no folder.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
@@ -173,7 +173,7 @@ class NewShare:
 
 @dataclass(frozen=True)
 class Share:
-    """A share without its link. `document` is its query, as it is stored; None for a fixed selection of `photos` photos.
+    """A share without its link. `document` is its stored query; None for a selection of `photos` photos.
 
     `author`: who made it, as in the audit log; None: it is not known.
     """
@@ -214,7 +214,7 @@ class Share:
 
 
 def link_key(data_folder: Path) -> bytes | None:
-    """The key of this data folder, from which tokens of links follow. None: it can be neither read nor written."""
+    """The key of this data folder, from which tokens of links follow. None: it cannot be read or written."""
     file = data_folder / "links.key"
     try:
         create_private_file(file)
@@ -249,10 +249,11 @@ def add_share(
     """Add a share; returns it with the token of its link, which only the key shows again.
 
     Raises:
-        ShareInvalid: the name is empty or too long, it expires in the past, has no photos or too many, or those of a job.
+        ShareInvalid: the name or the end is invalid, or it has no photos, too many, or those of a job.
         AccessEnded: its author may not share any more.
         PhotoIdNotFound: there is no photo with one of the numbers.
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+        ModelNotFound, TripNotFound: so is a model or trip.
     """
     name = " ".join(new.name.split())
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
@@ -285,7 +286,10 @@ def _insert_share(connection: Connection, new: NewShare, digest: str, root_paths
     options = None
     if isinstance(new.photos, PhotoQuery):
         if not is_kept(new.photos):
-            reason = "the photos of a job, and a trip among other options, are not kept for ever. Share a selection of photos instead, with --selection"
+            reason = (
+                "the photos of a job, and a trip among other options, are not kept for ever. "
+                "Share a selection of photos instead, with --selection"
+            )
             raise ShareInvalid(reason=reason)
         ResolvedQuery.resolve(connection, new.photos, root_paths)
         options = query_document(connection, new.photos)
@@ -387,8 +391,8 @@ def _share(connection: Connection, share_id: int) -> Share:
 class ShareDocument:
     """A share without its link. `options` are those of its query, `description` says them in words.
 
-    `photos`: the number of photos of a fixed selection; of a query, that of now if one share is asked for, else null. `author`: who
-    made it, as in the audit log.
+    `photos`: the number of photos of a fixed selection; of a query, that of now if one share is asked for,
+    else null. `author`: who made it, as in the audit log.
     """
 
     id: int
@@ -407,7 +411,7 @@ class ShareDocument:
 def share_documents(database: Database, shares: Sequence[Share]) -> list[ShareDocument]:
     """The shares. `options` are those of a query, or null for a fixed selection, which has `photos` photos.
 
-    `description` says the photos in the words of the page's filters. Landmarks and trips are read once for all shares.
+    `description` says the photos in the words of the page's filters. Names are read once for all.
     """
     with database.read() as connection:
         slugs = {slug for share in shares for each in share.query.parts for slug in each.landmark}
@@ -425,7 +429,7 @@ def share_documents(database: Database, shares: Sequence[Share]) -> list[ShareDo
 
 
 def _trip_of(database: Database, query: PhotoQuery, trips: Mapping[str, TripSummary]) -> TripSummary | None:
-    """The trip of the query: that with its moment, which may have got another id; None: it has none, or it is no more."""
+    """The trip of the query: that with its moment, which may have another id; None: it has none any more."""
     summary, moment = trips.get(query.trip or ""), query.trip_moment
     if moment is None or (summary is not None and summary.trip.contains(moment)):
         return summary
@@ -435,7 +439,7 @@ def _trip_of(database: Database, query: PhotoQuery, trips: Mapping[str, TripSumm
 
 
 NAMES_TTL_S = 5.0
-"""How long the names of a query stay resolved: finding a trip reads the photos of a year. Tags and verdicts are read anew each time."""
+"""How long the names of a query stay resolved: finding a trip reads the photos of a year."""
 
 
 class SharedPhotos:
@@ -451,7 +455,7 @@ class SharedPhotos:
         """Whether the share's query finds the photo now.
 
         Raises:
-            LandmarkNotFound, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database any more.
+            LandmarkNotFound, CountryNotFound, ModelNotFound, TripNotFound: a name is gone.
         """
         query = select_photos().where(photos.c.id == photo_id, *self._resolve(share).conditions())
         with self._database.read() as connection:

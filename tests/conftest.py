@@ -1,6 +1,7 @@
-"""Fixtures of all packages: real photos, SQLite and PostgreSQL databases, a Redis server; how tests are distributed.
+"""Fixtures of all packages: real photos, databases, a Redis server; how tests are distributed.
 
-A test with the fixture `database` runs on SQLite and on PostgreSQL: in the daily run on PostgreSQL only with the mark `postgresql`.
+A test with the fixture `database` runs on SQLite and on PostgreSQL: in the daily run on PostgreSQL only with
+the mark `postgresql`.
 """
 
 import gc
@@ -38,7 +39,7 @@ register_profiles()
 # Photos that a test draws are complete: they need not be waited for.
 os.environ["TAGGER_SETTLE_S"] = "0"
 
-# Each new database would compare OpenVINO with TorchScript, which takes longer than most tests. Tests of that set "auto".
+# Each new database would compare OpenVINO with TorchScript, which takes long. Tests of that set "auto".
 os.environ["TAGGER_BACKEND"] = "torchscript"
 
 # Test processes share the cores: torch must not spin while it waits.
@@ -47,20 +48,20 @@ quiet_threads()
 leave_commits_unflushed()
 share_embedding_spaces()
 
-# Imports and collected tests stay: searching them for garbage again and again takes a fifth of the time of collecting them.
+# Imports and collected tests stay: searching them for garbage takes a fifth of the time of collecting.
 gc.disable()
 
 DATABASES = ("database_url", "empty_database_url", "shared_database")
 """The fixtures with a value for each kind of database."""
 FOLDERS = ("faults", "acceptance", "web", "trainer", "integration", "unit")
-"""In the order of their tests' duration: the longest first, so that all processes end at about the same time."""
+"""In the order of their tests' duration, the longest first: all processes end at about the same time."""
 WAITING = ("faults", "acceptance")
 """Folders whose tests have real processes and often wait."""
 REPEATED = (*WAITING, "web")
 """Folders whose tests run once more if they fail; the summary lists them as RERUN.
 
-Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed at moments that no
-test controls fully. A test that is listed often has a defect, or shows one.
+Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed
+at moments that no test controls fully. A test that is listed often has a defect, or shows one.
 """
 
 
@@ -74,7 +75,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order tests by folder. Those of a module run in one process (see support.distribution), which makes its fixtures once."""
+    """Order tests by folder. Those of a module run in one process, which makes its fixtures once."""
     for item in items:
         if _is_on_postgresql(item) and item.get_closest_marker("postgresql") is None:
             item.add_marker(pytest.mark.slow)
@@ -117,7 +118,7 @@ def _folder_of(path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def interrupt_handler() -> Iterator[None]:
-    """Fail a test that leaves another handler of SIGINT: a later one that interrupts itself would end the whole process."""
+    """Fail a test that leaves another handler of SIGINT: a later one could end the whole process."""
     before = signal.getsignal(signal.SIGINT)
     yield
     assert signal.getsignal(signal.SIGINT) == before
@@ -125,7 +126,7 @@ def interrupt_handler() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder with real photos that TAGGER_TEST_DATA names; tests that need it skip without the variable."""
+    """The folder with real photos that TAGGER_TEST_DATA names; without it, tests that need it skip."""
     value = os.environ.get("TAGGER_TEST_DATA")
     if not value:
         pytest.skip("TAGGER_TEST_DATA names no folder with real photos")

@@ -1,7 +1,7 @@
 """Cameras: the photos of one camera have a common time line, if their dates come from a running clock.
 
-A photo that names no camera is assigned to the camera of its folder. Only this module makes the columns `key` and `name` of
-cameras.
+A photo that names no camera is assigned to the camera of its folder. Only this module makes the columns `key`
+and `name` of cameras.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Camera:
 
 
 def camera_of(facts: CameraFacts, root_id: int, path: str) -> Camera:
-    """The camera that took a photo, by what its file says; else that of its folder. `path` is the column of photos.
+    """The camera that took a photo, by its file; else that of its folder. `path` is the column of photos.
 
     A model names a camera, and so does a serial number; a make alone does not.
     """
@@ -58,7 +58,7 @@ def is_named() -> ColumnElement[bool]:
 
 
 def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
-    """The ids of the cameras that photos name, by make and model: cameras of one model differ by their serial numbers."""
+    """The ids of the cameras that photos name, by make and model: several cameras may be of one model."""
     models: dict[str, list[int]] = {}
     for row in _named_cameras(connection):
         models.setdefault(_model_name(row.key, row.name), []).append(row.id)
@@ -66,7 +66,7 @@ def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
 
 
 def names_of_camera_models(connection: Connection) -> dict[str, set[str]]:
-    """Makes and models of the cameras that photos name, each with all names that people use for it, also its make alone."""
+    """Makes and models of the cameras that photos name, each with all names that people use for it."""
     names: dict[str, set[str]] = {}
     for row in _named_cameras(connection):
         make = row.key.removeprefix(_NAMED).partition("|")[0]
@@ -76,7 +76,7 @@ def names_of_camera_models(connection: Connection) -> dict[str, set[str]]:
 
 
 def camera_model(connection: Connection, name: str) -> str:
-    """The make and model that a name stands for; the name itself if it does not stand for all cameras of one model.
+    """The make and model that a name stands for; the name itself if it stands for one camera of a model.
 
     Raises:
         CameraNotFound: no photo names such a camera.
@@ -92,7 +92,7 @@ def camera_name(connection: Connection, camera_id: int | None) -> str | None:
 
 
 def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
-    """The ids of the cameras with this make and model, or with this make, model and serial number. Case does not matter.
+    """The ids of the cameras with this make and model, and serial number if the name has one, in any case.
 
     Raises:
         CameraNotFound: no photo names such a camera; the message has similar names.
@@ -125,7 +125,7 @@ def ensure_cameras(connection: Connection, found: Collection[Camera]) -> dict[Ca
 def move_folder_cameras(
     connection: Connection, old: tuple[int, str], new: tuple[int, str], prefix: str
 ) -> None:
-    """Give the cameras of folders new keys and names: one root, by id and name, is now the folder `prefix` of another.
+    """Give the cameras of folders new keys and names: the root `old` is now the folder `prefix` of `new`.
 
     `prefix` ends with a slash.
     """
@@ -142,11 +142,11 @@ def move_folder_cameras(
 
 
 _FIRST_YEAR = 1990
-"""No camera wrote EXIF before this year: earlier dates are where clocks begin (1970, 1980), or people gave them to scans."""
+"""Earlier dates are no EXIF: clocks begin in 1970 or 1980, and people give them to scans."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - cameras' local time
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' local time
 LOCAL_TIMES = timedelta(hours=26)
-"""Local times of one moment differ by at most this: zones are up to 14 hours from UTC, and some cameras are still set to that of the last journey."""
+"""Local times of one moment differ by at most this: zones of up to 14 hours, and of the last journey."""
 
 
 def clock_seconds(taken_at: datetime) -> float:
@@ -165,11 +165,12 @@ def clock_time(seconds: float) -> datetime:
 def is_clock_time(taken_at: datetime, utc_offset_s: int | None) -> bool:
     """Whether a photo's local time orders it among other photos of its camera.
 
-    Dates that photos of many occasions share do not order them: dates before 1990; midnight to the second, which stands for a date without a
-    time; and 1 January without a time zone. Clocks that were never set, or lost power, begin on 1 January of some year again and
-    again. Cameras that know their time zone were set.
+    Dates that photos of many occasions share do not order them: dates before 1990; midnight to the second,
+    which stands for a date without a time; and 1 January without a time zone. Clocks that were never set, or
+    lost power, begin on 1 January of some year again and again. Cameras that know their time zone were set.
 
-    A clock that is years ahead runs as any other: a date in the future, even 2099, is a time. So the answer does not depend on when it is asked for.
+    A clock that is years ahead runs as any other: a date in the future, even 2099, is a time. So the answer
+    does not depend on when it is asked for.
     """
     if taken_at.year < _FIRST_YEAR or taken_at.time() == time():
         return False
@@ -194,7 +195,7 @@ def _model_name(key: str, name: str) -> str:
 
 
 def _names(key: str, name: str) -> set[str]:
-    """The names that find a camera: with and without its serial number, and as the file has make and model, or the model alone."""
+    """The names that find a camera: with and without its serial number, make and model, or its model."""
     make, _, rest = key.removeprefix(_NAMED).partition("|")
     model = rest.partition("|")[0]
     return {name.casefold(), _model_name(key, name).casefold(), f"{make} {model}".strip(), model or make}

@@ -1,8 +1,9 @@
 """RAW files whose JPEG is stored: rows with a `primary_id`, the id of the JPEG's row (see photos.raw_pairs).
 
-They have no image, facts or failure of their own, so that code that selects photos by these finds each pair once. Joining and separating files keeps
-what is known of them: the row that stands for the photo takes over the image and its verdicts. A photo with an image and no
-classified version has taken it over; once its own file is read, `carry_over` moves the verdicts to the image in it.
+They have no image, facts or failure of their own, so that code that selects photos by these finds each pair
+once. Joining and separating files keeps what is known of them: the row that stands for the photo takes over
+the image and its verdicts. A photo with an image and no classified version has taken it over; once its own
+file is read, `carry_over` moves the verdicts to the image in it.
 """
 
 import json
@@ -60,10 +61,10 @@ _CLASSIFIED = ("classified_size_bytes", "classified_mtime_ns")
 
 
 def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) -> Mapping[int, int]:
-    """Join RAW files with their JPEGs, and separate those without one, considering all existing files with the stem of one of these.
+    """Join RAW files with their JPEGs, and separate those without one, with all files of their stems.
 
-    `found` are rows of files that exist. Returns the id of the primary of each joined file. Call it in a transaction that writes
-    photos.
+    `found` are rows of files that exist. Returns the id of the primary of each joined file. Call it in a
+    transaction that writes photos.
     """
     groups: dict[tuple[str, bool], list[Row[Any]]] = {}
     for row in found:
@@ -85,7 +86,7 @@ def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) ->
 
 
 def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
-    """Make joined files among these photos separate photos again. They keep what is known of the pair until they are classified."""
+    """Make joined files among these photos separate photos, with what is known until they are classified."""
     primary = photos.alias("primary")
     query = (
         select(photos.c.id, photos.c.path, photos.c.primary_id, *(primary.c[name] for name in _INHERITED))
@@ -112,7 +113,7 @@ def files_of(primary_ids: Collection[int]) -> ColumnElement[bool]:
 
 
 def carry_over(connection: Connection, photo_id: int, image_id: int, to_image_id: int) -> None:
-    """Let the verdicts on an image that a photo had, and the undo log of its files, apply to the image that it has now."""
+    """Let the verdicts on an image that a photo had, and the undo log of its files, apply to its image."""
     _carry_verdicts(connection, image_id, to_image_id)
     _move_writes(connection, photo_id, photo_id, to_image_id)
 
@@ -162,7 +163,7 @@ def _other_files(
     found_ids = [row.id for group in groups.values() for row in group]
     is_other = photos.c.gone_since.is_(None) & ~among(photos.c.id, found_ids)
     of_stem = and_(photos.c.root_id == root.id, in_range, is_other)
-    # Both joins make the database look up each stem. Without statistics, which a new database does not have, it would
+    # Both joins make the database look up each stem. Without statistics, as in a new database, it would
     # compare each stem with each photo.
     if connection.dialect.name == "sqlite":
         files: FromClause = photos
@@ -176,7 +177,7 @@ def _other_files(
 
 
 def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> None:
-    """Apply the verdicts and the star of one image to another one. Where both have one on a landmark, the later one holds."""
+    """Apply the verdicts and the star of one image to another one: of two on a landmark, the later one."""
     if image_id == to_image_id:
         return
     begin_change(connection, [to_image_id])
@@ -208,7 +209,7 @@ def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_
 
 
 def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) -> None:
-    """Give separated files the undo log of their own sidecars: `IMG_1.CR3.xmp`, and `IMG_1.xmp`, which belongs to the RAW file."""
+    """Give separated files the undo log of their sidecars: `IMG_1.CR3.xmp` and `IMG_1.xmp` of the RAW."""
     ids = {(row.primary_id, name): row.id for row in separated for name in _sidecar_names(row.path)}
     query = select(metadata_writes.c.id, metadata_writes.c.photo_id, metadata_writes.c.file).where(
         among(metadata_writes.c.photo_id, {row.primary_id for row in separated})

@@ -1,9 +1,9 @@
-"""Roots: the outermost scanned folders and prefixes of buckets. Photo paths are stored relative to them, so a library can move.
+"""Roots: the outermost scanned folders and prefixes of buckets, to which photo paths are relative.
 
-Knows nothing of the photos' content. An unavailable root (missing, or empty although photos are stored in it) is never
-mistaken for one whose photos were deleted.
+Knows nothing of the photos' content. An unavailable root (missing, or empty although photos are stored in it)
+is never mistaken for one whose photos were deleted.
 
-Photos are removed from the database by their paths. The files stay, and so do verdicts and the contents they are about.
+Photos are removed from the database by their paths. The files and verdicts stay.
 """
 
 import os
@@ -53,7 +53,7 @@ RootPaths = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class Root:
-    """A root. `folder` is its path on this machine, or its address in a bucket, which was scanned at the `endpoint`."""
+    """A root. `folder` is its path on this machine, or its address in a bucket, scanned at the `endpoint`."""
 
     id: int
     name: str
@@ -78,7 +78,7 @@ class Root:
 
 
 def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
-    """Every root, by id. From now on, this process requests their buckets only from the servers at which they were scanned."""
+    """Every root, by id. From now on, this process requests their buckets only where they were scanned."""
     found = [
         Root(
             row.id,
@@ -95,7 +95,7 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
 
 
 def note_endpoints(connection: Connection) -> None:
-    """Make this process request stored buckets only from the servers at which they were scanned. Call it before looking up a user's path."""
+    """Let this process request stored buckets only where they were scanned. Call it before a path is used."""
     known = select(roots.c.location, roots.c.endpoint).where(roots.c.endpoint.is_not(None))
     for row in connection.execute(known):
         with suppress(ObjectAddressInvalid):  # the check of the database reports it
@@ -112,7 +112,7 @@ def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root
 
 
 def lock_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
-    """Like `ensure_root`, but fast for an existing root. No other transaction can move or remove it until this ends."""
+    """Like `ensure_root`, but fast for an existing root. Until this ends, nobody moves or removes it."""
     while (root := find_root(connection, folder, root_paths)) is not None:
         lock = select(roots.c.id).where(roots.c.id == root.id).with_for_update(read=True, key_share=True)
         if connection.scalar(lock) is not None:
@@ -198,7 +198,7 @@ def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: st
 
 
 def unavailable_mount(connection: Connection, root: Root, folder: Path | None = None) -> Mount | None:
-    """The answer of the root (or a folder in it) if it is unavailable, because its disk or share is probably not mounted.
+    """The answer of the root (or a folder in it) if it is unavailable: probably not mounted.
 
     It is missing, does not answer, or is empty although photos are stored in it. None if it is available.
     """
@@ -208,11 +208,14 @@ def unavailable_mount(connection: Connection, root: Root, folder: Path | None = 
 
 
 def unavailable_error(connection: Connection, root: Root, folder: Path, mount: Mount) -> RootUnavailable:
-    """The error for a folder of the root whose answer says that it is unavailable. The caller passes the answer, because asking again could give another one."""
+    """The error for a folder of the root with this answer. Asking again could give another one."""
     count = count_root_photos(connection, root, folder)
     photos_text = f"{count} photo{'' if count == 1 else 's'}"
     if isinstance(folder, ObjectPath):
-        is_empty = f"it is empty, but the database has {photos_text} in it. If you deleted them, run `tagger forget {folder}`"
+        is_empty = (
+            f"it is empty, but the database has {photos_text} in it. "
+            f"If you deleted them, run `tagger forget {folder}`"
+        )
         return BucketUnavailable(folder=folder, reason=mount.problem or is_empty)
     return RootUnavailable(folder=folder, photos=photos_text)
 
@@ -275,7 +278,7 @@ def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_ru
     while _remove_page(database, condition):
         pass
     with database.write() as connection:
-        # Locked first: a concurrent scan either adds its photos before this, or creates the root again after it.
+        # Locked first: a concurrent scan adds its photos before this, or creates the root again after it.
         connection.execute(
             select(roots.c.id).where(roots.c.id.in_(root_ids)).order_by(roots.c.id).with_for_update()
         )

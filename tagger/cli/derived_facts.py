@@ -1,9 +1,8 @@
-"""Bring what follows from verdicts and photos up to date from a command: tags of taught landmarks, then positions."""
+"""Bring what follows from verdicts and photos up to date: tags of taught landmarks, then positions."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
@@ -37,22 +36,14 @@ def model_in_use(session: Session) -> RegisteredModel:
     return model
 
 
-def update_with_progress(session: Session, model: RegisteredModel, landmark_ids: Collection[int]) -> int:
-    """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images were compared."""
-    from tagger.teaching.learning import update_taught
-
-    with ProgressLine("comparing photos") as line:
-        return update_taught(session.database, model, landmark_ids, line.show)
-
-
 def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
-    """Name the backfill for photos that cannot be compared, because only other models have classified them."""
+    """Name the backfill for photos that only other models have classified, which cannot be compared."""
     from tagger.teaching.learning import images_without_embedding
 
     if count := images_without_embedding(session.database, model):
         console.warning(
-            f"{count_of(count, 'photo')} classified by another model {'was' if count == 1 else 'were'} not compared. "
-            "To compare them too, run: tagger backfill outdated, and when it has finished: tagger backfill taught"
+            f"{count_of(count, 'photo')} of another model {'was' if count == 1 else 'were'} not compared. "
+            "To compare them too, run: tagger backfill outdated, then: tagger backfill taught"
         )
 
 
@@ -66,7 +57,8 @@ def _update_text(session: Session, model: RegisteredModel, learned: Collection[i
         (landmark,) = landmarks
         state = taught_state(session.database, model, landmark)
         if state.examples:
-            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found_text(state, 'tagged by it in all', 'photo')}"
+            found = found_text(state, "tagged by it in all", "photo")
+            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found}"
     return f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
 
 
@@ -93,14 +85,13 @@ def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel])
         remedy = f"tagger model use {' '.join([*names, other])}"
         if any(model.manifest.embedding for model in in_use):
             remedy = "tagger backfill outdated, and when it has finished: tagger backfill taught"
-        yield (
-            f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not know what {other} was taught: {first_names(slugs, NAMED)}",
-            remedy,
-        )
+        verb = "does" if len(names) == 1 else "do"
+        taught = first_names(slugs, NAMED)
+        yield f"{', '.join(names)} {verb} not know what {other} was taught: {taught}", remedy
 
 
 def update_derived_facts(session: Session) -> None:
-    """Learn from new verdicts or photos, and locate the photos that are affected. What prevents learning is a warning."""
+    """Learn from new verdicts or photos, and locate the affected ones. What prevents it is a warning."""
     from tagger.registry.registered_models import models_to_teach, preview_models
     from tagger.teaching.comparison import compare_all
     from tagger.teaching.learning import learn_landmarks
@@ -115,16 +106,6 @@ def update_derived_facts(session: Session) -> None:
     except TaggerError as error:
         console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
     update_positions(session)
-
-
-@contextmanager
-def completing(session: Session, *done: type[TaggerError]) -> Iterator[None]:
-    """Complete what the same command has begun before it was killed, if one of these errors says that there is nothing left to do."""
-    try:
-        yield
-    except done:
-        update_derived_facts(session)
-        raise
 
 
 def update_positions(session: Session) -> None:

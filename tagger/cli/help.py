@@ -1,6 +1,7 @@
-"""The help of commands: plain text in panels, without types, at most 80 columns wide. `--help-all` adds the panel Advanced.
+"""The help of commands: plain text in panels, without types, at most 80 columns wide.
 
-The words of a command line are prepared for it: `help COMMAND` and --help-all are no options of the parser. Wrong usage is reported here, too.
+`--help-all` adds the panel Advanced. `help COMMAND` and `--help-all` are no options of the parser: the words
+of a command line are prepared for it. Wrong usage is reported here, too.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def argument(metavar: str, text: str, panel: str | None = None, **others: Any) -
 def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     """Return the words that the parser understands, and whether all options are to be shown in help.
 
-    -q and -v come first, so that they work after the command too: `tagger tag FOLDER -q`. Words after `--` stay as they are.
+    -q and -v come first, so that they work after the command too: `tagger tag FOLDER -q`. Words after `--`
+    stay as they are.
     """
     if words[:1] == ["help"]:
         return [*(word for word in words[1:] if word != "all"), "--help"], words[1:2] == ["all"]
@@ -72,7 +74,9 @@ FORMER_COMMANDS = {
     "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
     "tagger people user link": _PROXY,
     "tagger people user unlink": _PROXY,
-    "tagger people webhook": 'let cron and `tagger status --json` tell what happened (see "Notifications" in the documentation)',
+    "tagger people webhook": (
+        'let cron and `tagger status --json` tell what happened (see "Notifications" in the documentation)'
+    ),
     "trainer data gldv2": "use `trainer import google-landmarks`, or train with your own folders of photos",
     "trainer pack": "send a few photos of each place instead, and teach it from them with `tagger teach`",
 }
@@ -87,8 +91,13 @@ OTHER_WORDS = {
     **dict.fromkeys(("search", "find"), _SEARCH),
     **dict.fromkeys(("scan", "add", "index", "import", "run"), _TAG),
     **dict.fromkeys(("delete", "remove", "rm"), _FORGET),
-    "undo": "to undo metadata, run: tagger metadata undo; a verdict: tagger confirm --withdraw or tagger reject --withdraw",
-    "export": "to export tags, run: tagger query --format csv (or json, geojson); verdicts: tagger review export",
+    "undo": (
+        "to undo metadata, run: tagger metadata undo; "
+        "a verdict: tagger confirm --withdraw or tagger reject --withdraw"
+    ),
+    "export": (
+        "to export tags, run: tagger query --format csv (or json, geojson); verdicts: tagger review export"
+    ),
     "train": "to train a model, run: trainer train transfer",
 }
 """What people who know other programs try, and the command that they want."""
@@ -126,7 +135,7 @@ class Command(TyperCommand):
 
 
 class EndingGroup(TyperGroup):
-    """A group whose commands end with 0 when the reader of their results has gone, as after `| head`: Typer's end with 1.
+    """A group whose commands end with 0 when the reader of their results has gone, as after `| head`.
 
     Wrong usage is reported as other errors are, after `error: `.
     """
@@ -274,7 +283,7 @@ def _text(param: Any) -> str:
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter of a command whose type is a group, a dataclass of options, by the group's options."""
+    """Replace each parameter of a command whose type is a group of options by the group's options."""
     parameters = inspect.signature(command, eval_str=True).parameters
     groups = {
         name: (parameter.annotation, inspect.signature(parameter.annotation, eval_str=True).parameters)

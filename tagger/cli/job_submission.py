@@ -1,4 +1,4 @@
-"""Record jobs; send them to the workers and follow them until they end, or run them in the process of the command."""
+"""Record jobs; send them to the workers and follow them, or run them in the process of the command."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 def submit_job(
     session: Session, request: JobRequest, runner: Runner, priority: Priority, text: str
 ) -> tuple[int, ScanReport]:
-    """Record a job with its photos, while a line begins with `text`. Returns its number and the report of its scan."""
+    """Record a job with its photos, behind a line of progress; returns its number and the scan's report."""
     from tagger.jobs.enqueue.submission import submit
 
     settings, database = session
@@ -86,7 +86,7 @@ def send_job(session: Session, job: int, *, start_redis: bool) -> None:
 
 
 def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: bool) -> None:
-    """Run a recorded job in this process, or wake the workers for it and print its number. Exits with its exit code, if it has ended.
+    """Run a recorded job in this process, or wake the workers for it and print its number.
 
     With `wait`, the job of workers is followed until it ends.
     """
@@ -113,7 +113,8 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
     skipped = f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
     then = "; then the tags are written to metadata" if has_write_option(database, job) else ""
     console.info(
-        f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. Follow it with: tagger job show {job} --watch"
+        f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. "
+        f"Follow it with: tagger job show {job} --watch"
     )
     problem = None if progress.is_over else idle_workers_text(list_workers(database))
     if problem is not None:
@@ -136,7 +137,7 @@ def print_plan(settings: Settings, request: Tagging) -> None:
         console.info(text)
     if request.write is not None:
         console.info(
-            "then their tags would be written to metadata. To see each change for photos that are tagged already, "
+            "then their tags would be written to metadata. To see the changes of photos that have tags, "
             f"run: tagger metadata write --to {request.write.to} --dry-run"
         )
 
@@ -149,7 +150,7 @@ POLL_S = 0.5
 def follow(
     database: Database, job: int, *, json: bool = False, on_poll: Callable[[], None] = lambda: None
 ) -> int:
-    """Show the progress of a job, then of the job chained to it; returns the exit code. While no worker starts work, it says why."""
+    """Show the progress of a job and of the one chained to it, or why no worker starts; returns the code."""
     code = _follow_one(database, job, json=json, on_poll=on_poll)
     chained = None if code == console.NOT_DONE else find_job(database, job).write_job
     if chained is None:
@@ -205,18 +206,19 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
 
 def select_runner(session: Session, *, local: bool | None) -> Runner:
     """Who runs a new job: by default, the workers, but this process on SQLite where no worker runs."""
-    database = session.database
     if local is None:
-        local = database.is_sqlite and not list_workers(database)
-        if local:
-            console.info(
-                "no worker runs, so this process does the work; to leave it to workers, use --no-local"
-            )
+        local = session.database.is_sqlite and not list_workers(session.database)
     return Runner.LOCAL if local else Runner.WORKERS
 
 
+def announce_runner(runner: Runner, *, local: bool | None) -> None:
+    """Say that this process runs the job, where nobody asked for it."""
+    if local is None and runner is Runner.LOCAL:
+        console.info("no worker runs, so this process does the work; to leave it to workers, use --no-local")
+
+
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
-    """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
+    """Run a local job and the metadata job chained to it, and print the results; returns the exit code."""
     from tagger.jobs.processing.executor import run_local_jobs
 
     settings, database = session

@@ -1,8 +1,8 @@
 """The console script `tagger`. The commands are imported inside, where they can be interrupted.
 
-As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it, which holds the other end of its
-standard input, a socket. When the parent ends, even by SIGKILL, the system closes it, and the command stops as after SIGTERM. As long as
-Python runs, it sends the parent a heartbeat every HEARTBEAT_S.
+As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it, which holds
+the other end of its standard input, a socket. When the parent ends, even by SIGKILL, the system closes it,
+and the command stops as after SIGTERM.
 """
 
 import gc
@@ -16,7 +16,6 @@ from tagger.system.interruption import open_closed_streams, run_interruptible
 from tagger.system.process import postpone_collection, quiet_threads
 
 STDIN = 0
-HEARTBEAT_S = 5.0
 
 
 def main() -> None:
@@ -27,7 +26,7 @@ def main() -> None:
     try:
         run_interruptible(_run, "no work is lost. Run the same command again to continue")
     finally:
-        gc.freeze()  # Python would search all imported modules for cycles before it ends: a quarter of `tagger query`
+        gc.freeze()  # Python would search all modules for cycles before it ends: a quarter of `tagger query`
 
 
 def _run() -> None:
@@ -37,14 +36,9 @@ def _run() -> None:
 
 
 def _follow_parent() -> None:
-    """Send heartbeats to the parent until it ends."""
+    """Wait until the parent ends."""
     with suppress(OSError), socket.socket(fileno=os.dup(STDIN)) as parent:
-        parent.settimeout(HEARTBEAT_S)
-        is_open = True
-        while is_open:
-            with suppress(TimeoutError):  # the parent has written nothing, or reads nothing just now
-                parent.send(b".")
-                is_open = bool(parent.recv(1))
+        parent.recv(1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""Groups of options that several commands have: each is declared once, in the library or as a dataclass here."""
+"""Groups of options that several commands have: each is declared once, in the library or here."""
 
 from __future__ import annotations
 
@@ -86,11 +86,13 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
 
     settings, database = open_for_reading()
     try:
-        place = place_near(database, name, settings.roots)
-    except SearchTextInvalid:
-        place = None
+        place, hint = place_near(database, name, settings.roots), ""
+    except SearchTextInvalid as error:
+        place, hint = None, f" {error.values['hint']}".rstrip()
     if place is None:
-        text = f"no city or landmark of your photos is called {name!r}. Write its position, like 48.86,2.29"
+        text = (
+            f"no city or landmark of your photos is called {name!r}.{hint} Write its position, like 48.8,2.2"
+        )
         raise typer.BadParameter(text, param_hint="--near")
     return {
         "near": f"{place.latitude},{place.longitude}",

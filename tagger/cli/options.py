@@ -61,7 +61,8 @@ ModelName = Annotated[
     option(
         "--model",
         "MODEL",
-        "Name or file of a model. It is a program: name only files that you trust. (default: the models in use; TAGGER_MODEL)",
+        "Name or file of a model. It is a program: name only files that you trust. "
+        "(default: the models in use; TAGGER_MODEL)",
     ),
 ]
 DeviceName = Annotated[
@@ -104,7 +105,7 @@ WriteTo = Annotated[
     option(
         "--write",
         "WHERE",
-        "Also write the tags to metadata. none; sidecar: an .xmp file next to the photo; embed: the photo itself.",
+        "Also write the tags to metadata. none; sidecar: an .xmp file beside it; embed: the photo itself.",
         METADATA,
     ),
 ]

@@ -1,6 +1,6 @@
 """The commands of `tagger`, and how each command ends.
 
-A command is imported and built when it is used: importing all of them takes longer than `tagger query` itself.
+A command is imported and built when it is used: importing all takes longer than `tagger query`.
 """
 
 import sys
@@ -44,9 +44,9 @@ MORE = "More"
 class LazyCommands(Mapping[str, Any]):
     """The commands and groups of a program, by name.
 
-    `panels` has the places of each panel's commands in COMMANDS_PACKAGE: `query.query` is a function, `database.db_app` the
-    Typer of a group. Each has its summary. `classes` has the places of command classes, by name of the command. Commands of installed
-    packages are found by name, and not listed.
+    `panels` has the places of each panel's commands in COMMANDS_PACKAGE: `query.query` is a function,
+    `database.db_app` the Typer of a group. Each has its summary. `classes` has the places of command classes,
+    by name of the command. Commands of installed packages are found by name, and not listed.
     """
 
     def __init__(self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]) -> None:
@@ -100,7 +100,7 @@ def _load(place: str) -> Any:
 COMMANDS = {
     "Start": {
         "tag.tag": "Tag photos in this process, without a server.",
-        "watch.watch": "Tag new and changed photos in folders as they come.",
+        "tag.watch": "Tag new and changed photos in folders as they come.",
         "services.up": "Run Redis, a worker, schedules and the web page.",
         "tag.predict": "Predict the landmarks in photos, and store nothing.",
     },
@@ -127,7 +127,7 @@ COMMANDS = {
     MORE: {
         "services.worker": "Run a Celery worker that processes jobs.",
         "services.beat": "Run Celery beat, which starts schedules.",
-        "schedule.schedule_app": "Run backfills at set times.",
+        "backfill.schedule_app": "Run backfills at set times.",
         "serve.serve": "Serve the web page and the JSON API.",
         "locate.locate_app": "Estimate where photos without GPS were taken.",
         "landmark.landmark_app": "List and change landmarks.",
@@ -163,7 +163,7 @@ class RootGroup(EndingGroup):
         return name, name and self.commands[name], arguments
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands of all panels but one, of which only the names are written without --help-all."""
+        """Write the commands of all panels; of the last, only the names are written without --help-all."""
         shows_all = ctx.find_root().obj == HELP_ALL
         write_head(self, ctx, formatter)
         for panel, names in commands.panels.items():
@@ -179,7 +179,10 @@ class RootGroup(EndingGroup):
 app = typer.Typer(
     name="tagger",
     cls=RootGroup,
-    help="Recognise landmarks in photos, and store them as tags in a SQL database. Photos are never changed, unless you write tags to their metadata.",
+    help=(
+        "Recognise landmarks in photos, and store them as tags in a SQL database. "
+        "Photos are never changed, unless you write tags to their metadata."
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -262,7 +265,7 @@ def run() -> None:
 
 
 def _fail_of_database(error: Exception) -> None:
-    """End the command if the database or its driver has raised the error; say it if a row may be the cause."""
+    """End the command if the database has raised the error; say it if a row may be the cause."""
     from tagger.database.retry import DAMAGED_ROWS, DatabaseError, reason_of, stated_error
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":

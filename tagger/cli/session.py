@@ -41,7 +41,7 @@ def load_settings(**options: object) -> Settings:
 
 
 def open_session(settings: Settings | None = None, *, settle_jobs: bool = False) -> Session:
-    """Open the database of `settings`, or of the environment's settings, until the command ends. From now on, the process is watched for stalls.
+    """Open the database of `settings`, or of the environment's, until the command ends, and watch for stalls.
 
     An SQLite file of an earlier version is upgraded, which `open_for_reading` refuses.
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
@@ -84,7 +84,7 @@ def _open(settings: Settings, *, settle_jobs: bool) -> Session:
 
 
 def open_for_reading(*, settle_jobs: bool = False) -> Session:
-    """As `open_session`, for a command that creates nothing: instead of a missing SQLite file, an empty database that ends with the command."""
+    """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty."""
     from tagger.database.engine import sqlite_file
 
     settings = load_settings()
@@ -104,7 +104,7 @@ def open_for_reading(*, settle_jobs: bool = False) -> Session:
 
 
 def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Session:
-    """Read an SQLite file that nobody else has open: then it needs no files beside it, for which there is no space."""
+    """Read an SQLite file that nobody else has open: it needs no files beside it, which have no space."""
     log = file.with_name(f"{file.name}-wal")
     if log.exists() and log.stat().st_size:
         raise error
@@ -127,7 +127,7 @@ def _note_endpoints() -> None:
 def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None) -> None:
     """Call this before looking for paths without a session.
 
-    If one is an address in a bucket, the database is opened, which knows at which server the bucket was found.
+    If one is an address in a bucket, the database is opened, which knows its server.
     """
     from tagger.photos.paths import is_object_address
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import signal
 import socket
 import subprocess
@@ -30,49 +29,40 @@ EARLY_EXIT_S = 20.0
 CHILD_STOP_TIMEOUT_S = 60.0
 KILL_TIMEOUT_S = 5.0
 REDIS_CHECK_S = 5.0
-SILENCE_S = 30.0
-"""How much longer than the limit for stalls a process may send no heartbeat. One that is not stopped from outside ends itself before."""
-HEARTBEATS = 4096
-"""Bytes that are read at once."""
-_ERROR_LINE = re.compile(
-    r"^error: (.*)|^\S+ \S+ (?:ERROR|CRITICAL) (.*)|\"(?:error|critical)\".*\"message\": \"([^\"]*)"
-)
-"""An error of a command, or in the formats of worker.logs."""
 
 
 class Supervisor:
     """Keeps a worker, beat, the web page and the embedded Redis running. Stops all but Redis at the end."""
 
     def __init__(self, session: Session, page: socket.socket | None) -> None:
-        """`page` is the listening socket of the web page; it stays open across restarts, so that no connection is refused."""
+        """`page`: the listening socket of the web page, which stays open across restarts."""
         self._settings = session.settings
         self._ledger_id = session.database.ledger_id
         self._redis_checked_at = -math.inf
         self._redis_answers = True
         self._listener = page
         self.worker = _Process("worker", self._settings)
+        self._page: _Process | None = None
         self._processes = [self.worker, _Process("beat", self._settings)]
-        self._page = (
-            _Process("page", self._settings, ("serve", "--fd", str(page.fileno())), (page.fileno(),))
-            if page
-            else None
-        )
+        if page is not None:
+            command = ("serve", "--fd", str(page.fileno()))
+            self._page = _Process("page", self._settings, command, (page.fileno(),))
+            self._processes.append(self._page)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
         """Stop the processes gracefully; a second Ctrl-C kills them."""
-        processes = [*self._processes, *([self._page] if self._page else ())]
         try:
-            for process in processes:
+            for process in self._processes:
                 process.terminate()
-            for process in processes:
+            for process in self._processes:
                 process.wait()
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one must not leave the rest running
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            for process in processes:
+            for process in self._processes:
                 process.kill()
             raise
 
@@ -83,23 +73,27 @@ class Supervisor:
         return watch.log
 
     def check(self) -> None:
-        """Restart processes that have exited or stand still. If the web page keeps exiting, continue without it.
-
-        While Redis is away, nothing is restarted: the processes wait for it.
+        """Restart processes that have exited. While Redis is away, nothing is restarted: they wait for it.
 
         Raises:
-            ProcessFailed: the worker or beat keeps exiting right after its start.
+            ProcessFailed: one keeps exiting right after its start. Without the page, the others continue.
         """
-        self._check_page()
         has_exited = any(process.has_exited for process in self._processes)
         if has_exited or time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
             self._check_redis()
         if self._redis_answers:
-            for process in self._processes:
-                process.check()
+            for process in [*self._processes]:
+                try:
+                    process.check()
+                except ProcessFailed as error:
+                    if process is not self._page or self._listener is None:
+                        raise
+                    console.warning(f"{error} The web page is no longer served; the other services continue.")
+                    self._processes.remove(process)
+                    self._listener.close()
 
     def _check_redis(self) -> None:
-        """Check that Redis answers, and start the embedded one if it does not run. Prints what has changed."""
+        """Check that Redis answers, and start the embedded one if it does not run. Print what has changed."""
         from worker.broker import check_broker, find_broker
 
         answered = self._redis_answers
@@ -108,30 +102,17 @@ class Supervisor:
         except RedisUnavailable as error:
             self._redis_answers = False
             if answered:
-                console.warning(
-                    f"{error} Waiting for it; to tag photos without Redis, press Ctrl-C and use: tagger tag"
-                )
+                remedy = "to tag photos without Redis, press Ctrl-C and use: tagger tag"
+                console.warning(f"{error} Waiting for it; {remedy}")
         else:
             self._redis_answers = True
             if not answered:
                 console.info("Redis answers again")
         self._redis_checked_at = time.monotonic()
 
-    def _check_page(self) -> None:
-        if self._page is None or self._listener is None:
-            return
-        try:
-            self._page.check()
-        except ProcessFailed as error:
-            console.warning(f"{error} The web page is no longer served; the other services continue.")
-            self._page = None
-            self._listener.close()
-
 
 class _Process:
     """One `tagger` command as a child process."""
-
-    _heartbeats: socket.socket
 
     def __init__(
         self,
@@ -140,9 +121,8 @@ class _Process:
         command: Sequence[str] | None = None,
         file_descriptors: Sequence[int] = (),
     ) -> None:
-        """`command`: the arguments of `tagger`; None: the name alone. `file_descriptors` stay open in the process."""
+        """`command`: the arguments of `tagger`; None: the name. `file_descriptors` stay open."""
         self.log = settings.data_folder / f"{name}.log"
-        self._silence_s = settings.stall_timeout_s + SILENCE_S
         self._name = name
         self._command = command or (name,)
         self._file_descriptors = file_descriptors
@@ -155,25 +135,18 @@ class _Process:
         return self._child.poll() is not None
 
     def check(self) -> None:
-        """Restart the process if it has exited, after a pause. One without heartbeats is killed before."""
+        """Restart the process if it has exited, after a pause."""
         if self._restart_at is not None:
             if time.monotonic() >= self._restart_at:
                 self._start()
             return
-        if self._is_silent():
-            console.warning(
-                f"the {self._name} process gave no sign of life for {self._silence_s:.0f} s and is killed"
-            )
-            self.kill()
-            self._heard_at = time.monotonic()
         code = self._child.poll()
         if code is None:
             return
-        self._heartbeats.close()
+        self._lifeline.close()
         is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
         self._early_exits = self._early_exits + 1 if is_early else 1
-        ended = [*stalls(self.log.parent, self._command[0]).values()]
-        cause = ended[0] if ended else _exit_cause(self.log, self._log_start)
+        cause = next(iter(stalls(self.log.parent, self._command[0]).values()), None) or self._last_line()
         if self._early_exits > len(RESTART_PAUSES_S):
             raise ProcessFailed(name=self._name, log=self.log, reason=cause)
         pause_s = RESTART_PAUSES_S[self._early_exits - 1]
@@ -188,47 +161,39 @@ class _Process:
         self._child.kill()
         with suppress(subprocess.TimeoutExpired):  # the kernel keeps it, as long as a disk does not answer
             self._child.wait(KILL_TIMEOUT_S)
-        self._heartbeats.close()
+        self._lifeline.close()
 
     def wait(self) -> None:
         try:
             self._child.wait(CHILD_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._heartbeats.close()
-
-    def _is_silent(self) -> bool:
-        with suppress(OSError):  # nothing more was sent, or the process has ended
-            while self._heartbeats.recv(HEARTBEATS):
-                self._heard_at = time.monotonic()
-        return time.monotonic() - self._heard_at > self._silence_s
+        self._lifeline.close()
 
     def _start(self) -> None:
-        self._started_at = self._heard_at = time.monotonic()
+        self._started_at = time.monotonic()
         self._restart_at = None
         make_private_folder(self.log.parent)
         require_safe(self.log.parent)
         create_private_file(self.log)
         self._log_start = self.log.stat().st_size
-        self._heartbeats, childs_end = socket.socketpair()
-        self._heartbeats.setblocking(False)
+        # The other end closes when this process ends, however that happens, and ends the child.
+        self._lifeline, childs_end = socket.socketpair()
         with self.log.open("ab") as output, childs_end:
             # -P: import no modules from the working directory.
             # A new session: Ctrl-C reaches only the supervisor, which stops the process gracefully.
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tagger.cli.main", "-v", *self._command],
-                stdin=childs_end.fileno(),  # the other end closes when this process ends, however that happens, and ends the child
+                stdin=childs_end.fileno(),
                 stdout=output,
                 stderr=output,
                 pass_fds=self._file_descriptors,
                 start_new_session=True,
             )
 
-
-def _exit_cause(log: Path, start: int) -> str:
-    """The last line of the log after byte `start` that names an error; the last one if none does, as of a traceback."""
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    errors = [match[match.lastindex or 0] for match in map(_ERROR_LINE.search, lines) if match]
-    return [*(lines[-1:] or ["its log is empty"]), *errors][-1]
+    def _last_line(self) -> str:
+        """What the process wrote last into its log."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("error: ") if lines else "its log is empty"

@@ -141,12 +141,6 @@ def quick_check(file: Path) -> str | None:
             timer.cancel()
 
 
-def is_read_only(database: Database) -> bool:
-    """Whether a server's database is read-only, as a standby is."""
-    with database.read() as connection:
-        return str(connection.scalar(text("SHOW transaction_read_only"))) == "on"
-
-
 def is_locked(file: Path) -> bool:
     """Whether another process holds the write lock for longer than LOCK_S."""
     with _connected(file, "rw", timeout_s=LOCK_S) as connection:

@@ -1,7 +1,7 @@
 """The Python interface: a library of photos, its jobs, and models for single photos.
 
-`import tagger` offers these names and imports this package only when one of them is used. What is public here is a promise:
-docs/reference/python.md lists it.
+`import tagger` offers these names and imports this package only when one of them is used. What is public here
+is a promise: docs/reference/python.md lists it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 from tagger.database.engine import sqlite_file
 from tagger.errors import NotFound
-from tagger.interface.jobs import Failure, Job
 from tagger.interface.library import Library
-from tagger.interface.photos import Photo, Photos
+from tagger.interface.results import Failure, Job, Photo, Photos
 from tagger.jobs.processing.model_cache import PhotoModel, Prediction
 from tagger.photos.paths import named_path
 from tagger.settings import load_settings
@@ -28,9 +27,10 @@ def open(  # noqa: A001 - as gzip.open and others
 ) -> Library:
     """Open a library of photos.
 
-    `address` is the URL of a database, or the path of an SQLite file; by default, it is that of the command line, which is
-    created when it is first used. `create`: create the file if it does not exist. Further `settings` are those of
-    docs/reference/settings.md, in lower case and without `TAGGER_`: `tagger.open(device="cpu", top_k=3)`.
+    `address` is the URL of a database, or the path of an SQLite file; by default, it is that of the command
+    line, which is created when it is first used. `create`: create the file if it does not exist. Further
+    `settings` are those of docs/reference/settings.md, in lower case and without `TAGGER_`:
+    `tagger.open(device="cpu", top_k=3)`.
 
     Raises:
         NotFound: there is no file at `address`.
@@ -40,7 +40,8 @@ def open(  # noqa: A001 - as gzip.open and others
     if address is not None:
         settings["database_url"] = _database_url(str(address))
     if isinstance(settings.get("model"), str | Path):
-        settings["model"] = os.path.expanduser(settings["model"])  # noqa: PTH111 - `./NAME` is a file, and NAME is not
+        # `./NAME` is a file, and NAME is not.
+        settings["model"] = os.path.expanduser(settings["model"])  # noqa: PTH111
     loaded = load_settings(**settings)
     file = sqlite_file(loaded.effective_database_url)
     if settings.get("database_url") is not None and file is not None and not (create or file.exists()):
@@ -54,10 +55,10 @@ def _database_url(address: str) -> str:
 
 
 def load_model(model: str | Path | None = None, *, device: str = "auto") -> PhotoModel:
-    """Load a model for single photos: the one in use, one that is registered, or that of a file, which is a program.
+    """Load a model for single photos: the one in use, a registered one, or a file, which is a program.
 
     Raises:
-        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: there is no such model, or its file cannot be used.
+        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: there is none, or it cannot be used.
     """
     with open(device=device, model=model) as library:
         return library.load_model()

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from tagger.catalog.roots import is_stored
 from tagger.database.connection import login_name, open_configured
 from tagger.database.enums import METADATA_KINDS, Priority, Runner, Target, VerdictKind
-from tagger.errors import ArgumentInvalid, ExamplesMissing, PhotoNotFound
-from tagger.interface.jobs import Job, Progress, Throttled, job_of
-from tagger.interface.photos import (
+from tagger.errors import ArgumentInvalid, PhotoNotFound
+from tagger.interface.results import (
     BACKFILL_CONDITIONS,
     CONDITIONS,
+    Job,
     Named,
     Photo,
     Photos,
+    Progress,
+    Throttled,
+    job_of,
     path_of,
     paths_of,
     query_of,
@@ -44,13 +47,13 @@ from tagger.registry.registered_models import (
 )
 from tagger.registry.registration import landmarks_of_labels
 from tagger.teaching.examples import find_examples, paths_to_tag
-from tagger.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
-from tagger.verdicts.service import give_examples, give_verdicts
+from tagger.teaching.learning import TaughtState, embedding_of, update_taught
+from tagger.teaching.lessons import lesson_of, teach
+from tagger.verdicts.service import give_verdicts
 
 if TYPE_CHECKING:
     from enum import StrEnum
 
-    from tagger.registry.registered_models import RegisteredModel
     from tagger.settings import Settings
 
     Choice = TypeVar("Choice", bound=StrEnum)
@@ -91,11 +94,11 @@ class Library:
     ) -> Job:
         """Tag the photos of files, folders and buckets in this process, and return when all have an outcome.
 
-        Photos that the model has tagged already are skipped, unless `again`. `write`: write the tags to the photos'
-        metadata, too. `include` and `exclude` are patterns, as those of `tagger tag`.
+        Photos that the model has tagged already are skipped, unless `again`. `write`: write the tags to the
+        photos' metadata, too. `include` and `exclude` are patterns, as those of `tagger tag`.
 
         Raises:
-            PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk or bucket is away.
+            PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk is away.
             ModelNotFound, ModelNotSelected: there is no model to tag with.
             ArgumentInvalid: `write` is none of the choices.
         """
@@ -112,10 +115,11 @@ class Library:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
     ) -> Job:
-        """Record a job that tags the photos, and send it to the workers. Without Redis, workers find it when it is back.
+        """Record a job that tags the photos, and send it to the workers, which find it when Redis is back.
 
         Raises:
-            PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected, ArgumentInvalid: as `tag`.
+            PathNotFound, RootUnavailable, BucketUnavailable: as `tag`.
+            ModelNotFound, ModelNotSelected, ArgumentInvalid: as `tag`.
         """
         request = _tagging(paths, include, exclude, again=again, write=write)
         return self._submit(request, Runner.WORKERS, _choice(Priority, "priority", priority))
@@ -128,12 +132,12 @@ class Library:
         on_progress: Progress | None = None,
         **conditions: Any,
     ) -> Job:
-        """Tag photos again that the database has, as `tagger backfill`: by workers if one runs, else in this process.
+        """Tag photos of the database again, as `tagger backfill`: by workers if one runs, else here.
 
         Raises:
             ArgumentInvalid: `what` or `write` is none of the choices.
             QueryOptionInvalid: a condition has an invalid value, or is none of backfills.
-            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: there is no such landmark or country, or there are several.
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: there is no such place, or several.
             ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
         """
         scope = _choice(BackfillScope, "what", what)
@@ -149,10 +153,11 @@ class Library:
         job: int | None = None,
         on_progress: Progress | None = None,
     ) -> Job:
-        """Undo what was written to the metadata of photos and folders, or by one job, in this process; return the job that did.
+        """Undo what was written to the metadata of photos and folders, or by one job; return its job.
 
-        A file that no other program has changed since becomes identical to the original. Files that the database does not
-        know, such as copies of written photos, stay as they are: `tagger metadata undo` undoes these by their own record.
+        A file that no other program has changed since becomes identical to the original. Files that the
+        database does not know, such as copies of written photos, stay as they are: `tagger metadata undo`
+        undoes these by their own record.
 
         Raises:
             ArgumentInvalid: neither photos nor a job is named.
@@ -169,7 +174,7 @@ class Library:
         return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
 
     def photos(self, **conditions: Any) -> Photos:
-        """Return the photos that meet all conditions: by default, those with an accepted tag, with these tags.
+        """Return the photos that meet all conditions: by default, those with an accepted tag, with these.
 
         Nothing is read before the result is used.
 
@@ -197,11 +202,11 @@ class Library:
         return list(landmark_counts(self._database, country))
 
     def confirm(self, landmark: str, photos: Named | Iterable[Named]) -> None:
-        """Say that photos show a landmark: they keep its tag, whatever a model says. What was taught learns from it.
+        """Say that photos show a landmark: they keep its tag, whatever a model says. What was taught learns.
 
         Raises:
             LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
-            PhotoNotFound, PhotoNotClassified: the library does not have a photo, or no model has classified it.
+            PhotoNotFound, PhotoNotClassified: the library lacks a photo, or no model has classified it.
         """
         self._give_verdicts(landmark, photos, VerdictKind.CONFIRMED)
 
@@ -222,39 +227,33 @@ class Library:
         country: str | None = None,
         rejected: Named | Iterable[Named] = (),
     ) -> TaughtState:
-        """Teach a landmark from photos of it, and tag every photo that shows it. Five from different sides are a good start.
+        """Teach a landmark from photos of it, five from different sides at best, and tag all that show it.
 
-        A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the library does not
-        have, and those of folders, are tagged first. `rejected` are photos that do not show it. Photos that cannot be examples are left out, and logged.
+        A landmark that does not exist is added, `at` (latitude, longitude) in degrees. Photos that the
+        library does not have, and those of folders, are tagged first. `rejected` are photos that do not show
+        it. Photos that cannot be examples are left out, and logged.
 
         Raises:
+            ArgumentInvalid: a photo, or a copy of it, is both an example and rejected.
             ExamplesMissing: none of the photos can be an example.
+            LandmarkNotFound: there is no such landmark, and no photo of it is named.
             EmbeddingsMissing: the model cannot be taught.
             LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
             LandmarkInvalid: it exists with another position or country.
         """
         _require_text(landmark=landmark, country=country or "")
         new = NewLandmark(landmark, country=country, position=None if at is None else check_position(at))
-        find_or_add_landmark(self._database, new, dry_run=True)  # before photos are tagged for it
-        model = embedding_model(self._database, self._settings.model)
+        database, roots = self._database, self._settings.roots
+        find_or_add_landmark(database, new, dry_run=True)  # before photos are tagged for it
+        model = embedding_model(database, self._settings.model)
         embedding_of(model)
         groups = paths_of(photos), paths_of(rejected)
-        if untagged := paths_to_tag(self._database, model, chain(*groups), self._settings.roots):
+        if untagged := paths_to_tag(database, model, chain(*groups), roots):
             self._submit(Tagging(select_paths(untagged)), Runner.LOCAL, Priority.INTERACTIVE)
-        examples, counter_examples = (self._examples(model, paths) for paths in groups)
-        if not examples and not counter_examples:
-            raise ExamplesMissing
-        taught, _ = find_or_add_landmark(self._database, new)
-        give_examples(self._database, taught.slug, examples, counter_examples, login_name())
-        return taught_state(self._database, model, taught)
-
-    def _examples(self, model: RegisteredModel, paths: Sequence[Path]) -> list[int]:
-        """The ids of photos that can be examples."""
-        found = find_examples(self._database, model, paths, self._settings.roots)
-        for example in found:
-            if example.content_id is None:
-                log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
-        return [example.photo_id for example in found if example.content_id is not None]
+        lesson = lesson_of(*(find_examples(database, model, paths, roots) for paths in groups))
+        for example in lesson.left_out:
+            log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
+        return teach(database, model, new, lesson, login_name()).state
 
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""
@@ -327,7 +326,7 @@ def _tagging(
     again: bool,
     write: Literal["sidecar", "embed"] | None,
 ) -> Tagging:
-    """The photos to tag, and how. One pattern may be a text, which would otherwise be a sequence of letters."""
+    """The photos to tag, and how. One pattern may be a text, which else would be a sequence of letters."""
     included, excluded = ((each,) if isinstance(each, str) else each for each in (include, exclude))
     return Tagging(select_paths(paths_of(paths), included, excluded), again, _metadata_options(write))
 

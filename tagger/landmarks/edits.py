@@ -19,14 +19,11 @@ from tagger.errors import (
     LandmarkExists,
     LandmarkInvalid,
     LandmarkNotFound,
-    LandmarkSlugTaken,
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark, landmarks_that_may_have, normalize_name
 from tagger.model.artifact import Extent
 from tagger.system.names import (
-    MAX_ALIASES,
     MAX_SLUG,
-    check_alias_count,
     check_language,
     check_slug,
     clean_name,
@@ -73,13 +70,9 @@ def check_extent(extent: str) -> str:
     return extent
 
 
-LONGEST_NUMBERED = 90
-"""Characters of a slug that are kept before a number."""
-
-
 @dataclass(frozen=True)
 class NewLandmark:
-    """A landmark to add. `slug` None: derived from the name. `position`: latitude and longitude in degrees."""
+    """A landmark to add. `slug` None: that of the name. `position`: latitude and longitude in degrees."""
 
     name: str
     slug: str | None = None
@@ -99,8 +92,8 @@ def find_or_add_landmark(
     Raises:
         LandmarkNotFound: there is none, and it may not be added.
         LandmarkAmbiguous: several landmarks have the name.
-        LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark; or it exists with another country or position,
-            which are not changed.
+        LandmarkInvalid, LandmarkExists: the name cannot be that of a new landmark; or it has another country
+            or position, which are not changed.
     """
     with database.write(dry_run=dry_run) as connection:
         try:
@@ -112,7 +105,8 @@ def find_or_add_landmark(
     has_country = landmark.country in {None, found.country}
     has_position = landmark.position in {None, (found.latitude, found.longitude)}
     if not has_country or not has_position:
-        reason = f"{found.display_name} exists already, with another position or country. Change it with `tagger landmark edit {found.slug}`"
+        change = f"Change it with `tagger landmark edit {found.slug}`"
+        reason = f"{found.display_name} exists already, with another position or country. {change}"
         raise LandmarkInvalid(reason=reason)
     return found, False
 
@@ -122,18 +116,23 @@ def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:
 
     Raises:
         LandmarkInvalid: a text, the slug, the position or the extent is invalid.
-        LandmarkExists: another landmark has the name, and `slug` is None.
-        LandmarkSlugTaken: another landmark has the slug.
+        LandmarkExists: another landmark has the slug, or if it is None, the name.
     """
     lock_tables(connection, landmarks)
     every = landmarks_that_may_have(connection, [new.name, new.slug or "", *new.aliases])
     name = clean_name(new.name)
-    if new.slug is None:
-        _require_unused_name(name, every, new)
     slug = derive_slug(name) if new.slug is None else check_slug(new.slug)
     for landmark in every:
-        if slug in landmark.all_slugs:
-            raise LandmarkSlugTaken(slug=slug, name=landmark.name, landmark=landmark.slug)
+        # Names may be shared, but only on purpose: with a slug that the person chose.
+        has_name = new.slug is None and is_name(name, landmark.all_names)
+        if has_name or slug in landmark.all_slugs:
+            place = ", ".join(filter(None, (landmark.city, landmark.country)))
+            raise LandmarkExists(
+                name=name if has_name else slug,
+                slug=landmark.slug,
+                owner=landmark.display_name,
+                place=f" ({place})" if place else "",
+            )
     row = {
         "slug": slug,
         "name": name,
@@ -265,9 +264,7 @@ def _changed_aliases(
             raise LandmarkInvalid(reason=f"alias: {landmark.slug} has no alias {clean_name(typed, 'alias')}")
         aliases = left
     added = clean_aliases(changes.get("add_aliases", ()), name, every, own=landmark)
-    aliases = list(dict.fromkeys([*aliases, *added]))
-    check_alias_count(len(aliases), max(MAX_ALIASES, len(landmark.aliases)))
-    return aliases
+    return list(dict.fromkeys([*aliases, *added]))
 
 
 def clean_aliases(
@@ -276,11 +273,9 @@ def clean_aliases(
     """The aliases without repetitions and without the landmark's name. `own` is the landmark, if it exists.
 
     Raises:
-        LandmarkInvalid: an alias is invalid, there are too many, or one is another landmark's slug or name, so that it
-            would never find this one.
+        LandmarkInvalid: an alias is invalid, or is another landmark's slug or name, which it would find.
     """
     cleaned = list(dict.fromkeys(clean_name(alias, "alias") for alias in aliases))
-    check_alias_count(len(cleaned), MAX_ALIASES)
     for alias in cleaned:
         require_findable(alias, "alias", every, own)
     return [alias for alias in cleaned if alias != name]
@@ -310,25 +305,3 @@ def position_columns(position: tuple[float, float] | None) -> dict[str, float | 
     """
     latitude, longitude = (None, None) if position is None else check_position(position)
     return {"latitude": latitude, "longitude": longitude}
-
-
-def _require_unused_name(name: str, every: Sequence[Landmark], new: NewLandmark) -> None:
-    """Names may be shared, but only on purpose: with a slug that the person chose."""
-    for landmark in every:
-        if is_name(name, landmark.all_names):
-            place = ", ".join(filter(None, (landmark.city, landmark.country)))
-            raise LandmarkExists(
-                name=name,
-                slug=landmark.slug,
-                owner=landmark.display_name,
-                place=f" ({place})" if place else "",
-                free=_free_slug(name, new, {slug for each in every for slug in each.all_slugs}),
-            )
-
-
-def _free_slug(name: str, new: NewLandmark, used: set[str]) -> str:
-    """A slug to propose: with the city or country, else with a number."""
-    slug = derive_slug(name)
-    places = [derive_slug(f"{name} {place}") for place in (new.city, new.country) if place]
-    numbers = (f"{slug[:LONGEST_NUMBERED]}-{number}" for number in range(2, len(used) + 3))
-    return next(candidate for candidate in (*places, *numbers) if candidate not in used)

@@ -1,8 +1,8 @@
-"""Landmarks: found by slug, name, country or distance; how far away they are photographed, and how many photos show each.
+"""Landmarks: found by slug, name, country or distance; and how many photos show each.
 
-A landmark's slug never changes. Names are compared in Python, which folds the case of every script; SQLite folds ASCII only. Models may
-know hundred thousands of landmarks by name alone: those are read only if a photo has them, or by the slugs that their names become. Knows
-nothing of what models say (see registration).
+A landmark's slug never changes. Names are compared in Python, which folds the case of every script; SQLite
+folds ASCII only. Models may know hundred thousands of landmarks by name alone: those are read only if a photo
+has them, or by the slugs that their names become. Knows nothing of what models say (see registration).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
     "line": (5.0, 15.0, 1000.0, 10_000.0),
     "multi": (5.0, 15.0, 1000.0, 10_000.0),
 }
-"""By extent: up to the first distance, a photo was taken at the landmark. Between the second and the third one, it may still show it:
-towers and mountains are seen from afar, and a landmark that is no point may extend far from its coordinates, which are those of its
-centre. From the fourth one on, the photo was taken elsewhere."""
+"""By extent: up to the first distance, a photo was taken at the landmark. Between the second and the third,
+it may still show it: mountains are seen from afar, and one that is no point extends far from its centre.
+From the fourth one on, the photo was taken elsewhere."""
 UNKNOWN_EXTENT = "area"
 """An unknown extent counts as this."""
 
@@ -45,7 +45,7 @@ def farthest_km(extent: str | None) -> float:
 def photos_by_landmark(
     connection: Connection, *conditions: ColumnElement[bool], copies_once: bool = False
 ) -> Counter[int]:
-    """Numbers of photos with these conditions that have a landmark as a tag, by landmark id. Those whose files are gone do not count."""
+    """Numbers of photos with these conditions that have a landmark as a tag, by its id."""
     # Of all photos, both tables are read in the order of images.
     image_id = photos.c.content_id if conditions else unindexed(photos.c.content_id)
     number = func.count(effective_tags.c.content_id.distinct()) if copies_once else func.count()
@@ -63,11 +63,11 @@ SUGGESTIONS = 5
 
 @dataclass(frozen=True)
 class Landmark:
-    """A landmark. Its coordinates may be missing. `extent`: whether it is a point, a line, an area, or several.
+    """A landmark. Its coordinates may be missing. `extent`: a point, a line, an area, or several.
 
-    `names` are its names by language tag, `aliases` other names that people use. `edited` are the columns that a person
-    set, `merged_slugs` the slugs of landmarks that were merged into it. `display_name` is its name in the language of the
-    settings. `own`: no registered model knows it, a person added it.
+    `names` are its names by language tag, `aliases` other names that people use. `edited` are the columns
+    that a person set, `merged_slugs` the slugs of landmarks that were merged into it. `display_name` is its
+    name in the language of the settings. `own`: no registered model knows it, a person added it.
     """
 
     id: int
@@ -98,7 +98,7 @@ class Landmark:
 
 
 def landmarks_by_slug(connection: Connection, slugs: Collection[str]) -> dict[str, Landmark]:
-    """The landmarks with these slugs, by them, and all into which others were merged, also by the slugs of those."""
+    """The landmarks with these slugs, by them, and all into which others were merged, by their slugs too."""
     is_merged = cast(landmarks.c.merged_slugs, Text) != "[]"
     found = all_landmarks(connection, or_(is_merged, among(landmarks.c.slug, slugs)))
     return {slug: landmark for landmark in found for slug in landmark.all_slugs}
@@ -110,9 +110,9 @@ def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> l
     is_labelled = exists().where(of_model, model_labels.c.landmark_id == landmarks.c.id)
     query = select(landmarks, (~is_labelled).label("own")).where(*conditions)
     language = display_language(connection)
-    # Sorted here: SQLite would read all landmarks in the order of an index, which takes ten times as long as to find those of the conditions.
+    # Sorted here: SQLite would read all landmarks along an index, which takes ten times as long.
     return [
-        Landmark(**row._mapping, display_name=name_in_language(row.name, row.names, language))  # noqa: SLF001 - SQLAlchemy's public name for it
+        Landmark(**row._mapping, display_name=name_in_language(row.name, row.names, language))  # noqa: SLF001
         for row in sorted(connection.execute(query), key=attrgetter("slug"))
     ]
 
@@ -146,12 +146,12 @@ def familiar_landmarks(connection: Connection) -> list[Landmark]:
 
 
 def landmarks_with_slugs_of(connection: Connection, names: Iterable[str]) -> list[Landmark]:
-    """The landmarks whose slugs are what these names become, also those of a part of the world. Others may have the names, too."""
+    """The landmarks whose slugs are what these names become, also with a part of the world."""
     return all_landmarks(connection, among(landmarks.c.slug, _slugs_of(names)))
 
 
 def landmarks_that_may_have(connection: Connection, names: Collection[str]) -> list[Landmark]:
-    """The landmarks of which more is known than a name, and of the others those that may have one of these names or slugs."""
+    """The landmarks of which more is known than a name, and those that may have one of these names."""
     is_named = among(func.lower(landmarks.c.name, type_=Text), [name.strip().lower() for name in names])
     has_slug = among(landmarks.c.slug, _slugs_of(names))
     return all_landmarks(connection, or_(IS_DESCRIBED, is_named, has_slug))
@@ -174,7 +174,7 @@ def _slugs_of(names: Iterable[str]) -> set[str]:
 
 
 def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -> Landmark:
-    """The landmark with that slug or name, in any case. A name in another language or an alias counts if no landmark has it as its name.
+    """The landmark with that slug or name, in any case; else the one with that name in a language or alias.
 
     For a merged landmark, this is the one that it was merged into. `by_slug`: names do not count.
 
@@ -209,7 +209,7 @@ def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -
 
 
 def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[Landmark]:
-    """Other landmarks with a name that differs in few letters from the name of this one: at most SUGGESTIONS."""
+    """Other landmarks whose name differs in few letters from the name of this one: at most SUGGESTIONS."""
     normal = normalize_name(landmark.name)
     found = (
         other
@@ -266,7 +266,7 @@ def landmarks_within(connection: Connection, contains: Callable[[float, float], 
 
 
 def normalize_name(name: str) -> str:
-    """The form in which names are compared: without case, accents and invisible marks; any spaces, hyphens and underscores are equal.
+    """The form in which names are compared: without case, accents, invisible marks, hyphens and underscores.
 
     A name of which nothing is left, like an accent alone, equals only itself.
     """

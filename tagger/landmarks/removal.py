@@ -1,19 +1,21 @@
 """Merging two landmarks, and removing one that people added: what becomes of the rows that refer to them.
 
-What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON DELETE CASCADE`).
+What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON
+DELETE CASCADE`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, select, union, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
+    classifiers,
     contents,
     landmarks,
     model_labels,
@@ -22,6 +24,7 @@ from tagger.database.tables import (
     schedules,
     shares,
     tags,
+    taught_tags,
     verdicts,
 )
 from tagger.errors import (
@@ -33,10 +36,9 @@ from tagger.errors import (
     LandmarksDistinct,
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark
-from tagger.landmarks.uses import begin_change_of, retire_classifiers
-from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
 from tagger.system.text_format import N_, gettext
-from tagger.tags.contents import has_verdict, record_landmark
+from tagger.tags.contents import has_verdict, lock_contents, record_landmark
+from tagger.tags.settlement import begin_change
 
 PAGE = 500
 
@@ -45,8 +47,9 @@ PAGE = 500
 class MergedLandmark:
     """A landmark after another one was merged into it.
 
-    `verdicts` and `tags` count what came from the other one, `replaced` the opposite verdicts on the same image, of which
-    the newer one stays. `taught_tags` counts the tags and suggestions that were learned for the other one; they are gone.
+    `verdicts` and `tags` count what came from the other one, `replaced` the opposite verdicts on the same
+    image, of which the newer one stays. `taught_tags` counts the tags and suggestions that were learned for
+    the other one; they are gone.
     """
 
     landmark: Landmark
@@ -61,7 +64,7 @@ class MergedLandmark:
 class RemovedLandmark:
     """A removed landmark, what went with it, and the schedules that name it and will fail.
 
-    `confirmed` and `rejected` count its verdicts, `taught_tags` the tags and suggestions that were learned for it.
+    `confirmed` and `rejected` count its verdicts, `taught_tags` what was learned for it.
     """
 
     landmark: Landmark
@@ -72,7 +75,7 @@ class RemovedLandmark:
 
 
 def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandmark:
-    """Give verdicts, tags, names and labels of a landmark to another one. Its slug finds that one from now on.
+    """Give verdicts, tags, names and labels of a landmark to another one, which its slug finds from now on.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
@@ -115,7 +118,7 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
 
 
 def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = False) -> RemovedLandmark:
-    """Remove a landmark that no registered model knows, with its verdicts. Its shares end, also if its slug is used again.
+    """Remove a landmark that no registered model knows, with its verdicts. Its shares end.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
@@ -138,7 +141,10 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     if counts and not with_verdicts:
         total = sum(counts.values())
         count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
-        remedy = "To keep them, merge it into another landmark with `tagger landmark merge`. To delete them too, add --with-verdicts."
+        remedy = (
+            "To keep them, merge it into another landmark with `tagger landmark merge`. "
+            "To delete them too, add --with-verdicts."
+        )
         raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
     schedule_names = _schedules_of(connection, landmark)
     record_landmark(connection, landmark.id)
@@ -198,7 +204,7 @@ def _opposite_verdicts(
 
 
 def _move_verdicts(connection: Connection, merged: Landmark, target: Landmark) -> int:
-    """Give the verdicts to `target`; on an image with verdicts on both, the newer one stays. Returns how many there were."""
+    """Give the verdicts to `target`, on each image the newer one. Returns how many there were."""
     other = verdicts.alias()
     same_image = other.c.content_id == verdicts.c.content_id
     is_older = exists().where(
@@ -212,7 +218,7 @@ def _move_verdicts(connection: Connection, merged: Landmark, target: Landmark) -
 
 
 def _move_tags(connection: Connection, merged: Landmark, target: Landmark) -> int:
-    """Give the tags to `target`; of two tags of an image by one model, the one with the better rank stays. Returns how many there were."""
+    """Give the tags to `target`, for each image and model the better one. Returns how many there were."""
     other, both = tags.alias(), [merged.id, target.id]
     total = connection.scalar(select(func.count()).where(tags.c.landmark_id == merged.id)) or 0
     has_better = exists().where(
@@ -228,11 +234,10 @@ def _move_tags(connection: Connection, merged: Landmark, target: Landmark) -> in
 
 
 def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
-    """The columns of `target` with the names and slugs of `merged`, and with its facts where `target` has none."""
+    """The columns of `target` with the names and slugs of `merged`, and its facts where `target` has none."""
     names = dict.fromkeys([*target.aliases, *merged.all_names])
     known = {target.name, *target.names.values()}
     aliases = [name for name in names if name not in known]
-    check_alias_count(len(aliases), max(MAX_MERGED_ALIASES, len(target.aliases)))
     gaps = [column for column in ("country", "region", "city", "extent") if getattr(target, column) is None]
     if target.latitude is None or target.longitude is None:
         gaps += ["latitude", "longitude"]
@@ -285,3 +290,53 @@ def _is_named(connection: Connection, names: str | list[str] | None, landmark: L
             if find_landmark(connection, name).id == landmark.id:
                 return True
     return False
+
+
+def begin_change_of(connection: Connection, *changing: Landmark) -> None:
+    """Begin a change of all images of these landmarks, and make writers of tags and verdicts wait."""
+    while True:
+        images = _images_of(connection, changing)
+        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited
+        # for: all locks are taken again.
+        with connection.begin_nested() as locks:
+            lock_contents(connection, images)
+            lock_tables(connection, tags, verdicts)
+            if _images_of(connection, changing) <= images:
+                begin_change(connection, images)
+                return
+            locks.rollback()
+
+
+def _images_of(connection: Connection, of: Sequence[Landmark]) -> set[int]:
+    """The ids of images with a tag, a taught tag or a verdict of these landmarks."""
+    ids = [landmark.id for landmark in of]
+    queries = (
+        select(table.c.content_id).where(table.c.landmark_id.in_(ids))
+        for table in (tags, taught_tags, verdicts)
+    )
+    return set(connection.scalars(union(*queries)))
+
+
+def retire_classifiers(connection: Connection, landmark: Landmark) -> int:
+    """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
+
+    This waits for workers that compare images with its classifiers: they lock the version before tags.
+    """
+    of_landmark = classifiers.c.landmark_id == landmark.id
+    using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
+    connection.execute(update(models).where(using).values(taught_version=models.c.taught_version + 1))
+    count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
+    return connection.scalar(count) or 0
+
+
+def move_labels(connection: Connection, landmark_id: int, slugs: Collection[str], to: int) -> None:
+    """Assign those labels of a landmark that have one of these slugs in their manifests to another one."""
+    query = (
+        select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
+        .join(models, models.c.id == model_labels.c.model_id)
+        .where(model_labels.c.landmark_id == landmark_id)
+    )
+    for row in connection.execute(query).all():
+        if row.manifest["labels"][row.position]["slug"] in slugs:
+            label = model_labels.c.model_id == row.model_id, model_labels.c.position == row.position
+            connection.execute(update(model_labels).where(*label).values(landmark_id=to))

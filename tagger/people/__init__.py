@@ -1,1 +1,1 @@
-"""People who use the page: their passwords and roles, named tokens, and sessions of browsers. Knows nothing of HTTP."""
+"""People who use the page: passwords and roles, named tokens, and sessions. Knows nothing of HTTP."""

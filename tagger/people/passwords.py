@@ -1,8 +1,9 @@
 """Passwords of people: hashed with argon2id, and limits of wrong ones.
 
-A hash takes time and 64 MB on purpose: stolen hashes are slow to guess. The attempts are counted in the database, so that all servers of
-the page share the limits. An attempt is counted before its password is checked, and removed if it was right: many at once cannot exceed
-a limit. Nobody can lock out another person for ever: attempts from elsewhere do not affect a network where that person has a session.
+A hash takes time and 64 MB on purpose: stolen hashes are slow to guess. The attempts are counted in the
+database, so that all servers of the page share the limits. An attempt is counted before its password is
+checked, and removed if it was right: many at once cannot exceed a limit. Nobody can lock out another person
+for ever: attempts from elsewhere do not affect a network where that person has a session.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def hash_password(password: str) -> str:
 
 
 def is_right(password: str, stored: str | None) -> bool:
-    """Whether the password has this hash. With None the work is the same, so that its time does not tell who has an account."""
+    """Whether the password has this hash. None takes as long, so that no time tells who has an account."""
     from argon2.exceptions import Argon2Error, InvalidHashError
 
     nobody = _hash_of_nobody()  # made for known names as well: making it takes time in the first call
@@ -138,7 +139,7 @@ def count_attempt(database: Database, name: str, network: str) -> None:
 
 
 def forget_attempts(connection: Connection, name: str, network: str | None = None) -> None:
-    """Forget the attempts for an account: with `network`, those from there, after the right password; else all."""
+    """Forget the attempts for an account: with `network`, those from there; else all."""
     conditions = [sign_in_attempts.c.account == token_digest(name)]
     if network is not None:
         conditions.append(sign_in_attempts.c.network == network)

@@ -1,8 +1,8 @@
-"""Signing in, and the sessions of signed-in browsers, stored under the hash of a random id. All processes of the page share them.
+"""Signing in, and the sessions of browsers, stored under the hash of a random id, for all processes.
 
-People sign in with a name and a password, or by the name that a reverse proxy sends for people whom it has signed in. A session is valid
-while it has a row: signing out deletes it, and revoking its token or removing its person deletes all of theirs. Lists of open
-sessions say whose each is and where it began, and can end it.
+People sign in with a name and a password, or by the name that a reverse proxy sends for people whom it has
+signed in. A session is valid while it has a row: signing out deletes it, and revoking its token or removing
+its person deletes all of theirs. Lists of open sessions say whose each is and where it began, and can end it.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from tagger.people.tokens import (
     SETTINGS_TOKEN,
     USE_RECORDED_S,
     Grant,
-    NameTaken,
+    NameExists,
     find_token,
     revoke_shares_of,
     token_digest,
@@ -44,7 +44,7 @@ from tagger.system.documents import document_of
 
 @dataclass(frozen=True)
 class OpenSession:
-    """A browser that is signed in. `name`: the person or token. `network` and `browser` are None if they are not known."""
+    """A browser that is signed in. `name`: the person or token. None: `network` or `browser` is not known."""
 
     id: int
     name: str
@@ -86,14 +86,12 @@ def end_open_session(database: Database, session_id: int, user_id: int | None = 
 
 
 SESSION_S = 7 * 24 * 3600
-MAX_SESSIONS = 100
-"""The most sessions of one token or person. A further one ends the session that was unused for longest."""
 _ID_LENGTH = 43
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a sign-in comes from. `network`: the address; for IPv6, its /64 network. `browser`: as it identifies itself."""
+    """Where a sign-in comes from. `network`: the address; for IPv6, its /64 network. `browser`: its name."""
 
     address: str | None = None
     network: str | None = None
@@ -111,7 +109,7 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
 
 
 def adopt_settings_token(database: Database, secret: str, *, keep_shares: bool = False) -> Sequence[int]:
-    """Revoke the shares that were made with another token of the settings, if it has changed; returns their ids.
+    """Revoke the shares that were made with another token of the settings; returns their ids.
 
     Its sessions need no change: they end with it, see `_digest`.
     """
@@ -205,7 +203,7 @@ def record_use(database: Database, grant: Grant) -> None:
     now = datetime.now(UTC)
     long_ago = now - timedelta(seconds=USE_RECORDED_S)
     with database.write() as connection:
-        # The token or user is locked before its sessions, as everywhere, so that transactions cannot deadlock.
+        # The token or user is locked before its sessions, as everywhere: no deadlocks.
         rows = ((access_tokens, grant.token_id), (users, grant.user_id), (page_sessions, grant.session_id))
         for table, row_id in rows:
             if row_id is not None:
@@ -231,7 +229,7 @@ def _insert_session(
 ) -> str:
     """Insert a session that ends at the `latest` time, and return the value of its cookie."""
     session, now = secrets.token_urlsafe(32), datetime.now(UTC)
-    _remove_old(connection, token_id, user_id, now)
+    connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
     expires_at = now + timedelta(seconds=SESSION_S)
     values = {
         "digest": _digest(session, settings_token),
@@ -247,18 +245,6 @@ def _insert_session(
     return session
 
 
-def _remove_old(connection: Connection, token_id: int | None, user_id: int | None, now: datetime) -> None:
-    """Remove expired sessions, and those beyond the limit of the token or user."""
-    connection.execute(delete(page_sessions).where(page_sessions.c.expires_at <= now))
-    owner = (
-        page_sessions.c.token_id.is_not_distinct_from(token_id),
-        page_sessions.c.user_id.is_not_distinct_from(user_id),
-    )
-    newest = page_sessions.c.last_used_at.desc(), page_sessions.c.id.desc()
-    surplus = select(page_sessions.c.id).where(*owner).order_by(*newest).offset(MAX_SESSIONS - 1)
-    connection.execute(delete(page_sessions).where(page_sessions.c.id.in_(surplus)))
-
-
 def _digest(session: str, settings_token: str | None) -> str:
     """The stored hash. With the token of the settings as its key, a session ends when that token changes.
 
@@ -270,7 +256,7 @@ def _digest(session: str, settings_token: str | None) -> str:
 
 
 def sign_in_user(database: Database, name: str, password: str, origin: Origin) -> str | None:
-    """Start a session for a person; returns the value of the cookie, or None if the name or the password is wrong.
+    """Start a session for a person; returns the value of the cookie, or None if name or password is wrong.
 
     An unknown name takes as long as a known one, and counts against the same limits.
 
@@ -304,7 +290,7 @@ def check_user(database: Database, name: str, password: str, network: str) -> tu
 
 
 def proxied_grant(database: Database, name: str, new_role: Role | None) -> Grant | None:
-    """The grant of the person with this name. An unknown person is added with `new_role`. None if that is None, or the name is invalid."""
+    """The grant of the person with this name. An unknown one is added with `new_role`, if it is not None."""
     name = normalize_name(name)
     if not is_valid_name(name):
         return None
@@ -322,5 +308,5 @@ def _add(database: Database, name: str, role: Role | None) -> User | None:
             return insert_user(connection, name, role, None, by_themselves=True)
     except IntegrityError:  # another request has just added them
         return find_user_by_name(database, name)
-    except NameTaken:
+    except NameExists:
         return None

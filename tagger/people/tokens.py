@@ -1,11 +1,11 @@
 """Named access tokens, and the grants of requests: who sends them, and what that role may do.
 
-The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits. `TAGGER_WEB_TOKEN` is no such text: a row of
-its name has its argon2id hash, by which a change of it is noticed (see sessions).
+The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits.
+`TAGGER_WEB_TOKEN` is no such text: a row of its name has its argon2id hash, by which a change of it is
+noticed (see sessions).
 """
 
 import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ USE_RECORDED_S = 60
 class Grant:
     """What a request may do. `name`: the token or person, as in the audit log.
 
-    `token_id` is None for a person and for the token of the settings, `session_id` for a request without a session.
+    `token_id` is None for a person and for the token of the settings, `session_id` without a session.
     """
 
     name: str
@@ -67,11 +67,7 @@ class NameInvalid(TaggerError):
 
 
 class NameExists(TaggerError):
-    """There is already a {kind} {name}. Choose another name. {remedy}."""
-
-
-class NameTaken(TaggerError):
-    """There is a {kind} {name}, and the audit log would not tell them apart. Choose another name."""
+    """There is already a {kind} {name}, and the audit log would not tell them apart. Choose another name."""
 
 
 class AccessEnded(TaggerError):
@@ -80,7 +76,7 @@ class AccessEnded(TaggerError):
 
 @dataclass(frozen=True)
 class AccessToken:
-    """A token without its secret. `expires_at` is None if it never expires, `last_used_at` if it was never used."""
+    """A token without its secret. `expires_at` None: it never expires; `last_used_at` None: never used."""
 
     id: int
     name: str
@@ -102,7 +98,7 @@ def add_token(
     """Add a token; returns it with its secret, which cannot be read again.
 
     Raises:
-        NameInvalid, NameExists, NameTaken: the name cannot be used.
+        NameInvalid, NameExists: the name cannot be used.
     """
     if not _NAME.fullmatch(name) or name == SETTINGS_TOKEN:
         allowed = "64 letters, digits, dots, hyphens and underscores"
@@ -117,10 +113,9 @@ def add_token(
     }
     with database.write() as connection:
         if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
-            remedy = f"`tagger people token revoke {name}` revokes that token"
-            raise NameExists(kind="token", name=name, remedy=remedy)
+            raise NameExists(kind="token", name=name)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
-            raise NameTaken(kind="user", name=name)
+            raise NameExists(kind="user", name=name)
         row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
         token = document_of(AccessToken, row)
         expires = None if expires_at is None else expires_at.isoformat()
@@ -166,7 +161,7 @@ def revoke_token(database: Database, name: str, *, keep_shares: bool = False) ->
 
 
 def require_access(connection: Connection, *roles: Role) -> None:
-    """Lock the token or person who makes the changes on the page, so that nobody takes their access away before the commit.
+    """Lock the token or person who makes changes on the page: nobody takes their access before the commit.
 
     Raises:
         AccessEnded: it was taken away since the request came, or the person has none of the roles any more.
@@ -201,8 +196,7 @@ def find_token(database: Database, secret: str) -> AccessToken | None:
     digest = token_digest(secret)
     with database.read() as connection:
         row = connection.execute(select(access_tokens).where(access_tokens.c.digest == digest)).one_or_none()
-    # Looking up the hash reveals nothing about a token; the comparison is one more precaution.
-    if row is None or not hmac.compare_digest(row.digest, digest):
+    if row is None:  # looking up the hash reveals nothing about a token
         return None
     token = document_of(AccessToken, row)
     return None if token.is_expired(datetime.now(UTC)) else token

@@ -1,4 +1,4 @@
-"""People who sign in to the page by name. A change of a password or role, and a removal, end the person's sessions."""
+"""People who sign in to the page by name. Changes of password or role, and removal, end their sessions."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,6 @@ from tagger.people.tokens import (
     EndedAccess,
     NameExists,
     NameInvalid,
-    NameTaken,
     require_access,
     revoke_shares_of,
 )
@@ -29,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
 
 @dataclass(frozen=True)
 class User:
-    """A person, without the hash of the password. `last_used_at` is None if the person never used the page."""
+    """A person, without the hash of the password. `last_used_at` None: they never used the page."""
 
     id: int
     name: str
@@ -43,7 +42,7 @@ def add_user(database: Database, name: str, role: Role, password: str | None) ->
     """Add a person. Without a password, they sign in at a reverse proxy only.
 
     Raises:
-        NameInvalid, NameExists, NameTaken: the name cannot be used.
+        NameInvalid, NameExists: the name cannot be used.
         PasswordRefused: the password is too weak.
         AccessEnded: who adds the person is no admin any more.
     """
@@ -55,11 +54,7 @@ def add_user(database: Database, name: str, role: Role, password: str | None) ->
     with database.write() as connection:
         require_access(connection, Role.ADMIN)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
-            remedy = (
-                "If it is the same person, `tagger people user list` shows where they sign in, and "
-                f"`tagger people user password {name}` sets a password"
-            )
-            raise NameExists(kind="user", name=name, remedy=remedy)
+            raise NameExists(kind="user", name=name)
         return insert_user(connection, name, role, password_hash)
 
 
@@ -71,14 +66,13 @@ def insert_user(
     *,
     by_themselves: bool = False,
 ) -> User:
-    """Insert a person whose name is valid and free. `by_themselves`: the person signs in for the first time, rather than being added by
-    an admin.
+    """Insert a person whose name is valid and free. `by_themselves`: at their first sign-in.
 
     Raises:
-        NameTaken: there is a token of this name.
+        NameExists: there is a token of this name.
     """
     if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
-        raise NameTaken(kind="token", name=name)
+        raise NameExists(kind="token", name=name)
     values = {
         "name": name,
         "role": role,
@@ -124,7 +118,7 @@ def list_users(database: Database) -> Sequence[User]:
 
 
 def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> EndedAccess:
-    """Remove a person, which ends their sessions and revokes their shares. Records of what they did keep their name.
+    """Remove a person, which ends their sessions and shares. Records of what they did keep their name.
 
     Raises:
         NameNotFound: there is no such person.
@@ -147,7 +141,7 @@ def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> 
 
 
 def set_password(database: Database, name: str, password: str, *, kept_session: int | None = None) -> int:
-    """Give a person a new password. This ends their sessions except `kept_session`; returns the number of ended ones.
+    """Give a person a new password. This ends their sessions except `kept_session`; returns how many.
 
     Raises:
         NameNotFound: there is no such person.
@@ -164,7 +158,7 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
 
 
 def set_role(database: Database, name: str, role: Role, *, keep_shares: bool = False) -> EndedAccess:
-    """Give a person another role, which ends their sessions, and revokes the shares of somebody who may not share any more.
+    """Give a person another role, which ends their sessions, and the shares of a new viewer.
 
     Raises:
         NameNotFound: there is no such person.

@@ -1,4 +1,4 @@
-"""Removing a model: what it said of photos goes with it, and so do the jobs that ran it. Its landmarks and all verdicts stay."""
+"""Removing a model, with what it said of photos, and the jobs that ran it. Landmarks and verdicts stay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from tagger.database.tables import (
     tags,
     taught_tags,
 )
-from tagger.errors import ModelNeeded
+from tagger.errors import Conflict
 from tagger.registry.registered_models import RegisteredModel, model_by_name
 from tagger.tags.models_in_use import ids_in_use, shipped_digest
 from tagger.tags.settlement import begin_change, settle
@@ -38,8 +38,8 @@ _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 class RemovedModel:
     """A removed model, and what went with it.
 
-    `tagged` counts the images with an accepted tag of it, `unclassified` those that no other model has classified, `taught` the landmarks
-    that were taught with its embeddings.
+    `tagged` counts the images with an accepted tag of it, `unclassified` those that no other model has
+    classified, `taught` the landmarks that were taught with its embeddings.
     """
 
     model: RegisteredModel
@@ -54,7 +54,7 @@ def remove_model(database: Database, name: str, *, dry_run: bool = False) -> Rem
 
     Raises:
         ModelNotFound: no model has that name.
-        ModelNeeded: it is in use, comes with the package, or a job that has not ended runs it.
+        Conflict: it is in use, comes with the package, or a job that has not ended runs it.
     """
     model = model_by_name(database, name)
     with database.write() as connection:
@@ -73,21 +73,24 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
     """The ended jobs that ran the model.
 
     Raises:
-        ModelNeeded: it cannot be removed.
+        Conflict: it cannot be removed.
     """
     if model.digest == shipped_digest():
-        raise ModelNeeded(name=model.name, reason="it comes with tagger", remedy="Put others in use instead")
+        raise _needed(model, "it comes with tagger. Put others in use instead.")
     if any(model.id in ids for ids in ids_in_use(connection)):
-        remedy = "Name those that stay in use: `tagger model use NAME`"
-        raise ModelNeeded(name=model.name, reason="it is in use", remedy=remedy)
+        raise _needed(model, "it is in use. Name those that stay in use: `tagger model use NAME`.")
     further = select(job_models.c.job_id).where(job_models.c.model_id == model.id)
     rows = connection.execute(
         select(jobs.c.id, jobs.c.state).where(or_(jobs.c.model_id == model.id, jobs.c.id.in_(further)))
     ).all()
     if running := sorted(row.id for row in rows if row.state not in _ENDED):
-        remedy = f"Wait for it, or run: tagger jobs cancel {running[0]}"
-        raise ModelNeeded(name=model.name, reason=f"job {running[0]} has not ended", remedy=remedy)
+        reason = f"job {running[0]} has not ended. Wait for it, or run: tagger job cancel {running[0]}"
+        raise _needed(model, reason)
     return [row.id for row in rows]
+
+
+def _needed(model: RegisteredModel, reason: str) -> Conflict:
+    return Conflict(reason=f"The model {model.name} cannot be removed: {reason}")
 
 
 def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> RemovedModel:
@@ -110,7 +113,7 @@ def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> None:
 
 
 def _delete_results(connection: Connection, model: RegisteredModel) -> None:
-    """Delete the model with its results. The last classification of an image is then that of another model, if there is one."""
+    """Delete the model with its results. An image is then classified by another model, if there is one."""
     of_model = (table.c.content_id for table in (classifications, tags, taught_tags, embeddings))
     queries = (select(column).where(column.table.c.model_id == model.id) for column in of_model)
     last = select(contents.c.id).where(contents.c.model_id == model.id)
@@ -125,7 +128,7 @@ def _delete_results(connection: Connection, model: RegisteredModel) -> None:
 
 
 def _restore_earlier(connection: Connection, model: RegisteredModel) -> None:
-    """Make an earlier classification the last one of the images whose last one is of the model; without one, they are not classified."""
+    """Make an earlier classification the last one of images that the model classified last."""
     is_last = contents.c.model_id == model.id
     query = select(classifications).where(
         classifications.c.content_id.in_(select(contents.c.id).where(is_last))

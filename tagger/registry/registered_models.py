@@ -1,8 +1,8 @@
-"""The registered models: which exist, which are in use, whether a model's file is unchanged, and the file that the package ships.
+"""The registered models: which exist, which are in use, and whether a model's file is unchanged.
 
-Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its identity;
-its file may move, and upgrades of the package replace the shipped one. The backend that one machine selected for a model serves the
-others of its kind.
+Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its
+identity; its file may move, and upgrades of the package replace the shipped one. The backend that one machine
+selected for a model serves the others of its kind.
 """
 
 import logging
@@ -25,7 +25,6 @@ from tagger.errors import ArgumentInvalid, LandmarkInvalid, ModelNotFound, Model
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendName, SelectionKey
 from tagger.photos.source import check_exists
-from tagger.registry import registration
 from tagger.registry.registration import register
 from tagger.settings import is_model_path
 from tagger.system.documents import document_of
@@ -39,9 +38,10 @@ UNNAMED = ""
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A registered model. `in_use`: new jobs that name none classify with it. `shipped`: it came with the package. `is_taught`: it has learned landmarks from verdicts.
+    """A registered model. `in_use`: new jobs that name none run it. `shipped`: it came with the package.
 
-    `use_order`: 1 for the first model in use, 2 for the next. `file` is empty if the model was imported and its file has not been named on this machine (see UNNAMED).
+    `use_order`: 1 for the first model in use, 2 for the next. `file` is empty if the model was imported and
+    its file has not been named on this machine (see UNNAMED).
     """
 
     id: int
@@ -60,15 +60,10 @@ class RegisteredModel:
         return UNNAMED if self.file == Path(UNNAMED) else str(self.file)
 
 
-def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
-    """The first of `resolve_models`, which raises the same."""
-    return resolve_models(database, selector)[0]
-
-
 def resolve_models(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
     """The models to run: by registered name, by the path of a file, or (None) those in use, in their order.
 
-    A file is registered if its digest is new, and not put in use. Of several in use, some may be models without a file to run.
+    A file is registered if its digest is new, and not put in use. Of several in use, some may have no file.
 
     Raises:
         ModelNotFound: neither a registered name nor a file.
@@ -113,7 +108,7 @@ def with_embeddings(found: Sequence[RegisteredModel]) -> RegisteredModel:
 
 
 def models_to_teach(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
-    """Of these models, those that verdicts teach: all that are taught already, else the first that gives embeddings."""
+    """Of these models, those that verdicts teach: all that are taught, else the first with embeddings."""
     given = [model for model in found if model.manifest.embedding is not None]
     return [model for model in given if model.is_taught] or given[:1]
 
@@ -132,7 +127,7 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
 
 
 def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
-    if selector in {None, registration.shipped_name()}:
+    if selector in {None, models_in_use.shipped_name()}:
         if not models_in_use.shipped_file().is_file():
             raise ModelNotSelected
         return unregistered_model(models_in_use.shipped_file())
@@ -144,7 +139,7 @@ def _preview_unregistered(database: Database | None, selector: str | None) -> Re
 
 
 def add_model(database: Database, file: Path, name: str | None = None) -> RegisteredModel:
-    """Register the model in `file`. A model with the same digest keeps its row and gets the new path and name.
+    """Register the model in `file`. A model with the same digest keeps its row, with the new path and name.
 
     Raises:
         ModelRefused: the file cannot be read or has no valid manifest.
@@ -184,9 +179,8 @@ def models_to_try(database: Database, selector: str | None) -> Sequence[Register
 
 def unregistered_model(file: Path) -> RegisteredModel:
     """The model in a file, to be run once without registering it. Its id is 0."""
-    return RegisteredModel(
-        0, file.stem, file_digest(file), file, read_manifest(file), in_use=False, shipped=False
-    )
+    digest, manifest = file_digest(file), read_manifest(file)
+    return RegisteredModel(0, manifest.name, digest, file, manifest, in_use=False, shipped=False)
 
 
 def models_by_name(database: Database, names: Iterable[str]) -> Sequence[RegisteredModel]:
@@ -205,10 +199,10 @@ def models_by_name(database: Database, names: Iterable[str]) -> Sequence[Registe
 def use_models(
     database: Database, names: Sequence[str], on_progress: Progress = lambda _done, _total: None
 ) -> Sequence[RegisteredModel]:
-    """Put these registered models in use in place of all others, for new jobs that name none. Then settle the images that others classified.
+    """Put these registered models in use in place of all others, and settle the images of others.
 
-    Using the shipped model follows upgrades: the shipped model of a newer package is then in use. If it is interrupted, the next call
-    settles the rest.
+    Using the shipped model follows upgrades: the shipped model of a newer package is then in use. If it is
+    interrupted, the next call settles the rest.
 
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged: as `models_by_name`.
@@ -277,13 +271,13 @@ def check_model_file(file: Path) -> RegisteredModel:
 
 
 def verify_model(model: RegisteredModel) -> None:
-    """Check the model's file, as `models_in_use.verify_file`, which raises the same. Nothing from it is run."""
+    """Check the model's file, as `models_in_use.verify_file`. Nothing from it is run."""
     models_in_use.verify_file(model.name, model.file, model.digest)
 
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
     model = _first(database, models.c.name == name)
-    return _shipped(database) if model is None and name == registration.shipped_name() else model
+    return _shipped(database) if model is None and name == models_in_use.shipped_name() else model
 
 
 def _is_file(selector: str) -> bool:

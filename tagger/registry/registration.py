@@ -20,14 +20,13 @@ from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import AlreadyExists, ModelRefused
 from tagger.landmarks.landmarks import Landmark, all_landmarks, landmarks_by_slug, normalize_name
-from tagger.landmarks.uses import move_labels
+from tagger.landmarks.removal import move_labels
 from tagger.model.artifact import (
     Label,
     LandmarkFacts,
     Manifest,
     file_digest,
     manifest_document,
-    read_manifest,
 )
 from tagger.system.geo import is_in_region, region_of_slug
 from tagger.system.names import name_in_language
@@ -40,8 +39,8 @@ log = logging.getLogger(__name__)
 def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, int]:
     """Record a manifest's landmarks. Returns ids by slug.
 
-    What a person set stays. Of the rest, the newest model's facts win, an older one's fill gaps. A label of a landmark that
-    was merged stands for the landmark it was merged into.
+    What a person set stays. Of the rest, the newest model's facts win, an older one's fill gaps. A label of a
+    landmark that was merged stands for the landmark it was merged into.
     """
     times = connection.scalars(select(models.c.manifest["created_at"].as_string()))
     newest = all(
@@ -82,8 +81,8 @@ def _united(
 ) -> dict[str, Landmark]:
     """The landmarks that new labels stand for although they have other slugs: those of their names.
 
-    Of the two, one must have a position, and the other the part of the world around it in its slug. Two landmarks of the name, or two
-    labels, make it uncertain which is meant.
+    Of the two, one must have a position, and the other the part of the world around it in its slug. Two
+    landmarks of the name, or two labels, make it uncertain which is meant.
     """
     by_name: dict[str, list[Landmark]] = {}
     known = {by_slug[label.slug].id for label in manifest.labels if label.slug in by_slug}
@@ -114,7 +113,7 @@ def _says_nothing_new(label: Label, landmark: Landmark) -> bool:
 
 
 def _separate_distinct(connection: Connection, manifest: Manifest, every: Iterable[Landmark]) -> bool:
-    """Separate merged landmarks that the model tells apart: each of its labels needs a landmark. Verdicts and tags stay where they are.
+    """Separate merged landmarks that the model tells apart, without their verdicts and tags.
 
     Returns whether there were any.
     """
@@ -139,7 +138,7 @@ def _separate_distinct(connection: Connection, manifest: Manifest, every: Iterab
 
 
 def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
-    """Add a landmark for the label, and assign to it the labels of other models with the same slug, which were merged into `landmark`."""
+    """Add a landmark for the label, with the labels of other models of that slug, merged into `landmark`."""
     new = insert(landmarks).values(label.model_dump(exclude={"label"})).returning(landmarks.c.id)
     landmark_id = connection.execute(new).scalar_one()
     move_labels(connection, landmark.id, {label.slug}, landmark_id)
@@ -160,7 +159,7 @@ def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, n
 
 
 def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` without its None values, which `under` replaces. Latitude and longitude are taken together, names and aliases united."""
+    """`over`, and `under` for None values. Coordinates stay together, names and aliases are united."""
     merged = {column: under[column] if value is None else value for column, value in over.items()}
     if over["latitude"] is None or over["longitude"] is None:
         merged |= {"latitude": under["latitude"], "longitude": under["longitude"]}
@@ -169,7 +168,7 @@ def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list[Landmark]:
-    """The landmark of each label, in order; of a model that is not registered, as its manifest describes it."""
+    """The landmark of each label, in order; of an unregistered model, as its manifest describes it."""
     labels = list(labels)
     by_slug = landmarks_by_slug(connection, {label.slug for label in labels})
     language = display_language(connection)
@@ -194,7 +193,7 @@ def landmark_ids_of_labels(
 def register(
     database: Database, digest: str, manifest: Manifest, *, file: Path | None, name: str | None
 ) -> int:
-    """Register a model, and return its id. `file` is None for the shipped model. A model with the same digest keeps its row.
+    """Register a model, and return its id. `file` is None for the shipped model. One digest has one row.
 
     The transaction locks the registry, so that two processes that register the same model end with one row.
 
@@ -274,7 +273,7 @@ def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
 def _update_existing(
     connection: Connection, existing: Row[Any], *, path: str | None, name: str | None
 ) -> None:
-    """Update a model that is registered again: its name, and its path unless the old file is still the model."""
+    """Update a model that is registered again: its name, and its path if the old file is not the model."""
     changes: dict[str, object] = {}
     if path is not None and path != existing.file and not _file_is_current(existing):
         changes["file"] = path
@@ -308,9 +307,3 @@ def _free_name(connection: Connection, digest: str, default: str, name: str | No
     if name is not None:
         raise AlreadyExists(what=f"Another model {name}", remedy="Choose another --name, or omit it")
     return f"{candidate}-{digest[:8]}"
-
-
-def shipped_name() -> str | None:
-    """The name of the shipped model; None without one."""
-    file = models_in_use.shipped_file()
-    return read_manifest(file).name if file.is_file() else None

@@ -58,10 +58,11 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     lists = _lists_of_names(database, text, root_paths)
     understood = understand(text, lists, named_files(database, root_paths), this_day())
     if not understood.parts:
-        raise SearchTextInvalid(text=repr(text), reason="it has no words.")
+        raise SearchTextInvalid(text=repr(text), reason="it has no words.", hint="")
     for part in understood.left_out:
-        hints = f" {understood.hints}" if part.others else ""
-        raise SearchTextInvalid(text=part.text, reason=_REASONS[part.left_out] + hints)
+        hint = understood.hints if part.others else ""
+        reason = f"{_REASONS[part.left_out]} {hint}".rstrip()
+        raise SearchTextInvalid(text=part.text, reason=reason, hint=hint)
     return understood
 
 

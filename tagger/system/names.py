@@ -44,8 +44,6 @@ def digest_slug(prefix: str, text: str) -> str:
 MAX_TEXT = 200
 """Characters of a name, country, region or city."""
 MAX_SLUG = 100
-MAX_ALIASES = 100
-MAX_MERGED_ALIASES = 1000
 """A landmark keeps the names of those that were merged into it."""
 MAX_LANGUAGE = 35
 """Characters of a language tag, as BCP 47 recommends."""
@@ -121,14 +119,6 @@ def check_language(language: str) -> str:
     if len(language) > MAX_LANGUAGE or not re.fullmatch(LANGUAGE_PATTERN, language):
         raise LandmarkInvalid(reason=f"language: {language[:40]!r} is no language tag, like de or zh-Hant")
     return language
-
-
-def check_alias_count(count: int, limit: int) -> None:
-    """Raises:
-    LandmarkInvalid: a landmark cannot have so many.
-    """
-    if count > limit:
-        raise LandmarkInvalid(reason=f"alias: there are {count}, more than {limit}")
 
 
 _EVERYDAY_NAMES = {

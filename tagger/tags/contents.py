@@ -1,7 +1,8 @@
-"""What several packages do with images: lock them, record changes of evidence, and ask about dismissals and verdicts.
+"""What several packages do with images: lock them, record changes of evidence, and ask about verdicts.
 
-Transactions lock images in the same order, so two of them never wait for each other. Code that changes evidence of photos' positions
-records that in the same transaction, for the next update of positions. Recording only inserts rows, so no transaction waits for it.
+Transactions lock images in the same order, so two of them never wait for each other. Code that changes
+evidence of photos' positions records that in the same transaction, for the next update of positions.
+Recording only inserts rows, so no transaction waits for it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -52,7 +53,7 @@ def lock_contents_shared(connection: Connection, digests: Collection[str]) -> di
 
 
 def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
-    """Lock these images: others that change them wait, such as workers that classify them again. SQLite has one writer anyway."""
+    """Lock these images: others that change them wait. SQLite has one writer anyway."""
     if connection.dialect.name == "sqlite":
         return
     query = select(contents.c.id).where(among(contents.c.id, content_ids)).order_by(contents.c.id)
@@ -60,10 +61,10 @@ def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
 
 
 def record_photos(connection: Connection, photo_ids: Collection[int]) -> None:
-    """Record that the time, camera or GPS position of these photos is about to change, or that they are about to be deleted.
+    """Record that the time, camera or GPS of these photos is about to change, or that they will be deleted.
 
-    Call it before the change: photos that were taken around them are estimated again, too. Their copies have the same tags, which
-    depend on the positions of all copies.
+    Call it before the change: photos that were taken around them are estimated again, too. Their copies have
+    the same tags, which depend on the positions of all copies.
     """
     if not photo_ids:
         return
@@ -86,7 +87,7 @@ def count_photos_of_job(connection: Connection, job: int, *conditions: ColumnEle
 
 
 def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -> None:
-    """Record that tags, taught tags or verdicts of these images have changed, or that facts of a photo were read for the first time."""
+    """Record that tags or verdicts of these images have changed, or that a photo was first read."""
     insert_page(connection, position_changes, ("content_id",), zip(sorted(set(content_ids))))
 
 
@@ -102,7 +103,7 @@ def record_landmark(connection: Connection, landmark_id: int) -> None:
 
 
 def record_camera(connection: Connection, camera_id: int) -> None:
-    """Record that the clock of a camera has changed: its anchors now have other times, also for photos of its companions."""
+    """Record that the clock of a camera has changed, which locates photos of its companions, too."""
     group = select(cameras.c.companions_id).where(cameras.c.id == camera_id).scalar_subquery()
     companions = select(cameras.c.id).where(cameras.c.companions_id == group)
     record_matching_photos(
@@ -111,7 +112,7 @@ def record_camera(connection: Connection, camera_id: int) -> None:
 
 
 def record_matching_photos(connection: Connection, condition: ColumnElement[bool]) -> None:
-    """Record another change for the photos with this condition: of a track of their time, or of the companions of their camera."""
+    """Record another change for the photos with this condition: of a track, or of companions."""
     columns = ("photo_id", "camera_id", "taken_at")
     changed = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(condition)
     connection.execute(insert(position_changes).from_select(columns, changed))
@@ -143,7 +144,7 @@ def is_favourite(content_id: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def is_only_predicted() -> ColumnElement[bool]:
-    """Whether a row of `tags` is a prediction that counts, and no more: the rule gives its landmark no state."""
+    """Whether a row of `tags` is only a prediction that counts: the rule gives its landmark no state."""
     has_state = exists().where(
         effective_tags.c.content_id == tags.c.content_id, effective_tags.c.landmark_id == tags.c.landmark_id
     )
@@ -153,7 +154,7 @@ def is_only_predicted() -> ColumnElement[bool]:
 def is_classified_by(
     model_id: int | ColumnElement[Any], *same_options: tuple[str, float | ColumnElement[Any]]
 ) -> ColumnElement[bool]:
-    """Whether a model has classified the image of a row of `contents`, with these options: `top_k` and `threshold`, or any."""
+    """Whether a model has classified the image of a row of `contents`, with these options, or any."""
 
     def of_model(table: Table) -> ColumnElement[bool]:
         return and_(table.c.model_id == model_id, *(table.c[name] == value for name, value in same_options))
@@ -163,7 +164,7 @@ def is_classified_by(
 
 
 def is_classified_by_all(thresholds: Mapping[int, float], top_k: int) -> ColumnElement[bool]:
-    """Whether these models have classified the image of a row of `contents`, with these thresholds by their ids, and `top_k`."""
+    """Whether these models have classified the image of a row of `contents`, with thresholds by their ids."""
     return and_(
         *(
             is_classified_by(model_id, ("top_k", top_k), ("threshold", threshold))
@@ -189,7 +190,7 @@ def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int
 
 
 def carry_dismissal(connection: Connection, image_id: int, to_image_id: int) -> bool:
-    """Apply the dismissal of an image to another one, unless a landmark is confirmed on that; returns whether there was one."""
+    """Apply the dismissal of an image to another one without a confirmed landmark; returns whether it has."""
     row = connection.execute(select(dismissals).where(dismissals.c.content_id == image_id)).mappings().first()
     confirmed = select(verdicts.c.landmark_id).where(
         verdicts.c.content_id == to_image_id, verdicts.c.verdict == "confirmed"

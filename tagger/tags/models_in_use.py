@@ -1,6 +1,6 @@
-"""Which models are in use, whether their files are there, and the model file that the package ships, which upgrades of the package replace.
+"""Which models are in use, whether their files are there, and the model file that the package ships.
 
-Reads neither manifests nor models, so it needs no numpy.
+Importing it needs no numpy.
 """
 
 import importlib.resources
@@ -20,8 +20,8 @@ from tagger.errors import ModelChanged, ModelFileNotFound, ModelRefused, TaggerE
 def ids_in_use(connection: Connection) -> Sequence[Sequence[int]]:
     """The ids of the models in use, in their order. If none was put in use, the shipped one is.
 
-    After the shipped model come those of earlier packages, the newest first, which it replaces: on an image that it has not classified
-    yet, their results count.
+    After the shipped model come those of earlier packages, the newest first, which it replaces: on an image
+    that it has not classified yet, their results count.
     """
     rows = connection.execute(_MODELS)
     registered = sorted(rows, key=lambda row: (row.use_order or 0, row.id))
@@ -39,7 +39,9 @@ _MODELS = select(*(models.c[name] for name in ("id", "name", "digest", "file", "
 def names_in_use(database: Database) -> Sequence[str]:
     """The names of the models in use, in their order; empty without any."""
     found = [row.name for row in _in_use(database)]
-    return found or ([shipped_file().stem] if shipped_file().is_file() else [])
+    if found or (shipped := shipped_name()) is None:
+        return found
+    return [shipped]
 
 
 def problems_in_use(database: Database) -> Iterator[str]:
@@ -82,6 +84,13 @@ def verify_file(name: str, file: Path, digest: str) -> None:
 def shipped_file() -> Path:
     """The path of the shipped model. An installation may lack the file."""
     return Path(str(importlib.resources.files("tagger") / "shipped" / "landmarks.pt"))
+
+
+def shipped_name() -> str | None:
+    """The name of the shipped model; None without one."""
+    from tagger.model.artifact import read_manifest
+
+    return read_manifest(shipped_file()).name if shipped_file().is_file() else None
 
 
 def shipped_digest() -> str | None:

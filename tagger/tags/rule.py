@@ -3,14 +3,17 @@
 Models and teaching give an image candidates; people give verdicts. A landmark is
 
 - `confirmed` if a person confirmed it, and `rejected` if a person rejected it, whatever anything else says;
-- `accepted` if a candidate of it counts: its score reaches the threshold, nothing is missing of the image, the position of the photo does not
-  speak against it, no other landmark is confirmed, and no candidate for another landmark wins. Taught landmarks win over all others,
-  then the higher score wins, and of equal ones that of the first model. Candidates of one model do not compete. Where a
-  model is nearly certain of a landmark, another one that is taught is only suggested;
+- `accepted` if a candidate of it counts: its score reaches the threshold, nothing is missing of the image,
+  the position of the photo does not speak against it, no other landmark is confirmed, and no candidate for
+  another landmark wins. Taught landmarks win over all others, then the higher score wins, and of equal ones
+  that of the first model. Candidates of one model do not compete. Where a model is nearly certain of a
+  landmark, another one that is taught is only suggested;
 - `doubtful` if its score is enough, and one of these speaks against it;
-- `suggested` if a candidate of it is probable, and no more, or if the other photos of its day speak against a score that is enough. What a model finds probable is not suggested beside another landmark that counts.
+- `suggested` if a candidate of it is probable, and no more, or if the other photos of its day speak against a
+  score that is enough. What a model finds probable is not suggested beside another landmark that counts.
 
-Accepted and confirmed landmarks are tags. On an image that a person put away as not a landmark, none is accepted, doubtful or suggested.
+Accepted and confirmed landmarks are tags. On an image that a person put away as not a landmark, none is
+accepted, doubtful or suggested.
 
 Everything here is pure: `settlement` reads the causes and stores the result.
 """
@@ -21,22 +24,23 @@ from dataclasses import dataclass
 from tagger.database.enums import TagReason, TagState, VerdictKind
 
 NEARLY_CERTAIN = 0.97
-"""From this score on, a tag of the model is right more often than one of a taught landmark, whose precision is 0.96.
+"""From this score on, a tag of the model is right more often than one of a taught landmark (0.96).
 
-Of the shipped model's tags on test photos of landmarks, 96.7 % with a lower score are right, and 99.8 % from this one on.
+Of the shipped model's tags on test photos of landmarks, 96.7 % with a lower score are right, and 99.8 % from
+this one on.
 """
 SURE_SCORE = 0.99
 """A higher score counts as this beside a position: no score is known to be right more often."""
 LEAST_SCORE = 0.5
 """A landmark with a lower score is never accepted because of a position.
 
-In a library, one in four of the shipped model's names with a score of 0.5 to 0.7 is right, one in fourteen below.
+In a library, one in four of the shipped model's names with a score of 0.5 to 0.7 is right, below one in 14.
 """
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the rule reads of an image as a whole: columns of `contents` by their names, and whether a person dismissed it.
+    """What the rule reads of an image: columns of `contents` by their names, and whether it is dismissed.
 
     `damaged`: a part of it is missing. `dismissed`: it was put away as not a landmark.
     """
@@ -50,10 +54,10 @@ INTACT = ImageFacts()
 
 @dataclass(frozen=True)
 class PositionOdds:
-    """The factor by which the position of a photo changes the odds of a landmark, and how far from it the photo was taken, in metres.
+    """The factor by which the position of a photo changes the odds of a landmark, and its distance in metres.
 
-    `distance_m` None: the other photos of its day change them. `reason`: whose position it is, that of the photo, or that of its camera
-    before and after.
+    `distance_m` None: the other photos of its day change them. `reason`: whose position it is, that of the
+    photo, or that of its camera before and after.
     """
 
     odds: float
@@ -63,7 +67,7 @@ class PositionOdds:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A landmark that a model or teaching gives an image, with its calibrated score. `is_enough`: the score reaches the threshold.
+    """A landmark that a model or teaching gives an image. `is_enough`: the score reaches the threshold.
 
     `suggested_from`: the lowest score of a suggestion; None: there are none.
     `rank`: the place among the best of a model, from 1 on; None: it comes from teaching.
@@ -150,7 +154,7 @@ def decide(
 ) -> list[EffectiveTag]:
     """The landmarks of an image with a state, in order of their ids; those that are only predicted have none.
 
-    `verdicts` are by landmark id. A landmark that a person rejected is among them if something else speaks for it.
+    `verdicts` are by landmark id. A landmark that a person rejected is there if something else speaks for it.
     """
     # Most candidates are only predicted, with a low score.
     more = {each.landmark_id for each in candidates if each.is_enough or each.odds or each.is_probable}
@@ -184,7 +188,7 @@ def decide(
 def _counting(
     by_landmark: Mapping[int, Sequence[Candidate]], verdicts: Mapping[int, VerdictKind]
 ) -> Iterator[Candidate]:
-    """The candidates that count by themselves: all but taught ones where a model is nearly certain of another landmark."""
+    """The candidates that count: all but taught ones where a model is nearly certain of another landmark."""
     certain = _nearly_certain(by_landmark, verdicts)
     for landmark_id, own in by_landmark.items():
         is_held_back = bool(certain - {landmark_id})
@@ -212,7 +216,7 @@ def _nearly_certain(
 def _contested(
     accepted: Sequence[Candidate], counting: Sequence[Candidate], verdicts: Mapping[int, VerdictKind]
 ) -> tuple[TagState, TagReason | None]:
-    """The state of a landmark without a verdict: `accepted` are its candidates among those of all landmarks that count by themselves."""
+    """The state of a landmark without a verdict: `accepted` are its candidates that count by themselves."""
     if VerdictKind.CONFIRMED in verdicts.values():
         return TagState.DOUBTFUL, TagReason.CONFIRMED_OTHER
     landmark_id = accepted[0].landmark_id
@@ -249,13 +253,13 @@ def _not_counting(
 
 
 def _shown(own: Sequence[Candidate], accepted: Sequence[Candidate], state: TagState) -> Candidate | None:
-    """The candidate whose score the landmark is shown with: of those that count, or are suggested, or else of all, one of a model before taught ones."""
+    """The candidate that shows a landmark: of those that count or are suggested, or of all, models first."""
     among = [each for each in own if each.is_probable] if state is TagState.SUGGESTED else accepted or own
     return max(among, key=lambda each: (each.rank is not None, each.score, -each.model_order), default=None)
 
 
 def is_accepted(score: float, odds: float, threshold: float, *, by_score: bool) -> bool:
-    """Whether a candidate is accepted, given the odds of a position. `by_score`: whether its score alone accepts it.
+    """Whether a candidate is accepted, given the odds of a position. `by_score`: by its score alone.
 
     Odds above 1 never reject a landmark, and odds below 1 never accept one.
     """

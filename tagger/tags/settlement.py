@@ -1,7 +1,8 @@
-"""Stores what the rule says of images: reads the causes, and replaces the rows of `effective_tags` that differ (see tags.rule).
+"""Stores what the rule says of images: reads the causes, and replaces the `effective_tags` that differ.
 
-Who changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals) calls `begin_change` first, without which the
-statement fails. The images are settled before the transaction commits, or by `settle`, if it has to know their tags.
+Who changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals) calls `begin_change`
+first, without which the statement fails. The images are settled before the transaction commits, or by
+`settle`, if it has to know their tags.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -72,9 +73,9 @@ def begin_change(connection: Connection, content_ids: Collection[int]) -> None:
 def settle(
     connection: Connection, content_ids: Collection[int], *, record: bool = True
 ) -> dict[int, Sequence[EffectiveTag]]:
-    """Bring the effective tags and the outcomes of these images up to date now; returns the tags by content id.
+    """Bring the effective tags and the outcomes of these images up to date; returns the tags by content id.
 
-    Images whose tags change are recorded for the next update of positions; not without `record`, if they are recorded anyway.
+    Images whose tags change are recorded for the next update of positions; not without `record`.
     """
     settled: dict[int, Sequence[EffectiveTag]] = {}
     ids = sorted(set(content_ids))
@@ -100,9 +101,9 @@ Progress = Callable[[int, int], None]
 
 
 def settle_after_upgrade(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
-    """Settle the images of an earlier version, a page in each transaction: the next call continues one that was interrupted.
+    """Settle the images of an earlier version, in transactions of a page: an interrupted one is continued.
 
-    Positions follow from the tags of that version: those of images whose tags its rule did not decide are estimated again.
+    Positions follow from the tags of that version: those of images its rule left are estimated again.
     """
 
     def settle_page(connection: Connection, page: Sequence[int]) -> None:
@@ -134,7 +135,7 @@ def _settle_pages(
     settle_page: Callable[[Connection, Sequence[int]], object],
     on_progress: Progress,
 ) -> None:
-    """Settle those of these images that follow the one that `settled_to` names, and name the last one of each page there; None: all are settled."""
+    """Settle these images after `settled_to`, and name the last of each page there; None: all are settled."""
     with database.read() as connection:
         if connection.scalar(select(settled_to)) is None:
             return
@@ -153,7 +154,7 @@ def _settle_pages(
 
 
 def _is_new(tag: EffectiveTag) -> bool:
-    """Whether 1.0 may have decided otherwise about a tag: it knew no suggestion because of a nearly certain landmark."""
+    """Whether 1.0 may have decided otherwise: it knew no suggestion because of a nearly certain landmark."""
     return tag.reason is TagReason.CERTAIN_OTHER
 
 
@@ -193,8 +194,8 @@ def outcome_of(found: Sequence[EffectiveTag]) -> Outcome:
 class Causes:
     """All that the rule needs of an image. `outcome`: the stored one; None: no model has classified it.
 
-    `thresholds`: of the models that have classified it, by their ids, the last one first. `counts`: what is stored of each prediction, by
-    its model and rank.
+    `thresholds`: of the models that have classified it, by their ids, the last one first. `counts`: what is
+    stored of each prediction, by its model and rank.
     """
 
     outcome: Outcome | None
@@ -205,7 +206,7 @@ class Causes:
     verdicts: dict[int, VerdictKind] = field(default_factory=dict)
 
     def models(self, in_use: Sequence[Sequence[int]]) -> Sequence[int]:
-        """The models whose tags count: those in use that have classified it. As long as there is none, the one that has classified it last.
+        """The models whose tags count: those in use that have classified it; without one, the last of all.
 
         `in_use`: as of `ids_in_use`.
         """

@@ -2,17 +2,18 @@
 
 Knows nothing of SQL or of photos.
 
-Strangers, photos of anything else, have the mean m and the covariance C in the space of embeddings, which the file of the model
-contains. After the transformation z = S^-1/2 (x - m) with S = 0.9 C + mean(diag C) I they have about the mean 0 and the
-covariance 1 in all directions ("Discriminative decorrelation", Hariharan et al., 2012). The direction u of a landmark is a ridge
-regression with strangers as negatives without end: it minimises |u|² + Σ (t - u·z)² / λ, with t = 1 for examples and t = 0 for
-rejected photos. Only products of examples are needed for it, and for what each example would have if it had been left out (Allen,
-1974).
+Strangers, photos of anything else, have the mean m and the covariance C in the space of embeddings, which the
+file of the model contains. After the transformation z = S^-1/2 (x - m) with S = 0.9 C + mean(diag C) I they
+have about the mean 0 and the covariance 1 in all directions ("Discriminative decorrelation", Hariharan et
+al., 2012). The direction u of a landmark is a ridge regression with strangers as negatives without end: it
+minimises |u|² + Σ (t - u·z)² / λ, with t = 1 for examples and t = 0 for rejected photos. Only products of
+examples are needed for it, and for what each example would have if it had been left out (Allen, 1974).
 
-A photo's resemblance u·z / |u| is then turned into a probability. How much strangers vary is measured on the library itself, and
-so is the share of the landmark's photos there: the fewer there are, the more a photo has to resemble the examples.
+A photo's resemblance u·z / |u| is then turned into a probability. How much strangers vary is measured on the
+library itself, and so is the share of the landmark's photos there: the fewer there are, the more a photo has
+to resemble the examples.
 
-The database stores embeddings with 4 bits for each dimension, between the embedding's lowest and highest value.
+The database stores embeddings with 4 bits for each dimension, between the lowest and the highest value.
 
 That teaches as well as 16 bits, and takes a quarter of the space (see docs/explanation/teaching.md).
 """
@@ -43,38 +44,38 @@ COVARIANCE_SHARE, IDENTITY_SHARE = 0.9, 1.0
 NOISE = 0.6
 """λ, the noise of an example, in parts of a stranger's mean squared length |z|²."""
 DUPLICATE_COSINE = 0.9
-"""Examples that are this similar are copies of one photo, and count once. Different photos of a landmark have 0.1 to 0.5."""
+"""Examples this similar are copies, and count once. Different photos of a landmark have 0.1 to 0.5."""
 MAX_EXAMPLES = 1000
 """Examples of each kind that are used: evenly spread ones of more. The time grows with the third power."""
 
 ASSUMED_SPREAD = 0.82
-"""The standard deviation of strangers' resemblance. The background statistics say 1, but the identity makes it less."""
+"""The standard deviation of strangers' resemblance. Statistics say 1, but the identity makes it less."""
 ASSUMED_STRANGERS = 100
 """What is assumed of a library counts as much as so many of its photos."""
 STRANGERS_BELOW = 3.0
 """Photos with more resemblance may show the landmark, and are not measured as strangers."""
 UPPER_QUANTILE, UPPER_DEVIATION = 0.9, 1.2816
-"""Strangers are measured between their median and this quantile, which is so many deviations above it in a normal distribution."""
+"""Strangers are measured between their median and this quantile, so many normal deviations above it."""
 
-# Fitted to half of 102 landmarks on a network that knows none, and to half of 21 that were left out of a model; the other halves
-# tested them. Resemblance is in deviations of strangers.
+# Fitted to half of 102 landmarks on a network that knows none, and to half of 21 left out of a model;
+# the other halves tested them. Resemblance is in deviations of strangers.
 EXPECTED_OF_ONE = 5.1
 """How much a landmark's other photos resemble a single example."""
 PRIOR_EXAMPLES, PRIOR_RESEMBLANCE = 1.5, 9.9
-"""Left-out examples are averaged with so many of this resemblance. It is high, as each is judged by one example less."""
+"""Left-out examples are averaged with so many of this resemblance: each is judged by one example less."""
 LOGIT_AT_CENTRE, LOGIT_PER_DEVIATION, LOGIT_PER_EXPECTED = -4.6, 1.47, -0.40
 CAUTION_WITH_ONE = -0.8
 """Added for a single example, of which nobody can tell how typical it is."""
 
 ASSUMED_SHARE = 0.01
-"""The share of a landmark's photos for which the logit is fitted, and which is assumed of an unknown library."""
+"""The share of a landmark's photos for which the logit is fitted, assumed of an unknown library."""
 LARGEST_SHARE = 0.5
 SHARE_ROUNDS = 50
 
 
 @dataclass(frozen=True)
 class EmbeddingSpace:
-    """The embeddings of one model: `mean` (D,) and `precision` (D, D), the regularised inverse covariance of strangers.
+    """The embeddings of one model: `mean` (D,), and `precision` (D, D), the inverse covariance of strangers.
 
     Making it takes 0.2 s for D = 1,280, so make it once for many landmarks.
     """
@@ -96,13 +97,13 @@ class EmbeddingSpace:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Scores photos by their embeddings: `weights` (D,). Several side by side: `weights` (D, C), `bias` (C,)."""
+    """Scores photos by their embeddings: `weights` (D,). Several together: `weights` (D, C), `bias` (C,)."""
 
     weights: Values
     bias: float | Values
 
     def scores(self, embeddings: Values) -> Values:
-        """The probability that each photo shows the landmark, estimated for the library that was given to `calibrate`.
+        """The probability that each photo shows the landmark, in the library that was given to `calibrate`.
 
         Args:
             embeddings: (N, D).
@@ -131,9 +132,10 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Direction:
-    """What examples say of a landmark, in any library: a photo x resembles it by `weights`·x - `offset`; the unit is the length of u.
+    """What examples say of a landmark: a photo x resembles it by `weights`·x - `offset`, in lengths of u.
 
-    `expected` is what the landmark's other photos should have on average, `examples` how many different examples there are.
+    `expected` is what the landmark's other photos should have on average, `examples` how many different
+    examples there are.
     """
 
     weights: Matrix  # (D,)
@@ -153,10 +155,10 @@ def fit_direction(space: EmbeddingSpace, positives: Values, negatives: Values) -
     Args:
         space: that of the model.
         positives: (P, D) with P ≥ 1, photos of the landmark.
-        negatives: (N, D), rejected photos. Photos that do not resemble the landmark, as most of other landmarks, do harm.
+        negatives: (N, D), rejected photos. Those that do not resemble the landmark do harm.
 
     Raises:
-        ValueError: there are no positives, or the values are so large or the space so flat that nothing can be computed.
+        ValueError: there are no positives, or the space is so flat that nothing can be computed.
     """
     if not len(positives):
         raise ValueError("a landmark cannot be learned without an example")
@@ -177,7 +179,7 @@ def calibrate(direction: Direction, library: Values) -> Classifier:
 
     Args:
         direction: that of the landmark.
-        library: (M, D), a random sample of the library's other photos, some thousands of them. Some may show the landmark.
+        library: (M, D), a random sample of some thousands of the library's other photos.
 
     Raises:
         ValueError: the values are so large that nothing can be computed.
@@ -217,7 +219,7 @@ def _expected(left_out: Matrix) -> float:
 
 
 def _measure_strangers(resemblances: Floats) -> tuple[float, float]:
-    """The centre and the spread of the resemblance of photos that are probably not of the landmark, mixed with what is assumed."""
+    """The centre and the spread of the resemblance of photos that are probably not of the landmark."""
     strangers = resemblances[resemblances < STRANGERS_BELOW]
     if not len(strangers):
         return 0.0, ASSUMED_SPREAD
@@ -228,7 +230,7 @@ def _measure_strangers(resemblances: Floats) -> tuple[float, float]:
 
 
 def _intercept(direction: Direction, centre: float, spread: float) -> float:
-    """The log-odds of a photo without any resemblance, in a library with `ASSUMED_SHARE` of the landmark's photos."""
+    """The log-odds of a photo without resemblance, in a library with `ASSUMED_SHARE` of the landmark."""
     expected = (direction.expected - centre) / spread
     caution = CAUTION_WITH_ONE if direction.examples == 1 else 0.0
     at_centre = LOGIT_AT_CENTRE + LOGIT_PER_EXPECTED * expected + caution

@@ -1,12 +1,13 @@
-"""The classifiers of taught landmarks in SQL, and the tags that they give to stored embeddings, without reading a photo.
+"""The classifiers of taught landmarks in SQL, and the tags that they give to stored embeddings.
 
-A model counts the changes of its classifiers: `models.taught_version`. Whoever stores embeddings compares them with the
-classifiers of the current version, in the same transaction (`BatchComparison`). A lock on the version's row keeps the version from
-changing until that transaction ends, so no embedding is ever missed: it is either compared when it is stored, or stored before a new
-classifier is applied to all.
+A model counts the changes of its classifiers: `models.taught_version`. Whoever stores embeddings compares
+them with the classifiers of the current version, in the same transaction (`BatchComparison`). A lock on the
+version's row keeps the version from changing until that transaction ends, so no embedding is ever missed: it
+is either compared when it is stored, or stored before a new classifier is applied to all.
 
-A classifier that was learned anew is compared with every stored embedding, page by page, in constant memory. If that is interrupted, the
-classifier stays marked as not applied, and images that were not compared since it was learned are outdated.
+A classifier that was learned anew is compared with every stored embedding, page by page, in constant memory.
+If that is interrupted, the classifier stays marked as not applied, and images that were not compared since it
+was learned are outdated.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -109,13 +110,13 @@ def load_classifiers(
 
 
 def next_version(connection: Connection, model_id: int) -> int:
-    """Count a change of the model's classifiers. Waits until no transaction compares embeddings with the previous ones."""
+    """Count a change of the model's classifiers, after all comparisons with the previous ones."""
     counted = update(models).where(models.c.id == model_id).values(taught_version=models.c.taught_version + 1)
     return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
 
 def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Delete the taught tags with these conditions. Count a new version before: nobody adds such tags then."""
+    """Delete the taught tags with these conditions, after a new version was counted."""
     images = set(connection.scalars(select(taught_tags.c.content_id).where(*conditions)))
     begin_change(connection, images)
     connection.execute(delete(taught_tags).where(*conditions))
@@ -124,7 +125,7 @@ def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool])
 def _write_taught_tags(
     connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
 ) -> None:
-    """Replace the taught tags of contents by a model, by content id: of their stored ones, those with these conditions."""
+    """Replace the taught tags of contents by a model, by content id: those with these conditions."""
     of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
     connection.execute(delete(taught_tags).where(*of_model, *conditions))
     rows = [
@@ -143,16 +144,16 @@ def lock_version(connection: Connection, model_id: int) -> int:
 
 
 PAGE = 8000
-"""Embeddings that are compared at once: 40 MB. Each page with a tag takes some statements and a transaction."""
+"""Embeddings that are compared at once: 40 MB. Each page with a tag takes a transaction."""
 
 Progress = Callable[[int], None]
 """Called with the number of images compared so far; may end the comparison by an exception."""
 
 
 class BatchComparison:
-    """The images of a batch that one model has classified, compared with what is taught. Those without embedding have no taught tags.
+    """The images of a batch that one model has classified, compared with what is taught.
 
-    The contents are locked and not changed yet. The taught landmarks do not change before the transaction ends.
+    The contents are locked and not changed yet. The taught landmarks stay until the transaction ends.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class BatchComparison:
 
 
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
-    """Compare all stored embeddings of a model with the classifiers that are not applied. Returns how many embeddings."""
+    """Compare all stored embeddings of a model with the classifiers not applied. Returns how many."""
     with database.read() as connection:
         unapplied = select(classifiers.c.landmark_id).where(
             classifiers.c.model_id == model_id, ~classifiers.c.applied
@@ -229,7 +230,7 @@ def stored_pages(
 def compare_images(
     connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
 ) -> Mapping[int, Sequence[EffectiveTag]]:
-    """Compare some images with all current classifiers, and replace their taught tags. Returns the effective tags by content id.
+    """Compare some images with all current classifiers. Returns the effective tags by content id.
 
     Images without an embedding of the model are left out.
     """
@@ -244,7 +245,7 @@ def compare_images(
 
 
 def outdated(model_id: int) -> ColumnElement[bool]:
-    """The condition on `embeddings` for images that were not compared with a classifier since it was learned."""
+    """The condition on `embeddings` for images not compared with a classifier since it was learned."""
     newest = (
         select(func.max(classifiers.c.version))
         .where(classifiers.c.model_id == model_id, ~classifiers.c.applied)

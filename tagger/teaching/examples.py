@@ -1,4 +1,4 @@
-"""What a landmark is learned from: photos that a person names as examples, and verdicts on images with an embedding of the model."""
+"""What a landmark is learned from: photos that a person names, and verdicts on images with an embedding."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ from tagger.teaching.classifiers import Embeddings, restore
 
 @dataclass(frozen=True)
 class Example:
-    """A photo. `content_id` is None if its image has no embedding of the model; `failure` says why, if the photo fails."""
+    """A photo. `content_id` None: its image has no embedding of the model; `failure`: why it fails."""
 
     photo_id: int
     path: str
@@ -54,7 +54,7 @@ def find_examples(
     *,
     only_stored: bool = False,
 ) -> list[Example]:
-    """The stored photos at these paths, and below those that are folders, each once, in the order of the paths.
+    """The stored photos at these paths, and below folders, each once, in the order of the paths.
 
     Raises:
         PhotoNotFound: there is no stored photo at a path, and `only_stored` is not set, which leaves it out.
@@ -80,7 +80,7 @@ class NamedOtherwise:
 def named_otherwise(
     database: Database, landmark_id: int, examples: Iterable[Example]
 ) -> list[NamedOtherwise]:
-    """The other landmarks that the model gives these examples, those of most photos first. Landmarks with a verdict there do not count."""
+    """The other landmarks that the model gives these examples without a verdict, those of most first."""
     photos_of = Counter(each.content_id for each in examples if each.content_id is not None)
     found = Counter[int]()
     tag = effective_tags.c
@@ -98,14 +98,14 @@ _OF_OTHERS = TagReason.CONFIRMED_OTHER, TagReason.TAUGHT_OTHER, TagReason.SCORED
 
 
 def doubtful_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
-    """The other landmarks that are doubtful because a photo has a tag of this one, which a person confirmed or which was taught."""
+    """The other landmarks that are doubtful because a photo has a tag of this one."""
     own = effective_tags.alias()
     is_doubtful = own.c.accepted == true(), effective_tags.c.reason.in_(_OF_OTHERS)
     return _photos_of_others(connection, own, landmark_id, *is_doubtful)
 
 
 def kept_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
-    """The other landmarks of which the model is nearly certain, on photos for which this one is therefore only suggested."""
+    """The other landmarks of which the model is nearly certain, so that this one is only suggested."""
     own = effective_tags.alias()
     is_kept = own.c.reason == TagReason.CERTAIN_OTHER, effective_tags.c.accepted == true()
     return _photos_of_others(connection, own, landmark_id, *is_kept)
@@ -114,7 +114,7 @@ def kept_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherw
 def _photos_of_others(
     connection: Connection, own: FromClause, landmark_id: int, *conditions: ColumnElement[bool]
 ) -> list[NamedOtherwise]:
-    """The other landmarks with their number of photos, by these conditions on their effective tags and the `own` ones of this one."""
+    """The other landmarks with their number of photos, by conditions on their tags and the `own` ones."""
     other = effective_tags
     rows = connection.execute(
         select(other.c.landmark_id, func.count().label("photos"))
@@ -147,7 +147,7 @@ def examples_by_id(
 def paths_to_tag(
     database: Database, model: RegisteredModel, paths: Iterable[Path], root_paths: RootPaths
 ) -> list[Path]:
-    """All folders that exist, which may have new photos, and the files of which no photo with an embedding of the model is stored."""
+    """All folders that exist, and the files of which no photo with an embedding of the model is stored."""
     named = list(paths)
     folders = [path for path in named if path.is_dir()]
     of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id)
@@ -166,7 +166,7 @@ LEAST_MISSED = 3
 
 @dataclass(frozen=True)
 class Evidence:
-    """Content ids of the images on which a landmark is confirmed, and of those on which it is rejected, in order."""
+    """Content ids of the images on which a landmark is confirmed, and is rejected, in order."""
 
     confirmed: tuple[int, ...]
     rejected: tuple[int, ...]
@@ -182,7 +182,7 @@ def find_evidence(
 ) -> dict[int, Evidence]:
     """The evidence of each landmark that can be taught, by its id: of these landmarks, or of all.
 
-    A landmark of people's own is taught from its first confirmed image on, one of the model's if the model misses it.
+    A landmark of people's own is taught from its first confirmed image on, a model's if the model misses it.
     """
     query = (
         select(verdicts.c.landmark_id, verdicts.c.content_id, verdicts.c.verdict)

@@ -1,7 +1,8 @@
 """Learns the taught landmarks of a model from verdicts, and stores their classifiers.
 
-A classifier follows from the verdicts alone: `learn_landmarks` runs after they change (see Database.after_decisions), in any order
-and as often as one likes. Then all images that have an embedding are compared with what is new (see comparison).
+A classifier follows from the verdicts alone: `learn_landmarks` runs after they change (see
+Database.after_decisions), in any order and as often as one likes. Then all images that have an embedding are
+compared with what is new (see comparison).
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.landmarks.landmarks import Landmark
 from tagger.model.artifact import Embedding, read_background
 from tagger.registry.registered_models import RegisteredModel
-from tagger.system.documents import document_of
 from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (
     Classifier,
@@ -91,7 +91,7 @@ def changed_landmarks(
 
 
 def unfinished_landmarks(database: Database, model_id: int, *, is_taught: bool) -> Sequence[str]:
-    """The slugs of landmarks that were not learned from all verdicts, or that not all photos were compared with. `is_taught`: new verdicts teach the model."""
+    """The slugs of landmarks not learned from all verdicts, if the model `is_taught`, or not yet compared."""
     with database.read() as connection:
         unapplied = select(classifiers.c.landmark_id).where(
             classifiers.c.model_id == model_id, ~classifiers.c.applied
@@ -213,7 +213,7 @@ class Learner:
 def _of_landmarks(
     table: Table, model_id: int, landmark_ids: Collection[int] | None
 ) -> Iterator[ColumnElement[bool]]:
-    """The conditions on `classifiers` or `taught_tags` that a row is of a model: of these landmarks, or of all."""
+    """The conditions on `classifiers` or `taught_tags` for a model: of these landmarks, or of all."""
     yield table.c.model_id == model_id
     if landmark_ids is not None:
         yield table.c.landmark_id.in_(landmark_ids)
@@ -237,9 +237,10 @@ def _library_sample(connection: Connection, model_id: int) -> list[int]:
 class TaughtState:
     """What is known of a taught landmark, in photos.
 
-    `examples` and `rejected` are the images that its classifier was learned from; both are 0 if there is none. `tagged` counts photos, and
-    `suggested` images, without a verdict that the model itself does not tag. `precision` is the part of the tagged ones that is probably right, by their
-    scores; None without any. `is_label`: the model knows the landmark itself. `doubtful`: the other landmarks whose tags are doubtful
+    `examples` and `rejected` are the images that its classifier was learned from; both are 0 if there is
+    none. `tagged` counts photos, and `suggested` images, without a verdict that the model itself does not
+    tag. `precision` is the part of the tagged ones that is probably right, by their scores; None without any.
+    `is_label`: the model knows the landmark itself. `doubtful`: the other landmarks whose tags are doubtful
     because of it; `kept`: those of which the model is nearly certain, so that the landmark is only suggested.
     """
 
@@ -253,49 +254,8 @@ class TaughtState:
     kept: Sequence[NamedOtherwise] = ()
 
 
-@dataclass(frozen=True)
-class TaughtDocument:
-    """A landmark after it was taught: from how many `examples`, how many photos were `compared`, and what was found.
-
-    `precision`: the part of the tagged photos that is probably right. `named_otherwise`: what the model gives examples of this request.
-    `doubtful` and `kept`: see `TaughtState`. `undo`: the command that takes all of it back.
-    """
-
-    landmark: str
-    examples: int
-    rejected: int
-    compared: int
-    tagged: int
-    suggested: int
-    precision: float | None
-    named_otherwise: Sequence[NamedOtherwise]
-    seconds: float
-    doubtful: Sequence[NamedOtherwise]
-    kept: Sequence[NamedOtherwise]
-    undo: str
-
-
-def taught_document(
-    landmark: Landmark,
-    state: TaughtState,
-    named_otherwise: Sequence[NamedOtherwise],
-    compared: int,
-    seconds: float,
-) -> TaughtDocument:
-    """What is known of a landmark after it was taught. `compared`: the number of images."""
-    return document_of(
-        TaughtDocument,
-        state,
-        landmark=landmark.slug,
-        named_otherwise=named_otherwise,
-        compared=compared,
-        seconds=round(seconds, 3),
-        undo=undo_command(landmark, state),
-    )
-
-
 def undo_command(landmark: Landmark, state: TaughtState) -> str:
-    """The command that takes back what was taught. A landmark of the model stays, so its examples are withdrawn."""
+    """The command that takes back what was taught. A landmark of the model stays."""
     if state.is_label:
         return f"tagger confirm --withdraw {landmark.slug} PHOTO…"
     return f"tagger landmark remove {landmark.slug} --with-verdicts"
@@ -307,7 +267,7 @@ def update_taught(
     landmark_ids: Collection[int] | None = None,
     on_progress: Progress = lambda _count: None,
 ) -> int:
-    """Learn the landmarks whose verdicts have changed (of these, or of all), and compare all embeddings with them.
+    """Learn the landmarks whose verdicts have changed (of these, or all), and compare all embeddings.
 
     Returns how many images were compared.
 
@@ -357,7 +317,7 @@ def images_without_embedding(database: Database, model: RegisteredModel) -> int:
 
 
 def landmarks_of_other_models(database: Database, model_ids: Collection[int]) -> Mapping[str, list[str]]:
-    """Landmarks that other models have learned, and these cannot: none has classified an example of them. Slugs by model."""
+    """Landmarks that other models have learned, and these cannot, without an example. Slugs by model."""
     examples = exists().where(
         verdicts.c.landmark_id == landmarks.c.id, verdicts.c.verdict == VerdictKind.CONFIRMED
     )
@@ -378,7 +338,7 @@ def landmarks_of_other_models(database: Database, model_ids: Collection[int]) ->
 
 
 def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
-    """Number of photos, and of images, and their mean score, by the state of the landmark, where teaching finds it and nobody decided."""
+    """Numbers of photos and images, and their mean score, by state, where teaching finds the landmark."""
     of_present = and_(photos.c.content_id == effective_tags.c.content_id, photos.c.gone_since.is_(None))
     return connection.execute(
         select(

@@ -1,11 +1,12 @@
-"""Photos ranked by how much they resemble given ones, and groups of unknown photos that look alike, by their stored embeddings.
+"""Photos ranked by how much they resemble given ones, and groups of unknown photos that look alike.
 
-The similarity is the cosine of embeddings from which the mean of the model's background is subtracted. Whitened embeddings, as
-teaching uses them, rank worse (see docs/explanation/teaching.md).
+The similarity is the cosine of embeddings from which the mean of the model's background is subtracted.
+Whitened embeddings, as teaching uses them, rank worse (see docs/explanation/teaching.md).
 
-A group begins with a first image, and those that are at least as similar to it as `LEAST_SIMILARITY`. Images are compared in blocks with
-the first images of the groups so far, so that memory grows with the number of images, not with its square. Then groups that resemble
-each other on average are joined, and each image goes to the group that it resembles most. So photos of one place can be named at once.
+A group begins with a first image, and those that are at least as similar to it as `LEAST_SIMILARITY`. Images
+are compared in blocks with the first images of the groups so far, so that memory grows with the number of
+images, not with its square. Then groups that resemble each other on average are joined, and each image goes
+to the group that it resembles most. So photos of one place can be named at once.
 """
 
 from collections import Counter
@@ -45,7 +46,7 @@ def find_similar(
     under: Sequence[Path] = (),
     without: Collection[int] = (),
 ) -> list[TaggedPhoto]:
-    """The `limit` photos that resemble one of the given embeddings (N, D) most, with their accepted tags; the best first.
+    """The `limit` photos that resemble one of the given embeddings (N, D) most, best first, with their tags.
 
     Of copies of an image, one is listed. `without`: content ids of images to leave out.
 
@@ -128,7 +129,7 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """Groups of content ids, the largest first; `compared` images are those added last of all unknown ones if `is_limited`."""
+    """Groups of content ids, the largest first; `compared` are those added last of all if `is_limited`."""
 
     groups: tuple[tuple[int, ...], ...]
     compared: int
@@ -168,7 +169,7 @@ def find_look_alikes(
 def group_directions(
     directions: Embeddings, least_similarity: float, on_progress: Progress = lambda _count: None
 ) -> list[list[int]]:
-    """Groups of rows (N, D) of length 1; each row is in the group of the first image that it resembles most, or begins one."""
+    """Groups of rows (N, D) of length 1: each row is in that of the most similar first image, or first."""
     firsts = np.empty_like(directions)  # the first images, in the order of their groups
     groups: list[list[int]] = []
     for start in range(0, len(directions), BLOCK):
@@ -193,7 +194,7 @@ def group_directions(
 def merge_groups(
     directions: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
 ) -> list[list[int]]:
-    """The groups of two or more rows (N, D), those joined that resemble each other on average; each row is in the one that it resembles most, or in none."""
+    """The groups of two or more rows (N, D), similar ones joined; each row is in the most similar one."""
     several = sorted((group for group in groups if len(group) > 1), key=len, reverse=True)[:MOST_JOINED]
     joined = _join(directions, several, least_similarity)
     if not joined:
@@ -240,7 +241,7 @@ def _means(directions: Embeddings, groups: Sequence[Sequence[int]]) -> Embedding
 def photos_of_groups(
     database: Database, groups: Sequence[Collection[int]], root_paths: RootPaths
 ) -> list[list[TaggedPhoto]]:
-    """The photos of each group that are still unknown, one of each image, with all their tags: the likeliest places first.
+    """The photos of each group that are still unknown, one of each image: the likeliest places first.
 
     Groups that became small are left out.
     """
@@ -252,14 +253,14 @@ def photos_of_groups(
 
 
 LEAST_LIKELIHOOD = -2.75
-"""Groups of rooms, people, animals and things are mostly less likely places (see docs/explanation/teaching.md)."""
+"""Groups of rooms, people and things are mostly less likely places (see docs/explanation/teaching.md)."""
 
 
 def place_likelihood(group: Sequence[TaggedPhoto]) -> float:
     """How likely photos that look alike show one place: from -6 to 1.
 
-    It is the mean logarithm of the chance that models give any landmark, and the part of the photos that were taken at the same place
-    on the same day.
+    It is the mean logarithm of the chance that models give any landmark, and the part of the photos that were
+    taken at the same place on the same day.
     """
     chances = (log10(max(1e-6, sum(tag.score or 0.0 for tag in photo.tags))) for photo in group)
     together = Counter(_place_and_day(photo) for photo in group if photo.taken_at)

@@ -1,4 +1,4 @@
-"""What waits for a person's verdict: photos that probably show a landmark that a model knows, or one that was taught, the most probable first."""
+"""What waits for a verdict: photos that probably show a landmark, the most probable first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def suggestion_page(
     start: ReviewPosition | None,
     limit: int,
 ) -> tuple[list[TaggedPhoto], ReviewPosition | None]:
-    """Suggestions after a position, in the order of `find_suggestions`, and the position of the next page; None: the last."""
+    """Suggestions after a position, in order, and the position of the next page; None: the last."""
     found: list[TaggedPhoto] = []
     with database.read() as connection:
         names = NameCache(connection, root_paths)

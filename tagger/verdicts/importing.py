@@ -1,16 +1,15 @@
-"""Import of verdicts from another database: images match by digest, landmarks by slug, and the newer verdict wins.
+"""Import of verdicts from another database: images match by digest, and the newer verdict wins.
 
-The file is a JSON list, or has one document on each line. An entry that is not a verdict is refused with its number.
+The file is a JSON list, or has one document on each line. Other entries are refused with their numbers.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO
+from typing import IO, Annotated, Literal, Self
 
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
 from sqlalchemy import Connection
 
 from tagger.database.audit_log import AuditAction, record_action, update_details
@@ -33,25 +32,30 @@ from tagger.verdicts.store import (
     write_verdicts,
 )
 
-_DIGEST = re.compile(r"\d+-[0-9a-f]{64}")
+_REMEDY = "correct the file, or create it again with `tagger review export`"
 
 
-@dataclass(frozen=True)
-class VerdictEntry:
-    """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it in the other database.
+class VerdictEntry(BaseModel):
+    """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it elsewhere.
 
-    Without a landmark and a kind: the image is not a landmark.
+    Without a landmark, the image is not a landmark.
     """
 
-    digest: str
-    landmark: str | None
-    kind: VerdictKind | None
-    by: str | None
-    at: datetime
-    path: str | None
+    digest: Annotated[str, Field(pattern=r"^[0-9]+-[0-9a-f]{64}$")]
+    landmark: Annotated[str, Field(min_length=1)] | None = None
+    verdict: Literal["confirmed", "rejected", "not-a-landmark"]
+    by: str | None = None
+    at: AwareDatetime
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.landmark is None) != (self.verdict == NOT_A_LANDMARK):
+            raise ValueError(f"{NOT_A_LANDMARK} alone is a verdict without a landmark")
+        return self
 
 
-_REMEDY = "correct the file, or create it again with `tagger review export`"
+_ENTRIES = TypeAdapter(list[VerdictEntry])
 
 
 def read_entries(source: IO[bytes], name: str) -> list[VerdictEntry]:
@@ -60,61 +64,24 @@ def read_entries(source: IO[bytes], name: str) -> list[VerdictEntry]:
     Raises:
         ImportRefused: it is no JSON, or an entry is not a verdict.
     """
-    entries: list[VerdictEntry] = []
     try:
-        for document in _documents(source.read().decode("utf-8-sig")):
-            entries.append(_entry(document))  # noqa: PERF401 - the message counts them
+        text = source.read().decode("utf-8-sig")
+        if not text.lstrip().startswith("["):  # lines with one each are a list without its marks
+            text = "[" + ",\n".join(filter(str.strip, text.split("\n"))) + "]"
+        return _ENTRIES.validate_json(text, strict=True)
     except UnicodeDecodeError as error:
         raise ImportRefused(file=name, reason="it is not UTF-8 text", remedy=_REMEDY) from error
-    except json.JSONDecodeError as error:
-        reason = f"line {error.lineno}: it is not JSON, or ends early ({error.msg})"
-        raise ImportRefused(file=name, reason=reason, remedy=_REMEDY) from error
-    except _EntryInvalid as error:
-        reason = f"entry {len(entries) + 1}: {error}"
-        raise ImportRefused(file=name, reason=reason, remedy=_REMEDY) from error
-    return entries
+    except ValidationError as error:
+        raise ImportRefused(file=name, reason=_reason(error), remedy=_REMEDY) from error
 
 
-class _EntryInvalid(ValueError):
-    """An entry is not a verdict."""
-
-
-def _documents(text: str) -> Sequence[object]:
-    """The values of a list, or those of lines with one each, which are a list without its marks."""
-    if not text.lstrip().startswith("["):
-        text = "[" + ",\n".join(filter(str.strip, text.split("\n"))) + "]"
-    found: Sequence[object] = json.loads(text)
-    return found
-
-
-def _entry(document: object) -> VerdictEntry:
-    if not isinstance(document, dict):
-        raise _EntryInvalid("it is not a JSON object")
-    digest, landmark, verdict, by, path = map(document.get, ("digest", "landmark", "verdict", "by", "path"))
-    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-        raise _EntryInvalid(f"digest is not that of an image: {digest!r}")
-    if not (isinstance(by, str | None) and isinstance(path, str | None)):
-        raise _EntryInvalid("by and path must be text or null")
-    if verdict == NOT_A_LANDMARK:
-        if landmark is not None:
-            raise _EntryInvalid(f"{NOT_A_LANDMARK} is a verdict without a landmark, not on {landmark!r}")
-        return VerdictEntry(digest, None, None, by, _time(document.get("at")), path)
-    if not (isinstance(landmark, str) and landmark):
-        raise _EntryInvalid(f"landmark is not a slug: {landmark!r}")
-    if verdict not in list(VerdictKind):
-        kinds = f"confirmed, rejected or {NOT_A_LANDMARK}"
-        raise _EntryInvalid(f"verdict is none of {kinds}: {verdict!r}")
-    return VerdictEntry(digest, landmark, VerdictKind(verdict), by, _time(document.get("at")), path)
-
-
-def _time(text: object) -> datetime:
-    try:
-        time = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise _EntryInvalid(f"at is not a date with a time zone: {text!r}")
-    return time
+def _reason(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    if not problem["loc"]:
+        return f"it is not JSON, or ends early ({problem['ctx']['error']})"
+    number, *fields = problem["loc"]
+    where = "".join(f"{each}: " for each in fields)
+    return f"entry {int(number) + 1}: {where}{problem['msg'].removeprefix('Value error, ').lower()}"
 
 
 _KindAndTime = tuple[VerdictKind | None, datetime]
@@ -124,11 +91,11 @@ MOST_PATHS = 20
 
 @dataclass
 class ImportedVerdicts:
-    """How many verdicts were added, replaced an older one, were stored already, or are older than the stored ones.
+    """How many verdicts were added, replaced an older one, were stored already, or are older.
 
-    `unknown_landmarks` counts ignored verdicts by slug: no model here has the landmark. `unknown_images` counts verdicts
-    on images without a photo here, which apply once such a photo is added; `unknown_paths` are paths of some of them in
-    the other database.
+    `unknown_landmarks` counts ignored verdicts by slug: no model here has the landmark. `unknown_images`
+    counts verdicts on images without a photo here, which apply once such a photo is added; `unknown_paths`
+    are paths of some of them in the other database.
     """
 
     added: int = 0
@@ -179,7 +146,7 @@ def import_verdicts(
 def _count_page(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> tuple[list[NewVerdict], list[NewDismissal]]:
-    """Count in the report what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
+    """Count what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
     known = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
     usable = []
     for entry in page:
@@ -191,11 +158,11 @@ def _count_page(
     new, away = [], []
     for entry in usable:
         content_id = content_ids.get(entry.digest, 0)
-        if entry.landmark is not None and entry.kind is not None:
-            landmark_id = known[entry.landmark].id
-            new.append(NewVerdict(content_id, landmark_id, entry.kind, entry.by, entry.at))
-        else:
+        if entry.landmark is None:
             away.append(NewDismissal(content_id, entry.by, entry.at))
+        else:
+            landmark_id, kind = known[entry.landmark].id, VerdictKind(entry.verdict)
+            new.append(NewVerdict(content_id, landmark_id, kind, entry.by, entry.at))
     stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
     for verdict in new:
         report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))

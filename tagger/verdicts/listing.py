@@ -1,4 +1,4 @@
-"""Stored verdicts, page by page along their key, each with the path of one photo of its image; and verdicts as JSON and as training data."""
+"""Stored verdicts, page by page, each with the path of one photo; and verdicts as training data."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ PAGE = 250
 
 @dataclass(frozen=True)
 class VerdictFilter:
-    """Which verdicts to list: of a kind, or `not-a-landmark`. Of `photos`, only landmark, country, near, under and the dates apply.
+    """Which verdicts to list: of a kind, or `not-a-landmark`; of `photos`: area, folder, dates.
 
-    Country and near are of the verdict's landmark, not of the photo: a verdict often changes the photo's position.
+    Country and near are of the verdict's landmark, not of the photo: a verdict often moves the photo.
     """
 
     verdict: str | None = None
@@ -44,7 +44,7 @@ class VerdictFilter:
 
 @dataclass(frozen=True)
 class ListedVerdict:
-    """A verdict for people and other databases. `path` is one photo of the image; None: the image has no photo now.
+    """A verdict for people and other databases. `path` is one photo of the image; None: it has none now.
 
     A photo that was put away has the verdict `not-a-landmark`, and no landmark.
     """
@@ -61,7 +61,7 @@ class ListedVerdict:
 def list_verdicts(
     database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
 ) -> Iterator[ListedVerdict]:
-    """Yield each matching verdict once, then the photos that were put away, both in the order in which the images were added.
+    """Yield each matching verdict once, then the dismissed photos, in the order in which images were added.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
@@ -108,7 +108,7 @@ class _Listing:
 def _select_rows(
     connection: Connection, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
 ) -> Select[Any]:
-    """A query for the rows of a table of verdicts, each with the digest of its image and the id of one of its photos."""
+    """A query for the rows of a table of verdicts, each with the digest and a photo of its image."""
     of_files = replace(verdict_filter.photos, landmark=(), country=(), near=None, radius_km=None, box=None)
     photo_conditions = tuple(ResolvedQuery.resolve(connection, of_files, root_paths).file_conditions())
     of_image = photos.c.content_id == table.c.content_id
@@ -156,8 +156,9 @@ def _verdict(
 class LabelledImage:
     """An image with at least one verdict; landmarks are slugs.
 
-    `has_unreviewed_tag`: the image has an accepted tag without a verdict. `paths`: its photos that are not gone, those on
-    available roots first, and files before objects in buckets. `is_unavailable`: all its photos are on unavailable roots.
+    `has_unreviewed_tag`: the image has an accepted tag without a verdict. `paths`: its photos that are not
+    gone, those on available roots first, and files before objects in buckets. `is_unavailable`: all its
+    photos are on unavailable roots.
     """
 
     digest: str

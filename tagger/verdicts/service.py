@@ -32,10 +32,11 @@ VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
 
 @dataclass(frozen=True)
 class PhotoVerdict:
-    """The verdict of a photo, `before` the request and after it. `copies`: the photos of its image, with this one."""
+    """The verdict of a photo, `before` the request and after it. `copies`: the photos of its image."""
 
     photo: int
     path: str
+    digest: str
     before: VerdictKind | None
     verdict: VerdictKind | None
     changed: bool
@@ -44,7 +45,7 @@ class PhotoVerdict:
 
 @dataclass(frozen=True)
 class VerdictsDocument:
-    """The verdicts of photos on a landmark, after a request. `left_out`: photos that no model has classified."""
+    """The verdicts of photos on a landmark, after a request. `left_out`: photos that are not classified."""
 
     landmark: str
     name: str
@@ -149,14 +150,14 @@ class _CurrentVerdicts:
         after = _kinds(connection, self.before, self.landmark)
         names = NameCache(connection, root_paths)
         rows = connection.execute(select_photos().where(among(photos.c.id, self.images)))
-        paths = {row.id: names.path(connection, row) for row in rows}
+        found = {row.id: (names.path(connection, row), row.digest) for row in rows}
         of_images = among(photos.c.content_id, self.before), photos.c.gone_since.is_(None)
         counted = select(photos.c.content_id, func.count()).where(*of_images).group_by(photos.c.content_id)
         copies = {row[0]: row[1] for row in connection.execute(counted)}
-        found = [
+        changed = [
             PhotoVerdict(
                 photo_id,
-                paths[photo_id],
+                *found[photo_id],
                 self.before[image],
                 after[image],
                 self.before[image] is not after[image],
@@ -167,7 +168,7 @@ class _CurrentVerdicts:
         ]
         left_out = [photo_id for photo_id in self.photo_ids if photo_id not in self.images]
         return VerdictsDocument(
-            self.landmark.slug, self.landmark.display_name, found, left_out, dry_run=dry_run
+            self.landmark.slug, self.landmark.display_name, changed, left_out, dry_run=dry_run
         )
 
 

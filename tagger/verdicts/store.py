@@ -1,7 +1,8 @@
-"""What people say of images, written page by page: verdicts, dismissals (not a landmark at all) and favourites (a star).
+"""What people say of images: verdicts, dismissals (not a landmark at all) and favourites (a star).
 
-A dismissal is a verdict about an image as a whole: no prediction for it is accepted, and it is no unknown photo any more. A
-confirmed landmark says the opposite, so it deletes the dismissal, and an image with one is not put away.
+A dismissal is a verdict about an image as a whole: no prediction for it is accepted, and it is no unknown
+photo any more. A confirmed landmark says the opposite, so it deletes the dismissal, and an image with one is
+not put away.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -42,9 +43,10 @@ class NewVerdict:
 
 
 def hold_landmarks(connection: Connection) -> None:
-    """Keep landmarks until the transaction ends: merges and removals wait for it, and it waits for one that has begun.
+    """Keep landmarks until the transaction ends: merges and removals wait for it, and it waits for theirs.
 
-    The lock is the one that writing a verdict takes anyway, taken before landmarks are looked up. Lock images before that: merges do so.
+    The lock is the one that writing a verdict takes anyway, taken before landmarks are looked up. Lock images
+    before that: merges do so.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE verdicts IN ROW EXCLUSIVE MODE"))
@@ -76,7 +78,7 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
 def _upsert(
     connection: Connection, table: Table, new: Sequence["NewVerdict | NewDismissal"], *, newer_only: bool
 ) -> None:
-    """Write rows over those with the same keys. They are in the order of their keys, which prevents deadlocks."""
+    """Write rows over those with the same keys, in the order of their keys, which prevents deadlocks."""
     statement = upsert(connection, table)
     values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
     is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
@@ -129,7 +131,7 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
 class DismissedPhotos:
     """The effect on several photos, by id.
 
-    `confirmed`: photos left out because a landmark is confirmed on them; `left_out`: because no model has classified them.
+    `confirmed`: photos left out for a confirmed landmark; `left_out`: because they are not classified.
     """
 
     changed: list[int]
@@ -167,7 +169,7 @@ def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: boo
 def _compare_page(
     connection: Connection, page: Sequence[int], result: DismissedPhotos, *, away: bool
 ) -> set[int]:
-    """Sort photos into the result by whether they have to be put away, or brought back. Returns the images of those that have to."""
+    """Sort photos by whether they have to be put away, or brought back. Returns the images of those."""
     images = images_of(connection, page)
     content_ids = {*images.values()}
     dismissed = stored_dismissals(connection, content_ids).keys()

@@ -1,4 +1,4 @@
-"""Commands with blobs of Azure, against Azurite, Microsoft's own server for tests (`npm install --global azurite`)."""
+"""Commands with blobs of Azure, against Azurite, Microsoft's test server (`npm install --global azurite`)."""
 
 import shutil
 from base64 import b64decode, b64encode
@@ -19,7 +19,8 @@ from tagger.photos.object_store import open_store
 from tagger.photos.paths import ObjectPath
 
 ACCOUNT = "devstoreaccount1"
-KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # every Azurite's
+# Every Azurite's.
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 ACCESS = {"AZURE_STORAGE_USE_EMULATOR": "true", "AZURE_STORAGE_ACCOUNT_KEY": KEY}
 
 

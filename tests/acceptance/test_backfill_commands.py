@@ -1,4 +1,4 @@
-"""`tagger backfill`, `schedule` and `beat`, typed: what was never tagged gets tagged, by hand and by the clock."""
+"""`tagger backfill`, `schedule` and `beat`: what was never tagged gets tagged, by hand and by the clock."""
 
 import re
 import sys
@@ -26,7 +26,9 @@ def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
     with terminal.processing_jobs():
         done = terminal.json("backfill", "untagged", "--scan", "photos", "--wait")
         assert (done["kind"], done["total"], done["tagged"], done["unknown"]) == ("backfill", 20, 16, 4)
-        assert terminal.run("backfill", "untagged", "--dry-run").stdout == "0\n"
+        assert terminal.run("backfill", "untagged", "--dry-run").stdout.startswith(
+            "0 photos would be classified"
+        )
         draw(terminal.folder / "photos" / "new.jpg", 0, seed=77)
         again = terminal.run("backfill", "untagged", "--scan", "photos", "--wait")
         assert "scanned 21 photos: 1 new, 0 changed, 0 gone" in again.stderr
@@ -37,6 +39,7 @@ def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:
     terminal.run("tag", "photos")
     done = terminal.run("backfill", "untagged", "--scan", "photos")
     assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "nothing to do")
+    assert "this process does the work" not in done.stderr
     nothing = {"job": None, "total": 0, "skipped_folders": 0, "note": "nothing to do"}
     assert terminal.json("backfill", "failed", "--wait") == nothing
     assert [job.job for job in terminal.jobs()] == [1]

@@ -1,4 +1,4 @@
-"""How commands end: exit codes, and what stderr says, when a pipe is closed, a file is missing or the usage is wrong."""
+"""How commands end: exit codes, and what stderr says of a closed pipe, a missing file or wrong usage."""
 
 import os
 import re
@@ -118,7 +118,7 @@ def test_a_name_that_is_not_utf_8_is_refused(
 
 
 def make_unreadable_folder(folder: Path) -> None:
-    """Make a folder in `folder` whose path is too long to be listed, also by root, whom permissions do not stop."""
+    """Make a folder in `folder` whose path is too long to be listed, also by root."""
     folder.mkdir(exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     for _ in range(20):

@@ -79,7 +79,8 @@ def test_a_job_runs_in_the_image(image: Image, container: Container, tmp_path: P
 
 def test_only_data_and_temporary_files_can_be_written(image: Image, container: Container) -> None:
     folders = ("/", "/opt/tagger", "/etc", "/photos", "/data", "/tmp")
-    script = "for f; do touch $f/x 2> /dev/null && echo $f; done; id -u; grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status"
+    status = "id -u; grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status"
+    script = f"for f; do touch $f/x 2> /dev/null && echo $f; done; {status}"
     lines = _done(container.run("sh", "-c", script, "sh", *folders)).split("\n")
     assert lines[:3] == ["/data", "/tmp", str(image.user[0])]
     assert re.findall(r"\d+", " ".join(lines[3:])) == ["0" * 16, "0" * 16, "1"]

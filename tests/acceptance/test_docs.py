@@ -91,7 +91,9 @@ def test_the_course_goes_as_it_is_shown_at_a_tiny_size(terminal: Terminal, tmp_p
         sizes = {  # more options make each command small
             "trainer data download": f"--url http://127.0.0.1:{server.server_port}/course.zip",
             "trainer train scratch": "--size 32 --epochs 1",
-            "trainer compare": f"--size 64 --weights mobilenet_v2={weights} --weights resnet18={tmp_path}/resnet18.pth",
+            "trainer compare": (
+                f"--size 64 --weights mobilenet_v2={weights} --weights resnet18={tmp_path}/resnet18.pth"
+            ),
             "trainer train transfer": f"--size 64 --epochs 1 --weights {weights}",
         }
         for command, expected in _session(page.read_text()):
@@ -159,8 +161,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def _done(command: str, home: Terminal, *, in_shell: bool) -> str:
     """The output of a command that must succeed.
 
-    `tagger` and `trainer` run in this process where a shell has nothing to do but, without `in_shell`, to expand ~. One command of a
-    person is enough for a shell: each imports torch.
+    `tagger` and `trainer` run in this process where a shell has nothing to do but, without `in_shell`, to
+    expand ~. One command of a person is enough for a shell: each imports torch.
     """
     words = shlex.split(command.replace("~/", f"{home.folder}/"))
     needs_shell = set(command) & set("|><;&$*`#" + "~" * in_shell)
@@ -250,7 +252,8 @@ def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere() -
     subprocess.run(["make", "docs"], cwd=PROJECT, check=True)
     site = PROJECT / "build" / "site"
     loads = re.compile(
-        r"<(?:script|img|iframe|source)[^>]* src=\"https?:|<link[^>]* href=\"https?:|url\([\"']?https?:|@import"
+        r"<(?:script|img|iframe|source)[^>]* src=\"https?:|"
+        r"<link[^>]* href=\"https?:|url\([\"']?https?:|@import"
     )
     for page in (page for page in site.rglob("*") if page.suffix in {".html", ".css"}):
         assert not loads.search(page.read_text()), page

@@ -13,30 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import torch
 from rig.servers import RedisServer
 from sqlalchemy import insert, make_url, text, update
-from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import draw
 
 from tagger.cli import doctor as findings
-from tagger.cli.doctor import CheckGroup, State, ok
-from tagger.cli.doctor.environment import check_extras, check_folders, check_space
+from tagger.cli.doctor import CheckGroup, State, check_folders, check_space, ok
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of
-from tagger.database.enums import Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers, workers
 from tagger.errors import SettingsInvalid
-from tagger.extensions import install_command
-from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_heartbeat, record_tick
-from tagger.model.artifact import save_artifact
 from tagger.settings import Settings, load_settings
 
 
@@ -73,13 +66,6 @@ def test_a_healthy_installation_has_nothing_wrong(
     done = tagger_with_redis("doctor")
     assert (done.code, done.err) == (0, "no problems found\n")
     assert all(line.startswith("ok     ") for line in done.text.splitlines())
-
-
-def test_an_extra_that_is_not_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.cli.doctor.environment.is_installed", lambda name: name != "rawpy")
-    (noted,) = check_extras()
-    assert (noted.state, noted.remedy) == (State.NOTE, install_command("raw"))
-    assert "`raw` is not installed" in noted.found
 
 
 def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRunner, tmp_path: Path) -> None:
@@ -188,20 +174,16 @@ def test_an_older_or_newer_schema_is_reported_and_not_changed(
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "later"
 
 
-def test_a_server_without_schema_or_without_writes_is_reported(
+def test_a_server_without_database_or_schema_is_reported(
     tagger_with_redis: CommandRunner, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = make_url(empty_postgres_url).set(database="my photos").render_as_string(hide_password=False)
     monkeypatch.setenv("TAGGER_DATABASE_URL", missing)
-    assert "createdb" in checked(tagger_with_redis, code=1)["database"]["remedy"]
+    assert "Create it on the server" in checked(tagger_with_redis, code=1)["database"]["remedy"]
     monkeypatch.setenv("TAGGER_DATABASE_URL", empty_postgres_url)
     assert checked(tagger_with_redis, code=1)["database"]["remedy"] == "tagger db upgrade"
     tagger_with_redis("db", "upgrade")
     assert checked(tagger_with_redis, code=0)["database"]["state"] == "ok"
-    with closing(psycopg.connect(empty_postgres_url.replace("+psycopg", ""), autocommit=True)) as connection:
-        name = connection.info.dbname
-        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
-    assert "is read-only" in checked(tagger_with_redis, code=1)["database lock"]["found"]
 
 
 def test_a_server_that_is_away_or_never_answers_ends_no_check_but_its_own(
@@ -245,12 +227,6 @@ def test_the_selected_backend_is_shown(
     assert "; runs on " in checked(tagger_with_redis, code=0)["model"]["found"]
 
 
-def test_a_model_with_invalid_scores_is_reported(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
-    manifest = tiny_artifact(tmp_path / "tiny.pt")
-    save_artifact(torch.jit.script(_NoNumbers(len(manifest.labels))), manifest, tmp_path / "tiny.pt")
-    assert "invalid scores" in checked(tagger_with_redis, code=1)["model"]["found"]
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_missing_device_is_reported(
     tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
@@ -259,16 +235,10 @@ def test_a_missing_device_is_reported(
     assert "export TAGGER_DEVICE=" in checked(tagger_with_redis, code=1)["device"]["remedy"]
 
 
-def test_a_redis_that_drops_or_refuses_messages_is_reported(
+def test_a_redis_that_refuses_messages_is_reported(
     tagger_with_redis: CommandRunner, redis_server: RedisServer
 ) -> None:
     with redis_server.client() as client:
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        assert checked(tagger_with_redis, code=0)["redis"]["state"] == "ok"
-        client.config_set("maxmemory", "100mb")
-        eviction = checked(tagger_with_redis, code=1)["redis"]
-        assert "config set maxmemory-policy noeviction" in eviction["remedy"]
-        client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1")
         assert "refuses messages" in checked(tagger_with_redis, code=1)["redis"]["found"]
         assert client.dbsize() == 0
@@ -299,22 +269,18 @@ def test_schedules_that_do_not_run_are_reported(
     assert "start tagger beat" in status.err
 
 
-def test_a_worker_that_disappeared_is_reported_for_an_hour_or_while_it_holds_photos(
-    tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
+def test_a_worker_that_disappeared_is_reported_for_an_hour(
+    tagger_with_redis: CommandRunner, sqlite_database: Database
 ) -> None:
-    draw(tmp_path / "photos" / "a.jpg", 0)
     row = {"name": "tagger-1@rack", "device": "cpu", "started_at": datetime.now(UTC)}
     with sqlite_database.write() as connection:
         connection.execute(insert(workers).values(row | {"heartbeat_at": time.time() - 90}))
     output = tagger_with_redis("doctor").text
     assert "tagger-1@rack has been silent for 1 min 3" in output
-    assert "dmesg on rack" in output
+    assert "dmesg" in output
     with sqlite_database.write() as connection:
         connection.execute(update(workers).values(heartbeat_at=time.time() - 7200))
     assert checked(tagger_with_redis, code=0)["workers"]["state"] == "ok"
-    tagger_with_redis("enqueue", "photos")
-    assert claim_next_chunk(sqlite_database, 1, Runner.WORKERS, "tagger-1@rack") is not None
-    assert "and no other worker is running to take them over" in tagger_with_redis("doctor").text
 
 
 def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
@@ -330,24 +296,13 @@ def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
     (tmp_path / "photos").rename(tmp_path / "elsewhere")
     suspend_for_root(sqlite_database, 2, "photos")
     found = checked(tagger_with_redis, code=1)
-    assert "missing or empty, but the database has 2 photos in it" in found["roots"]["found"]
+    assert "is empty or missing, but the database has 2 photos in it" in found["roots"]["found"]
     assert "photos" in found["jobs"]["found"]
     monkeypatch.setenv("TAGGER_ROOTS", f'{{"photos": "{tmp_path}/elsewhere"}}')
     assert checked(tagger_with_redis, code=1)["roots"]["state"] == "ok"
     monkeypatch.setenv("TAGGER_ROOTS", '{"photo": "/x"}')
     output = tagger_with_redis("doctor").text
     assert "TAGGER_ROOTS names photo, which is not a root; the roots are photos" in output
-
-
-class _NoNumbers(torch.nn.Module):
-    """A model whose training went wrong."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.weights = torch.nn.Parameter(torch.full((count,), float("nan")), requires_grad=False)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images.float().mean(dim=(1, 2, 3)).unsqueeze(1) * self.weights.float().unsqueeze(0)
 
 
 @contextmanager

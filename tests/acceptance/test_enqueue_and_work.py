@@ -25,7 +25,7 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 def test_a_folder_goes_through_redis_and_a_worker_into_the_database(
     terminal: Terminal, limited_redis: RedisServer
 ) -> None:
-    """With the user of Redis that the docs recommend, and a worker that is started with Celery's own command."""
+    """With the user of Redis that the docs recommend, and a worker started with Celery's own command."""
     terminal.environment["TAGGER_REDIS_URL"] = limited_redis.url.replace("//", "//tagger:PASSWORD@")
     draw_many(terminal.folder / "photos", 50)
     for number in range(5):
@@ -179,5 +179,5 @@ def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None
     assert f"(cpu, idle, waits: {reason})" in terminal.run("status").stdout
     checks = terminal.json("doctor")["checks"]
     ((found, remedy),) = [(each["found"], each["remedy"]) for each in checks if each["name"] == "workers"]
-    assert remedy == "let Redis accept messages: see `redis` above"
+    assert remedy == "remove what they wait for, or start another worker"
     assert found.startswith("photos wait: no worker starts work now (tagger-7@rack")

@@ -17,7 +17,7 @@ GUIDE = REPOSITORY / "docs" / "how-to" / "extend.md"
 
 
 def install_example(site: Path) -> None:
-    """Install the package that the guide shows, as an installer would: a module, and its entry points beside it."""
+    """Install the package that the guide shows, as an installer would: a module with its entry points."""
     text = GUIDE.read_text()
     blocks = dict(re.findall(r"```(toml|python)\n(.*?)```", text, re.DOTALL))
     project = tomllib.loads(blocks["toml"])["project"]

@@ -1,4 +1,4 @@
-"""The limited users of docs/how-to/harden.md: workers do with them (see test_enqueue_and_work), and nothing else is allowed."""
+"""The limited users of docs/how-to/harden.md: what workers need is allowed, and nothing else."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def owner_of(server: PostgresServer) -> str:
 
 @pytest.fixture(scope="module", params=["page", "compose"])
 def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A server with the roles and the database of the page, or of the Compose file, and the schema of its owner."""
+    """A server with the roles and the database of the page, or of Compose, and the schema of its owner."""
     with PostgresServer() as server:
         if request.param == "page":
             as_superuser, as_owner, after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)

@@ -131,7 +131,8 @@ def _client_connections(url: str) -> int:
     """The number of connections to a PostgreSQL server, without the one that asks."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid != pg_backend_pid()"
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid != pg_backend_pid()"
         ).fetchone()
     return int(row[0]) if row else 0
 

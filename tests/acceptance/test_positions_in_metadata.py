@@ -85,7 +85,7 @@ def test_positions_go_into_photos_and_come_out_again(both: CommandRunner, folder
     }
     assert names(both("query", "--position", "none", "--format", "paths").text) == {"undated.jpg"}
 
-    preview = both("metadata", "write", "--to", "embed", "--gps-estimated", "--dry-run")
+    preview = both("metadata", "write", "--to", "embed", "--gps-estimated", "--dry-run", "-v")
     assert "  + XMP:exif:GPSProcessingMethod: landmark-tagger track" in preview.text
     assert "4 photos would be changed" in preview.err
     assert tree(folder) == before

@@ -1,4 +1,4 @@
-"""The Python interface, as a script uses it: in this process, on a real library. The strict type check covers this script."""
+"""The Python interface, as a script uses it, on a real library. The strict type check covers this script."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""The main job with each PostgreSQL and Redis of this machine; docs/how-to/install.md lists their versions."""
+"""The main job with each PostgreSQL and Redis of this machine; docs/how-to/install.md lists versions."""
 
 import re
 import shutil

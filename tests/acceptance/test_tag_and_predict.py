@@ -102,7 +102,7 @@ def test_a_landmark_far_from_the_gps_of_its_photo_is_unknown_everywhere(terminal
     done = terminal.run("tag", "photos")
     assert done.stdout.startswith(f"{terminal.folder}/photos/a.jpg: unknown (doubtful: Eiffel Tower")
     assert "2 photos: 0 tagged, 2 unknown" in done.stderr
-    assert "2 photos with a landmark that is too far from where the photo was taken" in done.stderr
+    assert "2 photos with a landmark too far from where the photo was taken" in done.stderr
     for name in ("a.jpg", "b.jpg"):
         assert terminal.json("show", f"photos/{name}")["outcome"] == "unknown"
     progress = terminal.json("job", "show", "1")

@@ -1,4 +1,4 @@
-"""`tagger metadata undo` finds what was written when photos were renamed, copied or forgotten, or the database is another one, or says that it cannot."""
+"""`tagger metadata undo` finds what was written, also of renamed, copied and forgotten photos, or says so."""
 
 import shutil
 import sqlite3

@@ -65,22 +65,6 @@ def test_up_waits_while_redis_is_away(
     assert answers == "Redis answers again"
 
 
-@pytest.mark.parametrize(
-    ("log", "cause"),
-    [
-        ("error: Redis is away\nworker: Warm shutdown\n", "Redis is away"),
-        ("2026-01-31 12:00:00 CRITICAL no memory (job 7)\n  File x\nReject\n", "no memory (job 7)"),
-        ('{"level": "critical", "message": "no memory"}\n{"level": "info", "message": "bye"}\n', "no memory"),
-        ("Traceback:\nKeyError: 1\n", "KeyError: 1"),
-        ("", "its log is empty"),
-    ],
-)
-def test_the_cause_of_an_exit_is_the_last_error_in_the_log(tmp_path: Path, log: str, cause: str) -> None:
-    earlier = "error: of another start\n"
-    (tmp_path / "worker.log").write_text(earlier + log)
-    assert supervisor._exit_cause(tmp_path / "worker.log", len(earlier)) == cause
-
-
 @pytest.mark.slow
 def test_up_says_how_to_continue_a_job_that_it_gives_up(
     terminal: Terminal, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch

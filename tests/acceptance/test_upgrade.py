@@ -1,7 +1,7 @@
-"""Libraries that releases made are continued by this version: tests/released has those that `make released-library` wrote.
+"""Libraries that releases made are continued by this version: `make released-library` wrote them.
 
-A job that a killed worker left ends, tags and verdicts are the same, written metadata is undone byte for byte, and the landmark that
-somebody taught is found in photos that are tagged now.
+A job that a killed worker left ends, tags and verdicts are the same, written metadata is undone byte for
+byte, and the landmark that somebody taught is found in photos that are tagged now.
 """
 
 import json
@@ -28,7 +28,7 @@ STEP = (
     "CREATE INDEX ix_photos_later_fact ON photos (later_fact)",
     "UPDATE alembic_version SET version_num = '9999'",
 )
-"""What the rule for migrations allows: new tables, new indexes, and new columns that are empty or have a default."""
+"""What the rule for migrations allows: new tables and indexes, and new columns with a default or empty."""
 
 
 @pytest.fixture(

@@ -45,6 +45,7 @@ def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, known: StoredPh
         {
             "photo": 2,
             "path": path,
+            "digest": digest_of(1),
             "before": "rejected",
             "verdict": "confirmed",
             "changed": True,

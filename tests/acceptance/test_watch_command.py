@@ -1,4 +1,4 @@
-"""`tagger watch` and `tagger up --watch` with folders and buckets: what is new is tagged soon, what is deleted is gone, and one bucket's problem is its own."""
+"""`tagger watch` and `tagger up --watch`: what is new is tagged soon, and what is deleted is gone."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
-from tagger.cli.commands import watch
-from tagger.cli.commands.watch import Watcher
+from tagger.cli.commands import tag as watch
+from tagger.cli.commands.tag import Watcher
 from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.paths import parse_path
@@ -88,9 +88,9 @@ def test_watch_takes_folders_only(terminal: Terminal) -> None:
     draw(terminal.folder / "a.jpg")
     assert "name the folder or prefix that it is in" in terminal.run("watch", "a.jpg", code=2).stderr
     refused = terminal.run("up", "a.jpg", "--watch", code=2)
-    assert "it needs folders to watch" in refused.stderr
+    assert "a single photo cannot be watched" in refused.stderr
     refused = terminal.run("up", ".", "--watch", "--once", code=2)
-    assert "nothing is watched" in refused.stderr
+    assert "cannot be combined with --watch or --port" in refused.stderr
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal: Termi
 @pytest.mark.slow
 def test_up_watches_prefixes_only(bucket_terminal: Terminal, bucket: Bucket) -> None:
     refused = bucket_terminal.run_process("up", f"{bucket.address}/2026/01/first.jpg", "--watch", code=2)
-    assert "name its prefix" in refused.stderr
+    assert "name its folder or prefix" in refused.stderr
 
 
 @pytest.mark.slow

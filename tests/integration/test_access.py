@@ -135,18 +135,6 @@ def test_sessions_expire(database: Database) -> None:
     assert count_sessions(database) == 1
 
 
-def test_the_number_of_sessions_of_a_token_is_bounded(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
-    _, secret = add_token(database, "phone")
-    of_owner = signed_in(database)
-    of_phone = [signed_in(database, secret) for _ in range(5)]
-    valid = [session_grant(database, session, TOKEN) is not None for session in of_phone]
-    assert valid == [False, False, True, True, True]
-    assert session_grant(database, of_owner, TOKEN) is not None
-
-
 @pytest.mark.postgresql
 def test_the_last_use_is_written_at_most_once_a_minute(database: Database) -> None:
     _, secret = add_token(database, "phone")
@@ -176,7 +164,6 @@ def test_the_last_use_is_written_at_most_once_a_minute(database: Database) -> No
 def test_processes_can_sign_in_use_and_revoke_at_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "MAX_SESSIONS", 2)
     monkeypatch.setattr(sessions, "USE_RECORDED_S", -1)
     _, secret = add_token(database, "phone")
 

@@ -1,4 +1,4 @@
-"""The audit log: every change has an entry with its actor, old ones go, and jobs keep their author."""
+"""The audit log: every change by a front door has an entry with its actor, and old entries go."""
 
 import io
 import json

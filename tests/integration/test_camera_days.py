@@ -1,4 +1,4 @@
-"""The library as evidence: photos of one day and camera speak for each other, and a lone landmark among many others is only suggested."""
+"""The library as evidence: photos of one day and camera speak for each other, and against a lone one."""
 
 import shutil
 from collections.abc import Sequence

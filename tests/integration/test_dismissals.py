@@ -1,4 +1,4 @@
-"""Photos that are not of a landmark are put away for good, favourites get a star, both with their copies, on both databases."""
+"""Photos that are not of a landmark are put away for good, and favourites get a star, with their copies."""
 
 import io
 import json

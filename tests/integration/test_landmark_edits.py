@@ -15,7 +15,6 @@ from tagger.errors import (
     LandmarkExists,
     LandmarkInvalid,
     LandmarkNotFound,
-    LandmarkSlugTaken,
 )
 from tagger.landmarks.edits import (
     EditedLandmark,
@@ -125,18 +124,16 @@ def test_an_alias_of_another_landmark_is_no_name_for_a_new_one(database: Databas
 
 def test_the_same_name_in_another_country_needs_a_slug_of_its_own(database: Database) -> None:
     add(database, "Town Hall", country="Germany")
-    with pytest.raises(LandmarkExists, match=r"Town Hall \(Germany\).*like town-hall-austria\.$"):
+    with pytest.raises(LandmarkExists, match=r"Town Hall \(Germany\).*give the new one a slug"):
         add(database, "Town Hall", country="Austria")
     assert add(database, "Town Hall", slug="town-hall-austria", country="Austria").name == "Town Hall"
-    with pytest.raises(LandmarkExists, match=r"like town-hall-2\.$"):
-        add(database, "Town Hall")
 
 
 def test_a_slug_that_exists_is_refused(database: Database) -> None:
-    with pytest.raises(LandmarkSlugTaken, match=r"Eiffel Tower \(eiffel-tower\)"):
+    with pytest.raises(LandmarkExists, match="eiffel-tower belongs to Eiffel Tower"):
         add(database, "My Tower", slug=EIFFEL)
     add(database, "St. Peter")
-    with pytest.raises(LandmarkSlugTaken, match="st-peter"):
+    with pytest.raises(LandmarkExists, match="st-peter"):
         add(database, "St Peter")
 
 
@@ -144,11 +141,6 @@ def test_a_slug_that_exists_is_refused(database: Database) -> None:
 def test_an_alias_that_could_not_find_the_landmark_is_refused(database: Database, alias: str) -> None:
     with pytest.raises(LandmarkInvalid, match="alias"):
         add(database, "My Tower", aliases=(alias,))
-
-
-def test_more_aliases_than_anybody_has_are_refused(database: Database) -> None:
-    with pytest.raises(LandmarkInvalid, match="more than 100"):
-        add(database, "My Tower", aliases=tuple(f"Tower {number}" for number in range(101)))
 
 
 # ---------- editing ----------

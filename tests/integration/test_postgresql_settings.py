@@ -11,8 +11,7 @@ from sqlalchemy import func, insert, make_url, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from support.colour_folders import TaggedFolder
 
-from tagger.cli.doctor import State
-from tagger.cli.doctor.database import DatabaseChecks
+from tagger.cli.doctor import DatabaseChecks, State
 from tagger.database import engine as engine_module
 from tagger.database.connection import Database, open_database
 from tagger.database.retry import is_transient

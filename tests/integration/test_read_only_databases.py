@@ -15,7 +15,7 @@ from support.empty_databases import create_sqlite_database
 from support.privileges import NOBODY, without_root_privileges
 from support.stored_photos import StoredPhotos
 
-from tagger.cli.doctor.database import check_database_file
+from tagger.cli.doctor import check_database_file
 from tagger.database.connection import open_database
 from tagger.database.retry import DatabaseError, outage_text, stated_error
 from tagger.errors import DatabaseReadOnly

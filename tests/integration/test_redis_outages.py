@@ -104,7 +104,7 @@ def test_a_server_that_refuses_the_address_answers(
         assert f"/{database} cannot be used: {reason}. " in str(error.value)
     (finding,) = check_redis(Settings(redis_url=url), None)
     assert finding.found.startswith(f"Redis at {refused.redacted_url} cannot be used: ")
-    assert "correct TAGGER_REDIS_URL" in str(finding.remedy)
+    assert "Correct TAGGER_REDIS_URL" in str(finding.remedy)
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from tagger.database.tables import (
 )
 from tagger.errors import (
     AlreadyExists,
+    Conflict,
     ModelChanged,
     ModelFileNotFound,
-    ModelNeeded,
     ModelNotSelected,
     ModelRefused,
 )
@@ -35,10 +35,11 @@ from tagger.ledger.jobs import NewJob, create_job
 from tagger.model.artifact import Label
 from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import (
+    RegisteredModel,
     add_model,
     list_models,
     model_by_id,
-    resolve_model,
+    resolve_models,
     use_models,
     verify_model,
 )
@@ -55,6 +56,10 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.parent.mkdir()
     monkeypatch.setattr(models_in_use, "shipped_file", lambda: file)
     return file
+
+
+def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
+    return resolve_models(database, selector)[0]
 
 
 def test_a_file_is_registered_once_and_not_put_in_use(
@@ -301,7 +306,7 @@ def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_j
         tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "enough": True, "counts": True}
         connection.execute(insert(tags).values(**earlier, **tag))
         settle(connection, [image])
-    with pytest.raises(ModelNeeded, match=f"job {job_id} has not ended"):
+    with pytest.raises(Conflict, match=f"job {job_id} has not ended"):
         remove_model(database, "own")
     with database.write() as connection:
         connection.execute(update(jobs).values(state=JobState.FINISHED))

@@ -1,4 +1,4 @@
-"""After any history of what decides about tags, the stored tags are what the rule says of their causes, and every reader agrees."""
+"""After any history of causes, the stored tags are what the rule says of them, and every reader agrees."""
 
 import io
 import json
@@ -60,7 +60,7 @@ LANDMARKS = (EIFFEL, GATE, CHAPEL, BRIDGE, CHURCH)
 
 @dataclass(frozen=True)
 class Photo:
-    """Of a place, in the colour of a label, the less of which there is the less certain the model is. `minutes`: after noon."""
+    """Of a place, in the colour of a label: little of it is uncertain. `minutes`: after noon."""
 
     place: int
     label: int
@@ -103,7 +103,7 @@ thresholds = st.sampled_from((0.3, 0.5, 0.95))
 
 
 class Library(TaggedFolder):
-    """Tagged photos, two of which are put away, and two models; landmarks of the models, and one that is taught."""
+    """Tagged photos, two of them put away, two models, their landmarks, and one that is taught."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         folder.mkdir()
@@ -155,7 +155,7 @@ class Library(TaggedFolder):
             return list(connection.scalars(query))
 
     def assert_settled(self) -> set[tuple[int, str]]:
-        """The stored tags and outcomes are those of the rule, and lists, counts and the view show them. Returns photos with landmarks."""
+        """Stored tags, lists, counts and the view are those of the rule. Returns photos with landmarks."""
         shown = (
             select(photos.c.id, landmarks.c.slug, contents.c.outcome)
             .join(effective_tags, effective_tags.c.content_id == photos.c.content_id)
@@ -197,7 +197,7 @@ def _tags_of(found: Iterable[TaggedPhoto]) -> set[tuple[int, str]]:
 
 
 class History(RuleBasedStateMachine):
-    """What people and jobs do in one library, one after the other. What is impossible is refused, and changes nothing."""
+    """What people and jobs do in one library in turn. What is impossible is refused and changes nothing."""
 
     def __init__(self, library: Library, copy: Callable[[], AbstractContextManager[Database]]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Several models in use: each writes its own tags, one read serves all, and putting others in use changes what counts at once."""
+"""Several models in use: each writes its own tags, one read serves all, and use decides what counts."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ PALACE = LABELS[2].slug
 
 
 class Library(TaggedFolder):
-    """The models `tiny`, and `other` that knows the palace alone, and gives it to what is the Eiffel Tower for `tiny`."""
+    """The models `tiny`, and `other` that gives the palace to what is the Eiffel Tower for `tiny`."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         super().__init__(database, folder)

@@ -94,7 +94,8 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: 
     with unknown.database.write() as connection:
         begin_change(connection, [])
         connection.execute(scores)
-        day = update(photos).where(photos.c.path.startswith("bridge/")).values(taken_at=datetime(2024, 6, 3))  # noqa: DTZ001 - local time
+        monday = datetime(2024, 6, 3)  # noqa: DTZ001 - local time
+        day = update(photos).where(photos.c.path.startswith("bridge/")).values(taken_at=monday)
         connection.execute(day)
     assert groups(unknown) == [bridge, church]
     with unknown.database.write() as connection:

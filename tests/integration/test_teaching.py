@@ -1,4 +1,4 @@
-"""Teaching landmarks on both databases: learned from verdicts, compared with stored embeddings, kept up to date."""
+"""Teaching landmarks: learned from verdicts, compared with stored embeddings, kept up to date."""
 
 import threading
 from contextlib import suppress
@@ -12,7 +12,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
 
-from tagger.cli.doctor.models import check_teaching
+from tagger.cli.doctor.models import check_models
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, TagReason, TagState, VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags, verdicts
@@ -146,9 +146,7 @@ def test_of_several_models_the_first_with_embeddings_is_taught(library: Library)
     library.tag(others=[second])
     library.teach(library.landmark("Our church"), CHURCH, 0, 1, 2, 3, 4)
     settings = library.settings.model_copy(update={"model": None})
-    assert [
-        each.found for each in check_teaching(settings, library.database) if "compared" in each.found
-    ] == []
+    assert [each.found for each in check_models(settings, library.database) if "compared" in each.found] == []
 
 
 def test_new_photos_get_taught_landmarks_when_they_are_tagged(library: Library) -> None:
@@ -324,7 +322,7 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
 
 
 class Walls(TaggedFolder):
-    """Photos in one colour, of which the model is nearly certain, and of many places that it does not know. One is taught from the former."""
+    """Photos in one colour, of which the model is nearly certain and one is taught, and of unknown places."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         super().__init__(database, folder, teachable_artifact)

@@ -44,7 +44,7 @@ class Library(TaggedFolder):
 
     @contextmanager
     def waiting_learner(self) -> Iterator[None]:
-        """Somebody has read the verdicts, and waits for a worker that stores photos before storing what was learned."""
+        """Somebody has read the verdicts, and waits for a worker before storing what was learned."""
         learner = threading.Thread(target=learn_landmarks, args=(self.database, self.model))
         with self.database.write() as connection:
             TaughtCache(self.model.id).current(connection)

@@ -1,4 +1,4 @@
-"""People and their passwords: who may sign in, when sessions end, and how many wrong passwords there may be."""
+"""People and their passwords: who may sign in, when sessions end, and how many may be wrong."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,7 +33,7 @@ from tagger.people.sessions import (
     sign_in_user,
     start_session,
 )
-from tagger.people.tokens import AccessEnded, Grant, NameExists, NameInvalid, NameTaken, add_token
+from tagger.people.tokens import AccessEnded, Grant, NameExists, NameInvalid, add_token
 from tagger.people.users import (
     User,
     add_user,
@@ -99,10 +99,10 @@ def test_names_are_unique_also_among_tokens(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
     with pytest.raises(NameExists):
         add_user(database, "ADA", Role.ADMIN, PASSWORD)
-    with pytest.raises(NameTaken):
+    with pytest.raises(NameExists):
         add_token(database, "ada")
     add_token(database, "phone")
-    with pytest.raises(NameTaken):
+    with pytest.raises(NameExists):
         add_user(database, "phone", Role.VIEWER, PASSWORD)
     for change in (
         remove_user,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, make_url, select, text
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import landmarks, models, roots
-from tagger.registry.registered_models import resolve_model
+from tagger.registry.registered_models import resolve_models
 from tagger.tags.settlement import begin_change
 from tagger.transfer.upgrade import upgrade_database
 
@@ -133,7 +133,7 @@ def make_library(url: str, photos: int) -> Database:
 def fill_library(url: str, photos: int) -> None:
     """Create the rows in the empty database at `url`."""
     with closing(open_database(url)) as database:
-        model = resolve_model(database, None)
+        (model,) = resolve_models(database, None)
         with database.write() as connection:
             connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
             add_older_model(connection, model.id)

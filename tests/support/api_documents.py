@@ -1,4 +1,4 @@
-"""The OpenAPI document, which FastAPI computes in a fifth of a second for each application, once per process."""
+"""The OpenAPI document, once per process: FastAPI takes a fifth of a second for each application."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 
 def share_api_documents() -> None:
-    """Let applications of the same kind share their document. Tests ask for it to see whether an address is answered."""
+    """Let applications of the same kind share their document, which tests ask for."""
     compute = FastAPI.openapi
     documents: dict[tuple[str, int], dict[str, Any]] = {}
 

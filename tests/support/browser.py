@@ -19,7 +19,7 @@ from tagger.settings import Settings
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 UNUSED_FEATURES = (
-    # Two pages of the address bar's suggestions, which every new window would load: a second of processor time.
+    # Two pages of the address bar's suggestions, which every new window would load: a second of time.
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",
     # Those that Playwright switches off: this list replaces its own.
@@ -102,7 +102,7 @@ def open_page(
     base: str | None = None,
     locale: str | None = None,
 ) -> Iterator[Page]:
-    """Open a page in a new window. Fails at the end if the browser logged errors, such as a script error or a refused style."""
+    """Open a page in a new window. Fails at the end if the browser logged errors, as of a script."""
     context = browser.new_context(
         viewport={"width": screen.width, "height": screen.height},
         has_touch=screen.touch,
@@ -132,7 +132,7 @@ def axe_findings(page: Page) -> list[str]:
 
 
 def colour_findings(page: Page) -> list[str]:
-    """The same for contrast only, after `axe_findings` has loaded axe into the page: another theme differs in colours."""
+    """The same for contrast only, after `axe_findings` has loaded axe: another theme differs in colours."""
     finish_animations(page)
     options = {**VIOLATIONS_ONLY, "runOnly": ["color-contrast"]}
     return _lines(page.evaluate("(options) => axe.run(document, options)", options)["violations"])

@@ -113,10 +113,10 @@ class Call:
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests of a method whose target contains a text, instead of an answer, or with it.
+    """What happens to the next `times` requests of a method whose target has a text, instead of an answer.
 
-    `status` and `code` refuse the request, `cut_after` closes the connection after so many bytes of the body, `delay_s` waits
-    first, and `then` runs before the request is passed on.
+    `status` and `code` refuse the request, with `headers`, `cut_after` closes the connection after so many
+    bytes of the body, `delay_s` waits first, and `then` runs before the request is passed on.
     """
 
     contains: str = ""
@@ -130,7 +130,7 @@ class Fault:
 
 
 class BucketProxy:
-    """Passes requests on to the server. `calls` lists them; `faults` apply in order, each until it is used up.
+    """Passes requests on to the server. `calls` lists them; `faults` apply in order until they are used up.
 
     `page_keys`: the server's listings have at most this many keys per answer.
     """

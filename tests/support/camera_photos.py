@@ -43,7 +43,7 @@ def draw_shot(
     offset: str | None = None,
     noon: datetime = NOON,
 ) -> Path:
-    """Draw a photo that was taken `minutes` after noon; None: it has no date. Each name has an image of its own."""
+    """Draw a photo that was taken `minutes` after noon; None: without date. Each name has an own image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     exif[0x10F], exif[0x110] = "Canon", model

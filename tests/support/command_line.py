@@ -1,7 +1,8 @@
-"""Command lines of `tagger` and `trainer`, run in this process: starting Python, torch and Celery takes seconds.
+"""Command lines of `tagger` and `trainer`, run in this process: starting Python and torch takes seconds.
 
-A command gets its own environment, folder, standard streams and log handlers. Its caller's are restored afterwards, and
-so are signal handlers. Tests of signals, servers and terminals start real processes (see support.commands).
+A command gets its own environment, folder, standard streams and log handlers. Its caller's are restored
+afterwards, and so are signal handlers. Tests of signals, servers and terminals start real processes (see
+support.commands).
 """
 
 import io
@@ -55,7 +56,7 @@ def run_command(
     folder: Path | None = None,
     stdin: bytes = b"",
 ) -> CommandOutput:
-    """Run a console script's `main` with these arguments; by default in the current environment and folder."""
+    """Run a console script's `main` with these arguments; by default in this environment and folder."""
     with ExitStack() as stack:
         stack.enter_context(environment_of(environment))
         stack.enter_context(_folder(folder))
@@ -170,7 +171,7 @@ def _torch_threads() -> Iterator[None]:
 
 @contextmanager
 def _standard_streams(files: list[IO[bytes]]) -> Iterator[None]:
-    """Let descriptors 0 to 2 and Python's streams point to the files; child processes inherit the descriptors."""
+    """Let descriptors 0 to 2 and Python's streams point to the files, which child processes inherit."""
     streams = sys.stdin, sys.stdout, sys.stderr
     for stream in streams[1:]:
         stream.flush()

@@ -1,7 +1,8 @@
 """Images of deploy/Containerfile, built and run without a daemon: by buildah, on a base of Debian's packages.
 
-Needs root, buildah, mmdebstrap, and 15 GB of disk. A command runs as in a container with a read-only root: in its own mount and
-process namespaces, as the user of the image, without capabilities. The network is that of the machine.
+Needs root, buildah, mmdebstrap, and 15 GB of disk. A command runs as in a container with a read-only root: in
+its own mount and process namespaces, as the user of the image, without capabilities. The network is that of
+the machine.
 """
 
 import json
@@ -32,7 +33,8 @@ mount --bind /etc/hosts "$ROOT/etc/hosts"
 for mount in $MOUNTS; do mount --bind "${mount%%:*}" "$ROOT/${mount#*:}"; done
 mount -o remount,bind,ro "$ROOT/photos"
 mount -o remount,bind,ro "$ROOT"
-exec chroot "$ROOT" /usr/bin/env --chdir=/data -i $ENVIRONMENT setpriv --reuid="$UID_" --regid="$GID_" --clear-groups \\
+exec chroot "$ROOT" /usr/bin/env --chdir=/data -i $ENVIRONMENT \\
+    setpriv --reuid="$UID_" --regid="$GID_" --clear-groups \\
     --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
 
@@ -60,8 +62,8 @@ class Image:
 
 @contextmanager
 def built_image(target: str) -> Iterator[Image]:
-    """Build the target with its base, and mount it. All files of buildah are on a disk, and removed at the end: other tests may have
-    their temporary files in memory, which an image would fill.
+    """Build the target with its base, and mount it. All files of buildah are removed at the end: others may
+    have their temporary files in memory, which an image would fill.
     """
     folder = Path(tempfile.mkdtemp(prefix="tagger-image-", dir=DISK))
     environment = {**os.environ, "TMPDIR": str(folder)}
@@ -101,7 +103,7 @@ def built_image(target: str) -> Iterator[Image]:
 
 
 class Container:
-    """Commands in an image, with the same data, photos and settings. `mounts` are further folders, by their place in the image."""
+    """Commands in an image, with the same data, photos and settings. `mounts`: further folders."""
 
     def __init__(
         self,

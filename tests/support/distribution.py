@@ -1,4 +1,4 @@
-"""Which process of pytest-xdist runs a test: one starts what the tests of several modules share, such as Chromium."""
+"""Which process of pytest-xdist runs a test: one starts what several modules share, such as Chromium."""
 
 from functools import cache
 from pathlib import Path
@@ -8,14 +8,14 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 SINGLE = ("tests/faults/", "tests/acceptance/")
-"""Folders with long tests: each goes to the next free process. Elsewhere a module's tests go to one process."""
+"""Folders with long tests: each test goes to the next free process. Elsewhere, a module goes to one."""
 GROUPED = frozenset(
     f"tests/acceptance/{name}.py"
     for name in ("test_hardened_servers", "test_teach_commands", "test_tls_servers", "test_worker_monitoring")
 )
 """Modules there whose fixtures take longer than most of their tests."""
 SHARED = ("support.browser", "support.buckets")
-"""The modules that import one of these go to one process: a browser, or a server of buckets, takes seconds to start."""
+"""Modules that import one of these go to one process: a browser or a bucket takes seconds to start."""
 
 
 class ModuleScheduling(LoadScopeScheduling):

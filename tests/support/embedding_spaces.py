@@ -1,7 +1,7 @@
 """The embedding space of a model's background statistics, computed once in this process.
 
-The product computes it once for each update of taught landmarks. Tests teach a few models again and again, and inverting their
-covariance would take longer than the rest of most updates.
+The product computes it once for each update of taught landmarks. Tests teach a few models again and again,
+and inverting their covariance would take longer than the rest of most updates.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""SQLite databases with the current schema: copies of one that each test process creates once, which takes 40 ms."""
+"""SQLite databases with the current schema: copies of one that each process creates once, in 40 ms."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tagger.database.connection import Database, open_database
 
 
 def leave_commits_unflushed() -> None:
-    """Let SQLite leave the commits of this process to the system's cache: the test machine keeps its power."""
+    """Let SQLite leave this process's commits to the system's cache: the test machine keeps its power."""
     engine.SQLITE_PRAGMAS = (*engine.SQLITE_PRAGMAS, "synchronous=OFF")
 
 

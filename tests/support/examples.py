@@ -1,4 +1,4 @@
-"""How many examples property tests try: the same few in each daily run, and twenty times as many, other ones, in the long form."""
+"""How many examples property tests try: few in each daily run, twenty times as many in the long form."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""How long faults last: seconds by default, as long as in production with FAULT_DURATIONS=real (`make test-slow`)."""
+"""How long faults last: seconds, or as long as in production with FAULT_DURATIONS=real."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ REAL_FAULTS = os.environ.get("FAULT_DURATIONS") == "real"
 
 @dataclass(frozen=True)
 class FaultDurations:
-    """How long servers are down, paused or locked. `values` sets the workers' intervals (see faults/injected)."""
+    """How long servers are down, paused or locked. `values` sets the workers' intervals."""
 
     away_s: float
     frozen_s: float

@@ -15,7 +15,7 @@ END_S = 200.0
 
 
 class FaultScenario:
-    """Jobs over one folder of distinct photos, enqueued from one terminal. Workers are slow while the file `slow` exists."""
+    """Jobs over one folder of photos, enqueued from one terminal. Workers are slow while `slow` exists."""
 
     def __init__(self, terminal: Terminal, slow: Path) -> None:
         self.terminal = terminal
@@ -31,7 +31,7 @@ class FaultScenario:
         return self.terminal.progress(job).done
 
     def wait_for_some(self, job: int, more_than: int = 0) -> None:
-        """Wait until more than `more_than` photos are stored; fail if all are, as the fault would come too late."""
+        """Wait until more than `more_than` photos are stored; fail if all are: the fault is too late."""
         self.terminal.wait_until(lambda: self.stored(job) > more_than)
         assert self.stored(job) < PHOTOS, "the job finished before the fault"
 

@@ -69,7 +69,7 @@ def write_and_check_pixels(data: bytes, **new_blocks: bytes | None) -> bytes:
 
 
 def check_all_sizes(data: bytes) -> None:
-    """Add XMP, keep it, replace it by a larger and a smaller packet, remove it; check that nothing else changes at any step."""
+    """Add XMP, keep it, replace it by a larger and a smaller packet, remove it; nothing else changes."""
     assert replace_blocks(data, read_blocks(data)) == ()
     with_small = write_and_check_pixels(data, xmp=SMALL)
     with_large = write_and_check_pixels(with_small, xmp=LARGE)

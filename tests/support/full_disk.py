@@ -13,8 +13,7 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
 class FullDisk:
-    """Counts the writes of all SQLite connections that are opened from now on: statements that change rows,
-    and commits.
+    """Counts the writes of all SQLite connections opened from now on: changing statements, and commits.
 
     A write whose number is in `refused` fails, as it does when the disk is full.
     """

@@ -38,7 +38,7 @@ def walk(
 
 
 class LongGpx(io.RawIOBase):
-    """A GPX document of about `size` bytes that is made while it is read: one track, a point for each second."""
+    """A GPX document of about `size` bytes, made while it is read: one track, a point for each second."""
 
     def __init__(self, size: int) -> None:
         self.points = 0

@@ -82,7 +82,7 @@ def served(
 
 
 def client_at(app: FastAPI, address: str = "testclient") -> TestClient:
-    """A client of an application on this machine, whose requests come from an address. Redirects and errors are seen."""
+    """A client of an application on this machine, whose requests come from an address, without redirects."""
     return TestClient(
         app,
         base_url=LOCAL_URL,

@@ -13,7 +13,7 @@ def gray_profile() -> bytes:
 
 
 def ink_profile(cyan: tuple[int, int, int]) -> bytes:
-    """A CMYK profile of an imaginary press: only cyan gives the colour `cyan` (L*a*b*), every other combination of inks black."""
+    """A CMYK profile of an imaginary press: cyan gives the colour `cyan` (L*a*b*), all other inks black."""
     identity = struct.pack(">9i", *(65536 if k % 4 == 0 else 0 for k in range(9)))
     straight = bytes(range(256))
     inks = itertools.product((0, 1), repeat=4)

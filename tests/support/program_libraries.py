@@ -1,4 +1,4 @@
-"""Libraries of other programs as their documentation lays them out: each path with whether it is a photo of the library."""
+"""Libraries of other programs as their documentation has them: each path, and whether it is a photo."""
 
 _USER = "8f3c2b1e-0c5e-4a53-9d55-0d3f6f1c9a10"
 _ASSET = "ab/cd/abcd1234-0000-4000-8000-000000000000"

@@ -26,8 +26,7 @@ def statements(database: Database, text: str) -> Iterator[list[tuple[str, Any]]]
 def query_plans(database: Database, *texts: str) -> Iterator[list[str]]:
     """Record the plan of each statement inside the context that contains all of these texts.
 
-    PostgreSQL plans with indexes also where a whole table would be read faster, as the tables of tests are
-    small.
+    PostgreSQL plans with indexes also where a whole table is read faster, as the tables here are small.
     """
     plans: list[str] = []
 

@@ -74,7 +74,7 @@ class StoredPhotos:
         taken_at: datetime | None = None,
         **columns: Any,
     ) -> str:
-        """Insert a photo with its predictions, best first: slug, score, accepted. Returns its absolute path."""
+        """Insert a photo with its predictions, best first: slug, score, accepted. Returns its path."""
         text, raw = path_text(os.fsdecode(path))
         row = {
             "root_id": self.root_id,

@@ -1,7 +1,7 @@
 """A tiny model of format 2, and photos of places that it does not know.
 
-The embedding is a picture of 20 x 20 cells: photos of one place have nearly the same pattern, and no two places do. It has
-about as many dimensions as real ones, for which the scores of classifiers are calibrated.
+The embedding is a picture of 20 x 20 cells: photos of one place have nearly the same pattern, and no two
+places do. It has about as many dimensions as real ones, for which the scores of classifiers are calibrated.
 """
 
 from functools import cache
@@ -21,7 +21,7 @@ BACKGROUND_PHOTOS = 2000
 
 
 def teachable_artifact(path: Path, *, seed: int = 0, name: str = "teachable", cells: int = CELLS) -> Manifest:
-    """Write the model to `path`. The seed determines the labels' colours and the file's digest; few cells make a small file."""
+    """Write the model to `path`. The seed determines colours and digest; few cells make a small file."""
     manifest, data = _artifact(seed, name, cells)
     path.write_bytes(data)
     return manifest
@@ -43,7 +43,7 @@ def _artifact(seed: int, name: str, cells: int) -> tuple[Manifest, bytes]:
 
 
 class _Cells(torch.nn.Module):
-    """uint8 (B, 3, H, W) → scores (B, L) of the mean colour, and the square root of each cell's mean colour (B, D)."""
+    """uint8 (B, 3, H, W) → scores (B, L) of the mean colour, and the root of each cell's colour (B, D)."""
 
     def __init__(self, colours: torch.nn.Module, cells: int) -> None:
         super().__init__()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psycopg
 import trustme
-from psycopg.sql import SQL, Identifier, Literal
 from redis import Redis
 from rig.servers import PostgresServer, RedisServer, Server, free_port, postgres_error, start_child
 
@@ -85,8 +84,6 @@ class TlsRedisServer(RedisServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.passwords = ["PASSWORD"]
-        """Those of the page's user that are valid from the next start on."""
         self.certificates = Certificates(self.folder)
         self.url = with_replacements(
             next(iter(re.findall(r"TAGGER_REDIS_URL=(\S+)", PAGE))),
@@ -103,8 +100,7 @@ class TlsRedisServer(RedisServer):
     def _launch(self) -> "subprocess.Popen[bytes]":
         users = self.folder / "users.acl"
         rules = page_blocks("text", "user tagger on")[0]
-        valid = " ".join(f">{password}" for password in self.passwords)
-        users.write_text(with_replacements(rules, {">PASSWORD": valid}))
+        users.write_text(rules)
         configuration = with_replacements(
             page_blocks("text", "tls-port")[0],
             {
@@ -157,14 +153,6 @@ class TlsPostgresServer(Server):
                 **replacements,
             },
         )
-
-    def change_password(self, role: str, password: str) -> None:
-        """Change it and end the connections of the role: it needs new ones."""
-        with closing(psycopg.connect(self._superuser_url, autocommit=True)) as connection:
-            connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(password)))
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,)
-            )
 
     def create_roles(self) -> None:
         """Run the SQL of the page."""

@@ -13,8 +13,11 @@ TRIP = "2019-05-03-paris"
 PARIS = (48.86, 2.33)
 
 
-def add_trip(library: LibraryPhotos, first: datetime = datetime(2019, 5, 3, 10)) -> list[int]:  # noqa: DTZ001 - local time
-    """Three days in Paris: eight photos with GPS, and one that shows the Eiffel Tower. Returns their ids in order of time."""
+FIRST = datetime(2019, 5, 3, 10)  # noqa: DTZ001 - local time
+
+
+def add_trip(library: LibraryPhotos, first: datetime = FIRST) -> list[int]:
+    """Three days in Paris: eight photos with GPS, and one of the Eiffel Tower. Returns their ids in order."""
     ids = []
     with library.database.write() as connection:
         camera_id = connection.execute(

@@ -41,7 +41,7 @@ CITIES = (NOWHERE, HAMBURG, LUENEBURG, BERLIN, PARIS, ARLES, AVIGNON, NICE, ROME
 
 @dataclass(frozen=True, order=True)
 class Shot:
-    """A photo. `is_measured`: its position is not that of a landmark. At NOWHERE, its position is not known."""
+    """A photo. `is_measured`: its position is not that of a landmark. At NOWHERE, it is not known."""
 
     at: datetime
     city: City

@@ -22,7 +22,8 @@ from tagger.verdicts.service import give_verdicts
 
 SIDECAR_OF_USER = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
+    '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/>'
+    "</rdf:RDF></x:xmpmeta>"
 )
 """By another program."""
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
@@ -68,7 +69,7 @@ class WrittenFolder(TaggedFolder):
     def lose_leases(self, job: int, attempts: int = 1) -> None:
         """Let the leases of the job's chunks expire, and another worker that claims them die.
 
-        After more than one of the `attempts`, the next claim processes photos in child processes, which take seconds to start.
+        After more than one of the `attempts`, the next claim uses child processes, which start slowly.
         """
         leased = (chunks.c.job_id == job, chunks.c.lease_until.is_not(None))
         with self.database.write() as connection:

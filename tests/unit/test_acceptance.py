@@ -1,4 +1,4 @@
-"""The rule: which of the landmarks that models, teaching and people name are tags of an image, and why others are not."""
+"""The rule: which landmarks that models, teaching and people name are tags, and why others are not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -231,7 +231,7 @@ LANDMARKS = (1, 2, 3, 8)
 
 @dataclass
 class Image:
-    """What is known of an image. A landmark has at most one candidate of the model and one of teaching, as in the tables."""
+    """What is known of an image. A landmark has at most one candidate of the model and one of teaching."""
 
     candidates: list[Candidate]
     verdicts: dict[int, VerdictKind] = field(default_factory=dict)

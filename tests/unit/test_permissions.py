@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tagger.cli.doctor.environment import check_permissions
-from tagger.cli.output.files import open_output
+from tagger.cli.commands.review import open_output
+from tagger.cli.doctor import check_permissions
 from tagger.cli.supervisor import _Process
 from tagger.database.connection import open_database
 from tagger.errors import PermissionsUnsafe, SettingsInvalid

@@ -1,4 +1,4 @@
-"""The generated pages of the reference are current, and nothing that is promised is gone."""
+"""The reference is current, nothing promised is gone, and the files to read first are short."""
 
 import re
 from pathlib import Path

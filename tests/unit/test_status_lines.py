@@ -1,6 +1,7 @@
 """The lines of `tagger status`."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
         "eta_seconds": None,
         "created_at": datetime(2026, 5, 1, 14, 30, tzinfo=UTC),
     }
-    return JobProgress(job=number, state=state, **(numbers | about | kind | rates | values))  # type: ignore[arg-type]
+    facts: dict[str, Any] = numbers | about | kind | rates | values
+    return JobProgress(job=number, state=state, **facts)
 
 
 @pytest.mark.parametrize(
@@ -60,11 +62,13 @@ def test_nothing_is_promised_of_workers_that_are_silent() -> None:
 def test_the_overview_says_what_metadata_jobs_wrote() -> None:
     jobs = [job(number, JobState.FINISHED, kind="write", written=35, refused=2) for number in (7, 6)]
     tagging = job(5, note="waits for the folder", paths=["/photos", "/phone", "/old"])
+    written = "metadata written: 37 photos: 35 written, 0 unchanged, 2 refused"
+    running = "37 photos: 0 tagged, 0 unknown, 0 skipped; 0 running, 0 queued"
     lines = overview_lines([*jobs, tagging, job(4, JobState.FINISHED, kind="backfill")], 3, is_served=True)
     assert lines == [
-        "job 7 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused (2026-05-01 14:30 UTC)",
-        "job 6 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused (2026-05-01 14:30 UTC)",
-        "job 5 running: 37 photos: 0 tagged, 0 unknown, 0 skipped; 0 running, 0 queued (2026-05-01 14:30 UTC, /photos, /phone, …)",
+        f"job 7 finished, {written} (2026-05-01 14:30 UTC)",
+        f"job 6 finished, {written} (2026-05-01 14:30 UTC)",
+        f"job 5 running: {running} (2026-05-01 14:30 UTC, /photos, /phone, …)",
         "  waits for the folder",
         "job 4 finished: 37 photos: 0 tagged, 0 unknown, 0 skipped (2026-05-01 14:30 UTC, backfill)",
         "… and 3 older jobs, finished; to list all, run: tagger job list",

@@ -122,7 +122,7 @@ def test_a_requested_port_in_use_is_an_error_and_nothing_starts(terminal: Termin
 def test_once_refuses_a_port_because_it_serves_no_page(terminal: Terminal) -> None:
     draw(terminal.folder / "photos/a.jpg", 0)
     output = run_refused(terminal, "up", "--once", "photos", "--port", "9000", code=2)
-    assert "no web page is served" in output
+    assert "cannot be combined with --watch or --port" in output
 
 
 @pytest.mark.slow

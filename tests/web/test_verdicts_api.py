@@ -30,13 +30,16 @@ def delete(client: TestClient, address: str, output: dict[str, Any]) -> Any:
 def test_a_verdict_is_answered_as_on_the_command_line(client: TestClient, library: LibraryPhotos) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     output = {"photos": [number], "landmark": "Eiffel Tower", "verdict": "rejected"}
-    assert client.post("/api/verdicts", json=output).json() == {
+    answer = client.post("/api/verdicts", json=output).json()
+    digest = client.get(f"/api/photos/{number}").json()["digest"]
+    assert answer == {
         "landmark": EIFFEL,
         "name": "Eiffel Tower",
         "photos": [
             {
                 "photo": number,
                 "path": str(library.root / "a.jpg"),
+                "digest": digest,
                 "before": None,
                 "verdict": "rejected",
                 "changed": True,

@@ -1,4 +1,4 @@
-"""`tagger backfill`: a job over photos that are in the database already."""
+"""`tagger backfill`: a job over photos in the database; and `tagger schedule …`: backfills at set times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import typer
 
 from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.help import argument, option, with_option_groups
-from tagger.cli.job_submission import finish_job, print_left_out, select_runner, submit_job
+from tagger.cli.job_submission import (
+    announce_runner,
+    finish_job,
+    print_left_out,
+    select_runner,
+    submit_job,
+)
 from tagger.cli.option_groups import BackfillOptions, WriteOptions
 from tagger.cli.options import (
     DryRun,
@@ -22,10 +28,12 @@ from tagger.cli.options import (
     Wait,
 )
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of
-from tagger.cli.session import load_settings, open_session
-from tagger.database.enums import NoteCode, Priority, Runner
+from tagger.cli.output.formats import local_time, printable, write_json
+from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
+from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.database.enums import NoteCode, Priority, Runner, has_code
+from tagger.jobs.enqueue import schedule_runs, schedules
+from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
 
@@ -39,7 +47,8 @@ BackfillScopeName = Annotated[
     str,
     argument(
         "WHAT",
-        "untagged: never classified. outdated: classified, but not by each model in use. failed: failing now. all: all photos. taught: not yet compared with what was taught.",
+        "untagged: never classified. outdated: not classified by each model in use. failed: failing now. "
+        "all: all photos. taught: not yet compared with what was taught.",
     ),
 ]
 ScanFolders = Annotated[
@@ -94,8 +103,8 @@ def backfill(
 ) -> None:
     """Classify photos in the database again, in one job.
 
-    A photo must match all options. It keeps its old tags until the new ones are stored, and its verdicts stay. The
-    backfill `taught` reads no photo: it compares stored embeddings.
+    A photo must match all options. It keeps its old tags until the new ones are stored, and its verdicts
+    stay. The backfill `taught` reads no photo: it compares stored embeddings.
 
     Without a worker, the job runs in this process; otherwise, its number is printed.
 
@@ -118,7 +127,8 @@ def backfill(
     job, report = submit_job(session, selection, runner, priority, "selecting photos")
     if selection.scan:
         console.info(
-            f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
+            f"scanned {count_of(report.found, 'photo')}: "
+            f"{report.new} new, {report.changed} changed, {report.gone} gone"
         )
     print_left_out(report)
     if discard_empty_job(database, job):
@@ -126,6 +136,7 @@ def backfill(
             update_derived_facts(session)
         _print_nothing(report.skipped_folders, json=json)
         raise typer.Exit(console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE)
+    announce_runner(runner, local=local)
     finish_job(session, job, runner, wait=wait, json=json)
 
 
@@ -147,10 +158,168 @@ def describe_backfill(selection: Backfill) -> str:
 
 
 def _print_plan(count: int, selection: Backfill, *, json: bool) -> None:
-    if json:
-        write_json({"job": None, "total": count, "what": selection.scope, "dry_run": True})
-    else:
-        typer.echo(count)
+    document = {"job": None, "total": count, "what": selection.scope, "dry_run": True}
     scan = "; the scan may find more" if selection.scan else ""
     verb = "compared" if selection.scope == "taught" else "classified"
-    console.info(f"{count_of(count, 'photo')} would be {verb}{scan}; nothing was recorded")
+    text = f"{count_of(count, 'photo')} would be {verb}{scan}; nothing was recorded"
+    console.write_result(document, text, json=json)
+
+
+schedule_app = typer.Typer(
+    help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, argument("NAME", "Name of the schedule.")]
+Cron = Annotated[
+    str, option("--cron", "CRON", "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.")
+]
+Zone = Annotated[
+    str | None,
+    option("--zone", "ZONE", "Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"),
+]
+Until = Annotated[
+    str | None,
+    option(
+        "--until",
+        "HH:MM",
+        "Pause a run at this time of day, in the time zone of --cron. The next run continues it.",
+        show_default=False,
+    ),
+]
+
+
+@schedule_app.command("add")
+@with_option_groups
+def add(
+    name: Name,
+    what: BackfillScopeName,
+    cron: Cron,
+    zone: Zone = None,
+    until: Until = None,
+    *,
+    backfill_options: BackfillOptions,
+    scan: ScanFolders = None,
+    write_options: WriteOptions,
+    priority: PriorityName = Priority.BULK,
+    json: Json = False,
+) -> None:
+    """Add a scheduled backfill. Each run uses the models that are in use at that time.
+
+    For example:
+
+    tagger schedule add nightly --cron "0 3 * * *" untagged --scan ~/Pictures
+
+    tagger schedule add nightly --cron "0 22 * * *" --until 06:00 outdated
+    """
+    backfill = parse_backfill(what, backfill_options, scan, write_options.metadata())
+    settings, database = open_session(settle_jobs=True)
+    backfill.check(database, settings.roots)
+    schedule = schedules.add_schedule(database, name, cron, backfill, priority, zone, until=until)
+    if json:
+        write_json(schedule)
+    console.info(
+        f"{name}: {describe_backfill(backfill)}. {schedules.explain_cron(cron, until)} ({schedule.zone}), "
+        f"next {local_time(schedule.next_due, schedule.zone)}"
+    )
+    last_tick = find_last_tick(database)
+    if last_tick is None or last_tick.at is None:
+        console.info(f"no beat has run yet; schedules need beat and a worker: {START_BEAT}")
+    elif last_tick.is_late:
+        console.info(
+            f"no beat runs now ({tick_text(last_tick)}); schedules need beat and a worker: {START_BEAT}"
+        )
+
+
+@schedule_app.command("list")
+def list_(json: Json = False) -> None:
+    """List the schedules, and the time of the next run of each.
+
+    Example: tagger schedule list
+    """
+    found = schedules.list_schedules(open_for_reading(settle_jobs=True).database)
+    rows = (
+        [
+            schedule.name,
+            schedule.cron,
+            schedule.zone,
+            schedule.until or "",
+            "paused" if schedule.paused else local_time(schedule.next_due, schedule.zone),
+            describe_backfill(schedule.backfill),
+        ]
+        for schedule in found
+    )
+    console.write_list(
+        found,
+        ("Name", "Cron", "Zone", "Until", "Next", "What"),
+        rows,
+        'there is no schedule; add one with: tagger schedule add NAME --cron "0 3 * * *" untagged',
+        json=json,
+    )
+
+
+@schedule_app.command("remove")
+def remove(name: Name) -> None:
+    """Remove a schedule. Its jobs stay.
+
+    Example: tagger schedule remove nightly
+    """
+    schedules.remove_schedule(open_session(settle_jobs=True).database, name)
+    console.info(f"{name} is removed")
+
+
+@schedule_app.command("pause")
+def pause(name: Name) -> None:
+    """Pause a schedule. Runs that fall due while it is paused are skipped.
+
+    Example: tagger schedule pause nightly
+    """
+    _set_paused(name, paused=True)
+
+
+@schedule_app.command("resume")
+def resume(name: Name) -> None:
+    """Resume a paused schedule, from its next due time.
+
+    Example: tagger schedule resume nightly
+    """
+    _set_paused(name, paused=False)
+
+
+@schedule_app.command("run-now")
+def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
+    """Run a schedule now, in addition to its set times, and print the number of the job.
+
+    Example: tagger schedule run-now nightly --wait
+    """
+    settings, database = session = open_session(settle_jobs=True)
+    run = schedule_runs.run_now(database, settings, name)
+    if has_code(run.note, run.note_message, NoteCode.NOTHING_TO_DO):
+        if json:
+            write_json(run)
+        console.info(f"{name}: {run.note}")
+        return
+    if run.job is None:
+        console.warning(f"{name} did not run: {run.note}")
+        raise typer.Exit(console.NOT_DONE)
+    finish_job(session, run.job, Runner.WORKERS, wait=wait, json=json)
+
+
+@schedule_app.command("history")
+def history(
+    name: Name,
+    limit: Annotated[int, option("--limit", "N", "Maximum number of runs.", min=1)] = 20,
+    json: Json = False,
+) -> None:
+    """List the latest runs of a schedule, newest first.
+
+    Example: tagger schedule history nightly
+    """
+    runs = schedule_runs.list_runs(open_for_reading(settle_jobs=True).database, name, limit)
+    rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
+    console.write_list(runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json)
+
+
+def _set_paused(name: str, *, paused: bool) -> None:
+    schedules.pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
+    console.info(f"{name} is paused" if paused else f"{name} is resumed")

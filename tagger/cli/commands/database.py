@@ -28,7 +28,9 @@ db_app = typer.Typer(help="Upgrade, check, count, prune and copy the database.",
 def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Upgrade the database schema to this version of tagger, or create it in an empty database.
 
-    Commands that change a library upgrade an SQLite file first; those that only read, such as `status` and `query`, refuse it until then. Only this command upgrades a database server: back it up first. The changelog says whether workers may run meanwhile; restart them with the new version afterwards.
+    Commands that change a library upgrade an SQLite file first; those that only read, such as `status` and
+    `query`, refuse it until then. Only this command upgrades a database server: back it up first. The
+    changelog says whether workers may run meanwhile; restart them with the new version afterwards.
 
     Example: tagger db upgrade
     """
@@ -55,7 +57,7 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
 @db_app.command("check")
 def check(json: Json = False) -> None:
-    """Check the integrity of the database: the file, whether every row can be read, references, and the counts of every job.
+    """Check the database: the file, whether every row can be read, references, and the counts of every job.
 
     The exit code is 1 if there is a problem.
 
@@ -94,7 +96,8 @@ def prune(
 ) -> None:
     """Remove what old jobs did to each photo. The jobs and their counts stay.
 
-    Tags, verdicts, failures, and what undoes written metadata stay too. Afterwards, `query --job`, `job failures` of metadata jobs and the history of photos lack these jobs.
+    Tags, verdicts, failures, and what undoes written metadata stay too. Afterwards, `query --job`, `job
+    failures` of metadata jobs and the history of photos lack these jobs.
 
     Example: tagger db prune --older-than 90d --dry-run
     """
@@ -124,13 +127,13 @@ def copy(
 ) -> None:
     """Copy the whole database into an empty one: from SQLite to PostgreSQL, or back. All rows, or nothing.
 
-    Stop the page and the workers before: what they store meanwhile is not copied. This database stays as it is.
+    Stop the page and the workers before: what they store meanwhile is not copied. This database stays.
 
     For example:
 
     tagger db copy postgresql://tagger@db.example/tagger
 
-    TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger db copy sqlite:////home/you/library.sqlite
+    TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger db copy sqlite:////home/you/library.db
     """
     from tagger.transfer.copying import copy_database, row_counts_text
 

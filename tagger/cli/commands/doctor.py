@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.doctor import CheckGroup, State, ok, wrong
+from tagger.cli.doctor import (
+    CheckGroup,
+    DatabaseChecks,
+    State,
+    check_folders,
+    check_permissions,
+    check_settings,
+    check_stalls,
+    ok,
+    wrong,
+)
 from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
@@ -19,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tagger.cli.doctor import Finding
-    from tagger.cli.doctor.database import DatabaseChecks
     from tagger.settings import Settings
 
 QUICK_LIMIT_S = 8.0
@@ -31,7 +40,7 @@ def doctor(
         bool,
         flag(
             "--quick",
-            "Check only data folder, database and Redis, within 8 seconds, and print one line: for health checks.",
+            "For health checks: only data folder, database and Redis, within 8 seconds, in one line.",
         ),
     ] = False,
     worker: Annotated[
@@ -66,40 +75,30 @@ def doctor(
 
 def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks, or of a health check."""
-    from tagger.cli.doctor.environment import check_settings
-
     settings, findings = check_settings()
     if settings is None or not quick:
         yield from findings
-    if settings is None:
-        return
-    yield from _quick_checks(settings, worker=worker) if quick else _run_groups(settings)
+    if settings is not None:
+        yield from _quick_checks(settings, worker=worker) if quick else _run_groups(settings)
 
 
 def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
-    from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.environment import check_extras, check_stalls
-
-    database_checks = DatabaseChecks(settings.effective_database_url)
-    database_group = CheckGroup("database", database_checks.run)
-    folders = _group("data folder", "environment:check_folders", settings)
-    permissions = _group("permissions", "environment:check_permissions", settings)
+    checks = DatabaseChecks(settings.effective_database_url)
+    database_group = CheckGroup("database", checks.run)
+    folders = CheckGroup("data folder", lambda: check_folders(settings))
+    permissions = CheckGroup("permissions", lambda: check_permissions(settings))
     device = _group("device", "models:check_device", settings)
     database_group.findings()  # wait: other groups read the database
-    database = database_checks.database
+    database = checks.database
     model = _group("model", "models:check_models", settings, database)
     redis = _group("redis", "jobs:check_redis", settings, database)
     yield from _findings(folders, permissions, database_group, model, device)
-    yield from check_extras()
     yield from check_stalls(settings)
     yield from _findings(redis)
     if database is not None:
-        yield from _findings(
-            _group("workers", "jobs:check_jobs", database),
-            _group("teaching", "models:check_teaching", settings, database),
-            _group("roots", "jobs:check_roots", database, settings.roots),
-        )
+        jobs = _group("workers", "jobs:check_jobs", database)
+        yield from _findings(jobs, _group("roots", "jobs:check_roots", database, settings.roots))
         database.close()
 
 
@@ -114,12 +113,10 @@ def _findings(*groups: CheckGroup) -> Iterator[Finding]:
 
 
 def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
-    """Check what a health check asks every few seconds: data folder, database and Redis, within QUICK_LIMIT_S and without a model.
+    """The health check: data folder, database and Redis, within QUICK_LIMIT_S and without a model.
 
-    With `worker`, check also that a worker of this machine is alive.
+    With `worker`, a worker of this machine must be alive, too.
     """
-    from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.environment import check_folders
     from tagger.cli.doctor.jobs import check_redis
 
     checks = DatabaseChecks(settings.effective_database_url)

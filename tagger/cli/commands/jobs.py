@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.help import argument, flag
-from tagger.cli.job_submission import finish_job, follow, select_runner, send_job, submit_job
+from tagger.cli.job_submission import (
+    announce_runner,
+    finish_job,
+    follow,
+    select_runner,
+    send_job,
+    submit_job,
+)
 from tagger.cli.options import (
     DryRun,
     FailureKinds,
@@ -137,7 +144,7 @@ def failures(
 
 
 def _print_unwritten(database: Database, job: int, count: int, kinds: Sequence[str] | None) -> None:
-    """Print what was listed of a job that writes metadata or undoes writes, and how to list photos that others have edited."""
+    """Print what was listed of a metadata job, and how to list photos that others have edited."""
     undone = "undone" if find_job(database, job).kind == JobKind.UNDO else "written"
     console.info(f"{count_of(count, 'photo')} {'edited' if kinds == [EDITED] else f'not {undone}'}")
     edited = 0 if kinds else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
@@ -158,7 +165,8 @@ def retry(
 ) -> None:
     """Classify failed photos again, in a new job.
 
-    Without a worker, the job runs in this process; otherwise, its number is printed. With JOB: the failed photos of this job, with its models. Without: all failed photos, with the models in use.
+    Without a worker, the job runs in this process; otherwise, its number is printed. With JOB: the failed
+    photos of this job, with its models. Without: all failed photos, with the models in use.
 
     Example: tagger job retry --kind unreadable --kind timed-out --wait
     """
@@ -172,6 +180,7 @@ def retry(
         _print_counts(counts, dry_run=dry_run, json=json)
         return
     runner = select_runner(session, local=local)
+    announce_runner(runner, local=local)
     number, _ = submit_job(session, request, runner, priority, "failed photos")
     finish_job(session, number, runner, wait=wait, json=json)
 

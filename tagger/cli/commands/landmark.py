@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from tagger.cli.derived_facts import completing, update_positions
+from tagger.cli.derived_facts import update_positions
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.output import console
@@ -14,7 +14,6 @@ from tagger.cli.output.formats import Format, printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_landmarks
 from tagger.cli.session import open_for_reading, open_session
-from tagger.errors import LandmarkInvalid
 from tagger.landmarks.removal import merge_landmark, remove_landmark
 from tagger.query.counts import landmark_counts
 from tagger.query.photo_json import landmark_document, removed_landmark_document
@@ -186,13 +185,12 @@ def merge(
 ) -> None:
     """Merge a landmark into another one, which gets its verdicts, tags and names.
 
-    The old slug and names find the other landmark from now on. Of opposite verdicts on the same photo, the newer one stays.
+    The old slug and names find the other landmark from now on. Of opposite verdicts on the same photo, the
+    newer one stays.
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
-    session = open_session()
-    done = () if dry_run else (LandmarkInvalid,)
-    with completing(session, *done), session.database.write(dry_run=dry_run) as connection:
+    with open_session().database.write(dry_run=dry_run) as connection:
         result = merge_landmark(connection, landmark, into)
     moved = f"{count_of(result.verdicts, 'verdict')} and {count_of(result.tags, 'tag')}"
     text = (
@@ -213,7 +211,7 @@ def remove(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Remove a landmark of your own. A landmark of a registered model stays, since the model would find it again.
+    """Remove a landmark of your own. That of a registered model stays, since the model would find it again.
 
     Example: tagger landmark remove frauenkirche --dry-run
     """
@@ -238,7 +236,8 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
         update_positions(session)
     is_set = _would("set", dry_run=dry_run)
     lines = [
-        f"{result.landmark.slug}: {column} {is_set} to {_text(after)}{f' (was {_text(before)})' if before else ''}"
+        f"{result.landmark.slug}: {column} {is_set} to {_text(after)}"
+        f"{f' (was {_text(before)})' if before else ''}"
         for column, (before, after) in result.changes.items()
     ]
     text = "\n".join(map(printable, lines)) or f"{result.landmark.slug} is unchanged"

@@ -60,7 +60,7 @@ PositionOdds = Annotated[
     bool | None,
     flag(
         "--position-odds/--no-position-odds",
-        "Accept tags by the position of the photo, too; `--no-position-odds`: by their scores alone. It stays.",
+        "Accept tags by the position of the photo, too, or by their scores alone. It stays.",
         ADVANCED,
         show_default="on at first",
     ),
@@ -83,7 +83,9 @@ def locate(
 ) -> None:
     """Estimate where photos without GPS were taken, and count where positions come from.
 
-    A photo with a landmark was taken near it. One without was taken where a track was at its time, else between photos of the same camera, or of one used with it, before and after. No photo is changed. All positions are updated; the query options select which photos are counted.
+    A photo with a landmark was taken near it. One without was taken where a track was at its time, else
+    between photos of the same camera, or of one used with it, before and after. No photo is changed. All
+    positions are updated; the query options select which photos are counted.
 
     For example:
 
@@ -157,8 +159,8 @@ def _clock_text(clock: CameraClock) -> str:
     minutes = round(abs(clock.offset_s) / 60)
     side = "behind" if clock.offset_s < 0 else "ahead of"
     return (
-        f"the clock of {camera} is {minutes // 60}:{minutes % 60:02} hours {side} UTC, by landmarks that other "
-        "cameras photographed too; --clock-offset sets it"
+        f"the clock of {camera} is {minutes // 60}:{minutes % 60:02} hours {side} UTC, by landmarks that "
+        "other cameras photographed too; --clock-offset sets it"
     )
 
 
@@ -167,8 +169,10 @@ def _print_unknown_clocks(session: Session) -> None:
     for clock in clocks[:MOST_HINTS]:
         camera = printable(clock.camera)
         console.info(
-            f"the clock of {camera} is not known, so no track locates {count_of(clock.photos, 'photo')} of it. "
-            f"If it shows Paris time in summer, run: tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
+            f"the clock of {camera} is not known, so no track locates "
+            f"{count_of(clock.photos, 'photo')} of it. "
+            f"If it shows Paris time in summer, run: "
+            f"tagger locate --clock-offset {shlex.quote(camera + '=+02:00')}"
         )
 
 
@@ -210,7 +214,8 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")
     if counts.doubtful:
         console.info(
-            f"{count_of(counts.doubtful, 'image')} with a landmark that is too far from where a photo of it was taken: doubtful"
+            f"{count_of(counts.doubtful, 'image')} with a landmark that is far from where a photo of it was "
+            "taken: doubtful"
         )
     if counts.accepted:
         console.info(

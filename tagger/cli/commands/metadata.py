@@ -50,16 +50,21 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
 
 metadata_app = typer.Typer(
-    help="Write tags to the metadata of photos, so that other programs see them. Only these commands and --write change metadata.",
+    help="Write tags to the metadata of photos, for other programs. Only these and --write change metadata.",
     no_args_is_help=True,
 )
 
-NOTHING_TO_UNDO = "nothing is left to undo: the database has no written metadata there, and no file there holds tags of tagger"
-NOTHING_TO_UNDO_OF_JOB = "nothing of job {job} is left to undo: it wrote no metadata, or this was undone, or written again by a later job"
+NOTHING_TO_UNDO = "nothing is left to undo: neither the database nor a file there has written metadata"
+NOTHING_TO_UNDO_OF_JOB = (
+    "nothing of job {job} is left to undo: it wrote nothing, or this was undone or written again later"
+)
 SEARCH_FOLDERS = (
     "to undo them by what the files themselves say, name their folders: tagger metadata undo FOLDER"
 )
-NO_FOLDERS = f"the database has no written metadata and no folders to search; if another database has written tags to files, {SEARCH_FOLDERS}"
+NO_FOLDERS = (
+    "the database has no written metadata and no folders to search; "
+    f"if another database has written tags to files, {SEARCH_FOLDERS}"
+)
 
 To = Annotated[
     Literal["sidecar", "embed"],
@@ -122,7 +127,8 @@ def write(
 ) -> None:
     """Write all accepted tags of the photos that match the options to their metadata.
 
-    Files that are up to date are not changed, so you can interrupt the command and run it again. Tags rejected since, and positions no longer estimated, are removed.
+    Files that are up to date are not changed, so you can interrupt the command and run it again. Tags
+    rejected since, and positions no longer estimated, are removed.
 
     For example:
 
@@ -167,7 +173,9 @@ def undo(
 ) -> None:
     """Undo what tagger wrote to photos and sidecar files, and nothing else.
 
-    A file that no other program has changed since becomes identical to the original. From other files, only the values that tagger wrote are removed. The tags in the database stay. Folders that you name are searched for files that hold tags of tagger, also without a record of them.
+    A file that no other program has changed since becomes identical to the original. From other files, only
+    the values that tagger wrote are removed. The tags in the database stay. Folders that you name are
+    searched for files that hold tags of tagger, also without a record of them.
 
     For example:
 
@@ -208,7 +216,7 @@ def undo(
 
 
 def _found_values(session: Session, files: Sequence[Path], job: int | None, *, dry_run: bool) -> FoundValues:
-    """The files that hold values of tagger in the folders that were named, else in all folders of the database."""
+    """The files that hold values of tagger in the named folders, else in all folders of the database."""
     settings, database = session
     if files:
         folders = [] if job is not None else [path.resolve() for path in files if _is_folder(path)]
@@ -225,7 +233,7 @@ def _is_folder(path: Path) -> bool:
 def _undo_rest(
     session: Session, found: FoundValues, job: int | None, *, is_named: bool, json: bool
 ) -> _Undone:
-    """Undo the files of which the database has no record, if their folders were named; else say that there are some."""
+    """Undo the files without a record in the database, if their folders were named; else say how many."""
     if is_named:
         return _undo_unlogged(session, found.left(), json=json)
     others = sum(1 for _ in found.left()) if job is None else 0
@@ -233,7 +241,8 @@ def _undo_rest(
     if others:
         files = count_of(others, "file")
         console.warning(
-            f"{files} hold tags of tagger that this database has no record of: another database wrote them, or a later state of this one; {SEARCH_FOLDERS}"
+            f"{files} hold tags of tagger without a record here: another database wrote them, "
+            f"or a later state of this one; {SEARCH_FOLDERS}"
         )
     if forgotten:
         files = count_of(forgotten, "written file")

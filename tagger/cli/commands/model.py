@@ -41,7 +41,7 @@ ModelFile = Annotated[
 
 @model_app.command("list")
 def list_models(json: Json = False) -> None:
-    """List the registered models. Models in use have a *; if there are several, their number in the order of use.
+    """List the registered models. Models in use have a *; of several, their number in the order of use.
 
     Example: tagger model list
     """
@@ -80,7 +80,8 @@ def add(
 ) -> None:
     """Register a model file by its digest. It is not put in use, and none of its code runs.
 
-    A file with code that exported classifiers never have, such as access to files, is refused. The file stays where it is. Registering the same file again changes nothing.
+    A file with code that exported classifiers never have, such as access to files, is refused. The file stays
+    where it is. Registering the same file again changes nothing.
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
@@ -110,11 +111,12 @@ def use(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Select the models for all commands and jobs that name none: one, or several that classify each photo together.
+    """Select the models for all commands and jobs that name none: one, or several that classify together.
 
-    Of several, each adds its tags; if they disagree, the highest score wins. Tags of other models no longer count on photos that one
-    of these has classified. They are kept, and count again if their model is put in use again. First, models that are not in use yet are
-    tried on photos of the library, so that you see what they would name; --dry-run does no more.
+    Of several, each adds its tags; if they disagree, the highest score wins. Tags of other models no longer
+    count on photos that one of these has classified. They are kept, and count again if their model is put in
+    use again. First, models that are not in use yet are tried on photos of the library, so that you see what
+    they would name; --dry-run does no more.
 
     Example: tagger model use landmarks-203-v10 mine
     """
@@ -130,18 +132,19 @@ def use(
         with ProgressLine("updating tags") as line:
             models = registered_models.use_models(session.database, name, line.show)
         update_derived_facts(session)
-    used = ", ".join(model.name for model in models)
-    verb = "is" if len(models) == 1 else "are"
+    now = [model.name for model in models]
+    used, verb = ", ".join(now), "is" if len(models) == 1 else "are"
     document = vars(model_document(models[0])) | {
-        "models": [model.name for model in models],
+        "models": now,
         "would_name": [found for found in would_name if found],
     }
     text = f"{used} would be put in use" if dry_run else f"{used} {verb} in use"
     console.write_result(document, printable(text), json=json)
-    if not dry_run:
-        console.info(_effect_text(before, [model.name for model in models]))
-        if before and [model.name for model in models] != before:
+    if not dry_run and now != before:
+        console.info(_effect_text(before, now))
+        if before:
             console.info(printable(f"to take it back, run: tagger model use {' '.join(map(quote, before))}"))
+    if not dry_run:
         for found, remedy in texts_of_other_models(session.database, models):
             console.warning(f"{found}. Run: {remedy}")
 
@@ -153,11 +156,14 @@ def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
         return printable(
             f"tags of {names} no longer count where {', '.join(now)} classified the photo; they are kept"
         )
-    return "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated"
+    return (
+        "photos keep the tags of other models until one of these classifies them. "
+        "To classify them, run: tagger backfill outdated"
+    )
 
 
 def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
-    """Say what a model would name in a sample of the library's photos; None if there are none, or it cannot be loaded."""
+    """Say what a model would name in a sample of the photos; None: there are none, or it cannot be loaded."""
     from tagger.jobs.processing.model_cache import open_local_model
     from tagger.query.photo_samples import sample_photos
 
@@ -184,7 +190,8 @@ def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
     listed = f"; {len(examples)} of them: {', '.join(examples)}" if examples else ""
     console.info(
         printable(
-            f"{model.name} would name {count_of(len(named), 'photo')}{tried}, {len(new)} of them unknown so far{listed}"
+            f"{model.name} would name {count_of(len(named), 'photo')}{tried}, "
+            f"{len(new)} of them unknown so far{listed}"
         )
     )
     return {
@@ -202,7 +209,7 @@ def remove(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Remove a model, with its tags, what it was taught, and the jobs that ran it. Landmarks and verdicts stay, and so does its file.
+    """Remove a model, its tags, what it was taught, and its jobs. Landmarks, verdicts and its file stay.
 
     A model in use is refused, and so is one with a job that has not ended.
 
@@ -221,13 +228,15 @@ def remove(
         "jobs": removed.jobs,
     }
     text = (
-        f"{name} {'would be' if dry_run else 'is'} removed, with its tags on {count_of(removed.tagged, 'photo')}, "
+        f"{name} {'would be' if dry_run else 'is'} removed, with its tags on "
+        f"{count_of(removed.tagged, 'photo')}, "
         f"{count_of(removed.taught, 'taught place')} and {count_of(removed.jobs, 'job')}"
     )
     console.write_result({"name": name, **counts, "dry_run": dry_run}, printable(text), json=json)
     if removed.unclassified:
         console.info(
-            f"{count_of(removed.unclassified, 'photo')} classified by no other model; to classify them, run: tagger backfill untagged"
+            f"{count_of(removed.unclassified, 'photo')} classified by no other model; "
+            "to classify them, run: tagger backfill untagged"
         )
     console.info(f"its file stays: {printable(removed.model.file_text)}")
 
@@ -267,7 +276,7 @@ def verify(
     file: Annotated[str, argument("FILE", "A model file, or the name of a registered model.")],
     json: Json = False,
 ) -> None:
-    """Check that a model file is complete, has a valid manifest and only code that classifiers need, and has not changed since its registration.
+    """Check that a model file is complete, has only code that classifiers need, and is as it was registered.
 
     None of its code runs.
 

@@ -62,8 +62,8 @@ def query(
 ) -> None:
     """Search photos by landmark, position, folder and date, and print their accepted tags.
 
-    A photo must match the text and all options; of a repeated option, any of its values. Rejected tags are never returned, confirmed tags always. --near, --country
-    and --position also find photos without tags.
+    A photo must match the text and all options; of a repeated option, any of its values. Rejected tags are
+    never returned, confirmed tags always. --near, --country and --position also find photos without tags.
 
     For example:
 
@@ -271,7 +271,7 @@ def similar(
 def _given_embeddings(
     session: Session, model: RegisteredModel, photos: Iterable[Path]
 ) -> tuple[Embeddings, list[int], bool]:
-    """The embeddings (N, D) of photos, the content ids of the stored ones, and whether a photo could not be used.
+    """The embeddings (N, D) of photos, the content ids of stored ones, and whether a photo could not be used.
 
     Raises:
         ExamplesMissing: none of the photos can be used.
@@ -307,7 +307,7 @@ def _given_embeddings(
 def _computed_embeddings(
     session: Session, model: RegisteredModel, photos: Sequence[Path]
 ) -> tuple[list[Embeddings], list[int], bool]:
-    """The embeddings (1, D) from the model, the content ids of images that are stored at another path, and whether a photo failed."""
+    """The embeddings (1, D), the content ids of images stored at another path, and whether a photo failed."""
     computed: list[Embeddings] = []
     content_ids: list[int] = []
     has_failed = False

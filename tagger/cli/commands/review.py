@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
+import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -11,14 +16,16 @@ from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option
 from tagger.cli.option_groups import VerdictOptions
 from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format
 from tagger.cli.output import console
-from tagger.cli.output.files import STREAM, Force, display_name, open_input, open_output
 from tagger.cli.output.formats import Counter, Format, printable, write_documents, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_photos
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.connection import login_name
 from tagger.database.enums import VerdictKind
+from tagger.errors import AlreadyExists
 from tagger.landmarks.landmarks import find_landmark
+from tagger.photos.files import open_regular
+from tagger.photos.folders import replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
 from tagger.teaching.suggestions import find_suggestions
@@ -32,11 +39,12 @@ from tagger.verdicts.service import (
 from tagger.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tagger.verdicts.importing import ImportedVerdicts
     from tagger.verdicts.service import PhotoVerdict
     from tagger.verdicts.store import DismissedPhotos
+
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]
@@ -80,7 +88,8 @@ def reject(
 ) -> None:
     """Reject a landmark for photos. No model can give them this tag again.
 
-    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old one. With --any, all arguments are photos; those with a confirmed landmark are left out.
+    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old
+    one. With --any, all arguments are photos; those with a confirmed landmark are left out.
 
     For example:
 
@@ -163,6 +172,8 @@ def _dismissal_line(result: DismissedPhotos, *, withdraw: bool, dry_run: bool) -
 
 review_app = typer.Typer(cls=DefaultCommandGroup)
 
+STREAM = Path("-")
+
 EXPORT_COLUMNS = ("digest", "landmark", "verdict", "by", "at", "path")
 
 VerdictKindName = Annotated[
@@ -181,8 +192,8 @@ def review(
 ) -> None:
     """List photos that probably show a landmark, and have no verdict: the most probable ones first.
 
-    These are the suggestions of models and of taught landmarks. Answer them with `tagger confirm` and `tagger reject`, or many at once with `tagger teach`. Each answer improves what
-    was learned.
+    These are the suggestions of models and of taught landmarks. Answer them with `tagger confirm` and `tagger
+    reject`, or many at once with `tagger teach`. Each answer improves what was learned.
 
     For example:
 
@@ -212,7 +223,7 @@ def list_(
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
-    """List verdicts, the newest first. Copies of a photo share a verdict, which is listed once, with the path of one copy.
+    """List verdicts, the newest first. Copies of a photo share a verdict, listed with the path of one copy.
 
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
@@ -277,6 +288,55 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
             f"{printable(slug)} ({count})" for slug, count in report.unknown_landmarks.most_common()
         )
         console.warning(
-            f"{count_of(report.unknown_landmarks.total(), 'verdict')} skipped, because no registered model has the landmark: "
+            f"{count_of(report.unknown_landmarks.total(), 'verdict')} skipped, as no model has the landmark: "
             f"{names}. Register such a model with `tagger model add FILE`, then import again"
         )
+
+
+_OPENED_BY_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
+"""`/dev/fd/63` is what bash and zsh give a command for `<(…)`."""
+
+Force = Annotated[bool, flag("--force", "Replace an existing file.")]
+
+
+@contextmanager
+def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
+    """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs.
+
+    Raises:
+        AlreadyExists: the file exists, and `force` is not set.
+    """
+    if path == STREAM:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    _check_absent(path, force=force)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        _check_absent(path, force=force)
+        replace_file(path, by=part)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_absent(path: Path, *, force: bool) -> None:
+    if os.path.lexists(path) and not force:
+        raise AlreadyExists(what=f"The file {path}", remedy="Choose another name, or replace it with --force")
+
+
+@contextmanager
+def open_input(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file, stdin for `-`, or what the shell has opened. One could wait for other pipes for ever."""
+    if path == STREAM:
+        yield cast("io.BufferedReader", sys.stdin.buffer)
+        return
+    with path.open("rb") if _OPENED_BY_SHELL.fullmatch(str(path)) else open_regular(path) as file:
+        yield file
+
+
+def display_name(path: Path) -> str:
+    """The name of the file in messages."""
+    return "stdin" if path == STREAM else str(path)

@@ -14,6 +14,7 @@ import typer
 
 from tagger.cli.help import ADVANCED, flag, option
 from tagger.cli.output import console
+from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Role
 from tagger.errors import AddressRefused, Unavailable
@@ -22,6 +23,7 @@ from tagger.system.interruption import handle_own_signals
 from tagger.system.process import resume_collection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     import uvicorn
@@ -58,7 +60,8 @@ def serve(
 ) -> None:
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
 
-    By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN, which the command generates and prints if it is not set, or by name after `tagger people user add`.
+    By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN,
+    which the command generates and prints if it is not set, or by name after `tagger people user add`.
 
     Example: tagger serve
     """
@@ -156,7 +159,7 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
 def access_policy(
     listener: socket.socket, settings: Settings, *, requires_sign_in: bool = False
 ) -> AccessPolicy:
-    """The access policy for the socket's actual address, because a host name or a socket of the parent may stand for any address.
+    """The access policy for the socket's actual address: a host name may stand for any.
 
     `requires_sign_in`: also on this machine.
     """
@@ -180,7 +183,6 @@ def access_policy(
 
 
 def _end_former_token(database: Database, settings: Settings, *, keep_shares: bool) -> None:
-    from tagger.cli.commands.user import revoked_shares
     from tagger.people.sessions import adopt_settings_token
 
     if settings.web_token is not None:
@@ -189,13 +191,18 @@ def _end_former_token(database: Database, settings: Settings, *, keep_shares: bo
             console.info(f"TAGGER_WEB_TOKEN has changed, {revoked_shares(shares)}")
 
 
+def revoked_shares(shares: Sequence[int]) -> str:
+    """Like `2 shares revoked: 3, 4`."""
+    return f"{count_of(len(shares), 'share')} revoked: {', '.join(map(str, shares))}"
+
+
 def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool, has_own_worker: bool) -> None:
     host = socket.gethostname() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
     if not has_own_worker:
         console.info(
-            "it tags no photos by itself: start `tagger worker`, too, or `tagger up` instead, which runs everything"
+            "it tags no photos by itself: start `tagger worker`, too, or `tagger up`, which runs everything"
         )
     if policy.token is None:
         return

@@ -17,7 +17,6 @@ from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ProcessFailed, TaggerError
-from tagger.photos.paths import is_object_address
 from tagger.system.interruption import announce_stop, handle_own_signals
 
 if TYPE_CHECKING:
@@ -62,7 +61,8 @@ def worker(
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
-    On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it starts an embedded Redis. Equivalent to: celery -A worker.app worker
+    On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it
+    starts an embedded Redis. Equivalent to: celery -A worker.app worker
 
     Example: tagger worker --beat
     """
@@ -72,19 +72,24 @@ def worker(
     _export_settings(device=device, batch_size=batch_size, model=model)
     from worker.worker_program import run_worker  # reads the settings at import, so after they are exported
 
-    run_worker([Priority(name) for name in priorities], _log_level(), wait=not no_wait, beat=beat)
+    run_worker(
+        [Priority(name) for name in priorities],
+        "info" if console.verbosity > 0 else "warning",
+        wait=not no_wait,
+        beat=beat,
+    )
 
 
 def beat(no_wait: NoWait = False) -> None:
     """Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.
 
-    A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once when beat is back.
-    Equivalent to: celery -A worker.app beat
+    A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once
+    when beat is back. Equivalent to: celery -A worker.app beat
     """
     handle_own_signals()
     from worker.app import run_beat  # reads the settings at import
 
-    run_beat(_log_level(), wait=not no_wait)
+    run_beat("info" if console.verbosity > 0 else "warning", wait=not no_wait)
 
 
 @with_option_groups
@@ -100,7 +105,7 @@ def up(
 ) -> None:
     """Run all services on this machine: Redis unless one is configured, a worker, beat, and the web page.
 
-    Crashed processes are restarted. While Redis is away, the services wait. The web page is available on this machine only.
+    Crashed processes are restarted. While Redis is away, the services wait. Only this machine has the page.
 
     Example: tagger up ~/Pictures
     """
@@ -116,7 +121,8 @@ def up(
     prepare_paths(paths or (), settings)
     selection = select_paths(paths, (), ()) if paths else None
     if watch and selection and selection.files:
-        raise typer.BadParameter("a single photo cannot be watched; name its prefix", param_hint="--watch")
+        text = "a single photo cannot be watched; name its folder or prefix"
+        raise typer.BadParameter(text, param_hint="--watch")
     session = open_session(settings, settle_jobs=True)
     broker = find_broker(settings, session.database.ledger_id, start=True)
     redis = "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
@@ -129,17 +135,11 @@ def up(
 def _check_options(
     paths: list[Path] | None, port: int | None, *, once: bool, watch: bool, writes: bool
 ) -> None:
-    if once and not paths:
-        raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")
-    if writes and not paths:
-        text = "it needs photos to tag: tagger up FOLDER --write sidecar"
-        raise typer.BadParameter(text, param_hint="--write")
-    if watch and not (paths and all(is_object_address(path) or path.is_dir() for path in paths)):
-        raise typer.BadParameter("it needs folders to watch: tagger up FOLDER --watch", param_hint="--watch")
-    if watch and once:
-        raise typer.BadParameter("with --once, nothing is watched", param_hint="--watch")
-    if once and port is not None:
-        raise typer.BadParameter("with --once, no web page is served", param_hint="--port")
+    for name, is_set in {"--once": once, "--watch": watch, "--write": writes}.items():
+        if is_set and not paths:
+            raise typer.BadParameter("it needs photos to tag: tagger up FOLDER", param_hint=name)
+    if once and (watch or port is not None):
+        raise typer.BadParameter("it cannot be combined with --watch or --port", param_hint="--once")
 
 
 def _supervise(
@@ -215,12 +215,8 @@ def _export_settings(**options: object) -> None:
             os.environ[f"TAGGER_{name.upper()}"] = str(value)
 
 
-def _log_level() -> str:
-    return "info" if console.verbosity > 0 else "warning"
-
-
 def _page_listener(port: int | None) -> socket.socket | None:
-    """The socket of the web page; None, with a message, if it cannot be served. An explicit port must be available."""
+    """The socket of the web page; None, with a message: it cannot be served. A given port must be free."""
     from tagger.cli.commands.serve import HOST, PORT, check_extra, listen, listen_nearby
 
     if port is not None:

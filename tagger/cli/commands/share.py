@@ -55,7 +55,7 @@ Title = Annotated[
     option(
         "--name",
         "NAME",
-        "Title that visitors see. (default: the landmarks, trip, countries and years of the query, or Photos)",
+        "Title that visitors see. (default: the landmarks, trip, countries and years, or Photos)",
     ),
 ]
 
@@ -73,7 +73,8 @@ def add(
 ) -> None:
     """Share photos: print a link with which anybody can see them, without signing in.
 
-    The share of a query follows it: new photos appear, and photos whose tag is rejected disappear. Visitors see only the photos of the share, and can change nothing. The page shows the link again.
+    The share of a query follows it: new photos appear, and photos whose tag is rejected disappear. Visitors
+    see only the photos of the share, and can change nothing. The page shows the link again.
 
     For example:
 

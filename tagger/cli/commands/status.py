@@ -50,7 +50,7 @@ def status(
     watch: Annotated[bool, flag("--watch", "Refresh the overview until Ctrl-C.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the progress of jobs, the workers, the lengths of the queues and, for schedules, the last tick of beat.
+    """Show jobs, workers, the lengths of the queues and, for schedules, the last tick of beat.
 
     For one job, use `tagger job show`.
 
@@ -101,7 +101,7 @@ def _overview(session: Session, services: _Services, jobs_shown: int) -> list[st
 
 
 def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError | None]:
-    """The lengths of the queues. Where no Redis has been started, its client is not imported, which would take a while."""
+    """The lengths of the queues. Where no Redis was started, its client is not imported, which is slow."""
     settings, ledger_id = session.settings, session.database.ledger_id
     if settings.redis_url is None and not has_socket(settings.data_folder, ledger_id):
         return dict.fromkeys(priority.value for priority in Priority), None
@@ -129,7 +129,7 @@ def _watch(session: Session) -> None:
 
 
 def _overviews(session: Session) -> Iterator[list[str]]:
-    """Yield an overview every second. While the database does not answer, repeat the last one with the problem."""
+    """Yield an overview every second; while the database does not answer, the last one with the problem."""
     lines: list[str] = []
     while True:
         try:

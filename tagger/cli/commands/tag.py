@@ -1,15 +1,28 @@
-"""`tagger tag`, `predict`, `enqueue` and `forget`."""
+"""`tagger tag`, `watch`, `predict`, `enqueue` and `forget`.
+
+Watched folders are scanned repeatedly: change notifications of systems miss changes on network shares.
+"""
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.catalog.roots import forget_path
-from tagger.cli.help import argument, with_option_groups
-from tagger.cli.job_submission import finish_in_process, finish_job, print_plan, submit_tagging
+from tagger.cli.help import argument, flag, option, with_option_groups
+from tagger.cli.job_submission import (
+    finish_in_process,
+    finish_job,
+    print_plan,
+    print_problems,
+    send_job,
+    submit_tagging,
+)
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.options import (
     Again,
@@ -18,6 +31,7 @@ from tagger.cli.options import (
     DryRun,
     Json,
     ModelName,
+    NoWait,
     Paths,
     PriorityName,
     Threshold,
@@ -26,18 +40,32 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
-from tagger.cli.output.job_text import count_of, print_next_steps
+from tagger.cli.output.job_text import count_of, gone_text, print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
-from tagger.errors import PathNotFound
-from tagger.photos.paths import parse_path
-from tagger.photos.source import check_exists
+from tagger.database.retry import DatabaseError, is_transient, outage_text
+from tagger.errors import (
+    BucketExtraMissing,
+    BucketUnavailable,
+    DatabaseRemoved,
+    ObjectUnsupported,
+    PathNotFound,
+    TaggerError,
+)
+from tagger.jobs.enqueue.job_options import inference_options
+from tagger.jobs.enqueue.scan import require_available_roots, select_paths
+from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.source import check_exists, open_source
+from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tagger.cli.session import Session
+    from tagger.jobs.enqueue.scan import Selection
     from tagger.jobs.enqueue.submission import Tagging
+    from tagger.photos.folder_walk import FolderProblem
 
 
 @with_option_groups
@@ -53,7 +81,8 @@ def tag(
 ) -> None:
     """Tag photos in this process, without workers or Redis.
 
-    The command skips photos that are tagged already, so you can interrupt it and run it again. It changes no photo unless you use --write; `tagger metadata undo` reverts what was written.
+    The command skips photos that are tagged already, so you can interrupt it and run it again. It changes no
+    photo unless you use --write; `tagger metadata undo` reverts what was written.
 
     Example: tagger tag ~/Pictures, then: tagger landmark list
     """
@@ -161,3 +190,192 @@ def forget(
     lines = (f"{printable(path)}: {count_of(count, 'photo')} {verb}" for path, count in counts.items())
     document = {"forgotten": sum(counts.values()), "paths": counts, "dry_run": dry_run}
     console.write_result(document, "\n".join(lines), json=json)
+
+
+SCAN_EVERY_S = 2.0
+"""The shortest time from one scan of a folder to the next one."""
+SCAN_PAUSES = 50
+"""A pause is so many times as long as the scan's processor time: watching takes 2 % of a core at most."""
+
+
+class WatchedSource:
+    """A folder, or a prefix of a bucket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.is_bucket = isinstance(folder, ObjectPath)
+        self.scan_at = time.monotonic()
+        self.is_first = True
+        self.problem = ""
+        self.unread: frozenset[FolderProblem] = frozenset()
+
+
+SCAN_EVERY_MIN = 10
+ScanEvery = Annotated[
+    int, option("--scan-every", "MINUTES", "Minutes between scans of buckets.", min=1, max=10_000)
+]
+RETRY_S = 60.0
+"""After an error, the folder or the bucket is scanned again so much later."""
+POLL_S = 0.5
+START_RETRY_S = 5.0
+
+
+def wait_for_sources(select: Callable[[], Selection]) -> Selection:
+    """Call `select` until all folders and buckets are available. Prints once which one is not."""
+    problem = ""
+    while True:
+        try:
+            return select()
+        except BucketExtraMissing:  # waiting does not help
+            raise
+        except (PathNotFound, BucketUnavailable) as error:
+            if str(error) != problem:
+                problem = str(error)
+                console.warning(f"{problem} Waiting for it.")
+        time.sleep(START_RETRY_S)
+
+
+class Watcher:
+    """Watches the folders and buckets of a selection. `tag` makes a job for photos.
+
+    Errors are printed, and followed by a scan RETRY_S later: a disk may be back, or the database. An error in
+    one folder or bucket does not affect the others.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        selection: Selection,
+        tag: Callable[[Selection], object],
+        *,
+        scan_every_s: float,
+    ) -> None:
+        self._session = session
+        self._selection = selection
+        self._scan_every_s = scan_every_s
+        self._tag = tag
+        self._sources = [WatchedSource(folder) for folder in selection.folders]
+
+    def step(self) -> None:
+        """Scan the sources that are due.
+
+        Raises:
+            DatabaseRemoved: the database file was deleted.
+            ObjectUnsupported: tags would be written to metadata in a bucket.
+        """
+        self._session.database.require_file()
+        for source in self._sources:
+            if time.monotonic() >= source.scan_at:
+                self._try_scan(source)
+
+    def _try_scan(self, source: WatchedSource) -> None:
+        try:
+            self._scan(source)
+        except (ObjectUnsupported, DatabaseRemoved):  # waiting does not help
+            raise
+        except TaggerError as error:
+            self._scan_later(source, str(error))
+        except DatabaseError as error:
+            self._session.database.require_file()
+            if not is_transient(error):
+                raise
+            self._scan_later(source, f"{outage_text(error)}; trying again until it works")
+
+    def _scan(self, source: WatchedSource) -> None:
+        """Mark what is gone, and tag what is new or changed. Objects appear whole, and need not settle."""
+        began = time.process_time()
+        settings, database = self._session
+        selection = replace(self._selection, folders=(source.folder,))
+        require_available_roots(database, selection, settings.roots)
+        listing = open_source(str(source.folder)).photos(include=selection.include, exclude=selection.exclude)
+        inference = inference_options(database, settings, reprocess=False)
+        settle_s = 0.0 if source.is_bucket else settings.settle_s
+        changes = scan_watched(database, selection, listing, inference, settings.roots, settle_s=settle_s)
+        _report_problems(source, changes.problems)
+        if changes.gone:
+            console.info(gone_text(changes.gone))
+        worked = 0.0 if source.is_first else time.process_time() - began  # the first one also loads modules
+        source.is_first = False
+        pause_s = self._scan_every_s if source.is_bucket else max(SCAN_EVERY_S, SCAN_PAUSES * worked)
+        source.scan_at = time.monotonic() + pause_s
+        source.problem = ""
+        if changes.unseen.files or changes.unseen.folders:
+            self._tag(changes.unseen)
+
+    def _scan_later(self, source: WatchedSource, problem: str) -> None:
+        """Print a problem once, however often it comes back, and plan a scan that finds what was left."""
+        if problem not in {each.problem for each in self._sources}:
+            console.warning(problem)
+        source.problem = problem
+        source.scan_at = time.monotonic() + RETRY_S
+
+
+def _report_problems(source: WatchedSource, problems: Sequence[FolderProblem]) -> None:
+    """Print what could not be listed, and how many folders that are, once for as long as it stays so."""
+    if new := [problem for problem in problems if problem not in source.unread]:
+        print_problems(new)
+        skipped = sum(problem.is_folder for problem in problems)
+        if skipped:
+            console.warning(
+                f"{count_of(skipped, 'folder')} in {printable(str(source.folder))} could not be read"
+            )
+    source.unread = frozenset(problems)
+
+
+FoldersAndPrefixes = Annotated[
+    list[Path],
+    argument("FOLDER", "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX."),
+]
+Enqueue = Annotated[bool, flag("--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does.")]
+
+
+@with_option_groups
+def watch(
+    paths: FoldersAndPrefixes,
+    options: TagCommandOptions,
+    write_options: WriteOptions,
+    enqueue: Enqueue = False,
+    scan_every: ScanEvery = SCAN_EVERY_MIN,
+    device: DeviceName = None,
+    batch_size: BatchSize = None,
+    no_wait: NoWait = False,
+) -> None:
+    """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
+
+    Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often, and
+    buckets every --scan-every minutes. Photos that failed are tried again when they change.
+
+    Example: tagger watch ~/Pictures s3://holidays/incoming
+    """
+    from tagger.jobs.enqueue.submission import Tagging
+
+    metadata = write_options.metadata()
+    settings = options.settings(device=device, batch_size=batch_size)
+    session = open_session(settings, settle_jobs=True)
+    select = partial(select_paths, paths, options.include or (), options.exclude or ())
+    selection = select() if no_wait else wait_for_sources(select)
+    if selection.files:
+        text = f"{selection.files[0]} is a single photo; name the folder or prefix that it is in"
+        raise typer.BadParameter(text, param_hint="FOLDER")
+
+    def tag_photos(photos: Selection) -> int:
+        request = Tagging(photos, write=metadata)
+        if enqueue:
+            job = submit_tagging(session, request, Runner.WORKERS, Priority.BULK)
+            send_job(session, job, start_redis=True)
+            return job
+        return tag_here(session, request)[0]
+
+    announce_stop("start the same command again: it finds what is not tagged yet")
+    watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every)
+    console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
+    while True:
+        watcher.step()
+        time.sleep(POLL_S)
+
+
+def _sources_text(selection: Selection) -> str:
+    """`2 folders`, `1 folder and 1 bucket`."""
+    buckets = sum(isinstance(folder, ObjectPath) for folder in selection.folders)
+    counts = (("folder", len(selection.folders) - buckets), ("bucket", buckets))
+    return " and ".join(count_of(count, noun) for noun, count in counts if count)

@@ -1,145 +1,79 @@
-"""`tagger teach`: teach a landmark from photos. They are found in the database, or tagged first, and get verdicts."""
+"""`tagger teach`: teach a landmark from photos, which are found in the database, or tagged first."""
 
 from __future__ import annotations
 
-import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tagger.cli.derived_facts import (
-    examples_text,
-    found_text,
-    model_in_use,
-    update_positions,
-    update_with_progress,
-    warn_of_other_models,
-)
+from tagger.cli.derived_facts import examples_text, found_text, model_in_use, warn_of_other_models
 from tagger.cli.help import Command, argument, option
 from tagger.cli.job_submission import run_local_job, submit_tagging
 from tagger.cli.options import Author, DryRun, Json, parse_at
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 from tagger.database.connection import login_name
 from tagger.database.enums import Priority, Runner
-from tagger.errors import ExamplesMissing
+from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.scan import select_paths
+from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
 from tagger.landmarks.landmarks import landmarks_spelled_like
-from tagger.verdicts.service import give_examples
+from tagger.teaching.examples import LEAST_MISSED, find_examples, paths_to_tag
+from tagger.teaching.learning import undo_command
+from tagger.teaching.lessons import lesson_of
+from tagger.teaching.lessons import teach as teach_landmark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.landmarks.edits import NewLandmark
     from tagger.landmarks.landmarks import Landmark
     from tagger.registry.registered_models import RegisteredModel
     from tagger.teaching.examples import Example, NamedOtherwise
     from tagger.teaching.learning import TaughtState
+    from tagger.teaching.lessons import Lesson, Taught
 
 
-class ExamplePhotos:
-    """The photos that are confirmed and rejected, after `find`. `left_out` are those that cannot be examples."""
+def find_lesson(
+    session: Session, model: RegisteredModel, confirmed: Sequence[Path], rejected: Sequence[Path]
+) -> Lesson:
+    """Find the photos. Those that the database does not have with an embedding are tagged first.
 
-    def __init__(
-        self, session: Session, model: RegisteredModel, confirmed: Sequence[Path], rejected: Sequence[Path]
-    ) -> None:
-        self._session = session
-        self._model = model
-        self._paths = (confirmed, rejected)
-        self.confirmed: list[Example] = []
-        self.rejected: list[Example] = []
-        self.left_out: list[Example] = []
+    Raises:
+        PathNotFound: there is no such file.
+        ExamplesMissing: none of the photos can be an example.
+    """
+    from tagger.jobs.enqueue.submission import Tagging
 
-    def find(self) -> None:
-        """Find the photos. Those that the database does not have with an embedding are tagged first.
-
-        Raises:
-            PathNotFound: there is no such file.
-            ExamplesMissing: none of the photos can be an example.
-        """
-        from tagger.jobs.enqueue.submission import Tagging
-
-        session = self._session
-        if untagged := self._paths_to_tag():
-            request = Tagging(select_paths(untagged))
-            job = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
-            run_local_job(session.database, session.settings, job, lines=False)
-        found = [self._examples(paths) for paths in self._paths]
-        self.left_out = [each for examples in found for each in examples if each.content_id is None]
-        for example in self.left_out:
+    settings, database = session
+    if untagged := paths_to_tag(database, model, (*confirmed, *rejected), settings.roots):
+        job = submit_tagging(session, Tagging(select_paths(untagged)), Runner.LOCAL, Priority.INTERACTIVE)
+        run_local_job(database, settings, job, lines=False)
+    groups = [find_examples(database, model, paths, settings.roots) for paths in (confirmed, rejected)]
+    for example in chain.from_iterable(groups):
+        if example.content_id is None:
             why = example.failure or "its image has no embedding; run `tagger tag --again` on it"
             console.warning(f"{printable(example.path)} is left out: {why}")
-        self.confirmed, self.rejected = (
-            [each for each in examples if each.content_id is not None] for examples in found
-        )
-        self._check_contradictions()
-        if not self.confirmed and not self.rejected:
-            raise ExamplesMissing
+    return _lesson(*groups)
 
-    def find_stored(self) -> list[Path]:
-        """Find the photos that are stored already. Returns the paths that `find` would tag first.
 
-        Raises:
-            PathNotFound: there is no such file.
-        """
-        untagged = self._paths_to_tag()
-        select_paths(untagged)
-        self.confirmed, self.rejected = (self._examples(paths, only_stored=True) for paths in self._paths)
-        self._check_contradictions()
-        return untagged
-
-    def teach(
-        self, database: Database, new: NewLandmark, by: str | None, *, may_add: bool
-    ) -> tuple[Landmark, TaughtState, int]:
-        """Give the verdicts, and find the landmark's photos. Returns it, what is known of it, and how many images were compared."""
-        from tagger.landmarks.edits import find_or_add_landmark
-        from tagger.teaching.learning import taught_state
-
-        session = self._session._replace(database=database)
-        landmark, _ = find_or_add_landmark(database, new, may_add=may_add)
-        confirmed, rejected = (
-            [photo.photo_id for photo in group if photo.content_id is not None]
-            for group in (self.confirmed, self.rejected)
-        )
-        give_examples(database, landmark.slug, confirmed, rejected, by or login_name())
-        compared = update_with_progress(session, self._model, [landmark.id])
-        update_positions(session)
-        return landmark, taught_state(database, self._model, landmark), compared
-
-    def named_otherwise(self, landmark: Landmark) -> Sequence[NamedOtherwise]:
-        """Return the other landmarks that the model names for the confirmed photos."""
-        from tagger.teaching.examples import named_otherwise
-
-        return named_otherwise(self._session.database, landmark.id, self.confirmed)
-
-    def _paths_to_tag(self) -> list[Path]:
-        from tagger.teaching.examples import paths_to_tag
-
-        settings, database = self._session
-        named = [path for paths in self._paths for path in paths]
-        return paths_to_tag(database, self._model, named, settings.roots)
-
-    def _examples(self, paths: Iterable[Path], *, only_stored: bool = False) -> list[Example]:
-        from tagger.teaching.examples import find_examples
-
-        database, roots = self._session.database, self._session.settings.roots
-        return find_examples(database, self._model, paths, roots, only_stored=only_stored)
-
-    def _check_contradictions(self) -> None:
-        rejected = {example.content_id for example in self.rejected} - {None}
-        for example in self.confirmed:
-            if example.content_id in rejected:
-                text = f"{printable(example.path)} cannot both show the landmark and not show it"
-                raise typer.BadParameter(text, param_hint="--not")
+def _lesson(
+    confirmed: Sequence[Example], rejected: Sequence[Example], *, may_be_empty: bool = False
+) -> Lesson:
+    try:
+        return lesson_of(confirmed, rejected, may_be_empty=may_be_empty)
+    except ArgumentInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--not") from error
 
 
 def effect_lines(landmark: Landmark, state: TaughtState, then: str) -> Iterator[str]:
-    """What a taught landmark does to tags of others: `doubtful now: Taj Mahal on 3 photos`, and which ones stay."""
+    """What a taught landmark does to tags of others: `doubtful now: Taj Mahal on 3 photos`."""
     if state.doubtful:
         yield f"doubtful {then}: {_names_text(state.doubtful)}"
     if state.kept:
@@ -159,7 +93,7 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
         similar = landmarks_spelled_like(connection, added)
     for landmark in similar:
         console.warning(
-            f"there is also {landmark.display_name} ({landmark.slug}); if you meant that one, name it, or run: "
+            f"there is also {landmark.display_name} ({landmark.slug}); if you meant it, name it, or run: "
             f"tagger landmark merge {added.slug} --into {landmark.slug}"
         )
 
@@ -214,7 +148,9 @@ def teach(
 ) -> None:
     """Teach a landmark from a few photos, and tag every photo that shows it.
 
-    Five photos from different sides are a good start. The command confirms them, and compares them with all tagged photos, without opening those again. What is sure becomes a tag, what is probable a suggestion. Each verdict on a suggestion improves what was learned.
+    Five photos from different sides are a good start. The command confirms them, and compares them with all
+    tagged photos, without opening those again. What is sure becomes a tag, what is probable a suggestion.
+    Each verdict on a suggestion improves what was learned.
 
     For example:
 
@@ -222,82 +158,82 @@ def teach(
 
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
-    from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
-    from tagger.teaching.learning import taught_document
-
-    started_at = time.monotonic()
     if not photos and not not_:
         raise typer.BadParameter("name at least one photo", param_hint="PHOTO")
     position = parse_at(at)
     session = open_session(settle_jobs=True)
     model = model_in_use(session)
     new = NewLandmark(landmark, country=country, position=position)
-    examples = ExamplePhotos(session, model, photos or [], not_ or [])
     # Checked before photos are tagged for it, which may take a while.
     planned, is_new = find_or_add_landmark(session.database, new, may_add=bool(photos), dry_run=True)
     if dry_run:
-        _rehearse(session, examples, new, planned, is_new=is_new, json=json)
-        return
-    examples.find()
-    taught, state, compared = examples.teach(session.database, new, by, may_add=bool(examples.confirmed))
-    if json:
-        otherwise = examples.named_otherwise(taught)
-        write_json(taught_document(taught, state, otherwise, compared, time.monotonic() - started_at))
+        _rehearse(session, model, new, photos or [], not_ or [], is_new=is_new, json=json)
     else:
-        _print_state(taught, state, compared, is_new=is_new)
+        lesson = find_lesson(session, model, photos or [], not_ or [])
+        with ProgressLine("comparing photos") as line:
+            by = by or login_name()
+            taught = teach_landmark(session.database, model, new, lesson, by, on_progress=line.show)
+        if json:
+            write_json(taught.document)
+        else:
+            _print_state(taught, is_new=is_new)
+        warn_of_other_models(session, model)
     if is_new:
-        warn_of_similar_names(session.database, taught)
-    warn_of_other_models(session, model)
-    raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)
+        warn_of_similar_names(session.database, planned)
+    if not dry_run and lesson.left_out:
+        raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 
 def _rehearse(
     session: Session,
-    examples: ExamplePhotos,
+    model: RegisteredModel,
     new: NewLandmark,
-    planned: Landmark,
+    photos: Sequence[Path],
+    not_: Sequence[Path],
     *,
     is_new: bool,
     json: bool,
 ) -> None:
-    """Print what teaching would do, without changing anything. Photos that are not tagged yet are not compared."""
-    untagged = examples.find_stored()
-    with session.database.rehearsal() as database:
-        landmark, state, compared = examples.teach(database, new, None, may_add=True)
-    counts = len(examples.confirmed), len(examples.rejected)
+    """Print what teaching would do, and change nothing. Photos that are not tagged yet are not compared."""
+    database, roots = session.database, session.settings.roots
+    untagged = paths_to_tag(database, model, (*photos, *not_), roots)
+    select_paths(untagged)
+    groups = (find_examples(database, model, paths, roots, only_stored=True) for paths in (photos, not_))
+    lesson = _lesson(*groups, may_be_empty=True)
+    with database.rehearsal() as rehearsed:
+        find_or_add_landmark(rehearsed, new)
+        taught = teach_landmark(rehearsed, model, new, lesson, login_name())
+    counts = len(lesson.confirmed), len(lesson.rejected)
     if json:
-        plan = {"landmark": landmark.slug, "new": is_new, "examples": counts[0], "rejected": counts[1]}
-        paths = {"untagged": [str(path) for path in untagged], "compared": compared}
-        found = {name: getattr(state, name) for name in FOUND}
-        otherwise = {"named_otherwise": examples.named_otherwise(planned)}
+        plan = {"landmark": taught.landmark.slug, "new": is_new, "examples": counts[0], "rejected": counts[1]}
+        paths = {"untagged": [str(path) for path in untagged], "compared": taught.compared}
+        found = {name: getattr(taught.state, name) for name in FOUND}
+        otherwise = {"named_otherwise": taught.named_otherwise}
         write_json(plan | otherwise | paths | found | {"dry_run": True})
         return
     first = f"; {count_of(len(untagged), 'path')} would be tagged first" if untagged else ""
     typer.echo(
-        f"{count_of(counts[0], 'photo')} would be confirmed as {_name(landmark, is_new=is_new)}, "
+        f"{count_of(counts[0], 'photo')} would be confirmed as {_name(taught.landmark, is_new=is_new)}, "
         f"{counts[1]} rejected{first}; nothing was changed"
     )
-    if state.examples:
-        typer.echo(found_text(state, "would be tagged"))
-        for line in effect_lines(landmark, state, "then"):
+    if taught.state.examples:
+        typer.echo(found_text(taught.state, "would be tagged"))
+        for line in effect_lines(taught.landmark, taught.state, "then"):
             typer.echo(line)
         console.info("photos that are not tagged yet are not counted")
-    if is_new:
-        warn_of_similar_names(session.database, planned)
 
 
 def _name(landmark: Landmark, *, is_new: bool) -> str:
     return f"{landmark.display_name} ({'new, ' if is_new else ''}{landmark.slug})"
 
 
-def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_new: bool) -> None:
-    from tagger.teaching.learning import undo_command
-
+def _print_state(taught: Taught, *, is_new: bool) -> None:
+    landmark, state = taught.landmark, taught.state
     if not state.examples:
         _print_unlearned(landmark, state)
         return
     name = _name(landmark, is_new=is_new)
-    typer.echo(f"{name}: learned from {examples_text(state)}; {count_of(compared, 'photo')} compared")
+    typer.echo(f"{name}: learned from {examples_text(state)}; {count_of(taught.compared, 'photo')} compared")
     typer.echo(found_text(state))
     for line in effect_lines(landmark, state, "now"):
         typer.echo(line)
@@ -317,17 +253,9 @@ def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_ne
 
 
 def _print_unlearned(landmark: Landmark, state: TaughtState) -> None:
-    from tagger.teaching.examples import LEAST_MISSED
-
+    why = "the model knows it itself" if state.is_label else "no photo of it is confirmed"
+    typer.echo(f"{_name(landmark, is_new=False)}: the verdicts are stored; {why}")
     if state.is_label:
-        typer.echo(
-            f"{landmark.display_name} ({landmark.slug}): the verdicts are stored; the model knows it itself"
-        )
-        console.info(
-            f"it is learned from photos too once you have confirmed {LEAST_MISSED} that the model missed"
-        )
+        console.info(f"it is learned too once you have confirmed {LEAST_MISSED} photos that the model missed")
     else:
-        typer.echo(
-            f"{landmark.display_name} ({landmark.slug}): the verdicts are stored; no photo of it is confirmed"
-        )
         console.info(f"to teach it, name photos that show it: tagger teach {landmark.slug} PHOTO…")

@@ -1,14 +1,12 @@
-"""Checks of the device and the models in use: whether each file is the registered one, loads, and returns valid scores."""
+"""Checks of the device and the models in use: whether each file is the registered one, loads, and runs."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tagger.cli.derived_facts import NAMED, texts_of_other_models
-from tagger.cli.doctor import note, ok, wrong
+from tagger.cli.doctor import failed, note, ok, wrong
 from tagger.cli.output.job_text import first_names
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options, conversions
@@ -26,15 +24,15 @@ from tagger.tags.settlement import is_settled
 from tagger.teaching.learning import unfinished_landmarks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
     from tagger.registry.registered_models import RegisteredModel
     from tagger.settings import Settings
 
-COMPARE = "tagger backfill taught, unless a page or a job does it now"
-SELECT_MODEL = "tagger model list, then: tagger model use NAME"
+SHOWN = 5
+"""Landmarks that are named."""
 
 
 def check_device(settings: Settings) -> Iterator[Finding]:
@@ -49,55 +47,47 @@ def check_device(settings: Settings) -> Iterator[Finding]:
 
 
 def check_models(settings: Settings, database: Database | None) -> Iterator[Finding]:
-    """Check the models of new jobs. The notes of other jobs say if theirs cannot run."""
+    """Check the models of new jobs, and that what follows from them is up to date."""
     try:
         models = preview_models(database, settings.model)
     except TaggerError as error:
-        yield wrong("model", str(error), SELECT_MODEL)
+        yield failed("model", error)
         return
     for model in models:
         try:
             verify_model(model)
         except TaggerError as error:
-            yield wrong("model", str(error), SELECT_MODEL)
+            yield failed("model", error)
         else:
-            yield _check_scores(model, settings, database)
-    if database is not None and not is_settled(database):
+            yield _check_run(model, settings, database)
+    if database is not None:
+        yield from _check_derived_facts(models, database)
+
+
+def _check_derived_facts(models: Sequence[RegisteredModel], database: Database) -> Iterator[Finding]:
+    """Name what a command that was killed has left."""
+    if not is_settled(database):
         yield note("models", "not all photos follow the models in use", "tagger model use NAME… again")
-
-
-def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
-    """Name what a command that was killed has left, unless a page or a job is about to complete it."""
-    try:
-        models = preview_models(database, settings.model)
-    except TaggerError:  # the check of the model says it
-        return
-    for found in texts_of_other_models(database, models):
-        yield note("teaching", *found)
     taught = models_to_teach(models)
     for model in models:
         if slugs := unfinished_landmarks(database, model.id, is_taught=model in taught):
-            names = first_names(slugs, NAMED)
-            yield note("teaching", f"not all photos are compared with what was taught of: {names}", COMPARE)
+            found = f"not all photos are compared with what was taught of: {first_names(slugs, SHOWN)}"
+            yield note("teaching", found, "tagger backfill taught, unless a page or a job does it now")
     if not is_up_to_date(database):
         yield note("positions", "positions of photos are not up to date", "tagger locate")
 
 
-def _check_scores(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:
+def _check_run(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:
     """Load the model as a worker does, and classify a blank image."""
     name = f"{model.name} ({len(model.manifest.labels)} landmarks)"
     try:
         device = choose_device(settings.device, 1)
         loaded = load_model(model.file, model.digest, model.manifest, device, threads=settings.threads)
         size = model.manifest.input.size
-        scores = loaded.predict([np.zeros((size, size, 3), dtype=np.uint8)]).scores
+        loaded.predict([np.zeros((size, size, 3), dtype=np.uint8)])
     except (TaggerError, RuntimeError, ValueError) as error:
         found = f"{name} does not run here: {str(error).splitlines()[0]}"
         return wrong("model", found, f"tagger model verify {model.file}; or try TAGGER_DEVICE=cpu")
-    total = float(scores.sum())
-    if not math.isfinite(total) or scores.min() < 0 or total > 1.01:
-        found = f"{name} returns invalid scores for a blank image (their sum is {total:g})"
-        return wrong("model", found, "export it again with `trainer export`, or " + SELECT_MODEL)
     return ok("model", f"{name}, {model.file}: valid and working; {_backend(model, settings, database)}")
 
 

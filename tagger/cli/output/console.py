@@ -1,4 +1,4 @@
-"""Messages to the terminal, progress with photos per second and remaining time, and the exit codes of commands.
+"""Messages to the terminal, progress with its rate and remaining time, and the exit codes of commands.
 
 Results go to stdout, messages to stderr.
 """
@@ -21,7 +21,7 @@ SOME_PHOTOS_FAILED = 3
 command = ""
 """The first word of the running command, like `tag`."""
 verbosity = 0
-"""-q sets -1, which hides messages other than warnings, errors and the results of jobs; -vv sets 2, which shows tracebacks."""
+"""-q sets -1, which leaves warnings, errors and the results of jobs; -vv sets 2, which shows tracebacks."""
 
 
 def write_result(document: object, text: str, *, json: bool) -> None:
@@ -74,7 +74,7 @@ def fail(error: TaggerError) -> NoReturn:
 
 
 def _write(text: str) -> None:
-    """Print a message, if anybody reads it. Names of files in it could contain control sequences that change the terminal."""
+    """Print a message, if anybody reads it. Names in it could have control sequences for the terminal."""
     with suppress(BrokenPipeError):
         typer.echo(printable_lines(text), err=True)
 

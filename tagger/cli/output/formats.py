@@ -1,6 +1,6 @@
 """Output formats: JSON, a JSON document per line, CSV, paths, GeoJSON, and tables for the terminal.
 
-Everything is streamed. File names are written unchanged to programs, and with escaped control characters to a terminal.
+Everything is streamed. File names are written unchanged to programs, with escaped controls to a terminal.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _for_terminal(part: bytes) -> bytes:
 
 
 def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
-    """As wide as the longest cell; the widest are narrowed until the table fits, if possible not below a name."""
+    """As wide as the longest cell; the widest are narrowed until the table fits, if possible to a name."""
     from rich.cells import cell_len
 
     columns = list(zip(*rows, strict=True))

@@ -1,4 +1,4 @@
-"""Jobs as text: their counts and workers, the next steps after a job, and photos whose metadata it did not write."""
+"""Jobs as text: their counts and workers, the next steps, and photos whose metadata was not written."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def job_origin(progress: JobProgress) -> str:
 
 
 def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
-    """Everything about one job: its counts, model, runner, author, related jobs and note. `is_served`: workers process jobs now."""
+    """Everything about one job. `is_served`: workers process jobs now."""
     from tagger.database.connection import author_text
 
     remainder = ""
@@ -112,9 +112,10 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
         remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
+    models = ", ".join(progress.models) or progress.model
     lines = [
         f"{job_summary(progress)}{remainder} {job_origin(progress)}",
-        f"  model {', '.join(progress.models) or progress.model}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
+        f"  model {models}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
     lines += [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []
     return [*lines, f"  {progress.note}"] if progress.note else lines
@@ -148,7 +149,7 @@ def service_lines(
     redis_problem: TaggerError | None,
     last_tick: LastTick | None,
 ) -> list[str]:
-    """The workers, the queues, or why they cannot be read, and, where schedules are enabled, the last tick."""
+    """The workers, the queues, or why they cannot be read, and for schedules, the last tick."""
     depths = ", ".join(f"{name} {depth}" for name, depth in queues.items() if depth is not None)
     missing = "Redis does not answer" if redis_problem else "Redis is not running; a worker starts it"
     if isinstance(redis_problem, RedisMisconfigured):
@@ -168,7 +169,7 @@ def is_heard(worker: WorkerStatus) -> bool:
 
 
 def worker_text(worker: WorkerStatus) -> str:
-    """`tagger-1@rack (cpu, busy, 51.0 photos/s)`, with why it starts no work now, or since when it is silent."""
+    """`tagger-1@rack (cpu, busy, 51.0 photos/s)`, with why it starts no work, or since when it is silent."""
     if not is_heard(worker):
         return f"{worker.name} ({worker.device}, last seen {duration_text(worker.seen_seconds_ago)} ago)"
     rate = f", {worker.photos_per_second:.1f} photos/s" if worker.photos_per_second else ""
@@ -183,7 +184,7 @@ def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
     if not all(worker.waits_for for worker in workers):
         return None
     if starting := [worker.name for worker in workers if worker.is_starting]:
-        return f"{starting[0]} is starting; on its first start, a machine takes some seconds to choose the fastest way to run the model"
+        return f"{starting[0]} is starting; first, a machine chooses the fastest way to run the model"
     waits = "; ".join(f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN])
     more = len(workers) - WAITING_WORKERS_SHOWN
     return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
@@ -197,7 +198,7 @@ def tick_text(last_tick: LastTick) -> str:
 
 
 def print_next_steps(database: Database, job: int) -> None:
-    """Print why photos were skipped, how to see, correct and write the tags of a finished job, and how to teach."""
+    """Print why photos were skipped, how to see, correct and write the tags of a job, and how to teach."""
     from tagger.ledger.progress import find_job
 
     progress = find_job(database, job)
@@ -216,7 +217,7 @@ def print_next_steps(database: Database, job: int) -> None:
 
 
 def unread_lines(database: Database, job: int) -> list[str]:
-    """How many photos of a job have a date or a side file that cannot be read, with the names of the first ones."""
+    """How many photos of a job have an unreadable date or side file, with the names of the first ones."""
     from tagger.jobs.enqueue.photo_facts import unread_photos
 
     texts = {
@@ -240,7 +241,8 @@ def _print_doubtful_tags(database: Database, job: int) -> None:
     if doubtful:
         photos = count_of(doubtful, "photo")
         console.info(
-            f"{photos} with a landmark that is too far from where the photo was taken: doubtful; to see why, run: tagger show PHOTO"
+            f"{photos} with a landmark too far from where the photo was taken: doubtful; "
+            "to see why, run: tagger show PHOTO"
         )
 
 
@@ -261,7 +263,7 @@ LANDMARKS_SHOWN = 20
 
 
 def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
-    """What a job found, or of a job that changes metadata, what it did not do: more keys of its document, and lines of text."""
+    """What a job found, or did not do to metadata: more keys of its document, and lines of text."""
     if progress.kind not in METADATA_KINDS:
         return _landmark_report(database, progress)
     if progress.kind == JobKind.UNDO:
@@ -275,7 +277,7 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 
 
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
-    """The landmarks on the photos that a job classified, most frequent first, and how many photos have a suggested one."""
+    """The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one."""
     from tagger.jobs.enqueue.photo_facts import unread_counts
     from tagger.query.counts import landmark_counts
     from tagger.teaching.suggestions import count_suggested_photos
@@ -332,7 +334,7 @@ def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int)
     ]
     if signed := counts.get(RefusalKind.SIGNED):
         lines.append(
-            f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the signature over the "
-            "whole file. Their tags go into sidecars; nothing needs to be done"
+            f"{count_of(signed, 'photo')} with content credentials (C2PA): a write would break the "
+            "signature over the whole file. Their tags go into sidecars; nothing needs to be done"
         )
     return lines

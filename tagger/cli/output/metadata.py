@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from tagger.metadata.xmp import WrittenLandmark
 
 
+KEYWORDS = ("dc:subject", "Keywords")
+"""The fields that stand for all others of a tag in a line."""
+
+
 def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> None:
-    """Print the changes of each file, field by field, and a summary."""
+    """Print the changes of each file, with -v field by field, and a summary."""
     if json:
         write_json_list(map(_document, previews))
         return
@@ -48,7 +52,7 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
         parts.append(f"{count_of(counts['sidecar'], 'sidecar')} would be changed or removed")
     parts += [f"{count_of(counts['same'], 'photo')} up to date"] if counts["same"] else []
     parts += [f"{count_of(counts['refused'], 'photo')} would not be written"] if counts["refused"] else []
-    console.info(f"{', '.join(parts)}; this was a dry run, and nothing was changed")
+    console.info(f"{', '.join(parts)}; nothing was changed. To see each field, add -v")
 
 
 def _summarised(preview: MetadataPreview) -> Iterator[str]:
@@ -83,12 +87,13 @@ def _print_file(plan: FilePlan) -> None:
     state = " (removed)" if plan.data is None else ""
     if plan.original.data is None:
         state = " (new" + (", a copy of the photo's XMP)" if plan.template is not None else ")")
-    typer.echo(f"{printable(str(plan.original.path))}{state}")
-    lines = changed_fields(plan)
-    for sign, name, value in lines:
+    fields = changed_fields(plan)
+    keywords = dict.fromkeys(f"{sign} {value}" for sign, name, value in fields if name.endswith(KEYWORDS))
+    text = ", ".join(keywords) or ", ".join(f"{sign} {name}" for sign, name, _ in fields)
+    text = text or "only the layout, or tagger's record of what it wrote"
+    typer.echo(f"{printable(str(plan.original.path))}{state}: {printable(text)}")
+    for sign, name, value in fields if console.verbosity > 0 else ():
         typer.echo(f"  {sign} {printable(name)}: {printable(value)}")
-    if not lines:
-        typer.echo("    only the layout, or tagger's record of what it wrote")
     for note in plan.notes:
         typer.echo(f"    {printable(note)}")
 
@@ -126,7 +131,7 @@ class FileState:
 
 @dataclass(frozen=True)
 class MetadataState:
-    """A photo (None for a sidecar file alone) and its sidecar files. `note` says what is never written to it, and why.
+    """A photo (None for a sidecar alone) and its sidecars. `note` says what is never written to it, and why.
 
     `lost` are the names of the sidecar files that were written and are not there any more.
     """
@@ -138,7 +143,7 @@ class MetadataState:
 
 
 def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> MetadataState:
-    """Read the metadata of a photo and its sidecar files, with those that are `recorded` as written, or of one sidecar file.
+    """Read the metadata of a photo and its sidecars, with those `recorded` as written, or of one sidecar.
 
     Raises:
         PathNotFound: the file does not exist.

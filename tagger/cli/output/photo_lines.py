@@ -1,4 +1,4 @@
-"""A line of text for each photo that is stored, and the predictions of `tagger predict`, which are printed, not stored.
+"""A line for each photo that is stored, and the predictions of `tagger predict`, which are not stored.
 
 Control characters in file names are escaped.
 """
@@ -104,7 +104,8 @@ class StoredPrinter:
 
     def _line(self, item: Item) -> str:
         root = self._root(item.root_id)
-        path = os.path.join(str(root.folder), item.file) if root else item.file  # noqa: PTH118 - a Path for each line costs more than the line
+        # A Path for each line costs more than the line.
+        path = os.path.join(str(root.folder), item.file) if root else item.file  # noqa: PTH118
         names = self._landmark_names
         tags = [(tag, names[tag.landmark_id]) for tag in item.tags if tag.landmark_id in names]
         return photo_line(path, item.result, item.outcome, self._names, tags, written=self._written)
@@ -147,7 +148,7 @@ def photo_line(
     *,
     written: str = "written",
 ) -> str:
-    """`names` are the names of the landmarks of each model, by the position of their label, `tags` the effective tags of the photo with theirs.
+    """`names` are those of each model's landmarks, by position, `tags` the photo's with theirs.
 
     `written` says what the job did with metadata that changed.
     """
@@ -241,7 +242,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
 def _predict(
     opened: Sequence[tuple[RegisteredModel, LocalModel]], file: str, settings: Settings
 ) -> tuple[list[ModelPredictions], bool]:
-    """The predictions of each model for a photo, and whether it is damaged. The photo is read once, and decoded once for each size.
+    """The predictions of each model for a photo, decoded once for each size, and whether it is damaged.
 
     Raises:
         PhotoFailed: it cannot be read.

@@ -1,4 +1,4 @@
-"""Photos, landmarks and failures on stdout in every format, written one by one as they come; and the text of `tagger show`."""
+"""Photos, landmarks and failures on stdout in every format, as they come; and the text of `tagger show`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def write_photos(
 
 
 def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -> str:
-    """That no photo matches; and which outcome instead, or which options less, select photos, with their number.
+    """That no photo matches; and which outcome instead, or options less, select photos, with their number.
 
     Options that are not `typed` come from a text, and are named as it has them.
     """
@@ -256,7 +256,7 @@ def _taken(at: datetime, source: str | None) -> str:
 
 
 def _evidence(evidence: PositionEvidence, source: str) -> str:
-    """Where the position comes from: `from the landmark Colosseum`, `between A (GPS, 12 min before) and B (Colosseum, 8 min after)`."""
+    """Where the position comes from: `between A (GPS, 12 min before) and B (Colosseum, 8 min after)`."""
     before = evidence.before and _neighbour(evidence.before, "before")
     after = evidence.after and _neighbour(evidence.after, "after")
     if before and after:

@@ -1,6 +1,5 @@
 """Teaching landmarks, their suggestions, and photos that look alike, as `tagger teach`, `review` and `similar`."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,25 +7,20 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import Field
 
-from tagger.errors import ExamplesMissing, QueryInvalid
+from tagger.errors import ExamplesMissing
+from tagger.landmarks.edits import NewLandmark
 from tagger.landmarks.landmarks import find_landmark
 from tagger.query.tagged_photos import (
     TaggedPhoto,
     photo_document,
     stored_photo,
 )
-from tagger.system.text_format import gettext
-from tagger.teaching.examples import examples_by_id, load_embeddings, named_otherwise
-from tagger.teaching.learning import (
-    TaughtDocument,
-    embedding_of,
-    taught_document,
-    taught_state,
-    update_taught,
-)
+from tagger.teaching.examples import examples_by_id, load_embeddings
+from tagger.teaching.learning import embedding_of
+from tagger.teaching.lessons import TaughtDocument, lesson_of
+from tagger.teaching.lessons import teach as teach_landmark
 from tagger.teaching.similarity import find_similar
 from tagger.teaching.suggestions import ReviewPosition, suggestion_page
-from tagger.verdicts.service import give_examples
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import By, PhotoIds, person_of
@@ -61,38 +55,21 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
 
     Without photos, it is learned from the verdicts that it has.
     """
-    started_at = time.monotonic()
     database, model, roots = state.database, state.embedding_model(), state.settings.roots
     embedding_of(model)
-    with database.read() as connection:
-        taught = find_landmark(connection, landmark)
-    confirmed, rejected = (
-        examples_by_id(database, model, photo_ids, roots) for photo_ids in (body.confirmed, body.rejected)
+    groups = body.confirmed, body.rejected
+    lesson = lesson_of(
+        *(examples_by_id(database, model, photo_ids, roots) for photo_ids in groups),
+        may_be_empty=not any(groups),
     )
-    if body.confirmed or body.rejected:
-        images, others = (
-            {each.content_id for each in examples} - {None} for examples in (confirmed, rejected)
-        )
-        if images & others:
-            raise QueryInvalid(
-                reason=gettext("a photo, or a copy of it, cannot both show the landmark and not show it")
-            )
-        if not images and not others:
-            raise ExamplesMissing
-    usable, usable_rejected = (
-        [each.photo_id for each in examples if each.content_id is not None]
-        for examples in (confirmed, rejected)
-    )
+    by = person_of(state, body.by)
     with state.taught_updates.learning:
-        give_examples(database, taught.slug, usable, usable_rejected, person_of(state, body.by))
-        otherwise = named_otherwise(database, taught.id, confirmed)
-        compared = update_taught(database, model, [taught.id])
-    learned = taught_state(database, model, taught)
-    if not (body.confirmed or body.rejected or learned.examples):
+        taught = teach_landmark(database, model, NewLandmark(landmark), lesson, by, may_add=False)
+    if not (any(groups) or taught.state.examples):
         raise ExamplesMissing
-    document = taught_document(taught, learned, otherwise, compared, time.monotonic() - started_at)
-    left_out = {*body.confirmed, *body.rejected}.difference(usable, usable_rejected)
-    return TaughtLandmark(**vars(document), left_out=sorted(left_out))
+    used = (each.photo_id for each in (*lesson.confirmed, *lesson.rejected))
+    left_out = {*body.confirmed, *body.rejected}.difference(used)
+    return TaughtLandmark(**vars(taught.document), left_out=sorted(left_out))
 
 
 @router.get("/suggestions")

@@ -37,7 +37,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.LandmarkOfModel: N_(
         "{name} cannot be deleted: the model {models} would find it again. Reject it on photos, or merge it into another place."
     ),
-    errors.LandmarkSlugTaken: N_("The name is too much like {name}. Choose another one."),
     errors.LandmarkNotFound: N_(
         "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
     ),
@@ -51,7 +50,7 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "The schedule {name} exists already. Choose another name, or remove that one first."
     ),
     errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
-    tokens.NameExists: N_("There is already somebody with the name {name}. Choose another name."),
+    tokens.NameExists: N_("There is already a person or token with the name {name}. Choose another name."),
     errors.NameNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
     errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
     errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
@@ -111,7 +110,6 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     tokens.NameInvalid: N_(
         "{name} cannot be a name. Use letters, digits, dots, hyphens, underscores, + and @."
     ),
-    tokens.NameTaken: N_("{name} is the name of a token already. Choose another name."),
 }
 """In other languages than English, with the kinds of errors below each. The English texts of these errors say more, such as the reason."""
 

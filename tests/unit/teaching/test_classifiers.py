@@ -1,4 +1,4 @@
-"""Classifiers of taught landmarks and groups of look-alikes, on embeddings drawn from normal distributions."""
+"""Classifiers of taught landmarks and groups of look-alikes, on embeddings of normal distributions."""
 
 import numpy as np
 import numpy.typing as npt

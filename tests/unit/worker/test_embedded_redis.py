@@ -137,7 +137,7 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
             check_broker(broker)
         assert isinstance(queue_depths(broker)[1], RedisUnavailable)
         (finding,) = check_redis(Settings(data_folder=data_folder, redis_url=None), None)
-        assert "runs and does not answer" in finding.found
+        assert (finding.state, "does not answer" in finding.found) == ("wrong", True)
     finally:
         server.resume()
     check_broker(broker)

@@ -1,0 +1,318 @@
+"""What scripts name and get: photos by path, the photos of a query, and a job with its end and failures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.enums import METADATA_KINDS
+from tagger.errors import ArgumentInvalid, JobUnfinished, QueryOptionInvalid
+from tagger.jobs.enqueue.job_json import failure_documents
+from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
+from tagger.ledger.jobs import cancel_job
+from tagger.ledger.progress import find_job
+from tagger.photos.paths import absolute_path, named_path, printable_path
+from tagger.query.find import find_tagged
+from tagger.query.options import QUERY_OPTIONS, PhotoQuery, options_used_by
+from tagger.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
+from tagger.query.tagged_photos import TaggedPhoto
+from tagger.search.text_query import text_query
+
+if TYPE_CHECKING:
+    from tagger.jobs.processing.chunk_runner import StoredBatch
+    from tagger.ledger.progress import JobProgress
+    from tagger.settings import Settings
+
+SHOWN_ROWS = 20
+"""Photos in the table that a notebook shows."""
+MOST_SHOWN = 80
+"""Characters of the conditions in the text of a query."""
+CONDITIONS = (*QUERY_OPTIONS, "text")
+"""The conditions of `Library.photos`: those of `tagger query`. `text` is its TEXT: "paris 2019"."""
+BACKFILL_CONDITIONS = tuple(name for name in options_used_by("all") if name != "model")
+"""The conditions of `Library.backfill`: those of `tagger backfill`."""
+Photo = TaggedPhoto
+Named = str | Path | Photo
+"""A photo, by its path or address, or as `Library.photos` returns it."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a query. Each loop reads them anew, in pages: memory does not grow with their number."""
+
+    _database: Database
+    _roots: RootPaths
+    _query: PhotoQuery
+    _text: str = ""
+    _conditions: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        shown = "".join(f" {name}={value}" for name, value in self._conditions.items() if value is not None)
+        return f"<Photos{printable_path(shown if len(shown) < MOST_SHOWN else shown[:MOST_SHOWN] + '…')}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first photos, for notebooks."""
+        photos = list(islice(self, SHOWN_ROWS + 1))
+        rows = "".join(map(_html_row, photos[:SHOWN_ROWS]))
+        heading = "".join(f"<th>{name}</th>" for name in ("Photo", "Landmarks", "Taken", "Place"))
+        more = "<p>…</p>" if len(photos) > SHOWN_ROWS else ""
+        return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>{more}"
+
+    def __iter__(self) -> Iterator[Photo]:
+        """Yield each photo once.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+            ModelNotFound: so is that of a model.
+            SearchTextInvalid: the text is not understood.
+            QueryOptionInvalid: the text contradicts a condition.
+        """
+        query = self._query
+        if self._text:
+            query = text_query(self._database, self._text, self._roots).within(query)
+        return find_tagged(self._database, query, self._roots)
+
+    def to_dataframe(self) -> Any:
+        """Return a data frame of pandas, or else of polars: a row for each tag, and for a photo without.
+
+        Its columns are those of `tagger query --format csv`; `taken_at` is a datetime.
+
+        Raises:
+            ModuleNotFoundError: neither is installed.
+        """
+        names = [*PHOTO_COLUMNS, *TAG_COLUMNS, *(f"position_{name}" for name in POSITION_COLUMNS)]
+        rows = (row for photo in self for row in photo_rows(photo, PHOTO_COLUMNS))
+        columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)}
+        data = {name: columns.get(name, []) for name in names}
+        if find_spec("pandas"):
+            return import_module("pandas").DataFrame(data).astype({"taken_at": "datetime64[us]"})
+        if not find_spec("polars"):
+            raise ModuleNotFoundError(
+                "to_dataframe needs pandas or polars, and neither is installed. Run: pip install pandas"
+            )
+        polars = import_module("polars")
+        return polars.DataFrame(data, schema_overrides={"taken_at": polars.Datetime})
+
+
+def _html_row(photo: Photo) -> str:
+    path = printable_path(photo.path)
+    landmarks = ", ".join(tag.name for tag in photo.tags)
+    taken = "" if photo.taken_at is None else f"{photo.taken_at:%Y-%m-%d %H:%M}"
+    place = "" if photo.position is None else photo.position.place
+    cells = "".join(f"<td>{escape(text)}</td>" for text in (landmarks, taken, place))
+    return f'<tr><td title="{escape(path)}">{escape(path.rpartition("/")[2])}</td>{cells}</tr>'
+
+
+def paths_of(photos: Named | Iterable[Named]) -> list[Path]:
+    """Return the paths of one photo, or of several."""
+    if isinstance(photos, str | bytes | Path | Photo) or not isinstance(photos, Iterable):
+        return [path_of(photos)]
+    return [path_of(photo) for photo in photos]
+
+
+def path_of(photo: object) -> Path:
+    """Return the path, with ~ for the home folder, as in a shell.
+
+    Raises:
+        ArgumentInvalid: it is something else than a path or a photo.
+    """
+    if not isinstance(photo, str | Path | Photo):
+        reason = f"{photo!r} is not a path, an address, or a photo of library.photos"
+        raise ArgumentInvalid(argument="path", reason=reason)
+    return named_path(photo.path if isinstance(photo, Photo) else photo)
+
+
+def query_of(conditions: Mapping[str, Any], possible: Collection[str]) -> PhotoQuery:
+    """Return the query of conditions, whose names are among the `possible` ones.
+
+    Raises:
+        QueryOptionInvalid: a condition is none of these, has an invalid value, or contradicts another one.
+    """
+    for name in conditions:
+        if name not in possible:
+            reason = f"there is no such condition here. Choose one of {', '.join(possible)}"
+            raise QueryOptionInvalid(option=name, reason=reason)
+    options = {name: value for name, value in conditions.items() if name != "text" and value is not None}
+    if "under" in options:
+        options["under"] = tuple(map(absolute_path, paths_of(options["under"])))
+    return PhotoQuery(**options)
+
+
+POLL_S = 0.5
+"""How often a job that workers run is read again."""
+Progress = Callable[["Job"], None]
+"""Called with the job while it runs, at most twice a second, from any thread."""
+
+
+class Job:
+    """A job, with the numbers of its photos when it was last looked at: see `refresh`."""
+
+    def __init__(self, database: Database, settings: Settings, progress: JobProgress) -> None:
+        self._database = database
+        self._settings = settings
+        self._progress = progress
+
+    def __repr__(self) -> str:
+        return f"<Job {self.number} {self.state}: {self._progress.done} of {self.total} photos>"
+
+    @property
+    def number(self) -> int:
+        """Its number, as `tagger status` shows it."""
+        return self._progress.job
+
+    @property
+    def state(self) -> str:
+        """`scanning`, `queued`, `running`, `waiting`, `paused`, `cancelled` or `finished`."""
+        return self._progress.state.value
+
+    @property
+    def note(self) -> str | None:
+        """Why it waits or was cancelled."""
+        return self._progress.note
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is finished or cancelled."""
+        return self._progress.is_over
+
+    @property
+    def total(self) -> int:
+        """How many photos it has. All numbers below, with those in work, add up to it."""
+        return self._progress.total
+
+    @property
+    def tagged(self) -> int:
+        """Photos with an accepted landmark."""
+        return self._progress.tagged
+
+    @property
+    def unknown(self) -> int:
+        """Photos that were classified, and have none."""
+        return self._progress.unknown
+
+    @property
+    def skipped(self) -> int:
+        """Photos that had been classified in the same way before."""
+        return self._progress.skipped
+
+    @property
+    def written(self) -> int:
+        """Photos whose metadata was written, or by an undo, changed back."""
+        return self._progress.written
+
+    @property
+    def unchanged(self) -> int:
+        """Photos whose metadata said the same already."""
+        return self._progress.unchanged
+
+    @property
+    def refused(self) -> int:
+        """Photos whose metadata was not written, for a reason that `failures` gives."""
+        return self._progress.refused
+
+    @property
+    def failed(self) -> int:
+        """Photos that could not be read; `failures` says why."""
+        return self._progress.failed
+
+    @property
+    def waiting(self) -> int:
+        """Photos that have no outcome yet."""
+        return self._progress.queued + self._progress.running
+
+    @property
+    def write_job(self) -> int | None:
+        """The number of the job that writes its tags to metadata, once there is one."""
+        return self._progress.write_job
+
+    def refresh(self) -> None:
+        """Look at the job again."""
+        self._progress = find_job(self._database, self.number)
+
+    def wait(self, timeout_s: float | None = None, on_progress: Progress | None = None) -> None:
+        """Wait until it is over, and the metadata is written if that was asked for.
+
+        Raises:
+            JobUnfinished: it was not over after `timeout_s` seconds; it goes on.
+        """
+        started_at = time.monotonic()
+        jobs = [self]
+        while jobs:
+            job = jobs[0]
+            job.refresh()
+            if on_progress is not None:
+                on_progress(job)
+            if job.is_over:
+                chained = job.write_job
+                jobs = [] if chained is None else [job_of(self._database, self._settings, chained)]
+                continue
+            if timeout_s is not None and time.monotonic() - started_at > timeout_s:
+                raise JobUnfinished(job=job.number, timeout_s=timeout_s)
+            time.sleep(POLL_S)
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield the photos of the job that fail now; of a metadata job, those that it refused or failed."""
+        database, roots = self._database, self._settings.roots
+        is_writing = self._progress.kind in METADATA_KINDS
+        failing = (
+            unwritten_photos(database, self.number)
+            if is_writing
+            else failing_photos(database, FailureFilter(self.number))
+        )
+        for each in failure_documents(database, failing, roots):
+            yield Failure(each.path, each.kind, each.text or "")
+
+    def cancel(self) -> None:
+        """Stop it. What is stored stays."""
+        with self._database.write() as connection:
+            cancel_job(connection, self.number, "by request")
+        self.refresh()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photo that could not be read or written: the kind of failure, and what to do about it."""
+
+    path: str
+    kind: str
+    text: str
+
+
+def job_of(database: Database, settings: Settings, number: int) -> Job:
+    """Return one job.
+
+    Raises:
+        JobNotFound: there is none with this number.
+    """
+    return Job(database, settings, find_job(database, number))
+
+
+class Throttled:
+    """Calls a function with a job, at most once in POLL_S, as its photos are stored."""
+
+    def __init__(self, job: Job, on_progress: Progress | None) -> None:
+        self._job = job
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._called_at = -POLL_S
+
+    def __call__(self, _batch: StoredBatch) -> None:
+        if self._on_progress is None or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() - self._called_at >= POLL_S:
+                self._called_at = time.monotonic()
+                self._job.refresh()
+                self._on_progress(self._job)
+        finally:
+            self._lock.release()
