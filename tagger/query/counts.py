@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, select, true
+from sqlalchemy import Connection, Select, func, select, true
 
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import distinct_values, folder_of
 from tagger.database.tables import (
+    IN_FOLDERS,
     contents,
     effective_tags,
     favourites,
@@ -30,7 +31,7 @@ from tagger.landmarks.landmarks import (
     photos_by_landmark,
 )
 from tagger.query.photo_conditions import is_classified_by
-from tagger.query.position_clusters import PositionCell
+from tagger.query.position_clusters import IS_PRESENT, PRESENT_POSITIONS, PositionCell
 from tagger.system.documents import document_of
 
 
@@ -111,13 +112,10 @@ class FolderCount:
 
 
 def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
-    """All folders in order of their paths, without those whose path is not text. Reads all photos."""
+    """All folders in order of their paths, without those whose path is not text. Reads the index of folders."""
     folder = folder_of(photos.c.path)
-    query = (
-        select(photos.c.root_id, folder, func.count())
-        .where(_has_none(database, photos.c.gone_since, photos.c.primary_id), photos.c.path_bytes == b"")
-        .group_by(photos.c.root_id, folder)
-    )
+    counted = select(photos.c.root_id, folder, func.count()).where(IN_FOLDERS)
+    query = counted.group_by(photos.c.root_id, folder)
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, root_paths)}
         numbers: Counter[tuple[int, str]] = Counter()
@@ -135,16 +133,6 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
         for (root_id, path), count in numbers.items()
     )
     return sorted(found, key=lambda each: each.folder.split("/"))
-
-
-def _has_none(
-    database: Database, *columns: Column[Any], photo_id: ColumnElement[int] = photos.c.id
-) -> ColumnElement[bool]:
-    """Whether the photo with this id has none of these values. Few photos have one: SQLite finds these in a list faster than all in the table."""
-    if database.is_sqlite:
-        return and_(*(photo_id.not_in(select(photos.c.id).where(each.is_not(None))) for each in columns))
-    others = photos.alias()
-    return exists().where(others.c.id == photo_id, *(others.c[each.name].is_(None) for each in columns))
 
 
 def _upwards(path: str) -> Iterator[str]:
@@ -181,11 +169,8 @@ def city_counts(database: Database) -> list[CityCount]:
             func.min(longitude).label("west"),
             func.max(longitude).label("east"),
         )
-        .where(
-            _has_none(database, photos.c.gone_since, photo_id=positions.c.photo_id),
-            positions.c.city.is_not(None),
-            positions.c.country.is_not(None),
-        )
+        .select_from(PRESENT_POSITIONS)
+        .where(IS_PRESENT, positions.c.city.is_not(None), positions.c.country.is_not(None))
         .group_by(*place)
     )
     with database.read() as connection:

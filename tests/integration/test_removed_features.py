@@ -22,7 +22,7 @@ from tagger.transfer.upgrade import upgrade_database
 pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.filterwarnings(
-        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_name"
+        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder)"
     ),
 ]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

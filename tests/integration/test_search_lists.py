@@ -59,6 +59,13 @@ def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
     assert "ix_photos_name" in plans[0]
 
 
+def test_folders_are_counted_along_an_index(library: StoredPhotos) -> None:
+    with query_plans(library.database, "photos.path") as plans:
+        folder_counts(library.database, {})
+    assert "ix_photos_folder" in plans[0]
+    assert "TEMP B-TREE" not in plans[0]
+
+
 @pytest.mark.postgresql
 def test_folders_count_the_photos_below(library: StoredPhotos) -> None:
     for path in PATHS:
