@@ -1,7 +1,7 @@
 """Numbers of photos by landmark, folder and city, and cover photos: for each landmark, the one with the newest star, else one of those with the best scores."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, func, select, true
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.statements import distinct_values, folder_of
+from tagger.database.statements import distinct_values, folder_of, unindexed
 from tagger.database.tables import (
     IN_FOLDERS,
     contents,
@@ -200,9 +200,11 @@ def find_covers(database: Database) -> dict[str, Cover]:
     with database.read() as connection:
         tagged = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
         query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_(tagged))
+        starred = _starred(connection)
         for row in connection.execute(query).all():
-            if found := _first_existing(connection, _starred(row.id), _best(row.id), _confirmed(row.id)):
-                covers[row.slug] = found[0]
+            best = _first_existing(connection, _best(row.id), _confirmed(row.id), first=starred[row.id])
+            if best:
+                covers[row.slug] = best[0]
     return covers
 
 
@@ -219,12 +221,16 @@ def _confirmed(landmark_id: int) -> Select[tuple[int]]:
     )
 
 
-def _starred(landmark_id: int) -> Select[tuple[int]]:
-    """The contents with the landmark as a tag that people marked with a star, the newest star first."""
-    of_image = effective_tags.c.content_id == favourites.c.content_id
-    has_tag = effective_tags.c.landmark_id == landmark_id, effective_tags.c.accepted == true()
-    query = select(favourites.c.content_id).join(effective_tags, of_image).where(*has_tag)
-    return query.order_by(favourites.c.given_at.desc()).limit(_CANDIDATES)
+def _starred(connection: Connection) -> Mapping[int, Sequence[int]]:
+    """The contents with a star, by the landmarks that they have as tags, the newest star first."""
+    # Stars are few: they are read, and not the tags of each landmark.
+    of_image = effective_tags.c.content_id == unindexed(favourites.c.content_id)
+    query = select(effective_tags.c.landmark_id, favourites.c.content_id).join(favourites, of_image)
+    starred = defaultdict[int, list[int]](list)
+    newest = query.where(effective_tags.c.accepted == true()).order_by(favourites.c.given_at.desc())
+    for landmark_id, content_id in connection.execute(newest):
+        starred[landmark_id].append(content_id)
+    return starred
 
 
 def _best(landmark_id: int) -> Select[tuple[int]]:
@@ -235,9 +241,12 @@ def _best(landmark_id: int) -> Select[tuple[int]]:
     return query.order_by(*order).limit(_CANDIDATES)
 
 
-def _first_existing(connection: Connection, *queries: Select[tuple[int]]) -> list[Cover]:
-    """The photos of the contents that the queries find, in their order, whose files exist."""
-    content_ids = [content_id for query in queries for content_id in connection.scalars(query)]
+def _first_existing(
+    connection: Connection, *queries: Select[tuple[int]], first: Sequence[int] = ()
+) -> list[Cover]:
+    """The photos of some contents, and then of those that the queries find, in their order, whose files exist."""
+    found = (content_id for query in queries for content_id in connection.scalars(query))
+    content_ids = [*first[:_CANDIDATES], *found]
     rows = connection.execute(
         select(photos.c.id, photos.c.content_id, contents.c.digest)
         .join(contents, contents.c.id == photos.c.content_id)
