@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, true
 
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
-from tagger.database.enums import VerdictKind
+from tagger.database.enums import Outcome, VerdictKind
 from tagger.database.statements import distinct_values, folder_of, unindexed
 from tagger.database.tables import (
     IN_FOLDERS,
@@ -32,7 +32,9 @@ from tagger.landmarks.landmarks import (
 )
 from tagger.query.photo_conditions import is_classified_by
 from tagger.query.position_clusters import IS_PRESENT, PRESENT_POSITIONS, PositionCell
+from tagger.query.tagged_photos import NameCache, first_photos
 from tagger.system.documents import document_of
+from tagger.tags.contents import has_photo
 
 
 @dataclass(frozen=True)
@@ -255,3 +257,27 @@ def _first_existing(
     )
     covers = {row.content_id: Cover(row.id, row.digest) for row in rows}
     return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]
+
+
+@dataclass(frozen=True)
+class PhotoSample:
+    """The paths of some images' photos, each with whether no landmark is known in it; and how many images there are."""
+
+    photos: dict[str, bool]
+    images: int
+
+
+def sample_photos(database: Database, root_paths: RootPaths, most: int) -> PhotoSample:
+    """At most `most` of the images that were classified, as if drawn by lot: in the order of their digests."""
+    is_classified = contents.c.outcome.is_not(None), has_photo(contents.c.id)
+    with database.read() as connection:
+        total = connection.scalar(select(func.count()).select_from(contents).where(*is_classified)) or 0
+        query = select(contents.c.id, contents.c.outcome).where(*is_classified)
+        unknown = {
+            row.id: row.outcome == Outcome.UNKNOWN
+            for row in connection.execute(query.order_by(contents.c.digest).limit(most))
+        }
+        names, rows = NameCache(connection, root_paths), first_photos(connection, unknown)
+        return PhotoSample(
+            {names.path(connection, row): unknown[content_id] for content_id, row in rows.items()}, total
+        )
