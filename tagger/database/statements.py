@@ -104,14 +104,6 @@ class is_midnight(_Expression[bool]):  # noqa: N801
     postgresql = "(date_trunc('second', {0}) = date_trunc('day', {0}))"
 
 
-class first_part(_Expression[str]):  # noqa: N801
-    """A relative path up to its first slash, without it; empty for a file that is in no folder."""
-
-    type = Text()
-    sqlite = "substr({0}, 1, max(instr({0}, '/') - 1, 0))"
-    postgresql = "CASE WHEN strpos({0}, '/') > 0 THEN split_part({0}, '/', 1) ELSE '' END"
-
-
 class folder_of(_Expression[str]):  # noqa: N801
     """A path up to its last slash, with it; empty for a file that is in no folder."""
 

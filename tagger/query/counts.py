@@ -1,18 +1,19 @@
 """Numbers of photos by landmark, folder and city, and cover photos: for each landmark, the one with the newest star, else one of those with the best scores."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, select, true
+from sqlalchemy import Connection, Select, func, select, true
 
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
-from tagger.database.enums import VerdictKind
-from tagger.database.statements import distinct_values, folder_of
+from tagger.database.enums import Outcome, VerdictKind
+from tagger.database.statements import distinct_values, folder_of, unindexed
 from tagger.database.tables import (
+    IN_FOLDERS,
     contents,
     effective_tags,
     favourites,
@@ -30,8 +31,10 @@ from tagger.landmarks.landmarks import (
     photos_by_landmark,
 )
 from tagger.query.photo_conditions import is_classified_by
-from tagger.query.position_clusters import PositionCell
+from tagger.query.position_clusters import IS_PRESENT, PRESENT_POSITIONS, PositionCell
+from tagger.query.tagged_photos import NameCache, first_photos
 from tagger.system.documents import document_of
+from tagger.tags.contents import has_photo
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,10 @@ class FolderCount:
 
 
 def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
-    """All folders in order of their paths, without those whose path is not text. Reads all photos."""
+    """All folders in order of their paths, without those whose path is not text. Reads the index of folders."""
     folder = folder_of(photos.c.path)
-    query = (
-        select(photos.c.root_id, folder, func.count())
-        .where(_has_none(database, photos.c.gone_since, photos.c.primary_id), photos.c.path_bytes == b"")
-        .group_by(photos.c.root_id, folder)
-    )
+    counted = select(photos.c.root_id, folder, func.count()).where(IN_FOLDERS)
+    query = counted.group_by(photos.c.root_id, folder)
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, root_paths)}
         numbers: Counter[tuple[int, str]] = Counter()
@@ -135,16 +135,6 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
         for (root_id, path), count in numbers.items()
     )
     return sorted(found, key=lambda each: each.folder.split("/"))
-
-
-def _has_none(
-    database: Database, *columns: Column[Any], photo_id: ColumnElement[int] = photos.c.id
-) -> ColumnElement[bool]:
-    """Whether the photo with this id has none of these values. Few photos have one: SQLite finds these in a list faster than all in the table."""
-    if database.is_sqlite:
-        return and_(*(photo_id.not_in(select(photos.c.id).where(each.is_not(None))) for each in columns))
-    others = photos.alias()
-    return exists().where(others.c.id == photo_id, *(others.c[each.name].is_(None) for each in columns))
 
 
 def _upwards(path: str) -> Iterator[str]:
@@ -181,11 +171,8 @@ def city_counts(database: Database) -> list[CityCount]:
             func.min(longitude).label("west"),
             func.max(longitude).label("east"),
         )
-        .where(
-            _has_none(database, photos.c.gone_since, photo_id=positions.c.photo_id),
-            positions.c.city.is_not(None),
-            positions.c.country.is_not(None),
-        )
+        .select_from(PRESENT_POSITIONS)
+        .where(IS_PRESENT, positions.c.city.is_not(None), positions.c.country.is_not(None))
         .group_by(*place)
     )
     with database.read() as connection:
@@ -215,9 +202,11 @@ def find_covers(database: Database) -> dict[str, Cover]:
     with database.read() as connection:
         tagged = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
         query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_(tagged))
+        starred = _starred(connection)
         for row in connection.execute(query).all():
-            if found := _first_existing(connection, _starred(row.id), _best(row.id), _confirmed(row.id)):
-                covers[row.slug] = found[0]
+            best = _first_existing(connection, _best(row.id), _confirmed(row.id), first=starred[row.id])
+            if best:
+                covers[row.slug] = best[0]
     return covers
 
 
@@ -234,12 +223,16 @@ def _confirmed(landmark_id: int) -> Select[tuple[int]]:
     )
 
 
-def _starred(landmark_id: int) -> Select[tuple[int]]:
-    """The contents with the landmark as a tag that people marked with a star, the newest star first."""
-    of_image = effective_tags.c.content_id == favourites.c.content_id
-    has_tag = effective_tags.c.landmark_id == landmark_id, effective_tags.c.accepted == true()
-    query = select(favourites.c.content_id).join(effective_tags, of_image).where(*has_tag)
-    return query.order_by(favourites.c.given_at.desc()).limit(_CANDIDATES)
+def _starred(connection: Connection) -> Mapping[int, Sequence[int]]:
+    """The contents with a star, by the landmarks that they have as tags, the newest star first."""
+    # Stars are few: they are read, and not the tags of each landmark.
+    of_image = effective_tags.c.content_id == unindexed(favourites.c.content_id)
+    query = select(effective_tags.c.landmark_id, favourites.c.content_id).join(favourites, of_image)
+    starred = defaultdict[int, list[int]](list)
+    newest = query.where(effective_tags.c.accepted == true()).order_by(favourites.c.given_at.desc())
+    for landmark_id, content_id in connection.execute(newest):
+        starred[landmark_id].append(content_id)
+    return starred
 
 
 def _best(landmark_id: int) -> Select[tuple[int]]:
@@ -250,9 +243,12 @@ def _best(landmark_id: int) -> Select[tuple[int]]:
     return query.order_by(*order).limit(_CANDIDATES)
 
 
-def _first_existing(connection: Connection, *queries: Select[tuple[int]]) -> list[Cover]:
-    """The photos of the contents that the queries find, in their order, whose files exist."""
-    content_ids = [content_id for query in queries for content_id in connection.scalars(query)]
+def _first_existing(
+    connection: Connection, *queries: Select[tuple[int]], first: Sequence[int] = ()
+) -> list[Cover]:
+    """The photos of some contents, and then of those that the queries find, in their order, whose files exist."""
+    found = (content_id for query in queries for content_id in connection.scalars(query))
+    content_ids = [*first[:_CANDIDATES], *found]
     rows = connection.execute(
         select(photos.c.id, photos.c.content_id, contents.c.digest)
         .join(contents, contents.c.id == photos.c.content_id)
@@ -261,3 +257,27 @@ def _first_existing(connection: Connection, *queries: Select[tuple[int]]) -> lis
     )
     covers = {row.content_id: Cover(row.id, row.digest) for row in rows}
     return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]
+
+
+@dataclass(frozen=True)
+class PhotoSample:
+    """The paths of some images' photos, each with whether no landmark is known in it; and how many images there are."""
+
+    photos: dict[str, bool]
+    images: int
+
+
+def sample_photos(database: Database, root_paths: RootPaths, most: int) -> PhotoSample:
+    """At most `most` of the images that were classified, as if drawn by lot: in the order of their digests."""
+    is_classified = contents.c.outcome.is_not(None), has_photo(contents.c.id)
+    with database.read() as connection:
+        total = connection.scalar(select(func.count()).select_from(contents).where(*is_classified)) or 0
+        query = select(contents.c.id, contents.c.outcome).where(*is_classified)
+        unknown = {
+            row.id: row.outcome == Outcome.UNKNOWN
+            for row in connection.execute(query.order_by(contents.c.digest).limit(most))
+        }
+        names, rows = NameCache(connection, root_paths), first_photos(connection, unknown)
+        return PhotoSample(
+            {names.path(connection, row): unknown[content_id] for content_id, row in rows.items()}, total
+        )

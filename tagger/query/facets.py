@@ -3,37 +3,28 @@
 A choice has the same number as a query with it. Where a query reads too many photos, only those added last are counted: the numbers are lower bounds.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar, get_args
 
-from sqlalchemy import (
-    ColumnElement,
-    CompoundSelect,
-    Connection,
-    Select,
-    case,
-    false,
-    func,
-    null,
-    or_,
-    select,
-    true,
-)
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, false, func, select, true
 
 from tagger.catalog.cameras import camera_models
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
-from tagger.database.statements import among, first_part, year_of
-from tagger.database.tables import landmarks, photos, positions
+from tagger.database.statements import among, year_of
+from tagger.database.tables import contents, photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.photos.paths import path_text
 from tagger.query.areas import Area
 from tagger.query.filters import AddedOption, ResolvedQuery
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import Condition, shown_landmarks
+from tagger.query.photo_conditions import shown_landmarks
 from tagger.query.tagged_photos import select_photos
+
+_Key = TypeVar("_Key")
 
 MOST_READ = 50_000
 """A query that reads more photos is counted among as many that were added last."""
@@ -102,15 +93,17 @@ def count_photos(
         return [counts.counted(query) for query in queries]
 
 
+_INSIDE = 8
+"""The first of the columns that say whether a position is in each area."""
+
+
 @dataclass(frozen=True)
 class _Matches:
-    """The photos of a query as a table: id, content_id, camera_id, root_id, path, taken_at, country, and `unit`, which is
-    the same for photos that count once. `areas`: those of the query, each with the column that says whether the position is inside.
-    """
+    """The photos of a query with these areas; if they are not exact, there are more. Photos with the same `unit` count once."""
 
-    rows: Any
+    photos: Sequence[Row[Any]]
     exact: bool
-    areas: Sequence[tuple[str, Area]]
+    areas: Sequence[Area]
 
 
 @dataclass(frozen=True)
@@ -119,6 +112,10 @@ class _FacetCounts:
     query: PhotoQuery
     root_paths: RootPaths
     most_read: int
+    read: dict[tuple[PhotoQuery, AddedOption | None], _Matches] = field(default_factory=dict)
+    """What was read: all facets without a choice count the same photos."""
+    landmarks_of: dict[int | None, list[int]] = field(default_factory=dict)
+    """The landmarks of images, of which facets have many in common."""
 
     def facet(self, name: FacetName) -> Facet:
         """Count the choices of a facet."""
@@ -143,15 +140,12 @@ class _FacetCounts:
     def _landmark(self) -> tuple[bool, Iterable[FacetValue]]:
         replace(self.query, landmark=("any",))  # raises if the query contradicts it
         matches = self._matches(replace(self.query, landmark=()), "landmark")
-        pairs = self._landmark_pairs(matches).subquery()
-        # A photo that is in an area by a landmark alone shows no other landmark there.
-        located = (
-            or_(among(pairs.c.landmark_id, area.landmarks), pairs.c[name]) for name, area in matches.areas
-        )
-        counts = self._counts(
-            select(pairs.c.landmark_id, func.count(pairs.c.unit.distinct()))
-            .where(*located)
-            .group_by(pairs.c.landmark_id)
+        landmarks_of = self._landmarks_of(matches)
+        counts = _numbers(
+            (id_, photo.unit)
+            for photo in matches.photos
+            for id_ in landmarks_of[photo.content_id]
+            if not matches.areas or _shows_there(id_, photo[_INSIDE:], matches.areas)
         )
         known = landmarks_by_id(self.connection, counts)
         values = (
@@ -164,31 +158,27 @@ class _FacetCounts:
     def _country(self) -> tuple[bool, Iterable[FacetValue]]:
         replace(self.query, country=("any",))  # as above
         matches = self._matches(replace(self.query, country=()), "place")
-        rows = matches.rows
-        located = select(rows.c.unit, rows.c.country).where(rows.c.country.is_not(None))
-        shown = self._landmark_pairs(matches).subquery()
-        of_landmarks = (
-            select(shown.c.unit, landmarks.c.country)
-            .join(landmarks, landmarks.c.id == shown.c.landmark_id)
-            .where(landmarks.c.country.is_not(None))
+        landmarks_of = self._landmarks_of(matches)
+        chosen = self._resolved(self.query).landmark_ids or set().union(*landmarks_of.values())
+        countries = {id_: each.country for id_, each in landmarks_by_id(self.connection, chosen).items()}
+        counts = _numbers(
+            (country, photo.unit)
+            for photo in matches.photos
+            for country in (photo.country, *map(countries.get, landmarks_of[photo.content_id]))
+            if country is not None
         )
-        if self.query.landmark:
-            of_landmarks = of_landmarks.where(landmarks.c.id.in_(self._resolved(self.query).landmark_ids))
-        pairs = located.union(of_landmarks).subquery()
-        counts = self._counts(select(pairs.c.country, func.count()).group_by(pairs.c.country))
         return matches.exact, _most_first(FacetValue(name, name, count) for name, count in counts.items())
 
     def _year(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, year=()))
-        counts = self._grouped(matches, year_of(matches.rows.c.taken_at))
-        years = sorted((year for year in counts if year is not None), reverse=True)
-        return matches.exact, [FacetValue(year, year, counts[year]) for year in years]
+        counts = _numbers((photo.year, photo.unit) for photo in matches.photos if photo.year is not None)
+        return matches.exact, [FacetValue(year, year, counts[year]) for year in sorted(counts, reverse=True)]
 
     def _camera(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, camera=()))
-        counts = self._grouped(matches, matches.rows.c.camera_id)
+        counts = _numbers((photo.camera_id, photo.unit) for photo in matches.photos)
         models = camera_models(self.connection)
-        found = ((name, sum(counts.get(id_, 0) for id_ in ids)) for name, ids in models.items())
+        found = ((name, sum(counts[id_] for id_ in ids)) for name, ids in models.items())
         return matches.exact, _most_first(FacetValue(name, name, count) for name, count in found)
 
     def _outcome(self) -> tuple[bool, Iterable[FacetValue]]:
@@ -211,15 +201,19 @@ class _FacetCounts:
         roots = list_roots(self.connection, self.root_paths)
         is_only = len(roots) == 1  # a single root is no choice, unless it was chosen; its folders are
         lists_roots = not is_only or roots[0].folder in self.query.under
-        outermost: Iterable[FacetValue] = self._root_values(matches, roots) if lists_roots else ()
+        outermost = self._root_values(matches, roots) if lists_roots else ()
         starts = [(root, start) for root in roots for start in self._open_folders(root, is_only=is_only)]
         inside = (value for start in starts for value in self._subfolders(matches, *start))
         return matches.exact, (*outermost, *inside)
 
     def counted(self, query: PhotoQuery) -> tuple[bool, int]:
         """Whether the number of photos is exact, and the number."""
-        matches = self._matches(query)
-        return matches.exact, self._counts(select(null(), func.count(matches.rows.c.unit.distinct())))[None]
+        if read := self.read.get((query, None)):
+            return read.exact, len({photo.unit for photo in read.photos})
+        selected, unit, exact, _ = self._select(query, None)
+        number = func.count(unit.distinct())
+        counted = selected.with_only_columns(number, maintain_column_froms=True)
+        return exact, self.connection.scalar(counted) or 0
 
     def _open_folders(self, root: Root, *, is_only: bool) -> list[str]:
         """The folders of a root whose sub-folders are choices: those of the query, and those that these are in."""
@@ -232,23 +226,22 @@ class _FacetCounts:
         return sorted(found)
 
     def _root_values(self, matches: _Matches, roots: Iterable[Root]) -> Iterator[FacetValue]:
-        rows = matches.rows
-        found = {
-            each[0]: each[1:] for each in self._folder_rows(matches, rows.c.root_id, rows.c.path.like("%/%"))
-        }
+        counts = _numbers((photo.root_id, photo.unit) for photo in matches.photos)
+        with_folders = {photo.root_id for photo in matches.photos if "/" in photo.path}
         for root in roots:
-            if root.id in found:
-                yield FacetValue(str(root.folder), root.name, *found[root.id])
+            if root.id in counts:
+                yield FacetValue(str(root.folder), root.name, counts[root.id], root.id in with_folders)
 
     def _subfolders(self, matches: _Matches, root: Root, folder: str) -> Iterator[FacetValue]:
-        rows = matches.rows
-        rest = func.substr(rows.c.path, len(folder) + 1)
-        inside = rows.c.root_id == root.id, rows.c.path >= folder, rows.c.path_bytes == b""
-        before = () if not folder else (rows.c.path < folder[:-1] + chr(ord("/") + 1),)
-        found = self._folder_rows(matches, first_part(rest), rest.like("%/%/%"), *inside, *before)
-        for name, number, has_folders in sorted(found):
-            if name:
-                yield FacetValue(str(root.folder / folder / name), name, number, has_folders)
+        inside = [
+            (photo.path[len(folder) :].split("/", 2), photo.unit)
+            for photo in matches.photos
+            if photo.root_id == root.id and photo.path.startswith(folder) and not photo.path_bytes
+        ]
+        counts = _numbers((parts[0], unit) for parts, unit in inside if len(parts) > 1)
+        with_folders = {parts[0] for parts, _ in inside if len(parts) > _DEPTH}
+        for name in sorted(counts):
+            yield FacetValue(str(root.folder / folder / name), name, counts[name], name in with_folders)
 
     # ----- queries -----
 
@@ -257,50 +250,62 @@ class _FacetCounts:
         exact = replace(query, sort="newest", distinct=False)
         return replace(ResolvedQuery.resolve(self.connection, exact, self.root_paths), added=added)
 
-    def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
-        """The photos of a query, to which an option of this kind will be added."""
+    def _select(
+        self, query: PhotoQuery, added: AddedOption | None
+    ) -> tuple[Select[Any], ColumnElement[int], bool, Sequence[Area]]:
+        """The photos of a query, to which an option of this kind will be added, their unit, whether these are all, and its areas."""
         resolved = self._resolved(query, added)
         narrowest, exact = resolved.narrowest(self.connection, self.most_read)
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
         among = narrowest.among if narrowest is not None and exact else photos.c.id > newest
         is_once = query.distinct and not resolved.copies_may_differ
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id
-        columns = ("id", "content_id", "camera_id", "root_id", "path", "path_bytes", "taken_at")
-        selected = select_photos().with_only_columns(
-            *(photos.c[name] for name in columns),
-            positions.c.country,
-            unit.label("unit"),
-            maintain_column_froms=True,
-        )
-        inside = [
-            case((area.has_position, true()), else_=false()).label(f"inside_{n}")
-            for n, area in enumerate(resolved.areas)
-        ]
-        areas = tuple((f"inside_{n}", area) for n, area in enumerate(resolved.areas))
-        selected = selected.add_columns(*inside)
-        return _Matches(selected.where(among, *resolved.conditions()).cte("matches"), exact, areas)
+        return select_photos().where(among, *resolved.conditions()), unit, exact, resolved.areas
 
-    def _landmark_pairs(self, matches: _Matches) -> CompoundSelect[Any]:
-        """Each unit with each of its landmarks."""
-        inside = [matches.rows.c[name] for name, _ in matches.areas]
-        return shown_landmarks(
-            matches.rows, inside, min_score=self.query.min_score, any_rank=self.query.any_rank
-        )
+    def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
+        """The photos of a query, to which an option of this kind will be added."""
+        if added == "landmark" and self._selects_same(query, added):
+            added = None
+        if (query, added) not in self.read:
+            selected, unit, exact, areas = self._select(query, added)
+            columns = ("content_id", "camera_id", "root_id", "path", "path_bytes")
+            year = year_of(photos.c.taken_at).label("year")
+            every = (unit.label("unit"), *(photos.c[name] for name in columns), year, positions.c.country)
+            inside = (case((area.has_position, true()), else_=false()) for area in areas)
+            found = selected.with_only_columns(*every, *inside, maintain_column_froms=True)
+            self.read[query, added] = _Matches(self.connection.execute(found).all(), exact, areas)
+        return self.read[query, added]
 
-    def _folder_rows(
-        self, matches: _Matches, folder: ColumnElement[Any], is_deeper: Condition, *conditions: Condition
-    ) -> list[tuple[Any, int, bool]]:
-        """Each folder with its number of photos, and whether one of these is in a folder inside."""
-        number = func.count(matches.rows.c.unit.distinct())
-        deepest = func.max(case((is_deeper, 1), else_=0))
-        rows = self.connection.execute(select(folder, number, deepest).where(*conditions).group_by(folder))
-        return [(row[0], row[1], bool(row[2])) for row in rows]
+    def _selects_same(self, query: PhotoQuery, added: AddedOption) -> bool:
+        """Whether all photos of the query that have a landmark are selected without the option, too."""
+        plain = self._resolved(query)
+        return plain.needs_accepted_tag == replace(plain, added=added).needs_accepted_tag
 
-    def _grouped(self, matches: _Matches, key: Any) -> Mapping[Any, int]:
-        return self._counts(select(key, func.count(matches.rows.c.unit.distinct())).group_by(key))
+    def _landmarks_of(self, matches: _Matches) -> Mapping[int | None, Sequence[int]]:
+        """The landmarks of each image."""
+        new = {photo.content_id for photo in matches.photos} - self.landmarks_of.keys()
+        images = select(contents.c.id.label("content_id"), contents.c.id.label("unit"))
+        images_read = images.where(among(contents.c.id, new - {None})).subquery()
+        shown = shown_landmarks(images_read, min_score=self.query.min_score, any_rank=self.query.any_rank)
+        self.landmarks_of.update((id_, []) for id_ in new)
+        for content_id, landmark_id in self.connection.execute(shown).all():
+            self.landmarks_of[content_id].append(landmark_id)
+        return self.landmarks_of
 
-    def _counts(self, query: Select[Any, int]) -> Mapping[Any, int]:
-        return {row[0]: row[1] for row in self.connection.execute(query)}
+
+_DEPTH = 2
+"""The parts of the path of a photo in a folder."""
+
+
+def _shows_there(landmark_id: int, inside: Sequence[bool], areas: Sequence[Area]) -> bool:
+    """Whether the landmark counts in all areas. A photo that is in one by a landmark alone shows no other there."""
+    pairs = zip(areas, inside, strict=True)
+    return all(is_inside or landmark_id in area.landmarks for area, is_inside in pairs)
+
+
+def _numbers(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
+    """The number of different units of each choice."""
+    return Counter(key for key, _ in set(pairs))
 
 
 def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:

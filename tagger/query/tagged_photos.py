@@ -510,24 +510,14 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
     """Raises:
     PhotoIdNotFound: no photo has that number.
     """
-    found = _stored_photos(database, photos.c.id == photo_id, root_paths)
-    if not found:
-        raise PhotoIdNotFound(photo_id=photo_id)
-    return found[0]
-
-
-def _stored_photos(
-    database: Database, condition: ColumnElement[bool], root_paths: RootPaths
-) -> list[StoredPhoto]:
     joined = photos.outerjoin(contents, contents.c.id == photos.c.content_id)
-    query = select(photos, contents.c.digest).select_from(joined).where(condition).order_by(photos.c.path)
+    query = select(photos, contents.c.digest).select_from(joined).where(photos.c.id == photo_id)
     with database.read() as connection:
-        roots = {root.id: root for root in list_roots(connection, root_paths)}
-        rows = [(row, roots[row.root_id]) for row in connection.execute(query)]
-    return [
-        document_of(StoredPhoto, row, root=root.folder, path=root.path_of(row.path, row.path_bytes))
-        for row, root in rows
-    ]
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise PhotoIdNotFound(photo_id=photo_id)
+        root = next(each for each in list_roots(connection, root_paths) if each.id == row.root_id)
+    return document_of(StoredPhoto, row, root=root.folder, path=root.path_of(row.path, row.path_bytes))
 
 
 def has_photos(database: Database) -> bool:

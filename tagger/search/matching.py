@@ -138,6 +138,20 @@ class NameIndex(Generic[T]):
                 best[id(name.thing)] = min(best.get(id(name.thing), match), match, key=lambda each: each[:3])
         return sorted(best.values(), key=lambda each: each[:3])
 
+    def resembling(self, words: Iterable[str]) -> list[T]:
+        """The things that a text with any of these words may mean, or be a hint of; each once."""
+        found = dict[int, T]()
+        for word in words:
+            close = (
+                match.thing for is_hint in (False, True) for match in self.find_words(word, is_hint=is_hint)
+            )
+            found |= {id(thing): thing for thing in (*(thing for _, thing in self.find(word)), *close)}
+        return list(found.values())
+
+    def has_word(self, words: Iterable[str]) -> bool:
+        """Whether a name has one of these words, without typing errors."""
+        return any(word in self._with_word for each in words for word in folded(each).split())
+
     def _find_names_with(self, word: str, most_errors: int, shortest: int) -> Mapping[int, int]:
         """The numbers of the names with a word, and its typing errors there, of which none is in the first letter or in a shorter word."""
         found = dict.fromkeys(self._with_word.get(word, ()), 0)

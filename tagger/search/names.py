@@ -145,8 +145,13 @@ def _names_of_trip(trip: TripSummary) -> Iterator[str]:
 def _names_of_place(name: str) -> Iterator[str]:
     yield name
     yield f"{name} trip"
-    for words in ("trip to", "trip", "reise nach", "reise", "voyage à", "voyage en", "viaje a", "viagem a"):
-        yield f"{words} {name}"
+    for word, to in TRIP_WORDS.items():
+        yield from (f"{word} {each} {name}" for each in to)
+        yield f"{word} {name}"
+
+
+TRIP_WORDS = {"trip": ("to",), "reise": ("nach",), "voyage": ("à", "en"), "viaje": ("a",), "viagem": ("a",)}
+"""The words for a trip, each with those before its place."""
 
 
 def camera_names(names: Mapping[str, Iterable[str]]) -> Names:

@@ -1,29 +1,35 @@
 """A typed text as a query of a database: see tagger.search.parts. Commands read the lists of names here, the page keeps them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
+
+from sqlalchemy import Connection, select, true
 
 from tagger.catalog.cameras import names_of_camera_models
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.statements import among
-from tagger.database.tables import effective_tags
+from tagger.database.statements import among, distinct_values
+from tagger.database.tables import effective_tags, trip_edits
 from tagger.errors import SearchTextInvalid
 from tagger.landmarks.landmarks import (
+    Landmark,
     find_landmark,
     landmark_countries,
+    landmarks_by_id,
     landmarks_that_may_have,
     landmarks_with_slugs_of,
     newest_landmarks,
     photos_by_landmark,
 )
 from tagger.query.areas import position_countries
-from tagger.query.counts import LandmarkCount, city_counts, folder_counts, landmark_counts
+from tagger.query.counts import LandmarkCount, city_counts, folder_counts
 from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.query.photo_conditions import files_by_name
 from tagger.query.trip_summaries import trip_summaries
-from tagger.search.grammar import MAX_WORDS, phrases
+from tagger.search.grammar import MAX_WORDS, is_grammar, phrases, words_of
+from tagger.search.matching import NameIndex
 from tagger.search.names import (
+    TRIP_WORDS,
     Meaning,
     Names,
     camera_names,
@@ -97,37 +103,59 @@ def this_day() -> date:
 
 
 def unfamiliar_names(
-    database: Database, text: str, familiar: Iterable[LandmarkCount], *, by_name: bool = False
+    database: Database, text: str, familiar: Collection[str], *, by_name: bool = False
 ) -> Names:
-    """The names in a text of landmarks that are not among these with photos, and the newest landmarks: places that were just taught.
+    """The names in a text of landmarks without these slugs, and the newest landmarks: places that were just taught.
 
     `by_name`: also if the slug has not the name; reads all landmarks.
     """
-    slugs = {count.landmark for count in familiar if count.photos}
     find = landmarks_that_may_have if by_name else landmarks_with_slugs_of
     with database.read() as connection:
         every = (*find(connection, phrases(text)), *newest_landmarks(connection))
-        found = {each.id: each for each in every if each.slug not in slugs}
-        numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, list(found)))
-    return landmark_names(LandmarkCount.of(each, numbers[each.id]) for each in found.values())
+        found = {each.id: each for each in every if each.slug not in familiar}
+        return landmark_names(_counted(connection, found.values()))
+
+
+def _counted(connection: Connection, found: Collection[Landmark]) -> list[LandmarkCount]:
+    """Landmarks with their numbers of photos, most photos first."""
+    numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, [each.id for each in found]))
+    counts = (LandmarkCount.of(each, numbers[each.id]) for each in found)
+    return sorted(counts, key=lambda count: (-count.photos, count.landmark))
 
 
 def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
-    """All names for a text, the cheapest first: cities read all positions, trips their photos, folders all photos, and the last list all landmarks."""
-    counts = landmark_counts(database)
+    """The names for a text, the cheapest first. Of landmarks, the photos of those that it may mean are counted.
+
+    Cities read the index of all positions. Trips read all photos, if a word is in what trips are named after.
+    The last list reads all landmarks.
+    """
+    words = [word for word in words_of(text)[:MAX_WORDS] if not is_grammar(word)]
     with database.read() as connection:
+        tagged = landmarks_by_id(connection, connection.scalars(_TAGGED_LANDMARKS).all()).values()
+        names = NameIndex((each, (*each.all_names, each.slug)) for each in tagged)
+        landmarks = landmark_names(_counted(connection, names.resembling(words)))
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
+        given = NameIndex((name, [name]) for name in (*TRIP_WORDS, *connection.scalars(_NAMES_OF_TRIPS)))
+    familiar = {each.slug for each in tagged}
+    of_countries = country_names(countries)
     yield (
-        landmark_names(counts),
-        unfamiliar_names(database, text, counts),
-        country_names(countries),
+        landmarks,
+        unfamiliar_names(database, text, familiar),
+        of_countries,
         camera_names(cameras),
         outcome_names(),
     )
     cities = city_counts(database)
-    yield (city_names(cities), region_names(cities))
+    of_cities = city_names(cities), region_names(cities)
+    yield of_cities
     yield (country_names(countries, foreign_names), foreign_city_names(cities))
-    yield (trip_names(trip_summaries(database)),)
+    places = (landmarks, of_countries, *of_cities)
+    if given.resembling(words) or any(each.has_word(words) for each in places):
+        yield (trip_names(trip_summaries(database)),)
     yield (folder_names(folder_counts(database, root_paths)),)
-    yield (unfamiliar_names(database, text, counts, by_name=True),)
+    yield (unfamiliar_names(database, text, familiar, by_name=True),)
+
+
+_TAGGED_LANDMARKS = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
+_NAMES_OF_TRIPS = select(trip_edits.c.name).where(trip_edits.c.name.is_not(None))

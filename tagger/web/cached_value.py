@@ -248,11 +248,12 @@ class SearchLists:
         """The indexes for a text, in the order in which commands read them."""
         landmarks, cities = self._landmarks(WAIT_S, FIRST_WAIT_S), self.cities() or _NONE
         known = landmarks or _NONE, cities
+        familiar = {count.landmark for count in landmarks or () if count.photos}
         yield (
             landmark_names(uncounted_landmarks(self._database), is_counted=False)
             if landmarks is None
             else self._index(landmark_names, landmarks),
-            unfamiliar_names(self._database, text, landmarks or ()),
+            unfamiliar_names(self._database, text, familiar),
             self._index(counted_countries, *known),
             self._index(camera_names, self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}),
             self._outcomes,
@@ -262,7 +263,7 @@ class SearchLists:
         yield (self._index(trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
         yield (self._index(folder_names, self.folders() or _NONE),)
         if by_name:
-            yield (unfamiliar_names(self._database, text, landmarks or (), by_name=True),)
+            yield (unfamiliar_names(self._database, text, familiar, by_name=True),)
 
     def _read_cameras(self) -> Mapping[str, Collection[str]]:
         with self._database.read() as connection:

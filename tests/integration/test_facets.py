@@ -12,6 +12,7 @@ import pytest
 from rig.large_library import make_library
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from support.query_plans import statements
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
@@ -181,6 +182,15 @@ def test_a_choice_is_left_out_if_no_photo_has_it_or_it_contradicts_others(librar
     assert unknown["outcome"] == counts["outcome"]
     untagged = counted(count_facets(library.database, PhotoQuery(untagged=True)))
     assert untagged["country"] == {}
+
+
+def test_facets_without_a_choice_read_the_photos_once(library: StoredPhotos) -> None:
+    with statements(library.database, "AS unit, photos.content_id") as seen:
+        count_facets(library.database, PhotoQuery(distinct=True))
+    assert len(seen) == 2  # countries need other photos, and count copies
+    with statements(library.database, "AS unit, photos.content_id") as seen:
+        count_facets(library.database, PhotoQuery(year=(2022,)))
+    assert len(seen) == 3
 
 
 def count_folders(library: StoredPhotos, *under: Path) -> tuple[FacetValue, ...]:

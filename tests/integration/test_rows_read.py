@@ -12,13 +12,14 @@ import pytest
 from rig.large_library import make_library
 from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection
-from support.query_plans import statements
+from support.query_plans import query_plans, statements
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, photos
 from tagger.query import sorted_scan
+from tagger.query.counts import find_covers
 from tagger.query.find import find_tagged_page
 from tagger.query.options import Alternatives, PhotoQuery
 
@@ -75,6 +76,13 @@ def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
                 plan = str(connection.exec_driver_sql(f"{words} {statement}", parameters).all())
                 assert "ix_photos_untagged" in plan
                 assert not re.search(r"Seq Scan on photos|TEMP B-TREE", plan)
+
+
+def test_covers_read_the_stars_and_not_the_tags_of_each_landmark(database: Database) -> None:
+    with query_plans(database, "favourites.given_at") as plans:
+        find_covers(database)
+    assert len(plans) == 1
+    assert not database.is_sqlite or "SCAN favourites" in plans[0]
 
 
 @pytest.fixture(scope="module")

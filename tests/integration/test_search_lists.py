@@ -1,12 +1,15 @@
 """What search finds in a database, on both databases."""
 
+import re
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
-from support.query_plans import query_plans
+from support.position_library import PositionLibrary
+from support.query_plans import query_plans, statements
 from support.stored_photos import StoredPhotos
 
+from tagger.database.connection import Database
 from tagger.database.tables import landmarks
 from tagger.errors import SearchTextInvalid
 from tagger.landmarks.landmarks import find_landmark
@@ -14,7 +17,9 @@ from tagger.query.counts import city_counts, folder_counts, landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import files_by_name
+from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
+from tagger.trips.stored import find_trip, rename_trip
 
 PATHS = (
     "top.jpg",
@@ -59,6 +64,13 @@ def test_files_are_read_along_an_index(library: StoredPhotos) -> None:
     assert "ix_photos_name" in plans[0]
 
 
+def test_folders_are_counted_along_an_index(library: StoredPhotos) -> None:
+    with query_plans(library.database, "photos.path") as plans:
+        folder_counts(library.database, {})
+    assert "ix_photos_folder" in plans[0]
+    assert "TEMP B-TREE" not in plans[0]
+
+
 @pytest.mark.postgresql
 def test_folders_count_the_photos_below(library: StoredPhotos) -> None:
     for path in PATHS:
@@ -100,6 +112,35 @@ def test_a_word_that_is_not_understood_has_similar_names(library: StoredPhotos) 
         text_query(library.database, "May 2019 June 2019", {})
 
 
+def test_only_the_photos_of_landmarks_that_a_word_may_mean_are_counted(library: StoredPhotos) -> None:
+    for slug in ("eiffel-tower", "brandenburg-gate"):
+        library.photo(f"{slug}.jpg", (slug, 0.9, True))
+    with statements(library.database, "count(*) AS photos") as seen:
+        query = text_query(library.database, "eifel tower", {}).query
+    assert query.landmark == ("eiffel-tower",)
+    counted = re.findall(r"\b\d+", str([parameters for _, parameters in seen]))
+    assert str(library.landmark_ids["eiffel-tower"]) in counted
+    assert str(library.landmark_ids["brandenburg-gate"]) not in counted
+
+
+def test_trips_are_read_for_words_of_what_they_are_named_after(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
+    library.camera()
+    for day in range(3):
+        library.shot(day * 24 * 60, gps=(48.8584, 2.2945))
+        library.shot(day * 24 * 60 + 5, gps=(48.8584, 2.2945))
+    library.update()
+    with database.write() as connection:
+        rename_trip(connection, find_trip(connection, "2024-05-03-paris"), "Honeymoon")
+    for text in ("honeymoon", "honeymon", "trip honeymoon", "trip to Paris", "trip"):
+        assert text_query(database, text, {}).query.trip == "2024-05-03-paris"
+    monkeypatch.setattr(texts, "trip_summaries", None)
+    with pytest.raises(SearchTextInvalid, match="nothing in the library has this name"):
+        text_query(database, "qwertz", {})
+
+
 @pytest.mark.postgresql
 def test_landmarks_that_no_photo_has_are_found_by_name(library: StoredPhotos) -> None:
     names = {"kelonia-oceania": "Kélonia", "bab-al-futuh-africa": "Bab al-Futuh", "other-slug": "Erg Chebbi"}
@@ -116,7 +157,7 @@ def test_landmarks_that_no_photo_has_are_found_by_name(library: StoredPhotos) ->
 
 
 def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(library: StoredPhotos) -> None:
-    familiar = landmark_counts(library.database)
+    familiar = {count.landmark for count in landmark_counts(library.database)}
     with library.database.write() as connection:
         values = {"slug": "grandmas-house", "name": "Grandma's House"}
         library.landmark_ids["grandmas-house"] = connection.execute(

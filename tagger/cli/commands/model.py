@@ -165,7 +165,7 @@ def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
 def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
     """Say what a model would name in a sample of the photos; None: there are none, or it cannot be loaded."""
     from tagger.jobs.processing.model_cache import open_local_model
-    from tagger.query.photo_samples import sample_photos
+    from tagger.query.counts import sample_photos
 
     sample = sample_photos(session.database, session.settings.roots, SAMPLED_PHOTOS)
     if not sample.photos:

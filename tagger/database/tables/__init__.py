@@ -22,6 +22,7 @@ from tagger.database.tables.column_types import (
 from tagger.database.tables.photo_tables import (
     NO_FAILURE as NO_FAILURE,
     FAILING as FAILING,
+    IN_FOLDERS as IN_FOLDERS,
     PRESENT as PRESENT,
     UNTAGGED as UNTAGGED,
     cameras as cameras,

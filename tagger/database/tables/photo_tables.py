@@ -16,11 +16,13 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    func,
+    literal_column,
     or_,
 )
 
 from tagger.database.enums import ClockSource, FactProblem, FactSource, PositionSource, TripEditKind
-from tagger.database.statements import name_of
+from tagger.database.statements import folder_of, name_of
 from tagger.database.tables.column_types import (
     Id,
     PathText,
@@ -200,6 +202,10 @@ add_partial_index("ix_photos_primary_id", photos.c.primary_id, where=photos.c.pr
 
 PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
 """Photos that exist, each once. RAW files with a JPEG have no content."""
+
+IN_FOLDERS = and_(PRESENT, func.length(photos.c.path_bytes) == literal_column("0"))
+"""Photos of which a folder is listed: those that exist, without those whose path is not text. A partial index has them."""
+add_partial_index("ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS)
 
 UNTAGGED = and_(
     PRESENT,
