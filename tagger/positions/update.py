@@ -26,6 +26,7 @@ from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.positions.measured_positions import store_positions
 from tagger.tags.contents import record_matching_photos
+from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
 
 MOST_SORTED = 1_000_000
 """Changes that are sorted at a time, in some 50 MB."""
@@ -121,7 +122,9 @@ Progress = Callable[[int, int], None]
 
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
     """Compute the positions that may have changed. Returns how many are new, moved or gone."""
-    return 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
+    moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
+    update_visits(database)
+    return moved
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
@@ -163,14 +166,21 @@ class SmallUpdates:
 
         False, too, if another process updates positions on PostgreSQL for longer than LOCK_S: that process continues.
         """
-        if is_up_to_date(self._database):
-            self._ids = _NONE
-            return False
         try:
+            if is_up_to_date(self._database):
+                self._ids = _NONE
+                return self._update_visits()
             self._step()
         except LockTimedOut:
             return False
         return True
+
+    def _update_visits(self) -> bool:
+        with self._database.read() as connection:
+            if not has_changed_visits(connection):
+                return False
+        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+            return update_some_visits(connection)
 
     def _step(self) -> None:
         if not len(self._ids):

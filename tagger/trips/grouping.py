@@ -16,8 +16,9 @@ from tagger.database.enums import TripEditKind
 from tagger.system.names import slug_of_name
 from tagger.system.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import TripEdit, TripReference
-from tagger.trips.homes import Homes, Locality, Visit
+from tagger.trips.homes import Homes
 from tagger.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between
+from tagger.trips.visits import Locality, Visit
 
 _MOST = 0.6
 """A place with this share of the photos names the trip."""

@@ -13,7 +13,8 @@ from itertools import accumulate, chain, groupby, product
 from operator import attrgetter
 
 from tagger.system.geo import distance_km
-from tagger.trips.homes import KM_PER_DEGREE, Homes, Locality, Visit
+from tagger.trips.homes import KM_PER_DEGREE, Homes
+from tagger.trips.visits import Locality, Visit
 
 GAP = timedelta(hours=36)
 """The longest time without photos within a trip."""

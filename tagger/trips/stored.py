@@ -15,7 +15,7 @@ from tagger.database.tables import photos, trip_edits
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import REACH, Trip, group_trips
-from tagger.trips.homes import read_visits
+from tagger.trips.visits import read_visits
 
 _USUAL_LENGTH = timedelta(days=60)
 FARTHEST = _USUAL_LENGTH
@@ -79,9 +79,8 @@ def _trips_between(
     connection: Connection, first: datetime, last: datetime, edits: Sequence[TripEdit]
 ) -> list[Trip]:
     """The trips of a time, and others around it, which may be incomplete."""
-    return group_trips(
-        read_visits(connection, max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH), edits
-    )
+    begin, end = max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH
+    return group_trips(read_visits(connection, begin.date(), end.date()), edits)
 
 
 def _begin(trip_id: str) -> datetime | None:

@@ -292,6 +292,21 @@ def test_positions_of_1_0_stay_and_those_of_side_files_can_follow(
         put(second, "name")
 
 
+def test_an_upgrade_creates_the_triggers_of_a_new_database(database_url: str, database: Database) -> None:
+    query = text(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+        if database.is_sqlite
+        else "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname"
+    )
+    with database.read() as connection:
+        created = connection.execute(query).all()
+    engine = downgrade(database_url, "1014")
+    upgrade(engine)
+    engine.dispose()
+    with database.read() as connection:
+        assert connection.execute(query).all() == created != []
+
+
 def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
     database: Database, database_url: str
 ) -> None:
