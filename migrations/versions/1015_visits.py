@@ -19,12 +19,11 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 _OLD_INDEX = "ix_photos_camera_id_taken_at"
-_INDEX = f"{_OLD_INDEX}_gone_since_content_id_id"
+_INDEX = f"{_OLD_INDEX}_gone_since"
 
 
 def upgrade() -> None:
-    columns = ["camera_id", "taken_at", "gone_since", "content_id", "id"]
-    create_index_concurrently(_INDEX, "photos", columns)
+    create_index_concurrently(_INDEX, "photos", ["camera_id", "taken_at", "gone_since"])
     op.drop_index(_OLD_INDEX, "photos")
     op.create_table(
         "visits",

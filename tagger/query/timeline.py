@@ -11,15 +11,18 @@ from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, fun
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.statements import day_of
+from tagger.database.enums import Outcome
+from tagger.database.statements import day_of, unindexed
 from tagger.database.tables import contents, photos, positions
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import QueryReader, ScanPosition
 from tagger.query.options import PhotoQuery
+from tagger.query.photo_conditions import Condition, has_tag
 from tagger.query.tagged_photos import select_photos
 
 FEWEST_TO_READ_ALL = 300_000
-"""Larger results are counted by reading all photos."""
+_SHARE_TO_READ_ALL = 10
+"""Results of so many photos, or of the tenth of a library, are counted by reading all photos."""
 _USUAL_ASPECT = 4 / 3
 """The width of a photo whose size is unknown, divided by its height."""
 _ASPECT = case(
@@ -117,11 +120,13 @@ def timeline_sections(
     day: ColumnElement[Any] = day_of(photos.c.taken_at) if by_date else literal(None)
     with database.snapshot() as connection:
         resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
-        narrowest, is_small = resolved.narrowest(connection, FEWEST_TO_READ_ALL)
+        photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
+        limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
+        narrowest, is_small = resolved.narrowest(connection, limit)
         counted = (
             select_photos()
             .with_only_columns(day, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
-            .where(*resolved.conditions())
+            .where(*_by_outcome(resolved.conditions()))
         )
         if narrowest is not None and is_small:
             counted = counted.where(narrowest.among)
@@ -136,6 +141,13 @@ def timeline_sections(
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
     undated = (each for each in days if each.day is None)
     return list(_sections((*dated, *undated), places, by_day=query.trip is not None))
+
+
+def _by_outcome(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    """The conditions, with the outcome of an image in place of its accepted tags, which say the same."""
+    has_outcome = unindexed(contents.c.outcome).is_not(None)
+    is_tagged = case((has_outcome, contents.c.outcome == Outcome.TAGGED), else_=has_tag())
+    return (is_tagged if each.compare(has_tag()) else each for each in conditions)
 
 
 def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | None = None) -> int:

@@ -261,7 +261,7 @@ def _landmark_numbers(
             found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
     for each in found.values():
         each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
-    return found, {trip: photo for trip, (_, *photo) in best.items()}
+    return found, {trip: (unit, content_id) for trip, (_, unit, content_id) in best.items()}
 
 
 def _middle_photos(rows: CTE) -> Select[Any]:

@@ -84,11 +84,24 @@ def read_visits(connection: Connection, begin: date = date.min, end: date = date
     unchanged = (row for row in stored if (row[1], row[0]) not in changed) if changed else stored
     places: dict[tuple[str, str, str], Locality] = {}
     for values in chain(unchanged, computed_visits(connection, changed)):
-        day, camera_id, country, region, city, latitude, longitude, number, first, last, *others = values
+        day, camera_id, country, region, city, latitude, longitude, *of_photos = values
         key = country, region, city
         place = places.get(key) or places.setdefault(key, Locality(*key))
-        position = (0.0, 0.0) if latitude is None else (latitude, longitude)
-        yield Visit(camera_id, day, place, *position, number, first, last, *others, latitude is not None)
+        number, first, last, is_measured, is_dated, folder = of_photos
+        yield Visit(
+            camera_id,
+            day,
+            place,
+            latitude or 0.0,
+            longitude or 0.0,
+            number,
+            first,
+            last,
+            is_measured,
+            is_dated,
+            folder,
+            is_located=latitude is not None,
+        )
 
 
 def update_visits(database: Database) -> None:

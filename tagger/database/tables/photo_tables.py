@@ -213,7 +213,7 @@ photos = Table(
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
-    Index(None, "camera_id", "taken_at", "gone_since", "content_id", "id"),
+    Index(None, "camera_id", "taken_at", "gone_since"),
     info={
         "doc": "A photo: a file below a root. Rows with a `primary_id` are further files of another photo."
     },
