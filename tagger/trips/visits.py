@@ -1,13 +1,14 @@
 """Visits: what a camera took in one place on one day, so that a million photos are some ten thousand visits.
 
-They follow from photos and positions. The table `visits` keeps them. Triggers record in `visit_changes` which days
-of cameras have changed since. Reading computes the visits of these days, and `update_visits` stores them.
+They follow from photos and positions. The table `visits` keeps them. Triggers record in `visit_changes` which
+days of cameras have changed since. Reading computes the visits of these days; `update_visits` stores them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import cache
 from itertools import chain, groupby
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    bindparam,
     case,
     cast,
     delete,
@@ -49,7 +51,7 @@ class Locality:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The photos of a camera in one place on one day, with their mean position in degrees, and first and last time.
+    """The photos of a camera in one place on one day, with their mean position in degrees.
 
     `is_measured`: by a GPS receiver, of the camera or of a track. Else all positions follow from landmarks.
     `is_dated`: the clock was set, as far as the date says. Photos of the day before make any date a true one.
@@ -169,8 +171,9 @@ def _changed_days(
 
 def computed_visits(connection: Connection, days: Iterable[CameraDay]) -> Iterator[_Values]:
     """The visits of these days, which are in order, as photos and positions say."""
-    for run in chain.from_iterable(map(_runs, pages(days))):
-        for row in connection.execute(_visits(*run)):
+    for camera_id, first, last in chain.from_iterable(map(_runs, pages(days))):
+        whole_days = {"first": datetime.combine(first, time.min), "last": datetime.combine(last, time.max)}
+        for row in connection.execute(_visits(), {"camera": camera_id, **whole_days}):
             if is_clock_time(row.first, row.utc_offset_s or 0):
                 yield (
                     row.first.date(),
@@ -203,9 +206,10 @@ def _common_folder(first: str, last: str, depth: int) -> str:
     return folder if last.startswith(folder) and folder.count("/") == depth else ""
 
 
-def _visits(camera_id: int, first: date, last: date) -> Select[Any]:
-    """The query for visits. Dates at midnight or without a zone may come from no clock: they are grouped apart."""
-    whole_days = datetime.combine(first, time.min), datetime.combine(last, time.max)
+@cache
+def _visits() -> Select[Any]:
+    """The query for visits. Dates at midnight or without a zone may come from no clock, so they are apart."""
+    # Built once: it runs for each day, and to build it takes longer than to run it.
     keys = (
         photos.c.camera_id,
         day_of(photos.c.taken_at),
@@ -238,6 +242,9 @@ def _visits(camera_id: int, first: date, last: date) -> Select[Any]:
         )
         .outerjoin(positions, positions.c.photo_id == photos.c.id)
         .where(photos.c.gone_since.is_(None), photos.c.origin.is_(None))
-        .where(photos.c.camera_id == camera_id, photos.c.taken_at.between(*whole_days))
+        .where(
+            photos.c.camera_id == bindparam("camera"),
+            photos.c.taken_at.between(bindparam("first"), bindparam("last")),
+        )
         .group_by(*keys)
     )
