@@ -1,4 +1,4 @@
-"""A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
+"""A sorted result in parts: the numbers of photos of months, and photos from any place in one; reads only."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ MANY_OF_A_DAY = 12
 
 @dataclass(frozen=True)
 class SectionPart:
-    """The photos of a month from the `first` to the `last` day. `place`: the city where most of them were taken, or the region."""
+    """The photos of a month from the `first` to the `last` day. `place`: their city, or region."""
 
     first: date
     last: date
@@ -55,9 +55,9 @@ _MOST = 0.6
 def section_parts(
     days: Iterable[tuple[date, int]], places: Mapping[date, Places], *, by_day: bool
 ) -> list[SectionPart]:
-    """The parts of a month whose days have these numbers of photos, in their order: days with many photos, and those between them.
+    """The parts of a month, in order: days with many photos, and those between them.
 
-    A month without such a day has no parts; `by_day`: each day is one.
+    `days` have these numbers of photos. A month without such a day has no parts; `by_day`: each day is one.
     """
     counted = list(days)
     if not by_day and all(photos < MANY_OF_A_DAY for _, photos in counted):
@@ -85,9 +85,10 @@ def _place(places: Sequence[Places], photos: int) -> str | None:
 
 @dataclass(frozen=True)
 class Section:
-    """The photos of a month, or all of a result that is not in order of time: how many, and their mean width divided by height.
+    """The photos of a month, or all of a result that is not in order of time.
 
-    `month` is like `2024-06`, or None for photos without a date. `parts`: of a trip its days; of a month with days of many photos these days, and those between them.
+    `month` is like `2024-06`; None: without a date. `aspect`: their mean width divided by height.
+    `parts`: of a trip its days; of a month with days of many photos these, and those between them.
     """
 
     month: str | None
@@ -100,7 +101,7 @@ class Section:
 class SectionStart:
     """A place in a section: `skip` photos after the position `after`; None: after the section's start.
 
-    `month` is that of the section, `none` for photos without a date; None where a result is not in order of time.
+    `month` is that of the section, `none` without a date; None where a result is not in order of time.
     """
 
     month: str | None = None
@@ -114,7 +115,7 @@ def timeline_sections(
     """The sections of the sorted result, in its order. Reads all its photos.
 
     Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: no such name.
     """
     by_date = query.sort in ("newest", "oldest")
     day: ColumnElement[Any] = day_of(photos.c.taken_at) if by_date else literal(None)
@@ -196,7 +197,7 @@ def _sections(days: Iterable[_Day], places: Mapping[date, Places], *, by_day: bo
 def find_section_ids(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None, start: SectionStart, limit: int
 ) -> tuple[Sequence[int], ScanPosition | None]:
-    """The ids alone of at most `limit` photos, and the position of the next ones; without a month, of the whole result.
+    """The ids of at most `limit` photos, and the position of the next; without a month, of the whole result.
 
     Raises as `find_tagged_page`.
     """

@@ -1,8 +1,9 @@
 """Homes: where people are on ordinary days, so that photos taken there are no trip. Knows nothing of SQL.
 
-People move, and a library may belong to several: homes are found for each quarter of a year anew, from the year before to the
-year after. Home is the area with photos in most different weeks; a holiday has many days, but few weeks. An area with half as many
-weeks is a home too. It must be photographed in several months of the year, as a place of summer holidays is not.
+People move, and a library may belong to several: homes are found for each quarter of a year anew, from the
+year before to the year after. Home is the area with photos in most different weeks; a holiday has many days,
+but few weeks. An area with half as many weeks is a home too. It must be photographed in several months of the
+year, as a place of summer holidays is not.
 """
 
 from collections import defaultdict
@@ -123,7 +124,7 @@ def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
 
 
 def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
-    """When the area was photographed. It is half as large as a home: visits near its edge belong to the home."""
+    """When an area of half a home was photographed: visits near its edge belong to the home."""
     area = _no_times()
     for spot in _spots_near(centre, HOME_RADIUS_KM / 2):
         if spot in spots and distance_km(*_position(centre), *_position(spot)) <= HOME_RADIUS_KM / 2:
@@ -132,7 +133,7 @@ def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
 
 
 def _spots_near(centre: _Spot, radius_km: float) -> Iterator[_Spot]:
-    """The spots around one, some farther than the radius: areas look at these alone, not at all of the world."""
+    """The spots around one, some of them farther than the radius."""
     north = ceil(radius_km / KM_PER_DEGREE * _SPOTS_PER_DEGREE)
     shrinking = cos(radians(min(89.0, (abs(centre[0]) + north) / _SPOTS_PER_DEGREE)))
     east = min(ceil(north / shrinking), _SPOTS_AROUND // 2)
