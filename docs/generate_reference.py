@@ -94,6 +94,8 @@ BOOKKEEPING = {
     "track_parts",
     "trip_edits",
     "users",
+    "visit_changes",
+    "visits",
     "workers",
 }
 """Tables that only the program reads: a line for each."""

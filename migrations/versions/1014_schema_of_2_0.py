@@ -1,4 +1,4 @@
-"""The schema of 2.0: tags as they were found, suggestions of models; and no packs, providers and webhooks.
+"""The schema of 2.0: tags as found, suggestions of models, visits; and no packs, providers and webhooks.
 
 It says what it removes. Verdicts, landmarks and people stay.
 """
@@ -8,12 +8,15 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
+from tagger.database.visit_triggers import trigger_statements
+
 revision = "1014"
 down_revision = "1007"
 branch_labels = None
 depends_on = None
 
 _TABLES = ("tags", "taught_tags")
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ def upgrade() -> None:
     op.create_index("ix_positions_country_region_city_latitude_longitude_photo_id", "positions", by_city)
     op.drop_index("ix_positions_country_latitude_longitude_photo_id", "positions")
     _keep_tags_as_found(false)
+    _index_folders()
+    _add_visits()
     op.execute("UPDATE ledgers SET settled_to = 0")
 
 
@@ -174,3 +179,51 @@ def _keep_tags_as_found(false: str) -> None:
     op.drop_column("taught_tags", "accepted")
     for table in _TABLES:
         op.drop_column(table, "doubtful")
+
+
+def _index_folders() -> None:
+    folder = sa.text("rtrim(path, replace(path, '/', ''))")
+    where = sa.text("gone_since IS NULL AND primary_id IS NULL AND length(path_bytes) = 0")
+    columns = ["root_id", folder]
+    op.create_index("ix_photos_folder", "photos", columns, sqlite_where=where, postgresql_where=where)
+
+
+def _add_visits() -> None:
+    """Visits of cameras, from which trips follow. All are out of date, and computed after the upgrade."""
+    op.create_index(
+        "ix_photos_camera_id_taken_at_gone_since", "photos", ["camera_id", "taken_at", "gone_since"]
+    )
+    op.drop_index("ix_photos_camera_id_taken_at", "photos")
+    op.create_table(
+        "visits",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("day", sa.Date, nullable=False),
+        sa.Column("camera_id", _ID, nullable=False),
+        sa.Column("country", sa.Text, nullable=False),
+        sa.Column("region", sa.Text, nullable=False),
+        sa.Column("city", sa.Text, nullable=False),
+        sa.Column("latitude", sa.Float),
+        sa.Column("longitude", sa.Float),
+        sa.Column("photos", sa.Integer, nullable=False),
+        sa.Column("first_at", sa.DateTime, nullable=False),
+        sa.Column("last_at", sa.DateTime, nullable=False),
+        sa.Column("is_measured", sa.Boolean, nullable=False),
+        sa.Column("is_dated", sa.Boolean, nullable=False),
+        sa.Column("folder", sa.Text, nullable=False),
+    )
+    op.create_index("ix_visits_day_camera_id", "visits", ["day", "camera_id"])
+    op.create_table(
+        "visit_changes",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("camera_id", _ID, nullable=False),
+        sa.Column("day", sa.Date, nullable=False),
+    )
+    op.create_index("ix_visit_changes_camera_id_day", "visit_changes", ["camera_id", "day"])
+    bind = op.get_bind()
+    is_sqlite = bind.dialect.name == "sqlite"
+    for statement in trigger_statements(is_sqlite=is_sqlite):
+        bind.exec_driver_sql(statement)
+    day = "substr(taken_at, 1, 10)" if is_sqlite else "taken_at::date"
+    dated = "camera_id IS NOT NULL AND taken_at IS NOT NULL"
+    found = f"SELECT DISTINCT camera_id, {day} FROM photos WHERE {dated}"  # noqa: S608 - no values
+    bind.exec_driver_sql(f"INSERT INTO visit_changes (camera_id, day) {found}")

@@ -1,1 +1,1 @@
-"""Where photos were taken: from their camera, the landmarks in them, GPS tracks, and photos taken shortly before and after."""
+"""Where photos were taken: by their camera, landmarks, GPS tracks, and photos taken before and after."""

@@ -1,8 +1,9 @@
-"""The odds that the other photos of a camera's day give for or against the landmarks that models find on a photo.
+"""The odds that the other photos of a camera's day give for or against the landmarks of a photo.
 
-Where many photos show landmarks, more do than where none does: the prior of a score follows from the share of landmark photos around it,
-as in "Adjusting the outputs of a classifier to new a priori probabilities" (Saerens, Latinne, Decaestecker, 2002). Shares are counted from the
-scores of models alone, without the photo itself, so neither the order of jobs nor what they decided makes a difference. What was measured:
+Where many photos show landmarks, more do than where none does: the prior of a score follows from the share of
+landmark photos around it, as in "Adjusting the outputs of a classifier to new a priori probabilities"
+(Saerens, Latinne, Decaestecker, 2002). Shares are counted from the scores of models alone, without the photo
+itself, so neither the order of jobs nor what they decided makes a difference. What was measured:
 docs/explanation/positions.md. Photos without a date have one day for each camera, or folder.
 """
 
@@ -27,7 +28,7 @@ Day = tuple[int, date | None]
 
 
 def share_odds(others: int, showing: int) -> float:
-    """The factor of a landmark's odds on a photo, of whose day `others` photos are known, `showing` of them with some landmark."""
+    """The factor of a landmark's odds, of whose day `others` photos are known, and `showing` show any."""
     share = (showing + WEIGHT * KNOWN_SHARE) / (others + WEIGHT)
     odds = share / (1 - share) / (KNOWN_SHARE / (1 - KNOWN_SHARE))
     return float(f"{min(max(odds, 1 / MOST), MOST):.2g}")
@@ -38,7 +39,7 @@ def odds_of_day(
 ) -> dict[tuple[int, int], float]:
     """The factors by content and landmark id, of landmarks that are `candidates` on the images of a day.
 
-    `found`: the landmarks with enough score of the images that have any. A landmark is only likelier if another image has it, too.
+    `found`: the landmarks with enough score, by image. One is only likelier if another image has it, too.
     """
     times = Counter(landmark_id for each in found.values() for landmark_id in set(each))
     odds = {}
@@ -63,7 +64,7 @@ def candidates_of(connection: Connection, days: Collection[Day]) -> set[int]:
 
 
 def day_odds(connection: Connection, content_ids: Collection[int]) -> dict[tuple[int, int], PositionOdds]:
-    """The odds by content and landmark id, of images with landmarks that the other photos of their days can turn: the best of all copies."""
+    """The odds by content and landmark id, where other photos of a day can turn them: the best of copies."""
     of_images = among(photos.c.content_id, content_ids)
     moments = connection.execute(select(photos.c.camera_id, photos.c.taken_at).where(of_images).distinct())
     found: dict[tuple[int, int], float] = {}

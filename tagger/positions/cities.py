@@ -1,17 +1,20 @@
 """Positions in words: the country, region and city that people name for them, offline.
 
-The table tagger/shipped/cities.npz has the cities of GeoNames with at least 5,000 inhabitants, and smaller places along borders of countries and time zones.
+The table tagger/shipped/cities.npz has the cities of GeoNames with at least 5,000 inhabitants, and smaller
+places along borders of countries and time zones.
 
-A position belongs to the country of the nearest place of any size. Its city is not simply the nearest place: at the Eiffel Tower,
-that is a quarter. A city fills a disc with its inhabitants, 3,000 per km², and the city of a position is the one of its country
-with the smallest distance from its centre less the radius of its disc. A quarter or suburb inside a large disc is therefore
-never the answer; a town of its own outside of it is. The region is the city's.
+A position belongs to the country of the nearest place of any size. Its city is not simply the nearest place:
+at the Eiffel Tower, that is a quarter. A city fills a disc with its inhabitants, 3,000 per km², and the city
+of a position is the one of its country with the smallest distance from its centre less the radius of its
+disc. A quarter or suburb inside a large disc is therefore never the answer; a town of its own outside of it
+is. The region is the city's.
 
-Of the 164 landmarks of landmarks-164-v5, 163 get their country, and 138 of 147 get their city, counting other spellings. The nearest
-place gave the city of 43 of 84, and densities of 1,500 or 6,000 inhabitants per km² that of 78.
+Of the 164 landmarks of landmarks-164-v5, 163 get their country, and 138 of 147 get their city, counting other
+spellings. The nearest place gave the city of 43 of 84, and densities of 1,500 or 6,000 inhabitants per km²
+that of 78.
 
-The nearest place is found exactly, with numpy alone: distances are chords through the earth. They order places as distances on the
-ground do, obey the triangle inequality, and know neither poles nor a date line.
+The nearest place is found exactly, with numpy alone: distances are chords through the earth. They order
+places as distances on the ground do, obey the triangle inequality, and know neither poles nor a date line.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class City:
 
 
 def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
-    """The cities of positions in degrees, both (N,): None if no place is within 300 km, or a coordinate is not finite.
+    """The cities of positions in degrees, both (N,): None if none is within 300 km, or one is not finite.
 
     Large batches are faster, as positions near each other share work: 100,000 at once take some 100 MB.
     """
@@ -68,9 +71,9 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
 
 
 def find_cities(text: str, limit: int) -> list[City]:
-    """The cities whose names start with a text: those of this name, then the largest first. After a comma, the text names the region or country.
+    """The cities whose names start with a text: those of this name, then the largest first.
 
-    Case and accents do not matter.
+    After a comma, the text names the region or country. Case and accents do not matter.
     """
     name, *rest = (normalize_name(part) for part in text.split(",", 1))
     area = rest[0] if rest else ""
@@ -87,7 +90,7 @@ def find_cities(text: str, limit: int) -> list[City]:
 
 
 def time_zone(latitude: float, longitude: float) -> str | None:
-    """The name of a position's time zone, like `Europe/Paris`: that of the nearest place; None if no place is within 300 km."""
+    """The time zone of a position, like `Europe/Paris`; None if no place is within 300 km."""
     return _zone_of_cell(round(latitude, 2), round(longitude, 2))
 
 
@@ -119,7 +122,7 @@ def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
 
 @dataclass(frozen=True)
 class _Table:
-    """The cities, by country, then the places along borders. Regions, countries and time zones are indices of their names."""
+    """Cities by country, then places along borders. Regions, countries and zones are indices of names."""
 
     names: list[str]  # of cities
     other_names: list[str]
@@ -187,7 +190,7 @@ PlaceNames = tuple[str | None, str | None, str | None]
 
 
 def places_of(positions: Iterable[tuple[float, float]]) -> list[PlaceNames]:
-    """The country, region and city of latitudes and longitudes in degrees. Each cell of a hundredth of a degree is looked up once: many photos are of one place.
+    """The country, region and city of latitudes and longitudes in degrees. Each cell is looked up once.
 
     A city is no nearer than some hundred metres anyway.
     """
@@ -202,16 +205,17 @@ def places_of(positions: Iterable[tuple[float, float]]) -> list[PlaceNames]:
 
 
 _MAX_DISTANCES = 20_000
-"""The most distances in one matrix. Larger groups are halved first, because nearby positions have few candidates."""
+"""The most distances in one matrix. Larger groups are halved: nearby positions have few candidates."""
 _MIN_POSITIONS = 8
 _ROUNDING_KM = 0.001
 
 
 def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indices:
-    """For each position, the index of the disc with the smallest distance from its centre less its radius: (N,).
+    """The index of the disc with the smallest distance from its centre less its radius: (N,).
 
-    Branch and bound: the discs that can be nearest to any of a group of positions are those whose distance from the group's
-    middle exceeds the smallest one by at most the group's diameter. Groups are halved until few discs are left.
+    Branch and bound: the discs that can be nearest to any of a group of positions are those whose distance
+    from the group's middle exceeds the smallest one by at most the group's diameter. Groups are halved until
+    few discs are left.
 
     Args:
         positions: unit vectors (3, N).
@@ -263,7 +267,7 @@ def _halves(group: _Group, axis: int) -> tuple[Indices, Indices]:
 
 
 def _cosines(positions: Floats, others: Floats) -> Floats:
-    """The cosines of the angles between unit vectors (3, n) and (3, m): (n, m). Computed without BLAS, whose threads would wait longer than they work."""
+    """The cosines between unit vectors (3, n) and (3, m): (n, m). Without BLAS, whose threads mostly wait."""
     return np.asarray(np.einsum("in,im->nm", positions, others))
 
 

@@ -1,8 +1,8 @@
 """How cameras' clocks are set: estimated from landmarks that they photographed, unless a person has set them.
 
-A camera without a time zone and a phone that says its own were both at the Colosseum: the difference of their times at several
-landmarks tells how far the camera's clock is ahead of UTC. Cameras whose photos may be on tracks, but whose clocks are unknown, are
-listed too.
+A camera without a time zone and a phone that says its own were both at the Colosseum: the difference of their
+times at several landmarks tells how far the camera's clock is ahead of UTC. Cameras whose photos may be on
+tracks, but whose clocks are unknown, are listed too.
 """
 
 from collections import Counter, defaultdict
@@ -32,7 +32,7 @@ WIDEST_S = LOCAL_TIMES.total_seconds()
 
 @dataclass(frozen=True)
 class Sighting:
-    """A landmark in a photo, and when: seconds since 1970. `zone_s`: how far local time was ahead of UTC there, if known."""
+    """A landmark in a photo, and when, since 1970. `zone_s`: seconds of local time ahead of UTC, if known."""
 
     landmark_id: int
     at: float
@@ -53,7 +53,7 @@ class TimedPosition:
 def passed_landmarks(
     fixes: Sequence[TimedPosition], points: Mapping[int, tuple[float, float]]
 ) -> list[Sighting]:
-    """The landmarks that photos were taken beside, each once per VISIT_S. `points`: their positions in degrees, by id."""
+    """The landmarks that photos were taken beside, each once per VISIT_S. `points`: positions by id."""
     rows = [(each.latitude, each.longitude, each.error_m) for each in fixes]
     latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
     to_latitude, to_longitude = np.array([*points.values()], np.float64).reshape(-1, 2).T
@@ -69,8 +69,8 @@ def passed_landmarks(
 def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int | None:
     """How far a camera's clock is ahead of UTC, in seconds; None: the sightings do not tell.
 
-    At least two landmarks must agree on a difference within TOGETHER_S, and twice as many as on any other. One landmark is
-    enough if the camera then shows about the local time of the others.
+    At least two landmarks must agree on a difference within TOGETHER_S, and twice as many as on any other.
+    One landmark is enough if the camera then shows about the local time of the others.
 
     Args:
         own: the camera's, in its own time.
@@ -108,7 +108,7 @@ def _support(landmarks_at: Mapping[int, set[int]], minute: int) -> int:
 
 
 MOST_PHOTOS = 1000
-"""The most photos that are read of each side, the newest ones: the clock may have been set differently for older ones."""
+"""The most photos that are read of each side, the newest: the clock may have been set since others."""
 MOST_SIGHTINGS = 200
 
 
@@ -136,7 +136,7 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
 
 
 def _cameras() -> Select[Any]:
-    """Cameras with a name of their own whose clock no person has set. A folder may hold photos of several cameras."""
+    """Cameras with a name whose clock no person has set. A folder may hold photos of several cameras."""
     is_free = or_(cameras.c.clock_source.is_(None), cameras.c.clock_source != ClockSource.GIVEN)
     return select(cameras).where(is_free, is_named()).order_by(cameras.c.id)
 
@@ -186,7 +186,7 @@ def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list
 
 
 def _points(connection: Connection, landmark_ids: Collection[int]) -> dict[int, tuple[float, float]]:
-    """The positions of those landmarks that are a point. The others are too large to tell who was beside them."""
+    """The positions of landmarks that are a point. Others are too large to tell who was beside them."""
     is_point = landmarks.c.latitude.is_not(None) & (func.coalesce(landmarks.c.extent, "point") == "point")
     query = select(landmarks).where(is_point, landmarks.c.id.in_(landmark_ids)).order_by(landmarks.c.id)
     return {row.id: (row.latitude, row.longitude) for row in connection.execute(query)}
@@ -234,7 +234,7 @@ class UnknownClock:
 
 
 def unknown_clocks(database: Database) -> list[UnknownClock]:
-    """The cameras whose photos tracks would locate if their clocks were known; those with the most photos first."""
+    """The cameras whose photos tracks would locate if their clocks were known; most photos first."""
     counts: Counter[str] = Counter()
     with database.read() as connection:
         for first, last in _spans(_track_times(connection)):

@@ -1,9 +1,11 @@
 """Cameras that are used together, so that anchors of one locate photos of the others.
 
-Where a camera was at some time follows from its own anchors (see estimation). An anchor of another camera at that time agrees with
-this, or contradicts it, or nothing follows: nobody knows where a camera on the motorway was half an hour later.
+Where a camera was at some time follows from its own anchors (see estimation). An anchor of another camera at
+that time agrees with this, or contradicts it, or nothing follows: nobody knows where a camera on the motorway
+was half an hour later.
 
-Which cameras of a database are used together is decided by where their newest photos and those of others at that time were taken.
+Which cameras of a database are used together is decided by where their newest photos and those of others at
+that time were taken.
 """
 
 from __future__ import annotations
@@ -36,18 +38,18 @@ MAX_GAP_S = 7200.0
 OCCASION_S = 3600.0
 LEAST_OCCASIONS = 3
 LEAST_AGREEMENT = 0.9
-"""The least share of occasions that agree. A few contradict even for cameras in one bag: a landmark is recognised wrongly, a position is old."""
+"""The least share of occasions that agree. A few contradict even for cameras in one bag."""
 USUAL_PLACE_M = 2000.0
 """All occasions at the usual place count as one: people who live together need not go out together."""
 OUTING_S = 6 * 3600.0
-"""A companion's anchor is left out if most anchors so near in time contradict: its owner is elsewhere for once."""
+"""A companion's anchor is left out if most anchors so near in time contradict: its owner is elsewhere."""
 
 _AGREES, _CONTRADICTS = 1, -1
 
 
 @dataclass(frozen=True)
 class CoLocations:
-    """On how many occasions anchors of two cameras agree, and contradict each other. `elsewhere`: not at their usual place."""
+    """How often anchors of two cameras agree, and contradict. `elsewhere`: not at their usual place."""
 
     agreeing: int
     elsewhere: int
@@ -89,7 +91,7 @@ def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
 
 
 def _compare(own: Sequence, other: Sequence) -> Indices:
-    """What the anchors of a camera say about each anchor (N,) of another one: _AGREES, _CONTRADICTS, or 0: nothing."""
+    """What the anchors of a camera say about each anchor (N,) of another: _AGREES, _CONTRADICTS, or 0."""
     joined, place = _join(own, replace(other, trust=np.zeros_like(other.trust)))
     found = estimation.estimate(joined, MAX_GAP_S)
     place = place[len(own.at) :]
@@ -124,9 +126,10 @@ def reach_s(max_gap_s: float) -> float:
 
 
 def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> estimation.Estimates:
-    """Estimate the photos of a camera from its own anchors, and from its companions' unless own ones contradict them.
+    """Estimate a camera's photos from its own anchors, and its companions' that these do not contradict.
 
-    `others` are anchors only. Estimates are of the photos of `own`. They refer to their anchors by numbers that count `own` first, then `others`.
+    `others` are anchors only. Estimates are of the photos of `own`. They refer to their anchors by numbers
+    that count `own` first, then `others`.
     """
     used = np.flatnonzero(_are_together(_select(own, own.trust > 0), others))
     # Own anchors are trusted more than any anchor of a companion.
@@ -147,7 +150,7 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
 
 
 def _are_together(own: Sequence, others: Sequence) -> Truth:
-    """Which anchors of companions to use: within OUTING_S of them, at least as many anchors agree with own ones as contradict them."""
+    """Which anchors of companions to use: at least as many within OUTING_S agree as contradict."""
     at, says = _votes(own, others)
     order = np.argsort(at, kind="stable")
     votes = np.concatenate([[0], np.cumsum(says[order])])
@@ -179,7 +182,7 @@ MOST_CANDIDATES = 8
 """The most cameras that one is compared with, those with most of these photos."""
 PAUSE_S = 24 * 3600.0
 CLOCKS = range(-12 * 3600, 14 * 3600 + 1)
-"""Clocks that show the time of some zone, roughly. A camera whose clock was never set locates nothing but its own photos."""
+"""Clocks that show the time of some zone, roughly. Others locate nothing but their own photos."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,7 @@ def find_companions(connection: Connection) -> list[Companions]:
 
 
 def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoLocations]:
-    """The co-locations of pairs of ids, ascending. Each pair is counted from either camera's newest photos, and the larger count is used."""
+    """The co-locations of pairs of ids, ascending: the larger count of both cameras' newest photos."""
     counts: dict[tuple[int, int], CoLocations] = {}
     ids = connection.scalars(select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)).all()
     for camera_id in ids if len(ids) > 1 else ():
@@ -220,7 +223,7 @@ def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoL
 
 
 def _has_clock() -> ColumnElement[bool]:
-    """Whether photos name the camera, and its clock may show the time of some zone. A folder may hold photos of several cameras."""
+    """Whether photos name the camera, and its clock may show the time of some zone."""
     offset = cameras.c.clock_offset_s
     return and_(is_named(), or_(offset.is_(None), offset.between(CLOCKS.start, CLOCKS.stop - 1)))
 
@@ -284,7 +287,7 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
 
 
 def _store(connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]) -> None:
-    """Store the groups. Photos of a camera are estimated again if its group changes, or loses or gains another camera."""
+    """Store the groups. Photos of cameras in groups that change are estimated again."""
     changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}
     for camera_id in sorted(changed):
         values = {"companions_id": found.get(camera_id)}

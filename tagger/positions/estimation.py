@@ -1,9 +1,10 @@
 """Estimates where a camera was from where it was shortly before and after. Knows nothing of SQL.
 
-Between two anchors, photos whose position is known, a person moves like a Brownian bridge around the straight line: after t1
-seconds, and t2 seconds before the next anchor, the variance is proportional to t1 t2 / (t1 + t2), and the faster the person moves,
-the larger it is (Horne et al., "Analyzing animal movements using Brownian bridges", 2007). With an anchor on one side only, the
-person can have left in any direction, about as fast as between the other anchors of that time. An estimate is never an anchor.
+Between two anchors, photos whose position is known, a person moves like a Brownian bridge around the straight
+line: after t1 seconds, and t2 seconds before the next anchor, the variance is proportional to t1 t2 / (t1 +
+t2), and the faster the person moves, the larger it is (Horne et al., "Analyzing animal movements using
+Brownian bridges", 2007). With an anchor on one side only, the person can have left in any direction, about as
+fast as between the other anchors of that time. An estimate is never an anchor.
 
 The constants are fitted to tracks (docs/explanation/positions.md).
 """
@@ -32,19 +33,20 @@ CLOCK_SLACK_S = 10.0
 """A fix may be this much older than its photo."""
 
 QUANTILE_90 = math.sqrt(-2 * math.log(0.1))
-"""90 % of positions with the standard deviation 1 on both axes are nearer than this (Rayleigh distribution)."""
+"""90 % of positions with the standard deviation 1 on both axes are nearer (Rayleigh distribution)."""
 WANDERING = 4.0
 """Standard deviation on each axis of a person that stays around a place, in m/√s."""
 ROAMING = 40.0
 """The same for a person that has moved on meanwhile, by more than MOVED_M: there and back, and around."""
 MOVED_M = 300.0
 DETOUR = 0.4
-"""Part of the squared distance between two anchors that is added to the variance of a bridge, per t1 t2 / (t1 + t2)².
+"""The part of two anchors' squared distance that the variance of a bridge has, per t1 t2 / (t1 + t2)².
 
-0: the speed is constant; 1: the person stays at the first anchor, and is at the second one at once, at some moment.
+0: the speed is constant; 1: the person stays at the first anchor, and is at the second one at once, at some
+moment.
 """
 STAY_GAPS = 7.0
-"""Anchors at one place, less than MOVED_M apart, are bridged over a gap so many times as long, such as a night."""
+"""Anchors less than MOVED_M apart are bridged over a gap so many times as long, such as a night."""
 MAX_ERROR_M = 50_000.0
 """An estimate with a larger error says nothing, and is left out."""
 
@@ -57,7 +59,7 @@ PACE_OF_BURSTS_M_S = 5.0
 UNKNOWN_PACE_M_S = 14.0
 """The least speed with a single anchor."""
 PACE_LEGS = (-4, -3, -2, 0, 1, 2)
-"""Ways between successive anchors that show the speed: three before, three after the one that the photo lies on (-1)."""
+"""Ways between successive anchors that show the speed: three before and after that of the photo (-1)."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ class Estimates:
 def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     """Estimate positions between two anchors at most `max_gap_s` apart, or near one.
 
-    With an anchor on one side only, or with a longer gap, a photo gets the position of the nearer anchor if that is within
-    ONE_ANCHOR_S. Anchors of one place are bridged for STAY_GAPS times as long.
+    With an anchor on one side only, or with a longer gap, a photo gets the position of the nearer anchor if
+    that is within ONE_ANCHOR_S. Anchors of one place are bridged for STAY_GAPS times as long.
     """
     is_anchor = sequence.trust > 0
     is_contradicted = contradicted(sequence, max_gap_s)
@@ -170,7 +172,7 @@ def unit_vectors(latitude: Floats, longitude: Floats) -> Floats:
 
 
 def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:
-    """Which anchors remain when, of two that nobody can have travelled between, the less trusted one is left out.
+    """The anchors that remain when, of two too far apart to travel, the less trusted one is left out.
 
     Of two that are trusted equally, the one that also contradicts its other neighbour is left out, else both.
     """
@@ -223,7 +225,7 @@ def _neighbours(anchors: Indices, photos: Indices) -> tuple[Indices, Indices]:
 
 
 def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:
-    """The speed (photos,) that is expected around each photo: the highest between successive anchors near it."""
+    """The speed (photos,) expected around each photo: the highest between successive anchors near it."""
     legs_s = np.diff(sequence.at[anchors])
     speeds = np.maximum(0.0, _moved_m(sequence, anchors[:-1], anchors[1:])) / np.maximum(
         legs_s, CLOCK_SLACK_S

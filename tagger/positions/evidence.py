@@ -1,7 +1,7 @@
-"""What photos of a camera say about where it was: their own GPS, accepted landmarks, and the tracks of their time.
+"""What photos of a camera say about where it was: GPS, accepted landmarks, and the tracks of their time.
 
-Between two points of a track, the error is that of a Brownian bridge (see estimation). It grows with the time to the nearer point
-and with the speed.
+Between two points of a track, the error is that of a Brownian bridge (see estimation). It grows with the time
+to the nearer point and with the speed.
 """
 
 import math
@@ -27,17 +27,17 @@ MAX_TRACK_GAP_S = 900.0
 GPS_ERROR_M = 15.0
 """90 % of the points of phones and watches are nearer to the true position than this.
 
-In a city, the mean error of a phone is 7 to 13 m (Merry and Bettinger, "Smartphone GPS accuracy study in an urban environment", 2019);
-under open sky, half of that.
+In a city, the mean error of a phone is 7 to 13 m (Merry and Bettinger, "Smartphone GPS accuracy study in an
+urban environment", 2019); under open sky, half of that.
 """
 WANDERING = 2.0
-"""Standard deviation on each axis of a person that stays around a place, in m/√s: less than that of photographers."""
+"""Standard deviation on each axis of a person who stays around a place, in m/√s."""
 DETOUR, DETOUR_SPEED = 0.7, 0.75
-"""The standard deviation of a bridge grows by DETOUR m with each second between its points at 1 m/s, and with this power of the speed.
+"""A bridge's standard deviation grows by DETOUR m each second at 1 m/s, and with this power of the speed.
 
-The faster people move, the straighter. Fitted to hidden points of 230,000 recorded ones, on foot, by bicycle, car, train and plane,
-between two others 15 s to 15 min apart. On other tracks, 97 % of hidden points lay within the error: of people on foot 95 to 100 %, of
-planes without a point for 15 min 77 %.
+The faster people move, the straighter. Fitted to hidden points of 230,000 recorded ones, on foot, by bicycle,
+car, train and plane, between two others 15 s to 15 min apart. On other tracks, 97 % of hidden points lay
+within the error: of people on foot 95 to 100 %, of planes without a point for 15 min 77 %.
 """
 _PARTS_AT_ONCE = 64
 _ROUNDING = timedelta(milliseconds=1)
@@ -50,7 +50,7 @@ TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, **dict.fromkeys(ST
 
 @dataclass(frozen=True)
 class Fix:
-    """A position that follows from a photo itself, or from a track; in degrees. 90 % of true positions are nearer than `error_m`."""
+    """A position in degrees, of a photo itself or a track. 90 % of true ones are nearer than `error_m`."""
 
     latitude: float
     longitude: float
@@ -62,8 +62,9 @@ class Fix:
 def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
     """Where the owner of the tracks was at these times (N,), seconds since 1970 in ascending order.
 
-    None where no track has two points around a time that are at most MAX_TRACK_GAP_S apart. Of several tracks, the one with the
-    smallest error counts; where two contradict each other by more than their errors, they are those of different people: None.
+    None where no track has two points around a time that are at most MAX_TRACK_GAP_S apart. Of several
+    tracks, the one with the smallest error counts; where two contradict each other by more than their errors,
+    they are those of different people: None.
     """
     best = np.full((4, len(times)), np.nan)  # latitude, longitude, error and track
     best[2] = np.inf
@@ -85,7 +86,7 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
 
 
 def _fixes_of(points: Points, times: Floats) -> tuple[Floats, Floats, Floats]:
-    """Latitude, longitude and error at times (N,) within a part; the error is infinite where the part does not tell."""
+    """Latitude, longitude and error at times (N,) in a part; the error is infinite where it does not tell."""
     after = np.searchsorted(points[:, 0], times)
     before = np.where(points[after, 0] == times, after, after - 1)
     start, end = points[before], points[after]
@@ -135,16 +136,16 @@ def _covering_parts(connection: Connection, times: Floats) -> list[tuple[int, in
 CAMERA_ERROR_M = 30.0
 """The error that is assumed of a GPS position that states none: what phones reach in streets."""
 LANDMARK_ERROR_M = {"point": 300.0, "area": 3_000.0, "line": 5_000.0, "multi": 20_000.0}
-"""How far from a landmark's coordinates photos of it are taken, by its extent. An unknown extent counts as a point."""
+"""How far from a landmark photos of it are taken, by its extent. An unknown one counts as a point."""
 
 
 @dataclass(frozen=True)
 class Shot:
     """A photo on the time line of its camera.
 
-    `taken_at` is the camera's local time. `at`: the same in seconds since 1970, in UTC if `is_utc`, else as the camera's clock
-    showed; None: no date, or none of a running clock. `is_original` is false for screenshots and edited pictures: their time says
-    nothing about what they show.
+    `taken_at` is the camera's local time. `at`: the same in seconds since 1970, in UTC if `is_utc`, else as
+    the camera's clock showed; None: no date, or none of a running clock. `is_original` is false for
+    screenshots and edited pictures: their time says nothing about what they show.
     """
 
     photo_id: int
@@ -173,7 +174,7 @@ def read_photos(connection: Connection, *conditions: ColumnElement[bool]) -> Seq
 
 
 def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
-    """What photos with these conditions say about their times and places, with the clocks of their cameras."""
+    """What photos with these conditions say about their times and places, with their cameras' clocks."""
     columns = (
         photos.c.id,
         photos.c.content_id,
@@ -219,7 +220,7 @@ def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
 
 
 def _times(rows: Sequence[Row[Any]]) -> Iterator[tuple[float | None, bool]]:
-    """The time of each photo. One that does not say its time zone has that of the photo before, else of the one after."""
+    """The time of each photo. One without a time zone has that of the photo before, else after."""
     known = [row.utc_offset_s for row in rows if row.utc_offset_s is not None]
     carried = known[0] if known else 0
     for row in rows:
@@ -240,7 +241,7 @@ def _fix(row: Row[Any], landmark_fixes: Mapping[int, Fix]) -> Fix | None:
 
 
 def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dict[int, Fix]:
-    """The position of the best accepted landmark of each image: a confirmed one, else that with the highest score."""
+    """The position of the best accepted landmark of each image: confirmed, else with the highest score."""
     best: dict[int, Row[Any]] = {}
     for row in _accepted_landmarks(connection, content_ids):
         if row.content_id not in best or _quality(row) > _quality(best[row.content_id]):

@@ -1,12 +1,12 @@
-"""Reads the tracks of GPX files (1.0 and 1.1) as a stream. Knows nothing of SQL, or of what a track is good for.
+"""Reads the tracks of GPX files (1.0 and 1.1) as a stream. Knows nothing of SQL.
 
-Only points of tracks (`trkpt`) say where somebody was, and when. Waypoints and routes are plans, and are ignored. Names are
-compared without their namespace, which many programs write wrong.
+Only points of tracks (`trkpt`) say where somebody was, and when. Waypoints and routes are plans, and are
+ignored. Names are compared without their namespace, which many programs write wrong.
 
-The file may be hostile. expat builds no tree, so that memory stays flat; documents with a document type (the only way to define
-entities), with huge tokens, deep nesting or endless new names are refused. A file that breaks off, as that of a device whose battery was
-empty does, has good points up to there. (gpxpy keeps none of them, nor any of a file with one invalid number, and needs 16 bytes of
-memory for each of the file.)
+expat builds no tree, so memory stays flat. Documents with a document type, which alone defines entities, are
+refused. A file that breaks off, as that of a device whose battery was empty does, has good points up to
+there. (gpxpy keeps none of them, nor any of a file with one invalid number, and needs 16 bytes of memory for
+each of the file.)
 """
 
 import os
@@ -42,11 +42,6 @@ _POINT, _TIME = 4, 5
 
 _POINT_START = re.compile(rb"<(?:[\w.-]+:)?trkpt\b")
 _READ_BYTES = 1 << 17
-_TOKEN_BYTES = 1 << 20
-"""The longest tag or comment; expat keeps it in memory. Text between tags has no limit."""
-_DEPTH_LIMIT = 100
-_NAME_LIMIT = 10_000
-"""Different names of elements and attributes; expat keeps them."""
 _TIME_LENGTH = 64
 _ENCODINGS = re.compile(
     r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]", re.IGNORECASE
@@ -118,10 +113,10 @@ def read_blocks(file: IO[bytes], path: Path) -> Iterator[bytes]:
 def read_segments(file: IO[bytes], path: Path, counts: PointCounts) -> Iterator[SegmentPiece]:
     """Yield the valid points of a GPX file's tracks, in pieces of up to some thousands, and count all points.
 
-    If the XML is invalid at some place, the valid points before it are read, and those that begin after it are counted.
+    If the XML is invalid somewhere, the points before that are read, and those after it are counted.
 
     Raises:
-        ImportRefused: it is not GPX, has no valid point before its XML is invalid, or is hostile. What was read must not be used.
+        ImportRefused: it is not GPX, or has no valid point before its XML is invalid.
         SystemRefused: it cannot be read.
     """
     try:
@@ -164,16 +159,14 @@ def _check_file(path: Path, status: os.stat_result) -> None:
 
 
 def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[SegmentPiece]:
-    names: dict[str, str] = {}
-    parser = expat.ParserCreate(intern=names)
+    parser = expat.ParserCreate()
     segments = _SegmentReader(parser, counts)
     blocks = iter(blocks)
     size, previous = 0, b""
     for data in chain(blocks, [b""]):
-        is_end = not data
         size += len(data)
         try:
-            parser.Parse(data, is_end)
+            parser.Parse(data, not data)
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             counts.fault = f"line {error.lineno}, column {error.offset + 1}: {reason}"
@@ -185,12 +178,6 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
             counts.unreadable = segments.is_in_point + sum(map(_count_points, chain([rest], blocks)))
             counts.read += counts.unreadable
             return
-        if not is_end and size - parser.CurrentByteIndex > _TOKEN_BYTES:
-            raise _invalid(parser, f"a tag or comment has more than {_TOKEN_BYTES} bytes")
-        if len(names) > _NAME_LIMIT:
-            raise _invalid(
-                parser, f"it has more than {_NAME_LIMIT} different names of elements and attributes"
-            )
         yield from segments.take_pieces()
         previous = data
 
@@ -242,8 +229,6 @@ class _SegmentReader:
         elif not self._depth:
             raise _invalid(self._parser, f"its first element is {name[:40]!r} and not 'gpx'")
         self._depth += 1
-        if self._depth > _DEPTH_LIMIT:
-            raise _invalid(self._parser, f"elements are nested more than {_DEPTH_LIMIT} deep")
 
     def _enter(self, attributes: dict[str, str]) -> None:
         match self._matched:

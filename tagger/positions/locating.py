@@ -33,9 +33,9 @@ class EstimateSettings:
 class PositionCounts:
     """Numbers of photos, by the source of their position.
 
-    `moved`: positions that are new, moved or gone. `clocks`: the number of camera clocks that were estimated anew. `companions`: all pairs.
-    `doubtful` and `accepted`: numbers of all images with a tag that is not accepted, or is accepted, because of the position, although
-    the score says otherwise.
+    `moved`: positions that are new, moved or gone. `clocks`: the number of camera clocks that were estimated
+    anew. `companions`: all pairs. `doubtful` and `accepted`: numbers of all images with a tag that is not
+    accepted, or is accepted, because of the position, although the score says otherwise.
     """
 
     photos: int
@@ -59,7 +59,7 @@ def locate(
     *,
     dry_run: bool,
 ) -> PositionCounts:
-    """Change the settings, bring all positions up to date, and count those of `photo_ids`; None: of all photos.
+    """Change settings, bring all positions up to date, and count those of `photo_ids`; None: of all.
 
     Settings stay. With `dry_run`, everything is rolled back, and other processes cannot write meanwhile.
 

@@ -1,10 +1,12 @@
-"""Measured positions of photos: by a camera's GPS, or on a track at a time that the photo itself states or a person set.
+"""Measured positions of photos: by GPS, or on a track at a time that the photo states or a person set.
 
-Positions that follow from landmarks or from other photos are not measured, nor are those on tracks at times that were estimated from
-landmarks. Positions are stored rounded, with the names of their country, region and city.
+Positions that follow from landmarks or from other photos are not measured, nor are those on tracks at times
+that were estimated from landmarks. Positions are stored rounded, with the names of their country, region and
+city.
 
-Passages say where a camera was, by its GPS, before and after photos that have none: nobody reaches a landmark too far away in that
-time. Only the GPS of the camera itself is evidence for them, not positions that follow from landmarks, tracks or other photos.
+Passages say where a camera was, by its GPS, before and after photos that have none: nobody reaches a landmark
+too far away in that time. Only the GPS of the camera itself is evidence for them, not positions that follow
+from landmarks, tracks or other photos.
 """
 
 import json
@@ -47,7 +49,7 @@ _Facts = tuple[float, float, float, str, str]
 
 
 def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
-    """Replace the positions of photos that differ from the stored ones; returns how many are new, moved or gone."""
+    """Replace the positions of photos that differ from the stored ones; returns how many."""
     stored = _stored(connection, fixes)
     facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
     different = sorted(photo_id for photo_id in fixes if facts.get(photo_id) != stored.get(photo_id))
@@ -99,7 +101,7 @@ class MeasuredPosition:
 
 
 def measured_positions(connection: Connection, content_ids: Collection[int]) -> list[MeasuredPosition]:
-    """The positions of all photos of these images that have one. A screenshot was not taken where it shows."""
+    """The positions of all photos of these images that have one; screenshots have none."""
     rows = _photos(connection, content_ids)
     by_gps = [
         MeasuredPosition(
@@ -128,7 +130,7 @@ def contradicted_photos(
         of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
         rows = read_photos(connection, of_camera & around)
         for photo in run:
-            # Judged only by the photos within reach: the answer must not depend on which other photos are in the run.
+            # Judged only by the photos within reach, whichever others are in the run.
             found |= {photo.id} & contradicted_shots(rows_around(rows, photo.taken_at, reach), max_gap_s)
     return found
 
@@ -167,7 +169,7 @@ def _utc_seconds(row: Row[Any]) -> float | None:
 def runs_of_cameras(
     connection: Connection, reach: timedelta, *conditions: ColumnElement[bool]
 ) -> Iterator[tuple[int, list[Row[Any]]]]:
-    """Runs of photos with these conditions and a clock time, with their camera's id: split where no photo is within `reach` of both neighbours."""
+    """Runs of photos with a clock time, with their camera's id, split where no photo is within `reach`."""
     columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
     has_camera = photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None)
     query: Select[Any] = select(*columns).where(*conditions, *has_camera)
@@ -203,7 +205,7 @@ def contradicted_shots(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
 
 
 REACH = timedelta(seconds=1000 * pi * EARTH_RADIUS_KM / MAX_SPEED_M_S) + LOCAL_TIMES
-"""In this time, somebody can reach the other side of the world. It includes how much local times of one moment differ."""
+"""The time to the other side of the world, with the difference of local times."""
 DEGREES_PER_HOUR = 15.0
 """A clock without a time zone may have been set to the time of the other place."""
 
@@ -230,7 +232,7 @@ class Whereabouts(Moment):
 
 @dataclass(frozen=True)
 class GpsInterval:
-    """A photo without GPS, the last photo with GPS before it and the first one after it by its camera: at least one of the two."""
+    """A photo without GPS, with the camera's photos with GPS before and after it, or one of them."""
 
     content_id: int
     photo: Moment
@@ -260,7 +262,7 @@ class GpsInterval:
 
 
 def passages(connection: Connection, content_ids: Collection[int], max_gap_s: float) -> Iterator[GpsInterval]:
-    """The passages of photos of these images. Photos without a time or camera, screenshots and edited pictures have none."""
+    """The passages of photos of these images. Those without a time or camera, and edited ones, have none."""
     of_images = among(photos.c.content_id, content_ids)
     is_without_gps = photos.c.latitude.is_(None), photos.c.origin.is_(None)
     for camera_id, run in runs_of_cameras(connection, REACH, of_images, *is_without_gps):
@@ -270,7 +272,7 @@ def passages(connection: Connection, content_ids: Collection[int], max_gap_s: fl
 def _passages_of(
     connection: Connection, camera_id: int, run: Sequence[Row[Any]], max_gap_s: float
 ) -> Iterator[GpsInterval]:
-    """The passages of photos of a camera. What is around them is read once; each is judged only by the photos within REACH."""
+    """The passages of a camera's photos. Each is judged only by the photos within REACH."""
     around = photos.c.taken_at.between(run[0].taken_at - REACH, run[-1].taken_at + REACH)
     is_of_run = among(photos.c.id, [row.id for row in run])
     is_needed = or_(photos.c.latitude.is_not(None), is_of_run)

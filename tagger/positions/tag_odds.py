@@ -1,12 +1,13 @@
-"""The odds that the position of a photo gives for or against its landmarks, stored with the tags that they turn.
+"""The odds that a photo's position gives for or against its landmarks, stored with the tags they turn.
 
-By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong), where the distance is from
-where the camera stood to the landmark. What was measured for it, and what is assumed: docs/explanation/positions.md. Only measured
-positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has none, its
-camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions).
+By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong),
+where the distance is from where the camera stood to the landmark. What was measured for it, and what is
+assumed: docs/explanation/positions.md. Only measured positions count: one that follows from a landmark, or
+from other photos, is no evidence for a tag. Where the photo has none, its camera's GPS before and after it
+counts, if nobody reaches the landmark in that time (see measured_positions).
 
-What the other photos of its camera's day say counts where no position does (see camera_days). A row of `tags` or `taught_tags` has
-`position_odds` only if its position, or its day, reverses what its score alone decides.
+What the other photos of its camera's day say counts where no position does (see camera_days). A row of `tags`
+or `taught_tags` has `position_odds` only if its position, or its day, reverses what its score alone decides.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -59,7 +60,7 @@ from tagger.tags.rule import LEAST_SCORE, PositionOdds, is_accepted
 from tagger.tags.settlement import begin_change, score_is_enough, settle, stored_odds
 
 MOST = 5.0
-"""The odds near a landmark. Photos that a model mistakes for it show a neighbour of it more often than a distant place."""
+"""The odds near a landmark. Photos that a model mistakes for it often show its neighbours."""
 LEAST = 0.002
 """The odds on the other side of the world: one camera in 500 says a position that is grossly wrong."""
 
@@ -67,9 +68,10 @@ LEAST = 0.002
 def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
     """P(distance | right) / P(distance | wrong) of N photos and landmarks.
 
-    Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third one, and LEAST from
-    the fourth one on. Between these, their logarithm is proportional to that of the distance.
-    Of the nearest and the farthest distance that the error of a position allows, the odds closer to 1 count; 1 if the two disagree.
+    Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third
+    one, and LEAST from the fourth one on. Between these, their logarithm is proportional to that of the
+    distance. Of the nearest and the farthest distance that the error of a position allows, the odds closer to
+    1 count; 1 if the two disagree.
     """
     nearest = np.maximum(distance_km - error_km, 0.0)
     farthest = distance_km + error_km
@@ -103,10 +105,11 @@ class _Change:
 def weigh_positions(
     connection: Connection, photo_ids: Collection[int], days: Collection[Day] | None = None
 ) -> None:
-    """Bring up to date what the positions of these photos say about their tags. Positions of copies that are not among them are estimated again.
+    """Bring up to date what the positions of these photos say about their tags.
 
-    Called before the landmarks of these photos become anchors. `days`: those of which photos have changed. What the photos of a day say
-    about each other is brought up to date, too; None: not yet, since more photos of a day follow.
+    Positions of copies that are not among them are estimated again. Called before their landmarks become
+    anchors. `days`: those of which photos have changed. What the photos of a day say about each other is
+    brought up to date, too; None: not yet, since more photos of a day follow.
     """
     of_days = None if days is None else candidates_of(connection, days)
     changes = _changes(connection, photo_ids, of_days)
@@ -129,7 +132,7 @@ def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
 
 
 def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
-    """The numbers of images with a landmark that is doubtful, and with one that is accepted, because of the position of a photo."""
+    """The numbers of images with a landmark that is doubtful, or accepted, because of a photo's position."""
     doubtful, raised = (
         connection.scalar(
             select(func.count(effective_tags.c.content_id.distinct())).where(*_is_overruled(state))
@@ -154,7 +157,7 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 def _changes(
     connection: Connection, photo_ids: Collection[int], of_days: Collection[int] | None
 ) -> list[_Change]:
-    """The tags of these photos, and of images `of_days`, that are not as they should be. None: the other photos of a day say nothing yet."""
+    """The tags of these photos, and of images `of_days`, that are wrong. None: days say nothing yet."""
     if not photo_ids and not of_days:
         return []
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
@@ -197,7 +200,7 @@ def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
 
 
 def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
-    """The odds, if they reverse what the score of the tag says. The other photos of a day say nothing about taught tags."""
+    """The odds, if they reverse what the score says. Days say nothing about taught tags."""
     if odds is None or (row.is_taught and odds.distance_m is None):
         return None
     is_enough = bool(row.is_enough)
@@ -250,7 +253,7 @@ def _odds(
     measured: Sequence[MeasuredPosition],
     max_gap_s: float,
 ) -> dict[tuple[int, int], PositionOdds]:
-    """The odds by content and landmark id: the best of the photos of an image, none without a measured position."""
+    """The odds by content and landmark id: the best of an image's photos with a measured position."""
     found = list(_photo_odds([row for row in rows if row.latitude is not None], measured))
     far = {position for _, position, odds in found if odds.odds < 1}
     wrong = contradicted_photos(connection, far, max_gap_s)
@@ -263,7 +266,7 @@ def _odds(
 def _odds_of_passages(
     rows: Sequence[Row[Any]], between: Sequence[GpsInterval]
 ) -> dict[tuple[int, int], PositionOdds]:
-    """LEAST by content and landmark id, where no photo of the image can have been taken within sight of the landmark."""
+    """LEAST by content and landmark id, where no photo of the image can have been taken in sight of it."""
     passages_of: dict[int, list[GpsInterval]] = {}
     for passage in between:
         passages_of.setdefault(passage.content_id, []).append(passage)

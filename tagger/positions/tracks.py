@@ -1,9 +1,10 @@
 """GPS tracks in the database: adding GPX files, listing and removing them.
 
-A track's points are stored in parts, each in order of time and complete in itself, without outliers and duplicates. A part alone tells
-where somebody was at any time within it: it begins with the last point of the part before. Points are read in constant memory, and
-sorted only among some thousands: where a longer stretch is out of order, parts overlap. A segment that begins before the last point
-begins a new line: two people's tracks may be in one file. Each change of tracks is recorded for the photos of its time.
+A track's points are stored in parts, each in order of time and complete in itself, without outliers and
+duplicates. A part alone tells where somebody was at any time within it: it begins with the last point of the
+part before. Points are read in constant memory, and sorted only among some thousands: where a longer stretch
+is out of order, parts overlap. A segment that begins before the last point begins a new line: two people's
+tracks may be in one file. Each change of tracks is recorded for the photos of its time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -142,7 +143,7 @@ _POINT = np.dtype("<f8")
 
 @dataclass(frozen=True)
 class Track:
-    """A stored track. `points`: with a time and a position. `first_at` and `last_at`: times of the first and last one."""
+    """A stored track, with the number of its `points`, and the times of the first and last one."""
 
     id: int
     name: str
@@ -154,8 +155,9 @@ class Track:
 
 @dataclass(frozen=True)
 class AddedTrack(Track):
-    """`is_new`: False if the file had been added before. `left_out`: numbers of points that are not used, by reason. `fault`: where and
-    why the file breaks off, if it does.
+    """`is_new`: False if the file had been added before. `left_out`: numbers of unused points, by reason.
+
+    `fault`: where and why the file breaks off, if it does.
     """
 
     is_new: bool
@@ -250,7 +252,7 @@ def _digest(gpx: IO[bytes], file: Path) -> str:
 
 
 def _spool_part(points: Points, spool: IO[bytes]) -> tuple[int, datetime, datetime]:
-    """Write a part to a temporary file: while a file is read for a minute, nobody has to wait for the database.
+    """Write a part to a temporary file, so that nobody waits for the database meanwhile.
 
     Returns its size in bytes, and its first and last time.
     """

@@ -1,8 +1,9 @@
-"""Brings the stored positions up to date with their evidence: only photos whose evidence has changed, and photos taken around these.
+"""Brings positions up to date with their evidence: of photos whose evidence has changed, and around them.
 
-Whoever changes evidence records it in the queue `position_changes`. Each transaction takes some of these rows, computes the
-positions anew, and stores the differences: the next update continues one that was interrupted. A photo without a position of its own
-gets one from photos taken before and after: of the same camera, and of cameras that are used with it.
+Whoever changes evidence records it in the queue `position_changes`. Each transaction takes some of these
+rows, computes the positions anew, and stores the differences: the next update continues one that was
+interrupted. A photo without a position of its own gets one from photos taken before and after: of the same
+camera, and of cameras that are used with it.
 """
 
 from bisect import bisect_left
@@ -26,6 +27,7 @@ from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.positions.measured_positions import store_positions
 from tagger.tags.contents import record_matching_photos
+from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
 
 MOST_SORTED = 1_000_000
 """Changes that are sorted at a time, in some 50 MB."""
@@ -51,7 +53,8 @@ class Change(NamedTuple):
 def expand_images(connection: Connection, limit: int, after: int = 0) -> int | None:
     """Replace changes of at most `limit` images by those of their photos: the first with ids above `after`.
 
-    Returns the last of their ids, after which the next call continues, so that it skips deleted rows. None: there were none.
+    Returns the last of their ids, after which the next call continues, so that it skips deleted rows. None:
+    there were none.
     """
     lock_positions(connection)
     is_next = position_changes.c.photo_id.is_(None) & (position_changes.c.id > after)
@@ -67,7 +70,7 @@ def expand_images(connection: Connection, limit: int, after: int = 0) -> int | N
 
 
 def changes_in_order(connection: Connection) -> Ids:
-    """The ids of changes by camera and time, so that photos that are read together are near each other. Companions count as one camera."""
+    """The ids of changes by camera and time, as photos are read together. Companions count as one camera."""
     query = (
         select(position_changes.c.id)
         .outerjoin(photos, photos.c.id == position_changes.c.photo_id)
@@ -121,7 +124,9 @@ Progress = Callable[[int, int], None]
 
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
     """Compute the positions that may have changed. Returns how many are new, moved or gone."""
-    return 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
+    moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
+    update_visits(database)
+    return moved
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
@@ -161,16 +166,24 @@ class SmallUpdates:
     def update(self) -> bool:
         """Take one step in a short transaction. Returns whether there was anything to do.
 
-        False, too, if another process updates positions on PostgreSQL for longer than LOCK_S: that process continues.
+        False, too, if another process updates positions on PostgreSQL for longer than LOCK_S: that process
+        continues.
         """
-        if is_up_to_date(self._database):
-            self._ids = _NONE
-            return False
         try:
+            if is_up_to_date(self._database):
+                self._ids = _NONE
+                return self._update_visits()
             self._step()
         except LockTimedOut:
             return False
         return True
+
+    def _update_visits(self) -> bool:
+        with self._database.read() as connection:
+            if not has_changed_visits(connection):
+                return False
+        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+            return update_some_visits(connection)
 
     def _step(self) -> None:
         if not len(self._ids):
@@ -235,10 +248,10 @@ def _groups(connection: Connection) -> dict[int, list[int]]:
 def _windows(
     changes: Sequence[Change], group_of: Mapping[int, Sequence[int]], reach: timedelta
 ) -> Iterator[tuple[list[ColumnElement[bool]], list[datetime]]]:
-    """Conditions on photos of cameras that are used together, one for each camera, and the times of what changed among them, ascending.
+    """Conditions on photos of cameras that are used together, one for each, and the times of their changes.
 
-    They include all photos from which the changed ones, and those within `reach` of them, may be estimated. No times: the photos have no
-    common clock.
+    They include all photos from which the changed ones, and those within `reach` of them, may be estimated.
+    No times: the photos have no common clock.
     """
     by_group: dict[tuple[int, ...], set[datetime]] = {}
     single = set()
@@ -274,7 +287,7 @@ def _runs(times: Sequence[datetime], longest_gap: timedelta) -> Iterator[list[da
 
 
 def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
-    """Whether one of the ascending moments is so near that the photo may be estimated from what changed then."""
+    """Whether one of the ascending moments is so near that the photo may be estimated from it."""
     if shot.taken_at is None:
         return False
     place = bisect_left(moments, shot.taken_at)
@@ -285,8 +298,8 @@ def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
 def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[int, Fix]:
     """Estimates by photo id, of photos of cameras that are used together.
 
-    An anchor by a camera's GPS keeps its position, even if others contradict it. Photos whose time is not known in UTC are estimated from
-    those of their own camera.
+    An anchor by a camera's GPS keeps its position, even if others contradict it. Photos whose time is not
+    known in UTC are estimated from those of their own camera.
     """
     lines = [[shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras]
     found: dict[int, Fix] = {}

@@ -1,4 +1,4 @@
-"""A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
+"""A sorted result in parts: the numbers of photos of months, and photos from any place in one; reads only."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,15 +11,18 @@ from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, fun
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
-from tagger.database.statements import day_of
+from tagger.database.enums import Outcome
+from tagger.database.statements import day_of, unindexed
 from tagger.database.tables import contents, photos, positions
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import QueryReader, ScanPosition
 from tagger.query.options import PhotoQuery
+from tagger.query.photo_conditions import Condition, has_tag
 from tagger.query.tagged_photos import select_photos
 
 FEWEST_TO_READ_ALL = 300_000
-"""Larger results are counted by reading all photos."""
+_SHARE_TO_READ_ALL = 10
+"""Results of so many photos, or of the tenth of a library, are counted by reading all photos."""
 _USUAL_ASPECT = 4 / 3
 """The width of a photo whose size is unknown, divided by its height."""
 _ASPECT = case(
@@ -33,7 +36,7 @@ MANY_OF_A_DAY = 12
 
 @dataclass(frozen=True)
 class SectionPart:
-    """The photos of a month from the `first` to the `last` day. `place`: the city where most of them were taken, or the region."""
+    """The photos of a month from the `first` to the `last` day. `place`: their city, or region."""
 
     first: date
     last: date
@@ -52,9 +55,9 @@ _MOST = 0.6
 def section_parts(
     days: Iterable[tuple[date, int]], places: Mapping[date, Places], *, by_day: bool
 ) -> list[SectionPart]:
-    """The parts of a month whose days have these numbers of photos, in their order: days with many photos, and those between them.
+    """The parts of a month, in order: days with many photos, and those between them.
 
-    A month without such a day has no parts; `by_day`: each day is one.
+    `days` have these numbers of photos. A month without such a day has no parts; `by_day`: each day is one.
     """
     counted = list(days)
     if not by_day and all(photos < MANY_OF_A_DAY for _, photos in counted):
@@ -82,9 +85,10 @@ def _place(places: Sequence[Places], photos: int) -> str | None:
 
 @dataclass(frozen=True)
 class Section:
-    """The photos of a month, or all of a result that is not in order of time: how many, and their mean width divided by height.
+    """The photos of a month, or all of a result that is not in order of time.
 
-    `month` is like `2024-06`, or None for photos without a date. `parts`: of a trip its days; of a month with days of many photos these days, and those between them.
+    `month` is like `2024-06`; None: without a date. `aspect`: their mean width divided by height.
+    `parts`: of a trip its days; of a month with days of many photos these, and those between them.
     """
 
     month: str | None
@@ -97,7 +101,7 @@ class Section:
 class SectionStart:
     """A place in a section: `skip` photos after the position `after`; None: after the section's start.
 
-    `month` is that of the section, `none` for photos without a date; None where a result is not in order of time.
+    `month` is that of the section, `none` without a date; None where a result is not in order of time.
     """
 
     month: str | None = None
@@ -111,17 +115,19 @@ def timeline_sections(
     """The sections of the sorted result, in its order. Reads all its photos.
 
     Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: no such name.
     """
     by_date = query.sort in ("newest", "oldest")
     day: ColumnElement[Any] = day_of(photos.c.taken_at) if by_date else literal(None)
     with database.snapshot() as connection:
         resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
-        narrowest, is_small = resolved.narrowest(connection, FEWEST_TO_READ_ALL)
+        photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
+        limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
+        narrowest, is_small = resolved.narrowest(connection, limit)
         counted = (
             select_photos()
             .with_only_columns(day, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
-            .where(*resolved.conditions())
+            .where(*_by_outcome(resolved.conditions()))
         )
         if narrowest is not None and is_small:
             counted = counted.where(narrowest.among)
@@ -136,6 +142,13 @@ def timeline_sections(
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
     undated = (each for each in days if each.day is None)
     return list(_sections((*dated, *undated), places, by_day=query.trip is not None))
+
+
+def _by_outcome(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    """The conditions, with the outcome of an image in place of its accepted tags, which say the same."""
+    has_outcome = unindexed(contents.c.outcome).is_not(None)
+    is_tagged = case((has_outcome, contents.c.outcome == Outcome.TAGGED), else_=has_tag())
+    return (is_tagged if each.compare(has_tag()) else each for each in conditions)
 
 
 def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | None = None) -> int:
@@ -184,7 +197,7 @@ def _sections(days: Iterable[_Day], places: Mapping[date, Places], *, by_day: bo
 def find_section_ids(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None, start: SectionStart, limit: int
 ) -> tuple[Sequence[int], ScanPosition | None]:
-    """The ids alone of at most `limit` photos, and the position of the next ones; without a month, of the whole result.
+    """The ids of at most `limit` photos, and the position of the next; without a month, of the whole result.
 
     Raises as `find_tagged_page`.
     """

@@ -1,19 +1,33 @@
-"""Trips with what their photos show: numbers of photos, landmarks, a cover, and the way in order of time. Reads only."""
+"""Trips with what their photos show: numbers of photos, landmarks, a cover, and the way. Reads only."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Connection,
+    DateTime,
+    Integer,
+    Select,
+    and_,
+    column,
+    exists,
+    func,
+    select,
+    true,
+    values,
+)
 
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
+from tagger.database.statements import among
 from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
-from tagger.query.photo_conditions import shown_landmarks
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 from tagger.trips.grouping import Trip, VisitedPlace, place_name
@@ -37,7 +51,7 @@ class PathPoint:
 
     @property
     def is_measured(self) -> bool:
-        """Whether a GPS receiver measured it, the camera's or that of a track; other positions are estimated."""
+        """Whether a GPS receiver measured it, the camera's or that of a track. Others are estimated."""
         return self.source in _MEASURED
 
 
@@ -107,7 +121,7 @@ class TripSummary:
 
 @dataclass(frozen=True)
 class TripDocument:
-    """A trip. `first` and `last` are local times of its photos; `places` and `landmarks` have most photos first."""
+    """A trip. `first` and `last` are local times; `places` and `landmarks` have most photos first."""
 
     trip: str
     name: str
@@ -188,12 +202,13 @@ def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummar
     rows = _photos_of(trips)
     counted = select(rows.c.trip, func.count().label("photos")).group_by(rows.c.trip)
     numbers = {row.trip: row.photos for row in connection.execute(counted)}
-    shown = _landmark_numbers(connection, rows)
-    covers = _first_covers(connection, _best_photos(rows))
+    shown, best = _landmark_numbers(connection, rows)
+    covers = _covers(connection, best)
     others = [index for index in range(len(trips)) if index not in covers]
     if others:
-        middle = _first_covers(connection, _middle_photos(_photos_of([trips[index] for index in others])))
-        covers |= {others[index]: cover for index, cover in middle.items()}
+        middle = _middle_photos(_photos_of([trips[index] for index in others]))
+        found = {others[row.trip]: (row.unit, row.content_id) for row in connection.execute(middle)}
+        covers |= _covers(connection, found)
     return [
         TripSummary(trip, numbers.get(index, 0), tuple(shown.get(index, ())), covers.get(index))
         for index, trip in enumerate(trips)
@@ -201,66 +216,69 @@ def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummar
 
 
 def _photos_of(trips: Sequence[Trip]) -> CTE:
-    """The photos whose files exist as rows of `trip`, its index in the sequence, `unit`, the photo's id, `content_id` and `taken_at`."""
-    return union_all(
-        *(
-            select(
-                literal(index, Integer).label("trip"),
-                photos.c.id.label("unit"),
-                photos.c.content_id,
-                photos.c.taken_at,
-            ).where(is_of_trip(trip), photos.c.gone_since.is_(None))
-            for index, trip in enumerate(trips)
-        )
-    ).cte("photos_of_trips")
-
-
-def _landmark_numbers(connection: Connection, rows: CTE) -> dict[int, list[TripLandmark]]:
-    """By the trip's index, the landmarks in order of their numbers of photos."""
-    shown = shown_landmarks(rows, (rows.c.trip,), min_score=None, any_rank=False).subquery()
-    query = select(shown.c.trip, shown.c.landmark_id, func.count()).group_by(
-        shown.c.trip, shown.c.landmark_id
+    """The photos of trips whose files exist, with the index of their `trip`; `unit` is the photo's id."""
+    columns = (Integer, BigInteger, DateTime, DateTime)
+    names = ("trip", "camera_id", "first", "last")
+    every = [(index, *astuple(span)) for index, trip in enumerate(trips) for span in trip.spans]
+    spans = values(*map(column, names, columns)).data(every).cte("spans")
+    is_of_span = and_(
+        photos.c.camera_id == spans.c.camera_id, photos.c.taken_at.between(spans.c.first, spans.c.last)
     )
-    numbers = connection.execute(query).all()
-    landmarks = landmarks_by_id(connection, {row.landmark_id for row in numbers})
-    found = defaultdict[int, list[TripLandmark]](list)
-    for trip, landmark_id, number in numbers:
-        if landmark_id not in landmarks:
-            continue  # it was merged or removed since
-        landmark = landmarks[landmark_id]
-        found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
-    for each in found.values():
-        each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
-    return found
-
-
-def _best_photos(rows: CTE) -> Select[Any]:
-    """The photos with an accepted landmark, the best score of each trip at place 1."""
-    score = func.coalesce(effective_tags.c.score, 0.0)
-    place = func.row_number().over(partition_by=rows.c.trip, order_by=(score.desc(), rows.c.unit))
     return (
-        select(rows.c.trip, rows.c.unit, rows.c.content_id, place.label("place"))
+        select(spans.c.trip, photos.c.id.label("unit"), photos.c.content_id, photos.c.taken_at)
+        .join_from(spans, photos, is_of_span)
+        .where(photos.c.gone_since.is_(None))
+        .cte("photos_of_trips")
+    )
+
+
+_Photo = tuple[int, int]
+"""The ids of a photo and of its image."""
+
+
+def _landmark_numbers(
+    connection: Connection, rows: CTE
+) -> tuple[dict[int, list[TripLandmark]], dict[int, _Photo]]:
+    """By the trip's index, the landmarks, most photos first, and the photo with the best score."""
+    score = func.coalesce(effective_tags.c.score, 0.0)
+    query = (
+        select(rows.c.trip, rows.c.unit, rows.c.content_id, effective_tags.c.landmark_id, score)
         .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
         .where(effective_tags.c.accepted == true())
     )
+    numbers = Counter[tuple[int, int]]()
+    best: dict[int, tuple[float, int, int]] = {}
+    for trip, unit, content_id, landmark_id, of_photo in connection.execute(query):
+        numbers[trip, landmark_id] += 1
+        photo = -of_photo, unit, content_id
+        if trip not in best or photo < best[trip]:
+            best[trip] = photo
+    landmarks = landmarks_by_id(connection, {landmark_id for _, landmark_id in numbers})
+    found = defaultdict[int, list[TripLandmark]](list)
+    for (trip, landmark_id), number in numbers.items():
+        if landmark_id in landmarks:  # or it was merged or removed since
+            landmark = landmarks[landmark_id]
+            found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
+    for each in found.values():
+        each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
+    return found, {trip: (unit, content_id) for trip, (_, unit, content_id) in best.items()}
 
 
 def _middle_photos(rows: CTE) -> Select[Any]:
-    """The classified photos, the one in the middle of each trip at place 1."""
-    is_classified = rows.c.content_id.is_not(None)
+    """The classified photo in the middle of each trip."""
     place = func.row_number().over(partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit))
     number = func.count().over(partition_by=rows.c.trip)
-    return select(rows.c.trip, rows.c.unit, rows.c.content_id, (place - number // 2).label("place")).where(
-        is_classified
-    )
+    ordered = select(rows.c.trip, rows.c.unit, rows.c.content_id, (place - number // 2).label("place"))
+    at = ordered.where(rows.c.content_id.is_not(None)).subquery()
+    return select(at.c.trip, at.c.unit, at.c.content_id).where(at.c.place == 1)
 
 
-def _first_covers(connection: Connection, ranked: Select[Any]) -> dict[int, Cover]:
-    """By the trip's index, the photo at place 1 of the trip."""
-    at = ranked.subquery()
-    query = (
-        select(at.c.trip, at.c.unit, contents.c.digest)
-        .join(contents, contents.c.id == at.c.content_id)
-        .where(at.c.place == 1)
-    )
-    return {row.trip: Cover(row.unit, row.digest) for row in connection.execute(query)}
+def _covers(connection: Connection, photo_of: Mapping[int, _Photo]) -> dict[int, Cover]:
+    is_of = among(contents.c.id, {content_id for _, content_id in photo_of.values()})
+    query = select(contents.c.id, contents.c.digest).where(is_of)
+    digests = {row.id: row.digest for row in connection.execute(query)}
+    return {
+        trip: Cover(photo_id, digests[content_id])
+        for trip, (photo_id, content_id) in photo_of.items()
+        if content_id in digests
+    }

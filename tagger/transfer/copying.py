@@ -11,11 +11,12 @@ from tagger.database.connection import CHANGES, Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.schema import upgrade_schema
 from tagger.database.statements import insert_page, pages
-from tagger.database.tables import ledgers, metadata, workers
+from tagger.database.tables import ledgers, metadata, visit_changes, visits, workers
 from tagger.errors import Conflict
+from tagger.trips.visits import update_some_visits
 
-TABLES = [table for table in metadata.sorted_tables if table is not workers]
-"""Each after those that its foreign keys refer to. Workers belong to the database for which they run."""
+TABLES = [table for table in metadata.sorted_tables if table not in {workers, visits, visit_changes}]
+"""Each after those that its foreign keys refer to. Workers belong to the database for which they run; visits are computed."""
 Progress = Callable[[int, int], None]
 """Called with the number of rows done, and of all rows."""
 
@@ -45,6 +46,8 @@ def copy_database(
             if found != counts[name]:
                 text = f"Of {counts[name]} rows of {name}, {found} arrived, so nothing was stored."
                 raise Conflict(reason=f"{text} Run `tagger db check`, and copy again.")
+        while update_some_visits(new):
+            pass
         if not target.is_sqlite:
             _continue_sequences(new)
     return counts

@@ -30,6 +30,7 @@ from tagger.model.artifact import Manifest
 from tagger.tags.contents import is_classified_by
 from tagger.tags.settlement import unsettled
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
+from tagger.trips.visits import outdated_days
 
 PROBLEMS_SHOWN = 100
 """The limit per kind of problem."""
@@ -93,6 +94,8 @@ def cross_problems(connection: Connection) -> Iterator[str]:
     for content_id in islice(unsettled(connection), PROBLEMS_SHOWN):
         digest = connection.scalar(select(contents.c.digest).where(contents.c.id == content_id))
         yield f"image {digest}: its effective tags or its outcome do not follow from its tags and verdicts"
+    for camera_id, day in islice(outdated_days(connection), PROBLEMS_SHOWN):
+        yield f"camera {camera_id}, {day}: its visits do not follow from photos and positions"
     yield from _model_problems(connection)
     yield from _slug_problems(connection)
 

@@ -1,4 +1,4 @@
-"""Trips: photos away from home, grouped by time and place. Computed on request from where photos were taken; stored is what people change of them."""
+"""Trips: photos away from home, grouped by time and place; and what people change of them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +16,9 @@ class TripReference:
 
 @dataclass(frozen=True)
 class TripEdit:
-    """A change of the trip with this moment: a `name` (None: that of its place), a split at a midnight, or a merge with the trip of `other`.
+    """A change of the trip with this moment: a `name`, a split at midnight, or a merge with that of `other`.
 
-    `moment` is in the later part of a split.
+    A `name` of None is that of the place. `moment` is in the later part of a split.
     """
 
     id: int

@@ -1,7 +1,8 @@
 """Trips of visits, with what people changed of them; and what they are called. Knows nothing of SQL.
 
-Segments of several cameras that were together are one trip. Days beside it without a known position belong to it. A trip depends only
-on the visits within REACH of it, so one trip is found without those of all years. The places that cover most of its photos name it.
+Segments of several cameras that were together are one trip. Days beside it without a known position belong to
+it. A trip depends only on the visits within REACH of it, so one trip is found without those of all years. The
+places that cover most of its photos name it.
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,8 +17,9 @@ from tagger.database.enums import TripEditKind
 from tagger.system.names import slug_of_name
 from tagger.system.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import TripEdit, TripReference
-from tagger.trips.homes import Homes, Locality, Visit
+from tagger.trips.homes import Homes
 from tagger.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between
+from tagger.trips.visits import Locality, Visit
 
 _MOST = 0.6
 """A place with this share of the photos names the trip."""
@@ -29,7 +31,7 @@ _COUNTRIES = 3
 
 @dataclass(frozen=True)
 class VisitedPlace:
-    """A city of a trip, the mean position of the photos there in degrees, and their number. At sea, there is no city."""
+    """A city of a trip, with the mean position of its photos in degrees, and their number. At sea: none."""
 
     city: str | None
     region: str | None
@@ -67,7 +69,7 @@ def _visited_place(place: Locality, visits: Sequence[Visit]) -> VisitedPlace:
 
 
 def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> str:
-    """The city, region or country with most of the photos, or two of them: `Arles and Avignon`. A region does not stand for another one.
+    """The city, region or country with most of the photos, or two of them: `Arles and Avignon`.
 
     `for_reader`: in the reader's language. Ids of trips have the English name.
     """
@@ -116,7 +118,7 @@ REACH = timedelta(days=500)
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """A time of a camera, both ends included. All its photos in that time belong to the trip, whatever their position."""
+    """A time of a camera, with both ends. All its photos of that time belong to the trip."""
 
     camera_id: int
     first: datetime
@@ -125,9 +127,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Trip:
-    """A trip. `name` is its place, like `Arles and Avignon`, `given_name` that of a person; `places` are in order of their numbers of photos.
+    """A trip. `name` is its place, like `Arles and Avignon`, `given_name` that of a person.
 
-    `days`: the first and the last one of its photos. `edits`: the changes by people that concern it, the newest last.
+    `places`: most photos first. `days`: the first and the last. `edits`: the changes of it, the newest last.
     """
 
     id: str
@@ -149,7 +151,7 @@ class Trip:
 
     @property
     def moment(self) -> TripReference:
-        """The middle visit of the camera with most of them. It remains part of the trip as photos are added or removed at its ends, and a merge is undone."""
+        """The middle visit of the camera with most of them: it stays in the trip when its ends change."""
         visits_of = Counter(visit.camera_id for visit in self.visits)
         camera_id = max(visits_of, key=lambda each: (visits_of[each], each))
         times = sorted(visit.first for visit in self.visits if visit.camera_id == camera_id)
@@ -165,7 +167,7 @@ class Trip:
 
 
 def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list[Trip]:
-    """The trips, in order of time. The order of `visits` makes no difference, and no photo belongs to two trips.
+    """The trips, in order of time. No photo belongs to two. The order of `visits` makes no difference.
 
     `edits`: the changes by people, in their order.
     """
@@ -198,7 +200,7 @@ def _is_trip(group: Sequence[TripSegment]) -> bool:
 
 @dataclass(frozen=True)
 class _Draft:
-    """What a trip is made of. `beside`: days without a known position, `name`: the one that a person gave it."""
+    """What a trip is made of. `beside`: days without a known position; `name`: that of a person."""
 
     spans: tuple[Span, ...]
     visits: tuple[Visit, ...]
@@ -220,7 +222,7 @@ def _with_days_beside(
 ) -> list[_Draft]:
     """The trips with the days beside them without a known position, before the camera's next photo elsewhere.
 
-    One day before and after them; in a folder of the trip's photos more, unless the next photo elsewhere is in it too.
+    One day before and after them; more in a folder of the trip, unless the next photo elsewhere is in it.
     `visits_of`: the visits of each camera in order of time; `others`: those without a position.
     """
     others_of = {camera_id: list(some) for camera_id, some in groupby(others, key=attrgetter("camera_id"))}
@@ -246,7 +248,7 @@ def _with_days_beside(
 def _with_others(
     span: Span, end: datetime, visits: Sequence[Visit], others: Sequence[Visit]
 ) -> tuple[Span, tuple[Visit, ...]]:
-    """The span with what the camera took beside it without a known position, after the `end` of the trip before."""
+    """The span with what is beside it without a known position, after the `end` of the trip before."""
     start, stop = (
         bisect_left(visits, span.first, key=attrgetter("first")),
         bisect_right(visits, span.last, key=attrgetter("first")),
@@ -279,7 +281,7 @@ def _with_others(
 def _is_beside(
     day: date, gap: timedelta, visit: Visit, folders: Collection[str], elsewhere: Sequence[Visit]
 ) -> bool:
-    """Whether a visit without a position is beside a trip that begins or ends on the day, `gap` away from what belongs to it."""
+    """Whether a visit without a position, `gap` away, is beside a trip that begins or ends on the day."""
     days = abs(visit.day - day)
     near = [other for other in elsewhere if abs(other.day - day) <= 2 * _LONGEST_BESIDE]
     if visit.folder in folders and all(other.folder != visit.folder for other in near):
@@ -345,7 +347,7 @@ def _split(draft: _Draft, at: datetime) -> Sequence[_Draft]:
 
 
 def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -> _Draft:
-    """One trip of several, with the first name. A time between two in which a camera has no visit belongs to it, too."""
+    """One trip of several, with the first name, and times between them without a visit of the camera."""
     ordered = sorted(drafts, key=lambda draft: min(span.first for span in draft.spans))
     spans: list[Span] = []
     for span in sorted(span for draft in ordered for span in draft.spans):
@@ -384,7 +386,7 @@ def _spans(group: Sequence[TripSegment]) -> Iterator[Span]:
 
 
 def _with_ids(trips: Sequence[Trip]) -> list[Trip]:
-    """The trips with ids of the first days with a known position, and names: `2019-05-03-provence`; the second of one day is `2019-05-03-provence-2`."""
+    """The trips with their ids: `2019-05-03-provence`, of one day the second `2019-05-03-provence-2`."""
     numbers: Counter[str] = Counter()
     named = []
     for trip in trips:

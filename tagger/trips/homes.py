@@ -1,140 +1,19 @@
 """Homes: where people are on ordinary days, so that photos taken there are no trip. Knows nothing of SQL.
 
-People move, and a library may belong to several: homes are found for each quarter of a year anew, from the year before to the
-year after. Home is the area with photos in most different weeks; a holiday has many days, but few weeks. An area with half as many
-weeks is a home too. It must be photographed in several months of the year, as a place of summer holidays is not.
-
-Visits: what a camera took in one place on one day. The database sums them up, so a million photos are some ten thousand visits.
+People move, and a library may belong to several: homes are found for each quarter of a year anew, from the
+year before to the year after. Home is the area with photos in most different weeks; a holiday has many days,
+but few weeks. An area with half as many weeks is a home too. It must be photographed in several months of the
+year, as a place of summer holidays is not.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from math import ceil, cos, radians
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, select
-
-from tagger.catalog.cameras import is_clock_time
-from tagger.database.enums import STATED, PositionSource
-from tagger.database.statements import day_of, is_midnight
-from tagger.database.tables import photos, positions
 from tagger.system.geo import distance_km
-
-PERIOD = timedelta(days=183)
-"""The time whose visits are sorted together: memory does not grow with the years of a library."""
-_FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
-_MEASURED = (*STATED, PositionSource.TRACK)
-_STRIP_DEGREES = 10
-"""Places at the 180th meridian lie on both of its sides: photos of one visit lie on one."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Locality:
-    """The city of a visit; at sea, all three are empty. Some small countries have no regions."""
-
-    country: str = ""
-    region: str = ""
-    city: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """The photos of a camera in one place on one day, with their mean position in degrees and their first and last local time.
-
-    `is_measured`: a GPS receiver says so, of the camera or of a track. Otherwise all positions follow from landmarks.
-    `is_dated`: the date is not one at which clocks begin that were never set. Photos of the day before make it a true one.
-    `folder`: that of all these photos; empty: they are in several, or in none. `is_located`: their position is known; other visits have
-    no place.
-    """
-
-    camera_id: int
-    day: date
-    place: Locality
-    latitude: float
-    longitude: float
-    photos: int
-    first: datetime
-    last: datetime
-    is_measured: bool = True
-    is_dated: bool = True
-    folder: str = ""
-    is_located: bool = True
-
-
-def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime = _LAST) -> Iterator[Visit]:
-    """The visits of all photos with a time, in local time from `begin` until before `end`; of one day without a position too."""
-    earliest = select(func.min(photos.c.taken_at))
-    while (first := connection.scalar(earliest.where(_is_between(begin, end)))) is not None:
-        midnight = datetime.combine(first, time())
-        until = end if end - midnight <= PERIOD else midnight + PERIOD
-        for row in connection.execute(_visits().where(_is_between(first, until))):
-            if row.camera_id is not None and is_clock_time(row.first, row.utc_offset_s or 0):
-                yield Visit(
-                    row.camera_id,
-                    row.first.date(),
-                    Locality(row.country or "", row.region or "", row.city or ""),
-                    row.latitude or 0.0,
-                    row.longitude or 0.0,
-                    row.photos,
-                    row.first,
-                    row.last,
-                    is_measured=bool(row.is_measured),
-                    is_dated=is_clock_time(row.first, row.utc_offset_s),
-                    folder=_common_folder(row.first_path, row.last_path, row.depth),
-                    is_located=row.latitude is not None,
-                )
-        begin = until
-
-
-def _common_folder(first: str, last: str, depth: int) -> str:
-    """The folder of all paths from the first to the last in order, of which the deepest has `depth` slashes; empty: they are in several."""
-    folder = first[: first.rfind("/") + 1]
-    return folder if last.startswith(folder) and folder.count("/") == depth else ""
-
-
-def _is_between(begin: datetime, end: datetime) -> ColumnElement[bool]:
-    return and_(photos.c.taken_at >= begin, photos.c.taken_at < end)
-
-
-def _visits() -> Select[Any]:
-    """The query for visits. Dates that may not come from a clock are grouped apart: those at midnight, and those without a time zone."""
-    keys = (
-        photos.c.camera_id,
-        day_of(photos.c.taken_at),
-        positions.c.country,
-        positions.c.region,
-        positions.c.city,
-        cast((positions.c.longitude + 180) / _STRIP_DEGREES, Integer),
-        is_midnight(photos.c.taken_at),
-        photos.c.utc_offset_s.is_(None),
-    )
-    return (
-        select(
-            photos.c.camera_id,
-            positions.c.country,
-            positions.c.region,
-            positions.c.city,
-            func.avg(positions.c.latitude).label("latitude"),
-            func.avg(positions.c.longitude).label("longitude"),
-            func.count().label("photos"),
-            func.min(photos.c.taken_at).label("first"),
-            func.max(photos.c.taken_at).label("last"),
-            func.min(photos.c.utc_offset_s).label("utc_offset_s"),
-            func.max(case((positions.c.source.in_(_MEASURED), 1), else_=0)).label("is_measured"),
-            # The database would take longer to find the folder of each path than for all else.
-            func.min(photos.c.path).label("first_path"),
-            func.max(photos.c.path).label("last_path"),
-            func.max(func.length(photos.c.path) - func.length(func.replace(photos.c.path, "/", ""))).label(
-                "depth"
-            ),
-        )
-        .outerjoin(positions, positions.c.photo_id == photos.c.id)
-        .where(photos.c.gone_since.is_(None), photos.c.origin.is_(None))
-        .group_by(*keys)
-    )
-
+from tagger.trips.visits import Visit
 
 HOME_RADIUS_KM = 50.0
 LEAST_MONTHS = 5
@@ -245,7 +124,7 @@ def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
 
 
 def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
-    """When the area was photographed. It is half as large as a home: visits near its edge belong to the home."""
+    """When an area of half a home was photographed: visits near its edge belong to the home."""
     area = _no_times()
     for spot in _spots_near(centre, HOME_RADIUS_KM / 2):
         if spot in spots and distance_km(*_position(centre), *_position(spot)) <= HOME_RADIUS_KM / 2:
@@ -254,7 +133,7 @@ def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
 
 
 def _spots_near(centre: _Spot, radius_km: float) -> Iterator[_Spot]:
-    """The spots around one, some farther than the radius: areas look at these alone, not at all of the world."""
+    """The spots around one, some of them farther than the radius."""
     north = ceil(radius_km / KM_PER_DEGREE * _SPOTS_PER_DEGREE)
     shrinking = cos(radians(min(89.0, (abs(centre[0]) + north) / _SPOTS_PER_DEGREE)))
     east = min(ceil(north / shrinking), _SPOTS_AROUND // 2)

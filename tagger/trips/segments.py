@@ -1,7 +1,7 @@
-"""Segments: what one camera took away from home without a break; and which cameras were together. Knows nothing of SQL.
+"""Segments: what a camera took away from home without a break; and which cameras were together. Without SQL.
 
-A segment ends where its camera was at home, after a gap in time (abroad a longer one), and at a jump into another country without a return soon after.
-Days that follow each other in one country have no gap.
+A segment ends where its camera was at home, after a gap in time (abroad a longer one), and at a jump into
+another country without a return soon after. Days that follow each other in one country have no gap.
 """
 
 from bisect import bisect_left, bisect_right
@@ -13,18 +13,19 @@ from itertools import accumulate, chain, groupby, product
 from operator import attrgetter
 
 from tagger.system.geo import distance_km
-from tagger.trips.homes import KM_PER_DEGREE, Homes, Locality, Visit
+from tagger.trips.homes import KM_PER_DEGREE, Homes
+from tagger.trips.visits import Locality, Visit
 
 GAP = timedelta(hours=36)
 """The longest time without photos within a trip."""
 GAP_IN_PLACE = timedelta(hours=72)
 """The same, if the photos before and after it are of one place: days of rain, or at the beach."""
 GAP_ABROAD = timedelta(days=10)
-"""The same, if the photos before and after it are of one country abroad, and no camera was at home meanwhile."""
+"""The same, if they are of one country abroad, and no camera was at home meanwhile."""
 PLACE_KM = 50.0
 JUMP_KM = 500.0
 RETURN = timedelta(days=7)
-"""A jump ends no trip if the photos come back within this time: from an excursion, on a cruise, or after a wrong landmark."""
+"""A jump ends no trip if the photos come back so soon: from an excursion, or a wrong landmark."""
 _MOMENT = timedelta(hours=1)
 
 
@@ -33,7 +34,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class TripSegment:
-    """Visits of one camera, by number. `absence` numbers its times away from home: segments of the same one have no home between them."""
+    """Visits of one camera, by number. `absence` numbers its times away from home."""
 
     camera_id: int
     number: int
@@ -50,7 +51,10 @@ class TripSegment:
 
 
 def group_segments(visits: Sequence[Visit], homes: Homes) -> Iterator[list[TripSegment]]:
-    """The segments of all cameras, those of cameras that were together in one group. `visits` are in order of their cameras and first photos."""
+    """The segments of all cameras, in groups of those that were together.
+
+    `visits` are in order of their cameras and first photos.
+    """
     cameras = [list(of_camera) for _, of_camera in groupby(visits, key=attrgetter("camera_id"))]
     at_home = [[homes.has(visit) for visit in of_camera] for of_camera in cameras]
     home_times = list(map(_home_times, cameras, at_home))
@@ -107,7 +111,10 @@ def has_between(times: Sequence[datetime], first: datetime, last: datetime) -> b
 def _is_gap(
     before: Visit, after: Visit, last: datetime, homes: Homes, home_times: Sequence[datetime]
 ) -> bool:
-    """Whether the time without photos between two visits ends a trip. `last`: the last photo before it, `home_times`: when any camera was at home."""
+    """Whether the time without photos between two visits ends a trip.
+
+    `last`: the last photo before it. `home_times`: when any camera was at home.
+    """
     gap, is_one_country = after.first - last, before.place.country == after.place.country
     if gap <= GAP or (is_one_country and after.day - last.date() <= _DAY):
         return False
@@ -118,7 +125,7 @@ def _is_gap(
 
 
 def _home_times(visits: Sequence[Visit], is_home: Sequence[bool]) -> list[datetime]:
-    """When the camera was at home: the first and last photos of its visits. One moment with a wrong landmark is left out."""
+    """When the camera was at home: the ends of its visits, without one moment with a wrong landmark."""
     times = []
     for index, visit in enumerate(visits):
         around = is_home[max(0, index - 1) : index + 2]
@@ -140,7 +147,7 @@ def _split_at_jumps(visits: Sequence[Visit]) -> Iterator[tuple[Visit, ...]]:
 
 
 def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int) -> bool:
-    """Whether the visit at this index begins a trip of its own: far away, in another country, and for good."""
+    """Whether the visit at this index begins a trip: far away, in another country, and for good."""
     before, after = visits[index - 1], visits[index]
     countries = {before.place.country, after.place.country}
     if len(countries) == 1 or "" in countries or _are_near(before, after, JUMP_KM):
@@ -155,7 +162,10 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
 def _together(
     segments: Sequence[TripSegment], homes: Homes, home_times: Sequence[datetime]
 ) -> Iterator[list[TripSegment]]:
-    """The segments in groups: those of cameras that were in one place on the same day, or in one country abroad on days that follow each other."""
+    """The segments of cameras that were together: in one place on a day, or in one country abroad.
+
+    Abroad, days that follow each other count as one.
+    """
     group_of = list(range(len(segments)))
 
     def group(number: int) -> int:
@@ -182,7 +192,10 @@ _OfSegment = tuple[int, Visit]
 
 
 def _pairs(segments: Sequence[TripSegment]) -> Iterator[tuple[_OfSegment, _OfSegment]]:
-    """The visits of two cameras on one day, or on days that follow each other, with the numbers of their segments; of a place, one of each day."""
+    """The visits of two cameras on one day, or on two in a row, with the numbers of their segments.
+
+    Of a place, there is one of each day.
+    """
     visits_on: dict[date, dict[tuple[int, Locality], _OfSegment]] = defaultdict(dict)
     for number, segment in enumerate(segments):
         for visit in segment.visits:

@@ -1,6 +1,6 @@
 """The trips of a database, by time or by id; and what people change of them: names, splits and merges.
 
-An edit names a moment of its trip, not its id, so it applies again each time trips are grouped, also once photos were added.
+An edit names a moment of its trip, not its id, so it applies again each time trips are grouped.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,11 +15,11 @@ from tagger.database.tables import photos, trip_edits
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import REACH, Trip, group_trips
-from tagger.trips.homes import read_visits
+from tagger.trips.visits import read_visits
 
 _USUAL_LENGTH = timedelta(days=60)
 FARTHEST = _USUAL_LENGTH
-"""The longest time between two trips that can be merged: a trip is found without reading the photos of all years."""
+"""The longest time between two trips that can be merged: a trip is found without reading all years."""
 _EARLIEST, _LATEST = datetime.min + REACH, datetime.max - REACH - _USUAL_LENGTH  # noqa: DTZ901 - local time
 _DATE = len("2019-05-03")
 LONGEST_NAME = 200
@@ -31,9 +31,9 @@ def all_trips(connection: Connection) -> list[Trip]:
 
 
 def find_trip(connection: Connection, trip_id: str) -> Trip:
-    """The trip with this id. More photos may rename a trip, and people merge some, so the only one that begins on the same day or has it is found too.
+    """The trip with this id, else the only one that begins on its day, or has it.
 
-    Reads only the photos of the years around it.
+    More photos may rename a trip, and people merge some. Reads only the visits of the years around it.
 
     Raises:
         TripNotFound: no trip has this id.
@@ -45,7 +45,7 @@ def find_trip(connection: Connection, trip_id: str) -> Trip:
 
 
 def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, Trip]:
-    """The trips with these ids, as `find_trip`, by id; those that are not found are left out. Groups the photos around them once."""
+    """The trips with these ids, as `find_trip`, by id; those that are not found are left out."""
     begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
     if not begins:
         return {}
@@ -79,9 +79,8 @@ def _trips_between(
     connection: Connection, first: datetime, last: datetime, edits: Sequence[TripEdit]
 ) -> list[Trip]:
     """The trips of a time, and others around it, which may be incomplete."""
-    return group_trips(
-        read_visits(connection, max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH), edits
-    )
+    begin, end = max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH
+    return group_trips(read_visits(connection, begin.date(), end.date()), edits)
 
 
 def _begin(trip_id: str) -> datetime | None:
@@ -94,7 +93,7 @@ def _begin(trip_id: str) -> datetime | None:
 
 
 def _match(trips: list[Trip], trip_id: str) -> Trip | None:
-    """The trip with this id; else the only one that begins on its day; else the only one that has it, as after a merge."""
+    """The trip with this id; else the only one that begins on its day; else the only one that has it."""
     day = trip_id[:_DATE]
     if same := [trip for trip in trips if trip.id == trip_id]:
         return same[0]

@@ -244,3 +244,11 @@ def test_a_month_that_is_none_is_refused(library: StoredPhotos) -> None:
         find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="2024-13")
     last = find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="9999-12")
     assert last.photos == ()
+
+
+def test_images_that_only_people_have_decided_about_are_counted(own_library: StoredPhotos) -> None:
+    query = PhotoQuery(sort="newest")
+    before = timeline_sections(own_library.database, query)
+    with own_library.database.write() as connection:
+        connection.execute(update(contents).values(outcome=None))
+    assert timeline_sections(own_library.database, query) == before != []

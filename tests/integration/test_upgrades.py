@@ -20,7 +20,7 @@ from tagger.transfer.upgrade import upgrade_database
 pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.filterwarnings(
-        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_name"
+        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder)"
     ),
 ]
 CHURCH = "(SELECT id FROM landmarks WHERE slug = 'our-church')"
@@ -202,9 +202,17 @@ def test_a_library_of_1_1_gets_the_schema_of_a_new_one(
     assert library.schema == _schema(new_url)
 
 
+_TRIGGERS = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name",
+    "postgresql": "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname",
+}
+
+
 def _schema(url: str) -> object:
-    """Columns, keys and indexes of all tables, whatever their order."""
+    """Columns, keys and indexes of all tables, whatever their order, and triggers."""
     engine = create_database_engine(url)
+    with engine.connect() as connection:
+        triggers = connection.execute(text(_TRIGGERS[engine.dialect.name])).all()
     found = inspect(engine)
     schema = {
         name: (
@@ -217,4 +225,4 @@ def _schema(url: str) -> object:
         for name in found.get_table_names()
     }
     engine.dispose()
-    return schema
+    return schema, triggers

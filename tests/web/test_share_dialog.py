@@ -18,7 +18,7 @@ from tagger.settings import Settings
 from tagger.shares import TRIP_MOMENT, ShareState, list_shares
 from tagger.trips import TripEdit, stored
 from tagger.trips.grouping import Trip, group_trips
-from tagger.trips.homes import Visit
+from tagger.trips.visits import Visit
 
 ClientOf = Callable[..., TestClient]
 

@@ -6,7 +6,7 @@ table's `info`.
 Photos and their tags: roots → photos → contents → classifications, tags, verdicts and dismissals, landmarks,
 models.
 Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
-Positions: photos, cameras, tracks → positions. Trips: cameras → trip_edits.
+Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
 Work: jobs → job_models, job_items and chunks. Access to the page: access_tokens, users → page_sessions;
 sign_in_attempts; shares → share_photos. Who did what: audit_log.
 
@@ -53,6 +53,8 @@ from tagger.database.tables.photo_tables import (
     track_parts as track_parts,
     tracks as tracks,
     trip_edits as trip_edits,
+    visit_changes as visit_changes,
+    visits as visits,
 )
 from tagger.database.tables.job_tables import (
     backend_selections as backend_selections,

@@ -5,6 +5,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -184,7 +185,7 @@ photos = Table(
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
-    Index(None, "camera_id", "taken_at"),
+    Index(None, "camera_id", "taken_at", "gone_since"),
     info={
         "doc": "A photo: a file below a root. Rows with a `primary_id` are further files of another photo."
     },
@@ -301,6 +302,41 @@ position_changes = Table(
         "doc": "A photo or an image whose evidence has changed since `positions` was updated. Changes "
         "insert rows; the update deletes them."
     },
+)
+
+visits = Table(
+    "visits",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("day", Date, nullable=False, doc="the local date"),
+    Column("camera_id", Id, nullable=False, doc="the camera"),
+    Column("country", Text, nullable=False, doc="country of its city; empty at sea"),
+    Column("region", Text, nullable=False, doc="region of its city"),
+    Column("city", Text, nullable=False, doc="the city; empty at sea"),
+    Column("latitude", Float, doc="mean position of the photos, degrees; null: unknown"),
+    Column("longitude", Float, doc="mean position of the photos, degrees; null: unknown"),
+    Column("photos", Integer, nullable=False, doc="number of photos"),
+    Column("first_at", DateTime, nullable=False, doc="local time of the first photo"),
+    Column("last_at", DateTime, nullable=False, doc="local time of the last photo"),
+    Column("is_measured", Boolean, nullable=False, doc="a GPS receiver measured a position"),
+    Column(
+        "is_dated",
+        Boolean,
+        nullable=False,
+        doc="the date is not one at which clocks begin that were never set",
+    ),
+    Column("folder", Text, nullable=False, doc="the folder of all its photos; empty: they are in several"),
+    Index(None, "day", "camera_id"),
+    info={"doc": "The photos of a camera in one place on one day. Follows from `photos` and `positions`."},
+)
+visit_changes = Table(
+    "visit_changes",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("camera_id", Id, nullable=False, doc="the camera"),
+    Column("day", Date, nullable=False, doc="the local date"),
+    Index(None, "camera_id", "day"),
+    info={"doc": "A day of a camera for which `visits` is out of date. Triggers insert rows."},
 )
 
 trip_edits = Table(

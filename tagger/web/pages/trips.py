@@ -1,4 +1,4 @@
-"""Trips as cards, and each on its page: photos in order of time, and a map with its path. It can be renamed, split, and merged with the next."""
+"""Trips as cards, and each on its page, with its photos and path. It can be renamed, split and merged."""
 
 from datetime import date, timedelta
 from http import HTTPStatus
@@ -95,7 +95,7 @@ def change(
     other: Annotated[str | None, Form(max_length=500)] = None,
     undo: Annotated[int | None, Form()] = None,
 ) -> Response:
-    """Rename a trip, make the photos from a `day` on another trip, merge it with an `other` one, or undo a change."""
+    """Rename a trip, split it at a `day`, merge it with an `other` one, or undo a change."""
     with state.database.write() as connection:
         trip = find_trip(connection, trip_id)
         if undo is not None:

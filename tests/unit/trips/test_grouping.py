@@ -34,7 +34,7 @@ from tagger.system.geo import distance_km
 from tagger.system.text_format import dates_text
 from tagger.trips import homes, segments
 from tagger.trips.grouping import REACH, group_trips, place_name, visited_places
-from tagger.trips.homes import Locality
+from tagger.trips.visits import Locality
 
 AT_HOME = everyday(HAMBURG)
 NUREMBERG = City(replace(BERLIN.place, region="Bavaria", city="Nuremberg"), 49.45, 11.08)

@@ -1,0 +1,63 @@
+"""Triggers that record in `visit_changes` the days of cameras whose visits change, whoever changes them."""
+
+from collections.abc import Iterator
+
+
+def trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
+    """The statements that create the triggers, with the functions that those of PostgreSQL call."""
+    if is_sqlite:
+        yield from _sqlite_triggers()
+    else:
+        yield from _POSTGRESQL_FUNCTIONS
+        yield from _postgresql_triggers()
+
+
+_OF_VISITS = "camera_id, taken_at, utc_offset_s, gone_since, origin, path"
+"""The columns of a photo from which visits follow."""
+_OF_PLACES = "latitude, longitude, source, country, region, city"
+_SQLITE_MARK = """INSERT INTO visit_changes (camera_id, day) SELECT camera_id, substr(taken_at, 1, 10)
+    FROM ({photo}) AS p WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL AND NOT EXISTS (SELECT 1
+    FROM visit_changes AS c WHERE c.camera_id = p.camera_id AND c.day = substr(p.taken_at, 1, 10));"""
+_ROW = "SELECT {row}.camera_id AS camera_id, {row}.taken_at AS taken_at"
+_PHOTO = "SELECT camera_id, taken_at FROM photos WHERE id = {row}.photo_id"
+_POSTGRESQL_FUNCTIONS = (
+    """CREATE FUNCTION mark_visits_of_photo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT camera_id, taken_at::date
+    FROM (VALUES (OLD.camera_id, OLD.taken_at), (NEW.camera_id, NEW.taken_at)) AS photo (camera_id, taken_at)
+    WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL; RETURN NULL; END $$""",
+    """CREATE FUNCTION mark_visits_of_positions() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT p.camera_id, p.taken_at::date
+    FROM changed JOIN photos AS p ON p.id = changed.photo_id
+    WHERE p.camera_id IS NOT NULL AND p.taken_at IS NOT NULL; RETURN NULL; END $$""",
+)
+
+
+def _sqlite_triggers() -> Iterator[str]:
+    for table, columns, source in (("photos", _OF_VISITS, _ROW), ("positions", _OF_PLACES, _PHOTO)):
+        for event, rows in (("INSERT", ["NEW"]), ("DELETE", ["OLD"]), ("UPDATE", ["OLD", "NEW"])):
+            marks = " ".join(_SQLITE_MARK.format(photo=source.format(row=row)) for row in rows)
+            timing = f"AFTER {event} ON {table}"
+            if event == "UPDATE":
+                timing = f"AFTER UPDATE OF {columns} ON {table} WHEN {_differ(columns, 'IS NOT')}"
+            yield f"CREATE TRIGGER visits_{event.lower()}_{table} {timing} BEGIN {marks} END"
+
+
+def _postgresql_triggers() -> Iterator[str]:
+    mark = "FOR EACH ROW {when} EXECUTE FUNCTION mark_visits_of_photo()"
+    for event, row in (("INSERT", "NEW"), ("DELETE", "OLD")):
+        when = f"WHEN ({row}.camera_id IS NOT NULL)"
+        timing = f"AFTER {event} ON photos"
+        yield f"CREATE TRIGGER visits_{event.lower()}_photos {timing} {mark.format(when=when)}"
+    when = f"WHEN ({_differ(_OF_VISITS, 'IS DISTINCT FROM')})"
+    timing = f"AFTER UPDATE OF {_OF_VISITS} ON photos"
+    yield f"CREATE TRIGGER visits_update_photos {timing} {mark.format(when=when)}"
+    # Of positions that are deleted with their photos, the trigger on these says it.
+    marks = "FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION mark_visits_of_positions()"
+    for event, rows in (("INSERT", "NEW"), ("DELETE", "OLD"), ("UPDATE", "NEW")):
+        timing = f"AFTER {event} ON positions REFERENCING {rows} TABLE AS changed"
+        yield f"CREATE TRIGGER visits_{event.lower()}_positions {timing} {marks}"
+
+
+def _differ(columns: str, operator: str) -> str:
+    old, new = (", ".join(f"{row}.{each}" for each in columns.split(", ")) for row in ("OLD", "NEW"))
+    return f"({old}) {operator} ({new})"
