@@ -155,6 +155,19 @@ def test_links_alone_lead_through_all_photos(client: TestClient, library: Librar
         assert address_of(page, "First page") == begin
 
 
+def test_phones_load_the_small_thumbnails_of_the_first_screen_first(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for number in range(14):
+        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
+    first, *_, last = re.findall('<img src="/api/photos[^>]+>', client.get("/photos").text)
+    width = re.search(r"size=256\S* (\d+)w", first)
+    assert width
+    assert f'sizes="(max-width: 37.5rem) {int(width[1]) // 3}px' in first
+    assert 'fetchpriority="high"' in first
+    assert 'loading="lazy"' in last
+
+
 def test_photos_are_under_their_months_with_score_and_date(
     client: TestClient, library: LibraryPhotos
 ) -> None:
