@@ -104,6 +104,17 @@ def test_landmarks_stand_with_most_photos_first_and_their_best_photo(
     assert "/api/photos/3/thumbnail?size=256" in page
 
 
+@pytest.mark.usefixtures("counted")
+def test_counts_follow_a_verdict_at_once(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (EIFFEL, 0.9, True))
+    assert "2 photos" in client.get("/places").text
+    assert client.post(
+        "/api/verdicts", json={"photos": [1], "landmark": "eiffel-tower", "verdict": "rejected"}
+    ).is_success
+    assert "1 photo<" in client.get("/places").text
+
+
 def test_a_cover_is_neither_gone_nor_rejected(library: LibraryPhotos) -> None:
     library.photo("gone.jpg", (EIFFEL, 0.99, True))
     library.photo("rejected.jpg", (EIFFEL, 0.98, True))
