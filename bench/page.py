@@ -1,23 +1,28 @@
 """Measures the web page of a large library: response times and CPU time of its views.
 
     python -m bench.page [--photos 100000] [--rounds 5]
+    python -m bench.page --phone http://127.0.0.1:8080/photos
 
 Creates a SQLite database with so many photos (see tests/rig/large_library.py), and sends requests to a real `tagger serve`: each
-view as the first response of a new server, and repeatedly.
+view as the first response of a new server, and repeatedly. With --phone, it opens a view of your own page as a phone on a slow line.
 """
 
 import argparse
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
+
+from playwright.sync_api import BrowserContext, sync_playwright
 
 from bench.processes import SHIPPED, TAGGER, tagger_environment
 from bench.report import note, print_heading, print_table
@@ -37,6 +42,13 @@ FAR = 100_000
 START_TIMEOUT_S = 120.0
 RESPONSE_TIMEOUT_S = 600.0
 POLL_S = 0.02
+LINE_BYTES_S, LATENCY_MS, CPU_SLOWDOWN = 50_000, 100, 4
+"""A slow line, and how much slower a phone is than this machine."""
+FIRST_SCREEN = """() => document.readyState !== "loading" && [...document.images].every((image) => {
+  const { top, bottom, width } = image.getBoundingClientRect();
+  return top > innerHeight || bottom < 0 || !width || (image.complete && image.naturalWidth);
+})"""
+PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
 COLUMNS = (
     *("view", "cold ms", "complete ms", "warm ms", "minimum ms", "maximum ms", "CPU ms"),
     f"minimum within {TARGET_MS:.0f} ms",
@@ -48,7 +60,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.page", description=main.__doc__)
     parser.add_argument("--photos", type=int, default=100_000, help=f"a multiple of {JOBS} [100000]")
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
+    parser.add_argument(
+        "--phone", metavar="ADDRESS", help="a view of a running page, as a phone on a slow line loads it"
+    )
     args = parser.parse_args()
+    if args.phone:
+        print_heading("The page on a slow line")
+        measure_phone(args.phone, args.rounds)
+        return
     if args.photos % JOBS:
         parser.error(f"--photos: use a multiple of {JOBS}")
     print_heading("The page")
@@ -163,6 +182,49 @@ def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
             return int(rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2])
         time.sleep(POLL_S)
     raise SystemExit(f"`tagger serve` did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def measure_phone(address: str, rounds: int) -> None:
+    """Print when a view is painted, and when all photos of its first screen are there, on a phone with an empty cache."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=["--no-sandbox"]
+        )
+        loads = [
+            _load_slowly(browser.new_context(**playwright.devices["iPhone 13"]), address)
+            for _ in range(rounds)
+        ]
+        browser.close()
+    rows = [(f"round {number}", *times) for number, (times, _) in enumerate(loads, start=1)]
+    medians = [median(column) for column in zip(*(times for times, _ in loads), strict=True)]
+    print_table(("", "first paint s", "first screen s", "loaded s"), [*rows, ("median", *medians)])
+    _, sizes = loads[-1]
+    print_table(("until the first screen", "KB"), [(kind, size / 1000) for kind, size in sizes.most_common()])
+
+
+def _load_slowly(context: BrowserContext, address: str) -> tuple[tuple[float, ...], Counter[str]]:
+    """Return the three times, and the bytes of each kind of response until the second."""
+    page = context.new_page()
+    devices = context.new_cdp_session(page)
+    kinds: dict[str, str] = {}
+    sizes: Counter[str] = Counter()
+    devices.on("Network.requestWillBeSent", lambda event: kinds.update({event["requestId"]: event["type"]}))
+    devices.on(
+        "Network.dataReceived",
+        lambda event: sizes.update({kinds[event["requestId"]]: event["encodedDataLength"]}),
+    )
+    devices.send("Network.enable")
+    line = {"latency": LATENCY_MS, "downloadThroughput": LINE_BYTES_S, "uploadThroughput": LINE_BYTES_S}
+    devices.send("Network.emulateNetworkConditions", {"offline": False, **line})
+    devices.send("Emulation.setCPUThrottlingRate", {"rate": CPU_SLOWDOWN})
+    start = time.perf_counter()
+    page.goto(address, wait_until="commit", timeout=60_000)
+    page.wait_for_function(FIRST_SCREEN, polling=50, timeout=60_000)
+    seconds, until_then = time.perf_counter() - start, sizes.copy()
+    page.wait_for_function("() => document.readyState === 'complete'", polling=50, timeout=60_000)
+    times = page.evaluate(PAINTED) / 1000, seconds, time.perf_counter() - start
+    context.close()
+    return times, until_then
 
 
 def views_of(database: Database, photos: int) -> dict[str, str]:

@@ -17,6 +17,7 @@ from tagger.database.statements import rounded_down
 from tagger.database.tables import photos, positions
 from tagger.query.areas import Box
 from tagger.query.option_values import BoundingBox
+from tagger.system.city_names import place_text
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 FINEST_DEGREES = 0.25
@@ -68,7 +69,7 @@ class PositionCell:
     @property
     def place(self) -> str:
         """City and country, as far as all photos share them."""
-        return ", ".join(part for part in (self.city, self.country) if part)
+        return place_text(self.city, self.country)
 
 
 def position_cells(

@@ -45,11 +45,11 @@ from tagger.errors import PhotoIdNotFound
 from tagger.landmarks.landmarks import Landmark, farthest_km, landmarks_by_id
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import printable_path
+from tagger.system.city_names import place_text
 from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
 from tagger.system.text_format import (
     N_,
-    country_name,
     distance_text,
     gettext,
     list_text,
@@ -203,7 +203,7 @@ class Position:
     @property
     def place(self) -> str:
         """City and country, as far as they are known."""
-        return ", ".join(filter(None, (self.city, self.country and country_name(self.country))))
+        return place_text(self.city, self.country)
 
 
 @dataclass(frozen=True)

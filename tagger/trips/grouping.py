@@ -14,6 +14,7 @@ from itertools import compress, groupby
 from operator import attrgetter
 
 from tagger.database.enums import TripEditKind
+from tagger.system.city_names import city_name
 from tagger.system.names import slug_of_name
 from tagger.system.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import TripEdit, TripReference
@@ -81,8 +82,11 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
         photos: Counter[tuple[str, str | None]] = Counter()
         for place in named:
             if name := getattr(place, level):
-                is_named = for_reader and level == "country"
-                photos[country_name(name) if is_named else name, place.country] += place.photos
+                if for_reader and level == "city":
+                    name = city_name(name, place.country)
+                elif for_reader and level == "country":
+                    name = country_name(name)
+                photos[name, place.country] += place.photos
         most_first = sorted(photos.items(), key=lambda entry: (-entry[1], entry[0][0]))
         shares = [(name, number / total) for (name, _), number in most_first]
         is_one = bool(shares) and shares[0][1] >= _MOST

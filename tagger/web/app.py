@@ -9,6 +9,7 @@ from threading import Lock
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
@@ -106,8 +107,26 @@ def create_app(
     # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS)
     app.add_middleware(HeadRequests)
+    app.add_middleware(_ExpireCounts, overview=overview)
     app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
     return app
+
+
+class _ExpireCounts:
+    """Expires the counts of pages before a request that may have changed them is answered: other tabs ask for them next."""
+
+    def __init__(self, app: ASGIApp, overview: LibraryOverview) -> None:
+        self._app = app
+        self._overview = overview
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._overview.expire()
+            await send(message)
+
+        is_change = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
+        await self._app(scope, receive, send_counted if is_change else send)
 
 
 def _add_routes(app: FastAPI, router: APIRouter) -> None:

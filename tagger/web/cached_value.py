@@ -44,6 +44,8 @@ T = TypeVar("T")
 COST_FACTOR = 20.0
 """A value stays fresh for at least this many times its query's duration, so that refreshing takes at most 5 % of the time."""
 
+QUICK_S = 0.5
+
 CLOSE_S = 5.0
 """How long a server that stops waits for queries: those of a large library take minutes."""
 
@@ -72,6 +74,11 @@ class CachedValue(Generic[T]):
     @property
     def has_value(self) -> bool:
         return self._value is not None
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether its query is so short that it may follow each change."""
+        return self._query_s < QUICK_S
 
     def get(self, wait_s: float, first_wait_s: float | None = None) -> T | None:
         """Return the newest value available within `wait_s`, possibly a stale one; None if there is none yet.

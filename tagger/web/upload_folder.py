@@ -7,6 +7,7 @@ import asyncio
 import errno
 import os
 import stat
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ MOST_FOLDERS = 8
 MOST_NAME_BYTES = 200
 """Of a part of a path: a number may follow."""
 SAME_NAMES = 1000
+MEASURED_FOR_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class UploadFolder:
         self.folder = folder
         self._quota_bytes = quota_bytes
         self._taken_bytes: int | None = None
+        self._measured_at_s = 0.0
         self._is_full = False
         self._arriving = 0
         self._measuring = asyncio.Lock()
@@ -71,20 +74,24 @@ class UploadFolder:
                     "The disk is full, so the photo was not stored. Free some space, then send it again."
                 )
                 raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, text) from error
-            text = gettext("The folder for photos cannot be written. Check it on the server.")
+            text = gettext(
+                "The photo cannot be stored. Check the folder for photos, and its disk, on the server."
+            )
             raise HTTPException(HTTPStatus.CONFLICT, text) from error
 
     async def _measure(self) -> None:
         """Find out how much the files in the folder take, and remove what servers left that were killed.
 
-        Once, and after a refused photo before each, until somebody has moved files away.
+        Each minute, since other processes store photos too, and after a refused photo before each, until somebody has moved files away.
         """
         async with self._measuring:
-            if self._taken_bytes is None or (self._is_full and not self._arriving):
+            is_old = self._is_full or time.monotonic() > self._measured_at_s + MEASURED_FOR_S
+            if self._taken_bytes is None or (is_old and not self._arriving):
                 await run_in_threadpool(remove_leftovers, self.folder)
                 measured_bytes = await run_in_threadpool(_size_of, self.folder)
                 self._is_full &= measured_bytes >= (self._taken_bytes or 0)
                 self._taken_bytes = measured_bytes
+                self._measured_at_s = time.monotonic()
 
     async def _store(self, names: Sequence[str], parts: AsyncIterator[bytes]) -> ReceivedPhoto:
         with await run_in_threadpool(open_folder, self.folder) as folder:
@@ -160,8 +167,11 @@ def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> Receiv
     flush_to_disk(temporary.descriptor)
     path = root
     for name in names[:-1]:
-        with open_folder(path, root) as outer, suppress(FileExistsError):
-            os.mkdir(name, dir_fd=outer.descriptor)
+        with open_folder(path, root) as outer:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=outer.descriptor)
+            if not stat.S_ISDIR(os.stat(name, dir_fd=outer.descriptor, follow_symlinks=False).st_mode):
+                raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _unusable_name())
         path /= name
     with open_folder(path, root) as folder:
         name, is_new = _name_in(folder, names[-1], temporary)

@@ -256,22 +256,6 @@ def test_slow_upload_is_refused_with_the_reason(
         assert b"bytes/s" in answer
 
 
-@pytest.mark.slow
-def test_upload_at_the_least_rate_may_take_longer_than_a_pause(
-    web_settings: Settings, web_database: Database
-) -> None:
-    size_bytes, parts = 8000, 8
-    head = UPLOAD.replace(b"multipart/form-data; boundary=x", b"image/png")
-    head = head.replace(b": 7\r", f": {3 + size_bytes}\r".encode())
-    limits = ClientLimits(upload_pause_s=2, upload_bytes_per_s=100)
-    with page(web_settings, web_database, limits) as (port, opened):
-        connection = connected(port, opened, head)
-        for _ in range(parts):
-            time.sleep(0.35)
-            connection.sendall(bytes(size_bytes // parts))
-        assert status(connection) == 422  # it is no photo
-
-
 @pytest.fixture
 def large_photo(web_settings: Settings, web_database: Database, tmp_path: Path) -> bytes:
     """The request of a photo of several megabytes."""
@@ -287,28 +271,6 @@ def test_reader_that_does_not_read_is_closed(
 ) -> None:
     with page(web_settings, web_database, ClientLimits(write_s=0.5)) as (port, opened):
         reader = connected(port, opened, large_photo, buffer_bytes=4096)
-        wait_until(lambda: is_open(reader))
-        wait_until(lambda: not is_open(reader))
-        assert read_all(reader) < 2**20
-
-
-@pytest.mark.slow
-def test_slow_reader_gets_a_large_photo(
-    web_settings: Settings, web_database: Database, large_photo: bytes
-) -> None:
-    with page(web_settings, web_database, ClientLimits(write_s=1)) as (port, opened):
-        start = time.monotonic()
-        reader = connected(port, opened, large_photo, buffer_bytes=2**16)
-        assert read_all(reader, pause_s=0.03) > 1400 * 1000 * 3
-        assert time.monotonic() - start > 1
-
-
-@pytest.mark.slow
-def test_responses_that_nobody_reads_are_not_stored(web_settings: Settings, web_database: Database) -> None:
-    """Each of them is small."""
-    asks = ASK.replace(b"HEAD", b"GET") * 200
-    with page(web_settings, web_database, ClientLimits(write_s=0.5)) as (port, opened):
-        reader = connected(port, opened, asks, buffer_bytes=4096)
         wait_until(lambda: is_open(reader))
         wait_until(lambda: not is_open(reader))
         assert read_all(reader) < 2**20

@@ -307,18 +307,6 @@ def test_names_of_uploads_are_text(client: TestClient) -> None:
 # --- parameters
 
 
-def test_parameters_out_of_range_are_refused(client: TestClient) -> None:
-    for query in (
-        *("top_k=0", "top_k=-1", "top_k=101", "top_k=99999999999999999999999999", "top_k=NaN", "top_k=1e2"),
-        *("top_k=%00", "top_k=", "top_k=<script>alert(1)</script>", "threshold=nan", "threshold=inf"),
-        *("threshold=-0.01", "threshold=1.01", "threshold=1e400", "threshold=0x1", "threshold=" + "9" * 5000),
-    ):
-        answer = client.post(f"/api/predict?{query}", content=photo(0), headers=PNG)
-        assert answer.status_code in {400, 422}, query
-        assert answer.json()["error"]
-        assert "<script>" not in answer.text
-
-
 HOSTILE = [
     "", "0", "-1", "9" * 400, "-" + "9" * 400, "1e999", "NaN", "Infinity", "2**31", "null", "true", "[]", "{}", "\t", "\n", "\x7f", "\ufffd",
     "\ud7ff", "\U0010ffff", "\u202e", "' OR 1=1 --", "%", "_", "\\", "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "<script>",

@@ -8,7 +8,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.command_line import CommandOutput, run_command
 from support.library_photos import EIFFEL, LibraryPhotos, picture
@@ -16,7 +16,7 @@ from support.page_server import LOCAL_URL
 
 from tagger.cli.main import main
 from tagger.database.connection import Database
-from tagger.database.tables import cameras, contents, landmarks, models, photos, positions, roots, verdicts
+from tagger.database.tables import cameras, contents, landmarks, models, photos, positions, verdicts
 from tagger.photos.containers import digest_photo
 from tagger.settings import Settings
 from tagger.tags.settlement import begin_change
@@ -85,9 +85,9 @@ def tagger(web_settings: Settings, tmp_path: Path) -> Callable[..., CommandOutpu
     }
     others = {name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")}
 
-    def run(*words: object, fails: bool = False) -> CommandOutput:
+    def run(*words: object) -> CommandOutput:
         output = run_command(main, *words, environment=others | settings, folder=tmp_path)
-        assert ("Traceback" in output.err) == fails, (words, output.err[-3000:])
+        assert "Traceback" not in output.err, (words, output.err[-3000:])
         return output
 
     return run
@@ -156,62 +156,6 @@ def test_commands_survive_hostile_rows(
         output = tagger(*words)
         assert "\x1b" not in output.text + output.err, words
         assert "\x9b" not in output.text + output.err, words
-
-
-@pytest.mark.parametrize(
-    "location", ["", "..", "a\0b", "s3://", "S3://bucket", "s3://bucket/../x", LONG, CONTROL]
-)
-def test_commands_and_pages_survive_a_hostile_root(
-    tagger: Callable[..., CommandOutput], client: TestClient, library: LibraryPhotos, location: str
-) -> None:
-    number = library.file("good.jpg", (EIFFEL, 0.9, True))
-    with library.database.write() as connection:
-        connection.execute(update(roots).values(location=location))
-    for words in (
-        ("query",),
-        ("status",),
-        ("doctor", "--quick"),
-        ("metadata", "write", "--to", "sidecar"),
-        ("tag", library.root),
-    ):
-        output = tagger(*words)
-        assert "\x1b" not in output.text + output.err, words
-    for page in ("/photos", f"/photos/{number}", f"/api/photos/{number}/image", "/jobs/new"):
-        assert client.get(page).status_code < 500, page
-
-
-DOCUMENTS = {"number": 5, "list": [None], "object": {"names": 3}, "deep": [[[[]]]]}
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_rows_with_wrong_documents_are_named_and_harm_nothing_else(
-    client: TestClient,
-    tagger: Callable[..., CommandOutput],
-    library: LibraryPhotos,
-    caplog: pytest.LogCaptureFixture,
-    name: str,
-) -> None:
-    number = library.file("good.jpg", (EIFFEL, 0.9, True), data=picture((9, 9, 9)))
-    with library.database.write() as connection:
-        before = connection.execute(select(landmarks.c.id, landmarks.c.names)).all()
-        connection.execute(update(landmarks).values(names=DOCUMENTS[name]))
-    answers = [
-        client.get(page) for page in ("/photos", f"/photos/{number}", "/api/landmarks", "/search?q=eiffel")
-    ]
-    if any(answer.status_code == 500 for answer in answers):
-        assert "`tagger db check` names the rows that it damaged" in caplog.text
-    assert client.get(f"/api/photos/{number}/image").status_code == 200
-    if name != "object":
-        listed = tagger("landmark", "list", "--all", fails=True)
-        assert "warning: if another program wrote to the database, `tagger db check` names" in listed.err
-    checked = tagger("db", "check")
-    assert checked.code == 1
-    assert "landmarks, id 1: names" in checked.text
-    with library.database.write() as connection:
-        for row in before:
-            connection.execute(update(landmarks).where(landmarks.c.id == row.id).values(names=row.names))
-    assert client.get(f"/photos/{number}").status_code == 200
-    assert tagger("db", "check").code == 0
 
 
 def _write_texts(database: Database) -> None:

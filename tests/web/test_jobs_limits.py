@@ -23,7 +23,6 @@ from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings, load_settings
-from tagger.web.api import job_starter
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import MAX_OPEN_JOBS
 from tagger.web.app import create_app
@@ -159,22 +158,6 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     notes = [each.note or "" for each in list_runs(web_database, name, 10)]
     assert ["is now a link" in note for note in notes] == [True] * 2
     assert {each["total"] for each in client.get("/api/status").json()["jobs"]} == {0}
-
-
-def test_a_schedule_of_the_command_line_follows_its_links(
-    client_where: ClientWhere,
-    library: LibraryPhotos,
-    web_database: Database,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(job_starter, "RESPONSE_WAIT_S", 60.0)  # until the scan has ended
-    (tmp_path / "link").symlink_to(library.root)
-    backfill = Backfill(BackfillScope.ALL, PhotoQuery(under=(tmp_path / "link",)), scan=(tmp_path / "link",))
-    add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK, "UTC")
-    client = client_where(web_folders=[library.root])
-    run = client.post("/jobs/schedules/run", data={"name": "nightly"})
-    assert client.get(f"/api{run.headers['location']}").json()["total"] == 1
 
 
 # ---------- writing ----------

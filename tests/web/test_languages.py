@@ -16,8 +16,9 @@ from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from docs.update_languages import extracted, forms
 from tagger.database.enums import Note, NoteCode, note_columns
+from tagger.query.timeline import section_parts
+from tagger.system.city_names import city_name, place_text
 from tagger.system.text_format import (
-    country_name,
     dates_text,
     day_text,
     distance_text,
@@ -187,7 +188,7 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
             day_text(date(2024, 6, 3)),
             dates_text(date(2019, 5, 3), date(2019, 5, 9)),
             list_text(["Arles", "Nice"]),
-            country_name("Germany"),
+            place_text("Florence", "Italy"),
             rounded_duration(3 * 86_400),
             size(64 * 2**20),
         ]
@@ -199,7 +200,7 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         "3 June 2024",
         "3\N{EN DASH}9 May 2019",
         "Arles and Nice",
-        "Germany",
+        "Florence, Italy",
         "3 days",
         "64\u202fMB",
     ]
@@ -210,7 +211,7 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         "3. Juni 2024",
         "3.\N{EN DASH}9. Mai 2019",
         "Arles und Nice",
-        "Deutschland",
+        "Florenz, Italien",
         "3 Tage",
         "64\xa0MB",
     ]
@@ -218,6 +219,28 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
     with in_language(languages.load_language("de")):
         assert texts() == german
     assert texts() == english
+
+
+@pytest.mark.parametrize(
+    ("tag", "city", "area", "name"),
+    [
+        ("fr", "Warsaw", "Poland", "Varsovie"),
+        ("pt", "Warsaw", "Mazovia", "Varsóvia"),
+        ("es", "Florence", "Alabama", "Florence"),
+        ("vi", "Florence", "Italy", "Florence"),
+        ("de", "Florence", None, "Florence"),
+    ],
+)
+def test_cities_have_their_names_in_the_language(tag: str, city: str, area: str | None, name: str) -> None:
+    with in_language(languages.load_language(tag)):
+        assert city_name(city, area) == name
+
+
+def test_headings_of_days_name_cities_in_the_language() -> None:
+    day = date(2025, 8, 22)
+    with in_language(languages.load_language("de")):
+        (part,) = section_parts([(day, 50)], {day: {("Attica", "Athens"): 50}}, by_day=True)
+    assert part.place == "Athen"
 
 
 # ---------- which language a reader gets ----------

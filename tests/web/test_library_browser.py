@@ -13,7 +13,6 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, pict
 from support.page_server import settings_in
 
 from tagger.database.connection import open_database
-from tagger.settings import Settings
 
 PHOTOS = 280
 SHOWN = 261  # the others are copies, gone or not classified
@@ -227,27 +226,6 @@ def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser: Browser
 
 
 @pytest.mark.slow
-def test_fast_scrolling_asks_only_for_the_photos_of_the_last_screen(browser: Browser, many: str) -> None:
-    with open_page(browser, "about:blank", screen=SMALL_WINDOW) as page:
-        open_grid(page, many)
-        requests: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
-        page.evaluate(
-            """async () => {
-              for (let part = 1; part <= 20; part++) {
-                scrollTo(0, (document.documentElement.scrollHeight * part) / 20);
-                await new Promise((resolve) => requestAnimationFrame(resolve));
-              }
-            }"""
-        )
-        last = loaded_tiles(page)[-1]["number"]
-        assert last == SHOWN
-        assert (
-            1 <= len([url for url in requests if "/api/timeline/photos" in url]) < 12
-        )  # sections were passed
-
-
-@pytest.mark.slow
 def test_an_address_inside_leads_there_and_on_photo_by_photo(browser: Browser, many: str) -> None:
     with open_page(browser, "about:blank", base=many) as page:
         open_grid(page, many)
@@ -332,70 +310,6 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
         expect(tiles).to_have_count(4)
         expect(gate).not_to_be_checked()
         assert page.evaluate("window.isSamePage")
-
-
-@pytest.mark.slow
-def test_a_grid_says_what_a_verdict_is_for_and_counts_copies_once(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos?landmark={EIFFEL}&landmark={GATE}") as page:
-        page.locator("[data-grid][data-drawn]").wait_for()
-        page.keyboard.press("Control+a")
-        expect(page.get_by_text("3 photos selected")).to_have_count(1)
-        blurred = page.locator("[data-grid] img").first.evaluate("(image) => image.style.backgroundImage")
-        assert blurred.startswith('url("data:image/png;base64,')
-        expect(page.get_by_role("button", name="Name landmark…")).to_be_visible()
-        expect(page.get_by_role("button", name="Reject")).to_have_count(0)
-        page.goto(f"{address}/landmarks/{EIFFEL}")
-        expect(page.locator(".page-head")).to_contain_text("2 photos")
-        page.get_by_role("link", name=re.compile(r"Eiffel Tower, .*\s*2\s*copies")).click()
-        expect(page.locator("#lightbox [data-status]")).to_contain_text("of 2: Eiffel Tower")
-        # Photos that are not classified cannot be named.
-        page.goto(f"{address}/photos?untagged=1")
-        page.locator("[data-grid][data-drawn]").wait_for()
-        page.keyboard.press("Control+a")
-        page.get_by_role("button", name="Name landmark…").click()
-        page.get_by_label("Landmark, city or country").fill("Eiffel Tower")
-        page.get_by_role("button", name="Eiffel Tower").first.click()
-        expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not processed yet")
-
-
-@pytest.mark.slow
-def test_the_rest_of_a_list_of_the_filter_stays_open_and_keeps_the_focus(
-    browser: Browser, web_settings: Settings, library: LibraryPhotos
-) -> None:
-    for n in range(12):
-        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
-    with serving(web_settings) as address:
-        with open_page(browser, f"{address}/photos?any_rank=1") as page:
-            page.get_by_role("button", name="Filter", exact=True).click()
-            group, tiles = page.get_by_role("group", name="Camera"), page.locator("[data-grid] > .photo-tile")
-            camera, rest = group.get_by_label("Camera 9"), group.locator("summary")
-            expect(rest).to_have_accessible_name("4 more")
-            for summary in (rest, page.locator("[data-group=landmark] > summary")):
-                summary.evaluate("summary => { summary.dataset.old = true; }")
-                group.get_by_role("checkbox").first.click()
-                summary.focus()
-                expect(page.locator("[data-old]")).to_have_count(0)  # photos are counted again
-                expect(summary).to_be_focused()
-            expect(camera).to_be_hidden()
-            rest.press("Enter")
-            section = page.get_by_role("navigation", name="Main").get_by_role("link", name="Photos")
-            camera.check()
-            expect(tiles).to_have_count(1)
-            expect(section).to_have_attribute("aria-current", "true")
-            expect(rest).to_have_accessible_name("3 more")
-            camera.uncheck()
-            expect(tiles).to_have_count(12)
-            expect(camera).to_be_visible()
-            expect(camera).to_be_focused()
-            assert axe_findings(page) == []
-        with open_page(browser, f"{address}/photos?any_rank=1&camera=Camera+9") as page:
-            page.get_by_role("button", name="Filter 1 set", exact=True).click()
-            group = page.get_by_role("group", name="Camera")
-            camera = group.get_by_role("checkbox", name="Camera 9")
-            camera.uncheck()
-            expect(page.locator("[data-grid] > .photo-tile")).to_have_count(12)
-            expect(camera).to_be_hidden()
-            expect(group.locator("summary")).to_be_focused()  # it is folded away
 
 
 def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:

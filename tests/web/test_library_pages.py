@@ -104,6 +104,17 @@ def test_landmarks_stand_with_most_photos_first_and_their_best_photo(
     assert "/api/photos/3/thumbnail?size=256" in page
 
 
+@pytest.mark.usefixtures("counted")
+def test_counts_follow_a_verdict_at_once(client: TestClient, library: LibraryPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.photo("b.jpg", (EIFFEL, 0.9, True))
+    assert "2 photos" in client.get("/places").text
+    assert client.post(
+        "/api/verdicts", json={"photos": [1], "landmark": "eiffel-tower", "verdict": "rejected"}
+    ).is_success
+    assert "1 photo<" in client.get("/places").text
+
+
 def test_a_cover_is_neither_gone_nor_rejected(library: LibraryPhotos) -> None:
     library.photo("gone.jpg", (EIFFEL, 0.99, True))
     library.photo("rejected.jpg", (EIFFEL, 0.98, True))
@@ -153,6 +164,19 @@ def test_links_alone_lead_through_all_photos(client: TestClient, library: Librar
         # Exact copies are one photo; in a country, copies may be at different places.
         assert seen == list(range(1, 131, 1 if "country" in begin else 2)), begin
         assert address_of(page, "First page") == begin
+
+
+def test_phones_load_the_small_thumbnails_of_the_first_screen_first(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for number in range(14):
+        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))
+    first, *_, last = re.findall('<img src="/api/photos[^>]+>', client.get("/photos").text)
+    width = re.search(r"size=256\S* (\d+)w", first)
+    assert width
+    assert f'sizes="(max-width: 37.5rem) {int(width[1]) // 3}px' in first
+    assert 'fetchpriority="high"' in first
+    assert 'loading="lazy"' in last
 
 
 def test_photos_are_under_their_months_with_score_and_date(

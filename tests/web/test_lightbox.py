@@ -148,32 +148,6 @@ def verdicts(page: Page, address: str, photo: int) -> dict[str, str]:
     return {each["landmark"]: each["verdict"] for each in document["verdicts"]}
 
 
-@pytest.mark.slow
-def test_the_details_are_those_of_the_photos_page(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        open_photo(page, 2)
-        page.keyboard.press("i")
-        expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-1.jpg")
-        expect(page.get_by_role("button", name="Details")).to_have_attribute("aria-expanded", "true")
-        assert axe_findings(page) == []
-        page.keyboard.press("ArrowRight")
-        expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-2.jpg")
-        shown = page.locator(f"{PANEL} #facts").inner_text()
-        page.keyboard.press("n")
-        page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#naming")).to_be_hidden()
-        page.keyboard.press("?")
-        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
-        page.keyboard.press("Escape")
-        expect(page.locator("#lightbox")).to_be_visible()
-        page.reload()
-        page.keyboard.press("i")
-        expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-2.jpg")
-        assert page.locator(f"{PANEL} #facts").inner_text() == shown
-        page.go_back()
-        page.wait_for_function(f"() => ({FOCUSED})() === '3'")
-
-
 def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)

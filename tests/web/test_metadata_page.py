@@ -139,7 +139,9 @@ def test_a_job_is_undone_after_a_preview_in_plain_words(client: TestClient, libr
     undo = int(started.headers["location"].rsplit("/", 1)[1])
     process_job(library.database, client.app.state.app_state.settings, undo)  # type: ignore[attr-defined]
     assert {file.name: file.read_bytes() for file in library.root.iterdir()} == before
-    assert f"what job {job} wrote" in client.get(f"/jobs/{undo}").text
+    undone = client.get(f"/jobs/{undo}").text
+    assert f"what job {job} wrote" in undone
+    assert "<dt>undone</dt>" in undone
     assert "1 photo: 1 undone" in client.get("/jobs").text
     assert "/undo" not in client.get(f"/jobs/{job}").text
     assert "Nothing of this job is left to undo" in client.post(f"/jobs/{job}/undo").text

@@ -208,30 +208,6 @@ def test_an_address_opens_the_photo_over_its_grid_and_escape_leads_there(
 
 
 @pytest.mark.slow
-def test_a_photo_is_put_away_and_brought_back_by_key(browser: Browser, address: str) -> None:
-    title = "#landmarks .photo-title"
-    with open_page(browser, "about:blank", base=address) as page:
-        open_details(page, "/photos/1")
-        page.keyboard.press("x")
-        expect(page.locator(title)).to_have_text("Not a landmark")
-        expect(page.locator("[data-dismissed]")).to_contain_text("Put away by web ")
-        expect(page.locator(STATUS)).to_have_text("Not a landmark: photo put away")
-        assert axe_findings(page) == []
-        page.keyboard.press("u")
-        expect(page.locator(title)).to_have_text("Eiffel Tower")
-        page.get_by_role("button", name="Not a landmark").click()
-        expect(page.locator(title)).to_have_text("Not a landmark")
-        page.get_by_role("button", name="Bring back").click()
-        expect(page.locator(title)).to_have_text("Eiffel Tower")
-        page.get_by_role("button", name="Reject Brandenburg Gate").focus()
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("button", name="Confirm Brandenburg Gate")).to_be_focused()
-        page.keyboard.press("c")
-        state(page, "confirmed")
-        expect(page.get_by_role("button", name="Not a landmark")).to_have_count(0)
-
-
-@pytest.mark.slow
 def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", base=address) as page:
         open_details(page, "/photos/1")
@@ -263,35 +239,6 @@ def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browse
         expect(page.locator("#naming [data-results]")).to_have_text("Frauenkirche Dresden, Germany")
         page.keyboard.press("Escape")
         expect(page.locator("#naming")).to_be_hidden()
-
-
-@pytest.mark.slow
-def test_escape_closes_the_dialog_and_a_new_place_gets_its_coordinates(
-    browser: Browser, address: str
-) -> None:
-    with open_page(browser, "about:blank", base=address) as page:
-        open_details(page, "/photos/1")
-        page.keyboard.press("n")
-        page.get_by_label("Landmark, city or country").fill("Lighthouse")
-        page.locator("[data-new]").click()
-        page.get_by_label("City or coordinates").fill("Arl")
-        page.keyboard.press("Escape")
-        expect(page.locator("#naming")).to_be_hidden()
-        assert verdicts(page, address, 1) == {}
-        page.keyboard.press("n")
-        page.get_by_label("Landmark, city or country").fill("Lighthouse")
-        page.locator("[data-new]").click()
-        page.get_by_label("City or coordinates").fill("43.6776, 4.6309")
-        expect(page.locator("[data-places] button")).to_contain_text("43.6776, 4.6309: Arles")
-        page.keyboard.press("ArrowDown")
-        page.keyboard.press("Enter")
-        expect(page.locator("[data-places]")).to_contain_text("Arles")
-        page.keyboard.press("Enter")
-        expect(page.locator(STATUS)).to_have_text("Lighthouse confirmed, Eiffel Tower rejected")
-        found = page.request.get(f"{address}/api/landmarks").json()
-        (added,) = (each for each in found if each["name"] == "Lighthouse")
-        position = (added["latitude"], added["longitude"], added["city"], added["country"])
-        assert position == (43.6776, 4.6309, "Arles", "France")
 
 
 @pytest.mark.slow

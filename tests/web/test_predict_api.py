@@ -22,7 +22,6 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, jobs, photos
 from tagger.settings import Settings
 from tagger.system.metrics import BATCH_FILL
-from tagger.web.api import predict
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
 
@@ -46,24 +45,6 @@ def test_photo_sent_as_body_is_named_and_not_stored(client: TestClient, web_data
     with web_database.read() as connection:
         for table in (photos, contents, jobs):
             assert connection.scalar(select(func.count()).select_from(table)) == 0
-
-
-def test_time_a_photo_took_leaves_out_the_loading_of_the_model(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = client.app.state.app_state  # type: ignore[attr-defined]
-
-    class Clock:
-        """Runs only while the model is loaded: by a thousand seconds."""
-
-        monotonic = staticmethod(time.monotonic)
-
-        @staticmethod
-        def perf_counter() -> float:
-            return 1000.0 if state.models._models else 0.0
-
-    monkeypatch.setattr(predict, "time", Clock)
-    assert client.post("/api/predict", content=photo(1), headers=PNG).json()["milliseconds"] == 0
 
 
 def test_answer_is_that_of_the_command(

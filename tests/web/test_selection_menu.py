@@ -9,8 +9,6 @@ from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
-from tagger.web.http.templates import environment
-
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 FORM = {"origin": "http://127.0.0.1:8080"}
 
@@ -60,32 +58,6 @@ def test_selected_photos_get_stars_and_are_downloaded(
         select_all(page)
         page.get_by_role("button", name="Remove from favourites").click()
         expect(page.locator(".photo-tile-favourite")).to_have_count(0)
-
-
-@pytest.mark.slow
-def test_the_menu_says_how_many_photos_an_action_takes_at_most(
-    browser: Browser, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits = environment().globals["selection_limits"]
-    assert limits == {"share": 20_000, "list": 10_000, "files": 2000}
-    monkeypatch.setitem(limits, "files", 3)
-    with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
-        select_all(page)
-        item = page.get_by_role("button", name="Download the photos (ZIP) 3 photos at most")
-        expect(item).to_have_attribute("aria-disabled", "true")
-        assert axe_findings(page) == []
-        sent: list[str] = []
-        page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
-        item.focus()
-        page.keyboard.press("Enter")
-        expect(page.locator(".selection-menu")).to_have_attribute("open", "")
-        assert sent == []
-        page.keyboard.press("Escape")
-        page.locator("[data-photo]").first.click()
-        page.locator(".selection-menu summary").click()
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Download the photos (ZIP)", exact=True).click()
-        assert len(ZipFile(download.value.path()).namelist()) == 3
 
 
 def test_more_photos_are_sent_than_a_form_has_fields(client: TestClient, library: LibraryPhotos) -> None:

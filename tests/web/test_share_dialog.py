@@ -1,6 +1,6 @@
 """Making and revoking links on the page: of a landmark, a trip, and selected photos."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -16,9 +16,6 @@ from tagger.database.tables import shares
 from tagger.people.tokens import add_token
 from tagger.settings import Settings
 from tagger.shares import TRIP_MOMENT, ShareState, list_shares
-from tagger.trips import TripEdit, stored
-from tagger.trips.grouping import Trip, group_trips
-from tagger.trips.visits import Visit
 
 ClientOf = Callable[..., TestClient]
 
@@ -119,44 +116,6 @@ def test_all_links_say_who_made_them_and_are_shown_again(
     assert client.get(made["link"]).status_code == 303
 
 
-@pytest.mark.slow
-def test_a_filter_is_shared_and_follows_its_query(
-    browser: Browser, address: str, web_database: Database
-) -> None:
-    dates = "year=2019"
-    with open_page(browser, f"{address}/photos?sort=name&{dates}", screen=PHONE) as page:
-        grid = page.locator("[data-grid][data-drawn]")
-        grid.wait_for()
-        open_share(page)
-        dialog = page.get_by_role("dialog", name="Share this filter")
-        expect(dialog.get_by_label("Title for visitors")).to_have_value("2019")
-        expect(dialog).to_contain_text("the photos of this filter (with a landmark, 2019)")
-        link = link_made_on(page)
-        assert page.request.get(link).text().count("data-photo=") == 1
-        page.keyboard.press("Escape")
-        # The filter changes without a new page.
-        page.goto(f"{address}/photos?{dates}&country=France&min_score=0.1")
-        grid.wait_for()
-        page.get_by_role("link", name="Remove filter score from 10").click()
-        expect(page).to_have_url(f"{address}/photos?country=France&{dates}")
-        open_share(page)
-        expect(dialog.get_by_label("Title for visitors")).to_have_value("France, 2019")
-        expect(dialog.get_by_role("heading", name="Links so far")).to_be_hidden()
-        link_made_on(page)
-        expect(dialog.get_by_role("listitem")).to_have_count(1)
-        dialog.get_by_role("button", name="All links").click()
-        expect(dialog.get_by_role("heading", name="All links")).to_be_focused()
-        expect(dialog.get_by_role("listitem")).to_have_count(2)
-        assert axe_findings(page) == []
-        dialog.get_by_role("button", name="Revoke the link 1").click()
-        expect(dialog).to_contain_text("2019: revoked")
-        assert page.request.get(link).status == 410
-    second, first = list_shares(web_database)
-    days = {"year": [2019]}
-    assert (first.state, first.options) == (ShareState.REVOKED, days)
-    assert (second.state, second.options) == (ShareState.ACTIVE, {"country": "France", **days})
-
-
 def test_what_cannot_be_shared_is_refused(
     client: TestClient, library: LibraryPhotos, web_database: Database
 ) -> None:
@@ -209,25 +168,6 @@ def test_a_link_is_described_in_the_words_of_the_filter(client: TestClient, libr
         listed = client.get("/api/shares").json()[0]
         assert sorted(listed["description"].split(", ")) == sorted(description.split(", "))
         assert made["description"] == listed["description"]
-
-
-def test_the_trips_of_all_links_are_grouped_once(
-    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for query in (f"trip={TRIP}", f"trip={TRIP}&unknown=1", f"trip={TRIP}&any_rank=1", "year=2019"):
-        client.post(f"/api/shares?{query}", json={})
-    groupings = 0
-
-    def group(visits: Iterable[Visit], edits: Iterable[TripEdit]) -> list[Trip]:
-        nonlocal groupings
-        groupings += 1
-        return group_trips(visits, edits)
-
-    monkeypatch.setattr(stored, "group_trips", group)
-    descriptions = [share["description"] for share in client.get("/api/shares").json()]
-    name = "trip Paris, 3\N{EN DASH}5 May 2019"
-    expected = ["with a landmark, 2019", f"all photos, {name}", f"{name}, unknown", name]
-    assert (descriptions, groupings) == (expected, 1)
 
 
 def test_a_link_of_a_trip_does_not_have_the_name_of_another_one(

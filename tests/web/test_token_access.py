@@ -12,7 +12,7 @@ from unittest.mock import patch
 import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text, update
+from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, LibraryPhotos
@@ -208,24 +208,6 @@ def test_wrong_passwords_of_a_person_are_recorded_whatever_strangers_do(web_data
     assert len(others) == MAX_OF_ALL + MAX_OF_ACCOUNT
     counted = sum(entry.details.get("unrecorded", 0) for entry in (of_ada, *others))
     assert counted == 6 * MAX_OF_ALL - len(others)
-
-
-def test_refusals_that_cannot_be_recorded_are_counted_by_the_next(web_database: Database) -> None:
-    recorder = AccessRecorder(web_database)
-
-    def record(client: Client) -> None:
-        recorder.record_refusal(client)
-        recorder.close()
-
-    with web_database.write() as connection:
-        connection.execute(text("ALTER TABLE audit_log RENAME TO broken"))
-    for address in ("203.0.113.7", "203.0.113.8"):
-        record(Client(address))
-    with web_database.write() as connection:
-        connection.execute(text("ALTER TABLE broken RENAME TO audit_log"))
-    record(Client("203.0.113.9"))
-    (entry,) = entries(web_database, AuditAction.SIGN_IN_REFUSED)
-    assert entry.details == {"address": "203.0.113.9", "unrecorded": 2}
 
 
 def test_a_guest_cannot_fill_the_audit_log_by_signing_in(

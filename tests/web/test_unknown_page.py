@@ -6,9 +6,9 @@ from datetime import datetime
 from html import unescape
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient
-from support.browser import PHONE, axe_findings, open_page
+from support.browser import PHONE, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
 from tagger.verdicts.store import dismiss_photos
@@ -84,49 +84,6 @@ def test_other_grids_have_no_words_over_photos(client: TestClient, library: Libr
     listed = client.get("/api/timeline/photos?any_rank=1").json()["photos"]
     assert [photo["id"] for photo in listed if photo["dismissed"]] == [2]
     assert not any(photo["guess"] for photo in listed)
-
-
-def select(page: Page, *photos: int) -> None:
-    page.locator("[data-grid][data-drawn]").wait_for()
-    page.get_by_role("button", name="Select", exact=True).click()
-    for photo in photos:
-        page.locator(f'[data-photo="{photo}"]').click()
-
-
-def dismissed(page: Page) -> list[int]:
-    return [photo["id"] for photo in page.request.get("/api/photos?dismissed=1&distinct=1").json()["photos"]]
-
-
-@pytest.mark.slow
-def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos?unknown=1", base=address) as page:
-        expect(page.locator('[data-photo="3"]')).to_contain_text(GUESS)
-        assert axe_findings(page) == []
-        select(page, 2, 3)
-        page.get_by_role("button", name="Not a landmark").click()
-        expect(page.locator("#toasts")).to_contain_text("2 photos put away as not a landmark")
-        expect(page.locator("[data-removed] [data-mark]")).to_have_text(["Not a landmark"] * 2)
-        assert dismissed(page) == [2, 3]
-        page.get_by_role("button", name="Undo").click()
-        expect(page.locator("#toasts")).to_contain_text("Undone on 2 photos")
-        assert dismissed(page) == []
-        page.locator('[data-photo="2"]').click()
-        page.get_by_role("button", name="Not a landmark").click()
-        expect(page.locator("#toasts")).to_contain_text("1 photo put away as not a landmark")
-        page.goto("/photos?dismissed=1")
-        select(page, 2)
-        page.get_by_role("button", name="Bring back").click()
-        expect(page.locator("#toasts")).to_contain_text("1 photo brought back")
-        assert dismissed(page) == []
-        # Over the grid
-        page.goto("/photos?unknown=1")
-        page.locator("[data-grid][data-drawn]").wait_for()
-        page.locator('[data-photo="3"] a').click()
-        page.locator("#lightbox[open]").wait_for()
-        page.keyboard.press("x")
-        expect(page.locator("#lightbox [data-status]")).to_have_text("Not a landmark: photo put away")
-        page.keyboard.press("Escape")
-        expect(page.locator('[data-photo="3"][data-removed] [data-mark]')).to_have_text("Not a landmark")
 
 
 def test_settings_open_without_script(browser: Browser, address: str) -> None:

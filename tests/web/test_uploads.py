@@ -16,6 +16,7 @@ from support.waiting import wait_until
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
+from tagger.web import upload_folder
 
 SENT = {"Content-Type": "image/png"}
 
@@ -176,8 +177,24 @@ def test_what_is_no_photo_or_too_large_leaves_nothing(
 def test_a_link_below_the_folder_is_not_followed(sender: TestClient, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (folder / "out").symlink_to(tmp_path / "secret")
-    assert send(sender, "out/a.png", photo())[0] == 409
+    assert send(sender, "out/a.png", photo())[0] == 422
     assert list((tmp_path / "secret").iterdir()) == []
+
+
+def test_a_photo_below_the_name_of_a_file_is_refused_for_its_name(sender: TestClient, folder: Path) -> None:
+    send(sender, "a.png", photo())
+    status, answer = send(sender, "a.png/b.png", photo(1))
+    assert (status, "Rename it" in str(answer)) == (422, True)
+    assert list(files(folder)) == ["a.png"]
+
+
+def test_what_another_process_stored_counts_after_a_minute(
+    sender: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(sender, "a.png", photo())
+    (folder / "there.bin").write_bytes(bytes(990_000))
+    monkeypatch.setattr(upload_folder, "MEASURED_FOR_S", 0.0)
+    assert send(sender, "b.png", photo() + bytes(20_000))[0] == 507
 
 
 def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(

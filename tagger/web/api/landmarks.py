@@ -22,6 +22,7 @@ from tagger.query.photo_json import (
     landmark_document,
     removed_landmark_document,
 )
+from tagger.system.city_names import city_name
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import RequestModel
@@ -100,7 +101,14 @@ def landmarks(
     counts = landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
     if reader_language() is None:
         return counts
-    return [replace(each, country=each.country and country_name(each.country)) for each in counts]
+    return [
+        replace(
+            each,
+            city=each.city and city_name(each.city, each.country),
+            country=each.country and country_name(each.country),
+        )
+        for each in counts
+    ]
 
 
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)

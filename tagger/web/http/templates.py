@@ -24,6 +24,7 @@ from tagger.database.connection import Database
 from tagger.people.tokens import Grant
 from tagger.query.tagged_photos import has_metadata_writes, has_photos
 from tagger.shares import MOST_PHOTOS as MOST_SHARED
+from tagger.system.city_names import city_name, place_text
 from tagger.system.text_format import (
     N_,
     country_name,
@@ -174,6 +175,7 @@ def environment() -> Environment:
     }
     templates.filters |= {name: _for_reader(text) for name, text in texts.items()}
     templates.filters |= {"country": _for_reader(country_name), "share": share}
+    templates.globals |= {"city_name": city_name, "place_text": place_text}
     templates.policies["ext.i18n.trimmed"] = True
     templates.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
     templates.globals["icon"] = templates.get_template("icons.html").module.icon  # type: ignore[attr-defined]

@@ -205,16 +205,18 @@ def _render(
 
 
 def _usual_folders() -> list[Path]:
-    """The folders in which people have photos: of their home, and disks."""
+    """The folders in which people have photos: of their home, of disks, and those below /mnt that are named so."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
     folders: list[Path] = []
     for outer, pattern in (
         (home, "[!.]*"),
-        (Path("/mnt"), "*"),
         (Path("/media"), "*/*"),
         (Path("/Volumes"), "*"),
+        (Path("/mnt"), "*"),
+        (Path("/mnt"), "*/*"),
     ):
         with suppress(OSError):
-            folders += sorted(each for each in outer.glob(pattern) if each.is_dir())
+            found = sorted(each for each in outer.glob(pattern) if each.is_dir())
+            folders += [each for each in found if each.name in PHOTO_FOLDERS or outer != Path("/mnt")]
     folders.sort(key=lambda each: each.name not in PHOTO_FOLDERS)
     return folders[:MOST_USUAL]

@@ -23,6 +23,7 @@ from tagger.query.position_clusters import (
 )
 from tagger.query.trip_summaries import PathPoint, trip_path
 from tagger.settings import Settings
+from tagger.system.city_names import city_name
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext
 from tagger.trips.stored import find_trip
@@ -109,7 +110,7 @@ def area_name(box: BoundingBox) -> str | None:
     if city is None:
         return None
     text = N_("in %(city)s") if size <= _CITY_DEGREES else N_("around %(city)s")
-    return gettext(text, city=city.name)
+    return gettext(text, city=city_name(city.name, city.region or city.country))
 
 
 def render_map(request: Request, settings: Settings, name: str, **values: object) -> HTMLResponse:

@@ -78,6 +78,12 @@ class LibraryOverview:
         """Find trips again for the next page that shows them: a person changed one."""
         self._trips.expire()
 
+    def expire(self) -> None:
+        """Count again for the next page what a person may have changed, as far as that is quick."""
+        for value in (self._counts, self._covers, self._to_review, self._unclassified):
+            if value.is_quick:
+                value.expire()
+
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""
         counts, names = self.counts(), self.names()

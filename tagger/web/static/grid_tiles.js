@@ -5,6 +5,7 @@ import { pageAddress, thumbnailAddress } from "./grid_photos.js";
 import { gettext, language, momentText, part } from "./texts.js";
 
 const [SMALL_PX, LARGE_PX, MOST_ASPECT] = [256, 512, 4]; // as thumbnail_size on the server
+const SHARPEST = 2; // pixels of a thumbnail per pixel of the page: more make no visible difference, and take four times the bytes
 const month = new Intl.DateTimeFormat(language, { month: "long", year: "numeric", timeZone: "UTC" });
 
 /** `June 2024` for `2024-06`. */
@@ -57,7 +58,7 @@ export function loadImage(tile, priority) {
 function requestImage({ photo, box }, image, priority) {
   if (!photo || image.hasAttribute("src")) return;
   image.fetchPriority = priority;
-  image.sizes = `${Math.ceil(box.width)}px`;
+  image.sizes = `${Math.ceil(box.width * Math.min(1, SHARPEST / devicePixelRatio))}px`;
   image.srcset = [SMALL_PX, LARGE_PX].map((px) => `${thumbnailAddress(photo, px)} ${thumbnailWidth(photo, px)}w`).join(", ");
   image.src = thumbnailAddress(photo, SMALL_PX);
 }

@@ -32,10 +32,11 @@ function countryNames() {
   return Object.fromEntries(named.filter(([, name]) => name && !NOT_LATIN.test(name)));
 }
 
-/** The text of a name: the map has English ones. */
+/** The text of a name: the map has English ones, and of large cities those in some languages. */
 function textOf(layer) {
   const name = ["get", "name"];
-  if (layer !== "countries" || language === "en") return name;
+  if (layer === "cities") return ["coalesce", ["get", language], name];
+  if (language === "en") return name;
   return ["coalesce", ["get", ["downcase", name], ["literal", countryNames()]], name];
 }
 
@@ -76,6 +77,7 @@ export function mapStyle({ world, tiles, attribution }) {
       { id: "sea", type: "background", paint: { "background-color": colour("sea") } },
       { id: "land", type: "fill", source: "world", "source-layer": "land", paint: { "fill-color": colour("land") } },
       { id: "lakes", type: "fill", source: "world", "source-layer": "lakes", paint: { "fill-color": colour("sea") } },
+      line("rivers", "rivers", "sea", ["interpolate", ["linear"], ["zoom"], 3, 0.6, 8, 2], { minzoom: 3 }),
       line("regions", "regions", "region", 0.7, { minzoom: 3.5 }),
       line("borders", "borders", "border", ["interpolate", ["linear"], ["zoom"], 1, 0.6, 6, 1.4], { filter: ["get", "settled"] }),
       { ...line("disputed", "borders", "border", 1, { filter: ["!", ["get", "settled"]] }), layout: {}, paint: { "line-color": colour("border"), "line-width": 1, "line-dasharray": [3, 2] } },

@@ -2,10 +2,8 @@
 
 import os
 import re
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rig.servers import free_port
@@ -15,12 +13,11 @@ from support.page_server import TOKEN
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority
+from tagger.database.enums import Priority
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.job_control import remove_old_items
-from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import WorkerStatus
 from tagger.metadata.errors import RefusalKind
 from tagger.people.tokens import add_token
@@ -32,7 +29,7 @@ from tagger.web.api.job_requests import WriteMode
 from tagger.web.http.error_texts import FAILURES as FAILURE_TEXTS
 from tagger.web.http.error_texts import REFUSALS
 from tagger.web.http.templates import environment
-from tagger.web.pages.job_views import job_view, worker_text
+from tagger.web.pages.job_views import worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
 
 FAILURES = FAILURES_PER_PAGE + 5
@@ -339,28 +336,6 @@ def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits() -> None:
     assert text(1, None, None) == "working"
     assert text(2, None, 12.5) == "working, 12.5 photos/s"
     assert text(1, "on battery", 0.0) == "working, waits: on battery"
-
-
-def test_a_paused_job_shows_no_rate() -> None:
-    now = datetime.now(UTC)
-    numbers: dict[str, Any] = {field.name: 0 for field in fields(JobProgress)}
-    numbers |= {"kind": "tag", "state": JobState.RUNNING, "runner": "workers", "priority": "bulk"}
-    numbers |= {
-        "model": "tiny",
-        "note": None,
-        "note_message": None,
-        "total": 9,
-        "queued": 9,
-        "photos_per_second": 8.0,
-    }
-    numbers |= {"eta_seconds": 60, "created_at": now, "started_at": now, "finished_at": None, "paths": ()}
-    running = JobProgress(**numbers)
-    assert job_view(running, {}).live.rate == "8.0 photos/s"
-    assert job_view(replace(running, state=JobState.QUEUED), {}).colour == ""
-    paused = job_view(replace(running, state=JobState.PAUSED), {})
-    assert (paused.live.rate, paused.live.remaining, paused.live.state) == ("", "", "paused")
-    pausing = job_view(replace(running, state=JobState.PAUSED, running=2), {})
-    assert pausing.live.state == "pausing, 2 photos in progress"
 
 
 def test_remaining_time_is_rounded() -> None:
