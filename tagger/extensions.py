@@ -1,4 +1,4 @@
-"""What can be added to the program: extras, and extensions, which add commands and backends."""
+"""What can be added to the program: extras, and extensions, which add commands, receivers and backends."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from tagger.errors import ExtraMissing
 
 if TYPE_CHECKING:
-    pass
+    from sqlalchemy import Connection
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ NAME = "landmark-tagger"
 """The name of this package where packages are installed."""
 
 
+EVENT_RECEIVERS = "tagger.event_receivers"
+"""Entry points that are called with the settings, and return an `EventReceiver`."""
 COMMANDS = "tagger.commands"
 """Entry points that are functions for Typer, or a Typer of several."""
 BACKENDS = "tagger.backends"
@@ -111,3 +114,28 @@ def extensions(group: str) -> Mapping[str, Any]:
                 error,
             )
     return loaded
+
+
+class Event(StrEnum):
+    """Types of events."""
+
+    JOB_FINISHED = "job.finished"
+    LANDMARK_FOUND = "landmark.found"
+
+
+class EventReceiver(Protocol):
+    """Receives events of one process. Threads share it.
+
+    The facts of an event name jobs, photos and landmarks by number and name, never by path: these can be private.
+    """
+
+    def wants(self, event: Event) -> bool:
+        """Whether it does anything about this event."""
+        ...
+
+    def record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+        """Receive an event in its transaction, which rolls back if this raises. The same event may come again.
+
+        `subject`: what the event is about, the number of a job or the slug of a landmark.
+        """
+        ...

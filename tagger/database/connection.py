@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Connection, Engine, event, select
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
+from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
 from tagger.database.tables import classifications, dismissals, ledgers, tags, taught_tags, verdicts
 from tagger.errors import DatabaseRemoved, ProcessBound, SchemaOutdated
@@ -46,12 +48,14 @@ def open_database(
     *,
     language: str | None = None,
     raw_pairs: bool = True,
+    receivers: Receivers = tuple,
     is_upgrade: bool = False,
 ) -> "Database":
     """Open the database at `url`. A missing SQLite file is created.
 
     `actor`: by default the user of this process. `language`: of landmarks' names. `raw_pairs`: see
-    `Database`. `is_upgrade`: although tags do not follow this version's rule yet.
+    `Database`. `receivers`: of events, by default nobody. `is_upgrade`: although tags do not follow this
+    version's rule yet.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -65,17 +69,28 @@ def open_database(
             ledger = connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
     if ledger.settled_to is not None and not is_upgrade:
         raise SchemaOutdated(url=redact(engine.url))
-    return Database(engine, ledger.ledger_id, actor or command_line_actor(), language, raw_pairs=raw_pairs)
+    return Database(
+        engine,
+        ledger.ledger_id,
+        actor or command_line_actor(),
+        language,
+        raw_pairs=raw_pairs,
+        receivers=receivers,
+    )
 
 
 def open_configured(settings: "Settings", actor: Actor | None = None) -> "Database":
-    """Open the database of the settings, with the language and pairs that they name.
+    """Open the database of the settings, with the language, pairs and receivers of events that they name.
 
     Raises:
         as `open_database`
     """
     return open_database(
-        settings.effective_database_url, actor, language=settings.language, raw_pairs=settings.raw_pairs
+        settings.effective_database_url,
+        actor,
+        language=settings.language,
+        raw_pairs=settings.raw_pairs,
+        receivers=cache(lambda: event_receivers(settings)),
     )
 
 
@@ -96,9 +111,11 @@ class Database:
         language: str | None = None,
         *,
         raw_pairs: bool = True,
+        receivers: Receivers = tuple,
     ) -> None:
         event.listen(engine, "before_cursor_execute", require_change)
         self._engine = engine
+        self._receivers = receivers
         self._language = language
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
@@ -183,6 +200,7 @@ class Database:
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
+            RECEIVERS: self._receivers,
         }
         with (
             self._write_lock if self.is_sqlite else nullcontext(),

@@ -12,7 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.audit_log import AuditAction, actor_of, record_action
@@ -28,9 +40,11 @@ from tagger.database.enums import (
     Runner,
     note_columns,
 )
+from tagger.database.events import has_receivers, record_event
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, job_models, jobs
+from tagger.extensions import Event
 
 log = logging.getLogger(__name__)
 
@@ -244,6 +258,7 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
     ).one_or_none()
     if job is None:
         return
+    _record_end(connection, job)
     if WRITE in job.options and job.kind not in METADATA_KINDS:
         _create_write_job(connection, job)
 
@@ -266,6 +281,24 @@ def _is_recorded() -> ColumnElement[bool]:
 
 def _has_open_chunk(job_id: int | ColumnElement[int]) -> ColumnElement[bool]:
     return exists().where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
+
+
+def _record_end(connection: Connection, job: Row[Any]) -> None:
+    """Record the end of a job as an event, with its counts."""
+    if not has_receivers(connection, Event.JOB_FINISHED):
+        return
+    sums = [func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value) for outcome in Outcome]
+    counts = connection.execute(select(*sums).where(chunks.c.job_id == job.id)).one()
+    data = {
+        "job": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "total": job.total,
+        **{name: int(count) for name, count in counts._mapping.items()},  # noqa: SLF001 - its public name
+        "created_at": job.created_at.isoformat(),
+        "finished_at": job.finished_at.isoformat(),
+    }
+    record_event(connection, Event.JOB_FINISHED, job.id, data)
 
 
 def _create_write_job(connection: Connection, parent: Row[Any]) -> None:
@@ -351,6 +384,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     if cancelled.rowcount:
         # After the job: a concurrent scan adds its chunks either before, or sees that the job has ended.
         _cancel_open_chunks(connection, job_id)
+        _record_end(connection, connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
 
 def lock_open_chunks(connection: Connection, job_id: int) -> None:

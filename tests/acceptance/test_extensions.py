@@ -47,15 +47,16 @@ def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termin
     sys.modules.pop("tagger_diary", None)
 
 
-def test_the_package_of_the_guide_adds_a_command(extended: Terminal) -> None:
+def test_the_package_of_the_guide_adds_a_command_and_receives_events(extended: Terminal) -> None:
     extended.run("tag", "photos")
-    assert extended.run("diary").stdout.endswith("tower.jpg: Eiffel Tower\n")
+    assert extended.run("diary").stdout == "Eiffel Tower, in job 1\n"
 
 
 def test_an_extension_that_does_not_load_is_a_warning(extended: Terminal, tmp_path: Path) -> None:
     (tmp_path / "site" / "tagger_diary.py").write_text("import nothing_like_it")
-    assert "tower.jpg: Eiffel Tower" in extended.run("tag", "photos").stdout
-    refused = extended.run("diary", code=2).stderr
-    assert "tagger.commands:diary of tagger-diary does not load" in refused
-    assert "No module named 'nothing_like_it'" in refused
-    assert "No such command 'diary'" in refused
+    done = extended.run("tag", "photos")
+    assert "tower.jpg: Eiffel Tower" in done.stdout
+    (warning,) = [line for line in done.stderr.splitlines() if "diary" in line]
+    assert "tagger.event_receivers:diary of tagger-diary does not load" in warning
+    assert "No module named 'nothing_like_it'" in warning
+    assert "No such command 'diary'" in extended.run("diary", code=2).stderr

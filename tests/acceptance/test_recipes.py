@@ -4,13 +4,15 @@ import json
 import re
 import socketserver
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event
 from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
 from support.commands import draw
-from support.http_servers import running
+from support.http_servers import Quiet, running
 from support.teaching import teachable_artifact
 
 import tagger
@@ -56,7 +58,7 @@ def run(start: str, **values: object) -> dict[str, Any]:
 
 
 def test_recipes_that_only_read_say_what_is_there(tagged: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(RECIPES) == 9
+    assert len(RECIPES) == 10
     for start in ("Count", "[SQL]"):
         run(start)
         assert capsys.readouterr().out.startswith(
@@ -88,6 +90,27 @@ def test_the_most_similar_photo_is_found(
     monkeypatch.setattr(sys, "argv", ["script", *names])
     run("The most similar")
     assert capsys.readouterr().out == "Pictures/again.jpg\n"
+
+
+def test_the_hook_posts_what_was_found() -> None:
+    posted: list[object] = []
+    came = Event()
+
+    class Receiver(Quiet, BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            came.set()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    with running(server):
+        hook = run("A web hook")["Hook"](None)
+        hook.url = f"http://127.0.0.1:{server.server_port}"
+        assert hook.wants("landmark.found")
+        hook.record(None, "landmark.found", "eiffel-tower", {"name": "Eiffel Tower", "job": 1})
+        assert came.wait(30)
+    assert posted == [{"event": "landmark.found", "name": "Eiffel Tower", "job": 1}]
 
 
 class MailServer(socketserver.StreamRequestHandler):

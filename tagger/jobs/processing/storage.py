@@ -1,4 +1,4 @@
-"""Stores the results of a chunk: tags, embeddings, taught tags and outcomes, in one transaction.
+"""Stores the results of a chunk: tags, embeddings, taught tags and outcomes, and the event of a landmark's first photo, in one transaction.
 
 A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is
 in query.
@@ -18,12 +18,33 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome
+from tagger.database.events import has_receivers, record_event
 from tagger.database.statements import among, ids_parameter, insert_page
-from tagger.database.tables import classifications, contents, embeddings, jobs, tags, taught_tags
+from tagger.database.tables import (
+    classifications,
+    contents,
+    effective_tags,
+    embeddings,
+    jobs,
+    landmarks,
+    tags,
+    taught_tags,
+)
+from tagger.extensions import Event
 from tagger.jobs.processing.chunk_items import Item, classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
@@ -76,6 +97,7 @@ def store_results(
         _find_images(connection, items)
         classified = classified_contents(items)
         comparisons = _compare(connection, claim, classified, taught)
+        events = _LandmarkEvents(connection, claim.name.job_id, classified)
         stored = _with_outcomes(connection, claim, items)
         store_outcomes(connection, claim, [item.outcome for item in stored])
         lock_photos(connection, items)
@@ -86,6 +108,7 @@ def store_results(
             comparison.store(connection)
         weigh_positions(connection, _located(items))
         settled = settle(connection, classified, record=False)  # the photos are recorded already
+        events.record(connection, settled)
         replace_outcomes(connection, claim, _settled_outcomes(stored, settled))
         return stored
 
@@ -265,3 +288,40 @@ def _settled_outcomes(
             changed += [outcome] if outcome != item.outcome else []
             item.outcome = outcome
     return changed
+
+
+class _LandmarkEvents:
+    """Records which landmarks have their first photo."""
+
+    def __init__(self, connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
+        self._job_id = job_id
+        self._content_ids = content_ids
+        self._before: set[int] | None = None
+        """The landmarks of these contents before they change. None: nobody receives such events."""
+        if has_receivers(connection, Event.LANDMARK_FOUND):
+            self._before = set(
+                connection.scalars(_landmarks(among(effective_tags.c.content_id, content_ids)))
+            )
+
+    def record(self, connection: Connection, settled: Mapping[int, Sequence[EffectiveTag]]) -> None:
+        """Record those landmarks that had no photo before this transaction."""
+        if self._before is None:
+            return
+        found = {tag.landmark_id for tags in settled.values() for tag in tags if tag.is_accepted}
+        is_other = effective_tags.c.content_id.not_in(self._content_ids)
+        for landmark_id in sorted(found - self._before):
+            others = _landmarks(effective_tags.c.landmark_id == landmark_id, is_other)
+            if connection.execute(others.limit(1)).first() is None:
+                _record_first(connection, landmark_id, self._job_id)
+
+
+def _landmarks(*conditions: ColumnElement[bool]) -> Select[tuple[int]]:
+    return select(effective_tags.c.landmark_id).where(effective_tags.c.accepted == true(), *conditions)
+
+
+def _record_first(connection: Connection, landmark_id: int, job_id: int) -> None:
+    landmark = connection.execute(
+        select(landmarks.c.slug, landmarks.c.name).where(landmarks.c.id == landmark_id)
+    ).one()
+    data = {"landmark": landmark.slug, "name": landmark.name, "job": job_id}
+    record_event(connection, Event.LANDMARK_FOUND, landmark.slug, data)

@@ -49,7 +49,7 @@ AN_HOUR_S = 3600.0
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
-    "before a batch is committed": ("tagger.teaching.comparison", "BatchComparison", "store", "after"),
+    "before a batch is committed": ("tagger.jobs.processing.storage", "_LandmarkEvents", "record", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
     "after a file was removed": ("tagger.photos.folders", "OpenFolder", "unlink", "after"),
 }
