@@ -62,7 +62,9 @@ def test_each_object_of_a_bucket_has_one_outcome_after_both_workers_were_killed(
 
 
 @pytest.mark.slow
-def test_a_replaced_model_file_is_not_run_until_it_is_restored(scenario: FaultScenario) -> None:
+def test_a_replaced_model_file_is_not_run_until_it_is_restored(
+    scenario: FaultScenario,
+) -> None:
     terminal = scenario.terminal
     registered = terminal.folder / "registered.pt"
     tiny_artifact(registered, name="registered")

@@ -35,7 +35,10 @@ from tagger.people.tokens import add_token, revoke_token
 from tagger.registry.registered_models import use_models
 from tagger.settings import Settings
 from tagger.verdicts.importing import import_verdicts, read_entries
-from tagger.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.verdicts.service import (
+    give_verdicts,
+    withdraw_verdicts,
+)
 
 ADA = Actor("web ada", "192.0.2.7", is_person=True)
 BEAT = Actor("worker tagger-1@rack")

@@ -168,7 +168,9 @@ def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.Mo
 # --- Verdicts.
 
 
-def test_rejected_tag_is_removed_and_confirmed_tag_added(folder: WrittenFolder) -> None:
+def test_rejected_tag_is_removed_and_confirmed_tag_added(
+    folder: WrittenFolder,
+) -> None:
     path = draw_with_keyword(folder, "a.jpg")
     folder.draw("b.jpg", 0, shade=1)
     before = folder.files()

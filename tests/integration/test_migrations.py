@@ -11,7 +11,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Constraint, Engine, insert, inspect, text
+from sqlalchemy import (
+    Connection,
+    Constraint,
+    Engine,
+    insert,
+    inspect,
+    text,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import SchemaItem
 from support.schemas import BEFORE, library_of_1_1

@@ -72,7 +72,8 @@ class Library:
     def take_changes(self) -> list[int]:
         """The ids of the photos whose evidence has changed since the last call."""
         of_photo = or_(
-            position_changes.c.photo_id == photos.c.id, position_changes.c.content_id == photos.c.content_id
+            position_changes.c.photo_id == photos.c.id,
+            position_changes.c.content_id == photos.c.content_id,
         )
         with self.database.write() as connection:
             query = select(photos.c.id).join(position_changes, of_photo).distinct().order_by(photos.c.id)
@@ -128,7 +129,10 @@ def test_cameras_of_folders_move_with_their_root(library: Library, tmp_path: Pat
     with library.database.write() as connection:
         outer = ensure_root(connection, tmp_path, {})
     before = [(row.camera_id, row.camera) for row in library.rows()]
-    assert [name for _, name in before] == [f"{outer.name}/photos/2019_%", f"{outer.name}/photos/2019_%/x"]
+    assert [name for _, name in before] == [
+        f"{outer.name}/photos/2019_%",
+        f"{outer.name}/photos/2019_%/x",
+    ]
     # Later photos of the folder get the same camera.
     library.store(ids, [classified("1-a", CameraFacts()), classified("1-b", CameraFacts())])
     assert [(row.camera_id, row.camera) for row in library.rows()] == before

@@ -30,7 +30,10 @@ class TaggedFolder:
     """Draws photos below `folder` and tags them. `stored` lists the batches of the last run."""
 
     def __init__(
-        self, database: Database, folder: Path, write_artifact: Callable[[Path], Manifest] = tiny_artifact
+        self,
+        database: Database,
+        folder: Path,
+        write_artifact: Callable[[Path], Manifest] = tiny_artifact,
     ) -> None:
         self.database = database
         self.folder = folder / "photos"

@@ -98,7 +98,9 @@ def test_commands_and_health_checks_exist() -> None:
 def _interpolated(text: str, values: dict[str, str]) -> str:
     """The text with the variables of compose: ${NAME:?message} and ${NAME:-default}."""
     return re.sub(
-        r"\$\{(\w+):([?-])([^}]*)\}", lambda found: values[found[1]] if found[2] == "?" else found[3], text
+        r"\$\{(\w+):([?-])([^}]*)\}",
+        lambda found: values[found[1]] if found[2] == "?" else found[3],
+        text,
     )
 
 

@@ -65,7 +65,10 @@ def test_every_error_is_the_same_in_another_process() -> None:
 
 
 def fail(number: int) -> None:
-    errors = [PathNotFound(path="a.jpg"), PhotoFailed(FailureKind.GONE, "It is gone.", "a.jpg")]
+    errors = [
+        PathNotFound(path="a.jpg"),
+        PhotoFailed(FailureKind.GONE, "It is gone.", "a.jpg"),
+    ]
     raise errors[number]
 
 
