@@ -163,7 +163,11 @@ CELERY_SETTINGS: dict[str, object] = {
 def ledger_settings(keys: RedisKeys) -> dict[str, object]:
     """The settings of Celery that name the keys of a ledger."""
     return {
-        "broker_transport_options": {**TRANSPORT_OPTIONS, **keys.transport_options, "ledger_keys": keys},
+        "broker_transport_options": {
+            **TRANSPORT_OPTIONS,
+            **keys.transport_options,
+            "ledger_keys": keys,
+        },
         # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they
         # differ.
         "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": keys.ticks}}},

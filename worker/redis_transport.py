@@ -11,7 +11,11 @@ from redis import UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from worker.embedded_redis import OwnServer
-from worker.messages import MAX_MESSAGE_BYTES, report_dropped, validated_message
+from worker.messages import (
+    MAX_MESSAGE_BYTES,
+    report_dropped,
+    validated_message,
+)
 
 log = logging.getLogger(__name__)
 

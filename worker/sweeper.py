@@ -148,7 +148,11 @@ class Sweeper:
     def _record_heartbeat(self) -> None:
         try:
             record_heartbeat(
-                self._database, self._worker_name, self._device, self.waits_for(), self._photos_per_second()
+                self._database,
+                self._worker_name,
+                self._device,
+                self.waits_for(),
+                self._photos_per_second(),
             )
         except DatabaseError:
             database_unreachable.set()

@@ -117,7 +117,10 @@ def upgrade(engine: Engine) -> None:
     """
     is_server = engine.dialect.name == "postgresql"
     try:
-        with engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection, connection.begin():
+        with (
+            engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
+            connection.begin(),
+        ):
             if is_server:
                 connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}")

@@ -79,7 +79,10 @@ def count_failures(database: Database, failures: FailureFilter) -> dict[str, int
 
 
 def failing_photos(
-    database: Database, failures: FailureFilter | None = None, after: int = 0, page_size: int = FAILURES_PAGE
+    database: Database,
+    failures: FailureFilter | None = None,
+    after: int = 0,
+    page_size: int = FAILURES_PAGE,
 ) -> Iterator[FailingPhoto]:
     """Yield every matching photo after the position `after`. Reads pages by key."""
     query = select(photos).where(*failure_conditions(failures or FailureFilter()))

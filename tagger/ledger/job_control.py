@@ -14,7 +14,15 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, fun
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Note, NoteCode, Runner, has_code, note_columns
+from tagger.database.enums import (
+    JobKind,
+    JobState,
+    Note,
+    NoteCode,
+    Runner,
+    has_code,
+    note_columns,
+)
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable

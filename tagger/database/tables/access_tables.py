@@ -25,7 +25,9 @@ access_tokens = Table(
         UtcDateTime,
         doc="when it or one of its sessions was used last, to the minute; null: never",
     ),
-    info={"doc": "A token that gives access to the page, until it expires or is revoked."},
+    info={
+        "doc": "A token that gives access to the page, until it expires or is revoked.",
+    },
 )
 
 users = Table(
@@ -34,7 +36,11 @@ users = Table(
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("name", Text, nullable=False, unique=True, doc="name to sign in with, in lower case"),
     Column("role", Text, nullable=False, doc="`viewer`, `editor` or `admin`"),
-    Column("password_hash", Text, doc="argon2id hash; null: sign-in at a reverse proxy only"),
+    Column(
+        "password_hash",
+        Text,
+        doc="argon2id hash; null: sign-in at a reverse proxy only",
+    ),
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
     one_of("role", Role),
@@ -51,7 +57,9 @@ sign_in_attempts = Table(
     Index(None, "account", "at"),
     Index(None, "network", "at"),
     Index(None, "at"),
-    info={"doc": "An attempt to sign in with a name and a wrong password, within the last hour."},
+    info={
+        "doc": "An attempt to sign in with a name and a wrong password, within the last hour.",
+    },
 )
 
 page_sessions = Table(
@@ -80,7 +88,7 @@ page_sessions = Table(
     Index(None, "user_id"),
     info={
         "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out "
-        "deletes it."
+        "deletes it.",
     },
 )
 
@@ -102,7 +110,9 @@ shares = Table(
     Column("expires_at", UtcDateTime, doc="when it ends by itself; null: never"),
     Column("revoked_at", UtcDateTime, doc="when it was revoked; null: it was not"),
     Column("author", Text, doc="who made it, like `audit_log.actor`; null: unknown"),
-    info={"doc": "A link that shows some photos without sign-in. Kept for 90 days after its end."},
+    info={
+        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end.",
+    },
 )
 
 share_photos = Table(
@@ -133,5 +143,7 @@ audit_log = Table(
     Column("details", JSON, nullable=False, doc="more about it, without secrets"),
     Index(None, "at"),
     Index(None, "action", "id"),
-    info={"doc": "Who did what, for 400 days and at most a million entries. `tagger people audit` lists it."},
+    info={
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger people audit` lists it.",
+    },
 )

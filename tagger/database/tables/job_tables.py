@@ -33,7 +33,11 @@ ledgers = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True, doc="always 1"),
     Column("ledger_id", Text, nullable=False, doc="random id of this database"),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("last_tick_at", Float, doc="when a worker last executed a tick of beat; null: never"),
+    Column(
+        "last_tick_at",
+        Float,
+        doc="when a worker last executed a tick of beat; null: never",
+    ),
     Column(
         "max_gap_s",
         Integer,
@@ -54,7 +58,11 @@ ledgers = Table(
         Id,
         doc="while an upgrade brings `effective_tags` up to date: the last image that is; null: all are",
     ),
-    Column("models_settled_to", Id, doc="like `settled_to`, after other models were put in use"),
+    Column(
+        "models_settled_to",
+        Id,
+        doc="like `settled_to`, after other models were put in use",
+    ),
     info={
         "doc": "A single row with the database's identity. Messages carry its id, so that workers of other"
         " databases refuse them."
@@ -164,10 +172,22 @@ chunks = Table(
     Column("chunk", Integer, nullable=False, doc="number of the chunk in the job"),
     Column("first", Integer, nullable=False, doc="positions of its first and last item"),
     Column("last", Integer, nullable=False, doc="positions of its first and last item"),
-    Column("token", Text, doc="secret of the last claim; only its holder may store outcomes"),
+    Column(
+        "token",
+        Text,
+        doc="secret of the last claim; only its holder may store outcomes",
+    ),
     Column("claimed_at", Float, doc="when it was claimed last"),
-    Column("lease_until", Float, doc="end of the claim unless renewed; null: not claimed"),
-    Column("worker", Text, doc="the worker of the last claim; null: released, or never claimed"),
+    Column(
+        "lease_until",
+        Float,
+        doc="end of the claim unless renewed; null: not claimed",
+    ),
+    Column(
+        "worker",
+        Text,
+        doc="the worker of the last claim; null: released, or never claimed",
+    ),
     counter("attempts", "number of claims, without those given back"),
     Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
     *(counter(outcome.value, "number of items with this outcome") for outcome in Outcome),
@@ -213,7 +233,10 @@ metadata_writes = Table(
     Column("landmarks", JSON, nullable=False, doc="slugs of the written landmarks"),
     Column("written_at", UtcDateTime, nullable=False),
     Column(
-        "complete", Boolean, nullable=False, doc="false: started; the file's digest shows whether it was done"
+        "complete",
+        Boolean,
+        nullable=False,
+        doc="false: started; the file's digest shows whether it was done",
     ),
     Index(None, "photo_id"),
     Index(None, "image_digest"),
@@ -274,7 +297,9 @@ schedules = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("next_due", UtcDateTime, nullable=False, doc="when it runs next"),
     Column(
-        "until", Text, doc="time of day, like `06:00`, at which a run pauses until the next one; null: never"
+        "until",
+        Text,
+        doc="time of day, like `06:00`, at which a run pauses until the next one; null: never",
     ),
     Index(None, "next_due"),
     info={"doc": "A backfill that runs at set times."},
@@ -293,7 +318,9 @@ schedule_runs = Table(
     ),
     Column("note", Text, doc="why the run was not started or failed"),
     Column(
-        "note_message", JSON(none_as_null=True), doc="code and values of the note; null: it is any other text"
+        "note_message",
+        JSON(none_as_null=True),
+        doc="code and values of the note; null: it is any other text",
     ),
     Column("paused_at", UtcDateTime, doc="when `until` paused its job; null: it did not"),
     PrimaryKeyConstraint("schedule_id", "due_at"),

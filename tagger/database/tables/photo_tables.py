@@ -41,7 +41,10 @@ roots = Table(
     Column("name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"),
     Column("location", PathText, nullable=False, doc="absolute path or address"),
     Column(
-        "location_bytes", LargeBinary, nullable=False, doc="bytes of the path if it is not UTF-8, else empty"
+        "location_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="bytes of the path if it is not UTF-8, else empty",
     ),
     Column("endpoint", Text, doc="URL of the S3 server, without credentials"),
     UniqueConstraint("location", "location_bytes"),
@@ -55,7 +58,13 @@ contents = Table(
     "contents",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("digest", Text, nullable=False, unique=True, doc="digest of image data and orientation"),
+    Column(
+        "digest",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="digest of image data and orientation",
+    ),
     Column("width", Integer, doc="size in pixels, as displayed"),
     Column("height", Integer, doc="size in pixels, as displayed"),
     Column(
@@ -72,7 +81,11 @@ contents = Table(
     Column("top_k", Integer, doc="largest number of tags in that classification"),
     Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
     Column(
-        "damaged", Boolean, nullable=False, server_default="0", doc="whether a part of the image is missing"
+        "damaged",
+        Boolean,
+        nullable=False,
+        server_default="0",
+        doc="whether a part of the image is missing",
     ),
     Column(
         "outcome",
@@ -89,7 +102,13 @@ cameras = Table(
     "cameras",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("key", Text, nullable=False, unique=True, doc="make, model and serial number, or root and folder"),
+    Column(
+        "key",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="make, model and serial number, or root and folder",
+    ),
     Column("name", Text, nullable=False, doc="name of the camera, or path of the folder"),
     Column(
         "clock_offset_s",
@@ -117,7 +136,12 @@ photos = Table(
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("root_id", Id, ForeignKey("roots.id"), nullable=False, doc="the root"),
     Column("path", PathText, nullable=False, doc="path relative to the root, with `/` as separator"),
-    Column("path_bytes", LargeBinary, nullable=False, doc="bytes of the path if it is not UTF-8, else empty"),
+    Column(
+        "path_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="bytes of the path if it is not UTF-8, else empty",
+    ),
     Column("size_bytes", BigInteger, nullable=False, doc="size of the file"),
     Column(
         "mtime_ns",
@@ -130,7 +154,11 @@ photos = Table(
     Column("latitude", Float, doc="the position that the photo or a file beside it states, degrees"),
     Column("longitude", Float, doc="the position that the photo or a file beside it states, degrees"),
     Column("gps_error_m", Float, doc="error of this position as the same file states it, in metres"),
-    Column("utc_offset_s", Integer, doc="seconds by which `taken_at` is ahead of UTC, if the photo says it"),
+    Column(
+        "utc_offset_s",
+        Integer,
+        doc="seconds by which `taken_at` is ahead of UTC, if the photo says it",
+    ),
     Column(
         "taken_source",
         Text,
@@ -158,7 +186,9 @@ photos = Table(
         "null: neither",
     ),
     Column(
-        "origin", Text, doc="`screenshot` or `edited`: no camera took it as it is; null: a camera took it"
+        "origin",
+        Text,
+        doc="`screenshot` or `edited`: no camera took it as it is; null: a camera took it",
     ),
     Column(
         "camera_id",
@@ -178,7 +208,11 @@ photos = Table(
     Column("content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"),
     Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),
     Column("classified_mtime_ns", BigInteger, doc="modification time of the file when it was classified"),
-    Column("failure_kind", Text, doc="kind of failure: why it cannot be classified; null: no failure"),
+    Column(
+        "failure_kind",
+        Text,
+        doc="kind of failure: why it cannot be classified; null: no failure",
+    ),
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
     Column("failure_job_id", Id, doc="the job that failed last"),
     Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
@@ -271,7 +305,12 @@ positions = Table(
     ),
     Column("latitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
     Column("longitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
-    Column("error_m", Float, nullable=False, doc="metres; in 90 % of cases, the true position is nearer"),
+    Column(
+        "error_m",
+        Float,
+        nullable=False,
+        doc="metres; in 90 % of cases, the true position is nearer",
+    ),
     Column("source", Text, one_of("source", PositionSource), nullable=False, doc=listed(PositionSource)),
     Column(
         "evidence",

@@ -49,11 +49,20 @@ models = Table(
         Text,
         doc="path of the model file; null: the model of the package; empty: imported without a file",
     ),
-    Column("manifest", JSON, nullable=False, doc="labels, input size, default threshold, metrics"),
+    Column(
+        "manifest",
+        JSON,
+        nullable=False,
+        doc="labels, input size, default threshold, metrics",
+    ),
     Column("suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
-    Column("use_order", Integer, doc="1 for the first model in use, 2 for the next, …; null: not in use"),
+    Column(
+        "use_order",
+        Integer,
+        doc="1 for the first model in use, 2 for the next, …; null: not in use",
+    ),
     counter("taught_version", "counts the changes of its classifiers of taught landmarks"),
     info={"doc": "A registered model."},
 )
@@ -242,7 +251,12 @@ classifiers = Table(
     Column("rejected", Integer, nullable=False, doc="number of rejected images"),
     Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts"),
     Column("data", LargeBinary, nullable=False, doc="weights of the dimensions (float32)"),
-    Column("applied", Boolean, nullable=False, doc="whether all embeddings were compared with it"),
+    Column(
+        "applied",
+        Boolean,
+        nullable=False,
+        doc="whether all embeddings were compared with it",
+    ),
     Column("learned_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("landmark_id", "model_id"),
     Index(None, "model_id"),
@@ -359,7 +373,7 @@ effective_tags = Table(
     info={
         "doc": "A landmark of an image with what counts: predictions, teaching, positions and verdicts "
         "together. Landmarks that a model only predicts "
-        "are in `tags` alone. Replaced when one of these changes."
+        "are in `tags` alone. Replaced when one of these changes.",
     },
 )
 _IS_TAG = effective_tags.c.accepted == true()

@@ -61,7 +61,11 @@ def _position(own: CameraFacts, side_facts: SideFacts) -> dict[str, Any]:
 
 
 def _time(
-    own: CameraFacts, side_facts: SideFacts, path: str, latitude: float | None, longitude: float | None
+    own: CameraFacts,
+    side_facts: SideFacts,
+    path: str,
+    latitude: float | None,
+    longitude: float | None,
 ) -> dict[str, Any]:
     taken_at, utc_offset_s, source = own.taken_at, own.utc_offset_s, FactSource.CAMERA
     if taken_at is None:

@@ -8,7 +8,12 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from tagger.catalog.roots import Root, RootPaths, ensure_root, find_root
+from tagger.catalog.roots import (
+    Root,
+    RootPaths,
+    ensure_root,
+    find_root,
+)
 from tagger.database.connection import Database
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import has_other_side_files
@@ -95,7 +100,12 @@ def _unseen_photos(
 
 
 def _is_unseen(
-    row: Row[Any] | None, photo: FoundPhoto, inference: InferenceOptions, *, is_joined: bool, raw_pairs: bool
+    row: Row[Any] | None,
+    photo: FoundPhoto,
+    inference: InferenceOptions,
+    *,
+    is_joined: bool,
+    raw_pairs: bool,
 ) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
         return True

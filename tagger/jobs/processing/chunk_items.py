@@ -215,7 +215,9 @@ def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) 
 
 
 def _record_changes(
-    connection: Connection, items: Sequence[Item], facts: Mapping[int, Mapping[str, Any]]
+    connection: Connection,
+    items: Sequence[Item],
+    facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos."""
     classified = classified_contents(items)
@@ -234,7 +236,9 @@ def _record_changes(
 
 
 def _store_classified(
-    connection: Connection, items: Sequence[Item], facts: Mapping[int, Mapping[str, Any]]
+    connection: Connection,
+    items: Sequence[Item],
+    facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Link photos to their contents and clear failures of the contents, in all copies."""
     rows: list[dict[str, Any]] = []
@@ -263,7 +267,10 @@ _CLEAR_FAILURES = (
 
 
 def _store_failures(
-    connection: Connection, job_id: int, items: Sequence[Item], facts: Mapping[int, Mapping[str, Any]]
+    connection: Connection,
+    job_id: int,
+    items: Sequence[Item],
+    facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Store failures on photos, and facts that can be read; a changed image loses its tags."""
     for item in items:

@@ -152,7 +152,12 @@ class ChunkExecutor:
     `slice_s`: how long it keeps a chunk (see chunk_runner); None if no other process could take the rest.
     """
 
-    def __init__(self, database: Database, settings: Settings, slice_s: float | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        slice_s: float | None = None,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._slice_s = slice_s

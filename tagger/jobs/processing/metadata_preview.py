@@ -304,4 +304,13 @@ def undo_request(
     path: Path, root: Path, targets: frozenset[Target], max_bytes: int, *, single_job: bool = False
 ) -> WriteRequest:
     """The request for an undo of a photo that was written in these targets."""
-    return WriteRequest(path, root, None, TagFields(), None, targets, max_bytes, single_job=single_job)
+    return WriteRequest(
+        path,
+        root,
+        None,
+        TagFields(),
+        None,
+        targets,
+        max_bytes,
+        single_job=single_job,
+    )

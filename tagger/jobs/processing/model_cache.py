@@ -32,7 +32,12 @@ from tagger.photos.source import read_named
 from tagger.pipeline.pipeline import Pipeline, photo_opener
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto
 from tagger.pipeline.sandbox import Sandbox
-from tagger.registry.registered_models import RegisteredModel, StoredSelections, model_by_id, verify_model
+from tagger.registry.registered_models import (
+    RegisteredModel,
+    StoredSelections,
+    model_by_id,
+    verify_model,
+)
 from tagger.settings import Settings
 from tagger.teaching.comparison import TaughtCache
 
@@ -128,7 +133,11 @@ class ModelCache:
         options = backend_options(device, settings)
         selections = StoredSelections(self._database)
         return load_fastest_model(
-            registered.manifest, device, options, selections, conversions(settings, registered)
+            registered.manifest,
+            device,
+            options,
+            selections,
+            conversions(settings, registered),
         )
 
     def _start(self, models: Mapping[int, Model]) -> LoadedModels:

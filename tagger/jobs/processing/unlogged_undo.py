@@ -14,7 +14,12 @@ from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.database.tables import photos
 from tagger.errors import PhotoFailed, PhotoNotFound
-from tagger.jobs.processing.metadata_preview import MetadataPreview, load_photo_tags, preview_of, undo_request
+from tagger.jobs.processing.metadata_preview import (
+    MetadataPreview,
+    load_photo_tags,
+    preview_of,
+    undo_request,
+)
 from tagger.jobs.processing.undo_log import delete_undone, find_jobs, find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import (
