@@ -184,7 +184,7 @@ def _keep_tags_as_found(false: str) -> None:
 def _index_folders() -> None:
     folder = sa.text("rtrim(path, replace(path, '/', ''))")
     where = sa.text("gone_since IS NULL AND primary_id IS NULL AND length(path_bytes) = 0")
-    columns = ["root_id", folder]
+    columns: list[str | sa.TextClause] = ["root_id", folder]
     op.create_index("ix_photos_folder", "photos", columns, sqlite_where=where, postgresql_where=where)
 
 
