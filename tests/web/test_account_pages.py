@@ -195,7 +195,7 @@ def test_an_admin_adds_changes_and_removes_people(
     ):
         assert post(admin, f"/admin/users/{path}", **form) == status, path
     again = admin.post("/admin/users/add", data={"name": "ada", "role": "viewer"}, headers=ORIGIN)
-    assert "already somebody with the name ada" in again.text
+    assert "already a person or token with the name ada" in again.text
     assert "tagger people user" not in again.text
     actors = {each.actor for each in list_entries(web_database, AuditFilter(), 50) if each.subject == "bob"}
     assert actors == {"web ada", "web bob"}

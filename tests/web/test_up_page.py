@@ -112,6 +112,7 @@ def run_refused(terminal: Terminal, *arguments: str, code: int) -> str:
 
 
 def test_a_requested_port_in_use_is_an_error_and_nothing_starts(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos/a.jpg", 0)
     with socket.create_server(("127.0.0.1", 0)) as other:
         output = run_refused(terminal, "up", "--port", str(other.getsockname()[1]), "photos", code=1)
     assert output.startswith("error: Another program listens at 127.0.0.1, port ")

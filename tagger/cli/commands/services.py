@@ -115,7 +115,6 @@ def up(
     _check_options(paths, port, once=once, watch=watch, writes=metadata is not None)
     _export_settings(device=device, batch_size=batch_size)
     settings = load_settings()
-    page = None if once else _page_listener(port)
     from tagger.jobs.enqueue.scan import select_paths
 
     prepare_paths(paths or (), settings)
@@ -123,6 +122,7 @@ def up(
     if watch and selection and selection.files:
         text = "a single photo cannot be watched; name its folder or prefix"
         raise typer.BadParameter(text, param_hint="--watch")
+    page = None if once else _page_listener(port)
     session = open_session(settings, settle_jobs=True)
     broker = find_broker(settings, session.database.ledger_id, start=True)
     redis = "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
