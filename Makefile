@@ -127,7 +127,7 @@ cities: setup  ## make tagger/shipped/cities.npz again, with the names and coord
 	$(BIN)/python tagger/shipped/make_cities.py build/geonames
 
 graph: setup  ## make tagger/shipped/landmarks.openvino.zip again, with which the shipped model needs no torch
-	$(BIN)/python tagger/shipped/make_graph.py tagger/shipped/landmarks.pt tagger/shipped/landmarks.openvino.zip
+	$(BIN)/python -m trainer.export.make_graph tagger/shipped/landmarks.pt tagger/shipped/landmarks.openvino.zip
 
 map: export PYTHONPATH := .
 map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=folder; see map.md in tagger/shipped

@@ -61,7 +61,7 @@ if not TYPE_CHECKING:
     openvino = _openvino_without_converter()
 
 SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
-"""Made by make_graph.py beside it. Its comment is the digest of the artifact."""
+"""Made by trainer.export.make_graph. Its comment is the digest of the artifact."""
 GRAPH, CONSTANTS = "model.xml", "constants.bin"
 """Offsets in the graph count from the start of the artifact; constants that it lacks follow at its end."""
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
