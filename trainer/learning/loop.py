@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
 from tagger.cli.output.console import ProgressLine
@@ -171,7 +170,6 @@ def _epoch(
     torch.manual_seed(plan.seed * 1_000_003 + number)  # for dropout
     generator = np.random.default_rng((plan.seed, number, 1))
     state.network.train()
-    scaler = GradScaler(device.kind, enabled=device.dtype == torch.float16)
     total = torch.zeros((), device=device.kind)
     for step, batch in enumerate(photos.epoch(number, plan.sizes[number - 1])):
         done = number - 1 + step / photos.steps
@@ -181,7 +179,7 @@ def _epoch(
         targets = batch.targets.to(device.kind)
         images, probabilities = mix(images, targets, classes, plan.mixing, generator)
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = _step(state, images, probabilities, plan, device, scaler, teach)
+        loss = _step(state, images, probabilities, plan, device, teach)
         total += loss
         _average(state, plan.average_decay, (number - 1) * photos.steps + step)
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
@@ -199,7 +197,6 @@ def _step(
     probabilities: Tensor,
     plan: TrainingPlan,
     device: Device,
-    scaler: GradScaler,
     teach: Teaching | None,
 ) -> Tensor:
     """Take one step of the optimiser; returns its loss, on the device."""
@@ -209,11 +206,9 @@ def _step(
     if teach is not None:
         loss = (loss + teach(images, logits)) / 2
     state.optimiser.zero_grad()
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    scaler.unscale_(state.optimiser)
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), plan.clip)
-    scaler.step(state.optimiser)
-    scaler.update()
+    state.optimiser.step()
     return loss.detach()
 
 
