@@ -21,20 +21,12 @@ class TrainingFailed(TaggerError):
     """Training failed: {reason}. {remedy}."""
 
 
-class RunUnusable(TaggerError):
-    """The run folder {path} cannot be used: {reason}. Name one that `trainer train` wrote."""
-
-
 class ExportImpossible(TaggerError):
     """The model cannot be exported: {reason}. {remedy}."""
 
 
 class OutputUnwritable(TaggerError):
     """Cannot write to {path}: {reason}. Choose another location, free disk space, or fix the permissions."""
-
-
-class DownloadFailed(TaggerError):
-    """{url} cannot be downloaded: {reason}. {remedy}."""
 
 
 @contextmanager

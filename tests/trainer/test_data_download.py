@@ -20,7 +20,7 @@ from support.scenes import scene_bytes, tree
 
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.udacity import fetch_udacity, photo_entries
-from trainer.errors import DownloadFailed
+from trainer.errors import DataUnusable
 
 PHOTO = scene_bytes(1)
 
@@ -57,7 +57,7 @@ def serving(content: bytes) -> Iterator[FileServer]:
 
 def assert_refused(folder: Path, url: str, reason: str) -> None:
     """The download fails with this reason, and leaves nothing."""
-    with pytest.raises(DownloadFailed, match=rf"{reason}.*Run the same command again"):
+    with pytest.raises(DataUnusable, match=rf"{reason}.*Run the same command again"):
         fetch_udacity(folder / "set", url)
     assert list(folder.iterdir()) == []
 

@@ -28,7 +28,7 @@ from tagger.photos.decoding import decode_photo
 from tagger.system.interruption import run_interruptible
 from trainer.cli.train import _train
 from trainer.data.pixels import decode_batches
-from trainer.errors import RunUnusable
+from trainer.errors import DataUnusable
 from trainer.export.artifact import export_run
 from trainer.export.run import FinishedRun, assess_run, create_run_folder, load_run
 
@@ -295,7 +295,7 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     create_run_folder(tmp_path / "unfinished")
 
-    with pytest.raises(RunUnusable, match=r"no finished run; to finish one, repeat .* --resume"):
+    with pytest.raises(DataUnusable, match=r"no finished run; to finish one, repeat .* --resume"):
         export_run(tmp_path / name, tmp_path / "out.pt", name=None)
     assert not (tmp_path / "out.pt").exists()
 

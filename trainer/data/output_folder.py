@@ -15,7 +15,7 @@ from tagger.errors import PhotoFailed
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import read_named
 from trainer.data.folders import MAX_BYTES
-from trainer.errors import DownloadFailed, OutputUnwritable, writing_to
+from trainer.errors import DataUnusable, OutputUnwritable, writing_to
 from trainer.progress import photo_progress
 
 
@@ -105,8 +105,7 @@ def _copy(source: Path, target: Path) -> None:
         data = read_named(source, max_bytes=MAX_BYTES).data
     except PhotoFailed as error:
         reason = str(error).rstrip(".")
-        raise DownloadFailed(
-            url=source, reason=reason, remedy="Nothing was written; run this again"
-        ) from None
+        remedy = "Nothing was written; run this again"
+        raise DataUnusable(path=source, reason=reason, remedy=remedy) from None
     with writing_to(target.parent):
         target.write_bytes(data)

@@ -18,7 +18,7 @@ from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import new_folder, require_free_folder
-from trainer.errors import DownloadFailed
+from trainer.errors import DataUnusable
 from trainer.progress import photo_progress
 
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
@@ -45,7 +45,7 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
     """Download and unpack the archive to OUT/{train,test}/LABEL, with a landmarks.csv. Returns False if `out` is complete already.
 
     Raises:
-        DownloadFailed, OutputUnwritable: with what to do. There is nothing in `out` then.
+        DataUnusable, OutputUnwritable: with what to do. There is nothing in `out` then.
     """
     if (out / RECORD).is_file():
         return False
@@ -61,7 +61,8 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
             (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         except _FAILURES as error:
             remedy = "Run the same command again, or name another copy of the archive with --url"
-            raise DownloadFailed(url=url, reason=str(error) or type(error).__name__, remedy=remedy) from error
+            reason = f"it cannot be downloaded: {str(error) or type(error).__name__}"
+            raise DataUnusable(path=url, reason=reason, remedy=remedy) from error
     return True
 
 

@@ -26,7 +26,7 @@ from tagger.model.artifact import (
 )
 from tagger.photos.folders import new_file
 from trainer.data.pixels import decode_batches
-from trainer.errors import ExportImpossible, RunUnusable, writing_to
+from trainer.errors import DataUnusable, ExportImpossible, writing_to
 from trainer.export.run import FinishedRun, RunRecord, load_run
 from trainer.learning.classifier import EMBEDDING_LAYER
 from trainer.progress import photo_progress
@@ -78,7 +78,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     """Export the run in `folder` to `out`, if both models have the same top-1 on every validation photo.
 
     Raises:
-        RunUnusable, ExportImpossible, OutputUnwritable: with the reason.
+        DataUnusable, ExportImpossible, OutputUnwritable: with the reason.
     """
     run = load_run(folder)
     manifest = _manifest(run.record, name or out.stem)
@@ -164,5 +164,5 @@ def _compare(folder: Path, run: FinishedRun, exported: Path) -> ExportAgreement:
             advance(len(batch.positions))
     if agreement.photos == 0:
         reason = "none of its validation photos can be read, so the export cannot be checked"
-        raise RunUnusable(path=folder, reason=reason)
+        raise DataUnusable(path=folder, reason=reason, remedy="Restore them, or train again")
     return agreement

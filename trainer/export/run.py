@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tagger.model.artifact import BackgroundStatistics, InputRule, Label, Range
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import build_network
-from trainer.errors import RunUnusable, writing_to
+from trainer.errors import DataUnusable, writing_to
 from trainer.evaluation.mixture import ORDINARY, OTHERS
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring
@@ -95,7 +95,7 @@ def load_run(folder: Path) -> FinishedRun:
     """Load the record and the model of a run.
 
     Raises:
-        RunUnusable: `folder` has no finished run, or the run is damaged.
+        DataUnusable: `folder` has no finished run, or the run is damaged.
     """
     try:
         record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
@@ -105,12 +105,15 @@ def load_run(folder: Path) -> FinishedRun:
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         reason = "it has no finished run; to finish one, repeat its `trainer train` command with --resume"
-        raise RunUnusable(path=folder, reason=reason) from error
+        raise _unusable(folder, reason) from error
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
-        raise RunUnusable(
-            path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"
-        ) from error
+        raise _unusable(folder, f"its checkpoint is damaged ({str(error).splitlines()[0]})") from error
     return FinishedRun(record, classifier, background)
+
+
+def _unusable(folder: Path, reason: str) -> DataUnusable:
+    remedy = "Name a run folder that `trainer train` wrote"
+    return DataUnusable(path=folder, reason=reason, remedy=remedy)
 
 
 def assess_run(record: RunRecord) -> Assessment:

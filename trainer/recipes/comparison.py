@@ -22,7 +22,7 @@ from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
 from trainer.cli.options import DeviceName
 from trainer.data.preparation import find_training_photos
-from trainer.errors import BackboneUnusable, ExportImpossible, RunUnusable, TrainingFailed, writing_to
+from trainer.errors import BackboneUnusable, ExportImpossible, TrainingFailed, writing_to
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
 from trainer.options import PIXELS, TransferOptions
@@ -141,7 +141,7 @@ def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
     """The backbone's results, or the reason why it is not compared."""
     try:
         return run_trial(backbone, options)
-    except (BackboneUnusable, ExportImpossible, RunUnusable) as error:
+    except (BackboneUnusable, ExportImpossible) as error:
         reason = str(error)
     except torch.OutOfMemoryError:
         reason = f"The device does not have enough memory for {backbone}. Use --device cpu."
