@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 from support.artifacts import SIZE, tiny_artifact
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database
 from tagger.database.tables import backend_selections
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends import openvino
@@ -115,13 +114,6 @@ def test_a_choice_that_is_stored_again_replaces_the_former(database: Database) -
     assert row.engines == ["torch 2", "openvino 2026"]
 
 
-def test_the_key_names_the_installed_engines() -> None:
-    key = SelectionKey.of(Conversions(Path(), "digest", None), CPU, BackendOptions(None, 2))
-    assert f"torch {version('torch')}" in key.engines
-    assert any(engine.startswith("openvino 20") for engine in key.engines)
-    assert key.hardware
-
-
 def test_processors_of_one_name_with_other_instruction_sets_are_other_machines(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,22 +132,6 @@ def test_an_invalid_choice_causes_a_new_selection(machine: Machine, database: Da
     assert machine.measured == 2
     (row,) = rows(database)
     assert row.backend in {"torchscript", "openvino"}
-
-
-def test_a_database_that_refuses_the_choice_does_not_stop_the_start(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken = open_database(f"sqlite:///{tmp_path}/tagger.sqlite")
-    machine = Machine(tmp_path, broken, caplog)
-    with broken.write() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER refuse BEFORE INSERT ON backend_selections BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
-    for _ in range(2):
-        machine.start()
-    broken.close()
-    assert machine.measured == 2
-    assert "the selected backend could not be stored" in caplog.text
 
 
 def test_a_failed_selection_is_not_stored(

@@ -1,9 +1,7 @@
 """Batches of an epoch and their augmented views: sampling weights, mixed images, and randomness from seed and epoch alone."""
 
-import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -73,14 +71,6 @@ def test_same_seed_and_epoch_give_the_same_views_and_others_give_others() -> Non
     assert not torch.equal(first, whole_epoch(training_set(TARGETS, seed=1), 1))
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be given up here")
-def test_number_of_threads_changes_nothing() -> None:
-    photos = training_set(TARGETS * 6)
-    with_all = whole_epoch(photos, 1)
-    with one_core():
-        assert torch.equal(with_all, whole_epoch(photos, 1))
-
-
 def test_epoch_left_early_leaves_no_threads() -> None:
     batches: Iterator[Batch] = training_set(TARGETS * 20, batch_size=2).epoch(1, 32)
     next(batches)
@@ -91,16 +81,6 @@ def test_epoch_left_early_leaves_no_threads() -> None:
 
 def whole_epoch(photos: TrainingSet, number: int) -> torch.Tensor:
     return torch.cat([batch.images for batch in photos.epoch(number, 32)])
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @examples(20)
@@ -133,17 +113,6 @@ def test_without_mixing_photos_are_as_they_were_and_answers_smoothed() -> None:
 
     assert torch.equal(images, photos(2))
     torch.testing.assert_close(mixed_targets[0], torch.tensor([0.02, 0.92, 0.02, 0.02, 0.02]))
-
-
-def test_answers_of_patched_photos_are_the_areas() -> None:
-    for seed in range(20):
-        black_and_white = torch.stack([torch.zeros(3, 32, 32), torch.full((3, 32, 32), 255.0)])
-        generator = np.random.default_rng(seed)
-        images, mixed_targets = mix(
-            black_and_white, torch.tensor([0, 1]), 5, MixOptions(0.0, 1.0, 0.0), generator
-        )
-        white = (images == 255).float().mean(dim=(1, 2, 3))
-        torch.testing.assert_close(mixed_targets[:, 1], white)
 
 
 def mix_photos(targets: list[int], options: MixOptions, seed: int) -> tuple[Tensor, Tensor]:
@@ -209,28 +178,6 @@ def test_each_alteration_shows(share: str) -> None:
         assert not any(np.array_equal(changed, one) for one in plain)
     if share == "grey_share":
         assert np.ptp(changed.astype(int), axis=2).max() <= 1
-
-
-def test_turned_views_are_turned_by_a_quarter_to_either_side() -> None:
-    options = Augmentation(**{**vars(NOTHING), "turned_share": 1.0})
-    views = {view(options, seed).tobytes() for seed in range(24)}
-
-    assert views == {
-        np.ascontiguousarray(turned).tobytes()
-        for quarter in (np.rot90(PHOTO), np.rot90(PHOTO, -1))
-        for turned in (quarter, quarter[:, ::-1])
-    }
-
-
-def test_frames_cover_two_opposite_sides_or_all_with_one_shade() -> None:
-    options = Augmentation(**{**vars(NOTHING), "framed_share": 1.0})
-    edges = set()
-    for seed in range(20):
-        framed = view(options, seed)
-        sides = (framed[0], framed[-1], framed[:, 0], framed[:, -1])
-        edges.add(tuple(bool(np.ptp(side) == 0) for side in sides))
-
-    assert edges == {(True, True, False, False), (False, False, True, True), (True, True, True, True)}
 
 
 def view(options: Augmentation, seed: int) -> Pixels:

@@ -227,19 +227,6 @@ def test_without_verdicts_the_command_says_how_to_start(
     assert data("from-verdicts").code == 2
 
 
-def test_more_pictures_than_a_page_are_all_found(
-    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
-) -> None:
-    for number in range(260):
-        path = tagged_photos.folder / f"{number}.jpg"
-        draw_scene(path, number, (16, 16))
-        digest = digest_photo(path.read_bytes())
-        tagged_photos.library.photo(path.name, digest=digest)
-        tagged_photos.library.verdict(digest, EIFFEL if number % 2 else GATE, "confirmed")
-    done = data("from-verdicts", "--out", tmp_path / "set", "--json").json
-    assert done["by_label"] == {EIFFEL_LABEL: 130, GATE_LABEL: 130}
-
-
 def test_a_merged_landmark_keeps_the_folder_of_its_label(
     data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from support.command_line import CommandRunner
 from support.examples import examples
 from support.scenes import draw_label, draw_scene, tree
-from support.trainer_commands import interrupt_at
 
 from trainer.data.split import assign_splits
 
@@ -171,12 +170,3 @@ def test_no_photo_that_can_be_read_is_an_error(data: CommandRunner, tmp_path: Pa
     output = data("split", tmp_path / "photos", "--out", tmp_path / "set")
     assert output.code == 1
     assert "none of its photos can be read" in output.err
-
-
-def test_an_interrupted_split_leaves_nothing(data: CommandRunner, tmp_path: Path) -> None:
-    first = draw_scene(tmp_path / "many" / "A" / "first.jpg", 0, (16, 16))
-    for number in range(1000):
-        first.with_name(f"copy{number}.jpg").hardlink_to(first)
-    output = interrupt_at("copying photos", "split", tmp_path / "many", "--out", tmp_path / "set")
-    assert output.code == 130
-    assert [path.name for path in tmp_path.iterdir()] == ["many"]

@@ -6,20 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from rig.containers import encode_image
 from rig.drawing import draw_photo, save_photos
 from support.artifacts import LABELS, tiny_artifact
 
 from tagger.model.artifact import Label, file_digest, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
-from tagger.photos.decoding import Resize
-from trainer.data.pixels import decode_batches
 from trainer.evaluation.evaluation import Evaluation, evaluate, score_photos
 from trainer.evaluation.metrics import wilson_interval
 from trainer.evaluation.mixture import FAMILY
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
-from trainer.report.assessment import PHOTOS_OF, Assessment, photos_of_landmarks
+from trainer.report.assessment import Assessment
 from trainer.report.files import evaluation_document, write_report, write_validation_report
 
 DRAWINGS = ("reliability.png", "mistakes.png", "false-tags.png")
@@ -140,114 +137,52 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
     assert not (tmp_path / "mistakes.png").exists()
 
 
-def test_a_photo_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
-    (tmp_path / "b.jpg").write_bytes(encode_image(draw_photo(5, (90, 60)), "JPEG"))
-    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    (batch,) = decode_batches(paths, Resize(32, 32), 8)
-
-    assert batch.positions == (1,)
-
-
 def test_a_library_is_judged_without_places_that_have_a_label(evaluation: Evaluation) -> None:
     library = evaluation_document(evaluation)["library"]
     assert (library["mixture"], library["other_photos"], library["ordinary_photos"]) == ("5:15:80", 2, 4)
     assert 0 <= library["precision"] <= 1
 
 
-def lines(
-    photos: int = 40,
-    right_tags: float = 0.9,
-    precision: float = 0.98,
-    *,
-    is_tested: bool = True,
-    trained: int = 0,
-    **photos_of: int,
-) -> tuple[str, ...]:
-    false_tags = {"ordinary photos": 0.04}
-    assessment = Assessment(
-        "test", photos, 0.95, right_tags, precision, false_tags, is_tested, photos_of, trained=trained
-    )
-    return tuple(assessment.lines("trainer export runs/a --out MODEL.pt"))
+ADD_PHOTOS, EXPORT = "add photos, then train again", "trainer export runs/a --out MODEL.pt"
+MILLS = {f"Mill{number}": 4 for number in range(12)}
+LIBRARY = (
+    "of the tags in a library of 5:15:80 photos of the model's landmarks, of others and of anything else, "
+    "90.0 % are right"
+)
+GOOD = Assessment("test", 40, 0.95, 0.9, 0.98, {"ordinary photos": 0.04}, is_tested=True, photos_of={})
 
 
-def test_each_figure_says_what_it_is_of() -> None:
-    assert lines()[:3] == (
+def test_each_figure_says_what_it_is_of_and_left_out_photos_come_first() -> None:
+    assessment = replace(GOOD, trained=3, library_precision=0.9, mixture="5:15:80")
+    left_out, *figures = list(assessment.lines(EXPORT))[:5]
+    assert left_out.startswith("3 photos are left out")
+    assert figures == [
         "40 test photos of landmarks: 95.0 % have the right first prediction, 90.0 % get the right tag",
         "of their tags, 98.0 % are right",
+        LIBRARY,
         "ordinary photos: 4.0 % get a false tag",
-    )
+    ]
 
 
-def test_a_good_model_names_the_next_command() -> None:
-    assert lines()[3:] == ("good enough to use", "next: trainer export runs/a --out MODEL.pt")
-
-
-def test_what_was_not_tested_is_not_known() -> None:
-    answer, following = lines(is_tested=False)[3:]
-    assert answer.startswith(
-        "not known whether it is good enough to use: at least 20 photos of 10 other landmarks"
-    )
-    assert following == "next: trainer export runs/a --out MODEL.pt"
-
-
-def test_photos_that_were_in_training_are_counted_apart() -> None:
-    assert lines(trained=3)[0].startswith("3 photos are left out")
-
-
-@pytest.mark.parametrize("figures", [{"right_tags": 0.69}, {"precision": 0.89}])
-def test_a_poor_model_needs_more_photos(figures: dict[str, float]) -> None:
-    answer, following = lines(**figures)[3:]  # type: ignore[arg-type]
-    assert answer.startswith("not good enough to use: at least 70 % of the photos")
-    assert following == "next: add photos, then train again"
-
-
-def test_the_precision_in_a_library_decides() -> None:
-    assessment = Assessment(
-        "test",
-        40,
-        0.95,
-        0.9,
-        0.98,
-        {},
-        is_tested=True,
-        photos_of={},
-        library_precision=0.89,
-        mixture="5:15:80",
-    )
-    figures = list(assessment.lines("trainer export runs/a --out MODEL.pt"))
-    assert figures[2] == (
-        "of the tags in a library of 5:15:80 photos of the model's landmarks, of others and of anything else, 89.0 % are right"
-    )
-    assert figures[-1] == "next: add photos, then train again"
-
-
-def test_few_photos_do_not_decide() -> None:
-    answer, following = lines(photos=19, right_tags=0.1)[3:]
-    assert answer == "not known whether it is good enough to use: 20 test photos of landmarks are needed"
-    assert following == "next: trainer export runs/a --out MODEL.pt"
-
-
-def test_landmarks_with_few_photos_are_listed() -> None:
-    assert lines(Mill=4, Tower=20, Arch=3)[3:5] == (
-        "too few photos of Mill (4), Arch (3); add some, to 20 or more each, then train again",
-        "good enough to use, apart from these landmarks",
-    )
-
-
-def test_of_many_landmarks_with_few_photos_some_are_named() -> None:
-    line = lines(**{f"Mill{number}": 4 for number in range(12)}, Tower=20)[3]
-    assert line.startswith("too few photos of Mill0 (4), Mill1 (4), ")
-    assert "Mill9 (4) and 2 more; add some" in line
-
-
-def test_a_model_whose_landmarks_all_have_few_photos_is_not_good_enough() -> None:
-    assert lines(Mill=4, Arch=19)[4:] == (
-        "not good enough to use yet: every landmark has too few photos",
-        "next: add photos, then train again",
-    )
-
-
-def test_models_of_earlier_versions_do_not_say_how_many_photos_they_had() -> None:
-    assert photos_of_landmarks({"photos": 40}) == {}
-    assert photos_of_landmarks({PHOTOS_OF: {"Mill": 4}}) == {"Mill": 4}
+@pytest.mark.parametrize(
+    ("assessment", "answer", "following"),
+    [
+        (GOOD, "good enough to use", EXPORT),
+        (replace(GOOD, is_tested=False), "not known whether it is good enough to use: at least 20", EXPORT),
+        (replace(GOOD, right_tags=0.69), "not good enough to use: at least 70 % of the photos", ADD_PHOTOS),
+        (replace(GOOD, precision=0.89), "not good enough to use: at least 70 % of the photos", ADD_PHOTOS),
+        (replace(GOOD, library_precision=0.89), "not good enough to use: at least 70 %", ADD_PHOTOS),
+        (replace(GOOD, photos=19, right_tags=0.1), "not known whether it is good enough to use: 20", EXPORT),
+        (replace(GOOD, photos_of={"Mill": 4, "Arch": 19}), "not good enough to use yet: every", ADD_PHOTOS),
+        (replace(GOOD, photos_of=MILLS | {"Tower": 20}), "good enough to use, apart from these", EXPORT),
+    ],
+)
+def test_the_answer_and_the_next_step_follow_from_the_figures(
+    assessment: Assessment, answer: str, following: str
+) -> None:
+    *_, few, said, last = assessment.lines(EXPORT)
+    assert said.startswith(answer)
+    assert last == f"next: {following}"
+    if assessment.photos_of == MILLS | {"Tower": 20}:
+        assert few.startswith("too few photos of Mill0 (4), Mill1 (4), ")
+        assert "Mill9 (4) and 2 more; add some, to 20 or more each" in few

@@ -11,7 +11,6 @@ import torch
 from support.scenes import draw_label
 from support.small_world import LABELS, draw_small_world, train, transfer_options
 
-from tagger.errors import PathNotFound
 from trainer.data import preparation
 from trainer.data.preparation import TrainingData, find_training_photos, prepare
 from trainer.learning.batches import sample_rows
@@ -118,20 +117,3 @@ def test_kinds_of_ordinary_photos_are_balanced_by_half(data: TrainingData) -> No
     weights = data.training_weights()
     is_ordinary = (~data.is_other & (data.targets == len(LABELS)))[data.training]
     assert weights[is_ordinary] == pytest.approx(np.full(is_ordinary.sum(), is_ordinary.sum() ** -0.25))
-
-
-def test_a_missing_folder_is_refused(world: Path) -> None:
-    with pytest.raises(PathNotFound):
-        prepare(find_training_photos(world / "data", None, world / "none"), world / "pixels", size=32, seed=0)
-
-
-@pytest.mark.slow
-def test_a_run_measures_other_landmarks_apart(world: Path, tmp_path: Path) -> None:
-    run = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others"))
-    record = run.record
-    assert run.classifier.head.out_features == len(LABELS) + 1 + (PLACES - 2)
-    assert len(run.classifier.scoring.neighbours.others) == 5 + 2 * PLACES
-    assert record.metrics["val_other_landmark_photos"] == 4
-    assert record.metrics["val_ordinary_photos"] >= 1
-    assert "4 photos of other landmarks" in record.threshold_reason
-    assert record.training["other_landmark_photos"] == 2 * (PLACES - 2)

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,16 +78,6 @@ def test_renamed_and_copied_photos_cost_no_decoding(
     assert decoding_messages(caplog) == []
 
 
-def test_photos_of_one_picture_share_a_square(tmp_path: Path, cache: Path) -> None:
-    first = draw_scene(tmp_path / "one.jpg", 1)
-    copies = [labelled(first), labelled(Path(shutil.copy(first, tmp_path / "two.jpg")))]
-    cached = cache_photos(copies, SIDE, cache)
-
-    assert_cached(cached, copies)
-    (square,) = (cache / SQUARES).iterdir()
-    assert square.stat().st_size == 3 * SIDE * SIDE
-
-
 def test_unreadable_photos_are_left_out_with_a_warning(
     photos: list[LabelledPhoto], cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -127,37 +116,11 @@ def test_truncated_squares_are_rebuilt(
     assert decoding_messages(caplog) == ["decoding photos (2)"]
 
 
-def test_runs_that_share_a_cache_at_the_same_time_do_not_disturb_each_other(
-    tmp_path: Path, cache: Path
-) -> None:
-    photos = [labelled(draw_scene(tmp_path / "photos" / f"{seed}.png", seed)) for seed in range(24)]
-    parts = [photos[:16], photos[8:], photos[::-1], photos[::2]]
-    results: dict[int, CachedPhotos] = {}
-
-    def cache_part(number: int) -> None:
-        results[number] = cache_photos(parts[number], SIDE, cache)
-
-    threads = [threading.Thread(target=cache_part, args=(number,)) for number in range(len(parts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for number, part in enumerate(parts):
-        assert_cached(results[number], part)
-    assert len(list((cache / SQUARES).iterdir())) == 24
-
-
 def test_a_full_disk_is_reported_and_leaves_nothing_behind(photos: list[LabelledPhoto], cache: Path) -> None:
     with file_size_limit(3000), pytest.raises(OutputUnwritable, match=r"Cannot write to .*File too large"):
         cache_photos(photos, SIDE, cache)
     assert not list((cache / SQUARES).iterdir())
     assert_cached(cache_photos(photos, SIDE, cache), photos)
-
-
-def test_a_folder_that_cannot_be_created_is_reported(photos: list[LabelledPhoto], tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputUnwritable, match="Cannot write to"):
-        cache_photos(photos, SIDE, tmp_path / "file" / "cache")
 
 
 def test_panorama_is_kept_whole(tmp_path: Path, cache: Path) -> None:

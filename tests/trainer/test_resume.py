@@ -2,18 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.small_world import draw_small_world, require_same, scratch_options, train, transfer_options
+from support.small_world import draw_small_world, require_same, train, transfer_options
 
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import export_run
-from trainer.export.run import RECORD, FinishedRun, load_run
 from trainer.learning.state import AVERAGE, CHECKPOINT
 from trainer.options import RecipeOptions
 
@@ -29,12 +27,6 @@ def world() -> Iterator[Path]:
 def out() -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         yield Path(folder) / "run"
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(world: Path) -> FinishedRun:
-    """An uninterrupted run of `trainer train scratch`."""
-    return train(scratch_options(world, world / "unbroken"))
 
 
 @pytest.fixture(scope="module")
@@ -67,21 +59,6 @@ def test_a_backbone_that_goes_on_ends_halfway_between_before_and_after(world: Pa
     assert any(not torch.equal(values, before[name]) for name, values in mean.items())
 
 
-@pytest.mark.slow
-def test_a_run_that_did_not_end_goes_on_as_an_unbroken_one(
-    world: Path, uninterrupted: FinishedRun, out: Path
-) -> None:
-    interrupt_training(scratch_options(world, out))
-    assert not (out / RECORD).exists()
-
-    epochs: list[int] = []
-    resumed = train(scratch_options(world, out, resume=True), epochs.append)
-
-    assert epochs == [2]
-    require_same(resumed, uninterrupted)
-    require_same(load_run(out), load_run(world / "unbroken"))
-
-
 def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupted: Path, out: Path) -> None:
     shutil.copytree(interrupted, out)
     resumed = train(transfer_options(world, out, resume=True))
@@ -106,11 +83,6 @@ def test_other_options_or_photos_are_refused(
     assert "Train without --resume to start over" in str(excinfo.value)
 
 
-def test_checkpoint_of_another_recipe_is_refused(world: Path, interrupted: Path) -> None:
-    with pytest.raises(TrainingFailed, match="another backbone"):
-        train(scratch_options(world, interrupted, resume=True))
-
-
 def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path) -> None:
     checkpoint = out / CHECKPOINT
     checkpoint.parent.mkdir(parents=True)
@@ -121,19 +93,3 @@ def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path
         train(transfer_options(world, out, resume=True))
     assert str(checkpoint) in str(excinfo.value)
     assert "it is damaged (" in str(excinfo.value)
-
-
-@pytest.mark.slow
-def test_photos_that_are_gone_when_training_ends_can_be_put_back(world: Path, out: Path) -> None:
-    shutil.copytree(world / "data", out / "data")
-    options = transfer_options(world, out, epochs=1, data=out / "data")
-
-    def move_photos(_epoch: int) -> None:
-        (out / "data" / "train").rename(out / "elsewhere")
-
-    with pytest.raises(TrainingFailed, match=r"validation photos .* --resume"):
-        train(options, move_photos)
-    (out / "elsewhere").rename(out / "data" / "train")
-    epochs: list[int] = []
-    train(replace(options, resume=True), epochs.append)
-    assert epochs == []

@@ -14,7 +14,6 @@ import tagger
 from tagger.model.artifact import (
     file_digest,
     load_module,
-    read_background,
     read_manifest,
     without_deprecations,
 )
@@ -132,16 +131,6 @@ def test_pictures_with_nothing_in_them_show_no_landmark() -> None:
     noise = torch.randint(0, 8, (size, size, 3), dtype=torch.uint8, generator=generator)
     scores = model.outputs([image.numpy() for image in (*shades, noise)]).scores
     assert (scores == 0).all()
-
-
-@pytest.mark.slow
-def test_the_background_statistics_are_of_the_embeddings() -> None:
-    manifest = read_manifest(SHIPPED)
-    assert manifest.embedding is not None
-    background = read_background(SHIPPED, file_digest(SHIPPED), manifest.embedding)
-    assert background.photos >= 2000
-    assert background.mean.shape == (1280,)
-    assert np.linalg.eigvalsh(background.covariance).min() > -1e-4
 
 
 @pytest.mark.parametrize(("step", "least"), [(10, 0.9), pytest.param(1, 0.95, marks=pytest.mark.slow)])

@@ -16,7 +16,6 @@ from tagger.photos.decoding import decode_photo
 from trainer.export.calibration import CAREFUL_THRESHOLD
 
 GREY = (128, 128, 128)
-LABELS = len(TINTS)
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +109,3 @@ def test_with_enough_other_landmarks_its_threshold_is_chosen_by_them(
     tested = trainer("evaluate", taught / "model.pt", *others, "--out", tmp_path / "report")
     assert "photos of other landmarks: " in tested.text
     assert "not known" not in tested.text
-
-
-def test_folders_that_are_not_there_are_named_before_anything_else(
-    trainer: CommandRunner, tmp_path: Path
-) -> None:
-    done = trainer(
-        "train", "transfer", "--data", tmp_path / "none", "--out", tmp_path / "run", "--backbone", "resnet18"
-    )
-    assert done.code == 1
-    assert done.err.startswith("error: ")
-    assert str(tmp_path / "none") in done.err
-    (tmp_path / "one" / "train" / "Mill").mkdir(parents=True)
-    done = trainer("train", "transfer", "--data", tmp_path / "one", "--out", tmp_path / "run")
-    assert "needs two label folders or more, and has 1" in done.err

@@ -154,16 +154,6 @@ def test_average_follows_the_network_slower_and_slower() -> None:
     assert bool((state.average.get_buffer("norm.running_mean") != 0).all())
 
 
-def test_same_seed_gives_the_same_weights_and_another_others() -> None:
-    def trained(seed: int) -> Tensor:
-        state = learner()
-        train(state, schedule(seed=seed))
-        return weights(state.average)
-
-    assert torch.equal(trained(0), trained(0))
-    assert not torch.equal(trained(0), trained(1))
-
-
 def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp_path: Path) -> None:
     state = learner(SmallNetwork(nan_from_step=4))
     with pytest.raises(TrainingFailed, match=r"epoch 2, at step 2\b.*--resume.*--learning-rate"):

@@ -617,27 +617,6 @@ def test_concurrent_passes_are_limited_and_each_photo_gets_one_result(
     assert parallel_pipeline._buffers.waiters == {}
 
 
-def test_photos_of_a_pass_that_fails_once_are_classified_again(
-    parallel_pipeline: Pipeline, counting: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, failed = counting.outputs, threading.Event()
-
-    def fails_once(images: Sequence[np.ndarray]) -> Outputs:
-        if len(images) > 1 and not failed.is_set():
-            failed.set()
-            raise RuntimeError("once")
-        return original(images)
-
-    monkeypatch.setattr(counting, "outputs", fails_once)
-    sinks = [CollectingSink(), CollectingSink()]
-    paths = draw_photos(tmp_path, 40)
-    for number, path in enumerate(paths):
-        parallel_pipeline.submit(file_request(path, sinks[number % 2]))
-    for sink in sinks:
-        assert all(isinstance(result, Classified) for result in sink.take(20).values())
-    assert failed.is_set()
-
-
 def test_closing_waits_for_passes_in_progress(counting: CountingModel, tmp_path: Path) -> None:
     before = threading.active_count()
     limits = Limits(readers=8, max_bytes=10**7, max_pixels=10**7)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from blake3 import blake3
 from support.full_disk import file_size_limit
-from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_size
+from support.shipped import ARTIFACT, shipped_module, shipped_size
 from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_module
 from support.threads import in_threads
 
@@ -70,15 +70,6 @@ def test_models_of_format_1_have_no_embeddings(kind: Kind) -> None:
     assert (scores.shape, embeddings) == ((3, LABELS), None)
 
 
-@pytest.mark.slow
-def test_real_photos_get_the_scores_of_torchscript(test_data: Path) -> None:
-    photos = decoded_photos(test_data, 24)
-    size = shipped_size()
-    expected = TorchScriptBackend(shipped_module(), FLOAT32, size, at_once=1).forward(photos).scores
-    scores = openvino_backend(shipped_module(), FLOAT32, size, 1).forward(photos).scores
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=SAME)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_selected(kind: Kind) -> None:
     images = generated_images(SIZE, 8)
@@ -103,17 +94,6 @@ def test_scores_are_not_overwritten_by_the_next_batch(backend: Backend) -> None:
     copy = first.copy()
     backend.forward(255 - generated_images(SIZE, 4))
     np.testing.assert_array_equal(first, copy)
-
-
-def test_a_batch_filled_in_place_is_classified(backend: Backend) -> None:
-    images = generated_images(SIZE, 3)
-    batch = backend.empty(3)
-    assert (batch.shape, batch.dtype) == ((3, SIZE, SIZE, 3), np.uint8)
-    np.copyto(batch, images)
-    first = backend.forward(batch).scores
-    np.testing.assert_array_equal(first, backend.forward(images).scores)
-    np.copyto(batch, 255 - images)  # the engine uses this memory only during the pass
-    np.testing.assert_array_equal(first, backend.forward(images).scores)
 
 
 def test_concurrent_threads_get_their_own_scores(backend: Backend) -> None:

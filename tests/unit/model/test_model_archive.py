@@ -236,29 +236,6 @@ def test_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
         checked_archive(_edited(artifact, {DATA: lambda _: deep}))
 
 
-def test_torch_meeting_a_name_of_its_own_refuses_the_model(tmp_path: Path) -> None:
-    class Outer(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inside = torch.nn.ReLU()
-
-        def forward(self, images: Tensor) -> Tensor:
-            inside: Tensor = self.inside(images)
-            return inside
-
-    file, renamed = io.BytesIO(), io.BytesIO()
-    torch.jit.save(torch.jit.script(Outer()), file)
-    with zipfile.ZipFile(file) as source, zipfile.ZipFile(renamed, "w") as target:
-        for entry in source.infolist():
-            data = source.read(entry)
-            data = data.replace(b"X\x06\0\0\0inside", b"X\x08\0\0\0_modules").replace(b"inside", b"_modules")
-            target.writestr(entry.filename, data)
-    path = tmp_path / "hostile.pt"
-    path.write_bytes(renamed.getvalue())
-    with pytest.raises(ModelRefused, match="torch cannot read it"):
-        load_module(path, file_digest(path))
-
-
 @pytest.mark.parametrize("entry", ["extra/manifest.json", "code/__torch__/support/artifacts.py"])
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_damaged_and_unusual_compression_is_refused(
