@@ -1,1 +1,1 @@
-"""Benchmarks that anyone can run; each prints Markdown to stdout. docs/how-to/benchmark.md lists them and explains their reports."""
+"""Benchmarks that anyone can run; docs/how-to/benchmark.md lists them and explains their reports."""

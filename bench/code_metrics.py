@@ -53,7 +53,7 @@ def _words(document: Path) -> int:
 
 def _check_cycles(folder: Path, paths: list[Path]) -> None:
     """Raises:
-    SystemExit: modules import each other in a circle. Imports inside functions count too, those for type checkers do not.
+    SystemExit: modules import each other in a circle, also by imports inside functions.
     """
     names = {".".join(path.relative_to(folder).with_suffix("").parts): path for path in paths}
     modules = {name.removesuffix(".__init__"): path.read_text() for name, path in names.items()}

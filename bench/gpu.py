@@ -1,8 +1,8 @@
-"""Compares a GPU with float32 on the CPU: the same tags, and how near `tagger tag` comes to the limits of the machine.
+"""Compares a GPU with float32 on the CPU, and `tagger tag` with the limits of the machine.
 
     python -m bench.gpu [--device auto] [--photos 4000] [--pictures FOLDER]
 
-Prints a table. The exit code is 1 if a goal is missed. On a CPU, the same parts run, and the goals of a GPU are not judged.
+Prints a table. The exit code is 1 if a goal is missed. On a CPU, a GPU's goals are not judged.
 """
 
 import argparse
@@ -36,7 +36,7 @@ GPU_BATCHES, CPU_BATCHES = (64, 128, 256, 512), (CPU_BATCH,)
 WARM_UPS, ROUNDS = 3, 12
 COMPARED, FEWEST_PHOTOS, WARM_UP_PHOTOS = 500, 24, 64
 SAME, SCORE_DIFFERENCE, COSINE, SHARE = 0.995, 0.02, 0.999, 0.85
-"""The goals: best tags that are the same, the mean difference of their scores, the cosine of embeddings, and the share of the limit."""
+"""The goals: best tags the same, mean difference of their scores, cosine, and share of the limit."""
 
 Row = tuple[str, str, str, str]
 """What was measured, its value, its goal and its verdict."""
@@ -161,7 +161,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _tag_rate(device: Device, folder: Path, count: int) -> float:
-    """That of `tagger tag`: it runs over a few photos, and over these and the others; the difference counts."""
+    """That of `tagger tag` over a few photos, and over these and the others; the difference counts."""
     settings = {"model": str(SHIPPED), "device": device.kind, "backend": "torchscript"}
     environment = tagger_environment(folder / "data", **settings)
 

@@ -31,7 +31,7 @@ def evenly_spread(files: Sequence[Path], count: int) -> Sequence[Path]:
 
 
 def draw_photos(folder: Path, first: int, count: int, size: tuple[int, int]) -> None:
-    """Draw distinct photos, coloured squares with noise, into a new folder; `first` is the number of those drawn before."""
+    """Draw distinct photos into a new folder; `first` is the number of those drawn before."""
     folder.mkdir(parents=True)
     width, height = size
     for number in range(first, first + count):

@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parents[1] / "tagger" / "shipped" / "landmarks.pt"
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended. `cpu_s` is user and system time of all threads, and of the children that it waited for.
+    """A process that has ended. `cpu_s` is that of all threads, and of children that it waited for.
 
     `memory_mib` is the most memory that it had.
     """
@@ -77,15 +77,15 @@ def tagger_environment(data_folder: Path, **settings: str) -> dict[str, str]:
 def plain_environment() -> dict[str, str]:
     """Return the environment of this process, without settings of the tagger.
 
-    PYTHONDONTWRITEBYTECODE is removed too: where it is set, as in many containers, every start would compile torch and
-    all other modules again, and the measurement would include that.
+    PYTHONDONTWRITEBYTECODE is removed too: where it is set, as in many containers, every start would compile
+    torch and all other modules again, and the measurement would include that.
     """
     excluded = ("TAGGER_", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time so far of a worker and its descendants, including those that have ended, but not of its embedded Redis."""
+    """Return the CPU time so far of a worker and its descendants, but not of its embedded Redis."""
     total, session = 0.0, os.getsid(pid)
     root = psutil.Process(pid)
     for process in (root, *root.children(recursive=True)):

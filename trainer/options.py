@@ -1,4 +1,4 @@
-"""The options that users choose for a run. All other settings are tuned on validation photos and set by the recipes."""
+"""The options that users choose for a run. All other settings are set by the recipes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,16 @@ PIXELS = "pixels"
 class RecipeOptions:
     """Options of every recipe, with the defaults of the scratch recipe.
 
-    `cache` is the folder of decoded photos (None: in the run folder). `learning_rate` None means the recipe's.
-    `precision` is the share of accepted labels that should be right in a library that shows `mixture`, 0…1.
+    `cache` is the folder of decoded photos (None: in the run folder). `learning_rate` None means the
+    recipe's. `precision` is the share of accepted labels that should be right in a library that shows
+    `mixture`, 0…1.
     """
 
     data: Annotated[
         Path,
         typer.Option(
-            help="The folder with train/LABEL/photo.jpg and, optionally, val/. Without val/, a seventh of the photos is held out, near-duplicates together."
+            help="The folder with train/LABEL/photo.jpg and, optionally, val/. Without val/, "
+            "a seventh of the photos is held out, near-duplicates together."
         ),
     ]
     out: Annotated[
@@ -33,13 +35,15 @@ class RecipeOptions:
     others: Annotated[
         Path | None,
         typer.Option(
-            help="A folder with LANDMARK/photo.jpg of other landmarks. The model learns to call them unknown; those with a label are left out."
+            help="A folder with LANDMARK/photo.jpg of other landmarks. "
+            "The model learns to call them unknown; those with a label are left out."
         ),
     ] = None
     cache: Annotated[
         Path | None,
         typer.Option(
-            help="The folder for decoded photos. Runs may share it; delete it only when none is running. Defaults to the run folder."
+            help="The folder for decoded photos. Runs may share it; delete it only when none is running. "
+            "Defaults to the run folder."
         ),
     ] = None
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 100
@@ -51,7 +55,8 @@ class RecipeOptions:
         float | None,
         typer.Option(
             min=1e-9,
-            help="The highest learning rate. Defaults to the recipe's. Lower it if training does not converge.",
+            help="The highest learning rate. Defaults to the recipe's. "
+            "Lower it if training does not converge.",
         ),
     ] = None
     device: Device = "auto"
@@ -63,7 +68,8 @@ class RecipeOptions:
         typer.Option(
             min=0.5,
             max=0.999,
-            help="The share of accepted landmarks that should be right in a library. Sets the threshold, using validation photos.",
+            help="The share of accepted landmarks that should be right in a library. "
+            "Sets the threshold, using validation photos.",
         ),
     ] = 0.95
     mixture: LibraryMixture = FAMILY
@@ -71,7 +77,8 @@ class RecipeOptions:
         bool,
         typer.Option(
             "--resume",
-            help="Continue after the run's last finished epoch. The result equals that of an uninterrupted run.",
+            help="Continue after the run's last finished epoch. "
+            "The result equals that of an uninterrupted run.",
         ),
     ] = False
 
@@ -102,33 +109,41 @@ class TransferOptions(RecipeOptions):
         int,
         typer.Option(
             min=0,
-            help="Epochs of fine-tuning. With 0, only a linear layer is trained on the features of the frozen backbone; that takes a minute.",
+            help="Epochs of fine-tuning. With 0, only a linear layer is trained on the features "
+            "of the frozen backbone; that takes a minute.",
         ),
     ] = 30
     size: ImageSize = 224
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="The pretrained network: a torchvision classification network, or timm/NAME (needs the timm extra). Defaults to mobilenet_v2; with few landmarks or photos, to the shipped model's, on which they are taught."
+            help="The pretrained network: a torchvision classification network, or timm/NAME "
+            "(needs the timm extra). "
+            "Defaults to mobilenet_v2; with few landmarks or photos, to the shipped model's, "
+            "on which they are taught."
         ),
     ] = None
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="The backbone's weights: a safetensors file with torchvision's or timm's names, a .pth file of torchvision, or a model of this backbone (.pt), from which training goes on. Downloaded if omitted."
+            help="The backbone's weights: a safetensors file with torchvision's or timm's names, "
+            "a .pth file of torchvision, or a model of this backbone (.pt), from which training goes on. "
+            "Downloaded if omitted."
         ),
     ] = None
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A model (.pt) whose scores fine-tuning learns, too. Repeat it for the mean of several; each may know only some of the landmarks."
+            help="A model (.pt) whose scores fine-tuning learns, too. Repeat it for the mean of several; "
+            "each may know only some of the landmarks."
         ),
     ] = None
     multiply_adds: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Prune the backbone to at most so many million multiply-adds for a photo, before all else. For networks of timm with fused blocks, such as timm/mobilenet_edgetpu_100.",
+            help="Prune the backbone to at most so many million multiply-adds for a photo, before all else. "
+            "For networks of timm with fused blocks, such as timm/mobilenet_edgetpu_100.",
         ),
     ] = None
 

@@ -1,4 +1,4 @@
-"""Progress on stderr: a line when a stage starts, and on terminals a bar with photos per second and the remaining time."""
+"""Progress on stderr: a line when a stage starts, and on terminals a bar with rate and remaining time."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ log = logging.getLogger("trainer")
 
 @contextmanager
 def photo_progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Say that the stage starts, and show a bar while the block runs; call the yielded function with the number of photos just processed."""
+    """Say that the stage starts, and show a bar; call the yielded function with the photos just processed."""
     if total:
         log.info("%s (%d)", description, total)
     with ProgressLine(description) as line:

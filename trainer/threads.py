@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 def compute_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int, name: str
 ) -> Iterator[Result]:
-    """Yield the results of `function` in the order of the items, of which up to `ahead` are in progress or waiting.
+    """Yield the results of `function` in the order of the items, with up to `ahead` of them in progress.
 
     Args:
         function: called in threads, one for each core

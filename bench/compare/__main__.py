@@ -1,4 +1,4 @@
-"""Compares the tagger with a PyTorch DataLoader and with plain Celery, over the same photos with the same model.
+"""Compares the tagger with a PyTorch DataLoader and with plain Celery, with the same model.
 
     python -m bench.compare FOLDER… [--photos N] [--programs tag worker] [--rounds 3]
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def copy_photos(source: Path, folder: Path, count: int) -> None:
-    """Copy so many of a folder's photos, evenly spread, so that all programs get a folder, as people name it."""
+    """Copy so many of a folder's photos, evenly spread, so that all programs get a folder."""
     for photo in evenly_spread(photos_in(source), count):
         copy = folder / photo.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""Celery as its documentation teaches it: one photo per task, decoded at full size, a network in float32 and a transaction for each.
+"""Celery as its documentation teaches it: one photo per task, decoded at full size, and a transaction.
 
     celery -A bench.compare.celery_app worker --pool prefork
 
 Follows https://docs.celeryq.dev/en/stable/getting-started/first-steps-with-celery.html for the task, and
-https://docs.celeryq.dev/en/stable/userguide/signals.html#worker-process-init for the network, which each child process loads once. The
-pool has one process per core. Results are ignored. Like the DataLoader, it lacks what the tagger does for each photo.
+https://docs.celeryq.dev/en/stable/userguide/signals.html#worker-process-init for the network, which each
+child process loads once. The pool has one process per core. Results are ignored.
 """
 
 import os
@@ -31,7 +31,7 @@ _state: dict[str, Any] = {}
 
 @worker_process_init.connect
 def _load(**_: Any) -> None:
-    """Load the network and connect to the database; neither torch's threads nor a connection survive a fork."""
+    """Load the network and connect: neither torch's threads nor a connection survive a fork."""
     torch.set_num_threads(1)
     network, manifest = load_network(Path(os.environ[MODEL]))
     _state["network"] = network

@@ -2,11 +2,11 @@
 
     python -m bench.compare.loader [--tuned] MODEL.pt DATABASE FOLDER-OR-PHOTO…
 
-Follows https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading: one process per core, batches of 32, no pinned
-memory, which is for GPUs. Decodes photos at full size, computes in float32, and stores the best tags of each batch in one transaction
-in SQLite. `--tuned` decodes at the smallest scale of JPEG that has enough pixels, and freezes the network, in bfloat16 where the
-processor has it. Unlike the tagger, it does not apply the orientation, recognise copies of an image, resume an interrupted run, or
-survive a photo that cannot be opened.
+Follows https://docs.pytorch.org/docs/stable/data.html#multi-process-data-loading: one process per core,
+batches of 32, no pinned memory, which is for GPUs. Decodes photos at full size, computes in float32, and
+stores the best tags of each batch in one transaction in SQLite. `--tuned` decodes at the smallest scale of
+JPEG that has enough pixels, and freezes the network, in bfloat16 where the processor has it. Unlike the
+tagger, it does not apply the orientation, recognise copies, resume, or survive what is no photo.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class PhotoDataset(Dataset[tuple[torch.Tensor, str]]):
 
 
 def make_transform(input_rule: dict[str, Any]) -> transforms.Compose:
-    """Return the transform of torchvision that follows the network's input rule. The network normalises inside."""
+    """Return torchvision's transform of the network's input rule. The network normalises inside."""
     size = input_rule["size"]
     if input_rule["fit"] == "stretch":
         return transforms.Compose([transforms.Resize((size, size)), transforms.PILToTensor()])
@@ -115,7 +115,8 @@ def _freeze(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     with without_deprecations():
         if not cpu_emulates_bfloat16():
             network.to(torch.bfloat16)
-        return torch.jit.freeze(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload,no-any-return]
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return torch.jit.freeze(network)  # type: ignore[no-any-return]
 
 
 def best_scores(network: torch.jit.ScriptModule, images: torch.Tensor, count: int) -> torch.return_types.topk:

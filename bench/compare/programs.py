@@ -1,7 +1,7 @@
 """Measures one program over photos: CPU time of all its processes, and throughput. Start-up is excluded.
 
-A command runs twice, over the warm-up photos and over these and the others; the difference is the cost. Workers process the warm-up
-photos before the measurement begins.
+A command runs twice, over the warm-up photos and over these and the others; the difference is the cost.
+Workers process the warm-up photos before the measurement begins.
 """
 
 import shutil
@@ -27,10 +27,11 @@ from tagger.model.artifact import read_manifest
 REPOSITORY = Path(__file__).parents[2]
 DATABASE = "tagger.sqlite"
 MIN_COST = 0.001
-"""The lower limit of a cost: a difference within the clock's noise may be zero or less, and ratios need a positive number."""
+"""The lower limit of a cost, which may be zero within the clock's noise: ratios need a positive number."""
 LOADER_QUERY = "SELECT path, count(*), max(CASE WHEN rank = 1 THEN slug END) FROM tags GROUP BY path"
 TAGGER_QUERY = """
-    SELECT roots.location || '/' || photos.path, count(*), max(CASE WHEN tags.rank = 1 THEN landmarks.slug END)
+    SELECT roots.location || '/' || photos.path, count(*),
+        max(CASE WHEN tags.rank = 1 THEN landmarks.slug END)
     FROM photos
     JOIN roots ON roots.id = photos.root_id
     JOIN tags ON tags.content_id = photos.content_id
@@ -41,7 +42,7 @@ TAGGER_QUERY = """
 
 @dataclass(frozen=True)
 class Workload:
-    """The model and the folder of photos of one measurement. `data_folder` contains the backend selection of this machine, in a database without photos."""
+    """The model and the photos of a measurement. `data_folder` has this machine's backend selection."""
 
     model: Path
     data_folder: Path
@@ -58,7 +59,7 @@ class Workload:
 class Measurement:
     """One run of a program, without start-up.
 
-    `rate` is photos/s; `top_tags` has the slug of each photo's best tag; `backend` is what ran the tagger's model.
+    `rate`: photos/s. `top_tags`: the slug of each photo's best tag. `backend` ran the tagger's model.
     """
 
     cpu_ms: float
@@ -137,7 +138,7 @@ def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, s
     """Return the slug of each photo's best tag by the photo's path.
 
     Raises:
-        SystemExit: fewer photos or tags are stored than expected. Only programs that do the same work are comparable.
+        SystemExit: fewer photos or tags are stored than expected: the programs do not the same work.
     """
     with closing(sqlite3.connect(database)) as connection:
         stored = {path: (count, slug) for path, count, slug in connection.execute(query)}
@@ -174,8 +175,8 @@ def _run_loader(model: Path, folder: Path, paths: Sequence[Path], options: Seque
 
 
 def _peer_environment() -> dict[str, str]:
-    # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU time would be
-    # spinning, and more on a busy machine.
+    # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU
+    # time would be spinning, and more on a busy machine.
     return plain_environment() | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
 
 

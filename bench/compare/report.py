@@ -11,14 +11,14 @@ from bench.report import table, value_range
 WARM_UP_PHOTOS = 64
 """TorchScript optimises a network in its first two runs, also with batches."""
 INTRODUCTION = f"""\
-Values are medians of the rounds; ratios are medians of each round's ratio. `docs/how-to/benchmark.md` describes the programs.
+Values are medians of the rounds; ratios are medians of each round's ratio. See `docs/how-to/benchmark.md`.
 
 - **backend**: what ran the tagger's model.
-- **CPU ms/photo**: user and system time of all processes, without start-up. Compare programs by this value: other load on
-  the machine hardly changes it. A command runs twice, over {WARM_UP_PHOTOS} small photos and over these and the others; the
-  difference counts. Workers have processed those photos before.
+- **CPU ms/photo**: user and system time of all processes, without start-up. Compare programs by this value:
+  other load on the machine hardly changes it. A command runs twice, over
+  {WARM_UP_PHOTOS} small photos, and over these and the others; the difference counts.
 - **photos/s**: wall time, also without start-up; other load changes it.
-- **same top-1**: photos whose best tag equals that of DataLoader, which decodes at full size and computes in float32.
+- **same top-1**: photos whose best tag equals that of DataLoader, which decodes at full size, in float32.
 """
 _COLUMNS = ("", "backend", "CPU ms/photo", "range", "÷ `tagger tag`", "photos/s", "range", "same top-1")
 

@@ -1,4 +1,4 @@
-"""A real Celery worker with a new database, measured over the photos: that of the tagger, and that of `bench.compare.celery_app`."""
+"""A real Celery worker with a new database, measured: the tagger's, and `bench.compare.celery_app`."""
 
 import signal
 import sqlite3

@@ -1,1 +1,1 @@
-"""The exported model and what runs it: artifact, devices, backends, predictions. Knows nothing of files or SQL."""
+"""The exported model and what runs it: artifact, devices, backends, predictions. Knows nothing of SQL."""

@@ -1,16 +1,17 @@
 """The exported model: TorchScript and a manifest in one `.pt` file.
 
-The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes uint8
-(B, 3, H, W). In format 1 it returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder
-is the probability that the photo shows none of the labels. In format 2 it returns these scores and an embedding (B, D), with
-which other landmarks can be taught. Normalisation is part of the forward.
+The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes
+uint8 (B, 3, H, W). In format 1 it returns float32 (B, L): a calibrated score per label. The scores sum to at
+most 1; the remainder is the probability that the photo shows none of the labels. In format 2 it returns these
+scores and an embedding (B, D), with which other landmarks can be taught. It normalises inside.
 
-A file of format 2 has background statistics: mean and covariance of the embeddings of photos that show none of its landmarks. They tell
-what is special about the few photos of a landmark that somebody teaches ("Discriminative decorrelation", Hariharan et al., 2012). They
-are one entry, as little-endian float32: the mean (D,), then the upper triangle of the covariance, row by row.
+A file of format 2 has background statistics: mean and covariance of the embeddings of photos that show none
+of its landmarks. They tell what is special about the few photos of a landmark that somebody teaches
+("Discriminative decorrelation", Hariharan et al., 2012). They are one entry, as little-endian float32: the
+mean (D,), then the upper triangle of the covariance, row by row.
 
-The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator named, after a check
-of the digest. What their code can do is limited: see model_archive.
+The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator
+named, after a check of the digest. What their code can do is limited: see model_archive.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class InputRule(_Frozen):
 class Embedding(_Frozen):
     """The second output of a model of format 2.
 
-    `layer` says which features of the network it is made of, `background_photos` how many photos the statistics come from.
+    `layer`: the features of the network that it is made of. `background_photos`: those of the statistics.
     """
 
     dimension: int = Field(ge=2, le=16384)
@@ -162,14 +163,14 @@ class Embedding(_Frozen):
 
 
 TRAINED_PHOTOS = "photo_digests"
-"""The entry of `Manifest.training` with the beginnings of the digests of the photos that a model has learned from, one after the other."""
+"""The entry of `Manifest.training` with the beginnings of the digests of the training photos, joined."""
 
 
 class Manifest(_Frozen):
     """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted.
 
     `suggestion_threshold`: the lowest score at which one is suggested; None: the model suggests nothing.
-    `ranges`: the lowest and highest value that enters each convolution of the program, in order. Eight-bit backends scale by them.
+    `ranges`: the lowest and highest value that enters each convolution, in order, for eight bits.
     """
 
     format: Literal[1, 2] = 1
@@ -330,7 +331,8 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     """Load the scripted module on the CPU, in the precision it is stored in.
 
     Raises:
-        ModelRefused: the file's digest is not `expected_digest`, it does what no classifier needs, or torch cannot read it.
+        ModelRefused: the file's digest is not `expected_digest`, it does what no classifier needs, or torch
+            cannot read it.
     """
     import torch
 
@@ -339,7 +341,8 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     del data  # a large model would be in memory three times
     try:
         with without_deprecations():
-            module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
+            module: torch.jit.ScriptModule
+            module = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
         # torch raises errors of C++, and fails on modules that have the names of its own attributes.
         summary = str(error).strip().partition("\n")[0]

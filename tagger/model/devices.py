@@ -1,4 +1,4 @@
-"""Chooses the device that runs the model, its precision, and the number of forward passes at a time, within limits of containers."""
+"""Chooses the device, the precision, and the number of forward passes at a time, within cgroups' limits."""
 
 import math
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 CPU_BATCH = 8
-"""Larger batches are slower on a CPU: they do not fit the caches, and their memory is allocated anew for each pass (measured)."""
+"""Larger batches are slower on a CPU (measured): they do not fit its caches."""
 GPU_BATCH = 256
 GPU_PASSES = 2
 """While one pass computes, the pixels of the other are copied."""
@@ -26,7 +26,7 @@ GPU_PASSES = 2
 
 Precision = Literal["float32", "bfloat16"]
 GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
-"""In /dev, where Linux has a driver of a GPU that torch may use: NVIDIA's, Jetson's, AMD's, and that of Windows' subsystem."""
+"""In /dev, with a driver of a GPU that torch may use: of NVIDIA, Jetson, AMD, and Windows' subsystem."""
 
 
 INSTRUCTION_SETS = frozenset(
@@ -42,12 +42,12 @@ ISA_LIMITS: dict[str, set[str]] = {
     "AVX512_CORE_VNNI": {"avx2", "avx512f", "avx512_vnni"},
     "AVX512_CORE_BF16": {"avx2", "avx512f", "avx512_vnni", "avx512_bf16"},
 }
-"""Values of ONEDNN_MAX_CPU_ISA, formerly DNNL_MAX_CPU_ISA, which let both engines compute as on an older processor, and what they leave."""
+"""Values of ONEDNN_MAX_CPU_ISA, with which both engines compute as on an older processor."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """`kind` is torch's name of the device; `precision` is that of forward passes; `batch_size` is its default."""
+    """`kind` is torch's name of the device, `precision` and `batch_size` are those of forward passes."""
 
     kind: str
     precision: Precision
@@ -117,7 +117,7 @@ def passes_at_once(device: Device, threads: int | None) -> int:
 
 
 def available_kinds() -> list[str]:
-    """Return torch's names of the devices of this machine, best first. Imports torch only where there may be a GPU."""
+    """Return torch's names of the devices, best first. Imports torch only where there may be a GPU."""
     is_linux = platform.system() == "Linux"
     if not is_installed("torch") or (
         is_linux and not any(next(Path("/dev").glob(name), None) for name in GPU_FILES)
@@ -143,7 +143,7 @@ def describe_device() -> str:
 
 
 def core_count() -> int:
-    """Return the number of cores this process may use; a container or taskset may allow fewer than the machine has."""
+    """Return the number of cores this process may use, within the limits of a container or taskset."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = cpu_limit()
     return cores if limit is None else min(cores, max(1, math.ceil(limit)))
@@ -190,7 +190,7 @@ def engine_version(package: str) -> str:
 
 
 def cpu_limit(root: Path = Path("/")) -> float | None:
-    """The number of cores whose time this process may use, like 1.5; None without a limit. `root` has proc and sys."""
+    """The number of cores whose time this process may use, like 1.5; None without a limit."""
     folders = _groups(root, "cpu")
     limits = [
         limit for folder in folders if (limit := _cpu_limit_v2(folder) or _cpu_limit_v1(folder)) is not None
@@ -212,7 +212,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 def _groups(root: Path, controller: str) -> Iterator[Path]:
     """The folders of this process's group and its parents, whose limits count too.
 
-    In a container, the path can be that of the host. The folder of the container is then the root of the mount.
+    In a container, the path can be that of the host, and its folder is the root of the mount.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

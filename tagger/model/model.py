@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FIRST_USE = threading.Lock()
-"""Held until a model was loaded and has run. Engines fill static variables in their first pass, and two threads that do so at once can
-stop the process for good: one lets the interpreter's lock go, the other takes it and waits for the variable."""
+"""Held until a model was loaded and has run. Engines fill static variables in their first pass, and two
+threads that do so at once can stop the process for good: one waits for the variable with the lock held."""
 
 
 class OutOfDeviceMemory(Exception):
@@ -47,7 +47,7 @@ class OutOfDeviceMemory(Exception):
 class Model:
     """A loaded model. Up to `at_once` threads may call it at a time.
 
-    `batch_size` is the most images of a forward pass; it is halved for good when the device runs out of memory.
+    `batch_size` is the most images of a forward pass; it is halved when the device runs out of memory.
     """
 
     def __init__(self, backend: Backend, manifest: Manifest, batch_size: int) -> None:
@@ -65,7 +65,7 @@ class Model:
         return self._backend.name
 
     def predict(self, images: Sequence[Pixels]) -> Outputs:
-        """Return the outputs for images, each uint8 (size, size, 3) RGB, in order, checked. Only models with embeddings return some.
+        """Return the checked outputs for images, each uint8 (size, size, 3) RGB, in order.
 
         Raises:
             OutOfDeviceMemory: there is no memory for a single image.
@@ -79,7 +79,7 @@ class Model:
         return Outputs(scores, _checked("embeddings", embeddings, (len(images), rule.dimension)))
 
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
-        """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` is the checked form."""
+        """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
         parts: list[Outputs] = []
         done, batch_size = 0, self.batch_size
         while done < len(images):
@@ -99,7 +99,7 @@ class Model:
         trim_memory()
 
     def _forward_if_it_fits(self, images: Sequence[Pixels]) -> Outputs | None:
-        """None if the device has no memory for several images. The error, which keeps the memory of its frames, is gone then."""
+        """None if the device has no memory for several images. The error's frames free theirs then."""
         try:
             return self._forward(images)
         except Exception as error:
@@ -150,9 +150,9 @@ def load_fastest_model(
     selections: SelectionStore,
     conversions: Conversions,
 ) -> Model:
-    """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that is selected now.
+    """Load an artifact into the backend that is fastest on machines of this kind, as selected before or now.
 
-    `conversions` may keep the model as OpenVINO compiled it: a start with that imports no torch, and compiles nothing.
+    `conversions` may keep the model as OpenVINO compiled it: then a start imports no torch.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
@@ -218,7 +218,7 @@ def _checked(name: str, values: Scores | Embeddings | None, expected: tuple[int,
 
 
 def _warm_up(model: Model) -> Model:
-    """Run blank images, in the thread that loads the model. TorchScript profiles and compiles in its first two passes."""
+    """Run blank images in the thread that loads the model. TorchScript compiles in its first two passes."""
     size = model.manifest.input.size
     blank = np.zeros((size, size, 3), dtype=np.uint8)
     counts = (1, model.batch_size, model.batch_size) if model.backend_name == "torchscript" else (1,)

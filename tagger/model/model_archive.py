@@ -1,9 +1,8 @@
 """Checks a model file, a zip archive, before torch loads it, and rebuilds it from what was checked.
 
-A TorchScript file is a program: torch compiles its code, and runs some of it while it loads. `checked_archive`
-returns an archive with the same parameters and the checked code, in which torch finds nothing else: not a second
-entry of the same name, not data that Python's zipfile does not see, not a format of older versions. Nothing from
-the file is run.
+A TorchScript file is a program: torch compiles its code, and runs some of it while it loads.
+`checked_archive` returns an archive with the same parameters and the checked code, in which torch finds
+nothing else: no second entry of a name, no data that zipfile does not see, no older format.
 """
 
 import io

@@ -1,11 +1,11 @@
 """Checks the code of a model file against the operators and the syntax that exported classifiers need.
 
-TorchScript is stored as source text in Python's syntax. It is parsed and never run. `Program.sources` has the text of
-the checked syntax trees, so torch compiles what was checked, even where its parser understands the original differently. What torch
-itself refuses, such as a wrong type, is left to it.
+TorchScript is stored as source text in Python's syntax. It is parsed and never run. `Program.sources` has the
+text of the checked syntax trees, so torch compiles what was checked, even where its parser understands the
+original differently. What torch itself refuses, such as a wrong type, is left to it.
 
-A module's method is called only where the class of the module is known from the declarations: on anything else, torch
-takes the name of a method for an operator.
+A module's method is called only where the class of the module is known from the declarations: on anything
+else, torch takes the name of a method for an operator.
 """
 
 import ast
@@ -15,45 +15,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _OPERATORS = """
-__and__ __contains__ __getitem__ __is__ __isnot__ __not__ __or__ __xor__ _native_multi_head_attention _set_item
-_upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
+__and__ __contains__ __getitem__ __is__ __isnot__ __not__ __or__ __xor__ _native_multi_head_attention
+_set_item _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
 _upsample_nearest_exact3d abs abs_ adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
 adaptive_max_pool2d add add_ addcmul addmm all amax amin any append arange argmax argmin argsort avg_pool1d
-avg_pool2d avg_pool3d baddbmm batch_norm bernoulli_ bitwise_and bitwise_not bitwise_or bitwise_xor bmm cat ceil
-ceil_ celu celu_ channel_shuffle chunk clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_ clone col2im
-concat constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose2d copy copy_ cos cosine_similarity cumprod
-cumsum detach dim div div_ dot dropout dropout_ einsum elu elu_ empty eq erf exp exp_ expand expand_as extend
-fill_ flatten flip floor floor_ floor_divide floordiv fmod format full full_like gather ge ge_ gelu glu
-group_norm gt hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ im2col index index_add index_fill
-index_fill_ index_put index_put_ index_select insert instance_norm is_autocast_enabled is_floating_point
-is_grad_enabled isfinite isinf isnan item keys layer_norm le leaky_relu leaky_relu_ len lerp linalg_vector_norm
-linear linspace list log log10 log1p log2 log_softmax logical_and logical_not logical_or logsumexp lt
-masked_fill masked_fill_ matmul max max_pool1d max_pool2d max_pool3d maximum mean meshgrid min minimum mish
-mish_ mm movedim mul mul_ mv nan_to_num narrow ne neg neg_ new_empty new_full new_ones new_zeros norm normal_
-numel ones ones_like outer pad permute pixel_shuffle pixel_unshuffle pow prelu prod rand rand_like reciprocal
-relu relu6 relu6_ relu_ remainder repeat repeat_interleave reshape reshape_as rms_norm roll round round_ rsqrt
-rsub scaled_dot_product_attention scatter select selu selu_ sigmoid sigmoid_ sign silu silu_ sin size slice
-softmax softplus sort split split_with_sizes sqrt sqrt_ square squeeze stack std std_mean sub sub_ sum swapaxes
-t tanh tanh_ tensor threshold tile to topk transpose tril tril_ triu triu_ true_divide type_as unbind unflatten
-unfold uniform_ unsqueeze unsqueeze_ upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
-upsample_nearest2d upsample_nearest3d upsample_trilinear3d values var var_mean view view_as warn where zero_
-zeros zeros_like
+avg_pool2d avg_pool3d baddbmm batch_norm bernoulli_ bitwise_and bitwise_not bitwise_or bitwise_xor bmm cat
+ceil ceil_ celu celu_ channel_shuffle chunk clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_ clone
+col2im concat constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose2d copy copy_ cos
+cosine_similarity cumprod cumsum detach dim div div_ dot dropout dropout_ einsum elu elu_ empty eq erf exp
+exp_ expand expand_as extend fill_ flatten flip floor floor_ floor_divide floordiv fmod format full full_like
+gather ge ge_ gelu glu group_norm gt hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ im2col
+index index_add index_fill index_fill_ index_put index_put_ index_select insert instance_norm
+is_autocast_enabled is_floating_point is_grad_enabled isfinite isinf isnan item keys layer_norm le leaky_relu
+leaky_relu_ len lerp linalg_vector_norm linear linspace list log log10 log1p log2 log_softmax logical_and
+logical_not logical_or logsumexp lt masked_fill masked_fill_ matmul max max_pool1d max_pool2d max_pool3d
+maximum mean meshgrid min minimum mish mish_ mm movedim mul mul_ mv nan_to_num narrow ne neg neg_ new_empty
+new_full new_ones new_zeros norm normal_ numel ones ones_like outer pad permute pixel_shuffle pixel_unshuffle
+pow prelu prod rand rand_like reciprocal relu relu6 relu6_ relu_ remainder repeat repeat_interleave reshape
+reshape_as rms_norm roll round round_ rsqrt rsub scaled_dot_product_attention scatter select selu selu_
+sigmoid sigmoid_ sign silu silu_ sin size slice softmax softplus sort split split_with_sizes sqrt sqrt_ square
+squeeze stack std std_mean sub sub_ sum swapaxes t tanh tanh_ tensor threshold tile to topk transpose tril
+tril_ triu triu_ true_divide type_as unbind unflatten unfold uniform_ unsqueeze unsqueeze_ upsample_bicubic2d
+upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
+upsample_trilinear3d values var var_mean view view_as warn where zero_ zeros zeros_like
 """
 OPERATORS = frozenset(_OPERATORS.split())
-"""The operators of all networks of torchvision and timm that can be exported, and their siblings. None reaches files, processes or raw memory.
+"""The operators of networks of torchvision and timm, and their siblings. None reaches files or raw memory.
 
 `lstm` is not one of them: it writes outside of its memory if the shapes of its arguments do not match.
 """
 _KEYWORDS = """
-alpha approximate beta copy correction decimals descending device dim dtype enable_gqa generator implicit indexing
-keepdim layout memory_format non_blocking out output_size path pin_memory reduce requires_grad rounding_mode scale
-sparse_grad stable value
+alpha approximate beta copy correction decimals descending device dim dtype enable_gqa generator implicit
+indexing keepdim layout memory_format non_blocking out output_size path pin_memory reduce requires_grad
+rounding_mode scale sparse_grad stable value
 """
 KEYWORDS = frozenset(_KEYWORDS.split())
-"""The arguments of the operators that have to be named, and `out`, which `torch.nn.functional.normalize` passes on."""
+"""The arguments of operators that have to be named, and `out`, which `functional.normalize` passes on."""
 FIXED_KEYWORDS: Mapping[str, tuple[object, ...]] = {"layout": (None, 0), "output_size": (None,)}
-"""The only values of arguments with which operators would use memory that they do not check: only dense tensors (0), and
-no promise about the sum of `repeat_interleave`."""
+"""The only values of arguments with which operators would use memory that they do not check: only dense
+tensors (0), and no promise about the sum of `repeat_interleave`."""
 PRIMITIVES = frozenset(
     {"RaiseException", "abs", "device", "dtype", "is_nested", "max", "min", "requires_grad", "type"}
 )
@@ -62,22 +62,23 @@ _TYPES = "Device NoneType Tensor bool float int str Dict Final List Optional Tup
 TYPES = frozenset({*_TYPES.split(), "inf", "nan"})
 """The names that stand for something else than a variable: types, and two numbers."""
 CASTABLE = re.compile(r"(List\[)?(Device|Tensor|bool|float|int|str)\]?")
-"""The types that values are cast to without a check. The operators check these themselves, but not tuples and modules."""
+"""Types that values are cast to unchecked: the operators check these themselves, but not tuples."""
 CALLS_WITH_TYPES = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
 CONSTANT = re.compile(r"c\d+", re.ASCII)
 RESERVED = frozenset({"torch", "ops", "__torch__", "CONSTANTS", *CALLS_WITH_TYPES, *BUILTINS})
 CUSTOM_CLASSES = "__torch__.torch.classes"
 DUNDER = re.compile(r"__\w+__")
 METHODS_OF_MODULES = frozenset({"__contains__", "__getitem__", "__iter__", "__len__"})
-"""Others with two underscores at both ends have a meaning: `__setstate__` is called when the file is loaded."""
+"""Others have a meaning: `__setstate__` is called when the file is loaded."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYNTAX = """
-Assign AnnAssign Expr For If Pass Return While Attribute Call Constant List Name Subscript Tuple UnaryOp USub Load
+Assign AnnAssign Expr For If Pass Return While Attribute Call Constant List Name Subscript Tuple UnaryOp USub
+Load
 """
 SYNTAX = tuple(getattr(ast, name) for name in _SYNTAX.split())
 """What is in functions and declarations."""
 _PARSING = threading.Lock()
-"""Python 3.11 counts the depth of syntax trees for all threads together, so a parse can fail beside another (SystemError)."""
+"""Python 3.11 counts the depth of trees for all threads together, so a parse can fail beside another."""
 _FUNCTION = "a function"
 """What a local variable is that stands for a function of the program."""
 
@@ -97,7 +98,7 @@ class ModuleClass:
 
 @dataclass
 class Program:
-    """The code of a model file: what its files define, by qualified name, and the source of each that was checked."""
+    """The code of a model file: what it defines, by qualified name, and the source of each checked file."""
 
     classes: dict[str, ModuleClass] = field(default_factory=dict)
     enums: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -328,7 +329,7 @@ class _FileChecker(ast.NodeVisitor):
         return _dotted(function) in self._program.functions
 
     def _check_call_with_type(self, node: ast.Call, name: str) -> None:
-        """Check a call of which one argument is a type, never a class of the program, or the name of an attribute."""
+        """Check a call of which one argument is a type, but no class of the program, or an attribute."""
         match name, node.args:
             case "getattr", [owner, ast.Constant(value=str(attribute))]:
                 self._attribute(owner, attribute)
@@ -348,7 +349,7 @@ class _FileChecker(ast.NodeVisitor):
         )
 
     def _can_be_cast(self, type_text: str, value: ast.expr) -> bool:
-        """Whether a cast without a check is safe: the operators check simple types, and an argument that is not None is known."""
+        """Whether a cast is safe: operators check simple types, and an argument that is not None is known."""
         is_argument = self._optional.get(ast.unparse(value)) == f"Optional[{type_text}]"
         return is_argument or CASTABLE.fullmatch(type_text) is not None
 

@@ -1,7 +1,7 @@
 """Checks the objects of a model file: a module with its parameters, pickled as TorchScript does it.
 
-torch's reader trusts these files: a tensor may lie outside of its storage, and an attribute may have another type than its
-class declares, both of which read and write foreign memory. Nothing is constructed here but plain values.
+torch's reader trusts these files: a tensor may lie outside of its storage, and an attribute may have another
+type than its class declares, both of which read and write foreign memory. Only plain values are built here.
 """
 
 import pickletools
@@ -195,8 +195,8 @@ class _Reader:
         return _Object(new.class_name, values)
 
     def _memorise(self, number: int) -> None:
-        # Lists and dictionaries can still change, and an object has no attributes yet. torch counts from 0: a large
-        # number would make its table of values fill the memory.
+        # Lists and dictionaries can still change, and an object has no attributes yet. torch counts from 0: a
+        # large number would make its table of values fill the memory.
         is_unfinished = isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark)
         _require(not is_unfinished and number == len(self._memo))
         self._memo[number] = self._stack[-1]
@@ -262,7 +262,7 @@ class _Reader:
 
 
 def _check_object(root: _Object, program: Program) -> None:
-    """Check a module and its modules. Iterative, and each once, since modules can be shared and deeply nested."""
+    """Check a module and its modules, each once: they can be shared and deeply nested."""
     waiting, checked = [root], {id(root)}
     while waiting:
         instance = waiting.pop()
@@ -290,7 +290,7 @@ def _is_declared(value: Any, type_text: str, enums: Mapping[str, Mapping[str, ob
 
 
 def _matches(value: Any, type_text: str, *, tagging: bool = False) -> bool:
-    """Whether a value has this type. A list or dictionary needs a type from the file; while it gets one, its content counts."""
+    """Whether a value has this type. `tagging`: the type of a list or dictionary follows from its content."""
     name, _, inner = type_text.removesuffix("]").partition("[")
     if not inner:
         return name == ("Tensor" if isinstance(value, _Tensor) else type(value).__name__)

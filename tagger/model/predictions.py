@@ -16,16 +16,15 @@ KNOWN_SHARE = 0.05
 TAUGHT_THRESHOLD = 0.9
 """A photo with at least this score gets the tag of a taught landmark."""
 SUGGESTED_SCORE = 0.2
-"""A photo with at least this score, but less than `TAUGHT_THRESHOLD`, is a suggestion of a taught landmark."""
+"""From this score on, and below `TAUGHT_THRESHOLD`, a photo is a suggestion of a taught landmark."""
 
 
 @dataclass(frozen=True)
 class LabelPrediction:
     """One landmark and its score.
 
-    `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score reaches
-    the threshold, and the image is not damaged. Verdicts, the user's own teaching and the camera's GPS may overrule it later: see
-    tags.rule.
+    `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score
+    reaches the threshold, and the image is not damaged. Verdicts and others may overrule it: see tags.rule.
     """
 
     position: int
@@ -37,7 +36,7 @@ class LabelPrediction:
 def best_predictions(
     scores: npt.NDArray[np.float32], count: int, threshold: float, *, is_damaged: bool
 ) -> tuple[LabelPrediction, ...]:
-    """The `count` best predictions of an image, best first; equal scores are in label order. `scores`: float32 (L,), one per label.
+    """The `count` best predictions of an image, best first, by its `scores`, float32 (L,).
 
     `is_damaged`: a part of the image is missing, so that no prediction is accepted.
     """

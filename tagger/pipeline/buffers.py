@@ -1,7 +1,6 @@
-"""The pipeline's buffers: requests that wait to be read, reads in progress, and photos that wait for the model.
+"""The pipeline's buffers: requests to be read, reads in progress, and photos for the model.
 
-Every buffer is bounded. Copies of an image that are in the pipeline at the same time are decoded once. Knows nothing of how
-photos are read (see reader_pool).
+Every buffer is bounded. Copies of an image that are here at the same time are decoded once.
 """
 
 import threading
@@ -20,21 +19,21 @@ READ_WAIT_S = 1.0
 GIVE_UP_CHECK_S = 0.2
 """How often a blocked `submit` checks whether to give up."""
 READ_BYTES = 256 * 2**20
-"""The most bytes of photos that are being read and decoded, not counting one photo for each core. It is what a GPU needs at 1,000 photos
-of 5 MB a second from a store that answers after 50 ms."""
+"""The most bytes of photos that are being read and decoded, not counting one photo for each core. It is what
+a GPU needs at 1,000 photos of 5 MB a second from a store that answers after 50 ms."""
 
 
 class PipelineBuffers:
     """Holds at most `capacity` requests, and as many photos for the model, besides one for each reader.
 
-    There are `readers` readers, and more while photos arrive slowly. At most `readers` photos are processed at a time.
+    There are `readers` readers, and more while photos arrive slowly. At most `readers` photos are processed.
 
-    `lock` guards everything here; the reader pool also holds it, to keep its own state consistent with the buffers.
+    `lock` guards everything here; the reader pool holds it, too, to keep its state consistent.
     """
 
     def __init__(self, capacity: int, readers: int) -> None:
         self.lock = threading.RLock()
-        # Several conditions, so that only threads that can proceed wake up: a spurious wake-up costs as much as digesting a small photo.
+        # Several conditions, so that only threads that can proceed wake up: a spurious wake-up is expensive.
         self._submittable = threading.Condition(self.lock)
         self._readable = threading.Condition(self.lock)
         self._batchable = threading.Condition(self.lock)
@@ -102,7 +101,7 @@ class PipelineBuffers:
             return request
 
     def start_processing(self, read: Request) -> None:
-        """Wait until fewer photos are processed than there are cores. Processing ends when the read is settled."""
+        """Wait until fewer photos are processed than there are cores. Settling the read ends it."""
         with self.lock:
             self._awaiting_processing += 1
             self._processable.wait_for(lambda: self.closed or len(self._processed) < self._processors)
@@ -111,7 +110,7 @@ class PipelineBuffers:
                 self._processed.add(read)
 
     def add_waiter(self, read: Request, photo: OpenPhoto, models: Sequence[int]) -> bool:
-        """Let a request wait for its image. Returns whether this read has to decode it: it is the first copy for these models."""
+        """Let a request wait for its image. Returns whether this read has to decode it, as the first copy."""
         with self.lock:
             if read.is_settled:
                 return False
@@ -141,12 +140,12 @@ class PipelineBuffers:
             return is_first
 
     def wait_for_photos(self, timeout_s: float) -> bool:
-        """Wait until a photo is ready for the model or the buffers are closed. Returns False after the timeout."""
+        """Wait until a photo is ready or the buffers are closed. Returns False after the timeout."""
         with self.lock:
             return bool(self._batchable.wait_for(lambda: self.closed or self.images, timeout_s))
 
     def next_batch(self, batch_size: int) -> Mapping[ImageKey, Images]:
-        """Wait for images and return at most `batch_size`; fewer if no more arrive in time, none once closed."""
+        """Wait for images, at most `batch_size`; fewer if no more arrive in time, none once closed."""
         batch: dict[ImageKey, Images] = {}
         with self.lock:
             self._batch_size = batch_size
@@ -183,7 +182,7 @@ class PipelineBuffers:
 
     @property
     def needs_reader(self) -> bool:
-        """Whether one more reader would help: the model waits, no photo waits to be processed, and one more may be read."""
+        """Whether one more reader would help: the model waits, no photo waits for a core, with room."""
         is_starved = self.requests and len(self.images) < self._batch_size
         return bool(is_starved and not self._awaiting_processing and self.has_room())
 
@@ -207,7 +206,7 @@ class PipelineBuffers:
         return self.closed or not (self.requests or self.reads)
 
     def _notify_batches(self) -> None:
-        """Wake a model thread if it can proceed: at the first photo, at a full batch, and when no more photos come."""
+        """Wake a model thread at the first photo, at a full batch, and when no more photos come."""
         if self._is_idle():
             self._batchable.notify_all()
         elif self.images and (len(self.images) == 1 or self._is_full()):

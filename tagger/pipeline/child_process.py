@@ -1,7 +1,7 @@
-"""Child processes for work on one photo that may crash: the parent survives, sees how the child died, and starts another.
+"""Child processes for work on one photo that may crash: the parent survives, and starts another.
 
-Parent and child send each other lines of JSON over pipes, followed by raw bytes; nothing is unpickled. Knows nothing
-of what the child does with a photo (see sandbox_main).
+Parent and child send each other lines of JSON over pipes, followed by raw bytes; nothing is unpickled. Knows
+nothing of what the child does with a photo (see sandbox_main).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ChildDied(Exception):
 
 
 def minimal_environment() -> dict[str, str]:
-    """The environment of a child without secrets: it imports the same code as this process, and uses one thread."""
+    """The environment of a child without secrets: it imports the same code, and uses one thread."""
     passed_on = {name: value for name in _PASSED_ON if (value := os.environ.get(name)) is not None}
     # This program's own folder first: it is not always in a path, as in an installation for development.
     folders = [
@@ -76,7 +76,7 @@ def minimal_environment() -> dict[str, str]:
 class ChildProcess:
     """A child process that runs `module`, started on demand and restarted after it died or was given up.
 
-    `config` is the child's first line; it may hold secrets, so it is not an argument. `must_stop` ends each wait.
+    `config` is the child's first line. `must_stop` ends each wait.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ChildProcess:
         self._environment = environment
         self._must_stop = must_stop
         self._lock = threading.Lock()
-        """Held during a call: a read that was given up may still wait for the child when the next one begins."""
+        """Held during a call: a read that was given up may still wait for the child as the next begins."""
         self._process: RunningChild | None = None
         self._closed = False
 
@@ -117,7 +117,7 @@ class ChildProcess:
         """Call `work` with the running child, and once more with another one if the child dies of it.
 
         Raises:
-            PhotoFailed: the child reports it, or took too long, or both children died, or the reply is invalid.
+            PhotoFailed: the child reports it, took too long or sent nonsense, or both children died.
             ParentStopping: `must_stop` became true.
         """
         deaths = 0
@@ -137,7 +137,8 @@ class ChildProcess:
                         raise _failure_of(died.code) from died
                 except ValueError as invalid:
                     self._end()
-                    text = f"an error in this program (the process that reads photos sent {invalid}); please report it"
+                    what = f"the process that reads photos sent {invalid}"
+                    text = f"an error in this program ({what}); please report it"
                     raise PhotoFailed(FailureKind.INTERNAL, text) from invalid
                 except ParentStopping:
                     self._end()
@@ -166,11 +167,13 @@ class ChildProcess:
 def _failure_of(code: int | None) -> PhotoFailed:
     """What the exit code of the last child says of the photo."""
     if code is None or code >= 0:
-        text = f"an error in this program (the process that reads photos ended with code {code}); please report it"
+        what = f"the process that reads photos ended with code {code}"
+        text = f"an error in this program ({what}); please report it"
         return PhotoFailed(FailureKind.INTERNAL, text)
     text = (
-        f"Reading it crashes the process that reads photos ({_signal_name(-code)}). The photo is damaged in a way that "
-        "crashes a decoder, or needs more memory than there is. Restore it from a backup or save it again."
+        f"Reading it crashes the process that reads photos ({_signal_name(-code)}). The photo is damaged in "
+        "a way that crashes a decoder, or needs more memory than there is. Restore it from a backup or save "
+        "it again."
     )
     return PhotoFailed(FailureKind.CRASHED, text)
 
@@ -199,7 +202,7 @@ class RunningChild:
         self._timeout_s = timeout_s
         self._start_s = start_s
         self._must_stop = must_stop
-        # -P: do not import from the current folder. A session of its own: Ctrl-C goes to the parent, which ends the child.
+        # -P: no import from the current folder. A session of its own: Ctrl-C goes to the parent only.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
@@ -220,7 +223,7 @@ class RunningChild:
     def call(
         self, request: Mapping[str, object], data: bytes = b"", *, most_s: float | None = None
     ) -> dict[str, Any]:
-        """Send a request, with bytes, and return the document of the reply; `read` returns the bytes that follow it.
+        """Send a request, with bytes, and return the document of the reply; `read` returns bytes after it.
 
         `most_s` is the time limit if it is shorter than that of all calls.
 

@@ -1,12 +1,13 @@
-"""Takes from a process everything that decoding a photo does not need: files, network, other programs and processes, and memory.
+"""Takes from a process what decoding a photo does not need: files, network, programs, processes, memory.
 
-A photo that takes over its decoder finds nothing there, and one that needs too much memory ends its own process, not the worker. Layers
-that the system lacks are left out; `tagger doctor` names those that are active. On Linux they are Landlock, with which a process gives up
-all access by path, by port, and to processes outside, and a filter of system calls (seccomp).
+A photo that takes over its decoder finds nothing there, and one that needs too much memory ends its own
+process, not the worker. Layers that the system lacks are left out; `tagger doctor` names those that are
+active. On Linux they are Landlock, with which a process gives up all access by path, by port, and to
+processes outside, and a filter of system calls (seccomp).
 
-The filter is a list of allowed calls: a process that computes may use its memory, its pipes and its threads. Calls that a new kernel or
-C library adds are refused with EPERM like all others, for which libraries are prepared. The code is small, so it needs no library, which
-would have to be installed with the system.
+The filter is a list of allowed calls: a process that computes may use its memory, its pipes and its threads.
+Calls that a new kernel or C library adds are refused with EPERM like all others, for which libraries are
+prepared. The code is small, so it needs no library, which would have to be installed with the system.
 """
 
 import ctypes
@@ -41,7 +42,7 @@ _ADDRESSES, _RESIDENT, _DATA = 0, 1, 5
 
 
 def confine() -> list[str]:
-    """Confine this process permanently, once it has imported all that it needs. Returns the names of the active layers."""
+    """Confine this process for good, once it has imported all it needs. Returns the active layers."""
     is_linux = platform.system() == "Linux"
     layers = []
     if is_linux:
@@ -62,10 +63,10 @@ def confine() -> list[str]:
 
 
 def limit_cpu(more_s: float) -> None:
-    """Let the kernel end this process once it has used this much more processor time, unless it is called again.
+    """Let the kernel end this process after this much more processor time, unless it is called again.
 
-    The parent ends a process that takes too long. This holds when the parent hangs or is gone. (PR_SET_PDEATHSIG would also
-    end a process whose parent lives, when the thread that started it ends.)
+    The parent ends a process that takes too long. This holds when the parent hangs or is gone.
+    (PR_SET_PDEATHSIG would also end a process whose parent lives, when the thread that started it ends.)
     """
     with suppress(ImportError, OSError, ValueError):
         import resource
@@ -79,7 +80,7 @@ def limit_cpu(more_s: float) -> None:
 
 
 def is_due(cpu_s: float) -> bool:
-    """Whether a process that has used this much processor time should be replaced, before its limit ends it."""
+    """Whether a process with this much processor time should be replaced, before its limit ends it."""
     return cpu_s > LIFETIME_CPU_S / 2
 
 
@@ -95,7 +96,7 @@ def memory_beside_this_process() -> int:
 
 
 def limit_memory(more_bytes: int) -> None:
-    """Let allocations fail once this process has taken this much more. No effect on systems without such a limit."""
+    """Let allocations fail once this process has taken this much more, where the system has such a limit."""
     try:
         import resource
     except ImportError:
@@ -121,7 +122,7 @@ def _statm_bytes(column: int) -> int:
 def _limit_resources() -> bool:
     """Allow no new descriptor, no file content, no core dump.
 
-    Without a descriptor, a process can open no file and no socket. RLIMIT_NPROC is left alone: threads count too.
+    Without a descriptor, a process can open no file and no socket. RLIMIT_NPROC stays: threads count.
     """
     try:
         import resource
@@ -136,7 +137,7 @@ def _limit_resources() -> bool:
 
 
 def _give_up_access() -> int:
-    """Give up access in this thread and those it starts. Returns Landlock's version; 0 if the system has none.
+    """Give up access in this thread and those it starts. Returns Landlock's version; 0 if there is none.
 
     Open descriptors stay usable. The process must have set `no_new_privs`.
     """
@@ -154,7 +155,7 @@ def _give_up_access() -> int:
 
 
 def _attributes(version: int) -> bytes:
-    """The kernel's `struct landlock_ruleset_attr`: everything it knows is restricted, and no rule allows any of it."""
+    """The kernel's `struct landlock_ruleset_attr`: all it knows is restricted, and no rule allows any."""
     file_rights = max(count for since, count in _FILE_RIGHTS.items() if since <= version)
     fields = [(1 << file_rights) - 1]
     if version >= _NETWORK_VERSION:
@@ -166,7 +167,7 @@ def _attributes(version: int) -> bytes:
 
 @dataclass(frozen=True)
 class _Machine:
-    """`column` is that of the tables of system calls; `audit_arch` is the kernel's number of the architecture."""
+    """`column`: in the tables of system calls. `audit_arch`: the kernel's number of the architecture."""
 
     column: int
     audit_arch: int
@@ -245,8 +246,7 @@ class _Program(ctypes.Structure):
 def _filter_system_calls() -> bool:
     """Refuse this process and its threads all system calls but those of computing, permanently.
 
-    Returns False if the system has no such filters or the machine is not one that the tables cover. The process must have
-    set `no_new_privs`.
+    Returns False if the system has no such filters, or the tables do not cover the machine.
     """
     machine = _MACHINES.get(platform.machine())
     if machine is None:

@@ -2,8 +2,8 @@
 
 A photo is read once, decoded once for each size, and classified by all models that lack it.
 
-Requests of several chunks share one pipeline, so that small jobs do not run small batches. Every stage is bounded: `submit`
-blocks while the buffers are full. Knows nothing of jobs or SQL; results go to the request's sink.
+Requests of several chunks share one pipeline, so that small jobs do not run small batches. Every stage is
+bounded: `submit` blocks while the buffers are full. Knows nothing of jobs or SQL.
 """
 
 import logging
@@ -58,7 +58,7 @@ Output = tuple[Scores, Embeddings | None]
 class Pipeline:
     """Runs `models`, by their ids, from construction until `close`.
 
-    With a `sandbox`, which the caller closes, photos are decoded there, or only those RAW photos that must be developed.
+    With a `sandbox`, which the caller closes, photos are decoded there, or only RAW photos to develop.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Pipeline:
         return found
 
     def _classify_one_by_one(self, batch: Mapping[ImageKey, Images], error: Exception) -> None:
-        """Find the photos on which a model fails. If it fails on all of them or on a blank image, the model is at fault."""
+        """Find the photos on which a model fails. If it fails on all or a blank image, it is at fault."""
         blank = self._predict_or_error(("", tuple(self._models)), _blank(self._resizes.values()))
         outcomes = [self._predict_or_error(key, images) for key, images in batch.items()]
         is_out_of_memory = any(isinstance(outcome, OutOfDeviceMemory) for outcome in outcomes)
@@ -172,7 +172,7 @@ class Pipeline:
     ) -> Mapping[ImageKey, Mapping[int, Output]] | Exception:
         try:
             return self._predict({key: images})
-        except Exception as error:  # noqa: BLE001 - the caller decides whether the photo or the model is at fault
+        except Exception as error:  # noqa: BLE001 - the caller decides what is at fault
             return error
 
     def _deliver(

@@ -1,12 +1,13 @@
-"""The reader threads: they take requests from the buffers, read and decode photos, and put them back for the model.
+"""The reader threads: they take requests, read and decode photos, and put them back for the model.
 
-A read that hangs is abandoned and its thread replaced, up to a bound. Where photos arrive slowly, more readers are started.
-Callers that no watch thread looks after read within a time limit, too. Knows nothing of batches or models.
+A read that hangs is abandoned and its thread replaced, up to a bound. Where photos arrive slowly, more
+readers are started. Callers that no watch thread looks after read within a time limit, too.
 
-How many reads in flight a store needs is the rate of the photos times the time that it takes to answer: 50 for 1,000 photos a
-second after 50 ms. Neither is known before, and both change. So each read that arrives starts one more reader while that helps,
-which doubles their number in the time of one answer: until the model has its photos, the cores have enough to decode, the
-bytes in memory reach their bound, or reads take so long that they share one connection instead of waiting for answers.
+How many reads in flight a store needs is the rate of the photos times the time that it takes to answer: 50
+for 1,000 photos a second after 50 ms. Neither is known before, and both change. So each read that arrives
+starts one more reader while that helps, which doubles their number in the time of one answer: until the model
+has its photos, the cores have enough to decode, the bytes in memory reach their bound, or reads take so long
+that they share one connection instead of waiting for answers.
 """
 
 import logging
@@ -78,18 +79,18 @@ WATCH_S = 1.0
 MOST_HUNG = 8
 """The most hanging threads that are replaced. If more hang, the disk does not answer at all."""
 CLOSE_S = 1.0
-"""How long closing waits for reads in progress. One that hangs in the system does not prevent the process's end."""
+"""How long closing waits for reads. One that hangs in the system does not prevent the process's end."""
 SLOW_READ_S = 0.004
-"""More readers are started if reads take longer than this on average: the store then serves several in the time of one."""
+"""More readers are started if reads take longer on average: the store then serves several at once."""
 SHARED_READ_S = 1.0
-"""Reads that take longer wait for bandwidth rather than for an answer. More of them would only share the bandwidth."""
+"""Reads that take longer wait for bandwidth rather than for an answer, which more would only share."""
 AVERAGED_READS = 8
 IDLE_S = 10.0
 """An extra reader ends after this time without a photo to read."""
 
 
 class ReaderPool:
-    """Runs from construction until `close`. `resizes`: those of the models. `timed_threads`: the ids of threads whose time something else limits now."""
+    """Runs from construction until `close`. `timed_threads`: those whose time something else limits now."""
 
     def __init__(
         self,
@@ -235,12 +236,12 @@ class ReaderPool:
                 self._start(self._read_photos)
 
     def _serves_more(self, source: PhotoSource) -> bool:
-        """Whether extra readers still help: the source answers slowly, and they are no more than it serves well."""
+        """Whether extra readers still help: the source answers slowly, and serves so many well."""
         is_slow = SLOW_READ_S / 2 <= self._mean_read_s <= SHARED_READ_S
         return is_slow and self._extra_readers <= source.extra_reads
 
     def _ends_reader(self) -> bool:
-        """Remove the calling thread from the pool, if there are extra readers; returns whether it has to end."""
+        """Remove the calling thread if there are extra readers; returns whether it has to end."""
         with self._lock:
             if not self._extra_readers:
                 return False
@@ -264,7 +265,7 @@ class ReaderPool:
             self._closing.wait(pause_s)
 
     def _hanging_reads(self, suspended_s: float) -> list[Request]:
-        """Reads beyond the timeout, not counting time in which the process was suspended, or they waited for memory or a child."""
+        """Reads beyond the timeout, without time suspended, or spent waiting for memory or a child."""
         now = time.monotonic()
         with self._lock:
             for read, thread in self._buffers.reads.items():

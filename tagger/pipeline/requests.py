@@ -30,23 +30,25 @@ log = logging.getLogger(__name__)
 
 def internal_failure(error: Exception) -> PhotoFailure:
     """The failure of a photo because of an error in this program."""
-    text = f"an error in this program ({type(error).__name__}: {error}); please report it, with the photo if you can"
+    what = f"an error in this program ({type(error).__name__}: {error})"
+    text = f"{what}; please report it, with the photo if you can"
     return PhotoFailure(FailureKind.INTERNAL, text)
 
 
 def timeout_text(timeout_s: float) -> str:
     """Describe the failure of a photo that took too long to read, and what to do about it."""
     return (
-        f"Reading it took longer than {timeout_s:g} s and was given up. If its disk, its share or its bucket was slow to answer, "
-        "try again: tagger job retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more time."
+        f"Reading it took longer than {timeout_s:g} s and was given up. If its disk, its share or its bucket "
+        "was slow to answer, try again: tagger job retry --kind timed-out. TAGGER_READ_TIMEOUT_S allows more "
+        "time."
     )
 
 
 def decoding_timeout_text(timeout_s: float) -> str:
     """Describe the failure of a photo that was read and took too long to decode, and what to do about it."""
     return (
-        f"Decoding it took longer than {timeout_s:g} s and was given up. Save it again, smaller or as a plain JPEG. "
-        "TAGGER_READ_TIMEOUT_S allows more time."
+        f"Decoding it took longer than {timeout_s:g} s and was given up. Save it again, smaller or as a "
+        "plain JPEG. TAGGER_READ_TIMEOUT_S allows more time."
     )
 
 
@@ -54,7 +56,7 @@ def decoding_timeout_text(timeout_s: float) -> str:
 class ModelResult:
     """A model's predictions, best first.
 
-    `embedding` is float32 (D,); None if the model gives none, or the image is damaged: an embedding of a part is no evidence.
+    `embedding`: float32 (D,); None if the model gives none, or the image is damaged, which is no evidence.
     """
 
     predictions: tuple[LabelPrediction, ...]
@@ -80,7 +82,7 @@ class Classified:
 
 @dataclass(frozen=True)
 class AlreadyClassified:
-    """The same image was classified before with the same options, in this or in another file; it was not decoded."""
+    """The same image was classified before with the same options, in this or another file."""
 
     digest: str
     version: PhotoVersion
@@ -94,7 +96,7 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Failed:
-    """The photo could not be classified. `digest`, `version` and `facts` are set if the file could be read."""
+    """The photo could not be classified. The other fields are set if the file could be read."""
 
     failure: PhotoFailure
     digest: str | None = None
@@ -112,8 +114,8 @@ READ_TIMEOUT_S = 120.0
 class Limits:
     """`readers` threads read and decode. Larger files (`max_bytes`) and images (`max_pixels`) fail.
 
-    A photo that takes longer than `timeout_s` to read and decode fails. One that changed less than `settle_s` ago fails as
-    `settling`: it may still be being written.
+    A photo that takes longer than `timeout_s` to read and decode fails. One that changed less than `settle_s`
+    ago fails as `settling`: it may still be being written.
     """
 
     readers: int
@@ -125,7 +127,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class OpenPhoto:
-    """A photo whose bytes are in memory. `decode` is called at most once for each size and may raise `PhotoFailed`."""
+    """A photo in memory. `decode` is called at most once for each size and may raise `PhotoFailed`."""
 
     digest: str
     version: PhotoVersion
@@ -168,13 +170,14 @@ class ResultSink(Protocol):
 class Request:
     """A photo to classify, and how far the pipeline is with it.
 
-    `classified`: the version that was classified before with the same options; the photo is not read if it still has it.
+    `classified`: the version that was classified before; the photo is not read if it still has it.
     `reader`: opens the photo in place of the pipeline's own reader.
     `side_files` are read with the photo, and `side_facts` are what they state.
-    `size_bytes`: the size of the photo, for the memory that reading it takes: at first as it was found, then as it was read.
+    `size_bytes`: the size of the photo, for the memory of its read: as found, then as read.
 
-    `models`: those that have yet to classify it. Either the reader settles a read or, after a timeout, the watch thread. `digest`, `version` and `facts` are set together, once the
-    photo has been read and waits for the result of its image.
+    `models`: those that have yet to classify it. Either the reader settles a read or, after a timeout, the
+    watch thread. `digest`, `version` and `facts` are set together, once the photo has been read and waits for
+    the result of its image.
     """
 
     source: PhotoSource
@@ -213,7 +216,7 @@ Images = Mapping[Resize, DecodedImage]
 
 
 def deliver(sink: ResultSink, results: Sequence[RequestResult]) -> None:
-    """Give results to a sink. If it raises an error, it has failed, but the pipeline's thread goes on for others."""
+    """Give results to a sink. If it raises an error, it has failed, and the thread goes on for others."""
     try:
         sink.deliver(results)
     except Exception as error:
@@ -222,7 +225,7 @@ def deliver(sink: ResultSink, results: Sequence[RequestResult]) -> None:
 
 
 def fail_sink(sink: ResultSink, error: Exception) -> None:
-    """Tell a sink that its missing results will not come. The pipeline's thread goes on, whatever the sink raises."""
+    """Tell a sink that its missing results will not come. The thread goes on, whatever the sink raises."""
     try:
         sink.fail(error)
     except Exception:

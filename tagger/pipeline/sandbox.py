@@ -1,7 +1,7 @@
 """Decodes photos in child processes: a photo that crashes or takes over its decoder has only the child.
 
-The children (see sandbox_main) get the bytes of photos over pipes. They start without the environment and the open files of
-this process, cannot open files or sockets or start programs (see confinement), and their memory is limited.
+The children (see sandbox_main) get the bytes of photos over pipes. They start without the environment and the
+open files of this process, cannot open files or start programs (see confinement), in limited memory.
 """
 
 import math
@@ -43,10 +43,10 @@ _BUSY_TEXT = "This server has too many photos to decode. Send the photo again la
 
 
 class Sandbox:
-    """Decodes photos in at most `count` child processes, which are started on demand and restarted after each crash.
+    """Decodes photos in at most `count` child processes, started on demand and restarted after a crash.
 
-    A photo that ends its child is tried a second time: an operator or the kernel may have ended the first child.
-    `must_stop` ends each wait for a child. Thread-safe.
+    A photo that ends its child is tried a second time: an operator or the kernel may have ended the first
+    child. `must_stop` ends each wait for a child. Thread-safe.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """The child's side of a `Sandbox`: decodes photos whose bytes the parent sends. Run as a module.
 
-It imports little, so that it starts fast and takes little memory. It imports everything before the first photo, because it
-can open no file from then on.
+It imports little, to start fast, and everything before the first photo: it can open no file from then on.
 """
 
 import json
@@ -36,7 +35,8 @@ ReplyFunction = Callable[[Any, bytes], Reply]
 
 _OUT_OF_MEMORY = PhotoFailure(
     FailureKind.CRASHED,
-    "Reading it needs more memory than this machine has for it. Scale the photo down, or retry it where there is more memory.",
+    "Reading it needs more memory than this machine has for it. Scale the photo down, or retry it where "
+    "there is more memory.",
 )
 
 
@@ -69,7 +69,7 @@ class ParentPipe:
 
 
 def main() -> None:
-    """Answer requests until the parent closes the pipe, for IDLE_S without a request, or until this process is due for replacement."""
+    """Answer requests until the pipe is closed, after IDLE_S, or until this process is to be replaced."""
     # If memory runs out, Linux then ends this process rather than the worker.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -116,7 +116,7 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
 
     def answer(request: dict[str, Any], request_data: bytes) -> Reply:
         nonlocal data
-        # Twice the time limit: an image that several threads decode takes more processor time than wall-clock time.
+        # Twice the time limit: several threads that decode take more processor time than wall-clock time.
         limit_cpu(2 * config["timeout_s"])
         if "open" in request:
             data = request_data

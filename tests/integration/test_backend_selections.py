@@ -1,4 +1,4 @@
-"""Stored backend selections: machines of one kind measure a model once; each key has its own; any stored value is handled."""
+"""Stored backend selections: machines of one kind select once; each key has its own."""
 
 import logging
 from dataclasses import replace

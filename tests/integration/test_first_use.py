@@ -1,6 +1,6 @@
-"""Native libraries are first used by several threads at once, each time in a fresh process: it must neither freeze nor fail.
+"""Native libraries are first used by several threads at once: it must neither freeze nor fail.
 
-A thread that fills a static variable of a library may let the interpreter's lock go, while another waits for the variable with the lock held.
+A thread may let the interpreter's lock go while another, which has it, waits for the same static variable.
 """
 
 import os
@@ -43,7 +43,8 @@ manifest, digest = read_manifest(ARTIFACT), file_digest(ARTIFACT)
 images = [np.zeros((manifest.input.size,) * 2 + (3,), np.uint8)]
 def load():
     options = BackendOptions(None, 2)
-    model = load_fastest_model(manifest, Device("cpu", "float32", 8), options, Selections, Conversions(ARTIFACT, digest, FOLDER))
+    conversions = Conversions(ARTIFACT, digest, FOLDER)
+    model = load_fastest_model(manifest, Device("cpu", "float32", 8), options, Selections, conversions)
     assert model.backend_name == BACKEND
     return model
 """

@@ -1,4 +1,4 @@
-"""Backbones of every kind: their features, also with folded batch norms, their export, and the errors when one is not available."""
+"""Backbones of every kind: their features, folded batch norms, their export, and their errors."""
 
 import io
 import pickle

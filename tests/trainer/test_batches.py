@@ -1,4 +1,4 @@
-"""Batches of an epoch and their augmented views: sampling weights, mixed images, and randomness from seed and epoch alone."""
+"""Batches of an epoch and their views: weights, mixed images, and randomness from seed and epoch alone."""
 
 import threading
 from collections.abc import Iterator

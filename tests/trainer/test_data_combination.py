@@ -1,4 +1,4 @@
-"""`trainer data combine`: labels by the gazetteer, other landmarks, exclusions, and nothing in training that is like a test photo."""
+"""`trainer data combine`: labels, other landmarks, exclusions, and no training with test photos."""
 
 import csv
 from pathlib import Path
@@ -17,7 +17,7 @@ missing,missing,Missing Gate,Peru
 
 @pytest.fixture
 def collections(tmp_path: Path) -> Path:
-    """main/{train,test} with two labels, more/ with photos of one, and places/ with a new landmark and two others."""
+    """main/{train,test} with two labels, more/ with one, places/ with a new landmark and two others."""
     main, more, places = (tmp_path / name for name in ("main", "more", "places"))
     draw_label(main / "train" / "00.Arch", range(6))
     draw_label(main / "test" / "00.Arch", range(100, 102))

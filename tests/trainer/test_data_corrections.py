@@ -1,4 +1,4 @@
-"""`trainer data from-verdicts`: a training folder from people's verdicts, with and without an earlier folder."""
+"""`trainer data from-verdicts`: a training folder from verdicts, with and without an earlier one."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""`trainer data download` from a real server, with interrupted connections, errors, and untrusted archives."""
+"""`trainer data download` from a real server: interruptions, errors, and untrusted archives."""
 
 import json
 import zipfile
@@ -26,7 +26,7 @@ PHOTO = scene_bytes(1)
 
 @dataclass
 class FileServer:
-    """The file on the server, and how it answers. `cut`: the bytes of the body after which connections end."""
+    """The file on the server, and how it answers. `cut`: the bytes after which connections end."""
 
     content: bytes
     cut: int | None = None

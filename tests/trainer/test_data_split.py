@@ -86,7 +86,7 @@ def flattened(grouping: list[list[str]]) -> tuple[list[str], list[int], list[str
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Label folders: 20 towers, of which two show one scene; 10 bridges; a hill and its near-duplicate; a broken one."""
+    """20 towers, of which two show one scene; 10 bridges; a hill and its near-duplicate; a broken one."""
     folder = tmp_path / "photos"
     draw_label(folder / "Tower" / "2019", range(19))
     draw_scene(folder / "Tower" / "again.jpg", 5, (160, 120))

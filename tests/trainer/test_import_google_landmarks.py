@@ -1,4 +1,4 @@
-"""`trainer import google-landmarks`: stand-in weights compute what TensorFlow.js computes, and what differs is refused.
+"""`trainer import google-landmarks`: stand-in weights compute what TensorFlow.js computes.
 
 The graph is the published one; the weights are random, as the published ones are not here.
 """
@@ -35,7 +35,7 @@ SECOND_SEED = 7
 
 @dataclass(frozen=True)
 class Published:
-    """Folders with the published graph and stand-in weights, the inputs, and what TensorFlow.js makes of them with the first."""
+    """Folders with the published graph and stand-in weights, the inputs, and what TensorFlow.js gives."""
 
     folders: tuple[Path, Path]
     labels: Path
@@ -109,7 +109,7 @@ def test_an_imported_model_computes_what_tensorflow_js_computes(
 
 
 def assert_scores(manifest: Manifest, scores: Any, name: str, similarity: float) -> None:
-    """The best label of a region has this name, and the score that the manifest's curve gives the similarity."""
+    """The best label of a region has this name, and the score that the curve gives the similarity."""
     slope, midpoint = (float(manifest.calibration[each]) for each in ("slope", "midpoint"))
     assert scores.max() == pytest.approx(1 / (1 + np.exp(-slope * (similarity - midpoint))), rel=1e-3)
     own = [

@@ -260,7 +260,7 @@ def test_a_library_weights_the_kinds_of_photos() -> None:
         mixture=Mixture(0.5, 0.3, 0.2),
     )
     assert library is not None
-    # Of 100 photos, 25 have a right tag; wrong ones have 12.5 of the landmarks', 10 of the others' and 4 of the ordinary ones.
+    # Of 100 photos, 25 have a right tag; wrong ones: 12.5 of landmarks, 10 of others, 4 of ordinary ones.
     assert library.precision.value == pytest.approx(25 / 51.5)
     assert library.false_tags.value == pytest.approx(0.265)
     assert measure_library(yes, yes, yes, yes[:0], FAMILY) is None

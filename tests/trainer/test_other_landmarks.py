@@ -1,4 +1,4 @@
-"""Photos of landmarks without a label: whole landmarks are held out, sampled as often as labels, and measured apart."""
+"""Photos of landmarks without a label: whole landmarks are held out, and sampled as often as labels."""
 
 import math
 import shutil
@@ -21,7 +21,7 @@ PLACES = 12
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two labels of 8 photos, 5 ordinary photos, 12 other landmarks of 2 photos, and one whose folder is a label's."""
+    """Two labels of 8 photos, 5 ordinary photos, 12 other landmarks of 2, and one with a label's folder."""
     folder = draw_small_world(tmp_path_factory.mktemp("world"))
     for number in range(PLACES):
         draw_label(folder / "others" / f"place-{number}", range(2000 + 2 * number, 2002 + 2 * number))

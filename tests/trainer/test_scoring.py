@@ -22,7 +22,7 @@ LABELS, FEATURES = 4, 20
 
 
 class World:
-    """A feature space with photos around one point per label. Ordinary photos are around a point at distance `off` from zero."""
+    """Photos around one point per label. Ordinary photos are around a point at distance `off` from zero."""
 
     def __init__(self, *, apart: float = 4.0, off: float = 8.0, features: int = FEATURES) -> None:
         self.generator = torch.Generator().manual_seed(0)
@@ -72,7 +72,7 @@ def assert_plausible(fitted: FittedRule) -> None:
 
 
 def at_distances(landmark: float, other: float | None, rule: ScoreRule, logits: list[float]) -> Tensor:
-    """The scores of a photo at these distances from the only photo of label 0 and from the only other photo."""
+    """The scores of a photo at these distances from the only photo of label 0 and the only other one."""
     space = Neighbours(
         offset=torch.zeros(2),
         directions=torch.eye(2),

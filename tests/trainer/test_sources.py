@@ -25,7 +25,7 @@ def list_sources(data: Path, sources: dict[str, range]) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
-    """A label of three sources, one of two equally large ones, one of one, and ordinary photos of two kinds."""
+    """A label of three sources, one of two equal ones, one of one, and ordinary photos of two kinds."""
     folder = tmp_path_factory.mktemp("sources")
     list_sources(
         folder,

@@ -1,4 +1,4 @@
-"""Few landmarks: they are taught on the shipped model's network, and what was not tested is not called good enough."""
+"""Few landmarks are taught on the shipped model's network; what was not tested is not called good."""
 
 import shutil
 from pathlib import Path
@@ -57,7 +57,8 @@ def test_its_scores_are_those_of_the_file_alone(taught: Path) -> None:
     image = decode_photo(photo.read_bytes(), manifest.input.resize, max_pixels=10**6).pixels
     tagged = load_model(path, file_digest(path), manifest, Device("cpu", "float32", 1)).outputs([image])
     with without_deprecations(), torch.inference_mode():
-        alone = torch.jit.load(path)(torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2))  # type: ignore[no-untyped-call]
+        batch = torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2)
+        alone = torch.jit.load(path)(batch)  # type: ignore[no-untyped-call]
     np.testing.assert_allclose(alone[0].numpy(), tagged.scores, atol=1e-5)
     assert tagged.embeddings is not None
     np.testing.assert_allclose(alone[1].numpy(), tagged.embeddings, atol=1e-3)

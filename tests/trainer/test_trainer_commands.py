@@ -44,7 +44,8 @@ def trained(world: Path) -> Path:
     """A folder in which `trainer train` and `trainer export` have run."""
     (world / "landmarks" / "train" / "Green Tower" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     (world / "landmarks" / "landmarks.csv").write_text(
-        "label,slug,name,country,latitude,longitude,extent\n01.Red_House,red-house,The Red House,France,48.5,2.5,point\n"
+        "label,slug,name,country,latitude,longitude,extent\n"
+        "01.Red_House,red-house,The Red House,France,48.5,2.5,point\n"
     )
     folders = ("--data", world / "landmarks", "--unknown", world / "unknown", "--out", world / "run")
     options = (
@@ -88,7 +89,7 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
     *_, following = assess_run(record).lines("trainer export RUN --out MODEL.pt")
     assert following == "next: trainer export RUN --out MODEL.pt"
     assert figures["training"]["photos"] + figures["training"]["validation_photos"] == 48
-    # The layer and the nearest photos learn at last from all photos that may be learnt, validation photos included.
+    # The layer and the nearest photos learn at last from all photos, validation photos included.
     assert figures["training"]["photos_seen"] == {"last_layer": 60, "nearest_photos": 60}
     assert len(record.validation_photos) == sum(
         figures["training"][name] for name in ("validation_photos", "validation_ordinary_photos")
@@ -153,7 +154,8 @@ def test_the_manifest_describes_the_model(trained: Path) -> None:
     training = manifest.training
     assert manifest.embedding is not None
     assert manifest.embedding.dimension == 1280
-    assert manifest.embedding.background_photos == training["photos"] + training["ordinary_photos"]  # type: ignore[operator]
+    learned_from = training["photos"] + training["ordinary_photos"]  # type: ignore[operator]
+    assert manifest.embedding.background_photos == learned_from
     assert str(trained) not in manifest.model_dump_json()
 
 
@@ -224,7 +226,10 @@ def test_a_removed_command_is_wrong_usage_that_names_the_alternative() -> None:
 @pytest.mark.slow
 def test_help_and_wrong_usage_do_not_import_torch() -> None:
     for arguments in (["--help"], ["train", "transfer", "--help"], ["train", "transfer", "--bogus"]):
-        program = f"import sys, trainer.cli.main\nsys.argv[1:] = {arguments!r}\ntry: trainer.cli.main.main()\nfinally: assert 'torch' not in sys.modules"
+        program = (
+            f"import sys, trainer.cli.main\nsys.argv[1:] = {arguments!r}\ntry: trainer.cli.main.main()\n"
+            "finally: assert 'torch' not in sys.modules"
+        )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert "AssertionError" not in done.stderr
         assert done.returncode == (2 if "--bogus" in arguments else 0)

@@ -44,12 +44,13 @@ from tagger.pipeline.requests import (
     Unchanged,
 )
 
+LIMITS = Limits(readers=2, max_bytes=10**7, max_pixels=10**7)
 WAIT_S = 20.0
 """Longer than any test waits unless something hangs."""
 
 
 class BrightModel:
-    """A model whose scores are the image's mean red and the remainder to 1. A test can block it with `gate`."""
+    """Scores are the image's mean red and the remainder to 1. A test can block it with `gate`."""
 
     batch_size = 4
     at_once = 1
@@ -122,7 +123,7 @@ def model() -> BrightModel:
 
 @pytest.fixture
 def pipeline(model: BrightModel) -> Iterator[Pipeline]:
-    pipeline = Pipeline({1: model}, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[dict-item]
+    pipeline = Pipeline({1: model}, LIMITS)  # type: ignore[dict-item]
     yield pipeline
     model.gate.set()
     pipeline.close()
@@ -163,7 +164,7 @@ def test_every_stage_is_bounded(pipeline: Pipeline, model: BrightModel, tmp_path
     buffers = len(submitted)
     # A busy machine reads slowly, which starts extra readers.
     readers = 2 + FolderSource(tmp_path).extra_reads
-    # Waiting requests, ready photos, the batch in the model, and one photo per reader but the one of that batch.
+    # Waiting requests, ready photos, the batch in the model, and one photo per reader but the one of it.
     assert buffers <= 2 * model.batch_size + (2 * model.batch_size + readers) + model.batch_size + readers - 1
     assert len(pipeline._buffers.images) <= 2 * model.batch_size + readers
     model.gate.set()
@@ -584,7 +585,7 @@ def counting() -> CountingModel:
 @pytest.fixture
 def parallel_pipeline(counting: CountingModel) -> Iterator[Pipeline]:
     """A pipeline with three model threads and eight readers."""
-    pipeline = Pipeline({1: counting}, Limits(readers=8, max_bytes=10**7, max_pixels=10**7))  # type: ignore[dict-item]
+    pipeline = Pipeline({1: counting}, replace(LIMITS, readers=8))  # type: ignore[dict-item]
     yield pipeline
     counting.gate.set()
     pipeline.close()
@@ -649,7 +650,7 @@ def deliveries(sink: CollectingSink) -> list[Sequence[RequestResult] | Exception
 
 
 class FakeReader:
-    """A reader without files: a photo's name decides its result. Some reads take longer, as on a real disk."""
+    """A reader without files: a photo's name decides its result. Some reads take longer."""
 
     pixels = np.zeros((32, 32, 3), dtype=np.uint8)
 
@@ -837,7 +838,7 @@ def _submit_to(
 def wide_pipeline(model: BrightModel) -> Iterator[Pipeline]:
     """A pipeline whose model takes more photos at once than readers read."""
     model.batch_size = 64  # type: ignore[misc]
-    pipeline = Pipeline({1: model}, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[dict-item]
+    pipeline = Pipeline({1: model}, LIMITS)  # type: ignore[dict-item]
     yield pipeline
     pipeline.close()
 

@@ -1,4 +1,4 @@
-"""Photos decoded in a sandbox: the same results as in this process; one that crashes, hangs or attacks fails alone."""
+"""Photos decoded in a sandbox, as in this process; one that crashes, hangs or attacks fails alone."""
 
 import io
 import json
@@ -166,7 +166,8 @@ def test_a_child_that_lies_fails_its_photo(tmp_path: Path) -> None:
     ]
     for number, (text, reply) in enumerate(documents):
         (tmp_path / f"liar{number}.py").write_text(
-            f"import sys; sys.stdin.readline(); sys.stdout.buffer.write({reply!r}); sys.stdout.flush(); sys.stdin.read()"
+            f"import sys; sys.stdin.readline(); sys.stdout.buffer.write({reply!r}); "
+            "sys.stdout.flush(); sys.stdin.read()"
         )
         child = ChildProcess(f"liar{number}", {}, 20, environment=lambda: {"PYTHONPATH": str(tmp_path)})
         with closing(child), pytest.raises(PhotoFailed, match=text):

@@ -1,4 +1,4 @@
-"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion, padding, and fewer channels."""
+"""The description of a backbone, the protocol of network sources, and changes to networks."""
 
 import copy
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from trainer.errors import BackboneUnusable
 
 Convention = Literal["tensorflow", "torchvision", "timm"]
-"""The framework whose conventions a network follows. TensorFlow pads strided convolutions only on the right and bottom."""
+"""Whose conventions a network follows. TensorFlow pads strided convolutions only right and at the bottom."""
 State = dict[str, Tensor]
 """Tensors by name, as in a network's `state_dict`."""
 FUSION_TOLERANCE = 1e-3
@@ -34,8 +34,8 @@ CENTRED = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 class Backbone:
     """A network as recorded in a run, so that it can be built again.
 
-    `weights` is their origin: the digest of a file, or the name of published weights. `features` is F, the number of features.
-    `expansions` has the channels of each one if the network was pruned.
+    `weights` is their origin: the digest of a file, or the name of published weights. `features` is F, the
+    number of features. `expansions` has the channels of each one if the network was pruned.
     """
 
     architecture: str
@@ -93,11 +93,11 @@ def _times_255(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def fuse_batch_norms(network: nn.Module, size: int) -> nn.Module | None:
-    """Return a copy of `network`, in evaluation mode, with batch norms fused into convolutions; None if that is impossible.
+    """Return a copy of `network`, in evaluation mode, with batch norms fused; None if that is impossible.
 
-    A batch norm with fixed statistics is a factor and an offset per channel, which the preceding convolution can apply.
-    Training is a third faster, small batches do no harm, and rounding to bfloat16 changes less. Pairs are found by their
-    order in the network; the result is checked to give the same features for images of `size` pixels.
+    A batch norm with fixed statistics is a factor and an offset per channel, which the preceding convolution
+    can apply. Training is a third faster, small batches do no harm, and rounding to bfloat16 changes less.
+    Pairs are found by their order in the network; the result is checked to give the same features.
     """
     fused = fuse_in_place(copy.deepcopy(network).eval())
     if any(isinstance(module, nn.BatchNorm2d) for module in fused.modules()):

@@ -1,4 +1,4 @@
-"""Our own convolutional network, trained from random weights: readable, and small enough for a few thousand photos.
+"""Our own convolutional network, trained from random weights on a few thousand photos.
 
 Shapes are for images of 128 x 128 pixels. Any size works, ideally a multiple of 32.
 """
@@ -25,7 +25,7 @@ class LandmarkCNN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # Three small convolutions cover the area of one of 7 x 7, with two more nonlinearities ("bag of tricks", He et al., 2018).
+        # Three small convolutions cover one of 7 x 7 ("bag of tricks", He et al., 2018).
         self.stem = nn.Sequential(
             _convolution(3, 32, stride=2),  # (B, 32, 64, 64)
             _convolution(32, 32),
@@ -85,7 +85,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class GeneralisedMean(nn.Module):
-    """Pool between the average and the maximum, because a landmark fills part of the image (Radenović et al., 2018).
+    """Pool between average and maximum: a landmark fills part of the image (Radenović et al., 2018).
 
     The power, 3, is the usual choice for landmarks.
     """

@@ -40,7 +40,7 @@ MODEL = ".pt"
 NETWORK_OF_MODEL = "encoder.network."
 """The prefix of tensor names of a model's backbone."""
 GOOGLE_IN_FILES = "timm/mobilenet_edgetpu_100"
-"""The network of which files have Google's weights, which were trained with TensorFlow. timm publishes others."""
+"""The network of which files have Google's weights, trained with TensorFlow. timm publishes others."""
 
 log = logging.getLogger("trainer")
 
@@ -48,7 +48,7 @@ log = logging.getLogger("trainer")
 def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[Backbone, nn.Module]:
     """Load the pretrained network for images of `size` pixels, in evaluation mode.
 
-    The weights come from the file `weights`, which may be a model that the trainer exported, or are downloaded.
+    The weights come from the file `weights`, maybe an exported model, or are downloaded.
 
     Raises:
         BackboneUnusable, ExtraMissing, ModelRefused: with what to change.
@@ -159,7 +159,7 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
 
 
 def read_weights(path: Path, architecture: str) -> tuple[str, State]:
-    """The digest, and the tensors as float32, of a safetensors file, or of torchvision's `.pth`. No code in the file runs.
+    """The digest, and the tensors as float32, of a safetensors file, or torchvision's `.pth`. No code runs.
 
     Raises:
         BackboneUnusable: it cannot be read, or is not a weights file.
@@ -222,8 +222,8 @@ def _unsuitable(weights: object, architecture: str, reason: str) -> BackboneUnus
     return BackboneUnusable(
         backbone=architecture,
         reason=f"the weights {weights} do not fit: {reason}",
-        remedy="Use a safetensors file with this network's weights under torchvision's names (timm's for timm/NAME), or name the network of the "
-        "weights with --backbone",
+        remedy="Use a safetensors file with this network's weights under torchvision's names (timm's for "
+        "timm/NAME), or name the network of the weights with --backbone",
     )
 
 

@@ -1,4 +1,4 @@
-"""timm's networks without their classifiers. The only module that imports timm, which is an optional extra."""
+"""timm's networks without their classifiers. The only module that imports timm, an optional extra."""
 
 import sys
 from contextlib import redirect_stdout

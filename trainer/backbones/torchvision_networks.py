@@ -48,7 +48,7 @@ def _training_size(name: str) -> int:
 
 
 def _remove_last_layer(network: nn.Module) -> str:
-    """Replace the layer with an output per class, and a dropout right before it, by nothing; returns the layer's name.
+    """Replace the layer with an output per class, and a dropout before it, by nothing; returns its name.
 
     Dropout is up to the recipe.
     """

@@ -1,1 +1,1 @@
-"""The `trainer` command. Each command imports its implementation when it runs, so that help never loads torch."""
+"""The `trainer` command. Each command imports its implementation when it runs: help never loads torch."""

@@ -43,7 +43,8 @@ def inspect_(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder for report.md, sheet.png and inspection.json. Defaults to NAME-inspection in the working directory; never inside the photo folder."
+            help="The folder for report.md, sheet.png and inspection.json. "
+            "Defaults to NAME-inspection in the working directory; never inside the photo folder."
         ),
     ] = None,
     as_json: Json = False,
@@ -75,7 +76,8 @@ def inspect_(
     print_results(document, as_json=False)
     if inspection.leaks:
         log.warning(
-            "leaks make test figures too good; to split the photos again, run: trainer data split %s --out NEW-FOLDER",
+            "leaks make test figures too good; to split the photos again, "
+            "run: trainer data split %s --out NEW-FOLDER",
             shlex.quote(str(folder)),
         )
 
@@ -133,13 +135,15 @@ def combine(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. Of equal photos, the first is taken."
+            help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. "
+            "Of equal photos, the first is taken."
         ),
     ],
     landmarks: Annotated[
         Path,
         typer.Option(
-            help="The landmarks.csv of the labels. Folders are named after a label or its slug; all others are other landmarks."
+            help="The landmarks.csv of the labels. Folders are named after a label or its slug; "
+            "all others are other landmarks."
         ),
     ],
     out: NewFolder,
@@ -152,7 +156,8 @@ def combine(
     sources: Annotated[
         Path | None,
         typer.Option(
-            help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. Photos not listed come from their collection. Training balances sources."
+            help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. "
+            "Photos not listed come from their collection. Training balances sources."
         ),
     ] = None,
     seed: Annotated[
@@ -161,10 +166,11 @@ def combine(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Combine collections into one training folder: {train,test}/LABEL, others/LANDMARK, landmarks.csv and sources.csv.
+    """Combine collections into one training folder: {train,test}/LABEL and others/LANDMARK.
 
-    Photos for testing stay what they are, and what looks like one of them is left out of training. Of a landmark without any, a fifth is
-    held out for testing. Photos are copied, never moved or changed.
+    It has landmarks.csv and sources.csv, too. Photos for testing stay what they are, and what looks like one
+    of them is left out of training. Of a landmark without any, a fifth is held out for testing. Photos are
+    copied, never moved or changed.
 
     Example: trainer data combine landmarks more-photos --landmarks landmarks/landmarks.csv --out combined
     """
@@ -254,6 +260,7 @@ _REASONS = {
     "several-confirmed": "several landmarks are confirmed; reject all but one: %s",
     "still-tagged": "one landmark is rejected and another has no verdict; confirm or reject that one",
     "gone": "the photo no longer exists",
-    "unavailable": "the folder or bucket is unavailable; mount its disk or share, or check the bucket with tagger doctor, and run this again",
+    "unavailable": "the folder or bucket is unavailable; mount its disk or share, or check the bucket with "
+    "tagger doctor, and run this again",
     "changed": "the file now shows something else; tag it again",
 }

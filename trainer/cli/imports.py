@@ -19,14 +19,16 @@ def google_landmarks(
         list[Path],
         typer.Argument(
             metavar="FOLDER...",
-            help="The folder of each region, with model.json and its shards. Several regions become one model.",
+            help="The folder of each region, with model.json and its shards. "
+            "Several regions become one model.",
         ),
     ],
     labels: Annotated[
         list[Path],
         typer.Option(
             metavar="FILE...",
-            help='The names of the classes, a file for each folder, in the same order: CSV with id,name, or JSON {"name": {"0": …}}.',
+            help="The names of the classes, a file for each folder, in the same order: CSV with id,name, "
+            'or JSON {"name": {"0": …}}.',
         ),
     ],
     out: ModelFile,
@@ -36,20 +38,23 @@ def google_landmarks(
         typer.Option(
             min=0.01,
             max=0.99,
-            help="The lowest similarity of a name. Defaults to 0.9; with --unknown, to that at which at most 1 % of them get a name.",
+            help="The lowest similarity of a name. Defaults to 0.9; with --unknown, to that at which "
+            "at most 1 % of them get a name.",
         ),
     ] = None,
     unknown: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of a few hundred ordinary photos, at any depth, that show no landmark. Sets the threshold."
+            help="A folder of a few hundred ordinary photos, at any depth, that show no landmark. "
+            "Sets the threshold."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Import Google's on-device landmark classifiers, as published for TensorFlow.js, for `tagger model add`.
 
-    Nothing of the files is run. Classes of one name become one label. Without --unknown, nothing is known of false names.
+    Nothing of the files is run. Classes of one name become one label. Without --unknown, nothing is known of
+    false names.
 
     Example: trainer import google-landmarks landmarks_europe --labels europe.json --out landmarks-europe.pt
     """

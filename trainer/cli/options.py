@@ -51,7 +51,8 @@ LibraryMixture = Annotated[
     typer.Option(
         parser=_mixture,
         metavar="KNOWN:OTHER:ORDINARY",
-        help="What a library shows: so many photos of the model's landmarks, of other landmarks, and of anything else.",
+        help="What a library shows: so many photos of the model's landmarks, of other landmarks, "
+        "and of anything else.",
     ),
 ]
 

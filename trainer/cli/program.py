@@ -1,4 +1,4 @@
-"""The `trainer` command: the command tree, `export`, `evaluate` and `compare`, and exit codes. Does not import torch."""
+"""The `trainer` command: the command tree, `export`, `evaluate`, `compare`, and exit codes."""
 
 import logging
 import shlex
@@ -38,8 +38,10 @@ log = logging.getLogger("trainer")
 app = typer.Typer(
     name="trainer",
     help="Train the classifier that `tagger` runs, measure it, and export it to a file.",
-    epilog="Put photos in F/train/LABEL/photo.jpg. F/val, F/test and F/landmarks.csv (names and locations of the landmarks) are optional. "
-    "Start with: trainer train transfer --data F --out RUN, then: trainer export RUN --out MODEL.pt, then: trainer evaluate MODEL.pt --data F --out REPORT.",
+    epilog="Put photos in F/train/LABEL/photo.jpg. F/val, F/test and F/landmarks.csv "
+    "(names and locations of the landmarks) are optional. "
+    "Start with: trainer train transfer --data F --out RUN, then: trainer export RUN --out MODEL.pt, "
+    "then: trainer evaluate MODEL.pt --data F --out REPORT.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -139,7 +141,8 @@ def evaluate(
     others: Annotated[
         Path | None,
         typer.Option(
-            help="A folder with LANDMARK/photo.jpg of other landmarks, from other places than in training. Without them, nothing is known of how many such photos get a false tag."
+            help="A folder with LANDMARK/photo.jpg of other landmarks, from other places than in training. "
+            "Without them, nothing is known of how many such photos get a false tag."
         ),
     ] = None,
     mixture: LibraryMixture = FAMILY,
@@ -186,7 +189,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="NAME=FILE",
-            help="The weights file of a backbone. Repeat the option for several. Other weights are downloaded.",
+            help="The weights file of a backbone. Repeat the option for several. "
+            "Other weights are downloaded.",
         ),
     ] = None,
     size: ImageSize = 224,

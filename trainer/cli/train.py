@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from trainer.export.run import FinishedRun
 
 train_app = typer.Typer(
-    help="Train a classifier: `transfer` fine-tunes a pretrained network, `scratch` trains one from random weights.",
+    help="Train a classifier: `transfer` fine-tunes a pretrained network, "
+    "`scratch` trains one from random weights.",
     no_args_is_help=True,
 )
 
@@ -25,9 +26,10 @@ train_app = typer.Typer(
 @train_app.command()
 @with_option_groups
 def transfer(*, options: TransferOptions, as_json: Json = False) -> None:
-    """Fine-tune a pretrained network. With fewer than 30 landmarks, or 30 photos of each, learn them on the shipped model's network.
+    """Fine-tune a pretrained network, or learn few landmarks on the shipped model's network.
 
-    That takes a minute. Fine-tuning takes minutes on a GPU, about an hour on two CPU cores.
+    Few are fewer than 30 landmarks, or 30 photos of each: that takes a minute. Fine-tuning takes minutes on a
+    GPU, about an hour on two CPU cores.
 
     Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
     """

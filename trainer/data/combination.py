@@ -1,7 +1,7 @@
 """Combine several collections of photos into one training folder, by the landmarks of a gazetteer.
 
-Folders that are named after a landmark's label or slug become that label; all others are other landmarks, which a model is
-trained not to name. Test photos stay test photos, and nothing that looks like one of them is trained on.
+Folders that are named after a landmark's label or slug become that label; all others are other landmarks,
+which a model is trained not to name. Test photos stay test photos, and nothing like them is trained on.
 """
 
 import csv
@@ -36,7 +36,7 @@ TEST_SHARE = 0.2
 
 @dataclass
 class Combination:
-    """The planned folder. `sources` says where each copied photo comes from; `left_out` counts all others, by reason."""
+    """The planned folder. `sources`: where each copy comes from. `left_out` counts others by reason."""
 
     landmarks: tuple[Label, ...]
     copies: list[PhotoCopy] = field(default_factory=list)
@@ -78,7 +78,8 @@ def plan_combination(
     """Assign each photo to a split and a label, or leave it out. Writes nothing.
 
     Args:
-        folders: collections with LABEL/photo.jpg or {train,val,test}/LABEL/photo.jpg; of equal photos, the first is taken
+        folders: collections with LABEL/photo.jpg or {train,val,test}/LABEL/photo.jpg; of equal photos, the
+            first is taken
         landmarks: the gazetteer, see `read_gazetteer`
         exclusions: why photos are left out, see `read_photo_list`
         sources: where photos come from, see `read_photo_list`; those not listed come from their collection
@@ -96,7 +97,7 @@ def plan_combination(
         [read_dataset(folder) for folder in folders], names, excluded, listed, combination
     )
     groups = group_near_duplicates([each.facts.sketch for each in candidates])
-    # The split of each photo is that of its collection, or a new one for landmarks without photos for testing.
+    # The split of each photo is that of its collection, or a new one if none of its label is for testing.
     has_tests = {each.label for each in candidates if each.photo.split == TEST}
     chosen = assign_splits(
         [each.label or "" for each in candidates],
@@ -152,7 +153,7 @@ def _first(listed: dict[str, str], entries: tuple[str, ...]) -> str | None:
 
 
 def write_combination(combination: Combination, out: Path) -> None:
-    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with landmarks.csv and sources.csv; all or nothing."""
+    """Copy the photos to OUT/SPLIT/LABEL and OUT/others/LANDMARK, with both lists; all or nothing."""
     with new_folder(out) as folder:
         targets = copy_photos(combination.copies, folder)
         with writing_to(out):

@@ -126,7 +126,7 @@ class Corrections:
         for label in labels_with_landmarks(dataset.labels, dataset.folder):
             self.labels[label.label] = label
             landmark = self._landmarks.get(label.slug)
-            # If a label's landmark was merged into another since, the label stands for that one, unless it has its own label.
+            # The label of a landmark that was merged stands for the other, unless that has its own label.
             if landmark is None or landmark.slug == label.slug:
                 self._label_of[label.slug] = label.label
             else:

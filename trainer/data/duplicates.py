@@ -1,7 +1,7 @@
 """Near-duplicates: photos of one scene, which must stay on one side of a split.
 
-Two photos are near-duplicates if their difference hashes (64 bits of "is it brighter to the right?") are close and
-their thumbnails correlate. Hashes alone are not enough: plain skies and towers have close hashes.
+Two photos are near-duplicates if their difference hashes (64 bits of "is it brighter to the right?") are
+close and their thumbnails correlate. Hashes alone are not enough: plain skies and towers have close hashes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ NEAR_BITS = 10
 """Hashes are near if at most this many of their 64 bits differ. The usual choice is stricter."""
 THUMBNAIL_SIDE = 16
 ALIKE = 0.9
-"""The lowest correlation of the thumbnails of near-duplicates. Among 4,876 photos of 61 landmarks, 677 pairs had near
-hashes, 503 of them with different labels; 18 pairs also had this correlation, all with equal labels. Scaled, recompressed,
-relit and slightly cropped (2 %) copies pass in 99 % of cases."""
+"""The lowest correlation of the thumbnails of near-duplicates. Among 4,876 photos of 61 landmarks, 677 pairs
+had near hashes, 503 of them with different labels; 18 pairs also had this correlation, all with equal labels.
+Scaled, recompressed, relit and slightly cropped (2 %) copies pass in 99 % of cases."""
 BLANK = 1.0
 """The highest standard deviation of a blank image's thumbnail, in grey levels."""
 
@@ -59,7 +59,7 @@ def sketch_of(pixels: Pixels) -> Sketch:
 
 
 def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
-    """The group of each photo, as the position of the group's first photo. Chains of near-duplicates form one group.
+    """The group of each photo, as the position of its first photo. Chains of near-duplicates are one group.
 
     Compares all pairs, block by block: 100,000 photos take less than a minute.
     """
@@ -85,7 +85,7 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
 
 
 def _pooled(grey: _Array, rows: int, columns: int) -> _Array:
-    """Means over a grid of areas, float32 (rows, columns). Areas share edge pixels if the sizes do not divide."""
+    """Means over a grid of areas, float32 (rows, columns), which share pixels if the sizes do not divide."""
     height, width = grey.shape
     pooled: _Array = _areas(height, rows) @ grey @ _areas(width, columns).T
     return pooled

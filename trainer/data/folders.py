@@ -1,4 +1,4 @@
-"""Labelled photos in folders, F/{train,val,test}/LABEL/photo.jpg or F/LABEL/photo.jpg: find them and read their facts.
+"""Labelled photos in folders, F/{train,val,test}/LABEL/photo.jpg or F/LABEL/photo.jpg, and their facts.
 
 CSV lists state for photos, by FOLDER/NAME, where they come from, or why they are left out.
 
@@ -43,7 +43,7 @@ log = logging.getLogger("trainer")
 class LabelledPhoto:
     """A photo and its label, and the split whose folder has it.
 
-    Without a label it shows none of them: `place` is the other landmark that it shows, or it is an ordinary photo of a `kind` such as rooms.
+    Without a label, `place` is the other landmark that it shows, or it is an ordinary photo of a `kind`.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class LabelledPhoto:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The content of a folder. `splits` is empty if label folders are directly in it; `labels` may have no photos."""
+    """The content of a folder. `splits` is empty if label folders are directly in it."""
 
     folder: Path
     splits: tuple[str, ...]
@@ -74,7 +74,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class PhotoFacts:
-    """Facts about a readable photo. `digest` identifies its image; width and height are those of the upright image."""
+    """Facts about a readable photo. `digest` identifies its image; the size is that of the upright image."""
 
     digest: str
     width: int
@@ -154,7 +154,7 @@ def photo_paths(folder: Path) -> list[Path]:
 
 
 def read_photo_list(path: Path, column: str) -> dict[str, str]:
-    """What a CSV file with the columns `photo` and `column` says of each photo, FOLDER/NAME, or of all in FOLDER/.
+    """What a CSV file says in `column` of each photo, FOLDER/NAME, or of all in FOLDER/.
 
     Raises:
         PathNotFound, DataUnusable: the file is missing, or is not such a file.
@@ -243,7 +243,7 @@ def _other_files(label: Path) -> Iterator[Path]:
 
 
 def image_digest(path: Path) -> str | None:
-    """The digest of a photo's image, which is independent of its metadata; None if the photo cannot be read."""
+    """The digest of a photo's image, without its metadata; None if it cannot be read."""
     try:
         return digest_photo(read_named(path, max_bytes=MAX_BYTES).data)
     except PhotoFailed:
@@ -273,7 +273,7 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
 
 
 def examine_photos(paths: Sequence[Path]) -> list[PhotoFacts | PhotoFailure]:
-    """The facts about each photo, or why it cannot be read, in order. Decodes in threads and shows progress."""
+    """The facts about each photo, or why it cannot be read, in order. Decodes in threads."""
     results = []
     with photo_progress("examining photos", len(paths)) as advance:
         for result in compute_ahead(_examine, paths, ahead=PHOTOS_AHEAD, name="examine"):

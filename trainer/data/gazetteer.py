@@ -24,7 +24,7 @@ log = logging.getLogger("trainer")
 
 
 def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, ...]:
-    """Each label with its landmark from `folder`'s landmarks.csv. A label without a row gets a name derived from itself.
+    """Each label with its landmark from `folder`'s landmarks.csv, or a name derived from itself.
 
     Raises:
         DataUnusable: a row is invalid, or two labels share a slug.

@@ -1,6 +1,6 @@
-"""Inspect a folder of labelled photos before training: problems, duplicates, sizes and counts. Changes nothing in the folder.
+"""Inspect a folder of labelled photos before training: problems, duplicates, sizes and counts.
 
-The result is report.md, inspection.json, and sample sheets, which show a few photos of each label with its name and counts.
+The result is report.md, inspection.json, and sheets with a few photos of each label.
 """
 
 import json
@@ -111,7 +111,7 @@ def _labels(examined: ExaminedPhotos) -> list[dict[str, Any]]:
 
 
 def _sizes(facts: Sequence[PhotoFacts]) -> dict[str, tuple[int, int]]:
-    """Width and height, in pixels of the upright image, of the images with the fewest, the median and the most pixels."""
+    """Width and height of the upright images with the fewest, the median and the most pixels."""
     if not facts:
         return {}
     ordered = sorted(
@@ -180,14 +180,16 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
 
 
 MEANINGS = {
-    "Leaks between splits": "The same scene is in several splits, which makes metrics too good. Remove it from all but one, or split again with `trainer data split`.",
+    "Leaks between splits": "The same scene is in several splits, which makes metrics too good. Remove it "
+    "from all but one, or split again with `trainer data split`.",
     "Label conflicts": "The same image has several labels. Keep it under the right one.",
     "Broken photos": "The tagger cannot read them, and training skips them.",
     "Blank photos": "They have a single shade, so they are useless for training. Remove them.",
     "Labels with few photos": f"They have fewer than {FEW} training photos. Add photos, or remove the label.",
     FILE_NAME: "Labels without a row are named after their folder. Rows without a folder have no effect.",
     "Ignored files": "They do not have the name of a photo, or are not in a label folder.",
-    "Exact duplicates": "Copies of one image. Within a split, training counts them several times, which does little harm.",
+    "Exact duplicates": "Copies of one image. Within a split, training counts them several times, "
+    "which does little harm.",
     "Near-duplicates": "Nearly the same image. This is an estimate, so check them.",
 }
 """Each kind of problem, the worst first."""

@@ -21,7 +21,7 @@ from trainer.progress import photo_progress
 
 @dataclass(frozen=True)
 class PhotoCopy:
-    """A photo and its destination folder, relative to the new folder. `digest` distinguishes photos of the same name."""
+    """A photo and its folder in the new one. `digest` distinguishes photos of the same name."""
 
     source: Path
     folder: Path
@@ -80,7 +80,7 @@ def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> list[tuple[Path, Pat
 
 
 def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
-    """Each source and its target. Of photos with the same name, the content decides which one keeps it, not the order."""
+    """Each source and its target. Of photos of one name, the content decides which keeps it."""
     names: set[str] = set()
     targets = []
     for copy in sorted(copies, key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source)):

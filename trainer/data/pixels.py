@@ -1,8 +1,8 @@
-"""Photos → pixels: decode batches in threads ahead of the model, and cache decoded photos in files for training.
+"""Photos → pixels: decode batches in threads ahead of the model, and cache decoded photos in files.
 
-Batches come from `tagger.photos.decoding.decode_photo`, so that the model is trained on exactly what the tagger shows it. The cache has
-every photo whole, stretched to a square, in a file named after the digest of its image. Renamed and copied photos need no decoding,
-and an interrupted decoding continues where it stopped. Several runs may share the cache.
+Batches come from `tagger.photos.decoding.decode_photo`, so that the model is trained on exactly what the
+tagger shows it. The cache has every photo whole, stretched to a square, in a file named after the digest of
+its image: renamed photos need no decoding, an interrupted decoding continues, and runs may share the cache.
 """
 
 import logging
@@ -79,7 +79,7 @@ def _decode(path: Path, resize: Resize) -> tuple[Path, Pixels | PhotoFailure]:
 
 @dataclass(frozen=True)
 class CachedPhotos:
-    """The readable photos, and the digests of their images, by which `folder` has their squares of `side` pixels."""
+    """The readable photos, and the digests by which `folder` has their squares of `side` pixels."""
 
     photos: tuple[LabelledPhoto, ...]
     digests: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Prepare a folder of labelled photos for training: find them, decode them once, and hold out validation photos."""
+"""Prepare labelled photos for training: find them, decode them once, and hold out validation photos."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ LARGEST_HELD_OUT = 1 / 3
 SOURCE_SHARE = 0.6
 """The largest source of a landmark has at most this share of the landmark's weight, if there are others."""
 MOST_OFTEN = 4.0
-"""A photo of another source counts at most as much as this many photos of the largest: a few photos are soon learnt by heart."""
+"""A photo of another source counts at most as this many of the largest: few are soon learnt by heart."""
 ORDINARY, OTHER = "/", "//"
-"""The labels of ordinary photos, with their kind, and of other landmarks where one is required. No folder has these names."""
+"""The labels of ordinary photos, with their kind, and of other landmarks. No folder has these names."""
 DIGEST_LENGTH = 12
 """So many characters of digests tell millions of photos apart."""
 CACHE_SCALE = 9 / 7
@@ -53,7 +53,7 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class FoundPhotos:
-    """The photos to train on, by their names alone: those in the folder `data`, ordinary ones, and those of other landmarks.
+    """The photos to train on, by their names: in the folder `data`, ordinary ones, and other landmarks.
 
     Without `val`, validation photos are taken from `train`.
     """
@@ -67,7 +67,7 @@ class FoundPhotos:
 
     @property
     def are_few(self) -> bool:
-        """Whether teaching is as good as training, and needs no other photos (measured in docs/tutorial/own-model.md)."""
+        """Whether teaching is as good as training (measured in docs/tutorial/own-model.md)."""
         photos = Counter(photo.label for photo in self.train)
         return len(self.labels) < LEAST_LABELS or median(photos.values()) < LEAST_PHOTOS
 
@@ -78,7 +78,7 @@ def find_training_photos(data: Path, unknown: Path | None, others: Path | None) 
     Args:
         data: the folder with train/LABEL/photo.jpg
         unknown: a folder of photos that show none of the landmarks
-        others: a folder with LANDMARK/photo.jpg, of other landmarks; those with a label in `data` are left out
+        others: a folder with LANDMARK/photo.jpg of other landmarks; those with a label in `data` are left out
 
     Raises:
         PathNotFound, DataUnusable: with what to change.
@@ -108,7 +108,7 @@ def _without_photos(label: str, data: Path) -> DataUnusable:
 
 
 def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> TrainingData:
-    """Read the photos. Without val/, a seventh of train/ is held out for validation; of other landmarks, a seventh of them.
+    """Read the photos. A seventh of train/ is held out if there is no val/, and of other landmarks.
 
     Args:
         found: the photos
@@ -159,7 +159,7 @@ class TrainingData:
 
     @property
     def classes(self) -> int:
-        """L, and after the labels one class for each kind of ordinary photos and one for each other landmark in training."""
+        """L, and one class for each kind of ordinary photos and each other landmark in training."""
         return len(self.labels) + len(self._background_groups)
 
     @property
@@ -187,7 +187,7 @@ class TrainingData:
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
-        """Each photo's group, int64 (N,): its label, the other landmark that it shows, or its kind of ordinary photos."""
+        """Each photo's group, int64 (N,): its label, its other landmark, or its kind of ordinary photos."""
         names = [(photo.label, photo.place, photo.kind) for photo in self.cached.photos]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         return np.array([numbers[name] for name in names], dtype=np.int64)
@@ -200,7 +200,7 @@ class TrainingData:
     def training_weights(self) -> npt.NDArray[np.float64]:
         """How often each training photo is seen, relative to the others, float64 (T,); see `photo_weights`.
 
-        Ordinary photos differ more from each other than those of a landmark, so their kinds are balanced by half.
+        Ordinary photos differ more from each other than a landmark's, so their kinds are balanced by half.
         """
         weights = photo_weights(self.groups[self.training], self.sources[self.training], BALANCE)
         is_ordinary = (self.targets == len(self.labels)) & ~self.is_other
@@ -242,7 +242,7 @@ def photo_weights(
 
     Args:
         groups: int64 (N,), each photo's group
-        sources: str (N,); they shift weight within a group away from its largest source, and leave the group's weight as it is
+        sources: str (N,); they shift weight within a group away from its largest source
         balance: 0: every photo has the same weight; 1: every group has the same weight
     """
     weights = np.bincount(groups)[groups].astype(np.float64) ** -balance
@@ -260,9 +260,9 @@ def photo_weights(
 def _hold_out(
     cached: CachedPhotos, sources: npt.NDArray[np.str_], val: set[LabelledPhoto], seed: int
 ) -> npt.NDArray[np.bool_]:
-    """Hold out the photos of val/, or a share of train/; a share of the ordinary photos; and a share of the other landmarks.
+    """Hold out val/, or a share of train/; a share of the ordinary photos, and of the other landmarks.
 
-    Near-duplicates stay together, and so do all photos of another landmark, and those of a source that is held out for its label.
+    Near-duplicates stay together, all photos of another landmark, and those of a source that is held out.
     """
     duplicates = group_near_duplicates(
         [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
@@ -290,8 +290,8 @@ def _whole_sources(
 ) -> list[tuple[str, str] | None]:
     """The group of each photo if whole sources of its label can be held out, else None.
 
-    Users' photos come from none of the sources, so whole sources are held out. Half of a label's sources apart from the largest are
-    groups of their own; the rest is one group, which is too large to be held out.
+    Users' photos come from none of the sources, so whole sources are held out. Half of a label's sources
+    apart from the largest are groups of their own; the rest is one group, which is too large to be held out.
     """
     pairs = [(photo.label, source) for photo, source in zip(photos, sources.tolist(), strict=True)]
     counts, by_label = Counter(pairs), defaultdict[str, list[str]](list)

@@ -1,6 +1,6 @@
 """Split a folder of labelled photos into train, val and test, and record the split of each photo.
 
-The assignment depends on the photos' content and a seed alone. It proceeds label by label and keeps near-duplicates together.
+The assignment depends on the photos' content and a seed alone, and keeps near-duplicates together.
 """
 
 import json
@@ -89,11 +89,11 @@ def assign_splits(
     *,
     seed: int,
 ) -> list[str]:
-    """The split of each photo: a key of `shares`, with about that share of each label's photos, or "train" for the rest.
+    """The split of each photo: a key of `shares`, with about that share of each label, or "train".
 
-    Photos of one group stay together, whatever their labels. The assignment depends on the photos' content and the seed,
-    not on their names or order. Every label keeps a training photo. Apart from that, a split has at least one photo of each
-    label whose share rounds to one or more, if the groups allow it.
+    Photos of one group stay together, whatever their labels. The assignment depends on the photos' content
+    and the seed, not on their names or order. Every label keeps a training photo. Apart from that, a split
+    has at least one photo of each label whose share rounds to one or more, if the groups allow it.
     """
     members: dict[Hashable, list[int]] = defaultdict(list)
     for position, group in enumerate(groups):

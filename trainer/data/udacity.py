@@ -1,6 +1,6 @@
 """Udacity's landmark photos, a subset of Google Landmarks v2 with 50 labels: download and unpack the archive.
 
-The archive is not trusted: only photos are unpacked, and only below the folder. A damaged file is detected by its checksum.
+The archive is not trusted: only photos are unpacked, only below the folder, and checksums are compared.
 """
 
 import http.client
@@ -26,7 +26,7 @@ RECORD = "source.json"
 GAZETTEER = "udacity-landmarks.csv"
 
 _PHOTO = re.compile(r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),'-][\w(),'. -]*)")
-"""Matches the path of a photo, perhaps below one top folder. The group is its path below the new folder, and cannot lead out of that."""
+"""Matches the path of a photo, perhaps below one top folder. The group is its path in the new folder."""
 _PART_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 _FAILURES = (
@@ -42,7 +42,7 @@ _FAILURES = (
 
 
 def fetch_udacity(out: Path, url: str = URL) -> bool:
-    """Download and unpack the archive to OUT/{train,test}/LABEL, with a landmarks.csv. Returns False if `out` is complete already.
+    """Download and unpack the archive to OUT/{train,test}/LABEL. Returns False if `out` is complete already.
 
     Raises:
         DataUnusable, OutputUnwritable: with what to do. There is nothing in `out` then.

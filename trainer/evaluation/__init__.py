@@ -1,1 +1,1 @@
-"""Evaluation of a model file on photos that it was not trained on, run as the tagger runs it: figures with confidence intervals."""
+"""Evaluation of a model file on photos that it was not trained on: figures with confidence intervals."""

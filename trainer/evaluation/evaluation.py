@@ -72,11 +72,12 @@ def evaluate(
     mixture: Mixture,
     device: str,
 ) -> Evaluation:
-    """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, on distractors, and for a library. Photos that were in
-    training do not count.
+    """Evaluate the artifact on `data`/test or `data`, on distractors, and for a library.
 
-    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of other landmarks; those with a label are left out.
-    The library shows `mixture`.
+    Photos that were in training do not count.
+
+    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of other landmarks;
+    those with a label are left out. The library shows `mixture`.
 
     Raises:
         ModelRefused, PathNotFound, DataUnusable: with what to change.
@@ -169,12 +170,15 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
 
 
 def _unusable(data: Path, reason: str) -> DataUnusable:
-    remedy = f"Lay out photos as {data}/test/LABEL/photo.jpg or {data}/LABEL/photo.jpg, with the labels of the model"
+    remedy = (
+        f"Lay out photos as {data}/test/LABEL/photo.jpg or {data}/LABEL/photo.jpg, "
+        "with the labels of the model"
+    )
     return DataUnusable(path=data, reason=reason, remedy=remedy)
 
 
 def score_photos(paths: Sequence[Path], model: Model, description: str) -> tuple[list[int], Tensor]:
-    """The positions of the readable photos, and their scores, float32 (N, L). Others are skipped, with a warning.
+    """The positions of the readable photos, and their scores, float32 (N, L). Others get a warning.
 
     Args:
         paths: the photos

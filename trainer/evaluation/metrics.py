@@ -1,7 +1,7 @@
-"""Metrics of predictions, with 95 % confidence intervals. Pure functions of scores and targets; docs/reference/evaluation.md has the formulas.
+"""Metrics of predictions, with 95 % confidence intervals; docs/reference/evaluation.md has the formulas.
 
-Shares of photos have Wilson's score interval, all other figures a percentile bootstrap. Functions with a plural name take rows of
-photos, (R, N), and return a figure per row, so that the figure and its resamples share one definition.
+Shares of photos have Wilson's score interval, all other figures a percentile bootstrap. Functions with a
+plural name take rows of photos, (R, N), and return a figure per row: the figure and its resamples.
 """
 
 import math
@@ -116,7 +116,7 @@ def confusion_counts(predicted: Tensor, targets: Tensor, labels: int) -> Tensor:
 
 
 def reliability(confidence: Tensor, correct: Tensor) -> tuple[ReliabilityBin, ...]:
-    """Group top scores and whether they are right, both (N,), into bins of equal width; without empty ones."""
+    """Group top scores and whether they are right, both (N,), into bins of equal width."""
     numbers = _bin_numbers(confidence)
     groups = [numbers == number for number in torch.unique(numbers)]
     return tuple(
@@ -133,7 +133,7 @@ def calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
 
 
 def aurocs(positives: Tensor, negatives: Tensor) -> Tensor:
-    """The probability that a positive's score is above a negative's, of rows, (R, P) and (R, M), float64 (R,); ties count half."""
+    """The probability that a positive's score is above a negative's, float64 (R,); ties count half."""
     ordered, positives = negatives.sort(dim=1).values.contiguous(), positives.contiguous()
     below = torch.searchsorted(ordered, positives)  # int64 (R, P), negatives strictly below each positive
     below_or_equal = torch.searchsorted(ordered, positives, right=True)
@@ -151,7 +151,7 @@ def false_positive_rates_at(recall: float, positives: Tensor, negatives: Tensor)
 
 
 def average_precisions(confidence: Tensor, correct: Tensor, distractors: Tensor) -> Tensor:
-    """µAP, also called GAP: sort the first predictions of all photos by score, and average the precision at each right one.
+    """µAP, also called GAP: the mean precision at each right one of all first predictions, by score.
 
     Among equal scores, wrong predictions come first, so that the order of the photos does not matter.
 

@@ -1,4 +1,4 @@
-"""What a library of photos shows: the shares of its kinds of photos, for which thresholds are chosen and tags are judged."""
+"""What a library shows: the shares of its kinds of photos, for which thresholds are chosen."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ PATTERN = re.compile(":".join([r"(\d+(?:\.\d+)?)"] * 3))
 
 @dataclass(frozen=True)
 class Mixture:
-    """The shares of a library's photos that show landmarks of the model, other landmarks, and anything else; their sum is 1."""
+    """The shares of photos of the model's landmarks, of others, and of anything else; their sum is 1."""
 
     known: float
     other: float

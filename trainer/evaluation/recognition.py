@@ -1,4 +1,4 @@
-"""The accuracy of a model: on photos of its landmarks, on distractors, which show none of them, and its worst mistakes."""
+"""The accuracy of a model: on its landmarks, on distractors, which show none, and its worst mistakes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class LibraryResult:
-    """Figures for a library that shows a mixture of landmarks of the model, other landmarks, and anything else."""
+    """Figures for a library that shows a mixture of the model's landmarks, others, and anything else."""
 
     mixture: str
     precision: Estimate  # share of the tags in it that are right
@@ -110,7 +110,7 @@ class Mistake:
 def measure_recognition(
     labels: Sequence[Label], scores: Tensor, targets: Tensor, threshold: float, suggested_from: float
 ) -> Recognition:
-    """Compare scores, float32 (N, L), with the right labels, int64 (N,). Labels are suggested from the score `suggested_from` on."""
+    """Compare scores, float32 (N, L), with the right labels, int64 (N,)."""
     top, predicted = scores.max(dim=1)
     correct, accepted = predicted == targets, top >= threshold
     return Recognition(

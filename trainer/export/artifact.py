@@ -35,7 +35,7 @@ BATCH_SIZE = 8
 log = logging.getLogger("trainer")
 
 Program = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), like the training model, for any batch size."""
+"""uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), for any batch size."""
 
 
 @dataclass
@@ -49,7 +49,8 @@ class ExportAgreement:
 
     def __str__(self) -> str:
         return (
-            f"same top-1 on {self.same_top1} of {self.photos}, scores differ by at most {self.max_difference:.1e}, "
+            f"same top-1 on {self.same_top1} of {self.photos}, "
+            f"scores differ by at most {self.max_difference:.1e}, "
             f"embeddings have a cosine similarity of at least {self.least_similarity:.4f}"
         )
 
@@ -90,8 +91,10 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
             versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
             different = agreement.photos - agreement.same_top1
             raise ExportImpossible(
-                reason=f"it and the training model predict different landmarks on {different} of {agreement.photos} validation photos, so {out} was not written",
-                remedy=f"Export again with the versions of torch and torchvision that trained the run: {versions}",
+                reason="it and the training model predict different landmarks on "
+                f"{different} of {agreement.photos} validation photos, so {out} was not written",
+                remedy="Export again with the versions of torch and torchvision that trained the run: "
+                f"{versions}",
             )
     return ExportResult(out, file_digest(out), out.stat().st_size, manifest, agreement)
 
@@ -124,9 +127,9 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
 def write_program(
     classifier: nn.Module, manifest: Manifest, path: Path, background: BackgroundStatistics
 ) -> None:
-    """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
+    """Compile the model to a program that needs none of this code, and write it with its manifest.
 
-    Weights are neither frozen nor rounded: precision and layout are chosen where the model runs. `tagger.model.artifact` reads the file.
+    Weights are neither frozen nor rounded: precision and layout are chosen where the model runs.
 
     Raises:
         ExportImpossible: the format does not support the network, or the tagger refuses it.
@@ -155,7 +158,7 @@ def read_program(path: Path) -> Program:
 
 
 def _compare(folder: Path, run: FinishedRun, exported: Path) -> ExportAgreement:
-    """Compare both models on every validation photo. That other backends agree, the tagger checks where they run."""
+    """Compare both models on every validation photo."""
     program, agreement = read_program(exported), ExportAgreement()
     paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
     with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():

@@ -1,4 +1,4 @@
-"""From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
+"""From a trained network to a finished run: calibrate and measure it, and write the run."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -29,18 +29,18 @@ from trainer.report.drawings import draw_curves
 from trainer.report.files import write_validation_report
 
 CAREFUL_THRESHOLD = 0.5
-"""The threshold of a model that was not tested on other landmarks. Of 204 photos of six, a network that was trained for two epochs on 64
-photos of four named 8 % from here on, and 30 % from 0.05 on, which no photo of its own contradicted."""
+"""The threshold of a model that was not tested on other landmarks. Of 204 photos of six, a network that was
+trained for two epochs on 64 photos of four named 8 % from here on, and 30 % from 0.05 on."""
 
 SAMPLE = 512
-"""The photos by which eight-bit backends scale. With 160, embeddings of eight bits were as near to those of full precision."""
+"""The photos by which eight-bit backends scale. With 160, embeddings were as near to full precision."""
 
 
 @dataclass(frozen=True)
 class TrainedClassifier:
     """The encoder and linear layer that a recipe trained, with the figures of its epochs and its settings.
 
-    `fit_again` fits the layer on the training photos of other data with the same photos; None: it was trained with the encoder.
+    `fit_again` fits the layer on other training photos of the same; None: it was trained with the encoder.
     """
 
     backbone: Backbone
@@ -55,7 +55,7 @@ class TrainedClassifier:
 def complete_run(
     data: TrainingData, model: TrainedClassifier, options: RecipeOptions, device: Device
 ) -> FinishedRun:
-    """Calibrate and measure the model, let it learn from the photos that were held out, too, and write the run.
+    """Calibrate and measure the model, let it learn from the photos that were held out, too, and write it.
 
     Its last step leaves score rule, threshold and figures as they are: those of the model before it.
 
@@ -103,9 +103,9 @@ def complete_run(
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A model before it learns from the validation photos, by the `scores` of those, float32 (V, L), and the classifier that `final` makes after it.
+    """A model before it learns from the validation photos, by the `scores` of those, float32 (V, L).
 
-    The other fields are those of `RunRecord`.
+    `final` makes the classifier that has learnt from them. The other fields are those of `RunRecord`.
     """
 
     backbone: Backbone
@@ -158,7 +158,7 @@ def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -
 def _calibrate(
     data: TrainingData, encoder: Encoder, head: nn.Linear, embeddings: Tensor, features: Tensor
 ) -> tuple[LandmarkClassifier, ScoreRule]:
-    """Build the classifier, and fit its score rule on the validation photos, whose `features` are float32 (V, F)."""
+    """Build the classifier, and fit its rule on the validation photos' `features`, float32 (V, F)."""
     labels = len(data.labels)
     neighbours = neighbours_of(data, embeddings)
     targets = torch.from_numpy(data.targets[data.validation])
@@ -201,8 +201,10 @@ def measure(
     )
     if not is_tested:
         reason = (
-            f"not below {CAREFUL_THRESHOLD}, where the landmark is more likely than all else: of other landmarks, {int(is_other.sum())} photos "
-            f"of {places} were tested, and {LEAST_OTHER_PHOTOS} of {LEAST_OTHER_PLACES} are needed. {threshold.reason}"
+            f"not below {CAREFUL_THRESHOLD}, where the landmark is more likely than all else: "
+            f"of other landmarks, {int(is_other.sum())} photos "
+            f"of {places} were tested, and {LEAST_OTHER_PHOTOS} of {LEAST_OTHER_PLACES} are needed. "
+            f"{threshold.reason}"
         )
         threshold = replace(threshold, reason=reason)
     is_tag = top >= threshold.value
@@ -230,16 +232,16 @@ def measure(
 
 @torch.no_grad()
 def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[Range, ...]:
-    """The lowest and highest value that enters each convolution, in the order of computation, as means over the images.
+    """The lowest and highest value that enters each convolution, in order, as means over the images.
 
-    Means lose the few values that lie outside, and are nearer than the extremes of all images to what most images need.
+    Means lose the few values that lie outside, and suit most images better than the extremes of all.
 
     Args:
         network: images (B, …) → anything
         batches: images
 
     Returns:
-        one range per convolution; empty if a convolution does not run exactly once, as its inputs have no single range
+        one range per convolution; empty if a convolution does not run exactly once
     """
     count = 0
     extremes: dict[nn.Module, list[Tensor]] = {}  # by convolution, (2, B) for each batch

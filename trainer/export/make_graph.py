@@ -1,4 +1,4 @@
-"""Make landmarks.openvino.zip: OpenVINO's form of the shipped model without its weights, which landmarks.pt has. Run it with `make graph`.
+"""Make landmarks.openvino.zip, OpenVINO's form of the shipped model without its weights: `make graph`.
 
 It runs the shipped model without torch. The same artifact and version of OpenVINO give the same bytes.
 """
@@ -38,7 +38,7 @@ def main(artifact: Path, out: Path) -> None:
 
 
 def place_in_artifact(graph: str, weights: bytes, artifact: bytes) -> tuple[str, bytes]:
-    """Return the graph with places that count from the start of the artifact, and the constants that follow at its end."""
+    """Return the graph with places counted from the start of the artifact, and constants to append to it."""
     constants = bytearray()
 
     def place(match: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
 """A run on disk: the trained model with its labels, settings and metrics. Nothing is pickled.
 
-`run.json`, `weights.safetensors` and `background.f32` in `checkpoint/` are the model. `metrics.json`, `curves.png` and `train.log` are for the user.
+The model is in `checkpoint/`. `metrics.json`, `curves.png` and `train.log` are for the user.
 """
 
 import json
@@ -64,7 +64,7 @@ class RunRecord(BaseModel):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its record, its model in evaluation mode and full precision, and the background statistics."""
+    """A finished run: its record, its model in full precision, and the background statistics."""
 
     record: RunRecord
     classifier: PhotoClassifier
@@ -79,7 +79,7 @@ def create_run_folder(folder: Path) -> None:
 
 
 def save_run(folder: Path, run: FinishedRun) -> None:
-    """Write the checkpoint and the metrics. The record is written last, so an incomplete checkpoint is never loaded."""
+    """Write the checkpoint and the metrics. The record is last, so none that is incomplete is loaded."""
     (folder / RECORD).unlink(missing_ok=True)
     save_file(
         {name: values.contiguous() for name, values in run.classifier.state_dict().items()}, folder / WEIGHTS

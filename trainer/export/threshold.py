@@ -1,4 +1,4 @@
-"""The thresholds of a model: from which score on its labels are tags, and from which on suggestions, in a library of photos."""
+"""The thresholds of a model: from which score on its labels are tags, or suggestions, in a library."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ LOGIT_LIMIT = 1e-7
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """The highest score of each photo: of landmarks, float (N,), with whether its label is right, bool (N,), and by kind of others."""
+    """The highest score of each photo: of landmarks, with whether it is right, and by kind of others."""
 
     top: Tensor
     correct: Tensor
@@ -29,7 +29,7 @@ class ValidationScores:
 
 @dataclass(frozen=True)
 class Threshold:
-    """The chosen thresholds and their effect on validation photos. From `suggested_from` up to `value`, labels are suggested."""
+    """The chosen thresholds and their effect on validation photos. Suggestions begin at `suggested_from`."""
 
     value: float
     suggested_from: float
@@ -42,7 +42,7 @@ class Threshold:
 def choose_threshold(
     scores: ValidationScores, mixture: Mixture, precision: float, least: float = LEAST_THRESHOLD
 ) -> Threshold:
-    """Choose the lowest threshold, not below `least`, at which `precision` of the accepted labels are right in a library of this mixture.
+    """Choose the lowest threshold, at least `least`, from which `precision` of a library's tags are right.
 
     Suggestions begin at the lowest score from which on `SUGGESTED_PRECISION` of all names are right.
     """
@@ -78,10 +78,10 @@ def library_precisions(scores: ValidationScores, mixture: Mixture, thresholds: T
 def tail_shares(scores: Tensor, thresholds: Tensor) -> Tensor:
     """The share of a kind of photos with at least a score, by threshold (C,): float64 (C,).
 
-    In a library, thousands of such photos are rejected for each tag, and here are some hundred: where the threshold should lie, hardly one
-    is left to count. The highest scores' logits fall off exponentially ("peaks over threshold", Davison and Smith, 1990), which gives
-    shares between and above the photos that are here. Their median says how fast; the mean would follow the odd photo that does show a
-    landmark, or one like it.
+    In a library, thousands of such photos are rejected for each tag, and here are some hundred: where the
+    threshold should lie, hardly one is left to count. The highest scores' logits fall off exponentially
+    ("peaks over threshold", Davison and Smith, 1990), which gives shares between and above the photos that
+    are here. Their median says how fast; the mean would follow the odd photo that shows a landmark.
     """
     counted = _shares_above(scores, thresholds)
     count = math.ceil(TAIL * len(scores))
@@ -111,9 +111,10 @@ def _threshold(
     false_tags = {kind: float((highest >= value).double().mean()) for kind, highest in scores.others.items()}
     counts = "".join(f", {len(highest)} {kind}" for kind, highest in scores.others.items())
     reason = (
-        f"lowest score with at least {100 * precision:g}% of accepted labels right in a library of {mixture} known landmarks, others and "
-        f"anything else, estimated from {len(scores.top)} validation photos of landmarks{counts}: {actual:.1%} right, {right:.1%} of landmark "
-        "photos accepted rightly"
+        f"lowest score with at least {100 * precision:g}% of accepted labels right in a library of {mixture} "
+        "known landmarks, others and "
+        f"anything else, estimated from {len(scores.top)} validation photos of landmarks{counts}: "
+        f"{actual:.1%} right, {right:.1%} of landmark photos accepted rightly"
         + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
     )
     return Threshold(value, suggested_from, actual, right, false_tags, reason)

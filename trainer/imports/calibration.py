@@ -1,6 +1,6 @@
 """The threshold: the documented similarity, one that was given, or one from ordinary photos.
 
-A similarity is no probability. Without photos, the threshold is a similarity of 0.9, as in Nextcloud Recognize, and nothing is known of false names.
+A similarity is no probability. Without photos, the threshold is 0.9, as in Nextcloud Recognize.
 """
 
 import logging
@@ -35,7 +35,7 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class Calibration:
-    """`similarity`: the threshold, and why. `background`: the statistics of ordinary photos, if there are enough."""
+    """`similarity`: the threshold, and why. `background`: that of ordinary photos, if there are enough."""
 
     similarity: float
     source: str
@@ -45,7 +45,7 @@ class Calibration:
 
 
 def calibrate(classifier: SimilarityClassifier, threshold: float | None, unknown: Path | None) -> Calibration:
-    """Choose the threshold, unless a similarity was given, with the photos of the folder `unknown`, if there is one.
+    """Choose the threshold, unless a similarity was given, with the photos of the folder `unknown`, if any.
 
     Raises:
         PathNotFound, DataUnusable: the photos cannot be used.
@@ -61,7 +61,8 @@ def calibrate(classifier: SimilarityClassifier, threshold: float | None, unknown
     similarity = threshold or lowest_threshold(similarities, FALSE_NAMES)
     named, count = float((similarities >= similarity).double().mean()), len(similarities)
     asked = "as given" if threshold else f"at most {FALSE_NAMES:.1%} are allowed"
-    reason = f"a similarity of {similarity:g}, at which {named:.1%} of {count} ordinary photos get a name ({asked})"
+    named_text = f"at which {named:.1%} of {count} ordinary photos get a name"
+    reason = f"a similarity of {similarity:g}, {named_text} ({asked})"
     metrics = {"unknown_photos": float(count), "unknown_false_names_at_threshold": named}
     background = BackgroundStatistics.measured(embeddings.numpy()) if count >= LEAST_UNKNOWN else None
     return Calibration(similarity, source, reason, metrics, background)

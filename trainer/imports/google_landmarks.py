@@ -1,4 +1,4 @@
-"""Google's on-device landmark classifiers, as published for TensorFlow.js, as one model file of the tagger."""
+"""Google's on-device landmark classifiers, published for TensorFlow.js, as one model file."""
 
 import logging
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class ImportResult:
-    """A written model file. `classes`: of all regions; `labels` has fewer, as classes of one name are one label."""
+    """A written model file. `classes`: of all regions; classes of one name are one label."""
 
     path: Path
     digest: str
@@ -103,7 +103,7 @@ def _manifest(
 
 
 def _background_of_classes(trunks: Sequence[Trunk]) -> BackgroundStatistics:
-    """Statistics that take the class vectors for photos of strangers. Those of different regions are independent."""
+    """Statistics that take the class vectors for photos of strangers. Regions are independent."""
     parts = [BackgroundStatistics.measured(trunk.classes.detach().numpy()) for trunk in trunks]
     covariance = np.zeros((DIMENSION * len(parts),) * 2, np.float32)
     for number, part in enumerate(parts):

@@ -1,7 +1,7 @@
 """From the graph of Google's landmark classifiers to torchvision's MobileNetV3-Large.
 
-All published graphs have the same operations and constants, which are known by their digest, and which the network of torchvision
-computes with: strides, padding, the fractions of hard-swish, the power of GeM, the epsilons. Batch norms are folded already.
+All published graphs have the same operations and constants, which are known by their digest, and which the
+network of torchvision computes with: strides, padding, hard-swish, GeM, epsilons. Batch norms are folded.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SIZE = 321
 """At this size, every image inside has odd sides, where TensorFlow's padding is that of torchvision."""
 FEATURES, DIMENSION = 1280, 64
 INPUT_RANGES = ((-1.0, 1.0), (0.0, 2.0))
-"""What black and white may become at the first convolution: in the published networks, and in networks that stand in for them."""
+"""What black and white may become at the first convolution, in published and stand-in networks."""
 RANGE_TOLERANCE = 0.02
 CONVOLUTIONS = {"_FusedConv2D", "FusedDepthwiseConv2dNative"}
 DIGEST = "4aa891a840cde86f861fb3d3f602d718f0f28373111ec8472a039f380a92e5db"
@@ -45,7 +45,8 @@ class InputScaling:
 class LandmarkNetwork:
     """A classifier of one region.
 
-    `features`: scaled images → (B, 960, 11, 11). `hidden` and `embed`: linear layers, 960 → 1280 → 64. `classes`: float32 (C, 64).
+    `features`: scaled images → (B, 960, 11, 11). `hidden` and `embed`: linear layers, 960 → 1280 → 64.
+    `classes`: float32 (C, 64).
     """
 
     scaling: InputScaling
@@ -81,7 +82,7 @@ def network_of(graph: Graph) -> LandmarkNetwork:
 
 @torch.no_grad()
 def _assign(layer: nn.Conv2d | nn.Linear, kernel: Weights, bias: Weights) -> None:
-    """Set the weights of a layer. Kernels are (…, inputs, outputs), depthwise ones (height, width, outputs, 1)."""
+    """Set a layer's weights. Kernels are (…, inputs, outputs), depthwise ones (height, width, outputs, 1)."""
     if isinstance(layer, nn.Conv2d):
         kernel = kernel.transpose((2, 3, 0, 1) if layer.groups > 1 else (3, 2, 0, 1))
     else:

@@ -1,6 +1,6 @@
-"""The names of a region's classes, and the labels that they become: a class is one of several views of a landmark, so names repeat.
+"""The names of a region's classes, and the labels that they become: several classes can be one landmark.
 
-Classes of one name are one label. Its slug ends with the region, because different regions have landmarks of the same name.
+Classes of one name are one label, whose slug ends with the region, as names repeat in others.
 """
 
 import csv
@@ -16,15 +16,18 @@ from tagger.system.geo import regional_slug, world_region_in
 from tagger.system.names import clean_name, digest_slug, slug_of_name
 from trainer.errors import DataUnusable
 
-FORM = 'Use the CSV with the columns id and name, or the JSON {"name": {"0": …}}, that was published with the weights'
+FORM = (
+    'Use the CSV with the columns id and name, or the JSON {"name": {"0": …}}, '
+    "that was published with the weights"
+)
 
 
 @dataclass(frozen=True)
 class Region:
     """The labels of a region, and the classes of each.
 
-    `order`: the classes by label. `counts`: for each block of labels, their number, and the number of classes of each; a block's
-    labels are in the order of their first class.
+    `order`: the classes by label. `counts`: for each block of labels, their number, and the number of classes
+    of each; a block's labels are in the order of their first class.
     """
 
     key: str
@@ -34,7 +37,7 @@ class Region:
 
 
 def region_keys(folders: Sequence[Path], files: Sequence[Path]) -> list[str]:
-    """A key for each folder, which its slugs end with: the part of the world that it, or its file of labels, is named after; else its name."""
+    """A key for each folder, which its slugs end with: a part of the world, or else its name."""
     keys: list[str] = []
     for folder, file in zip(folders, files, strict=True):
         name = folder.absolute().name
@@ -75,7 +78,7 @@ def _invalid(file: Path, reason: str) -> DataUnusable:
 
 
 def make_region(key: str, names: Sequence[str | None]) -> Region:
-    """Group classes by name, where case, accents and punctuation do not count. Those without a name are left out."""
+    """Group classes by name, without case, accents and punctuation. Those without a name are left out."""
     classes: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         if name is not None:

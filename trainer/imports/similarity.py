@@ -1,7 +1,8 @@
 """The model that leaves the import: photos → similarities to the class vectors of all regions → scores.
 
-Modules have plain attributes and parameters only, so that TorchScript can compile them. A label's similarity is the highest of its
-classes. Its score is a logistic curve of it. The best label keeps its score; those of all others are scaled down where the sum would be above 1.
+Modules have plain attributes and parameters only, so that TorchScript can compile them. A label's similarity
+is the highest of its classes. Its score is a logistic curve of it. The best label keeps its score; those of
+all others are scaled down where the sum would be above 1.
 """
 
 import math
@@ -85,7 +86,7 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (B, 3, H, W) → similarities of labels, float32 (B, L), and embeddings of unit length, float32 (B, D)."""
+        """uint8 (B, 3, H, W) → similarities of labels (B, L), and unit embeddings (B, D), float32."""
         levels = (images.float() / 255.0 * self.level_factor + self.level_offset).to(torch.int32)
         pixels = levels.float() * self.factor + self.offset
         features = self.features(pixels.to(self.classes.dtype)).mean(dim=[2, 3])
@@ -115,7 +116,7 @@ class SimilarityClassifier(nn.Module):
         self.least_contrast = LEAST_CONTRAST
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (B, 3, H, W) → scores, float32 (B, L), each row's sum at most 1, and embeddings, float32 (B, D · regions).
+        """uint8 (B, 3, H, W) → scores (B, L), whose rows sum to at most 1, and embeddings, float32.
 
         A picture with nothing in it gets scores of 0.
         """

@@ -1,4 +1,4 @@
-"""Models as published for TensorFlow.js: `model.json`, a graph of operations, and the shards with its weights. Nothing of a graph is run."""
+"""Models for TensorFlow.js: `model.json`, a graph of operations, and its weights. Nothing of it is run."""
 
 import json
 import math
@@ -79,7 +79,7 @@ class Graph:
         return list(visited.values())
 
     def digest(self, free: set[str]) -> str:
-        """A digest of the operations, how they are connected, and the constants of up to four numbers, but those named in `free`.
+        """A digest of the operations, their connections, and constants of up to four numbers, but `free`.
 
         Of larger constants, only the shape counts without its first side. Names do not matter.
         """

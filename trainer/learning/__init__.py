@@ -1,1 +1,1 @@
-"""Training of networks: batches, the training loop, checkpoints, the linear layer, and the classifier. Knows nothing of recipes."""
+"""Training of networks: batches, the training loop, checkpoints, the linear layer, and the classifier."""

@@ -36,18 +36,18 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far views may differ from the photo. Shares are probabilities that a view is altered in this way."""
+    """How far views may differ from the photo. Shares are probabilities of an alteration."""
 
     least_area: float = 0.3
     """The smallest share of the photo's area that a view shows."""
     distortion: float = 1.5
-    """The highest factor by which a view's aspect ratio changes, in addition to the photo's stretch to a square."""
+    """The highest factor by which a view's aspect ratio changes."""
     light: float = 0.3
     """The highest relative change of brightness, contrast and saturation."""
     tint: float = 0.08
     """The highest relative change of each colour channel, like another white balance."""
     coarse_share: float = 0.5
-    """Downscaled, half of them also compressed, and upscaled, like small or enlarged photos: size must not tell sources apart."""
+    """Downscaled, half of them compressed, and upscaled: size must not tell sources apart."""
     jpeg_share: float = 0.25
     """Saved as JPEG of low quality."""
     grey_share: float = 0.03
@@ -130,7 +130,7 @@ def training_set(data: TrainingData, augmentation: Augmentation, batch_size: int
 def sample_rows(weights: npt.NDArray[np.float64], count: int, generator: Generator) -> Positions:
     """Sample `count` rows in random order, int64, as often as their `weights`, float64 (N,), say.
 
-    Uses systematic sampling: a row with an expected count of 1.3 occurs once or twice, and one with at least 1 always occurs.
+    Systematic sampling: a row with an expected count of 1.3 occurs once or twice, one of 1 always.
     """
     rows = generator.permutation(len(weights))
     cumulative = np.cumsum(weights[rows])  # float64 (N,), ascending

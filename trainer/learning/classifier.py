@@ -1,7 +1,6 @@
-"""The classifier: pixels → features → calibrated scores, with rejection of photos that show none of the landmarks, and an embedding.
+"""The classifier: pixels → features → calibrated scores, with rejection of other photos, and embeddings.
 
-Modules have plain attributes and buffers only, so that TorchScript can compile them. They compute in the precision of their
-parameters.
+Modules have plain attributes and buffers only, for TorchScript, and compute in their parameters' precision.
 """
 
 from typing import Final
@@ -75,7 +74,7 @@ class PhotoClassifier(nn.Module):
         self.least_contrast = LEAST_CONTRAST
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (B, 3, H, W) → calibrated scores, float32 (B, L), each row's sum at most 1, and embeddings, float32 (B, F).
+        """uint8 (B, 3, H, W) → scores (B, L), whose rows sum to at most 1, and embeddings (B, F), float32.
 
         A picture with nothing in it gets scores of 0.
         """
@@ -89,7 +88,7 @@ class PhotoClassifier(nn.Module):
 
 
 class LandmarkClassifier(PhotoClassifier):
-    """Scores are as defined by `ScoreRule`. Head outputs after the labels are background classes and are not returned."""
+    """Scores as in `ScoreRule`. Outputs of the head after the labels are background classes."""
 
     def __init__(self, encoder: Encoder, head: nn.Linear, scoring: Scoring) -> None:
         super().__init__(encoder, head)
@@ -101,7 +100,7 @@ class LandmarkClassifier(PhotoClassifier):
 
 
 def contrast_of(images: Tensor, stride: int = CONTRAST_STRIDE) -> Tensor:
-    """uint8 (B, 3, H, W) → float32 (B,): the mean difference, in levels, of pixels from the mean colour, in the channel where it is largest."""
+    """uint8 (B, 3, H, W) → float32 (B,): the mean difference from the mean colour, in levels."""
     pixels = images[:, :, ::stride, ::stride].float()
     differences = (pixels - pixels.mean(dim=[2, 3], keepdim=True)).abs()
     return differences.mean(dim=[2, 3]).amax(dim=1)

@@ -1,7 +1,7 @@
 """The linear layer on a backbone's features, and the features themselves.
 
-With a frozen backbone, training takes seconds, which is best if photos are few. It also initialises fine-tuning: gradients
-from a random layer would damage the backbone.
+With a frozen backbone, training takes seconds, which is best if photos are few. It also initialises
+fine-tuning: gradients from a random layer would damage the backbone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,10 +52,10 @@ def fit_head(
     *,
     seed: int,
 ) -> tuple[nn.Linear, list[Epoch]]:
-    """Fit the layer on standardised features with AdamW and a cosine schedule, then fold the standardisation into its weights.
+    """Fit the layer on standardised features with AdamW, then fold the standardisation into its weights.
 
-    If there are background classes, the layer gets one more, for what lies between the classes: blends of the features of two photos.
-    Most photos of things that nobody trained with lie there, too (as in "mixture outlier exposure", Zhang et al., 2023).
+    If there are background classes, the layer gets one more, for what lies between the classes: blends of the
+    features of two photos, where most other things lie ("mixture outlier exposure", Zhang et al., 2023).
 
     Args:
         training: the features to fit
@@ -130,7 +130,7 @@ def without_blends(head: nn.Linear, classes: int) -> nn.Linear:
 
 
 def _blends(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Blend the photos of a batch, (B, F), with others of it that have another class: float32 (at most B, F)."""
+    """Blend the photos of a batch, (B, F), with others of another class: float32 (at most B, F)."""
     partners = torch.randperm(len(inputs), generator=generator)
     shares = torch.empty(len(inputs), 1).uniform_(*BLEND_SHARES, generator=generator)
     return torch.lerp(inputs, inputs[partners], shares)[targets != targets[partners]]
@@ -150,7 +150,8 @@ def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize,
     missing = len(paths) - sum(len(part) for part in features)
     if missing:
         raise TrainingFailed(
-            reason=f"{missing} of the validation photos were readable when training started and no longer are",
+            reason=f"{missing} of the validation photos were readable when training started and no longer "
+            "are",
             remedy="Restore them and run the same command again with --resume",
         )
     return torch.cat(features)
@@ -181,7 +182,7 @@ def features_from_cache(
 
 @contextmanager
 def _inference(device: str, encoder: Encoder) -> Iterator[None]:
-    """Put the encoder on a device, in evaluation mode and without gradients, and back on the CPU afterwards."""
+    """Put the encoder on a device, in evaluation mode and without gradients, and back on the CPU."""
     encoder.eval().to(device)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     try:

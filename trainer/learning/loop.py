@@ -1,6 +1,6 @@
-"""The training loop: fit a network to views of photos, with a moving average of its weights and a checkpoint after every epoch.
+"""The training loop: fit a network to views of photos, with averaged weights, and a checkpoint each epoch.
 
-Random numbers depend on the seed and the epoch alone, so a resumed run gives the same result as an uninterrupted one.
+Random numbers depend on seed and epoch alone: a resumed run gives the result of an uninterrupted one.
 """
 
 import ctypes
@@ -101,12 +101,11 @@ def train_network(
     settings: dict[str, object],
     teachers: Sequence[Path] = (),
 ) -> None:
-    """Train the network on prepared photos; write a checkpoint into the run after every epoch, or continue from one.
+    """Train the network on prepared photos; write a checkpoint after every epoch, or continue from one.
 
     Args:
         data: the photos
-        state: its network maps float images (B, 3, H, W) of 0…255 to logits (B, C). It has the result: the averaged network, and the
-            figures of the epochs
+        state: its network maps float images (B, 3, H, W) of 0…255 to logits (B, C); its average is the result
         plan: how to train
         device: where to train
         options: the run folder, and whether to continue
@@ -124,7 +123,8 @@ def train_network(
         log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
     photos = training_set(data, plan.augmentation, plan.batch_size, plan.seed)
     teach = Teachers(teachers, data.labels, device).loss if teachers else None
-    state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    # torch's stubs lack it.
+    state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     epoch_photos = photos.steps * plan.batch_size
     with ProgressLine("training") as line:
@@ -139,8 +139,10 @@ def train_network(
                 if not is_out_of_memory(error):
                     raise
                 raise TrainingFailed(
-                    reason=f"the memory of the device ({device.kind}) is too small for batches of {plan.batch_size} photos",
-                    remedy=f"Train with --batch-size {max(2, plan.batch_size // 2)}, or with a smaller --size",
+                    reason=f"the memory of the device ({device.kind}) is too small for "
+                    f"batches of {plan.batch_size} photos",
+                    remedy=f"Train with --batch-size {max(2, plan.batch_size // 2)}, "
+                    "or with a smaller --size",
                 ) from error
             if not math.isfinite(validation.loss):
                 # The gradients of the last step were not finite; the training loss does not show it.
@@ -150,7 +152,8 @@ def train_network(
             state.history.append(epoch)
             save_checkpoint(checkpoint, state, settings)
             log.info(
-                "epoch %d of %d: loss %.4f, validation loss %.4f, validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
+                "epoch %d of %d: loss %.4f, validation loss %.4f, "
+                "validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
                 *(number, plan.epochs, loss, validation.loss, 100 * validation.top1, rate),
                 *(epoch.images_per_second, seconds),
             )
@@ -216,7 +219,7 @@ def _step(
 def _average(state: TrainingState[Network], decay: float, step: int) -> None:
     """Update the moving average. Its decay starts low, so that the initial weights are soon forgotten.
 
-    Not torch's `AveragedModel`, which copies the first weights, averages integer buffers, and prefixes the names in checkpoints.
+    Not torch's `AveragedModel`, which averages integer buffers, and prefixes the names in checkpoints.
     """
     decay = min(decay, (1 + step) / (10 + step))
     network = [*state.network.parameters(), *state.network.buffers()]
@@ -231,7 +234,8 @@ def _average(state: TrainingState[Network], decay: float, step: int) -> None:
 def _diverged(epoch: int, step: int) -> TrainingFailed:
     return TrainingFailed(
         reason=f"the loss is not a finite number in epoch {epoch}, at step {step}",
-        remedy="Continue from the last epoch with --resume. If training fails again, start over with half the --learning-rate",
+        remedy="Continue from the last epoch with --resume. If training fails again, start over with half "
+        "the --learning-rate",
     )
 
 
@@ -247,8 +251,8 @@ def _validate(network: nn.Module, data: TrainingData, size: int, device: Device)
 def keep_freed_memory() -> None:
     """Let the process retain up to a gigabyte of freed memory, on Linux with glibc; does nothing elsewhere.
 
-    Every training step frees and allocates the same large blocks. By default each returns to the system and comes back as
-    zeroed pages, which takes a seventh of the time.
+    Every training step frees and allocates the same large blocks. By default each returns to the system and
+    comes back as zeroed pages, which takes a seventh of the time.
     """
     if sys.platform != "linux":
         return

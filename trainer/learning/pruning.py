@@ -1,8 +1,8 @@
-"""Prune a backbone: take channels out of its widest convolutions, then train what is left to give the same maps.
+"""Prune a backbone: take channels out of its widest convolutions, then train the rest to give its maps.
 
-Those are the full convolutions of timm's fused blocks ("EfficientNet-EdgeTPU", Gupta and Akin, 2020): each widens the map of pixels to
-several times its channels, and one of 1 x 1 narrows it again. They have most of such a network's multiply-adds, and many of their
-channels say the same.
+Those are the full convolutions of timm's fused blocks ("EfficientNet-EdgeTPU", Gupta and Akin, 2020): each
+widens the map of pixels to several times its channels, and one of 1 x 1 narrows it again. They have most of
+such a network's multiply-adds, and many of their channels say the same.
 """
 
 import copy
@@ -28,7 +28,7 @@ CHANNEL_STEP = 16
 """Processors compute channels in groups of 16, so that fewer of a group save nothing."""
 LEAST_SHARE = 0.25
 BATCHES, PIXELS_OF_MAP = 12, 96
-"""The maps that channels are chosen by: of so many batches of views, so many pixels each. About 300 numbers a channel suffice."""
+"""The maps that channels are chosen by: of so many batches, so many pixels each. 300 numbers suffice."""
 LEARNING_RATE, WARM_UP = 1e-3, 0.2
 
 log = logging.getLogger("trainer")
@@ -43,7 +43,7 @@ def prune(
     size: int,
     device: Device,
 ) -> tuple[Backbone, Encoder]:
-    """Return the backbone with at most so many multiply-adds for an image, trained to give the maps that it gave before.
+    """Return the backbone with at most so many multiply-adds, trained to give the maps that it gave.
 
     Args:
         backbone: its description
@@ -98,10 +98,10 @@ def _not_pruned(backbone: Backbone, reason: str) -> BackboneUnusable:
 
 @torch.no_grad()
 def _remove_channels(whole: Encoder, pruned: Encoder, number: int, width: int, images: Tensor) -> None:
-    """Keep those channels of an expansion from which the whole network's narrowed map can be predicted best, by these predictions.
+    """Keep those channels of an expansion from which the whole network's narrowed map can be predicted best.
 
-    Channels are removed one by one, each time the one whose loss costs least; the 1 x 1 convolution becomes the least squares fit
-    ("Channel Pruning for Accelerating Very Deep Neural Networks", He et al., 2017, with backward elimination for the choice).
+    Channels are removed one by one, each time the one whose loss costs least; the 1 x 1 convolution becomes
+    the least squares fit ("Channel Pruning for Accelerating Very Deep Neural Networks", He et al., 2017).
     """
     first, second = expansions(pruned.network)[number]
     inputs, _ = _maps_at(pruned, second, images)  # what earlier expansions lost is lost here, too
@@ -112,7 +112,7 @@ def _remove_channels(whole: Encoder, pruned: Encoder, number: int, width: int, i
 
 
 def _maps_at(encoder: Encoder, layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels of the maps before and after a layer: float32 (N, its input channels) and (N, its output channels)."""
+    """Pixels of the maps before and after a layer: float32 (N, inputs) and (N, outputs)."""
     parts: list[tuple[Tensor, Tensor]] = []
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -129,7 +129,7 @@ def _maps_at(encoder: Encoder, layer: nn.Conv2d, images: Tensor) -> tuple[Tensor
 
 
 def best_subset(inputs: Tensor, outputs: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose `count` of the inputs from which a linear function predicts the outputs best, by backward elimination.
+    """Choose `count` of the inputs from which the outputs are predicted best, by backward elimination.
 
     Args:
         inputs: float (N, C)
@@ -137,7 +137,8 @@ def best_subset(inputs: Tensor, outputs: Tensor, count: int) -> tuple[Tensor, Te
         count: of inputs to keep
 
     Returns:
-        their numbers, int64 (count,), ascending; the function's weight, float32 (D, count), and bias, float32 (D,)
+        their numbers, int64 (count,), ascending; the function's weight, float32 (D, count), and bias, float32
+        (D,)
     """
     channels = inputs.shape[1]
     rows = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
@@ -164,8 +165,9 @@ def best_subset(inputs: Tensor, outputs: Tensor, count: int) -> tuple[Tensor, Te
 def _train(
     whole: Encoder, pruned: Encoder, views: TrainingSet, sizes: tuple[int, ...], device: Device
 ) -> None:
-    """Train the stages that were pruned, until their map is that of the whole network ("FitNets", Romero et al., 2015)."""
-    whole.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    """Train the pruned stages to give the map of the whole network ("FitNets", Romero et al., 2015)."""
+    # torch's stubs lack it.
+    whole.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     pruned.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     (before, teacher), (_, student) = _stages(whole), _stages(pruned)
     optimiser = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
@@ -203,7 +205,7 @@ def _train(
 
 
 def _stages(encoder: Encoder) -> tuple[nn.Sequential, nn.Sequential]:
-    """The layers of a network of timm before its first expansion, and the stages from there to its last; they share its weights."""
+    """The layers of a network of timm before its first expansion, and its stages to the last one."""
     network: Any = encoder.network
     numbers = [number for number, stage in enumerate(network.blocks) if expansions(stage)]
     first, after = numbers[0], numbers[-1] + 1

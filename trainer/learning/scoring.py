@@ -1,11 +1,13 @@
 """Scores, from the linear layer and from the photos of training that are nearest.
 
-Which landmark: the linear layer's logits, and the nearest photos of each landmark. Whether it is a landmark: the linear layer's odds
-against its background classes, and how much nearer the nearest photos of landmarks are than those of other things. Other landmarks
-lie between the known ones in every feature space, so the distance from the nearest known one alone says little.
+Which landmark: the linear layer's logits, and the nearest photos of each landmark. Whether it is a landmark:
+the linear layer's odds against its background classes, and how much nearer the nearest photos of landmarks
+are than those of other things. Other landmarks lie between the known ones in every feature space, so the
+distance from the nearest known one alone says little.
 
-The neighbours help more for photos that were taken where and when those of training were, the linear layer for all others. The weights
-are a compromise, chosen on photos with and without neighbours of the same collection (docs/reference/model-card.md).
+The neighbours help more for photos that were taken where and when those of training were, the linear layer
+for all others. The weights are a compromise, chosen on photos with and without neighbours of the same
+collection (docs/reference/model-card.md).
 """
 
 import math
@@ -18,25 +20,25 @@ from torch.nn import functional
 
 DIMENSIONS = 96
 SHRINKAGE = 1.0
-"""The mean variance within labels, times this, is added to every variance. A few photos do not determine 1280 dimensions."""
+"""Times the mean variance within labels, added to every variance: few photos do not determine them."""
 NEIGHBOURS = 3
 MOST_POINTS = 20_000
 """Photos of landmarks, and as many others, that the model file keeps: 192 bytes each."""
 WIDTH = 1 / 40
-"""The width of the kernel as a share of the typical distance: hardly more than the nearest photo of a landmark counts."""
+"""The width of the kernel as a share of the typical distance: hardly more than the nearest photo counts."""
 KERNEL_WEIGHT = 0.25
 NEARNESS_WEIGHT = 7.0
 MOST_ODDS = 10.0
-"""The logarithm of the linear layer's odds is limited to ± this: far from all photos of training, it means nothing."""
+"""The highest magnitude of the logarithm of the linear layer's odds: far from all photos, it says nothing."""
 EXTENT = 3.0
 SLOPE = 9.6 / NEARNESS_WEIGHT
-"""Without other photos, scores are halved at three times the typical distance from the landmarks; at twice they keep 98 %."""
+"""Without other photos, scores are halved at three times the typical distance; at twice they keep 98 %."""
 LEAST_OTHERS = 20
 """Other photos in validation from which slope and midpoint can be fitted."""
 LEAST_SLOPE = 0.1
 OTHERS_SHARE = 0.5
-"""The share of other photos that scores are calibrated for. With few, all photos of landmarks have scores near 1, and differ more by
-which landmark they may show than by whether they show one, on which a threshold for libraries depends."""
+"""The share of other photos that scores are calibrated for. With few, all photos of landmarks have scores
+near 1, and differ more by which landmark they may show than by whether they show one."""
 TEMPERATURES = torch.logspace(-1.3, 1, 461, dtype=torch.float64)
 """The candidates. The loss has a single minimum, and steps of 1/90 are finer than photos can resolve."""
 SUM_LIMIT = 1 - 1e-6
@@ -53,9 +55,9 @@ class ScoreRule:
 
     v[l] = logit[l] + `KERNEL_WEIGHT` · log(sum of exp(-distance / width) over the photos of l).
 
-    evidence = log odds of the labels against the background classes + `NEARNESS_WEIGHT` · log(o / d), with the mean distances d from the
-    nearest photos of landmarks and o from the nearest other photos, at most `reach`. The reach rejects what is far from everything, and
-    takes the place of other photos where there are none.
+    evidence = log odds of the labels against the background classes + `NEARNESS_WEIGHT` · log(o / d), with
+    the mean distances d from the nearest photos of landmarks and o from the nearest other photos, at most
+    `reach`, which rejects what is far from everything, and stands in for other photos where there are none.
     """
 
     temperature: float
@@ -66,10 +68,10 @@ class ScoreRule:
 
 
 class Neighbours(nn.Module):
-    """The distances of embeddings from the photos of training, in the directions in which embeddings of different labels differ most.
+    """The distances of embeddings from the photos of training, in the directions in which labels differ.
 
-    Embeddings of one label have variance 1 in each direction. The nearest photos reject well even in networks that were not trained for
-    it (Sun et al., 2022, arXiv:2204.06507). Photos and directions are stored in half precision.
+    Embeddings of one label have variance 1 in each direction. The nearest photos reject well even in networks
+    that were not trained for it (Sun et al., 2022, arXiv:2204.06507). They are stored in half precision.
     """
 
     offset: Tensor  # (F,), subtracted from embeddings first
@@ -117,7 +119,7 @@ class Scoring(nn.Module):
         self.limit = SUM_LIMIT
 
     def forward(self, logits: Tensor, embeddings: Tensor) -> Tensor:
-        """Logits of labels and background classes (B, C) and embeddings (B, F) → scores of the labels, float32 (B, L)."""
+        """Logits of labels and background (B, C) and embeddings (B, F) → scores, float32 (B, L)."""
         logits = logits.float()
         from_landmarks, from_others = self.neighbours(embeddings)
         own = logits[:, : self.count] + kernel_logits(
@@ -218,7 +220,7 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     _, _, principal = torch.linalg.svd((photos - offset) @ whitening, full_matrices=False)
     directions = whitening @ principal[:DIMENSIONS].T  # (F, D)
     points = (embeddings.double() - offset) @ directions  # (N, D)
-    # The photos of labels with fewer than `NEIGHBOURS` are repeated; otherwise photos of other labels would be among the nearest.
+    # The photos of labels with fewer than `NEIGHBOURS` are repeated, or others would be among the nearest.
     rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
     kept = _thin(torch.cat([each.repeat(max(1, math.ceil(NEIGHBOURS / len(each)))) for each in rows]))
     return Neighbours(
@@ -240,9 +242,9 @@ def _thin(positions: Tensor) -> Tensor:
 def fit_score_rule(
     logits: Tensor, embeddings: Tensor, neighbours: Neighbours, targets: Tensor, labels: int
 ) -> ScoreRule:
-    """Fit the score rule on validation photos: the temperature on those of landmarks, slope and midpoint by Platt scaling.
+    """Fit the score rule on validation photos: the temperature on landmarks, the rest by Platt scaling.
 
-    Width and reach follow from the typical distance of landmark photos. With few other photos, so do slope and midpoint.
+    With few other photos, slope and midpoint follow from the typical distance, as width and reach do.
 
     Args:
         logits: float (N, C), C ≥ L
@@ -272,7 +274,7 @@ def fit_score_rule(
 def fit_logistic(values: Tensor, outcomes: Tensor, share: float) -> tuple[float, float]:
     """Slope and midpoint of the logistic curve of the outcomes, by maximum likelihood with Platt's targets.
 
-    These targets are not quite 0 and 1, so that the slope stays finite ("Probabilistic outputs for support vector machines", 1999).
+    These targets are not quite 0 and 1, so that the slope stays finite (Platt, 1999).
 
     Args:
         values: float64 (N,)

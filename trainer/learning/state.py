@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, and its checkpoint: a safetensors file with all tensors, and all else in its metadata.
+"""The state of a training after an epoch, and its checkpoint, a safetensors file.
 
 A checkpoint has everything the next epoch depends on. Nothing is unpickled.
 """
@@ -48,7 +48,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass
 class TrainingState(Generic[Network]):
-    """Everything that changes in training. `average`, the moving average of the network's weights, is the result.
+    """Everything that changes in training. `average`, the averaged network, is the result.
 
     The optimiser's groups have their highest learning rate under "highest_rate".
     """

@@ -1,7 +1,7 @@
-"""The classifier of few landmarks: on the frozen network of the shipped model, each is told from strangers as if it was taught.
+"""The classifier of few landmarks: each is told from strangers as if it was taught.
 
-Its rejection needs no photos of other things. The file of the shipped model has the statistics of thousands of strangers, from which
-`tagger.teaching.classifiers` learns what tells the few photos of a landmark from everything else.
+Its rejection needs no photos of other things. The file of the shipped model has the statistics of thousands
+of strangers, from which `tagger.teaching.classifiers` learns what tells few photos from all else.
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ class TaughtClassifier(PhotoClassifier):
         self.limit = SUM_LIMIT
 
     def scores_of(self, features: Tensor) -> Tensor:
-        """Features (B, F) of the encoder → probabilities of the landmarks (B, L), scaled down where they sum to more than 1."""
+        """Features (B, F) → probabilities of the landmarks (B, L), scaled down where their sum is above 1."""
         scores = torch.sigmoid(self.head(embedding_of(features).to(self.head.weight.dtype)).float())
         return scores / scores.sum(dim=1, keepdim=True).clamp(min=1.0) * self.limit
 

@@ -16,8 +16,8 @@ from trainer.learning.classifier import outcome_logits
 class Teachers:
     """The mean of several models' scores, of which each may know only some of the labels.
 
-    A network that sees the same views, altered and mixed alike, learns what the models have in common ("Knowledge distillation: a good
-    teacher is patient and consistent", Beyer et al., 2022).
+    A network that sees the same views, altered and mixed alike, learns what the models have in common
+    ("Knowledge distillation: a good teacher is patient and consistent", Beyer et al., 2022).
     """
 
     def __init__(self, paths: Sequence[Path], labels: Sequence[Label], device: Device) -> None:

@@ -1,6 +1,6 @@
 """Compare backbones on the user's photos: accuracy, size and speed, with a recommendation.
 
-Each backbone stays frozen and gets a linear layer on its features, which is cheap and predicts how well it can be fine-tuned.
+Each backbone stays frozen and gets a linear layer on its features, which predicts how it can be tuned.
 """
 
 import json
@@ -83,7 +83,7 @@ class Trial:
 
 
 def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
-    """Train, export and measure every backbone, write comparison.json, and return it: their results, or why one has none, and the choice.
+    """Train, export and measure every backbone, write comparison.json, and return it, with the choice.
 
     Raises:
         BackboneUnusable, ExtraMissing: before any work, as are errors in the photo folders.
@@ -178,10 +178,9 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
 
 
 def measure_speeds(models: dict[str, Path], size: int, device: Device) -> dict[str, float]:
-    """The photos of `size` pixels per second that every exported model classifies, in the precision of `device`, as in the tagger.
+    """The photos of `size` pixels per second that each model classifies, in the precision of `device`.
 
-    It is the median over rounds in which the models alternate, so that other load on the machine affects all of them alike. The first round is
-    a warm-up.
+    It is the median over rounds in which the models alternate, as other load affects all. One is a warm-up.
     """
     loaded = {
         name: load_model(path, file_digest(path), read_manifest(path), device)
@@ -200,13 +199,14 @@ def measure_speeds(models: dict[str, Path], size: int, device: Device) -> dict[s
 
 
 def recommend(trials: dict[str, Trial], speeds: dict[str, float]) -> tuple[str, str]:
-    """Recommend the fastest model whose top-1 is within one standard error of the best, with a sentence that says why."""
+    """Recommend, in a sentence, the fastest model whose top-1 is within a standard error of the best."""
     best = max(trials, key=lambda name: (trials[name].top1, speeds[name]))
     top1, photos = trials[best].top1, trials[best].photos
     error = math.sqrt(top1 * (1 - top1) / photos)
     candidates = [name for name in trials if trials[name].top1 >= top1 - error]
     fastest = max(candidates, key=lambda name: speeds[name])
     return fastest, (
-        f"Use {fastest}: top-1 {trials[fastest].top1:.1%}, {speeds[fastest]:.0f} photos/s. No faster one has a top-1 within one standard "
+        f"Use {fastest}: top-1 {trials[fastest].top1:.1%}, {speeds[fastest]:.0f} photos/s. "
+        "No faster one has a top-1 within one standard "
         f"error ({100 * error:.1f} points on {photos} validation photos) of the best, {best} with {top1:.1%}."
     )

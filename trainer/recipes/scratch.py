@@ -1,8 +1,8 @@
 """The scratch recipe: train our own network from random weights.
 
-A few thousand photos are little data for this, so the recipe regularises strongly: every view of a photo is different, mixed
-photos and smoothed labels prevent memorisation, images grow during training to save time for more epochs, and the moving average of
-the weights is the result.
+A few thousand photos are little data for this, so the recipe regularises strongly: every view of a photo is
+different, mixed photos and smoothed labels prevent memorisation, images grow during training to save time for
+more epochs, and the moving average of the weights is the result.
 """
 
 from dataclasses import asdict

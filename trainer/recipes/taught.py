@@ -1,4 +1,4 @@
-"""The recipe for few landmarks, or few photos of them: nothing is trained. What tells each from strangers is learned as in teaching.
+"""The recipe for few landmarks, or few photos of them: they are learned as in teaching.
 
 It needs no photos of other things. Ordinary photos and other landmarks, where there are any, all test it.
 """

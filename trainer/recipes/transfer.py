@@ -1,7 +1,7 @@
-"""The transfer recipe: train a linear layer on the features of a pretrained backbone, then fine-tune both together.
+"""The transfer recipe: train a linear layer on a pretrained backbone's features, then fine-tune both.
 
-Each kind of ordinary photos is one more class of the linear layer, and so is each other landmark. The scores of these background
-classes are missing from the sum of the landmarks' scores.
+Each kind of ordinary photos is one more class of the linear layer, and so is each other landmark. The scores
+of these background classes are missing from the sum of the landmarks' scores.
 """
 
 import copy
@@ -31,9 +31,9 @@ from trainer.recipes.taught import train_taught
 BACKBONE = "mobilenet_v2"
 HEAD_RATE = 1e-3
 LEARNING_RATE = 4e-4
-"""The rate of the backbone's last layer. It falls towards the first layer, whose edges and colours need little change."""
+"""The rate of the backbone's last layer. It falls towards the first, whose edges need little change."""
 FROZEN = 0.2
-"""The share of the backbone's layers, from the first, that keep their weights. They cost half of the time of a step."""
+"""The share of the layers, from the first, that keep their weights. They cost half of a step's time."""
 FIRST_LAYER = 0.06
 """The rate of the first layer as a share of `LEARNING_RATE`."""
 WEIGHT_DECAY = 0.05
@@ -43,9 +43,9 @@ AUGMENTATION = Augmentation(light=0.4, grey_share=0.1, turned_share=0.2, tilted_
 SIZES = ((0.35, 0.57), (0.7, 0.72), (0.9, 0.86), (1.0, 1.0))
 """(end as a share of the epochs, share of the input side): most views are smaller than the input.
 
-A view shows a part of the photo, so objects in it appear larger than in the whole photo. With fewer pixels they have the same
-apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster, and for the first epochs they suffice ("EfficientNetV2",
-Tan and Le, 2021).
+A view shows a part of the photo, so objects in it appear larger than in the whole photo. With fewer pixels
+they have the same apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster, and for the
+first epochs they suffice ("EfficientNetV2", Tan and Le, 2021).
 """
 
 log = logging.getLogger("trainer")
@@ -95,7 +95,7 @@ def _train_head(
     *,
     mirrored: bool,
 ) -> TrainedClassifier:
-    """Fit the linear layer on the features of the frozen backbone. `mirrored`: on those of mirrored photos, too."""
+    """Fit the linear layer on the frozen backbone's features; `mirrored`: of mirrored photos, too."""
     features = features_from_cache(
         encoder,
         data.cached,
@@ -179,8 +179,8 @@ def _remember(
 ) -> TrainedClassifier:
     """Fit the linear layer on the mean of the backbone before and after fine-tuning.
 
-    Fine-tuning forgets a little of what the model before learned from photos that are not here. The mean of the weights keeps it,
-    and most of what is new ("WiSE-FT", Wortsman et al., 2022).
+    Fine-tuning forgets a little of what the model before learned from photos that are not here. The mean of
+    the weights keeps it, and most of what is new ("WiSE-FT", Wortsman et al., 2022).
     """
     for tuned, before in zip(model.encoder.state_dict().values(), known.state_dict().values(), strict=True):
         if tuned.is_floating_point():
@@ -195,7 +195,7 @@ def _remember(
 
 
 def _optimiser(encoder: Encoder, head: nn.Linear, rate: float) -> torch.optim.Optimizer:
-    """AdamW with a lower rate the nearer a layer is to the pixels, and no decay of biases and norms. The first layers are frozen."""
+    """AdamW with lower rates near the pixels, no decay of biases and norms, and frozen first layers."""
     parameters = list(encoder.parameters())
     groups: list[dict[str, object]] = []
     for number, parameter in enumerate(parameters, start=1):

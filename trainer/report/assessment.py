@@ -1,4 +1,4 @@
-"""The answer in words at the end of training and of an evaluation: is the model good enough to use, and what comes next."""
+"""The answer in words after training and evaluation: is the model good enough, and what comes next."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ LISTED = 10
 """The most landmarks named in one line."""
 FEW_TO_TEACH = 5
 LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES = 20, 10
-"""With fewer photos of other landmarks, or of fewer of them, nothing is known of how many such photos are named."""
+"""With fewer photos of other landmarks, or of fewer of them, nothing is known of false names."""
 LEAST_RIGHT_TAGS = 0.7
 LEAST_PRECISION = 0.9
-"""A model is called good enough to use from these shares on: of photos with the right tag, and of tags that are right."""
+"""A model is good enough from these shares on: of photos with the right tag, and of right tags."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """The figures that decide the answer. `photos_of` counts the training photos of each landmark, if the model states them."""
+    """The figures that decide the answer. `photos_of`: the training photos of each landmark, if known."""
 
     kind: str  # "validation" or "test"
     photos: int
@@ -40,45 +40,51 @@ class Assessment:
 
     @property
     def is_insufficient(self) -> bool:
-        """Whether enough photos were tested to call the model not good enough: its figures are too low, or all landmarks lack photos."""
+        """Whether enough photos were tested, and figures are too low, or all landmarks lack photos."""
         precision = self.precision if self.library_precision is None else self.library_precision
         enough = self.right_tags >= LEAST_RIGHT_TAGS and precision >= LEAST_PRECISION
         return self.photos >= FEW and (not enough or self._lacks_photos)
 
     def lines(self, next_step: str) -> Iterator[str]:
-        """The figures with what they measure, the answer, and the next step: `next_step`, unless the model is not good enough."""
+        """The figures, the answer, and the next step: `next_step`, unless the model is not good enough."""
         if self.trained:
-            yield f"{self.trained} photos are left out, because they, or others of their landmark, were in training"
+            left_out = "are left out, because they, or others of their landmark, were in training"
+            yield f"{self.trained} photos {left_out}"
         yield (
-            f"{self.photos} {self.kind} photos of landmarks: {_percent(self.top1)} have the right first prediction, "
-            f"{_percent(self.right_tags)} get the right tag"
+            f"{self.photos} {self.kind} photos of landmarks: {_percent(self.top1)} have the right first "
+            f"prediction, {_percent(self.right_tags)} get the right tag"
         )
         yield f"of their tags, {_percent(self.precision)} are right"
         if self.library_precision is not None:
-            library = f"of the tags in a library of {self.mixture} photos of the model's landmarks, of others and of anything else"
+            kinds = "the model's landmarks, of others and of anything else"
+            library = f"of the tags in a library of {self.mixture} photos of {kinds}"
             yield f"{library}, {_percent(self.library_precision)} are right"
         for kind, share in self.false_tags.items():
             yield f"{kind}: {_percent(share)} get a false tag"
         if self._few:
             counts = [f"{name} ({count})" for name, count in self._few.items()]
             more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
-            yield f"too few photos of {', '.join(counts[:LISTED])}{more}; add some, to {self.few} or more each, then train again"
+            few = f"too few photos of {', '.join(counts[:LISTED])}{more}"
+            yield f"{few}; add some, to {self.few} or more each, then train again"
         yield self._answer()
         yield f"next: {'add photos, then train again' if self.is_insufficient else next_step}"
 
     def _answer(self) -> str:
         if self.photos < FEW:
-            return f"not known whether it is good enough to use: {FEW} {self.kind} photos of landmarks are needed"
+            needed = f"{FEW} {self.kind} photos of landmarks are needed"
+            return f"not known whether it is good enough to use: {needed}"
         if self._lacks_photos:
             return "not good enough to use yet: every landmark has too few photos"
         if self.is_insufficient:
             return (
-                f"not good enough to use: at least {100 * LEAST_RIGHT_TAGS:.0f} % of the photos should get the right tag, "
+                "not good enough to use: at least "
+                f"{100 * LEAST_RIGHT_TAGS:.0f} % of the photos should get the right tag, "
                 f"and {100 * LEAST_PRECISION:.0f} % of the tags should be right"
             )
         if not self.is_tested:
             return (
-                f"not known whether it is good enough to use: at least {LEAST_OTHER_PHOTOS} photos of {LEAST_OTHER_PLACES} "
+                "not known whether it is good enough to use: at least "
+                f"{LEAST_OTHER_PHOTOS} photos of {LEAST_OTHER_PLACES} "
                 "other landmarks that were not in training are needed, in --others"
             )
         return f"good enough to use{', apart from these landmarks' if self._few else ''}"
@@ -124,7 +130,7 @@ def least_photos(training: Mapping[str, object]) -> int:
 
 
 def photos_of_landmarks(training: Mapping[str, object]) -> dict[str, int]:
-    """The number of training photos of each landmark; empty for models of earlier versions, which do not state it."""
+    """The training photos of each landmark; empty for models of earlier versions, which do not state them."""
     counts = training.get(PHOTOS_OF)
     return {str(name): int(count) for name, count in counts.items()} if isinstance(counts, dict) else {}
 

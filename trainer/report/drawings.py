@@ -47,7 +47,7 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
 
 
 def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:
-    """Draw accuracy by score, (N,) each, with 95 % intervals, which are long for few photos. Perfect calibration is the diagonal."""
+    """Draw accuracy by score, (N,) each, with 95 % intervals. Perfect calibration is the diagonal."""
     bins, error = reliability(scores, correct), calibration_errors(scores[None], correct[None]).item()
     right = [entry.right.value for entry in bins]
     below = [max(0.0, entry.right.value - entry.right.low) for entry in bins]
@@ -64,7 +64,7 @@ def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:
 
 @contextmanager
 def figure_axes(path: Path, *, width: float, height: float, columns: int = 1) -> Iterator[Sequence[Axes]]:
-    """Yield axes to draw on, and save the figure to `path` afterwards. Does not use pyplot, which has global state."""
+    """Yield axes to draw on, and save the figure afterwards. Does not use pyplot, which has global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     yield list(figure.subplots(1, columns, squeeze=False).flat)

@@ -1,4 +1,4 @@
-"""The files of a report: report.md, drawings, and metrics.json with an interval for every figure (`top1`, `top1_interval`)."""
+"""The files of a report: report.md, drawings, and metrics.json with an interval for every figure."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ METRICS = "metrics.json"
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Write report.md, its drawings and metrics.json to `folder`, and remove outdated drawings of an earlier report."""
+    """Write report.md, its drawings and metrics.json to `folder`, in place of an earlier report."""
     recognition = evaluation.recognition
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,9 @@ from trainer.evaluation.recognition import DistractorResult, LibraryResult, Reje
 RELIABILITY, MISTAKES, FALSE_TAGS = "reliability.png", "mistakes.png", "false-tags.png"
 METHOD = """## Method
 
-Intervals cover the random choice of these photos, not their difference from your own photos. Each change to a model that is based on
-test photos makes later figures too good; this report cannot tell how often that has happened. `docs/reference/evaluation.md` defines
-every figure and interval."""
+Intervals cover the random choice of these photos, not their difference from your own photos. Each change to a
+model that is based on test photos makes later figures too good; this report cannot tell how often that has
+happened. `docs/reference/evaluation.md` defines every figure and interval."""
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -70,12 +70,14 @@ def _headline(evaluation: Evaluation) -> str:
     if evaluation.unreadable:
         photos += f" ({evaluation.unreadable} could not be read)"
     if evaluation.trained:
-        photos += f" ({evaluation.trained} are left out, because they, or others of their landmark, were in training)"
+        left_out = "are left out, because they, or others of their landmark, were in training"
+        photos += f" ({evaluation.trained} {left_out})"
     if evaluation.skipped:
         photos += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
     return (
         f"Model digest `{evaluation.digest}`, {len(evaluation.manifest.labels)} labels, on {photos}. "
-        f"Tags are predictions with a score of at least the model's threshold, {evaluation.manifest.threshold:.4g}. "
+        "Tags are predictions with a score of at least the model's threshold, "
+        f"{evaluation.manifest.threshold:.4g}. "
         "Brackets are 95 % intervals.\n\n" + table(("figure", "value"), rows)
     )
 
@@ -108,7 +110,9 @@ def _rejection_row(name: str, result: DistractorResult) -> tuple[str, ...]:
 def _mistakes(evaluation: Evaluation) -> str:
     text = "## Most confident mistakes\n\n"
     if evaluation.mistakes:
-        text += f"Landmark photos with a wrong first prediction, as shown → predicted, the highest scores first.\n\n![Mistakes]({MISTAKES})"
+        text += "Landmark photos with a wrong first prediction, as shown → predicted, "
+        text += "the highest scores first."
+        text += f"\n\n![Mistakes]({MISTAKES})"
     else:
         text += "The first prediction is right for every landmark photo."
     if evaluation.false_tags:
@@ -128,8 +132,7 @@ def _landmarks(evaluation: Evaluation) -> str:
         right, tagged = str(result.right), str(result.accepted_right)
         rows.append((result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for))
     return (
-        "## Landmarks\n\n"
-        "The highest share of mistakes first. With few photos, intervals are wide."
+        "## Landmarks\n\nThe highest share of mistakes first. With few photos, intervals are wide."
         + (f" {absent} labels of the model have no photo here." if absent else "")
         + "\n\n"
         + table(head, rows)

@@ -1,6 +1,6 @@
-"""Networks as OpenVINO compiled them on this machine, one per file, so that later starts neither convert nor compile.
+"""Networks as OpenVINO compiled them on this machine, one per file, so that later starts need not.
 
-A file begins with the BLAKE3 digest of its rest: one wrong bit in it would change the tags of photos, silently.
+A file begins with the BLAKE3 digest of its rest: a wrong bit in it would change tags silently.
 """
 
 import logging

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 
 def _openvino_without_converter() -> ModuleType:
-    """Import OpenVINO without `convert_model`, for whose command line it would import 150 modules: two thirds of the import.
+    """Import OpenVINO without `convert_model`, for which it would import 150 modules, two thirds of all.
 
-    OpenVINO gets that function from a stand-in, which imports the real one when a backend of another package calls it.
+    OpenVINO gets it from a stand-in, which imports the real one when a backend of another package calls it.
     """
     name = "openvino.tools.ovc"
     stand_in = ModuleType(name)
@@ -69,14 +69,14 @@ CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
 LEVELS, WEIGHT_LEVELS = 256, 255
 LEAST_RANGE = 1e-6
 RANGE_MARGIN = 1.2
-"""Ranges are means over photos. Half of the photos exceed them; a wider range loses less by clipping than it adds by rounding."""
+"""Ranges are means over photos. A wider range loses less by clipping than it adds by rounding."""
 
 
 class OpenVinoBackend:
-    """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores, which other workers use too.
+    """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores.
 
-    `network` is a model, which is changed in place, or what `to_bytes` returned. With the `ranges` of the manifest, convolutions are
-    computed with eight-bit integers. `is_new`: it was compiled now.
+    `network` is a model, which is changed in place, or what `to_bytes` returned. With the `ranges` of the
+    manifest, convolutions are computed with eight-bit integers. `is_new`: it was compiled now.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class OpenVinoBackend:
             self._requests.put(request)
 
     def free_memory(self) -> None:
-        """Release the memory of activations, which each request keeps for its largest batch. Waits for passes in progress."""
+        """Release the activations that each request keeps for its largest batch. Waits for passes."""
         with self._release_lock:  # two threads must not each hold some of the requests
             requests = [self._requests.get() for _ in range(self.at_once)]
             try:
@@ -160,7 +160,7 @@ def has_shipped_graph(digest: str) -> bool:
 
 
 def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
-    """OpenVINO's form of the shipped model, or None for another one. Its weights are in the artifact; the graph's file has the rest.
+    """OpenVINO's form of the shipped model, or None for another one. Its weights are in the artifact.
 
     Raises:
         InstallationDamaged: the graph's file is.
@@ -191,8 +191,8 @@ def round_kernels(model: openvino.Model) -> None:
 def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> None:
     """Round the inputs and weights of each convolution of `model`.
 
-    An input is rounded for all nodes that use it, and before it is padded: otherwise OpenVINO would keep it in floating point as well,
-    and pad it in a step of its own.
+    An input is rounded for all nodes that use it, and before it is padded: otherwise OpenVINO would keep it
+    in floating point as well, and pad it in a step of its own.
 
     Args:
         model: an OpenVINO model in floating point
@@ -227,10 +227,10 @@ def _largest_weights(weights: Weights, first: int) -> Weights:
 
 
 def largest_sums(weights: Weights, first: int) -> Weights:
-    """The largest magnitude of the sum that inputs from 0 to 1 can give in two neighbouring channels, in each kernel.
+    """The largest magnitude that two neighbouring channels can add, of inputs from 0 to 1, in each kernel.
 
-    Without VNNI, processors add the products of input channels 0 and 1, 2 and 3, and so on in 16 bits (VPMADDUBSW), which weights of
-    8 bits overflow. Scaled by these limits, they do not, and lose less than a half of their range.
+    Without VNNI, processors add the products of input channels 0 and 1, 2 and 3, and so on in 16 bits
+    (VPMADDUBSW), which weights of 8 bits overflow. Scaled by these limits, they do not.
     """
     pairs = range(0, weights.shape[first], 2)
     of_one_sign = (weights.clip(min=0), weights.clip(max=0))
@@ -264,7 +264,7 @@ def _values(node: openvino.Node) -> npt.NDArray[np.float32]:
 
 
 def convert(module: torch.jit.ScriptModule, size: int) -> openvino.Model:
-    """Convert the artifact's TorchScript without `openvino.convert_model`, which reports to OpenVINO's makers."""
+    """Convert the artifact without `openvino.convert_model`, which reports to OpenVINO's makers."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # it needs torch
     from openvino.preprocess import PrePostProcessor

@@ -1,4 +1,4 @@
-"""The interface of backends, the options that choose one, and what a selection depends on: the model, the options, and the kind of machine.
+"""The interface of backends, and what a selection depends on: model, options, and kind of machine.
 
 Machines of one kind share selections. Also the rounding of weights that backends share.
 """
@@ -61,20 +61,20 @@ class Backend(Protocol):
         ...
 
     def free_memory(self) -> None:
-        """Release memory that is kept for later passes: after a pass ran out of memory, and when the model is idle."""
+        """Release memory kept for later passes: after a lack of memory, and when the model is idle."""
         ...
 
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """How to run a model: `backend` None leaves the choice to the selection; `at_once` are forward passes at a time."""
+    """How to run a model. `backend` None: as selected. `at_once`: forward passes at a time."""
 
     backend: BackendName | None
     at_once: int
 
 
 class SelectionStore(Protocol):
-    """Stores selections, so that later starts need not compare backends again, on this machine and on others of its kind."""
+    """Stores selections, so that machines of one kind compare backends once."""
 
     def find(self, key: SelectionKey) -> BackendName | None: ...
 
@@ -82,7 +82,7 @@ class SelectionStore(Protocol):
 
 
 class Conversions(NamedTuple):
-    """What may have OpenVINO's form of one model: the package for its own artifact, and `folder`, which keeps what this machine compiles."""
+    """What may have OpenVINO's form of a model: the package, and `folder`, with what was compiled here."""
 
     artifact: Path
     digest: str
@@ -107,13 +107,13 @@ LACKS_OF_MEMORY = (
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a forward pass failed for lack of memory. TorchScript wraps the cause, so only its text can be checked."""
+    """Whether a pass failed for lack of memory. TorchScript wraps the cause, so its text is checked."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(part in text for part in LACKS_OF_MEMORY)
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether what failed may succeed later, or on another machine: the cause is a file, the installation or a lack of memory."""
+    """Whether it may succeed later or elsewhere: a file, the installation or a lack of memory caused it."""
     if not isinstance(error, Exception):
         return False
     here = isinstance(error, OSError | ImportError | Unavailable) or is_out_of_memory(error)
@@ -160,11 +160,12 @@ _STEP = 0x10000
 
 
 def round_keeping_sums(weights: Rows) -> Rows:
-    """Round rows of float32 (N, K) to bfloat16, each weight up or down, so that the rows' sums change least; float32 (N, K).
+    """Round rows, float32 (N, K), to bfloat16, so that the rows' sums change least; float32 (N, K).
 
-    For depthwise kernels, whose nine or so weights are all applied to one channel. If each is rounded to the nearest value, the errors can
-    add up to a bias that is the same for every photo: neighbouring pixels are alike, so the sum of the weights is what counts. This halves the
-    number of photos whose best label bfloat16 changes. Ordinary convolutions average over many channels and need no correction.
+    For depthwise kernels, whose nine or so weights are all applied to one channel. If each is rounded to the
+    nearest value, the errors can add up to a bias that is the same for every photo: neighbouring pixels are
+    alike, so the sum of the weights is what counts. This halves the number of photos whose best label
+    bfloat16 changes. Ordinary convolutions average over many channels and need no correction.
 
     Greedy: start from the nearest values and repeatedly flip the weight that corrects its row's sum most.
     """

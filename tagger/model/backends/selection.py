@@ -1,8 +1,9 @@
 """Selects the backend that is fastest for a model on this machine, of those that agree with the reference.
 
-TorchScript is the reference; of the shipped model, and without torch, OpenVINO in floating point is. Nothing is timed to choose a backend: on every processor that
-was measured, eight bits are 1.1 to 3 times as fast as floating point, and OpenVINO is at least as fast as TorchScript. So the instruction
-sets decide what is tried first, the outputs whether it is used, and each selection on a machine has the same result.
+TorchScript is the reference; of the shipped model, and without torch, OpenVINO in floating point is. Nothing
+is timed to choose a backend: on every processor that was measured, eight bits are 1.1 to 3 times as fast as
+floating point, and OpenVINO is at least as fast as TorchScript. So the instruction sets decide what is tried
+first, the outputs whether it is used, and each selection on a machine has the same result.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ MAX_EMBEDDING_DIFFERENCE = 0.0229
 """1 minus the mean cosine. Of the shipped model, eight bits are at 0.013; mirrored images are at 0.040,
 ranges that are four times too wide at 0.054, weights that overflow at 0.086."""
 MAX_SCORE_DIFFERENCE = 0.61
-"""Mean logarithm of the factor between the best scores. Eight bits are at 0.32 to 0.34, a third of each score is at 1.1, labels in another order at 5."""
+"""Mean logarithm of the factor between the best scores. Eight bits are at 0.32 to 0.34, a third of each
+score is at 1.1, labels in another order at 5."""
 BEST, LEAST_SCORE = 5, 1e-6
 """How many of the reference's scores of an image are compared, and the score that smaller ones count as."""
 IMAGES, DISCS, LEAST_RADIUS, LARGEST_RADIUS = 16, 400, 0.02, 0.6
@@ -56,14 +58,14 @@ LoadModule = Callable[[], "torch.jit.ScriptModule"]
 
 @dataclass(frozen=True)
 class SelectedBackend:
-    """`is_final`: the next selection will have the same result. Otherwise something failed that may succeed at the next start."""
+    """`is_final`: the next selection has the same result; otherwise, what failed may succeed then."""
 
     backend: Backend
     is_final: bool = True
 
 
 class Difference(NamedTuple):
-    """How far the outputs of two backends are apart. Infinite for wrong shapes and values that are not finite."""
+    """How far outputs of two backends are apart; infinite for wrong shapes and values that are not finite."""
 
     embeddings: float
     scores: float
@@ -82,10 +84,9 @@ class Difference(NamedTuple):
 
 
 class BackendSelector:
-    """Loads and compares the backends of one model on one device. `load_module` returns a new module at each call.
+    """Loads and compares the backends of a model on a device. `load_module` returns a new module each time.
 
-    `ranges` are those of the model's manifest; without any, it has no eight-bit backend. `conversions` may have what OpenVINO made of this
-    model before.
+    `ranges` are those of the manifest: without any, there are no eight bits. `conversions`: see protocol.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class BackendSelector:
         return SelectedBackend(reference, is_final)
 
     def _load_reference(self, name: BackendName | None) -> Backend:
-        """The shipped model was converted before: comparing it with TorchScript would take torch's time and memory."""
+        """The shipped model was converted before: comparing it with TorchScript would take time."""
         if name is None and self._device.kind == "cpu" and self._conversions and is_installed("openvino"):
             with suppress(Exception):  # whatever fails in another engine, TorchScript works
                 from tagger.model.backends.openvino import has_shipped_graph
@@ -226,7 +227,7 @@ class BackendSelector:
         return backend
 
     def _alternatives(self) -> list[BackendName]:
-        """The backends that are faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
+        """Those faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
         if self._device.kind != "cpu" or not is_installed("openvino"):
             return []
         return [EIGHT_BITS, "openvino"] if self._ranges and "avx2" in instruction_sets() else ["openvino"]
@@ -238,7 +239,7 @@ def reference_name() -> BackendName:
 
 
 def generated_images(size: int, count: int) -> Images:
-    """Images of discs, uint8 (count, size, size, 3), the same at each call. Discs of all sizes that hide each other have the statistics of photos."""
+    """Images of discs, uint8 (count, size, size, 3), the same at each call, with the statistics of photos."""
     rng = np.random.default_rng(20)
     return np.stack([_discs(size, rng) for _ in range(count)])
 

@@ -31,7 +31,7 @@ class TorchScriptBackend:
         self.at_once = at_once
 
     def empty(self, count: int) -> Images:
-        """Pinned memory for a GPU, so that the copy overlaps with computation. Torch gives it again once the copy is done."""
+        """Pinned memory for a GPU, so that the copy overlaps with computation."""
         shape = (count, self._size, self._size, 3)
         if self._kind != "cuda":
             return np.empty(shape, dtype=np.uint8)
@@ -72,7 +72,8 @@ def freeze(module: torch.jit.ScriptModule, device: Device) -> torch.jit.ScriptMo
         module.eval()
         if device.dtype is torch.bfloat16:
             round_kernels(module)
-        # Cast before freezing: freezing folds batch norms into convolutions, and folded constants keep their precision.
+        # Cast before freezing: freezing folds batch norms into convolutions, and folded constants keep their
+        # precision.
         module.to(device=device.kind, dtype=device.dtype)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         frozen: torch.jit.ScriptModule = torch.jit.freeze(module)
@@ -91,7 +92,7 @@ def _thread_stream() -> torch.cuda.Stream:
 
 @torch.no_grad()
 def round_kernels(module: torch.nn.Module) -> None:
-    """Round the depthwise kernels of a network, on the CPU, to values that bfloat16 represents exactly, in place."""
+    """Round the depthwise kernels of a network, on the CPU and in place, to bfloat16."""
     for parameter in module.parameters():
         if parameter.dim() == 4 and parameter.shape[1] == 1 and parameter.shape[2] * parameter.shape[3] > 1:
             kernels = round_keeping_sums(parameter.detach().float().flatten(1).numpy())

@@ -30,7 +30,7 @@ GPU = Device("cuda", "float32", 256)
 
 
 def half_brightness(images: Images) -> Scores:
-    """Scores that depend on colours and sides: the brightness of red, green and blue in the upper and lower half."""
+    """Scores by the brightness of red, green and blue in the upper and lower half."""
     middle = images.shape[1] // 2
     halves = np.concatenate(
         [images[:, :middle].mean(axis=(1, 2)), images[:, middle:].mean(axis=(1, 2))], axis=1

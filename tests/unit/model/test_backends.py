@@ -1,4 +1,4 @@
-"""The TorchScript and the OpenVINO backend: what the module computes. OpenVINO: no telemetry, optional installation."""
+"""The TorchScript and the OpenVINO backend: what the module computes, and what is kept."""
 
 import os
 import random
@@ -160,7 +160,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 class Start:
-    """Starts of the OpenVINO backend that share a folder. `conversions` counts those that converted the model."""
+    """Starts of the OpenVINO backend that share a folder. `conversions` counts those that converted."""
 
     def __init__(self, folder: Path) -> None:
         self.conversions = 0

@@ -34,7 +34,7 @@ odd_rows = arrays(
 
 
 def neighbours(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bfloat16 values on both sides of each weight, or the weight twice if it is one; computed from the bits of a float32."""
+    """The bfloat16 values on both sides of each weight, or the weight twice if it is one."""
     bits = weights.view(np.uint32)
     inner = bits & np.uint32(0xFFFF0000)
     outer = np.where(bits == inner, inner, inner + np.uint32(STEP)).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""The eight-bit backend: near to the model in floating point, and refused without the ranges of its convolutions."""
+"""The eight-bit backend: near to floating point, and refused without ranges of its convolutions."""
 
 import json
 import os
@@ -136,7 +136,7 @@ overflowing = Difference.between(expected, selector.load("openvino-int8").forwar
 print(json.dumps([selected, overflowing]))
 """
 ROOM = 1.75
-"""Limits are as far from what is selected as from what is refused, so that no small change of a processor or engine decides."""
+"""Limits are as far from what is selected as from what is refused."""
 
 
 @pytest.mark.parametrize("isa", ["avx2", "AVX512_CORE_VNNI"])

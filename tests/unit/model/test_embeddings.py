@@ -1,4 +1,4 @@
-"""Models of format 2: embeddings beside the scores, the background statistics in the file, and the best predictions."""
+"""Models of format 2: embeddings, the background statistics in the file, and the best predictions."""
 
 import zipfile
 from pathlib import Path

@@ -182,11 +182,17 @@ def test_the_refusal_names_the_operator_and_the_file(artifact: bytes, tmp_path: 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"class MeanColours(Module):\n", b"class MeanColours(Module):\n  x : Final[int] = torch.load('f')\n"),
+        (
+            b"class MeanColours(Module):\n",
+            b"class MeanColours(Module):\n  x : Final[int] = torch.load('f')\n",
+        ),
         (b"images: Tensor)", b"images: Tensor=torch.zeros([1]))"),
         (b"  def forward", b"  def __setstate__(self, x: int) -> int:\n    return x\n  def forward"),
         (b"class MeanColours(Module):\n", b"@torch.save\nclass MeanColours(Module):\n"),
-        (b"class MeanColours(Module):\n", b"class Other(NamedTuple):\n  x : int\nclass MeanColours(Module):\n"),
+        (
+            b"class MeanColours(Module):\n",
+            b"class Other(NamedTuple):\n  x : int\nclass MeanColours(Module):\n",
+        ),
         (b"  nearness : float\n", b"  nearness : int\n"),
         (b"  nearness : float\n", b"  nearness : float\n  more : int\n"),
         (b"  colours : Tensor\n", b"  colours : __torch__.support.artifacts.MeanColours\n"),
@@ -222,8 +228,16 @@ def test_hostile_data_is_refused(artifact: bytes, old: bytes, new: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    "constants", [b"\x80\x02K\x00)R.", b"\x80\x02(K\x01t.", b"\x80\x02cos\nsystem\n.", b"", b"\x80\x02h\x00.", b"\x80\x02t."]
-)  # fmt: skip
+    "constants",
+    [
+        b"\x80\x02K\x00)R.",
+        b"\x80\x02(K\x01t.",
+        b"\x80\x02cos\nsystem\n.",
+        b"",
+        b"\x80\x02h\x00.",
+        b"\x80\x02t.",
+    ],
+)
 def test_hostile_constants_are_refused(artifact: bytes, constants: bytes) -> None:
     with pytest.raises(ProgramRefused, match=r"constants\.pkl"):
         checked_archive(_edited(artifact, {"archive/constants.pkl": lambda _: constants}))
