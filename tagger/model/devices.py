@@ -192,9 +192,7 @@ def engine_version(package: str) -> str:
 def cpu_limit(root: Path = Path("/")) -> float | None:
     """The number of cores whose time this process may use, like 1.5; None without a limit."""
     folders = _groups(root, "cpu")
-    limits = [
-        limit for folder in folders if (limit := _cpu_limit_v2(folder) or _cpu_limit_v1(folder)) is not None
-    ]
+    limits = [limit for folder in folders if (limit := _cpu_limit(folder)) is not None]
     return min(limits, default=None)
 
 
@@ -228,18 +226,9 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         yield from (parent for parent in folder.parents if parent.is_relative_to(base))
 
 
-def _cpu_limit_v2(folder: Path) -> float | None:
+def _cpu_limit(folder: Path) -> float | None:
     try:
         quota, period = (folder / "cpu.max").read_text().split()
         return int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):  # no such file, or no limit: "max 100000"
         return None
-
-
-def _cpu_limit_v1(folder: Path) -> float | None:
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return quota / period if quota > 0 and period > 0 else None

@@ -31,12 +31,6 @@ def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
             2,
         ),
         ("0::/of/the/host\n", {"cpu.max": "50000 100000"}, 0.5),
-        (
-            "3:cpu,cpuacct:/docker/abc\n2:memory:/x\n",
-            {"cpu,cpuacct/cpu.cfs_quota_us": "250000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
-            2.5,
-        ),
-        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
     ],
 )
 def test_the_lowest_limit_of_the_groups_counts(
