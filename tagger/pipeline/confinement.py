@@ -62,23 +62,6 @@ def confine() -> list[str]:
     return sorted(layers)
 
 
-def limit_cpu(more_s: float) -> None:
-    """Let the kernel end this process after this much more processor time, unless it is called again.
-
-    The parent ends a process that takes too long. This holds when the parent hangs or is gone.
-    (PR_SET_PDEATHSIG would also end a process whose parent lives, when the thread that started it ends.)
-    """
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        limit_s = int(usage.ru_utime + usage.ru_stime + more_s) + 1
-        _, most_s = resource.getrlimit(resource.RLIMIT_CPU)
-        if most_s != resource.RLIM_INFINITY:
-            limit_s = min(limit_s, most_s)
-        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, most_s))
-
-
 def is_due(cpu_s: float) -> bool:
     """Whether a process with this much processor time should be replaced, before its limit ends it."""
     return cpu_s > LIFETIME_CPU_S / 2

@@ -56,7 +56,6 @@ class Sandbox:
         self._must_stop = must_stop
         config = {
             "max_pixels": limits.max_pixels,
-            "timeout_s": limits.timeout_s,
             "memory_bytes": memory_beside_this_process(),
         }
         self._children = [

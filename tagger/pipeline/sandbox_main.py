@@ -21,7 +21,7 @@ from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.decoding.formats import load_readers
 from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
-from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
+from tagger.pipeline.confinement import confine, is_due, limit_memory
 from tagger.pipeline.requests import internal_failure
 
 IDLE_S = 300
@@ -116,8 +116,6 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
 
     def answer(request: dict[str, Any], request_data: bytes) -> Reply:
         nonlocal data
-        # Twice the time limit: several threads that decode take more processor time than wall-clock time.
-        limit_cpu(2 * config["timeout_s"])
         if "open" in request:
             data = request_data
             return _open_reply(data), b""
