@@ -1,7 +1,5 @@
 """Weights rounded to bfloat16 so that the sums of their rows change little, and the effect on real photos."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,12 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from support.examples import examples
-from support.shipped import decoded_photos, shipped_module
 from support.small_network import SmallNetwork, small_module
 
-from tagger.model.backends.protocol import Images, round_keeping_sums
-from tagger.model.backends.torchscript import freeze, round_kernels
-from tagger.model.devices import Device
+from tagger.model.backends.protocol import round_keeping_sums
+from tagger.model.backends.torchscript import round_kernels
 
 STEP = 0x10000
 """The distance between neighbouring bfloat16 values, in the bits of a float32."""
@@ -85,28 +81,3 @@ def test_only_depthwise_kernels_are_touched(dtype: torch.dtype) -> None:
     kernels = module.state_dict()["depthwise.weight"].float()
     assert torch.equal(kernels, kernels.bfloat16().float())
     assert kernels.shape == SmallNetwork().depthwise.weight.shape
-
-
-@pytest.mark.slow
-def test_real_photos_are_named_as_in_float32_and_no_fewer_than_with_plain_rounding(test_data: Path) -> None:
-    photos = decoded_photos(test_data, 200)
-    in_float32 = _in_float32(photos)
-    plainly = _predicted_labels(torch.jit.freeze(shipped_module().eval().to(torch.bfloat16)), photos)
-    same, same_plainly = (in_float32 == _in_bfloat16(photos)).sum(), (in_float32 == plainly).sum()
-    assert same >= same_plainly - 1  # one of 200 may differ by chance
-    assert same >= 0.99 * len(photos)
-
-
-def _in_float32(photos: Images) -> np.ndarray:
-    return _predicted_labels(freeze(shipped_module(), Device("cpu", "float32", 8)), photos)
-
-
-def _in_bfloat16(photos: Images) -> np.ndarray:
-    return _predicted_labels(freeze(shipped_module(), Device("cpu", "bfloat16", 8)), photos)
-
-
-def _predicted_labels(module: torch.jit.ScriptModule, photos: Images) -> np.ndarray:
-    with torch.inference_mode():
-        batches = torch.from_numpy(photos).permute(0, 3, 1, 2).split(8)
-        labels: np.ndarray = torch.cat([module(batch)[0] for batch in batches]).argmax(dim=1).numpy()
-    return labels

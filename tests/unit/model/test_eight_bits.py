@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_size
+from support.shipped import ARTIFACT, shipped_module, shipped_size
 from support.small_network import SIZE, SmallNetwork, small_module
 
 from tagger.errors import SettingsInvalid
@@ -186,24 +186,3 @@ def test_two_neighbouring_products_fit_into_16_bits(channels: int, side: int, se
         pair = rounded[:, first : first + 2]
         for part in (pair.clip(min=0), pair.clip(max=0)):
             assert abs(255 * part.sum(axis=1)).max() <= 32767
-
-
-@pytest.mark.slow
-def test_real_photos_get_the_same_landmarks(test_data: Path) -> None:
-    manifest = read_manifest(ARTIFACT)
-    photos = decoded_photos(test_data, 200)
-    size = manifest.input.size
-    expected = OpenVinoBackend(convert(shipped_module(), size), FLOAT32, size, 1).forward(photos)
-    actual = OpenVinoBackend(convert(shipped_module(), size), FLOAT32, size, 1, manifest.ranges).forward(
-        photos
-    )
-    assert (actual.scores.argmax(axis=1) == expected.scores.argmax(axis=1)).mean() >= 0.98
-    assert cosines(expected, actual).mean() >= 0.99
-
-
-def cosines(expected: Outputs, actual: Outputs) -> np.ndarray:
-    assert expected.embeddings is not None
-    assert actual.embeddings is not None
-    norms = np.linalg.norm(expected.embeddings, axis=1) * np.linalg.norm(actual.embeddings, axis=1)
-    cosine: np.ndarray = (expected.embeddings * actual.embeddings).sum(axis=1) / norms
-    return cosine

@@ -107,13 +107,6 @@ def test_statistics_are_read_as_they_were_measured(artifact: Path, background: B
     assert np.linalg.eigvalsh(read.covariance).min() > 0
 
 
-def test_statistics_are_measured_as_numpy_does() -> None:
-    embeddings = np.random.default_rng(2).normal(3, 1, (50, 4)).astype(np.float32)
-    measured = BackgroundStatistics.measured(embeddings)
-    np.testing.assert_allclose(measured.mean, embeddings.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(measured.covariance, np.cov(embeddings.T), rtol=1e-4)
-
-
 def with_background(source: Path, data: bytes | None) -> Path:
     """A copy of the model file with other statistics, or without."""
     path = source.with_name("changed.pt")
