@@ -16,27 +16,23 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from bench.compare import TOP_K
 from bench.compare.workers import run_peer, run_worker
 from bench.photos import photos_in
 from bench.processes import TAGGER, Finished, plain_environment, run, tagger_environment
 from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
-from tagger.model.artifact import read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 DATABASE = "tagger.sqlite"
 MIN_COST = 0.001
 """The lower limit of a cost, which may be zero within the clock's noise: ratios need a positive number."""
-LOADER_QUERY = "SELECT path, count(*), max(CASE WHEN rank = 1 THEN slug END) FROM tags GROUP BY path"
+LOADER_QUERY = "SELECT path, slug FROM tags WHERE rank = 1"
 TAGGER_QUERY = """
-    SELECT roots.location || '/' || photos.path, count(*),
-        max(CASE WHEN tags.rank = 1 THEN landmarks.slug END)
+    SELECT roots.location || '/' || photos.path, landmarks.slug
     FROM photos
     JOIN roots ON roots.id = photos.root_id
-    JOIN tags ON tags.content_id = photos.content_id
+    JOIN tags ON tags.content_id = photos.content_id AND tags.rank = 1
     JOIN landmarks ON landmarks.id = tags.landmark_id
-    GROUP BY photos.id
 """
 
 
@@ -135,19 +131,10 @@ def measure_celery(workload: Workload) -> Measurement:
 
 
 def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, str]:
-    """Return the slug of each photo's best tag by the photo's path.
-
-    Raises:
-        SystemExit: fewer photos or tags are stored than expected: the programs do not the same work.
-    """
+    """Return the slug of each photo's best tag by the photo's path."""
     with closing(sqlite3.connect(database)) as connection:
-        stored = {path: (count, slug) for path, count, slug in connection.execute(query)}
-    expected = min(TOP_K, len(read_manifest(workload.model).labels))
-    for path in map(str, workload.photos):
-        count, _ = stored.get(path, (0, ""))
-        if count != expected:
-            raise SystemExit(f"{database.name} has {count} tags of {path} instead of {expected}")
-    return {path: stored[path][1] for path in map(str, workload.photos)}
+        stored = dict(connection.execute(query))
+    return {path: stored[path] for path in map(str, workload.photos)}
 
 
 def read_backend(database: Path) -> str:
