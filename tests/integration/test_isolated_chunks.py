@@ -27,7 +27,7 @@ def folder(database: Database, tmp_path: Path) -> WrittenFolder:
 
 
 def kill_workers(database: Database, job: int, times: int) -> None:
-    """Claim the job's chunk as workers do that are killed soon after, with its first photo alone if it is isolated."""
+    """Claim the job's chunk as workers that are killed soon after, its first photo alone if isolated."""
     for _ in range(times):
         claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
         assert claim is not None

@@ -1,7 +1,7 @@
 """Tiny artifacts for tests: real TorchScript files with real manifests, identical on every run.
 
-The model uses the mean colour of an image only. Each label has a colour (see `colour_of`): an image in that colour gets
-the label with a high score, an image in no label's colour is unknown.
+The model uses the mean colour of an image only. Each label has a colour (see `colour_of`): an image in that
+colour gets the label with a high score, an image in no label's colour is unknown.
 """
 
 import colorsys
@@ -104,7 +104,7 @@ def _artifact(
     created_at: datetime,
     max_batch: int,
 ) -> tuple[Manifest, bytes]:
-    """The manifest and the file, of labels in JSON; compiling the model takes longer than most tests of it."""
+    """The manifest and the file, of labels in JSON; compiling the model takes longer than most tests."""
     manifest = tiny_manifest(
         tuple(map(Label.model_validate_json, labels)),
         name=name,
@@ -127,7 +127,7 @@ def colour_of(position: int, count: int = len(LABELS), seed: int = 0) -> tuple[i
 
 
 class MeanColours(torch.nn.Module):
-    """uint8 (B, 3, H, W) → float32 (B, L): high where the mean colour is near the label's. The rest to 1 is "no landmark"."""
+    """uint8 (B, 3, H, W) → float32 (B, L): high where the mean colour is near the label's."""
 
     def __init__(self, count: int, seed: int, max_batch: int) -> None:
         super().__init__()

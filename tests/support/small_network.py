@@ -1,4 +1,4 @@
-"""A small network of format 2: both kinds of convolutions, a linear layer, scores that sum to less than 1, an embedding."""
+"""A small network of format 2: both kinds of convolutions, a linear layer, scores, an embedding."""
 
 import io
 

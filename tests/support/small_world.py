@@ -1,4 +1,4 @@
-"""A data set that trains in a second, with two labels of tiny photos and ordinary photos, and options of both recipes for it."""
+"""A data set that trains in a second, with two labels of tiny photos and ordinary photos, and its options."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ BACKBONE = "squeezenet1_1"
 
 
 def draw_small_world(folder: Path, photos: int = 8) -> Path:
-    """Draw `data/train/LABEL` for two labels and `unknown/`, and save `weights.safetensors` for `BACKBONE`."""
+    """Draw `data/train/LABEL` for two labels and `unknown/`, and save the weights of `BACKBONE`."""
     for number, label in enumerate(LABELS):
         draw_label(folder / "data" / "train" / label, range(100 * number, 100 * number + photos))
     draw_label(folder / "unknown", range(900, 905))

@@ -25,7 +25,7 @@ def draw_world(folder: Path) -> Path:
 
 
 def save_random_weights(path: Path) -> Path:
-    """Save weights of MobileNetV2 that blur and mix channels at random: its features depend on the colours of a photo."""
+    """Save weights of MobileNetV2 that blur and mix channels at random: its features depend on colours."""
     network = models.mobilenet_v2(weights=None)
     generator = torch.Generator().manual_seed(0)
     for module in network.features.modules():
