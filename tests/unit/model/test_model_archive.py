@@ -243,6 +243,18 @@ def test_hostile_constants_are_refused(artifact: bytes, constants: bytes) -> Non
         checked_archive(_edited(artifact, {"archive/constants.pkl": lambda _: constants}))
 
 
+def test_what_torch_itself_refuses_is_a_refused_model(artifact: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.pt"
+    path.write_bytes(_with_code(artifact, "x = torch.relu(1)"))
+    with pytest.raises(ModelRefused, match="torch cannot read it"):
+        load_module(path, file_digest(path))
+
+
+def test_another_format_is_refused(artifact: bytes) -> None:
+    with pytest.raises(ProgramRefused, match=r"unknown format \(version"):
+        checked_archive(_edited(artifact, {"archive/version": lambda _: b"old"}))
+
+
 def test_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
     """The hash of a deep tuple overflows the stack: without the check, this process dies."""
     deep = b"\x80\x02}()" + b"\x85" * 200_000 + b"Nu."
