@@ -51,27 +51,10 @@ from tagger.errors import DatabaseUnavailable, DiskFull
 CONNECT_S = 3
 QUICK_CHECK_S = 1.5
 LOCK_S = 2.0
-NETWORK_FILE_SYSTEMS = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "9p",
-        "afs",
-        "ceph",
-        "lustre",
-        "ncpfs",
-        "davfs",
-        "fuse.sshfs",
-        "fuse.glusterfs",
-        "fuse.s3fs",
-        "fuse.rclone",
-        "fuse.davfs",
-        "fuse.cephfs",
-    ]
-)
+NETWORK_FILE_SYSTEMS = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "ncpfs", "davfs"),
+    *(f"fuse.{name}" for name in ("sshfs", "glusterfs", "s3fs", "rclone", "davfs", "cephfs")),
+}
 """SQLite's locks and shared memory do not work reliably on these."""
 
 

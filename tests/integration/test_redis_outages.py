@@ -25,7 +25,6 @@ from tagger.settings import Settings
 from worker import broker, celery_patches
 from worker import sweeper as sweeper_module
 from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker
-from worker.celery_patches import Consumer
 from worker.messages import RedisKeys
 from worker.producer import make_app, send_wake_ups
 from worker.sweeper import Sweeper
@@ -127,18 +126,6 @@ def test_doctor_names_the_right_that_a_user_lacks(redis_server: RedisServer, rig
     assert not any("does not answer" in text for text in texts)
 
 
-def test_a_worker_without_a_right_names_it(
-    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    connected = Consumer.__new__(Consumer)
-    connected.redis = RedisMonitor(RedisEndpoint(redis_server.url, KEYS, embedded=False))
-    connected._report(
-        redis.exceptions.NoPermissionError("User ada has no permissions to run the 'brpop' command")
-    )
-    (record,) = caplog.records
-    assert "cannot be used: User ada has no permissions to run the 'brpop' command" in record.getMessage()
-
-
 def test_another_server_than_redis_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -151,16 +138,6 @@ def test_another_server_than_redis_is_named() -> None:
         other = RedisEndpoint(f"redis://127.0.0.1:{server.getsockname()[1]}/0", KEYS, embedded=False)
         with pytest.raises(RedisMisconfigured, match="another program than Redis answers there"):
             check_broker(other)
-
-
-def test_a_redis_that_comes_and_goes_is_logged_once_a_minute(
-    redis_server: RedisServer, monitor: RedisMonitor, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(6):
-        clock.now += 9
-        monitor.report("The connection to Redis was lost: closed")
-        assert monitor.accepts_messages()
-    assert len(caplog.records) == 2
 
 
 class FakeMonitor:

@@ -156,15 +156,3 @@ def _drain(connection: Any, received: list[Any]) -> None:
     while not received and time.monotonic() < until:
         with suppress(TimeoutError, *connection.connection_errors):
             connection.drain_events(timeout=1)
-
-
-def test_a_producer_replaces_a_half_open_connection(redis_server: RedisServer, redis_proxy: TcpProxy) -> None:
-    with (
-        closing(make_app(f"redis://127.0.0.1:{redis_proxy.port}/0", KEYS)) as app,
-        redis_server.client() as client,
-    ):
-        with app.producer_pool.acquire(block=True) as producer:
-            app.send_task(TASK_NAME, task_id="number 0", queue=QUEUE, producer=producer, retry=False)
-            redis_proxy.silence()
-            app.send_task(TASK_NAME, task_id="number 1", queue=QUEUE, producer=producer, retry=False)
-        assert client.llen(QUEUE) == 2

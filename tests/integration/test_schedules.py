@@ -12,7 +12,8 @@ from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Target
-from tagger.database.tables import jobs, schedule_runs, schedules
+from tagger.database.statements import db_now
+from tagger.database.tables import jobs, ledgers, schedule_runs, schedules
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
@@ -35,6 +36,7 @@ from tagger.jobs.enqueue.schedules import (
 )
 from tagger.ledger.job_control import cancel, pause, resume
 from tagger.ledger.jobs import cancel_job
+from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 
@@ -360,3 +362,48 @@ def test_runs_of_schedules_without_an_end_are_not_paused(
     assert run_now(database, settings, "always").job is not None
     let_a_day_pass(database)
     assert pause_ended_runs(database) == []
+
+
+@pytest.fixture
+def scheduled(database: Database) -> Database:
+    """A database with one schedule."""
+    add_schedule(
+        database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
+    )
+    return database
+
+
+def test_without_an_enabled_schedule_no_tick_is_expected(scheduled: Database) -> None:
+    pause_schedule(scheduled, "nightly", paused=True)
+    assert find_last_tick(scheduled) is None
+    pause_schedule(scheduled, "nightly", paused=False)
+    assert find_last_tick(scheduled) is not None
+
+
+def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(scheduled: Database) -> None:
+    first = find_last_tick(scheduled)
+    assert first is not None
+    assert (first.at, first.seconds_ago, first.is_late) == (None, None, False)
+    with scheduled.write() as connection:
+        added_at = connection.execute(select(schedules.c.created_at)).scalar_one()
+        earlier = added_at - timedelta(seconds=LATE_TICK_S)
+        connection.execute(update(schedules).values(created_at=earlier))
+    late = find_last_tick(scheduled)
+    assert late is not None
+    assert (late.at, late.is_late) == (None, True)
+
+
+@pytest.mark.postgresql
+def test_a_tick_is_late_after_three_minutes(scheduled: Database) -> None:
+    record_tick(scheduled)
+    recent = find_last_tick(scheduled)
+    assert recent is not None
+    assert recent.at is not None
+    assert recent.seconds_ago is not None
+    assert abs(datetime.now(UTC) - recent.at) < timedelta(seconds=60)
+    assert (0 <= recent.seconds_ago < 60, recent.is_late) == (True, False)
+    with scheduled.write() as connection:
+        connection.execute(update(ledgers).values(last_tick_at=db_now() - LATE_TICK_S - 1))
+    late = find_last_tick(scheduled)
+    assert late is not None
+    assert late.is_late

@@ -33,40 +33,20 @@ ledgers = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True, doc="always 1"),
     Column("ledger_id", Text, nullable=False, doc="random id of this database"),
     Column("created_at", UtcDateTime, nullable=False),
-    Column(
-        "last_tick_at",
-        Float,
-        doc="when a worker last executed a tick of beat; null: never",
-    ),
+    Column("last_tick_at", Float, doc="when a worker last executed a tick of beat; null: never"),
     Column(
         "max_gap_s",
         Integer,
         nullable=False,
         server_default="7200",
-        doc="largest time in seconds between two photos from which the position of one between them is "
-        "estimated",
+        doc="longest gap in seconds within which positions are estimated",
     ),
     Column(
-        "position_odds",
-        Boolean,
-        nullable=False,
-        server_default="1",
-        doc="whether positions of photos count when tags are accepted",
+        "position_odds", Boolean, nullable=False, server_default="1", doc="whether positions count for tags"
     ),
-    Column(
-        "settled_to",
-        Id,
-        doc="while an upgrade brings `effective_tags` up to date: the last image that is; null: all are",
-    ),
-    Column(
-        "models_settled_to",
-        Id,
-        doc="like `settled_to`, after other models were put in use",
-    ),
-    info={
-        "doc": "A single row with the database's identity. Messages carry its id, so that workers of other"
-        " databases refuse them."
-    },
+    Column("settled_to", Id, doc="during an upgrade of `effective_tags`: the last one done; null: all are"),
+    Column("models_settled_to", Id, doc="like `settled_to`, after other models were put in use"),
+    info={"doc": "A single row: the database's identity, which messages carry."},
 )
 jobs = Table(
     "jobs",
@@ -77,49 +57,26 @@ jobs = Table(
         "options",
         JSON,
         nullable=False,
-        doc="options of its kind, such as paths, filters and metadata fields; and how many folders its "
-        "scan skipped",
+        doc="options of its kind, such as paths and filters; folders that its scan skipped",
     ),
-    Column(
-        "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classifies the photos"
-    ),
+    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that it runs"),
     Column("top_k", Integer, nullable=False, doc="number of predictions to store for each photo"),
     Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
-    Column(
-        "reprocess",
-        Boolean,
-        nullable=False,
-        doc="whether photos are classified again that this model has classified",
-    ),
+    Column("reprocess", Boolean, nullable=False, doc="whether it classifies photos again"),
     Column("runner", Text, one_of("runner", Runner), nullable=False, doc=listed(Runner)),
     Column("priority", Text, one_of("priority", Priority), nullable=False, doc=listed(Priority)),
     Column("state", Text, one_of("state", JobState), nullable=False, doc=listed(JobState)),
     Column("note", Text, doc="why the job waits or ended early, in words"),
-    Column(
-        "note_message",
-        JSON(none_as_null=True),
-        doc="code and values of the note, by which pages translate it; null: it is any other text",
-    ),
-    Column(
-        "parent_id",
-        Id,
-        ForeignKey("jobs.id"),
-        doc="the job whose failed photos it retries or whose tags it writes",
-    ),
+    Column("note_message", JSON(none_as_null=True), doc="code and values of the note; null: any other text"),
+    Column("parent_id", Id, ForeignKey("jobs.id"), doc="the job that it retries or whose tags it writes"),
     counter("total", "number of items; grows while the job is scanning"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime, doc="when its first chunk was claimed"),
     Column("finished_at", UtcDateTime, doc="when it finished or was cancelled"),
-    counter(
-        "items_removed",
-        "number of items, from the first on, that were removed because of the job's age; its counts stay",
-    ),
+    counter("items_removed", "number of first items that were removed because of the job's age"),
     counter("other_files", "number of files that its scan left out by extension, without sidecars"),
     Column(
-        "author",
-        Text,
-        doc="who started it, like `audit_log.actor`, or `schedule` and its name; of a job that writes "
-        "tags, the author of its parent; null: unknown",
+        "author", Text, doc="who started it or its parent, like `audit_log.actor`, or `schedule` and its name"
     ),
     Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
     Column("owner_lease_until", Float, doc="end of the owner's lease"),
@@ -142,19 +99,9 @@ job_items = Table(
     metadata,
     Column("job_id", Id, nullable=False, doc="the job"),
     Column("position", Integer, nullable=False, doc="0, 1, 2, … without gaps"),
-    Column(
-        "photo_id",
-        Id,
-        ForeignKey("photos.id", ondelete="SET NULL"),
-        doc="the photo; null: removed from the database",
-    ),
+    Column("photo_id", Id, ForeignKey("photos.id", ondelete="SET NULL"), doc="the photo; null: removed"),
     Column("outcome", Text, one_of("outcome", Outcome), doc=f"{listed(Outcome)}; null: open"),
-    Column(
-        "reason",
-        Text,
-        doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept changes of "
-        "other programs",
-    ),
+    Column("reason", Text, doc="why it was skipped, failed or refused; `edited`: an undo kept changes"),
     Column("error_text", Text, doc="the failure or refusal in words"),
     counter("attempts", "how often a worker tried to process it"),
     PrimaryKeyConstraint("job_id", "position"),
@@ -172,29 +119,15 @@ chunks = Table(
     Column("chunk", Integer, nullable=False, doc="number of the chunk in the job"),
     Column("first", Integer, nullable=False, doc="positions of its first and last item"),
     Column("last", Integer, nullable=False, doc="positions of its first and last item"),
-    Column(
-        "token",
-        Text,
-        doc="secret of the last claim; only its holder may store outcomes",
-    ),
+    Column("token", Text, doc="secret of the last claim; only its holder may store outcomes"),
     Column("claimed_at", Float, doc="when it was claimed last"),
-    Column(
-        "lease_until",
-        Float,
-        doc="end of the claim unless renewed; null: not claimed",
-    ),
-    Column(
-        "worker",
-        Text,
-        doc="the worker of the last claim; null: released, or never claimed",
-    ),
+    Column("lease_until", Float, doc="end of the claim unless renewed; null: not claimed"),
+    Column("worker", Text, doc="the worker of the last claim; null: released, or never claimed"),
     counter("attempts", "number of claims, without those given back"),
     Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
     *(counter(outcome.value, "number of items with this outcome") for outcome in Outcome),
     PrimaryKeyConstraint("job_id", "chunk"),
-    info={
-        "doc": "A range of a job's items, for one worker at a time. A job's counts are sums over its chunks."
-    },
+    info={"doc": "A range of a job's items, for one worker at a time. A job's counts are sums over them."},
 )
 
 
@@ -204,17 +137,9 @@ metadata_writes = Table(
     "metadata_writes",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
+    Column("photo_id", Id, ForeignKey("photos.id", ondelete="SET NULL"), doc="the photo; null: removed"),
     Column(
-        "photo_id",
-        Id,
-        ForeignKey("photos.id", ondelete="SET NULL"),
-        doc="the photo; null: removed from the database",
-    ),
-    Column(
-        "job_id",
-        Id,
-        ForeignKey("jobs.id", ondelete="SET NULL"),
-        doc="the job that wrote it; null: removed from the database",
+        "job_id", Id, ForeignKey("jobs.id", ondelete="SET NULL"), doc="the job that wrote it; null: removed"
     ),
     Column("image_digest", Text, nullable=False, doc="`contents.digest` of the photo when it was written"),
     Column(
@@ -226,18 +151,11 @@ metadata_writes = Table(
     ),
     Column("file", Text, nullable=False, doc="name of the written file, in the photo's folder"),
     Column("written_digest", Text, nullable=False, doc="BLAKE3 digest of the whole file after the write"),
-    Column(
-        "base_digest", Text, doc="BLAKE3 digest of the file without the written tags; null: there was no file"
-    ),
+    Column("base_digest", Text, doc="BLAKE3 digest of the file without the tags; null: no file"),
     Column("undo", LargeBinary, doc="the replaced bytes and their offsets; null: there was no file"),
     Column("landmarks", JSON, nullable=False, doc="slugs of the written landmarks"),
     Column("written_at", UtcDateTime, nullable=False),
-    Column(
-        "complete",
-        Boolean,
-        nullable=False,
-        doc="false: started; the file's digest shows whether it was done",
-    ),
+    Column("complete", Boolean, nullable=False, doc="false: started; the digest tells whether it was done"),
     Index(None, "photo_id"),
     Index(None, "image_digest"),
     Index(None, "written_digest"),
@@ -261,12 +179,7 @@ workers = Table(
 backend_selections = Table(
     "backend_selections",
     metadata,
-    Column(
-        "key",
-        Text,
-        primary_key=True,
-        doc="JSON of model, device, precision, hardware, instruction sets, options and versions",
-    ),
+    Column("key", Text, primary_key=True, doc="JSON of model, device, hardware, options and versions"),
     Column("model_digest", Text, nullable=False, doc="digest of the model file"),
     Column("device", Text, nullable=False, doc="device that runs the model"),
     Column("hardware", Text, nullable=False, doc="name of the GPU or processor"),
@@ -285,22 +198,13 @@ schedules = Table(
     Column("name", Text, nullable=False, unique=True, doc="name in commands"),
     Column("cron", Text, nullable=False, doc="when it runs, as a cron expression"),
     Column("time_zone", Text, nullable=False, doc="time zone of the cron expression"),
-    Column(
-        "selection",
-        Text,
-        nullable=False,
-        doc="which photos: `untagged`, `outdated`, `failed`, `all` or `taught`",
-    ),
+    Column("selection", Text, nullable=False, doc="`untagged`, `outdated`, `failed`, `all` or `taught`"),
     Column("options", JSON, nullable=False, doc="filters of the photos, and folders to scan first"),
     Column("priority", Text, one_of("priority", Priority), nullable=False, doc=listed(Priority)),
     Column("paused", Boolean, nullable=False, doc="whether it is paused"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("next_due", UtcDateTime, nullable=False, doc="when it runs next"),
-    Column(
-        "until",
-        Text,
-        doc="time of day, like `06:00`, at which a run pauses until the next one; null: never",
-    ),
+    Column("until", Text, doc="time, like `06:00`, at which a run pauses until the next one; null: never"),
     Index(None, "next_due"),
     info={"doc": "A backfill that runs at set times."},
 )
@@ -313,15 +217,9 @@ schedule_runs = Table(
     ),
     Column("due_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
-    Column(
-        "job_id", Id, ForeignKey("jobs.id", ondelete="SET NULL"), doc="the job; null: the run was not started"
-    ),
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="SET NULL"), doc="the job; null: not started"),
     Column("note", Text, doc="why the run was not started or failed"),
-    Column(
-        "note_message",
-        JSON(none_as_null=True),
-        doc="code and values of the note; null: it is any other text",
-    ),
+    Column("note_message", JSON(none_as_null=True), doc="code and values of the note; null: any other text"),
     Column("paused_at", UtcDateTime, doc="when `until` paused its job; null: it did not"),
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},

@@ -41,17 +41,11 @@ roots = Table(
     Column("name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"),
     Column("location", PathText, nullable=False, doc="absolute path or address"),
     Column(
-        "location_bytes",
-        LargeBinary,
-        nullable=False,
-        doc="bytes of the path if it is not UTF-8, else empty",
+        "location_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"
     ),
     Column("endpoint", Text, doc="URL of the S3 server, without credentials"),
     UniqueConstraint("location", "location_bytes"),
-    info={
-        "doc": "An outermost folder or bucket prefix that was enqueued. `TAGGER_ROOTS` maps it to another "
-        "folder on a machine."
-    },
+    info={"doc": "An outermost enqueued folder or bucket prefix. `TAGGER_ROOTS` maps it on a machine."},
 )
 
 contents = Table(
@@ -67,30 +61,15 @@ contents = Table(
     ),
     Column("width", Integer, doc="size in pixels, as displayed"),
     Column("height", Integer, doc="size in pixels, as displayed"),
-    Column(
-        "colours",
-        LargeBinary,
-        doc="a preview: three rows of three colours, a byte each for red, green and blue",
-    ),
-    Column(
-        "model_id",
-        Id,
-        ForeignKey("models.id"),
-        doc="the model of the last classification; null: never classified",
-    ),
+    Column("colours", LargeBinary, doc="a preview: three rows of three colours, three bytes each"),
+    Column("model_id", Id, ForeignKey("models.id"), doc="of the last classification; null: none"),
     Column("top_k", Integer, doc="largest number of tags in that classification"),
     Column("threshold", Float, doc="lowest score of an accepted tag in that classification"),
-    Column(
-        "damaged",
-        Boolean,
-        nullable=False,
-        server_default="0",
-        doc="whether a part of the image is missing",
-    ),
+    Column("damaged", Boolean, nullable=False, server_default="0", doc="whether a part is missing"),
     Column(
         "outcome",
         Text,
-        doc="`tagged` or `unknown`: whether one of its `effective_tags` is accepted; null: never classified",
+        doc="`tagged` (one of its `effective_tags` is accepted) or `unknown`; null: never classified",
     ),
     Column("classified_at", UtcDateTime, doc="when it was classified last"),
     Index(None, "model_id"),
@@ -113,19 +92,16 @@ cameras = Table(
     Column(
         "clock_offset_s",
         Integer,
-        doc="seconds by which its clock is ahead of UTC, for photos that do not say; null: unknown",
+        doc="seconds its clock is ahead of UTC, for photos that do not say; null: unknown",
     ),
     Column(
-        "clock_source",
-        Text,
-        one_of("clock_source", ClockSource),
-        doc=f"{listed(ClockSource)}: who says so; null: unknown",
+        "clock_source", Text, one_of("clock_source", ClockSource), doc=f"{listed(ClockSource)}: who says so"
     ),
     Column(
         "companions_id",
         Id,
         ForeignKey("cameras.id", name="fk_cameras_companions_id"),
-        doc="the first of the cameras that are used together, including itself; null: used alone",
+        doc="the first camera used with it; null: used alone",
     ),
     info={"doc": "A camera. Photos of a folder that name no camera count as those of one camera."},
 )
@@ -136,19 +112,13 @@ photos = Table(
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("root_id", Id, ForeignKey("roots.id"), nullable=False, doc="the root"),
     Column("path", PathText, nullable=False, doc="path relative to the root, with `/` as separator"),
-    Column(
-        "path_bytes",
-        LargeBinary,
-        nullable=False,
-        doc="bytes of the path if it is not UTF-8, else empty",
-    ),
+    Column("path_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"),
     Column("size_bytes", BigInteger, nullable=False, doc="size of the file"),
     Column(
         "mtime_ns",
         BigInteger,
         nullable=False,
-        doc="modification time, in nanoseconds since 1970; of an object, whole seconds and a digest of its"
-        " ETag",
+        doc="modification time (ns); of an object, with a digest of its ETag",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
     Column("latitude", Float, doc="the position that the photo or a file beside it states, degrees"),
@@ -176,34 +146,19 @@ photos = Table(
         doc="`camera`, `sidecar` or `takeout`: who states the position; `camera` also without one",
     ),
     Column(
-        "side_files", Text, doc="name, size and modification time of the files beside it, as JSON; null: none"
+        "side_files", Text, doc="JSON of the files beside it, with size and modification time; null: none"
     ),
     Column(
-        "unread_facts",
-        Text,
-        one_of("unread_facts", FactProblem),
-        doc="`date`: it has a date that cannot be read; `side-file`: a file beside it cannot be read; "
-        "null: neither",
+        "unread_facts", Text, one_of("unread_facts", FactProblem), doc="`date` or `side-file`: unreadable"
     ),
-    Column(
-        "origin",
-        Text,
-        doc="`screenshot` or `edited`: no camera took it as it is; null: a camera took it",
-    ),
-    Column(
-        "camera_id",
-        Id,
-        ForeignKey("cameras.id", name="fk_photos_camera_id"),
-        doc="the camera; null: not read yet",
-    ),
+    Column("origin", Text, doc="`screenshot`, `edited` or null: as a camera took it"),
+    Column("camera_id", Id, ForeignKey("cameras.id", name="fk_photos_camera_id"), doc="null: not read yet"),
     Column("gone_since", UtcDateTime, doc="since when the file is missing; null: it exists"),
     Column(
         "primary_id",
         Id,
         ForeignKey("photos.id", name="fk_photos_primary_id"),
-        doc="of a RAW file: the JPEG or HEIC with which it is one photo, whose row has the image, facts "
-        "and failure of both; "
-        "null: a photo of its own",
+        doc="of a RAW file: the JPEG or HEIC of the same photo, whose row speaks for both; null: none",
     ),
     Column("content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"),
     Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),
@@ -220,9 +175,7 @@ photos = Table(
     Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
     Index(None, "camera_id", "taken_at", "gone_since"),
-    info={
-        "doc": "A photo: a file below a root. Rows with a `primary_id` are further files of another photo."
-    },
+    info={"doc": "A photo: a file below a root. With a `primary_id`, a further file of another one."},
 )
 
 FAILING = photos.c.failure_kind.is_not(None)
@@ -283,14 +236,11 @@ track_parts = Table(
         "data",
         LargeBinary,
         nullable=False,
-        doc="its points in order of time: seconds since 1970, latitude, longitude (float64, little-endian)",
+        doc="its points: time, latitude, longitude (float64, little-endian)",
     ),
     PrimaryKeyConstraint("track_id", "part"),
     Index(None, "last_at", "first_at"),
-    info={
-        "doc": "Successive points of a track, of at most a day. A part that continues another begins with "
-        "its last point."
-    },
+    info={"doc": "Points of a track, of at most a day. A part begins with the last point before it."},
 )
 positions = Table(
     "positions",
@@ -316,7 +266,7 @@ positions = Table(
         "evidence",
         JSON,
         nullable=False,
-        doc="`landmark` or `track` with its id, or `before` and `after` with photos and seconds",
+        doc="`landmark` or `track`: its id; `before`, `after`: photos, seconds",
     ),
     Column("country", Text, doc="country of the nearest city"),
     Column("region", Text, doc="region or state of the nearest city"),
@@ -324,10 +274,7 @@ positions = Table(
     Index(None, "latitude", "longitude", "photo_id"),
     Index(None, "source", "photo_id"),
     Index(None, "country", "region", "city", "latitude", "longitude", "photo_id"),
-    info={
-        "doc": "Where a photo was taken. Derived from GPS, landmarks, tracks and neighbouring photos; "
-        "replaced when these change."
-    },
+    info={"doc": "Where a photo was taken. Derived from GPS, landmarks, tracks and other photos."},
 )
 position_changes = Table(
     "position_changes",
@@ -337,10 +284,7 @@ position_changes = Table(
     Column("camera_id", Id, doc="its camera before the change"),
     Column("taken_at", DateTime, doc="its time before the change"),
     Column("content_id", Id, doc="the image"),
-    info={
-        "doc": "A photo or an image whose evidence has changed since `positions` was updated. Changes "
-        "insert rows; the update deletes them."
-    },
+    info={"doc": "A photo or an image whose evidence has changed since `positions` was updated."},
 )
 
 visits = Table(
@@ -384,17 +328,10 @@ trip_edits = Table(
     Column("id", Id, primary_key=True, doc="primary key, in the order in which they apply"),
     Column("kind", Text, one_of("kind", TripEditKind), nullable=False, doc=listed(TripEditKind)),
     Column("camera_id", Id, ForeignKey("cameras.id"), nullable=False, doc="a camera of the trip"),
-    Column(
-        "taken_at",
-        DateTime,
-        nullable=False,
-        doc="a local time of that camera on the trip; after a split, on its later part",
-    ),
+    Column("taken_at", DateTime, nullable=False, doc="a local time of that camera on the (later) trip"),
     Column("name", Text, doc="the name; null: that of its place"),
     Column("split_at", DateTime, doc="the midnight at which it is split"),
-    Column(
-        "other_camera_id", Id, ForeignKey("cameras.id"), doc="a camera of the trip with which it is merged"
-    ),
+    Column("other_camera_id", Id, ForeignKey("cameras.id"), doc="a camera of the other trip"),
     Column("other_taken_at", DateTime, doc="a local time of that camera on the other trip"),
     info={"doc": "A change of a trip by a person. Trips are grouped anew each time, and then changed so."},
 )

@@ -44,17 +44,8 @@ models = Table(
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the model file"),
     Column("name", Text, nullable=False, unique=True, doc="name in commands and settings"),
-    Column(
-        "file",
-        Text,
-        doc="path of the model file; null: the model of the package; empty: imported without a file",
-    ),
-    Column(
-        "manifest",
-        JSON,
-        nullable=False,
-        doc="labels, input size, default threshold, metrics",
-    ),
+    Column("file", Text, doc="path of the file; null: the model of the package; empty: imported without one"),
+    Column("manifest", JSON, nullable=False, doc="labels, input size, default threshold, metrics"),
     Column("suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
@@ -73,11 +64,7 @@ landmarks = Table(
     Column("slug", Text, nullable=False, unique=True, doc="identifier that never changes, like `alai-minar`"),
     Column("name", Text, nullable=False, doc="name in the model's language"),
     Column(
-        "names",
-        JSON,
-        nullable=False,
-        server_default="{}",
-        doc='names by language tag, like `{"de": "Kölner Dom"}`',
+        "names", JSON, nullable=False, server_default="{}", doc='by language, like `{"de": "Kölner Dom"}`'
     ),
     Column("aliases", JSON, nullable=False, server_default="[]", doc="list of other names"),
     Column("country", Text),
@@ -87,19 +74,9 @@ landmarks = Table(
     Column("longitude", Float, doc="degrees (WGS 84); south and west are negative"),
     Column("extent", Text, doc="shape on the map: `point`, `line`, `area` or `multi` (several points)"),
     Column(
-        "edited",
-        JSON,
-        nullable=False,
-        server_default="[]",
-        doc="list of columns that a person set; models do not change them",
+        "edited", JSON, nullable=False, server_default="[]", doc="columns that a person set; models keep them"
     ),
-    Column(
-        "merged_slugs",
-        JSON,
-        nullable=False,
-        server_default="[]",
-        doc="list of slugs of landmarks merged into this one; they still find it",
-    ),
+    Column("merged_slugs", JSON, nullable=False, server_default="[]", doc="slugs merged into it"),
     Index(None, "country"),
     info={"doc": "A landmark that a model or a user named."},
 )
@@ -158,9 +135,7 @@ tags = Table(
     Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
     Column("enough", Boolean, nullable=False, doc="whether the score reaches the threshold"),
-    Column(
-        "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classified the image"
-    ),
+    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
     _odds_reason_column(_ODDS_REASON),
@@ -169,15 +144,12 @@ tags = Table(
         Boolean,
         nullable=False,
         server_default="1",
-        doc="false: its model is not in use, or another one in use gives the landmark a higher score",
+        doc="false: another model in use gives a higher score, or its own is not in use",
     ),
     PrimaryKeyConstraint("content_id", "model_id", "rank"),
     Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
-    info={
-        "doc": "One of the best predictions for an image, from the last classification by a model, before "
-        "verdicts."
-    },
+    info={"doc": "One of the best predictions for an image, by a model, before verdicts."},
 )
 
 
@@ -199,10 +171,7 @@ classifications = Table(
     PrimaryKeyConstraint("content_id", "model_id"),
     Index(None, "model_id"),
     sqlite_with_rowid=False,
-    info={
-        "doc": "A classification of an image by another model than its last one, `contents.model_id`. Its "
-        "results are in `tags`."
-    },
+    info={"doc": "A classification of an image by another model than its last one, `contents.model_id`."},
 )
 
 embeddings = Table(
@@ -210,24 +179,16 @@ embeddings = Table(
     metadata,
     Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that made it"),
-    Column(
-        "taught_version",
-        Integer,
-        nullable=False,
-        doc="`models.taught_version` at the last comparison with taught landmarks",
-    ),
+    Column("taught_version", Integer, nullable=False, doc="`models.taught_version` that was compared"),
     Column(
         "data",
         LargeBinary,
         nullable=False,
-        doc="lowest and highest value (float32), then 4 bits for each dimension, between these two",
+        doc="lowest and highest value (float32), then 4 bits per dimension",
     ),
     PrimaryKeyConstraint("content_id", "model_id"),
     Index(None, "model_id", "taught_version"),
-    info={
-        "doc": "The embedding of an image by a model. Teaching and comparing photos use embeddings of one "
-        "model."
-    },
+    info={"doc": "The embedding of an image by a model. Only those of one model are compared."},
 )
 
 
@@ -276,10 +237,7 @@ taught_tags = Table(
     PrimaryKeyConstraint("content_id", "landmark_id", "model_id"),
     Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
-    info={
-        "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they "
-        "change."
-    },
+    info={"doc": "A taught landmark that an image probably shows. Derived from verdicts."},
 )
 for _table in (tags, taught_tags):
     add_partial_index(
@@ -311,10 +269,7 @@ dismissals = Table(
     _image_key(),
     Column("given_by", Text),
     Column("given_at", UtcDateTime, nullable=False),
-    info={
-        "doc": "An image that a person dismissed as not a landmark, in every copy and for later models. A "
-        "confirmed landmark deletes it."
-    },
+    info={"doc": "An image that a person dismissed as no landmark. A confirmed landmark deletes it."},
 )
 
 favourites = Table(
@@ -333,20 +288,12 @@ effective_tags = Table(
     Column(
         "landmark_id", Id, ForeignKey("landmarks.id", ondelete="CASCADE"), nullable=False, doc="the landmark"
     ),
-    Column(
-        "state",
-        Text,
-        one_of("state", TagState),
-        nullable=False,
-        doc=f"{listed(TagState)}, as in the glossary",
-    ),
+    Column("state", Text, one_of("state", TagState), nullable=False, doc=listed(TagState)),
     Column("reason", Text, one_of("reason", TagReason), doc=_REASON),
     Column("score", Float, doc="score of the tag; null: only confirmed"),
     Column("source", Text, nullable=False, doc="`model`, `taught` or `verdict` (only confirmed)"),
     Column("rank", Integer, doc="1 for the highest score; null: not among the best predictions"),
-    Column(
-        "model_id", Id, ForeignKey("models.id"), doc="the model of the tag or embedding; null like `score`"
-    ),
+    Column("model_id", Id, ForeignKey("models.id"), doc="its model; null like `score`"),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
     Column(
@@ -370,11 +317,7 @@ effective_tags = Table(
     ),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     sqlite_with_rowid=False,
-    info={
-        "doc": "A landmark of an image with what counts: predictions, teaching, positions and verdicts "
-        "together. Landmarks that a model only predicts "
-        "are in `tags` alone. Replaced when one of these changes.",
-    },
+    info={"doc": "A landmark of an image, by predictions, teaching, positions and verdicts together."},
 )
 _IS_TAG = effective_tags.c.accepted == true()
 add_partial_index(
@@ -435,10 +378,7 @@ photo_tags = Table(
     Column("error_m", Float, doc="error of the position, in metres"),
     Column("model", Text, doc="name of the model; null: only confirmed"),
     Column("taken_source", Text, doc=f"{listed(FactSource)}: who says `taken_at`; null: no date"),
-    info={
-        "doc": "An accepted tag of a photo that exists, with all that most questions need. Two copies of a"
-        " photo have a row each."
-    },
+    info={"doc": "An accepted tag of a photo that exists. Two copies of a photo have a row each."},
 )
 
 photos_view = Table(
@@ -451,7 +391,7 @@ photos_view = Table(
         "outcome",
         Text,
         nullable=False,
-        doc="`tagged`, `unknown`, `failed`, or `untagged`: not classified yet",
+        doc="`tagged`, `unknown`, `failed` or `untagged` (not classified yet)",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
     Column("camera", Text),

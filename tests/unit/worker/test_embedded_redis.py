@@ -91,16 +91,6 @@ def test_the_server_and_its_files_are_closed_to_other_users(
         assert connection.default_channel.queue_declare("queue").message_count == 0
 
 
-@pytest.mark.parametrize("data_folder", ["a" * 120], indirect=True, ids=["long path"])
-def test_a_server_that_ends_at_once_is_not_waited_for(
-    data_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.embedded_redis.START_TIMEOUT_S", 10**6)
-    monkeypatch.setattr("worker.embedded_redis.SOCKET_PATH_LIMIT", 10**3)
-    with pytest.raises(RedisUnavailable, match="did not start"):
-        start_embedded(data_folder, LEDGER)
-
-
 @pytest.mark.parametrize("data_folder", ["short"], indirect=True)
 def test_a_server_outlives_its_watcher_and_never_runs_beside_another(data_folder: Path) -> None:
     with RedisEndpoint(start_embedded(data_folder, LEDGER), KEYS, embedded=True).client() as client:
