@@ -27,6 +27,7 @@ from tagger.metadata.temporary_files import (
     TemporaryFile,
     check_written,
     create_locked,
+    is_being_replaced,
     write_whole,
 )
 from tagger.photos.files import PhotoVersion, stored_time_ns
@@ -89,7 +90,7 @@ def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | Non
     Yields the descriptor, or None if the file does not exist and did not exist before.
 
     Raises:
-        WriteRefused: the file has changed.
+        WriteRefused: the file has changed, or another process is replacing it.
         WriteFailed: the file is gone.
     """
     descriptor = None
@@ -155,6 +156,8 @@ def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> 
             RefusalKind.CHANGED,
             f"{name!r} has changed since it was read. Tag it again, then write.",
         )
+    if is_being_replaced(descriptor):
+        raise busy(name)
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "PreparedFile":

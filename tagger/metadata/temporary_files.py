@@ -65,6 +65,17 @@ def temporary_name(name: str) -> str:
     return f".tagger-{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.part"
 
 
+def is_being_replaced(descriptor: int) -> bool:
+    """Whether another process has just renamed the open file, whose lock it holds until it has checked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:  # a share without locks
+        return False
+    return False
+
+
 def write_whole(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:

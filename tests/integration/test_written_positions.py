@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select, update
-from support.camera_photos import NOON, draw_shot
+from support.camera_photos import draw_shot
 from support.written_folder import WrittenFolder
 
 from tagger.catalog.roots import forget_path
@@ -16,7 +16,6 @@ from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 from tagger.positions.update import update_positions
-from tagger.query.options import PhotoQuery
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)
@@ -150,19 +149,6 @@ def test_positions_that_are_too_vague_are_left_out(folder: WrittenFolder) -> Non
     assert latitude(folder.folder / "tower.jpg") is None
     folder.write(MetadataOptions(Target.EMBED, gps=True))
     assert latitude(folder.folder / "tower.jpg") == 48.8584
-
-
-@pytest.mark.postgresql
-def test_queries_select_photos_with_and_without_tags(folder: WrittenFolder) -> None:
-    update_positions(folder.database)
-    assert folder.write(EMBED, PhotoQuery(position="neighbour")) == {"between.jpg": "written"}
-    assert folder.write(EMBED, PhotoQuery(landmark="eiffel-tower")) == {"tower.jpg": "written"}
-    assert folder.write(EMBED, PhotoQuery(under=(folder.folder / "between.jpg",))) == {
-        "between.jpg": "unchanged"
-    }
-    assert folder.write(EMBED, PhotoQuery(verdict="confirmed")) == {}
-    assert folder.write(EMBED, PhotoQuery(year=(1901,))) == {}
-    assert folder.write(EMBED, PhotoQuery(year=(1901, NOON.year))).keys() == {"between.jpg", "tower.jpg"}
 
 
 def test_a_job_of_workers_writes_what_its_photos_make_known(folder: WrittenFolder) -> None:

@@ -2,8 +2,7 @@
 
     python -m tests.rig.decoding_memory SIDE THREADS BUDGET_BYTES SMALL_FILE LARGE_FILE …
 
-The first file of each pair loads the decoder's libraries. SIDE is the model's input in pixels; 0 decodes the
-whole image.
+The first file of each pair loads the decoder's libraries. SIDE is the model's input in pixels.
 """
 
 import json
@@ -18,7 +17,7 @@ from threading import Thread
 
 from tagger.errors import PhotoFailed
 from tagger.photos import decoding
-from tagger.photos.decoding import Resize, decode_photo, decode_whole, raw_development
+from tagger.photos.decoding import Resize, decode_photo, raw_development
 from tagger.photos.decoding.memory import MemoryBudget, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 
@@ -77,10 +76,7 @@ def _measure(small: Path, large: Path, side: int, threads: int, budget_bytes: in
 
     def decode_file(data: bytes) -> None:
         try:
-            if side:
-                decode_photo(data, Resize(side * 8 // 7, side), max_pixels=MAX_PIXELS)
-            else:
-                decode_whole(data, max_pixels=MAX_PIXELS)
+            decode_photo(data, Resize(side * 8 // 7, side), max_pixels=MAX_PIXELS)
         except PhotoFailed as failure:
             failures.append(failure)
 

@@ -15,7 +15,7 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, encode_heic
 from support.profiles import WHITE, colour_profile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.decoding import DecodedImage, Resize, decode_photo, decode_whole, formats
+from tagger.photos.decoding import DecodedImage, Resize, decode_photo, formats
 from tagger.photos.formats import PhotoFormat, detect_format
 from tagger.photos.jpeg import at_an_eighth
 
@@ -344,43 +344,6 @@ def test_every_odd_file_is_shown_or_fails_with_a_text(test_data: Path, every: in
         texts = list(threads.map(lambda path: text_of(path.read_bytes()), paths))
     assert all(text.isprintable() and path.name not in text for text, path in zip(texts, paths, strict=True))
     assert texts.count(SHOWN) > len(paths) // 2
-
-
-# ---------- in full size ----------
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_whole_photos_are_upright(orientation: int) -> None:
-    data = encode_image(draw_photo(4, (90, 60)), "PNG", exif=exif(orientation))
-    whole = decode_whole(data, max_pixels=MAX_PIXELS)
-    assert whole.shape == ((90, 60, 3) if orientation >= 5 else (60, 90, 3))
-    again = decode(encode_image(Image.fromarray(whole), "PNG"), Resize(60, 60))
-    assert np.array_equal(again.pixels, decode(data, Resize(60, 60)).pixels)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1", "I;16"])
-def test_whole_photos_are_rgb(mode: str) -> None:
-    picture = (
-        Image.fromarray(np.full((40, 30), 9000, np.uint16))
-        if mode == "I;16"
-        else draw_photo(5, (30, 40)).convert(mode)
-    )
-    whole = decode_whole(encode_image(picture, "TIFF"), max_pixels=MAX_PIXELS)
-    assert whole.shape == (40, 30, 3)
-    assert whole.dtype == np.uint8
-
-
-def test_a_large_jpeg_is_not_decoded_at_a_fraction() -> None:
-    whole = decode_whole(encode_image(draw_photo(6, (1200, 800)), "JPEG", quality=90), max_pixels=MAX_PIXELS)
-    assert whole.shape == (800, 1200, 3)
-
-
-def test_undecodable_photos_fail_with_their_kind() -> None:
-    with pytest.raises(PhotoFailed) as excinfo:
-        decode_whole(b"hello", max_pixels=MAX_PIXELS)
-    assert excinfo.value.failure.kind is FailureKind.NOT_AN_IMAGE
-    with pytest.raises(PhotoFailed):
-        decode_whole(encode_image(draw_photo(1, (60, 60)), "PNG"), max_pixels=100)
 
 
 def iso_media(major: bytes, *compatible: bytes) -> bytes:

@@ -22,7 +22,7 @@ from rig.raw_files import (
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo, orientation_in
-from tagger.photos.decoding import Resize, decode_photo, decode_whole
+from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.formats import HEAD_BYTES, PhotoFormat, detect_format
 from tagger.photos.photo_names import is_photo_name
 from tagger.photos.raw import read_raw
@@ -31,6 +31,11 @@ MAX_PIXELS = 10**6
 RESIZE = Resize(240, 224)
 SEVERAL_PREVIEWS = ("dng", "cr3", "nef", "arw", "pef")
 SMALL = preview(THUMBNAIL)
+
+
+def shown(data: bytes) -> Pixels:
+    """The whole photo, stretched to a square."""
+    return decode_photo(data, Resize(240, 240, "stretch"), max_pixels=MAX_PIXELS).pixels
 
 
 def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> PhotoFailure:
@@ -56,8 +61,7 @@ def test_other_tiffs_are_no_raw_files(options: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
 def test_the_largest_preview_is_shown_wherever_it_is(kind: str) -> None:
-    shown = decode_whole(raw_file(kind), max_pixels=MAX_PIXELS)
-    assert np.array_equal(shown, decode_whole(preview(), max_pixels=MAX_PIXELS))
+    assert np.array_equal(shown(raw_file(kind)), shown(preview()))
     if kind in SEVERAL_PREVIEWS:
         swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
         assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
@@ -92,8 +96,7 @@ def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind: str, o
     data = raw_file(kind, RawContent(orientation=orientation))
     exif = Image.Exif()
     exif[274] = orientation
-    expected = decode_whole(preview(exif=exif), max_pixels=MAX_PIXELS)
-    assert np.array_equal(decode_whole(data, max_pixels=MAX_PIXELS), expected)
+    assert np.array_equal(shown(data), shown(preview(exif=exif)))
     if kind != "raf":  # the orientation of the file precedes that of its preview
         exif[274] = 3
         data = raw_file(kind, RawContent(large=preview(exif=exif), orientation=orientation))

@@ -23,8 +23,6 @@ from tagger.photos.decoding.conversion import (
     Box,
     of_eight_bits,
     profile_of,
-    scalable,
-    scalable_bytes,
     scaled,
     scaling_bytes,
     to_srgb,
@@ -135,8 +133,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`pixels` is the model's input, uint8 (size, size, 3) RGB, or the whole photo. Its size is that of the
-    upright photo.
+    """`pixels` is the model's input, uint8 (size, size, 3) RGB; `width` and `height` are the upright photo's.
 
     `is_damaged`: the file ends before the image does, so that a part of the pixels is gray.
     """
@@ -154,16 +151,15 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
         PhotoFailed: for any bad input, with its kind and a text that says what to do.
         NoPreview: a RAW photo has to be developed, which this process does not do.
     """
-    return _decode(data, resize, max_pixels)
-
-
-def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
-    """Decode one photo at its own size, uint8 (H, W, 3). Takes the memory of several copies of the pixels.
-
-    Raises:
-        PhotoFailed: as `decode_photo`.
-    """
-    return _decode(data, None, max_pixels).pixels
+    try:
+        file, file_format = shown_file(data, max_pixels=max_pixels)
+    except NoPreview:
+        if not RAW_DEVELOPER.is_loaded:
+            raise
+        with failing_alone(data):
+            return _developed(data, resize, max_pixels)
+    with failing_alone(file):
+        return _read(file, data, file_format, resize, max_pixels)
 
 
 _TRANSPOSES = {
@@ -180,27 +176,15 @@ _EIGHTH = 8
 """The smallest fraction at which JPEGs are decoded."""
 
 
-def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> DecodedImage:
-    try:
-        file, file_format = shown_file(data, max_pixels=max_pixels)
-    except NoPreview:
-        if not RAW_DEVELOPER.is_loaded:
-            raise
-        with failing_alone(data):
-            return _developed(data, resize, max_pixels)
-    with failing_alone(file):
-        return _read(file, data, file_format, resize, max_pixels)
-
-
-def _developed(data: bytes, resize: Resize | None, max_pixels: int) -> DecodedImage:
+def _developed(data: bytes, resize: Resize, max_pixels: int) -> DecodedImage:
     orientation = orientation_in(data) if exif_of(data) else None
     with RAW_DEVELOPER.developed(data, max_pixels, turns=orientation is None) as photo:
-        pixels = _resized(photo.image, photo.image.size, resize) if resize else _whole(photo.image)
+        pixels = _resized(photo.image, photo.image.size, resize)
         return _turned(pixels, photo.width, photo.height, orientation or 1)
 
 
 def _read(
-    data: bytes, original: bytes, photo_format: PhotoFormat, resize: Resize | None, max_pixels: int
+    data: bytes, original: bytes, photo_format: PhotoFormat, resize: Resize, max_pixels: int
 ) -> DecodedImage:
     try:
         return _read_file(data, original, photo_format, resize, max_pixels)
@@ -223,14 +207,14 @@ def _read_file(
     data: bytes,
     original: bytes,
     photo_format: PhotoFormat,
-    resize: Resize | None,
+    resize: Resize,
     max_pixels: int,
 ) -> DecodedImage:
     """Decode `data`, perhaps a reduced copy or the preview of `original`, which has the orientation."""
     image = open_header(data, photo_format, max_pixels)
     width, height = image.size
     orientation = _orientation(original, image)
-    draft = image.draft(None, _draft_size(resize)) if resize and photo_format is PhotoFormat.JPEG else None
+    draft = image.draft(None, _draft_size(resize)) if photo_format is PhotoFormat.JPEG else None
     extent = draft[1][2:] if draft else None
     if draft and "progressive" in image.info and image.width == -(-width // _EIGHTH) and data is original:
         image.fp = io.BytesIO(at_an_eighth(data) or data)
@@ -239,7 +223,7 @@ def _read_file(
     with MEMORY_BUDGET.reserve(memory.held_bytes + max(memory.decoding_bytes, converting_bytes)):
         image.load()
         check_pixels(*image.size, max_pixels)
-        pixels = _resized(image, extent or image.size, resize) if resize else _whole(image)
+        pixels = _resized(image, extent or image.size, resize)
         del image  # frees its pixels before the reservation ends
     return _turned(pixels, width, height, orientation)
 
@@ -290,16 +274,9 @@ def _is_blank(pixels: Pixels) -> bool:
     return not any(part.size and np.ptp(part, axis=(0, 1)).any() for part in parts)
 
 
-def _converting_bytes(image: Image.Image, extent: tuple[float, float], resize: Resize | None) -> int:
-    """The most memory that `_resized` or `_whole` takes beside the image."""
-    if resize is None:
-        return image.width * image.height * (4 + scalable_bytes(image) + SRGB_BYTES)
+def _converting_bytes(image: Image.Image, extent: tuple[float, float], resize: Resize) -> int:
+    """The most memory that `_resized` takes beside the image."""
     return scaling_bytes(image, _box(extent, resize), resize.size) + resize.size**2 * SRGB_BYTES
-
-
-def _whole(image: Image.Image) -> Image.Image:
-    profile = profile_of(image)
-    return to_srgb(scalable(of_eight_bits(image)), profile)
 
 
 def _resized(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:

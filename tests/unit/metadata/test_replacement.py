@@ -390,6 +390,15 @@ def test_two_writers_of_one_file_exclude_each_other(photo: Path) -> None:
     write(photo)
 
 
+def test_a_renamed_file_is_busy_until_its_writer_has_checked_it(photo: Path) -> None:
+    prepared = prepare_file(photo)
+    prepared._rename()
+    assert refusal_kind(photo) is RefusalKind.BUSY
+    prepared.discard()
+    write(photo, OLD)
+    assert photo.read_bytes() == OLD
+
+
 TIMES = 30
 
 
