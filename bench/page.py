@@ -3,8 +3,9 @@
     python -m bench.page [--photos 100000] [--rounds 5]
     python -m bench.page --phone http://127.0.0.1:8080/photos
 
-Creates a SQLite database with so many photos (see tests/rig/large_library.py), and sends requests to a real `tagger serve`: each
-view as the first response of a new server, and repeatedly. With --phone, it opens a view of your own page as a phone on a slow line.
+Creates a SQLite database with so many photos (see tests/rig/large_library.py), and sends requests to a real
+`tagger serve`: each view as the first response of a new server, and repeatedly. With --phone, it opens a view
+of your own page as a phone on a slow line.
 """
 
 import argparse
@@ -38,7 +39,7 @@ INCOMPLETE = (b"Photos are being counted", b"Covers are being chosen")
 RELOAD_S = 1.0
 PAGE_SIZE = 1000
 FAR = 100_000
-"""Photos before "a middle page", or a third of a smaller library: a page costs the same wherever it begins."""
+"""Photos before "a middle page", or a third of a smaller library."""
 START_TIMEOUT_S = 120.0
 RESPONSE_TIMEOUT_S = 600.0
 POLL_S = 0.02
@@ -185,7 +186,7 @@ def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def measure_phone(address: str, rounds: int) -> None:
-    """Print when a view is painted, and when all photos of its first screen are there, on a phone with an empty cache."""
+    """Print when a view is painted, and its first screen complete, on a phone with an empty cache."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=["--no-sandbox"]
@@ -266,7 +267,7 @@ def views_of(database: Database, photos: int) -> dict[str, str]:
 
 
 def _middle_page(database: Database, photos: int, query: PhotoQuery) -> tuple[dict[str, str], int]:
-    """Return the option for a page in the middle of the photos that a query finds, and the page's first photo."""
+    """Return the option for a page in the middle of a query's photos, and the page's first photo."""
     note("reading photos to get a cursor")
     size = min(PAGE_SIZE, photos // 10)
     page = find_tagged_page(database, query, None, None, size)

@@ -91,7 +91,7 @@ def _read_places(file: Path) -> list[CityRow]:
 
 
 def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
-    """The cities whose centre is nearest to their own disc: no position is nearest to any other, see tagger.positions.cities."""
+    """The cities whose centre is nearest to their own disc: no position is nearest to any other."""
     by_country = defaultdict(list)
     for city in cities:
         by_country[city["countrycode"]].append(city)
@@ -104,7 +104,7 @@ def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
 
 
 def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
-    """Set `region` of cities: that of the named place of the same country and name there, or of the nearest such city of the region."""
+    """Set `region` of cities: that of the named place there, or of the nearest such city of the region."""
     by_name = defaultdict(list)
     for place in named:
         by_name[place["country_code"], place["city"]].append(place)
@@ -136,7 +136,7 @@ def _region_name(name: str) -> str:
 
 
 def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list[CityRow]:
-    """The other places without which some place would be in another country or time zone than its own, or in none: Hart's condensed set.
+    """The other places without which some place would be in a wrong country or time zone: Hart's condensed set.
 
     P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
     """
@@ -180,7 +180,7 @@ def _write(
         "zone_names": _column(zones.tolist()),
         "country_names": _column([CORRECTIONS.get(countries[code], countries[code]) for code in codes]),
     }
-    # As numpy.savez_compressed does, but without the time of writing, and with a compression that is the same everywhere.
+    # As numpy.savez_compressed, without the time of writing, with a compression that is the same everywhere.
     with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
         for name, column in columns.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
@@ -190,7 +190,7 @@ def _write(
 
 
 def _other_names(city: CityRow) -> list[str]:
-    """The names of a city in other languages, as they are compared. GeoNames does not name the language: those of other letters, and codes, are left out."""
+    """The names of a city in other languages, as they are compared, without codes and names of other letters."""
     if city["population"] < LEAST_INHABITANTS_OF_NAMES:
         return []
     names = filter(_is_readable, city["alternatenames"])
@@ -204,17 +204,18 @@ def _names_by_language(
 
     A name of Natural Earth counts if GeoNames has it too, without its language.
     """
-    by_id = {city["geonameid"]: city for city in cities}
-    by_name = defaultdict(list)
+    by_id, by_name = defaultdict(list), defaultdict(list)
     for city in cities:
+        by_id[city["geonameid"]].append(city)
         by_name[city["name"]].append(city)
     named = {}
     for properties in (place["properties"] for place in places):
         position = {axis: properties[axis.upper()] for axis in ("latitude", "longitude")}
-        candidates = by_id.get(int(properties["GEONAMEID"] or 0)), *by_name[properties["NAME"]]
-        city = next((each for each in candidates if each and _is_near(position, each, CITY_DEGREES)), None)
-        if city is None:
+        candidates = [*by_id[int(properties["GEONAMEID"] or 0)], *by_name[properties["NAME"]]]
+        near = [city for city in candidates if _is_near(position, city, CITY_DEGREES)]
+        if not near:
             continue
+        city = near[0]
         known = {folded(name) for name in filter(_is_readable, city["alternatenames"])}
         found = [properties[f"NAME_{language}"] or "" for language in LANGUAGES]
         names = [
@@ -224,9 +225,9 @@ def _names_by_language(
         if any(names):
             named[city["geonameid"]] = names
     for city in sorted(cities, key=lambda city: (-city["population"], city["geonameid"])):
-        if names := named.get(city["geonameid"]):
+        if city["geonameid"] in named:
             country = countries[city["countrycode"]]
-            yield [city["name"], city["region"], CORRECTIONS.get(country, country), *names]
+            yield [city["name"], city["region"], CORRECTIONS.get(country, country), *named[city["geonameid"]]]
 
 
 def _is_readable(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Make tagger/web/static/world.pmtiles, the vector tiles of the page's map. Run it with `make map`; map.md says more.
+"""Make tagger/web/static/world.pmtiles, the tiles of the page's map, with `make map`; map.md says more.
 
 The same files and packages give the same tiles.
 """
@@ -32,7 +32,7 @@ Feature = dict[str, Any]
 
 
 def main(natural_earth: Path, build: Path, out: Path) -> None:
-    """Write the tiles from Natural Earth's files in one folder, with the packages that are installed in another."""
+    """Write the tiles from a folder of Natural Earth's files, with the packages in another."""
     layers = {
         "land": chain(_shapes(natural_earth, "land"), _shapes(natural_earth, "minor_islands", ["10m"])),
         "lakes": _shapes(natural_earth, "lakes"),
@@ -94,7 +94,7 @@ def _country_names(file: Path) -> Iterator[Feature]:
 
 
 def _arcs(topology: Feature) -> list[np.ndarray]:
-    """Return each arc's points, in degrees. They are stored as steps on a grid, https://github.com/topojson/topojson-specification."""
+    """Return each arc's points, in degrees, which TopoJSON stores as steps on a grid."""
     scale, offset = topology["transform"]["scale"], topology["transform"]["translate"]
     return [np.cumsum(steps, axis=0) * scale + offset for steps in topology["arcs"]]
 

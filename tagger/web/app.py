@@ -1,4 +1,4 @@
-"""The application: `create_app` joins state, API and pages. Called once per server, by `tagger serve` and by tests."""
+"""The application: `create_app` joins state, API and pages, for `tagger serve` and for tests."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ from tagger.web.state import AppState
 COMPRESSION_LEVEL = 6
 """Higher ones take twice the time for 1 % less."""
 SENT_AS_IS = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
-"""Media types of files that are compressed already: photos and archives. Browsers show how much of them is left."""
+"""Media types of files that are compressed already. Browsers show how much of them is left."""
 
 
 def create_app(
@@ -50,7 +50,7 @@ def create_app(
 ) -> FastAPI:
     """Return the page and the API over a database.
 
-    `policy` says who has access, `limits` what clients may hold. `has_own_worker`: `tagger up` keeps a worker running beside it.
+    `policy`: who has access; `limits`: what clients may hold; `has_own_worker`: `tagger up` runs one.
     """
     limits = limits or ClientLimits()
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
@@ -103,8 +103,9 @@ def create_app(
         for router in (sign_in.router, admin.router):
             _add_routes(app, router)
         app.state.authenticator = authenticator
-    # The last middleware that is added is the outermost. Compression reveals no secret by its length (BREACH): pages hold no
-    # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.
+    # The last middleware that is added is the outermost. Compression reveals no secret by its length
+    # (BREACH): pages hold no tokens, and a request that another site causes has no session (SameSite=Strict)
+    # or is refused.
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS)
     app.add_middleware(HeadRequests)
     app.add_middleware(_ExpireCounts, overview=overview)
@@ -113,7 +114,7 @@ def create_app(
 
 
 class _ExpireCounts:
-    """Expires the counts of pages before a request that may have changed them is answered: other tabs ask for them next."""
+    """Expires the counts of pages before a change is answered: other tabs ask for them next."""
 
     def __init__(self, app: ASGIApp, overview: LibraryOverview) -> None:
         self._app = app
@@ -130,7 +131,7 @@ class _ExpireCounts:
 
 
 def _add_routes(app: FastAPI, router: APIRouter) -> None:
-    """Add the routes as they are. `include_router` would analyse each one again, at the first request of every application."""
+    """Add the routes as they are: `include_router` would analyse each one again in every application."""
     app.router.routes.extend(router.routes)
 
 

@@ -38,7 +38,7 @@ MOST_OBJECT_BYTES = 64 * 2**20
 
 
 class PhotoUnavailable(PicklableError):
-    """The photo cannot be displayed now: the HTTP status, a kind, and a text in English that says what to do."""
+    """The photo cannot be displayed now: the HTTP status, a kind, and an English text with what to do."""
 
     def __init__(self, status: int, kind: str, text: str) -> None:
         super().__init__(text)
@@ -67,8 +67,8 @@ class OpenFile:
 def open_stored(photo: StoredPhoto) -> OpenFile:
     """Open the file that the scan found.
 
-    A link that has replaced a folder is not followed. One that leads out of the root is followed only as by `open_photo`, to
-    the very file that was scanned.
+    A link that has replaced a folder is not followed. One that leads out of the root is followed only as by
+    `open_photo`, to the very file that was scanned.
 
     Raises:
         PhotoUnavailable: the root is not mounted, or the file is gone, unreadable or another one.
@@ -139,7 +139,8 @@ def _open(photo: StoredPhoto) -> OpenFile:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise FileNotFoundError(photo.path)
-    return OpenFile(open(descriptor, "rb", buffering=0), status.st_size, stored_time_ns(status))  # noqa: PTH123 - it is open already
+    file = open(descriptor, "rb", buffering=0)  # noqa: PTH123, SIM115
+    return OpenFile(file, status.st_size, stored_time_ns(status))
 
 
 def _is_as_scanned(photo: StoredPhoto, file: OpenFile) -> bool:
@@ -156,7 +157,7 @@ def _is_as_scanned(photo: StoredPhoto, file: OpenFile) -> bool:
 MISSING = "missing.txt"
 """The entry that lists photos whose files are not there, or not complete."""
 _UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What some programs that extract archives take for a folder or a drive, and what would start a line of `MISSING`."""
+"""What programs take for a folder or a drive when they extract, and what would start a line of `MISSING`."""
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 _LAST_TIME = (2107, 12, 31, 23, 59, 58)
 """The last time that an entry of a ZIP archive can have."""
@@ -165,8 +166,7 @@ _LATER_S = 2**33
 
 
 def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:
-    """Yield the archive, with each file under its own name; photos with a name that another one has, in a folder of their number. Photos are
-    not compressed: their formats are.
+    """Yield the archive, uncompressed, each file under its name; if that is taken, in a folder of its number.
 
     A file that cannot be read, or only in part, is listed in `MISSING`, and the others follow.
     """
@@ -197,7 +197,7 @@ class _FileIncomplete(Exception):
 
 
 def _file_parts(file: OpenFile, name: str, archive: ZipFile, sink: "_Sink") -> Iterator[bytes]:
-    """Write a file as an entry, and yield what is written. If not even its first block can be read, there is no entry.
+    """Write a file as an entry, and yield what is written; no entry if not even its first block can be read.
 
     Raises:
         _FileIncomplete: the file could not be read, or ended before its size.

@@ -1,6 +1,7 @@
 """The state that all requests of one server share: settings, database, thumbnails and the loaded model.
 
-Learning from verdicts that were given through the server, and updating positions, go on in the background: no request waits.
+Learning from verdicts that were given through the server, and updating positions, go on in the background: no
+request waits.
 """
 
 import logging
@@ -47,7 +48,7 @@ class ServerStopping(Exception):
 
 
 class TaughtUpdates:
-    """One thread that brings the taught landmarks up to date. Requests that come during an update lead to one more."""
+    """One thread that updates taught landmarks. Requests that come meanwhile lead to one more update."""
 
     def __init__(
         self, database: Database, models: Callable[[], Sequence[RegisteredModel]], stopping: threading.Event
@@ -75,7 +76,7 @@ class TaughtUpdates:
             self._changed.notify()
 
     def close(self) -> None:
-        """End the thread. A running comparison stops after its current page; `tagger backfill taught` continues it."""
+        """End the thread after the current page of a comparison; `tagger backfill taught` continues it."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -130,7 +131,7 @@ MODEL_TTL_S = 5.0
 
 
 class ModelsInUse:
-    """The models that a selector names, read again after `MODEL_TTL_S`, since resolving them reads their files."""
+    """The models that a selector names, kept for `MODEL_TTL_S`: resolving them reads their files."""
 
     def __init__(self, database: Database, selector: str | None) -> None:
         self._database = database

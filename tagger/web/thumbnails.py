@@ -1,7 +1,8 @@
 """Thumbnails and previews of photos, placeholders where there is none, and their cache on disk.
 
-The least recently used files of the cache are evicted. They are written atomically, so several servers can share the folder. The size is
-tracked by a running sum; the folder is listed only when the sum exceeds the limit, or after much was written.
+The least recently used files of the cache are evicted. They are written atomically, so several servers can
+share the folder. The size is tracked by a running sum; the folder is listed only when the sum exceeds the
+limit, or after much was written.
 """
 
 import io
@@ -120,7 +121,7 @@ class DiskCache:
         return sum_bytes
 
     def _files(self) -> Iterator[tuple[float, int, str]]:
-        """Yield time of last use, size on disk and path of each file, temporary files of killed servers included."""
+        """Yield last use, size on disk and path of each file, those of killed servers included."""
         with os.scandir(self._folder) as folders:
             for folder in folders:
                 with suppress(OSError), os.scandir(folder.path) as files:
@@ -144,7 +145,7 @@ _COLOUR = (139, 145, 152, 255)  # readable on light and on dark backgrounds
 
 @cache
 def placeholder() -> bytes:
-    """Return a transparent PNG for photos that cannot be shown. Browsers draw many PNGs faster than many SVGs."""
+    """Return a transparent PNG for photos that cannot be shown: browsers draw it faster than an SVG."""
     image = Image.new("RGBA", (_SIDE_PX, _SIDE_PX))
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((76, 76, 180, 160), radius=10, outline=_COLOUR, width=5)
@@ -184,7 +185,7 @@ class ThumbnailSize(IntEnum):
 
 @dataclass(frozen=True)
 class ImageKind:
-    """Images that are made together. The photo is decoded to a square of side `decoded_px`; `encode` restores the photo's shape.
+    """Images that are made together of a square of `decoded_px`; `encode` restores the photo's shape.
 
     `encode` returns the images by their sides in pixels, which are part of their names in the cache.
     """
@@ -196,7 +197,7 @@ class ImageKind:
 
 
 class Thumbnails:
-    """Creates and caches images, upright and in sRGB. Callers hold the limiter of the image's kind while they create one."""
+    """Creates and caches images, upright and in sRGB. Callers hold the limiter of the image's kind."""
 
     def __init__(self, settings: Settings) -> None:
         self._cache = DiskCache(settings.data_folder / "web-cache" / "thumbnails", CACHE_BYTES)
@@ -212,7 +213,7 @@ class Thumbnails:
         return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
 
     def create(self, photo: StoredPhoto, kind: ImageKind, size: int) -> bytes:
-        """Return the image of this side. If it is not cached, all of its kind are created, since decoding takes the most time.
+        """Return the image of this side, and create all of its kind if it is not cached: decoding is slow.
 
         Raises:
             PhotoUnavailable: the photo's file is not available or cannot be decoded.

@@ -1,6 +1,7 @@
-"""The folder into which the page puts photos that people send. Each is written to a hidden file, and gets its name once it is whole.
+"""The folder of photos that people send. Each is written to a hidden file, and named once it is whole.
 
-Names come from strangers: no part of one leads out of the folder or through a link, and no file is ever replaced.
+Names come from strangers: no part of one leads out of the folder or through a link, and no file is ever
+replaced.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ class ReceivedPhoto:
 
 
 class UploadFolder:
-    """Puts photos into a folder as long as all files in it take at most `quota_bytes`. Created once per server."""
+    """Puts photos into a folder while its files take at most `quota_bytes`. Created once per server."""
 
     def __init__(self, folder: Path, quota_bytes: int) -> None:
         self.folder = folder
@@ -55,7 +56,7 @@ class UploadFolder:
         self._measuring = asyncio.Lock()
 
     async def receive(self, path: str, parts: AsyncIterator[bytes]) -> ReceivedPhoto:
-        """Store a photo below the folder. If it has another's name, it gets a number; what is there already is not stored again.
+        """Store a photo below the folder, with a number if its name is taken; what is there only once.
 
         Raises:
             HTTPException: its name or format is none of a photo, there is no space, or the folder is away.
@@ -82,7 +83,8 @@ class UploadFolder:
     async def _measure(self) -> None:
         """Find out how much the files in the folder take, and remove what servers left that were killed.
 
-        Each minute, since other processes store photos too, and after a refused photo before each, until somebody has moved files away.
+        Each minute, since other processes store photos too, and after a refused photo before each, until
+        somebody has moved files away.
         """
         async with self._measuring:
             is_old = self._is_full or time.monotonic() > self._measured_at_s + MEASURED_FOR_S
@@ -123,7 +125,8 @@ class UploadFolder:
         if size_bytes > 0 and taken_bytes > self._quota_bytes:
             self._is_full = True
             text = gettext(
-                "The folder for photos is full: it may take %(quota)s. Its owner can allow more with TAGGER_WEB_UPLOAD_QUOTA_BYTES.",
+                "The folder for photos is full: it may take %(quota)s. Its owner can allow more with "
+                "TAGGER_WEB_UPLOAD_QUOTA_BYTES.",
                 quota=size_text(self._quota_bytes),
             )
             raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, text)
@@ -180,7 +183,7 @@ def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> Receiv
 
 
 def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[str, bool]:
-    """Name the file as its sender does, with a number if that is another file's name; or find the same file there."""
+    """Name the file as its sender does, with a number if another file has the name; or find it there."""
     stem, extension = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     for number in range(1, SAME_NAMES):
         numbered = name if number == 1 else f"{stem}-{number}{extension}"
@@ -213,7 +216,7 @@ def _rename_to_new(temporary: TemporaryFile, folder: OpenFolder, name: str) -> N
 
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What disks without links answer, such as FAT: there, a server that is killed at this moment leaves an empty file."""
+"""What disks without links answer, such as FAT: a server killed at this moment leaves an empty file there."""
 
 
 def _is_same(folder: OpenFolder, name: str, descriptor: int) -> bool:

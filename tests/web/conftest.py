@@ -74,7 +74,7 @@ def shared_thumbnails(web_settings: Settings, thumbnail_folder: Path) -> None:
 
 @pytest.fixture
 def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callable[..., TestClient]]:
-    """Create a client of an application that is served at an address: `client_of()`, `client_of("0.0.0.0", TOKEN)`."""
+    """Create a client of an application at an address: `client_of()`, `client_of("0.0.0.0", TOKEN)`."""
     with ExitStack() as opened:
 
         def make(host: str = "127.0.0.1", token: str | None = None) -> TestClient:

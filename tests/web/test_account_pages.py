@@ -1,4 +1,4 @@
-"""Sign-in, account, people, sessions and the audit log on the page: what it answers to strangers, who sees and changes what. The roles are tested on every route."""
+"""Sign-in, account, people and sessions on the page: what it answers to strangers, who changes what."""
 
 import re
 from collections.abc import Callable

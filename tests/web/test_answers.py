@@ -1,4 +1,4 @@
-"""How answers are sent: text in gzip, HEAD without a body, scripts at addresses that browsers cache for ever."""
+"""How answers are sent: text in gzip, HEAD without a body, scripts at addresses that are cached for ever."""
 
 import gzip
 import re

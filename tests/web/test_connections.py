@@ -1,4 +1,4 @@
-"""Clients that send or read slowly, or not at all, keep nobody else out: attacks on a real server with small limits."""
+"""Clients that send or read slowly, or not at all, keep nobody else out: attacks on a real server."""
 
 import socket
 import subprocess
@@ -79,13 +79,13 @@ def is_ended(connection: socket.socket) -> bool:
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Whether the server, in this process, holds its end open. A client that has not read all does not learn of it."""
+    """Whether the server, in this process, holds its end open, which a client that does not read does not learn."""
     client = connection.getsockname()
     return any(each.raddr == client for each in psutil.Process().net_connections("tcp4"))
 
 
 def drip(connection: socket.socket, part: bytes) -> bytes:
-    """Send the part repeatedly until the server responds or closes the connection. Returns the whole answer."""
+    """Send the part until the server responds or closes the connection. Returns the whole answer."""
     connection.settimeout(0.05)
     for _ in range(600):
         with suppress(TimeoutError, ConnectionError):
@@ -198,7 +198,7 @@ def test_a_trusted_proxy_is_not_taken_for_one_client(web_settings: Settings, web
 
 
 def test_requests_without_end_are_not_stored(web_settings: Settings, web_database: Database) -> None:
-    """The event stream is the response that they wait for. The server closes the connection, or reads no more."""
+    """They wait for an event stream. The server closes the connection, or reads no more."""
     events = b"GET /api/events HTTP/1.1\r\nHost: page\r\n" + SIGNED_IN + b"\r\n"
     with page(web_settings, web_database, ClientLimits()) as (port, opened):
         stream = connected(port, opened, events)

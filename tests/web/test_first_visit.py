@@ -1,4 +1,4 @@
-"""What a browser loads when it opens a view for the first time, with real photos, compressed as it is sent, and in which order."""
+"""What a browser loads when it opens a view for the first time, and in which order, with real photos."""
 
 from collections.abc import Iterator
 from contextlib import closing

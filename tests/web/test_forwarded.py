@@ -1,4 +1,4 @@
-"""Whose address counts behind reverse proxies: the last one in the chain that is not trusted, and never a made-up one."""
+"""Whose address counts behind reverse proxies: the last one in the chain that is not trusted."""
 
 import pytest
 from starlette.datastructures import Headers

@@ -322,7 +322,7 @@ def test_no_address_fails_unexpectedly(
     tmp_path: Path,
     every: int,
 ) -> None:
-    """All addresses, with one hostile value in turn for a quarter of their parameters; for each with all in the long form."""
+    """All addresses, with a hostile value in turn for some of their parameters; in the long form with all."""
     client = client_of()
     (tmp_path / "library").mkdir()
     library = TaggedFolder(web_database, tmp_path / "library")

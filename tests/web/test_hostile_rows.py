@@ -1,4 +1,4 @@
-"""Rows that somebody wrote who may write to the database: no path leads out of its root, and no text ends a command or a page."""
+"""Hostile rows in the database: no path leads out of its root, and no text ends a command or a page."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Changes of landmarks through the API and by forms of the page: the rules and the JSON of `tagger landmark`."""
+"""Changes of landmarks through the API and by forms: the rules and the JSON of `tagger landmark`."""
 
 from typing import Any
 

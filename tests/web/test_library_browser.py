@@ -18,7 +18,7 @@ PHOTOS = 280
 SHOWN = 261  # the others are copies, gone or not classified
 SMALL_WINDOW = Screen(720, 450)
 SMALLER = {"timeline.js": {"CHUNK = 100": "CHUNK = 20", "MAX_PHOTOS = 6000": "MAX_PHOTOS = 120"}}
-"""Constants of the grid and their values in these tests, so that few photos are as many for it as 100,000 are with the real values."""
+"""Constants of the grid and smaller values, with which few photos are as many for it as 100,000."""
 TILES = """() => {
   const tiles = [...document.querySelectorAll("[data-grid] > .photo-tile")];
   if (!tiles.length || tiles.some((tile) => !tile.dataset.photo)) return null;

@@ -1,4 +1,4 @@
-"""The library as the server renders it: without JavaScript, with hostile names, empty, and with 100,000 photos."""
+"""The library as the server renders it: without JavaScript, with hostile names, empty, and large."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import re
@@ -541,7 +541,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient
 def test_first_views_of_a_large_library_pass_few_rows(
     large: tuple[TestClient, Callable[[], int]],
 ) -> None:
-    """In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more."""
+    """In a country, all unknown photos are read to sort them; reading all tags takes more."""
     client, steps = large
     for path in (
         *("/photos", "/photos?unknown=1", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"),

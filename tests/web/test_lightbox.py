@@ -272,7 +272,7 @@ class Fingers:
         self._send("touchEnd", [])
 
     def _send(self, kind: str, points: list[tuple[int, int]]) -> None:
-        """Each touch is 10 ms after the last one, however long the machine takes: two taps are a double tap."""
+        """Each touch is 10 ms after the last one, so that two taps are a double tap."""
         self._time_s += 0.01
         touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
         event = {"type": kind, "touchPoints": touches, "timestamp": self._time_s}

@@ -21,7 +21,7 @@ WAIT_MS = 120_000
 
 @pytest.fixture
 def library(library: LibraryPhotos) -> LibraryPhotos:
-    """Two photos at one spot in Nice, one each nearby on a track and estimated, and one in Paris of a landmark."""
+    """Two photos at one spot in Nice, two nearby on a track and estimated, and one in Paris of a landmark."""
     for n, (latitude, longitude, source) in enumerate(
         (
             (43.70, 7.27, "camera"),

@@ -39,7 +39,7 @@ MOST_PICTURES = 300
 
 
 def wait_for_path(page: Page) -> None:
-    """Wait until the map under the clusters has the colour of the path on the land, in the theme of the page."""
+    """Wait until the map has the colour of the path on the land, in the theme of the page."""
     page.evaluate(HIDE_CLUSTERS)
     path, land = (np.array(colour) for colour in page.evaluate(COLOURS))
     mixed = PATH_OPACITY * path + (1 - PATH_OPACITY) * land

@@ -1,4 +1,4 @@
-"""Writing metadata from the page, and undoing it: after a preview, by a job, and only where the server allows it."""
+"""Writing metadata from the page, and undoing it: after a preview, by a job, only where allowed."""
 
 import re
 from pathlib import Path

@@ -73,7 +73,7 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (Problem, "GET", "/api/photos/99", None),
     (Problem, "GET", "/api/photos?min_score=2", None),
 ]
-"""Requests in their order, and the shapes of their answers. `{root}` is the library's folder; bytes are a photo."""
+"""Requests in order, and the shapes of their answers. `{root}`: the library's folder; bytes: a photo."""
 
 
 def test_answers_match_their_documented_schema(client: TestClient, library: LibraryPhotos) -> None:

@@ -1,4 +1,4 @@
-"""Which pages may change something: those of the page's own origins, however a proxy names them, and no other port, scheme or host."""
+"""Which pages may change something: those of the page's own origins, however a proxy names them."""
 
 from ipaddress import ip_network
 

@@ -1,4 +1,4 @@
-"""The same library on SQLite and PostgreSQL: pages and API are equal, and the API agrees with the commands."""
+"""One library on SQLite and PostgreSQL: pages and API are equal, and the API agrees with commands."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing

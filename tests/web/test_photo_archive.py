@@ -1,4 +1,4 @@
-"""The archive of selected photos: one photo that cannot be read leaves the others whole, and names are safe to extract."""
+"""The archive of selected photos: whole but for photos that cannot be read, with names safe to extract."""
 
 import errno
 import io

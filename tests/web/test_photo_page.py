@@ -1,4 +1,4 @@
-"""A photo at its own address: facts and links, verdicts by keyboard and mouse over its grid, and reading without JavaScript."""
+"""A photo at its own address: facts and links, verdicts by keyboard and mouse, reading without JavaScript."""
 
 import re
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Uploaded photos are classified at once: the documents of `tagger predict --json`, many at a time, nothing stored."""
+"""Uploaded photos are classified at once, as by `tagger predict --json`, many at a time, and not stored."""
 
 import json
 import tempfile

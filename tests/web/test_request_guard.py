@@ -1,4 +1,4 @@
-"""Who may ask for what: this machine's own address without a token, any other with one, and never another site's page."""
+"""Who may ask for what: this machine without a token, others with one, and never another site's page."""
 
 import logging
 import re

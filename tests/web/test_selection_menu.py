@@ -1,4 +1,4 @@
-"""What can be done with selected photos beside verdicts: stars, downloading, sharing, and writing metadata."""
+"""What is done with selected photos beside verdicts: stars, downloads, shares, metadata."""
 
 import io
 from zipfile import ZipFile

@@ -1,4 +1,4 @@
-"""Teaching through the API: verdicts are learned in the background, and photos are compared by their embeddings."""
+"""Teaching through the API: verdicts are learned in the background, photos are compared by embeddings."""
 
 import logging
 import threading

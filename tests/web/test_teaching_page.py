@@ -19,7 +19,7 @@ CHURCH, PHOTOS = 0, 6
 
 @pytest.fixture
 def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
-    """Six photos of a church that the model does not know, others that resemble it less and less, and photos of other places."""
+    """Six photos of an unknown church, others that resemble it less and less, and photos of other places."""
     library = TaggedFolder(web_database, tmp_path, teachable_artifact)
     for seed in range(PHOTOS):
         draw_place(library.folder / "church" / f"{seed}.jpg", CHURCH, seed=seed)
@@ -38,7 +38,7 @@ def address(library: TaggedFolder) -> Iterator[str]:
 
 
 def open_new_place(page: Page, library: TaggedFolder, count: int) -> None:
-    """Tick some photos of the church, among those that resemble the first one, and open the form that adds a place."""
+    """Tick some photos of the church, and open the form that adds a place."""
     page.goto(f"/photos/{library.photo('church/0.jpg').id}/similar")
     for number in range(1, count + 1):
         page.locator(f'input[value="{library.photo(f"church/{number}.jpg").id}"]').check()

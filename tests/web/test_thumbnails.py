@@ -1,4 +1,4 @@
-"""Thumbnails and previews: created once without blocking other requests, shared by copies, limited on disk; a hostile file loses only its own."""
+"""Thumbnails and previews: created once without blocking others, shared by copies, limited on disk."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Tokens and sessions over HTTP: who is locked out, what a read-only token may do, and what is recorded of it."""
+"""Tokens and sessions over HTTP: who is locked out, what a read-only token may do, what is recorded."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""Unknown photos on the page: their order, guesses and number, and photos that are put away as not a landmark."""
+"""Unknown photos on the page: their order, guesses and number, and those that are put away."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import re

@@ -42,7 +42,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 @contextmanager
 def up(terminal: Terminal, *arguments: str, end_signal: signal.Signals = signal.SIGTERM) -> Iterator[str]:
-    """Start `tagger up` and yield the page's address. After the signal, its page and its workers have ended too."""
+    """Start `tagger up` and yield the page's address. After the signal, all its processes have ended."""
     process = terminal.start("up", *arguments)
     try:
         terminal.wait_until(lambda: process.poll() is not None or "until Ctrl-C" in terminal.log.read_text())
@@ -105,7 +105,7 @@ def test_up_and_its_page_end_when_the_terminal_is_closed(terminal: Terminal) -> 
 
 
 def run_refused(terminal: Terminal, *arguments: str, code: int) -> str:
-    """Run a command in this process that ends with this exit code before it starts anything; return its stderr."""
+    """Run a command that ends with this exit code before it starts anything; return its stderr."""
     output = run_command(main, *arguments, environment=terminal.environment, folder=terminal.folder)
     assert output.code == code, output.err
     return output.err

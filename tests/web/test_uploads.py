@@ -1,4 +1,4 @@
-"""Photos that people send on the page: stored whole or not at all, below one folder, over no other file, and tagged."""
+"""Photos that people send: stored whole or not at all, below one folder, over no other file, and tagged."""
 
 import errno
 import os

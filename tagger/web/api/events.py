@@ -1,7 +1,7 @@
 """Server-sent events about jobs for the page.
 
-One poller serves all listeners. Every event holds the whole state, so a listener that connects or reconnects is up to date at once,
-and a slow one misses only outdated states.
+One poller serves all listeners. Every event holds the whole state, so a listener that connects or reconnects
+is up to date at once, and a slow one misses only outdated states.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class EventHub:
         self.listeners = 0
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield the state, then each change of it, until the server stops. Call it for one of the `listeners`."""
+        """Yield the state, then each change of it, until the server stops, to one of the `listeners`."""
         if self._poller is None or self._poller.done():
             self._latest = None  # left from earlier listeners
             self._poller = asyncio.create_task(self._poll_while_listening())
@@ -91,7 +91,8 @@ class EventHub:
         while self.listeners and not self._stopping.is_set():
             await self._poll()
             due_s = time.monotonic() + POLL_S
-            while time.monotonic() < due_s and self.listeners and not self._stopping.is_set():  # noqa: ASYNC110 - set by another thread
+            is_stopping = self._stopping.is_set  # by another thread
+            while self.listeners and time.monotonic() < due_s and not is_stopping():  # noqa: ASYNC110
                 await asyncio.sleep(STOP_CHECK_S)
         self._notify()
 
@@ -137,7 +138,7 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
 
 @router.get("/events", response_class=StreamingResponse)
 async def events(request: Request, hub: Annotated[EventHub, Depends(event_listener)]) -> StreamingResponse:
-    """Stream open and recent jobs, workers and queues as server-sent events: the state at once, then each change."""
+    """Stream jobs, workers and queues as server-sent events: the state at once, then each change."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     parts = while_authenticated(request, hub.events())
     return StreamingResponse(parts, media_type="text/event-stream", headers=headers)

@@ -138,7 +138,7 @@ class WriteRequest(RequestModel):
     priority: Priority = Priority.BULK
     write: WriteMode = Field(
         WriteMode.NONE,
-        description="Write the tags into metadata, in a job after this one; only as far as the server allows it.",
+        description="Write the tags into metadata, in a job after this one, as far as the server allows it.",
     )
     gps: bool = Field(default=False, description="With `write`: also the landmark's position.")
     gps_estimated: bool = Field(default=False, description="With `write`: also estimated positions.")
@@ -154,7 +154,8 @@ class WriteRequest(RequestModel):
         """Return what is to be written; None for nothing.
 
         Raises:
-            HTTPException: the server does not allow it, or `gps`, `gps_estimated` or `description` is set without `write`.
+            HTTPException: the server does not allow it, or `gps`, `gps_estimated` or `description` is set
+            without `write`.
         """
         if self.write is not WriteMode.NONE:
             max_error_m = round(self.max_error_km * 1000) if self.gps_estimated else None

@@ -86,7 +86,7 @@ class JobStarter:
         return (future if future.done() else recorded).result()
 
     def resume(self, job: int) -> str | None:
-        """Resume a paused job. Returns why workers could not be woken for it; None if they were, or if it was not paused.
+        """Resume a paused job. Returns why workers could not be woken; None if they were, or need not be.
 
         Raises:
             JobNotFound, JobFinished: it cannot be resumed.

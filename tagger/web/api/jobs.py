@@ -58,7 +58,7 @@ JOBS_SHOWN = 20
 
 @dataclass(frozen=True)
 class OverviewDocument(StatusDocument):
-    """The state of all jobs, of which `older` ones are left out. `problem` says why depths of queues are null."""
+    """The state of all jobs but `older` ones. `problem` says why depths of queues are null."""
 
     older: int
     problem: str | None
@@ -85,8 +85,8 @@ JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
 
 @dataclass(frozen=True)
 class JobDetails(JobProgress):
-    """A job with the landmarks on the photos that it classified, most frequent first, how many photos have a suggested one, and numbers of
-    photos with facts that cannot be read.
+    """A job with the landmarks that it found, most frequent first, how many photos have a suggested one, and
+    numbers of photos with facts that cannot be read.
     """
 
     landmarks: Sequence[LandmarkCount]
@@ -123,7 +123,7 @@ class CountedBackfill:
 
 @dataclass(frozen=True)
 class PlannedUndo(JobWrites):
-    """What an undo of a job would undo. `fields`: what the job wrote, of keywords, place, position and description."""
+    """What an undo of a job would undo. `fields`: of keywords, place, position and description."""
 
     job: None
     fields: Sequence[str]
@@ -269,7 +269,7 @@ def failures(
         list[Annotated[str, ONE_LINE]] | None, Query(max_length=50, description="Only these kinds.")
     ] = None,
 ) -> FailurePage:
-    """List the photos of a job that fail now, or that a metadata job refused to write. `photo` is the photo's number."""
+    """List the photos of a job that fail now, or were refused by a metadata job. `photo` is their number."""
     photos, next_after = failures_page(
         state.database, find_job(state.database, job), limit, after, kind or ()
     )
@@ -332,6 +332,6 @@ def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
             "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
         )
     return gettext(
-        "No worker is running. Jobs are recorded and wait for one. Start it on the server with `tagger worker`, or start "
-        "everything with `tagger up`."
+        "No worker is running. Jobs are recorded and wait for one. Start it on the server with "
+        "`tagger worker`, or start everything with `tagger up`."
     )

@@ -1,4 +1,4 @@
-"""Landmarks with photo counts, as `tagger landmark list`, changes of them, as `tagger landmark`, and the cities where they may be."""
+"""Landmarks with photo counts, changes of them, as `tagger landmark`, and the cities where they may be."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -113,7 +113,7 @@ def landmarks(
 
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)
 def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
-    """Add a landmark that the model does not know. It can be confirmed on photos and searched for as any other."""
+    """Add a landmark that the model does not know. It is confirmed and searched for as any other."""
     with state.database.write(dry_run=body.dry_run) as connection:
         landmark = add_landmark(connection, body.landmark())
     return landmark_document(landmark, dry_run=body.dry_run)
@@ -132,7 +132,7 @@ def remove(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a landmark is. The coordinates are null if only the city is known, the city is null far from every city."""
+    """Where a landmark is. The coordinates are null if only the city is known, the city far from all."""
 
     city: str | None
     region: str | None
@@ -148,12 +148,12 @@ def cities(
         Query(
             min_length=1,
             max_length=200,
-            description="The start of a city's name, with its region or country after a comma, or LAT,LON in degrees.",
+            description="The start of a city's name, its region or country after a comma; or LAT,LON.",
         ),
     ],
     limit: Annotated[int, Query(ge=1, le=100, description="Most cities.")] = 10,
 ) -> list[Place]:
-    """List the cities with a name, the largest first, or the city of coordinates, which then are its `latitude` and `longitude`."""
+    """List the cities with a name, the largest first, or the city of coordinates."""
     if not q.strip(" ,"):
         return []
     try:

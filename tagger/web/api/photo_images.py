@@ -1,4 +1,4 @@
-"""Images of photos: the photo's own file, a preview, thumbnails. Photos are named by number, never by path."""
+"""Images of photos, which are named by number: the photo's own file, a preview, thumbnails."""
 
 from hashlib import blake2b
 from typing import Annotated
@@ -52,7 +52,7 @@ Version = Annotated[
 
 @router.get("/photos/{photo_id}/image", response_class=Response)
 async def image(request: Request, state: State, photo_id: PhotoNumber) -> Response:
-    """Return the photo's own file if browsers display its format, else a JPEG with sides of at most 2048 pixels."""
+    """Return the photo's file if browsers display its format, else a JPEG of at most 2048 pixels a side."""
     photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
     etag, response = await run_sync(_file_response, request, photo)
     if response is not None:
@@ -79,7 +79,7 @@ async def thumbnail(
     ] = ThumbnailSize.SMALL,
     v: Version = None,
 ) -> Response:
-    """Return the whole photo, small, as WebP. Its long side has at most four times the pixels of its short side."""
+    """Return the whole photo, small, as WebP. Its long side is at most four times the short one."""
     return await _webp_response(request, state, photo_id, THUMBNAIL, size, v)
 
 
@@ -166,7 +166,7 @@ def _etag(file: OpenFile) -> str:
 
 
 def _named(disposition: str, name: str, etag: str) -> dict[str, str]:
-    """Return the headers of a file to display (`inline`) or to save (`attachment`), with the photo's own name for saving."""
+    """Return the headers of a file to display (`inline`) or to save (`attachment`) under the photo's name."""
     ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
     utf8_name = quote(name.encode(errors="surrogateescape"), safe="")
     names = f"filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"
@@ -185,7 +185,7 @@ def _not_modified(request: Request, etag: str, cache_control: str) -> Response |
 
 
 async def unavailable_response(request: Request, error: Exception) -> Response:
-    """Return kind and text of the error; inside a page a placeholder with status 200, since browsers log every other status."""
+    """Return kind and text of the error; in a page a placeholder with status 200: browsers log others."""
     assert isinstance(error, PhotoUnavailable)  # noqa: S101 - it is registered for these alone
     headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept, Sec-Fetch-Dest"}
     # Over plain HTTP, except on loopback, browsers send no Sec-Fetch-Dest, only Accept.

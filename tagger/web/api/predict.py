@@ -73,12 +73,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     408: {"model": Problem, "description": "The photo arrived too slowly."},
     503: {
         "model": Problem,
-        "description": "No model is available, or too many photos are being uploaded; the text says what to do.",
+        "description": "No model is available, or too many photos are uploaded; the text says what to do.",
     },
 }
 _UPLOAD_SOURCE, _UPLOAD_PATH = open_source("-"), "-"
 _submit_limiter = CapacityLimiter(2)
-"""Threads that wait for the model to load or the pipeline to accept a photo: few, so that pages have the others."""
+"""Threads that wait for the model or the pipeline: few, so that pages have the others."""
 
 
 @router.post(
@@ -90,7 +90,7 @@ _submit_limiter = CapacityLimiter(2)
 async def predict(
     request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
 ) -> Response:
-    """Classify a photo, sent as the file of a form or as the body. Nothing is stored; simultaneous photos share forward passes."""
+    """Classify a photo, the file of a form or the body, without storing it, together with others sent now."""
     async with state.uploads.read(request, state.settings.web_upload_bytes) as (photo,):
         try:
             classification = await classify(state, photo.data, top_k, threshold)
@@ -122,7 +122,8 @@ async def classify(
 
     Raises:
         PhotoFailed: the photo cannot be decoded.
-        ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected, ReadsTimedOut: the failure is not the photo's.
+        ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected, ReadsTimedOut: the
+        failure is not the photo's.
     """
     models, loaded = await to_thread.run_sync(_load_models, state, limiter=_submit_limiter)
     start_s = time.perf_counter()
@@ -169,7 +170,7 @@ class _UploadSink:
         self.top_k = top_k
         self.thresholds = thresholds
         self.result: Future[Classified | Failed] = Future()
-        self.result.set_running_or_notify_cancel()  # the pipeline delivers even if the client has disconnected
+        self.result.set_running_or_notify_cancel()  # delivered even if the client left
 
     def lacking_models(self, digest: str) -> Sequence[int]:  # noqa: ARG002 - uploads are always classified
         return tuple(self.thresholds)

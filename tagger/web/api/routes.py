@@ -1,7 +1,7 @@
 """Routes of the API: functions return documents, and unknown options are errors.
 
-The type that a function returns describes its documents in OpenAPI, without converting them: file names may hold bytes that a
-conversion would refuse.
+The type that a function returns describes its documents in OpenAPI, without converting them: file names may
+hold bytes that a conversion would refuse.
 """
 
 import inspect
@@ -80,7 +80,7 @@ def api_router(tag: str, prefix: str = "") -> APIRouter:
 
 
 def _document_type(endpoint: Callable[..., Any]) -> Any:
-    """The type of the document that a route's function returns; None: it returns none, or a whole response."""
+    """The type of the document that a function returns; None: it returns none, or a whole response."""
     annotation = inspect.signature(endpoint, eval_str=True).return_annotation
     is_response = isinstance(annotation, type) and issubclass(annotation, Response)
     return None if is_response else annotation

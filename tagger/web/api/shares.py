@@ -50,14 +50,14 @@ class ShareRequest(RequestModel):
 
 @dataclass(frozen=True)
 class NewShareDocument(StoredShareDocument):
-    """A new share. `link`: its path, or whole address if the server knows its own, as the list of shares has it."""
+    """A new share. `link`: its path, or its address if the server knows its own."""
 
     link: str
 
 
 @dataclass(frozen=True)
 class ShareDocument(StoredShareDocument):
-    """A share. `link`: its path, or whole address if the server knows its own; null if this server did not make it."""
+    """A share. `link`: its path, or its address; null if this server did not make it."""
 
     link: str | None
 
@@ -100,7 +100,7 @@ def shares(
     params: Params,
     selection: Annotated[bool, Query(description="Those of selected photos.")] = False,
 ) -> list[ShareDocument]:
-    """List the shares of exactly this query, the newest first; without options, all. Those that ended are listed for 90 days."""
+    """List the shares of exactly this query, newest first; without options, all, ended ones for 90 days."""
     with state.database.read() as connection:
         query = PhotoQuery.of_document(query_options(query_document(connection, params.query)))
 

@@ -1,4 +1,4 @@
-"""Teaching landmarks, their suggestions, and photos that look alike, as `tagger teach`, `review` and `similar`."""
+"""Teaching landmarks, their suggestions, and look-alikes, as `tagger teach`, `review` and `similar`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def suggestions(
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
     after: Annotated[str | None, Query(max_length=100, description="`next` of the previous page.")] = None,
 ) -> PhotoPage:
-    """List photos that probably show a landmark and have no verdict, the most probable first, page by page: pass `next` as `after` until it is null."""
+    """List photos that probably show a landmark, the most probable first. Pass `next` as `after` for more."""
     start = None if after is None else ReviewPosition.of_cursor(after)
     landmark_id = None
     if landmark is not None:

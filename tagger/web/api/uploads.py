@@ -1,4 +1,4 @@
-"""Photos that people send into the folder of `TAGGER_WEB_UPLOAD_FOLDER`, one in each request, and the job that tags them."""
+"""Photos that people send into `TAGGER_WEB_UPLOAD_FOLDER`, one a request, and the job that tags them."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -34,7 +34,7 @@ PhotoPath = Annotated[
     },
 )
 async def send_photo(request: Request, state: State, path: PhotoPath) -> ReceivedPhoto:
-    """Store a photo, the body of the request. No file is replaced: another photo of the same name gets a number."""
+    """Store a photo, the body of the request. Another photo of the same name gets a number."""
     return await _folder(state).receive(path, request.stream())
 
 

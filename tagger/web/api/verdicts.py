@@ -56,7 +56,7 @@ def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
 
 @router.delete("/verdicts")
 def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
-    """Withdraw the verdict from those photos that have exactly this one on the landmark; the prediction applies again."""
+    """Withdraw exactly this verdict from photos; the prediction applies again."""
     change = body.photos, body.landmark, body.verdict, state.settings.roots
     return withdraw_verdicts(state.database, *change, dry_run=body.dry_run)
 
@@ -104,8 +104,9 @@ class DismissalRequest(_ChangeRequest):
 
 @dataclass
 class DismissedPhotosDocument(DismissedPhotos):
-    """The photos that the request changed, and those that it did not: they are as requested already (`unchanged`), have a confirmed
-    landmark, or are not classified (`left_out`).
+    """The photos that changed, those that are as requested already (`unchanged`), and those `left_out`.
+
+    These have a confirmed landmark, or are not classified.
     """
 
     dry_run: bool
@@ -113,7 +114,7 @@ class DismissedPhotosDocument(DismissedPhotos):
 
 @router.post("/dismissals")
 def dismiss(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
-    """Put photos and their copies away as not a landmark. They stay away until they are brought back or a landmark is confirmed on them."""
+    """Put photos and their copies away as not a landmark, until brought back or a landmark is confirmed."""
     by = person_of(state, body.by)
     result = dismiss_photos(state.database, body.photos, by, dry_run=body.dry_run)
     return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)

@@ -1,6 +1,7 @@
-"""Limits: of wrong tokens and passwords by address, of what requests without access may cause, and of requests that count many photos.
+"""Limits of wrong tokens and passwords, of requests without access, and of requests that count many photos.
 
-Requests of filters and of the map, for example, count or group many photos. Their limit lets others be answered meanwhile.
+Requests of filters and of the map, for example, count or group many photos. Their limit lets others be
+answered meanwhile.
 """
 
 import threading
@@ -106,7 +107,7 @@ MAX_OF_ACCOUNT = 20
 
 
 class RefusalBudget:
-    """Decides which refused sign-ins are recorded within `WINDOW_S`, and counts the others. Created once per server; threads may share it."""
+    """Decides which refused sign-ins are recorded within `WINDOW_S`, and counts the others, in any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
@@ -163,7 +164,7 @@ CLIENT_GONE = 499
 
 
 class RequestLimiter:
-    """Lets the requests of each key in, in the order in which they came. Created once per server. `text`: the answer if too many wait."""
+    """Lets the requests of each key in, in order. `text`: the answer if too many wait."""
 
     def __init__(self, text: str, *, of_one: int, of_all: int, waiting: int) -> None:
         self._text = text

@@ -40,7 +40,7 @@ STOP_TIMEOUT_S = 10.0
 
 
 class AccessRecorder:
-    """Writes wrong tokens and last uses in a thread of its own: requests must not wait for the database's lock."""
+    """Writes wrong tokens and last uses in a thread: requests must not wait for the database's lock."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -50,7 +50,7 @@ class AccessRecorder:
         self._thread: threading.Thread | None = None
 
     def record_refusal(self, client: Client, what: str = "token", account: str | None = None) -> None:
-        """Log a wrong token or password, for programs such as fail2ban, and record it as far as the budget allows."""
+        """Log a wrong token or password, for fail2ban and the like; record it as far as the budget allows."""
         log.warning("wrong %s from %s", what, client.address or "an unknown address")
         if self._budget.admit(client.network, account):
             actor = Actor("web", client.address or None)
@@ -111,14 +111,15 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VIEWER_POSTS = frozenset(
     {"/try", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
 )
-"""What a viewer may send: photos to classify, of which nothing is stored, a language, and changes of the own account."""
+"""What a viewer may send: photos to classify, a language, changes of the own account."""
 _VIEWER_HIDDEN = frozenset({"/api/shares", "/jobs/new"})
-"""What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos. Below: also photos that wait for a verdict."""
+"""What a viewer may not read: folders of the server, shares; below, what waits for a verdict."""
 _HIDDEN_BELOW = ("/places/edit/", "/trips/edit/", "/review")
 _ADMIN_PATH = "/admin/"
 """All routes about other people's access are below it, and no other routes."""
 _READ_ONLY = N_(
-    "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."
+    "Your access is read-only: you can search photos and classify uploads. Sign in with another token or "
+    "name to make changes."
 )
 _NO_ADMIN = N_("Only admins may do this. Ask one of them.")
 
@@ -163,7 +164,7 @@ class AccessPolicy:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The Host headers accepted without a token. Any other name is a DNS rebinding attack or a mistake."""
+        """The Host headers accepted without a token. Any other is a DNS rebinding attack or a mistake."""
         names = {"127.0.0.1", "localhost", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
         with_port = {f"{name}:{self.port}" for name in names}
         return frozenset(with_port | names if self.port == 80 else with_port)
@@ -174,7 +175,7 @@ log = logging.getLogger(__name__)
 ANYBODY = "web"
 """The actor of requests without a token, where none is required."""
 MAX_SIGN_INS = 100
-"""Sign-ins with one token within `SIGN_IN_WINDOW_S`: a guest with more could push all other entries out of the audit log."""
+"""Sign-ins with one token within `SIGN_IN_WINDOW_S`: more could push all else out of the audit log."""
 SIGN_IN_WINDOW_S = 3600
 MAX_BROWSER_LENGTH = 300
 RECHECK_S = 30.0
@@ -193,17 +194,18 @@ class UserRefused(PicklableError):
 
     def __init__(self, name: str) -> None:
         text = N_(
-            "The proxy in front of this page has signed you in as %(name)s, who has no access here. Ask an admin to add this name."
+            "The proxy in front of this page has signed you in as %(name)s, who has no access here. Ask an "
+            "admin to add this name."
         )
         super().__init__(gettext(text, name=repr(name[:100])))
 
 
 class Authenticator:
-    """Checks tokens, and creates, checks and ends sessions. Its methods read the database: call them in threads."""
+    """Checks tokens, and creates, checks and ends sessions. Its methods read the database: use threads."""
 
     def __init__(self, database: Database, token: str, new_user_role: Role | None = None) -> None:
         self.cookie = f"tagger_session_{database.ledger_id[:8]}"
-        """All processes of the page share it, whatever their ports. Over https it has the prefix `forwarded.HOST_PREFIX`."""
+        """All processes of the page share it. Over https it has the prefix `forwarded.HOST_PREFIX`."""
         self._database = database
         self._token = token
         self._new_user_role = new_user_role
@@ -245,7 +247,7 @@ class Authenticator:
         return token_grant(self._database, secret.strip(), self._token) is not None
 
     def sign_in_user(self, name: str, password: str, client: Client, browser: str | None) -> str | None:
-        """Start a session for a person and return the cookie's value; None if the name or the password is wrong.
+        """Start a person's session and return the cookie's value; None if the name or the password is wrong.
 
         Raises:
             AttemptsUsedUp: there were too many wrong passwords.
@@ -306,7 +308,7 @@ class Authenticator:
 
 
 async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the parts of an endless response until the token or session of its request ends, checked every `RECHECK_S`."""
+    """Yield the parts of a response until its token or session ends, checked every `RECHECK_S`."""
     authenticator: Authenticator | None = getattr(request.app.state, "authenticator", None)
     checked_at_s = time.monotonic()
     async for part in parts:

@@ -1,8 +1,8 @@
-"""Connections of the server: their number, the time for a request's head, and the time for each block of a response.
+"""Connections of the server: their number, the time for a request's head and for each block of a response.
 
-At a limit, the connection that has waited longest for its client is closed: an idle one, or one of a client without
-access whose request or response is not complete. Connections with access and a request in progress, such as an upload
-or an event stream, are kept. If there are only such, new connections are answered with 503.
+At a limit, the connection that has waited longest for its client is closed: an idle one, or one of a client
+without access whose request or response is not complete. Connections with access and a request in progress,
+such as an upload or an event stream, are kept. If there are only such, new connections are answered with 503.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tagger.web.http.request_guard import HAS_ACCESS, IS_REFUSED
 from tagger.web.http.uploads import ClientLimits
 
 UNSENT_BYTES = 2**16
-"""How much of a response the system buffers beyond what is on its way. Its own choice can be megabytes per connection."""
+"""How much of a response the system buffers; its own choice can be megabytes per connection."""
 MAX_PIPELINED_BYTES = 2**16
 """How much of later requests a client may send before the response."""
 

@@ -128,7 +128,7 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """Respond with `top_k: should be less than or equal to 100`, or the like, for each invalid field; on pages in plain words."""
+    """Respond with a line such as `top_k: should be less than or equal to 100` for each invalid field."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     if not request.url.path.startswith("/api/"):
         problems = dict.fromkeys(map(_plain_problem, error.errors()[:10]))

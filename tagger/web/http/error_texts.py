@@ -1,4 +1,4 @@
-"""What pages say of errors, in place of the commands that the texts of the errors name, and of what the database has: failures, refusals and notes."""
+"""What pages say of errors, in place of texts that name commands, and of failures, refusals and notes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,35 +13,43 @@ from tagger.system.text_format import N_, gettext, reader_language
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.CameraNotFound: N_("No photo was taken with a camera {name}. Cameras of your photos: {names}."),
     errors.CountryNotFound: N_(
-        "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the library."
+        "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the "
+        "library."
     ),
     errors.EmbeddingsMissing: N_(
-        "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Ask the administrator of the server to select another model."
+        "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Ask the "
+        "administrator of the server to select another model."
     ),
     errors.ExamplesMissing: N_("None of the photos can be an example. Choose photos that are classified."),
     errors.JobFinished: N_("Job {job} is over already."),
     errors.JobNotFound: N_("There is no job {job}."),
     errors.JobNotPausable: N_(
-        "Job {job} runs in a terminal and cannot be paused. Cancel it, and start it again later: photos that are classified are skipped."
+        "Job {job} runs in a terminal and cannot be paused. Cancel it, and start it again later: photos that "
+        "are classified are skipped."
     ),
     errors.JobNotRetriable: N_(
-        "Job {job} writes metadata and cannot be retried. Write the metadata again: that includes only the photos that are not written yet."
+        "Job {job} writes metadata and cannot be retried. Write the metadata again: that includes only the "
+        "photos that are not written yet."
     ),
     errors.LandmarkInvalid: N_("Invalid landmark: {reason}."),
     errors.LandmarkExists: N_(
-        "The name {name} belongs to {owner}{place} already. If you mean that one, choose it. If not, give the new one a name of its own."
+        "The name {name} belongs to {owner}{place} already. If you mean that one, choose it. If not, give "
+        "the new one a name of its own."
     ),
     errors.LandmarksDistinct: N_(
-        "{name} cannot be merged into {other}: the model {models} tells them apart. Reject the wrong one on photos."
+        "{name} cannot be merged into {other}: the model {models} tells them apart. Reject the wrong one on "
+        "photos."
     ),
     errors.LandmarkOfModel: N_(
-        "{name} cannot be deleted: the model {models} would find it again. Reject it on photos, or merge it into another place."
+        "{name} cannot be deleted: the model {models} would find it again. Reject it on photos, or merge it "
+        "into another place."
     ),
     errors.LandmarkNotFound: N_(
         "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
     ),
     errors.PhotoIdNotFound: N_(
-        "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library."
+        "The library has no photo with the number {photo_id}. It may have been removed; search for it in the "
+        "library."
     ),
     errors.PhotoNotClassified: N_(
         "The photo {path} is not processed{why}. Start a job for its folder, then try again."
@@ -111,7 +119,7 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
         "{name} cannot be a name. Use letters, digits, dots, hyphens, underscores, + and @."
     ),
 }
-"""In other languages than English, with the kinds of errors below each. The English texts of these errors say more, such as the reason."""
+"""In other languages than English, with the kinds of errors below each. The English texts say more."""
 
 
 def page_text(error: TaggerError) -> str:
@@ -161,6 +169,6 @@ REFUSALS: Mapping[str, str] = {
 
 
 def note_text(note: str | None, message: Mapping[str, Any] | None) -> str:
-    """Return a note, by its message in the reader's language; a note without one, such as an error, is English."""
+    """Return a note in the reader's language; one without a message, such as an error, is English."""
     stored = stored_note(note, message)
     return (note or "") if stored is None else gettext(stored.code.text).format(**stored.values)

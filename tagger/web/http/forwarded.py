@@ -19,7 +19,8 @@ _Address = IPv4Address | IPv6Address
 class Client:
     """`address` is empty if it is not known.
 
-    A trusted proxy may say the rest: the `scheme`, `host` and `port` of the address in the browser, and the `user`, whom it has signed in.
+    A trusted proxy may say the rest: the `scheme`, `host` and `port` of the address in the browser, and the
+    `user`, whom it has signed in.
     """
 
     address: str
@@ -42,7 +43,8 @@ def client_of(
 ) -> Client:
     """Return the client that sent the request: the last address in the chain of proxies that is not trusted.
 
-    Everything to the left of it in X-Forwarded-For could be forged. `user_header`: the header in which the proxy names its user.
+    Everything to the left of it in X-Forwarded-For could be forged. `user_header`: the header in which the
+    proxy names its user.
     """
     peer = scope["client"][0] if scope.get("client") else ""
     address = _parse(peer)
@@ -57,7 +59,8 @@ def client_of(
         address = previous
         if not _is_trusted(address, trusted):
             break
-    # The first proxy in the chain is the browser's. Clients can forge what it says of themselves alone: no page of another site can.
+    # The first proxy in the chain is the browser's. Clients can forge what it says of themselves alone: no
+    # page of another site can.
     scheme, host, port = (
         next(iter(_values(headers, f"x-forwarded-{name}")), "").lower() for name in ("proto", "host", "port")
     )
@@ -73,7 +76,7 @@ def client_of(
 
 
 def peer_network(peer: str, trusted: Sequence[Network]) -> str | None:
-    """Return the network of a connection's peer, like `Client.network`; None if the peer is a trusted proxy."""
+    """Return the network of a connection's peer, as `Client.network`; None for a trusted proxy."""
     address = _parse(peer)
     if address is not None and _is_trusted(address, trusted):
         return None
@@ -106,7 +109,7 @@ def _is_trusted(address: _Address, trusted: Sequence[Network]) -> bool:
 
 
 HOST_PREFIX = "__Host-"
-"""The prefix of cookies that browsers accept only over https from this host: no sibling domain and nobody on the network can set one."""
+"""Browsers accept cookies with this prefix only over https from this host."""
 
 
 def set_session_cookie(response: Response, name: str, session: str, *, by_https: bool) -> None:
@@ -129,20 +132,20 @@ def delete_session_cookie(response: Response, name: str) -> None:
 
 
 def session_cookies(headers: Headers, client: Client, name: str) -> Sequence[str]:
-    """Return the sessions of a request, the preferred one first. If a trusted proxy says that it came over https, cookies without the prefix do not count."""
+    """Return the sessions of a request, the preferred one first; over https only cookies with the prefix."""
     sessions = sent_sessions(headers, name)
     return [session for each, session in sessions.items() if client.scheme != "https" or each != name]
 
 
 def sent_sessions(headers: Headers, name: str) -> Mapping[str, str]:
-    """Return all sessions of a request by the name of their cookie, first the one that browsers send only over https."""
+    """Return the sessions of a request by the name of their cookie, first the one for https alone."""
     cookies = cookie_parser(headers.get("cookie", ""))
     # Some cookies have no name or no value.
     return {each: session for each in (HOST_PREFIX + name, name) if (session := cookies.get(each))}
 
 
 MAX_NEXT_LENGTH = 4096
-"""Of the address to continue at: the form has to fit into the limit of a body that needs no authentication."""
+"""Of the address to continue at: the form has to fit into the limit of a body without access."""
 
 
 def local_address(address: str) -> str:

@@ -1,7 +1,7 @@
 """The languages of the page: their catalogues, and which one a request is answered in.
 
-A catalogue is a PO file, which is read when its language is first requested: nothing is compiled for a wheel, and no compiled
-file can be older than its source. The texts of scripts are the entries that name a script.
+A catalogue is a PO file, which is read when its language is first requested: nothing is compiled for a wheel,
+and no compiled file can be older than its source. The texts of scripts are the entries that name a script.
 
 The reader's choice is in a cookie: the server writes the pages, and a browser may forget what a script keeps.
 """
@@ -36,7 +36,7 @@ _EVENTS = "/api/events"
 
 @cache
 def languages() -> Mapping[str, str]:
-    """Return the languages that the page is in, each by its tag with its own name, in order of these names."""
+    """Return the languages of the page, each by its tag with its own name, in order of these names."""
     tags = [ENGLISH, *(folder.name for folder in LOCALE.iterdir() if folder.is_dir())]
     names = {tag: (Locale.parse(tag, sep="-").get_display_name() or tag) for tag in tags}
     return {
@@ -92,7 +92,7 @@ def read_catalogue(tag: str) -> Catalog:
 
 @cache
 def script_texts(tag: str | None) -> Mapping[str, str | Sequence[str]]:
-    """Return the texts of scripts in a language, by the English ones; a text with a number has a list of plural forms."""
+    """Return the texts of scripts in a language by the English ones; plural forms as a list."""
     texts: dict[str, str | Sequence[str]] = {}
     for message in read_catalogue(tag) if tag else ():
         if any(file.endswith(".js") for file, _ in message.locations):
@@ -117,7 +117,7 @@ def _page_of(referer: str) -> str:
 
 @router.post("/language")
 def choose_language(request: Request, language: Annotated[str, Form(max_length=20)] = "") -> RedirectResponse:
-    """Show the pages in this language, or in the browser's if it is empty. Redirects to the page with the form."""
+    """Show pages in this language, or in the browser's if it is empty; redirect to the page with the form."""
     response = RedirectResponse(_page_of(request.headers.get("referer", "/")), 303)
     if language in languages():
         response.set_cookie(

@@ -1,4 +1,4 @@
-"""The origins of the page, as browsers name them: scheme, host and port; and whether a request comes from one of them."""
+"""The origins of the page: scheme, host and port; and whether a request comes from one of them."""
 
 import re
 from collections.abc import Collection
@@ -34,10 +34,10 @@ def parse_origin(text: str) -> Origin | None:
 
 
 def own_origins(headers: Headers, client: Client, web_url: str | None) -> Collection[Origin]:
-    """The origins at which the browser can have opened this page: that of the settings, and what the request or its proxy says.
+    """The origins at which a browser can have opened this page, by the settings, the request and its proxy.
 
-    A trusted proxy may have replaced the Host header, and says the scheme. Without one, either scheme is possible: another proxy may
-    terminate TLS.
+    A trusted proxy may have replaced the Host header, and says the scheme. Without one, either scheme is
+    possible: another proxy may terminate TLS.
     """
     host = client.host or headers.get("host", "")
     schemes = (client.scheme,) if client.scheme else ("http", "https")
@@ -52,7 +52,8 @@ def own_origins(headers: Headers, client: Client, web_url: str | None) -> Collec
 def is_from(headers: Headers, own: Collection[Origin]) -> bool:
     """Whether Origin, or else Referer, names one of these origins, or nothing does: programs send neither.
 
-    If the browser itself says that the request stays in its origin, the name of the host suffices: a proxy may drop the port.
+    If the browser itself says that the request stays in its origin, the name of the host suffices: a proxy
+    may drop the port.
     """
     texts = headers.getlist("origin") or [
         "/".join(page.split("/")[:3]) for page in headers.getlist("referer")
@@ -67,8 +68,8 @@ def is_from(headers: Headers, own: Collection[Origin]) -> bool:
 def is_by_https(request: Request, web_url: str | None = None) -> bool:
     """Whether the browser uses https, as far as the request shows.
 
-    A form has an Origin header. A link that is opened has none: then `web_url`, the address of the page in the settings, decides
-    if the request names its host.
+    A form has an Origin header. A link that is opened has none: then `web_url`, the address of the page in
+    the settings, decides if the request names its host.
     """
     client: Client = request.state.client
     if client.scheme == "https":

@@ -96,7 +96,8 @@ class QueryParams:
     def as_timeline(self) -> Self:
         """Return the query with an order; exact copies count as one photo.
 
-        By default, the newest photos come first, those of a trip from its start, and unknown photos by the scores of their best candidates.
+        By default, the newest photos come first, those of a trip from its start, and unknown photos by the
+        scores of their best candidates.
         """
         usual: SortOption = "oldest" if self.query.trip else "score" if self.query.unknown else "newest"
         sort: SortOption = self.query.sort or usual

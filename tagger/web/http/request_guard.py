@@ -1,7 +1,7 @@
 """The outermost middleware: it checks host, origin, content type, size and authentication of every request.
 
-A pure ASGI middleware, so that responses can stream. It leaves `client`, `grant` and `actor` in the request's state, and sets the
-language of its texts.
+A pure ASGI middleware, so that responses can stream. It leaves `client`, `grant` and `actor` in the request's
+state, and sets the language of its texts.
 """
 
 import logging
@@ -162,7 +162,8 @@ class RequestGuard:
             return
         self._has_warned = True
         log.warning(
-            "requests from %s have X-Forwarded-For, which is ignored, so all clients of this proxy share one limit of "
+            "requests from %s have X-Forwarded-For, which is ignored, so all clients of this proxy share one "
+            "limit of "
             "wrong tokens; if the proxy is yours, name it in TAGGER_WEB_TRUSTED_PROXIES",
             client.address,
         )
@@ -269,7 +270,8 @@ def _check_content_type(scope: Scope, headers: Headers) -> None:
     if _content_type(headers) in _FORM_TYPES:
         raise RequestRefused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "Set the content type: `Content-Type: application/json`, or for a photo its own, such as image/jpeg.",
+            "Set the content type: `Content-Type: application/json`, or for a photo its own, such as "
+            "image/jpeg.",
         )
 
 

@@ -1,7 +1,8 @@
-"""Responses: JSON as the command line writes it, streams of any length, headers, and HEAD for every address that answers GET.
+"""Responses: JSON as commands write it, streams of any length, headers, and HEAD wherever GET is answered.
 
-The headers say what browsers may do with a response, and how long it may be cached. Routes need to know nothing of HEAD: the
-rest of the body is not produced, so a download of a million rows ends with its first row.
+The headers say what browsers may do with a response, and how long it may be cached. Routes need to know
+nothing of HEAD: the rest of the body is not produced, so a download of a million rows ends with its first
+row.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,7 +43,8 @@ class HeadRequests:
 
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src "
+    "'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -89,7 +91,7 @@ def _cache_control(scope: Scope, status: int) -> str:
 CSV = "text/csv; charset=utf-8"
 GEOJSON = "application/geo+json"
 BLOCK_BYTES = 2**16
-"""Small parts are joined, since each send costs more than most parts. Large ones are sent in blocks, so that the server buffers only one
+"""Small parts are joined, since each send costs more. Large ones are sent in blocks: only one is buffered
 of them for a slow client.
 """
 
@@ -114,7 +116,7 @@ def stream_download(
 
 
 def send_in_blocks(send: Send) -> Send:
-    """Return a `send` that passes on blocks of at most `BLOCK_BYTES`; each block waits until the one before was sent."""
+    """Return a `send` that passes on blocks of at most `BLOCK_BYTES`, each when the one before was sent."""
 
     async def send_blocks(message: Message) -> None:
         body = message.get("body", b"")

@@ -51,8 +51,8 @@ _SCRIPTS_FOLDER = re.compile("scripts-[0-9a-f]{16}/")
 class AssetFiles(StaticFiles):
     """The static files. All scripts have a second address, in a folder that is named after their digest.
 
-    Scripts import each other by relative addresses, which stay in that folder. A folder of another version, requested by a page that
-    was loaded before an update, has the current scripts, and is not cached.
+    Scripts import each other by relative addresses, which stay in that folder. A folder of another version,
+    requested by a page that was loaded before an update, has the current scripts, and is not cached.
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
@@ -69,8 +69,9 @@ def asset(name: str) -> str:
 
 @cache
 def script_module(name: str, *, later: bool = False) -> Markup:
-    """Return the element that runs a script, after links to the scripts that it imports: the browser requests all of them at
-    once, and not each after the one that imports it. `later`: what the view shows at first needs it less than thumbnails.
+    """Return the element that runs a script, after links to its imports: the browser requests all at once.
+
+    `later`: what the view shows at first needs it less than thumbnails.
     """
     folder = f"/static/{scripts_folder()}"
     priority = Markup(' fetchpriority="low"') if later else ""
@@ -183,7 +184,7 @@ def environment() -> Environment:
 
 
 def _for_reader(text_of: Callable[[Any], str]) -> Callable[[Context, Any], str]:
-    """Return a filter whose result depends on the reader's language: else Jinja would evaluate it once for a constant, for everybody."""
+    """Return a filter whose result depends on the reader: Jinja evaluates others once for a constant."""
 
     @pass_context
     def text_for_reader(_context: Context, value: Any) -> str:
@@ -199,4 +200,5 @@ def _gettext(text: str, /, **values: object) -> Markup:
 
 def _ngettext(one: str, more: str, number: int, /, **values: object) -> Markup:
     values.pop("num", None)  # the extension gives it too
-    return Markup(ngettext(one, more, number, **{name: escape(value) for name, value in values.items()}))  # noqa: S704
+    escaped = {name: escape(value) for name, value in values.items()}
+    return Markup(ngettext(one, more, number, **escaped))  # noqa: S704

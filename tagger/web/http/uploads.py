@@ -34,7 +34,7 @@ class ClientLimits:
 
     connections: int = 512
     connections_per_client: int = 128
-    """Of one address, which may be a household or an office: a browser opens six. A trusted proxy has no such limit."""
+    """Of one address, which may be a household or an office. A trusted proxy has no such limit."""
     refused_connections: int = 16
     """Connections beyond the others whose requests are answered with 503."""
     head_s: float = 10.0
@@ -58,7 +58,7 @@ class ClientLimits:
 
 
 def fit_to_open_files(limits: ClientLimits) -> ClientLimits:
-    """Return limits with as many connections as the open-file limit allows. Half of the files are for photos, the database and libraries."""
+    """Return limits within the open-file limit, half of which is for photos, the database and libraries."""
     files = _raise_file_limit()
     if files is None or files // 2 >= limits.connections:
         return limits
@@ -93,7 +93,7 @@ CLOSE_CONNECTION = {"connection": "close"}
 
 @dataclass(frozen=True)
 class BodyLimit:
-    """The limits of a body: bytes, time for all of them and, for uploads, the longest pause and the lowest average rate."""
+    """The limits of a body: bytes, time and, for uploads, the longest pause and the lowest average rate."""
 
     size_bytes: int
     total_s: float
@@ -102,7 +102,7 @@ class BodyLimit:
 
 
 def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
-    """Return a `receive` that raises `HTTPException` at the limit. Only time spent waiting for the client counts."""
+    """Return a `receive` that raises `HTTPException` at the limit. Only waiting for the client counts."""
     clock = asyncio.get_running_loop().time
     received_bytes, waited_s, is_complete = 0, 0.0, False
     credit_s = limit.pause_s  # each byte adds to it; waiting uses it up
@@ -119,7 +119,8 @@ def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
             rate = (
                 "" if limit.bytes_per_s == float("inf") else f", or slower than {limit.bytes_per_s:g} bytes/s"
             )
-            text = f"The request did not arrive within {limit.total_s:g} s{rate}. Check the connection and send it again."
+            text = f"The request did not arrive within {limit.total_s:g} s{rate}. Check the connection and "
+            "send it again."
             if reader_language() is not None:
                 text = gettext("The upload took too long. Check the connection and send it again.")
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, text, CLOSE_CONNECTION) from None
@@ -140,7 +141,8 @@ def too_large_text(limit_bytes: int) -> str:
     texts = (
         N_("The request is larger than the %(limit)s bytes allowed here. Send less."),
         N_(
-            "The request is larger than the %(limit)s bytes allowed here. Send less; TAGGER_WEB_UPLOAD_BYTES allows larger photos."
+            "The request is larger than the %(limit)s bytes allowed here. Send less; TAGGER_WEB_UPLOAD_BYTES "
+            "allows larger photos."
         ),
     )
     return gettext(texts[limit_bytes >= SMALL_BYTES], limit=limit_bytes)
@@ -151,7 +153,8 @@ SPOOL_BYTES = 2**20
 UNNAMED = "-"
 MAX_NAME_LENGTH = 255
 DISK_FULL = N_(
-    "The disk of this server's temporary folder is full, so the photo was not accepted. Free some space, or restart "
+    "The disk of this server's temporary folder is full, so the photo was not accepted. Free some space, or "
+    "restart "
     "`tagger serve` with TMPDIR set to a folder on another disk; then send the photo again."
 )
 RETRY_AFTER_S = 10
@@ -182,7 +185,8 @@ class UploadReader:
         """Yield the file of a request: that of a form, or the body. `max_bytes` must not exceed the memory.
 
         Raises:
-            HTTPException: there is no file, one is too large, too many others are arriving, or the disk is full.
+            HTTPException: there is no file, one is too large, too many others are arriving, or the disk is
+            full.
         """
         try:
             with self._in_space(request) as limited:
@@ -254,7 +258,8 @@ class UploadReader:
         total_bytes = sum(size_bytes for _name, _file, size_bytes in files)
         if total_bytes > max_bytes:
             text = gettext(
-                "The upload has %(size)s bytes, more than the %(limit)s allowed here. Make it smaller, or allow larger "
+                "The upload has %(size)s bytes, more than the %(limit)s allowed here. Make it smaller, or "
+                "allow larger "
                 "ones with TAGGER_WEB_UPLOAD_BYTES.",
                 size=total_bytes,
                 limit=max_bytes,
@@ -277,7 +282,8 @@ class UploadReader:
 def _no_space() -> HTTPException:
     headers = {"Retry-After": str(RETRY_AFTER_S), **CLOSE_CONNECTION}
     text = gettext(
-        "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo again."
+        "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo "
+        "again."
     )
     return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, headers)
 

@@ -1,4 +1,4 @@
-"""Other people's access, for admins. All routes are below /admin/, which the request guard keeps from others."""
+"""Other people's access, for admins. The request guard keeps all others from routes below /admin/."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +22,7 @@ from tagger.web.state import AppState, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Name = Annotated[str, Form(max_length=200)]
-"""The forms send names with numbers (`ada#1`): somebody who has the name since the page was opened is somebody else."""
+"""Forms send names with numbers (`ada#1`): who has the name by now may be somebody else."""
 ShownPassword = tuple[str, str]
 """A name and the new password."""
 
@@ -69,7 +69,7 @@ def remove(request: Request, state: State, name: Name) -> Response:
 
 
 def _changed(request: Request, state: AppState, change: Callable[[], object], typed: str = "") -> Response:
-    """Change somebody's access; show why it cannot be, or the new password that the change returns. `typed`: the name of the form."""
+    """Change somebody's access; show why it cannot be, or the new password. `typed`: the name of the form."""
     try:
         result = change()
     except TaggerError as error:

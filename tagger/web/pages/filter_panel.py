@@ -58,7 +58,8 @@ _ALL = N_("All of these")
 class Choice:
     """A choice of a filter. `photos` is text, such as `120` or `120+`; empty if they are not counted.
 
-    For a folder, `depth` is the number of folders of the tree above it. If it is open, its subfolders are choices, too.
+    For a folder, `depth` is the number of folders of the tree above it. If it is open, its subfolders are
+    choices, too.
     """
 
     value: str
@@ -72,7 +73,7 @@ class Choice:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is shown at first, wherever it is in its list. A folder is open if it is chosen, or a folder in it."""
+        """Whether it is shown at first. A folder is open if it is chosen, or a folder in it."""
         return self.is_checked or self.is_open
 
 
@@ -80,7 +81,7 @@ class Choice:
 class ChoiceList:
     """Choices in their order. `key` tells the lists of a panel apart.
 
-    `left_out`: the number of choices that are not in the list. `folder`: the name of the folder that contains them.
+    `left_out`: how many choices are not in the list. `folder`: the name of the folder that contains them.
     """
 
     key: str
@@ -106,7 +107,7 @@ class ChoiceList:
 
 @dataclass(frozen=True)
 class ChoiceGroup:
-    """A filter with its choices. With `several`, any number can be checked; otherwise one, or none, which is named `any_name` and has the value `any_value`.
+    """A filter with its choices: `several` at once, or one, or none, which is `any_name` with `any_value`.
 
     `any_photos`: the number of photos without a choice, as text; empty if they are not counted.
     """
@@ -174,7 +175,7 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
-    """Return the choices of an outcome. If `any_rank` changes nothing, it is left out, since the query selects the same photos."""
+    """Return the choices of an outcome, without `any_rank` if that changes nothing."""
     chosen = next((name for name in WHICH if getattr(query, name)), None)
     is_of_tags, is_of_all = is_of_accepted_tags(params.options), selects_all_photos(params.options)
     if is_of_tags:
@@ -243,7 +244,7 @@ def _number(photos: int, *, exact: bool) -> str:
 
 
 def _folder_group(facet: Facet, chosen: Sequence[str]) -> ChoiceGroup:
-    """Return the folders as a tree, each below its parent. Those that are chosen, or have a chosen folder in them, are open."""
+    """Return the folders as a tree, each below its parent. Chosen ones, and those around them, are open."""
     group = _group(facet, "under", chosen, several=True)
     choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
     return replace(group, choices=replace(group.choices, all=tuple(_tree(choices, chosen))))

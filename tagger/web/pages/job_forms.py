@@ -1,4 +1,4 @@
-"""The page that starts jobs: a folder that is tagged now, which may be a new one, and one that is looked into every night."""
+"""The page that starts jobs: over a folder now, which may be a new one, and over one every night."""
 
 import os
 import time
@@ -52,7 +52,7 @@ WRITE_TEXTS = {
 
 
 class FolderForm(WriteRequest):
-    """A job over one folder, or over an address in a bucket. `path`, or one of the `usual` ones: another folder, which the page may read only with `consent`."""
+    """A job over a folder, or an address in a bucket. `path`, `usual`: another one, which needs `consent`."""
 
     folder: Key = ""
     address: Key = ""
@@ -95,7 +95,7 @@ def start_folder(
 
 
 def may_allow_folder(request: Request, state: AppState) -> bool:
-    """Whether the page may be given any folder: by an admin, or without people and tokens by somebody on this computer, unless a setting names the folders."""
+    """Whether the page may be given any folder: no setting names them, and an admin or this computer asks."""
     policy: AccessPolicy = request.app.state.policy
     grant: Grant | None = getattr(request.state, "grant", None)
     is_here = policy.token is None and is_loopback(policy.host) and not policy.trusted_proxies
@@ -104,14 +104,15 @@ def may_allow_folder(request: Request, state: AppState) -> bool:
 
 
 def _other_folder(request: Request, state: AppState, form: FolderForm) -> Selection:
-    """Return the folder for which somebody consents. Its job records it as a root, in which the page may start jobs then.
+    """Return the folder for which somebody consents. Its job records it as a root, which is allowed then.
 
     Raises:
         FolderRefused: nobody consents, or the page may not be given a folder.
         HTTPException: the path depends on the working directory of the server.
         PathNotFound: the folder does not exist.
     """
-    path = Path(os.path.expanduser(form.path.strip() or form.usual))  # noqa: PTH111 - a user who does not exist is no error
+    # A user who does not exist is no error.
+    path = Path(os.path.expanduser(form.path.strip() or form.usual))  # noqa: PTH111
     if not (form.consent and may_allow_folder(request, state)):
         raise FolderRefused
     if not path.is_absolute():
@@ -205,7 +206,7 @@ def _render(
 
 
 def _usual_folders() -> list[Path]:
-    """The folders in which people have photos: of their home, of disks, and those below /mnt that are named so."""
+    """The folders in which people have photos: of their home, of disks, and below /mnt those named so."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
     folders: list[Path] = []
     for outer, pattern in (

@@ -1,4 +1,4 @@
-"""View models of jobs and their failures. Pages and live events use the same functions, so that both show the same text.
+"""View models of jobs and their failures, for pages and live events, so that both show the same text.
 
 A failure has a thumbnail, its reason, and whether a retry can help.
 """
@@ -90,10 +90,9 @@ class LiveFields:
 
 @dataclass(frozen=True)
 class JobView(JobProgress):
-    """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created. `took`: how long
-    it took if it is over: `12 min`.
+    """A job on a page. `about`: its folders or backfill. `time`: when it finished or was created.
 
-    `author_text`: who started it; empty if nobody knows.
+    `took`: how long it took if it is over: `12 min`. `author_text`: who started it; empty if nobody knows.
     """
 
     title: str
@@ -137,7 +136,7 @@ def state_text(job: JobProgress) -> str:
 
 
 def page_version(status: OverviewDocument) -> str:
-    """Return a digest that changes when a page has to be rendered again: jobs, workers or ticks came, went or changed state."""
+    """Return a digest that changes when a page has to be rendered again."""
     parts = (
         [(job.job, job.state, job.write_job, bool(job.failed)) for job in status.jobs],
         [(worker.name, worker.waits_for) for worker in status.workers],
@@ -282,7 +281,7 @@ TRANSIENT_KINDS = frozenset(
 class FailuresView:
     """A page of failures.
 
-    `retriable`: kind, text and count of what a retry includes. `retry_helps`: some of these may pass by themselves.
+    `retriable`: kind, text and count of what a retry includes. `retry_helps`: some may pass by themselves.
     """
 
     photos: Sequence[FailingPhoto]

@@ -254,7 +254,7 @@ def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, ob
 
 
 def _cron_text(schedule: ScheduleDocument) -> str:
-    """When the schedule runs; a daily one in the reader's language, others explained in English, in other languages as they are written."""
+    """When the schedule runs; a daily one in the reader's language, others in English or as written."""
     minute, hour, *others = schedule.cron.split()
     if not (others == ["*"] * 3 and minute.isdecimal() and hour.isdecimal()):
         if reader_language() is None:

@@ -1,4 +1,4 @@
-"""The library: its first view, landmarks as cards with covers, the map, and the search that leads to its photos.
+"""The library: its first view, landmarks with covers, the map, and the search that leads to its photos.
 
 A landmark is renamed, merged into another one, or deleted, as by `tagger landmark`.
 """

@@ -1,6 +1,7 @@
 """Marks and clusters of photos on a map: where they were taken. The map of a trip has its path, too.
 
-Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are at its dot.
+Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are
+at its dot.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ def clusters(
     zoom: Annotated[float, Query(ge=0, le=MOST_ZOOM)],
     trip: Annotated[str | None, Query(max_length=500)] = None,
 ) -> DocumentResponse:
-    """Return the photos whose positions are in the box, for a map of this zoom; of a trip alone if one is named."""
+    """Return the photos with a position in the box, for a map of this zoom; of a trip if one is named."""
     bounds = parse_box(box)
     # The finest cells of the whole library are cached; they are enough for a map of a country.
     cells: Sequence[PositionCell] | None = None
@@ -122,7 +123,7 @@ def render_map(request: Request, settings: Settings, name: str, **values: object
 
 
 def live_map(settings: Settings, extent: BoundingBox, bounds: BoundingBox | None = None) -> dict[str, object]:
-    """Return the data attributes of the map: what it loads once it is shown, its first part, and that of all photos."""
+    """Return the data attributes of the map: what it loads, its first part, and that of all photos."""
     return {
         "library": asset("vendor/map/maplibre-gl.mjs"),
         "worker": asset("vendor/map/maplibre-gl-worker.mjs"),
@@ -174,7 +175,7 @@ def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
 
 
 def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
-    """The part of the world that the map of a trip shows: the least box around its photos, or that around one spot. It may cross 180°."""
+    """What the map of a trip shows: the least box around its photos, or a spot. It may cross 180°."""
     latitudes = [point.latitude for point in path]
     origin = path[0].longitude
     easts = [_turned(point.longitude - origin) for point in path]
@@ -191,7 +192,7 @@ def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
 
 
 def path_geometry(path: Sequence[PathPoint]) -> dict[str, Any]:
-    """Return the path of each camera in order of time, as GeoJSON. Longitudes continue beyond 180° where the path crosses it."""
+    """Return each camera's path in order of time, as GeoJSON. Longitudes continue beyond 180°."""
     ways = (list(_way(list(points))) for _, points in groupby(path, key=lambda point: point.camera_id))
     return {"type": "MultiLineString", "coordinates": [way for way in ways if len(way) > 1]}
 

@@ -1,6 +1,7 @@
-"""The library as a whole: photo counts and cover photos per landmark, trips, where photos were taken, how many are to review, and look-alikes.
+"""The library as a whole: landmarks, trips, positions, how many photos are to review, look-alikes.
 
-These queries take longer the larger the library is. Pages therefore show cached values, which threads refresh.
+These queries take longer the larger the library is. Pages therefore show cached values, which threads
+refresh.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,14 +36,14 @@ LOOK_ALIKES_TTL_S = 300.0
 
 @dataclass(frozen=True)
 class UnclassifiedPhotos:
-    """How many photos no model has classified: those that `wait`, and those that `failed`; each counted up to `COUNT_LIMIT`."""
+    """How many photos no model has classified: those that `wait` and that `failed`, up to `COUNT_LIMIT`."""
 
     wait: int
     failed: int
 
 
 class LibraryOverview:
-    """Counts, covers and position cells of one database. Created once per server. `refresh_lock`: see `CachedValue`."""
+    """Counts, covers and position cells of one database. `refresh_lock`: see `CachedValue`."""
 
     def __init__(
         self, database: Database, find_look_alikes: Callable[[], LookAlikes], refresh_lock: Lock
@@ -63,7 +64,7 @@ class LibraryOverview:
         self._to_review = CachedValue(lambda: count_suggestions(database), COUNTS_TTL_S, refresh_lock)
 
     def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
-        """Return the familiar landmarks with photo counts, most photos first; None while they are counted for the first time."""
+        """Return the familiar landmarks, most photos first; None while counted for the first time."""
         return self._counts.get(wait_s, first_wait_s)
 
     def covers(self) -> Mapping[str, Cover] | None:
@@ -97,7 +98,7 @@ class LibraryOverview:
         return trips and [each.with_names(names) for each in trips]
 
     def names(self) -> Mapping[str, str]:
-        """Return the names of landmarks by slug in the reader's language; none in English, or until they are read."""
+        """Return names of landmarks by slug in the reader's language; none in English, or until read."""
         names = self._names.get(reader_language() or "")
         return (names and names.get(WAIT_S, FIRST_WAIT_S)) or {}
 
@@ -106,7 +107,7 @@ class LibraryOverview:
         return self._position_cells.get(WAIT_S)
 
     def to_review(self) -> int | None:
-        """Return the number of entries in the review queue, counted up to `COUNT_LIMIT`; None while they are counted for the first time."""
+        """Return how many are to review, up to `COUNT_LIMIT`; None while counted for the first time."""
         return self._to_review.get(WAIT_S)
 
     def unclassified(self) -> UnclassifiedPhotos | None:
@@ -114,7 +115,7 @@ class LibraryOverview:
         return self._unclassified.get(WAIT_S)
 
     def look_alikes(self) -> LookAlikes | None:
-        """Return the groups of unknown photos that look alike; None while they are compared for the first time."""
+        """Return the groups of look-alikes; None while they are compared for the first time."""
         return self._look_alikes.get(WAIT_S, FIRST_WAIT_S)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A photo at its own address: over the grid of a query, and its details, which the lightbox shows beside it."""
+"""A photo at its own address, over the grid of a query, and its details beside it in the lightbox."""
 
 import math
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def show_photo(
     params: Params,
     within: Within = "",
 ) -> HTMLResponse:
-    """Show a photo over the photos of a query, or over all if the address has none; without a script, the photo alone."""
+    """Show a photo over the photos of a query, or over all; without a script, the photo alone."""
     everything = QueryParams.of(any_rank=True)
     shown = params if within or params.options else everything
     details = _details(request, state, photo_id)
@@ -160,7 +160,7 @@ def _box_around(position: Position) -> BoundingBox:
 
 
 def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position | None:
-    """Return the photo's position; None if it comes from a landmark that was rejected since positions were updated."""
+    """Return the photo's position; None if it comes from a landmark that was rejected since."""
     position = details.photo.position
     if position is None or position.source != "landmark" or details.evidence is None:
         return position

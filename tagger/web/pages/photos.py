@@ -1,7 +1,8 @@
 """Grids of photos: those of a landmark, and of any query with its filter form.
 
-Each grid's address holds its whole query, and links to the same query in the API. Its active filters are chips. The grid of a landmark
-shows what is learned of it: from how many photos, what was found, and what is to review.
+Each grid's address holds its whole query, and links to the same query in the API. Its active filters are
+chips. The grid of a landmark shows what is learned of it: from how many photos, what was found, and what is
+to review.
 """
 
 from collections import Counter
@@ -49,7 +50,7 @@ FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"))
 
 
 def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
-    """What is learned of the landmark now: from how many `examples`, how many others are `tagged`, and how many are `to_review`.
+    """What is learned of the landmark now: from how many `examples`, how many are `tagged` and `to_review`.
 
     `doubtful` and `kept`: the other landmarks of its photos (see `TaughtState`).
     """
@@ -94,7 +95,7 @@ def valid_params(request: Request, params: QueryParams) -> QueryParams:
 
 @dataclass(frozen=True)
 class FilterChip:
-    """An active filter, with the options of the `others`. `group`: where the filter panel has it; empty: nowhere."""
+    """An active filter, with the options of the `others`. `group`: its place in the filter panel, if any."""
 
     name: str
     others: Options
@@ -142,7 +143,7 @@ After = Annotated[str | None, Query(max_length=20_000)]
 
 @dataclass(frozen=True)
 class PhotoSection:
-    """Photos below a heading: of a month, or of some days of it after `skip` other photos; of a result that is not in order of time, all, without a name.
+    """Photos of a month, or of some days of it after `skip` others; without a name, all of a result.
 
     `key`: the month, or the day of the first photo.
     """
@@ -208,7 +209,7 @@ def show_photos(
     which: Annotated[str | None, Query(max_length=20)] = None,
     q: SearchText = "",
 ) -> Response:
-    """Show the photos of a query. The `which` of the filter panel stands for one of the query options of outcomes. `q`: the text of a search that led here."""
+    """Show the photos of a query. `which` stands for an option of outcomes; `q`: the text of a search."""
     if which is not None:
         # All classified photos of a landmark or country are those of accepted tags, without an option.
         is_implied = which == "any_rank" and is_of_accepted_tags(params.options)
@@ -233,9 +234,9 @@ def render_photos(
     opened: Mapping[str, object] | None = None,
     text: str = "",
 ) -> HTMLResponse:
-    """Render the photos of a query, or the `problem` of its options; over them the photo `opened`: the values of its details.
+    """Render the photos of a query, or the `problem` of its options.
 
-    `text`: that of the search that led here.
+    `opened`: the details of the photo over them. `text`: that of the search that led here.
     """
     can_share = grid and grid.tiles and is_kept(form.query)
     share = form.address("", sort=None, distinct=None).removeprefix("?") if can_share else ""

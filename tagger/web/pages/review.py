@@ -1,4 +1,4 @@
-"""Pages to review: groups of photos that are confirmed at once, single photos, and unknown photos that look alike.
+"""Pages to review: groups that are confirmed at once, single photos, and unknown photos that look alike.
 
 Another page shows the photos that resemble a given one, as `tagger similar`.
 """
@@ -76,7 +76,7 @@ def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -
 
 @router.get("/review/one")
 def show_one_by_one(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
-    """Show the first entries of the queue, each as large as the window, beside other photos of its landmark."""
+    """Show the first entries of the queue, each large, beside other photos of its landmark."""
     only = _only(state, landmark)
     shown, left = _first_to_review(state, only, ONE_BY_ONE)
     with state.database.read() as connection:
@@ -110,7 +110,7 @@ def _only(state: AppState, landmark: str | None) -> Landmark | None:
 
 
 def _first_to_review(state: AppState, only: Landmark | None, most: int) -> tuple[list[TaggedPhoto], int]:
-    """The photos of the first entries, each with its landmark as the only tag, and how many entries are left."""
+    """The photos of the first entries, each with its landmark as the only tag, and how many are left."""
     only_id = None if only is None else only.id
     shown, _ = suggestion_page(state.database, only_id, state.settings.roots, None, most)
     return shown, count_suggestions(state.database, only_id) - len(shown)

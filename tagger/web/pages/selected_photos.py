@@ -1,7 +1,7 @@
-"""What the page does with chosen photos: it writes tags to their metadata, undoes that, and downloads their files.
+"""What is done with chosen photos: tags are written to their metadata, or undone, and files downloaded.
 
-A preview of each file comes before the job that writes. The jobs and their undo records are those of `tagger metadata write` and
-`tagger metadata undo`.
+A preview of each file comes before the job that writes. The jobs and their undo records are those of `tagger
+metadata write` and `tagger metadata undo`.
 """
 
 import re
@@ -100,7 +100,7 @@ def change_metadata(
 
 @dataclass
 class ValueChange:
-    """Values of one kind that are added (`+`) to a file or removed (`-`), and the metadata fields that hold them."""
+    """Values of one kind that are added (`+`) or removed (`-`), and the metadata fields that hold them."""
 
     sign: str
     words: str
@@ -140,7 +140,7 @@ def _shown_values(kind: str, name: str, value: str) -> Sequence[str]:
 
 
 def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
-    """Return the options of a photo's sidecar if the same options would write something else now; None if not."""
+    """Return the options of a photo's sidecar if they would write something else now; None if not."""
     options = options_of_last_sidecar(state.database, photo_id)
     if options is None or options.to is not Target.SIDECAR:
         return None

@@ -134,7 +134,8 @@ def visited_share(request: Request, state: State, share_id: Annotated[int, Path(
     share = valid_share(request, state, token) if token else None
     if share is None or share.id != share_id:
         text = gettext(
-            "There is nothing to see here without the link. Open it again, or ask the person who shared it for a new one. "
+            "There is nothing to see here without the link. Open it again, or ask the person who shared it "
+            "for a new one. "
             "Your browser has to accept cookies."
         )
         raise HTTPException(HTTPStatus.NOT_FOUND, text)
@@ -238,7 +239,7 @@ def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
 
 
 def _for_visitors(share: Share, photo: TaggedPhoto) -> TaggedPhoto:
-    """The photo without what is not for visitors: scores, guesses, verdicts, digest and other files; its position only if they may see it."""
+    """The photo without what is not for visitors; its position only if they may see it."""
     tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
     return replace(
         photo,

@@ -1,6 +1,7 @@
-"""Signing in with a token, or with a name and a password, signing out, and the account of who is signed in: role, password, sessions.
+"""Signing in with a token, or with a name and a password, signing out, and the own account.
 
-Part of the application only where signing in is required. A session's browser is named in words, from what it says of itself (User-Agent).
+Part of the application only where signing in is required. A session's browser is named in words, from what it
+says of itself (User-Agent).
 """
 
 from http import HTTPStatus
@@ -32,7 +33,7 @@ from tagger.web.state import AppState, State, app_state
 router = APIRouter(include_in_schema=False)
 
 HASH_LIMITER = CapacityLimiter(2)
-"""Threads that check passwords: each check takes 64 MB. Requests that wait for one take no thread from the pages."""
+"""Threads that check passwords, which takes 64 MB each. Requests wait here, not in threads of pages."""
 
 
 class SignInForm(BaseModel):
@@ -49,7 +50,7 @@ class SignInForm(BaseModel):
 
 
 @router.get("/sign-in")
-def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - the parameter's name in the address
+def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - as in the address
     return _show_form(request, SignInForm(next=local_address(next)))
 
 

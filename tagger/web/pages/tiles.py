@@ -43,7 +43,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: among unknown photos, what it perhaps shows; `confirmed`: a person confirmed the landmark; `favourite`: a person marked it with a star; `place`: where it was taken."""
+    """A photo in a grid. `guess`: what an unknown photo perhaps shows; `confirmed`: a person did so."""
 
     id: int
     address: str
@@ -114,7 +114,7 @@ def trip_address(trip_id: str) -> str:
 
 
 def landmark_name(database: Database, landmark: str) -> str:
-    """Return the name of a landmark that is given by slug or name; the text itself if there is no such landmark now."""
+    """Return the name of a landmark given by slug or name; the text itself if there is none now."""
     try:
         with database.read() as connection:
             return find_landmark(connection, landmark).display_name
@@ -135,7 +135,7 @@ UNLIKELY_SCORE = 0.01
 
 @dataclass(frozen=True)
 class LandmarkRow:
-    """A landmark of the photo. `state`: one of STATE_TEXTS; `model`: the name of its model. `is_taught`: the tag comes from what people taught.
+    """A landmark of the photo. `state`: one of STATE_TEXTS; `is_taught`: the tag is of a taught place.
 
     `reason`: why it is accepted, or not, although its score says otherwise.
     """
@@ -162,7 +162,7 @@ class LandmarkRow:
 
     @property
     def is_prominent(self) -> bool:
-        """Whether the row is large: the first one, and every landmark that is accepted or suggested, or has a `reason`."""
+        """Whether the row is large: the first one, and what is accepted, suggested or has a `reason`."""
         return self.is_first or self.is_accepted or self.reason is not None or self.state == "suggested"
 
     @property
@@ -178,7 +178,7 @@ def photo_headline(rows: Sequence[LandmarkRow], photo: TaggedPhoto) -> str:
 
 
 def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
-    """Return the top-k in the order of the model, then taught landmarks, then those that have only a verdict."""
+    """Return the model's top-k in order, then taught landmarks, then those that have only a verdict."""
     verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
     rows = [
         _tag_row(tag, verdicts.pop(tag.landmark, None), is_first=not number)

@@ -24,7 +24,7 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 @dataclass(frozen=True)
 class UploadResult:
-    """The best landmarks of a photo and the chance that it shows `none_of_them`, or why it was not classified.
+    """The best landmarks of a photo and the chance of `none_of_them`, or why it was not classified.
 
     `is_damaged`: a part of the image is missing, so that no landmark is accepted.
     """

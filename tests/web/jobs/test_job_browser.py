@@ -1,4 +1,4 @@
-"""The pages of jobs in a browser: updated while a worker runs, usable without JavaScript, correct after failures."""
+"""The pages of jobs in a browser: updated while a worker runs, and correct after failures."""
 
 import re
 from collections.abc import Iterator
