@@ -33,9 +33,9 @@ _SLACK = 2e-15
 
 @dataclass(frozen=True)
 class Box:
-    """Two parallels, and ranges of longitudes between them, in degrees: two where they cross 180°; none: all longitudes.
+    """Two parallels, and ranges of longitudes between them, in degrees: two across 180°; none: all longitudes.
 
-    `circle`: only positions in this circle, which the box surrounds: a city in a corner may have more photos than the circle.
+    `circle`: only positions in this circle, which the box surrounds.
     """
 
     south: float
@@ -83,7 +83,7 @@ class Box:
 
 
 def _is_within(circle: Near) -> Condition:
-    """Whether the great-circle distance is at most the radius: the haversine formula with 1 - cos x for 2 sin² (x / 2)."""
+    """Whether the distance is at most the radius: the haversine formula with 1 - cos x for 2 sin² (x / 2)."""
 
     def versine(degrees_: ColumnElement[float]) -> ColumnElement[float]:
         return 1 - func.cos(degrees_ * (pi / 180), type_=Float())
@@ -113,7 +113,7 @@ def near_text(near: Near) -> str:
 
 
 def box_text(box: BoundingBox) -> str:
-    """`area of 12 km by 8 km around 48.86, 2.29`, from west to east and from south to north; of a spot, `at 48.86, 2.29`."""
+    """`area of 12 km by 8 km around 48.86, 2.29`: its width, then its height; of a spot, `at 48.86, 2.29`."""
     degrees = box.east - box.west + (360 if box.east < box.west else 0)
     latitude, longitude = (box.south + box.north) / 2, (box.west + degrees / 2 + 180) % 360 - 180
     km_per_degree = EARTH_RADIUS_KM * radians(1)
@@ -132,18 +132,21 @@ def _position_text(latitude: float, longitude: float) -> str:
 
 @dataclass(frozen=True)
 class Area:
-    """Photos with a position inside, and those of the landmarks inside, by their ids, where the position does not count.
+    """Photos with a position inside, and those of the landmarks inside, where the position does not count.
 
-    The conditions are for photos that are selected with their positions. `has_position`: whether the photo's position is inside.
-    `landmarks_count`: whether the photo is in the area if it shows a landmark inside, although its position is not; `counts_located`:
-    that is so for photos with a position elsewhere, too. `photo_ids` are queries for the photos with a position inside.
+    The conditions are for photos that are selected with their positions.
     """
 
     landmarks: frozenset[int]
+    """The ids of the landmarks inside."""
     has_position: Condition
+    """Whether the photo's position is inside."""
     landmarks_count: Condition
+    """Whether the photo is inside if it shows a landmark there, although its position is not."""
     counts_located: bool
+    """Whether that is so for photos with a position elsewhere, too."""
     photo_ids: tuple[Select[Any], ...]
+    """Queries for the photos with a position inside."""
 
 
 def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:

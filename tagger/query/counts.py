@@ -1,4 +1,4 @@
-"""Numbers of photos by landmark, folder and city, and cover photos: for each landmark, the one with the newest star, else one of those with the best scores."""
+"""Numbers of photos by landmark, folder and city; covers, by star or score; and a sample of all photos."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,9 +39,9 @@ from tagger.tags.contents import has_photo
 
 @dataclass(frozen=True)
 class LandmarkCount:
-    """A landmark, by its slug, and the number of photos with it as an accepted tag after verdicts. Each copy counts.
+    """A landmark, by its slug, and the number of photos with it as an accepted tag. Each copy counts.
 
-    `other_names` are all its names but the one that is shown. `own`: no registered model knows it, a person added it.
+    `other_names` are all its names but the one that is shown. `own`: no registered model knows it.
     """
 
     landmark: str
@@ -91,7 +91,7 @@ def landmark_counts(
 
 
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
-    """The landmarks with photos, or of which more is known than a name, with their number of photos, copies once, most photos first."""
+    """The landmarks with photos, or of which more is known than a name, most photos first. Copies count once."""
     with database.snapshot() as connection:
         numbers = photos_by_landmark(connection, copies_once=True)
         return _counted(familiar_landmarks(connection), numbers)
@@ -104,7 +104,7 @@ def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkC
 
 @dataclass(frozen=True)
 class FolderCount:
-    """A folder with photos in it or below it: its path relative to its root (empty: the root), and its whole path."""
+    """A folder with photos in it or below it: its path within its root (empty: the root), and its whole path."""
 
     name: str
     path: str
@@ -114,7 +114,7 @@ class FolderCount:
 
 
 def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
-    """All folders in order of their paths, without those whose path is not text. Reads the index of folders."""
+    """All folders in order of their paths, except those whose path is not text. Reads the index of folders."""
     folder = folder_of(photos.c.path)
     counted = select(photos.c.root_id, folder, func.count()).where(IN_FOLDERS)
     query = counted.group_by(photos.c.root_id, folder)
@@ -159,7 +159,7 @@ class CityCount:
 
 
 def city_counts(database: Database) -> list[CityCount]:
-    """The cities of photos, most photos first, except photos whose file is gone. Reads the index of all positions by city."""
+    """The cities of photos that exist, most photos first. Reads the index of all positions by city."""
     place = positions.c.country, positions.c.region, positions.c.city
     latitude, longitude = positions.c.latitude, positions.c.longitude
     query = (
@@ -246,7 +246,7 @@ def _best(landmark_id: int) -> Select[tuple[int]]:
 def _first_existing(
     connection: Connection, *queries: Select[tuple[int]], first: Sequence[int] = ()
 ) -> list[Cover]:
-    """The photos of some contents, and then of those that the queries find, in their order, whose files exist."""
+    """The photos that exist of some contents, and then of those that the queries find, in their order."""
     found = (content_id for query in queries for content_id in connection.scalars(query))
     content_ids = [*first[:_CANDIDATES], *found]
     rows = connection.execute(
@@ -261,14 +261,14 @@ def _first_existing(
 
 @dataclass(frozen=True)
 class PhotoSample:
-    """The paths of some images' photos, each with whether no landmark is known in it; and how many images there are."""
+    """The paths of some photos, each with whether no landmark is known in it; and how many images there are."""
 
     photos: dict[str, bool]
     images: int
 
 
 def sample_photos(database: Database, root_paths: RootPaths, most: int) -> PhotoSample:
-    """At most `most` of the images that were classified, as if drawn by lot: in the order of their digests."""
+    """At most `most` of the images that were classified, in the order of their digests, as if drawn by lot."""
     is_classified = contents.c.outcome.is_not(None), has_photo(contents.c.id)
     with database.read() as connection:
         total = connection.scalar(select(func.count()).select_from(contents).where(*is_classified)) or 0

@@ -46,7 +46,7 @@ _SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google T
 
 @dataclass(frozen=True)
 class NeighbourEvidence:
-    """A photo whose position is known, taken `seconds` before or after. `landmark`: the name of that in it, if it comes from one."""
+    """A photo with a position, taken `seconds` before or after. `landmark`: the name, if it comes from one."""
 
     id: int
     path: str
@@ -75,7 +75,7 @@ class NeighbourEvidence:
 
 @dataclass(frozen=True)
 class PositionEvidence:
-    """What a position follows from: the name of a landmark or of a track, or photos taken before and after."""
+    """What a position follows from: the name of a landmark or track, or photos taken before and after."""
 
     landmark: str | None = None
     track: str | None = None
@@ -184,7 +184,7 @@ class _PhotoFacts:
     top_k: int | None
     threshold: float | None
     thresholds: Mapping[str, float]
-    """Of the models that classified it, by their names, the last one first; `model`, `top_k` and `threshold` are of the last one."""
+    """Of the models that classified it, by name, the last first. `model`, `top_k`, `threshold` are of the last."""
     classified_at: datetime | None
     job: LastJob | None
     failure: Failure | None
@@ -202,7 +202,7 @@ class PhotoDetailsDocument(_PhotoFacts, PhotoDocument):
 
 @dataclass(frozen=True)
 class PhotoDetails(_PhotoFacts):
-    """A photo with its whole top-k, and what its position follows from. `camera`: the one that the file names, with the serial number.
+    """A photo with its whole top-k, and what its position follows from. `camera` has the serial number.
 
     `raw_files` are the paths of its further files, `copies` those of photos with the same image.
     """
@@ -261,7 +261,7 @@ def find_photo_id(connection: Connection, path: Path, root_paths: RootPaths) -> 
 
 
 def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> int | None:
-    """The id of the photo at `path` in one of the roots, like `find_photo_id`, for many paths. None: there is none.
+    """The id of the photo at `path` in one of the roots, as `find_photo_id`, for many paths; None: none.
 
     A RAW file that is one photo with its JPEG has the id of the JPEG.
     """

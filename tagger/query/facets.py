@@ -1,6 +1,6 @@
 """How many photos each choice of a filter leaves, together with all other filters of a query; reads only.
 
-A choice has the same number as a query with it. Where a query reads too many photos, only those added last are counted: the numbers are lower bounds.
+A choice has the number of a query with it; where that reads too many photos, of those added last.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ OUTCOMES = ("favourite", "any_rank", "unknown", "untagged", "failed", "dismissed
 
 @dataclass(frozen=True)
 class FacetValue:
-    """A choice: its text as an option, its name, and its number of photos; of a facet that is not exact, at least as many.
+    """A choice: its text as an option, its name, and its number of photos, at least.
 
     `has_folders`: it is a folder with folders in it.
     """
@@ -55,7 +55,7 @@ class Facet:
     """The choices of a filter that have photos: years and folders in order, others with most photos first.
 
     `more`: how many choices are left out.
-    `default`: for outcomes, the number of photos if none is chosen; None for other filters, and where the query needs an outcome.
+    `default`: for outcomes, the number of photos if none is chosen; None if the query needs one.
     """
 
     facet: FacetName
@@ -76,7 +76,7 @@ def count_facets(
     """The facets of `query` with these names. Folders are the outermost ones, and those in the query's.
 
     Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
+        NotFound, LandmarkAmbiguous: a name is not in the database, or that of several.
     """
     with database.read() as connection:
         plain = replace(query, limit=None)
@@ -99,7 +99,7 @@ _INSIDE = 8
 
 @dataclass(frozen=True)
 class _Matches:
-    """The photos of a query with these areas; if they are not exact, there are more. Photos with the same `unit` count once."""
+    """The photos of a query with these areas; if not exact, there are more. Those with the same `unit` count once."""
 
     photos: Sequence[Row[Any]]
     exact: bool
@@ -216,7 +216,7 @@ class _FacetCounts:
         return exact, self.connection.scalar(counted) or 0
 
     def _open_folders(self, root: Root, *, is_only: bool) -> list[str]:
-        """The folders of a root whose sub-folders are choices: those of the query, and those that these are in."""
+        """The folders of a root whose sub-folders are choices: those of the query, and the ones around them."""
         found = {""} if is_only else set()
         for path in self.query.under:
             if path.is_relative_to(root.folder):
@@ -253,7 +253,7 @@ class _FacetCounts:
     def _select(
         self, query: PhotoQuery, added: AddedOption | None
     ) -> tuple[Select[Any], ColumnElement[int], bool, Sequence[Area]]:
-        """The photos of a query, to which an option of this kind will be added, their unit, whether these are all, and its areas."""
+        """The photos of a query with an added option, their unit, whether these are all, and its areas."""
         resolved = self._resolved(query, added)
         narrowest, exact = resolved.narrowest(self.connection, self.most_read)
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
@@ -298,7 +298,7 @@ _DEPTH = 2
 
 
 def _shows_there(landmark_id: int, inside: Sequence[bool], areas: Sequence[Area]) -> bool:
-    """Whether the landmark counts in all areas. A photo that is in one by a landmark alone shows no other there."""
+    """Whether it counts in all areas. A photo that is in one by a landmark alone shows no other there."""
     pairs = zip(areas, inside, strict=True)
     return all(is_inside or landmark_id in area.landmarks for area, is_inside in pairs)
 

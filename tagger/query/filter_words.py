@@ -38,7 +38,7 @@ WITH_LANDMARK = N_("With a landmark")
 WITH_LANDMARK_CHIP = N_("with a landmark")
 
 _OF_ACCEPTED_TAGS = ("landmark", "country")
-"""Options that mean accepted tags: with one of them, the form adds no photos that have a landmark as a mere candidate."""
+"""Options that mean accepted tags: with one of them, the form adds no photos with a mere candidate."""
 _OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
 """Options that tags without acceptance match too, with `any_rank`."""
 _OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
@@ -97,7 +97,7 @@ def is_of_accepted_tags(options: Collection[str]) -> bool:
 
 
 def selects_all_photos(options: Collection[str]) -> bool:
-    """Whether these options select photos without a landmark, too, if the form chooses no outcome, landmark or country."""
+    """Whether they select photos without a landmark, too, if no outcome, landmark or country is chosen."""
     return any(option in options for option in _OF_ALL_PHOTOS)
 
 
@@ -117,7 +117,7 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str]) -
 
 
 def conditions_text(query: PhotoQuery, names: Mapping[str, str] | None = None) -> str:
-    """The conditions of a query in words, except that photos have a landmark; an empty text: there are none. `names` as for `active_filters`."""
+    """The conditions of a query in words, except that photos have a landmark. `names` as for `active_filters`."""
     options = query.texts | {"any_rank": "1"}
     return ", ".join(text for text, _ in active_filters(options, query, names or {}))
 
@@ -127,8 +127,8 @@ def active_filters(
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 
-    `names`: of landmarks by slug, of trips by id, and of positions and boxes by their texts, if they have one. Without an outcome, landmark or country, the first
-    filter of most queries is that photos have a landmark.
+    `names`: of landmarks by slug, of trips by id, and of positions and boxes by their texts, if they have one.
+    Without an outcome, landmark or country, the first filter of most queries is that photos have a landmark.
     """
     period = _period(query)
     if selects_with_landmark(options):
@@ -200,7 +200,7 @@ def _period(query: PhotoQuery) -> str | None:
 
 
 def options_without(options: Options, removed: Mapping[str, Any]) -> Options:
-    """The options without a filter of `active_filters`; where the others would select photos with a landmark alone, as these do not, all classified photos."""
+    """The options without a filter of `active_filters`. They never select only photos with a landmark instead."""
     rest = {name: value for name, value in {**options, **removed}.items() if value is not None}
     is_narrower = selects_with_landmark(rest) and not selects_with_landmark(options)
     return rest | {"any_rank": "1"} if is_narrower else rest

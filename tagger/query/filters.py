@@ -1,4 +1,4 @@
-"""A query with its names resolved to ids, as filters: what each option asks of a photo, and which rows of indexes find it; and as a selection of tags.
+"""A query with ids, as filters (what each option asks of a photo, and which indexes find it) and of tags.
 
 Knows nothing of how photos are read (see sorted_scan and find).
 """
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 Rows = Select[Any] | CompoundSelect[Any]
 FEW = 2000
-"""A filter that leaves no more photos is taken at once: to count what others leave would take longer than to sort these."""
+"""A filter that leaves no more photos is taken at once: counting others would take longer than sorting."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,14 @@ def _with_outcome(outcome: Outcome | None) -> Select[Any]:
 
 
 AddedOption = Literal["landmark", "place"]
-"""A kind of option that a facet adds to a query, with each of its values: a landmark; or a position or an area."""
+"""A kind of option that a facet adds to a query: a landmark; or a position or an area."""
 
 
 @dataclass(frozen=True)
 class ResolvedQuery:
     """A query with ids instead of names.
 
-    With an `added` option, it selects all photos that the query can have with any value of that option: facets count these by value.
+    With an `added` option, it selects the photos of any value of that option: facets count these by value.
     """
 
     query: PhotoQuery
@@ -162,7 +162,7 @@ class ResolvedQuery:
         """Look up the names of `query`.
 
         Raises:
-            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
+            NotFound, LandmarkAmbiguous: a name is not in the database, or that of several.
         """
         if query.job is not None and not connection.scalar(select(exists().where(jobs.c.id == query.job))):
             raise JobNotFound(job=query.job)
@@ -345,7 +345,7 @@ class ResolvedQuery:
     def _waiting_or_failing(self) -> Filter:
         waits = self.query.untagged
         waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
-        # The first part follows from the second; PostgreSQL expects no photo of the second alone, and would read all.
+        # This follows from the first condition, of which PostgreSQL expects no photo alone, and would read all.
         is_unread = or_(photos.c.content_id.is_(None), unindexed(contents.c.outcome).is_(None))
         folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
         without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
@@ -388,14 +388,14 @@ class ResolvedQuery:
 
     @property
     def _selects_outcome(self) -> bool:
-        """Whether the query asks for photos by what became of them, or by a person's mark, rather than for tags."""
+        """Whether the query is for photos by what became of them or by a person's mark, and not for tags."""
         query = self.query
         is_without_tag = query.unknown or query.untagged or query.failed or query.dismissed
         return is_without_tag or query.favourite or query.any_outcome
 
     @property
     def _selects_untagged(self) -> bool:
-        """Whether the query asks for photos of a position, an area, a trip, a job, a share or a verdict, and for no tags."""
+        """Whether the query is for photos of a place, a set or a verdict, and not for tags."""
         return (self.copies_may_differ or self.query.verdict is not None) and not self._has_tag_options
 
     @property
@@ -417,7 +417,7 @@ class ResolvedQuery:
         return self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
 
     def _can_show(self, area: Area) -> bool:
-        """Whether photos of the area's landmarks can match although their positions are elsewhere, or not known."""
+        """Whether photos of the area's landmarks can match with a position elsewhere, or none."""
         query = self.query
         is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
         needs_position = query.position not in (None, "none", "no-gps")
@@ -448,7 +448,7 @@ def _of_landmarks(landmark_ids: Collection[int], *, any_rank: bool) -> list[Sele
 
 
 def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[int] | None:
-    """The ids of the landmarks that match landmark, country, near and box, wherever photos of them were taken; None: all.
+    """The ids of the landmarks of landmark, country, near and box, wherever photos were taken; None: all.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.

@@ -1,10 +1,10 @@
 """Finding photos by their tags; reads only.
 
-A query reads pages of photos in its order, and then selects the effective tags of each page: rejected ones never, confirmed
-ones always. Memory does not grow with the result.
+A query reads pages of photos in its order, and then the effective tags of each page: rejected ones never,
+confirmed ones always. Memory does not grow with the result.
 
-A cursor is a position in a scan as opaque text for web addresses: it belongs to one query, and its content is not trusted. The photos
-before and after one are found from its row, which gives its key in a scan.
+A cursor is a position in a scan as opaque text for web addresses: it belongs to one query, and is not trusted.
+The photos before and after one are found from its row, which gives its key in a scan.
 """
 
 import base64
@@ -28,10 +28,10 @@ from tagger.query.sorted_scan import Key, PageRequest, SortedScan, is_id, sorted
 from tagger.query.tagged_photos import NameCache, TaggedPhoto
 
 PAGE = 250
-"""Photos of the first page. Each further page is twice as large as the one before: it may sort the same photos again."""
+"""Photos of the first page. Each further page is twice as large: it may sort the same photos again."""
 LARGEST_PAGE = 2500
 MOST_PAGES = 8
-"""The most pages that are read for one page of a result. If few of the photos along an index match, the page of the result stays short."""
+"""The most pages that are read for one page of a result, which stays short if few photos match."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ScanPosition:
 
 @dataclass(frozen=True)
 class FoundPage:
-    """Photos of a result, and the position of the next page; None at the end. A page before the end may be short, even empty."""
+    """Photos of a result, and the position of the next page; None at the end. Any page may be short, even empty."""
 
     photos: tuple[TaggedPhoto, ...]
     next: ScanPosition | None
@@ -75,15 +75,15 @@ def find_tagged_page(
     month: str | None = None,
     skip: int = 0,
 ) -> FoundPage:
-    """At most `limit` photos of the result of `find_tagged`, from `skip` photos after the end of the previous page.
+    """At most `limit` photos of the result of `find_tagged`, `skip` photos after the previous page.
 
-    Whatever is added to the database between two pages, a photo that is there all the time is on exactly one of them. `month` limits a
-    result in order of time.
+    Whatever is added between two pages, a photo that is there all the time is on exactly one of them.
+    `month` limits a result in order of time.
 
     Raises:
         CursorInvalid: `after` is not a position of this query.
         QueryOptionInvalid: `month` is not one.
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+        NotFound, LandmarkAmbiguous: a name is not in the database, or that of several.
     """
     search = QueryReader.start(database, query, root_paths, after, month=month)
     begin: ScanPosition | None = search.begin
@@ -95,7 +95,7 @@ def find_tagged_page(
 
 @dataclass(frozen=True)
 class PositionedPhotos:
-    """Photos of a page of a scan, each with the position after it, and the position of the next page; None at the end."""
+    """Photos of a page of a scan, each with the position after it; and that of the next page; None at the end."""
 
     photos: Sequence[tuple[TaggedPhoto, ScanPosition]]
     next: ScanPosition | None
@@ -103,7 +103,7 @@ class PositionedPhotos:
 
 @dataclass(frozen=True)
 class QueryReader:
-    """A query ready to read: its ids, the scans that together return its photos in order, and the position at which it begins."""
+    """A query ready to read: with ids, the scans that return its photos in order, and where it begins."""
 
     database: Database
     query: ResolvedQuery
@@ -143,7 +143,7 @@ class QueryReader:
     def ids(
         self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
     ) -> tuple[Sequence[int], ScanPosition | None]:
-        """At most `limit` ids after `begin` and `skip` photos, and the position after them; None at the end."""
+        """At most `limit` ids after `begin` and `skip` photos, and the next position; None at the end."""
         scans = self._scans(begin)
         conditions = self.query.conditions()
         ids: list[int] = []
@@ -160,14 +160,14 @@ class QueryReader:
         return ids, None
 
     def pages(self, begin: ScanPosition, rows: int, *, backwards: bool = False) -> Iterator[PositionedPhotos]:
-        """The pages of all scans after `begin`, of which the first has at most `rows` photos; with `backwards`, before it, the nearest first."""
+        """The pages after `begin`, the first of at most `rows` photos; with `backwards`, before it, the nearest first."""
         scans, conditions = self._scans(begin), self.query.conditions()
         numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
         after, rows = begin.after, min(rows, LARGEST_PAGE)
         for number in numbers:
             scan = scans[number]
             while True:
-                # Several statements read photos and tags. Without a snapshot, the tags could be those of other photos.
+                # Two statements read photos and tags. Without a snapshot, these could be of others.
                 with self.database.snapshot() as connection:
                     page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
                     photos = self.names.photos(connection, page.photos, self.query.select_tags)
@@ -243,7 +243,7 @@ def _query_digest(query: PhotoQuery) -> str:
 
 @dataclass(frozen=True)
 class SurroundingPhotos:
-    """The photos before and after one, the nearest first. Fewer than requested: there are no more, or they are too far away."""
+    """The photos before and after one, the nearest first; fewer than requested if the next are too far away."""
 
     previous: tuple[TaggedPhoto, ...] = ()
     following: tuple[TaggedPhoto, ...] = ()

@@ -1,8 +1,8 @@
 """A query for photos: its options, each declared once, and how their values are read and written.
 
-`PhotoQuery(**options)` reads the options of commands, addresses, scripts, and of the documents of shares, jobs
-and schedules: the same text means the same everywhere. `texts` and `document` write them. The help of commands,
-the parameters of addresses and the words of filters come from the declarations.
+`PhotoQuery(**options)` reads the options of commands, addresses, scripts, and of the documents of shares,
+jobs and schedules: the same text means the same everywhere. `texts` and `document` write them. The help of
+commands, the parameters of addresses and the words of filters come from the declarations.
 """
 # ruff: noqa: RUF009 - each option is a field
 
@@ -39,13 +39,13 @@ _AROUND_THE_EARTH_KM = 40_100.0
 PositionOption = Literal[
     "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "any", "none", "no-gps"
 ]
-"""Where a photo's position comes from; anywhere; nowhere: the photo has none; or not from the camera: another source, or none."""
+"""Where a position comes from; anywhere; the photo has none; or not from the camera: another source, or none."""
 
 VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
-"""What people said about a photo: a landmark confirmed, one rejected, both; any of these; or none of these, and no dismissal either."""
+"""What people said about a photo: confirmed, rejected, both; any of these; or none, and no dismissal either."""
 
 SortOption = Literal["newest", "oldest", "name", "score"]
-"""The order of photos: by date, with those without a date last; by path; by the best accepted score, or that of the best candidate of unknown photos."""
+"""By date, those without one last; by path; by the best accepted score, of unknown photos the best candidate's."""
 
 Json = str | int | float | bool | dict[str, str] | list[Any]
 
@@ -170,7 +170,7 @@ def _parse_folder(value: object, option: str) -> Path:
 
 @dataclass(frozen=True)
 class Alternatives:
-    """Queries of which a photo matches any. As text, each has its options as an address has them: `country=Vietnam|year=2019`."""
+    """Queries of which a photo matches any. As text, each has the options of an address: `country=Vietnam|year=2019`."""
 
     queries: "tuple[PhotoQuery, ...]"
 
@@ -225,7 +225,7 @@ def _option(help_: str, kind: type = str, value_name: str | None = None, **decla
 
 @dataclass(frozen=True)
 class PhotoQuery:
-    """The options of a query. Photos fulfil all of them; None, False and () set no condition. Of several values, a photo matches any.
+    """The options of a query. Photos fulfil all of them, and one of several values. None, False and () are unset.
 
     By default, photos with a matching accepted tag, and those tags. Values may have any of their forms.
 

@@ -1,4 +1,4 @@
-"""Conditions in SQL on a photo: its path, tags, position and verdicts, and what it belongs to; and columns that no index is read for.
+"""Conditions in SQL on a photo: its path, tags, position and verdicts, and what it belongs to.
 
 Paths are selected below folders, by name, or by how the file's name begins.
 """
@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     CompoundSelect,
     Connection,
@@ -92,7 +93,7 @@ def has_verdict_of(option: VerdictOption) -> Condition:
 def has_tag(
     landmark_ids: Collection[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
 ) -> Condition:
-    """Whether a tag of the photo matches: of one of the landmarks, with at least the score or confirmed; with `any_rank`, any landmark that nobody rejected."""
+    """Whether it has a tag of the landmarks and score, or confirmed; with `any_rank`, one that nobody rejected."""
 
     def of_photo(table: Table) -> Iterator[Condition]:
         yield table.c.content_id == photos.c.content_id
@@ -120,7 +121,7 @@ def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table,
 
 
 def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
-    """Whether the landmark of a tag of a photo is one of these: as many as a query names, or thousands in an area."""
+    """Whether the landmark of a tag is one of these: as many as a query names, or thousands in an area."""
     if len(landmark_ids) == 1:
         return table.c.landmark_id.in_(landmark_ids)
     # With the sum, no index serves: a photo has few tags, so these are read, not those of each landmark.
@@ -130,7 +131,7 @@ def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
 def shown_landmarks(
     rows: FromClause, columns: Sequence[ColumnElement[Any]] = (), *, min_score: float | None, any_rank: bool
 ) -> CompoundSelect[Any]:
-    """Each `unit` of rows with a `content_id`, and these columns, with the ids of the landmarks of all its tags that match, as `has_tag`."""
+    """Each `unit` of rows with a `content_id`, these columns, and the ids of the landmarks that `has_tag` finds."""
     return union(
         *(
             select(rows.c.unit, table.c.landmark_id, *columns)
@@ -150,17 +151,18 @@ def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
 
 
 def is_first_copy(among: Iterable[Condition]) -> Condition:
-    """Whether the photo has the lowest id of those with its image that exist and meet the conditions on `photos`."""
+    """Whether the photo has the lowest id of the existing ones with its image that meet the conditions."""
     other = photos.alias()
 
     def on_other(element: ExternallyTraversible, **_: Any) -> Any:
-        return other.c[element.name] if getattr(element, "table", None) is photos else None  # type: ignore[attr-defined]
+        is_of_photo = isinstance(element, Column) and element.table is photos
+        return other.c[element.name] if is_of_photo else None
 
     conditions = (replacement_traverse(condition, {}, on_other) for condition in among)
     return ~exists().where(
         other.c.content_id == photos.c.content_id,
         other.c.gone_since.is_(None),
-        # With the sum, no index is searched for it: PostgreSQL 18 would expect a search for each time of a month, and read the month.
+        # With the sum, no index is searched: PostgreSQL 18 would read a month for each of its times.
         other.c.id + 0 < photos.c.id,
         *conditions,
     )
@@ -181,7 +183,7 @@ class NamedFile:
 
 
 def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
-    """Photos whose file's name starts with a text, in order of the names. The case of ASCII letters does not matter."""
+    """Photos whose file's name starts with a text, in order of the names. The case of ASCII letters is ignored."""
     # As `name_of` on both databases.
     low = "".join(letter.lower() if letter.isascii() else letter for letter in start)
     name = name_of(photos.c.path)
@@ -207,7 +209,7 @@ _AFTER_SLASH = chr(ord("/") + 1)
 
 @dataclass(frozen=True, order=True)
 class PathRange:
-    """Paths of a root from `low` to before `high`, as text that compares by bytes; if both are empty, the whole root."""
+    """Paths of a root from `low` to before `high`, compared by bytes; if both are empty, the whole root."""
 
     root_id: int
     low: str = ""
@@ -253,7 +255,8 @@ def require_folders(database: Database, folders: Iterable[Path], root_paths: Roo
         PathNotFound: neither.
     """
     for folder in folders:
-        if isinstance(parse_path(folder), ObjectPath) or os.path.exists(folder):  # noqa: PTH110 - False if it may not be seen
+        exists_here = os.path.exists(folder)  # noqa: PTH110 - False if it may not be seen
+        if exists_here or isinstance(parse_path(folder), ObjectPath):
             continue
         with database.read() as connection:
             conditions = [range_.condition for range_ in path_ranges(connection, [folder], root_paths)]
@@ -278,7 +281,7 @@ def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
         if root.folder.is_relative_to(path):
             yield PathRange(root.id)
         elif path.is_relative_to(root.folder):
-            # The text of a name that is not UTF-8 has escapes; a folder's text is still a prefix of its photos' texts.
+            # Also of a name that is not UTF-8, the text is a prefix of those of its photos.
             text, _ = path_text(path.relative_to(root.folder))
             yield PathRange(root.id, text, text + _FIRST_CHARACTER)
             yield PathRange(root.id, text + "/", text + _AFTER_SLASH)

@@ -1,7 +1,7 @@
-"""Query results for programs: JSON documents, CSV rows and GeoJSON features, the same from the command line and the API.
+"""Query results for programs: JSON, CSV rows and GeoJSON features, the same from commands and the API.
 
-All output streams as bytes, and file names are written unchanged (JSON escapes bytes that are not UTF-8). Knows nothing of
-where the bytes go.
+All output streams as bytes, and file names are written unchanged (JSON escapes bytes that are not UTF-8).
+Knows nothing of where the bytes go.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude",
 
 @dataclass(frozen=True)
 class LandmarkDocument:
-    """A landmark. `names` are by language, `edited` the columns that a person set, `own`: no registered model knows it."""
+    """A landmark. `names` are by language, `edited` the columns that a person set; `own`: no model knows it."""
 
     landmark: str
     name: str
@@ -141,7 +141,7 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 
 
 def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
-    """One row per tag, or one row for a photo without tags: these columns, then those of the tag and of the position."""
+    """A row per tag, or one for a photo without tags: these columns, those of the tag and of the position."""
     document = vars(photo_document(photo))
     photo_cells = [document[column] for column in columns]
     position_cells = [getattr(photo.position, column, None) for column in POSITION_COLUMNS]
@@ -178,7 +178,7 @@ def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
 
 
 def _escape_formula(value: object) -> object:
-    """The cell so that spreadsheets do not run it as a formula. Booleans are written as in JSON; numbers stay numbers."""
+    """The cell so that spreadsheets do not run it as a formula. Booleans are as in JSON, numbers unchanged."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -21,7 +21,7 @@ from tagger.system.city_names import place_text
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 FINEST_DEGREES = 0.25
-"""The size of a cell in the database. Coarser ones are twice, four times, … as large, so that each has whole finer ones."""
+"""The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole ones."""
 
 _gone = select(photos.c.id).where(photos.c.gone_since.is_not(None)).cte("gone").prefix_with("MATERIALIZED")
 PRESENT_POSITIONS = positions.outerjoin(_gone, _gone.c.id == positions.c.photo_id)
@@ -35,7 +35,7 @@ _EXTREMES = (positions.c.latitude, positions.c.longitude, positions.c.city, posi
 class PositionCell:
     """The photos of one cell, and the least box around these positions, in degrees.
 
-    `city` and `country`: those of all its photos; None if they are several, or unknown. `photo_id` is one of them; 0: not known.
+    `city` and `country`: those of all its photos; None: several, or unknown. `photo_id`: one of them, or 0.
     """
 
     photos: int
@@ -75,7 +75,7 @@ class PositionCell:
 def position_cells(
     database: Database, degrees: float = FINEST_DEGREES, bounds: BoundingBox | None = None
 ) -> list[PositionCell]:
-    """The cells with photos, except photos whose file is gone, and only photos within the bounds. Reads all their positions."""
+    """The cells with photos that exist, and are within the bounds. Reads all their positions."""
     latitude, longitude = positions.c.latitude, positions.c.longitude
     query = (
         select(
@@ -155,7 +155,7 @@ _MOST_LATITUDE = 85.0
 class PositionCluster:
     """Photos near each other on a map, and the least box around their positions.
 
-    `latitude` and `longitude` are of its mark. `photo_id` is one of the photos. `place`: city and country, as far as all share them.
+    `latitude` and `longitude` are of its mark. `place`: city and country, as far as all photos share them.
     """
 
     photos: int
@@ -172,7 +172,7 @@ def needs_fine_cells(zoom: float) -> bool:
 
 
 def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[PositionCell]:
-    """The cells of a map that shows these bounds at this zoom: level 0 has the world in 512 pixels, each level twice as many."""
+    """The cells of a map with these bounds at this zoom: level 0 has the world in 512 pixels, each twice as many."""
     width = bounds.east - bounds.west + (360 if bounds.east < bounds.west else 0)
     least_degrees = max(width, bounds.north - bounds.south) / _MOST_CELLS
     return position_cells(database, max(_cell_degrees(zoom), least_degrees), bounds)

@@ -1,4 +1,4 @@
-"""What the models in use say of a photo that is not stored: the landmarks by their names, decided by the rule (see tags.rule)."""
+"""What the models in use say of a photo that is not stored, decided by the rule (see tags.rule)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ModelPredictions:
 
 @dataclass(frozen=True)
 class NamedPrediction:
-    """A landmark, with the model and label that give it its best score. `accepted`: the photo would get the tag."""
+    """A landmark, with the model and label of its best score. `accepted`: the photo would get the tag."""
 
     landmark: Landmark
     label: str
@@ -81,7 +81,7 @@ class PredictedTag:
 
 @dataclass(frozen=True)
 class PredictionDocument:
-    """The top-k of a photo that is not stored. `damaged`: a part of the image is missing, so that no prediction is accepted."""
+    """The top-k of a photo that is not stored. `damaged`: a part of the image is missing, so none is accepted."""
 
     path: str
     outcome: Literal["tagged", "unknown"]

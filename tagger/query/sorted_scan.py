@@ -1,4 +1,4 @@
-"""Results in an order: by id, date, name or score. A sorted scan reads along an index, or sorts the few photos that a filter of the query leaves.
+"""Results in an order. A sorted scan reads along an index, or sorts the few photos that a filter leaves.
 
 No page uses OFFSET: each begins after the key at which the previous one ended.
 """
@@ -33,10 +33,10 @@ from tagger.query.photo_conditions import Condition, best_accepted_score
 from tagger.query.tagged_photos import select_photos
 
 MOST_CANDIDATES = 10_000
-"""The most photos that PostgreSQL looks up for a page along the index of an order. It reads that index only where at least one in a hundred matches."""
+"""The most photos that PostgreSQL looks up for a page along an index, of which one in a hundred matches."""
 
 MOST_COUNTED = 100_000
-"""Photos of a filter are counted up to this number where no index has the order, so that they have to be sorted."""
+"""Photos of a filter are counted up to this number where no index has the order."""
 FEWEST_TO_WALK = 20_000
 """Sorting more photos takes longer than reading as many along an index until a page is full."""
 
@@ -48,7 +48,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class PageRequest:
-    """About `rows` photos that meet the conditions, after the key `after`; with `backwards`, those before it, the nearest first."""
+    """About `rows` photos with these conditions after the key; with `backwards` before it, the nearest first."""
 
     conditions: Sequence[Condition]
     after: Key | None
@@ -77,7 +77,7 @@ class ScanPage:
 
 @dataclass(frozen=True)
 class SortedScan:
-    """Photos in the order of `keys`, which are unique together. `among`: whether a photo is one of those to sort; None: an index has the order."""
+    """Photos in the order of `keys`, unique together. `among`: those to sort; None: an index has the order."""
 
     keys: tuple[ColumnElement[Any], ...]
     types: tuple[type, ...]
@@ -95,8 +95,8 @@ class SortedScan:
     def _page_of_candidates(self, connection: Connection, request: PageRequest) -> ScanPage:
         """The photos of a page among the next MOST_CANDIDATES; it may be short.
 
-        PostgreSQL would look up all photos of a landmark, or sort all of a month, before it reads along the index of an
-        order. If it is asked for few photos in this order, and then for those of them that match, it reads along the index.
+        PostgreSQL would look up all photos of a landmark, or sort all of a month, before it reads along an index.
+        If it is asked for few photos in this order, and then for those of them that match, it reads along it.
         """
         statement = self._lazy_statement(request, MOST_CANDIDATES)
         found = connection.execute(statement.limit(request.rows)).all()
@@ -133,7 +133,7 @@ class SortedScan:
         return connection.scalar(every) or 0
 
     def row(self, connection: Connection, photo_id: int) -> Row[Any] | None:
-        """The photo as a row of this scan, also if it is not among those to sort; None: the scan has no place for it."""
+        """The photo as a row of this scan, also if it is not one to sort; None: the scan has no place for it."""
         request = PageRequest((photos.c.id == photo_id,), None, 1, backwards=False)
         return connection.execute(replace(self, among=None).statement(request)).one_or_none()
 
@@ -145,7 +145,7 @@ class SortedScan:
         return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
 
     def _lazy_statement(self, request: PageRequest, candidates: int | None = None) -> Select[Any]:
-        """Like `statement`, but the request's conditions are checked in order until the page is full; only for the first `candidates`."""
+        """As `statement`, but the first `candidates` are checked in order until the page is full."""
         in_order = self._directed(request)
         photo_id, *keys = self._ordered_ids(in_order, candidates).c
         found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
@@ -155,7 +155,7 @@ class SortedScan:
         return replace(request, backwards=request.backwards != self.descending)
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
-        """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
+        """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before it sorts them."""
         keys = tuple(unindexed(key) for key in self.keys)
         among = () if self.among is None else (self.among,)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
@@ -171,7 +171,7 @@ def sorted_scans(
 ) -> tuple[SortedScan, ...]:
     """The scans for the order of the query; with `month`, for that month alone.
 
-    The photos that a filter leaves are sorted if they are few; otherwise photos are read along the index of the order.
+    The photos that a filter leaves are sorted if they are few; otherwise an index has the order.
     """
     query = resolved.query
     is_by_score = query.sort == "score" and not query.unknown  # no index has this order
@@ -187,7 +187,7 @@ def sorted_scans(
 def _scans_in_order(
     query: PhotoQuery, landmark_ids: Sequence[int], among: Condition | None, month: str | None = None
 ) -> Iterator[SortedScan]:
-    """The scans for the order of the query; with `month`, of that month alone: `2024-06`, or `none` for photos without a date."""
+    """The scans for the order of the query; with `month`, of that alone: `2024-06`, or `none`: without a date."""
     if query.sort is None and query.trip is None:
         yield SortedScan((photos.c.id,), (int,), conditions=tuple(_waiting(query)), among=among)
         return
@@ -222,10 +222,10 @@ def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
 
 
 def _scans_by_candidate(among: Condition, *, is_small: bool) -> Iterator[SortedScan]:
-    """The scans for unknown photos in the order of their candidates: the model's best prediction, unless it was rejected.
+    """The scans for unknown photos in the order of the model's best predictions, unless these were rejected.
 
-    Those without a candidate come last. If there are few photos, they are sorted; otherwise an index has those with a candidate. The
-    scans and keys are the same, since the photos can become few or many between two pages.
+    Those without a candidate come last. Few photos are sorted; otherwise an index has those with a candidate.
+    The scans and keys are the same, since the photos can become few or many between two pages.
     """
     # Under its own name: conditions of the query are about other tags of the photo.
     tag = tags.alias("candidate")

@@ -9,17 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Actor, Database
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
 from tagger.pipeline.sandbox import Sandbox
 from tagger.positions.update import update_positions
-from tagger.query.facets import count_facets
+from tagger.query.facets import FACETS, Facet, FacetName, count_facets
+from tagger.query.options import PhotoQuery
 from tagger.query.timeline import timeline_sections
 from tagger.registry.registered_models import (
     RegisteredModel,
@@ -170,10 +173,7 @@ class AppState:
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
         self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
-        self.facet_counts = QueryCounts(lambda query: count_facets(database, query, settings.roots))
-        self.accepted_counts = QueryCounts(
-            lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))
-        )
+        self.facet_counts = QueryCounts(lambda query: _count_choices(database, query, settings.roots))
         self.models_in_use = ModelsInUse(database, settings.model).get
         self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)
         database.after_decisions = self.taught_updates.request
@@ -201,6 +201,21 @@ class AppState:
         self.thumbnails.close()
         self.models.close()
         self.upload_sandbox.close()
+
+
+def _count_choices(database: Database, query: PhotoQuery, root_paths: RootPaths) -> list[Facet]:
+    """The facets of a query. Landmarks and countries are chosen by accepted tags."""
+    if not query.any_rank:
+        return count_facets(database, query, root_paths)
+    accepted = replace(query, any_rank=False)
+    others = [name for name in FACETS if name not in _OF_TAGS]
+    return [
+        *count_facets(database, accepted, root_paths, names=_OF_TAGS),
+        *count_facets(database, query, root_paths, names=others),
+    ]
+
+
+_OF_TAGS: Sequence[FacetName] = ("landmark", "country")
 
 
 def app_state(request: Request) -> AppState:

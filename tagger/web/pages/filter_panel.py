@@ -164,10 +164,6 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
         counted = replace(counted, year=(*counted.year, int(year)), taken_after=None, taken_before=None)
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
-        if counted.any_rank:  # landmarks and countries are chosen by accepted tags
-            facets |= {
-                each.facet: each for each in state.accepted_counts.get(replace(counted, any_rank=False))
-            }
     is_exact = all(facet.exact for facet in facets.values())
     which = _outcome_group(params, counted, facets["outcome"])
     folders = _folder_group(facets["folder"], [str(folder) for folder in counted.under])
