@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cache
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -49,8 +49,7 @@ class Locality:
     city: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """The photos of a camera in one place on one day, with their mean position in degrees.
 
     `is_measured`: by a GPS receiver, of the camera or of a track. Else all positions follow from landmarks.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from support.position_library import NOON, PositionLibrary
+from support.query_plans import query_plans
 from support.stored_photos import neighbours_of
 
 from tagger.database.connection import Database
@@ -188,3 +189,12 @@ def test_a_trip_that_was_renamed_is_found_by_its_day(library: PositionLibrary) -
     for name in ("2024-05-07-paris", "0001-01-01-paris", "9999-12-31-paris", "2024-13-01-x"):
         with pytest.raises(TripNotFound):
             found(library, trip=name)
+
+
+@pytest.mark.postgresql
+def test_the_photos_of_each_time_of_a_camera_are_searched_in_an_index(library: PositionLibrary) -> None:
+    in_paris(library)
+    with query_plans(library.database, "photos_of_trips") as plans:
+        only(library)
+    assert plans
+    assert all("(camera_id,taken_at)" in plan.replace(" ", "") for plan in plans)
