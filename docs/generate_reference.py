@@ -1,4 +1,4 @@
-"""Generate cli.md, settings.md and tables.md in docs/reference from the code. Run it with `make reference`."""
+"""Generate cli.md, settings.md and tables.md in docs/reference from the code: `make reference`."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-All commands and options of the two programs. Arguments in brackets may be left out. Options of several commands are described once,
-in [Shared options](#shared-options). A setting named in an option's description, like `TAGGER_MODEL`, can also be set in the
-environment or in `tagger.toml`; see [Settings](settings.md).
+All commands and options of the two programs. Arguments in brackets may be left out. Options of several
+commands are described once, in [Shared options](#shared-options). A setting named in an option's description,
+like `TAGGER_MODEL`, can also be set in the environment or in `tagger.toml`; see [Settings](settings.md).
 
-Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed or were refused, or a
-folder could not be read · 130 interrupted.
+Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed
+or were refused, or a folder could not be read · 130 interrupted.
 
-Ctrl-C and SIGTERM end a command within 3 seconds. Stored results stay, and the same command continues. A second Ctrl-C ends it at
-once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) stop in their own time.
+Ctrl-C and SIGTERM end a command within 3 seconds. Stored results stay, and the same command continues. A
+second Ctrl-C ends it at once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) stop in their own
+time.
 
 ## Shared options
 """
@@ -49,12 +50,14 @@ SETTINGS_INTRODUCTION = f"""# Settings
 
 {HEADER}
 
-Set a value with an environment variable, or in `tagger.toml` in lower case and without the prefix: `TAGGER_TOP_K=3`
-or `top_k = 3`. An option of a command takes precedence over the environment, and the environment over the file.
+Set a value with an environment variable, or in `tagger.toml` in lower case and without the prefix:
+`TAGGER_TOP_K=3` or `top_k = 3`. An option of a command takes precedence over the environment, and the
+environment over the file.
 
-The file is `~/.config/tagger/tagger.toml` (on macOS in `~/Library/Application Support/tagger`), or the one that `TAGGER_CONFIG`
-names. Relative paths in it are relative to its folder. A `tagger.toml` in the working directory is ignored with a hint, because
-settings can name a model, and a model is a program. In a folder that you trust, run `export TAGGER_CONFIG=./tagger.toml`.
+The file is `~/.config/tagger/tagger.toml` (on macOS in `~/Library/Application Support/tagger`), or the one
+that `TAGGER_CONFIG` names. Relative paths in it are relative to its folder. A `tagger.toml` in the working
+directory is ignored with a hint, because settings can name a model, and a model is a program. In a folder
+that you trust, run `export TAGGER_CONFIG=./tagger.toml`.
 
 White space and quotes around a value of a variable are removed, and an empty one counts as unset.
 
@@ -63,10 +66,11 @@ TABLES_INTRODUCTION = f"""# Tables
 
 {HEADER}
 
-Other programs may read these tables. The views `photo_tags` and `photos_view` are what most questions need. Paths in tables are
-relative to their root, so a library can move. A primary key is the integer `id`, if no other one is named. Times in `real` columns are seconds
-since 1970 by the database clock. A UTC time is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on
-SQLite. A column without a meaning is what its name says. Indexes of a part of a table, which serve the program's own queries, are not
+Other programs may read these tables. The views `photo_tags` and `photos_view` are what most questions need.
+Paths in tables are relative to their root, so a library can move. A primary key is the integer `id`, if no
+other one is named. Times in `real` columns are seconds since 1970 by the database clock. A UTC time is a
+timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite. A column without
+a meaning is what its name says. Indexes of a part of a table, which serve the program's own queries, are not
 listed.
 
 Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](failures.md).
@@ -232,7 +236,7 @@ def _shared_options(group: OptionGroup, rows: list[str]) -> str:
 
 
 def _is_optional(row: str) -> bool:
-    """Whether the line is an option that may be left out; arguments and required options stay with their commands."""
+    """Whether the line is an option that may be left out. Others stay with their commands."""
     return row.startswith("- `-") and "Required." not in row
 
 

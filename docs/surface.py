@@ -1,7 +1,8 @@
-"""What releases promise to other programs: commands, settings, columns, JSON keys, names of Python, fields of files; a line for each.
+"""What releases promise to other programs, a line each: commands, settings, columns, JSON keys, Python.
 
-docs/reference/surface.txt has the lines of the last release and what came since. `make reference` adds new ones and never removes one:
-what a release has stays until the next major version. To remove one that was never released, delete its line.
+docs/reference/surface.txt has the lines of the last release and what came since. `make reference` adds new
+ones and never removes one: what a release has stays until the next major version. To remove one that was
+never released, delete its line.
 """
 
 import inspect

@@ -30,7 +30,7 @@ __all__ = [
     "open",
 ]
 
-# Here, because no program may forget it: worker and trainer import this package before torch and matplotlib, too.
+# Here, because no program may forget it: worker and trainer import this package before torch, too.
 protect_imports()
 
 

@@ -1,4 +1,4 @@
-"""`python -P -m tagger`, the same as `tagger`. Without -P, Python imports from the working directory first."""
+"""`python -P -m tagger`, the same as `tagger`. Without -P, Python also imports from the working directory."""
 
 from tagger.cli.main import main
 

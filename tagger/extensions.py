@@ -126,7 +126,7 @@ class Event(StrEnum):
 class EventReceiver(Protocol):
     """Receives events of one process. Threads share it.
 
-    The facts of an event name jobs, photos and landmarks by number and name, never by path: these can be private.
+    The facts of an event name jobs, photos and landmarks by number and name, never by path.
     """
 
     def wants(self, event: Event) -> bool:
@@ -134,7 +134,7 @@ class EventReceiver(Protocol):
         ...
 
     def record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
-        """Receive an event in its transaction, which rolls back if this raises. The same event may come again.
+        """Receive an event, maybe again, in its transaction, which rolls back if this raises.
 
         `subject`: what the event is about, the number of a job or the slug of a landmark.
         """

@@ -65,7 +65,7 @@ class DemoLibrary:
 
 @contextmanager
 def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
-    """Tag the photos in `home/Pictures` with the model, and yield the library. Its Redis runs until the context ends."""
+    """Tag the photos in `home/Pictures`, and yield the library. Its Redis runs until the context ends."""
     terminal = Terminal(home, {"TAGGER_MODEL": str(model)})
     pictures = home / "Pictures"
     settings = Settings(data_folder=terminal.data, model=str(model), device="cpu", backend="torchscript")
@@ -95,8 +95,9 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
 
 
 def _start_redis(data_folder: Path, ledger_id: str) -> None:
-    """Start the embedded Redis from a process that ends at once, as a command does: the server is nobody's child."""
-    program = "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded; start_embedded(Path(sys.argv[1]), sys.argv[2])"
+    """Start the embedded Redis from a process that ends at once: the server is nobody's child."""
+    imports = "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded"
+    program = f"{imports}; start_embedded(Path(sys.argv[1]), sys.argv[2])"
     subprocess.run([sys.executable, "-c", program, str(data_folder), ledger_id], check=True)
 
 

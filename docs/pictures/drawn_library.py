@@ -29,7 +29,7 @@ EMPTY = 3
 
 
 def draw_library(folder: Path, most: int = 24) -> None:
-    """Draw the journeys into `folder`: `most` photos of FAVOURITE, fewer of each other landmark; the same on every run."""
+    """Draw the journeys into `folder`, the same on every run: `most` photos of FAVOURITE, fewer of others."""
     for seed, (journey, slug, taken_at) in enumerate(_photos(most)):
         path = folder / journey / f"IMG_{2000 + seed}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ STEPS = 300
 
 
 def learn_landmarks(path: Path, per_label: int = 40) -> None:
-    """Draw `per_label` photos of each landmark and photos of none, train the model on them, and write its artifact to `path`."""
+    """Draw `per_label` photos of each landmark and of none, train the model on them, and write it."""
     labels = [
         Label(**row | {"city": row["city"] or None})  # type: ignore[arg-type]
         for row in csv.DictReader(GAZETTEER.splitlines())
@@ -70,7 +70,7 @@ def _square(slug: str | None, seed: int) -> torch.Tensor:
 
 
 class _Edges(torch.nn.Module):
-    """uint8 (B, 3, H, W) → float32 (B, L): a linear layer on the strength of edges of each direction in each part of the image."""
+    """uint8 (B, 3, H, W) → float32 (B, L): a linear layer on edges by direction and part of the image."""
 
     def __init__(self, labels: int) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """Screenshots of every view of the page, for the documentation: `make screenshots`.
 
-They show a library that this program draws. With --photos they show your own folder, tagged by the shipped model; such
+They show a library that this program draws. With --photos they show your own folder, tagged by the shipped
+model; such
 screenshots are not for publication and go to a folder outside the repository.
 """
 
@@ -31,14 +32,16 @@ TOKEN = "shown-to-nobody-at-all"
 MOST_RELOADS = 300
 MOST_PICTURES = 60
 SCREENS = {"": DESKTOP, "-phone": PHONE}
-GRID_DRAWN = "() => !document.querySelector('[data-grid]') || document.querySelector('[data-grid][data-drawn]') !== null"
+GRID_DRAWN = """() => !document.querySelector("[data-grid]")
+    || document.querySelector("[data-grid][data-drawn]") !== null"""
 """The script has justified the rows."""
 IMAGES_LOADED = """() => document.fonts.status === "loaded" && [...document.images].every((image) => {
   const box = image.getBoundingClientRect();
   return image.complete || box.bottom < 0 || box.top > innerHeight || !box.width;
 })"""
 
-GRID_LOADED = """() => scrollY > 0 && [...document.querySelectorAll(".photo-tile")].every((tile) => tile.dataset.photo)"""
+GRID_LOADED = """() => scrollY > 0
+    && [...document.querySelectorAll(".photo-tile")].every((tile) => tile.dataset.photo)"""
 LIGHTBOX_LOADED = """() => {
   const image = document.querySelector("#lightbox [data-stage] img");
   return image?.complete && image.naturalWidth > 0;

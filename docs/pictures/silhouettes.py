@@ -17,7 +17,7 @@ LIGHT = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Hour:
-    """The colours of a time of day: the sky at the top and at the horizon, the tint of everything and its share, the sun."""
+    """The colours of a time of day: the sky above and at the horizon, the tint and its share, the sun."""
 
     above: Colour
     below: Colour

@@ -1,4 +1,4 @@
-"""Events of jobs and landmarks, which the receivers that extensions add get in the transaction in which they happen."""
+"""Events of jobs and landmarks: receivers of extensions get them in the transaction in which they happen."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -16,7 +16,7 @@ from tagger.errors import Conflict
 from tagger.trips.visits import update_some_visits
 
 TABLES = [table for table in metadata.sorted_tables if table not in {workers, visits, visit_changes}]
-"""Each after those that its foreign keys refer to. Workers belong to the database for which they run; visits are computed."""
+"""Each after those that its foreign keys refer to. Workers belong to their database; visits are computed."""
 Progress = Callable[[int, int], None]
 """Called with the number of rows done, and of all rows."""
 

@@ -192,7 +192,7 @@ PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
 """Photos that exist, each once. RAW files with a JPEG have no content."""
 
 IN_FOLDERS = and_(PRESENT, func.length(photos.c.path_bytes) == literal_column("0"))
-"""Photos of which a folder is listed: those that exist, without those whose path is not text. A partial index has them."""
+"""Photos that a folder lists: those that exist and whose path is text. A partial index has them."""
 add_partial_index("ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS)
 
 UNTAGGED = and_(

@@ -1,4 +1,4 @@
-"""Stores the results of a chunk: tags, embeddings, taught tags and outcomes, and the event of a landmark's first photo, in one transaction.
+"""Stores the results of a chunk in one transaction: tags, embeddings, taught tags, outcomes and events.
 
 A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is
 in query.
