@@ -136,7 +136,7 @@ def _region_name(name: str) -> str:
 
 
 def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list[CityRow]:
-    """The other places without which some place would be in a wrong country or time zone: Hart's condensed set.
+    """The other places without which a place would be in a wrong country or time zone: Hart's condensed set.
 
     P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
     """
@@ -190,7 +190,7 @@ def _write(
 
 
 def _other_names(city: CityRow) -> list[str]:
-    """The names of a city in other languages, as they are compared, without codes and names of other letters."""
+    """The names of a city in other languages, as they are compared, without codes and other letters."""
     if city["population"] < LEAST_INHABITANTS_OF_NAMES:
         return []
     names = filter(_is_readable, city["alternatenames"])
