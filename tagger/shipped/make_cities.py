@@ -136,7 +136,7 @@ def _region_name(name: str) -> str:
 
 
 def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list[CityRow]:
-    """The places without which others would be in a wrong country or time zone: Hart's condensed set.
+    """The other places without which a place would be in a wrong country or time zone: Hart's condensed set.
 
     P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
     """

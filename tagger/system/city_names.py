@@ -10,7 +10,7 @@ _LANGUAGES = ("de", "es", "fr", "pt")
 
 
 def city_name(city: str, area: str | None) -> str:
-    """The name of a city of a region or country, by their English names; itself if no other is known."""
+    """The name of a city of a region or country, given in English; itself if no other is known."""
     language = (reader_language() or "").split("-")[0]
     return _names(language).get((city, area), city) if language in _LANGUAGES else city
 

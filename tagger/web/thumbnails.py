@@ -167,7 +167,7 @@ LARGE_PREVIEW_PX = 2048
 CACHE_BYTES = 2**30
 MAX_FAILURES = 10_000
 _JPEG_QUALITY = 85
-_WEBP_QUALITY = {256: 65, 512: 68, PREVIEW_PX: 80}
+_WEBP_QUALITY = {256: 58, 512: 68, PREVIEW_PX: 80}
 _WEBP_METHOD = 2
 """The effort of the encoder: the next ones take twice the time, for files that are 3 % smaller."""
 _DECODED_PX = 768
