@@ -1,7 +1,7 @@
-"""Photos as query results: path, outcome, and effective tags with the names of their landmarks; and their files as they were scanned.
+"""Photos as query results: path, outcome, and effective tags with names; and their files as they were scanned.
 
-Reads rows and names; which photos to read is decided in find and details. A tag whose acceptance its score does not explain has the
-reason in words. An unknown photo has a guess, if the model's best prediction is worth one.
+Reads rows and names; which photos to read is decided in find and details. A tag whose score does not explain
+its acceptance has the reason in words. An unknown photo has a guess, if the best prediction is worth one.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ def is_guess(scores: Sequence[float]) -> bool:
 
 
 def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
-    """The guess among a photo's effective tags, best first; None if one is accepted, or if a verdict spoke against it."""
+    """The guess among a photo's tags, best first; None if one is accepted, or a verdict spoke against it."""
     if any(tag.accepted for tag in tags):
         return None
     predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
@@ -94,7 +94,7 @@ _FROM_COPY = N_("%(distance)s from the position of a copy")
 
 
 def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
-    """The reason of a tag in words, for a photo whose position has this source, with these accepted landmarks; None: its score, or a verdict."""
+    """The reason of a tag in words, with the source of the position; None: its score, or a verdict."""
     if tag.reason is None:
         return None
     names = sorted(accepted)
@@ -132,7 +132,7 @@ def _doubtful(reason: str) -> str:
 
 
 def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
-    """Why the best prediction for a photo is no guess: it is damaged, or was taken elsewhere, by what a GPS receiver measured. None: it is one.
+    """Why the best prediction is no guess: the photo is damaged, or was taken elsewhere by GPS; None: it is one.
 
     `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
     """
@@ -152,20 +152,14 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
 
 @dataclass(frozen=True)
 class Tag:
-    """A landmark of a photo, after verdicts.
-
-    `source` is `model`, `taught` (a landmark that people taught) or `verdict`. A tag that is not among the model's best has
-    no rank; one from a verdict alone has no score, label or model either. `doubtful`: why it is not accepted although its score is
-    enough, in one word. If the photo's position turned what the score says, `position_odds` is by how much it made the landmark
-    likelier, and `distance_m` how far the photo was taken from it. `reason` says all that in words. `state`: accepted, doubtful, suggested,
-    rejected or confirmed; None: it is only predicted.
-    """
+    """A landmark of a photo, after verdicts. One from a verdict alone has no score, label or model."""
 
     landmark: str
     name: str
     label: str | None
     score: float | None
     rank: int | None
+    """None: it is not among the model's best."""
     accepted: bool
     verdict: str | None
     country: str | None
@@ -173,18 +167,24 @@ class Tag:
     longitude: float | None
     model: str | None
     source: str
+    """`model`, `taught` (a landmark that people taught) or `verdict`."""
     doubtful: TagReason | None
+    """Why it is not accepted although its score is enough, in one word."""
     position_odds: float | None
+    """By how much the photo's position made the landmark likelier, if that turned what the score says."""
     distance_m: float | None
+    """How far the photo was taken from the landmark then."""
     reason: str | None
+    """All that in words."""
     state: TagState | None
+    """None: it is only predicted."""
 
 
 @dataclass(frozen=True)
 class Position:
     """Where a photo was taken, in degrees; in 90 % of cases, the true position is within `error_m` metres.
 
-    `source` is `camera`, `landmark`, `track` or `neighbour`. Country, region and city are those of the nearest city.
+    `source` is that in SQL. Country, region and city are those of the nearest city.
     """
 
     latitude: float
@@ -208,17 +208,13 @@ class Position:
 
 @dataclass(frozen=True)
 class TaggedPhoto:
-    """A photo with tags. `path` is absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`.
-
-    `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
-    `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
-    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km from the photo's position (GPS)`. `is_dismissed`: a person put it away as not a landmark; `is_favourite`: a person marked it with a star.
-    `damaged`: a part of its image is missing, so that no tag is accepted without a verdict. `taken_source`: who says `taken_at`, as in SQL. `colours`: those of nine parts of the image.
-    """
+    """A photo with tags."""
 
     id: int
     path: str
+    """Absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`."""
     outcome: Outcome | None
+    """After verdicts: tagged means that a tag is accepted now. None: no model has classified the photo."""
     digest: str | None
     width: int | None
     height: int | None
@@ -226,14 +222,23 @@ class TaggedPhoto:
     tags: tuple[Tag, ...]
     position: Position | None
     files: int = 1
+    """Two for a JPEG with its RAW file."""
     similarity: float | None = None
+    """To the photos that others were compared with, -1 to 1; None: none were."""
     guess: Tag | None = None
+    """What an unknown photo perhaps shows."""
     refusal: str | None = None
+    """Why it does not show its guess, such as `9,560 km from the photo's position (GPS)`."""
     is_dismissed: bool = False
+    """A person put it away as not a landmark."""
     is_favourite: bool = False
+    """A person marked it with a star."""
     damaged: bool = False
+    """A part of its image is missing, so that no tag is accepted without a verdict."""
     colours: bytes | None = None
+    """Those of nine parts of the image."""
     taken_source: str | None = None
+    """Who says `taken_at`, as in SQL."""
 
     def __repr__(self) -> str:
         accepted = ", ".join(tag.name for tag in self.tags if tag.accepted)
@@ -366,7 +371,7 @@ def first_photos(
 
 
 def best_first(tag: Row[Any]) -> tuple[bool, int, float, int]:
-    """The order of an image's tags: by the model's rank, then taught ones by score, then those that are only confirmed."""
+    """The order of an image's tags: by the model's rank, then taught ones by score, then confirmed ones."""
     return tag.rank is None, tag.rank or 0, -(tag.score or 0.0), tag.landmark_id
 
 
@@ -376,7 +381,7 @@ def accepted_tags(photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
 
 
 class NameCache:
-    """Roots, landmarks, models and labels by id. Reads roots and models once, and again when it meets a new id; landmarks with the photos that have them."""
+    """Roots, landmarks, models and labels by id. Reads each once, roots and models again for a new id."""
 
     def __init__(self, connection: Connection, root_paths: RootPaths) -> None:
         self._root_paths = root_paths
@@ -496,7 +501,7 @@ def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
 
 @dataclass(frozen=True)
 class StoredPhoto:
-    """A photo's file as it was when it was scanned. `digest` is the image digest; None before it is classified."""
+    """A photo's file as it was scanned. `digest` is that of the image; None before it is classified."""
 
     id: int
     root: Path

@@ -1,7 +1,7 @@
-"""Dates in typed text: years, months, days, seasons, holidays and periods, in digits and in words of several languages.
+"""Dates in typed text: years, months, days, seasons, holidays and periods, in digits and in several languages.
 
-Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019 for another day. Seasons
-are those of the north; a winter is named after the year in which it begins.
+Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019 for
+another day. Seasons are those of the north; a winter is named after the year in which it begins.
 """
 
 import calendar
@@ -25,7 +25,7 @@ class Dates:
 
 
 def parse_dates(text: str, today: date) -> Dates | None:
-    """The dates that a text names; None: none, or days that no calendar has. `today` decides about words like `last year`."""
+    """The dates that a text names; None: none, or days that no calendar has. `today`: for words like `last year`."""
     plain = _plain(text)
     if _AROUND.search(plain):
         return _around(_single(_AROUND.sub("", plain).strip(), today))
@@ -41,7 +41,7 @@ def _around(dates: Dates | None) -> Dates | None:
 
 
 def _plain(text: str) -> str:
-    """The text in lower case, without accents and words that mean nothing, and each name of a month or season one word."""
+    """The text in lower case, without accents and words that mean nothing. Months and seasons are one word each."""
     folded = _HOLIDAY_WORDS.sub(
         lambda match: re.sub("[ ']", "", match[0]), without_accents(text).casefold().replace("\u2019", "'")
     )
@@ -223,7 +223,7 @@ def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
 
 
 def _named_month(name: str, *, is_whole: bool) -> int | None:
-    """The month of a name or, beside a year, of three letters or more at its start, if they are those of one month."""
+    """The month of a name or, beside a year, of three letters at its start, if these are of one month."""
     if name in _MONTHS or is_whole:
         return _MONTHS.get(name)
     found = {month for word, month in _MONTHS.items() if len(name) > 2 and word.startswith(name)}
@@ -276,7 +276,7 @@ def _season(year: int, season: int) -> Dates | None:
 
 
 def _holiday(year: int, number: int) -> Dates | None:
-    """The days of Christmas, New Year with its eve, New Year's Eve with the next day, or Easter from Good Friday on."""
+    """Christmas, New Year with its eve, New Year's Eve with the next day, or Easter from Good Friday on."""
     if not _FIRST_YEAR <= year <= _LAST_YEAR:
         return None
     eve = date(year, 12, 31)

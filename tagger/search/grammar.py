@@ -4,10 +4,12 @@
     part  = [not] thing | thing not-after
     thing = date | whole name | words of names
 
-1. From the left, the longest run of words that is a date or the whole name of something is a part: whole names win over words.
-2. What is left between these, and, or and not is compared with the words of names, also with typing errors. Words of a name count only
-   if all words beside them are understood; else all are left out, and the names are suggested. A name with all its words counts.
-3. `or` joins two parts. So does `and` between two places or two things of one kind, as no photo is of both; otherwise all parts are required.
+1. From the left, the longest run of words that is a date or a whole name is a part: whole names win over words.
+2. What is left between these, and, or and not is compared with the words of names, also with typing errors. Words
+   of a name count only if all words beside them are understood; else all are left out, and the names suggested.
+   A name with all its words counts.
+3. `or` joins two parts. So does `and` between two places or two things of one kind, as no photo is of both;
+   otherwise all parts are required.
 4. `not` excludes the part after it and its alternatives. In Hindi, it follows what it excludes.
 5. Words that say nothing are left out silently, unless they are within what is not understood.
 6. A part that contradicts those before it is left out.
@@ -26,7 +28,7 @@ MOST_WORDS_OF_PART = 12
 
 
 class Relation(Enum):
-    """How a part selects photos together with those before: of these, of the part before too, or of all others."""
+    """How a part selects photos: of those before, of the part before too, or all others."""
 
     AND = auto()
     OR = auto()
@@ -38,7 +40,7 @@ def _plain(word: str) -> str:
 
 
 def _spellings(words: str) -> frozenset[str]:
-    """The words as they are, and without accents. Other accents make other words: `ou` is or, `où` is not."""
+    """The words as they are, and without accents. Others make other words: `ou` is or, `où` is not."""
     return frozenset(spelling for word in words.split() for spelling in (_plain(word), folded(word)))
 
 

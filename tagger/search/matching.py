@@ -1,4 +1,4 @@
-"""Names that typed text matches, also with typing errors. Case and punctuation do not matter, nor do accents that are not typed."""
+"""Names that typed text matches, also with typing errors, without case, punctuation and untyped accents."""
 
 import re
 import unicodedata
@@ -47,7 +47,7 @@ def _spaced(name: str) -> str:
 
 
 def _with_accents(name: str) -> set[str]:
-    """The words of a name in lower case, with their accents. Letters that look alike, as Đ and Ð, are one."""
+    """The words of a name in lower case, with accents. Letters that look alike, as Đ and Ð, are one."""
     return set(_spaced(unicodedata.normalize("NFC", name).casefold().translate(UNDECOMPOSED)).split())
 
 
@@ -61,7 +61,7 @@ class _Name(Generic[T]):
 
 
 class WordMatch(NamedTuple, Generic[T]):
-    """A thing with all words of a text in a name. The first names of things are no aliases. The best have the fewest errors."""
+    """A thing with all words of a text in a name; the best with the fewest errors. First names are no aliases."""
 
     errors: int
     is_alias: bool
@@ -70,9 +70,9 @@ class WordMatch(NamedTuple, Generic[T]):
 
 
 class NameIndex(Generic[T]):
-    """Things by their names, both in order of preference: of several that match equally well, the first is the best.
+    """Things by their names, both in order of preference: of equal matches, the first is the best.
 
-    `by_words`: whether names are found by their words. Otherwise by their starts, and as hints with typing errors.
+    `by_words`: names are found by their words. Otherwise by their starts, and as hints with typing errors.
     """
 
     def __init__(self, things: Iterable[tuple[T, Iterable[str]]], *, by_words: bool = True) -> None:
@@ -112,8 +112,8 @@ class NameIndex(Generic[T]):
     def find_words(self, text: str, *, is_hint: bool = False) -> list[WordMatch[T]]:
         """The things with all words of the text in a name, the best first; each thing once.
 
-        The text may have one typing error for every six letters, but none in a word of three, or for a word of the name of five. Other
-        accents than those of the name are an error. `is_hint`: more errors, one in each word of five letters, or two of eight.
+        The text may have one typing error for every six letters, but none in a word of three, or for a word of the
+        name of five. Other accents are an error. `is_hint`: one in each word of five letters, or two of eight.
         """
         if not (self._by_words or is_hint):
             return []
@@ -153,11 +153,11 @@ class NameIndex(Generic[T]):
         return any(word in self._with_word for each in words for word in folded(each).split())
 
     def _find_names_with(self, word: str, most_errors: int, shortest: int) -> Mapping[int, int]:
-        """The numbers of the names with a word, and its typing errors there, of which none is in the first letter or in a shorter word."""
+        """The names with a word, by number, and its typing errors: none in the first letter or in a shorter word."""
         found = dict.fromkeys(self._with_word.get(word, ()), 0)
         letters = _letters(word)
         for other, other_letters in self._letters.items() if most_errors else ():
-            # What was typed has few letters that the name does not have: this is fast, and decides nearly always.
+            # What was typed has few other letters than the name: this is fast, and decides nearly always.
             is_like = (letters & ~other_letters).bit_count() <= most_errors and other[0] == word[0]
             if is_like and len(other) >= shortest:
                 for errors in range(1, most_errors + 1):
@@ -177,7 +177,7 @@ def _spellings(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_similar(text: str, word: str, errors: int) -> bool:
-    """Whether the two are equal but for at most so many errors: a letter too many, missing or wrong, or two swapped."""
+    """Whether both are equal but for so many errors: a letter too many, missing or wrong, or two swapped."""
     if text == word:
         return True
     if abs(len(text) - len(word)) > errors:

@@ -1,4 +1,4 @@
-"""What a word of a search can mean: landmarks, countries, places, trips, cameras, folders, files, outcomes and verdicts, by their names.
+"""What a word of a search can mean, by the names of landmarks, places, trips, cameras, folders, files, outcomes.
 
 Each meaning has the options of a query for its photos. The names come from lists that are made now and then.
 """
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 class Meaning:
     """A meaning of a text: its name, what else tells it apart, and its number of photos if that is known.
 
-    `options` are those of a query for its photos, as an address has them; `trip` is the id of a trip. `match`: how the name matches.
+    `options` are those of an address of its photos; `trip` is the id of a trip. `match`: how the name matches.
     """
 
     kind: Kind
@@ -70,7 +70,7 @@ def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) 
 
 
 def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> dict[str, int | None]:
-    """The countries of photos and landmarks, those in most photos first. Photos are counted where they were taken; None: elsewhere, of landmarks."""
+    """The countries of photos, most photos first, and those of landmarks alone: None if these have photos."""
     numbers = Counter[str]()
     for city in cities:
         numbers[city.country] += city.photos
@@ -87,7 +87,7 @@ def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -
 def country_names(
     numbers: Mapping[str, int | None], names_of: Callable[[str], Iterable[str]] = english_names
 ) -> Names:
-    """The names of countries, in English or as `foreign_names`, in the order of their numbers of photos by name."""
+    """The names of countries, in English or as `foreign_names`, in this order."""
     return NameIndex(
         (Meaning(Kind.COUNTRY, name, "", photos, {"country": name}), names_of(name))
         for name, photos in numbers.items()
@@ -117,7 +117,7 @@ def city_names(counts: Iterable[CityCount]) -> Names:
 
 
 def foreign_city_names(counts: Iterable[CityCount]) -> Names:
-    """The names of cities in other languages, in the order of `counts`. They are many: words of them mean nothing, such as that in Old Delhi."""
+    """The names of cities in other languages, in the order of `counts`. Words of them mean nothing, as Old in Delhi's."""
     names = names_of_cities()
     things = (
         (_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts
@@ -169,7 +169,7 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
 
 
 def outcome_names() -> Names:
-    """The words for what became of photos, for verdicts and for sources of positions. Parts of them mean nothing."""
+    """The words for outcomes, verdicts and sources of positions. Parts of them mean nothing."""
     return NameIndex(
         (
             (Meaning(Kind.OUTCOME, label, "", None, options), (label, *words.split(", "), *_denied(options)))

@@ -1,4 +1,4 @@
-"""A typed text as parts, such as `eiffelturm`, `sommer 2016` and `canon`, what is left out, and the query of all. See grammar for the rules."""
+"""A typed text as parts (`eiffelturm`, `sommer 2016`), what is left out, and the query of all. See grammar."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ from tagger.system.text_format import N_, country_name, gettext, list_text
 
 @dataclass(frozen=True)
 class UnderstoodText:
-    """What a text means: its parts in order, and the query of those that are understood, with its options as an address has them."""
+    """What a text means: its parts, and the query of those that are understood, with the options of an address."""
 
     parts: tuple[Part, ...]
     options: Options
@@ -50,7 +50,7 @@ class UnderstoodText:
 
     @property
     def hints(self) -> str:
-        """Sentences about names that may be meant by words that are left out, and about other places of the same name."""
+        """Sentences about what may be meant by words that are left out, and about other places of the same name."""
         close = [_label(each) for part in self.left_out for each in part.others]
         sentences = [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
         for part in self.parts:
@@ -75,10 +75,10 @@ class UnderstoodText:
         return conditions_text(self.query, self.names)
 
     def within(self, query: PhotoQuery) -> PhotoQuery:
-        """The photos of another query that match the text, too, whatever became of them, with their accepted tags.
+        """The photos of another query that match the text, too, whatever became of them.
 
         Raises:
-            QueryOptionInvalid: both have an option that cannot be fulfilled twice, or they contradict each other.
+            QueryOptionInvalid: both have an option that is possible once, or they contradict each other.
         """
         names = [name for name in self.options if name != "any_rank"]
         both = {name: _both(name, getattr(query, name), getattr(self.query, name)) for name in names}
@@ -120,7 +120,7 @@ MOST = 12
 
 
 def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
-    """What the start of a text may mean, at most MOST: all its parts together, then single meanings, those of a kind together.
+    """What the start of a text may mean, at most MOST: all its parts together, then single meanings by kind.
 
     Where its last part is not understood, these are meanings of that, together with the parts before.
     """
@@ -138,7 +138,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
 
 
 def _related(parts: Iterable[Part]) -> list[Part]:
-    """The parts with their relations, without the words that say these. Such words stay before a part that is left out."""
+    """The parts with their relations, without the words for these, which stay before a part that is left out."""
     found, words = list[Part](), list[Part]()
     for part in parts:
         before = found[-1] if found and found[-1].meanings else None
@@ -175,7 +175,7 @@ _PLACES = {Kind.LANDMARK, *AREAS}
 
 
 def _are_alternatives(before: Part, part: Part, relations: set[Relation | None]) -> bool:
-    """Whether no photo is of both parts: places or things of one kind with `and` between them, or two cities or regions side by side."""
+    """Whether no photo is of both: places or things of one kind with `and`, or two cities or regions side by side."""
     kinds = {each.meanings[0].kind for each in (before, part) if each.meanings}
     if not part.meanings or Relation.NOT in relations:
         return False
@@ -196,7 +196,7 @@ def _groups(parts: Iterable[Part]) -> list[list[Part]]:
 
 
 def _with_hints(parts: Iterable[Part], vocabulary: Vocabulary) -> Iterator[Part]:
-    """The parts, each run that is not understood as one with its hints, but for words at its ends that say nothing."""
+    """The parts, each run that is not understood as one with hints, without words at its ends that say nothing."""
     for reason, run in groupby(parts, key=lambda part: None if part.meanings else part.left_out):
         of_run = list(run)
         says = [not is_grammar(part.text) or relation_of(part.text) is Relation.NOT for part in of_run]

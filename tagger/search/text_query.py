@@ -1,4 +1,4 @@
-"""A typed text as a query of a database: see tagger.search.parts. Commands read the lists of names here, the page keeps them."""
+"""A typed text as a query of a database (see parts). Commands read the names here, the page keeps them."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
@@ -59,7 +59,7 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     """Understand a text. `root_paths` is settings.roots.
 
     Raises:
-        SearchTextInvalid: a word is no date and no name, or two parts contradict each other; or there is no word.
+        SearchTextInvalid: a word is no date and no name, two parts contradict each other, or there is no word.
     """
     lists = _lists_of_names(database, text, root_paths)
     understood = understand(text, lists, named_files(database, root_paths), this_day())
@@ -105,7 +105,7 @@ def this_day() -> date:
 def unfamiliar_names(
     database: Database, text: str, familiar: Collection[str], *, by_name: bool = False
 ) -> Names:
-    """The names in a text of landmarks without these slugs, and the newest landmarks: places that were just taught.
+    """The names in a text of landmarks without these slugs, and the newest ones: places that were just taught.
 
     `by_name`: also if the slug has not the name; reads all landmarks.
     """
@@ -124,7 +124,7 @@ def _counted(connection: Connection, found: Collection[Landmark]) -> list[Landma
 
 
 def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
-    """The names for a text, the cheapest first. Of landmarks, the photos of those that it may mean are counted.
+    """The names for a text, the cheapest first. Photos are counted of landmarks that it may mean.
 
     Cities read the index of all positions. Trips read all photos, if a word is in what trips are named after.
     The last list reads all landmarks.

@@ -1,4 +1,4 @@
-"""What words of a typed text can mean: dates, files, and the names of the lists that were read. See grammar for the rules."""
+"""What words of a typed text can mean: dates, files, and the names of lists. See grammar for the rules."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,9 +40,9 @@ class LeftOut(Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """Words of the text, and what they mean: one thing, or several of which a photo matches any; none: they are left out.
+    """Words of the text, and what they mean: one thing, or any of several; none: they are left out.
 
-    `others`: other places of this name; where the words are left out, what they may mean. `is_of_name`: the names have more words.
+    `others`: other places of this name; of words that are left out, what they may mean. `is_of_name`: of longer names.
     """
 
     text: str
@@ -74,7 +74,7 @@ class Vocabulary:
     ) -> Iterator[Part]:
         """The parts of a text of these words. Words that relate parts or say nothing are parts without a meaning.
 
-        Of the lists, no more are read than until all words are understood. Words that are `quoted` have no typing errors.
+        Lists are read until all words are understood. Words that are `quoted` have no typing errors.
         """
         parts = [Part(word) for word in words]
         for more in lists if words else ():
@@ -102,7 +102,7 @@ class Vocabulary:
         return Part(phrase, meanings, others=_others(named, meanings)) if meanings else None
 
     def _with_words(self, phrase: str, quoted: frozenset[str]) -> Part | None:
-        """The part of words in names of what has photos: whole names before others; of those with typing errors, the one with the fewest."""
+        """The part of words in names of what has photos: whole names first; of typing errors, the fewest."""
         found = [] if is_grammar(phrase) else self._matches(phrase)
         exact = [match for match in found if not match.errors]
         best = [match for match in exact if not match.further_words] or exact
@@ -119,7 +119,7 @@ class Vocabulary:
         return [match for match in every if not (_is_empty(match.thing) or phrase.isdigit())]
 
     def starting_with(self, text: str) -> list[Meaning]:
-        """The meanings of the start of one name; similar names only where no word of a name starts with the text."""
+        """The meanings of the start of a name; similar names only where no word of one starts so."""
         text = " ".join(text.split())
         if not text:
             return []
@@ -136,7 +136,7 @@ class Vocabulary:
         return [replace(each, options=with_outcome(each.options)) for group in by_match for each in group]
 
     def hints(self, text: str) -> Sequence[Meaning]:
-        """What words may mean that are left out: a day without its year, the start of a name, or one of the words alone."""
+        """What words that are left out may mean: a day without its year, the start of a name, or a word alone."""
         text = " ".join(word for word in text.split() if not relation_of(word))
         if not text or text.isdigit():
             return ()
@@ -195,7 +195,7 @@ def _date_options(dates: Dates) -> Options:
 
 
 def _preference(phrase: str, match: WordMatch[Meaning]) -> tuple[object, ...]:
-    """Main names before aliases, then countries and regions that begin so, then by kind, cities after regions."""
+    """Main names before aliases, then countries and regions that begin so, then by kind."""
     kind, label = match.thing.kind, match.thing.label
     is_area = kind in (Kind.COUNTRY, Kind.REGION) and folded(label).startswith(phrase)
     return match.is_alias, not is_area, _BY_WORDS.index(kind)
@@ -210,7 +210,7 @@ def _is_empty(meaning: Meaning) -> bool:
 
 
 def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
-    """Those of the first kind, with photos before others; if a query can have its option once, the first one alone."""
+    """Those of the first kind, with photos before others; one alone if its option is possible once."""
     found = sorted(found, key=_is_empty)
     same = [each for each in found if each.kind is found[0].kind]
     can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
@@ -218,7 +218,7 @@ def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
 
 
 def _others(named: Iterable[Meaning], chosen: Sequence[Meaning]) -> Sequence[Meaning]:
-    """Other places of the same name, such as the state of a city. A state without more photos than its city is not worth a word."""
+    """Other places of the same name, such as the state of a city if it has more photos."""
     if not chosen or chosen[0].kind not in AREAS:
         return ()
     known = [each.options for each in chosen]

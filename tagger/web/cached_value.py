@@ -1,4 +1,4 @@
-"""Results of long queries, kept and refreshed in threads: values, counts of queries, and the names that typed text is compared with."""
+"""Results of long queries, kept and refreshed in threads: values, counts of queries, and names for searches."""
 
 import logging
 import threading
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 COST_FACTOR = 20.0
-"""A value stays fresh for at least this many times its query's duration, so that refreshing takes at most 5 % of the time."""
+"""A value is fresh for so many times its query's duration, so that refreshing takes 5 % of the time at most."""
 
 QUICK_S = 0.5
 
@@ -53,7 +53,7 @@ CLOSE_S = 5.0
 class CachedValue(Generic[T]):
     """The result of `query`, refreshed in a thread when it is older than `ttl_s`.
 
-    Of the values that share `refresh_lock`, one is refreshed at a time: together, their queries would delay those of requests.
+    Of values that share `refresh_lock`, one is refreshed at a time: together, they would delay requests.
     """
 
     def __init__(self, query: Callable[[], T], ttl_s: float, refresh_lock: "Lock | None" = None) -> None:
@@ -85,8 +85,8 @@ class CachedValue(Generic[T]):
 
         `first_wait_s` replaces `wait_s` as long as there is no value.
 
-        A stale value is returned at once if refreshing took longer than `wait_s` the last time, or another refresh runs.
-        The time that a request has waited without a result is subtracted for the next ones: in a large library, each page would wait.
+        A stale value is returned at once if refreshing took longer than `wait_s` last time, or another refresh runs.
+        The time that a request waited in vain is subtracted for the next ones, so that not every page waits.
         """
         if first_wait_s is not None and not self.has_value:
             wait_s = first_wait_s
@@ -129,7 +129,7 @@ class CachedValue(Generic[T]):
         try:
             self._value = self._query()
         except Exception:
-            # Also values that this program never stores: the thread would end without waiting for the next time.
+            # Also for values that this program never stores: the thread would try again at once.
             log.exception("cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS)
         now_s = time.monotonic()
         self._query_s = now_s - start_s
@@ -155,7 +155,7 @@ class QueryCounts(Generic[T]):
         self._counts: OrderedDict[PhotoQuery, _QueryCount[T]] = OrderedDict()
 
     def get(self, query: PhotoQuery) -> T:
-        """Return the result for the query; raises as `count`. Callers that come while it is being counted wait for that result."""
+        """Return the result for the query; raises as `count`. Callers that come meanwhile wait for that result."""
         with self._lock:
             counted = self._counts.get(query)
             is_first = counted is None or time.monotonic() >= counted.stale_at_s
@@ -202,8 +202,8 @@ Trips = Callable[[float, float], list[TripSummary] | None]
 class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
-    `landmarks` and `trips` return these lists. Their arguments are those of `CachedValue.get`; they return None while the lists are made
-    for the first time. `refresh_lock`: see `CachedValue`.
+    `landmarks` and `trips` return these lists, with the arguments of `CachedValue.get`; None while they are made for
+    the first time. `refresh_lock`: see `CachedValue`.
     """
 
     def __init__(

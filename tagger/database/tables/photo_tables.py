@@ -192,8 +192,10 @@ PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
 """Photos that exist, each once. RAW files with a JPEG have no content."""
 
 IN_FOLDERS = and_(PRESENT, func.length(photos.c.path_bytes) == literal_column("0"))
-"""Photos that a folder lists: those that exist and whose path is text. A partial index has them."""
+"""Photos that a folder lists: those that exist and whose path is text."""
 add_partial_index("ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS)
+# PostgreSQL would look up each photo of it, and reads the table faster.
+next(each for each in photos.indexes if each.name == "ix_photos_folder").ddl_if(dialect="sqlite")
 
 UNTAGGED = and_(
     PRESENT,

@@ -1,4 +1,4 @@
-"""Folders and prefixes of buckets in which the page may start jobs. Links and `..` are resolved before a folder is checked.
+"""Folders and prefixes of buckets in which the page may start jobs. Links are resolved before a check.
 
 A folder is named by its path, or by a key: a path may hold bytes that neither an address nor JSON can carry.
 """

@@ -1,7 +1,7 @@
 """Photos and their tags, as `tagger query` and `tagger show`; trips, as `tagger trips`.
 
-Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted result in sections, for views
-that show any part of it: the sections, the photos of one, and ids alone.
+Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted result
+in sections, for views that show any part of it: the sections, the photos of one, and ids alone.
 """
 
 from base64 import b64encode
@@ -60,7 +60,7 @@ def photos(
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
     after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
 ) -> PhotoPage:
-    """List photos with their tags, page by page: pass `next` as `after` until it is null. A page may have fewer photos than the limit."""
+    """List photos with their tags, page by page: pass `next` as `after` until it is null. Any page may be short."""
     page, cursor = photo_page(state, params, after, limit)
     return PhotoPage([photo_document(each) for each in page], cursor)
 
@@ -68,7 +68,7 @@ def photos(
 def photo_page(
     state: AppState, params: QueryParams, after: str | None, limit: int
 ) -> tuple[Sequence[TaggedPhoto], str | None]:
-    """Return the photos of a query that follow a cursor, and the cursor of the next page; None if there is none."""
+    """Return the photos of a query that follow a cursor, and the cursor of the next page; None: none."""
     start = decode_cursor(after, params.query) if after else None
     with params.model_checked():
         page = find_tagged_page(state.database, params.query, state.settings.roots, start, limit)
@@ -88,7 +88,7 @@ def photos_csv(request: Request, state: State, params: Params) -> StreamingRespo
 
 @router.get("/photos.geojson", response_class=StreamingResponse)
 def photos_geojson(request: Request, state: State, params: Params) -> StreamingResponse:
-    """List all photos as GeoJSON, each at its position, else at the coordinates of its first landmark that has some."""
+    """List all photos as GeoJSON, each at its position, else at its first landmark that has coordinates."""
     return stream_download(request, photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
 
 
@@ -128,7 +128,7 @@ NOT_A_LANDMARK = N_("Not a landmark")
 
 
 def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = None) -> str:
-    """Return the names of the accepted landmarks; without any, the best guess, or why it is refused: `Not Mucem: 9,560 km from the photo's position (GPS)`."""
+    """Return the names of the accepted landmarks; without any, the best guess, or why it is refused."""
     if accepted:
         return ", ".join(accepted)
     if guess and refusal:
@@ -137,7 +137,7 @@ def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = N
 
 
 def guess_text(photo: TaggedPhoto, query: PhotoQuery) -> str | None:
-    """Return what a photo among unknown ones perhaps shows, and its score: `Mucem? 56 %`; None if there is no guess, or it is refused."""
+    """Return what an unknown photo perhaps shows, and its score: `Mucem? 56 %`; None if that is refused."""
     guess = photo.guess
     if guess is None or photo.refusal or not query.unknown:
         return None
@@ -148,7 +148,7 @@ MOST_SKIPPED = 2**31
 
 
 def timeline_params(params: Params) -> QueryParams:
-    """The query, by default with the newest photos first, unknown ones by their scores. Exact copies are one photo."""
+    """The query, by default the newest photos first, unknown ones by score. Exact copies are one photo."""
     return params.as_timeline()
 
 
@@ -216,7 +216,7 @@ class TimelineIds:
 
 @router.get("/timeline", dependencies=[COUNTING])
 def timeline(state: State, params: TimelineParams) -> Sequence[Section]:
-    """Count the photos of each month in the order of the result; of one that is not in order of time, all photos."""
+    """Count the photos of each month in the order of the result; if that is not by time, all photos."""
     with params.model_checked():
         return state.section_counts.get(params.query)
 

@@ -58,7 +58,7 @@ def search(
         ),
     ],
 ) -> list[SearchResult]:
-    """List what the start of a text may mean, at most 12: its parts together, then single meanings, best first and by kind.
+    """List what the start of a text may mean, at most 12: its parts together, then single meanings by kind.
 
     Case and accents do not matter, nor do typing errors in a name if no name starts with the text.
     """
@@ -66,14 +66,14 @@ def search(
 
 
 def suggestion_document(request: Request, meaning: Meaning) -> SearchResult:
-    """Return a meaning in the reader's language, with the address of its photos; of a trip, that of its page."""
+    """Return a meaning in the reader's language, with the address of its photos, or of its trip."""
     meaning = meaning if reader_language() is None else _for_reader(request.app.state.overview, meaning)
     address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
     return document_of(SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address)
 
 
 def _for_reader(overview: Any, meaning: Meaning) -> Meaning:
-    """A meaning with its names in the reader's language, as far as these are known. `overview`: that of the pages."""
+    """A meaning with its names in the reader's language, if they are known. `overview`: that of the pages."""
     label, detail = meaning.label, meaning.detail
     if meaning.kind in (Kind.LANDMARK, Kind.CITY, Kind.REGION):
         detail = ", ".join(map(country_name, detail.split(", ")))
