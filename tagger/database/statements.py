@@ -106,11 +106,12 @@ class is_midnight(_Expression[bool]):  # noqa: N801
 
 
 class folder_of(_Expression[str]):  # noqa: N801
-    """A path up to its last slash, with it; empty for a file that is in no folder."""
+    """The folder of a path, on SQLite with a slash at its end; empty for a file that is in no folder."""
 
     type = Text()
-    # Without its slashes, a path has all the characters of its last part: rtrim removes these, up to the last slash.
-    sqlite = postgresql = "rtrim({0}, replace({0}, '/', ''))"
+    # Without its slashes, a path has all the characters of its last part: rtrim removes these.
+    sqlite = "rtrim({0}, replace({0}, '/', ''))"
+    postgresql = "left({0}, -strpos(reverse({0}), '/'))"
 
 
 class name_of(_Expression[str]):  # noqa: N801

@@ -256,7 +256,8 @@ class _FacetCounts:
         """The photos of a query with an added option, their unit, whether these are all, and its areas."""
         resolved = self._resolved(query, added)
         narrowest, exact = resolved.narrowest(self.connection, self.most_read)
-        newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
+        # As a number: PostgreSQL would expect a third of all photos after what a subquery finds.
+        newest = (self.connection.scalar(select(func.max(photos.c.id))) or 0) - self.most_read
         among = narrowest.among if narrowest is not None and exact else photos.c.id > newest
         is_once = query.distinct and not resolved.copies_may_differ
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id

@@ -155,8 +155,9 @@ def is_first_copy(among: Iterable[Condition]) -> Condition:
     other = photos.alias()
 
     def on_other(element: ExternallyTraversible, **_: Any) -> Any:
-        is_of_photo = isinstance(element, Column) and element.table is photos
-        return other.c[element.name] if is_of_photo else None
+        if isinstance(element, Column) and element.table is photos:
+            return other.c[element.name]
+        return None
 
     conditions = (replacement_traverse(condition, {}, on_other) for condition in among)
     return ~exists().where(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Constraint,
     Engine,
+    Index,
     TextClause,
     delete,
     insert,
@@ -84,7 +85,7 @@ def test_a_new_database_has_the_tables_and_views(engine: Engine) -> None:
 
 def _is_of_dialect(connection: Connection, each: SchemaItem, *_: object) -> bool:
     """Whether this database has the part of the schema; Alembic does not ask."""
-    condition = each._ddl_if if isinstance(each, Constraint) else None
+    condition = each._ddl_if if isinstance(each, Constraint | Index) else None
     return condition is None or condition.dialect == connection.dialect.name
 
 

@@ -234,8 +234,10 @@ PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
 """Photos that exist, each once. Conditions on contents need not exclude RAW files with a JPEG: these have none."""
 
 IN_FOLDERS = and_(PRESENT, func.length(photos.c.path_bytes) == literal_column("0"))
-"""Photos of which a folder is listed: those that exist, without those whose path is not text. A partial index has them."""
+"""Photos of which a folder is listed: those that exist, without those whose path is not text."""
 add_partial_index("ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS)
+# PostgreSQL would look up each photo of it, and reads the table faster.
+next(each for each in photos.indexes if each.name == "ix_photos_folder").ddl_if(dialect="sqlite")
 
 UNTAGGED = and_(
     PRESENT,
