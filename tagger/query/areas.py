@@ -33,7 +33,7 @@ _SLACK = 2e-15
 
 @dataclass(frozen=True)
 class Box:
-    """Two parallels, and ranges of longitudes between them, in degrees: two across 180°; none: all longitudes.
+    """Two parallels, and ranges of longitudes between them: two across 180°, none for all; degrees.
 
     `circle`: only positions in this circle, which the box surrounds.
     """

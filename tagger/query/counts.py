@@ -91,7 +91,7 @@ def landmark_counts(
 
 
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
-    """The landmarks with photos, or of which more is known than a name, most photos first. Copies count once."""
+    """The landmarks with photos or more facts than a name, most photos first. Copies count once."""
     with database.snapshot() as connection:
         numbers = photos_by_landmark(connection, copies_once=True)
         return _counted(familiar_landmarks(connection), numbers)
@@ -104,7 +104,7 @@ def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkC
 
 @dataclass(frozen=True)
 class FolderCount:
-    """A folder with photos in it or below it: its path within its root (empty: the root), and its whole path."""
+    """A folder with photos in or below it: its path within its root (empty: the root), and its whole path."""
 
     name: str
     path: str
@@ -114,7 +114,7 @@ class FolderCount:
 
 
 def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
-    """All folders in order of their paths, except those whose path is not text. Reads the index of folders."""
+    """All folders whose path is text, in order of their paths. Reads the index of folders."""
     folder = folder_of(photos.c.path)
     counted = select(photos.c.root_id, folder, func.count()).where(IN_FOLDERS)
     query = counted.group_by(photos.c.root_id, folder)
@@ -261,14 +261,14 @@ def _first_existing(
 
 @dataclass(frozen=True)
 class PhotoSample:
-    """The paths of some photos, each with whether no landmark is known in it; and how many images there are."""
+    """The paths of some photos, each with whether it has no landmark; and how many images there are."""
 
     photos: dict[str, bool]
     images: int
 
 
 def sample_photos(database: Database, root_paths: RootPaths, most: int) -> PhotoSample:
-    """At most `most` of the images that were classified, in the order of their digests, as if drawn by lot."""
+    """At most `most` of the classified images, in the order of their digests, as if drawn by lot."""
     is_classified = contents.c.outcome.is_not(None), has_photo(contents.c.id)
     with database.read() as connection:
         total = connection.scalar(select(func.count()).select_from(contents).where(*is_classified)) or 0

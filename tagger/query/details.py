@@ -46,7 +46,7 @@ _SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google T
 
 @dataclass(frozen=True)
 class NeighbourEvidence:
-    """A photo with a position, taken `seconds` before or after. `landmark`: the name, if it comes from one."""
+    """A photo with a position, taken `seconds` before or after. `landmark`: the name it comes from."""
 
     id: int
     path: str
@@ -184,7 +184,7 @@ class _PhotoFacts:
     top_k: int | None
     threshold: float | None
     thresholds: Mapping[str, float]
-    """Of the models that classified it, by name, the last first. `model`, `top_k`, `threshold` are of the last."""
+    """By models, the last first, of which `model`, `top_k` and `threshold` are."""
     classified_at: datetime | None
     job: LastJob | None
     failure: Failure | None

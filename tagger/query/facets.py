@@ -99,7 +99,7 @@ _INSIDE = 8
 
 @dataclass(frozen=True)
 class _Matches:
-    """The photos of a query with these areas; if not exact, there are more. Those with the same `unit` count once."""
+    """The photos of a query with these areas; if not exact, there are more. Each `unit` counts once."""
 
     photos: Sequence[Row[Any]]
     exact: bool
@@ -216,7 +216,7 @@ class _FacetCounts:
         return exact, self.connection.scalar(counted) or 0
 
     def _open_folders(self, root: Root, *, is_only: bool) -> list[str]:
-        """The folders of a root whose sub-folders are choices: those of the query, and the ones around them."""
+        """The folders of a root whose sub-folders are choices: those of the query and around them."""
         found = {""} if is_only else set()
         for path in self.query.under:
             if path.is_relative_to(root.folder):

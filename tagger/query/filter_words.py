@@ -117,7 +117,7 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str]) -
 
 
 def conditions_text(query: PhotoQuery, names: Mapping[str, str] | None = None) -> str:
-    """The conditions of a query in words, except that photos have a landmark. `names` as for `active_filters`."""
+    """The conditions of a query in words, but that photos have a landmark. `names`: see `active_filters`."""
     options = query.texts | {"any_rank": "1"}
     return ", ".join(text for text, _ in active_filters(options, query, names or {}))
 
@@ -127,7 +127,7 @@ def active_filters(
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 
-    `names`: of landmarks by slug, of trips by id, and of positions and boxes by their texts, if they have one.
+    `names`: of landmarks by slug, of trips by id, and of positions and boxes by their texts.
     Without an outcome, landmark or country, the first filter of most queries is that photos have a landmark.
     """
     period = _period(query)
@@ -200,7 +200,7 @@ def _period(query: PhotoQuery) -> str | None:
 
 
 def options_without(options: Options, removed: Mapping[str, Any]) -> Options:
-    """The options without a filter of `active_filters`. They never select only photos with a landmark instead."""
+    """The options without a filter of `active_filters`. They never select photos with a landmark instead."""
     rest = {name: value for name, value in {**options, **removed}.items() if value is not None}
     is_narrower = selects_with_landmark(rest) and not selects_with_landmark(options)
     return rest | {"any_rank": "1"} if is_narrower else rest

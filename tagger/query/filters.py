@@ -345,7 +345,7 @@ class ResolvedQuery:
     def _waiting_or_failing(self) -> Filter:
         waits = self.query.untagged
         waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
-        # This follows from the first condition, of which PostgreSQL expects no photo alone, and would read all.
+        # This follows from the first condition, of which PostgreSQL expects no photo, and would read all.
         is_unread = or_(photos.c.content_id.is_(None), unindexed(contents.c.outcome).is_(None))
         folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
         without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING

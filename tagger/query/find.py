@@ -3,7 +3,7 @@
 A query reads pages of photos in its order, and then the effective tags of each page: rejected ones never,
 confirmed ones always. Memory does not grow with the result.
 
-A cursor is a position in a scan as opaque text for web addresses: it belongs to one query, and is not trusted.
+A cursor is a position in a scan as opaque text for addresses: it belongs to one query, and is not trusted.
 The photos before and after one are found from its row, which gives its key in a scan.
 """
 
@@ -44,7 +44,7 @@ class ScanPosition:
 
 @dataclass(frozen=True)
 class FoundPage:
-    """Photos of a result, and the position of the next page; None at the end. Any page may be short, even empty."""
+    """Photos of a result, and the position of the next page; None at the end. Any page may be short."""
 
     photos: tuple[TaggedPhoto, ...]
     next: ScanPosition | None
@@ -95,7 +95,7 @@ def find_tagged_page(
 
 @dataclass(frozen=True)
 class PositionedPhotos:
-    """Photos of a page of a scan, each with the position after it; and that of the next page; None at the end."""
+    """Photos of a page of a scan, each with the position after it, and that of the next page or None."""
 
     photos: Sequence[tuple[TaggedPhoto, ScanPosition]]
     next: ScanPosition | None
@@ -160,7 +160,7 @@ class QueryReader:
         return ids, None
 
     def pages(self, begin: ScanPosition, rows: int, *, backwards: bool = False) -> Iterator[PositionedPhotos]:
-        """The pages after `begin`, the first of at most `rows` photos; with `backwards`, before it, the nearest first."""
+        """The pages after `begin`, the first of `rows` photos; with `backwards`, those before, nearest first."""
         scans, conditions = self._scans(begin), self.query.conditions()
         numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
         after, rows = begin.after, min(rows, LARGEST_PAGE)
@@ -243,7 +243,7 @@ def _query_digest(query: PhotoQuery) -> str:
 
 @dataclass(frozen=True)
 class SurroundingPhotos:
-    """The photos before and after one, the nearest first; fewer than requested if the next are too far away."""
+    """The photos before and after one, the nearest first; fewer if the next are too far away."""
 
     previous: tuple[TaggedPhoto, ...] = ()
     following: tuple[TaggedPhoto, ...] = ()

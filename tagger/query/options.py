@@ -39,13 +39,13 @@ _AROUND_THE_EARTH_KM = 40_100.0
 PositionOption = Literal[
     "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "any", "none", "no-gps"
 ]
-"""Where a position comes from; anywhere; the photo has none; or not from the camera: another source, or none."""
+"""Where a position comes from; anywhere; none; or not from the camera: another source, or none."""
 
 VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
-"""What people said about a photo: confirmed, rejected, both; any of these; or none, and no dismissal either."""
+"""What people said about a photo: confirmed, rejected, both; any of these; or none, and no dismissal."""
 
 SortOption = Literal["newest", "oldest", "name", "score"]
-"""By date, those without one last; by path; by the best accepted score, of unknown photos the best candidate's."""
+"""By date, those without last; by path; by the best accepted score, of unknown photos the best guess."""
 
 Json = str | int | float | bool | dict[str, str] | list[Any]
 
