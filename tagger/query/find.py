@@ -160,7 +160,7 @@ class QueryReader:
         return ids, None
 
     def pages(self, begin: ScanPosition, rows: int, *, backwards: bool = False) -> Iterator[PositionedPhotos]:
-        """The pages after `begin`, the first of `rows` photos; with `backwards`, those before, nearest first."""
+        """The pages after `begin`, the first of `rows` photos; `backwards`: those before, nearest first."""
         scans, conditions = self._scans(begin), self.query.conditions()
         numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
         after, rows = begin.after, min(rows, LARGEST_PAGE)

@@ -170,7 +170,7 @@ def _parse_folder(value: object, option: str) -> Path:
 
 @dataclass(frozen=True)
 class Alternatives:
-    """Queries of which a photo matches any. As text, each has the options of an address: `country=Vietnam|year=2019`."""
+    """Queries of which a photo matches any. As text, options of addresses: `country=Vietnam|year=2019`."""
 
     queries: "tuple[PhotoQuery, ...]"
 
@@ -225,7 +225,7 @@ def _option(help_: str, kind: type = str, value_name: str | None = None, **decla
 
 @dataclass(frozen=True)
 class PhotoQuery:
-    """The options of a query. Photos fulfil all of them, and one of several values. None, False and () are unset.
+    """The options of a query. Photos fulfil all, and one of several values. None, False and () are unset.
 
     By default, photos with a matching accepted tag, and those tags. Values may have any of their forms.
 
@@ -260,7 +260,8 @@ class PhotoQuery:
         "Photos taken, or showing landmarks, between these degrees.", value_name="S,W,N,E", parse=parse_box
     )
     position: PositionOption | None = _option(
-        "Source: camera, sidecar, takeout, landmark, track, neighbour, any, none, or no-gps (not the camera).",
+        "Source: camera, sidecar, takeout, landmark, track, neighbour, any, none, or no-gps (not the "
+        "camera).",
         value_name="SOURCE",
         choices=get_args(PositionOption),
         noun="source of positions",

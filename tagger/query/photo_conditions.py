@@ -93,7 +93,7 @@ def has_verdict_of(option: VerdictOption) -> Condition:
 def has_tag(
     landmark_ids: Collection[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
 ) -> Condition:
-    """Whether it has a tag of the landmarks and score, or confirmed; with `any_rank`, one that nobody rejected."""
+    """Whether it has a tag of the landmarks and score, or confirmed; with `any_rank`, not rejected."""
 
     def of_photo(table: Table) -> Iterator[Condition]:
         yield table.c.content_id == photos.c.content_id
@@ -131,7 +131,7 @@ def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
 def shown_landmarks(
     rows: FromClause, columns: Sequence[ColumnElement[Any]] = (), *, min_score: float | None, any_rank: bool
 ) -> CompoundSelect[Any]:
-    """Each `unit` of rows with a `content_id`, these columns, and the ids of the landmarks that `has_tag` finds."""
+    """Each `unit` of rows with a `content_id`, these columns, and the landmarks that `has_tag` finds."""
     return union(
         *(
             select(rows.c.unit, table.c.landmark_id, *columns)
@@ -184,7 +184,7 @@ class NamedFile:
 
 
 def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
-    """Photos whose file's name starts with a text, in order of the names. The case of ASCII letters is ignored."""
+    """Photos whose file's name starts with a text, in order of the names, ignoring the case of ASCII."""
     # As `name_of` on both databases.
     low = "".join(letter.lower() if letter.isascii() else letter for letter in start)
     name = name_of(photos.c.path)

@@ -42,7 +42,7 @@ LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude",
 
 @dataclass(frozen=True)
 class LandmarkDocument:
-    """A landmark. `names` are by language, `edited` the columns that a person set; `own`: no model knows it."""
+    """A landmark. `names`: by language; `edited`: columns that a person set; `own`: no model knows it."""
 
     landmark: str
     name: str
@@ -178,7 +178,7 @@ def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
 
 
 def _escape_formula(value: object) -> object:
-    """The cell so that spreadsheets do not run it as a formula. Booleans are as in JSON, numbers unchanged."""
+    """The cell so that spreadsheets do not run it as a formula. Booleans are as in JSON."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -172,7 +172,7 @@ def needs_fine_cells(zoom: float) -> bool:
 
 
 def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[PositionCell]:
-    """The cells of a map with these bounds at this zoom: level 0 has the world in 512 pixels, each twice as many."""
+    """The cells of a map with these bounds at this zoom: at 0 the world has 512 pixels, at 1 1,024."""
     width = bounds.east - bounds.west + (360 if bounds.east < bounds.west else 0)
     least_degrees = max(width, bounds.north - bounds.south) / _MOST_CELLS
     return position_cells(database, max(_cell_degrees(zoom), least_degrees), bounds)

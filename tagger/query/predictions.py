@@ -81,7 +81,7 @@ class PredictedTag:
 
 @dataclass(frozen=True)
 class PredictionDocument:
-    """The top-k of a photo that is not stored. `damaged`: a part of the image is missing, so none is accepted."""
+    """The top-k of a photo that is not stored. `damaged`: a part is missing, so none is accepted."""
 
     path: str
     outcome: Literal["tagged", "unknown"]

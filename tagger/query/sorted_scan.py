@@ -48,7 +48,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class PageRequest:
-    """About `rows` photos with these conditions after the key; with `backwards` before it, the nearest first."""
+    """About `rows` photos with these conditions after the key; `backwards`: before it, nearest first."""
 
     conditions: Sequence[Condition]
     after: Key | None
@@ -77,7 +77,7 @@ class ScanPage:
 
 @dataclass(frozen=True)
 class SortedScan:
-    """Photos in the order of `keys`, unique together. `among`: those to sort; None: an index has the order."""
+    """Photos in the order of `keys`, unique together. `among`: those to sort; None: an index has it."""
 
     keys: tuple[ColumnElement[Any], ...]
     types: tuple[type, ...]
@@ -95,7 +95,7 @@ class SortedScan:
     def _page_of_candidates(self, connection: Connection, request: PageRequest) -> ScanPage:
         """The photos of a page among the next MOST_CANDIDATES; it may be short.
 
-        PostgreSQL would look up all photos of a landmark, or sort all of a month, before it reads along an index.
+        PostgreSQL would look up all photos of a landmark, or sort a month, before it reads along an index.
         If it is asked for few photos in this order, and then for those of them that match, it reads along it.
         """
         statement = self._lazy_statement(request, MOST_CANDIDATES)
@@ -133,7 +133,7 @@ class SortedScan:
         return connection.scalar(every) or 0
 
     def row(self, connection: Connection, photo_id: int) -> Row[Any] | None:
-        """The photo as a row of this scan, also if it is not one to sort; None: the scan has no place for it."""
+        """The photo as a row of this scan, though not one to sort; None: the scan has no place for it."""
         request = PageRequest((photos.c.id == photo_id,), None, 1, backwards=False)
         return connection.execute(replace(self, among=None).statement(request)).one_or_none()
 
@@ -155,7 +155,7 @@ class SortedScan:
         return replace(request, backwards=request.backwards != self.descending)
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
-        """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before it sorts them."""
+        """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before."""
         keys = tuple(unindexed(key) for key in self.keys)
         among = () if self.among is None else (self.among,)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
@@ -187,7 +187,7 @@ def sorted_scans(
 def _scans_in_order(
     query: PhotoQuery, landmark_ids: Sequence[int], among: Condition | None, month: str | None = None
 ) -> Iterator[SortedScan]:
-    """The scans for the order of the query; with `month`, of that alone: `2024-06`, or `none`: without a date."""
+    """The scans for the order of the query; `month`: of that alone, `2024-06`, or `none` without a date."""
     if query.sort is None and query.trip is None:
         yield SortedScan((photos.c.id,), (int,), conditions=tuple(_waiting(query)), among=among)
         return

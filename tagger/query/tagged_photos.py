@@ -1,4 +1,4 @@
-"""Photos as query results: path, outcome, and effective tags with names; and their files as they were scanned.
+"""Photos as query results: path, outcome, and effective tags with names; and their files as scanned.
 
 Reads rows and names; which photos to read is decided in find and details. A tag whose score does not explain
 its acceptance has the reason in words. An unknown photo has a guess, if the best prediction is worth one.
@@ -132,9 +132,9 @@ def _doubtful(reason: str) -> str:
 
 
 def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
-    """Why the best prediction is no guess: the photo is damaged, or was taken elsewhere by GPS; None: it is one.
+    """Why the best prediction is no guess: the photo is damaged, or was taken elsewhere; None: it is one.
 
-    `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
+    `uses_positions`: whether positions count for tags. A screenshot was not taken where it shows.
     """
     if photo.damaged:
         return gettext(DAMAGED)
@@ -253,7 +253,12 @@ class TaggedPhoto:
 
 @dataclass(frozen=True)
 class PhotoDocument:
-    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star. `damaged`: a part of the image is missing. `taken_source`: who says `taken_at`: `camera`, `sidecar`, `takeout`, or `name`, which gives the day alone."""
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification.
+
+    `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star.
+    `damaged`: a part of the image is missing. `taken_source`: who says `taken_at`: `camera`, `sidecar`,
+    `takeout`, or `name`, which gives the day alone.
+    """
 
     id: int
     path: str

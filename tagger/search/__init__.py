@@ -1,1 +1,1 @@
-"""Search by typed text: what it can mean (a landmark, a place, dates, a folder, a file, a trip), best first. Knows nothing of SQL."""
+"""Search by typed text: what it can mean (a landmark, a place, dates, …), best first; without SQL."""

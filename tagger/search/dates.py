@@ -1,4 +1,4 @@
-"""Dates in typed text: years, months, days, seasons, holidays and periods, in digits and in several languages.
+"""Dates in typed text: years, months, days, seasons, holidays and periods, in several languages.
 
 Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019 for
 another day. Seasons are those of the north; a winter is named after the year in which it begins.
@@ -25,7 +25,7 @@ class Dates:
 
 
 def parse_dates(text: str, today: date) -> Dates | None:
-    """The dates that a text names; None: none, or days that no calendar has. `today`: for words like `last year`."""
+    """The dates that a text names; None: none, or no days of a calendar. `today`: for words like `last year`."""
     plain = _plain(text)
     if _AROUND.search(plain):
         return _around(_single(_AROUND.sub("", plain).strip(), today))
@@ -41,7 +41,7 @@ def _around(dates: Dates | None) -> Dates | None:
 
 
 def _plain(text: str) -> str:
-    """The text in lower case, without accents and words that mean nothing. Months and seasons are one word each."""
+    """The text in lower case, without accents and words that mean nothing; months and seasons as one word."""
     folded = _HOLIDAY_WORDS.sub(
         lambda match: re.sub("[ ']", "", match[0]), without_accents(text).casefold().replace("\u2019", "'")
     )
@@ -231,7 +231,7 @@ def _named_month(name: str, *, is_whole: bool) -> int | None:
 
 
 def _relative(plain: str, today: date) -> Dates | None:
-    """`yesterday`, `last month`, `this summer`: the last one is the last that began before the present one."""
+    """`yesterday`, `last month`, `this summer`: the last one is the last that began before this one."""
     if plain in _TODAY | _YESTERDAY:
         return _day(today - timedelta(days=int(plain in _YESTERDAY)))
     words = plain.split()

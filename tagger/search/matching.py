@@ -61,7 +61,7 @@ class _Name(Generic[T]):
 
 
 class WordMatch(NamedTuple, Generic[T]):
-    """A thing with all words of a text in a name; the best with the fewest errors. First names are no aliases."""
+    """A thing with all words of a text in a name; the best with fewest errors. First names are no aliases."""
 
     errors: int
     is_alias: bool
@@ -112,8 +112,8 @@ class NameIndex(Generic[T]):
     def find_words(self, text: str, *, is_hint: bool = False) -> list[WordMatch[T]]:
         """The things with all words of the text in a name, the best first; each thing once.
 
-        The text may have one typing error for every six letters, but none in a word of three, or for a word of the
-        name of five. Other accents are an error. `is_hint`: one in each word of five letters, or two of eight.
+        The text may have one typing error for every six letters, but none in a word of three, or for a word
+        of the name of five. Other accents are an error. `is_hint`: one in a word of five letters, two of 8.
         """
         if not (self._by_words or is_hint):
             return []
@@ -153,7 +153,7 @@ class NameIndex(Generic[T]):
         return any(word in self._with_word for each in words for word in folded(each).split())
 
     def _find_names_with(self, word: str, most_errors: int, shortest: int) -> Mapping[int, int]:
-        """The names with a word, by number, and its typing errors: none in the first letter or in a shorter word."""
+        """Names with a word, by number, and its typing errors: none in the first letter or short words."""
         found = dict.fromkeys(self._with_word.get(word, ()), 0)
         letters = _letters(word)
         for other, other_letters in self._letters.items() if most_errors else ():

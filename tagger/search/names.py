@@ -1,4 +1,4 @@
-"""What a word of a search can mean, by the names of landmarks, places, trips, cameras, folders, files, outcomes.
+"""What a word of a search can mean, by names of landmarks, places, trips, cameras, folders, files, outcomes.
 
 Each meaning has the options of a query for its photos. The names come from lists that are made now and then.
 """
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 class Meaning:
     """A meaning of a text: its name, what else tells it apart, and its number of photos if that is known.
 
-    `options` are those of an address of its photos; `trip` is the id of a trip. `match`: how the name matches.
+    `options`: of an address of its photos; `trip`: the id of a trip; `match`: how the name matches.
     """
 
     kind: Kind
@@ -117,7 +117,7 @@ def city_names(counts: Iterable[CityCount]) -> Names:
 
 
 def foreign_city_names(counts: Iterable[CityCount]) -> Names:
-    """The names of cities in other languages, in the order of `counts`. Words of them mean nothing, as Old in Delhi's."""
+    """The names of cities in other languages, in the order of `counts`. Their words alone mean nothing."""
     names = names_of_cities()
     things = (
         (_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts

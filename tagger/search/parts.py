@@ -1,4 +1,4 @@
-"""A typed text as parts (`eiffelturm`, `sommer 2016`), what is left out, and the query of all. See grammar."""
+"""A typed text as parts (`eiffelturm`, `sommer 2016`), what is left out, and the query of all."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ from tagger.system.text_format import N_, country_name, gettext, list_text
 
 @dataclass(frozen=True)
 class UnderstoodText:
-    """What a text means: its parts, and the query of those that are understood, with the options of an address."""
+    """What a text means: its parts, and the query of those understood, with the options of an address."""
 
     parts: tuple[Part, ...]
     options: Options
@@ -50,7 +50,7 @@ class UnderstoodText:
 
     @property
     def hints(self) -> str:
-        """Sentences about what may be meant by words that are left out, and about other places of the same name."""
+        """Sentences about what left-out words may mean, and about other places of the same name."""
         close = [_label(each) for part in self.left_out for each in part.others]
         sentences = [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
         for part in self.parts:
@@ -138,7 +138,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
 
 
 def _related(parts: Iterable[Part]) -> list[Part]:
-    """The parts with their relations, without the words for these, which stay before a part that is left out."""
+    """The parts with their relations, without the words for these but before a part that is left out."""
     found, words = list[Part](), list[Part]()
     for part in parts:
         before = found[-1] if found and found[-1].meanings else None
@@ -175,7 +175,7 @@ _PLACES = {Kind.LANDMARK, *AREAS}
 
 
 def _are_alternatives(before: Part, part: Part, relations: set[Relation | None]) -> bool:
-    """Whether no photo is of both: places or things of one kind with `and`, or two cities or regions side by side."""
+    """Whether no photo is of both: things of one kind with `and`, or two cities or regions side by side."""
     kinds = {each.meanings[0].kind for each in (before, part) if each.meanings}
     if not part.meanings or Relation.NOT in relations:
         return False
@@ -196,7 +196,7 @@ def _groups(parts: Iterable[Part]) -> list[list[Part]]:
 
 
 def _with_hints(parts: Iterable[Part], vocabulary: Vocabulary) -> Iterator[Part]:
-    """The parts, each run that is not understood as one with hints, without words at its ends that say nothing."""
+    """The parts; each run that is not understood is one with hints, without empty words at its ends."""
     for reason, run in groupby(parts, key=lambda part: None if part.meanings else part.left_out):
         of_run = list(run)
         says = [not is_grammar(part.text) or relation_of(part.text) is Relation.NOT for part in of_run]

@@ -59,7 +59,7 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     """Understand a text. `root_paths` is settings.roots.
 
     Raises:
-        SearchTextInvalid: a word is no date and no name, two parts contradict each other, or there is no word.
+        SearchTextInvalid: a word is no date and no name, two parts contradict each other, or no word is.
     """
     lists = _lists_of_names(database, text, root_paths)
     understood = understand(text, lists, named_files(database, root_paths), this_day())
@@ -105,7 +105,7 @@ def this_day() -> date:
 def unfamiliar_names(
     database: Database, text: str, familiar: Collection[str], *, by_name: bool = False
 ) -> Names:
-    """The names in a text of landmarks without these slugs, and the newest ones: places that were just taught.
+    """The names in a text of landmarks without these slugs, and the newest ones: just taught places.
 
     `by_name`: also if the slug has not the name; reads all landmarks.
     """

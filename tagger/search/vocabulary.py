@@ -42,7 +42,7 @@ class LeftOut(Enum):
 class Part:
     """Words of the text, and what they mean: one thing, or any of several; none: they are left out.
 
-    `others`: other places of this name; of words that are left out, what they may mean. `is_of_name`: of longer names.
+    `others`: other places of this name, or what left-out words may mean. `is_of_name`: of longer names.
     """
 
     text: str
@@ -72,7 +72,7 @@ class Vocabulary:
     def parts(
         self, words: Sequence[str], lists: Iterable[Iterable[Names]], quoted: frozenset[str]
     ) -> Iterator[Part]:
-        """The parts of a text of these words. Words that relate parts or say nothing are parts without a meaning.
+        """The parts of a text of these words. Words that relate parts or say nothing have no meaning.
 
         Lists are read until all words are understood. Words that are `quoted` have no typing errors.
         """
@@ -136,7 +136,7 @@ class Vocabulary:
         return [replace(each, options=with_outcome(each.options)) for group in by_match for each in group]
 
     def hints(self, text: str) -> Sequence[Meaning]:
-        """What words that are left out may mean: a day without its year, the start of a name, or a word alone."""
+        """What left-out words may mean: a day without its year, the start of a name, or a word alone."""
         text = " ".join(word for word in text.split() if not relation_of(word))
         if not text or text.isdigit():
             return ()

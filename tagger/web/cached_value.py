@@ -1,4 +1,4 @@
-"""Results of long queries, kept and refreshed in threads: values, counts of queries, and names for searches."""
+"""Results of long queries, kept and refreshed in threads: values, counts, and names for searches."""
 
 import logging
 import threading
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 COST_FACTOR = 20.0
-"""A value is fresh for so many times its query's duration, so that refreshing takes 5 % of the time at most."""
+"""A value is fresh for so many times its query's duration: refreshing takes at most 5 % of the time."""
 
 QUICK_S = 0.5
 
@@ -85,7 +85,7 @@ class CachedValue(Generic[T]):
 
         `first_wait_s` replaces `wait_s` as long as there is no value.
 
-        A stale value is returned at once if refreshing took longer than `wait_s` last time, or another refresh runs.
+        A stale value is returned at once if the last refresh took longer than `wait_s`, or another runs.
         The time that a request waited in vain is subtracted for the next ones, so that not every page waits.
         """
         if first_wait_s is not None and not self.has_value:
@@ -155,7 +155,7 @@ class QueryCounts(Generic[T]):
         self._counts: OrderedDict[PhotoQuery, _QueryCount[T]] = OrderedDict()
 
     def get(self, query: PhotoQuery) -> T:
-        """Return the result for the query; raises as `count`. Callers that come meanwhile wait for that result."""
+        """Return the result for the query; raises as `count`. Callers that come meanwhile wait for it."""
         with self._lock:
             counted = self._counts.get(query)
             is_first = counted is None or time.monotonic() >= counted.stale_at_s
@@ -202,8 +202,8 @@ Trips = Callable[[float, float], list[TripSummary] | None]
 class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
-    `landmarks` and `trips` return these lists, with the arguments of `CachedValue.get`; None while they are made for
-    the first time. `refresh_lock`: see `CachedValue`.
+    `landmarks` and `trips` return these lists, with the arguments of `CachedValue.get`; None while they are
+    made for the first time. `refresh_lock`: see `CachedValue`.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class FolderRefused(HTTPException):
         super().__init__(
             HTTPStatus.FORBIDDEN,
             gettext(
-                "The page has no access to that folder. Choose a folder inside the allowed ones, or allow it on the server "
-                "with `TAGGER_WEB_FOLDERS`."
+                "The page has no access to that folder. Choose a folder inside the allowed ones, or allow it "
+                "on the server with `TAGGER_WEB_FOLDERS`."
             ),
         )
 

@@ -1,7 +1,7 @@
 """Photos and their tags, as `tagger query` and `tagger show`; trips, as `tagger trips`.
 
-Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted result
-in sections, for views that show any part of it: the sections, the photos of one, and ids alone.
+Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted
+result in sections, for views that show any part of it: the sections, the photos of one, and ids alone.
 """
 
 from base64 import b64encode
@@ -60,7 +60,7 @@ def photos(
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
     after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
 ) -> PhotoPage:
-    """List photos with their tags, page by page: pass `next` as `after` until it is null. Any page may be short."""
+    """List photos with their tags, page by page: pass `next` as `after` until it is null."""
     page, cursor = photo_page(state, params, after, limit)
     return PhotoPage([photo_document(each) for each in page], cursor)
 
@@ -173,11 +173,13 @@ Start = Annotated[SectionStart, Depends(section_start)]
 
 @dataclass(frozen=True)
 class TimelinePhoto:
-    """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
+    """A photo in brief: its accepted landmark with the score, and the `copies` of its image, itself included.
 
-    `guess`: among unknown photos, what it perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
-    person put the photo away as not a landmark; `favourite`: a person marked it with a star. `place`: city and country where it was taken. `files`: how many files it has, two for a JPEG with its RAW file.
-    `colours`: of its nine parts, row by row, one byte each for red, green and blue, in base64; null before classification.
+    `guess`: among unknown photos, what it perhaps shows, in words, with the score. `confirmed`: a person
+    confirmed the landmark; `dismissed`: a person put the photo away as not a landmark; `favourite`: a person
+    marked it with a star. `place`: city and country where it was taken. `files`: how many files it has, two
+    for a JPEG with its RAW file. `colours`: of its nine parts, row by row, one byte each for red, green and
+    blue, in base64; null before classification.
     """
 
     id: int

@@ -53,8 +53,8 @@ def search(
         str,
         Query(
             max_length=200,
-            description="Parts of names of landmarks, countries, cities, regions, trips, cameras, folders and files, dates such as "
-            "May 2019, 2019-05-03 or last summer, and words such as unknown or confirmed.",
+            description="Parts of names of landmarks, countries, cities, regions, trips, cameras, folders and"
+            " files, dates such as May 2019, 2019-05-03 or last summer, and words like unknown or confirmed.",
         ),
     ],
 ) -> list[SearchResult]:
