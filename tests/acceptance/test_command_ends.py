@@ -100,7 +100,7 @@ def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
     done = terminal.run(*command.split(), code=1)
     *others, last = done.stderr.splitlines()
     assert last.startswith("error: There is no file or folder at")
-    assert last.endswith("photos/missing.jpg. Check the name and that its disk or share is mounted.")
+    assert last.endswith("photos/missing.jpg. Check the name, and that its disk, share or bucket is there.")
     assert (len(others) <= 1, done.stdout) == (True, "")
 
 
