@@ -343,6 +343,10 @@ class RedisUnavailable(Unavailable):
     """
 
 
+class EmbeddedRedisUnavailable(RedisUnavailable):
+    """No TAGGER_REDIS_URL is set, and the embedded Redis cannot start: {reason}. Jobs are safe in SQL."""
+
+
 class RedisMisconfigured(RedisUnavailable):
     """Redis at {url} cannot be used: {reason}. Correct TAGGER_REDIS_URL, or the user's rights in Redis. Jobs
     are safe in the database and continue then.

@@ -22,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tagger.errors import RedisMisconfigured, RedisUnavailable
+from tagger.errors import EmbeddedRedisUnavailable
 from tagger.extensions import install_command
 from tagger.system.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import (
@@ -115,8 +115,8 @@ def _is_private(folder: Path) -> bool:
 
 def _start(socket: Path, folder: Path) -> None:
     if server_program() is None:
-        reason = f"it needs the extra embedded, which is not installed (run: {install_command('embedded')})"
-        raise RedisMisconfigured(url=socket, reason=reason)
+        reason = f"the extra embedded is not installed. Run: {install_command('embedded')}"
+        raise EmbeddedRedisUnavailable(reason=reason)
     log = folder / "redis.log"
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
     create_private_file(log)
@@ -134,10 +134,7 @@ def _start(socket: Path, folder: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _is_running(socket):
         if watcher.poll() is not None or time.monotonic() > deadline:
-            reason = (
-                f"the embedded server did not start; {folder / 'redis.log'} says why, or its disk is full"
-            )
-            raise RedisUnavailable(url=socket, reason=reason)
+            raise EmbeddedRedisUnavailable(reason=f"{folder / 'redis.log'} says why, or its disk is full")
         time.sleep(0.02)
 
 

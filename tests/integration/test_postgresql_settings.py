@@ -184,7 +184,7 @@ def test_a_database_that_cannot_hold_unicode_is_refused(empty_postgres_url: str,
             upgrade_database(url)
         finding = next(DatabaseChecks(url).check_connection())
         assert finding.state is State.WRONG
-        assert "createdb --encoding=UTF8" in finding.found
+        assert "createdb --encoding=UTF8" in str(finding.remedy)
 
 
 def test_every_form_of_an_address_leads_to_the_database(postgres_url: str) -> None:

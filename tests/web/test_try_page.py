@@ -78,7 +78,7 @@ def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landm
     assert not any(words in result for words in ("below the threshold", "shows no landmark", "row--sure"))
 
 
-@pytest.mark.parametrize(("data", "words"), [(b"", "0 bytes"), (b"no photo", "no image")])
+@pytest.mark.parametrize(("data", "words"), [(b"", "0 bytes"), (b"no photo", "not an image")])
 def test_the_reason_is_shown_for_a_file_that_is_no_photo(client: TestClient, data: bytes, words: str) -> None:
     result = tried(client, data)
     assert "This photo could not be processed" in result

@@ -72,7 +72,7 @@ def require_format(data: bytes) -> PhotoFormat:
         )
     raise PhotoFailed(
         FailureKind.NOT_AN_IMAGE,
-        "The content is no image of a kind that is read. If the file was a photo, restore it from a backup.",
+        "The content is not an image that is read. If the file was a photo, restore it from a backup.",
     )
 
 
