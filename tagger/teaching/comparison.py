@@ -12,6 +12,7 @@ was learned are outdated.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from tagger.model.predictions import SUGGESTED_SCORE
 from tagger.tags.contents import delete_of_model
 from tagger.tags.rule import EffectiveTag
 from tagger.tags.settlement import begin_change, settle
-from tagger.teaching.classifiers import Classifier, Embeddings, quantize, restore
+from tagger.teaching.classifiers import Classifier, Embeddings, best_scores, quantize, restore
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,22 @@ TaughtTags = Mapping[int, Sequence[TaughtTag]]
 class TaughtLandmarks:
     """The classifiers of a model at one version, each with its landmark's id.
 
-    `weights` (D, C) and `biases` (C,) are those of the classifiers, side by side.
+    `weights` (D, C) and `biases` (C,) are those of the classifiers, side by side. `starts` has the first
+    column of each.
     """
 
     version: int
     landmark_ids: Sequence[int]
     weights: Embeddings
     biases: Embeddings
+    starts: Sequence[int]
 
     def tags(self, embeddings: Embeddings) -> list[list[TaughtTag]]:
         """The taught tags of each image, from embeddings (N, D)."""
         tags: list[list[TaughtTag]] = [[] for _ in range(len(embeddings))]
         if not self.landmark_ids:
             return tags
-        scores = Classifier(self.weights, self.biases).scores(embeddings)
+        scores = best_scores(embeddings, self.weights, self.biases, self.starts)
         for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
             tags[row].append(TaughtTag(self.landmark_ids[column], float(scores[row, column])))
         return tags
@@ -100,12 +103,16 @@ def load_classifiers(
     if landmark_ids is not None:
         query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
     rows = connection.execute(query).all()
-    loaded = [Classifier.from_bytes(row.data) for row in rows]
+    if not rows:
+        return TaughtLandmarks(version, [], np.empty((0, 0), np.float32), np.empty(0, np.float32), [])
+    manifest = connection.scalars(select(models.c.manifest).where(models.c.id == model_id)).one()
+    loaded = [Classifier.from_bytes(row.data, manifest["embedding"]["dimension"]) for row in rows]
     return TaughtLandmarks(
         version,
         [row.landmark_id for row in rows],
-        np.stack([each.weights for each in loaded], axis=1) if loaded else np.empty((0, 0), np.float32),
-        np.array([each.bias for each in loaded], np.float32),
+        np.hstack([each.weights for each in loaded]),
+        np.concatenate([each.bias for each in loaded]),
+        [0, *accumulate(len(each.bias) for each in loaded[:-1])],
     )
 
 

@@ -164,6 +164,10 @@ LEAST_MISSED = 3
 """A landmark of the model is taught once this many confirmed images are among those that the model missed."""
 
 
+METHOD = "nearest example"
+"""If this changes, `tagger backfill taught` learns all landmarks again."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Content ids of the images on which a landmark is confirmed, and is rejected, in order."""
@@ -173,8 +177,8 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """Identifies these verdicts."""
-        return blake3(repr((self.confirmed, self.rejected)).encode()).hexdigest()
+        """Identifies these verdicts, and how landmarks are learned from them."""
+        return blake3(repr((METHOD, self.confirmed, self.rejected)).encode()).hexdigest()
 
 
 def find_evidence(

@@ -243,8 +243,10 @@ def _model_problems(connection: Connection) -> Iterator[str]:
             yield f"model {model.name}: its labels are not those of its manifest"
         dimension = None if manifest.embedding is None else manifest.embedding.dimension
         for table, size in ((embeddings, embedding_bytes), (classifiers, classifier_bytes)):
-            expected = 0 if dimension is None else size(dimension)
-            wrong = exists().where(table.c.model_id == model.id, func.length(table.c.data) != expected)
+            expected, length = 0 if dimension is None else size(dimension), func.length(table.c.data)
+            has_columns = table is classifiers and expected
+            rest = length % expected if has_columns else length - expected
+            wrong = exists().where(table.c.model_id == model.id, or_(length == 0, rest != 0))
             if connection.scalar(select(wrong)):
                 yield f"model {model.name}: its {table.name} have another dimension than it has"
 

@@ -37,10 +37,12 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model, use_models
 from tagger.tags.settlement import begin_change
-from tagger.teaching.classifiers import embedding_bytes
+from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
+from tagger.teaching.comparison import load_classifiers
 from tagger.teaching.examples import NamedOtherwise
-from tagger.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
+from tagger.teaching.learning import TaughtState, embedding_of, learn_landmarks, taught_state, update_taught
 from tagger.teaching.suggestions import find_suggestions
+from tagger.transfer.integrity import connection_problems
 from tagger.verdicts.service import give_verdicts, withdraw_verdicts
 
 CHURCH, BRIDGE = 0, 1
@@ -200,6 +202,27 @@ def test_a_backfill_learns_from_verdicts_that_nobody_has_learned_from(library: L
     assert library.backfill(dry_run=True) == library.count(photos)
     library.backfill()
     assert library.tagged(church) == all_of(CHURCH)
+
+
+def test_a_backfill_learns_again_what_an_older_release_has_learned(library: Library) -> None:
+    church = library.landmark("Our church")
+    library.confirm(church, CHURCH, 0, 1, 2, 3)
+    library.backfill()
+    with library.database.read() as connection:
+        learned = connection.execute(select(classifiers.c.data, classifiers.c.evidence)).one()
+        assert list(connection_problems(connection)) == []
+    old = {
+        "data": learned.data[: classifier_bytes(embedding_of(library.model).dimension)],
+        "evidence": "of these verdicts",
+    }
+    with library.database.write() as connection:
+        connection.execute(update(classifiers).values(old))
+        assert list(connection_problems(connection)) == []
+        taught = load_classifiers(connection, library.model.id, 0)
+    assert taught.weights.shape[1] == 1
+    library.backfill()
+    with library.database.read() as connection:
+        assert connection.execute(select(classifiers.c.data, classifiers.c.evidence)).one() == learned
 
 
 def test_images_stored_after_a_landmark_was_learned_are_not_outdated(library: Library) -> None:

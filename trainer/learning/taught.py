@@ -46,8 +46,8 @@ def fit_taught(
     head = nn.Linear(photos.shape[1], labels)
     for label in range(labels):
         direction = fit_direction(space, photos[(targets == label).numpy()], negatives=none)
-        fitted = calibrate(direction, library=none)
+        fitted = calibrate(direction, library=none, logit_per_likeness=0)
         with torch.no_grad():
-            head.weight[label] = torch.from_numpy(fitted.weights)
-            head.bias[label] = float(fitted.bias)
+            head.weight[label] = torch.from_numpy(fitted.weights[:, 0])
+            head.bias[label] = float(fitted.bias[0])
     return head

@@ -210,8 +210,13 @@ classifiers = Table(
     Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
     Column("examples", Integer, nullable=False, doc="number of confirmed images"),
     Column("rejected", Integer, nullable=False, doc="number of rejected images"),
-    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts"),
-    Column("data", LargeBinary, nullable=False, doc="weights of the dimensions (float32)"),
+    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of the method and these verdicts"),
+    Column(
+        "data",
+        LargeBinary,
+        nullable=False,
+        doc="weights of the dimensions and a bias (float32), for up to 16 examples",
+    ),
     Column(
         "applied",
         Boolean,

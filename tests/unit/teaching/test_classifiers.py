@@ -12,8 +12,12 @@ from tagger.model.artifact import BackgroundStatistics
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.teaching import similarity
 from tagger.teaching.classifiers import (
+    LOGIT_PER_LIKENESS,
+    MAX_COLUMNS,
+    NOISE,
     Classifier,
     EmbeddingSpace,
+    best_scores,
     calibrate,
     fit_direction,
 )
@@ -99,7 +103,7 @@ def test_copies_of_a_photo_count_once() -> None:
     once, repeated = learn(SPACE, examples, NONE, library), learn(SPACE, copies, NONE, library)
 
     np.testing.assert_array_equal(once.weights, repeated.weights)
-    assert once.bias == repeated.bias
+    np.testing.assert_array_equal(once.bias, repeated.bias)
 
 
 def test_a_landmark_of_two_sides_is_found_from_both() -> None:
@@ -112,6 +116,51 @@ def test_a_landmark_of_two_sides_is_found_from_both() -> None:
     for side in sides:
         assert (classifier.scores(side) >= SUGGESTED_SCORE).mean() > 0.5
     assert (classifier.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
+
+
+def test_photos_near_one_of_very_different_examples_are_found() -> None:
+    dimension = 400  # as many as networks have
+    space = EmbeddingSpace(np.zeros(dimension), np.eye(dimension), NOISE * dimension)
+    examples, others, noise = (
+        np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+        for seed, count in enumerate((10, 2000, 100))
+    )
+    photos = np.float32(0.45) * np.repeat(examples, 10, axis=0) + np.float32(0.7) * noise
+    direction = fit_direction(space, examples, examples[:0])
+
+    linear, nearest = (calibrate(direction, others, logit) for logit in (0, LOGIT_PER_LIKENESS))
+
+    above_strangers = [(each.scores(photos) > each.scores(others).max()).mean() for each in (linear, nearest)]
+    assert above_strangers[0] < 0.5
+    assert above_strangers[1] > 0.8
+    assert (nearest.scores(photos) >= TAUGHT_THRESHOLD).mean() > 0.8
+    assert (nearest.scores(others) >= TAUGHT_THRESHOLD).mean() < 0.001
+
+
+def test_photos_are_compared_with_a_limited_number_of_examples() -> None:
+    classifier = learn(SPACE, photos_of_landmark(40, spread=1.0), NONE, strangers(200, seed=1))
+
+    assert classifier.weights.shape == (DIMENSION, MAX_COLUMNS)
+
+
+def test_classifiers_side_by_side_give_the_scores_of_each() -> None:
+    library, photos = strangers(200, seed=1), photos_of_landmark(50, seed=2)
+    several = [learn(SPACE, photos_of_landmark(count), NONE, library) for count in (1, 3, 2)]
+
+    weights = np.hstack([each.weights for each in several])
+    scores = best_scores(photos, weights, np.concatenate([each.bias for each in several]), [0, 1, 4])
+
+    for column, each in zip(scores.T, several, strict=True):
+        np.testing.assert_allclose(column, each.scores(photos), rtol=1e-4)
+
+
+def test_a_classifier_of_one_column_from_an_older_release_keeps_its_scores() -> None:
+    weights, photos = strangers(1, seed=3)[0], photos_of_landmark(20, seed=2)
+
+    restored = Classifier.from_bytes(np.append(weights, -2.5).astype("<f4").tobytes(), DIMENSION)
+
+    expected = 1 / (1 + np.exp(2.5 - photos @ weights))
+    np.testing.assert_allclose(restored.scores(photos), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_examples_without_anything_in_common_accept_no_strangers() -> None:
@@ -171,7 +220,7 @@ def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
 def test_a_classifier_survives_being_stored() -> None:
     classifier = learn(SPACE, photos_of_landmark(3), NONE, strangers(50, seed=1))
 
-    restored = Classifier.from_bytes(classifier.to_bytes())
+    restored = Classifier.from_bytes(classifier.to_bytes(), DIMENSION)
 
     photos = photos_of_landmark(20, seed=2)
     np.testing.assert_array_equal(restored.scores(photos), classifier.scores(photos))
@@ -180,7 +229,7 @@ def test_a_classifier_survives_being_stored() -> None:
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\0", b"\0" * 9, np.full(3, np.nan, np.float32).tobytes()])
 def test_damaged_classifiers_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
-        Classifier.from_bytes(data)
+        Classifier.from_bytes(data, 2)
 
 
 def directions(count: int, dimension: int, seed: int) -> np.ndarray:
