@@ -105,7 +105,8 @@ def unavailable_error(broker: RedisEndpoint, error: BaseException) -> RedisUnava
     if isinstance(error, redis.ResponseError) or refusal(error):
         reason = refusal(error) or str(error).rstrip(".")
         return RedisMisconfigured(url=broker.redacted_url, reason=reason)
-    return RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
+    reason = str(error).rstrip(".").replace(". ", ": ")  # advice follows the first full stop
+    return RedisUnavailable(url=broker.redacted_url, reason=reason)
 
 
 def refusal(error: BaseException) -> str | None:

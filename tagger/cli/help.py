@@ -168,8 +168,8 @@ def _ends() -> Iterator[None]:
         text = io.StringIO()
         error.message = invalid_text(error.message)
         error.show(text)
-        usage, _, message = text.getvalue().partition("Error: ")
-        typer.echo(f"{_without_internals(usage)}error: {message}", err=True, nl=False)
+        usage, error_word, message = text.getvalue().partition("Error: ")  # a group alone has only its help
+        typer.echo(f"{_without_internals(usage)}{error_word.lower()}{message}", err=True, nl=False)
         raise typer.Exit(error.exit_code) from None
 
 

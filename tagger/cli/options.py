@@ -235,7 +235,7 @@ def parse_refusal_kinds(names: Sequence[str] | None) -> tuple[str, ...]:
 def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str]) -> None:
     for name in names or ():
         if name not in kinds:
-            text = f"there is no kind {name} for this job; the kinds are {', '.join(kinds)}"
+            text = f"there is no kind {name} here; the kinds are {', '.join(kinds)}"
             raise typer.BadParameter(text, param_hint="--kind")
 
 

@@ -238,6 +238,12 @@ def test_a_command_that_fails_says_so_in_plain_words(terminal: Terminal, command
     assert (done.err.count("error: "), internal_words(done.err)) == (1, set()), done.err
 
 
+@pytest.mark.parametrize("group", ["", "job", "people user"])
+def test_a_group_without_a_command_prints_its_commands_and_no_error(terminal: Terminal, group: str) -> None:
+    done = run_command(main, *group.split(), environment=terminal.environment, folder=terminal.folder)
+    assert (done.code, "Usage: " in done.err, "error:" in done.err) == (2, True, False)
+
+
 def test_a_database_that_does_not_answer_is_shown_as_it_was_written(terminal: Terminal) -> None:
     terminal.environment["TAGGER_DATABASE_URL"] = "postgresql://127.0.0.1:1/tagger"
     for command in ("status", "query", "worker"):

@@ -202,6 +202,16 @@ def test_a_server_that_is_away_or_never_answers_ends_no_check_but_its_own(
             assert "geheim" not in output.text + output.err
 
 
+def test_the_remedy_of_a_redis_that_is_away_follows_the_whole_reason(
+    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_REDIS_URL", "redis://127.0.0.1:1/0")
+    checks = tagger_with_redis("doctor", "--json").json["checks"]
+    redis = next(each for each in checks if each["name"] == "redis")
+    assert "refused" in redis["found"]
+    assert redis["remedy"].startswith("Check TAGGER_REDIS_URL")
+
+
 def test_changed_or_missing_model_files_are_reported(
     tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

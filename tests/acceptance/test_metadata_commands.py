@@ -100,7 +100,9 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(
     output = tagger_with_redis(*write, "--dry-run")
     assert output.code == 0
     assert f"{photos / 'eiffel.jpg'}: + Eiffel Tower\n" in output.text
-    fields = tagger_with_redis(*write, "--dry-run", "-v").text
+    verbose = tagger_with_redis(*write, "--dry-run", "-v")
+    assert ("add -v" in output.err, "add -v" in verbose.err) == (True, False)
+    fields = verbose.text
     assert "  + XMP:lr:hierarchicalSubject: Places|France|Paris|Eiffel Tower" in fields
     assert "EXIF:GPS" not in fields
     assert (

@@ -87,9 +87,9 @@ def add(
 
     For example:
 
-    tagger landmark add "Frauenkirche" --city Dresden --country Germany --at 51.0519,13.7416
+    tagger landmark add "Old mill" --city Arles --country France --at 43.676,4.628
 
-    tagger confirm frauenkirche holiday/IMG_0042.jpg
+    tagger confirm old-mill holiday/IMG_0042.jpg
     """
     from tagger.landmarks.edits import NewLandmark, add_landmark
 
@@ -134,7 +134,7 @@ def edit(
 
     For example:
 
-    tagger landmark edit frauenkirche --city Dresden --alias "Church of Our Lady"
+    tagger landmark edit old-mill --city Arles --alias "The windmill"
     """
     changes: dict[str, Any] = {
         "name": name,
@@ -213,7 +213,7 @@ def remove(
 ) -> None:
     """Remove a landmark of your own. That of a registered model stays, since the model would find it again.
 
-    Example: tagger landmark remove frauenkirche --dry-run
+    Example: tagger landmark remove old-mill --dry-run
     """
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:

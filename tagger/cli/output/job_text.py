@@ -290,8 +290,8 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
             f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
         )
     if suggested:
-        verb = "is" if suggested == 1 else "are"
-        lines.append(f"{number_text(suggested)} more {verb} probable; to look at them, run: tagger review")
+        verb, what = ("is", "it") if suggested == 1 else ("are", "them")
+        lines.append(f"{number_text(suggested)} more {verb} probable; to look at {what}, run: tagger review")
     unread = unread_counts(database, progress.job)
     return {"landmarks": found, "suggested": suggested, "unread_facts": unread}, lines
 

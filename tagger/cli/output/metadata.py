@@ -52,7 +52,8 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
         parts.append(f"{count_of(counts['sidecar'], 'sidecar')} would be changed or removed")
     parts += [f"{count_of(counts['same'], 'photo')} up to date"] if counts["same"] else []
     parts += [f"{count_of(counts['refused'], 'photo')} would not be written"] if counts["refused"] else []
-    console.info(f"{', '.join(parts)}; nothing was changed. To see each field, add -v")
+    hint = "" if console.verbosity > 0 else ". To see each field, add -v"
+    console.info(f"{', '.join(parts)}; nothing was changed{hint}")
 
 
 def _summarised(preview: MetadataPreview) -> Iterator[str]:
