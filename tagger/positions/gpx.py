@@ -3,10 +3,10 @@
 Only points of tracks (`trkpt`) say where somebody was, and when. Waypoints and routes are plans, and are
 ignored. Names are compared without their namespace, which many programs write wrong.
 
-expat builds no tree, so memory stays flat. Documents with a document type, which alone defines entities, are
-refused. A file that breaks off, as that of a device whose battery was empty does, has good points up to
-there. (gpxpy keeps none of them, nor any of a file with one invalid number, and needs 16 bytes of memory for
-each of the file.)
+expat builds no tree, but keeps the names of open elements, so deep nesting is refused. So are documents with
+a document type, which alone defines entities. A file that breaks off, as that of a device whose battery was
+empty does, has good points up to there. (gpxpy keeps none of them, nor any of a file with one invalid number,
+and needs 16 bytes of memory for each of the file.)
 """
 
 import os
@@ -43,6 +43,8 @@ _POINT, _TIME = 4, 5
 _POINT_START = re.compile(rb"<(?:[\w.-]+:)?trkpt\b")
 _READ_BYTES = 1 << 17
 _TIME_LENGTH = 64
+_MOST_DEPTH = 100
+"""expat keeps the names of open elements: 25 bytes of memory for each byte of a file that only opens them."""
 _ENCODINGS = re.compile(
     r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]", re.IGNORECASE
 )
@@ -228,6 +230,8 @@ class _SegmentReader:
             self._enter(attributes)
         elif not self._depth:
             raise _invalid(self._parser, f"its first element is {name[:40]!r} and not 'gpx'")
+        elif self._depth == _MOST_DEPTH:
+            raise _invalid(self._parser, f"more than {_MOST_DEPTH} elements are inside each other")
         self._depth += 1
 
     def _enter(self, attributes: dict[str, str]) -> None:

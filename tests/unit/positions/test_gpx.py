@@ -142,6 +142,7 @@ def test_a_point_without_a_valid_time_and_position_is_counted(point: str, reason
         ('<!DOCTYPE gpx [<!ENTITY a "b">]><gpx>&a;</gpx>', "line 1: it has a document type"),
         ('<!DOCTYPE gpx SYSTEM "http://example.com/gpx.dtd"><gpx/>', "line 1: it has a document type"),
         ("<gpx>&a;</gpx>", "undefined entity"),
+        ("<gpx>" + "<a>" * 100, "line 1: more than 100 elements are inside each other"),
         ('<?xml version="1.0" encoding="zlib"?><gpx/>', "its encoding 'zlib' is not supported"),
         ('<?xml version="1.0" encoding="big5"?><gpx/>', "its encoding 'big5' is not supported"),
     ],
