@@ -274,7 +274,9 @@ class DatabasePermissionMissing(Unavailable):
 
 
 class SchemaOutdated(Unavailable):
-    """The database {url} is empty or of another version, or its upgrade was interrupted. Run `tagger db upgrade`."""
+    """The database {url} is empty or of another version, or its upgrade was interrupted. Run `tagger db
+    upgrade`.
+    """
 
 
 class ModelFailed(Unavailable):
