@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from tagger.database.connection import Actor, Database
 from tagger.database.tables import audit_log
@@ -95,6 +95,13 @@ def record_action(
     if entry > MAX_ENTRIES:
         _remove(connection, audit_log.c.id <= entry - MAX_ENTRIES)
     return entry
+
+
+def withdraw_action(connection: Connection, action: AuditAction, subject: object) -> None:
+    """Remove the newest entry of an action that came to nothing."""
+    is_of_it = (audit_log.c.action == action, audit_log.c.subject == str(subject))
+    newest = select(func.max(audit_log.c.id)).where(*is_of_it).scalar_subquery()
+    connection.execute(delete(audit_log).where(audit_log.c.id == newest))
 
 
 def act_as(connection: Connection, actor: Actor) -> None:

@@ -43,6 +43,8 @@ def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:
     nothing = {"job": None, "total": 0, "skipped_folders": 0, "note": "nothing to do"}
     assert terminal.json("backfill", "failed", "--wait") == nothing
     assert [job.job for job in terminal.jobs()] == [1]
+    created = terminal.json("people", "audit", "--action", "job-create")
+    assert [entry["subject"] for entry in created["entries"]] == ["1"]
 
 
 def test_a_schedule_says_whether_beat_has_ever_run(terminal: Terminal) -> None:

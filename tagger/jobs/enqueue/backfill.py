@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, func, or_, select
 
 from tagger.catalog.roots import RootPaths
+from tagger.database.audit_log import AuditAction, withdraw_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
@@ -138,7 +139,10 @@ def discard_empty_job(database: Database, job_id: int) -> bool:
         ~exists().where(child.c.parent_id == job_id),
     )
     with database.write() as connection:
-        return connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
+        is_gone = connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
+        if is_gone:
+            withdraw_action(connection, AuditAction.JOB_CREATE, job_id)
+    return is_gone
 
 
 _SCAN = "scan"
