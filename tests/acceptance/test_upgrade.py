@@ -89,10 +89,14 @@ def test_a_database_whose_upgrade_was_interrupted_is_not_read(tmp_path: Path) ->
 
 
 def _tags(photos: list[dict[str, Any]]) -> list[tuple[str, object, object]]:
-    """What a release said of each photo; a later one may say more."""
-    keys = ("landmark", "label", "score", "rank", "accepted", "verdict", "model")
+    """What a release said of each photo; a later one may say more, and learns taught landmarks in its own way."""
+    keys = ("landmark", "label", "rank", "accepted", "verdict", "model")
+
+    def shown(tag: dict[str, Any]) -> list[object]:
+        return [*(tag[key] for key in keys), tag["score"] if tag["rank"] else None]
+
     return [
-        (Path(photo["path"]).name, photo["outcome"], [[tag[key] for key in keys] for tag in photo["tags"]])
+        (Path(photo["path"]).name, photo["outcome"], sorted(map(shown, photo["tags"]), key=str))
         for photo in photos
     ]
 
