@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,10 +16,6 @@ from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.diagnostics import database_stats
 from tagger.database.schema import SCHEMA_REVISION, read_revision
 from tagger.ledger.job_control import count_old_items, remove_old_items
-
-if TYPE_CHECKING:
-    pass
-
 
 db_app = typer.Typer(help="Upgrade, check, count, prune and copy the database.", no_args_is_help=True)
 
