@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 CPU_BATCH = 8
 """Larger batches are slower on a CPU (measured): they do not fit its caches."""
 GPU_BATCH = 256
-GPU_PASSES = 2
-"""While one pass computes, the pixels of the other are copied."""
-
 
 Precision = Literal["float32", "bfloat16"]
 GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
@@ -74,13 +71,8 @@ def choose_device(name: str, batch_size: int | None) -> Device:
         raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{lack}")
     if kind == "cpu":
         return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)
-    if kind == "cuda":
-        import torch
-
-        # GPUs before Ampere have no instructions for it. Torch emulates them, many times slower than float32.
-        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Device(kind, "bfloat16" if has_bfloat16 else "float32", batch_size or GPU_BATCH)
-    return Device(kind, "float32", batch_size or CPU_BATCH)
+    # Decoding is slower than any precision of a GPU, so it computes in the most exact one.
+    return Device(kind, "float32", batch_size or (GPU_BATCH if kind == "cuda" else CPU_BATCH))
 
 
 def cpu_emulates_bfloat16() -> bool:
@@ -111,9 +103,7 @@ def passes_at_once(device: Device, threads: int | None) -> int:
 
     On a CPU, one per core: a pass on several threads waits for the slowest thread in every layer.
     """
-    if device.kind == "cpu":
-        return threads or core_count()
-    return GPU_PASSES if device.kind == "cuda" else 1
+    return (threads or core_count()) if device.kind == "cpu" else 1
 
 
 def available_kinds() -> list[str]:

@@ -47,13 +47,15 @@ class OutOfDeviceMemory(Exception):
 class Model:
     """A loaded model. Up to `at_once` threads may call it at a time.
 
-    `batch_size` is the most images of a forward pass; it is halved when the device runs out of memory.
+    `batch_size` is the most images of a forward pass; it is halved when the device runs out of memory. On a
+    GPU all passes have that size, since each new one makes cuDNN plan for a second: as long as 60 passes.
     """
 
-    def __init__(self, backend: Backend, manifest: Manifest, batch_size: int) -> None:
+    def __init__(self, backend: Backend, manifest: Manifest, device: Device) -> None:
         self._backend = backend
         self.manifest = manifest
-        self.batch_size = batch_size
+        self.batch_size = device.batch_size
+        self._is_filled_up = device.kind != "cpu"
         BATCH_SIZE.set(self.batch_size)
 
     @property
@@ -81,13 +83,13 @@ class Model:
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
         parts: list[Outputs] = []
-        done, batch_size = 0, self.batch_size
+        done = 0
         while done < len(images):
+            batch_size = self.batch_size
             part = images[done : done + batch_size]
-            outputs = self._forward_if_it_fits(part)
+            outputs = self._forward_if_it_fits(part, batch_size)
             if outputs is None:
-                batch_size = len(part) // 2
-                self._reduce_batch_size(batch_size)
+                self._reduce_batch_size(batch_size // 2)
             else:
                 parts.append(outputs)
                 done += len(part)
@@ -98,22 +100,25 @@ class Model:
         self._backend.free_memory()
         trim_memory()
 
-    def _forward_if_it_fits(self, images: Sequence[Pixels]) -> Outputs | None:
+    def _forward_if_it_fits(self, images: Sequence[Pixels], batch_size: int) -> Outputs | None:
         """None if the device has no memory for several images. The error's frames free theirs then."""
         try:
-            return self._forward(images)
+            return self._forward(images, batch_size)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            if len(images) == 1:
+            if batch_size == 1:
                 raise OutOfDeviceMemory(str(error)) from error
             return None
 
-    def _forward(self, images: Sequence[Pixels]) -> Outputs:
-        batch = self._backend.empty(len(images))
-        for row, image in zip(batch, images, strict=True):
+    def _forward(self, images: Sequence[Pixels], batch_size: int) -> Outputs:
+        rows, size = batch_size if self._is_filled_up else len(images), self.manifest.input.size
+        batch = np.empty((rows, size, size, 3), dtype=np.uint8)
+        for row, image in zip(batch, images, strict=False):
             np.copyto(row, image)
-        return self._backend.forward(batch)
+        scores, embeddings = self._backend.forward(batch)
+        count = len(images)
+        return Outputs(scores[:count], None if embeddings is None else embeddings[:count])
 
     def _reduce_batch_size(self, batch_size: int) -> None:
         if batch_size < self.batch_size:  # else another thread has reduced it already
@@ -140,7 +145,7 @@ def load_model(
     conversions = Conversions(path, digest, None)
     selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
     with _FIRST_USE:
-        return _warm_up(Model(selector.load(reference_name()), manifest, device.batch_size))
+        return _warm_up(Model(selector.load(reference_name()), manifest, device))
 
 
 def load_fastest_model(
@@ -171,7 +176,7 @@ def load_fastest_model(
             return model
         log.warning("Choosing the fastest way to run the model on this machine, once, for some seconds")
         selection = selector.choose(options.backend)
-        model = Model(selection.backend, manifest, device.batch_size)
+        model = Model(selection.backend, manifest, device)
         if not selection.is_final:
             model.free_memory()  # also that of the backends that were not chosen
             return model
@@ -195,7 +200,7 @@ def _load_choice(
     """Load the model into a backend that was selected before; None if that no longer runs."""
     try:
         backend = selector.load(choice)
-        model = _warm_up(Model(backend, manifest, device.batch_size))
+        model = _warm_up(Model(backend, manifest, device))
     except (ExtraMissing, SettingsInvalid) as error:
         log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
         return None

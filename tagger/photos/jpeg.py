@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
+import numpy as np
+
 from tagger.photos.tiff import first_with_tags
 
 Part: TypeAlias = bytes | memoryview
@@ -19,7 +21,8 @@ SEGMENT_LIMIT = 100_000
 """A photo has tens of segments or chunks. A file with more is not parsed; its digest is the file's."""
 # Without markers that have no segment, of which a hostile file may have millions.
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
-_MARKER_IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_ENDS_SCAN = np.array([0x01 <= second < 0xD0 or 0xD8 <= second < 0xFF for second in range(256)])
+_SEARCHED_BYTES = 2**20
 _JUNK_BYTES = 65_536
 _FRAME_WITHIN = 1000
 """Segments before the frame: tens, with a large profile a few hundred."""
@@ -190,12 +193,25 @@ def _segments(data: bytes | memoryview, *, scans: bool = True) -> Iterator[tuple
             return
         end = found.end() + max(int.from_bytes(data[found.end() : found.end() + 2], "big"), 2)
         if marker == _SOS:
-            following = _MARKER_IN_SCAN.search(data, end)
-            end = following.start() if following else len(data)
+            end = _end_of_scan(data, end)
         elif end > len(data):
             return
         yield marker, start, end
         at = end
+
+
+def _end_of_scan(data: bytes | memoryview, start: int) -> int:
+    """Where the next marker is that ends coded data, else the end of the file.
+
+    NumPy lets other threads run meanwhile, as a search in bytes does not.
+    """
+    for at in range(start, len(data) - 1, _SEARCHED_BYTES):
+        block = np.frombuffer(data, np.uint8, min(_SEARCHED_BYTES + 1, len(data) - at), at)
+        first_bytes = np.flatnonzero(block[:-1] == 0xFF)
+        markers = first_bytes[_ENDS_SCAN[block[first_bytes + 1]]]
+        if len(markers):
+            return at + int(markers[0])
+    return len(data)
 
 
 def _is_exif(data: bytes | memoryview, marker: int, start: int) -> bool:

@@ -1,6 +1,7 @@
 """Containers: the bytes of the image, and the metadata."""
 
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rig.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from rig.drawing import draw_photo
 from support.examples import examples
 
+from tagger.photos import jpeg
 from tagger.photos.containers import digest_photo, exif_of, orientation_in, read_container
 from tagger.photos.decoding.formats import bare_file
 
@@ -131,6 +133,18 @@ def test_progressive_and_restarted_scans_are_read_whole() -> None:
         container = read_container(jpeg)
         assert container is not None
         assert sum(len(part) for part in container.parts) > len(jpeg) - 40
+
+
+@examples(100)
+@given(
+    coded=st.lists(st.sampled_from(b"\0\1\xcf\xd0\xd7\xd8\xfe\xff\xff"), max_size=20).map(bytes),
+    searched=st.integers(1, 8),
+)
+def test_a_scan_ends_at_the_first_marker_wherever_the_search_is_cut(coded: bytes, searched: int) -> None:
+    marker = re.search(rb"\xff[\x01-\xcf\xd8-\xfe]", coded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jpeg, "_SEARCHED_BYTES", searched)
+        assert jpeg._end_of_scan(coded, 0) == (marker.start() if marker else len(coded))
 
 
 def test_marker_bytes_inside_metadata_do_not_end_the_picture() -> None:

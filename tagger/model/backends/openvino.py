@@ -116,9 +116,6 @@ class OpenVinoBackend:
         self._compiled.export_model(stream)
         return stream.getvalue()
 
-    def empty(self, count: int) -> Images:
-        return np.empty((count, self._size, self._size, 3), dtype=np.uint8)
-
     def forward(self, images: Images) -> Outputs:
         request = self._requests.get()
         try:

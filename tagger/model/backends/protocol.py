@@ -52,10 +52,6 @@ class Backend(Protocol):
     @property
     def at_once(self) -> int: ...
 
-    def empty(self, count: int) -> Images:
-        """Allocate a batch of `count` images in the memory from which `forward` copies fastest."""
-        ...
-
     def forward(self, images: Images) -> Outputs:
         """Return the calibrated scores and the embeddings of a batch."""
         ...

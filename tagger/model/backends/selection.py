@@ -163,7 +163,7 @@ class BackendSelector:
                 raise extra_missing("The backend torchscript", "torch")
             from tagger.model.backends.torchscript import TorchScriptBackend
 
-            return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
+            return TorchScriptBackend(self._load_module(), self._device, self._at_once)
         if name in OPENVINO:
             return self._load_openvino(name)
         return self._load_extension(name)

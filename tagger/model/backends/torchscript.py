@@ -2,67 +2,50 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from tagger.model.artifact import without_deprecations
 from tagger.model.backends.protocol import Outputs, round_keeping_sums
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tagger.model.backends.protocol import BackendName, Images
     from tagger.model.devices import Device
 
 
 class TorchScriptBackend:
-    """Runs the frozen module. On a GPU, each calling thread has a stream of its own."""
+    """Runs the frozen module."""
 
     name: BackendName = "torchscript"
 
-    def __init__(self, module: torch.jit.ScriptModule, device: Device, size: int, at_once: int) -> None:
+    def __init__(self, module: torch.jit.ScriptModule, device: Device, at_once: int) -> None:
         self._module = freeze(module, device)
         self._kind = device.kind
-        if device.kind == "cuda":
-            # The weights are prepared on the default stream, for which the threads' own streams do not wait.
-            torch.cuda.synchronize()
-        self._size = size
         self.at_once = at_once
 
-    def empty(self, count: int) -> Images:
-        """Pinned memory for a GPU, so that the copy overlaps with computation."""
-        shape = (count, self._size, self._size, 3)
-        if self._kind != "cuda":
-            return np.empty(shape, dtype=np.uint8)
-        return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
-
     def forward(self, images: Images) -> Outputs:
-        """On a GPU, the calling thread waits for its own pass only."""
-        if self._kind != "cuda":
-            return self._outputs(images)
-        with torch.cuda.stream(_thread_stream()):
-            return self._outputs(images)
-
-    def free_memory(self) -> None:
-        """Empty torch's cache: its blocks have the wrong sizes after the batch size has changed."""
-        if self._kind == "cuda":
-            torch.cuda.empty_cache()
-
-    def _outputs(self, images: Images) -> Outputs:
+        """Compute on the device, and wait."""
         batch = torch.from_numpy(images)
         with torch.inference_mode():
             # (B, H, W, 3) viewed as (B, 3, H, W) is channels_last, the fastest layout for convolutions.
-            tensor = batch.to(self._kind, non_blocking=True).permute(0, 3, 1, 2)
+            tensor = batch.to(self._kind).permute(0, 3, 1, 2)
             outputs: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = self._module(tensor)
             if isinstance(outputs, torch.Tensor):
                 return Outputs(_to_array(outputs), None)
             scores, embeddings = outputs
             return Outputs(_to_array(scores), _to_array(embeddings))
 
+    def free_memory(self) -> None:
+        """Empty torch's cache: its blocks have the wrong sizes after the batch size has changed."""
+        if self._kind == "cuda":
+            torch.cuda.empty_cache()
+
 
 def _to_array(output: torch.Tensor) -> np.ndarray:
-    """Copy an output to the CPU, which waits for this thread's stream."""
+    """Copy an output to the CPU, which waits for it."""
     return output.float().cpu().numpy()
 
 
@@ -78,16 +61,6 @@ def freeze(module: torch.jit.ScriptModule, device: Device) -> torch.jit.ScriptMo
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         frozen: torch.jit.ScriptModule = torch.jit.freeze(module)
     return frozen
-
-
-_thread_local = threading.local()
-
-
-def _thread_stream() -> torch.cuda.Stream:
-    if not hasattr(_thread_local, "stream"):
-        _thread_local.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream: torch.cuda.Stream = _thread_local.stream
-    return stream
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,9 +21,10 @@ from tagger.model.backends.protocol import (
     Scores,
     is_out_of_memory,
 )
-from tagger.model.backends.selection import IMAGES, BackendSelector
+from tagger.model.backends.selection import IMAGES, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
-from tagger.model.devices import Device, choose_device
+from tagger.model.devices import Device
+from tagger.model.model import Model, OutOfDeviceMemory
 
 CPU = Device("cpu", "float32", 8)
 GPU = Device("cuda", "float32", 256)
@@ -54,11 +55,10 @@ class FakeBackend:
     max_batch: int = 10_000
     error: Callable[[], Exception] = MemoryError
     at_once: int = 1
-
-    def empty(self, count: int) -> Images:
-        return np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
+    sizes: list[int] = field(default_factory=list)
 
     def forward(self, images: Images) -> Outputs:
+        self.sizes.append(len(images))
         if len(images) > self.max_batch:
             raise self.error()
         return Outputs(self.classify(images), self.embed(images))
@@ -146,17 +146,28 @@ def test_a_lack_of_memory_is_known_by_its_text(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
-@pytest.mark.parametrize(("major", "precision"), [(7, "float32"), (8, "bfloat16")], ids=["Turing", "Ampere"])
-def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(
-    major: int, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    properties = SimpleNamespace(major=major)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
-    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _device: properties)
-    monkeypatch.setattr("torch.cuda._check_bf16_tensor_supported", lambda _device: True)
-    monkeypatch.setattr("tagger.model.devices.available_kinds", lambda: ["cuda", "cpu"])
-    assert choose_device("auto", None).precision == precision
+def model_on(kind: str, backend: FakeBackend) -> Model:
+    manifest = SimpleNamespace(input=SimpleNamespace(size=SIZE))
+    return Model(backend, manifest, Device(kind, "float32", 8))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [("cpu", [8, 3]), ("cuda", [8, 8])])
+def test_all_passes_of_a_gpu_have_one_size(kind: str, sizes: list[int]) -> None:
+    backend, images = FakeBackend("torchscript"), generated_images(SIZE, 11)
+    outputs = model_on(kind, backend).outputs(images)
+    assert backend.sizes == sizes
+    np.testing.assert_array_equal(outputs.scores, half_brightness(images))
+    np.testing.assert_array_equal(outputs.embeddings, mean_colours(images))
+
+
+def test_a_gpu_without_memory_for_a_pass_gets_smaller_ones() -> None:
+    backend = FakeBackend("torchscript", max_batch=3)
+    model, images = model_on("cuda", backend), generated_images(SIZE, 3)
+    np.testing.assert_array_equal(model.outputs(images).scores, half_brightness(images))
+    assert (model.batch_size, backend.sizes) == (2, [8, 4, 2, 2])
+    backend.max_batch = 0
+    with pytest.raises(OutOfDeviceMemory):
+        model.outputs(images[:1])
 
 
 def test_a_model_that_fails_in_the_selection_is_still_used(caplog: pytest.LogCaptureFixture) -> None:

@@ -29,6 +29,12 @@ FLOAT32 = Device("cpu", "float32", 8)
 SAME = 1e-4
 
 
+def torchscript_backend(
+    module: torch.jit.ScriptModule, device: Device, _size: int, at_once: int
+) -> TorchScriptBackend:
+    return TorchScriptBackend(module, device, at_once)
+
+
 def openvino_backend(
     module: torch.jit.ScriptModule, device: Device, size: int, at_once: int
 ) -> OpenVinoBackend:
@@ -36,7 +42,7 @@ def openvino_backend(
 
 
 Kind = Callable[[torch.jit.ScriptModule, Device, int, int], Backend]
-KINDS: tuple[Kind, ...] = (TorchScriptBackend, openvino_backend)
+KINDS: tuple[Kind, ...] = (torchscript_backend, openvino_backend)
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -61,7 +61,7 @@ def test_a_network_that_runs_a_convolution_twice_has_no_ranges() -> None:
 
 def test_the_outputs_are_near_to_those_in_floating_point() -> None:
     images = generated_images(SIZE, 16)
-    expected = TorchScriptBackend(small_module(), FLOAT32, SIZE, at_once=1).forward(images)
+    expected = TorchScriptBackend(small_module(), FLOAT32, at_once=1).forward(images)
     backend = OpenVinoBackend(convert(small_module(), SIZE), FLOAT32, SIZE, 1, small_ranges())
     actual = backend.forward(images)
     assert backend.name == "openvino-int8"
