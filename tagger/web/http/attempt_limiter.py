@@ -98,52 +98,6 @@ def is_for_visitors(path: str) -> bool:
     return path.startswith((LINKS, SHARES))
 
 
-WINDOW_S = 3600
-MAX_OF_SOURCE = 10
-"""Refusals that are recorded of one network, for each account, and for none."""
-MAX_OF_ALL = 100
-"""Refusals of strangers that are recorded of all networks together."""
-MAX_OF_ACCOUNT = 20
-
-
-class RefusalBudget:
-    """Decides which refused sign-ins are recorded within `WINDOW_S`, and counts the others, in any thread."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._lock = threading.Lock()
-        self._of_source = AttemptLimiter(MAX_OF_SOURCE, WINDOW_S, clock=clock)
-        self._of_account = AttemptLimiter(MAX_OF_ACCOUNT, WINDOW_S, clock=clock)
-        self._of_all = AttemptLimiter(MAX_OF_ALL, WINDOW_S, clock=clock)
-        self._unrecorded = 0
-
-    def admit(self, network: str, account: str | None) -> bool:
-        """Return whether a refusal is to be recorded. `account`: the name, if a person here has it."""
-        source = f"{network} {account is not None} {account}"
-        shared = (self._of_all, "strangers") if account is None else (self._of_account, account)
-        limits = ((self._of_source, source), shared)
-        with self._lock:
-            try:
-                for limiter, key in limits:
-                    limiter.check(key)
-            except TooManyAttempts:
-                self._unrecorded += 1
-                return False
-            for limiter, key in limits:
-                limiter.record(key)
-            return True
-
-    def count(self, refusals: int) -> None:
-        """Count refusals that could not be recorded."""
-        with self._lock:
-            self._unrecorded += refusals
-
-    def take_unrecorded(self) -> int:
-        """Return how many refusals are counted since the last call, for the next entry."""
-        with self._lock:
-            count, self._unrecorded = self._unrecorded, 0
-            return count
-
-
 OF_ONE = 2
 """Requests of one person, token or network that count photos at a time."""
 OF_ALL = 8

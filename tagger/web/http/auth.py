@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -33,10 +34,12 @@ from tagger.people.tokens import Grant, token_digest
 from tagger.people.users import find_user_by_name, is_valid_name, normalize_name
 from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext
-from tagger.web.http.attempt_limiter import AttemptLimiter, RefusalBudget, TooManyAttempts
+from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.forwarded import Client, Network, sent_sessions, session_cookies
 
 STOP_TIMEOUT_S = 10.0
+MAX_RECORDED, RECORDED_WINDOW_S = 50, 3600
+"""Refusals recorded within the time, of each account and of all strangers. The others are only logged."""
 
 
 class AccessRecorder:
@@ -44,15 +47,19 @@ class AccessRecorder:
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._budget = RefusalBudget(clock)
+        self._recorded = AttemptLimiter(MAX_RECORDED, RECORDED_WINDOW_S, clock=clock)
         self._lock = threading.Lock()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
 
     def record_refusal(self, client: Client, what: str = "token", account: str | None = None) -> None:
-        """Log a wrong token or password, for fail2ban and the like; record it as far as the budget allows."""
+        """Log a wrong token or password, for fail2ban and the like, and record the first ones of an hour.
+
+        `account`: the name, if a person here has it.
+        """
         log.warning("wrong %s from %s", what, client.address or "an unknown address")
-        if self._budget.admit(client.network, account):
+        with suppress(TooManyAttempts):
+            self._recorded.check_and_record(account or "")
             actor = Actor("web", client.address or None)
             self._write(object(), partial(self._write_refusal, actor, account))
 
@@ -92,19 +99,8 @@ class AccessRecorder:
                 del self._waiting[key]
 
     def _write_refusal(self, actor: Actor, account: str | None) -> None:
-        """Record a refusal, with the number of those that were not recorded since the last one."""
-        unrecorded = self._budget.take_unrecorded()
-        try:
-            with self._database.acting_as(actor).write() as connection:
-                record_action(
-                    connection,
-                    AuditAction.SIGN_IN_REFUSED,
-                    account,
-                    unrecorded=unrecorded or None,
-                )
-        except DatabaseError:
-            self._budget.count(unrecorded + 1)
-            raise
+        with self._database.acting_as(actor).write() as connection:
+            record_action(connection, AuditAction.SIGN_IN_REFUSED, account)
 
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
