@@ -226,9 +226,10 @@ def server_for(app: FastAPI) -> uvicorn.Server:
     import uvicorn
 
     from tagger.web.http.connections import connection_type
-    from tagger.web.http.uploads import fit_to_open_files
+    from tagger.web.http.uploads import raise_file_limit
 
-    limits = fit_to_open_files(app.state.limits)
+    raise_file_limit()
+    limits = app.state.limits
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:

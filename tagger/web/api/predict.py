@@ -91,7 +91,7 @@ async def predict(
     request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
 ) -> Response:
     """Classify a photo, the file of a form or the body, without storing it, together with others sent now."""
-    async with state.uploads.read(request, state.settings.web_upload_bytes) as (photo,):
+    async with state.uploads.read(request, state.settings.web_upload_bytes) as photo:
         try:
             classification = await classify(state, photo.data, top_k, threshold)
         except PhotoFailed as error:

@@ -3,9 +3,9 @@
 import asyncio
 import errno
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
@@ -57,32 +57,17 @@ class ClientLimits:
     """Uploads of the largest size for which there is space in the temporary folder; of smaller ones more."""
 
 
-def fit_to_open_files(limits: ClientLimits) -> ClientLimits:
-    """Return limits within the open-file limit, half of which is for photos, the database and libraries."""
-    files = _raise_file_limit()
-    if files is None or files // 2 >= limits.connections:
-        return limits
-    connections = files // 2
-    return replace(
-        limits,
-        connections=connections,
-        connections_per_client=min(limits.connections_per_client, max(connections // 4, 1)),
-    )
-
-
-def _raise_file_limit() -> int | None:
-    """Raise the open-file limit if it is low; returns the limit, or None if there is none."""
+def raise_file_limit() -> None:
+    """Raise the open-file limit if it is low."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return None
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     minimum = MIN_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MIN_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < minimum:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (minimum, hard))
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
 
 
 FRAMING_BYTES = 64 * 2**10
@@ -181,7 +166,7 @@ class UploadReader:
         self._free_space_bytes = space_bytes
 
     @asynccontextmanager
-    async def read(self, request: Request, max_bytes: int) -> AsyncIterator[list[UploadedFile]]:
+    async def read(self, request: Request, max_bytes: int) -> AsyncIterator[UploadedFile]:
         """Yield the file of a request: that of a form, or the body. `max_bytes` must not exceed the memory.
 
         Raises:
@@ -190,8 +175,8 @@ class UploadReader:
         """
         try:
             with self._in_space(request) as limited:
-                async with self._spool(limited, max_bytes) as files:
-                    yield files
+                async with self._spool(limited, max_bytes) as file:
+                    yield file
         except OSError as error:  # closing a file writes too, so this encloses everything
             if error.errno not in _NO_SPACE_ERRNOS:
                 raise
@@ -226,18 +211,14 @@ class UploadReader:
             self._free_space_bytes += taken_bytes
 
     @asynccontextmanager
-    async def _spool(self, request: Request, max_bytes: int) -> AsyncIterator[list[UploadedFile]]:
+    async def _spool(self, request: Request, max_bytes: int) -> AsyncIterator[UploadedFile]:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             async with request.form(max_files=1, max_fields=8) as form:
-                files = [
-                    (value.filename, value.file, value.size or 0)
-                    for _name, value in form.multi_items()
-                    if isinstance(value, UploadFile)
-                ]
-                if not files:
+                sent = next((value for value in form.values() if isinstance(value, UploadFile)), None)
+                if sent is None:
                     text = "The form has no file. Send the file in it, or as the body of the request."
                     raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-                async with self._in_memory(files, max_bytes) as read:
+                async with self._in_memory(sent.filename, sent.file, sent.size or 0, max_bytes) as read:
                     yield read
             return
         with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
@@ -245,37 +226,35 @@ class UploadReader:
                 spool.write(part)
             size_bytes = spool.tell()
             spool.seek(0)
-            async with self._in_memory([(UNNAMED, spool, size_bytes)], max_bytes) as read:
+            async with self._in_memory(UNNAMED, spool, size_bytes, max_bytes) as read:
                 yield read
 
     @asynccontextmanager
     async def _in_memory(
         self,
-        files: Sequence[tuple[str | None, BinaryIO | SpooledTemporaryFile[bytes], int]],
+        name: str | None,
+        file: BinaryIO | SpooledTemporaryFile[bytes],
+        size_bytes: int,
         max_bytes: int,
-    ) -> AsyncIterator[list[UploadedFile]]:
-        """Yield the files once there is memory for them, which is released after the context."""
-        total_bytes = sum(size_bytes for _name, _file, size_bytes in files)
-        if total_bytes > max_bytes:
+    ) -> AsyncIterator[UploadedFile]:
+        """Yield the file once there is memory for it, which is released after the context."""
+        if size_bytes > max_bytes:
             text = gettext(
                 "The upload has %(size)s bytes, more than the %(limit)s allowed here. Make it smaller, or "
                 "allow larger "
                 "ones with TAGGER_WEB_UPLOAD_BYTES.",
-                size=total_bytes,
+                size=size_bytes,
                 limit=max_bytes,
             )
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-        while self._free_memory_bytes < total_bytes:
+        while self._free_memory_bytes < size_bytes:
             self._memory_freed.clear()
             await self._memory_freed.wait()
-        self._free_memory_bytes -= total_bytes
+        self._free_memory_bytes -= size_bytes
         try:
-            yield [
-                UploadedFile(_base_name(name), await run_in_threadpool(file.read))
-                for name, file, _size in files
-            ]
+            yield UploadedFile(_base_name(name), await run_in_threadpool(file.read))
         finally:
-            self._free_memory_bytes += total_bytes
+            self._free_memory_bytes += size_bytes
             self._memory_freed.set()
 
 

@@ -63,7 +63,7 @@ def show_form(request: Request, state: State) -> HTMLResponse:
 @router.post("/try")
 async def try_photo(request: Request, state: State) -> HTMLResponse:
     """Classify one photo, and return the part of the page that says what it shows."""
-    async with state.uploads.read(request, _max_upload_bytes(state)) as (photo,):
+    async with state.uploads.read(request, _max_upload_bytes(state)) as photo:
         result = await _result(state, photo)
     return render(request, "try_result.html", result=result)
 
