@@ -6,7 +6,6 @@ is up to date at once, and a slow one misses only outdated states.
 
 import asyncio
 import logging
-import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -58,7 +57,6 @@ class EventHub:
         self._database = database
         self._stopping = stopping
         self._document = document
-        self._server_id = secrets.token_hex(4)
         self._event_number = 0
         self._latest: str | None = None
         self._status: OverviewDocument | None = None
@@ -79,7 +77,7 @@ class EventHub:
                 sent_number, sent_at_s = self._event_number, time.monotonic()
                 # The texts are in the language of the listener's request.
                 data = self._json(self._status) if reader_language() and self._status else self._latest
-                yield f"id: {self._server_id}-{sent_number}\nevent: state\ndata: {data}\n\n".encode()
+                yield f"event: state\ndata: {data}\n\n".encode()
                 continue
             if time.monotonic() - sent_at_s >= HEARTBEAT_S:
                 sent_at_s = time.monotonic()
