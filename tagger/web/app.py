@@ -20,7 +20,14 @@ from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import SearchLists
-from tagger.web.http.attempt_limiter import AttemptLimiter, count_limiter, visitor_limiter
+from tagger.web.http.attempt_limiter import (
+    COUNTING_AT_ONCE,
+    TOO_MANY_COUNTS,
+    TOO_MANY_VISITORS,
+    VISITORS_AT_ONCE,
+    AttemptLimiter,
+    RequestLimiter,
+)
 from tagger.web.http.auth import AccessPolicy, Authenticator
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
@@ -90,8 +97,8 @@ def create_app(
     app.state.overview = overview
     app.state.shared_photos = SharedPhotos(database, settings.roots)
     app.state.share_attempts = AttemptLimiter()
-    app.state.visitor_limiter = visitor_limiter()
-    app.state.count_limiter = count_limiter()
+    app.state.visitor_limiter = RequestLimiter(TOO_MANY_VISITORS, at_once=VISITORS_AT_ONCE)
+    app.state.count_limiter = RequestLimiter(TOO_MANY_COUNTS, at_once=COUNTING_AT_ONCE)
     app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
     app.mount("/static", AssetFiles(directory=STATIC), name="static")

@@ -9,7 +9,7 @@ import anyio
 from fastapi import HTTPException
 from starlette.testclient import TestClient
 
-from tagger.web.http.attempt_limiter import CLIENT_GONE, OF_ONE, RequestLimiter
+from tagger.web.http.attempt_limiter import CLIENT_GONE, COUNTING_AT_ONCE, RequestLimiter
 
 
 class Asking:
@@ -21,9 +21,9 @@ class Asking:
         return self.has_gone
 
 
-def test_one_person_counts_a_few_things_at_once_and_others_are_answered(client: TestClient) -> None:
+def test_a_few_things_are_counted_at_once_and_others_are_answered(client: TestClient) -> None:
     release, running, most = threading.Event(), [0], [0]
-    lock, both = threading.Lock(), threading.Barrier(OF_ONE + 1)
+    lock, both = threading.Lock(), threading.Barrier(COUNTING_AT_ONCE + 1)
 
     def count(_query: object) -> list[Any]:
         with lock:
@@ -43,29 +43,28 @@ def test_one_person_counts_a_few_things_at_once_and_others_are_answered(client: 
         assert client.get("/api/status").status_code == 200
         release.set()
         assert {each.result().status_code for each in counted} == {200}
-    assert most[0] == OF_ONE
+    assert most[0] == COUNTING_AT_ONCE
 
 
-def test_who_has_too_many_waiting_is_told_to_come_back_and_others_are_let_in() -> None:
+def test_who_comes_while_too_many_wait_is_told_to_come_back() -> None:
     async def run() -> None:
-        limiter = RequestLimiter("Try again.", of_one=1, of_all=4, waiting=1)
+        limiter = RequestLimiter("Try again.", at_once=1, waiting=1)
         statuses: list[int] = []
         waiting = Asking()
 
         async def ask(request: Asking) -> None:
             try:
-                async with limiter.slot(request, "ada"):  # type: ignore[arg-type]
+                async with limiter.slot(request):  # type: ignore[arg-type]
                     pass
             except HTTPException as error:
                 statuses.append(error.status_code)
 
-        async with anyio.create_task_group() as group, limiter.slot(Asking(), "ada"):  # type: ignore[arg-type]
+        async with anyio.create_task_group() as group, limiter.slot(Asking()):  # type: ignore[arg-type]
             group.start_soon(ask, waiting)
             await anyio.wait_all_tasks_blocked()
             await ask(Asking())
             assert statuses == [503]
-            async with limiter.slot(Asking(), "bob"):  # type: ignore[arg-type]
-                waiting.has_gone = True
+            waiting.has_gone = True
             while len(statuses) < 2:  # noqa: ASYNC110 - the clock of the limiter decides
                 await anyio.sleep(0.01)
         assert statuses == [503, CLIENT_GONE]

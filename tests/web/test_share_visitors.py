@@ -356,14 +356,14 @@ def test_visitors_leave_threads_to_people_who_signed_in(
 ) -> None:
     """More of them than wait are asked to come back."""
     application: FastAPI = visitor.app  # type: ignore[assignment]
-    limiter = RequestLimiter("Try again.", of_one=2, of_all=2, waiting=3)
+    limiter = RequestLimiter("Try again.", at_once=2, waiting=3)
     monkeypatch.setattr(application.state, "visitor_limiter", limiter)
     counts = SlowCounts()
     monkeypatch.setattr(application.state.app_state, "section_counts", counts)
     with ThreadPoolExecutor(6) as pool:
         address = f"{link.address}/timeline"
         answers = [pool.submit(visitor.get, address, headers=link.cookie) for _ in range(5)]
-        wait_until(lambda: (limiter.waiting("visitors"), counts.now) == (3, 2))
+        wait_until(lambda: (limiter.waiting, counts.now) == (3, 2))
         refused = get(visitor, address, link)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert "Try again" in refused.text

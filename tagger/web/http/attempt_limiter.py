@@ -98,58 +98,45 @@ def is_for_visitors(path: str) -> bool:
     return path.startswith((LINKS, SHARES))
 
 
-OF_ONE = 2
-"""Requests of one person, token or network that count photos at a time."""
-OF_ALL = 8
-"""Such requests of everybody at a time. The server has 40 threads and 32 connections to its database."""
-WAITING_OF_ONE = 64
-"""Twice as many as a browser sends at once. They hold no thread."""
-OF_VISITORS = 6
+COUNTING_AT_ONCE = 4
+"""Requests that count photos at a time. The server has 40 threads and 32 connections to its database."""
+VISITORS_AT_ONCE = 6
 """Requests of all visitors at a time, which need the same threads and connections."""
-WAITING_VISITORS = 128
-"""As many as a browser sends at once through a proxy with HTTP/2, for the photos of a grid."""
+MOST_WAITING = 128
+"""As many as a browser sends at once through a proxy with HTTP/2, for a grid. They hold no thread."""
 RETRY_AFTER_S = 5
-MOST_KEYS = 1000
 GONE_CHECK_S = 0.5
-TOO_MANY_COUNTS = N_("You have too many requests that count photos. Try again in some seconds.")
+TOO_MANY_COUNTS = N_("Too many requests count photos now. Try again in some seconds.")
 TOO_MANY_VISITORS = N_("Too many people are looking at shared photos. Try again in some seconds.")
 CLIENT_GONE = 499
 """The status of nginx for a client that has closed the connection: nobody reads it."""
 
 
 class RequestLimiter:
-    """Lets the requests of each key in, in order. `text`: the answer if too many wait."""
+    """Lets requests in, in order. `text`: the answer if too many wait."""
 
-    def __init__(self, text: str, *, of_one: int, of_all: int, waiting: int) -> None:
+    def __init__(self, text: str, *, at_once: int, waiting: int = MOST_WAITING) -> None:
         self._text = text
-        self._of_one = of_one
         self._most_waiting = waiting
-        self._all = CapacityLimiter(of_all)
-        self._by_key: OrderedDict[str, CapacityLimiter] = OrderedDict()
+        self._limiter = CapacityLimiter(at_once)
 
-    def waiting(self, key: str) -> int:
-        """Return the number of requests of the key that wait."""
-        return self._limiter(key).statistics().tasks_waiting
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait."""
+        return self._limiter.statistics().tasks_waiting
 
     @asynccontextmanager
-    async def slot(self, request: Request, key: str) -> AsyncIterator[None]:
-        """Wait until fewer requests of the key, and of all, are being answered.
+    async def slot(self, request: Request) -> AsyncIterator[None]:
+        """Wait until fewer requests are being answered.
 
         Raises:
-            HTTPException: too many of the key wait already, or the client has gone.
+            HTTPException: too many wait already, or the client has gone.
         """
-        if self.waiting(key) >= self._most_waiting:
+        if self.waiting >= self._most_waiting:
             headers = {"retry-after": str(RETRY_AFTER_S)}
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, gettext(self._text), headers)
-        async with _while_connected(request, self._limiter(key)), _while_connected(request, self._all):
+        async with _while_connected(request, self._limiter):
             yield
-
-    def _limiter(self, key: str) -> CapacityLimiter:
-        own = self._by_key.setdefault(key, CapacityLimiter(self._of_one))
-        self._by_key.move_to_end(key)
-        while len(self._by_key) > MOST_KEYS:
-            self._by_key.popitem(last=False)
-        return own
 
 
 @asynccontextmanager
@@ -177,19 +164,8 @@ async def _while_connected(request: Request, limiter: CapacityLimiter) -> AsyncI
 
 async def _counting_slot(request: Request) -> AsyncIterator[None]:
     limiter: RequestLimiter = request.app.state.count_limiter
-    actor, client = request.state.actor, request.state.client
-    async with limiter.slot(request, f"{actor.name} {client.network if actor.name == 'web' else ''}"):
+    async with limiter.slot(request):
         yield
-
-
-def count_limiter() -> RequestLimiter:
-    """Return the limiter of requests that count photos."""
-    return RequestLimiter(TOO_MANY_COUNTS, of_one=OF_ONE, of_all=OF_ALL, waiting=WAITING_OF_ONE)
-
-
-def visitor_limiter() -> RequestLimiter:
-    """Return the limiter of requests of visitors, who are not told apart."""
-    return RequestLimiter(TOO_MANY_VISITORS, of_one=OF_VISITORS, of_all=OF_VISITORS, waiting=WAITING_VISITORS)
 
 
 COUNTING = Depends(_counting_slot, scope="function")

@@ -66,7 +66,7 @@ class SharedRoute(APIRoute):
         async def handle(request: Request) -> Response:
             limiter: RequestLimiter = request.app.state.visitor_limiter
             try:
-                async with limiter.slot(request, "visitors"):
+                async with limiter.slot(request):
                     return await handler(request)
             except _PASSED_ON:
                 raise
