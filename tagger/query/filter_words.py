@@ -156,10 +156,8 @@ def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, 
         return names.get(value) or near_text(query.circle)
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
-    if option == "calendar_month" and value not in map(str, query.calendar_month):
-        return value
-    if option in _TEXTS:
-        return _TEXTS[option](value)
+    if option in _TEXTS and getattr(query, option) is not QUERY_OPTIONS[option].unset:
+        return _TEXTS[option](value)  # of an invalid query, values are shown as typed
     return names.get(value, value) if option in ("landmark", "trip") else value
 
 
@@ -172,11 +170,8 @@ def _alternatives_text(option: str, value: str, names: Mapping[str, str]) -> str
 
 
 def _date_text(value: str) -> str:
-    """The day in words; a time of day, and what is no date, as typed."""
-    try:
-        date = datetime.fromisoformat(value)
-    except ValueError:
-        return value
+    """The day in words; a time of day as typed."""
+    date = datetime.fromisoformat(value)
     return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
 
 
