@@ -10,6 +10,8 @@ PROCESSES ?= 4
 MEMORY := $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 4000000 2>/dev/null && echo /dev/shm)
 # Threads share two heaps: test processes take less memory and processor time.
 export MALLOC_ARENA_MAX := 2
+# uv would trust a list of its own, without the authority of a company's proxy.
+export UV_SYSTEM_CERTS ?= 1
 # Without compiled files, each process would compile torch and everything else again.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -129,7 +129,7 @@ def describe_device() -> str:
         import torch
 
         return f"cuda ({torch.cuda.get_device_name()})"
-    return f"{_best_kind()} ({core_count()} cores)"
+    return f"{_best_kind()} (cores: {core_count()})"
 
 
 def core_count() -> int:

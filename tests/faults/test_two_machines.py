@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import select
-from support.commands import WORKER_START_S, Process, Terminal, stop
+from support.commands import Process, Terminal, stop
 from support.fault_scenario import PHOTOS, FaultScenario, is_alive, moved
 from support.tcp_proxy import TcpProxy
 
@@ -34,7 +34,7 @@ def machine(scenario: FaultScenario, settings: Mapping[str, str]) -> Iterator[Pr
     own.injected = dict(base.injected)
     process = own.start("worker", "-v")
     try:
-        base.wait_until(lambda: silence_s(scenario, process) < math.inf, timeout_s=WORKER_START_S)
+        base.wait_until(lambda: silence_s(scenario, process) < math.inf)
         yield process
     finally:
         stop(process)

@@ -219,6 +219,7 @@ def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
     ):
         while True:
             classified.clear()
+            disk.refused = ()
             job = folder.record(runner=Runner.WORKERS, reprocess=True)
             disk.start_count(range(first_refused, first_refused + refusals))
             began = time.monotonic()

@@ -33,7 +33,6 @@ from worker.embedded_socket import embedded_url
 from worker.messages import RedisKeys
 
 BIN = Path(sys.executable).parent
-WORKER_START_S = 60.0
 SERVICES = {"beat", "serve", "up", "worker"}
 """Commands that install signal handlers, start processes and end on a signal."""
 REFUSED = {1, 2}
@@ -142,7 +141,7 @@ class Terminal:
         """Start Celery workers and wait until they are ready; stop those that still run with SIGTERM."""
         processes = [self.start("worker", *arguments) for _ in range(count)]
         try:
-            self.wait_until(lambda: len(self.active_workers()) >= count, timeout_s=WORKER_START_S)
+            self.wait_until(lambda: len(self.active_workers()) >= count)
             yield processes
         finally:
             for process in processes:

@@ -42,7 +42,7 @@ def check_device(settings: Settings) -> Iterator[Finding]:
         yield wrong("device", str(error), f"export TAGGER_DEVICE={available_kinds()[0]}")
         return
     is_auto = settings.device == "auto"
-    found = f"auto selects {describe_device()}" if is_auto else f"{device.kind} ({core_count()} cores)"
+    found = f"auto selects {describe_device()}" if is_auto else f"{device.kind} (cores: {core_count()})"
     yield ok("device", f"{found}; {device.precision}")
 
 
