@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select, tuple_
 
@@ -11,7 +11,6 @@ from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.database.tables import effective_tags
-from tagger.errors import CursorInvalid
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.tags.contents import count_photos_of_job, has_photo
 
@@ -27,28 +26,6 @@ class ReviewPosition:
     landmark_id: int
     score: float
     content_id: int
-
-    @property
-    def cursor(self) -> str:
-        """The position as text for web addresses."""
-        return f"s_{self.landmark_id}_{self.score!r}_{self.content_id}"
-
-    @classmethod
-    def of_cursor(cls, cursor: str) -> Self:
-        """The position in a cursor.
-
-        Raises:
-            CursorInvalid: the text is no cursor.
-        """
-        try:
-            landmark_id, score, content_id = cursor.removeprefix("s_").split("_")
-            position = cls(int(landmark_id), float(score), int(content_id))
-        except ValueError as error:
-            raise CursorInvalid from error
-        ids = (position.landmark_id, position.content_id)
-        if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
-            raise CursorInvalid
-        return position
 
 
 def find_suggestions(

@@ -7,7 +7,6 @@ import httpx2 as httpx
 import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 from support.web_routes import with_numbers
 
@@ -18,7 +17,6 @@ from tagger.people import passwords
 from tagger.people.sessions import list_sessions
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, list_users
-from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.web.http.auth import SAFE_METHODS
 from tagger.web.pages.sign_in import browser_name
 
@@ -83,19 +81,6 @@ def test_named_tokens_are_no_admins_and_that_of_the_settings_is(
     for token, status in ((secret, 403), (TOKEN, 200)):
         headers = {"authorization": f"Bearer {token}"}
         assert client_with_token.get("/admin/users", headers=headers).status_code == status
-
-
-def test_a_person_cannot_speak_for_others(
-    sign_in: Callable[..., TestClient], web_database: Database, library: LibraryPhotos
-) -> None:
-    number = library.file("tower.jpg", (EIFFEL, 0.8, True))
-    verdict = {"photos": [number], "landmark": EIFFEL, "verdict": "confirmed", "by": "Bob"}
-    for name, body in (("web ada", verdict), ("Bob", verdict | {"verdict": "rejected"})):
-        client = sign_in("ada", Role.EDITOR)
-        headers = ORIGIN if name == "web ada" else ORIGIN | {"authorization": f"Bearer {TOKEN}"}
-        answer = client.post("/api/verdicts", json=body, headers=headers)
-        assert answer.status_code == 200
-        assert [each.by for each in list_verdicts(web_database, VerdictFilter())] == [name]
 
 
 # --- the own account

@@ -250,7 +250,6 @@ def test_words_with_control_characters_are_refused(client_of_either: TestClient,
     client = client_of_either
     output = {"landmark": "eiffel-tower", "verdict": "confirmed"}
     for address, sent in (
-        ("/api/verdicts", output | {"photos": [1], "by": word}),
         ("/api/verdicts", output | {"photos": [1], "landmark": word}),
         ("/api/backfills", {"what": "all", "landmark": word}),
     ):

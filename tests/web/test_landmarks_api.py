@@ -30,9 +30,8 @@ def test_a_landmark_is_added_and_removed(client: TestClient, library: LibraryPho
     assert (answer.json()["landmark"], answer.json()["aliases"]) == ("old-tower", ["Tower"])
     assert listed(client)["old-tower"]["own"]
     add(client, slug="other", name="Other")
-    for dry_run in (True, False):
-        removed = client.request("DELETE", "/api/landmarks/other", json={"dry_run": dry_run}).json()
-        assert (removed["landmark"], removed["confirmed"], removed["dry_run"]) == ("other", 0, dry_run)
+    removed = client.delete("/api/landmarks/other").json()
+    assert (removed["landmark"], removed["confirmed"]) == ("other", 0)
     actions = [entry.action for entry in list_entries(library.database, AuditFilter(), 3)]
     assert actions == ["landmark-remove", "landmark-add", "landmark-add"]
 

@@ -58,7 +58,7 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (VerdictsDocument, "POST", "/api/verdicts", WORD | {"photos": [1, 2, 3]}),
     (VerdictsDocument, "DELETE", "/api/verdicts", WORD | {"photos": [1]}),
     (LandmarkDocument, "POST", "/api/landmarks", {"name": "Old Tower", "city": "Paris"}),
-    (RemovedLandmarkDocument, "DELETE", OLD, {"dry_run": True}),
+    (RemovedLandmarkDocument, "DELETE", OLD, None),
     (NewShareDocument, "POST", "/api/shares", {"photos": [1]}),
     (list[ShareDocument], "GET", "/api/shares?selection=1", None),
     (ShareDocument, "DELETE", "/api/shares/1", None),

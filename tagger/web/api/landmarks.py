@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Self
 
 import numpy as np
-from fastapi import Body, Path, Query
+from fastapi import Path, Query
 from pydantic import Field, model_validator
 
 from tagger.errors import QueryInvalid
@@ -33,7 +33,6 @@ router = api_router("landmarks")
 Text = Annotated[str, Field(max_length=1000)]
 """What a text may hold is checked where it is stored."""
 Landmark = Annotated[str, Path(max_length=500, description="A landmark by slug or name, in any case.")]
-DryRun = Annotated[bool, Field(description="Respond as if it were done, and change nothing.")]
 
 
 class _Facts(RequestModel):
@@ -43,7 +42,6 @@ class _Facts(RequestModel):
     latitude: Annotated[float | None, Field(ge=-90, le=90, allow_inf_nan=False)] = None
     longitude: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = None
     extent: Extent | None = None
-    dry_run: DryRun = False
 
     @model_validator(mode="after")
     def check_position(self) -> Self:
@@ -71,16 +69,6 @@ class NewLandmarkRequest(_Facts):
         """Return the landmark to add."""
         facts = (self.country, self.region, self.city, self.position, self.extent)
         return NewLandmark(self.name, self.slug, *facts, tuple(self.aliases))
-
-
-class RemovalRequest(RequestModel):
-    """Whether to delete the verdicts on the landmark too."""
-
-    with_verdicts: bool = False
-    dry_run: DryRun = False
-
-
-_REMOVAL = RemovalRequest()
 
 
 @router.get("/landmarks")
@@ -114,20 +102,17 @@ def landmarks(
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)
 def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     """Add a landmark that the model does not know. It is confirmed and searched for as any other."""
-    with state.database.write(dry_run=body.dry_run) as connection:
+    with state.database.write() as connection:
         landmark = add_landmark(connection, body.landmark())
-    return landmark_document(landmark, dry_run=body.dry_run)
+    return landmark_document(landmark, dry_run=False)
 
 
 @router.delete("/landmarks/{landmark}")
-def remove(
-    state: State, landmark: Landmark, body: Annotated[RemovalRequest, Body()] = _REMOVAL
-) -> RemovedLandmarkDocument:
-    """Remove a landmark that no registered model knows."""
-    with state.database.write(dry_run=body.dry_run) as connection:
-        # A dry run shows the number of verdicts, and need not be told to delete them.
-        result = remove_landmark(connection, landmark, with_verdicts=body.with_verdicts or body.dry_run)
-    return removed_landmark_document(result, dry_run=body.dry_run)
+def remove(state: State, landmark: Landmark) -> RemovedLandmarkDocument:
+    """Remove a landmark that no registered model knows, and that has no verdicts."""
+    with state.database.write() as connection:
+        result = remove_landmark(connection, landmark)
+    return removed_landmark_document(result, dry_run=False)
 
 
 @dataclass(frozen=True)

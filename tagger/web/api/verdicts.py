@@ -1,7 +1,6 @@
 """Verdicts on photos, as `tagger confirm` and `reject`, and stars. Photos are named by their numbers."""
 
 import getpass
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -27,18 +26,9 @@ MAX_PHOTOS = 500
 
 PhotoIds = Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
 Name = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]
-Person = Annotated[str, Field(max_length=200), ONE_LINE]
-By = Annotated[
-    Person | None, Field(description="The person. Default: the token; without tokens, the server's user.")
-]
 
 
-class _ChangeRequest(RequestModel):
-    by: By = None
-    dry_run: bool = False
-
-
-class VerdictsRequest(_ChangeRequest):
+class VerdictsRequest(RequestModel):
     """A verdict on a landmark for the listed photos."""
 
     photos: PhotoIds
@@ -49,26 +39,20 @@ class VerdictsRequest(_ChangeRequest):
 @router.post("/verdicts")
 def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Confirm or reject a landmark on photos. The verdict applies to every copy and survives new models."""
-    by, roots = person_of(state, body.by), state.settings.roots
-    change = body.photos, body.landmark, body.verdict, by, roots
-    return give_verdicts(state.database, *change, dry_run=body.dry_run)
+    change = body.photos, body.landmark, body.verdict, person_of(state), state.settings.roots
+    return give_verdicts(state.database, *change)
 
 
 @router.delete("/verdicts")
 def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Withdraw exactly this verdict from photos; the prediction applies again."""
     change = body.photos, body.landmark, body.verdict, state.settings.roots
-    return withdraw_verdicts(state.database, *change, dry_run=body.dry_run)
+    return withdraw_verdicts(state.database, *change)
 
 
-def person_of(state: AppState, by: str | None) -> str:
-    """Return whose verdicts these are: `by`, unless somebody signed in by name, who cannot speak for others.
-
-    Without `by`, it is `web` and the name of the person or token; without them, the server's user.
-    """
+def person_of(state: AppState) -> str:
+    """Return whose verdicts these are: `web` and the name of the person or token, else the server's user."""
     actor = state.database.actor
-    if by is not None and not actor.is_person:
-        return by
     if actor.name != ANYBODY:
         return actor.name
     try:
@@ -77,51 +61,31 @@ def person_of(state: AppState, by: str | None) -> str:
         return "web"
 
 
-class StarRequest(RequestModel):
+class PhotosRequest(RequestModel):
     """Photos by id."""
 
     photos: PhotoIds
-    by: By = None
 
 
 @router.post("/favourites")
-def star(state: State, body: StarRequest) -> StarredPhotos:
+def star(state: State, body: PhotosRequest) -> StarredPhotos:
     """Mark photos and their copies with a star."""
-    return star_photos(state.database, body.photos, person_of(state, body.by), starred=True)
+    return star_photos(state.database, body.photos, person_of(state), starred=True)
 
 
 @router.delete("/favourites")
-def remove_star(state: State, body: StarRequest) -> StarredPhotos:
+def remove_star(state: State, body: PhotosRequest) -> StarredPhotos:
     """Take the star from photos and their copies."""
-    return star_photos(state.database, body.photos, person_of(state, body.by), starred=False)
-
-
-class DismissalRequest(_ChangeRequest):
-    """Photos by id."""
-
-    photos: PhotoIds
-
-
-@dataclass
-class DismissedPhotosDocument(DismissedPhotos):
-    """The photos that changed, those that are as requested already (`unchanged`), and those `left_out`.
-
-    These have a confirmed landmark, or are not classified.
-    """
-
-    dry_run: bool
+    return star_photos(state.database, body.photos, person_of(state), starred=False)
 
 
 @router.post("/dismissals")
-def dismiss(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
+def dismiss(state: State, body: PhotosRequest) -> DismissedPhotos:
     """Put photos and their copies away as not a landmark, until brought back or a landmark is confirmed."""
-    by = person_of(state, body.by)
-    result = dismiss_photos(state.database, body.photos, by, dry_run=body.dry_run)
-    return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)
+    return dismiss_photos(state.database, body.photos, person_of(state))
 
 
 @router.delete("/dismissals")
-def restore(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
+def restore(state: State, body: PhotosRequest) -> DismissedPhotos:
     """Bring back photos that were put away; the predictions of the model apply again."""
-    result = restore_photos(state.database, body.photos, dry_run=body.dry_run)
-    return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)
+    return restore_photos(state.database, body.photos)

@@ -17,7 +17,7 @@ export async function showFound({ landmark, name }, text, undo) {
   const note = toast(create("div", { className: "stack stack--tight" }, words, photos), { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: 0 });
   const address = `landmark=${encodeURIComponent(landmark)}`;
   try {
-    const { tagged, suggested } = await requestJson(`/api/landmarks/${encodeURIComponent(landmark)}/teach`, { method: "POST", body: {} });
+    const { tagged, suggested } = await requestJson(`/api/landmarks/${encodeURIComponent(landmark)}/teach`, { method: "POST" });
     const found = tagged ? (await requestJson(`/api/photos?${address}&verdict=none&sort=score&limit=${SHOWN}`)).photos : [];
     const link = create("a", { href: `/landmarks/${encodeURIComponent(landmark)}` }, ngettext("Found in %(count)s more photo", "Found in %(count)s more photos", tagged));
     const review = create("a", { href: `/review?${address}` }, gettext("%(number)s to review", { number: number(suggested) }));
