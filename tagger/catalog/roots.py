@@ -37,7 +37,7 @@ from tagger.errors import BucketUnavailable, ObjectAddressInvalid, PhotoNotFound
 from tagger.photos.folders import Mount, MountState
 from tagger.photos.object_store import current_endpoint, note_endpoint
 from tagger.photos.paths import ObjectPath, parse_path, path_from_text, path_text
-from tagger.tags.contents import has_verdict, record_photos
+from tagger.tags.contents import delete_unused, record_photos
 
 if TYPE_CHECKING:
     from tagger.photos.source import PhotoSource
@@ -332,31 +332,30 @@ def _photos_in_root(root: Root, path: Path) -> ColumnElement[bool]:
 def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
     page = select(photos.c.id, photos.c.content_id).where(condition).limit(PAGE)
     with database.write() as connection:
-        rows = connection.execute(page).all()
-        photo_ids = [row.id for row in rows]
-        content_ids = [row.content_id for row in rows if row.content_id is not None]
-        _lock(connection, photo_ids, content_ids)
+        found = {row.id: row.content_id for row in connection.execute(page)}
+        photo_ids = list(found)
+        if _lock(connection, found) != found:  # results were stored since
+            return len(found)
         record_photos(connection, photo_ids)
         # RAW files of a folder's photos may be on another page.
         joined = photos.c.primary_id.in_(photo_ids)
         connection.execute(update(photos).where(joined).values(primary_id=None))
         connection.execute(delete(photos).where(photos.c.id.in_(photo_ids)))
-        has_photo = exists().where(photos.c.content_id == contents.c.id)
-        is_orphan = contents.c.id.in_(content_ids), ~has_photo, ~has_verdict()
-        connection.execute(delete(contents).where(*is_orphan))
-    return len(rows)
+        delete_unused(connection, {each for each in found.values() if each is not None})
+    return len(found)
 
 
-def _lock(connection: Connection, photo_ids: Sequence[int], content_ids: Sequence[int]) -> None:
-    """Lock contents, items and photos, in the order in which results are stored."""
-    if connection.dialect.name != "postgresql":
-        return
+def _lock(connection: Connection, found: Mapping[int, int | None]) -> dict[int, int | None]:
+    """Lock contents, items and photos, in the order in which results are stored; return what is there."""
+    photo_ids, content_ids = list(found), list(found.values())
     of_contents = select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
     of_items = (
         select(job_items.c.position)
         .where(job_items.c.photo_id.in_(photo_ids))
         .order_by(job_items.c.job_id, job_items.c.position)
     )
-    of_photos = select(photos.c.id).where(photos.c.id.in_(photo_ids)).order_by(photos.c.id)
-    for query in (of_contents, of_items, of_photos):
+    of_photos = select(photos.c.id, photos.c.content_id).where(photos.c.id.in_(photo_ids))
+    for query in (of_contents, of_items):
         connection.execute(query.with_for_update())
+    rows = connection.execute(of_photos.order_by(photos.c.id).with_for_update())
+    return {row.id: row.content_id for row in rows}

@@ -13,14 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, delete, exists, func, select, union, update
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.statements import among, lock_tables
+from tagger.database.statements import lock_tables
 from tagger.database.tables import (
     classifiers,
     contents,
     landmarks,
     model_labels,
     models,
-    photos,
     schedules,
     shares,
     tags,
@@ -37,7 +36,7 @@ from tagger.errors import (
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.system.text_format import N_, gettext
-from tagger.tags.contents import has_verdict, lock_contents, record_landmark
+from tagger.tags.contents import delete_unused, lock_contents, record_landmark
 from tagger.tags.settlement import begin_change
 
 PAGE = 500
@@ -256,14 +255,7 @@ def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
     of_landmark = verdicts.c.landmark_id == landmark.id
     content_ids = connection.scalars(select(verdicts.c.content_id).where(of_landmark)).all()
     connection.execute(delete(verdicts).where(of_landmark))
-    has_photo = exists().where(photos.c.content_id == contents.c.id)
-    # An image that a worker has locked is about to get a photo.
-    orphans = (
-        select(contents.c.id)
-        .where(among(contents.c.id, content_ids), ~has_photo, ~has_verdict())
-        .with_for_update(skip_locked=True)
-    )
-    connection.execute(delete(contents).where(contents.c.id.in_(orphans)))
+    delete_unused(connection, content_ids)
 
 
 def _revoke_shares(connection: Connection, landmark: Landmark) -> None:

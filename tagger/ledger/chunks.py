@@ -181,15 +181,17 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     _update_items(connection, claim, new)
 
 
-def replace_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
-    """Replace `tagged` by `unknown`, or the reverse, in items that this transaction has stored."""
+def replace_outcomes(
+    connection: Connection, claim: Claim, outcomes: Sequence[tuple[Outcome, ItemOutcome]]
+) -> None:
+    """Replace outcomes that this transaction has stored: each with the one before."""
     if not outcomes:
         return
-    became = Counter(outcome.outcome for outcome in outcomes)
-    more = became[Outcome.TAGGED] - became[Outcome.UNKNOWN]
-    numbers = {"tagged": chunks.c.tagged + more, "unknown": chunks.c.unknown - more}
+    more = Counter(new.outcome for _, new in outcomes)
+    more.subtract(before for before, _ in outcomes)
+    numbers = {outcome.value: chunks.c[outcome.value] + number for outcome, number in more.items()}
     connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(numbers))
-    _update_items(connection, claim, outcomes)
+    _update_items(connection, claim, [new for _, new in outcomes])
 
 
 def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:

@@ -184,6 +184,19 @@ def has_verdict() -> ColumnElement[bool]:
     return or_(of_landmark, is_dismissed(contents.c.id), is_favourite(contents.c.id))
 
 
+def delete_unused(connection: Connection, content_ids: Collection[int]) -> None:
+    """Delete those of the images that no photo has and nobody decided about."""
+    has_photo = exists().where(photos.c.content_id == contents.c.id)
+    # An image that a worker has locked is about to get a photo.
+    unused = (
+        select(contents.c.id)
+        .where(among(contents.c.id, content_ids), ~has_photo, ~has_verdict())
+        .with_for_update(skip_locked=True)
+    )
+    if content_ids:
+        connection.execute(delete(contents).where(contents.c.id.in_(unused)))
+
+
 def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
     """Delete the dismissals of these images; returns how many had one."""
     return connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount

@@ -52,7 +52,7 @@ NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcome
 
 def check_database(database: Database) -> Iterator[str]:
     """Yield a line per problem: a damaged file, invalid values, missing rows, counts that do not match."""
-    with database.read() as connection:
+    with database.snapshot() as connection:
         yield from connection_problems(connection)
 
 

@@ -1,9 +1,6 @@
-"""The database goes away, is locked or full during a job: nothing is lost or stored twice."""
+"""The database goes away or is full during a job: nothing is lost or stored twice."""
 
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 
 import pytest
 from rig.servers import FullablePostgresServer, PostgresServer
@@ -52,26 +49,3 @@ def test_a_job_survives_a_full_disk_of_postgresql(
         scenario.assert_complete(job)
         assert [worker.poll() for worker in workers] == [None, None]
     assert "Traceback" not in scenario.log
-
-
-@pytest.mark.slow
-def test_a_job_survives_a_long_lock_on_sqlite(
-    scenario: FaultScenario, sqlite_url: str, durations: FaultDurations
-) -> None:
-    with scenario.terminal.workers(1) as (worker,):
-        job = scenario.enqueue()
-        scenario.wait_for_some(job)
-        with _locked(sqlite_url):
-            before = scenario.stored(job)
-            time.sleep(durations.locked_s)
-            assert scenario.stored(job) == before
-        scenario.assert_complete(job)
-        assert worker.poll() is None
-
-
-@contextmanager
-def _locked(sqlite_url: str) -> Iterator[None]:
-    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=60)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.rollback()

@@ -21,11 +21,6 @@ from worker.messages import RedisKeys
 from worker.producer import make_app
 
 
-def _killed(redis: RedisServer, durations: FaultDurations) -> None:
-    redis.kill()
-    redis.start()
-
-
 def _killed_and_erased(redis: RedisServer, durations: FaultDurations) -> None:
     redis.kill_and_erase()
     redis.start()
@@ -46,7 +41,6 @@ def _full(redis: RedisServer, durations: FaultDurations) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(_killed, id="killed and restarted", marks=pytest.mark.slow),
         pytest.param(_killed_and_erased, id="killed and restarted without its files", marks=pytest.mark.slow),
         pytest.param(_frozen, id="frozen"),
         pytest.param(_full, id="full", marks=pytest.mark.slow),

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from support.artifacts import tiny_artifact
+from support.colour_folders import TaggedFolder
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import open_database
 from tagger.registry.registered_models import add_model
-from tagger.transfer.integrity import connection_problems
+from tagger.transfer.integrity import check_database, connection_problems
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,18 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, change: str, problem: str)
             found = list(connection_problems(connection))
             transaction.rollback()
     assert any(line.startswith(problem) for line in found), found
+
+
+@pytest.mark.postgresql
+def test_a_database_in_use_is_checked_in_one_state(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    folder.tag()
+    with folder.database.write() as connection:
+        connection.execute(text("UPDATE jobs SET total = 2"))
+        connection.execute(text("UPDATE contents SET outcome = 'unknown'"))
+    problems = check_database(folder.database)
+    assert next(problems).startswith("job 1:")
+    with folder.database.write() as connection:
+        connection.execute(text("UPDATE contents SET outcome = 'tagged'"))
+    assert [line.partition(" ")[0] for line in problems] == ["image"]
+    assert [line.partition(" ")[0] for line in check_database(folder.database)] == ["job"]

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text, update
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 
@@ -16,7 +18,9 @@ from tagger.catalog.roots import forget_path
 from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
+from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.tags.settlement import begin_change
+from tagger.transfer.integrity import check_database
 
 
 def forget(folder: TaggedFolder, path: Path, *, dry_run: bool = False) -> int:
@@ -114,6 +118,42 @@ def test_items_of_removed_photos_are_skipped(folder: TaggedFolder) -> None:
     forget(folder, folder.folder / "sub")
     progress = folder.run(job)
     assert (progress.state, progress.tagged, progress.skipped) == (JobState.FINISHED, 1, 1)
+
+
+@pytest.mark.postgresql
+def test_photos_that_are_removed_while_they_are_classified_leave_no_image(
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.jobs.processing.classification.STORE_PHOTOS", 8)
+    for number in range(24):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record()
+
+    def forget_all(_stored: StoredBatch) -> None:
+        with suppress(PhotoNotFound):
+            forget(folder, folder.folder)
+
+    progress = folder.run(job, forget_all)
+    assert (progress.state, progress.tagged + progress.skipped) == (JobState.FINISHED, 24)
+    assert progress.skipped >= 8
+    assert folder.count(contents) == 0
+    assert list(check_database(folder.database)) == []
+
+
+@pytest.mark.postgresql
+def test_an_image_that_is_stored_while_its_photo_is_removed_goes_too(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    folder.record()
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor() as pool:
+        with folder.database.write() as connection:
+            image = connection.scalar(insert(contents).values(digest="1-a").returning(contents.c.id))
+            connection.execute(update(photos).values(content_id=image))
+            removed = pool.submit(forget, folder, folder.folder)
+            while not folder.database.is_sqlite and not connection.scalar(waiting):
+                time.sleep(0.01)
+        assert removed.result() == 1
+    assert folder.count(contents) == 0
 
 
 @pytest.mark.postgresql

@@ -8,19 +8,17 @@ REAL_FAULTS = os.environ.get("FAULT_DURATIONS") == "real"
 
 @dataclass(frozen=True)
 class FaultDurations:
-    """How long servers are down, paused or locked. `values` sets the workers' intervals."""
+    """How long servers are down or paused. `values` sets the workers' intervals."""
 
     away_s: float
     frozen_s: float
-    locked_s: float
     values: str | None
 
 
-REAL_DURATIONS = FaultDurations(away_s=60, frozen_s=25, locked_s=20, values=None)
+REAL_DURATIONS = FaultDurations(away_s=60, frozen_s=25, values=None)
 SHORT_DURATIONS = FaultDurations(
     away_s=6,
     frozen_s=4,
-    locked_s=4,
     values=(
         "tagger.ledger.jobs.LEASE_S=5 tagger.ledger.jobs.RENEW_S=1.5 "
         "tagger.database.engine.BUSY_TIMEOUT_S=1 worker.sweeper.SWEEP_S=1 tagger.ledger.workers.RETRY_S=1"

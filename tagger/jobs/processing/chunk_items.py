@@ -26,7 +26,7 @@ from tagger.system.documents import document_of
 from tagger.tags.contents import is_classified_by_all, queue_position_updates, record_photos
 from tagger.tags.rule import EffectiveTag
 
-FORGOTTEN = "removed with `tagger forget`"
+REMOVED = "removed with `tagger forget`"
 """The reason of a skipped item whose photo is no longer in the database."""
 JOINED = "one photo with the JPEG of the same name"
 """The reason of a skipped item: a RAW file that was a photo of its own when the job was recorded."""
@@ -103,7 +103,7 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
         photo_ids = [row.id for row in rows if row.id is not None]
         raw_files = raw_files_of(connection, photo_ids)
     skipped = [
-        ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
+        ItemOutcome(row.position, Outcome.SKIPPED, REMOVED if row.id is None else JOINED)
         for row in rows
         if row.id is None or row.primary_id is not None
     ]
@@ -155,13 +155,16 @@ _HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure
 """A readable copy disproves failures of the content, but not those of a file that is gone or unreadable."""
 
 
-def lock_photos(connection: Connection, items: Sequence[Item]) -> None:
-    """Lock all photos that are about to change in one order: other chunks may change the same copies."""
-    if connection.dialect.name == "postgresql":
-        own = among(photos.c.id, [item.photo_id for item in items])
-        copies = and_(among(photos.c.content_id, _readable_ids(items)), _HAS_CONTENT_FAILURE)
-        query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
-        connection.execute(query.with_for_update(key_share=True))
+def lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:
+    """Lock all photos that are about to change in one order: other chunks may change the same copies.
+
+    Returns the items whose photos were forgotten since they were claimed.
+    """
+    own = among(photos.c.id, [item.photo_id for item in items])
+    copies = and_(among(photos.c.content_id, _readable_ids(items)), _HAS_CONTENT_FAILURE)
+    query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
+    stored = set(connection.scalars(query.with_for_update(key_share=True)))
+    return [item for item in items if item.photo_id not in stored]
 
 
 def classified_contents(items: Sequence[Item]) -> dict[int, Classified]:

@@ -45,13 +45,19 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.extensions import Event
-from tagger.jobs.processing.chunk_items import Item, classified_contents, lock_photos, store_photos
+from tagger.jobs.processing.chunk_items import REMOVED, Item, classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Unchanged
 from tagger.positions.tag_odds import weigh_positions
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.tags.contents import delete_of_model, is_classified_by, is_classified_by_all, lock_contents_shared
+from tagger.tags.contents import (
+    delete_of_model,
+    delete_unused,
+    is_classified_by,
+    is_classified_by_all,
+    lock_contents_shared,
+)
 from tagger.tags.models_in_use import ids_in_use
 from tagger.tags.rule import EffectiveTag
 from tagger.tags.settlement import begin_change, outcome_of, settle
@@ -100,7 +106,7 @@ def store_results(
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
         stored = _with_outcomes(connection, claim, items)
         store_outcomes(connection, claim, [item.outcome for item in stored])
-        lock_photos(connection, items)
+        forgotten = lock_photos(connection, items)
         begin_change(connection, classified)
         _store_contents(connection, claim, classified)
         store_photos(connection, claim.name.job_id, items)
@@ -109,7 +115,8 @@ def store_results(
         weigh_positions(connection, _located(items))
         settled = settle(connection, classified, record=False)  # the photos are recorded already
         events.record(connection, settled)
-        replace_outcomes(connection, claim, _settled_outcomes(stored, settled))
+        replace_outcomes(connection, claim, _last_outcomes(stored, settled, forgotten))
+        delete_unused(connection, {item.image_id for item in forgotten})
         return stored
 
 
@@ -276,17 +283,20 @@ def _located(items: Sequence[Item]) -> set[int]:
     }
 
 
-def _settled_outcomes(
-    stored: Sequence[Item], settled: Mapping[int, Sequence[EffectiveTag]]
-) -> Sequence[ItemOutcome]:
-    """Set the effective tags of items that were classified now. Returns the outcomes that change."""
+def _last_outcomes(
+    stored: Sequence[Item], settled: Mapping[int, Sequence[EffectiveTag]], forgotten: Collection[Item]
+) -> Sequence[tuple[Outcome, ItemOutcome]]:
+    """Set effective tags of items that were classified now. Returns changed outcomes, each after its old."""
     changed = []
     for item in stored:
-        if item.image_id in settled and item.outcome.outcome in CLASSIFIED_OUTCOMES:
+        before = item.outcome
+        if item in forgotten:
+            item.outcome = ItemOutcome(item.position, Outcome.SKIPPED, REMOVED)
+        elif item.image_id in settled and before.outcome in CLASSIFIED_OUTCOMES:
             item.tags = settled[item.image_id]
-            outcome = replace(item.outcome, outcome=outcome_of(item.tags))
-            changed += [outcome] if outcome != item.outcome else []
-            item.outcome = outcome
+            item.outcome = replace(before, outcome=outcome_of(item.tags))
+        if item.outcome != before:
+            changed.append((before.outcome, item.outcome))
     return changed
 
 
