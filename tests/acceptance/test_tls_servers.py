@@ -16,6 +16,7 @@ from support.tls_servers import (
     redis_program,
 )
 
+from tagger.positions.update import is_up_to_date
 from tagger.transfer.upgrade import upgrade_database
 
 
@@ -56,6 +57,8 @@ def test_a_job_runs_over_tls(
         done = terminal.json("enqueue", "--wait", "photos")
         assert (done["tagged"], done["unknown"], done["failed"]) == (8, 2, 0)
         assert terminal.json("doctor", "--quick")["ok"] is True
+        with terminal.database() as database:
+            terminal.wait_until(lambda: is_up_to_date(database))
         doctor = terminal.json("doctor")
     assert {check["name"]: check for check in doctor["checks"] if check["state"] != "ok"} == {}
     with closing(psycopg.connect(settings["TAGGER_DATABASE_URL"])) as connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT_S = 60
+TIMEOUT_S = 240
 THREADS_AT_ONCE = """
 import sys, threading
 sys.setswitchinterval(1e-6)
