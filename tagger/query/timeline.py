@@ -7,7 +7,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, func, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
@@ -120,26 +120,23 @@ def timeline_sections(
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: no such name.
     """
     by_date = query.sort in ("newest", "oldest")
-    day: ColumnElement[Any] = day_of(photos.c.taken_at) if by_date else literal(None)
+    keys = (day_of(photos.c.taken_at),) if by_date else ()
     with database.snapshot() as connection:
         resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
         photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
         limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
         narrowest, is_small = resolved.narrowest(connection, limit)
-        counted = (
-            select_photos()
-            .with_only_columns(day, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
-            .where(*_by_outcome(resolved.conditions()))
-        )
+        found = select_photos().where(*_by_outcome(resolved.conditions()))
         if narrowest is not None and is_small:
-            counted = counted.where(narrowest.among)
-        rows = connection.execute(counted.group_by(day) if by_date else counted)
-        days = [
-            _Day(None if day is None else str(day)[:10], number, float(aspect))
-            for day, number, aspect in rows
-            if number
-        ]
-        places = _places(connection, counted) if by_date and _has_parts(days, query) else {}
+            found = found.where(narrowest.among)
+        # Finding the photos takes most of the time. If they are few, or of an area, their cities are few too.
+        has_areas = by_date and (is_small or bool(resolved.areas))
+        groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()))
+        days = list(_days(groups))
+        has_parts = by_date and _has_parts(days, query)
+        if has_parts and not has_areas:
+            groups = _groups(connection, found, *keys, *_AREA)
+    places = _places(groups) if has_parts else {}
     dated = [each for each in days if each.day is not None]
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
     undated = (each for each in days if each.day is None)
@@ -160,34 +157,57 @@ def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | Non
     return number if query.limit is None else min(number, query.limit)
 
 
-class _Day(NamedTuple):
-    day: str | None
+class _Group(NamedTuple):
+    """Photos of a day, or of one area of it, with their mean aspect."""
+
     photos: int
     aspect: float
+    day: str | None = None
+    region: str | None = None
+    city: str | None = None
 
 
-def _has_parts(days: Sequence[_Day], query: PhotoQuery) -> bool:
+_AREA = positions.c.region, positions.c.city
+
+
+def _groups(connection: Connection, found: Select[Any], *keys: ColumnElement[Any]) -> list[_Group]:
+    """The photos of a query by these keys."""
+    columns = func.count(), func.avg(_ASPECT), *keys
+    counted = found.with_only_columns(*columns, maintain_column_froms=True).group_by(*keys)
+    groups = []
+    for number, aspect, *key in connection.execute(counted):
+        if number:
+            day, *area = key or (None,)
+            groups.append(_Group(number, float(aspect), day and str(day)[:10], *area))
+    return groups
+
+
+def _days(groups: Iterable[_Group]) -> Iterator[_Group]:
+    """The days, each as one group."""
+    groups_of = defaultdict[str | None, list[_Group]](list)
+    for group in groups:
+        groups_of[group.day].append(group)
+    for day, some in groups_of.items():
+        photos = sum(each.photos for each in some)
+        yield _Group(photos, sum(each.photos * each.aspect for each in some) / photos, day)
+
+
+def _has_parts(days: Sequence[_Group], query: PhotoQuery) -> bool:
     """Whether headings name places, of which no more photos are read than `FEWEST_TO_READ_ALL`."""
     is_small = sum(each.photos for each in days) <= FEWEST_TO_READ_ALL
     return is_small and (query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days))
 
 
-def _places(connection: Connection, photos_of_query: Select[Any]) -> Mapping[date, Places]:
-    """Where the photos of a query were taken on each day."""
-    area = positions.c.region, positions.c.city
-    day = day_of(photos.c.taken_at)
-    located = (
-        photos_of_query.with_only_columns(day, *area, func.count(), maintain_column_froms=True)
-        .where(positions.c.city.is_not(None), photos.c.taken_at.is_not(None))
-        .group_by(day, *area)
-    )
+def _places(groups: Iterable[_Group]) -> Mapping[date, Places]:
+    """Where the photos were taken on each day."""
     places = defaultdict[date, dict[Area, int]](dict)
-    for taken_on, region, city, number in connection.execute(located):
-        places[date.fromisoformat(str(taken_on)[:10])][region, city] = number
+    for group in groups:
+        if group.day is not None and group.city is not None:
+            places[date.fromisoformat(group.day)][group.region, group.city] = group.photos
     return places
 
 
-def _sections(days: Iterable[_Day], places: Mapping[date, Places], *, by_day: bool) -> Iterator[Section]:
+def _sections(days: Iterable[_Group], places: Mapping[date, Places], *, by_day: bool) -> Iterator[Section]:
     for month, some in groupby(days, lambda each: each.day and each.day[: len("2024-06")]):
         found = list(some)
         photos = sum(each.photos for each in found)
