@@ -151,6 +151,15 @@ def test_over_https_a_session_without_the_prefix_is_none(client_at: ClientAt) ->
         assert answer.status_code == status_code, cookie
 
 
+def test_a_proxy_that_is_not_trusted_is_reported_once(
+    client_of: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_of("127.0.0.1", TOKEN)
+    for _ in range(2):
+        client.get("/places", headers={"x-forwarded-for": "192.0.2.1"})
+    assert caplog.text.count("TAGGER_WEB_TRUSTED_PROXIES") == 1
+
+
 # --- what is recorded
 
 

@@ -77,6 +77,7 @@ class RequestGuard:
         self._policy = policy
         self._limits = limits
         self._authenticator = authenticator
+        self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # lifespan events; the server has no web sockets
@@ -96,6 +97,7 @@ class RequestGuard:
             if is_for_visitors(scope["path"]):
                 grant = VISITOR
             elif self._authenticator is not None and not _is_public(scope["path"]):
+                self._warn_of_proxy(headers, client)
                 grant = await self._authenticate(self._authenticator, headers, client)
                 _check_role(grant, scope)
                 self._authenticator.record_use(grant)
@@ -154,6 +156,17 @@ class RequestGuard:
                 {"www-authenticate": "Bearer"},
             )
         return grant
+
+    def _warn_of_proxy(self, headers: Headers, client: Client) -> None:
+        if self._has_warned or self._policy.trusted_proxies or "x-forwarded-for" not in headers:
+            return
+        self._has_warned = True
+        log.warning(
+            "requests from %s have X-Forwarded-For, which is ignored, so all clients of this proxy share one "
+            "limit of "
+            "wrong tokens; if the proxy is yours, name it in TAGGER_WEB_TRUSTED_PROXIES",
+            client.address,
+        )
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
