@@ -121,7 +121,8 @@ _ANY_WRITER = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_bytes: int) -> None:
     if stat.S_ISLNK(status.st_mode):
-        raise WriteRefused(RefusalKind.LINK, f"{name!r} is a link. Name the file that it points to.")
+        remedy = "Replace it by" if is_sidecar_name(name) else "Name"
+        raise WriteRefused(RefusalKind.LINK, f"{name!r} is a link. {remedy} the file that it points to.")
     if not stat.S_ISREG(status.st_mode):
         raise WriteRefused(RefusalKind.FORMAT, f"{name!r} is not a file. Rename or remove it.")
     if status.st_nlink > 1:
@@ -137,10 +138,11 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
             f"{name!r} is write-protected. Give this user write permission.",
         )
     if status.st_size > max_bytes:
+        remedy = "" if is_sidecar_name(name) else ", or raise the limit TAGGER_MAX_BYTES"
         raise WriteRefused(
             RefusalKind.TOO_LARGE,
             f"{name!r} has {status.st_size} bytes, more than the limit of {max_bytes}. "
-            "Save it smaller, or raise the limit (of photos: TAGGER_MAX_BYTES) if there is memory for it.",
+            f"Save it smaller{remedy}.",
         )
 
 

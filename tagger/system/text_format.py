@@ -253,7 +253,7 @@ def list_text(names: Sequence[str], joined_by: Literal["and", "or"] = "and") -> 
         from babel.lists import format_list
 
         return str(format_list(names, "or" if joined_by == "or" else "standard", language.locale))
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {joined_by} {names[-1]}"
+    return f"{', '.join(names[:-1])} {joined_by} {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 _TERRITORIES = {

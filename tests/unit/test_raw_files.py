@@ -148,6 +148,13 @@ def test_scraps_do_not_identify_a_photo() -> None:
     assert digest_photo(one) != digest_photo(other)
 
 
+@pytest.mark.parametrize("kind", ["cr2", "iiq", "orf", "raf", "rw2"])
+def test_a_file_that_ends_before_its_directories_is_truncated(kind: str) -> None:
+    with pytest.raises(PhotoFailed, match="ends before its preview does") as failure:
+        decode_photo(raw_file(kind)[:100], RESIZE, max_pixels=MAX_PIXELS)
+    assert failure.value.failure.kind is FailureKind.TRUNCATED
+
+
 def test_a_cut_off_file_is_shown_by_a_smaller_preview_that_is_whole() -> None:
     data = raw_file("cr3")
     cut = data[: data.find(preview()) + 1000]

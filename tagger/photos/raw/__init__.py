@@ -59,7 +59,7 @@ def read_raw(data: bytes) -> RawFile:
         _sensor_image(data, layout.images, previews),
         layout.exif if layout.has_capture_facts else next(exif_of_previews, layout.exif),
         layout.xmp,
-        is_truncated=any(span.start + span.size_bytes > len(data) for span in spans),
+        is_truncated=layout.is_cut_off or any(span.start + span.size_bytes > len(data) for span in spans),
     )
 
 
@@ -88,7 +88,7 @@ def _sensor_image(
 def _raf_layout(data: bytes) -> RawLayout:
     """Read the layout; empty if the header is cut off."""
     if len(data) < _SENSOR_AT + 8:
-        return RawLayout()
+        return RawLayout(is_cut_off=True)
     jpeg, sensor = (ByteRange(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT))
     exif = jpeg_exif(memoryview(data)[jpeg.start : jpeg.start + jpeg.size_bytes])
     return RawLayout((jpeg,), images=((sensor,),), exif=exif)

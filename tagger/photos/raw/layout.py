@@ -33,7 +33,7 @@ class ByteRange:
 class RawLayout:
     """`jpegs` may be previews or anything else. `images` are stored images with their strips or tiles: that
     of the sensor, previews and thumbnails. `exif` is a TIFF block, which may lack the facts of the capture;
-    `xmp` is a packet.
+    `xmp` is a packet. `is_cut_off`: the file ends before what states where its parts are.
     """
 
     jpegs: tuple[ByteRange, ...] = ()
@@ -41,6 +41,7 @@ class RawLayout:
     exif: bytes | None = None
     has_capture_facts: bool = True
     xmp: bytes | None = None
+    is_cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def tiff_layout(data: bytes) -> RawLayout:
     block = open_tiff(data)
     main = block.directory(block.first) if block else None
     if block is None or main is None:
-        return RawLayout()
+        return RawLayout(is_cut_off=block is not None and block.first >= len(data))
     directories = tuple(directories_of(block, _DIRECTORY_LIMIT))
     if data.startswith(PANASONIC_SIGNATURE):
         jpegs, images = tuple(_panasonic_jpegs(main)), tuple(_panasonic_sensor(block, main))

@@ -259,6 +259,17 @@ def test_what_cannot_be_replaced_is_refused(what: str, photo: Path) -> None:
     assert refusal_kind(photo.with_name(f"{what}.xmp")) is kind
 
 
+@pytest.mark.parametrize("what", ["a link", "a file over the limit"])
+def test_the_remedy_for_a_sidecar_names_nothing_that_holds_for_photos_alone(what: str, photo: Path) -> None:
+    sidecar = photo.with_name("photo.jpg.xmp")
+    REFUSED[what][0](sidecar)
+    with pytest.raises(WriteRefused) as refused:
+        read_for_writing(sidecar, max_bytes=LIMIT)
+    assert str(refused.value).endswith(
+        ("Replace it by the file that it points to.", f"the limit of {LIMIT}. Save it smaller.")
+    )
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o666], ids=["not writable", "its owner cannot be copied"])
 def test_file_of_another_owner_is_refused(open_folder: Path, mode: int) -> None:
     only_root()
