@@ -39,7 +39,8 @@ class RemovedModel:
     """A removed model, and what went with it.
 
     `classified` counts the images that it has classified, `tagged` those with an accepted tag of it,
-    `unclassified` those that no other model has classified, `taught` the landmarks that were taught with its embeddings.
+    `unclassified` those that no other model has classified, `taught` the landmarks that were taught with
+    its embeddings.
     """
 
     model: RegisteredModel
