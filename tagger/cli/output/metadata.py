@@ -150,7 +150,7 @@ def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> 
     Raises:
         PathNotFound: the file does not exist.
         BucketUnavailable: its bucket does not answer.
-        typer.BadParameter: it is neither.
+        typer.BadParameter: it is a folder, or no photo and without a sidecar.
         SystemRefused: the photo cannot be read.
     """
     file = parse_path(file)
@@ -170,7 +170,7 @@ def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> 
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
     written = [path for path in written if not is_among(path, sidecars)]
     sidecars += tuple(path for path in written if has_entry(str(path)))
-    if detect_format(data) is None:
+    if detect_format(data) is None and not sidecars and not written:
         raise typer.BadParameter("it is no photo and no sidecar file; name one", param_hint="FILE")
     note = exif_refusal(data)
     return MetadataState(
