@@ -89,7 +89,7 @@ class ModelRefused(Unavailable):
 
 class ModelNotFound(NotFound):
     """No model is registered as {name} (registered: {names}). Name one of these, or register a file with
-    `tagger model add FILE`. Where a command takes a file too, name it as ./NAME if it does not end in .pt.
+    `tagger model add FILE`.
     """
 
 
@@ -212,7 +212,7 @@ class ExamplesMissing(Conflict):
 
 
 class TripNotFound(NotFound):
-    """There is no trip {trip}. `tagger trips` lists them; where its first day changes, so does its name."""
+    """No trip has the name {trip}. `tagger trips` lists the names."""
 
 
 class TripsApart(Conflict):

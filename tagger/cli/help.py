@@ -169,6 +169,7 @@ def _ends() -> Iterator[None]:
         error.message = invalid_text(error.message)
         error.show(text)
         usage, error_word, message = text.getvalue().partition("Error: ")  # a group alone has only its help
+        message = message.replace("\n\t", " ")  # the choices of a missing option
         typer.echo(f"{_without_internals(usage)}{error_word.lower()}{message}", err=True, nl=False)
         raise typer.Exit(error.exit_code) from None
 

@@ -374,7 +374,7 @@ class PhotoQuery:
         value_name="ORDER",
         choices=get_args(SortOption),
         noun="order",
-        default="fastest",
+        default="as added",
         used_by="addresses",
         is_stored=False,
         chip=None,

@@ -38,11 +38,13 @@ _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 class RemovedModel:
     """A removed model, and what went with it.
 
-    `tagged` counts the images with an accepted tag of it, `unclassified` those that no other model has
-    classified, `taught` the landmarks that were taught with its embeddings.
+    `classified` counts the images that it has classified, `tagged` those with an accepted tag of it,
+    `unclassified` those that no other model has classified, `taught` the landmarks that were taught with
+    its embeddings.
     """
 
     model: RegisteredModel
+    classified: int
     tagged: int
     unclassified: int
     taught: int
@@ -100,10 +102,13 @@ def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> R
     accepted = select(effective_tags.c.content_id).where(
         effective_tags.c.model_id == model.id, effective_tags.c.accepted
     )
+    last = select(contents.c.id).where(contents.c.model_id == model.id)
     earlier = select(classifications.c.content_id)
-    alone = select(contents.c.id).where(contents.c.model_id == model.id, contents.c.id.not_in(earlier))
+    classified = union(last, earlier.where(classifications.c.model_id == model.id))
+    alone = last.where(contents.c.id.not_in(earlier))
     taught = select(classifiers.c.landmark_id).where(classifiers.c.model_id == model.id)
-    return RemovedModel(model, count(accepted.distinct()), count(alone), count(taught), job_count)
+    images = count(classified), count(accepted.distinct()), count(alone)
+    return RemovedModel(model, *images, count(taught), job_count)
 
 
 def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> None:

@@ -258,7 +258,9 @@ def test_jobs_without_a_worker_are_reported(tagger_with_redis: CommandRunner, tm
     draw(tmp_path / "photos" / "a.jpg", 0)
     assert "start one with" in tagger_with_redis("enqueue", "photos").err
     found = checked(tagger_with_redis, code=1)
-    assert (found["workers"]["remedy"], found["jobs"]["state"]) == ("tagger worker", "ok")
+    workers = found["workers"]["found"], found["workers"]["remedy"]
+    assert workers == ("photos wait: no worker is running", "tagger worker")
+    assert found["jobs"]["state"] == "ok"
 
 
 def test_schedules_that_do_not_run_are_reported(

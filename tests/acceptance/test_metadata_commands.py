@@ -144,6 +144,9 @@ def test_metadata_of_photo_and_sidecar_is_shown_side_by_side(
     assert document["photo"]["landmarks"][0]["slug"] == "eiffel-tower"
     alone = tagger_with_redis("metadata", "show", f"{eiffel}.xmp", "--json").json
     assert (alone["photo"], alone["sidecars"]) == (None, document["sidecars"])
+    (photos / "note.txt").write_text("no photo")
+    no_photo = tagger_with_redis("metadata", "show", photos / "note.txt")
+    assert (no_photo.code, "it is no photo and no sidecar file" in no_photo.err) == (2, True)
     missing = tagger_with_redis("metadata", "show", photos / "nothing.jpg")
     assert (missing.code, "nothing.jpg" in missing.err) == (1, True)
     assert "to eiffel.jpg.xmp" in tagger_with_redis("show", eiffel).text

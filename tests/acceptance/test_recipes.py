@@ -143,6 +143,9 @@ def test_the_nightly_report_tags_and_mails_only_news(home: Path, monkeypatch: py
         (mail,) = MailServer.messages
         assert "Subject: 3 photos tagged" in mail
         assert "broken.jpg" in mail
-        (home / "Pictures" / "broken.jpg").unlink()
         run("A report")
         assert len(MailServer.messages) == 1
+        (home / "Pictures" / "later.jpg").write_bytes(b"no photo")
+        run("A report")
+        assert "later.jpg" in MailServer.messages[1]
+        assert "broken.jpg" not in MailServer.messages[1]

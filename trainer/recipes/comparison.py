@@ -21,13 +21,13 @@ from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
 from trainer.cli.options import DeviceName
-from trainer.data.preparation import find_training_photos
+from trainer.data.preparation import FoundPhotos, find_training_photos
 from trainer.errors import BackboneUnusable, ExportImpossible, TrainingFailed, writing_to
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
 from trainer.options import PIXELS, TransferOptions
 from trainer.progress import photo_progress
-from trainer.recipes.transfer import train_transfer
+from trainer.recipes.transfer import log_few, train_found
 
 MODEL = "model.pt"
 FIGURES = "comparison.json"
@@ -92,10 +92,12 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
     """
     for backbone in options.backbones:
         find_source(backbone)
-    find_training_photos(options.data, options.unknown, None)
+    found = find_training_photos(options.data, options.unknown, None)
+    if found.are_few:
+        log_few(found, "teach them, with `trainer train transfer` and no --backbone")
     with writing_to(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
-    results = {backbone: _try_trial(backbone, options) for backbone in options.backbones}
+    results = {backbone: _try_trial(backbone, found, options) for backbone in options.backbones}
     trials = {name: result for name, result in results.items() if isinstance(result, Trial)}
     if not trials:
         raise TrainingFailed(
@@ -137,10 +139,10 @@ def comparison_lines(document: dict[str, Any]) -> Iterator[str]:
     yield document["sentence"]
 
 
-def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
+def _try_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) -> Trial | str:
     """The backbone's results, or the reason why it is not compared."""
     try:
-        return run_trial(backbone, options)
+        return run_trial(backbone, found, options)
     except (BackboneUnusable, ExportImpossible) as error:
         reason = str(error)
     except torch.OutOfMemoryError:
@@ -149,7 +151,7 @@ def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
     return reason
 
 
-def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
+def run_trial(backbone: str, found: FoundPhotos, options: ComparisonOptions) -> Trial:
     """Train a linear layer on the backbone's features, and export it."""
     log.info("%s: training a linear layer on its features", backbone)
     folder, model = options.folder_of(backbone), options.model_of(backbone)
@@ -164,7 +166,7 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
         backbone=backbone,
         weights=options.weights.get(backbone),
     )
-    run = train_transfer(transfer)
+    run = train_found(found, transfer)
     export_run(folder, model, name=backbone)
     return Trial(
         weights=run.record.backbone.weights,

@@ -16,7 +16,7 @@ from tagger.model.artifact import file_digest
 from tagger.model.devices import Device, choose_device
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import goes_on_from_model, load_backbone
-from trainer.data.preparation import TrainingData, find_training_photos, prepare
+from trainer.data.preparation import FoundPhotos, TrainingData, find_training_photos, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions, training_set
@@ -54,18 +54,18 @@ log = logging.getLogger("trainer")
 def train_transfer(options: TransferOptions) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run."""
     found = find_training_photos(options.data, options.unknown, options.others)
-    create_run_folder(options.out)
+    if found.are_few and options.backbone is None and options.weights is None:
+        create_run_folder(options.out)
+        log_few(found, "they are taught. To train one, name its --backbone")
+        return train_taught(found, options)
     if found.are_few:
-        is_taught = options.backbone is None and options.weights is None
-        advice = (
-            "they are taught. To train one, name its --backbone"
-            if is_taught
-            else "teach them, without --backbone"
-        )
-        counts = len(found.labels), len(found.train)
-        log.info("%d landmarks with %d photos are too few to train a network: %s", *counts, advice)
-        if is_taught:
-            return train_taught(found, options)
+        log_few(found, "teach them, without --backbone")
+    return train_found(found, options)
+
+
+def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
+    """Train on photos that were found before, however few they are."""
+    create_run_folder(options.out)
     device = choose_device(options.device, None)
     backbone, network = load_backbone(options.backbone or BACKBONE, options.weights, options.size)
     data = prepare(found, options.pixels, size=options.size, seed=options.seed)
@@ -84,6 +84,12 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         if known is not None:
             model = _remember(data, known, model, options, device.kind)
     return complete_run(data, model, options, device)
+
+
+def log_few(found: FoundPhotos, advice: str) -> None:
+    """Say that the photos are too few, and what to do."""
+    counts = len(found.labels), len(found.train)
+    log.info("%d landmarks with %d photos are too few to train a network: %s", *counts, advice)
 
 
 def _train_head(

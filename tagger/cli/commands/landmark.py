@@ -19,6 +19,8 @@ from tagger.query.counts import landmark_counts
 from tagger.query.photo_json import landmark_document, removed_landmark_document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tagger.landmarks.edits import LandmarkChanges
 
 landmark_app = typer.Typer(
@@ -236,19 +238,28 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
         update_positions(session)
     is_set = _would("set", dry_run=dry_run)
     lines = [
-        f"{result.landmark.slug}: {column} {is_set} to {_text(after)}"
+        f"{result.landmark.slug}: {fact} {is_set} to {_text(after)}"
         f"{f' (was {_text(before)})' if before else ''}"
         for column, (before, after) in result.changes.items()
+        for fact, before, after in _changed_facts(column, before, after)
     ]
     text = "\n".join(map(printable, lines)) or f"{result.landmark.slug} is unchanged"
     edited = vars(landmark_document(result.landmark, dry_run=dry_run)) | {"changed": sorted(result.changes)}
     console.write_result(edited, text, json=json)
 
 
+def _changed_facts(column: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """A change as text names it: of names, only those that differ, each with its language."""
+    if column != "names":
+        yield column, before, after
+        return
+    for language in sorted({*before, *after}):
+        if before.get(language) != after.get(language):
+            yield f"name in {language}", before.get(language), after.get(language)
+
+
 def _text(value: object) -> str:
     """A fact of a landmark."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {text}" for key, text in value.items()) or "nothing"
     return ", ".join(value) or "nothing" if isinstance(value, list) else str(value or "nothing")
 
 

@@ -222,14 +222,15 @@ def remove(
     if not dry_run:
         update_derived_facts(session)
     counts = {
+        "classified": removed.classified,
         "tagged": removed.tagged,
         "unclassified": removed.unclassified,
         "taught": removed.taught,
         "jobs": removed.jobs,
     }
     text = (
-        f"{name} {'would be' if dry_run else 'is'} removed, with its tags on "
-        f"{count_of(removed.tagged, 'photo')}, "
+        f"{name} {'would be' if dry_run else 'is'} removed, with all that it predicted of "
+        f"{count_of(removed.classified, 'photo')} ({removed.tagged} with an accepted tag), "
         f"{count_of(removed.taught, 'taught place')} and {count_of(removed.jobs, 'job')}"
     )
     console.write_result({"name": name, **counts, "dry_run": dry_run}, printable(text), json=json)

@@ -82,7 +82,7 @@ def _check_workers(database: Database) -> Finding:
             return note(
                 "workers", f"photos wait: {idle}", "remove what they wait for, or start another worker"
             )
-        return wrong("workers", f"photos wait: {idle}", "tagger worker")
+        return wrong("workers", "photos wait: no worker is running", "tagger worker")
     return ok("workers", ", ".join(map(worker_text, workers)) or "none is running, and no job needs one")
 
 

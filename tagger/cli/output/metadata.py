@@ -18,6 +18,7 @@ from tagger.metadata.photo_writer import TAGGER_RECORD, exif_refusal, photo_fiel
 from tagger.metadata.sidecar_names import find_sidecars, find_written, is_sidecar_name
 from tagger.metadata.written_files import is_among
 from tagger.metadata.xmp import written_landmarks
+from tagger.photos.formats import detect_format
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.photos.source import check_exists, has_entry, read_named
@@ -149,6 +150,7 @@ def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> 
     Raises:
         PathNotFound: the file does not exist.
         BucketUnavailable: its bucket does not answer.
+        typer.BadParameter: it is a folder, or no photo and without a sidecar.
         SystemRefused: the photo cannot be read.
     """
     file = parse_path(file)
@@ -168,6 +170,8 @@ def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> 
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
     written = [path for path in written if not is_among(path, sidecars)]
     sidecars += tuple(path for path in written if has_entry(str(path)))
+    if detect_format(data) is None and not sidecars and not written:
+        raise typer.BadParameter("it is no photo and no sidecar file; name one", param_hint="FILE")
     note = exif_refusal(data)
     return MetadataState(
         _photo_state(file, data),
