@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, false, func, select, true
+from sqlalchemy import ColumnElement, Connection, Exists, Row, Select, case, exists, false, func, select, true
+from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.catalog.cameras import camera_models
 from tagger.catalog.roots import Root, RootPaths, list_roots
@@ -261,7 +262,10 @@ class _FacetCounts:
         among = narrowest.among if narrowest is not None and exact else photos.c.id > newest
         is_once = query.distinct and not resolved.copies_may_differ
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id
-        return select_photos().where(among, *resolved.conditions()), unit, exact, resolved.areas
+        conditions = resolved.conditions()
+        if resolved.areas:
+            conditions = tuple(replacement_traverse(each, {}, _looked_up) for each in conditions)
+        return select_photos().where(among, *conditions), unit, exact, resolved.areas
 
     def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
         """The photos of a query, to which an option of this kind will be added."""
@@ -292,6 +296,13 @@ class _FacetCounts:
         for content_id, landmark_id in self.connection.execute(shown).all():
             self.landmarks_of[content_id].append(landmark_id)
         return self.landmarks_of
+
+
+def _looked_up(element: ExternallyTraversible, **_: Any) -> Any:
+    """An EXISTS that PostgreSQL looks up for each photo: for those of an area, it would read all tags."""
+    if isinstance(element, Exists) and isinstance(select_ := element.element.element, Select):
+        return exists(select_.offset(0))
+    return None
 
 
 _DEPTH = 2
