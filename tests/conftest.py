@@ -64,6 +64,9 @@ Their servers, browsers and workers run beside other tests on the same cores, an
 at moments that no test controls fully. A test that is listed often has a defect, or shows one.
 """
 
+SLOW_S = 1800
+"""How long a slow test may take: some take ten minutes on two idle cores."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
@@ -79,6 +82,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _is_on_postgresql(item) and item.get_closest_marker("postgresql") is None:
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_S))
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
         # With --reruns on the command line, such as --reruns 0, that number holds for all tests.
