@@ -64,9 +64,6 @@ Their servers, browsers and workers run beside other tests on the same cores, an
 at moments that no test controls fully. A test that is listed often has a defect, or shows one.
 """
 
-SLOW_S = 1800
-"""How long a slow test may take: some take ten minutes on two idle cores."""
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
@@ -83,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if _is_on_postgresql(item) and item.get_closest_marker("postgresql") is None:
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(SLOW_S))
+            item.add_marker(pytest.mark.timeout(1800))  # some take ten minutes on two idle cores
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
         # With --reruns on the command line, such as --reruns 0, that number holds for all tests.
