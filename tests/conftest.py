@@ -79,6 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _is_on_postgresql(item) and item.get_closest_marker("postgresql") is None:
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))  # some take ten minutes on two idle cores
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
     for item in items:
         # With --reruns on the command line, such as --reruns 0, that number holds for all tests.

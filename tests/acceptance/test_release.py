@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.commands import draw
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 
 
 def built(folder: Path) -> dict[str, str]:

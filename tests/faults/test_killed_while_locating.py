@@ -88,7 +88,6 @@ def test_locating_that_was_killed_is_completed_by_the_same_command(library: Libr
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_locating_that_was_killed_before_any_commit_is_completed_by_the_same_command(
     library: Library, tmp_path: Path, kind: str, postgres_databases: PostgresDatabases

@@ -157,7 +157,6 @@ def classify_with_the_second(library: Library) -> tuple[str | Path, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("prepare", "commits"),
     [

@@ -88,7 +88,6 @@ def test_an_upgrade_that_was_killed_is_continued(release: Release) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_an_upgrade_that_was_killed_before_any_commit_is_continued(release: Release) -> None:
     undisturbed = release.undisturbed()
     settled: list[int] = []

@@ -94,7 +94,6 @@ def test_photos_are_enqueued_once_while_redis_is_away_at_the_start_and_later(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_photos_are_enqueued_once_by_the_start_after_a_kill_before_any_commit(terminal: Terminal) -> None:
     terminal.run("db", "upgrade")
     empty = terminal.folder / "empty"

@@ -12,7 +12,7 @@ from support.commands import draw_many
 from bench.compare.programs import Workload, find_program
 from bench.photos import draw_photos
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
 PHOTOS, TAGS = 32, len(LABELS)

@@ -71,7 +71,6 @@ def test_it_runs_with_torch_alone_in_full_precision() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # ten minutes on two idle cores
 def test_make_model_goes_through_all_its_trainings(test_data: Path, tmp_path: Path) -> None:
     weights = [f"{name}={SHIPPED}" for name in ("WEIGHTS", "IMAGENET")]
     places = f"COLLECTIONS={test_data}", f"MODEL={tmp_path}"

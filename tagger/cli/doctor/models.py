@@ -74,9 +74,7 @@ def _check_derived_facts(models: Sequence[RegisteredModel], database: Database) 
             found = f"not all photos are compared with what was taught of: {first_names(slugs, SHOWN)}"
             yield note("teaching", found, "tagger backfill taught, unless a page or a job does it now")
     if not is_up_to_date(database):
-        yield note(
-            "positions", "not all are up to date", "tagger locate, unless a worker or a page does it now"
-        )
+        yield note("positions", "not all are up to date", "tagger locate, unless a worker does it now")
 
 
 def _check_run(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:
