@@ -156,8 +156,11 @@ def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, 
         return names.get(value) or near_text(query.circle)
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
-    if option in _TEXTS and getattr(query, option) is not QUERY_OPTIONS[option].unset:
-        return _TEXTS[option](value)  # of an invalid query, values are shown as typed
+    is_wrong_month = option == "calendar_month" and value not in map(str, query.calendar_month)
+    if is_wrong_month or (option == "min_score" and query.min_score is None):
+        return value
+    if option in _TEXTS:
+        return _TEXTS[option](value)
     return names.get(value, value) if option in ("landmark", "trip") else value
 
 

@@ -459,6 +459,7 @@ def checked(panel: str, option: str) -> list[str]:
         ("taken_after=2026-01-31", ["with a landmark", "from 31 January 2026"]),
         ("taken_after=2026-01-31T12:30", ["with a landmark", "from 2026-01-31T12:30"]),
         ("taken_after=soon", ["with a landmark", "from soon"]),
+        ("min_score=much", ["with a landmark", "score from much"]),
         ("near=0,-30&radius_km=0.05", ["within 50 m of 0, -30"]),
         ("near=48.858,2.294&radius_km=2000", ["within 2,000 km of 48.858, 2.294"]),
         ("near=north", ["north"]),
