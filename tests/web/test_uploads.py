@@ -174,6 +174,11 @@ def test_what_is_no_photo_or_too_large_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
+def test_a_name_that_is_no_utf8_is_refused(sender: TestClient, folder: Path) -> None:
+    assert sender.post("/api/uploads?path=%ff.png", content=photo(), headers=SENT).status_code == 400
+    assert files(folder) == {}
+
+
 def test_a_link_below_the_folder_is_not_followed(sender: TestClient, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (folder / "out").symlink_to(tmp_path / "secret")
@@ -258,7 +263,8 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
         attempts.append(route.request.url)
         route.abort() if len(attempts) == 1 else route.continue_()
 
-    with serving(settings) as address, browser.new_context(base_url=address) as context:
+    limited = settings.model_copy(update={"web_upload_bytes": 2**20})
+    with serving(limited) as address, browser.new_context(base_url=address) as context:
         page = context.new_page()
         page.goto("/jobs/new")
         page.route("**/api/uploads?*", break_once)
@@ -267,12 +273,14 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
             [
                 {"name": "a.png", "mimeType": "image/png", "buffer": photo()},
                 {"name": "b.txt", "mimeType": "text/plain", "buffer": b"text"},
+                {"name": "film.mp4", "mimeType": "video/mp4", "buffer": bytes(2**20 + 1)},
             ]
         )
         expect(page.locator("[data-uploads] [role=status]")).to_contain_text(
             "1 photo sent · They are tagged now", timeout=20_000
         )
-        expect(page.locator(".toast--bad")).to_contain_text("1 file was not sent")
+        expect(page.locator(".toast--bad")).to_contain_text("2 files were not sent")
+        expect(page.locator(".toast--bad")).to_contain_text("more than 1 MB")
         page.unroute_all()
         page.evaluate("""() => {
           const data = new DataTransfer();

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
@@ -242,11 +242,20 @@ def _check_address(scope: Scope) -> None:
         )
     # No file and no name in the database has control characters, and some databases fail on them.
     has_control = any(ord(character) < 32 or ord(character) == 127 for character in scope["path"])
-    if has_control or "\ufffd" in scope["path"] or b"%00" in scope["query_string"]:
+    query = unquote_to_bytes(scope["query_string"])
+    if has_control or "\ufffd" in scope["path"] or b"\0" in query or not _is_utf8(query):
         raise RequestRefused(
             HTTPStatus.BAD_REQUEST,
             gettext("The address has control characters or invalid UTF-8 in it. Correct it."),
         )
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> None:

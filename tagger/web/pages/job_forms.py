@@ -200,6 +200,7 @@ def _render(
         may_allow=may_allow_folder(request, state),
         usual=_usual_folders(),
         uploads=state.settings.web_upload_folder,
+        max_upload_bytes=state.settings.web_upload_bytes,
         waiting_reason=waiting_reason(state, read_status(state.settings, state.database, 0)),
         zone=local_zone() or time.tzname[0],
     )

@@ -34,8 +34,10 @@ async function sendAll(files) {
   if (sent) await startJob();
 }
 
-/** Sends a file; after a failure of the line, again. */
+/** Sends a file; after a failure of the line, again. The server would break off a too large one before it answers. */
 async function send(path, file) {
+  const most = Number(zone.dataset.uploads);
+  if (file.size > most) throw new Error(gettext("Files of more than %(size)s MB are refused.", { size: number(Math.floor(most / 2 ** 20)) }));
   for (let attempt = 1; ; attempt++) {
     try {
       const headers = { Accept: "application/json", "HX-Request": "true", "Content-Type": "application/octet-stream" };
