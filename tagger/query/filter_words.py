@@ -156,11 +156,10 @@ def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, 
         return names.get(value) or near_text(query.circle)
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
-    is_wrong_month = option == "calendar_month" and value not in map(str, query.calendar_month)
-    if is_wrong_month or (option == "min_score" and query.min_score is None):
-        return value
     if option in _TEXTS:
-        return _TEXTS[option](value)
+        is_wrong_month = option == "calendar_month" and value not in map(str, query.calendar_month)
+        is_invalid = is_wrong_month or getattr(query, option) is QUERY_OPTIONS[option].unset
+        return value if is_invalid else _TEXTS[option](value)
     return names.get(value, value) if option in ("landmark", "trip") else value
 
 
