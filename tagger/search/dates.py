@@ -27,7 +27,17 @@ class Dates:
 def parse_dates(text: str, today: date) -> Dates | None:
     """The dates that a text names; None: none, or no days of a calendar. `today`: for words like `last year`."""
     plain = _plain(text)
+    if _AROUND.search(plain):
+        return _around(_single(_AROUND.sub("", plain).strip(), today))
     return _single(plain, today) or _period(plain, today) or _open(plain, today)
+
+
+def _around(dates: Dates | None) -> Dates | None:
+    """The dates with days before and after them: half as many each, and four at least."""
+    if dates is None or dates.first is None or dates.end is None:
+        return None
+    more = max((dates.end - dates.first) // 2, timedelta(days=4))
+    return Dates(dates.first - more, dates.end + more)
 
 
 def _plain(text: str) -> str:
@@ -90,6 +100,9 @@ _HOLIDAY_WORDS = re.compile(
     r"new years?(?:'s)?(?: eve)?\b|nouvel an|ano (?:nuevo|novo)|giang sinh|giao thua|phuc sinh|नया साल"
 )
 """Holidays of several words."""
+_AROUND = re.compile(
+    r"(?:^|\s)(?:around|about|um|autour|vers|alrededor|cerca|por volta|intorno|rond|khoang|के आसपास)(?=\s|$)"
+)
 _LAST, _THIS, _YEAR_WORD, _MONTH_WORD, _WEEK_WORD = map(
     set,
     _words("""

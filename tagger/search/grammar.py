@@ -68,6 +68,7 @@ _NOT_AFTER = "नहीं"
 _NO = "no"
 """This is `not` in English and Spanish, and `in the` in Portuguese."""
 _EDGES = ",;:.!?\"'()“”„«»"
+_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
 _SIGNS = (
     (re.compile(r"(?<!\S)-(?=[^\W\d])"), "not "),  # paris -louvre
     (re.compile(r"(?<!\S)[&+](?!\S)"), "and"),
@@ -81,6 +82,11 @@ def words_of(text: str) -> list[str]:
         text = sign.sub(word, text)
     words = (word.strip(_EDGES) for word in text.split())
     return [word for word in words if folded(word)]
+
+
+def quoted_words(text: str) -> frozenset[str]:
+    """The words in quotes."""
+    return frozenset(word for quoted in _QUOTED.findall(text) for word in words_of(quoted))
 
 
 def phrases(text: str) -> set[str]:

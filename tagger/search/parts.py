@@ -15,6 +15,7 @@ from tagger.search.grammar import (
     Relation,
     is_grammar,
     is_not_after,
+    quoted_words,
     relation_of,
     words_of,
 )
@@ -99,7 +100,7 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
     """Understand a text. Of the lists, no more are read than it needs."""
     words, vocabulary = words_of(text), Vocabulary(files, today)
     fitting, parts = list[Part](), list[Part]()
-    for group in _groups(_related(vocabulary.parts(words[:MAX_WORDS], lists))):
+    for group in _groups(_related(vocabulary.parts(words[:MAX_WORDS], lists, quoted_words(text)))):
         try:
             PhotoQuery.parse(_options_of([*fitting, *group]))
         except QueryOptionInvalid:

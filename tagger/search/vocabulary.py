@@ -69,10 +69,12 @@ class Vocabulary:
         self._dates = cache(partial(_dates, today=today))
         self._named_files = cache(partial(_named_files, files=files))
 
-    def parts(self, words: Sequence[str], lists: Iterable[Iterable[Names]]) -> Iterator[Part]:
+    def parts(
+        self, words: Sequence[str], lists: Iterable[Iterable[Names]], quoted: frozenset[str]
+    ) -> Iterator[Part]:
         """The parts of a text of these words. Words that relate parts or say nothing have no meaning.
 
-        Lists are read until all words are understood.
+        Lists are read until all words are understood. Words that are `quoted` have no typing errors.
         """
         parts = [Part(word) for word in words]
         for more in lists if words else ():
@@ -80,9 +82,10 @@ class Vocabulary:
             parts = list(_longest(words, self._with_name))
             if all(is_grammar(each.text) or not all(map(_is_empty, each.meanings)) for each in parts):
                 break
+        by_words = partial(self._with_words, quoted=quoted)
         for is_rest, run in groupby(parts, lambda part: not (part.meanings or relation_of(part.text))):
             of_run = list(run)
-            rest = list(_longest([part.text for part in of_run], self._with_words)) if is_rest else of_run
+            rest = list(_longest([part.text for part in of_run], by_words)) if is_rest else of_run
             is_whole = all(part.meanings or is_grammar(part.text) for part in rest)
             yield from (Part(part.text) if part.is_of_name and not is_whole else part for part in rest)
 
@@ -98,12 +101,12 @@ class Vocabulary:
         meanings = self._dates(phrase) or _of_one_kind(named) or self._named_files(phrase)
         return Part(phrase, meanings, others=_others(named, meanings)) if meanings else None
 
-    def _with_words(self, phrase: str) -> Part | None:
+    def _with_words(self, phrase: str, quoted: frozenset[str]) -> Part | None:
         """The part of words in names of what has photos: whole names first; of typing errors, the fewest."""
         found = [] if is_grammar(phrase) else self._matches(phrase)
         exact = [match for match in found if not match.errors]
         best = [match for match in exact if not match.further_words] or exact
-        if not best and found:
+        if not best and found and quoted.isdisjoint(phrase.split()):
             best = [min(found, key=lambda match: match[:3])]
         best.sort(key=partial(_preference, folded(phrase)))
         meanings = _of_one_kind([match.thing for match in best])
