@@ -180,8 +180,7 @@ class Database:
         with self.read() as connection:
             if not self.is_sqlite:  # a read transaction of SQLite is a snapshot anyway
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with connection.begin():
-                yield connection
+            yield connection
 
     @contextmanager
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:

@@ -260,7 +260,7 @@ class _FacetCounts:
         # As a number: PostgreSQL would expect a third of all photos after what a subquery finds.
         newest = (self.connection.scalar(select(func.max(photos.c.id))) or 0) - self.most_read
         among = narrowest.among if narrowest is not None and exact else photos.c.id > newest
-        is_once = query.distinct and not resolved.copies_may_differ
+        is_once = query.distinct and query.job is None
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id
         conditions = resolved.conditions()
         if resolved.areas:

@@ -194,9 +194,10 @@ class ResolvedQuery:
     def option_conditions(self) -> tuple[Condition, ...]:
         """The conditions of the options alone, which photos whose files are gone can meet, too."""
         conditions = tuple(each.condition for each in self.filters)
-        if self.query.distinct and not self.copies_may_differ:
-            return (*conditions, is_first_copy(self.file_conditions()))
-        return conditions
+        if not self.query.distinct or self.query.job is not None:  # a job is about files
+            return conditions
+        # Copies differ in no other condition: these need not be asked again.
+        return (*conditions, is_first_copy(conditions if self.copies_may_differ else self.file_conditions()))
 
     def file_conditions(self) -> list[Condition]:
         """The conditions for folders, cameras and dates."""

@@ -152,15 +152,18 @@ def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
 
 def is_first_copy(among: Iterable[Condition]) -> Condition:
     """Whether the photo has the lowest id of the existing ones with its image that meet the conditions."""
-    other = photos.alias()
+    other, other_positions = photos.alias(), positions.alias()
 
     def on_other(element: ExternallyTraversible, **_: Any) -> Any:
         if isinstance(element, Column) and element.table is photos:
             return other.c[element.name]
+        if isinstance(element, Column) and element.table is positions:
+            return other_positions.c[element.name]
         return None
 
-    conditions = (replacement_traverse(condition, {}, on_other) for condition in among)
-    return ~exists().where(
+    conditions = [replacement_traverse(condition, {}, on_other) for condition in among]
+    of_other = other.outerjoin(other_positions, other_positions.c.photo_id == other.c.id)
+    return ~exists(select(true()).select_from(of_other)).where(
         other.c.content_id == photos.c.content_id,
         other.c.gone_since.is_(None),
         # With the sum, no index is searched: PostgreSQL 18 would read a month for each of its times.

@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -277,3 +278,37 @@ def test_cities_and_landmarks_of_all_photos_are_counted_along_indexes(library: S
     if library.database.is_sqlite:
         assert "USING COVERING INDEX ix_positions_country_region_city" in cities[0]
         assert "SCAN photos USING COVERING INDEX ix_photos_content_id_gone_since" in tags[0]
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"country": ("FR",)},
+        AT_EIFFEL,
+        {"box": "48,2,49,3"},
+        {"position": "camera"},
+        {"country": ("FR",), "landmark": EIFFEL},
+        {"any_of": ("country=FR|landmark=eiffel-tower",)},
+        {"without": ("country=FR",)},
+    ],
+    ids=str,
+)
+def test_a_picture_counts_once_however_it_is_filtered(library: StoredPhotos, options: dict[str, Any]) -> None:
+    """The copy that came by a messenger has no position; another is in two folders as it is."""
+    tag = (EIFFEL, 0.9, True)
+    for digest in ("a", "b"):
+        for folder in ("camera", "backup", "messenger"):
+            path = f"{folder}/{digest}.jpg"
+            library.photo(path, *([tag] if folder == "camera" else []), digest=digest)
+            if folder != "messenger":
+                library.position(path, 48.86, 2.29, country="FR")
+    query = PhotoQuery.parse({**options, "sort": "newest"})
+    once = replace(query, distinct=True)
+    digests = {photo.digest for photo in find_tagged(library.database, query)}
+    assert len(list(find_tagged(library.database, once))) == len(digests)
+    sections = timeline_sections(library.database, once)
+    assert sum(section.photos for section in sections) == len(digests)
+    facets = {facet.facet: facet.values for facet in count_facets(library.database, once)}
+    assert {value.photos for value in facets["landmark"]} <= {len(digests)}

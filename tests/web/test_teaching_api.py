@@ -150,13 +150,13 @@ def test_a_landmark_is_taught_by_photos(page_on_each_database: Page) -> None:
     others = [page.library.photo(f"others/{place}.jpg").id for place in (10, 11)]
     answer = page.teach(page.church(0, 1), others)
     assert TypeAdapter(TaughtDocument).validate_python(answer)
+    answer.pop("compared")  # fewer, if the background has learned from the verdicts before
     seconds, precision = answer.pop("seconds"), answer.pop("precision")
     assert (seconds > 0, precision > 0.8) == (True, True)
     assert answer == {
         "landmark": "our-church",
         "examples": 2,
         "rejected": 2,
-        "compared": 12,
         "tagged": 4,
         "suggested": 0,
         "named_otherwise": [],
