@@ -162,11 +162,11 @@ def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(
     tagger("model", "use", "tower")
     tagger("confirm", "brandenburg-gate", "photos/gate.jpg")
     planned = tagger("model", "remove", "gate", "--dry-run")
-    what = "all that it predicted of 1 photo (1 with an accepted tag), 0 taught places and 2 jobs"
+    what = "all that it predicted of 3 photos (1 with an accepted tag), 0 taught places and 2 jobs"
     assert planned.text == f"gate would be removed, with {what}\n"
     assert len(tagger("model", "list", "--json").json) == 2
     removed = tagger("model", "remove", "gate")
-    assert removed.text.startswith("gate is removed, with its tags on 1 photo")
+    assert removed.text == f"gate is removed, with {what}\n"
     assert (
         "1 photo classified by no other model; to classify them, run: tagger backfill untagged" in removed.err
     )

@@ -80,11 +80,18 @@ def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(
 
 
 def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_for(
-    client_with_token: TestClient, web_database: Database, tmp_path: Path
+    client_with_token: TestClient,
+    web_database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (tmp_path / "Pictures").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
     client = without_folders(client_with_token)
     client.headers["authorization"] = f"Bearer {TOKEN}"
-    assert "Folder on the server" in client.get("/jobs/new").text
+    page = client.get("/jobs/new").text
+    assert "Folder on the server" in page
+    assert str(tmp_path / "Pictures") in page
     client.headers["authorization"] = f"Bearer {add_token(web_database, 'editor')[1]}"
     for address in ("/jobs", "/jobs/new"):
         page = client.get(address).text
