@@ -77,4 +77,4 @@ def test_commands_select_the_photos_of_a_trip(tagger: CommandRunner) -> None:
     assert tagger("locate", "--trip", TRIP, "--json").json["photos"] == 7
     assert tagger("metadata", "write", "--trip", TRIP, "--to", "sidecar", "--dry-run").code == 0
     unknown = tagger("query", "--trip", "2024-06-01-rome")
-    assert (unknown.code, "`tagger trips` lists them" in unknown.err) == (1, True)
+    assert (unknown.code, "`tagger trips` lists the names" in unknown.err) == (1, True)

@@ -26,7 +26,7 @@ def add_trip(library: LibraryPhotos, first: datetime = FIRST) -> list[int]:
     for number in range(9):
         columns = {"camera_id": camera_id, "taken_at": first + timedelta(hours=6 * number)}
         name = f"trip-{first:%Y%m%d-%H}-{number}.jpg"
-        data = picture((20 * number, 99, first.day))
+        data = picture((20 * number, 99 + first.hour, first.day))
         if number == 4:
             ids.append(library.file(name, (EIFFEL, 0.9, True), data=data, **columns))
         else:

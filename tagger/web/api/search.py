@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request
 from tagger.query.filter_words import Options
 from tagger.search.matching import Match
 from tagger.search.names import Kind, Meaning
+from tagger.system.city_names import city_name
 from tagger.system.documents import document_of
 from tagger.system.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router
@@ -75,6 +76,8 @@ def suggestion_document(request: Request, meaning: Meaning) -> SearchResult:
 def _for_reader(overview: Any, meaning: Meaning) -> Meaning:
     """A meaning with its names in the reader's language, if they are known. `overview`: that of the pages."""
     label, detail = meaning.label, meaning.detail
+    if meaning.kind is Kind.CITY:
+        label = city_name(label, detail.partition(", ")[0])
     if meaning.kind in (Kind.LANDMARK, Kind.CITY, Kind.REGION):
         detail = ", ".join(map(country_name, detail.split(", ")))
     if meaning.kind is Kind.LANDMARK:
