@@ -139,6 +139,11 @@ AddedOption = Literal["landmark", "place"]
 """A kind of option that a facet adds to a query: a landmark; or a position or an area."""
 
 
+def counts_copies_once(query: PhotoQuery) -> bool:
+    """Whether the copies of an image are one photo. A job is about files."""
+    return query.distinct and query.job is None
+
+
 @dataclass(frozen=True)
 class ResolvedQuery:
     """A query with ids instead of names.
@@ -194,7 +199,7 @@ class ResolvedQuery:
     def option_conditions(self) -> tuple[Condition, ...]:
         """The conditions of the options alone, which photos whose files are gone can meet, too."""
         conditions = tuple(each.condition for each in self.filters)
-        if not self.query.distinct or self.query.job is not None:  # a job is about files
+        if not counts_copies_once(self.query):
             return conditions
         # Copies differ in no other condition: these need not be asked again.
         return (*conditions, is_first_copy(conditions if self.copies_may_differ else self.file_conditions()))
