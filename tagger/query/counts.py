@@ -31,7 +31,7 @@ from tagger.landmarks.landmarks import (
     photos_by_landmark,
 )
 from tagger.query.photo_conditions import is_classified_by
-from tagger.query.position_clusters import IS_PRESENT, PRESENT_POSITIONS, PositionCell
+from tagger.query.position_clusters import COUNTED_POSITIONS, IS_COUNTED, PositionCell
 from tagger.query.tagged_photos import NameCache, first_photos
 from tagger.system.documents import document_of
 from tagger.tags.contents import has_photo
@@ -159,7 +159,7 @@ class CityCount:
 
 
 def city_counts(database: Database) -> list[CityCount]:
-    """The cities of photos that exist, most photos first. Reads the index of all positions by city."""
+    """The cities of photos that exist, most photos first. Copies at one position count once."""
     place = positions.c.country, positions.c.region, positions.c.city
     latitude, longitude = positions.c.latitude, positions.c.longitude
     query = (
@@ -171,8 +171,8 @@ def city_counts(database: Database) -> list[CityCount]:
             func.min(longitude).label("west"),
             func.max(longitude).label("east"),
         )
-        .select_from(PRESENT_POSITIONS)
-        .where(IS_PRESENT, positions.c.city.is_not(None), positions.c.country.is_not(None))
+        .select_from(COUNTED_POSITIONS)
+        .where(IS_COUNTED, positions.c.city.is_not(None), positions.c.country.is_not(None))
         .group_by(*place)
     )
     with database.read() as connection:

@@ -383,7 +383,7 @@ class PhotoQuery:
     distinct: bool = _option(
         "Of exact copies, only the first.", bool, used_by="addresses", is_stored=False, chip=None
     )
-    """Not where copies may differ: with a position, an area, a trip, a job or a share."""
+    """Not with a job, which is about files."""
     limit: int | None = _option(
         "Maximum number of photos.", int, "N", minimum=1, used_by="commands", is_stored=False, chip=None
     )

@@ -10,7 +10,7 @@ from functools import reduce
 from itertools import product
 from math import asinh, ceil, floor, pi, radians, tan
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 
 from tagger.database.connection import Database
 from tagger.database.statements import rounded_down
@@ -23,11 +23,41 @@ from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 FINEST_DEGREES = 0.25
 """The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole ones."""
 
-_gone = select(photos.c.id).where(photos.c.gone_since.is_not(None)).cte("gone").prefix_with("MATERIALIZED")
-PRESENT_POSITIONS = positions.outerjoin(_gone, _gone.c.id == positions.c.photo_id)
-"""Positions of photos. Few are gone: databases find these in a list faster than all in the table."""
-IS_PRESENT = _gone.c.id.is_(None)
-"""Whether the photo exists."""
+_copied = (
+    select(photos.c.content_id)
+    .where(photos.c.content_id.is_not(None), photos.c.gone_since.is_(None))
+    .group_by(photos.c.content_id)
+    .having(func.count() > 1)
+    .cte("copied")
+    .prefix_with("MATERIALIZED")
+)
+_copies = (
+    select(
+        photos.c.id,
+        func.row_number()
+        .over(
+            partition_by=(photos.c.content_id, positions.c.latitude, positions.c.longitude),
+            order_by=photos.c.id,
+        )
+        .label("place"),
+    )
+    .join_from(_copied, photos, photos.c.content_id == _copied.c.content_id)
+    .join(positions, positions.c.photo_id == photos.c.id)
+    .where(photos.c.gone_since.is_(None))
+    .subquery()
+)
+_uncounted = (
+    union_all(
+        select(photos.c.id).where(photos.c.gone_since.is_not(None)),
+        select(_copies.c.id).where(_copies.c.place > 1),
+    )
+    .cte("uncounted")
+    .prefix_with("MATERIALIZED")
+)
+COUNTED_POSITIONS = positions.outerjoin(_uncounted, _uncounted.c.id == positions.c.photo_id)
+"""Positions of photos. Few are gone or copies: databases find these in a list faster than in the table."""
+IS_COUNTED = _uncounted.c.id.is_(None)
+"""Whether the photo exists, and is the first copy of its image at its position."""
 _EXTREMES = (positions.c.latitude, positions.c.longitude, positions.c.city, positions.c.country)
 
 
@@ -75,7 +105,7 @@ class PositionCell:
 def position_cells(
     database: Database, degrees: float = FINEST_DEGREES, bounds: BoundingBox | None = None
 ) -> list[PositionCell]:
-    """The cells with photos that exist, and are within the bounds. Reads all their positions."""
+    """The cells with photos that exist, and are within the bounds. Copies at one position count once."""
     latitude, longitude = positions.c.latitude, positions.c.longitude
     query = (
         select(
@@ -84,8 +114,8 @@ def position_cells(
             *(func.min(column).label(f"least_{column.name}") for column in _EXTREMES),
             *(func.max(column).label(f"greatest_{column.name}") for column in _EXTREMES),
         )
-        .select_from(PRESENT_POSITIONS)
-        .where(IS_PRESENT)
+        .select_from(COUNTED_POSITIONS)
+        .where(IS_COUNTED)
         .group_by(
             rounded_down((latitude + 90) / degrees),
             rounded_down((longitude + 180) / degrees),

@@ -1,6 +1,6 @@
 """Trips with what their photos show: numbers of photos, landmarks, a cover, and the way. Reads only."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
@@ -29,6 +29,7 @@ from tagger.database.statements import among
 from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
+from tagger.query.photo_conditions import is_first_copy
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 from tagger.trips.grouping import Trip, VisitedPlace, place_name
@@ -57,11 +58,12 @@ class PathPoint:
 
 
 def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
-    """The photos with positions, camera by camera."""
+    """The photos with positions, camera by camera; of copies the first."""
+    is_of_path = is_of_trip(trip), positions.c.photo_id.is_not(None)
     query = (
         select(photos.c.camera_id, photos.c.taken_at, positions)
         .join(positions, positions.c.photo_id == photos.c.id)
-        .where(is_of_trip(trip), photos.c.gone_since.is_(None))
+        .where(*is_of_path, photos.c.gone_since.is_(None), is_first_copy(is_of_path))
         .order_by(photos.c.camera_id, photos.c.taken_at, photos.c.id)
     )
     with database.read() as connection:
@@ -92,7 +94,7 @@ class TripLandmark:
 
 @dataclass(frozen=True)
 class TripSummary:
-    """A trip with its number of photos; of each landmark too, most photos first."""
+    """A trip with its number of photos; of each landmark too, most photos first. Copies count once."""
 
     trip: Trip
     photos: int
@@ -201,7 +203,8 @@ def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSumma
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
     rows = _photos_of(trips)
-    counted = select(rows.c.trip, func.count().label("photos")).group_by(rows.c.trip)
+    image = func.coalesce(rows.c.content_id, -rows.c.unit)
+    counted = select(rows.c.trip, func.count(image.distinct()).label("photos")).group_by(rows.c.trip)
     numbers = {row.trip: row.photos for row in connection.execute(counted)}
     shown, best = _landmark_numbers(connection, rows)
     covers = _covers(connection, best)
@@ -249,19 +252,19 @@ def _landmark_numbers(
         .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
         .where(effective_tags.c.accepted == true())
     )
-    numbers = Counter[tuple[int, int]]()
+    images = defaultdict[tuple[int, int], set[int]](set)
     best: dict[int, tuple[float, int, int]] = {}
     for trip, unit, content_id, landmark_id, of_photo in connection.execute(query):
-        numbers[trip, landmark_id] += 1
+        images[trip, landmark_id].add(content_id)
         photo = -of_photo, unit, content_id
         if trip not in best or photo < best[trip]:
             best[trip] = photo
-    landmarks = landmarks_by_id(connection, {landmark_id for _, landmark_id in numbers})
+    landmarks = landmarks_by_id(connection, {landmark_id for _, landmark_id in images})
     found = defaultdict[int, list[TripLandmark]](list)
-    for (trip, landmark_id), number in numbers.items():
+    for (trip, landmark_id), of_landmark in images.items():
         if landmark_id in landmarks:  # or it was merged or removed since
             landmark = landmarks[landmark_id]
-            found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
+            found[trip].append(TripLandmark(landmark.slug, landmark.display_name, len(of_landmark)))
     for each in found.values():
         each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
     return found, {trip: (unit, content_id) for trip, (_, unit, content_id) in best.items()}

@@ -67,7 +67,7 @@ def test_a_map_of_any_scale_counts_all_photos_in_few_rows(database: Database, tm
 
 
 @pytest.mark.postgresql
-def test_photos_are_counted_by_cell(library: StoredPhotos) -> None:
+def test_photos_are_counted_by_cell_and_copies_at_one_position_once(library: StoredPhotos) -> None:
     for n, (latitude, longitude, country, source) in enumerate(
         (
             (48.80, 2.30, "France", "camera"),
@@ -82,9 +82,17 @@ def test_photos_are_counted_by_cell(library: StoredPhotos) -> None:
     library.photo("gone.jpg")
     library.position("gone.jpg", 0.0, 0.0)
     library.gone("gone.jpg")
+    for path, latitude in (("copy.jpg", 48.80), ("elsewhere.jpg", 0.0)):
+        library.photo(path, digest="digest of 0.jpg")
+        library.position(path, latitude, 2.30, "France")
     paris = PositionCell(4, 48.80, 48.90, 2.30, 2.40, None, None, 4)
     south = PositionCell(1, -33.9, -33.9, -70.6, -70.6, None, None, 5)
-    assert sorted(position_cells(library.database, 1), key=lambda cell: cell.south) == [south, paris]
+    elsewhere = PositionCell(1, 0.0, 0.0, 2.30, 2.30, None, "France", 8)
+    assert sorted(position_cells(library.database, 1), key=lambda cell: cell.south) == [
+        south,
+        elsewhere,
+        paris,
+    ]
     assert (round(paris.latitude, 6), round(paris.longitude, 6), paris.place) == (48.85, 2.35, "")
     assert 6.6 < paris.radius_km < 6.9
     assert south.radius_km > 0

@@ -14,7 +14,7 @@ from tagger.database.tables import photos
 from tagger.errors import TripNotFound
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
-from tagger.query.trip_summaries import TripSummary, trip_summaries, trip_summary
+from tagger.query.trip_summaries import TripSummary, trip_path, trip_summaries, trip_summary
 from tagger.trips.stored import find_trip, merge_trips, trips_before
 
 EIFFEL = ("eiffel-tower", 0.97, True)
@@ -132,6 +132,19 @@ def test_gone_photos_are_not_counted(library: PositionLibrary) -> None:
     library.gone(f"{ids[4] - 1}.jpg")
     assert only(library).photos == 6
     assert ids[4] not in found(library, trip="2024-05-03-paris")
+
+
+@pytest.mark.postgresql
+def test_copies_are_one_photo_of_a_trip_and_of_its_path(library: PositionLibrary) -> None:
+    in_paris(library)
+    before = only(library)
+    path = list(trip_path(library.database, before.trip))
+    library.shot(0, gps=PARIS, digest="digest of 0.jpg")
+    library.shot(DAY + HOUR, EIFFEL, digest="digest of 4.jpg")
+    library.update()
+    assert (only(library).photos, only(library).landmarks) == (before.photos, before.landmarks)
+    assert list(trip_path(library.database, before.trip)) == path
+    assert len(found(library, trip=before.trip.id)) == 9
 
 
 def test_cover_is_the_best_landmark_that_nobody_rejected(library: PositionLibrary) -> None:

@@ -1,5 +1,6 @@
 """Trips as cards, and each on its page, with its photos and path. It can be renamed, split and merged."""
 
+from collections import Counter
 from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated
@@ -59,6 +60,7 @@ def show_trip(
         summary=summary,
         trip=summary.trip,
         change=_edit_text(state.database, summary.trip.edits[-1]) if changed and summary.trip.edits else "",
+        places=Counter((point.city, point.country) for point in path if point.city).most_common(),
         live=live_map(state.settings, trip_bounds(path)) if path else None,
         path_address=f"{address}/path",
         grid=photo_grid(state, QueryParams.of(trip=summary.trip.id), after, address),
