@@ -277,7 +277,7 @@ class Library:
         with self._database.read() as connection:
             landmarks = landmarks_of_labels(connection, registered.manifest.labels)
         names = [(landmark.slug, landmark.display_name) for landmark in landmarks]
-        return PhotoModel(registered, names, self._settings)
+        return PhotoModel(registered, names, self._settings, self._database)
 
     def _submit(
         self, request: JobRequest, runner: Runner, priority: Priority, on_progress: Progress | None = None

@@ -164,7 +164,11 @@ def test_settings_come_from_option_then_environment_then_file(terminal: Terminal
     assert "topk" in terminal.run(*predict, code=1).stderr
 
 
-def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Terminal) -> None:
+@pytest.mark.parametrize("backend", ["torchscript", "openvino-int8"])
+def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Terminal, backend: str) -> None:
+    if backend == "openvino-int8":  # only the shipped model has ranges
+        del terminal.environment["TAGGER_MODEL"]
+    terminal.environment["TAGGER_BACKEND"] = backend
     photo = draw(terminal.folder / "photos" / "a.jpg", 2)
     predicted = terminal.json("predict", "photos/a.jpg")[0]
     piped = json.loads(terminal.run("predict", "-", "--json", stdin=photo.read_bytes()).stdout)[0]

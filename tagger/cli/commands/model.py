@@ -172,7 +172,10 @@ def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
         return None
     named: dict[str, str] = {}
     try:
-        with open_local_model(model, session.settings) as opened, ProgressLine("trying the model") as line:
+        with (
+            open_local_model(model, session.settings, session.database) as opened,
+            ProgressLine("trying the model") as line,
+        ):
             for number, path in enumerate(sample.photos, 1):
                 with suppress(PhotoFailed):
                     image = opened.open(path).decode(opened.resize)

@@ -316,7 +316,7 @@ def _computed_embeddings(
     from tagger.jobs.processing.model_cache import open_local_model
     from tagger.teaching.similarity import content_with_embedding
 
-    with open_local_model(model, session.settings) as local:
+    with open_local_model(model, session.settings, session.database) as local:
         for photo in photos:
             try:
                 opened = local.open(str(photo))

@@ -119,7 +119,7 @@ def predict(
 
     Example: tagger predict holiday.jpg, or: curl … | tagger predict -
     """
-    settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
+    settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device)
     prepare_paths(files, settings)
     _check_files(file for file in files if file != "-")
     from tagger.cli.output.photo_lines import print_predictions

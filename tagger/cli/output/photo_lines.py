@@ -208,7 +208,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
     models = models_to_try(database, settings.model)
     documents: list[object] = []
     failed = 0
-    with open_local_models(models, settings) as opened:
+    with open_local_models(models, settings, database) as opened:
         for file in files:
             try:
                 found, is_damaged = _predict(opened, file, settings)

@@ -23,7 +23,7 @@ from tagger.database.connection import Database
 from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, ProcessBound, TaggerError
 from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddings
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
-from tagger.model.model import Model, load_fastest_model, load_model
+from tagger.model.model import Model, load_fastest_model
 from tagger.model.predictions import LabelPrediction, best_predictions
 from tagger.photos.decoding import DecodedImage, Resize, failing_alone
 from tagger.photos.files import PhotoBytes
@@ -128,17 +128,7 @@ class ModelCache:
     def _load(self, model_id: int) -> Model:
         registered = model_by_id(self._database, model_id)
         verify_model(registered)
-        settings = self._settings
-        device = choose_device(settings.device, settings.batch_size)
-        options = backend_options(device, settings)
-        selections = StoredSelections(self._database)
-        return load_fastest_model(
-            registered.manifest,
-            device,
-            options,
-            selections,
-            conversions(settings, registered),
-        )
+        return _load_model(registered, self._settings, self._database)
 
     def _start(self, models: Mapping[int, Model]) -> LoadedModels:
         limits = photo_limits(self._settings)
@@ -146,6 +136,17 @@ class ModelCache:
         pipeline = Pipeline(models, limits, sandbox, only_develops=self._settings.sandbox != "always")
         taught = {model_id: TaughtCache(model_id) for model_id in models}
         return LoadedModels(models, pipeline, sandbox, limits, taught)
+
+
+def _load_model(registered: RegisteredModel, settings: Settings, database: Database) -> Model:
+    device = choose_device(settings.device, settings.batch_size)
+    return load_fastest_model(
+        registered.manifest,
+        device,
+        backend_options(device, settings),
+        StoredSelections(database),
+        conversions(settings, registered),
+    )
 
 
 def photo_limits(settings: Settings) -> Limits:
@@ -226,15 +227,14 @@ class LocalModel:
 
 
 @contextmanager
-def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterator[LocalModel]:
-    """Load the model on the device of the settings.
+def open_local_model(
+    registered: RegisteredModel, settings: Settings, database: Database
+) -> Iterator[LocalModel]:
+    """Load the model as jobs do, so that scores are the same.
 
     Photos are decoded in a sandbox if the settings say so, and those RAW photos that must be developed.
     """
-    device = choose_device(settings.device, settings.batch_size)
-    model = load_model(
-        registered.file, registered.digest, registered.manifest, device, threads=settings.threads
-    )
+    model = _load_model(registered, settings, database)
     limits = photo_limits(settings)
     with Sandbox(limits) as sandbox:
         opener = photo_opener(limits, sandbox, only_develops=settings.sandbox != "always")
@@ -243,7 +243,7 @@ def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterato
 
 @contextmanager
 def open_local_models(
-    registered: Iterable[RegisteredModel], settings: Settings
+    registered: Iterable[RegisteredModel], settings: Settings, database: Database
 ) -> Iterator[list[tuple[RegisteredModel, LocalModel]]]:
     """Load those of these models that can be loaded, as `open_local_model`.
 
@@ -255,7 +255,7 @@ def open_local_models(
         errors = []
         for model in registered:
             try:
-                opened.append((model, stack.enter_context(open_local_model(model, settings))))
+                opened.append((model, stack.enter_context(open_local_model(model, settings, database))))
             except TaggerError as error:
                 log.warning("%s is left out: %s", model.name, error)
                 errors.append(error)
@@ -278,7 +278,11 @@ class PhotoModel:
     """A loaded model. Images are paths, bytes, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
 
     def __init__(
-        self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
+        self,
+        registered: RegisteredModel,
+        names: Sequence[tuple[str, str]],
+        settings: Settings,
+        database: Database,
     ) -> None:
         self.name = registered.name
         self._process = os.getpid()
@@ -287,7 +291,7 @@ class PhotoModel:
         manifest = registered.manifest
         self._threshold = manifest.threshold if settings.threshold is None else settings.threshold
         with ExitStack() as stack:
-            self._model = stack.enter_context(open_local_model(registered, settings))
+            self._model = stack.enter_context(open_local_model(registered, settings, database))
             self._close = weakref.finalize(self, stack.pop_all().close)
 
     def __repr__(self) -> str:
