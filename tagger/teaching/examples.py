@@ -136,14 +136,6 @@ def _named(connection: Connection, found: Mapping[int, int]) -> list[NamedOtherw
     return sorted(named, key=lambda each: (-each.photos, each.landmark))
 
 
-def examples_by_id(
-    database: Database, model: RegisteredModel, photo_ids: Iterable[int], root_paths: RootPaths
-) -> list[Example]:
-    """The stored photos with these ids, each once; ids of no photo are left out."""
-    with database.read() as connection:
-        return _examples(connection, model, list(dict.fromkeys(photo_ids)), root_paths)
-
-
 def paths_to_tag(
     database: Database, model: RegisteredModel, paths: Iterable[Path], root_paths: RootPaths
 ) -> list[Path]:

@@ -6,15 +6,12 @@ from fastapi import Path
 
 from tagger.errors import ExamplesMissing
 from tagger.landmarks.edits import NewLandmark
-from tagger.query.tagged_photos import (
-    TaggedPhoto,
-    stored_photo,
-)
-from tagger.teaching.examples import examples_by_id, load_embeddings
+from tagger.query.tagged_photos import TaggedPhoto, stored_photo
+from tagger.teaching.examples import load_embeddings
 from tagger.teaching.learning import embedding_of
 from tagger.teaching.lessons import Lesson, TaughtDocument
 from tagger.teaching.lessons import teach as teach_landmark
-from tagger.teaching.similarity import find_similar
+from tagger.teaching.similarity import content_with_embedding, find_similar
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import person_of
 from tagger.web.http.query_params import ONE_LINE
@@ -50,11 +47,10 @@ def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPho
     """
     database, model, roots = state.database, state.embedding_model(), state.settings.roots
     dimension = embedding_of(model).dimension
-    stored_photo(database, photo_id, roots)
-    ids = [each.content_id for each in examples_by_id(database, model, [photo_id], roots)]
-    content_ids = [content_id for content_id in ids if content_id is not None]
-    if not content_ids:
-        raise ExamplesMissing
+    photo = stored_photo(database, photo_id, roots)
     with database.read() as connection:
-        given = load_embeddings(connection, model.id, content_ids, dimension)
-    return find_similar(database, model, given, roots, limit=limit, without=content_ids)
+        content_id = photo.digest and content_with_embedding(connection, model.id, photo.digest)
+        if not content_id:
+            raise ExamplesMissing
+        given = load_embeddings(connection, model.id, [content_id], dimension)
+    return find_similar(database, model, given, roots, limit=limit, without=[content_id])
