@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast, overload
@@ -128,7 +128,8 @@ class ModelCache:
     def _load(self, model_id: int) -> Model:
         registered = model_by_id(self._database, model_id)
         verify_model(registered)
-        return _load_model(registered, self._settings, self._database)
+        device = choose_device(self._settings.device, self._settings.batch_size)
+        return _load_model(registered, device, self._settings, self._database)
 
     def _start(self, models: Mapping[int, Model]) -> LoadedModels:
         limits = photo_limits(self._settings)
@@ -138,8 +139,7 @@ class ModelCache:
         return LoadedModels(models, pipeline, sandbox, limits, taught)
 
 
-def _load_model(registered: RegisteredModel, settings: Settings, database: Database) -> Model:
-    device = choose_device(settings.device, settings.batch_size)
+def _load_model(registered: RegisteredModel, device: Device, settings: Settings, database: Database) -> Model:
     return load_fastest_model(
         registered.manifest,
         device,
@@ -234,7 +234,10 @@ def open_local_model(
 
     Photos are decoded in a sandbox if the settings say so, and those RAW photos that must be developed.
     """
-    model = _load_model(registered, settings, database)
+    device = choose_device(settings.device, settings.batch_size)
+    if device.kind != "cpu":  # one photo comes after the other, and a GPU would fill up each batch
+        device = replace(device, batch_size=1)
+    model = _load_model(registered, device, settings, database)
     limits = photo_limits(settings)
     with Sandbox(limits) as sandbox:
         opener = photo_opener(limits, sandbox, only_develops=settings.sandbox != "always")
