@@ -254,16 +254,17 @@ def open_local_models(
         ModelRefused, ExtraMissing: none can be loaded.
     """
     opened: list[tuple[RegisteredModel, LocalModel]] = []
+    errors: dict[str, TaggerError] = {}
     with ExitStack() as stack:
-        errors = []
         for model in registered:
             try:
                 opened.append((model, stack.enter_context(open_local_model(model, settings, database))))
             except TaggerError as error:
-                log.warning("%s is left out: %s", model.name, error)
-                errors.append(error)
+                errors[model.name] = error
         if not opened:
-            raise errors[0]
+            raise next(iter(errors.values()))
+        for name, reason in errors.items():
+            log.warning("%s is left out: %s", name, reason)
         yield opened
 
 
