@@ -193,7 +193,11 @@ def _index_folders() -> None:
 def _add_visits() -> None:
     """Visits of cameras, from which trips follow. All are out of date, and computed after the upgrade."""
     op.create_index(
-        "ix_photos_camera_id_taken_at_gone_since", "photos", ["camera_id", "taken_at", "gone_since"]
+        "ix_photos_camera",
+        "photos",
+        ["camera_id", "taken_at", "gone_since", "content_id", "id"],
+        sqlite_where=sa.text("camera_id IS NOT NULL"),
+        postgresql_where=sa.text("camera_id IS NOT NULL"),
     )
     op.drop_index("ix_photos_camera_id_taken_at", "photos")
     op.create_table(

@@ -1,8 +1,9 @@
 """Trips with what their photos show: numbers of photos, landmarks, a cover, and the way. Reads only."""
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -14,18 +15,18 @@ from sqlalchemy import (
     Integer,
     Select,
     and_,
-    column,
     exists,
     func,
+    literal,
     select,
+    text,
     true,
     tuple_,
-    values,
 )
 
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
-from tagger.database.statements import among
+from tagger.database.statements import among, rounded_down
 from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
@@ -77,8 +78,6 @@ def has_positions(database: Database) -> bool:
         return bool(connection.scalar(select(exists(positions.c.photo_id))))
 
 
-_TRIPS_AT_ONCE = 500
-"""The most trips in one statement: it has four parameters for each span, and SQLite takes 32,766."""
 _NAMING_SHARE = 0.5
 """A landmark in this share of the photos of a trip names it: Machu Picchu, not the nearest town."""
 
@@ -194,37 +193,50 @@ def trip_of_photo(
 
 def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
     """What the photos of these trips show."""
-    summaries = list[TripSummary]()
-    for first in range(0, len(trips), _TRIPS_AT_ONCE):
-        with database.read() as connection:
-            summaries += _summaries(connection, trips[first : first + _TRIPS_AT_ONCE])
-    return summaries
+    if not trips:
+        return []
+    with database.read() as connection:
+        return _summaries(connection, trips)
 
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
-    rows = _photos_of(trips)
+    rows = _photos_of(connection, dict(enumerate(trips)))
     image = func.coalesce(rows.c.content_id, -rows.c.unit)
     counted = select(rows.c.trip, func.count(image.distinct()).label("photos")).group_by(rows.c.trip)
     numbers = {row.trip: row.photos for row in connection.execute(counted)}
     shown, best = _landmark_numbers(connection, rows)
-    covers = _covers(connection, best)
-    others = [index for index in range(len(trips)) if index not in covers]
+    others = {index: trip for index, trip in enumerate(trips) if index not in best}
     if others:
-        middle = _middle_photos(_photos_of([trips[index] for index in others]))
-        found = {others[row.trip]: (row.unit, row.content_id) for row in connection.execute(middle)}
-        covers |= _covers(connection, found)
+        middle = _middle_photos(_photos_of(connection, others))
+        best |= {row.trip: row.unit for row in connection.execute(middle)}
+    covers = _covers(connection, best)
     return [
         TripSummary(trip, numbers.get(index, 0), tuple(shown.get(index, ())), covers.get(index))
         for index, trip in enumerate(trips)
     ]
 
 
-def _photos_of(trips: Sequence[Trip]) -> CTE:
-    """The photos of trips whose files exist, with the index of their `trip`; `unit` is the photo's id."""
-    columns = (Integer, BigInteger, DateTime, DateTime)
-    names = ("trip", "camera_id", "first", "last")
-    every = [(index, *astuple(span)) for index, trip in enumerate(trips) for span in trip.spans]
-    spans = values(*map(column, names, columns)).data(every).cte("spans")
+_SPANS = {
+    "sqlite": """SELECT json_extract(value, '$[0]') AS trip, json_extract(value, '$[1]') AS camera_id,
+        json_extract(value, '$[2]') AS first, json_extract(value, '$[3]') AS last FROM json_each(:spans)""",
+    "postgresql": """SELECT * FROM unnest(CAST(:trip AS integer[]), CAST(:camera_id AS bigint[]),
+        CAST(:first AS timestamp[]), CAST(:last AS timestamp[])) AS each (trip, camera_id, first, last)""",
+}
+"""The times of trips in few parameters: to build a statement with thousands takes longer than to run it."""
+
+
+def _photos_of(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
+    """The photos of trips whose files exist, with the number of their `trip`; `unit` is the photo's id."""
+    columns = {"trip": Integer, "camera_id": BigInteger, "first": DateTime, "last": DateTime}
+    every = [
+        (number, span.camera_id, *(each.isoformat(" ", "microseconds") for each in (span.first, span.last)))
+        for number, trip in trips.items()
+        for span in trip.spans
+    ]
+    arrays = dict(zip(columns, map(list, zip(*every, strict=True)), strict=True))
+    values = {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
+    query = text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
+    spans = query.cte("spans").prefix_with("MATERIALIZED")  # else SQLite reads them again for each photo
     # Rows are compared, so that PostgreSQL searches its index for each span, not all photos of a camera.
     moment = tuple_(photos.c.camera_id, photos.c.taken_at)
     is_of_span = and_(
@@ -233,58 +245,57 @@ def _photos_of(trips: Sequence[Trip]) -> CTE:
     return (
         select(spans.c.trip, photos.c.id.label("unit"), photos.c.content_id, photos.c.taken_at)
         .join_from(spans, photos, is_of_span)
-        .where(photos.c.gone_since.is_(None))
+        .where(photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None))
         .cte("photos_of_trips")
     )
 
 
-_Photo = tuple[int, int]
-"""The ids of a photo and of its image."""
+_SCORES, _IDS = 2**20, 2**40
+"""A score and the id of its photo are one number, of which the greatest is found while photos are counted."""
 
 
 def _landmark_numbers(
     connection: Connection, rows: CTE
-) -> tuple[dict[int, list[TripLandmark]], dict[int, _Photo]]:
-    """By the trip's index, the landmarks, most photos first, and the photo with the best score."""
-    score = func.coalesce(effective_tags.c.score, 0.0)
+) -> tuple[dict[int, list[TripLandmark]], dict[int, int]]:
+    """By the trip's number, the landmarks, most photos first, and the first photo with the best score.
+
+    Scores that differ by less than a millionth are equal.
+    """
+    score = rounded_down(func.coalesce(effective_tags.c.score, 0.0) * _SCORES)
+    best_photo = func.max(score * literal(_IDS, BigInteger) - rows.c.unit)
     query = (
-        select(rows.c.trip, rows.c.unit, rows.c.content_id, effective_tags.c.landmark_id, score)
+        select(
+            rows.c.trip, effective_tags.c.landmark_id, func.count(rows.c.content_id.distinct()), best_photo
+        )
         .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
         .where(effective_tags.c.accepted == true())
+        .group_by(rows.c.trip, effective_tags.c.landmark_id)
     )
-    images = defaultdict[tuple[int, int], set[int]](set)
-    best: dict[int, tuple[float, int, int]] = {}
-    for trip, unit, content_id, landmark_id, of_photo in connection.execute(query):
-        images[trip, landmark_id].add(content_id)
-        photo = -of_photo, unit, content_id
-        if trip not in best or photo < best[trip]:
-            best[trip] = photo
-    landmarks = landmarks_by_id(connection, {landmark_id for _, landmark_id in images})
+    counted = connection.execute(query).all()
+    landmarks = landmarks_by_id(connection, {landmark_id for _, landmark_id, *_ in counted})
     found = defaultdict[int, list[TripLandmark]](list)
-    for (trip, landmark_id), of_landmark in images.items():
+    best: dict[int, int] = {}
+    for trip, landmark_id, number, photo in counted:
+        best[trip] = max(best.get(trip, photo), photo)
         if landmark_id in landmarks:  # or it was merged or removed since
             landmark = landmarks[landmark_id]
-            found[trip].append(TripLandmark(landmark.slug, landmark.display_name, len(of_landmark)))
+            found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
     for each in found.values():
         each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
-    return found, {trip: (unit, content_id) for trip, (_, unit, content_id) in best.items()}
+    return found, {trip: -photo % _IDS for trip, photo in best.items()}
 
 
 def _middle_photos(rows: CTE) -> Select[Any]:
     """The classified photo in the middle of each trip."""
     place = func.row_number().over(partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit))
     number = func.count().over(partition_by=rows.c.trip)
-    ordered = select(rows.c.trip, rows.c.unit, rows.c.content_id, (place - number // 2).label("place"))
+    ordered = select(rows.c.trip, rows.c.unit, (place - number // 2).label("place"))
     at = ordered.where(rows.c.content_id.is_not(None)).subquery()
-    return select(at.c.trip, at.c.unit, at.c.content_id).where(at.c.place == 1)
+    return select(at.c.trip, at.c.unit).where(at.c.place == 1)
 
 
-def _covers(connection: Connection, photo_of: Mapping[int, _Photo]) -> dict[int, Cover]:
-    is_of = among(contents.c.id, {content_id for _, content_id in photo_of.values()})
-    query = select(contents.c.id, contents.c.digest).where(is_of)
-    digests = {row.id: row.digest for row in connection.execute(query)}
-    return {
-        trip: Cover(photo_id, digests[content_id])
-        for trip, (photo_id, content_id) in photo_of.items()
-        if content_id in digests
-    }
+def _covers(connection: Connection, photo_of: Mapping[int, int]) -> dict[int, Cover]:
+    query = select(photos.c.id, contents.c.digest).join(contents, contents.c.id == photos.c.content_id)
+    rows = connection.execute(query.where(among(photos.c.id, photo_of.values())))
+    covers = {row.id: Cover(row.id, row.digest) for row in rows}
+    return {trip: covers[photo_id] for trip, photo_id in photo_of.items() if photo_id in covers}

@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
@@ -51,8 +50,7 @@ def _with_accents(name: str) -> set[str]:
     return set(_spaced(unicodedata.normalize("NFC", name).casefold().translate(UNDECOMPOSED)).split())
 
 
-@dataclass(frozen=True)
-class _Name(Generic[T]):
+class _Name(NamedTuple, Generic[T]):
     text: str  # folded
     words: tuple[str, ...]  # by which it is found
     spelling: str

@@ -226,7 +226,7 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(
     for options, index in (
         (AT_EIFFEL, "ix_positions_latitude_longitude_photo_id"),
         ({"country": "France"}, "ix_positions_country_region_city_latitude_longitude_photo_id"),
-        ({"camera": ("Google Pixel 8",)}, "ix_photos_camera_id_taken_at_gone_since"),
+        ({"camera": ("Google Pixel 8",)}, "ix_photos_camera"),
         ({"verdict": "confirmed"}, "ix_photos_content_id_gone_since"),
     ):
         with query_plans(library.database, "photos.path") as plans:

@@ -174,7 +174,6 @@ photos = Table(
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
-    Index(None, "camera_id", "taken_at", "gone_since"),
     info={"doc": "A photo: a file below a root. With a `primary_id`, a further file of another one."},
 )
 
@@ -183,6 +182,17 @@ add_partial_index("ix_photos_failing", photos.c.id, where=FAILING)
 add_partial_index("ix_photos_failing_taken_at", photos.c.taken_at, photos.c.id, where=FAILING)
 
 Index("ix_photos_name", name_of(photos.c.path))
+
+# Of all photos, SQLite would read it instead of the index in the order of images, which takes longer.
+add_partial_index(
+    "ix_photos_camera",
+    photos.c.camera_id,
+    photos.c.taken_at,
+    photos.c.gone_since,
+    photos.c.content_id,
+    photos.c.id,
+    where=photos.c.camera_id.is_not(None),
+)
 
 add_partial_index("ix_photos_unread_facts", photos.c.id, where=photos.c.unread_facts.is_not(None))
 
