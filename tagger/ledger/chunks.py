@@ -160,10 +160,11 @@ def release_chunk(database: Database, claim: Claim) -> None:
         connection.execute(update(chunks).where(*_holds(claim)).values(**RELEASED))
 
 
-def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
+def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> set[int]:
     """Store the outcomes of items of a claimed chunk. After the last one, `finish_job` follows the commit.
 
-    Call it in the transaction that stores the results, before it writes photos. Outcomes count once.
+    Call it in the transaction that stores the results, before it writes photos. Outcomes count once: it
+    returns the positions of items that had none.
 
     Raises:
         LeaseLost: another worker took the chunk; the transaction must not commit.
@@ -179,12 +180,13 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     lease = _next_lease(done=done, paused=chunk.state == JobState.PAUSED)
     connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done))
     _update_items(connection, claim, new)
+    return {item.position for item in new}
 
 
 def replace_outcomes(
     connection: Connection, claim: Claim, outcomes: Sequence[tuple[Outcome, ItemOutcome]]
 ) -> None:
-    """Replace outcomes that this transaction has stored: each with the one before."""
+    """Replace outcomes that `store_outcomes` has counted in this transaction: each with the one before."""
     if not outcomes:
         return
     more = Counter(new.outcome for _, new in outcomes)

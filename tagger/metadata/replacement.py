@@ -153,12 +153,7 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> None:
     status = os.fstat(descriptor)
-    if expected is None or _identity(status) != _identity(expected):
-        raise WriteRefused(
-            RefusalKind.CHANGED,
-            f"{name!r} has changed since it was read. Tag it again, then write.",
-        )
-    if is_being_replaced(descriptor):
+    if expected is None or _identity(status) != _identity(expected) or is_being_replaced(descriptor):
         raise busy(name)
 
 

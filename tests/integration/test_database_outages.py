@@ -14,7 +14,7 @@ from rig.ledger_invariants import job_violations, library_violations
 from sqlalchemy import Connection, Engine, event, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from support.artifacts import tiny_artifact
-from support.colour_folders import TaggedFolder
+from support.colour_folders import EIFFEL, TaggedFolder
 from support.empty_databases import create_sqlite_database
 from support.full_disk import FullDisk
 from support.in_process_worker import in_process_worker
@@ -22,15 +22,17 @@ from support.inferences import record_inferences
 from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.enums import JobState, Priority, Runner, VerdictKind
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.processing import classification
+from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.workers import find_last_tick
 from tagger.registry.registered_models import list_models
 from tagger.settings import Settings
+from tagger.verdicts.service import give_verdicts
 from worker.tasks import tick
 
 LEASE_S, RENEW_S = 1.0, 0.3
@@ -128,6 +130,24 @@ def test_tag_stores_its_results_after_an_outage(
         progress = folder.run(job)
         ended.result()
     assert (progress.tagged, progress.state, sum(classified)) == (PHOTOS, JobState.FINISHED, PHOTOS)
+
+
+def test_photos_count_once_if_the_replies_to_commits_are_lost(
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.tag()
+    files = list(folder.folder.iterdir())
+    give_verdicts(folder.database, files, EIFFEL, VerdictKind.REJECTED, None, folder.settings.roots)
+    store = classification.store_results
+
+    def store_twice(*arguments: Any) -> list[Item]:
+        store(*arguments)
+        return store(*arguments)
+
+    monkeypatch.setattr(classification, "store_results", store_twice)
+    job = folder.record(reprocess=True)
+    assert folder.run(job).unknown == PHOTOS
+    assert job_violations(folder.database, job) == []
 
 
 def test_a_read_only_server_is_a_transient_error(postgres_url: str) -> None:

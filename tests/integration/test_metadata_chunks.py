@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_writing
-from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
+from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
@@ -315,6 +315,20 @@ def test_what_was_written_in_a_library_before_can_be_undone(
     assert folder.files() != before
     folder.undo()
     assert folder.files() == before
+
+
+def test_undo_searches_no_folders_of_other_programs(folder: WrittenFolder) -> None:
+    photo = folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.write()
+    for name in (*LIBRARY_PHOTOS, "#snapshot/1/a.jpg", ".Trash-1000/files/a.jpg", "copies/a.jpg"):
+        (folder.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(photo, folder.folder / name)
+    (folder.folder / "immich" / "encoded-video").mkdir()
+    for searched, expected in (("", "copies/a.jpg"), ("#snapshot", "#snapshot/1/a.jpg")):
+        found = FoundValues(folder.database, folder.settings, [folder.folder / searched], dry_run=True)
+        assert [preview.path for preview in found.copies()] == [folder.folder / expected]
+        assert list(found.left()) == []
 
 
 @pytest.mark.parametrize("length", [0, 40, 400, -30])

@@ -105,7 +105,7 @@ def store_results(
         comparisons = _compare(connection, claim, classified, taught)
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
         stored = _with_outcomes(connection, claim, items)
-        store_outcomes(connection, claim, [item.outcome for item in stored])
+        counted = store_outcomes(connection, claim, [item.outcome for item in stored])
         forgotten = lock_photos(connection, items)
         begin_change(connection, classified)
         _store_contents(connection, claim, classified)
@@ -115,7 +115,9 @@ def store_results(
         weigh_positions(connection, _located(items))
         settled = settle(connection, classified, record=False)  # the photos are recorded already
         events.record(connection, settled)
-        replace_outcomes(connection, claim, _last_outcomes(stored, settled, forgotten))
+        changed = _last_outcomes(stored, settled, forgotten)
+        # If the reply to a commit was lost, the batch is stored again, and none of it counts.
+        replace_outcomes(connection, claim, [each for each in changed if each[1].position in counted])
         delete_unused(connection, {item.image_id for item in forgotten})
         return stored
 

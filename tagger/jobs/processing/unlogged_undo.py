@@ -39,6 +39,7 @@ from tagger.metadata.xmp import has_our_fields, names_our_namespace
 from tagger.photos.buckets import is_object
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.photo_names import extension_of, is_photo_name
+from tagger.photos.program_folders import find_program_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.photos.source import read_named
 from tagger.query.details import find_photo_id
@@ -61,6 +62,7 @@ def preview_unlogged_undo(
 class FoundValues:
     """Files below folders that hold our values and that no job processes; of `job`, or of all jobs.
 
+    Folders of other programs below them are left out: libraries, snapshots, trash.
     Before the jobs, `copies` are undone, whose content the undo log knows from another place. `left` is what
     it does not know, and what stands beside stored photos: a new sidecar is the same for each photo of a
     landmark, so another library may have written it.
@@ -109,7 +111,9 @@ class FoundValues:
         if isinstance(folder, ObjectPath):
             return
         for parent, folders, names in os.walk(folder.resolve()):
-            folders.sort()
+            folders[:] = sorted(
+                name for name in folders if not find_program_folder(f"{parent}/{name}", os.path.lexists)
+            )
             if not self._dry_run:
                 with suppress(WriteRefused, WriteFailed):  # its photos report the same error
                     remove_leftovers(Path(parent), folder.resolve())
