@@ -14,8 +14,8 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 from tagger.catalog.cameras import camera_models
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
-from tagger.database.statements import among, year_of
-from tagger.database.tables import contents, photos, positions
+from tagger.database.statements import year_of
+from tagger.database.tables import photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.photos.paths import path_text
@@ -289,9 +289,8 @@ class _FacetCounts:
     def _landmarks_of(self, matches: _Matches) -> Mapping[int | None, Sequence[int]]:
         """The landmarks of each image."""
         new = {photo.content_id for photo in matches.photos} - self.landmarks_of.keys()
-        images = select(contents.c.id.label("content_id"), contents.c.id.label("unit"))
-        images_read = images.where(among(contents.c.id, new - {None})).subquery()
-        shown = shown_landmarks(images_read, min_score=self.query.min_score, any_rank=self.query.any_rank)
+        ids = sorted(id_ for id_ in new if id_ is not None)
+        shown = shown_landmarks(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
         self.landmarks_of.update((id_, []) for id_ in new)
         for content_id, landmark_id in self.connection.execute(shown).all():
             self.landmarks_of[content_id].append(landmark_id)

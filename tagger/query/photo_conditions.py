@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
-    FromClause,
     Table,
     and_,
     exists,
@@ -129,14 +128,14 @@ def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
 
 
 def shown_landmarks(
-    rows: FromClause, columns: Sequence[ColumnElement[Any]] = (), *, min_score: float | None, any_rank: bool
+    content_ids: Collection[int], *, min_score: float | None, any_rank: bool
 ) -> CompoundSelect[Any]:
-    """Each `unit` of rows with a `content_id`, these columns, and the landmarks that `has_tag` finds."""
+    """Each of these images with the landmarks that `has_tag` finds."""
     return union(
         *(
-            select(rows.c.unit, table.c.landmark_id, *columns)
-            .join_from(rows, table, table.c.content_id == rows.c.content_id)
-            .where(*conditions)
+            select(table.c.content_id, table.c.landmark_id).where(
+                among(table.c.content_id, content_ids), *conditions
+            )
             for table, conditions in _tables(min_score, any_rank=any_rank)
         )
     )

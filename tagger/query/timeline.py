@@ -14,7 +14,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import day_of, unindexed
 from tagger.database.tables import contents, photos, positions
-from tagger.query.filters import ResolvedQuery
+from tagger.query.filters import ResolvedQuery, counts_copies_once
 from tagger.query.find import QueryReader, ScanPosition
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import Condition, has_tag
@@ -126,16 +126,19 @@ def timeline_sections(
         photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
         limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
         narrowest, is_small = resolved.narrowest(connection, limit)
-        found = select_photos().where(*_by_outcome(resolved.conditions()))
+        # Where copies may differ, their conditions would be tried on all photos again.
+        has_copies = counts_copies_once(query) and resolved.copies_may_differ
+        selected = replace(resolved, query=replace(query, distinct=False)) if has_copies else resolved
+        found = select_photos().where(*_by_outcome(selected.conditions()))
         if narrowest is not None and is_small:
             found = found.where(narrowest.among)
         # Finding the photos takes most of the time. If they are few, or of an area, their cities are few too.
         has_areas = by_date and (is_small or bool(resolved.areas))
-        groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()))
+        groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()), has_copies=has_copies)
         days = list(_days(groups))
         has_parts = by_date and _has_parts(days, query)
         if has_parts and not has_areas:
-            groups = _groups(connection, found, *keys, *_AREA)
+            groups = _groups(connection, found, *keys, *_AREA, has_copies=has_copies)
     places = _places(groups) if has_parts else {}
     dated = [each for each in days if each.day is not None]
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
@@ -170,10 +173,19 @@ class _Group(NamedTuple):
 _AREA = positions.c.region, positions.c.city
 
 
-def _groups(connection: Connection, found: Select[Any], *keys: ColumnElement[Any]) -> list[_Group]:
-    """The photos of a query by these keys."""
-    columns = func.count(), func.avg(_ASPECT), *keys
-    counted = found.with_only_columns(*columns, maintain_column_froms=True).group_by(*keys)
+def _groups(
+    connection: Connection, found: Select[Any], *keys: ColumnElement[Any], has_copies: bool
+) -> list[_Group]:
+    """The photos of a query by these keys; of copies, if it has them, the first one."""
+    columns = [_ASPECT.label("aspect"), *(key.label(f"key_{number}") for number, key in enumerate(keys))]
+    if has_copies:
+        image = func.coalesce(photos.c.content_id, -photos.c.id)
+        columns.append(func.row_number().over(partition_by=image, order_by=photos.c.id).label("copy"))
+    rows = found.with_only_columns(*columns, maintain_column_froms=True).subquery()
+    _, *by = list(rows.c)[: len(keys) + 1]
+    counted = select(func.count(), func.avg(rows.c.aspect), *by).group_by(*by)
+    if has_copies:
+        counted = counted.where(rows.c.copy == 1)
     groups = []
     for number, aspect, *key in connection.execute(counted):
         if number:
