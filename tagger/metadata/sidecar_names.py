@@ -166,7 +166,8 @@ def _stem(name: str) -> str:
 def _sidecars(folder: OpenFolder, base: str) -> tuple[str, ...]:
     """The files `base`.xmp, each once: where the file system ignores case, all spellings are one file.
 
-    Each spelling is checked by name: listing the folder for every photo takes quadratic time.
+    Each spelling is checked by name: listing the folder for every photo takes quadratic time. Only where
+    several are found, the listing says which there are: some shares number each spelling as a file.
     """
     sidecars: dict[tuple[int, int], str] = {}
     for name in (base + ending for ending in _ENDINGS):
@@ -175,7 +176,11 @@ def _sidecars(folder: OpenFolder, base: str) -> tuple[str, ...]:
         except FileNotFoundError:
             continue
         sidecars.setdefault((status.st_dev, status.st_ino), name)
-    return tuple(sidecars.values())
+    found = tuple(sidecars.values())
+    if len(found) > 1:
+        listed = set(_file_names(folder))
+        found = tuple(name for name in found if name in listed) or found[:1]
+    return found
 
 
 def _file_names(folder: OpenFolder) -> list[str]:

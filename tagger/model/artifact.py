@@ -34,7 +34,7 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
+from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive, open_archive
 from tagger.model.model_code import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
@@ -242,7 +242,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     try:
         _check_file(path)
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, open_archive(file) as archive:
             entries = _extra_entries(archive, MANIFEST_NAME)
             if len(entries) != 1:
                 raise ModelRefused(
@@ -255,6 +255,8 @@ def read_manifest(path: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
+    except ProgramRefused as error:
+        raise ModelRefused(path=path, reason=str(error)) from error
     except DAMAGED as error:
         raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
 
@@ -267,14 +269,14 @@ def read_background(path: Path, expected_digest: str, embedding: Embedding) -> B
     """
     data = read_registered(path, expected_digest)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_archive(io.BytesIO(data)) as archive:
             entries = _extra_entries(archive, BACKGROUND_NAME)
             if len(entries) != 1 or entries[0].file_size != stored_bytes(embedding.dimension):
                 raise ModelRefused(path=path, reason="it has no background statistics of the right size")
             return BackgroundStatistics.from_bytes(
                 archive.read(entries[0]), embedding.background_photos, embedding.dimension
             )
-    except ValueError as error:
+    except (ProgramRefused, ValueError) as error:
         raise ModelRefused(path=path, reason=str(error)) from error
     except DAMAGED as error:
         raise ModelRefused(path=path, reason="it is not a TorchScript file") from error

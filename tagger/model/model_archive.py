@@ -10,6 +10,7 @@ import re
 import struct
 import zipfile
 import zlib
+from typing import IO
 
 from tagger.model.model_code import ProgramRefused, check_code
 from tagger.model.model_data import check_constants, check_module
@@ -25,6 +26,9 @@ FORMAT = {
 }
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others raise errors of their own where they are damaged, and none is used by torch."""
+COMPRESSED_BYTES = 2**21
+"""Of all code and compressed entries: few bytes may state gigabytes, and code is parsed into 600 times as
+many. The trainer compresses only code, and that of large networks has some 100 kB."""
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,6 +43,21 @@ DAMAGED = (
 """What zipfile raises for damaged and unusual files."""
 
 
+def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
+    """Open a model file, of which no entry is read yet.
+
+    Raises:
+        ProgramRefused: its code or its compressed entries are too large.
+        one of DAMAGED: it is no zip archive.
+    """
+    archive = zipfile.ZipFile(file)
+    entries = archive.infolist()
+    limited = (each for each in entries if each.compress_type or CODE.search(each.filename))
+    if sum(each.file_size for each in limited) > COMPRESSED_BYTES:
+        raise ProgramRefused(f"it has more than {COMPRESSED_BYTES >> 20} MiB of code or compressed data")
+    return archive
+
+
 def checked_archive(data: bytes) -> io.BytesIO:
     """The archive that torch may load.
 
@@ -46,7 +65,7 @@ def checked_archive(data: bytes) -> io.BytesIO:
         ProgramRefused: with what a classifier does not need.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_archive(io.BytesIO(data)) as archive:
             return _rebuild(_read_entries(archive))
     except RecursionError as error:
         raise ProgramRefused("its code is nested too deeply") from error

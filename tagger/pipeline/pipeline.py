@@ -34,6 +34,7 @@ from tagger.pipeline.requests import (
     deliver,
     fail_sink,
     internal_failure,
+    last_line,
     open_bytes,
 )
 from tagger.pipeline.sandbox import Sandbox
@@ -162,7 +163,7 @@ class Pipeline:
             return
         for (key, images), outcome in zip(batch.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
-                text = f"the model fails on this photo: {_last_line(outcome)}"
+                text = f"the model fails on this photo: {last_line(outcome)}"
                 self._fail(key, PhotoFailure(FailureKind.INTERNAL, text))
             else:
                 self._deliver({key: images}, outcome)
@@ -250,8 +251,3 @@ def _colours(pixels: Pixels) -> bytes:
     samples = parts.transpose(0, 2, 4, 1, 3).reshape(27, -1)
     colours: Pixels = (samples.sum(1, dtype=np.uint32) // samples.shape[1]).astype(np.uint8)
     return colours.tobytes()
-
-
-def _last_line(error: Exception) -> str:
-    """The last line of torch's message names the cause; the lines before show TorchScript's stack."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

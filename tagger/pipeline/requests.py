@@ -35,6 +35,11 @@ def internal_failure(error: Exception) -> PhotoFailure:
     return PhotoFailure(FailureKind.INTERNAL, text)
 
 
+def last_line(error: Exception) -> str:
+    """The last line of torch's message names the cause; the lines before show TorchScript's stack."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
 def timeout_text(timeout_s: float) -> str:
     """Describe the failure of a photo that took too long to read, and what to do about it."""
     return (

@@ -132,8 +132,10 @@ def timeline_sections(
         found = select_photos().where(*_by_outcome(selected.conditions()))
         if narrowest is not None and is_small:
             found = found.where(narrowest.among)
-        # Finding the photos takes most of the time. If they are few, or of an area, their cities are few too.
-        has_areas = by_date and (is_small or bool(resolved.areas))
+        # Finding the photos takes most of the time. If they or their days are few, or of an area, their
+        # cities are few too.
+        is_dated = bool(query.year or query.taken_after or query.taken_before)
+        has_areas = by_date and (is_small or is_dated or bool(resolved.areas))
         groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()), has_copies=has_copies)
         days = list(_days(groups))
         has_parts = by_date and _has_parts(days, query)

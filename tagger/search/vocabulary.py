@@ -18,7 +18,7 @@ from tagger.search.grammar import (
     without_fillers,
 )
 from tagger.search.matching import Match, WordMatch, folded
-from tagger.search.names import Kind, Meaning, Names
+from tagger.search.names import TRIP_WORDS, Kind, Meaning, Names
 from tagger.system.text_format import N_
 
 Files = Callable[[str, int], Sequence[Meaning]]
@@ -116,7 +116,14 @@ class Vocabulary:
 
     def _matches(self, phrase: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:
         every = (match for index in self._names for match in index.find_words(phrase, is_hint=is_hint))
-        return [match for match in every if not (_is_empty(match.thing) or phrase.isdigit())]
+        found = [match for match in every if not (_is_empty(match.thing) or phrase.isdigit())]
+        if (
+            is_hint
+            or folded(without_fillers(phrase)) not in TRIP_WORDS
+            or len({match.thing.trip for match in found}) == 1
+        ):
+            return found
+        return [match for match in found if match.thing.trip is None]  # it is a word of every trip
 
     def starting_with(self, text: str) -> list[Meaning]:
         """The meanings of the start of a name; similar names only where no word of one starts so."""

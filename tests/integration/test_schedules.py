@@ -240,6 +240,24 @@ def test_interrupted_run_is_left_to_the_next_process(
     assert folder.progress(run.job).total == 1
 
 
+def test_an_interrupted_run_now_is_started_again_after_one_of_the_last_due_time(
+    settings: Settings, database: Database, folder: TaggedFolder
+) -> None:
+    add(database, cron="0 0 29 2 *", backfill=Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,)))
+    folder.draw("a.jpg")
+    make_due(database)
+    assert len(list(run_due_schedules(database, settings))) == 1
+
+    def stop(_found: int) -> None:
+        raise RunInterrupted
+
+    cancel(database, 1)
+    with pytest.raises(RunInterrupted):
+        run_now(database, settings, "often", stop)
+    (run,) = run_due_schedules(database, settings)
+    assert run.job is not None
+
+
 @pytest.fixture
 def written(folder: WrittenFolder) -> WrittenFolder:
     """With three photos."""

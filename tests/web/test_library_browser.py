@@ -340,11 +340,15 @@ def test_photos_stay_where_they_are_first_shown(browser: Browser, address: str) 
             assert page.evaluate("window.shifted") < 0.1, path
 
 
-def test_the_grid_is_as_wide_before_its_script_runs(browser: Browser, many: str) -> None:
-    widths = set()
+@pytest.mark.parametrize("screen", [Screen(1024, 400), PHONE], ids=["window", "phone"])
+def test_the_grid_is_where_it_is_before_its_scripts_run(browser: Browser, many: str, screen: Screen) -> None:
+    places = set()
     for script in (False, True):
-        with open_page(browser, f"{many}/photos?any_rank=1", screen=Screen(1024, 400), script=script) as page:
+        with open_page(browser, f"{many}/photos?any_rank=1", screen=screen, script=script) as page:
             if script:
                 page.locator(".scrubber").wait_for()
-            widths.add(page.locator("[data-grid]").bounding_box()["width"])
-    assert len(widths) == 1
+                page.get_by_role("button", name="Select").wait_for()
+            box = page.locator("[data-grid]").bounding_box()
+            assert box
+            places.add((box["width"], box["y"]))
+    assert len(places) == 1

@@ -332,6 +332,7 @@ def test_photos_leads_to_those_that_are_not_classified(client: TestClient, libra
     nothing = client.get("/photos?min_score=0.99").text
     assert "No matching photos" in nothing
     assert address_of(nothing, "1 photo failed") == "/photos?failed=1"
+    assert "No favourites yet" in client.get("/photos?favourite=1").text
     searched = client.get("/photos?untagged=1&year=1999").text
     assert "No matching photos" in searched
     assert "Not searched" not in searched

@@ -288,6 +288,11 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
         page.locator("[data-grid][data-drawn]").wait_for()
         page.locator('[data-photo="2"] a').tap()
         page.wait_for_function(SHOWN)
+        cut = "(e) => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight"
+        expect(page.locator("#lightbox-title")).to_have_text("3 June 2024, 14:05")
+        for moment in ("26 September 2019, 17:26", "26 de septiembre de 2019, 17:26"):
+            page.locator("#lightbox-title").evaluate("(e, text) => (e.textContent = text)", moment)
+            assert not page.locator("#lightbox-title").evaluate(cut), moment
         fingers, stage = Fingers(page), page.locator("[data-stage]")
         fingers.drag(((300, 400), (80, 410)), lifts=False)
         expect(stage.get_by_alt_text("photo-2.jpg")).to_be_in_viewport(

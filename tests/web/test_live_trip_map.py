@@ -34,6 +34,10 @@ COLOURS = """() => ["path", "land"].map((name) => {
 HIDE_CLUSTERS = """() => {
   for (const mark of document.querySelectorAll(".map-cluster")) mark.style.visibility = "hidden";
 }"""
+COVERED = """() => {
+  const { top } = document.querySelector(".maplibregl-ctrl-attrib").getBoundingClientRect();
+  return [...document.querySelectorAll(".map-cluster")].map((mark) => mark.getBoundingClientRect().bottom).filter((bottom) => bottom > top);
+}"""
 PATH_OPACITY = 0.7
 MOST_PICTURES = 300
 
@@ -113,5 +117,6 @@ def test_the_map_shows_the_path_and_every_photo(
         wait_for_path(page)
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
         wait_for_path(page)
+        assert page.evaluate(COVERED) == []
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

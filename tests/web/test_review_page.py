@@ -150,14 +150,15 @@ def test_all_groups_are_confirmed_at_once_or_one_after_the_other(
         wait_for_verdicts(page, {})
 
 
-def test_another_tab_shows_how_many_are_left(browser: Browser, address: str) -> None:
+def test_all_tabs_show_how_many_are_left(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review/one", base=address) as page:
         other = page.context.new_page()
         other.goto("/places")
-        count = other.locator('.site-nav a[href="/review"] .nav-count')
-        expect(count).to_contain_text(str(PHOTOS))
+        counts = [each.locator('.site-nav a[href="/review"] .nav-count') for each in (other, page)]
+        expect(counts[0]).to_contain_text(str(PHOTOS))
         page.keyboard.press("c")
-        expect(count).to_contain_text(str(PHOTOS - 1), timeout=30_000)
+        for count in counts:
+            expect(count).to_contain_text(str(PHOTOS - 1), timeout=30_000)
 
 
 def test_without_a_script_review_shows_its_photos(browser: Browser, address: str) -> None:
@@ -180,6 +181,11 @@ def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(
         assert actions["y"] + actions["height"] <= height
         assert stage["y"] + stage["height"] <= height
         assert stage["width"] * stage["height"] > actions["width"] * actions["height"]
+        image = page.locator(".photo-stage img").first
+        expect(image).to_have_js_property("complete", value=True)
+        box = image.bounding_box()
+        assert box
+        assert box["height"] <= stage["height"]
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -218,6 +224,10 @@ def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
             assert box["y"] + box["height"] <= PHONE.height, name
         first.get_by_role("button", name="Confirm").tap()
         expect_question(page, 1)
+        note, stage = (page.locator(each).bounding_box() for each in (".toast", "[data-shown] .photo-stage"))
+        assert note
+        assert stage
+        assert note["y"] + note["height"] <= stage["y"]  # what is asked next is not covered
         page.locator("#toasts").get_by_role("button", name="Undo").tap()
         expect_question(page, 0)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE.width

@@ -18,6 +18,7 @@ from tagger.settings import Settings
 from tagger.shares import TRIP_MOMENT, ShareState, list_shares
 
 ClientOf = Callable[..., TestClient]
+TITLE = "Our tower as we saw it on the last evening, from the other side of the river"
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
@@ -50,24 +51,31 @@ def test_a_landmark_and_a_trip_are_shared_and_a_link_revoked(
         dialog = page.get_by_role("dialog", name="Share Eiffel Tower")
         expect(dialog.get_by_label("Title for visitors")).to_be_focused()
         assert axe_findings(page) == []
-        dialog.get_by_label("Title for visitors").fill("Our tower")
+        dialog.get_by_label("Title for visitors").fill(TITLE)
         dialog.get_by_label("The link ends").select_option("never")
         dialog.get_by_label("Show where photos were taken").check()
         link = link_made_on(page)
         assert link.startswith(f"{address}/s/")
         expect(dialog).to_contain_text("It works only on this computer")
-        expect(dialog.get_by_role("listitem")).to_contain_text("Our tower: Eiffel Tower")
+        expect(dialog.get_by_role("listitem")).to_contain_text(f"{TITLE}: Eiffel Tower")
         expect(dialog.get_by_role("listitem")).to_contain_text("for ever, with positions")
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert dialog.evaluate("(e) => e.scrollWidth <= e.clientWidth")
+        close, revoke = (
+            dialog.get_by_role("button", name=name).bounding_box() for name in ("Close", "Revoke")
+        )
+        assert close
+        assert revoke
+        assert revoke["x"] + revoke["width"] <= close["x"] + close["width"]
         dialog.get_by_role("listitem").get_by_role("button", name="Copy").click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
         expect(page.get_by_label("Link", exact=True)).to_have_value(link)
         visit = page.request.get(link)
         assert visit.ok
-        assert "Our tower" in visit.text()
+        assert TITLE in visit.text()
         dialog.get_by_role("button", name="Revoke the link").click()
-        expect(dialog).to_contain_text("Our tower: revoked")
+        expect(dialog).to_contain_text(f"{TITLE}: revoked")
         assert page.request.get(link).status == 410
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()

@@ -92,6 +92,18 @@ def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
         assert "Our church" not in names
 
 
+def test_what_a_confirmed_group_is_found_in_is_said(
+    browser: Browser, address: str, library: TaggedFolder
+) -> None:
+    with open_page(browser, address, base=address) as page:
+        name_church(page, library, 3)
+        expect(page.locator("#toasts a", has_text="Found in ")).to_be_visible(timeout=60_000)
+        page.goto("/review?landmark=our-church")
+        page.get_by_role("button", name="Confirm", exact=True).click()
+        note = page.locator("#toasts", has_text="confirmed as Our church")
+        expect(note.get_by_role("link", name="Found in ")).to_be_visible(timeout=60_000)
+
+
 def test_the_position_of_a_new_place_is_that_of_its_photos(
     browser: Browser, address: str, library: TaggedFolder
 ) -> None:

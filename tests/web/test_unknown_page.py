@@ -75,6 +75,7 @@ def test_other_grids_have_no_words_over_photos(client: TestClient, library: Libr
     dismiss_photos(library.database, [2], "ada")
     page = client.get("/photos?unknown=1").text
     assert tiles_of(page) == [3, 1, 4]
+    assert 'href="/review" aria-current="true"' in page
     everything = client.get("/photos?any_rank=1").text
     assert [words_of(everything, photo) for photo in (2, 3)] == [
         "8 June 2024, 12:30",
@@ -92,9 +93,8 @@ def test_settings_open_without_script(browser: Browser, address: str) -> None:
         expect(settings).to_be_hidden()
         page.get_by_role("button", name="Settings").focus()
         page.keyboard.press("Enter")
-        expect(settings.get_by_role("link")).to_have_text(
-            ["Jobs and schedules", "Tag a folder", "Try a photo"]
-        )
+        expect(settings.get_by_role("link")).to_have_text(["Jobs and schedules", "Add photos", "Try a photo"])
+        assert all(each.bounding_box()["height"] >= 44 for each in settings.locator("a, select").all())
         page.keyboard.press("Escape")
         expect(settings).to_be_hidden()
         page.get_by_role("button", name="Settings").click()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Route, expect
 from starlette.testclient import TestClient
-from support.browser import axe_findings, serving
+from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
 from support.page_server import client_of_page, photo, served
 from support.waiting import wait_until
 
@@ -274,13 +274,17 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
                 {"name": "a.png", "mimeType": "image/png", "buffer": photo()},
                 {"name": "b.txt", "mimeType": "text/plain", "buffer": b"text"},
                 {"name": "film.mp4", "mimeType": "video/mp4", "buffer": bytes(2**20 + 1)},
+                {"name": ".DS_Store", "mimeType": "text/plain", "buffer": b"of a Mac"},
             ]
         )
+        expect(page.locator("[data-uploads]")).to_contain_text("1 of 3 · Connection lost. Trying again…")
         expect(page.locator("[data-uploads] [role=status]")).to_contain_text(
             "1 photo sent · They are tagged now", timeout=20_000
         )
         expect(page.locator(".toast--bad")).to_contain_text("2 files were not sent")
-        expect(page.locator(".toast--bad")).to_contain_text("more than 1 MB")
+        expect(page.locator(".toast--bad")).to_contain_text("b.txt: This file is no photo")
+        expect(page.locator(".toast--bad")).to_contain_text("film.mp4: Files of more than 1 MB")
+        expect(page.locator(".toast--bad").get_by_role("button", name="Send again")).to_have_count(0)
         page.unroute_all()
         page.evaluate("""() => {
           const data = new DataTransfer();
@@ -288,3 +292,32 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
           document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
         }""")
         wait_until(lambda: set(files(folder)) == {"a.png", "c.png"})
+
+
+def test_what_a_broken_line_did_not_carry_is_sent_again(
+    browser: Browser, settings: Settings, web_database: Database, folder: Path
+) -> None:
+    with serving(settings) as address, browser.new_context(base_url=address) as context:
+        page = context.new_page()
+        page.clock.install()
+        page.goto("/jobs/new")
+        page.route("**/api/uploads?*", lambda route: route.abort())
+        data = {"name": "a.png", "mimeType": "image/png", "buffer": photo()}
+        page.get_by_label("Choose photos").set_input_files([data])
+        again = page.get_by_role("button", name="Send again")
+        for _ in range(1000):
+            if again.is_visible():
+                break
+            page.clock.fast_forward(20_000)  # to the next attempt
+        page.unroute_all()
+        again.click()
+        wait_until(lambda: files(folder) == {"a.png": photo()})
+
+
+def test_a_phone_is_not_told_to_drop_photos(
+    browser: Browser, settings: Settings, web_database: Database
+) -> None:
+    with serving(settings) as address:
+        for screen, is_visible in ((WINDOW, True), (PHONE, False)):
+            with open_page(browser, f"{address}/jobs/new", screen=screen) as page:
+                expect(page.get_by_text("Drop photos or folders")).to_be_visible(visible=is_visible)

@@ -86,7 +86,8 @@ def run_due_schedules(
         ).all()
     for row in due:
         try:
-            due_at = latest_due(row.cron, row.time_zone, now)
+            # In the hour that clocks repeat, the search backwards misses the due time that is stored.
+            due_at = max(row.next_due, latest_due(row.cron, row.time_zone, now))
             run = _run(database, settings, row, due_at, on_progress, f"schedule {row.name}")
         except RunInterrupted:
             return

@@ -18,7 +18,7 @@ from tagger.ledger.chunks import ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ParentStopping
-from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result
+from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result, last_line
 from tagger.pipeline.sandbox import Sandbox
 from tagger.system.metrics import stage_timer
 from tagger.tags.settlement import outcome_of
@@ -162,7 +162,7 @@ class PhotoClassifier(PhotoProcessor):
             if isinstance(delivery, ReadsTimedOut):
                 raise ReadsTimedOut(**delivery.values) from delivery
             if isinstance(delivery, Exception):
-                raise ModelFailed(name=self._loaded.name, reason=delivery) from delivery
+                raise ModelFailed(name=self._loaded.name, reason=last_line(delivery)) from delivery
             self._add_all(delivery)
             self._store_if_due()
             wait = False

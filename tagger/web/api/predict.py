@@ -151,9 +151,7 @@ async def classify(
     except TimeoutError as error:
         raise ModelFailed(name=loaded.name, reason="it did not answer in time") from error
     except Exception as error:
-        # The stack of TorchScript precedes the message.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise ModelFailed(name=loaded.name, reason=reason) from error
+        raise ModelFailed(name=loaded.name, reason=pipeline_requests.last_line(error)) from error
     if isinstance(result, Failed):
         raise PhotoFailed(result.failure.kind, result.failure.text)
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)

@@ -34,6 +34,7 @@ STATUS_OF_ERROR = {
 """The status of an error; all others are 400."""
 
 TITLES = {
+    HTTPStatus.FORBIDDEN: N_("Not allowed"),
     HTTPStatus.NOT_FOUND: N_("Not found"),
     HTTPStatus.GONE: N_("No longer shared"),
     HTTPStatus.TOO_MANY_REQUESTS: N_("Too many attempts"),

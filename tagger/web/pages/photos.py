@@ -270,7 +270,7 @@ def render_photos(
         ],
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
-        view="" if filters - {"any_rank"} else "classified" if filters else "landmark",
+        view=_view(filters),
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
         share=share,
@@ -279,6 +279,12 @@ def render_photos(
         opened=opened,
         **(opened or {}),
     )
+
+
+def _view(filters: Collection[str]) -> str:
+    """Which list without other filters this is, for what to say if it is empty; "": there are others."""
+    views = {(): "landmark", ("any_rank",): "classified", ("favourite",): "favourite"}
+    return views.get(tuple(filters), "")
 
 
 def _searches_classified(query: PhotoQuery) -> bool:

@@ -58,7 +58,7 @@ function createMap(maplibre, host, style) {
     container: host,
     style: style(),
     bounds: corners(bounds),
-    fitBoundsOptions: { padding: 48, maxZoom: tiles || path || bounds !== extent ? 15 : PACKAGE_ZOOM },
+    fitBoundsOptions: { padding: { top: 48, right: 48, bottom: 80, left: 48 }, maxZoom: tiles || path || bounds !== extent ? 15 : PACKAGE_ZOOM },
     maxZoom: MOST_ZOOM,
     cooperativeGestures: isTouch.matches, // one finger scrolls the page
     locale: { "CooperativeGesturesHandler.MobileHelpText": gettext("Use two fingers to move the map") },

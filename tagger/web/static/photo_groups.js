@@ -125,7 +125,8 @@ function review(groups) {
     const confirmed = names.length > 1 ? ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count) : ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name: names[0] });
     return [confirmed, wrong && ngettext("%(count)s rejected", "%(count)s rejected", wrong)].filter(Boolean).join(", ");
   };
-  return change(groups, run, text);
+  const learned = groups.length === 1 && "compares" in groups[0].dataset && chosen(groups[0]).length >= LEARN_FROM;
+  return change(groups, run, text, learned ? groups[0].dataset : null);
 }
 
 function putAway(group) {

@@ -13,6 +13,7 @@ let before = null; // the states of jobs in the event before, by number
 let numbers = null; // of photos that jobs have processed
 let refresh = null;
 let isLate = false; // whether numbers have changed since the refresh was planned
+let isOutdated = false; // whether the view is fetched again too: one shows by itself what a person changes in it
 
 function show(state) {
   const moving = state.jobs.filter((job) => MOVING.includes(job.state));
@@ -34,14 +35,16 @@ function followNumbers(jobs) {
   if (hasChanged) planRefresh();
 }
 
-function planRefresh() {
+function planRefresh({ ofView = true } = {}) {
+  isOutdated ||= ofView;
   isLate = Boolean(refresh);
   refresh ??= setTimeout(showAgain, REFRESH_MS);
 }
 
 function showAgain() {
-  document.querySelectorAll("[data-follows-jobs]").forEach((element) => element.dispatchEvent(new Event("outdated")));
-  requestPage(location.href, "main").then(showToReview, () => {}); // the next change asks again
+  if (isOutdated) document.querySelectorAll("[data-follows-jobs]").forEach((element) => element.dispatchEvent(new Event("outdated")));
+  isOutdated = false;
+  requestPage("/try", "main").then(showToReview, () => {}); // the view that costs least; the next change asks again
   refresh = isLate ? setTimeout(showAgain, REFRESH_MS) : null;
   isLate = false;
 }
@@ -73,4 +76,5 @@ function announceChanges(jobs) {
 }
 
 if (line) followJobs(show);
-changes.addEventListener("message", planRefresh);
+changes.addEventListener("message", () => planRefresh());
+document.addEventListener("changed", () => planRefresh({ ofView: false }));

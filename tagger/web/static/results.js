@@ -2,6 +2,7 @@
 
 import { requestPage } from "./server.js";
 
+const LINKS = ".site-nav a";
 const COUNT = '.site-nav a[href="/review"] .nav-count';
 
 /** Shows in the navigation how many are to review, as another page does. */
@@ -18,6 +19,7 @@ export function replaceResults(page) {
     part.replaceWith(document.adoptNode(page.querySelector(`[data-results="${part.dataset.results}"]`)));
   }
   showToReview(page);
+  for (const [at, { ariaCurrent }] of page.querySelectorAll(LINKS).entries()) document.querySelectorAll(LINKS)[at].ariaCurrent = ariaCurrent; // the unknown photos are of Review
   document.dispatchEvent(new CustomEvent("results"));
 }
 

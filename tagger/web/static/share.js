@@ -106,7 +106,7 @@ function createItem(share) {
   const end = share.expires_at ? gettext("until %(date)s", { date: dayText(share.expires_at) }) : gettext("for ever");
   const author = share.author?.replace(/^(web|cli) /, "");
   const details = [end, share.with_positions && gettext("with positions"), author && author !== "web" && gettext("by %(name)s", { name: author })].filter(Boolean).join(", ");
-  const title = share.name === share.description ? share.name : `${share.name}: ${share.description}`;
+  const title = share.description.endsWith(share.name) ? share.description : `${share.name}: ${share.description}`;
   const about = create("span", { className: "soft" }, details);
   const label = gettext("Revoke the link %(number)s", { number: share.id });
   const button = createButton(gettext("Revoke"), () => revoke(share, item, button), "button--small button--danger", { "aria-label": `${label}: ${title}, ${details}` });

@@ -7,47 +7,66 @@ import { toast } from "./toast.js";
 
 const ATTEMPTS = 4; // of each photo, on a line that breaks
 const WAIT_MS = 3000; // before the next one, longer each time
+const MOST_NAMED = 5; // files of one reason
 
 const zone = document.querySelector("[data-uploads]");
 const status = zone.querySelector("[role=status]");
+const bar = zone.querySelector("progress");
 let queue = Promise.resolve(); // files are sent in the order in which they were chosen
 let isSending = false;
 
 /** Sends files, each as [path, file], and starts the job. */
 async function sendAll(files) {
-  const problems = new Set();
-  let sent = 0;
+  const refused = new Map(); // the names of files that were not sent, by the reason
+  const broken = []; // files that the line did not carry
   isSending = true;
   for (const [at, [path, file]] of files.entries()) {
-    status.textContent = gettext("%(number)s of %(total)s", { number: number(at + 1), total: number(files.length) });
+    const place = gettext("%(number)s of %(total)s", { number: number(at + 1), total: number(files.length) });
+    showProgress(at / files.length, place);
     try {
-      await send(path, file);
-      sent += 1;
+      await send(path, file, () => showProgress(at / files.length, `${place} · ${gettext("Connection lost. Trying again…")}`));
     } catch (error) {
-      problems.add(error.message);
+      refused.set(error.message, [...(refused.get(error.message) ?? []), file.name]);
+      if (!error.isFinal) broken.push([path, file]);
     }
   }
   isSending = false;
-  status.textContent = ngettext("%(count)s photo sent", "%(count)s photos sent", sent);
-  const left = files.length - sent;
-  if (left) toast(ngettext("%(count)s file was not sent: %(reason)s", "%(count)s files were not sent: %(reason)s", left, { reason: [...problems].join(" ") }), { tone: "bad", duration_ms: 0 });
-  if (sent) await startJob();
+  const left = [...refused.values()].flat().length;
+  showProgress(null, ngettext("%(count)s photo sent", "%(count)s photos sent", files.length - left));
+  if (left) report(left, refused, broken);
+  if (left < files.length) await startJob();
 }
 
+/** Shows how far it is, from 0 to 1; null: it is over. */
+function showProgress(part, text) {
+  bar.hidden = part === null;
+  bar.value = part ?? 0;
+  status.textContent = text;
+}
+
+function report(left, refused, broken) {
+  const reason = [...refused].map(([text, names]) => `${names.slice(0, MOST_NAMED).join(", ")}${names.length > MOST_NAMED ? ", …" : ""}: ${text}`).join(" ");
+  const action = broken.length ? { text: gettext("Send again"), run: () => add(broken) } : null;
+  toast(ngettext("%(count)s file was not sent: %(reason)s", "%(count)s files were not sent: %(reason)s", left, { reason }), { tone: "bad", action, duration_ms: 0 });
+}
+
+const problem = (text, isFinal) => Object.assign(new Error(text), { isFinal });
+
 /** Sends a file; after a failure of the line, again. The server would break off a too large one before it answers. */
-async function send(path, file) {
+async function send(path, file, onLost) {
   const most = Number(zone.dataset.uploads);
-  if (file.size > most) throw new Error(gettext("Files of more than %(size)s MB are refused.", { size: number(Math.floor(most / 2 ** 20)) }));
+  if (file.size > most) throw problem(gettext("Files of more than %(size)s MB are refused.", { size: number(Math.floor(most / 2 ** 20)) }), true);
   for (let attempt = 1; ; attempt++) {
     try {
       const headers = { Accept: "application/json", "HX-Request": "true", "Content-Type": "application/octet-stream" };
       const response = await fetch(`/api/uploads?path=${encodeURIComponent(path)}`, { method: "POST", headers, body: file });
       if (response.ok) return;
       const { error } = await response.json();
-      throw Object.assign(new Error(error), { isFinal: response.status < 500 || response.status === 507 });
+      throw problem(error, response.status < 500 || response.status === 507);
     } catch (error) {
       if (error.isFinal) throw error;
-      if (attempt === ATTEMPTS) throw new Error(gettext("The server does not respond. Try again."));
+      if (attempt === ATTEMPTS) throw problem(gettext("The server does not respond. Try again."), false);
+      onLost();
       await new Promise((resolve) => setTimeout(resolve, WAIT_MS * attempt));
     }
   }
@@ -62,7 +81,11 @@ async function startJob() {
   }
 }
 
-const add = (files) => void (queue = queue.then(() => (files.length ? sendAll(files) : null)));
+/** Sends files after those before, without the hidden ones that systems put into folders. */
+function add(found) {
+  const files = found.filter(([path]) => !path.split("/").some((name) => name.startsWith(".")));
+  queue = queue.then(() => (files.length ? sendAll(files) : null));
+}
 
 /** The files of what was dropped, folders with all in them. */
 async function filesOf(entry) {

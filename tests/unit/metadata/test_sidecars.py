@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.sidecar_names import find_sidecars, is_sidecar_name
+from tagger.photos.folders import OpenFolder
 
 
 @pytest.fixture
@@ -33,6 +34,21 @@ def test_existing_sidecar_is_found_whatever_its_suffix(name: str, photo: Path, t
     sidecar = create_file(tmp_path, name)
     assert find_sidecars(photo).paths == (sidecar,)
     assert find_sidecars(photo, may_create=True).paths == (sidecar,)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg.xmp", "photo.XMP"])
+def test_a_share_that_ignores_case_and_numbers_each_spelling_has_one_sidecar(
+    name: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sidecar = create_file(tmp_path, name)
+
+    def status(_folder: OpenFolder, spelling: str) -> os.stat_result:
+        same = (each for each in tmp_path.iterdir() if each.name.lower() == spelling.lower())
+        mode, _number, *others = next(same, tmp_path / spelling).stat()
+        return os.stat_result((mode, hash(spelling), *others))
+
+    monkeypatch.setattr(OpenFolder, "status", status)
+    assert find_sidecars(photo).paths == (sidecar,)
 
 
 def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.archives import zip_of
 from support.artifacts import tiny_artifact
 from support.threads import in_threads
 from torch import Tensor
@@ -281,6 +282,20 @@ def test_damaged_and_unusual_compression_is_refused(
     path.write_bytes(damaged)
     with pytest.raises(ModelRefused, match="hostile"):
         check_model_file(path)
+
+
+@pytest.mark.parametrize("entry", ["archive/extra/manifest.json", "archive/data/0", CODE])
+def test_a_small_file_that_states_gigabytes_is_refused_before_they_are_read(
+    artifact: bytes, tmp_path: Path, entry: str
+) -> None:
+    with zipfile.ZipFile(io.BytesIO(artifact)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    path = tmp_path / "hostile.pt"
+    path.write_bytes(zip_of(entries | {entry: entries[entry] + b"\n" * 2**21}))
+    with pytest.raises(ModelRefused, match="more than 2 MiB of code or compressed data"):
+        read_manifest(path)
+    with pytest.raises(ModelRefused, match="more than 2 MiB of code or compressed data"):
+        load_module(path, file_digest(path))
 
 
 def test_what_torch_reads_is_what_was_checked(artifact: bytes) -> None:

@@ -174,6 +174,7 @@ QUESTIONS = [
     ("since 2019 in lyon", "Lyon, from 1 January 2019"),
     # trips, folders, files and cameras
     ("trip to rome", "trip Rome, 2–4 April 2021"),
+    ("Reise nach Mailand", "Milan", "“Reise”", "Did you mean Rome or Florence and Siena?"),
     ("siena", "trip Florence and Siena, 7–9 May 2022"),
     ("2019/Paris", "in /photos/2019/Paris"),
     ("old prints", "in /photos/Old prints"),
