@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from support.query_plans import query_plans
 from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
@@ -99,6 +100,13 @@ ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"sort": "newest", "taken_after": datetime(2024, 6, 1)}, "c d b"),
     ({"sort": "oldest", "taken_before": datetime(2024, 7, 1)}, "a b d"),
 )
+
+
+def test_all_photos_are_counted_in_the_order_of_images(library: StoredPhotos) -> None:
+    with query_plans(library.database, "GROUP BY") as plans:
+        timeline_sections(library.database, PhotoQuery(sort="newest", distinct=True))
+    assert any("ix_photos_content_id_gone_since" in plan for plan in plans)
+    assert not any("ix_photos_camera" in plan for plan in plans)
 
 
 def test_photos_are_in_their_order(library: StoredPhotos) -> None:
