@@ -150,6 +150,14 @@ def test_all_groups_are_confirmed_at_once_or_one_after_the_other(
         wait_for_verdicts(page, {})
 
 
+def test_cards_have_room_for_long_words(browser: Browser, address: str, library: LibraryPhotos) -> None:
+    library.file("gate.jpg", (VERSAILLES, 0.35, False), data=picture((0, 90, 0)))
+    with open_page(browser, f"{address}/review", base=address, screen=PHONE, locale="de") as page:
+        expect(page.locator(".group-cards button")).to_have_text(["Bestätigen", "Ablehnen"])
+        for part in page.locator(".group-cards :is(h2, button)").all():
+            assert part.evaluate("(e) => e.scrollWidth <= e.clientWidth"), part.inner_text()
+
+
 def test_all_tabs_show_how_many_are_left(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review/one", base=address) as page:
         other = page.context.new_page()
