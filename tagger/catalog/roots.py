@@ -263,13 +263,16 @@ def path_prefix(root: Root, folder: Path) -> str:
 def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_run: bool = False) -> int:
     """Remove one photo, all photos under a folder, or whole roots. Returns how many photos.
 
+    Roots may have no photo left: a process that was killed removed them.
+
     Raises:
-        PhotoNotFound: no photo is stored for this path.
+        PhotoNotFound: neither a photo nor a root is stored for this path.
     """
     root_ids, condition = _photos_at(database, _resolve(path), root_paths)
     with database.read() as connection:
         count = connection.scalar(select(func.count()).select_from(photos).where(condition)) or 0
-    if not count:
+        has_photos = connection.scalar(select(exists().where(photos.c.root_id.in_(root_ids))))
+    if not count and has_photos:
         raise PhotoNotFound(path=path)
     if dry_run:
         return count

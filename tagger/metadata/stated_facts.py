@@ -22,6 +22,7 @@ from tagger.metadata.xmp.properties import Value, added_in_properties, propertie
 from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
+from tagger.system.text_format import plain_number
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
 """The range of UTC offsets on Earth."""
@@ -236,7 +237,7 @@ def _takeout_time(value: object) -> StatedTime:
     if timestamp in (None, ""):
         return StatedTime()
     try:
-        since = timedelta(seconds=int(str(timestamp)))
+        since = timedelta(seconds=int(plain_number(str(timestamp))))
         taken_at = _EPOCH + since
     except (ValueError, OverflowError):
         return StatedTime(is_unread=True)
@@ -302,7 +303,7 @@ def _text(fields: Mapping[str, Value], name: str) -> str:
 def _rational(text: str) -> float | None:
     numerator, slash, denominator = text.partition("/")
     try:
-        return float(numerator) / float(denominator if slash else 1)
+        return float(plain_number(numerator)) / float(plain_number(denominator) if slash else 1)
     except (ValueError, ZeroDivisionError):
         return None
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from tagger.errors import ImportRefused, PathNotFound, SystemRefused
 from tagger.photos.files import open_at_once
+from tagger.system.text_format import plain_number
 
 Points = npt.NDArray[np.float64]
 """(N, 3): seconds since 1970, latitude and longitude in degrees."""
@@ -281,7 +282,7 @@ class _SegmentReader:
 
 def _parse_position(attributes: dict[str, str]) -> tuple[float, float] | None:
     try:
-        latitude, longitude = float(attributes["lat"]), float(attributes["lon"])
+        latitude, longitude = (float(plain_number(attributes[name])) for name in ("lat", "lon"))
     except (KeyError, ValueError):
         return None
     is_on_earth = abs(latitude) <= 90 and abs(longitude) <= 180  # not a number is not

@@ -7,6 +7,7 @@ from math import nan
 
 from tagger.errors import QueryOptionInvalid
 from tagger.system.geo import distance_km
+from tagger.system.text_format import plain_number
 
 DEFAULT_RADIUS_KM = 10.0
 
@@ -102,7 +103,7 @@ def parse_box(value: object, option: str = "box") -> BoundingBox:
 def _degrees(value: object, count: int) -> list[float]:
     """So many numbers; NaN, which is in no range, if they are others."""
     try:
-        numbers = list(map(float, _degrees_text(value).split(",")))
+        numbers = list(map(float, plain_number(_degrees_text(value)).split(",")))
     except ValueError:
         numbers = []
     return numbers if len(numbers) == count else [nan] * count

@@ -26,7 +26,7 @@ from tagger.query.option_values import (
     parse_position,
     year_limits,
 )
-from tagger.system.text_format import N_
+from tagger.system.text_format import N_, plain_number
 from tagger.trips import TripReference
 
 MAX_NAMES = 100
@@ -143,7 +143,7 @@ def _read_number(kind: type, value: Any) -> Any:
     number = Integral if kind is int else Real
     if isinstance(value, bool) or not isinstance(value, number | str):
         raise TypeError
-    return kind(value)
+    return kind(plain_number(value) if isinstance(value, str) else value)
 
 
 def _read_flag(value: object) -> bool:

@@ -104,6 +104,17 @@ def NN_(one: str, more: str) -> tuple[str, str]:  # noqa: N802
     return one, more
 
 
+def plain_number(text: str) -> str:
+    """The text, for `int` and `float`, which also read numbers as Python code writes them.
+
+    Raises:
+        ValueError: it has a separator, as `1_000` has.
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is not a number")
+    return text
+
+
 def number_text(value: float, decimals: int = 0) -> str:
     """`12,345`, or `12,345.7` with one decimal."""
     if language := _reader.get():

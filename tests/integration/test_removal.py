@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text, update
@@ -63,6 +65,27 @@ def test_roots_inside_the_folder_are_removed(folder: TaggedFolder, monkeypatch: 
     folder.tag(folder.folder / "two")
     assert forget(folder, folder.folder) == 4
     assert (folder.count(photos), folder.count(roots), folder.count(contents)) == (0, 0, 0)
+
+
+def test_a_root_whose_removal_was_killed_is_removed_the_next_time(
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.draw("a.jpg")
+    folder.tag()
+    remove_page = roots_module._remove_page
+
+    def remove_page_or_end(*arguments: Any) -> int:
+        return remove_page(*arguments) or sys.exit()
+
+    with monkeypatch.context() as killed:
+        killed.setattr(roots_module, "_remove_page", remove_page_or_end)
+        with pytest.raises(SystemExit):
+            forget(folder, folder.folder)
+    assert (folder.count(photos), folder.count(roots)) == (0, 1)
+    assert forget(folder, folder.folder) == 0
+    assert folder.count(roots) == 0
+    with pytest.raises(PhotoNotFound):
+        forget(folder, folder.folder)
 
 
 @pytest.mark.postgresql

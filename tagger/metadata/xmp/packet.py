@@ -153,7 +153,8 @@ def _parse(text: str) -> Element:
     try:
         root = etree.fromstring(text.encode(), parser)
     except etree.XMLSyntaxError as error:
-        raise xmp_refused(f"is broken: {str(error)[:200]}") from None
+        line, column = error.position
+        raise xmp_refused(f"cannot be read as XML from line {line}, column {column} on") from None
     _check_limits(root)
     return root
 

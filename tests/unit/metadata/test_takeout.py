@@ -50,6 +50,7 @@ def test_impossible_positions_are_none(position: object) -> None:
         ("-62135596800", StatedTime(is_unread=True)),  # the year 1
         ("1563140283000", StatedTime(is_unread=True)),  # milliseconds
         ("soon", StatedTime(is_unread=True)),
+        ("1_563_140_283", StatedTime(is_unread=True)),
         ("9" * 400, StatedTime(is_unread=True)),
     ],
 )

@@ -121,6 +121,7 @@ def test_times_have_zones_and_fractions(time: str, seconds: float) -> None:
                 'lat="90.1" lon="2"',
                 'lat="1" lon="-180.5"',
                 'lat="48,5" lon="2"',
+                'lat="1_0" lon="2"',
                 'lat="0" lon="0.0"',
             )
         ),
