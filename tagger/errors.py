@@ -322,8 +322,8 @@ class ScheduleNotFound(NotFound):
 
 
 class JobFinished(Conflict):
-    """Job {job} is {state} already, so you cannot {action} it. Its results stay; to process what it left
-    open, tag its folders again.
+    """Job {job} is {state} already, so you cannot {action} it. Its results stay; to process what is open or
+    new, tag its folders again.
     """
 
 

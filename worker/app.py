@@ -3,7 +3,6 @@
 Beat only sends ticks. SQL decides what is due, so two beats do no harm, and missed runs are made up for.
 """
 
-import logging
 import sys
 from contextlib import closing
 from typing import Any
@@ -31,8 +30,6 @@ app = make_app(broker.url, broker.keys)
 @signals.setup_logging.connect
 def _on_setup_logging(loglevel: int, **_: Any) -> None:
     set_up_logging(settings.log_format, loglevel)
-    # Celery warns at each lost connection. The monitor of Redis does that once a minute.
-    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
 
 
 def run_beat(log_level: str, *, wait: bool) -> None:

@@ -24,6 +24,10 @@ def set_up_logging(log_format: Literal["text", "json"], level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Celery warns at each lost connection. The monitor of Redis does that once a minute.
+    logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
+    # Celery warns, with a traceback, at each message that is returned while the database does not answer.
+    logging.getLogger("celery.app.trace").setLevel(logging.ERROR)
 
 
 class _Lines(logging.Formatter):

@@ -140,10 +140,14 @@ def test_an_empty_answer_names_the_nearest_full_one(tagger: CommandRunner, known
 
     assert (
         said("--failed")
-        == "no photo matches; with --unknown: 1 photo, with --untagged: 1 photo, without --failed: 4 photos"
+        == "no photo matches; with --unknown: 1 photo, with --untagged: 1 photo, without --failed: 3 photos"
     )
     assert said("--country", "Germany", "--year", "2024") == (
         "no photo matches; without --country: 1 photo, without --year: 1 photo"
+    )
+    assert (said("--near", "80,0"), tagger("query", "--count").text) == (
+        "no photo matches; without --near: 3 photos",
+        "3\n",
     )
     assert said("--country", "Germany", "2024") == (
         'no photo matches; without --country: 1 photo, without "2024": 1 photo'

@@ -101,7 +101,9 @@ def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -
     for words, removed in active_filters(options, query, {}):
         if None in removed.values() and (name := next((each for each in removed if each in options), None)):
             left_out = f"--{name.replace('_', '-')}" if name in typed else f'"{words}"'
-            others[f"without {left_out}"] = options_without(options, removed)
+            # Without `any_rank`, which the page adds: as the command answers without the option.
+            rest = options_without(options, removed).items()
+            others[f"without {left_out}"] = {option: value for option, value in rest if option in options}
     queries = {words: other for words, each in others.items() if (other := _possible_query(each))}
     counts = count_photos(session.database, queries.values(), session.settings.roots)
     found = (

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,3 +70,26 @@ def test_a_text_line_stays_one_line_without_control_characters() -> None:
     line = TextLines().format(record)
     assert line.endswith(r"INFO a\n\x1b[2J failed (kind b\n2026-01-01 00:00:00 CRITICAL é\u2028\x9b.jpg)")
     assert line.isprintable()
+
+
+def test_a_returned_message_is_not_logged() -> None:
+    returned = """
+import celery, celery.exceptions
+from worker.logs import set_up_logging
+
+app = celery.Celery(set_as_current=False)
+
+@app.task
+def returned():
+    raise celery.exceptions.Reject(requeue=True)
+
+@app.task
+def failed():
+    raise ValueError
+
+set_up_logging("text", 20)
+returned.apply()
+failed.apply()
+"""
+    ended = subprocess.run([sys.executable, "-c", returned], capture_output=True, text=True, check=True)
+    assert (ended.stderr.count("WARNING"), ended.stderr.count("ERROR")) == (0, 1)
