@@ -1,7 +1,8 @@
 """Jobs that write metadata: chained to other jobs, adopted by workers, and interrupted at any point."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.threads import in_threads
-from support.written_folder import EMBED, SIDECAR, WrittenFolder
+from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
@@ -20,6 +21,7 @@ from tagger.jobs.enqueue.submission import Retry
 from tagger.jobs.processing import metadata_writing
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.undo_log import PhotoResult
 from tagger.ledger import items
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.failures import FailureFilter
@@ -338,5 +340,33 @@ def test_concurrent_jobs_leave_complete_files(folder: WrittenFolder) -> None:
         assert (
             connection.scalar(select(func.count()).select_from(chunks).where(chunks.c.done.is_(False))) == 0
         )
+    folder.undo()
+    assert (folder.files(), folder.undo_rows) == (before, [])
+
+
+@pytest.mark.parametrize("first", ["write", "undo"])
+def test_the_undo_record_of_a_job_that_wrote_meanwhile_stays(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    folder.draw("a.jpg", 0)
+    sidecar = folder.folder / "a.xmp"
+    sidecar.write_text(SIDECAR_OF_USER)
+    before = folder.files()
+    folder.tag()
+    if first == "undo":
+        folder.write(SIDECAR)
+        sidecar.write_text(SIDECAR_OF_USER)  # from a backup
+    store = metadata_writing.MetadataWriter._store
+
+    def store_later(writer: metadata_writing.MetadataWriter, results: Sequence[PhotoResult]) -> None:
+        monkeypatch.setattr(metadata_writing.MetadataWriter, "_store", store)
+        assert folder.write(replace(SIDECAR, description=True)) == {"a.jpg": "written"}
+        store(writer, results)
+
+    monkeypatch.setattr(metadata_writing.MetadataWriter, "_store", store_later)
+    if first == "write":
+        assert folder.write(SIDECAR) == {"a.jpg": "written"}
+    else:
+        assert folder.undo() == {"a.jpg": "unchanged"}
     folder.undo()
     assert (folder.files(), folder.undo_rows) == (before, [])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -129,6 +130,7 @@ class MetadataWriter(PhotoProcessor):
     def _prepare_files(
         self, item: Item, request: WriteRequest, complete_digests: frozenset[str]
     ) -> PhotoResult | None:
+        planned_at = datetime.now(UTC)
         try:
             photo = plan_and_prepare(request, partial(self._find_undo_record, item))
             self._prepared.append(photo)
@@ -146,7 +148,8 @@ class MetadataWriter(PhotoProcessor):
             return PhotoResult(item, Outcome.FAILED, _INTERNAL_ERROR, FailureKind.INTERNAL)
         finally:
             self.chunk.on_progress()
-        return PhotoResult(item, photo.outcome, "", photo.plan.refusal_kind, photo, complete_digests)
+        reason = photo.plan.refusal_kind
+        return PhotoResult(item, photo.outcome, "", reason, photo, complete_digests, planned_at)
 
     def _find_undo_record(self, item: Item, written_digest: str) -> UndoRecord | None:
         return self.chunk.with_retry(

@@ -5,8 +5,9 @@ files that were moved.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,14 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
 def _complete_write(connection: Connection, state: "_FileState") -> None:
     """Record that a file is now as its write says. Rows of other states are deleted.
 
-    Rows of photos that are gone or forgotten are deleted as well, if they were found by this file's digest.
+    If another job has written the file since it was planned, its row and the earlier ones stay: one of them
+    is that of the file. Rows of photos that are gone or forgotten are deleted as well, if they were found by
+    this file's digest.
     """
     of_file = and_(metadata_writes.c.photo_id == state.photo_id, metadata_writes.c.file == state.file)
+    later = (metadata_writes.c.written_at > state.planned_at, metadata_writes.c.job_id != state.job_id)
+    if connection.scalar(select(metadata_writes.c.id).where(of_file, *later).limit(1)) is not None:
+        return
     current_id = connection.scalar(
         select(func.max(metadata_writes.c.id)).where(
             of_file, metadata_writes.c.written_digest == state.written_digest
@@ -270,7 +276,8 @@ def _undo_record(row: Row[Any]) -> UndoRecord:
 class PhotoResult:
     """What was done with a photo. `photo` is None if no file was prepared.
 
-    `complete_digests` are the digests of written files whose rows are complete already.
+    `complete_digests` are the digests of written files whose rows are complete already. Its files were read
+    after `planned_at`.
     """
 
     item: Item
@@ -279,6 +286,7 @@ class PhotoResult:
     reason: str | None = None
     photo: PreparedPhoto | None = None
     complete_digests: frozenset[str] = frozenset()
+    planned_at: datetime = field(default_factory=partial(datetime.now, UTC))
 
     def item_outcome(self) -> ItemOutcome:
         has_text = self.outcome in {Outcome.REFUSED, Outcome.FAILED} or self.reason == EDITED
@@ -329,6 +337,8 @@ class _FileState:
     """
 
     photo_id: int
+    job_id: int
+    planned_at: datetime
     file: str
     digest_before: str | None
     write: WriteRow | None
@@ -355,6 +365,8 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
         photo_id, before = result.item.photo_id, file.original.data
         yield _FileState(
             photo_id=photo_id,
+            job_id=job_id,
+            planned_at=result.planned_at,
             file=_file_name(file),
             digest_before=None if before is None else digest_file(before),
             write=None if record is None else _write_row(job_id, photo_id, plan.request, file, record),
