@@ -169,7 +169,12 @@ def _count_page(
     # A confirmed landmark outranks a dismissal, which then counts as older.
     away_ids = {dismissal.content_id for dismissal in away}
     confirmed = confirmed_contents(connection, away_ids)
-    confirmed |= {verdict.content_id for verdict in new if verdict.verdict is VerdictKind.CONFIRMED}
+    confirmed |= {
+        verdict.content_id
+        for verdict in new
+        if verdict.verdict is VerdictKind.CONFIRMED
+        if verdict.key not in stored or stored[verdict.key][1] < verdict.given_at
+    }
     dismissed = stored_dismissals(connection, away_ids)
     for dismissal in away:
         at = dismissed.get(dismissal.content_id)

@@ -69,10 +69,10 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
     latest = {each.key: each for each in sorted(new, key=attrgetter("given_at"))}
     if not latest:
         return
-    begin_change(connection, {content_id for content_id, _ in latest})
+    images = {content_id for content_id, _ in latest}
+    begin_change(connection, images)
     _upsert(connection, verdicts, [latest[key] for key in sorted(latest)], newer_only=newer_only)
-    confirmed = {each.content_id for each in latest.values() if each.verdict is VerdictKind.CONFIRMED}
-    delete_dismissals(connection, sorted(confirmed))
+    delete_dismissals(connection, sorted(confirmed_contents(connection, images)))
 
 
 def _upsert(

@@ -167,6 +167,19 @@ def test_an_imported_confirmation_outranks_a_dismissal(folder: Folder) -> None:
     assert folder.dismissed() == 0
 
 
+def test_an_imported_confirmation_that_is_older_than_a_rejection_leaves_the_dismissal(folder: Folder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.dismiss("a.jpg")
+    give_verdicts(folder.database, [folder.folder / "a.jpg"], EIFFEL, VerdictKind.REJECTED, "ada", {})
+    digest = photo_details(folder.database, folder.folder / "a.jpg").photo.digest or ""
+    confirmed = document(digest, MONDAY, "confirmed", EIFFEL)
+    assert folder.import_(confirmed).older == 1
+    assert folder.dismissed() == 1
+    report = folder.import_(confirmed, document(digest, datetime.now(UTC) + timedelta(days=1)))
+    assert (report.older, report.replaced) == (1, 1)
+
+
 @pytest.mark.postgresql
 def test_favourites_are_found_with_their_copies_whatever_they_show(folder: Folder) -> None:
     folder.draw("in/tower.jpg", 0)
