@@ -12,12 +12,14 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from support.commands import draw_many
-from support.page_server import served
+from support.page_server import TOKEN, served
 
 from tagger.database.connection import Database
 from tagger.ledger.job_control import pause
+from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
 from tagger.web.api import events
+from tagger.web.http import auth
 
 
 @pytest.fixture
@@ -99,6 +101,31 @@ def test_listeners_above_the_limit_are_refused_until_one_leaves(
     with ExitStack() as stack:
         while Listener(stack, address).answer.status_code != 200:
             assert time.monotonic() < until
+
+
+@pytest.mark.parametrize("end", ["token revoked", "signed out"])
+def test_a_stream_ends_with_the_access_of_its_listener(
+    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(auth, "RECHECK_S", 0.0)
+    monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
+    _, secret = add_token(web_database, "phone")
+    with served(web_settings, web_database, TOKEN) as port, ExitStack() as stack:
+        address = f"http://127.0.0.1:{port}"
+        client = stack.enter_context(httpx.Client(base_url=address, headers={"Origin": address}))
+        client.post("/sign-in", data={"token": secret})
+        (session,) = client.cookies.items()
+        access = (
+            {"cookie": "=".join(session)} if end == "signed out" else {"authorization": f"Bearer {secret}"}
+        )
+        listener = Listener(stack, address, **access)
+        listener.event()
+        if end == "signed out":
+            client.post("/sign-out")
+        else:
+            revoke_token(web_database, "phone")
+        listener.rest()
+        assert Listener(stack, address, **access).answer.status_code == 401
 
 
 def test_a_stopping_server_ends_the_streams_of_its_listeners(

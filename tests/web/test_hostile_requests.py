@@ -259,6 +259,15 @@ def test_length_that_is_too_large_is_refused_before_anything_is_sent(
         assert status(exchange(port, request(port, "POST", "/api/predict", *lines))) == 413
 
 
+def test_a_client_that_reads_only_after_a_body_that_is_too_large_gets_the_answer(port: int) -> None:
+    body = bytes(8 * 2**20)
+    lines = ("Content-Type: image/png", f"Content-Length: {len(body)}")
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(request(port, "POST", "/api/predict", *lines, body=body))
+        assert status(connection.recv(65536)) == 413
+        assert not connection.recv(65536).startswith(b"HTTP")
+
+
 def test_a_client_that_disconnects_during_an_upload_harms_no_others(
     port: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,6 +35,7 @@ from tagger.web.http.uploads import (
     SMALL_BYTES,
     BodyLimit,
     ClientLimits,
+    drain_before_end,
     limit_body,
     too_large_text,
 )
@@ -102,7 +103,8 @@ class RequestGuard:
                 _check_role(grant, scope)
                 self._authenticator.record_use(grant)
         except RequestRefused as refused:
-            await _refusal_response(scope, headers, refused)(scope, receive, send)
+            response = _refusal_response(scope, headers, refused)
+            await response(scope, receive, drain_before_end(receive, send))
             return
         if not self._is_open(scope["path"]):
             state[HAS_ACCESS] = True

@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Send
 
 from tagger.errors import DISK_FULL_ERRNOS
 from tagger.system.text_format import N_, gettext, reader_language
@@ -120,6 +120,33 @@ def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
         return message
 
     return receive_within_limits
+
+
+DRAINED_S = 2.0
+DRAINED_BYTES = 64 * 2**20
+
+
+def drain_before_end(receive: Receive, send: Send) -> Send:
+    """Return a `send` that reads a body, within limits, after the response and before its end is sent.
+
+    The connection closes then. If data had arrived that nobody read, the client would get a reset, which
+    discards the response.
+    """
+
+    async def drain() -> None:
+        left_bytes = DRAINED_BYTES
+        while left_bytes > 0 and (message := await receive()).get("more_body", False):
+            left_bytes -= len(message["body"])
+
+    async def send_and_drain(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await send({**message, "more_body": True})
+            with suppress(TimeoutError):
+                await asyncio.wait_for(drain(), DRAINED_S)
+            message = {"type": "http.response.body"}
+        await send(message)
+
+    return send_and_drain
 
 
 def too_large_text(limit_bytes: int) -> str:
