@@ -155,11 +155,14 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
 
 
 def clean_model_name(name: str) -> str:
-    """The name of a model, which has the limits of a landmark's.
+    """The name of a model, which has the limits of a landmark's, and is no path of a file.
 
     Raises:
-        ArgumentInvalid: it is too long, or no text in one line.
+        ArgumentInvalid: it is too long, no text in one line, or a path.
     """
+    if is_model_path(name):
+        reason = "name: with a slash, or .pt at the end, it would be that of a file."
+        raise ArgumentInvalid(argument=repr(name[:20]), reason=reason)
     try:
         return clean_name(name)
     except LandmarkInvalid as error:

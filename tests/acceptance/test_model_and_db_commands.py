@@ -195,7 +195,7 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> Non
     assert tagger("model", "list", "--json").json[0]["in_use"] is False
 
 
-@pytest.mark.parametrize("name", ["a\nb", "x" * 201, " "])
+@pytest.mark.parametrize("name", ["a\nb", "x" * 201, " ", "a/b", "b.pt"])
 def test_names_of_models_have_the_limits_of_other_names(
     tagger: CommandRunner, tmp_path: Path, name: str
 ) -> None:

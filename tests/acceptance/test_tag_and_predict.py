@@ -137,6 +137,10 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
     quiet = terminal.run("-q", "tag", "my photos", "--again").stderr
     assert re.fullmatch(r"job \d finished: 1 photo: 1 tagged, .*\n     1  Eiffel Tower\n", quiet)
     assert "run: " not in terminal.run("tag", "my photos", "--again", "--json").stderr
+    several = terminal.run("tag", "my photos", "elsewhere", "--again").stderr.splitlines()
+    job = terminal.json("job", "list")[0]["job"]
+    assert f"to see the tags, run: tagger query --job {job}" in several
+    assert f"to write them to metadata, run: tagger metadata write --job {job} --to sidecar" in several
     repeated = terminal.run("tag", "my photos").stderr
     assert "run: " not in repeated  # nothing new is tagged
     assert "skipped: these photos are classified already; to include them, add --again" in repeated

@@ -102,7 +102,7 @@ def add(
     model = registered_models.add_model(database, file, name)
     _print_result(model, f"registered as {model.name}", json=json)
     if not model.in_use:
-        console.info(f"to use it, run: tagger model use {model.name}")
+        console.info(f"to use it, run: tagger model use {quote(model.name)}")
 
 
 @model_app.command("use")

@@ -251,11 +251,11 @@ def _print_tag_commands(database: Database, job: int) -> None:
 
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]
-    (under, path) = (f" --under {paths[0]}", f" {paths[0]}") if len(paths) == 1 else ("", "")
-    console.info(f"to see the tags, run: tagger query{under}")
+    under, path = (f"--under {paths[0]}", paths[0]) if len(paths) == 1 else (f"--job {job}", f"--job {job}")
+    console.info(f"to see the tags, run: tagger query {under}")
     console.info("to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO")
     if not has_write_option(database, job):
-        console.info(f"to write them to metadata, run: tagger metadata write{path} --to sidecar")
+        console.info(f"to write them to metadata, run: tagger metadata write {path} --to sidecar")
 
 
 PHOTOS_SHOWN = 3
