@@ -1,4 +1,4 @@
-"""Why metadata was not written: a refusal of this file, or a failure of the disk. Both leave it unchanged."""
+"""Why metadata was not written: a refusal of this file, or a failure of the disk. Both leave it whole."""
 
 import errno
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class WriteRefused(PicklableError):
 
 
 class WriteFailed(PicklableError):
-    """The disk or share failed while a file was written; the file is unchanged, and a retry may succeed.
+    """The disk or share failed while a file was written: it is the old one or the new one, both whole.
 
     `kind` is disk-full, gone (file or folder), or unreadable (disk or share fails).
     """

@@ -237,12 +237,27 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     folder.write()
     for path in paths:
         forget_path(folder.database, path, folder.settings.roots)
-    (first,) = preview_unlogged_undo(folder.database, folder.settings, [paths[0]])
-    assert "removed from" in undo_unlogged(folder.database, first, folder.settings.roots)[0]
+    previews = preview_unlogged_undo(folder.database, folder.settings, [paths[0]])
+    ((_, text, _),) = undo_unlogged(folder.database, previews, folder.settings.roots)
+    assert "removed from" in text
     assert paths[0].read_bytes() == before["a.jpg"]
     folder.tag()
     folder.undo()
     assert folder.files() == before
+
+
+def test_every_copy_of_a_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
+    photo = draw_with_keyword(folder, "a.jpg")
+    original = photo.read_bytes()
+    shutil.copy2(photo, folder.folder / "b.jpg")
+    folder.tag()
+    folder.write()
+    shutil.copy2(photo, folder.folder / "c.jpg")
+    forget_path(folder.database, folder.folder, folder.settings.roots)
+    found = FoundValues(folder.database, folder.settings, [folder.folder], dry_run=False)
+    assert len(list(undo_unlogged(folder.database, found.copies(), folder.settings.roots))) == 3
+    assert folder.files() == dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), original)
+    assert folder.undo_rows == []
 
 
 def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
@@ -353,9 +368,8 @@ def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder: WrittenFolder, leng
 
 
 def undo(database: Database, *paths: Path) -> list[str]:
-    return [
-        undo_unlogged(database, each, {})[0] for each in preview_unlogged_undo(database, Settings(), paths)
-    ]
+    previews = preview_unlogged_undo(database, Settings(), paths)
+    return [text for _, text, _ in undo_unlogged(database, previews, {})]
 
 
 def sidecar_beside(photo: Path) -> Path:

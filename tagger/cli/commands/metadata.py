@@ -302,9 +302,8 @@ class _Undone:
 
 def _undo_unlogged(session: Session, previews: Iterable[MetadataPreview], *, json: bool) -> _Undone:
     undone = _Undone()
-    for preview in previews:
-        text, is_complete = undo_unlogged(session.database, preview, session.settings.roots)
-        typer.echo(f"{printable(str(preview.path))}: {printable(text)}", err=json)
+    for path, text, is_complete in undo_unlogged(session.database, previews, session.settings.roots):
+        typer.echo(f"{printable(str(path))}: {printable(text)}", err=json)
         undone.add(_Undone(1, console.DONE if is_complete else console.SOME_PHOTOS_FAILED))
     return undone
 

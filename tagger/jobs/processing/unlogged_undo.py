@@ -158,8 +158,25 @@ class FoundValues:
         return False
 
 
-def undo_unlogged(database: Database, preview: MetadataPreview, root_paths: RootPaths) -> tuple[str, bool]:
-    """Carry out a previewed undo; return the result in words, and whether everything could be undone."""
+def undo_unlogged(
+    database: Database, previews: Iterable[MetadataPreview], root_paths: RootPaths
+) -> Iterator[tuple[Path, str, bool]]:
+    """Carry out undos; yield the path, the result in words, and whether everything could be undone.
+
+    Rows of the undo log are deleted at the end: that of a forgotten photo restores each copy of it.
+    """
+    undone: list[tuple[Path, str]] = []
+    try:
+        for preview in previews:
+            text, is_complete = _undo(database, preview, undone)
+            yield preview.path, text, is_complete
+    finally:
+        for path, written_digest in undone:
+            delete_undone(database, path, written_digest, root_paths)
+
+
+def _undo(database: Database, preview: MetadataPreview, undone: list[tuple[Path, str]]) -> tuple[str, bool]:
+    """Carry out one undo, and add the files with their digests before to those `undone`."""
     if preview.plan is None:
         return f"unchanged: {preview.problem}", False
     try:
@@ -167,9 +184,8 @@ def undo_unlogged(database: Database, preview: MetadataPreview, root_paths: Root
         photo.replace_files()
     except (WriteRefused, WriteFailed) as problem:
         return f"unchanged: {problem}", False
-    for file in photo.replaced:
-        if file.original.data is not None:
-            delete_undone(database, file.path, digest_file(file.original.data), root_paths)
+    originals = (file.original for file in photo.replaced)
+    undone += [(each.path, digest_file(each.data)) for each in originals if each.data is not None]
     if photo.replaced:
         with database.write() as connection:
             record_action(connection, AuditAction.METADATA_UNDO, preview.path)
