@@ -111,6 +111,16 @@ def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root
     )
 
 
+def stored_root(database: Database, folder: Path, root_paths: RootPaths) -> Root:
+    """Like `ensure_root`, in a transaction of its own if there is no root."""
+    with database.read() as connection:
+        root = find_root(connection, folder, root_paths)
+    if root is not None:
+        return root
+    with database.write() as connection:
+        return ensure_root(connection, folder, root_paths)
+
+
 def lock_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
     """Like `ensure_root`, but fast for an existing root. Until this ends, nobody moves or removes it."""
     while (root := find_root(connection, folder, root_paths)) is not None:

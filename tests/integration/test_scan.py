@@ -205,6 +205,15 @@ def test_single_files_may_have_any_extension(folder: Folder, small_pages: None) 
     assert folder.counts(*files, *files[:3]) == (10, 0, 0, 0)
 
 
+def test_the_first_scan_of_a_parent_marks_photos_of_a_folder_that_was_scanned_before(folder: Folder) -> None:
+    path = folder.file("child/a.jpg")
+    folder.file("child/b.jpg")
+    folder.scan(folder.path / "child")
+    path.unlink()
+    assert folder.counts() == (1, 0, 0, 1)
+    assert folder.stored_paths(gone=True) == {str(path)}
+
+
 def test_empty_or_missing_root_marks_nothing_as_gone(folder: Folder) -> None:
     path = folder.file("a.jpg")
     folder.scan()

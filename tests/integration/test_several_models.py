@@ -12,18 +12,21 @@ from support.inferences import record_inferences
 
 from tagger.cli.output.photo_lines import print_predictions
 from tagger.database.connection import Database
-from tagger.database.enums import Runner
+from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import effective_tags, landmarks, models, tags
 from tagger.errors import ModelFileNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.submission import submit
+from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
+from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import add_model, resolve_models, use_models
 from tagger.tags import models_in_use, settlement
 from tagger.tags.models_in_use import names_in_use
 from tagger.tags.settlement import is_settled
 from tagger.transfer.integrity import check_database
+from tagger.verdicts.service import give_verdicts
 
 pytestmark = pytest.mark.postgresql
 
@@ -128,6 +131,18 @@ def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(librar
     assert library.states() == {EIFFEL: ("accepted", "tiny")}
     library.backfill()
     assert EIFFEL not in library.states()
+
+
+def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_removed(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["other"])
+    library.tag(model=library.other)
+    give_verdicts(library.database, [library.folder / "a.jpg"], EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    use_models(library.database, ["tiny"])
+    remove_model(library.database, "other")
+    library.draw("a.jpg", 1)
+    library.tag()
+    assert photo_details(library.database, library.folder / "a.jpg").verdicts == ()
 
 
 def test_tags_of_the_shipped_model_count_until_that_of_a_newer_package_classifies_the_photo(

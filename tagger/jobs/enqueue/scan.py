@@ -22,6 +22,7 @@ from tagger.catalog.roots import (
     path_prefix,
     photos_below,
     store_endpoint,
+    stored_root,
     unavailable_error,
     unavailable_mount,
 )
@@ -192,10 +193,8 @@ class Scan:
         groups = StemGroups[FoundPhoto](attrgetter("location"))
         for page in listed_pages(without_problems(entries, self.report), folder):
             # First: a RAW file whose JPEG is gone is a photo of its own.
-            with self.database.read() as connection:
-                root = find_root(connection, folder, self.root_paths)
-            if root is not None:
-                self.report.gone += mark_unlisted(self.database, root, folder, page)
+            root = stored_root(self.database, folder, self.root_paths)
+            self.report.gone += mark_unlisted(self.database, root, folder, page)
             rest = groups.rest() if page.last is None else ()
             self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
 

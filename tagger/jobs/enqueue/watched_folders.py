@@ -8,12 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from tagger.catalog.roots import (
-    Root,
-    RootPaths,
-    ensure_root,
-    find_root,
-)
+from tagger.catalog.roots import RootPaths, stored_root
 from tagger.database.connection import Database
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import has_other_side_files
@@ -66,7 +61,7 @@ def scan_watched(
     gone = 0
     report = ScanReport()
     for page in listed_pages(without_problems(listing, report), folder):
-        root = _root(database, folder, root_paths)
+        root = stored_root(database, folder, root_paths)
         gone += mark_unlisted(database, root, folder, page)  # first: a RAW file may have lost its JPEG
         if len(unseen) <= MOST_UNSEEN:
             # Times further in the future come from a wrong clock: waiting for them could take years.
@@ -119,12 +114,3 @@ def _raw_files_with_jpeg(paths: Iterable[Path]) -> set[Path]:
     """Those of the paths of a page that are RAW files and have a JPEG among them."""
     groups = StemGroups[Path](str).of(paths)
     return {path for group in groups for path in group if str(path) in primary_files([*map(str, group)])}
-
-
-def _root(database: Database, folder: Path, root_paths: RootPaths) -> Root:
-    with database.read() as connection:
-        root = find_root(connection, folder, root_paths)
-    if root is not None:
-        return root
-    with database.write() as connection:
-        return ensure_root(connection, folder, root_paths)

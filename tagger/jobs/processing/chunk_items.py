@@ -208,9 +208,13 @@ def _facts(connection: Connection, items: Sequence[Item]) -> dict[int, dict[str,
 
 
 def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) -> None:
-    """Keep verdicts on photos that are read first, and had the image of a RAW file or its JPEG."""
-    taken_over = photos.c.content_id.is_not(None) & photos.c.classified_mtime_ns.is_(None)
-    query = select(photos.c.id, photos.c.content_id).where(among(photos.c.id, facts), taken_over)
+    """Keep verdicts on photos that are read first, and had the image of a RAW file or its JPEG.
+
+    A photo whose model was removed has an own image, which is not classified any more.
+    """
+    taken_over = photos.c.classified_mtime_ns.is_(None), contents.c.outcome.is_not(None)
+    query = select(photos.c.id, photos.c.content_id).join(contents, contents.c.id == photos.c.content_id)
+    query = query.where(among(photos.c.id, facts), *taken_over)
     for row in connection.execute(query).all() if facts else ():
         image_id = facts[row.id]["content_id"]
         if row.content_id != image_id:
