@@ -279,7 +279,7 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
         )
         expect(page.locator("[data-uploads]")).to_contain_text("1 of 3 · Connection lost. Trying again…")
         expect(page.locator("[data-uploads] [role=status]")).to_contain_text(
-            "1 photo sent · They are tagged now", timeout=20_000
+            "1 photo sent · Tagging has begun", timeout=20_000
         )
         expect(page.locator(".toast--bad")).to_contain_text("2 files were not sent")
         expect(page.locator(".toast--bad")).to_contain_text("b.txt: This file is no photo")
@@ -312,6 +312,23 @@ def test_what_a_broken_line_did_not_carry_is_sent_again(
         page.unroute_all()
         again.click()
         wait_until(lambda: files(folder) == {"a.png": photo()})
+
+
+def test_a_file_dropped_where_nothing_takes_it_does_not_replace_the_page(
+    browser: Browser, settings: Settings, web_database: Database
+) -> None:
+    drag = """(element) => {
+      const data = new DataTransfer();
+      data.items.add(new File(["x"], "a.png"));
+      const event = new DragEvent("dragover", { dataTransfer: data, bubbles: true, cancelable: true });
+      element.dispatchEvent(event);
+      return event.defaultPrevented;
+    }"""
+    with serving(settings) as address:
+        with open_page(browser, f"{address}/map", screen=WINDOW) as page:
+            assert page.locator("main").evaluate(drag)
+        with open_page(browser, f"{address}/try", screen=WINDOW) as page:
+            assert not page.locator("input[type=file]").first.evaluate(drag)
 
 
 def test_a_phone_is_not_told_to_drop_photos(

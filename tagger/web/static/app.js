@@ -29,6 +29,13 @@ document.addEventListener("click", ({ target }) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = menu.contains(target);
 });
 
+// A file that is dropped where nothing takes it would replace the page.
+document.addEventListener("dragover", (event) => {
+  if (!event.dataTransfer.types.includes("Files") || event.target.closest?.("input[type=file]")) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "none";
+});
+
 document.querySelector("[data-language]")?.addEventListener("change", (event) => event.target.form.submit());
 
 for (const control of document.querySelectorAll("[data-theme-switch]")) {

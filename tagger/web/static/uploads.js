@@ -75,7 +75,7 @@ async function send(path, file, onLost) {
 async function startJob() {
   try {
     const { job } = await requestJson("/api/uploads/tag", { method: "POST" });
-    status.append(" · ", create("a", { href: `/jobs/${job}` }, gettext("They are tagged now")));
+    status.append(" · ", create("a", { href: `/jobs/${job}` }, gettext("Tagging has begun")));
   } catch (error) {
     toast(error.message, { tone: "bad" });
   }
@@ -111,7 +111,7 @@ const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
 
 document.addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;
-  event.preventDefault();
+  event.dataTransfer.dropEffect = "copy";
   zone.toggleAttribute("data-over", true);
 });
 document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? zone.toggleAttribute("data-over", false));
