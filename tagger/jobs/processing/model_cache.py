@@ -257,10 +257,11 @@ def open_local_models(
             try:
                 opened.append((model, stack.enter_context(open_local_model(model, settings))))
             except TaggerError as error:
-                log.warning("%s is left out: %s", model.name, error)
-                errors.append(error)
+                errors.append((model.name, error))
         if not opened:
-            raise errors[0]
+            raise errors[0][1]
+        for name, reason in errors:
+            log.warning("%s is left out: %s", name, reason)
         yield opened
 
 
