@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from rig.containers import encode_image
 from rig.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, raw_file
@@ -166,6 +167,13 @@ def test_settings_come_from_option_then_environment_then_file(terminal: Terminal
     assert [tag["accepted"] for tag in tags] == [True] * 3
     (terminal.folder / "tagger.toml").write_text("topk = 1\n")
     assert "topk" in terminal.run(*predict, code=1).stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_only_model_that_cannot_be_loaded_is_an_error_and_not_left_out(terminal: Terminal) -> None:
+    draw(terminal.folder / "tower.jpg", 0)
+    refused = terminal.run("predict", "tower.jpg", "--device", "cuda", code=1).stderr.splitlines()
+    assert [line.partition(":")[0] for line in refused] == ["error"]
 
 
 @pytest.mark.parametrize("backend", ["torchscript", "openvino-int8"])
