@@ -61,7 +61,7 @@ def remove_model(database: Database, name: str, *, dry_run: bool = False) -> Rem
     model = model_by_name(database, name)
     with database.write() as connection:
         connection.execute(select(ledgers.c.models_settled_to).with_for_update())  # first, as `use_models`
-        lock_tables(connection, models, mode="EXCLUSIVE")
+        lock_tables(connection, models)
         job_ids = _removable_jobs(connection, model)
         removed = _counts(connection, model, len(job_ids))
         if not dry_run:

@@ -1,11 +1,13 @@
 """Several models in use: each writes its own tags, one read serves all, and use decides what counts."""
 
 import json
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
@@ -13,7 +15,7 @@ from support.inferences import record_inferences
 from tagger.cli.output.photo_lines import print_predictions
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, VerdictKind
-from tagger.database.tables import effective_tags, landmarks, models, tags
+from tagger.database.tables import contents, effective_tags, landmarks, models, tags
 from tagger.errors import ModelFileNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.submission import submit
@@ -24,7 +26,7 @@ from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import add_model, resolve_models, use_models
 from tagger.tags import models_in_use, settlement
 from tagger.tags.models_in_use import names_in_use
-from tagger.tags.settlement import is_settled
+from tagger.tags.settlement import begin_change, is_settled
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.service import give_verdicts
 
@@ -131,6 +133,20 @@ def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(librar
     assert library.states() == {EIFFEL: ("accepted", "tiny")}
     library.backfill()
     assert EIFFEL not in library.states()
+
+
+def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["tiny"])
+    library.tag(model=library.other)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor() as pool:
+        with library.database.write() as connection:
+            begin_change(connection, connection.scalars(select(contents.c.id)).all())
+            removed = pool.submit(remove_model, library.database, "other")
+            while not library.database.is_sqlite and not connection.scalar(waiting):
+                time.sleep(0.01)
+        assert removed.result().classified == 1
 
 
 def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_removed(library: Library) -> None:
