@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,8 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     assert run.status_code == 409
     assert f"{name} is now a link" in run.text
     with web_database.write() as connection:
-        connection.execute(update(schedules).values(next_due=list_runs(web_database, name, 1)[0].due_at))
+        (asked,) = list_runs(web_database, name, 1)
+        connection.execute(update(schedules).values(next_due=asked.due_at - timedelta(days=1)))
     assert list(run_due_schedules(web_database, web_settings)) == []
     notes = [each.note or "" for each in list_runs(web_database, name, 10)]
     assert ["is now a link" in note for note in notes] == [True] * 2

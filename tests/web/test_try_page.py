@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.commands import draw
@@ -138,12 +138,18 @@ def choose(page: Page, data: bytes) -> None:
     page.get_by_label("Choose a photo").set_input_files([file])
 
 
-def test_a_photo_is_shown_beside_its_landmarks(browser: Browser, address: str) -> None:
+def test_a_photo_that_is_chosen_while_the_page_loads_is_shown_beside_its_landmarks(
+    browser: Browser, address: str
+) -> None:
+    held: list[Route] = []
     with open_page(browser, f"{address}/photos") as page:
+        page.route("**/try.js*", lambda route: held.append(route))  # noqa: PLW0108 - playwright takes no built-in
         page.get_by_role("button", name="Settings").click()
         page.get_by_role("link", name="Try a photo").click()
         expect(page.locator("[data-preview]")).to_be_hidden()
         choose(page, photo())
+        (script,) = held
+        script.continue_()
         expect(page.locator("#result h2")).to_have_text("Eiffel Tower", timeout=60_000)
         expect(page.locator("[data-preview]")).to_be_visible()
         choose(page, b"no photo")
