@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page
 from support.job_runs import process_job
@@ -80,16 +80,20 @@ def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: Li
     assert {file.name: file.read_bytes() for file in library.root.iterdir()} == before
 
 
-def test_each_choice_shows_its_preview_before_it_is_written(
+def test_each_choice_shows_its_preview_before_it_is_written_also_while_the_page_loads(
     browser: Browser, address: str, client: TestClient, library: LibraryPhotos
 ) -> None:
+    held: list[Route] = []
     with open_page(browser, f"{address}/photos/1", screen=PHONE) as page:
+        page.route("**/forms.js*", lambda route: held.append(route))  # noqa: PLW0108 - playwright takes no built-in
         page.keyboard.press("i")
         page.get_by_role("button", name="Write tags…").click()
         preview, choice = page.locator("#preview"), page.get_by_label("A description")
         expect(preview).not_to_contain_text("description:")
         choice.focus()
         page.keyboard.press("Space")
+        (script,) = held
+        script.continue_()
         expect(preview).to_contain_text("description:")
         expect(choice).to_be_focused()
         assert axe_findings(page) == []

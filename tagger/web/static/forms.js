@@ -1,4 +1,4 @@
-// Says why a form that htmx sends could not be sent.
+// Forms that htmx sends: why one could not be sent, and what was chosen before htmx listened.
 
 import { gettext } from "./texts.js";
 import { toast } from "./toast.js";
@@ -12,3 +12,11 @@ function showFailure({ detail: { elt, xhr } }) {
 
 document.addEventListener("htmx:responseError", showFailure);
 document.addEventListener("htmx:sendError", showFailure);
+
+// On a slow line, a choice may be made before htmx listens.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const form of document.querySelectorAll("form[hx-trigger=change]")) {
+    const isChanged = ({ checked, defaultChecked, files }) => files?.length || checked !== defaultChecked;
+    [...form.elements].find(isChanged)?.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+});
