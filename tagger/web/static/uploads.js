@@ -111,6 +111,7 @@ const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
 
 document.addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;
+  event.preventDefault();
   event.dataTransfer.dropEffect = "copy";
   zone.toggleAttribute("data-over", true);
 });
