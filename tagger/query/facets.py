@@ -22,7 +22,7 @@ from tagger.photos.paths import path_text
 from tagger.query.areas import Area
 from tagger.query.filters import AddedOption, ResolvedQuery, counts_copies_once
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import shown_landmarks
+from tagger.query.photo_conditions import IMAGE, shown_landmarks
 from tagger.query.tagged_photos import select_photos
 
 _Key = TypeVar("_Key")
@@ -260,8 +260,7 @@ class _FacetCounts:
         # As a number: PostgreSQL would expect a third of all photos after what a subquery finds.
         newest = (self.connection.scalar(select(func.max(photos.c.id))) or 0) - self.most_read
         among = narrowest.among if narrowest is not None and exact else photos.c.id > newest
-        image = func.coalesce(photos.c.content_id, -photos.c.id)
-        unit = image if counts_copies_once(query) else photos.c.id
+        unit = IMAGE if counts_copies_once(query) else photos.c.id
         conditions = resolved.conditions()
         if resolved.areas:
             conditions = tuple(replacement_traverse(each, {}, _looked_up) for each in conditions)

@@ -40,6 +40,9 @@ from tagger.tags.contents import is_dismissed, is_only_predicted
 
 Condition = ColumnElement[bool]
 
+IMAGE = func.coalesce(photos.c.content_id, -photos.c.id)
+"""A number that copies share; a photo that was not read yet has one of its own."""
+
 
 def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
     """Whether the time is in a year."""

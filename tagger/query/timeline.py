@@ -17,7 +17,7 @@ from tagger.database.tables import contents, photos, positions
 from tagger.query.filters import ResolvedQuery, counts_copies_once
 from tagger.query.find import QueryReader, ScanPosition
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import Condition, has_tag
+from tagger.query.photo_conditions import IMAGE, Condition, has_tag
 from tagger.query.tagged_photos import select_photos
 from tagger.system.city_names import city_name
 
@@ -181,8 +181,7 @@ def _groups(
     """The photos of a query by these keys; of copies, if it has them, the first one."""
     columns = [_ASPECT.label("aspect"), *(key.label(f"key_{number}") for number, key in enumerate(keys))]
     if has_copies:
-        image = func.coalesce(photos.c.content_id, -photos.c.id)
-        columns.append(func.row_number().over(partition_by=image, order_by=photos.c.id).label("copy"))
+        columns.append(func.row_number().over(partition_by=IMAGE, order_by=photos.c.id).label("copy"))
     rows = found.with_only_columns(*columns, maintain_column_froms=True).subquery()
     _, *by = list(rows.c)[: len(keys) + 1]
     counted = select(func.count(), func.avg(rows.c.aspect), *by).group_by(*by)

@@ -30,7 +30,7 @@ from tagger.database.statements import among, rounded_down
 from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
-from tagger.query.photo_conditions import is_first_copy
+from tagger.query.photo_conditions import IMAGE, is_first_copy
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 from tagger.trips.grouping import Trip, VisitedPlace, place_name
@@ -201,8 +201,7 @@ def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSumma
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
     rows = _photos_of(connection, dict(enumerate(trips)))
-    image = func.coalesce(rows.c.content_id, -rows.c.unit)
-    counted = select(rows.c.trip, func.count(image.distinct()).label("photos")).group_by(rows.c.trip)
+    counted = select(rows.c.trip, func.count(rows.c.image.distinct()).label("photos")).group_by(rows.c.trip)
     numbers = {row.trip: row.photos for row in connection.execute(counted)}
     shown, best = _landmark_numbers(connection, rows)
     others = {index: trip for index, trip in enumerate(trips) if index not in best}
@@ -243,7 +242,13 @@ def _photos_of(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
         moment >= tuple_(spans.c.camera_id, spans.c.first), moment <= tuple_(spans.c.camera_id, spans.c.last)
     )
     return (
-        select(spans.c.trip, photos.c.id.label("unit"), photos.c.content_id, photos.c.taken_at)
+        select(
+            spans.c.trip,
+            photos.c.id.label("unit"),
+            IMAGE.label("image"),
+            photos.c.content_id,
+            photos.c.taken_at,
+        )
         .join_from(spans, photos, is_of_span)
         .where(photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None))
         .cte("photos_of_trips")
