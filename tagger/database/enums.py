@@ -137,6 +137,15 @@ class TagReason(StrEnum):
     DAMAGED = "damaged"
 
 
+class OddsReason(StrEnum):
+    """What the odds of a landmark follow from. The last two decide about suggestions alone."""
+
+    POSITION = TagReason.POSITION.value
+    SPEED = TagReason.SPEED.value
+    TRIP = "trip"
+    LIBRARY = "library"
+
+
 class ClockSource(StrEnum):
     """Who says how a camera's clock is set: a person, or photos that show it."""
 

@@ -1,13 +1,14 @@
 """The odds that a photo's position gives for or against its landmarks, stored with the tags they turn.
 
 By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong),
-where the distance is from where the camera stood to the landmark. What was measured for it, and what is
-assumed: docs/explanation/positions.md. Only measured positions count: one that follows from a landmark, or
-from other photos, is no evidence for a tag. Where the photo has none, its camera's GPS before and after it
-counts, if nobody reaches the landmark in that time (see measured_positions).
+where the distance is from where the camera stood to the landmark (see distance_odds). Only measured positions
+count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has
+none, its camera's GPS before and after it counts, if nobody reaches the landmark in that time (see
+measured_positions), then the other photos of its camera's day (see camera_days), and at last, for suggestions
+alone, where all photos of that day were taken, and the library (see weak_evidence).
 
-What the other photos of its camera's day say counts where no position does (see camera_days). A row of `tags`
-or `taught_tags` has `position_odds` only if its position, or its day, reverses what its score alone decides.
+A row of `tags` or `taught_tags` has `position_odds` only if they reverse what its score alone decides: whether
+it is accepted, or suggested.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -28,11 +29,10 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    union_all,
     update,
 )
 
-from tagger.database.enums import TagReason, TagState
+from tagger.database.enums import OddsReason, TagReason, TagState
 from tagger.database.statements import among
 from tagger.database.tables import (
     classifications,
@@ -40,14 +40,15 @@ from tagger.database.tables import (
     effective_tags,
     landmarks,
     ledgers,
+    models,
     photos,
     tags,
     taught_tags,
 )
-from tagger.landmarks.landmarks import REACHES_KM, UNKNOWN_EXTENT
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.positions.camera_days import Day, candidates_of, day_odds
-from tagger.positions.estimation import Floats, distances_m
+from tagger.positions.distance_odds import LEAST, position_odds
+from tagger.positions.estimation import distances_m
 from tagger.positions.measured_positions import (
     GpsInterval,
     MeasuredPosition,
@@ -55,39 +56,10 @@ from tagger.positions.measured_positions import (
     measured_positions,
     passages,
 )
+from tagger.positions.weak_evidence import candidates_around, library_odds, trip_odds
 from tagger.tags.contents import count_photos_of_job, record_matching_photos
-from tagger.tags.rule import LEAST_SCORE, PositionOdds, is_accepted
+from tagger.tags.rule import LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
 from tagger.tags.settlement import begin_change, score_is_enough, settle, stored_odds
-
-MOST = 5.0
-"""The odds near a landmark. Photos that a model mistakes for it often show its neighbours."""
-LEAST = 0.002
-"""The odds on the other side of the world: one camera in 500 says a position that is grossly wrong."""
-
-
-def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
-    """P(distance | right) / P(distance | wrong) of N photos and landmarks.
-
-    Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third
-    one, and LEAST from the fourth one on. Between these, their logarithm is proportional to that of the
-    distance. Of the nearest and the farthest distance that the error of a position allows, the odds closer to
-    1 count; 1 if the two disagree.
-    """
-    nearest = np.maximum(distance_km - error_km, 0.0)
-    farthest = distance_km + error_km
-    odds = np.ones(len(distance_km))
-    of_extent = np.array([extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents])
-    for extent in REACHES_KM:
-        chosen = of_extent == extent
-        least, most = _odds_at(farthest[chosen], extent), _odds_at(nearest[chosen], extent)
-        odds[chosen] = np.where(most < 1.0, most, np.maximum(least, 1.0))
-    return odds
-
-
-def _odds_at(distance_km: Floats, extent: str) -> Floats:
-    odds = np.array([MOST, 1.0, 1.0, LEAST])
-    known = np.log(REACHES_KM[extent])
-    return np.asarray(np.exp(np.interp(np.log(np.maximum(distance_km, 1e-6)), known, np.log(odds))))
 
 
 @dataclass(frozen=True)
@@ -111,7 +83,9 @@ def weigh_positions(
     anchors. `days`: those of which photos have changed. What the photos of a day say about each other is
     brought up to date, too; None: not yet, since more photos of a day follow.
     """
-    of_days = None if days is None else candidates_of(connection, days)
+    of_days = None
+    if days is not None:
+        of_days = candidates_of(connection, days) | candidates_around(connection, {day for _, day in days})
     changes = _changes(connection, photo_ids, of_days)
     if not changes:
         return
@@ -163,16 +137,8 @@ def _changes(
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
     of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
     content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos))).union(of_days or ())
-    uses_days = settings.position_odds and of_days is not None
-    by_day = day_odds(connection, content_ids) if uses_days else {}
-    measured = measured_positions(connection, content_ids) if settings.position_odds else []
-    located = {position.content_id for position in measured}
-    others = content_ids - located if settings.position_odds else ()
-    between = list(passages(connection, others, settings.max_gap_s))
-    passed = {passage.content_id for passage in between}
-    turned = _turned(connection, content_ids).union(content_id for content_id, _ in by_day)
-    rows = _tags(connection, located | passed | turned)
-    odds = by_day | _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
+    rows = _tags(connection, content_ids)
+    odds = _all_odds(connection, rows, settings.max_gap_s, with_days=of_days is not None)
     return [
         _Change(
             taught_tags if row.is_taught else tags,
@@ -183,35 +149,65 @@ def _changes(
             new,
         )
         for row in rows
-        if (new := _reversing(row, odds.get((row.content_id, row.landmark_id))))
+        if (
+            new := _reversing(
+                row, odds.get((row.content_id, row.landmark_id)) if settings.position_odds else None
+            )
+        )
         != stored_odds(row.position_odds, row.distance_m, row.odds_reason)
     ]
 
 
-def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
-    """The ids of those images with a tag that a position has turned."""
-    queries = (
-        select(table.c.content_id).where(
-            among(table.c.content_id, content_ids), table.c.position_odds.is_not(None)
-        )
-        for table in (tags, taught_tags)
+def _all_odds(
+    connection: Connection, rows: Sequence[Row[Any]], max_gap_s: float, *, with_days: bool
+) -> dict[tuple[int, int], PositionOdds]:
+    """The odds by content and landmark id: from the strongest evidence that says something about each."""
+    content_ids = {row.content_id for row in rows}
+    measured = measured_positions(connection, content_ids)
+    located = {position.content_id for position in measured}
+    by_position = _odds(connection, rows, measured, max_gap_s)
+    by_speed = _odds_of_passages(rows, list(passages(connection, content_ids - located, max_gap_s)))
+    strong = by_position | by_speed
+    if not with_days:
+        return strong
+    refused: dict[int, set[int]] = {content_id: set() for content_id in content_ids}
+    for (content_id, landmark_id), odds in strong.items():
+        if odds.odds < 1.0:
+            refused[content_id].add(landmark_id)
+    of_models = [row for row in rows if not row.is_taught]
+    return (
+        library_odds(connection, of_models)
+        | trip_odds(connection, rows, located, refused)
+        | day_odds(connection, {row.content_id for row in of_models}, refused)
+        | strong
     )
-    return set(connection.scalars(union_all(*queries)))
 
 
 def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
     """The odds, if they reverse what the score says. Days say nothing about taught tags."""
     if odds is None or (row.is_taught and odds.distance_m is None):
         return None
-    is_enough = bool(row.is_enough)
-    return odds if is_accepted(row.score, odds.odds, row.threshold, by_score=is_enough) != is_enough else None
+    alone, weighed = (
+        Candidate(
+            row.landmark_id, row.score, bool(row.is_enough), row.threshold, row.model_id, None, each,
+            suggested_from=row.suggested_from,
+        )
+        for each in (None, odds)
+    )  # fmt: skip
+    is_same = (
+        alone.is_alone_accepted == weighed.is_alone_accepted and alone.is_probable == weighed.is_probable
+    )
+    return None if is_same else odds
 
 
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
     """The tags of these images that a position can turn, or has turned."""
     rows: list[Row[Any]] = []
     of_model = func.coalesce(classifications.c.threshold, contents.c.threshold)
-    for table, threshold in ((tags, of_model), (taught_tags, literal(TAUGHT_THRESHOLD))):
+    for table, threshold, suggested_from in (
+        (tags, of_model, models.c.suggestion_threshold),
+        (taught_tags, literal(TAUGHT_THRESHOLD), literal(SUGGESTED_SCORE)),
+    ):
         query: Select[Any] = (
             select(
                 table.c.content_id,
@@ -223,6 +219,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 table.c.odds_reason,
                 score_is_enough(table).label("is_enough"),
                 threshold.label("threshold"),
+                suggested_from.label("suggested_from"),
                 literal(table is taught_tags).label("is_taught"),
                 landmarks.c.latitude,
                 landmarks.c.longitude,
@@ -237,10 +234,11 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 ),
             )
             .join(landmarks, landmarks.c.id == table.c.landmark_id)
+            .join(models, models.c.id == table.c.model_id)
             .where(
                 among(table.c.content_id, content_ids),
                 contents.c.damaged == false(),
-                or_(score_is_enough(table), table.c.score >= LEAST_SCORE),
+                or_(score_is_enough(table), table.c.score >= LEAST_SUGGESTED_SCORE),
             )
         )
         rows += connection.execute(query)
@@ -277,7 +275,7 @@ def _odds_of_passages(
         if own and not any(passage.reaches(*place, row.extent) for passage in own):
             distance_m = min(passage.distance_m(*place) for passage in own)
             found[row.content_id, row.landmark_id] = PositionOdds(
-                LEAST, float(round(distance_m)), TagReason.SPEED
+                LEAST, float(round(distance_m)), OddsReason.SPEED
             )
     return found
 

@@ -26,6 +26,7 @@ from tagger.positions.camera_days import days_of
 from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.positions.measured_positions import store_positions
+from tagger.positions.weak_evidence import update_library_odds
 from tagger.tags.contents import record_matching_photos
 from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
 
@@ -144,7 +145,9 @@ def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], o
         with transaction() as connection:
             ids = changes_in_order(connection)
         if not len(ids):
-            return moved
+            with transaction() as connection:
+                if not update_library_odds(connection):
+                    return moved
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH].tolist()
             with transaction() as connection:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome, PositionSource, TagReason, TagState
+from tagger.database.enums import OddsReason, Outcome, PositionSource, TagReason, TagState
 from tagger.database.statements import among, pages
 from tagger.database.tables import (
     contents,
@@ -91,10 +91,13 @@ _FROM_POSITION: Mapping[str | None, str] = {
     PositionSource.TRACK: N_("%(distance)s from the photo's position (track)"),
 }
 _FROM_COPY = N_("%(distance)s from the position of a copy")
+_FROM_OTHERS = N_("%(distance)s from where other photos of that time were taken")
 
 
 def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
     """The reason of a tag in words, with the source of the position; None: its score, or a verdict."""
+    if tag.state is None and tag.odds_reason is not None and (tag.position_odds or 0.0) < 1.0:
+        return gettext("not suggested: %(reason)s", reason=_of_odds(tag, source))
     if tag.reason is None:
         return None
     names = sorted(accepted)
@@ -106,24 +109,31 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
     if tag.reason == TagReason.CERTAIN_OTHER:
         text = gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
         return text if names else None
-    if tag.distance_m is None:
-        return _of_day(tag)
-    reason = _where_taken(tag, source, tag.distance_m)
-    return gettext("accepted: %(reason)s", reason=reason) if tag.accepted else _doubtful(reason)
-
-
-def _of_day(tag: Row[Any]) -> str:
-    """What the other photos of its day say about a tag."""
+    reason = _of_odds(tag, source)
     if tag.accepted:
-        return gettext("accepted: other photos of that day show it")
-    reason = gettext("few photos of that day show a landmark")
-    text = N_("suggested: %(reason)s") if tag.state == TagState.SUGGESTED else N_("doubtful: %(reason)s")
-    return gettext(text, reason=reason)
+        return gettext("accepted: %(reason)s", reason=reason)
+    if tag.state == TagState.SUGGESTED:
+        return gettext("suggested: %(reason)s", reason=reason)
+    return _doubtful(reason)
+
+
+def _of_odds(tag: Row[Any], source: str | None) -> str:
+    """What the odds of a tag follow from."""
+    if tag.distance_m is not None:
+        return _where_taken(tag, source, tag.distance_m)
+    if tag.odds_reason == OddsReason.LIBRARY:
+        return gettext("few photos here show a landmark")
+    if tag.position_odds is not None and tag.position_odds > 1.0:
+        return gettext("other photos of that day show it")
+    return gettext("on that day, another landmark was photographed, too far away")
 
 
 def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
     """How far from the landmark of a tag its photo was taken, whose position has this source."""
-    text = _TOO_FAST if tag.reason == TagReason.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
+    if tag.odds_reason == OddsReason.TRIP:
+        text = _FROM_OTHERS
+    else:
+        text = _TOO_FAST if tag.odds_reason == OddsReason.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
     return gettext(text, distance=distance_text(metres))
 
 
@@ -342,8 +352,9 @@ _TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
 
 def _tag_query(content_ids: Sequence[int]) -> CompoundSelect[Any]:
     """The effective tags of images, and the predictions that have no state."""
-    effective = select(*(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)))
-    without_state = (null(), null(), literal("model"), false(), null(), null())
+    odds_reason = effective_tags.c.reason.label("odds_reason")
+    effective = select(*(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)), odds_reason)
+    without_state = (null(), null(), literal("model"), false(), null(), null(), tags.c.odds_reason)
     predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state).where(is_only_predicted())
     return union_all(
         effective.where(effective_tags.c.content_id.in_(content_ids)),

@@ -9,8 +9,9 @@ Models and teaching give an image candidates; people give verdicts. A landmark i
   that of the first model. Candidates of one model do not compete. Where a model is nearly certain of a
   landmark, another one that is taught is only suggested;
 - `doubtful` if its score is enough, and one of these speaks against it;
-- `suggested` if a candidate of it is probable, and no more, or if the other photos of its day speak against a
-  score that is enough. What a model finds probable is not suggested beside another landmark that counts.
+- `suggested` if a candidate of it is probable by its score and what is known of where the photo was taken, and
+  no more, or if the other photos of its day speak against a score that is enough. What a model finds probable
+  is not suggested beside another landmark that counts.
 
 Accepted and confirmed landmarks are tags. On an image that a person put away as not a landmark, none is
 accepted, doubtful or suggested.
@@ -21,7 +22,7 @@ Everything here is pure: `settlement` reads the causes and stores the result.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tagger.database.enums import TagReason, TagState, VerdictKind
+from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
 
 NEARLY_CERTAIN = 0.97
 """From this score on, a tag of the model is right more often than one of a taught landmark (0.96).
@@ -36,6 +37,8 @@ LEAST_SCORE = 0.5
 
 In a library, one in four of the shipped model's names with a score of 0.5 to 0.7 is right, below one in 14.
 """
+LEAST_SUGGESTED_SCORE = 0.1
+"""A landmark with a lower score is never suggested because of a position."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,21 @@ INTACT = ImageFacts()
 
 @dataclass(frozen=True)
 class PositionOdds:
-    """The factor by which the position of a photo changes the odds of a landmark, and its distance in metres.
+    """The factor by which what is known of a photo changes the odds of a landmark, and its distance in metres.
 
-    `distance_m` None: the other photos of its day change them. `reason`: whose position it is, that of the
-    photo, or that of its camera before and after.
+    `reason`: what is known: the position of the photo, of its camera before and after, or of other photos of
+    its day; or how many photos of the library show landmarks. `distance_m` None: the other photos of its day
+    show the landmark, or one that is too far away; or it follows from the library.
     """
 
     odds: float
     distance_m: float | None
-    reason: TagReason = TagReason.POSITION
+    reason: OddsReason = OddsReason.POSITION
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether they decide about suggestions alone."""
+        return self.reason in (OddsReason.TRIP, OddsReason.LIBRARY)
 
 
 @dataclass(frozen=True)
@@ -86,13 +95,16 @@ class Candidate:
 
     @property
     def is_probable(self) -> bool:
-        """Whether it is suggested on an image of which nothing else is known, unless it is accepted."""
-        return self.suggested_from is not None and self.score >= self.suggested_from
+        """Whether it is suggested on an intact image of which nothing else is known, unless it is accepted."""
+        if self.suggested_from is None or self.odds is None:
+            return self.suggested_from is not None and self.score >= self.suggested_from
+        is_high = self.score >= min(self.suggested_from, LEAST_SUGGESTED_SCORE)
+        return is_high and weighed(self.score, self.odds.odds) >= self.suggested_from
 
     @property
     def is_alone_accepted(self) -> bool:
         """Whether it is accepted on an intact image of which nothing else is known."""
-        if self.odds is None:
+        if self.odds is None or self.odds.is_weak:
             return self.is_enough
         return is_accepted(self.score, self.odds.odds, self.threshold, by_score=self.is_enough)
 
@@ -243,13 +255,16 @@ def _not_counting(
     odds = refused[0].odds if refused else None
     probable = [each for each in own if each.is_probable and not (is_named and each.rank is not None)]
     if refused and (is_damaged or odds is None or odds.distance_m is not None or not probable):
-        return TagState.DOUBTFUL, TagReason.DAMAGED if is_damaged or odds is None else odds.reason
+        return TagState.DOUBTFUL, _reason(None if is_damaged else odds) or TagReason.DAMAGED
     if not probable:
         return None, None
-    if odds is not None:
-        return TagState.SUGGESTED, odds.reason
-    is_held_back = any(each.is_alone_accepted for each in probable)
-    return TagState.SUGGESTED, TagReason.CERTAIN_OTHER if is_held_back else None
+    if any(each.is_alone_accepted for each in probable):
+        return TagState.SUGGESTED, TagReason.CERTAIN_OTHER
+    return TagState.SUGGESTED, next((_reason(each.odds) for each in probable if each.odds), None)
+
+
+def _reason(odds: PositionOdds | None) -> TagReason | None:
+    return None if odds is None or odds.is_weak else TagReason(odds.reason)
 
 
 def _shown(own: Sequence[Candidate], accepted: Sequence[Candidate], state: TagState) -> Candidate | None:

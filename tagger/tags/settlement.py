@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database, changes_of
-from tagger.database.enums import Outcome, TagReason, VerdictKind
+from tagger.database.enums import OddsReason, Outcome, TagReason, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
 from tagger.database.tables import (
     classifications,
@@ -300,7 +300,7 @@ _CANDIDATES = union_all(
 
 def stored_odds(odds: float | None, distance_m: float | None, reason: str | None) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
-    return None if odds is None or reason is None else PositionOdds(odds, distance_m, TagReason(reason))
+    return None if odds is None or reason is None else PositionOdds(odds, distance_m, OddsReason(reason))
 
 
 def _row(content_id: int, tag: EffectiveTag) -> _Row:

@@ -21,6 +21,7 @@ from tagger.teaching.suggestions import find_suggestions
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 SURE, PROBABLE, CLOSE = (EIFFEL, 0.95, True), (EIFFEL, 0.7, False), (EIFFEL, 0.82, True)
 THRESHOLD = 0.8
+TOKYO = (35.68, 139.77)
 DAY = 24 * 60
 
 
@@ -66,37 +67,85 @@ def test_several_photos_of_a_landmark_on_one_day_speak_for_another_one(library: 
     assert library.update() == 0
 
 
-@pytest.mark.parametrize("minutes", [0, None])
-def test_a_lone_landmark_among_many_photos_without_any_is_only_suggested(
-    library: Library, minutes: float | None
-) -> None:
-    alone = library.shoot(minutes, CLOSE)
-    sure = library.shoot(DAY, SURE)
+def test_photos_without_a_date_say_nothing_about_each_other(library: Library) -> None:
+    probable = library.shoot(None, PROBABLE)
+    for _ in range(5):
+        library.shoot(None, SURE)
     library.update()
+    assert library.state(probable) == ("suggested", None)
+
+
+def test_a_landmark_that_nobody_can_have_reached_from_another_is_only_suggested(library: Library) -> None:
+    alone = library.shoot(0, CLOSE)
     assert library.state(alone) == ("accepted", None)
-    for number in range(30):
-        library.shoot(minutes and number, (GATE, 0.1, False))
+    for minutes in (5, 6):
+        library.shoot(minutes, (GATE, 0.95, True))
     library.update()
-    assert library.state(alone) == ("suggested", "suggested: few photos of that day show a landmark")
-    assert library.state(sure) == ("accepted", None)
+    text = "suggested: on that day, another landmark was photographed, too far away"
+    assert library.state(alone) == ("suggested", text)
     with library.database.read() as connection:
         assert list(unsettled(connection)) == []
 
 
-def test_other_landmarks_copies_and_far_cameras_speak_for_nothing(library: Library) -> None:
+def test_other_landmarks_copies_and_other_cameras_lift_nothing(library: Library) -> None:
     probable = library.shoot(0, PROBABLE, digest="same")
     library.shoot(5, PROBABLE, digest="same")
-    for minutes in (10, 20, 30):
+    for minutes in (110, 120, 130):
         library.shoot(minutes, (GATE, 0.95, True))
         library.shoot(minutes, SURE, camera=library.camera(f"other {minutes}"))
     library.update()
-    assert library.state(probable)[0] == "suggested"
-    far = library.shoot(40, PROBABLE, gps=(35.68, 139.77))
-    for minutes in (50, 51, 52):
-        library.shoot(minutes, SURE)
+    assert library.state(probable)[0] != "accepted"
+
+
+def test_a_landmark_that_a_position_refuses_lifts_nothing(library: Library) -> None:
+    probable = library.shoot(0, PROBABLE)
+    for minutes in (10, 20, 30):
+        library.shoot(minutes, SURE, gps=TOKYO, camera=library.camera(f"phone {minutes}"))
+    far = library.shoot(40, PROBABLE, gps=TOKYO)
+    library.shoot(50, SURE, gps=TOKYO)
     library.update()
-    assert library.state(probable)[0] == "accepted"
-    assert library.state(far)[0] != "accepted"
+    assert library.state(probable)[0] != "accepted"
+    assert library.state(far) == (None, "not suggested: 9,718 km from the photo's position (GPS)")
+
+
+@pytest.mark.parametrize("days", [0, 3])
+def test_a_landmark_far_from_the_other_photos_of_that_time_is_not_suggested(
+    library: Library, days: int
+) -> None:
+    phone = library.camera("phone")
+    far, sure = library.shoot(0, PROBABLE), library.shoot(5, SURE, camera=library.camera("another"))
+    for day in {-days, days}:
+        library.shoot(day * DAY + 30, (GATE, 0.1, False), gps=TOKYO, camera=phone)
+    library.update()
+    assert library.state(far) == (
+        None,
+        "not suggested: 9,718 km from where other photos of that time were taken",
+    )
+    assert library.state(sure) == ("accepted", None)
+
+
+def test_a_lone_camera_keeps_its_suggestions_near_what_it_shows(library: Library) -> None:
+    far = library.shoot(0, PROBABLE)
+    library.shoot(30, (GATE, 0.1, False), gps=TOKYO, camera=library.camera("phone at home"))
+    library.update()
+    assert library.state(far)[0] is None
+    library.shoot(5, (EIFFEL, 0.81, True))
+    library.update()
+    assert library.state(far)[0] in ("suggested", "accepted")
+
+
+def test_in_a_library_without_landmarks_fewer_are_suggested(library: Library) -> None:
+    probable = library.shoot(None, (EIFFEL, 0.6, False))
+    library.update()
+    assert library.state(probable) == ("suggested", None)
+    for number in range(300):
+        library.shoot(None, (GATE, 0.05, False))
+    library.update()
+    assert library.state(probable) == (None, "not suggested: few photos here show a landmark")
+    for number in range(40):
+        library.shoot(None, (GATE, 0.95, True))
+    library.update()
+    assert library.state(probable) == ("suggested", None)
 
 
 shots = st.lists(

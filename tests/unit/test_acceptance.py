@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.database.enums import TagReason, TagState, VerdictKind
+from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
 from tagger.tags.rule import (
     INTACT,
     LEAST_SCORE,
@@ -27,7 +27,8 @@ CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED
 FAR, NEAR = PositionOdds(0.002, 9_718_000.0), PositionOdds(5.0, 160.0)
 RARE, FREQUENT = PositionOdds(0.25, None), PositionOdds(4.0, None)
 """What the other photos of the day say."""
-TOO_FAST = PositionOdds(0.002, 9_718_000.0, TagReason.SPEED)
+FROM_OTHERS = PositionOdds(0.05, 9_718_000.0, OddsReason.TRIP)
+TOO_FAST = PositionOdds(0.002, 9_718_000.0, OddsReason.SPEED)
 THRESHOLD = 0.5
 
 
@@ -351,13 +352,18 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.4)], {"verdicts": {GATE: CONFIRMED}}, None),
         ([probable(0.4)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
         ([probable(0.4)], {"dismissed": True}, None),
-        ([probable(0.6, odds=RARE)], {}, ("suggested", "position")),
+        ([probable(0.7, odds=RARE)], {}, ("suggested", "position")),
+        ([probable(0.6, odds=RARE)], {}, ("doubtful", "position")),
         ([probable(0.81, odds=RARE)], {}, ("accepted", None)),
         ([predicted(TOWER, 0.6, RARE)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=RARE), taught(GATE, 0.95)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=FAR)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=RARE)], {"damaged": True}, ("doubtful", "damaged")),
-        ([probable(0.45, odds=FREQUENT)], {}, ("suggested", None)),  # below the least score
+        ([probable(0.2, odds=NEAR)], {}, ("suggested", "position")),
+        ([probable(0.09, odds=NEAR)], {}, None),  # below the least score
+        ([probable(0.4, odds=FAR)], {}, None),
+        ([probable(0.4, odds=FROM_OTHERS)], {}, None),
+        ([probable(0.6, odds=FROM_OTHERS)], {}, ("accepted", None)),  # weak evidence turns no tag
     ],
 )
 def test_what_a_model_finds_probable_is_suggested(

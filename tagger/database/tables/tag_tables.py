@@ -25,7 +25,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import FactSource, PositionSource, TagReason, TagState
+from tagger.database.enums import FactSource, OddsReason, PositionSource, TagReason, TagState
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,
@@ -117,8 +117,7 @@ _DISTANCE = "from that position to the landmark, in metres, if `position_odds` f
 
 
 def _odds_reason_column(doc: str) -> Column[str]:
-    reasons = CheckConstraint("odds_reason IN ('position', 'speed')", name="odds_reason")
-    return Column("odds_reason", Text, reasons, doc=doc)
+    return Column("odds_reason", Text, one_of("odds_reason", OddsReason), doc=doc)
 
 
 def _image_key() -> Column[int]:

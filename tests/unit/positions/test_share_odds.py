@@ -4,23 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.positions.camera_days import MOST, odds_of_day, share_odds
+from tagger.positions.camera_days import MOST, Sighting, odds_of_day, share_odds
 
 TOWER, GATE = 1, 2
+PLACES = {TOWER: (48.8584, 2.2945), GATE: (52.5163, 13.3777)}
+HOUR = 3600.0
 
 
 @pytest.mark.parametrize(
     ("others", "showing", "odds"),
-    [
-        (0, 0, 1.0),  # alone
-        (10, 0, 0.49),
-        (1000, 0, 0.25),  # a lone one among a thousand, at most a quarter
-        (1000, 50, 1.0),  # as in other libraries
-        (20, 3, 2.5),
-        (5, 5, 4.0),
-    ],
+    [(0, 0, 1.0), (1000, 0, 1.0), (1000, 50, 1.0), (20, 3, 2.5), (5, 5, 4.0)],
 )
-def test_the_share_of_landmark_photos_changes_the_odds(others: int, showing: int, odds: float) -> None:
+def test_the_share_of_landmark_photos_raises_the_odds(others: int, showing: int, odds: float) -> None:
     assert share_odds(others, showing) == pytest.approx(odds, abs=0.05)
 
 
@@ -28,16 +23,46 @@ def test_the_share_of_landmark_photos_changes_the_odds(others: int, showing: int
 def test_more_photos_of_landmarks_never_make_one_less_likely(others: int, data: st.DataObject) -> None:
     showing = data.draw(st.integers(0, others))
     odds = share_odds(others, showing)
-    assert 1 / MOST <= odds <= MOST
+    assert 1.0 <= odds <= MOST
     assert odds >= share_odds(others + 1, showing)
     assert showing == others or share_odds(others, showing + 1) >= odds
 
 
+def seen(image: int, landmark: int, *, hours: float | None = 0.0, is_shown: bool = True) -> Sighting:
+    at = None if hours is None else hours * HOUR
+    return Sighting(image, landmark, at, is_shown, PLACES[landmark], "point")
+
+
 def test_a_landmark_is_likelier_only_beside_others_of_it() -> None:
-    found = {number: {TOWER} for number in range(4)}
-    odds = odds_of_day(found, 8, {0: {TOWER}, 5: {TOWER, GATE}, 6: {GATE}})
+    towers = [seen(image, TOWER) for image in range(4)]
+    odds = odds_of_day([*towers, seen(5, TOWER, is_shown=False), seen(6, GATE, is_shown=False, hours=3)], 8)
     assert odds[0, TOWER] == share_odds(7, 3)
     assert odds[5, TOWER] == share_odds(7, 4) > 1
-    assert odds[5, GATE] == odds[6, GATE] == 1.0
-    alone = odds_of_day({0: {TOWER}}, 200, {0: {TOWER}})
-    assert alone == {(0, TOWER): 0.25}
+    assert odds[6, GATE] == 1.0
+    assert odds_of_day([seen(0, TOWER)], 200) == {(0, TOWER): 1.0}
+    assert odds_of_day([seen(0, TOWER, is_shown=False), seen(1, TOWER, is_shown=False)], 2)[0, TOWER] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("hours", "gates", "odds"),
+    [
+        (0.1, 1, 0.5),  # one against one: neither is more likely
+        (0.1, 2, 0.25),
+        (0.1, 9, 0.25),
+        (3.0, 2, 1.0),  # time enough to fly there
+        (None, 2, 1.0),  # at some time of the day
+    ],
+)
+def test_landmarks_that_cannot_both_be_visited_speak_against_each_other(
+    hours: float | None, gates: int, odds: float
+) -> None:
+    others = [seen(image, GATE, hours=hours) for image in range(1, 1 + gates)]
+    assert odds_of_day([seen(0, TOWER), *others], 20)[0, TOWER] == odds
+    several = [seen(image, TOWER) for image in range(90, 94)]
+    assert odds_of_day([*several, seen(1, GATE, hours=0.1)], 20)[90, TOWER] == 1.0
+
+
+def test_landmarks_without_coordinates_or_on_one_image_speak_against_nothing() -> None:
+    nowhere = Sighting(1, GATE, 0.0, is_shown=True)
+    assert odds_of_day([seen(0, TOWER), nowhere], 9)[0, TOWER] == 1.0
+    assert odds_of_day([seen(0, TOWER), seen(0, GATE)], 9)[0, TOWER] == 1.0

@@ -1,0 +1,207 @@
+"""Weak evidence for and against suggestions: where other photos of the day were taken, and the whole library.
+
+Where a photo has no position, it was probably taken near the photos of that day that have one: a camera without
+GPS travels with the phones of its owners. On a day without any, the last ones before and the first ones after
+it count, if both are in one area. Positions are those that files state, and landmarks that other photos of the
+camera show by their scores alone: never one that follows from another.
+
+Where hardly any photo of a library shows a landmark, fewer names with a low score are right: scores are
+calibrated for the usual share.
+
+None of this turns a tag whose score is enough: a camera may travel alone.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import cache
+from math import log
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, true, update
+
+from tagger.catalog.cameras import is_clock_time
+from tagger.database.enums import OddsReason
+from tagger.database.statements import among
+from tagger.database.tables import contents, is_candidate, ledgers, photos, tags
+from tagger.model.predictions import KNOWN_SHARE
+from tagger.positions.camera_days import Day, Refused, is_on, sightings_of
+from tagger.positions.estimation import Floats, distances_m
+from tagger.positions.distance_odds import position_odds
+from tagger.tags.contents import queue_position_updates
+from tagger.tags.rule import LEAST_SUGGESTED_SCORE, PositionOdds
+
+LEAST_OF_DAY = 0.05
+"""The odds of a landmark far from the photos of the day: one camera in twenty is elsewhere."""
+DAY_ERROR_KM = 50.0
+"""How far a photo is taken from the others of its day; on a day without any, four times as far."""
+DAYS_AROUND = timedelta(days=10)
+"""How many days before and after a photo others count."""
+ONE_AREA_KM = 300.0
+_CELLS_PER_DEGREE = 10
+"""Positions within some 10 km are one."""
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where photos of a day were taken: (N,) latitudes and longitudes in degrees, with their error."""
+
+    latitude: Floats
+    longitude: Floats
+    error_km: float
+
+    def odds(self, latitude: float, longitude: float, extent: str | None) -> PositionOdds:
+        """The odds of a landmark, and its distance from the nearest of these photos."""
+        distance_m = float(
+            distances_m(self.latitude, self.longitude, np.array(latitude), np.array(longitude)).min()
+        )
+        factor = position_odds(np.array([distance_m / 1000]), np.array([self.error_km]), [extent])[0]
+        odds = float(f"{min(max(factor, LEAST_OF_DAY), 1.0):.2g}")
+        return PositionOdds(odds, float(round(distance_m)), OddsReason.TRIP)
+
+
+def trip_odds(
+    connection: Connection, rows: Sequence[Row[Any]], located: Collection[int], refused: Refused
+) -> dict[tuple[int, int], PositionOdds]:
+    """The odds of tags by content and landmark id, from where other photos of their days were taken.
+
+    `located`: images with a position of their own. Of copies, the best odds count.
+    """
+    images = {row.content_id for row in rows} - set(located)
+    is_original = photos.c.latitude.is_(None), photos.c.origin.is_(None), photos.c.taken_at.is_not(None)
+    columns = photos.c.content_id, photos.c.camera_id, photos.c.taken_at, photos.c.utc_offset_s
+    days_of: dict[int, set[tuple[int | None, date]]] = {}
+    for photo in connection.execute(select(*columns).where(among(photos.c.content_id, images), *is_original)):
+        if is_clock_time(photo.taken_at, photo.utc_offset_s):
+            days_of.setdefault(photo.content_id, set()).add((photo.camera_id, photo.taken_at.date()))
+
+    @cache
+    def on_day(day: date) -> Whereabouts | None:
+        return _gps_of_day(connection, day)
+
+    @cache
+    def shown_on(day: Day) -> Sequence[tuple[int, float, float]]:
+        sightings = sightings_of(connection, day, refused)
+        return [
+            (each.content_id, *each.coordinates) for each in sightings if each.is_shown and each.coordinates
+        ]
+
+    found: dict[tuple[int, int], PositionOdds] = {}
+    for row in rows:
+        for camera_id, day in days_of.get(row.content_id, ()) if row.latitude is not None else ():
+            by_gps = on_day(day)
+            shown = () if camera_id is None else shown_on((camera_id, day))
+            others = np.array([place for image, *place in shown if image != row.content_id]).reshape(-1, 2)
+            known = [] if by_gps is None else [by_gps]
+            if len(others):
+                known.append(Whereabouts(others[:, 0], others[:, 1], DAY_ERROR_KM))
+            for whereabouts in known:
+                odds = whereabouts.odds(row.latitude, row.longitude, row.extent)
+                before = found.get((row.content_id, row.landmark_id))
+                if before is None or odds.odds > before.odds:
+                    found[row.content_id, row.landmark_id] = odds
+    return found
+
+
+def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
+    """Where photos with GPS were taken on a day, else around it; None: nothing is known, or no one area."""
+    if len(cells := _cells(connection, is_on(day))):
+        return Whereabouts(cells[:, 0], cells[:, 1], DAY_ERROR_KM)
+    begin, end = datetime.combine(day, time.min), datetime.combine(day, time.max)
+    nearest = (
+        select(func.max(photos.c.taken_at)).where(
+            photos.c.taken_at.between(begin - DAYS_AROUND, begin), *_HAS_GPS
+        ),
+        select(func.min(photos.c.taken_at)).where(
+            photos.c.taken_at.between(end, end + DAYS_AROUND), *_HAS_GPS
+        ),
+    )
+    times = [connection.scalar(query) for query in nearest]
+    sides = [_cells(connection, is_on(at.date())) for at in times if at is not None]
+    if len(sides) < len(times):
+        return None
+    before, after = sides
+    apart_m = distances_m(before[:, None, 0], before[:, None, 1], after[None, :, 0], after[None, :, 1])
+    if apart_m.max() > 1000 * ONE_AREA_KM:
+        return None
+    around = np.concatenate(sides)
+    return Whereabouts(around[:, 0], around[:, 1], 4 * DAY_ERROR_KM)
+
+
+_HAS_GPS = photos.c.latitude.is_not(None), photos.c.origin.is_(None)
+
+
+def _cells(connection: Connection, is_then: ColumnElement[bool]) -> Floats:
+    """The positions of photos with GPS, rounded: (N, 2)."""
+    cells = [func.round(photos.c[name] * _CELLS_PER_DEGREE) for name in ("latitude", "longitude")]
+    rows = connection.execute(select(*cells).where(is_then, *_HAS_GPS).distinct()).all()
+    return np.array([tuple(row) for row in rows], np.float64).reshape(-1, 2) / _CELLS_PER_DEGREE
+
+
+def candidates_around(connection: Connection, days: Collection[date]) -> set[int]:
+    """The images without GPS, taken on these days or DAYS_AROUND them, whose suggestions they can turn."""
+    found: set[int] = set()
+    is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
+    query = (
+        select(tags.c.content_id)
+        .join(photos, photos.c.content_id == tags.c.content_id)
+        .where(photos.c.latitude.is_(None), is_close)
+        .distinct()
+    )
+    for first, last in _runs(sorted(days)):
+        begin, end = (
+            datetime.combine(first, time.min) - DAYS_AROUND,
+            datetime.combine(last, time.max) + DAYS_AROUND,
+        )
+        found.update(connection.scalars(query.where(photos.c.taken_at.between(begin, end))))
+    return found
+
+
+def _runs(days: Sequence[date]) -> list[tuple[date, date]]:
+    """The first and the last of days that are less than 2 DAYS_AROUND apart."""
+    runs: list[tuple[date, date]] = []
+    for day in days:
+        if runs and day - runs[-1][1] <= 2 * DAYS_AROUND:
+            runs[-1] = runs[-1][0], day
+        else:
+            runs.append((day, day))
+    return runs
+
+
+USUAL_IMAGES = 50
+"""As many images with the usual share count beside those of a library."""
+LIBRARY_ODDS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.13, 0.1)
+"""The odds that a library can have: few, so that more photos rarely change them."""
+
+
+def odds_of_library(images: int, showing: int) -> float:
+    """The factor of a suggestion's odds in a library of classified images, of which some show landmarks."""
+    share = (showing + USUAL_IMAGES * KNOWN_SHARE) / (images + USUAL_IMAGES)
+    odds = share / (1 - share) / (KNOWN_SHARE / (1 - KNOWN_SHARE))
+    return min(LIBRARY_ODDS, key=lambda each: abs(log(each / odds)))
+
+
+def update_library_odds(connection: Connection) -> bool:
+    """Store the odds of the library, and record the images whose suggestions they may turn, if they differ."""
+    images = connection.scalar(select(func.count()).select_from(contents)) or 0
+    is_shown = tags.c.rank == 1, tags.c.enough == true()
+    showing = connection.scalar(select(func.count(tags.c.content_id.distinct())).where(*is_shown)) or 0
+    odds = odds_of_library(images, showing)
+    if odds == connection.scalar(select(ledgers.c.library_odds)):
+        return False
+    connection.execute(update(ledgers).values(library_odds=odds))
+    is_close = is_candidate(tags), tags.c.score >= LEAST_SUGGESTED_SCORE
+    queue_position_updates(
+        connection, connection.scalars(select(tags.c.content_id).where(*is_close).distinct())
+    )
+    return True
+
+
+def library_odds(connection: Connection, rows: Sequence[Row[Any]]) -> Mapping[tuple[int, int], PositionOdds]:
+    """The odds of models' tags by content and landmark id, where the library changes them."""
+    odds = connection.execute(select(ledgers.c.library_odds)).scalar_one()
+    if odds == 1.0:
+        return {}
+    of_library = PositionOdds(odds, None, OddsReason.LIBRARY)
+    return {(row.content_id, row.landmark_id): of_library for row in rows}
