@@ -102,6 +102,7 @@ class PositionSource(StrEnum):
     LANDMARK = "landmark"
     TRACK = "track"
     NEIGHBOUR = "neighbour"
+    TRIP = "trip"
 
 
 STATED = (PositionSource.CAMERA, PositionSource.SIDECAR, PositionSource.TAKEOUT)

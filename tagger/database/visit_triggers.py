@@ -19,7 +19,8 @@ _SQLITE_MARK = """INSERT INTO visit_changes (camera_id, day) SELECT camera_id, s
     FROM ({photo}) AS p WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL AND NOT EXISTS (SELECT 1
     FROM visit_changes AS c WHERE c.camera_id = p.camera_id AND c.day = substr(p.taken_at, 1, 10));"""
 _ROW = "SELECT {row}.camera_id AS camera_id, {row}.taken_at AS taken_at"
-_PHOTO = "SELECT camera_id, taken_at FROM photos WHERE id = {row}.photo_id"
+_PHOTO = "SELECT camera_id, taken_at FROM photos WHERE id = {row}.photo_id AND {row}.source <> 'trip'"
+"""Positions that follow from trips make no visits."""
 _POSTGRESQL_FUNCTIONS = (
     """CREATE FUNCTION mark_visits_of_photo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT camera_id, taken_at::date
@@ -28,7 +29,8 @@ _POSTGRESQL_FUNCTIONS = (
     """CREATE FUNCTION mark_visits_of_positions() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT p.camera_id, p.taken_at::date
     FROM changed JOIN photos AS p ON p.id = changed.photo_id
-    WHERE p.camera_id IS NOT NULL AND p.taken_at IS NOT NULL; RETURN NULL; END $$""",
+    WHERE changed.source <> 'trip' AND p.camera_id IS NOT NULL AND p.taken_at IS NOT NULL;
+    RETURN NULL; END $$""",
 )
 
 

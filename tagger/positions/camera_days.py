@@ -1,12 +1,12 @@
 """The odds that the other photos of a camera's day give for or against the landmarks of a photo.
 
-Where several photos of a day show a landmark, one with a lower score is more likely right: the prior of a score
-follows from the share of landmark photos around it, as in "Adjusting the outputs of a classifier to new a priori
-probabilities" (Saerens, Latinne, Decaestecker, 2002). Two landmarks speak against each other if nobody travels
-from one to the other in the time between their photos. Both follow from the scores of models and measured
-positions alone, without the photo itself, so neither the order of jobs nor what they decided makes a
-difference. What was measured: docs/explanation/positions.md. Photos without a date say nothing about each
-other.
+Where several photos of a day show a landmark, one with a lower score is more likely right: the prior of a
+score follows from the share of landmark photos around it, as in "Adjusting the outputs of a classifier to new
+a priori probabilities" (Saerens, Latinne, Decaestecker, 2002). Two landmarks speak against each other if
+nobody travels from one to the other in the time between their photos. Both follow from the scores of models
+and measured positions alone, without the photo itself, so neither the order of jobs nor what they decided
+makes a difference. What was measured: docs/explanation/positions.md. Photos without a date say nothing about
+each other.
 """
 
 from collections import defaultdict
@@ -41,9 +41,10 @@ Refused = Mapping[int, Collection[int]]
 
 @dataclass(frozen=True)
 class Sighting:
-    """A landmark that a photo of a day may show. `is_shown`: by its score, and no position speaks against it.
+    """A landmark that a photo of a day may show. `is_shown`: by its score, and no position says no.
 
-    `at`: seconds on the camera's clock; None: only the day is known. Without coordinates, nothing is far away.
+    `at`: seconds on the camera's clock; None: only the day is known. Without coordinates, nothing is far away
+    from it.
     """
 
     content_id: int
@@ -176,7 +177,7 @@ _IS_REFUSED = and_(tags.c.distance_m.is_not(None), tags.c.position_odds < 1.0)
 
 
 def _is_refused(row: Row[Any], refused: Refused) -> bool:
-    """Whether a measured position speaks against a tag whose score is enough: as found now, else as stored."""
+    """Whether a measured position speaks against a tag: as found now, else as stored."""
     if row.content_id in refused:
         return row.landmark_id in refused[row.content_id]
     return bool(row.is_refused)

@@ -49,10 +49,15 @@ _Facts = tuple[float, float, float, str, str]
 
 
 def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
-    """Replace the positions of photos that differ from the stored ones; returns how many."""
+    """Replace the positions of photos that differ from the stored ones; returns how many.
+
+    Positions that follow from trips stay where there is no other.
+    """
     stored = _stored(connection, fixes)
     facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
-    different = sorted(photo_id for photo_id in fixes if facts.get(photo_id) != stored.get(photo_id))
+    of_trips = {photo_id for photo_id, (*_, source, _) in stored.items() if source == PositionSource.TRIP}
+    kept = of_trips - facts.keys()
+    different = sorted(each for each in fixes if facts.get(each) != stored.get(each) and each not in kept)
     old = [photo_id for photo_id in different if photo_id in stored]
     if old:
         connection.execute(delete(positions).where(among(positions.c.photo_id, old)))

@@ -7,8 +7,8 @@ none, its camera's GPS before and after it counts, if nobody reaches the landmar
 measured_positions), then the other photos of its camera's day (see camera_days), and at last, for suggestions
 alone, where all photos of that day were taken, and the library (see weak_evidence).
 
-A row of `tags` or `taught_tags` has `position_odds` only if they reverse what its score alone decides: whether
-it is accepted, or suggested.
+A row of `tags` or `taught_tags` has `position_odds` only if they reverse what its score alone decides:
+whether it is accepted, or suggested.
 """
 
 from collections.abc import Collection, Iterator, Sequence

@@ -21,7 +21,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
 from tagger.database.tables import cameras, ledgers, photos, position_changes
-from tagger.positions import companions, estimation, tag_odds
+from tagger.positions import companions, estimation, tag_odds, trip_positions
 from tagger.positions.camera_days import days_of
 from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
@@ -124,15 +124,23 @@ Progress = Callable[[int, int], None]
 
 
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
-    """Compute the positions that may have changed. Returns how many are new, moved or gone."""
+    """Compute the positions that may have changed, and visits and trips. Returns how many moved."""
     moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
     update_visits(database)
-    return moved
+    with database.read() as connection:
+        if not trip_positions.are_due(connection):
+            return moved
+    with database.write() as connection:
+        lock_positions(connection)
+        return moved + trip_positions.update_trip_positions(connection)
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
     """Like `update_positions`, but in one transaction, which may be rolled back."""
-    return _update_all(lambda: nullcontext(connection), on_progress)
+    moved = _update_all(lambda: nullcontext(connection), on_progress)
+    while update_some_visits(connection):
+        pass
+    return moved + trip_positions.update_trip_positions(connection)
 
 
 def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], on_progress: Progress) -> int:
@@ -183,10 +191,15 @@ class SmallUpdates:
 
     def _update_visits(self) -> bool:
         with self._database.read() as connection:
-            if not has_changed_visits(connection):
+            has_changed = has_changed_visits(connection)
+            if not has_changed and not trip_positions.are_due(connection):
                 return False
         with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-            return update_some_visits(connection)
+            if has_changed:
+                return update_some_visits(connection)
+            lock_positions(connection)
+            trip_positions.update_trip_positions(connection)
+            return True
 
     def _step(self) -> None:
         if not len(self._ids):

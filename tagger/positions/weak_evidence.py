@@ -1,9 +1,9 @@
 """Weak evidence for and against suggestions: where other photos of the day were taken, and the whole library.
 
-Where a photo has no position, it was probably taken near the photos of that day that have one: a camera without
-GPS travels with the phones of its owners. On a day without any, the last ones before and the first ones after
-it count, if both are in one area. Positions are those that files state, and landmarks that other photos of the
-camera show by their scores alone: never one that follows from another.
+Where a photo has no position, it was probably taken near the photos of that day that have one: a camera
+without GPS travels with the phones of its owners. On a day without any, the last ones before and the first
+ones after it count, if both are in one area. Positions are those that files state, and landmarks that other
+photos of the camera show by their scores alone: never one that follows from another.
 
 Where hardly any photo of a library shows a landmark, fewer names with a low score are right: scores are
 calibrated for the usual share.
@@ -27,8 +27,8 @@ from tagger.database.statements import among
 from tagger.database.tables import contents, is_candidate, ledgers, photos, tags
 from tagger.model.predictions import KNOWN_SHARE
 from tagger.positions.camera_days import Day, Refused, is_on, sightings_of
-from tagger.positions.estimation import Floats, distances_m
 from tagger.positions.distance_odds import position_odds
+from tagger.positions.estimation import Floats, distances_m
 from tagger.tags.contents import queue_position_updates
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, PositionOdds
 
@@ -183,7 +183,7 @@ def odds_of_library(images: int, showing: int) -> float:
 
 
 def update_library_odds(connection: Connection) -> bool:
-    """Store the odds of the library, and record the images whose suggestions they may turn, if they differ."""
+    """Store the odds of the library if they differ, and record the images whose suggestions they may turn."""
     images = connection.scalar(select(func.count()).select_from(contents)) or 0
     is_shown = tags.c.rank == 1, tags.c.enough == true()
     showing = connection.scalar(select(func.count(tags.c.content_id.distinct())).where(*is_shown)) or 0

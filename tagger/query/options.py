@@ -37,7 +37,7 @@ _LARGEST_ID = 2**63 - 1
 _AROUND_THE_EARTH_KM = 40_100.0
 
 PositionOption = Literal[
-    "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "any", "none", "no-gps"
+    "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "trip", "any", "none", "no-gps"
 ]
 """Where a position comes from; anywhere; none; or not from the camera: another source, or none."""
 
@@ -260,7 +260,7 @@ class PhotoQuery:
         "Photos taken, or showing landmarks, between these degrees.", value_name="S,W,N,E", parse=parse_box
     )
     position: PositionOption | None = _option(
-        "Source: camera, sidecar, takeout, landmark, track, neighbour, any, none, or no-gps (not the "
+        "Source: camera, sidecar, takeout, landmark, track, neighbour, trip, any, none, or no-gps (not the "
         "camera).",
         value_name="SOURCE",
         choices=get_args(PositionOption),

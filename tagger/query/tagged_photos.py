@@ -94,27 +94,31 @@ _FROM_COPY = N_("%(distance)s from the position of a copy")
 _FROM_OTHERS = N_("%(distance)s from where other photos of that time were taken")
 
 
+_STATES = {
+    TagState.ACCEPTED: N_("accepted: %(reason)s"),
+    TagState.SUGGESTED: N_("suggested: %(reason)s"),
+    TagState.DOUBTFUL: N_("doubtful: %(reason)s"),
+}
+_NOT_SUGGESTED = N_("not suggested: %(reason)s")
+
+
 def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
     """The reason of a tag in words, with the source of the position; None: its score, or a verdict."""
-    if tag.state is None and tag.odds_reason is not None and (tag.position_odds or 0.0) < 1.0:
-        return gettext("not suggested: %(reason)s", reason=_of_odds(tag, source))
+    if tag.state is None:
+        is_refused = tag.odds_reason is not None and tag.position_odds < 1.0
+        return gettext(_NOT_SUGGESTED, reason=_of_odds(tag, source)) if is_refused else None
     if tag.reason is None:
         return None
     names = sorted(accepted)
-    if tag.reason in _OTHERS:
-        one, several = _OTHERS[tag.reason]
-        return _doubtful(gettext(one if len(names) == 1 else several, names=list_text(names)))
-    if tag.reason == TagReason.DAMAGED:
-        return _doubtful(gettext(DAMAGED))
     if tag.reason == TagReason.CERTAIN_OTHER:
         text = gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
         return text if names else None
-    reason = _of_odds(tag, source)
-    if tag.accepted:
-        return gettext("accepted: %(reason)s", reason=reason)
-    if tag.state == TagState.SUGGESTED:
-        return gettext("suggested: %(reason)s", reason=reason)
-    return _doubtful(reason)
+    if tag.reason in _OTHERS:
+        one, several = _OTHERS[tag.reason]
+        reason = gettext(one if len(names) == 1 else several, names=list_text(names))
+    else:
+        reason = gettext(DAMAGED) if tag.reason == TagReason.DAMAGED else _of_odds(tag, source)
+    return gettext(_STATES[TagState(tag.state)], reason=reason)
 
 
 def _of_odds(tag: Row[Any], source: str | None) -> str:
@@ -135,10 +139,6 @@ def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
     else:
         text = _TOO_FAST if tag.odds_reason == OddsReason.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
     return gettext(text, distance=distance_text(metres))
-
-
-def _doubtful(reason: str) -> str:
-    return gettext("doubtful: %(reason)s", reason=reason)
 
 
 def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:

@@ -1,6 +1,5 @@
 """Trips with what their photos show: numbers of photos, landmarks, a cover, and the way. Reads only."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +10,12 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     Connection,
-    DateTime,
-    Integer,
     Select,
-    and_,
     exists,
     func,
     literal,
     select,
-    text,
     true,
-    tuple_,
 )
 
 from tagger.database.connection import Database
@@ -30,11 +24,11 @@ from tagger.database.statements import among, rounded_down
 from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
-from tagger.query.photo_conditions import IMAGE, is_first_copy
+from tagger.query.photo_conditions import is_first_copy
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 from tagger.trips.grouping import Trip, VisitedPlace, place_name
-from tagger.trips.stored import all_trips, find_trip, find_trips, is_of_trip
+from tagger.trips.stored import all_trips, find_trip, find_trips, is_of_trip, photos_of_trips
 
 _MEASURED = (*STATED, PositionSource.TRACK)
 
@@ -200,59 +194,20 @@ def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSumma
 
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
-    rows = _photos_of(connection, dict(enumerate(trips)))
-    counted = select(rows.c.trip, func.count(rows.c.image.distinct()).label("photos")).group_by(rows.c.trip)
+    rows = photos_of_trips(connection, dict(enumerate(trips)))
+    image = func.coalesce(rows.c.content_id, -rows.c.unit)
+    counted = select(rows.c.trip, func.count(image.distinct()).label("photos")).group_by(rows.c.trip)
     numbers = {row.trip: row.photos for row in connection.execute(counted)}
     shown, best = _landmark_numbers(connection, rows)
     others = {index: trip for index, trip in enumerate(trips) if index not in best}
     if others:
-        middle = _middle_photos(_photos_of(connection, others))
+        middle = _middle_photos(photos_of_trips(connection, others))
         best |= {row.trip: row.unit for row in connection.execute(middle)}
     covers = _covers(connection, best)
     return [
         TripSummary(trip, numbers.get(index, 0), tuple(shown.get(index, ())), covers.get(index))
         for index, trip in enumerate(trips)
     ]
-
-
-_SPANS = {
-    "sqlite": """SELECT json_extract(value, '$[0]') AS trip, json_extract(value, '$[1]') AS camera_id,
-        json_extract(value, '$[2]') AS first, json_extract(value, '$[3]') AS last FROM json_each(:spans)""",
-    "postgresql": """SELECT * FROM unnest(CAST(:trip AS integer[]), CAST(:camera_id AS bigint[]),
-        CAST(:first AS timestamp[]), CAST(:last AS timestamp[])) AS each (trip, camera_id, first, last)""",
-}
-"""The times of trips in few parameters: to build a statement with thousands takes longer than to run it."""
-
-
-def _photos_of(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
-    """The photos of trips whose files exist, with the number of their `trip`; `unit` is the photo's id."""
-    columns = {"trip": Integer, "camera_id": BigInteger, "first": DateTime, "last": DateTime}
-    every = [
-        (number, span.camera_id, *(each.isoformat(" ", "microseconds") for each in (span.first, span.last)))
-        for number, trip in trips.items()
-        for span in trip.spans
-    ]
-    arrays = dict(zip(columns, map(list, zip(*every, strict=True)), strict=True))
-    values = {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
-    query = text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
-    spans = query.cte("spans").prefix_with("MATERIALIZED")  # else SQLite reads them again for each photo
-    # Rows are compared, so that PostgreSQL searches its index for each span, not all photos of a camera.
-    moment = tuple_(photos.c.camera_id, photos.c.taken_at)
-    is_of_span = and_(
-        moment >= tuple_(spans.c.camera_id, spans.c.first), moment <= tuple_(spans.c.camera_id, spans.c.last)
-    )
-    return (
-        select(
-            spans.c.trip,
-            photos.c.id.label("unit"),
-            IMAGE.label("image"),
-            photos.c.content_id,
-            photos.c.taken_at,
-        )
-        .join_from(spans, photos, is_of_span)
-        .where(photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None))
-        .cte("photos_of_trips")
-    )
 
 
 _SCORES, _IDS = 2**20, 2**40

@@ -9,9 +9,9 @@ Models and teaching give an image candidates; people give verdicts. A landmark i
   that of the first model. Candidates of one model do not compete. Where a model is nearly certain of a
   landmark, another one that is taught is only suggested;
 - `doubtful` if its score is enough, and one of these speaks against it;
-- `suggested` if a candidate of it is probable by its score and what is known of where the photo was taken, and
-  no more, or if the other photos of its day speak against a score that is enough. What a model finds probable
-  is not suggested beside another landmark that counts.
+- `suggested` if a candidate of it is probable by its score and what is known of where the photo was taken,
+  and no more, or if the other photos of its day speak against a score that is enough. What a model finds
+  probable is not suggested beside another landmark that counts.
 
 Accepted and confirmed landmarks are tags. On an image that a person put away as not a landmark, none is
 accepted, doubtful or suggested.
@@ -57,7 +57,7 @@ INTACT = ImageFacts()
 
 @dataclass(frozen=True)
 class PositionOdds:
-    """The factor by which what is known of a photo changes the odds of a landmark, and its distance in metres.
+    """The factor by which what is known of a photo changes the odds of a landmark, and their distance.
 
     `reason`: what is known: the position of the photo, of its camera before and after, or of other photos of
     its day; or how many photos of the library show landmarks. `distance_m` None: the other photos of its day
@@ -95,7 +95,7 @@ class Candidate:
 
     @property
     def is_probable(self) -> bool:
-        """Whether it is suggested on an intact image of which nothing else is known, unless it is accepted."""
+        """Whether it is suggested on an intact image that shows nothing else, unless it is accepted."""
         if self.suggested_from is None or self.odds is None:
             return self.suggested_from is not None and self.score >= self.suggested_from
         is_high = self.score >= min(self.suggested_from, LEAST_SUGGESTED_SCORE)

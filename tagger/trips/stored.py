@@ -3,11 +3,26 @@
 An edit names a moment of its trip, not its id, so it applies again each time trips are grouped.
 """
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Integer,
+    and_,
+    delete,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import TripEditKind
@@ -15,7 +30,7 @@ from tagger.database.tables import photos, trip_edits
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import REACH, Trip, group_trips
-from tagger.trips.visits import read_visits
+from tagger.trips.visits import read_visits, record_trip_changes
 
 _USUAL_LENGTH = timedelta(days=60)
 FARTHEST = _USUAL_LENGTH
@@ -121,6 +136,45 @@ def trips_beside(connection: Connection, trip: Trip) -> tuple[Trip | None, Trip 
     return (before[-1] if before else None, after[0] if after else None)
 
 
+_SPANS = {
+    "sqlite": """SELECT json_extract(value, '$[0]') AS trip, json_extract(value, '$[1]') AS camera_id,
+        json_extract(value, '$[2]') AS first, json_extract(value, '$[3]') AS last FROM json_each(:spans)""",
+    "postgresql": """SELECT * FROM unnest(CAST(:trip AS integer[]), CAST(:camera_id AS bigint[]),
+        CAST(:first AS timestamp[]), CAST(:last AS timestamp[])) AS each (trip, camera_id, first, last)""",
+}
+"""The times of trips in few parameters: to build a statement with thousands takes longer than to run it."""
+
+
+def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
+    """The photos of trips whose files exist, with the number of their `trip`; `unit` is the photo's id."""
+    columns = {"trip": Integer, "camera_id": BigInteger, "first": DateTime, "last": DateTime}
+    every = [
+        (number, span.camera_id, *(each.isoformat(" ", "microseconds") for each in (span.first, span.last)))
+        for number, trip in trips.items()
+        for span in trip.spans
+    ]
+    arrays = dict(zip(columns, map(list, zip(*every, strict=True)), strict=True))
+    values = {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
+    query = text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
+    spans = query.cte("spans").prefix_with("MATERIALIZED")  # else SQLite reads them again for each photo
+    # Rows are compared, so that PostgreSQL searches its index for each span, not all photos of a camera.
+    moment = tuple_(photos.c.camera_id, photos.c.taken_at)
+    is_of_span = and_(
+        moment >= tuple_(spans.c.camera_id, spans.c.first), moment <= tuple_(spans.c.camera_id, spans.c.last)
+    )
+    return (
+        select(
+            spans.c.trip,
+            photos.c.id.label("unit"),
+            photos.c.content_id,
+            photos.c.taken_at,
+        )
+        .join_from(spans, photos, is_of_span)
+        .where(photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None))
+        .cte("photos_of_trips")
+    )
+
+
 # ----- edits -----
 
 
@@ -175,6 +229,7 @@ def _add(
 ) -> None:
     row = {"kind": kind, "camera_id": moment.camera_id, "taken_at": moment.taken_at, **values}
     connection.execute(insert(trip_edits).values(row))
+    record_trip_changes(connection)
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
 
 
@@ -202,4 +257,5 @@ def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
     if edit_id not in undoable_edits(trip) and any(edit.id == edit_id for edit in trip.edits):
         raise TripEditFollowed
     if connection.execute(delete(trip_edits).where(trip_edits.c.id == edit_id)).rowcount:
+        record_trip_changes(connection)
         record_action(connection, AuditAction.TRIP_EDIT, trip.id, change="undo")

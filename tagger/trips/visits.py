@@ -1,7 +1,8 @@
 """Visits: what a camera took in one place on one day, so that a million photos are some ten thousand visits.
 
-They follow from photos and positions. The table `visits` keeps them. Triggers record in `visit_changes` which
-days of cameras have changed since. Reading computes the visits of these days; `update_visits` stores them.
+They follow from photos and positions, without those that follow from trips. The table `visits` keeps them.
+Triggers record in `visit_changes` which days of cameras have changed since. Reading computes the visits of
+these days; `update_visits` stores them.
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    and_,
     bindparam,
     case,
     cast,
@@ -27,13 +29,14 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
+    update,
 )
 
 from tagger.catalog.cameras import is_clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import PAGE, day_of, is_midnight, pages
-from tagger.database.tables import photos, positions, visit_changes, visits
+from tagger.database.tables import ledgers, photos, positions, visit_changes, visits
 
 _MEASURED = (*STATED, PositionSource.TRACK)
 _STRIP_DEGREES = 10
@@ -132,7 +135,15 @@ def update_some_visits(connection: Connection) -> bool:
     rows = [dict(zip(names, values, strict=True)) for values in computed_visits(connection, days)]
     if rows:
         connection.execute(insert(visits), rows)
+    if days:
+        record_trip_changes(connection)
     return bool(days)
+
+
+def record_trip_changes(connection: Connection) -> None:
+    """Record that trips may have changed, for the next update of their photos' positions."""
+    is_new = ledgers.c.trip_positions_due.is_(False)
+    connection.execute(update(ledgers).where(is_new).values(trip_positions_due=True))
 
 
 def outdated_days(connection: Connection) -> Iterator[CameraDay]:
@@ -239,7 +250,9 @@ def _visits() -> Select[Any]:
                 "depth"
             ),
         )
-        .outerjoin(positions, positions.c.photo_id == photos.c.id)
+        .outerjoin(
+            positions, and_(positions.c.photo_id == photos.c.id, positions.c.source != PositionSource.TRIP)
+        )
         .where(photos.c.gone_since.is_(None), photos.c.origin.is_(None))
         .where(
             photos.c.camera_id == bindparam("camera"),

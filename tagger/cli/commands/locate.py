@@ -198,6 +198,7 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         PositionSource.LANDMARK: "by a landmark",
         PositionSource.TRACK: "by a track",
         PositionSource.NEIGHBOUR: "by photos taken before or after",
+        PositionSource.TRIP: "by the other photos of their trips",
     }
     typer.echo(f"{count_of(counts.photos, 'photo')}:")
     for source, text in texts.items():
