@@ -4,8 +4,8 @@ Each meaning has the options of a query for its photos. The names come from list
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 
@@ -14,11 +14,13 @@ from tagger.query.areas import Box
 from tagger.query.counts import CityCount, FolderCount, LandmarkCount
 from tagger.query.filter_words import POSITIONS, VERDICTS, WHICH, Options
 from tagger.query.option_values import BoundingBox, Near
+from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
 from tagger.query.photo_conditions import NamedFile
 from tagger.query.trip_summaries import TripSummary
 from tagger.search.grammar import NEGATIONS
-from tagger.search.matching import Match, NameIndex
+from tagger.search.matching import Match, NameIndex, folded
 from tagger.system.names import english_names, foreign_names
+from tagger.system.text_format import gettext
 
 
 class Kind(StrEnum):
@@ -42,7 +44,8 @@ class Kind(StrEnum):
 class Meaning:
     """A meaning of a text: its name, what else tells it apart, and its number of photos if that is known.
 
-    `options`: of an address of its photos; `trip`: the id of a trip; `match`: how the name matches.
+    `options`: of an address of its photos; `trip`: the id of a trip, `trips`: the titles of several by their
+    ids; `match`: how the name matches.
     """
 
     kind: Kind
@@ -52,6 +55,7 @@ class Meaning:
     options: Options
     trip: str | None = None
     match: Match = Match.WHOLE
+    trips: Mapping[str, str] = field(default_factory=dict)
 
 
 Names = NameIndex[Meaning]
@@ -144,14 +148,61 @@ def _names_of_trip(trip: TripSummary) -> Iterator[str]:
 
 def _names_of_place(name: str) -> Iterator[str]:
     yield name
-    yield f"{name} trip"
-    for word, to in TRIP_WORDS.items():
-        yield from (f"{word} {each} {name}" for each in to)
-        yield f"{word} {name}"
+    yield from (phrase.format(name) for phrase in TRIP_PHRASES)
 
 
-TRIP_WORDS = {"trip": ("to",), "reise": ("nach",), "voyage": ("à", "en"), "viaje": ("a",), "viagem": ("a",)}
-"""The words for a trip, each with those before its place."""
+TRIP_PHRASES = (
+    *("trip to {}", "trips to {}", "trip {}", "{} trip"),
+    *("reise nach {}", "reise in die {}", "reise {}"),
+    *("voyage en {}", "voyage à {}", "voyage au {}", "voyage aux {}", "voyage {}"),
+    *("viaje a {}", "viaje {}"),
+    *("viagem a {}", "viagem ao {}", "viagem para {}", "viagem {}"),
+    *("chuyến đi {}", "du lịch {}"),
+    *("{} की यात्रा", "{} यात्रा"),
+)
+"""What people call a trip by its place, in the languages of the page."""
+TRIP_WORDS = frozenset(
+    folded(word)
+    for word in ("trip", "trips", "reise", "voyage", "viaje", "viagem", "chuyến", "lịch", "यात्रा")
+)
+
+
+def journey_names(trips: Iterable[TripSummary]) -> Names:
+    """What people call the trips to each country, region and city, the newest first."""
+    trips_to: dict[City, dict[str, TripSummary]] = {}
+    for trip in trips:
+        for place in trip.trip.places:
+            country, region, city = place.country or "", place.region or "", place.city or ""
+            for each in (City("", "", country), City("", region, country), City(city, region, country)):
+                trips_to.setdefault(each, {}).setdefault(trip.trip.id, trip)
+    foreign = names_of_cities()
+
+    def names_of(place: City) -> Iterator[str]:
+        yield place.name or place.region or place.country
+        yield from foreign.get(place, ())
+        if not place.name and not place.region:
+            yield from (*english_names(place.country), *foreign_names(place.country))
+
+    named = ((each, list(some.values())) for each, some in trips_to.items() if each.country)
+    return NameIndex(
+        ((_journey(each, some), _names_of_journey(names_of(each))) for each, some in named), by_words=False
+    )
+
+
+def _names_of_journey(names: Iterable[str]) -> Iterator[str]:
+    return (phrase.format(name) for name in dict.fromkeys(names) for phrase in TRIP_PHRASES)
+
+
+def _journey(place: City, trips: Sequence[TripSummary]) -> Meaning:
+    """The trip to a place, or the latest of several."""
+    if len(trips) == 1:
+        return _trip(trips[0])
+    latest = trips[:MOST_ALTERNATIVES]
+    queries = Alternatives(tuple(PhotoQuery(trip=each.trip.id) for each in latest))
+    titles = {each.trip.id: each.title for each in latest}
+    label = gettext("trips to %(place)s", place=place.name or place.region or place.country)
+    photos = sum(each.photos for each in latest)
+    return Meaning(Kind.TRIP, label, "", photos, {"any_of": (str(queries),)}, trips=titles)
 
 
 def camera_names(names: Mapping[str, Iterable[str]]) -> Names:

@@ -62,12 +62,11 @@ class UnderstoodText:
     @property
     def names(self) -> dict[str, str]:
         """Names of landmarks, positions, boxes and trips, by the values of options."""
-        return {
-            str(value): f"{meaning.label}, {meaning.detail}" if meaning.trip else meaning.label
-            for part in self.parts
-            for meaning in part.meanings
-            for value in meaning.options.values()
-        }
+        names = dict[str, str]()
+        for meaning in (each for part in self.parts for each in part.meanings):
+            label = f"{meaning.label}, {meaning.detail}" if meaning.trip else meaning.label
+            names |= {str(value): label for value in meaning.options.values()} | meaning.trips
+        return names
 
     @property
     def words(self) -> str:

@@ -38,6 +38,7 @@ from tagger.search.names import (
     file_meanings,
     folder_names,
     foreign_city_names,
+    journey_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -152,7 +153,8 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
     yield (country_names(countries, foreign_names), foreign_city_names(cities))
     places = (landmarks, of_countries, *of_cities)
     if given.resembling(words) or any(each.has_word(words) for each in places):
-        yield (trip_names(trip_summaries(database)),)
+        trips = trip_summaries(database)
+        yield journey_names(trips), trip_names(trips)
     yield (folder_names(folder_counts(database, root_paths)),)
     yield (unfamiliar_names(database, text, familiar, by_name=True),)
 

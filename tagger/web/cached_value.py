@@ -28,6 +28,7 @@ from tagger.search.names import (
     folder_names,
     foreign_city_names,
     foreign_countries,
+    journey_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -267,7 +268,8 @@ class SearchLists:
         )
         yield self._index(city_names, cities), self._index(region_names, cities)
         yield self._index(foreign_countries, *known), self._index(foreign_city_names, cities)
-        yield (self._index(trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
+        trips = self._trips(WAIT_S, FIRST_WAIT_S) or _NONE
+        yield self._index(journey_names, trips), self._index(trip_names, trips)
         yield (self._index(folder_names, self.folders() or _NONE),)
         if by_name:
             yield (unfamiliar_names(self._database, text, familiar, by_name=True),)

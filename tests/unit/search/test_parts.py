@@ -23,6 +23,7 @@ from tagger.search.names import (
     file_meanings,
     folder_names,
     foreign_city_names,
+    journey_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -30,7 +31,7 @@ from tagger.search.names import (
 )
 from tagger.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
 from tagger.system.names import foreign_names
-from tagger.trips.grouping import Span, Trip
+from tagger.trips.grouping import Span, Trip, VisitedPlace
 
 TODAY = date(2024, 1, 5)
 
@@ -77,16 +78,19 @@ CITIES = [
 ]  # fmt: skip
 
 
-def trip(id_: str, name: str, first: datetime) -> TripSummary:
+def trip(id_: str, name: str, first: datetime, *places: tuple[str, str, str]) -> TripSummary:
     last = first + timedelta(days=2)
-    trip = Trip(id_, name, (Span(1, first, last),), (), (first.date(), last.date()))
+    visited = tuple(VisitedPlace(*place, 0.0, 0.0, 3) for place in places)
+    trip = Trip(id_, name, (Span(1, first, last),), visited, (first.date(), last.date()))
     return TripSummary(trip, 9, (), None)
 
 
 TRIPS = [
-    trip("rome", "Rome", datetime(2021, 4, 2)),
-    trip("tuscany", "Florence and Siena", datetime(2022, 5, 7)),
+    trip("tuscany", "Florence and Siena", datetime(2022, 5, 7), ("Florence", "Tuscany", "Italy")),
+    trip("rome", "Rome", datetime(2021, 4, 2), ("Rome", "Lazio", "Italy")),
+    trip("hanoi", "Hanoi", datetime(2020, 4, 2), ("Hanoi", "Hanoi", "Vietnam")),
 ]
+TO_ITALY = "trip Florence and Siena, 7–9 May 2022 or trip Rome, 2–4 April 2021"
 FOLDERS = [
     FolderCount("/photos", "", "/photos", 0, 30),
     FolderCount("Paris", "2019/Paris", "/photos/2019/Paris", 2, 12),
@@ -111,7 +115,7 @@ LISTS = (
     ),
     (city_names(CITIES), region_names(CITIES)),
     (country_names(COUNTRIES, foreign_names), foreign_city_names(CITIES)),
-    (trip_names(TRIPS),),
+    (journey_names(TRIPS), trip_names(TRIPS)),
     (folder_names(FOLDERS),),
 )
 NAMES = [names for each in LISTS for names in each]
@@ -174,7 +178,17 @@ QUESTIONS = [
     ("since 2019 in lyon", "Lyon, from 1 January 2019"),
     # trips, folders, files and cameras
     ("trip to rome", "trip Rome, 2–4 April 2021"),
-    ("Reise nach Mailand", "Milan", "“Reise”", "Did you mean Rome or Florence and Siena?"),
+    ("Reise nach Mailand", "Milan", "“Reise”", "Did you mean trips to Italy, Florence and Siena or Rome?"),
+    ("trip to italy", TO_ITALY),
+    ("Reise nach Italien", TO_ITALY),
+    ("voyage en Italie", TO_ITALY),
+    ("viaje a Italia", TO_ITALY),
+    ("viagem para Itália", TO_ITALY),
+    ("chuyến đi Việt Nam", "trip Hanoi, 2–4 April 2020"),
+    ("इटली की यात्रा", TO_ITALY),
+    ("trips to tuscany 2022", "trip Florence and Siena, 7–9 May 2022, 2022"),
+    ("voyage au Vietnam", "trip Hanoi, 2–4 April 2020"),
+    ("Reise nach Florenz", "trip Florence and Siena, 7–9 May 2022"),
     ("siena", "trip Florence and Siena, 7–9 May 2022"),
     ("2019/Paris", "in /photos/2019/Paris"),
     ("old prints", "in /photos/Old prints"),
