@@ -14,6 +14,7 @@ from tagger.system.text_format import percent
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.database.connection import Database
+    from tagger.jobs.consequences import Lessons
     from tagger.registry.registered_models import RegisteredModel
     from tagger.teaching.learning import TaughtState
 
@@ -92,20 +93,17 @@ def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel])
 
 def update_derived_facts(session: Session) -> None:
     """Learn from new verdicts or photos, and locate the affected ones. What prevents it is a warning."""
-    from tagger.registry.registered_models import models_to_teach, preview_models
-    from tagger.teaching.comparison import compare_all
-    from tagger.teaching.learning import learn_landmarks
+    from tagger.jobs.consequences import update_consequences
 
+    lessons: Sequence[Lessons] = ()
     try:
-        for model in models_to_teach(preview_models(session.database, session.settings.model)):
-            learned = learn_landmarks(session.database, model)
-            with ProgressLine("comparing photos") as line:
-                compared = compare_all(session.database, model.id, line.show)
-            if compared:
-                console.info(_update_text(session, model, learned, compared))
+        with ProgressLine("") as line:
+            lessons = update_consequences(session.database, session.settings.model, line.show_step)
     except TaggerError as error:
         console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
-    update_positions(session)
+    for each in lessons:
+        if each.compared:
+            console.info(_update_text(session, each.model, each.learned, each.compared))
 
 
 def update_positions(session: Session) -> None:

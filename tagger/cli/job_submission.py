@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
@@ -23,9 +22,9 @@ from tagger.cli.output.job_text import (
     print_next_steps,
 )
 from tagger.cli.session import Session, open_session
-from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
+from tagger.database.enums import JobState, Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
-from tagger.ledger.progress import find_job, has_write_option
+from tagger.ledger.progress import count_changes, find_job, has_write_option
 from tagger.ledger.workers import list_workers
 from tagger.system.interruption import set_advice
 from tagger.system.process import resume_collection
@@ -161,6 +160,7 @@ def follow(
 def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[], None]) -> int:
     ready_at = time.monotonic()
     reported: str | None = None
+    most = 0
     with ProgressLine(f"job {job}") as line:
         while True:
             try:
@@ -170,7 +170,12 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
                     raise
                 problem: str | None = f"{outage_text(error)}; trying again until it works"
             else:
-                line.show(progress.done, progress.total, progress.photos_per_second, progress.state)
+                if progress.settling:
+                    left = count_changes(database)
+                    most = max(most, left)
+                    line.show_step(f"job {job}: locating photos", most - left, most)
+                else:
+                    line.show(progress.done, progress.total, progress.photos_per_second, progress.state)
                 if progress.is_over:
                     break
                 if progress.runner == Runner.LOCAL or not all(worker.is_starting for worker in workers):
@@ -225,9 +230,6 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     run = partial(run_local_job, database, settings, lines=not json)
     code = console.DONE
     for progress in run_local_jobs(database, job, run, "run the same command again"):
-        if progress.kind not in METADATA_KINDS:
-            # Some photos may be examples that had no embedding of the model before.
-            update_derived_facts(session)
         code = print_end(database, progress.job, json=json and progress.job == job) or code
     return code
 
@@ -242,4 +244,4 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:
         resume_collection()
-        run_job(database, settings, job, printer.show)
+        run_job(database, settings, job, printer.show, printer.show_step)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from tagger.catalog.roots import is_stored
 from tagger.database.connection import login_name, open_configured
-from tagger.database.enums import METADATA_KINDS, Priority, Runner, Target, VerdictKind
+from tagger.database.enums import Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, PhotoNotFound
 from tagger.interface.results import (
     BACKFILL_CONDITIONS,
@@ -36,18 +36,15 @@ from tagger.landmarks.edits import NewLandmark, check_position, find_or_add_land
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
-from tagger.positions.update import update_positions
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.details import photo_details
 from tagger.registry.registered_models import (
     embedding_model,
-    models_to_teach,
     models_to_try,
-    preview_models,
 )
 from tagger.registry.registration import landmarks_of_labels
 from tagger.teaching.examples import find_examples, paths_to_tag
-from tagger.teaching.learning import TaughtState, embedding_of, update_taught
+from tagger.teaching.learning import TaughtState, embedding_of
 from tagger.teaching.lessons import lesson_of, teach
 from tagger.verdicts.service import give_verdicts
 
@@ -301,9 +298,8 @@ class Library:
                 progress = Throttled(job, on_progress if number == job.number else None)
                 run_job(self._database, self._settings, number, progress)
 
-        for each in run_local_jobs(self._database, number, run, "tag again"):
-            if each.kind not in METADATA_KINDS:
-                self._update_derived_facts()
+        for _ in run_local_jobs(self._database, number, run, "tag again"):
+            pass
         job.refresh()
         return job
 
@@ -312,10 +308,8 @@ class Library:
         give_verdicts(self._database, paths_of(photos), landmark, kind, login_name(), self._settings.roots)
 
     def _update_derived_facts(self) -> None:
-        """Bring up to date what follows from photos and verdicts: taught tags and positions."""
-        for model in models_to_teach(preview_models(self._database, self._settings.model)):
-            update_taught(self._database, model)
-        update_positions(self._database)
+        """Bring up to date what follows from photos and verdicts."""
+        update_consequences(self._database, self._settings.model)
 
 
 def _tagging(

@@ -42,6 +42,11 @@ class Claim(InferenceOptions):
     kind: JobKind = JobKind.TAG
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_last_step(self) -> bool:
+        """Whether it has no items, but what follows from those of its job."""
+        return self.last < self.first
+
     def of_models(self, model_ids: Container[int]) -> Self:
         """The claim for those of its models that are among these."""
         (first, threshold), *others = [each for each in self.thresholds.items() if each[0] in model_ids]
@@ -158,6 +163,13 @@ def release_chunk(database: Database, claim: Claim) -> None:
     """Give the chunk up, done in part or not at all. This does not count as a failed attempt."""
     with database.write() as connection:
         connection.execute(update(chunks).where(*_holds(claim)).values(**RELEASED))
+
+
+def close_last_step(database: Database, claim: Claim) -> None:
+    """Close the last step of a job, under its token. `finish_job` follows."""
+    closed = {"done": True, "lease_until": None, "worker": None}
+    with database.write() as connection:
+        connection.execute(update(chunks).where(*_holds(claim)).values(closed))
 
 
 def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> set[int]:

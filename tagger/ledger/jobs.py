@@ -23,6 +23,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import (
+    CLASSIFIED_OUTCOMES,
     METADATA_KINDS,
     JobKind,
     JobState,
@@ -43,8 +45,17 @@ from tagger.database.enums import (
 from tagger.database.events import has_receivers, record_event
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
-from tagger.database.tables import chunks, job_items, job_models, jobs
+from tagger.database.tables import (
+    chunks,
+    job_items,
+    job_models,
+    jobs,
+    ledgers,
+    position_changes,
+    visit_changes,
+)
 from tagger.extensions import Event
+from tagger.ledger.outcomes import follow_images
 
 log = logging.getLogger(__name__)
 
@@ -248,19 +259,52 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
     """Finish the job if all its items are recorded and no chunk is open."""
     # The lock comes first: an update that waited for it would decide by chunks that it read before.
     connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
+    is_done = jobs.c.id == job_id, _is_recorded(), ~_has_open_chunk(job_id)
+    job = connection.execute(select(jobs).where(*is_done)).one_or_none()
+    if job is None or _add_last_step(connection, job):
+        return
+    follow_images(connection, job_items.c.job_id == job_id)
     job = connection.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, _is_recorded(), ~_has_open_chunk(job_id))
+        .where(jobs.c.id == job_id)
         .values(
             state=JobState.FINISHED, finished_at=current_time(connection), owner=None, owner_lease_until=None
         )
         .returning(*jobs.c)
-    ).one_or_none()
-    if job is None:
-        return
+    ).one()
     _record_end(connection, job)
     if WRITE in job.options and job.kind not in METADATA_KINDS:
         _create_write_job(connection, job)
+
+
+def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
+    """Add the last chunk of a job that classified photos: it has no photos, but what follows from them.
+
+    False: it was added before, or nothing follows. `tag` does what is due after other jobs, too.
+    """
+    sums = (func.sum(chunks.c[outcome.value]) for outcome in CLASSIFIED_OUTCOMES)
+    latest, *counts, last_step = connection.execute(
+        select(func.max(chunks.c.chunk), *sums, func.sum(case((IS_LAST_STEP, 1), else_=0))).where(
+            chunks.c.job_id == job.id
+        )
+    ).one()
+    is_due = any(counts) or (job.runner == Runner.LOCAL and are_consequences_due(connection))
+    if job.kind in METADATA_KINDS or last_step or not is_due:
+        return False
+    number = 0 if latest is None else latest + 1
+    values = {"job_id": job.id, "chunk": number, "first": job.total, "last": job.total - 1}
+    connection.execute(insert(chunks).values(values))
+    return True
+
+
+IS_LAST_STEP = chunks.c.last < chunks.c.first
+"""The condition that a chunk is the last step of a job: it has no photos."""
+
+
+def are_consequences_due(connection: Connection) -> bool:
+    """Whether days, positions or trips do not follow all photos and verdicts yet."""
+    are_changed = exists(position_changes.c.id), exists(visit_changes.c.id)
+    return bool(connection.scalar(select(or_(*are_changed, exists().where(ledgers.c.trip_positions_due == true())))))
 
 
 def done_jobs(database: Database) -> list[int]:

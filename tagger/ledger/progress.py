@@ -22,9 +22,17 @@ from tagger.database.enums import (
     has_code,
 )
 from tagger.database.statements import db_now
-from tagger.database.tables import chunks, job_items, job_models, jobs, models
+from tagger.database.tables import chunks, job_items, job_models, jobs, models, position_changes
 from tagger.errors import JobNotFound
-from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, PATHS, SKIPPED_FOLDERS, WRITE, other_models
+from tagger.ledger.jobs import (
+    CLAIMABLE,
+    IS_LAST_STEP,
+    OPEN_STATES,
+    PATHS,
+    SKIPPED_FOLDERS,
+    WRITE,
+    other_models,
+)
 from tagger.photos.paths import path_from_json, printable_path
 from tagger.system.documents import document_of
 
@@ -59,6 +67,12 @@ def count_open_jobs(database: Database) -> int:
     """Return how many jobs are neither finished nor cancelled."""
     with database.read() as connection:
         return connection.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
+
+
+def count_changes(database: Database) -> int:
+    """How many changes of photos and images wait for an update of positions."""
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(position_changes)) or 0
 
 
 def is_any_claimable(database: Database) -> bool:
@@ -118,6 +132,8 @@ class JobProgress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    settling: bool
+    """All photos have an outcome, and what follows from them is being stored: days, positions, trips."""
     write_job: int | None
     """The job that writes this one's tags to metadata."""
     items_removed: int
@@ -189,7 +205,7 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
     now = connection.execute(select(db_now())).scalar_one()  # read once: SQLite would evaluate it per row
     sums, recent = _sums(conditions), _recent_work(conditions, now)
     query = (
-        select(jobs, models.c.name.label("model"), _write_job(), sums, recent)
+        select(jobs, models.c.name.label("model"), _write_job(), _is_settling(), sums, recent)
         .join(models, models.c.id == jobs.c.model_id)
         .outerjoin(sums, sums.c.job_id == jobs.c.id)
         .outerjoin(recent, recent.c.job_id == jobs.c.id)
@@ -211,6 +227,11 @@ def _write_job() -> Label[int | None]:
     child = jobs.alias("child")
     query = select(func.max(child.c.id)).where(child.c.parent_id == jobs.c.id, child.c.kind == JobKind.WRITE)
     return query.correlate(jobs).scalar_subquery().label("write_job")
+
+
+def _is_settling() -> Label[bool]:
+    last_step = exists().where(chunks.c.job_id == jobs.c.id, chunks.c.done.is_(False), IS_LAST_STEP)
+    return last_step.correlate(jobs).label("settling")
 
 
 def _sums(conditions: Sequence[ColumnElement[bool]]) -> Subquery:
@@ -253,6 +274,7 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
         parent=row.parent_id,
         state=JobState(row.state),
         skipped_folders=row.options.get(SKIPPED_FOLDERS, 0),
+        settling=bool(row.settling),
         queued=queued,
         running=running,
         photos_per_second=round(rate, 2),

@@ -41,6 +41,7 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
+from tagger.ledger.outcomes import follow_images
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.system.documents import document_of
 from tagger.tags.contents import lock_contents, queue_position_updates
@@ -358,7 +359,7 @@ def _store_counts(connection: Connection, causes: Mapping[int, Causes]) -> None:
 def _store_outcomes(
     connection: Connection, causes: Mapping[int, Causes], found: Mapping[int, Sequence[EffectiveTag]]
 ) -> None:
-    """Store the outcomes of the images that a model has classified, where they differ."""
+    """Store the outcomes of images that a model has classified, and of items of jobs, where they differ."""
     changed: dict[Outcome, list[int]] = {Outcome.TAGGED: [], Outcome.UNKNOWN: []}
     for content_id, each in causes.items():
         outcome = outcome_of(found[content_id])
@@ -367,3 +368,4 @@ def _store_outcomes(
     for outcome, ids in changed.items():
         if ids:
             connection.execute(update(contents).where(among(contents.c.id, ids)).values(outcome=outcome))
+            follow_images(connection, among(contents.c.id, ids))

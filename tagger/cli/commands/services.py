@@ -188,11 +188,7 @@ def _supervise(
 
 
 def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
-    """Show the progress of the job until it ends, and locate its photos; returns the exit code.
-
-    The worker locates photos too, but some time later, and with --once it ends now.
-    """
-    from tagger.cli.derived_facts import update_derived_facts
+    """Show the progress of the job until it ends; returns the exit code."""
     from tagger.cli.job_submission import follow
     from tagger.cli.output.job_text import print_next_steps
 
@@ -203,7 +199,6 @@ def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
             f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
         )
         raise
-    update_derived_facts(session)
     print_next_steps(session.database, job)
     return code
 

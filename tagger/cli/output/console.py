@@ -125,3 +125,8 @@ class ProgressLine:
             rate = f"{photos_per_second:.1f} photos/s" if photos_per_second else ""
             description = f"{self._description} {state}".rstrip()
             self._progress.update(self._task, description=description, completed=done, total=total, rate=rate)
+
+    def show_step(self, text: str, done: int, total: int | None = None) -> None:
+        """Show another step, with its own numbers."""
+        self._description = text
+        self.show(done, total)

@@ -94,6 +94,11 @@ class StoredPrinter:
             rate = self._stored_count / max(time.monotonic() - self._started_at, 0.001)
             self._progress.show(self._done, self._total, rate)
 
+    def show_step(self, text: str, done: int, total: int | None) -> None:
+        """Show the last step of the job. Several threads call this."""
+        with self._lock:
+            self._progress.show_step(text, done, total)
+
     def _print(self, stored: StoredBatch) -> None:
         self._read_landmark_names({tag.landmark_id for item in stored for tag in item.tags})
         try:

@@ -55,7 +55,7 @@ ledgers = Table(
         "trip_positions_due",
         Boolean,
         nullable=False,
-        server_default="1",
+        server_default="0",
         doc="whether trips may have changed since their photos were located",
     ),
     Column("settled_to", Id, doc="during an upgrade of `effective_tags`: the last one done; null: all are"),
@@ -141,7 +141,10 @@ chunks = Table(
     Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
     *(counter(outcome.value, "number of items with this outcome") for outcome in Outcome),
     PrimaryKeyConstraint("job_id", "chunk"),
-    info={"doc": "A range of a job's items, for one worker at a time. A job's counts are sums over them."},
+    info={
+        "doc": "A range of a job's items, for one worker at a time. A job's counts are sums over them. The "
+        "last one of a job that classifies has no items: it stores what follows from their photos."
+    },
 )
 
 

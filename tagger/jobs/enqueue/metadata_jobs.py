@@ -245,7 +245,7 @@ def fill_chained_jobs(database: Database) -> list[int]:
 def select_parent_photos(database: Database, job_id: int) -> None:
     """Fill a chained job with the photos of its parent that have something to write or to remove.
 
-    Positions are brought up to date first. Items that a process added before it died are kept.
+    Items that a process added before it died are kept.
     """
     with database.read() as connection:
         job = connection.execute(select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)).one()
@@ -263,7 +263,6 @@ def select_parent_photos(database: Database, job_id: int) -> None:
         .exists()
     )
     with job_heartbeat(database, job_id):
-        update_positions(database)
         options = MetadataOptions.from_job_options(job.options)
         has_values = or_(has_tag(), _has_other_values(options.max_error_m if options else None))
         fill_job(

@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Note, NoteCode, Runner
 from tagger.database.retry import is_transient, with_retry
-from tagger.errors import LeaseLost
+from tagger.errors import LeaseLost, TaggerError
+from tagger.jobs.consequences import Progress, update_consequences
 from tagger.jobs.processing.chunk_runner import (
     ChunkEnd,
     ChunkRunner,
@@ -27,7 +28,13 @@ from tagger.jobs.processing.chunk_runner import (
 )
 from tagger.jobs.processing.classification import PhotoClassifier, PhotoComparer
 from tagger.jobs.processing.model_cache import ModelCache
-from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
+from tagger.ledger.chunks import (
+    Claim,
+    LeaseRenewer,
+    claim_next_chunk,
+    close_last_step,
+    release_chunk,
+)
 from tagger.ledger.jobs import (
     cancel_job,
     end_local_job,
@@ -146,6 +153,10 @@ class SharedExclusiveLock:
 log = logging.getLogger(__name__)
 
 
+class _Stopped(Exception):
+    """The process stops within the last step of a job."""
+
+
 class ChunkExecutor:
     """Executes chunks, several at a time, until `stop` is set. One per process.
 
@@ -171,9 +182,12 @@ class ChunkExecutor:
         self._lock = SharedExclusiveLock(self.stop)
 
     def execute(
-        self, claim: Claim, on_stored: Callable[[StoredBatch], None] = lambda _photos: None
+        self,
+        claim: Claim,
+        on_stored: Callable[[StoredBatch], None] = lambda _photos: None,
+        on_step: Progress = lambda _text, _done, _total: None,
     ) -> ChunkEnd:
-        """Process the photos of a claimed chunk, and store the outcomes.
+        """Process the photos of a claimed chunk, and store the outcomes; or what follows from those of a job.
 
         Raises:
             ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: no model of the job can be run; the
@@ -202,7 +216,7 @@ class ChunkExecutor:
                 on_progress=record_progress,
                 on_stored=report,
             )
-            end = self._process_or_release(chunk, is_acquired=is_acquired)
+            end = self._process_or_release(chunk, is_acquired=is_acquired, on_step=on_step)
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
             with_retry(lambda: finish_job(self._database, claim.name.job_id), self.stop)
@@ -217,10 +231,17 @@ class ChunkExecutor:
         self.models.close()
         self._stall_check.close()
 
-    def _process_or_release(self, chunk: ChunkRunner, *, is_acquired: bool) -> ChunkEnd:
+    def _process_or_release(
+        self, chunk: ChunkRunner, *, is_acquired: bool, on_step: Progress
+    ) -> ChunkEnd:
         """Process a chunk, and release it if others may go on with it."""
         try:
-            end = chunk.run(self._processor(chunk)) if is_acquired else ChunkEnd.RELEASED
+            if not is_acquired:
+                end = ChunkEnd.RELEASED
+            elif chunk.claim.is_last_step:
+                end = self._settle(chunk, on_step)
+            else:
+                end = chunk.run(self._processor(chunk))
         except LeaseLost:
             end = ChunkEnd.LOST
         except BaseException as error:
@@ -230,6 +251,25 @@ class ChunkExecutor:
         if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
             self._release(chunk)
         return end
+
+    def _settle(self, chunk: ChunkRunner, on_step: Progress) -> ChunkEnd:
+        """Store what follows from the photos of a job. What a model prevents is named in the job's note."""
+
+        def report(text: str, done: int, total: int | None) -> None:
+            chunk.check_lease()
+            chunk.on_progress()
+            if self.stop.is_set():
+                raise _Stopped
+            on_step(text, done, total)
+
+        try:
+            chunk.with_retry(partial(update_consequences, self._database, self._settings.model, report))
+        except _Stopped:
+            return ChunkEnd.RELEASED
+        except TaggerError as error:
+            log.warning("the taught landmarks were not updated: %s Then run: tagger backfill taught", error)
+        chunk.with_retry(partial(close_last_step, self._database, chunk.claim))
+        return ChunkEnd.DONE
 
     def _processor(self, chunk: ChunkRunner) -> PhotoProcessor:
         if chunk.claim.attempts > 1:
@@ -264,9 +304,13 @@ STOP_S = 1.0
 
 
 def run_job(
-    database: Database, settings: Settings, job_id: int, on_stored: Callable[[StoredBatch], None]
+    database: Database,
+    settings: Settings,
+    job_id: int,
+    on_stored: Callable[[StoredBatch], None],
+    on_step: Progress = lambda _text, _done, _total: None,
 ) -> None:
-    """Run a local job until it ends or waits for an unavailable root.
+    """Run a local job until it ends or waits for an unavailable root. `on_step`: progress of its last step.
 
     An interruption cancels the rest. Threads that have not stopped after STOP_S are left behind, and the
     caller has to end the process.
@@ -277,7 +321,7 @@ def run_job(
     try:
         with job_heartbeat(database, job_id):
             runs += [
-                pool.submit(_run_chunks, database, executor, job_id, on_stored)
+                pool.submit(_run_chunks, database, executor, job_id, on_stored, on_step)
                 for _ in range(CONCURRENT_CHUNKS)
             ]
             wait(runs, return_when=FIRST_EXCEPTION)
@@ -328,11 +372,15 @@ def _close(executor: ChunkExecutor, pool: ThreadPoolExecutor) -> None:
 
 
 def _run_chunks(
-    database: Database, executor: ChunkExecutor, job_id: int, on_stored: Callable[[StoredBatch], None]
+    database: Database,
+    executor: ChunkExecutor,
+    job_id: int,
+    on_stored: Callable[[StoredBatch], None],
+    on_step: Progress,
 ) -> None:
     while not executor.stop.is_set():
         claim = with_retry(
             lambda: claim_next_chunk(database, job_id, Runner.LOCAL, process_name()), executor.stop
         )
-        if claim is None or executor.execute(claim, on_stored) is ChunkEnd.WAITING:
+        if claim is None or executor.execute(claim, on_stored, on_step) is ChunkEnd.WAITING:
             return

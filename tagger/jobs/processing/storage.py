@@ -39,6 +39,7 @@ from tagger.database.tables import (
     contents,
     effective_tags,
     embeddings,
+    job_items,
     jobs,
     landmarks,
     tags,
@@ -48,6 +49,7 @@ from tagger.extensions import Event
 from tagger.jobs.processing.chunk_items import REMOVED, Item, classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
+from tagger.ledger.outcomes import follow_images
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Unchanged
 from tagger.positions.tag_odds import weigh_positions
 from tagger.registry.registration import landmark_ids_of_labels
@@ -118,6 +120,8 @@ def store_results(
         changed = _last_outcomes(stored, settled, forgotten)
         # If the reply to a commit was lost, the batch is stored again, and none of it counts.
         replace_outcomes(connection, claim, [each for each in changed if each[1].position in counted])
+        if replaced := _replaced(items):
+            follow_images(connection, among(job_items.c.photo_id, replaced))
         delete_unused(connection, {item.image_id for item in forgotten})
         return stored
 
@@ -273,6 +277,11 @@ def _store_tags(
     ]
     names = ("content_id", "rank", "landmark_id", "score", "enough", "model_id")
     insert_page(connection, tags, names, tag_rows)
+
+
+def _replaced(items: Sequence[Item]) -> set[int]:
+    """The ids of photos that have another image than in earlier jobs."""
+    return {item.photo_id for item in items if item.image_id and item.content_id not in (None, item.image_id)}
 
 
 def _located(items: Sequence[Item]) -> set[int]:
