@@ -115,17 +115,23 @@ MOST_VALUES = 3
 """Names of an option that a title has. Of more, none would say what there is to see."""
 
 
-def share_name(database: Database, photos: PhotoQuery | Sequence[int]) -> str:
+def share_name(database: Database, photos: PhotoQuery | Sequence[int], *, with_positions: bool) -> str:
     """The landmarks, trip, countries and years of the query: visitors read it, so it has no folder.
+
+    Without positions it has no country, and a trip without its place.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
     """
     if not isinstance(photos, PhotoQuery):
         return PHOTOS
-    names = [] if photos.trip is None else [trip_summary(database, photos.trip).title]
+    names = []
+    if photos.trip is not None:
+        trip = trip_summary(database, photos.trip)
+        names.append(trip.title if with_positions else trip.title_without_place)
+    shown = photos if with_positions else replace(photos, country=())
     with database.read() as connection:
-        names += [name for part in _parts(connection, photos) if len(part) <= MOST_VALUES for name in part]
+        names += [name for part in _parts(connection, shown) if len(part) <= MOST_VALUES for name in part]
     return ", ".join(names) or PHOTOS
 
 
