@@ -1,14 +1,12 @@
-"""Links of shares: adding, listing, opening and revoking them; their queries, and what each shows.
+"""Links of shares: adding, listing, opening and revoking them; their queries.
 
 The database has only the SHA-256 of a link's token, which protects 256 bits that cannot be guessed well
 enough. A token follows from its share and from a key in the data folder, by which the page shows the link
-again. Whether a photo belongs to a share is asked for every image that a visitor loads.
+again.
 """
 
 import hmac
 import secrets
-import threading
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +42,6 @@ from tagger.people.tokens import require_access, token_digest
 from tagger.query.filter_words import description
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import Alternatives, PhotoQuery
-from tagger.query.tagged_photos import select_photos
 from tagger.query.trip_summaries import (
     TripSummary,
     summaries_of_trips,
@@ -115,17 +112,23 @@ MOST_VALUES = 3
 """Names of an option that a title has. Of more, none would say what there is to see."""
 
 
-def share_name(database: Database, photos: PhotoQuery | Sequence[int]) -> str:
+def share_name(database: Database, photos: PhotoQuery | Sequence[int], *, with_positions: bool) -> str:
     """The landmarks, trip, countries and years of the query: visitors read it, so it has no folder.
+
+    Without positions it has no country, and a trip without its place.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
     """
     if not isinstance(photos, PhotoQuery):
         return PHOTOS
-    names = [] if photos.trip is None else [trip_summary(database, photos.trip).title]
+    names = []
+    if photos.trip is not None:
+        trip = trip_summary(database, photos.trip)
+        names.append(trip.title if with_positions else trip.title_without_place)
+    shown = photos if with_positions else replace(photos, country=())
     with database.read() as connection:
-        names += [name for part in _parts(connection, photos) if len(part) <= MOST_VALUES for name in part]
+        names += [name for part in _parts(connection, shown) if len(part) <= MOST_VALUES for name in part]
     return ", ".join(names) or PHOTOS
 
 
@@ -436,43 +439,6 @@ def _trip_of(database: Database, query: PhotoQuery, trips: Mapping[str, TripSumm
     with database.read() as connection:
         trip = trip_at(connection, moment)
     return None if trip is None else summarize_trips(database, [trip])[0]
-
-
-NAMES_TTL_S = 5.0
-"""How long the names of a query stay resolved: finding a trip reads the photos of a year."""
-
-
-class SharedPhotos:
-    """The photos of shares. Created once per server."""
-
-    def __init__(self, database: Database, root_paths: RootPaths) -> None:
-        self._database = database
-        self._root_paths = root_paths
-        self._lock = threading.Lock()
-        self._resolved: dict[int, tuple[float, ResolvedQuery]] = {}
-
-    def contains(self, share: Share, photo_id: int) -> bool:
-        """Whether the share's query finds the photo now.
-
-        Raises:
-            LandmarkNotFound, CountryNotFound, ModelNotFound, TripNotFound: a name is gone.
-        """
-        query = select_photos().where(photos.c.id == photo_id, *self._resolve(share).conditions())
-        with self._database.read() as connection:
-            return connection.execute(query).first() is not None
-
-    def _resolve(self, share: Share) -> ResolvedQuery:
-        now_s = time.monotonic()
-        with self._lock:
-            current = {id_: each for id_, each in self._resolved.items() if now_s - each[0] < NAMES_TTL_S}
-            self._resolved = current
-            found = current.get(share.id)
-        if found is None:
-            with self._database.read() as connection:
-                found = now_s, ResolvedQuery.resolve(connection, share.query, self._root_paths)
-            with self._lock:
-                self._resolved[share.id] = found
-        return found[1]
 
 
 def _description(share: Share, names: Mapping[str, str], trip: TripSummary | None) -> str:

@@ -12,7 +12,7 @@ from tagger.catalog.cameras import camera_name
 from tagger.catalog.raw_pairs import files_of
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import METADATA_KINDS, Outcome
+from tagger.database.enums import METADATA_KINDS, Outcome, PositionSource, VerdictKind
 from tagger.database.tables import (
     classifications,
     contents,
@@ -32,6 +32,7 @@ from tagger.photos.paths import absolute_path, path_text
 from tagger.query.tagged_photos import (
     NameCache,
     PhotoDocument,
+    Position,
     TaggedPhoto,
     photo_document,
     select_photos,
@@ -208,6 +209,15 @@ class PhotoDetails(_PhotoFacts):
     """
 
     photo: TaggedPhoto
+
+    @property
+    def position(self) -> Position | None:
+        """Where the photo was taken; None if that follows from a landmark that was rejected since."""
+        position = self.photo.position
+        if position is None or position.source != PositionSource.LANDMARK or self.evidence is None:
+            return position
+        rejected = {each.name for each in self.verdicts if each.verdict == VerdictKind.REJECTED}
+        return None if self.evidence.landmark in rejected else position
 
     def document(self) -> PhotoDetailsDocument:
         """The details for programs."""

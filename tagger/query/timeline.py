@@ -112,9 +112,15 @@ class SectionStart:
 
 
 def timeline_sections(
-    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None = None,
+    *,
+    with_places: bool = True,
 ) -> list[Section]:
     """The sections of the sorted result, in its order. Reads all its photos.
+
+    `with_places` false: no part has a place, and no position is read.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: no such name.
@@ -135,13 +141,14 @@ def timeline_sections(
         # Finding the photos takes most of the time. If they or their days are few, or of an area, their
         # cities are few too.
         is_dated = bool(query.year or query.taken_after or query.taken_before)
-        has_areas = by_date and (is_small or is_dated or bool(resolved.areas))
+        names_places = with_places and by_date
+        has_areas = names_places and (is_small or is_dated or bool(resolved.areas))
         groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()), has_copies=has_copies)
         days = list(_days(groups))
-        has_parts = by_date and _has_parts(days, query)
-        if has_parts and not has_areas:
+        has_places = names_places and _has_places(days, query)
+        if has_places and not has_areas:
             groups = _groups(connection, found, *keys, *_AREA, has_copies=has_copies)
-    places = _places(groups) if has_parts else {}
+    places = _places(groups) if has_places else {}
     dated = [each for each in days if each.day is not None]
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
     undated = (each for each in days if each.day is None)
@@ -205,7 +212,7 @@ def _days(groups: Iterable[_Group]) -> Iterator[_Group]:
         yield _Group(photos, sum(each.photos * each.aspect for each in some) / photos, day)
 
 
-def _has_parts(days: Sequence[_Group], query: PhotoQuery) -> bool:
+def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
     """Whether headings name places, of which no more photos are read than `FEWEST_TO_READ_ALL`."""
     is_small = sum(each.photos for each in days) <= FEWEST_TO_READ_ALL
     return is_small and (query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days))

@@ -97,17 +97,27 @@ class TripSummary:
     @property
     def name(self) -> str:
         """The name that a person gave it; else the landmark that most of its photos show; else the place."""
+        if name := self._name_without_place:
+            return name
         trip = self.trip
-        if trip.given_name is not None:
-            return trip.given_name
-        if self.landmarks and self.landmarks[0].photos >= _NAMING_SHARE * self.photos:
-            return self.landmarks[0].name
         return trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
+
+    @property
+    def _name_without_place(self) -> str | None:
+        if self.trip.given_name is not None:
+            return self.trip.given_name
+        is_named = self.landmarks and self.landmarks[0].photos >= _NAMING_SHARE * self.photos
+        return self.landmarks[0].name if is_named else None
 
     @property
     def title(self) -> str:
         """The name with the dates: `Arles and Avignon, 3 May 2019`."""
         return f"{self.name}, {self.trip.dates}"
+
+    @property
+    def title_without_place(self) -> str:
+        """The title without the place where photos were taken: if no other name is known, the dates."""
+        return ", ".join(filter(None, (self._name_without_place, self.trip.dates)))
 
     def with_names(self, names: Mapping[str, str]) -> Self:
         """The summary with other names of landmarks, by their slugs."""

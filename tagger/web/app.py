@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.shares import SharedPhotos
+from tagger.shared_photos import SharedPhotos
 from tagger.system.stall import stall_check
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
@@ -95,7 +95,7 @@ def create_app(
     app.state.app_state = state
     app.state.job_starter = job_starter
     app.state.overview = overview
-    app.state.shared_photos = SharedPhotos(database, settings.roots)
+    app.state.shared_photos = SharedPhotos(database, settings.roots, state.section_counts.get)
     app.state.share_attempts = AttemptLimiter()
     app.state.visitor_limiter = RequestLimiter(TOO_MANY_VISITORS, at_once=VISITORS_AT_ONCE)
     app.state.count_limiter = RequestLimiter(TOO_MANY_COUNTS, at_once=COUNTING_AT_ONCE)

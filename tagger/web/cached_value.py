@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from math import inf
@@ -148,25 +148,26 @@ MOST_QUERIES = 100
 
 
 class QueryCounts(Generic[T]):
-    """Results of `count` by query. Created once per server."""
+    """Results of `count` by its arguments. Created once per server."""
 
-    def __init__(self, count: Callable[[PhotoQuery], T]) -> None:
+    def __init__(self, count: Callable[..., T]) -> None:
         self._count = count
         self._lock = threading.Lock()
-        self._counts: OrderedDict[PhotoQuery, _QueryCount[T]] = OrderedDict()
+        self._counts: OrderedDict[Hashable, _QueryCount[T]] = OrderedDict()
 
-    def get(self, query: PhotoQuery) -> T:
+    def get(self, query: PhotoQuery, **options: Hashable) -> T:
         """Return the result for the query; raises as `count`. Callers that come meanwhile wait for it."""
+        key = query, *options.items()
         with self._lock:
-            counted = self._counts.get(query)
+            counted = self._counts.get(key)
             is_first = counted is None or time.monotonic() >= counted.stale_at_s
             if counted is None or is_first:
-                counted = self._counts[query] = _QueryCount()
-                self._counts.move_to_end(query)
+                counted = self._counts[key] = _QueryCount()
+                self._counts.move_to_end(key)
                 while len(self._counts) > MOST_QUERIES:
                     self._counts.popitem(last=False)
         if is_first:
-            counted.run(partial(self._count, query))
+            counted.run(partial(self._count, query, **options))
         return counted.result()
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -172,7 +173,7 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
-        self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
+        self.section_counts = QueryCounts(partial(timeline_sections, database, root_paths=settings.roots))
         self.facet_counts = QueryCounts(lambda query: _count_choices(database, query, settings.roots))
         self.models_in_use = ModelsInUse(database, settings.model).get
         self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)

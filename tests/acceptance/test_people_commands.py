@@ -177,6 +177,14 @@ def test_a_link_is_printed_once_listed_and_revoked(tagger: CommandRunner, librar
     assert actions[:2] == ["share-revoke", "share-add"]
 
 
+def test_the_title_of_a_share_is_printed_and_names_countries_only_with_positions(
+    tagger: CommandRunner, library: StoredPhotos
+) -> None:
+    for more, title in (((), "Photos"), (("--with-positions",), "France")):
+        added = tagger("people", "share", "add", "--country", "France", *more)
+        assert f"visitors read the title: {title}\n" in added.err
+
+
 def test_a_selection_never_expires_if_asked(
     tagger: CommandRunner, library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:

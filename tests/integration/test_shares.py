@@ -4,6 +4,7 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,11 @@ from tagger.people.users import add_user, remove_user, set_role
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import timeline_sections
+from tagger.shared_photos import SharedPhotos
 from tagger.shares import (
     KEPT_DAYS,
     NewShare,
     Share,
-    SharedPhotos,
     ShareState,
     add_share,
     find_share,
@@ -63,10 +64,10 @@ def shared(database: Database, photos_: PhotoQuery | list[int], **more: bool) ->
 
 def visible(library: StoredPhotos, share: Share) -> set[str]:
     """The photos of the share, by the result of its query and photo by photo, which must agree."""
-    members = SharedPhotos(library.database, {})
+    members = SharedPhotos(library.database, {}, partial(timeline_sections, library.database))
     found = {Path(photo.path).name for photo in find_tagged(library.database, share.query)}
     assert found == {name for name, number in ids(library).items() if members.contains(share, number)}
-    assert sum(each.photos for each in timeline_sections(library.database, share.query)) == len(found)
+    assert sum(each.photos for each in members.sections(share)) == len(found)
     return found
 
 

@@ -1,6 +1,8 @@
 """Making and revoking links on the page: of a landmark, a trip, and selected photos."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,10 +16,13 @@ from support.trip_photos import TRIP, add_trip
 from tagger.database.connection import Database
 from tagger.database.tables import shares
 from tagger.people.tokens import add_token
+from tagger.query.trip_summaries import trip_summary
 from tagger.settings import Settings
 from tagger.shares import TRIP_MOMENT, ShareState, list_shares
+from tagger.trips.stored import find_trip, rename_trip
 
 ClientOf = Callable[..., TestClient]
+DATES = "3\N{EN DASH}5 May 2019"
 TITLE = "Our tower as we saw it on the last evening, from the other side of the river"
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
@@ -85,7 +90,25 @@ def test_a_landmark_and_a_trip_are_shared_and_a_link_revoked(
     of_trip, share = list_shares(web_database)
     assert (share.state, share.options, share.expires_at) == (ShareState.REVOKED, {"landmark": EIFFEL}, None)
     assert of_trip.options == {"trip": TRIP}
-    assert "Paris" in of_trip.name
+    assert of_trip.name == DATES
+
+
+def test_the_title_of_a_trip_names_its_place_only_for_visitors_who_see_places(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, f"{address}/trips/{TRIP}", screen=PHONE) as page:
+        open_share(page)
+        title, positions = page.get_by_label("Title for visitors"), page.get_by_label("Show where photos")
+        expect(page.get_by_role("heading", name="Share Paris")).to_be_visible()
+        expect(title).to_have_value(DATES)
+        expect(positions).to_have_accessible_description(re.compile("no positions, cities or countries"))
+        positions.check()
+        expect(title).to_have_value(f"Paris, {DATES}")
+        positions.uncheck()
+        expect(title).to_have_value(DATES)
+        title.fill("For Ada")
+        positions.check()
+        expect(title).to_have_value("For Ada")
 
 
 @pytest.mark.slow
@@ -192,13 +215,27 @@ def test_a_link_of_a_trip_does_not_have_the_name_of_another_one(
 def test_a_share_without_a_title_is_named_by_its_query_without_folders(
     client: TestClient, library: LibraryPhotos
 ) -> None:
-    for options, name in (
-        (f"landmark={EIFFEL}&min_score=0.5", "Eiffel Tower"),
-        (f"trip={TRIP}&country=france", "Paris, 3\N{EN DASH}5 May 2019, France"),
-        ("country=FRANCE&year=2020&year=2019", "France, 2019, 2020"),
-        ("year=2019&under=/secret&year=2018&under=/other", "2018, 2019"),
-        ("year=2016&year=2017&year=2018&year=2019&country=France", "France"),
-        ("taken_after=2019-02-01&taken_before=2020-02-01", "Photos"),
-        ("any_rank=1", "Photos"),
+    for options, name, name_with_positions in (
+        (f"landmark={EIFFEL}&min_score=0.5", "Eiffel Tower", "Eiffel Tower"),
+        (f"trip={TRIP}&country=france", DATES, f"Paris, {DATES}, France"),
+        ("country=FRANCE&year=2020&year=2019", "2019, 2020", "France, 2019, 2020"),
+        ("year=2019&under=/secret&year=2018&under=/other", "2018, 2019", "2018, 2019"),
+        ("year=2016&year=2017&year=2018&year=2019&country=France", "Photos", "France"),
+        ("taken_after=2019-02-01&taken_before=2020-02-01", "Photos", "Photos"),
+        ("any_rank=1", "Photos", "Photos"),
     ):
-        assert client.post(f"/api/shares?{options}", json={"name": " "}).json()["name"] == name
+        for with_positions, expected in ((False, name), (True, name_with_positions)):
+            body = {"name": " ", "with_positions": with_positions}
+            assert client.post(f"/api/shares?{options}", json=body).json()["name"] == expected
+
+
+def test_the_title_of_a_trip_has_a_name_that_follows_from_no_position(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    """That which a person gave it, or a landmark that most of its photos show."""
+    with library.database.write() as connection:
+        rename_trip(connection, find_trip(connection, TRIP), "Honeymoon")
+    assert client.post(f"/api/shares?trip={TRIP}", json={}).json()["name"] == f"Honeymoon, {DATES}"
+    trip = trip_summary(library.database, TRIP)
+    of_landmark = replace(trip, trip=replace(trip.trip, given_name=None), photos=1)
+    assert of_landmark.title_without_place == f"Eiffel Tower, {DATES}"

@@ -48,10 +48,8 @@ PAGE = {"accept": "text/html"}
 class Link:
     """A share, its link, and the header with its cookie."""
 
-    def __init__(
-        self, database: Database, client: TestClient, photos: PhotoQuery | list[int], **more: bool
-    ) -> None:
-        new = NewShare(photos, "Our trip", datetime.now(UTC) + timedelta(days=2), **more)
+    def __init__(self, database: Database, client: TestClient, photos: PhotoQuery | list[int]) -> None:
+        new = NewShare(photos, "Our trip", datetime.now(UTC) + timedelta(days=2))
         self.share: Share
         self.share, self.token = add_share(database, new, {})
         self.address = f"/shared/{self.share.id}"
@@ -71,7 +69,7 @@ class SlowCounts:
         self.now = self.most = 0
         self._lock = threading.Lock()
 
-    def get(self, _query: PhotoQuery) -> list[Section]:
+    def sections(self, _share: Share) -> list[Section]:
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
@@ -88,7 +86,6 @@ def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> L
     library.file("paris.jpg", (EIFFEL, 0.9, True), data=picture((9, 9, 200)), taken_at=taken_at)
     library.file("night.jpg", (EIFFEL, 0.8, True), data=picture((9, 200, 9)))
     library.file("berlin.jpg", (GATE, 0.9, True), data=picture((200, 9, 9)))
-    library.position("paris.jpg", 48.8584, 2.2945, "France", "camera")
     return library
 
 
@@ -132,21 +129,11 @@ def test_a_visitor_sees_the_photos_of_the_share(visitor: TestClient, link: Link)
     assert [photo["file"] for photo in listed["photos"]] == ["paris.jpg", "night.jpg"]
 
 
-def test_a_visitor_learns_no_paths_positions_or_scores(visitor: TestClient, link: Link) -> None:
+def test_a_visitor_learns_no_paths_or_scores(visitor: TestClient, link: Link) -> None:
     for path in paths_of(link.share.id, 1):
         text = get(visitor, path, link).text
-        for secret in ("secret-folder", str(Path.home()), "48.85", "France", "90%", "0.9", link.token):
+        for secret in ("secret-folder", str(Path.home()), "90%", "0.9", link.token):
             assert secret not in text, (path, secret)
-
-
-def test_positions_are_shown_only_if_they_are_shared(
-    visitor: TestClient, web_database: Database, library: LibraryPhotos
-) -> None:
-    link = Link(web_database, visitor, [1], with_positions=True)
-    page = get(visitor, f"{link.address}/photos/1", link).text
-    assert "48.85840, 2.29450" in page
-    assert "France" in page
-    assert "secret-folder" not in page
 
 
 def test_other_photos_are_refused(visitor: TestClient, link: Link) -> None:
@@ -359,7 +346,7 @@ def test_visitors_leave_threads_to_people_who_signed_in(
     limiter = RequestLimiter("Try again.", at_once=2, waiting=3)
     monkeypatch.setattr(application.state, "visitor_limiter", limiter)
     counts = SlowCounts()
-    monkeypatch.setattr(application.state.app_state, "section_counts", counts)
+    monkeypatch.setattr(application.state.shared_photos, "sections", counts.sections)
     with ThreadPoolExecutor(6) as pool:
         address = f"{link.address}/timeline"
         answers = [pool.submit(visitor.get, address, headers=link.cookie) for _ in range(5)]

@@ -20,7 +20,7 @@ from tagger.database.connection import author_text
 from tagger.photos.paths import parse_path
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import require_folders
-from tagger.query.timeline import timeline_sections
+from tagger.query.timeline import count_all
 from tagger.shares import (
     NewShare,
     add_share,
@@ -49,13 +49,21 @@ Selection = Annotated[
     option("--selection", "PHOTO", "This photo, instead of a query: the share stays as it is. Repeatable."),
 ]
 Expires = Annotated[str, option("--expires", "TIME", "When the link ends: 30d, 12h, a date, or never.")]
-WithPositions = Annotated[bool, flag("--with-positions", "Show visitors where each photo was taken.")]
+WithPositions = Annotated[
+    bool,
+    flag(
+        "--with-positions",
+        "Show visitors where each photo was taken: position, city and country. Without it, they see "
+        "landmarks, dates and names of files.",
+    ),
+]
 Title = Annotated[
     str | None,
     option(
         "--name",
         "NAME",
-        "Title that visitors see. (default: the landmarks, trip, countries and years, or Photos)",
+        "Title that visitors see. (default: the landmarks, years and dates of a trip, with positions also "
+        "countries and the trip's place, or Photos)",
     ),
 ]
 
@@ -89,23 +97,25 @@ def add(
     session = open_session()
     require_folders(session.database, query.under, session.settings.roots)
     photos = _photos(session, query, selection or ())
-    title = share_name(session.database, photos) if name is None else name
-    new = NewShare(photos, title, expires_at, with_positions)
+    if name is None:
+        name = share_name(session.database, photos, with_positions=with_positions)
+    new = NewShare(photos, name, expires_at, with_positions)
     key = link_key(session.settings.data_folder)
     share, token = add_share(session.database, new, session.settings.roots, key)
     web_url = session.settings.web_url
     link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
-    sections = timeline_sections(session.database, share.query, session.settings.roots)
     (document,) = share_documents(session.database, [share])
-    document = replace(document, photos=sum(section.photos for section in sections))
+    number = count_all(session.database, share.query, session.settings.roots)
+    document = replace(document, photos=number)
     if json:
         write_json({"link": link} | vars(document))
         return
     typer.echo(link)
     console.info(
-        f"this is the link of share {share.id} with {count_of(document.photos or 0, 'photo')}; "
+        f"this is the link of share {share.id} with {count_of(number, 'photo')}; "
         f"to end it, run: tagger people share revoke {share.id}"
     )
+    console.info(f"visitors read the title: {share.name}")
     if web_url is None:
         console.info("to serve the page, run: tagger serve; if it has another address, set TAGGER_WEB_URL")
 

@@ -40,7 +40,11 @@ ShareNumber = Annotated[int, Path(ge=1, lt=2**63, description="The number of a s
 
 
 class ShareRequest(RequestModel):
-    """`photos`: these by id, without a query. `expires_days` null: the link never expires."""
+    """`photos`: these by id, without a query. `expires_days` null: the link never expires.
+
+    Without a `name`, the title for visitors is the landmarks, years and dates of the query, and with
+    `with_positions` the place of its trip and its countries too.
+    """
 
     photos: Annotated[list[PhotoId], Field(max_length=MOST_PHOTOS)] | None = None
     name: Annotated[str, Field(max_length=LONGEST_NAME), ONE_LINE] | None = None
@@ -73,7 +77,9 @@ def add(state: State, params: Params, body: ShareRequest) -> NewShareDocument:
     days = body.expires_days
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with params.model_checked():
-        name = (body.name or "").strip() or share_name(state.database, photos)
+        name = (body.name or "").strip() or share_name(
+            state.database, photos, with_positions=body.with_positions
+        )
         new = NewShare(photos, name, expires_at, body.with_positions)
         key = link_key(state.settings.data_folder)
         share, token = add_share(state.database, new, state.settings.roots, key)

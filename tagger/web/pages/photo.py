@@ -14,7 +14,7 @@ from tagger.landmarks.landmarks import all_landmarks
 from tagger.ledger.progress import open_job_of_photo
 from tagger.metadata.camera import Exposure, read_exposure
 from tagger.photos.paths import parse_path
-from tagger.query.details import PhotoDetails, photo_details_by_id
+from tagger.query.details import photo_details_by_id
 from tagger.query.option_values import BoundingBox
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.query.trip_summaries import TripSummary, trip_of_photo
@@ -29,7 +29,6 @@ from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
 from tagger.web.pages.selected_photos import outdated_sidecar
 from tagger.web.pages.tiles import (
-    LandmarkRow,
     Link,
     landmark_name,
     landmark_rows,
@@ -116,7 +115,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
     """Everything that the database has about a photo, for its template."""
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
-    position = shown_position(details, rows)
+    position = details.position
     unavailable, exposure = _file_facts(state, photo_id)
     return {
         "id": photo_id,
@@ -157,15 +156,6 @@ def _file_facts(state: AppState, photo_id: int) -> tuple[PhotoUnavailable | None
 def _box_around(position: Position) -> BoundingBox:
     south, north = max(-90.0, position.latitude - MAP_DEGREES), min(90.0, position.latitude + MAP_DEGREES)
     return BoundingBox(south, position.longitude - MAP_DEGREES, north, position.longitude + MAP_DEGREES)
-
-
-def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position | None:
-    """Return the photo's position; None if it comes from a landmark that was rejected since."""
-    position = details.photo.position
-    if position is None or position.source != "landmark" or details.evidence is None:
-        return position
-    is_rejected = details.evidence.landmark in {row.name for row in rows if row.state == "rejected"}
-    return None if is_rejected else position
 
 
 def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:

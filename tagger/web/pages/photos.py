@@ -30,7 +30,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.query.timeline import Area, section_parts
-from tagger.query.trip_summaries import summaries_of_trips
+from tagger.query.trip_summaries import TripSummary, summaries_of_trips
 from tagger.shares import is_kept, share_name
 from tagger.system.text_format import gettext, heading_text, month_of_year_text, number_text
 from tagger.teaching.examples import NamedOtherwise
@@ -274,11 +274,18 @@ def render_photos(
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
         share=share,
-        share_name=share and (names.get(form.query.trip or "") or share_name(state.database, form.query)),
+        share_names=_share_names(state, form.query, trips.get(form.query.trip or "")) if share else ("", ""),
         filter_address=form.address("/photos/filter"),
         opened=opened,
         **(opened or {}),
     )
+
+
+def _share_names(state: AppState, query: PhotoQuery, trip: TripSummary | None) -> Sequence[str]:
+    """The titles of a share of the query: with positions, and without."""
+    if trip is not None:
+        return trip.title, trip.title_without_place
+    return [share_name(state.database, query, with_positions=each) for each in (True, False)]
 
 
 def _view(filters: Collection[str]) -> str:

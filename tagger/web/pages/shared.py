@@ -1,13 +1,13 @@
-"""What visitors with the link of a share see: its photos in a grid, each photo, and what these pages load.
+"""The pages of a share for visitors: its photos in a grid, each photo, and what these pages load.
 
 The link sets a cookie, which says who may see the share. Visitors without it get neither photos nor reasons.
+What they see of a photo, `tagger.shared_photos` decides.
 """
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -23,13 +23,12 @@ from tagger.errors import (
     DiskFull,
     TaggerError,
 )
-from tagger.query.details import photo_details_by_id
-from tagger.query.find import decode_cursor, find_surrounding, find_tagged_page
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.shares import Share, SharedPhotos, ShareState, find_share
+from tagger.shared_photos import SharedPhotos
+from tagger.shares import Share, ShareState, find_share
 from tagger.system.text_format import N_, gettext
 from tagger.web.api import photo_images
-from tagger.web.api.photos import TimelinePage, TimelinePhoto, cursor_of, photo_page, timeline_photo
+from tagger.web.api.photos import TimelinePage, timeline_photo
 from tagger.web.http.attempt_limiter import (
     LINKS,
     SHARES,
@@ -41,9 +40,8 @@ from tagger.web.http.origins import is_by_https
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
-from tagger.web.pages.photo import shown_position
 from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_sections
-from tagger.web.pages.tiles import PhotoTile, landmark_rows, photo_tile
+from tagger.web.pages.tiles import PhotoTile, photo_tile
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.state import AppState, State
 from tagger.web.thumbnails import ThumbnailSize
@@ -145,16 +143,22 @@ def visited_share(request: Request, state: State, share_id: Annotated[int, Path(
 VisitedShare = Annotated[Share, Depends(visited_share)]
 
 
-def visited_photo(
-    request: Request, share: VisitedShare, photo_id: Annotated[int, Path(ge=1, lt=2**63)]
-) -> int:
+def shared_photos(request: Request) -> SharedPhotos:
+    """The photos of shares, as visitors see them."""
+    found: SharedPhotos = request.app.state.shared_photos
+    return found
+
+
+Photos = Annotated[SharedPhotos, Depends(shared_photos)]
+
+
+def visited_photo(photos: Photos, share: VisitedShare, photo_id: Annotated[int, Path(ge=1, lt=2**63)]) -> int:
     """The number of a photo of the share.
 
     Raises:
         HTTPException: it is not one.
     """
-    shared_photos: SharedPhotos = request.app.state.shared_photos
-    if not shared_photos.contains(share, photo_id):
+    if not photos.contains(share, photo_id):
         raise HTTPException(
             HTTPStatus.NOT_FOUND, gettext("This photo is not among those that are shared with you.")
         )
@@ -184,78 +188,54 @@ def open_link(request: Request, state: State, token: str) -> Response:
 
 
 @router.get(SHARES + "{share_id}")
-def show_share(request: Request, state: State, share: VisitedShare, after: After = None) -> HTMLResponse:
+def show_share(request: Request, photos: Photos, share: VisitedShare, after: After = None) -> HTMLResponse:
     """Show the photos of the share."""
     return render(
         request,
         "shared.html",
         share=share,
         address=share_address(share),
-        grid=_grid(state, share, after),
-        photos=sum(section.photos for section in state.section_counts.get(share.query)),
+        grid=_grid(photos, share, after),
+        photos=sum(section.photos for section in photos.sections(share)),
     )
 
 
 @router.get(SHARES + "{share_id}/photos/{photo_id}")
-def show_photo(request: Request, state: State, share: VisitedShare, photo_id: VisitedPhoto) -> HTMLResponse:
+def show_photo(request: Request, photos: Photos, share: VisitedShare, photo_id: VisitedPhoto) -> HTMLResponse:
     """Show a photo of the share with its landmarks, its date and, if the share has positions, its place."""
-    roots = state.settings.roots
-    details = photo_details_by_id(state.database, photo_id, roots)
-    rows = landmark_rows(details)
-    around = find_surrounding(state.database, share.query, roots, photo_id, before=1, after=1)
+    opened = photos.photo(share, photo_id)
     return render(
         request,
         "shared_photo.html",
         share=share,
         address=share_address(share),
-        photo=details.photo,
-        names=[row.name for row in rows if row.is_accepted],
-        file=PurePath(details.photo.path).name,
-        position=shown_position(details, rows) if share.with_positions else None,
-        previous=next((_photo_address(share, photo) for photo in around.previous), None),
-        following=next((_photo_address(share, photo) for photo in around.following), None),
+        photo=opened.photo,
+        previous=opened.previous and _photo_address(share, opened.previous),
+        following=opened.following and _photo_address(share, opened.following),
     )
 
 
-def _grid(state: AppState, share: Share, after: str | None) -> PhotoGrid:
+def _grid(photos: SharedPhotos, share: Share, after: str | None) -> PhotoGrid:
     address = share_address(share)
-    page, cursor = photo_page(state, QueryParams({}, share.query), after, PAGE_SIZE)
+    page = photos.page(share, after, PAGE_SIZE)
+    tiles = (_tile(share, photo) for photo in page.photos)
     return PhotoGrid(
-        sections=tuple(
-            photo_sections((_tile(share, photo) for photo in page), by_day=share.query.trip is not None)
-        ),
+        sections=tuple(photo_sections(tiles, by_day=share.query.trip is not None)),
         source=address,
         options=f"?sort={share.query.sort}",
-        next_page=address_of(address, {"after": cursor}) if cursor else None,
+        next_page=address_of(address, {"after": page.next}) if page.next else None,
         first_page=address if after else None,
     )
 
 
 def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
-    tile = photo_tile(_for_visitors(share, photo), QueryParams({}, share.query))
-    address = _photo_address(share, photo)
+    address = _photo_address(share, photo.id)
     small, large = (f"{address}/thumbnail?size={side_px}" for side_px in (256, 512))
-    return replace(tile, address=address, small=small, large=large)
+    return replace(photo_tile(photo, QueryParams.of()), address=address, small=small, large=large)
 
 
-def _for_visitors(share: Share, photo: TaggedPhoto) -> TaggedPhoto:
-    """The photo without what is not for visitors; its position only if they may see it."""
-    tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
-    return replace(
-        photo,
-        files=1,
-        position=photo.position if share.with_positions else None,
-        tags=tags,
-        guess=None,
-        refusal=None,
-        digest=None,
-        is_dismissed=False,
-        is_favourite=False,
-    )
-
-
-def _photo_address(share: Share, photo: TaggedPhoto) -> str:
-    return f"{share_address(share)}/photos/{photo.id}"
+def _photo_address(share: Share, photo_id: int) -> str:
+    return f"{share_address(share)}/photos/{photo_id}"
 
 
 data_router = APIRouter(
@@ -281,14 +261,14 @@ async def preview(request: Request, state: State, photo_id: VisitedPhoto) -> Res
 
 
 @data_router.get("/timeline")
-def timeline(state: State, share: VisitedShare) -> Response:
+def timeline(photos: Photos, share: VisitedShare) -> Response:
     """Count the photos of each month."""
-    return DocumentResponse(state.section_counts.get(share.query))
+    return DocumentResponse(photos.sections(share))
 
 
 @data_router.get("/timeline/photos")
 def timeline_photos(
-    state: State,
+    photos: Photos,
     share: VisitedShare,
     month: Annotated[str | None, Query(max_length=20)] = None,
     after: After = None,
@@ -296,16 +276,8 @@ def timeline_photos(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """List photos of a month in brief."""
-    query = share.query
-    start = decode_cursor(after, query) if after else None
-    page = find_tagged_page(state.database, query, state.settings.roots, start, limit, month=month, skip=skip)
-    return DocumentResponse(
-        TimelinePage([_document(share, photo) for photo in page.photos], cursor_of(page.next, query))
-    )
-
-
-def _document(share: Share, photo: TaggedPhoto) -> TimelinePhoto:
-    return timeline_photo(_for_visitors(share, photo))
+    page = photos.page(share, after, limit, month=month, skip=skip)
+    return DocumentResponse(TimelinePage([timeline_photo(photo) for photo in page.photos], page.next))
 
 
 async def _without_reason(request: Request, error: PhotoUnavailable) -> Response:

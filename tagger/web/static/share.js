@@ -13,12 +13,12 @@ const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 let subject = null; // what is shared: the options of a query in an address, or the numbers of photos
 let listing = null; // the latest request for links
 
-/** Opens the dialog for { query } or { photos }; `name` is what visitors read, `filter` the query in words if that says more. */
-export function openShare(shared, name, filter = "") {
-  const own = (subject = { ...shared, filter, isAll: shared.query === "any_rank=1" });
+/** Opens the dialog for { query } or { photos }; visitors read `title`, or `name` if they see positions. `filter` is the query in words if that says more. */
+export function openShare(shared, name, title = name, filter = "") {
+  const own = (subject = { ...shared, name, title, filter, isAll: shared.query === "any_rank=1" });
   form.reset();
   form.hidden = false;
-  form.elements.name.value = name;
+  form.elements.name.value = title;
   part("title").textContent = titleOf(own, name);
   describe(own, null);
   if (shared.query) countPhotos(shared.query).then((count) => subject === own && describe(own, count));
@@ -55,6 +55,13 @@ function describe({ photos, filter, isAll }, count) {
     : gettext("New photos that match appear; rejected ones disappear.");
   part("what").textContent = [what, ...now, later].join(" ");
   if (isAll && count !== null) part("title").textContent = ngettext("Share all %(count)s photo?", "Share all %(count)s photos?", count);
+}
+
+/** Changes the title that is proposed; one that a person typed stays. */
+function proposeTitle() {
+  const { name, positions } = form.elements;
+  const [before, after] = positions.checked ? [subject.title, subject.name] : [subject.name, subject.title];
+  if (name.value === before) name.value = after;
 }
 
 async function makeLink() {
@@ -139,6 +146,7 @@ async function listAll() {
 
 form?.addEventListener("submit", (event) => (event.preventDefault(), makeLink()));
 if (dialog) {
+  form.elements.positions.addEventListener("change", proposeTitle);
   part("copy").addEventListener("click", copyLink);
   part("all").addEventListener("click", listAll);
 }
@@ -149,7 +157,8 @@ document.addEventListener("click", (event) => {
   const menu = button.closest("details");
   menu.querySelector("summary").focus(); // it has the focus again when the dialog closes
   menu.open = false;
-  openShare({ query: button.dataset.share }, button.dataset.shareName, button.dataset.shareFilter);
+  const { share: query, shareName, shareTitle, shareFilter } = button.dataset;
+  openShare({ query }, shareName, shareTitle, shareFilter);
 });
 
 /**
