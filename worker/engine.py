@@ -69,11 +69,16 @@ class Engine:
         self._stall_checks.enter_context(stall_check(self._watchdog.problem))
 
     def claim(self) -> Claim | None:
-        """Claim the next chunk of the priorities whose queues this worker reads; None if there is none."""
+        """Claim the next chunk of the priorities whose queues this worker reads; None if there is none.
+
+        First, the photos of metadata jobs that follow others are selected.
+        """
         return with_retry(self._claim, self.executor.stop, database_unreachable)
 
     def _claim(self) -> Claim | None:
         self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall
+        with self.executor.activity.chunk() as record_progress:
+            fill_chained_jobs(self.database, lambda _count: record_progress())
         return self._claimer.claim(own_priorities(self._app, self.broker.keys))
 
     def process(self, claim: Claim) -> ChunkEnd:
@@ -91,10 +96,9 @@ class Engine:
         return end
 
     def _send_wake_ups(self, job: int) -> None:
-        """Wake a worker for the next chunk, and all for new metadata jobs, without waiting for a sweep."""
+        """Wake a worker for the next chunk, without waiting for a sweep."""
         try:
-            filled = fill_chained_jobs(self.database)
-            send_wake_ups(self._app, self.database, None if filled else 1)
+            send_wake_ups(self._app, self.database, 1)
         except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
             log.info("Redis is asked again in a few seconds to wake workers: %s", error, extra={"job": job})
 

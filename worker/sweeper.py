@@ -16,7 +16,6 @@ from tagger.catalog.roots import list_roots, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.retry import DatabaseError, outage_text
-from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
@@ -141,7 +140,6 @@ class Sweeper:
             recover_stale_jobs(self._database)
             self._release_expired()
         self._resume_suspended()
-        fill_chained_jobs(self._database)
         self._send_wake_ups()
         self._locate_while_idle()
 

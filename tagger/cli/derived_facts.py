@@ -106,6 +106,17 @@ def update_derived_facts(session: Session) -> None:
             console.info(_update_text(session, each.model, each.learned, each.compared))
 
 
+def print_due(database: Database) -> None:
+    """Say what does not follow all photos yet, unless a job is running that updates it."""
+    from tagger.ledger.jobs import are_consequences_due
+    from tagger.ledger.progress import count_open_jobs
+
+    with database.read() as connection:
+        is_due = are_consequences_due(connection)
+    if is_due and not count_open_jobs(database):
+        console.info("positions and trips of the latest photos are due; to update them, run: tagger locate")
+
+
 def update_positions(session: Session) -> None:
     """Bring the positions up to date, and show the progress."""
     from tagger.positions import update

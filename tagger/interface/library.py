@@ -26,6 +26,7 @@ from tagger.interface.results import (
     paths_of,
     query_of,
 )
+from tagger.jobs.consequences import update_consequences
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo

@@ -33,11 +33,10 @@ def update_consequences(
     Raises:
         EmbeddingsMissing, ModelFileNotFound, ModelRefused: a model cannot be taught.
     """
-    lessons: list[Lessons] = []
-    problem: TaggerError | None = None
+    lessons, problem = list[Lessons](), None
     try:
-        for each in models_to_teach(preview_models(database, model)):
-            lessons.append(_learn(database, each, on_progress))
+        models = models_to_teach(preview_models(database, model))
+        lessons += (_learn(database, each, on_progress) for each in models)
     except TaggerError as error:
         problem = error
     update_positions(database, lambda done, total: on_progress("locating photos", done, total))

@@ -55,7 +55,7 @@ from tagger.database.tables import (
     visit_changes,
 )
 from tagger.extensions import Event
-from tagger.ledger.outcomes import follow_images
+from tagger.ledger.outcomes import retake_outcomes
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
     job = connection.execute(select(jobs).where(*is_done)).one_or_none()
     if job is None or _add_last_step(connection, job):
         return
-    follow_images(connection, job_items.c.job_id == job_id)
+    retake_outcomes(connection, job_id)
     job = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id)
@@ -303,8 +303,9 @@ IS_LAST_STEP = chunks.c.last < chunks.c.first
 
 def are_consequences_due(connection: Connection) -> bool:
     """Whether days, positions or trips do not follow all photos and verdicts yet."""
-    are_changed = exists(position_changes.c.id), exists(visit_changes.c.id)
-    return bool(connection.scalar(select(or_(*are_changed, exists().where(ledgers.c.trip_positions_due == true())))))
+    are_trips_due = exists().where(ledgers.c.trip_positions_due == true())
+    is_due = or_(exists(position_changes.c.id), exists(visit_changes.c.id), are_trips_due)
+    return bool(connection.scalar(select(is_due)))
 
 
 def done_jobs(database: Database) -> list[int]:
@@ -369,16 +370,19 @@ def leave_unfilled(connection: Connection, job_id: int) -> None:
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
 
 
+IS_UNFILLED = and_(jobs.c.owner == UNFILLED, jobs.c.state.in_(OPEN_STATES))
+"""The condition that any process may claim a job to add its items."""
+
+
 def claim_unfilled_job(database: Database) -> int | None:
     """Claim a job whose items are not all recorded, for this process to add them. None if there is none."""
-    unfilled = (jobs.c.owner == UNFILLED, jobs.c.state.in_(OPEN_STATES))
     with database.read() as connection:
-        job_id = connection.scalar(select(jobs.c.id).where(*unfilled).order_by(jobs.c.id).limit(1))
+        job_id = connection.scalar(select(jobs.c.id).where(IS_UNFILLED).order_by(jobs.c.id).limit(1))
     if job_id is None:
         return None
     owner = {"owner": process_name(), "owner_lease_until": db_now() + LEASE_S}
     with database.write() as connection:
-        claim = connection.execute(update(jobs).where(jobs.c.id == job_id, *unfilled).values(owner))
+        claim = connection.execute(update(jobs).where(jobs.c.id == job_id, IS_UNFILLED).values(owner))
     return job_id if claim.rowcount else None
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, delete, exists, func, literal, or_, select, tuple_, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Note, NoteCode, Priority, Runner, has_code, note_columns
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, job_items, jobs, ledgers, photos, schedules, workers
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
-from tagger.ledger.jobs import CLAIMABLE
+from tagger.ledger.jobs import CLAIMABLE, IS_UNFILLED
 from tagger.system.documents import document_of
 
 WORKER_TIMEOUT_S = 30.0
@@ -97,15 +97,19 @@ def _next_job(
 
 
 def waiting_chunks(database: Database) -> Mapping[Priority, int]:
-    """How many chunks of each priority active workers could claim now, at most one for each place."""
+    """How many chunks of each priority active workers could claim now, at most one for each place.
+
+    A job whose photos are not selected yet counts as one.
+    """
     with database.read() as connection:
         most = worker_places(connection)
         counts = [
             select(func.count())
             .select_from(
                 select(literal(1))
-                .select_from(jobs.join(chunks, chunks.c.job_id == jobs.c.id))
-                .where(*_HAS_WORKERS, *IS_FREE, jobs.c.priority == priority)
+                .select_from(jobs.outerjoin(chunks, and_(chunks.c.job_id == jobs.c.id, *IS_FREE)))
+                .where(*_HAS_WORKERS, or_(chunks.c.job_id.is_not(None), IS_UNFILLED))
+                .where(jobs.c.priority == priority)
                 .limit(most)
                 .subquery()
             )

@@ -110,6 +110,9 @@ def lock_positions(connection: Connection) -> None:
 
 BATCH = 20_000
 """Changes per transaction."""
+MOST_ROUNDS = 20
+"""Each round may change evidence of further photos: of a few rounds, the last ones are small. Changes that
+other processes record meanwhile are not waited for without end."""
 SMALL_BATCH = 5_000
 """Changes per transaction in the background."""
 LONGEST_RUN = timedelta(days=100)
@@ -145,22 +148,21 @@ def update_positions_in(connection: Connection, on_progress: Progress) -> int:
 
 def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], on_progress: Progress) -> int:
     moved = 0
-    while True:
+    for _ in range(MOST_ROUNDS):
         last: int | None = 0
         while last is not None:
             with transaction() as connection:
                 last = expand_images(connection, BATCH, last)
         with transaction() as connection:
             ids = changes_in_order(connection)
-        if not len(ids):
-            with transaction() as connection:
-                if not update_library_odds(connection):
-                    return moved
+            if not len(ids) and not update_library_odds(connection):
+                break
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH].tolist()
             with transaction() as connection:
                 moved += _update(connection, batch)
             on_progress(start + len(batch), len(ids))
+    return moved
 
 
 class SmallUpdates:
@@ -212,6 +214,8 @@ class SmallUpdates:
                 self._ids = changes_in_order(connection)
         with self._database.write() as connection, lock_timeout(connection, LOCK_S):
             _update(connection, self._ids[:SMALL_BATCH].tolist())
+            if len(self._ids) <= SMALL_BATCH:
+                update_library_odds(connection)
         self._ids = self._ids[SMALL_BATCH:]
 
 

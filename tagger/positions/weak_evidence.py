@@ -11,7 +11,7 @@ calibrated for the usual share.
 None of this turns a tag whose score is enough: a camera may travel alone.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cache
@@ -198,7 +198,7 @@ def update_library_odds(connection: Connection) -> bool:
     return True
 
 
-def library_odds(connection: Connection, rows: Sequence[Row[Any]]) -> Mapping[tuple[int, int], PositionOdds]:
+def library_odds(connection: Connection, rows: Sequence[Row[Any]]) -> dict[tuple[int, int], PositionOdds]:
     """The odds of models' tags by content and landmark id, where the library changes them."""
     odds = connection.execute(select(ledgers.c.library_odds)).scalar_one()
     if odds == 1.0:

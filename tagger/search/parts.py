@@ -65,7 +65,8 @@ class UnderstoodText:
         names = dict[str, str]()
         for meaning in (each for part in self.parts for each in part.meanings):
             label = f"{meaning.label}, {meaning.detail}" if meaning.trip else meaning.label
-            names |= {str(value): label for value in meaning.options.values()} | meaning.trips
+            names |= {str(value): label for value in meaning.options.values()}
+            names |= meaning.trips
         return names
 
     @property

@@ -1,16 +1,27 @@
-"""What waits for a verdict: photos that probably show a landmark, the most probable first."""
+"""What waits for a verdict: photos that may show a landmark, the most likely first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    case,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
-from tagger.database.tables import effective_tags
+from tagger.database.tables import effective_tags, models
+from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
 from tagger.tags.contents import count_photos_of_job, has_photo
 
@@ -76,6 +87,33 @@ def count_suggested_photos(database: Database, job: int) -> int:
     """The number of photos that a job has classified with a suggested landmark."""
     with database.read() as connection:
         return count_photos_of_job(connection, job, _IS_SUGGESTED)
+
+
+LIKELY = 0.5
+"""A suggestion with this score is more likely right than wrong."""
+
+
+def has_likely_suggestion(database: Database, job: int) -> bool:
+    """Whether a photo that a job has classified has a suggestion that is more likely right than wrong."""
+    with database.read() as connection:
+        return count_photos_of_job(connection, job, _IS_SUGGESTED, effective_tags.c.score >= LIKELY) > 0
+
+
+def count_answers(database: Database) -> tuple[int, int]:
+    """How many suggestions people have confirmed in this library, and how many they have answered.
+
+    A landmark with a verdict was suggested if its score alone makes no tag.
+    """
+    of_model = models.c.manifest["threshold"].as_float()
+    threshold = case((effective_tags.c.source == "taught", TAUGHT_THRESHOLD), else_=of_model)
+    query = (
+        select(func.count(), func.count().filter(effective_tags.c.state == TagState.CONFIRMED))
+        .select_from(effective_tags.join(models, models.c.id == effective_tags.c.model_id))
+        .where(effective_tags.c.verdict.is_not(None), effective_tags.c.score < threshold)
+    )
+    with database.read() as connection:
+        answered, right = connection.execute(query).one()
+    return right, answered
 
 
 # As in the partial indexes: with a parameter, SQLite would not use them.

@@ -45,7 +45,7 @@ def test_locate_says_where_positions_come_from(tagger: CommandRunner, library: P
     assert "3 positions changed" in output.err
     assert "tagger query --position none" in output.err
     counts = {"photos": 4, "camera": 1, "landmark": 1, "track": 0, "neighbour": 1, "unknown": 1}
-    counts |= {"sidecar": 0, "takeout": 0}
+    counts |= {"sidecar": 0, "takeout": 0, "trip": 0}
     counts |= {"tags_doubtful": 0, "tags_accepted": 0}
     again = tagger("locate", "--json")
     assert (again.json, "changed" in again.err) == ({**counts, "companions": []}, False)

@@ -12,6 +12,7 @@ from tagger.database.tables import chunks, jobs
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import ChunkName, claim_next_chunk
+from tagger.ledger.progress import find_job
 from tagger.ledger.workers import record_heartbeat
 from tagger.settings import Settings
 
@@ -27,6 +28,10 @@ def process_job(database: Database, settings: Settings, job: int) -> None:
                 claim = claim_next_chunk(database, name.job_id, Runner.WORKERS, WORKER)
                 assert claim is not None
                 executor.execute(claim)
+        if find_job(database, job).settling:
+            last_step = claim_next_chunk(database, job, Runner.WORKERS, WORKER)
+            assert last_step is not None
+            executor.execute(last_step)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from sqlalchemy import func, insert, select, update
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, models, photos, roots
-from tagger.ledger.chunks import Claim, ItemOutcome, claim_next_chunk, store_outcomes
+from tagger.ledger.chunks import Claim, ItemOutcome, claim_next_chunk, close_last_step, store_outcomes
 from tagger.ledger.items import append_items
 from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
 from tagger.ledger.progress import JobProgress, find_job
@@ -77,6 +77,16 @@ class LedgerBuilder:
         with self.database.write() as connection:
             store_outcomes(connection, claim, [ItemOutcome(position, outcome) for position in positions])
         finish_job(self.database, claim.name.job_id)
+        self.settle(claim.name.job_id)
+
+    def settle(self, job: int) -> None:
+        """Do the last step of a job, if it has come to it."""
+        progress = find_job(self.database, job)
+        if progress.settling and not progress.is_over:
+            last_step = claim_next_chunk(self.database, job, Runner(progress.runner), "w")
+            if last_step is not None:  # not while the job is paused
+                close_last_step(self.database, last_step)
+                finish_job(self.database, job)
 
     def expire(self, job: int) -> None:
         """Expire the leases of the job's chunks."""
@@ -96,7 +106,8 @@ class LedgerBuilder:
         assert progress.total == progress.queued + progress.running + progress.done + progress.cancelled
         assert min(progress.queued, progress.running) >= 0
         with self.database.read() as connection:
-            for chunk in connection.execute(select(chunks).where(chunks.c.job_id == job)).all():
+            has_items = chunks.c.job_id == job, chunks.c.first <= chunks.c.last
+            for chunk in connection.execute(select(chunks).where(*has_items)).all():
                 in_chunk = job_items.c.position.between(chunk.first, chunk.last)
                 counts = (
                     select(job_items.c.outcome, func.count())

@@ -187,7 +187,7 @@ def _document(counts: PositionCounts) -> dict[str, object]:
     return {**numbers, **tags, "companions": companions}
 
 
-_FROM_SIDE_FILES = (PositionSource.SIDECAR, PositionSource.TAKEOUT)
+_RARE = (PositionSource.SIDECAR, PositionSource.TAKEOUT, PositionSource.TRIP)
 
 
 def _print(counts: PositionCounts, *, dry_run: bool) -> None:
@@ -202,7 +202,7 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
     }
     typer.echo(f"{count_of(counts.photos, 'photo')}:")
     for source, text in texts.items():
-        if counts.sources[source] or source not in _FROM_SIDE_FILES:
+        if counts.sources[source] or source not in _RARE:
             typer.echo(f"{counts.sources[source]:>9,}  {text}")
     typer.echo(f"{counts.unknown:>9,}  without a position")
     for clock in counts.clocks:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import model_in_use, warn_of_other_models
+from tagger.cli.derived_facts import model_in_use, print_due, warn_of_other_models
 from tagger.cli.help import OUTPUT, argument, flag, option, with_option_groups
 from tagger.cli.option_groups import OutcomeOptions, QueryOptions
 from tagger.cli.options import (
@@ -83,6 +83,7 @@ def query(
     if count and output_format not in {Format.TABLE, Format.JSON}:
         raise typer.BadParameter("use table or json", param_hint="--format")
     settings, database = session = open_for_reading()
+    print_due(database)
     require_folders(database, photo_query.under, settings.roots)
     options = photo_query.texts
     if text:
@@ -182,6 +183,7 @@ def trips(
             raise typer.BadParameter("it contradicts --taken-after and --taken-before", param_hint="--year")
         taken_after, taken_before = f"{year}-01-01", f"{year + 1}-01-01"
     database = open_for_reading().database
+    print_due(database)
     summaries = trip_summaries(
         database,
         parse_date(taken_after, "--taken-after"),

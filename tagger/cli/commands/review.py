@@ -28,7 +28,7 @@ from tagger.photos.files import open_regular
 from tagger.photos.folders import replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
-from tagger.teaching.suggestions import find_suggestions
+from tagger.teaching.suggestions import count_answers, find_suggestions
 from tagger.verdicts.importing import import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.verdicts.service import (
@@ -190,7 +190,7 @@ def review(
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
-    """List photos that probably show a landmark, and have no verdict: the most probable ones first.
+    """List photos that may show a landmark, and have no verdict: the most likely ones first.
 
     These are the suggestions of models and of taught landmarks. Answer them with `tagger confirm` and `tagger
     reject`, or many at once with `tagger teach`. Each answer improves what was learned.
@@ -210,6 +210,9 @@ def review(
     if not write_photos(find_suggestions(database, landmark_id, settings.roots, limit), output_format):
         console.info("no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…")
     elif output_format is Format.TABLE:
+        right, answered = count_answers(database)
+        if answered:
+            console.info(f"so far, {right} of {count_of(answered, 'suggestion')} were right here")
         console.info("to answer one, run: tagger confirm LANDMARK PHOTO, or: tagger reject LANDMARK PHOTO")
         console.info("to answer many, run: tagger teach LANDMARK RIGHT-PHOTO… --not WRONG-PHOTO…")
 

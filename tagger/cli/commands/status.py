@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from tagger.cli.derived_facts import print_due
 from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
@@ -69,6 +70,7 @@ def status(
         typer.echo("\n".join(_overview(session, services, JOBS_SHOWN)))
     for problem in services.problems(session.database):
         console.warning(problem)
+    print_due(session.database)
 
 
 class _Services(NamedTuple):

@@ -280,7 +280,7 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
     """The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one."""
     from tagger.jobs.enqueue.photo_facts import unread_counts
     from tagger.query.counts import landmark_counts
-    from tagger.teaching.suggestions import count_suggested_photos
+    from tagger.teaching.suggestions import count_suggested_photos, has_likely_suggestion
 
     suggested = count_suggested_photos(database, progress.job)
     found = landmark_counts(database, job=progress.job)
@@ -289,9 +289,10 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
         lines.append(
             f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
         )
-    if suggested:
-        verb, what = ("is", "it") if suggested == 1 else ("are", "them")
-        lines.append(f"{number_text(suggested)} more {verb} probable; to look at {what}, run: tagger review")
+    if suggested and (found or has_likely_suggestion(database, progress.job)):
+        what = "it" if suggested == 1 else "them"
+        more = f"{number_text(suggested)} more may show a landmark"
+        lines.append(f"{more}; to look at {what}, run: tagger review")
     unread = unread_counts(database, progress.job)
     return {"landmarks": found, "suggested": suggested, "unread_facts": unread}, lines
 

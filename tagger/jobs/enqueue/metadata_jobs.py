@@ -1,6 +1,6 @@
 """Jobs that write metadata, or undo writes: their requests and photos, and what is left to undo."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -232,17 +232,21 @@ def _has_other_values(max_error_m: int | None) -> ColumnElement[bool]:
     return or_(_was_written(), exists().where(positions.c.photo_id == photos.c.id, *is_precise))
 
 
-def fill_chained_jobs(database: Database) -> list[int]:
+def fill_chained_jobs(
+    database: Database, on_progress: Callable[[int], None] = lambda _count: None
+) -> list[int]:
     """Select the photos of chained jobs that no process is filling; return these jobs' ids."""
     job_ids = []
     while (job_id := claim_unfilled_job(database)) is not None:
         with suppress(ScanInterrupted):  # the job was cancelled; the others are still to be filled
-            select_parent_photos(database, job_id)
+            select_parent_photos(database, job_id, on_progress)
             job_ids.append(job_id)
     return job_ids
 
 
-def select_parent_photos(database: Database, job_id: int) -> None:
+def select_parent_photos(
+    database: Database, job_id: int, on_progress: Callable[[int], None] = lambda _count: None
+) -> None:
     """Fill a chained job with the photos of its parent that have something to write or to remove.
 
     Items that a process added before it died are kept.
@@ -270,6 +274,7 @@ def select_parent_photos(database: Database, job_id: int) -> None:
             job_id,
             (in_parent, photos.c.gone_since.is_(None), has_values),
             photos.outerjoin(contents, contents.c.id == photos.c.content_id),
+            on_progress,
             after=last_id or 0,
         )
     finish_scan(database, job_id)

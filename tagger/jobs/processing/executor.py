@@ -231,9 +231,7 @@ class ChunkExecutor:
         self.models.close()
         self._stall_check.close()
 
-    def _process_or_release(
-        self, chunk: ChunkRunner, *, is_acquired: bool, on_step: Progress
-    ) -> ChunkEnd:
+    def _process_or_release(self, chunk: ChunkRunner, *, is_acquired: bool, on_step: Progress) -> ChunkEnd:
         """Process a chunk, and release it if others may go on with it."""
         try:
             if not is_acquired:

@@ -1,0 +1,105 @@
+"""The schema of 2.1: odds that decide suggestions, and positions of photos of trips.
+
+Suggestions, and what follows from days and trips, are decided again after the upgrade.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from tagger.database.schema import view_statements
+from tagger.database.visit_triggers import trigger_statements
+
+revision = "1015"
+down_revision = "1014"
+branch_labels = None
+depends_on = None
+
+_SOURCES = "'camera', 'sidecar', 'takeout', 'landmark', 'track', 'neighbour', 'trip'"
+_REASONS = "'position', 'speed', 'trip', 'library'"
+_INDEXES = (
+    ["latitude", "longitude", "photo_id"],
+    ["source", "photo_id"],
+    ["country", "region", "city", "latitude", "longitude", "photo_id"],
+)
+
+
+def upgrade() -> None:
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    if is_sqlite:
+        _allow_trips_on_sqlite()
+    else:
+        _replace_check("positions", "source", _SOURCES)
+    for table in ("tags", "taught_tags"):
+        if is_sqlite:
+            _allow_reasons_on_sqlite(table)
+        else:
+            _replace_check(table, "odds_reason", _REASONS)
+    _replace_triggers(is_sqlite=is_sqlite)
+    _add_to_ledgers(true="1" if is_sqlite else "true")
+    op.execute(
+        "INSERT INTO position_changes (content_id)"
+        " SELECT DISTINCT content_id FROM tags WHERE position_odds IS NOT NULL OR score >= 0.1"
+    )
+
+
+def _replace_check(table: str, column: str, values: str) -> None:
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_{column}")
+    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT ck_{table}_{column} CHECK ({column} IN ({values}))")
+
+
+def _allow_trips_on_sqlite() -> None:
+    """SQLite changes no constraint: the table is made again. Its triggers go with it."""
+    for view in view_statements(is_sqlite=True):
+        op.execute(f"DROP VIEW {view}")
+    op.rename_table("positions", "old_positions")
+    for columns in _INDEXES:
+        op.drop_index(f"ix_positions_{'_'.join(columns)}", "old_positions")
+    op.create_table(
+        "positions",
+        sa.Column("photo_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("latitude", sa.Float, nullable=False),
+        sa.Column("longitude", sa.Float, nullable=False),
+        sa.Column("error_m", sa.Float, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("evidence", sa.JSON, nullable=False),
+        sa.Column("country", sa.Text),
+        sa.Column("region", sa.Text),
+        sa.Column("city", sa.Text),
+        sa.CheckConstraint(f"source IN ({_SOURCES})", name="source"),
+        sa.ForeignKeyConstraint(
+            ["photo_id"], ["photos.id"], name="fk_positions_photo_id", ondelete="CASCADE"
+        ),
+    )
+    op.execute("INSERT INTO positions SELECT * FROM old_positions")
+    op.drop_table("old_positions")
+    for columns in _INDEXES:
+        op.create_index(f"ix_positions_{'_'.join(columns)}", "positions", columns)
+    for name, query in view_statements(is_sqlite=True).items():
+        op.execute(f"CREATE VIEW {name} AS {query}")
+
+
+def _allow_reasons_on_sqlite(table: str) -> None:
+    is_reason = f"CONSTRAINT ck_{table}_odds_reason CHECK (odds_reason IN ({_REASONS}))"
+    op.execute(f"ALTER TABLE {table} RENAME COLUMN odds_reason TO old_reason")
+    op.execute(f"ALTER TABLE {table} ADD COLUMN odds_reason TEXT {is_reason}")
+    op.execute(f"UPDATE {table} SET odds_reason = old_reason WHERE old_reason IS NOT NULL")  # noqa: S608
+    op.execute(f"ALTER TABLE {table} DROP COLUMN old_reason")
+
+
+def _replace_triggers(*, is_sqlite: bool) -> None:
+    """Positions that follow from trips make no visits."""
+    for event in ("insert", "delete", "update"):
+        for table in ("photos", "positions"):
+            on_table = "" if is_sqlite else f" ON {table}"
+            op.execute(f"DROP TRIGGER IF EXISTS visits_{event}_{table}{on_table}")
+    if not is_sqlite:
+        op.execute("DROP FUNCTION mark_visits_of_photo, mark_visits_of_positions")
+    for statement in trigger_statements(is_sqlite=is_sqlite):
+        op.get_bind().exec_driver_sql(statement)
+
+
+def _add_to_ledgers(true: str) -> None:
+    op.add_column("ledgers", sa.Column("library_odds", sa.Float, nullable=False, server_default="1"))
+    due = sa.Column("trip_positions_due", sa.Boolean, nullable=False, server_default=sa.text("false"))
+    op.add_column("ledgers", due)
+    op.execute(f"UPDATE ledgers SET trip_positions_due = {true}, settled_to = 0")  # noqa: S608
