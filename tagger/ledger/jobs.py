@@ -255,13 +255,13 @@ def finish_job(database: Database, job_id: int) -> None:
         finish_if_done(connection, job_id)
 
 
-def finish_if_done(connection: Connection, job_id: int) -> None:
-    """Finish the job if all its items are recorded and no chunk is open."""
+def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool = True) -> None:
+    """Finish the job if all its items are recorded and no chunk is open, after its last step."""
     # The lock comes first: an update that waited for it would decide by chunks that it read before.
     connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
     is_done = jobs.c.id == job_id, _is_recorded(), ~_has_open_chunk(job_id)
     job = connection.execute(select(jobs).where(*is_done)).one_or_none()
-    if job is None or _add_last_step(connection, job):
+    if job is None or (has_last_step and _add_last_step(connection, job)):
         return
     retake_outcomes(connection, job_id)
     job = connection.execute(
@@ -410,8 +410,10 @@ def end_local_job(connection: Connection, job_id: int, note: str) -> None:
     A job whose tags were to be written next is cancelled, too: there is nobody left to write them.
     """
     options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
-    if WRITE not in options:
-        finish_if_done(connection, job_id)
+    if WRITE not in options:  # what follows from its photos is due, and done by the next command or worker
+        last_step = chunks.c.job_id == job_id, IS_LAST_STEP
+        connection.execute(update(chunks).where(*last_step).values(done=True, lease_until=None))
+        finish_if_done(connection, job_id, has_last_step=False)
     cancel_job(connection, job_id, note)
 
 

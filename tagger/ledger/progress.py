@@ -132,8 +132,6 @@ class JobProgress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    settling: bool
-    """All photos have an outcome, and what follows from them is being stored: days, positions, trips."""
     write_job: int | None
     """The job that writes this one's tags to metadata."""
     items_removed: int
@@ -144,6 +142,8 @@ class JobProgress:
     """Folders that its scan could not read. Photos in them may be missing."""
     author: str | None
     """Who started it, as in the audit log, or `schedule` and its name; None: it is not known."""
+    settling: bool = field(default=False, kw_only=True)
+    """All photos have an outcome, and what follows from them is being stored: days, positions, trips."""
     models: Sequence[str] = field(default=(), kw_only=True)
     """All its models, the first one first."""
     paths: Sequence[str] = field(default=(), kw_only=True)

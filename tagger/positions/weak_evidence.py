@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, true, update
 
-from tagger.catalog.cameras import is_clock_time
+from tagger.catalog.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
 from tagger.database.statements import among
 from tagger.database.tables import contents, is_candidate, ledgers, photos, tags
@@ -108,14 +108,10 @@ def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
     """Where photos with GPS were taken on a day, else around it; None: nothing is known, or no one area."""
     if len(cells := _cells(connection, is_on(day))):
         return Whereabouts(cells[:, 0], cells[:, 1], DAY_ERROR_KM)
-    begin, end = datetime.combine(day, time.min), datetime.combine(day, time.max)
+    midnight, (begin, end) = datetime.combine(day, time.min), _around(day, day)
     nearest = (
-        select(func.max(photos.c.taken_at)).where(
-            photos.c.taken_at.between(begin - DAYS_AROUND, begin), *_HAS_GPS
-        ),
-        select(func.min(photos.c.taken_at)).where(
-            photos.c.taken_at.between(end, end + DAYS_AROUND), *_HAS_GPS
-        ),
+        select(func.max(photos.c.taken_at)).where(photos.c.taken_at.between(begin, midnight), *_HAS_GPS),
+        select(func.min(photos.c.taken_at)).where(photos.c.taken_at.between(midnight, end), *_HAS_GPS),
     )
     times = [connection.scalar(query) for query in nearest]
     sides = [_cells(connection, is_on(at.date())) for at in times if at is not None]
@@ -150,12 +146,17 @@ def candidates_around(connection: Connection, days: Collection[date]) -> set[int
         .distinct()
     )
     for first, last in _runs(sorted(days)):
-        begin, end = (
-            datetime.combine(first, time.min) - DAYS_AROUND,
-            datetime.combine(last, time.max) + DAYS_AROUND,
-        )
-        found.update(connection.scalars(query.where(photos.c.taken_at.between(begin, end))))
+        is_around = photos.c.taken_at.between(*_around(first, last))
+        found.update(connection.scalars(query.where(is_around)))
     return found
+
+
+def _around(first: date, last: date) -> tuple[datetime, datetime]:
+    """The times on these days and DAYS_AROUND them."""
+    ends = datetime.combine(first, time.min), datetime.combine(last, time.max)
+    begin, end = map(clock_seconds, ends)
+    around_s = DAYS_AROUND.total_seconds()
+    return clock_time(begin - around_s), clock_time(end + around_s)
 
 
 def _runs(days: Sequence[date]) -> list[tuple[date, date]]:

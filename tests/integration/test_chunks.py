@@ -134,6 +134,7 @@ def test_stores_of_one_job_do_not_wait_for_each_other(ledger: LedgerBuilder) -> 
         finish_job(ledger.database, job)
         assert find_job(ledger.database, job).state is JobState.RUNNING
     finish_job(ledger.database, job)
+    ledger.settle(job)
     assert ledger.progress(job).state is JobState.FINISHED
 
 
@@ -144,6 +145,7 @@ def test_a_job_whose_worker_died_after_the_last_outcome_is_finished(ledger: Ledg
         store_outcomes(connection, claim, _all_tagged(claim))
     assert ledger.progress(job).state is JobState.RUNNING
     recover_stale_jobs(ledger.database)
+    ledger.settle(job)
     states = [ledger.progress(each).state for each in (job, open_job, scanning)]
     assert states == [JobState.FINISHED, JobState.QUEUED, JobState.SCANNING]
 
@@ -157,6 +159,7 @@ def test_a_paused_job_that_is_done_is_finished_when_it_is_resumed(ledger: Ledger
     recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.PAUSED
     resume(ledger.database, job)
+    ledger.settle(job)
     assert ledger.progress(job).state is JobState.FINISHED
 
 

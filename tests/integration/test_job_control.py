@@ -78,6 +78,7 @@ def test_a_job_resumed_during_its_scan_ends_after_it(ledger: LedgerBuilder) -> N
     ledger.store(ledger.claim(job), Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.SCANNING
     finish_scan(ledger.database, job)
+    ledger.settle(job)
     assert ledger.progress(job).state is JobState.FINISHED
 
 
@@ -161,6 +162,9 @@ def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     assert claim is not None
     assert claim.attempts == 1
     assert executor.execute(claim) is ChunkEnd.DONE
+    last_step = claim_next_chunk(database, job, Runner.WORKERS, "w")
+    assert last_step is not None
+    assert executor.execute(last_step) is ChunkEnd.DONE
     executor.close()
     assert (folder.progress(job).state, folder.progress(job).tagged) == (JobState.FINISHED, 128)
 

@@ -273,7 +273,7 @@ def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_pr
     job = folder.record(runner=Runner.WORKERS)
     executor = ChunkExecutor(folder.database, folder.settings, slice_s=0.0)
     ends, stored = [], [0]
-    while not folder.progress(job).is_over and len(ends) < 32:
+    while not folder.progress(job).settling and len(ends) < 32:
         turns = 10
         claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
         assert claimed is not None
@@ -310,6 +310,9 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     for each in again:
         assert each is not None
         assert executor.execute(each) is ChunkEnd.DONE
+    last_step = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
+    assert last_step is not None
+    assert executor.execute(last_step) is ChunkEnd.DONE
     executor.close()
     assert (folder.progress(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
 

@@ -106,7 +106,7 @@ def test_rejected_tag_stays_away_after_another_model_accepts_it(
     details = photo_details(folder.database, folder.folder / "a.jpg")
     assert not any(tag.accepted for tag in details.photo.tags if tag.landmark == EIFFEL)
     assert [(verdict.landmark, verdict.verdict) for verdict in details.verdicts] == [(EIFFEL, "rejected")]
-    assert folder.outcomes(first) == {"a.jpg": "tagged"}
+    assert folder.outcomes(first) == {"a.jpg": "unknown"}  # as its image
 
 
 def test_confirmed_tag_stays_whatever_models_predict(folder: VerdictFolder, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_confirmed_tag_stays_whatever_models_predict(folder: VerdictFolder, tmp_
     assert score is not None
     assert folder.photo_names(landmark=VERSAILLES, min_score=0.99) == ["grey.jpg"]
     assert folder.photo_names(unknown=True) == []
-    assert folder.outcomes(job)["grey.jpg"] == "unknown"
-    assert folder.progress(job).unknown == 1
+    assert folder.outcomes(job) == {"grey.jpg": "tagged", "gate.jpg": "tagged"}  # as their images
+    assert folder.progress(job).tagged == 2
 
 
 def test_verdict_belongs_to_the_image_and_survives_its_photos(folder: VerdictFolder) -> None:

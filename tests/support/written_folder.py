@@ -62,7 +62,11 @@ class WrittenFolder(TaggedFolder):
             count = connection.scalar(select(func.count()).select_from(chunks).where(*is_open)) or 0
         claims = (claim_next_chunk(self.database, job, Runner.WORKERS, "w") for _ in range(count))
         try:
-            return [executor.execute(claim) for claim in claims if claim is not None]
+            ends = [executor.execute(claim) for claim in claims if claim is not None]
+            if self.progress(job).settling:
+                last_step = claim_next_chunk(self.database, job, Runner.WORKERS, "w")
+                ends += [executor.execute(last_step)] if last_step is not None else []
+            return ends
         finally:
             executor.close()
 

@@ -249,7 +249,7 @@ def select_parent_photos(
 ) -> None:
     """Fill a chained job with the photos of its parent that have something to write or to remove.
 
-    Items that a process added before it died are kept.
+    Positions are brought up to date first. Items that a process added before it died are kept.
     """
     with database.read() as connection:
         job = connection.execute(select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)).one()
@@ -267,6 +267,7 @@ def select_parent_photos(
         .exists()
     )
     with job_heartbeat(database, job_id):
+        update_positions(database, lambda done, _total: on_progress(done))
         options = MetadataOptions.from_job_options(job.options)
         has_values = or_(has_tag(), _has_other_values(options.max_error_m if options else None))
         fill_job(
