@@ -138,11 +138,11 @@ def test_in_a_library_without_landmarks_fewer_are_suggested(library: Library) ->
     probable = library.shoot(None, (EIFFEL, 0.6, False))
     library.update()
     assert library.state(probable) == ("suggested", None)
-    for number in range(300):
+    for _ in range(300):
         library.shoot(None, (GATE, 0.05, False))
     library.update()
     assert library.state(probable) == (None, "not suggested: few photos here show a landmark")
-    for number in range(40):
+    for _ in range(40):
         library.shoot(None, (GATE, 0.95, True))
     library.update()
     assert library.state(probable) == ("suggested", None)

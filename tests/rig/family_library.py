@@ -14,6 +14,7 @@ import csv
 import json
 import random
 import sqlite3
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Sight:
 
 def draw(collection: Path, folder: Path, seed: int) -> None:
     """Write the photos of a library into a folder, with their truth: the landmark of each path."""
-    rng = random.Random(seed)  # noqa: S311 - it draws, and hides nothing
+    rng = random.Random(seed)
     known, others = _sights(collection)
     ordinary = sorted(
         path
@@ -66,8 +67,8 @@ def draw(collection: Path, folder: Path, seed: int) -> None:
     missing = round(special * ORDINARY_SHARE / (1 - ORDINARY_SHARE)) - (len(shots) - special)
     busy = {at.date() for _, _, at, _, _ in shots}
     free = [day for number in range(DAYS) if (day := FIRST_DAY + timedelta(days=number)) not in busy]
-    for path in ordinary[: max(missing, 0)]:
-        shots.append((path, None, _at(rng, rng.choice(free)), _near(rng, HOME, 8.0), True))
+    at_home = ordinary[: max(missing, 0)]
+    shots += ((path, None, _at(rng, rng.choice(free)), _near(rng, HOME, 8.0), True) for path in at_home)
     for number, (path, slug, at, place, _) in enumerate(sorted(shots, key=lambda shot: shot[2])):
         name = f"{at:%Y-%m}/IMG_{number:05}.jpg"
         if _write(rng, path, folder / name, at, place):
@@ -216,7 +217,7 @@ def main() -> None:
         draw(options.collection, options.folder, options.seed)
     else:
         for name, number in sorted(count(options.folder, options.database).items()):
-            print(f"{number:6}  {name}")
+            sys.stdout.write(f"{number:6}  {name}\n")
 
 
 if __name__ == "__main__":
