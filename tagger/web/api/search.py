@@ -13,6 +13,7 @@ from tagger.system.documents import document_of
 from tagger.system.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
+from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import address_of
 
@@ -47,6 +48,7 @@ class SearchResult:
 
 
 @router.get("/search", dependencies=[COUNTING])
+@requires(Access.VIEWER)
 def search(
     request: Request,
     lists: Lists,
