@@ -42,9 +42,9 @@ def _around(dates: Dates | None) -> Dates | None:
 
 def _plain(text: str) -> str:
     """The text in lower case, without accents and words that mean nothing; months and seasons as one word."""
-    folded = _HOLIDAY_WORDS.sub(
-        lambda match: re.sub("[ ']", "", match[0]), without_accents(text).casefold().replace("\u2019", "'")
-    )
+    folded = without_accents(text).casefold().replace("\u2019", "'").replace("all'", "al ")
+    folded = _HOLIDAY_WORDS.sub(lambda match: re.sub("[ ']", "", match[0]), folded)
+    folded = _VIETNAMESE_TO.sub("to ", folded)
     words = (word.removeprefix("l'").removeprefix("d'") for word in folded.split())
     plain = " ".join(word for word in words if word not in _CONNECTORS)
     named = _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain)
@@ -141,16 +141,25 @@ _NUMBERS = (
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.)?"
 _NAME = r"(?P<name>[^\d\s,./-]{2,12})\.?"
 _NAMES = (
-    re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}"),
+    re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}(?:[/-](?P<next_year>\d{{2}}|\d{{4}}))?"),
     re.compile(rf"{_NAME} {_DAY},? {_YEAR}"),
     re.compile(rf"{_YEAR},? {_NAME}(?: {_DAY})?"),
     re.compile(_NAME),
 )
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
 _AGO = re.compile(r"(?:vor |il y a |hace |ha )?(?P<years>\d{1,2}) (?:years ago|jahren|ans|anos)")
-_TO = re.compile(r" ?(?:\u2013|\.\.) ?| (?:-|to|bis|a|au|al|tot) |(?<=\d{4})-(?=\d{4})")
-_BETWEEN = re.compile(r"(?:between|zwischen|entre|tra) (.+) (?:and|und|et|y|e) (.+)")
+_FROM = re.compile(r"(?:from|du|van|desde|dal|dalla|tu) ")
+_TO = re.compile(
+    r" ?(?:\u2013|\.\.) ?|(?<=\d{4})-(?=\d{4})|(?<=\w)-(?=[^\W\d])"
+    r"| (?:-|to|until|till|through|bis zum|bis|a|au|jusqu'a|jusqu'en|al|hasta|ao|ate|ad|alla|fino a|tot en met|tot|t/m|से) "
+)
+_VIETNAMESE_TO = re.compile(r"\b(?:den|toi) (?=thang|mua)|(?<=\d )(?:den|toi) (?=\d)")
+"""Without its accents, `đến` is a German article."""
+_BETWEEN = re.compile(
+    r"(?:between|zwischen|entre|tra|fra|tussen|giua) (.+) (?:and|und|et|y|e|en|va) (.+)|(.+) और (.+) के बीच"
+)
 """Without the first word, `and` joins two dates, not what is between them."""
+_LONGEST_SEASON = timedelta(days=92)
 
 
 def _open(plain: str, today: date) -> Dates | None:
@@ -167,17 +176,38 @@ def _open(plain: str, today: date) -> Dates | None:
 
 
 def _period(plain: str, today: date) -> Dates | None:
-    """Dates from one to another: `2019 to 2021`, `May to August 2019`, `between 2019 and 2021`."""
-    between = _BETWEEN.fullmatch(plain)
+    """Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`."""
+    plain = _FROM.sub("", plain, count=1).removesuffix(" तक")
     pairs = [(plain[: each.start()], plain[each.end() :]) for each in _TO.finditer(plain)]
-    for begin, end in [between.groups()] if between else pairs:
+    if between := _BETWEEN.fullmatch(plain):
+        pairs = [tuple(filter(None, between.groups()))]
+    for begin, end in pairs:
         first, last = _single(begin, today), _single(end, today)
-        if first and last and first.months and last.first:
-            first = _month(last.first.year, first.months[0]) if len(first.months) == 1 else None
-        if first and last and first.first and last.end and last.first and first.first < last.first:
-            return Dates(first.first, last.end)
-        if first and last and first.months and last.months and first.months[0] < last.months[-1]:
-            return Dates(months=tuple(range(first.months[0], last.months[-1] + 1)))
+        if first and last and (dates := _from_to(_beside(first, last, -1), _beside(last, first, 1))):
+            return dates
+    return None
+
+
+def _beside(dates: Dates, other: Dates, step: int) -> Dates:
+    """Months without a year in the last year before other dates (-1), or the next one after them (1).
+
+    Beside dates that are longer than a season, it is not clear which year is meant.
+    """
+    if not dates.months or not other.first or not other.end or other.end - other.first > _LONGEST_SEASON:
+        return dates
+    for year in (other.first.year, other.first.year + step):
+        found = _in_year(year, dates.months)
+        if found and found.first and (found.first - other.first) * step > timedelta(0):
+            return found
+    return dates
+
+
+def _from_to(first: Dates, last: Dates) -> Dates | None:
+    if first.first and last.first and last.end and first.first < last.first:
+        return Dates(first.first, last.end)
+    if first.months and last.months and first != last:
+        start, count = first.months[0], (last.months[-1] - first.months[0]) % 12 + 1
+        return Dates(months=tuple((start + each - 1) % 12 + 1 for each in range(count)))
     return None
 
 
@@ -195,19 +225,25 @@ def _single(plain: str, today: date) -> Dates | None:
 
 
 def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
-    name, year, day = parts.get("name"), parts.get("year"), parts.get("day")
+    name, year, day, next_year = (parts.get(part) for part in ("name", "year", "day", "next_year"))
     if name in _HOLIDAYS and year and not day:
         return _holiday(int(year), _HOLIDAYS[name])
     if name in _SEASONS:
-        if day is not None:
+        months = _season_months(_SEASONS[name])
+        if day is not None or (next_year and not _is_winter_of(months, int(year or 0), next_year)):
             return None
-        return _season(int(year), _SEASONS[name]) if year else Dates(months=_season_months(_SEASONS[name]))
+        return _in_year(int(year), months) if year else Dates(months=months)
     month = _named_month(name, is_whole=year is None) if name else int(parts.get("month") or 0) or None
     if year is None:
         return None if month is None else Dates(months=(month,))
-    if name and month is None:
+    if next_year or (name and month is None):
         return None
     return _calendar(int(year), month if parts.get("month") is None else int(parts["month"] or 0), day)
+
+
+def _is_winter_of(months: tuple[int, ...], year: int, next_year: str) -> bool:
+    """Whether the months of a year end in the next one, as in `winter 2022/23`."""
+    return months[-1] < months[0] and str(year + 1).endswith(next_year)
 
 
 def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
@@ -253,7 +289,7 @@ def _relative(plain: str, today: date) -> Dates | None:
 def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | None:
     for year in range(today.year, today.year - 3, -1):
         if name in _SEASONS:
-            dates = _season(year, _SEASONS[name])
+            dates = _in_year(year, _season_months(_SEASONS[name]))
         elif name in _MONTHS:
             dates = _month(year, _MONTHS[name])
         elif name in _HOLIDAYS:
@@ -269,9 +305,9 @@ def _season_months(season: int) -> tuple[int, ...]:
     return tuple((2 + 3 * season + month) % 12 + 1 for month in range(3))
 
 
-def _season(year: int, season: int) -> Dates | None:
-    months = _season_months(season)
-    first, last = _month(year, months[0]), _month(year + (months[2] < months[0]), months[2])
+def _in_year(year: int, months: tuple[int, ...]) -> Dates | None:
+    """Months that begin in a year, and may end in the next one."""
+    first, last = _month(year, months[0]), _month(year + (months[-1] < months[0]), months[-1])
     return Dates(first.first, last.end) if first and last else None
 
 
