@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 
 from tagger.query.filter_words import Options
+from tagger.search.grammar import MAX_LETTERS
 from tagger.search.matching import Match
 from tagger.search.names import Kind, Meaning
 from tagger.system.city_names import city_name
@@ -28,7 +29,7 @@ def search_lists(request: Request) -> SearchLists:
 
 Lists = Annotated[SearchLists, Depends(search_lists)]
 """A parameter of a route that receives the lists of names."""
-SearchText = Annotated[str, Query(max_length=200)]
+SearchText = Annotated[str, Query(max_length=MAX_LETTERS)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def search(
     q: Annotated[
         str,
         Query(
-            max_length=200,
+            max_length=MAX_LETTERS,
             description="Parts of names of landmarks, countries, cities, regions, trips, cameras, folders and"
             " files, dates such as May 2019, 2019-05-03 or last summer, and words like unknown or confirmed.",
         ),
