@@ -266,6 +266,11 @@ class Settings(BaseModel):
     def effective_database_url(self) -> str:
         return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
 
+    @property
+    def conversions_folder(self) -> Path:
+        """The models as they were compiled for this machine."""
+        return self.data_folder / "conversions"
+
     @field_validator("web_user_header")
     @classmethod
     def _require_proxies(cls, header: str | None, info: ValidationInfo) -> str | None:
