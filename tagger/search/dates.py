@@ -1,16 +1,36 @@
 """Dates in typed text: years, months, days, seasons, holidays and periods, in several languages.
 
-Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019 for
-another day. Seasons are those of the north; a winter is named after the year in which it begins.
+Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019
+for another day. Seasons are those of the north; a winter is named after the year in which it begins.
 """
 
 import calendar
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from tagger.system.text_format import without_accents
+from tagger.search.date_words import (
+    AFTER,
+    AROUND,
+    BEFORE,
+    BETWEEN,
+    FROM,
+    HOLIDAYS,
+    LAST,
+    MONTH,
+    MONTHS,
+    SEASONS,
+    SINCE,
+    THIS,
+    TO,
+    TODAY,
+    UNTIL,
+    WEEK,
+    YEAR,
+    YESTERDAY,
+    plain_dates,
+)
 
 _FIRST_YEAR, _LAST_YEAR = 1800, 2199
 
@@ -25,10 +45,10 @@ class Dates:
 
 
 def parse_dates(text: str, today: date) -> Dates | None:
-    """The dates that a text names; None: none, or no days of a calendar. `today`: for words like `last year`."""
-    plain = _plain(text)
-    if _AROUND.search(plain):
-        return _around(_single(_AROUND.sub("", plain).strip(), today))
+    """The dates that a text names; None: none, or no days of a calendar. `today`: for `last year`."""
+    plain = plain_dates(text)
+    if AROUND.search(plain):
+        return _around(_single(AROUND.sub("", plain).strip(), today))
     return _single(plain, today) or _period(plain, today) or _open(plain, today)
 
 
@@ -39,98 +59,6 @@ def _around(dates: Dates | None) -> Dates | None:
     more = max((dates.end - dates.first) // 2, timedelta(days=4))
     return Dates(dates.first - more, dates.end + more)
 
-
-def _plain(text: str) -> str:
-    """The text in lower case, without accents and words that mean nothing; months and seasons as one word."""
-    folded = without_accents(text).casefold().replace("\u2019", "'").replace("all'", "al ")
-    folded = _HOLIDAY_WORDS.sub(lambda match: re.sub("[ ']", "", match[0]), folded)
-    folded = _VIETNAMESE_TO.sub("to ", folded)
-    words = (word.removeprefix("l'").removeprefix("d'") for word in folded.split())
-    plain = " ".join(word for word in words if word not in _CONNECTORS)
-    named = _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain)
-    return named.replace("mua ", "mua").strip()
-
-
-def _words(text: str) -> list[list[str]]:
-    """The words of each line, with lines of one meaning."""
-    return [without_accents(line).casefold().split() for line in text.strip().splitlines()]
-
-
-def _by_word(lines: Iterable[Iterable[str]], first: int = 0) -> dict[str, int]:
-    return {word: number for number, line in enumerate(lines, first) for word in line}
-
-
-# In English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
-_MONTHS = _by_word(
-    _words("""
-January Januar Jänner janvier enero janeiro gennaio januari जनवरी
-February Februar février febrero fevereiro febbraio februari फ़रवरी
-March März mars marzo março maart मार्च
-April avril abril aprile अप्रैल
-May Mai mayo maio maggio mei मई
-June Juni juin junio junho giugno जून
-July Juli juillet julio julho luglio जुलाई
-August août agosto augustus अगस्त
-September septembre septiembre setembro settembre सितंबर
-October Oktober octobre octubre outubro ottobre अक्टूबर
-November novembre noviembre novembro नवंबर
-December Dezember décembre diciembre dezembro dicembre दिसंबर
-"""),
-    1,
-)
-_MONTH_BY_NUMBER = re.compile(r"\bthang (0?[1-9]|1[0-2])(?: nam |/|$| )")
-"""Vietnamese numbers months: `tháng 5 năm 2019`; its seasons have two words."""
-_SEASONS = _by_word(
-    _words("""
-spring Frühling Frühjahr printemps primavera lente वसंत muaxuân
-summer Sommer été verano verão estate zomer गर्मी muahè
-autumn fall Herbst automne otoño outono autunno herfst शरद muathu
-winter hiver invierno inverno सर्दी muađông
-""")
-)
-_HOLIDAYS = _by_word(
-    _words("""
-christmas xmas weihnachten noel navidad natal natale kerst kerstmis क्रिसमस giangsinh
-newyear newyears neujahr nouvelan anonuevo anonovo capodanno nieuwjaar नयासाल
-newyearseve silvester nochevieja reveillon giaothua
-easter ostern paques pascua pascoa pasqua pasen ईस्टर phucsinh
-""")
-)
-_HOLIDAY_WORDS = re.compile(
-    r"new years?(?:'s)?(?: eve)?\b|nouvel an|ano (?:nuevo|novo)|giang sinh|giao thua|phuc sinh|नया साल"
-)
-"""Holidays of several words."""
-_AROUND = re.compile(
-    r"(?:^|\s)(?:around|about|um|autour|vers|alrededor|cerca|por volta|intorno|rond|khoang|के आसपास)(?=\s|$)"
-)
-_LAST, _THIS, _YEAR_WORD, _MONTH_WORD, _WEEK_WORD = map(
-    set,
-    _words("""
-last previous letzter letzte letztes letzten voriges vorigen dernier dernière passé pasado pasada passado passada scorso scorsa ngoái trước vorig पिछले
-this dieser diese dieses diesen ce cette cet este esta esse questo questa nay dit deze इस
-year Jahr année l'année an año ano anno năm jaar साल
-month Monat mois mes mês mese tháng maand महीने
-week Woche semaine semana settimana tuần हफ़्ते
-"""),
-)
-_TODAY, _YESTERDAY = map(
-    set,
-    _words("""
-today heute aujourd'hui hoy hoje oggi vandaag आज
-yesterday gestern hier ayer ontem ieri gisteren
-"""),
-)
-_SINCE, _AFTER, _BEFORE, _UNTIL = map(
-    set,
-    _words("""
-since seit depuis desde dal sinds
-after nach après después após dopo na
-before vor avant antes prima voor
-until till bis jusqu'en jusque hasta até fino tot
-"""),
-)
-_CONNECTORS = set(_words("of the in im von vom de del d' do da den der le la el du l' era")[0])
-"""Words within dates that mean nothing: `3 de mayo de 2019`."""
 
 _YEAR = r"(?P<year>\d{4})"
 _NUMBERS = (
@@ -148,17 +76,6 @@ _NAMES = (
 )
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
 _AGO = re.compile(r"(?:vor |il y a |hace |ha )?(?P<years>\d{1,2}) (?:years ago|jahren|ans|anos)")
-_FROM = re.compile(r"(?:from|du|van|desde|dal|dalla|tu) ")
-_TO = re.compile(
-    r" ?(?:\u2013|\.\.) ?|(?<=\d{4})-(?=\d{4})|(?<=\w)-(?=[^\W\d])"
-    r"| (?:-|to|until|till|through|bis zum|bis|a|au|jusqu'a|jusqu'en|al|hasta|ao|ate|ad|alla|fino a|tot en met|tot|t/m|से) "
-)
-_VIETNAMESE_TO = re.compile(r"\b(?:den|toi) (?=thang|mua)|(?<=\d )(?:den|toi) (?=\d)")
-"""Without its accents, `đến` is a German article."""
-_BETWEEN = re.compile(
-    r"(?:between|zwischen|entre|tra|fra|tussen|giua) (.+) (?:and|und|et|y|e|en|va) (.+)|(.+) और (.+) के बीच"
-)
-"""Without the first word, `and` joins two dates, not what is between them."""
 _LONGEST_SEASON = timedelta(days=92)
 
 
@@ -168,18 +85,18 @@ def _open(plain: str, today: date) -> Dates | None:
     dates = _single(rest, today) if rest else None
     if dates is None or dates.months:
         return None
-    if word in _SINCE | _AFTER:
-        return Dates(first=dates.first if word in _SINCE else dates.end)
-    if word in _BEFORE | _UNTIL:
-        return Dates(end=dates.first if word in _BEFORE else dates.end)
+    if word in SINCE | AFTER:
+        return Dates(first=dates.first if word in SINCE else dates.end)
+    if word in BEFORE | UNTIL:
+        return Dates(end=dates.first if word in BEFORE else dates.end)
     return None
 
 
 def _period(plain: str, today: date) -> Dates | None:
     """Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`."""
-    plain = _FROM.sub("", plain, count=1).removesuffix(" तक")
-    pairs = [(plain[: each.start()], plain[each.end() :]) for each in _TO.finditer(plain)]
-    if between := _BETWEEN.fullmatch(plain):
+    plain = FROM.sub("", plain, count=1).removesuffix(" तक")
+    pairs = [(plain[: each.start()], plain[each.end() :]) for each in TO.finditer(plain)]
+    if between := BETWEEN.fullmatch(plain):
         pairs = [tuple(filter(None, between.groups()))]
     for begin, end in pairs:
         first, last = _single(begin, today), _single(end, today)
@@ -226,10 +143,10 @@ def _single(plain: str, today: date) -> Dates | None:
 
 def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
     name, year, day, next_year = (parts.get(part) for part in ("name", "year", "day", "next_year"))
-    if name in _HOLIDAYS and year and not day:
-        return _holiday(int(year), _HOLIDAYS[name])
-    if name in _SEASONS:
-        months = _season_months(_SEASONS[name])
+    if name in HOLIDAYS and year and not day:
+        return _holiday(int(year), HOLIDAYS[name])
+    if name in SEASONS:
+        months = _season_months(SEASONS[name])
         if day is not None or (next_year and not _is_winter_of(months, int(year or 0), next_year)):
             return None
         return _in_year(int(year), months) if year else Dates(months=months)
@@ -260,27 +177,27 @@ def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
 
 def _named_month(name: str, *, is_whole: bool) -> int | None:
     """The month of a name or, beside a year, of three letters at its start, if these are of one month."""
-    if name in _MONTHS or is_whole:
-        return _MONTHS.get(name)
-    found = {month for word, month in _MONTHS.items() if len(name) > 2 and word.startswith(name)}
+    if name in MONTHS or is_whole:
+        return MONTHS.get(name)
+    found = {month for word, month in MONTHS.items() if len(name) > 2 and word.startswith(name)}
     return found.pop() if len(found) == 1 else None
 
 
 def _relative(plain: str, today: date) -> Dates | None:
     """`yesterday`, `last month`, `this summer`: the last one is the last that began before this one."""
-    if plain in _TODAY | _YESTERDAY:
-        return _day(today - timedelta(days=int(plain in _YESTERDAY)))
+    if plain in TODAY | YESTERDAY:
+        return _day(today - timedelta(days=int(plain in YESTERDAY)))
     words = plain.split()
-    back = len(_LAST.intersection(words))
-    rest = " ".join(word for word in words if word not in _LAST | _THIS)
+    back = len(LAST.intersection(words))
+    rest = " ".join(word for word in words if word not in LAST | THIS)
     if len(words) != 2 or len(rest.split()) != 1:
         return None
-    if rest in _YEAR_WORD:
+    if rest in YEAR:
         return _years(today.year - back)
-    if rest in _MONTH_WORD:
+    if rest in MONTH:
         day = today.replace(day=1) - timedelta(days=back)
         return _month(day.year, day.month)
-    if rest in _WEEK_WORD:
+    if rest in WEEK:
         monday = today - timedelta(days=today.weekday() + 7 * back)
         return Dates(monday, monday + timedelta(days=7))
     return _past_season_or_month(rest, today, is_last=bool(back))
@@ -288,12 +205,12 @@ def _relative(plain: str, today: date) -> Dates | None:
 
 def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | None:
     for year in range(today.year, today.year - 3, -1):
-        if name in _SEASONS:
-            dates = _in_year(year, _season_months(_SEASONS[name]))
-        elif name in _MONTHS:
-            dates = _month(year, _MONTHS[name])
-        elif name in _HOLIDAYS:
-            dates = _holiday(year, _HOLIDAYS[name])
+        if name in SEASONS:
+            dates = _in_year(year, _season_months(SEASONS[name]))
+        elif name in MONTHS:
+            dates = _month(year, MONTHS[name])
+        elif name in HOLIDAYS:
+            dates = _holiday(year, HOLIDAYS[name])
         else:
             return None
         if dates and dates.first and dates.end and (dates.end if is_last else dates.first) <= today:
