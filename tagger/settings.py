@@ -224,7 +224,9 @@ class Settings(BaseModel):
     web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = None
     """Folder into which editors may send photos on the web page. Default: nobody sends any."""
     web_upload_quota_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
-    """How much all files in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Uploads beyond are refused."""
+    """How much all in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Each file and folder counts at least
+    4096. Uploads beyond are refused.
+    """
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
     """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON
     list. Default: the roots in the database.
@@ -265,6 +267,11 @@ class Settings(BaseModel):
     @property
     def effective_database_url(self) -> str:
         return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
+
+    @property
+    def conversions_folder(self) -> Path:
+        """The models as they were compiled for this machine."""
+        return self.data_folder / "conversions"
 
     @field_validator("web_user_header")
     @classmethod

@@ -29,7 +29,12 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.engine import parse_database_url, read_only_address, sqlite_file
+from tagger.database.engine import (
+    parse_database_url,
+    read_only_address,
+    require_safe_database,
+    sqlite_file,
+)
 from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
 from tagger.database.tables import (
@@ -83,6 +88,7 @@ def schema_status(url: str) -> tuple[SchemaStatus, str]:
     Raises:
         DatabaseUnavailable: the database does not answer, or the file is not a database.
         DiskFull: the disk has no space for the files that SQLite creates to read.
+        PermissionsUnsafe: other users can change the file.
         SettingsInvalid: the address is invalid.
     """
     file = sqlite_file(url)
@@ -97,6 +103,7 @@ def schema_status(url: str) -> tuple[SchemaStatus, str]:
 def _sqlite_revision(file: Path) -> str:
     if not file.exists():
         return ""
+    require_safe_database(file.absolute())
     try:
         with _connected(file, "ro") as connection:
             has_table = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"

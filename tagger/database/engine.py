@@ -160,8 +160,10 @@ IMMUTABLE = "immutable"
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
+    file = Path(str(url.database)).absolute()
     if make_folder:
-        _prepare_folder(url)
+        _prepare_folder(url, file.parent)
+    require_safe_database(file)
     is_immutable, url = IMMUTABLE in url.query, url.difference_update_query([IMMUTABLE])
     engine = create_engine(
         url,
@@ -173,7 +175,6 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
-        file = Path(str(url.database)).absolute()
         if (address := read_only_address(file, is_immutable=is_immutable)) is not None:
             arguments[0], parameters["uri"] = address, True
             return
@@ -238,18 +239,27 @@ def add_missing_functions(connection: sqlite3.Connection) -> None:
         connection.create_function("cos", 1, math.cos, deterministic=True)
 
 
-def _prepare_folder(url: URL) -> None:
-    file = Path(str(url.database)).absolute()
+def _prepare_folder(url: URL, folder: Path) -> None:
     try:
-        make_private_folder(file.parent)
+        make_private_folder(folder)
     except OSError as error:
         if error.errno in DISK_FULL_ERRNOS:
-            raise DiskFull(what=file.parent, reason=error.strerror) from error
+            raise DiskFull(what=folder, reason=error.strerror) from error
         raise DatabaseUnavailable(
-            url=redact(url), reason=f"{file.parent}: {error.strerror}", remedy=_FILE_REMEDY
+            url=redact(url), reason=f"{folder}: {error.strerror}", remedy=_FILE_REMEDY
         ) from error
+
+
+def require_safe_database(file: Path) -> None:
+    """Check that no other user can change an SQLite file, its folder, or what SQLite would write into it.
+
+    Opening a file creates others beside it with its permissions.
+
+    Raises:
+        PermissionsUnsafe: another user can.
+    """
     require_safe(file.parent)
-    for ending in ("", "-wal", "-shm", "-journal"):  # SQLite writes what the last three say into the file
+    for ending in ("", "-wal", "-shm", "-journal"):
         require_safe(file.with_name(file.name + ending))
 
 

@@ -44,6 +44,7 @@ def read_revision(url: str) -> str:
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
+        PermissionsUnsafe: other users can change the SQLite file.
     """
     engine = create_database_engine(url, make_folder=False)
     if engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():

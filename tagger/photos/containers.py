@@ -40,6 +40,25 @@ def read_container(data: bytes) -> Container | None:
     return Container(parts, _orientation(exif), exif) if parts else None
 
 
+def has_image(head: bytes, size_bytes: int) -> bool:
+    """Whether a file of a known format, which begins with `head`, may have an image.
+
+    Of a file that `head` has as a whole, the container says so. In another one, the image may follow.
+    """
+    photo_format = detect_format(head)
+    if size_bytes > len(head):
+        return True
+    if photo_format is PhotoFormat.TIFF:  # some that can be decoded have no parts that are known here
+        block = open_tiff(head)
+        return block is not None and block.directory(block.first) is not None
+    is_parsed = photo_format in {PhotoFormat.JPEG, PhotoFormat.PNG, PhotoFormat.WEBP}
+    return size_bytes >= _LEAST_BYTES and (not is_parsed or read_container(head) is not None)
+
+
+_LEAST_BYTES = 26
+"""Of a GIF, BMP or WebP with one pixel."""
+
+
 def exif_of(data: bytes) -> bytes | None:
     """The EXIF block, without reading the image. Of a TIFF and most RAW photos, it is the whole file."""
     photo_format = detect_format(data)

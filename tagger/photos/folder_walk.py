@@ -20,6 +20,7 @@ from tagger.photos.photo_names import (
     is_photo_name,
 )
 from tagger.photos.program_folders import (
+    MARKERS,
     HasEntry,
     find_program_folder,
     is_marker,
@@ -157,6 +158,16 @@ class PathFilter:
         """Whether this folder and all around it are entered."""
         parts = folder.split("/") if folder else []
         return all(self.closed_by("/".join(parts[: end + 1])) is None for end in range(len(parts)))
+
+    def closed_folder(self, folder: str) -> str | None:
+        """The name of the first folder on this path that is not entered, also for a file like `.nomedia`."""
+        parts = folder.split("/") if folder else []
+        paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
+        for name, path in zip(parts, paths, strict=True):
+            markers = (each for each in MARKERS if self._has_entry(f"{self.location}/{path}/{each}"))
+            if self.closed_by(path) is not None or any(marked_reason(path, each) for each in markers):
+                return name
+        return None
 
     def is_listed(self, relative: str) -> bool:
         """Whether this file is listed as a photo, if its folders are entered."""

@@ -124,6 +124,8 @@ _MARKED = {
     **{marker: marker for marker in PRIVACY_MARKERS},
     IMMICH_MARKER: ProgramFolder("Immich", "copies").reason,
 }
+MARKERS = frozenset(_MARKED)
+"""Files that may keep their folders out."""
 
 
 def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:

@@ -3,8 +3,9 @@
 Only points of tracks (`trkpt`) say where somebody was, and when. Waypoints and routes are plans, and are
 ignored. Names are compared without their namespace, which many programs write wrong.
 
-expat builds no tree, but keeps the names of open elements, so deep nesting is refused. So are documents with
-a document type, which alone defines entities. A file that breaks off, as that of a device whose battery was
+expat builds no tree, but keeps the names of open elements, so deep nesting is refused. Before version 2.6, it
+reads a tag or comment again from its start with each block, so long ones are refused. So are documents with a
+document type, which alone defines entities. A file that breaks off, as that of a device whose battery was
 empty does, has good points up to there. (gpxpy keeps none of them, nor any of a file with one invalid number,
 and needs 16 bytes of memory for each of the file.)
 """
@@ -46,6 +47,8 @@ _READ_BYTES = 1 << 17
 _TIME_LENGTH = 64
 _MOST_DEPTH = 100
 """expat keeps the names of open elements: 25 bytes of memory for each byte of a file that only opens them."""
+_MOST_UNREAD_BYTES = 1 << 20
+"""Of one tag, comment or instruction."""
 _ENCODINGS = re.compile(
     r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]", re.IGNORECASE
 )
@@ -181,6 +184,8 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
             counts.unreadable = segments.is_in_point + sum(map(_count_points, chain([rest], blocks)))
             counts.read += counts.unreadable
             return
+        if size - parser.CurrentByteIndex > _MOST_UNREAD_BYTES:
+            raise _invalid(parser, f"a tag or comment is longer than {_MOST_UNREAD_BYTES >> 20} MiB")
         yield from segments.take_pieces()
         previous = data
 

@@ -1,16 +1,36 @@
 """Dates in typed text: years, months, days, seasons, holidays and periods, in several languages.
 
-Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019 for
-another day. Seasons are those of the north; a winter is named after the year in which it begins.
+Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019
+for another day. Seasons are those of the north; a winter is named after the year in which it begins.
 """
 
 import calendar
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from tagger.system.text_format import without_accents
+from tagger.search.date_words import (
+    AFTER,
+    AROUND,
+    BEFORE,
+    BETWEEN,
+    FROM,
+    HOLIDAYS,
+    LAST,
+    MONTH,
+    MONTHS,
+    SEASONS,
+    SINCE,
+    THIS,
+    TO,
+    TODAY,
+    UNTIL,
+    WEEK,
+    YEAR,
+    YESTERDAY,
+    plain_dates,
+)
 
 _FIRST_YEAR, _LAST_YEAR = 1800, 2199
 
@@ -25,10 +45,10 @@ class Dates:
 
 
 def parse_dates(text: str, today: date) -> Dates | None:
-    """The dates that a text names; None: none, or no days of a calendar. `today`: for words like `last year`."""
-    plain = _plain(text)
-    if _AROUND.search(plain):
-        return _around(_single(_AROUND.sub("", plain).strip(), today))
+    """The dates that a text names; None: none, or no days of a calendar. `today`: for `last year`."""
+    plain = plain_dates(text)
+    if AROUND.search(plain):
+        return _around(_single(AROUND.sub("", plain).strip(), today))
     return _single(plain, today) or _period(plain, today) or _open(plain, today)
 
 
@@ -40,98 +60,6 @@ def _around(dates: Dates | None) -> Dates | None:
     return Dates(dates.first - more, dates.end + more)
 
 
-def _plain(text: str) -> str:
-    """The text in lower case, without accents and words that mean nothing; months and seasons as one word."""
-    folded = _HOLIDAY_WORDS.sub(
-        lambda match: re.sub("[ ']", "", match[0]), without_accents(text).casefold().replace("\u2019", "'")
-    )
-    words = (word.removeprefix("l'").removeprefix("d'") for word in folded.split())
-    plain = " ".join(word for word in words if word not in _CONNECTORS)
-    named = _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain)
-    return named.replace("mua ", "mua").strip()
-
-
-def _words(text: str) -> list[list[str]]:
-    """The words of each line, with lines of one meaning."""
-    return [without_accents(line).casefold().split() for line in text.strip().splitlines()]
-
-
-def _by_word(lines: Iterable[Iterable[str]], first: int = 0) -> dict[str, int]:
-    return {word: number for number, line in enumerate(lines, first) for word in line}
-
-
-# In English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
-_MONTHS = _by_word(
-    _words("""
-January Januar Jänner janvier enero janeiro gennaio januari जनवरी
-February Februar février febrero fevereiro febbraio februari फ़रवरी
-March März mars marzo março maart मार्च
-April avril abril aprile अप्रैल
-May Mai mayo maio maggio mei मई
-June Juni juin junio junho giugno जून
-July Juli juillet julio julho luglio जुलाई
-August août agosto augustus अगस्त
-September septembre septiembre setembro settembre सितंबर
-October Oktober octobre octubre outubro ottobre अक्टूबर
-November novembre noviembre novembro नवंबर
-December Dezember décembre diciembre dezembro dicembre दिसंबर
-"""),
-    1,
-)
-_MONTH_BY_NUMBER = re.compile(r"\bthang (0?[1-9]|1[0-2])(?: nam |/|$| )")
-"""Vietnamese numbers months: `tháng 5 năm 2019`; its seasons have two words."""
-_SEASONS = _by_word(
-    _words("""
-spring Frühling Frühjahr printemps primavera lente वसंत muaxuân
-summer Sommer été verano verão estate zomer गर्मी muahè
-autumn fall Herbst automne otoño outono autunno herfst शरद muathu
-winter hiver invierno inverno सर्दी muađông
-""")
-)
-_HOLIDAYS = _by_word(
-    _words("""
-christmas xmas weihnachten noel navidad natal natale kerst kerstmis क्रिसमस giangsinh
-newyear newyears neujahr nouvelan anonuevo anonovo capodanno nieuwjaar नयासाल
-newyearseve silvester nochevieja reveillon giaothua
-easter ostern paques pascua pascoa pasqua pasen ईस्टर phucsinh
-""")
-)
-_HOLIDAY_WORDS = re.compile(
-    r"new years?(?:'s)?(?: eve)?\b|nouvel an|ano (?:nuevo|novo)|giang sinh|giao thua|phuc sinh|नया साल"
-)
-"""Holidays of several words."""
-_AROUND = re.compile(
-    r"(?:^|\s)(?:around|about|um|autour|vers|alrededor|cerca|por volta|intorno|rond|khoang|के आसपास)(?=\s|$)"
-)
-_LAST, _THIS, _YEAR_WORD, _MONTH_WORD, _WEEK_WORD = map(
-    set,
-    _words("""
-last previous letzter letzte letztes letzten voriges vorigen dernier dernière passé pasado pasada passado passada scorso scorsa ngoái trước vorig पिछले
-this dieser diese dieses diesen ce cette cet este esta esse questo questa nay dit deze इस
-year Jahr année l'année an año ano anno năm jaar साल
-month Monat mois mes mês mese tháng maand महीने
-week Woche semaine semana settimana tuần हफ़्ते
-"""),
-)
-_TODAY, _YESTERDAY = map(
-    set,
-    _words("""
-today heute aujourd'hui hoy hoje oggi vandaag आज
-yesterday gestern hier ayer ontem ieri gisteren
-"""),
-)
-_SINCE, _AFTER, _BEFORE, _UNTIL = map(
-    set,
-    _words("""
-since seit depuis desde dal sinds
-after nach après después após dopo na
-before vor avant antes prima voor
-until till bis jusqu'en jusque hasta até fino tot
-"""),
-)
-_CONNECTORS = set(_words("of the in im von vom de del d' do da den der le la el du l' era")[0])
-"""Words within dates that mean nothing: `3 de mayo de 2019`."""
-
 _YEAR = r"(?P<year>\d{4})"
 _NUMBERS = (
     re.compile(rf"{_YEAR}(?:[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?)?"),
@@ -141,16 +69,14 @@ _NUMBERS = (
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.)?"
 _NAME = r"(?P<name>[^\d\s,./-]{2,12})\.?"
 _NAMES = (
-    re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}"),
+    re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}(?:[/-](?P<next_year>\d{{2}}|\d{{4}}))?"),
     re.compile(rf"{_NAME} {_DAY},? {_YEAR}"),
     re.compile(rf"{_YEAR},? {_NAME}(?: {_DAY})?"),
     re.compile(_NAME),
 )
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
 _AGO = re.compile(r"(?:vor |il y a |hace |ha )?(?P<years>\d{1,2}) (?:years ago|jahren|ans|anos)")
-_TO = re.compile(r" ?(?:\u2013|\.\.) ?| (?:-|to|bis|a|au|al|tot) |(?<=\d{4})-(?=\d{4})")
-_BETWEEN = re.compile(r"(?:between|zwischen|entre|tra) (.+) (?:and|und|et|y|e) (.+)")
-"""Without the first word, `and` joins two dates, not what is between them."""
+_LONGEST_SEASON = timedelta(days=92)
 
 
 def _open(plain: str, today: date) -> Dates | None:
@@ -159,25 +85,46 @@ def _open(plain: str, today: date) -> Dates | None:
     dates = _single(rest, today) if rest else None
     if dates is None or dates.months:
         return None
-    if word in _SINCE | _AFTER:
-        return Dates(first=dates.first if word in _SINCE else dates.end)
-    if word in _BEFORE | _UNTIL:
-        return Dates(end=dates.first if word in _BEFORE else dates.end)
+    if word in SINCE | AFTER:
+        return Dates(first=dates.first if word in SINCE else dates.end)
+    if word in BEFORE | UNTIL:
+        return Dates(end=dates.first if word in BEFORE else dates.end)
     return None
 
 
 def _period(plain: str, today: date) -> Dates | None:
-    """Dates from one to another: `2019 to 2021`, `May to August 2019`, `between 2019 and 2021`."""
-    between = _BETWEEN.fullmatch(plain)
-    pairs = [(plain[: each.start()], plain[each.end() :]) for each in _TO.finditer(plain)]
-    for begin, end in [between.groups()] if between else pairs:
+    """Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`."""
+    plain = FROM.sub("", plain, count=1).removesuffix(" तक")
+    pairs = [(plain[: each.start()], plain[each.end() :]) for each in TO.finditer(plain)]
+    if between := BETWEEN.fullmatch(plain):
+        pairs = [tuple(filter(None, between.groups()))]
+    for begin, end in pairs:
         first, last = _single(begin, today), _single(end, today)
-        if first and last and first.months and last.first:
-            first = _month(last.first.year, first.months[0]) if len(first.months) == 1 else None
-        if first and last and first.first and last.end and last.first and first.first < last.first:
-            return Dates(first.first, last.end)
-        if first and last and first.months and last.months and first.months[0] < last.months[-1]:
-            return Dates(months=tuple(range(first.months[0], last.months[-1] + 1)))
+        if first and last and (dates := _from_to(_beside(first, last, -1), _beside(last, first, 1))):
+            return dates
+    return None
+
+
+def _beside(dates: Dates, other: Dates, step: int) -> Dates:
+    """Months without a year in the last year before other dates (-1), or the next one after them (1).
+
+    Beside dates that are longer than a season, it is not clear which year is meant.
+    """
+    if not dates.months or not other.first or not other.end or other.end - other.first > _LONGEST_SEASON:
+        return dates
+    for year in (other.first.year, other.first.year + step):
+        found = _in_year(year, dates.months)
+        if found and found.first and (found.first - other.first) * step > timedelta(0):
+            return found
+    return dates
+
+
+def _from_to(first: Dates, last: Dates) -> Dates | None:
+    if first.first and last.first and last.end and first.first < last.first:
+        return Dates(first.first, last.end)
+    if first.months and last.months and first != last:
+        start, count = first.months[0], (last.months[-1] - first.months[0]) % 12 + 1
+        return Dates(months=tuple((start + each - 1) % 12 + 1 for each in range(count)))
     return None
 
 
@@ -195,19 +142,25 @@ def _single(plain: str, today: date) -> Dates | None:
 
 
 def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
-    name, year, day = parts.get("name"), parts.get("year"), parts.get("day")
-    if name in _HOLIDAYS and year and not day:
-        return _holiday(int(year), _HOLIDAYS[name])
-    if name in _SEASONS:
-        if day is not None:
+    name, year, day, next_year = (parts.get(part) for part in ("name", "year", "day", "next_year"))
+    if name in HOLIDAYS and year and not day:
+        return _holiday(int(year), HOLIDAYS[name])
+    if name in SEASONS:
+        months = _season_months(SEASONS[name])
+        if day is not None or (next_year and not _is_winter_of(months, int(year or 0), next_year)):
             return None
-        return _season(int(year), _SEASONS[name]) if year else Dates(months=_season_months(_SEASONS[name]))
+        return _in_year(int(year), months) if year else Dates(months=months)
     month = _named_month(name, is_whole=year is None) if name else int(parts.get("month") or 0) or None
     if year is None:
         return None if month is None else Dates(months=(month,))
-    if name and month is None:
+    if next_year or (name and month is None):
         return None
     return _calendar(int(year), month if parts.get("month") is None else int(parts["month"] or 0), day)
+
+
+def _is_winter_of(months: tuple[int, ...], year: int, next_year: str) -> bool:
+    """Whether the months of a year end in the next one, as in `winter 2022/23`."""
+    return months[-1] < months[0] and str(year + 1).endswith(next_year)
 
 
 def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
@@ -224,27 +177,27 @@ def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
 
 def _named_month(name: str, *, is_whole: bool) -> int | None:
     """The month of a name or, beside a year, of three letters at its start, if these are of one month."""
-    if name in _MONTHS or is_whole:
-        return _MONTHS.get(name)
-    found = {month for word, month in _MONTHS.items() if len(name) > 2 and word.startswith(name)}
+    if name in MONTHS or is_whole:
+        return MONTHS.get(name)
+    found = {month for word, month in MONTHS.items() if len(name) > 2 and word.startswith(name)}
     return found.pop() if len(found) == 1 else None
 
 
 def _relative(plain: str, today: date) -> Dates | None:
     """`yesterday`, `last month`, `this summer`: the last one is the last that began before this one."""
-    if plain in _TODAY | _YESTERDAY:
-        return _day(today - timedelta(days=int(plain in _YESTERDAY)))
+    if plain in TODAY | YESTERDAY:
+        return _day(today - timedelta(days=int(plain in YESTERDAY)))
     words = plain.split()
-    back = len(_LAST.intersection(words))
-    rest = " ".join(word for word in words if word not in _LAST | _THIS)
+    back = len(LAST.intersection(words))
+    rest = " ".join(word for word in words if word not in LAST | THIS)
     if len(words) != 2 or len(rest.split()) != 1:
         return None
-    if rest in _YEAR_WORD:
+    if rest in YEAR:
         return _years(today.year - back)
-    if rest in _MONTH_WORD:
+    if rest in MONTH:
         day = today.replace(day=1) - timedelta(days=back)
         return _month(day.year, day.month)
-    if rest in _WEEK_WORD:
+    if rest in WEEK:
         monday = today - timedelta(days=today.weekday() + 7 * back)
         return Dates(monday, monday + timedelta(days=7))
     return _past_season_or_month(rest, today, is_last=bool(back))
@@ -252,12 +205,12 @@ def _relative(plain: str, today: date) -> Dates | None:
 
 def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | None:
     for year in range(today.year, today.year - 3, -1):
-        if name in _SEASONS:
-            dates = _season(year, _SEASONS[name])
-        elif name in _MONTHS:
-            dates = _month(year, _MONTHS[name])
-        elif name in _HOLIDAYS:
-            dates = _holiday(year, _HOLIDAYS[name])
+        if name in SEASONS:
+            dates = _in_year(year, _season_months(SEASONS[name]))
+        elif name in MONTHS:
+            dates = _month(year, MONTHS[name])
+        elif name in HOLIDAYS:
+            dates = _holiday(year, HOLIDAYS[name])
         else:
             return None
         if dates and dates.first and dates.end and (dates.end if is_last else dates.first) <= today:
@@ -269,9 +222,9 @@ def _season_months(season: int) -> tuple[int, ...]:
     return tuple((2 + 3 * season + month) % 12 + 1 for month in range(3))
 
 
-def _season(year: int, season: int) -> Dates | None:
-    months = _season_months(season)
-    first, last = _month(year, months[0]), _month(year + (months[2] < months[0]), months[2])
+def _in_year(year: int, months: tuple[int, ...]) -> Dates | None:
+    """Months that begin in a year, and may end in the next one."""
+    first, last = _month(year, months[0]), _month(year + (months[-1] < months[0]), months[-1])
     return Dates(first.first, last.end) if first and last else None
 
 

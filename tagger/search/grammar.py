@@ -22,6 +22,8 @@ from enum import Enum, auto
 from tagger.search.matching import folded
 from tagger.system.text_format import reader_language
 
+MAX_LETTERS = 200
+"""The most of a text."""
 MAX_WORDS = 24
 """The words of a text that are read."""
 MOST_WORDS_OF_PART = 12

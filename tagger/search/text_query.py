@@ -26,7 +26,7 @@ from tagger.query.counts import LandmarkCount, city_counts, folder_counts
 from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.query.photo_conditions import files_by_name
 from tagger.query.trip_summaries import trip_summaries
-from tagger.search.grammar import MAX_WORDS, is_grammar, phrases, words_of
+from tagger.search.grammar import MAX_LETTERS, MAX_WORDS, is_grammar, phrases, words_of
 from tagger.search.matching import NameIndex
 from tagger.search.names import (
     TRIP_WORDS,
@@ -55,13 +55,19 @@ _REASONS = {
     LeftOut.TOO_LONG: f"a search has at most {MAX_WORDS} words. Leave these out.",
 }
 
+_SHOWN_LETTERS = 40
+
 
 def text_query(database: Database, text: str, root_paths: RootPaths) -> UnderstoodText:
     """Understand a text. `root_paths` is settings.roots.
 
     Raises:
-        SearchTextInvalid: a word is no date and no name, two parts contradict each other, or no word is.
+        SearchTextInvalid: it is longer than MAX_LETTERS, a word is no date and no name, two parts contradict
+            each other, or no word is.
     """
+    if len(text) > MAX_LETTERS:
+        reason = f"it is longer than {MAX_LETTERS} letters. Search for less at once."
+        raise SearchTextInvalid(text=f"{text[:_SHOWN_LETTERS]}…", reason=reason, hint="")
     lists = _lists_of_names(database, text, root_paths)
     understood = understand(text, lists, named_files(database, root_paths), this_day())
     if not understood.parts:

@@ -20,6 +20,7 @@ from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import SearchLists
+from tagger.web.http.access import Access, RouteAccess, requires
 from tagger.web.http.attempt_limiter import (
     COUNTING_AT_ONCE,
     TOO_MANY_COUNTS,
@@ -84,9 +85,7 @@ def create_app(
     app = FastAPI(
         title="landmark tagger",
         version=version("landmark-tagger"),
-        openapi_url="/api/openapi.json",
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # a route of `api.routes`, which declares who may read it
         redirect_slashes=False,  # a redirect would go to the host that the request names
         lifespan=lifespan,
     )
@@ -101,7 +100,7 @@ def create_app(
     app.state.count_limiter = RequestLimiter(TOO_MANY_COUNTS, at_once=COUNTING_AT_ONCE)
     app.state.search_lists = search_lists
     app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
-    app.mount("/static", AssetFiles(directory=STATIC), name="static")
+    app.mount("/static", requires(Access.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)
     add_error_handlers(app)
@@ -116,7 +115,13 @@ def create_app(
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS)
     app.add_middleware(HeadRequests)
     app.add_middleware(_ExpireCounts, overview=overview)
-    app.add_middleware(RequestGuard, policy=policy, limits=limits, authenticator=authenticator)
+    app.add_middleware(
+        RequestGuard,
+        policy=policy,
+        limits=limits,
+        authenticator=authenticator,
+        route_access=RouteAccess(app.routes),
+    )
     return app
 
 

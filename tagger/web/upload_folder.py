@@ -22,8 +22,10 @@ from starlette.exceptions import HTTPException
 from tagger.errors import DISK_FULL_ERRNOS
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.temporary_files import TemporaryFile, create_locked, remove_leftovers, write_whole
+from tagger.photos.containers import has_image
+from tagger.photos.folder_walk import PathFilter
 from tagger.photos.folders import OpenFolder, flush_to_disk, open_folder
-from tagger.photos.formats import HEAD_BYTES, detect_format
+from tagger.photos.formats import detect_format
 from tagger.photos.photo_names import is_photo_name
 from tagger.system.text_format import INVISIBLE, gettext, has_controls
 from tagger.system.text_format import size as size_text
@@ -33,6 +35,10 @@ MOST_NAME_BYTES = 200
 """Of a part of a path: a number may follow."""
 SAME_NAMES = 1000
 MEASURED_FOR_S = 60.0
+LEAST_BYTES = 4096
+"""What a file or folder counts at least: disks give space in blocks."""
+_HEAD_BYTES = 2**20
+"""How much of a file is checked for an image."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class ReceivedPhoto:
 
 
 class UploadFolder:
-    """Puts photos into a folder while its files take at most `quota_bytes`. Created once per server."""
+    """Puts photos into a folder while all in it takes at most `quota_bytes`. Created once per server."""
 
     def __init__(self, folder: Path, quota_bytes: int) -> None:
         self.folder = folder
@@ -59,10 +65,12 @@ class UploadFolder:
         """Store a photo below the folder, with a number if its name is taken; what is there only once.
 
         Raises:
-            HTTPException: its name or format is none of a photo, there is no space, or the folder is away.
+            HTTPException: its name or content is none of a photo, scans leave its folder out, there is no
+                space, or the folder is away.
         """
         names = _names_of(path)
         try:
+            await run_in_threadpool(_require_scanned, self.folder, names)
             await self._measure()
             self._arriving += 1
             try:
@@ -106,19 +114,22 @@ class UploadFolder:
     async def _write(
         self, temporary: TemporaryFile, names: Sequence[str], parts: AsyncIterator[bytes]
     ) -> ReceivedPhoto:
-        size_bytes = 0
+        size_bytes = taken_bytes = 0
         is_stored = False
         try:
             async for part in parts:
-                self._take(len(part))
                 size_bytes += len(part)
+                more_bytes = max(size_bytes, LEAST_BYTES) - taken_bytes
+                self._take(more_bytes)
+                taken_bytes += more_bytes
                 await run_in_threadpool(write_whole, temporary.descriptor, part)
-            received = await run_in_threadpool(_place, temporary, names, self.folder)
+            received, new_folders = await run_in_threadpool(_place, temporary, names, self.folder)
             is_stored = received.is_new
+            self._taken_bytes = (self._taken_bytes or 0) + new_folders * LEAST_BYTES
             return received
         finally:
             if not is_stored:
-                self._take(-size_bytes)
+                self._take(-taken_bytes)
 
     def _take(self, size_bytes: int) -> None:
         taken_bytes = (self._taken_bytes or 0) + size_bytes
@@ -162,24 +173,51 @@ def _no_photo() -> str:
     return gettext("This file is no photo that can be read here, so it was not stored.")
 
 
-def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> ReceivedPhoto:
-    """Give a whole photo its name."""
-    if detect_format(os.pread(temporary.descriptor, HEAD_BYTES, 0)) is None:
+def _require_scanned(root: Path, names: Sequence[str]) -> None:
+    """Raises:
+    HTTPException: scans do not enter a folder on the path, such as one with thumbnails of other programs.
+    """
+    closed = PathFilter(str(root), os.path.lexists).closed_folder("/".join(names[:-1]))
+    if closed is not None:
+        text = gettext(
+            "Scans leave out the folder “%(name)s”, as it belongs to another program or has a file like "
+            ".nomedia, so the photo was not stored. Rename the folder, then send it again.",
+            name=closed,
+        )
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+
+
+def _require_image(descriptor: int) -> None:
+    head = os.pread(descriptor, _HEAD_BYTES, 0)
+    if detect_format(head) is None:
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo())
+    if not has_image(head, os.fstat(descriptor).st_size):
+        text = gettext(
+            "This file begins like a photo, but has no image in it, so it was not stored. Copy it again from "
+            "where it came from."
+        )
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text)
+
+
+def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[ReceivedPhoto, int]:
+    """Give a whole photo its name. Returns how many folders were created, too."""
+    _require_image(temporary.descriptor)
     os.fchmod(temporary.descriptor, 0o644)
     flush_to_disk(temporary.descriptor)
     path = root
+    new_folders = 0
     for name in names[:-1]:
         with open_folder(path, root) as outer:
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=outer.descriptor)
+                new_folders += 1
             if not stat.S_ISDIR(os.stat(name, dir_fd=outer.descriptor, follow_symlinks=False).st_mode):
                 raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _unusable_name())
         path /= name
     with open_folder(path, root) as folder:
         name, is_new = _name_in(folder, names[-1], temporary)
         folder.flush()
-    return ReceivedPhoto("/".join((*names[:-1], name)), is_new)
+    return ReceivedPhoto("/".join((*names[:-1], name)), is_new), new_folders
 
 
 def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[str, bool]:
@@ -238,9 +276,12 @@ def _is_same(folder: OpenFolder, name: str, descriptor: int) -> bool:
 
 
 def _size_of(folder: Path) -> int:
-    """The bytes of all files below a folder; links count as such."""
-    return sum(
-        os.lstat(os.path.join(where, name)).st_size  # noqa: PTH118 - names may not be text
-        for where, _folders, names in os.walk(folder)
-        for name in names
-    )
+    """What all files and folders below a folder take; links count as such."""
+    taken_bytes = 0
+    for where, folders, names in os.walk(folder):
+        taken_bytes += len(folders) * LEAST_BYTES
+        for name in names:
+            with suppress(FileNotFoundError):  # somebody moves files away
+                status = os.lstat(os.path.join(where, name))  # noqa: PTH118 - names may not be text
+                taken_bytes += max(status.st_size, LEAST_BYTES)
+    return taken_bytes

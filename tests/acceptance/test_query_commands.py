@@ -165,6 +165,15 @@ def test_places_of_options_are_named_as_in_searches(tagger: CommandRunner, known
     assert "Did you mean" in " ".join(tagger("query", "--near", "eifel towr").err.split())
 
 
+def test_a_search_text_has_a_limit_as_on_the_page(tagger: CommandRunner, known: StoredPhotos) -> None:
+    """One such letter is eighteen without its ligature, and words are compared letter by letter."""
+    unknown, long = tagger("query", "\ufdfa" * 200), tagger("query", "\ufdfa" * 10_000)
+    assert (unknown.code, "nothing in the library has this name" in unknown.err) == (1, True)
+    assert (long.code, "it is longer than 200 letters" in long.err, len(long.err) < 200) == (1, True, True)
+    place = tagger("query", "--near", "\ufdfa" * 10_000)
+    assert (place.code, "a place has at most 200 letters" in " ".join(place.err.split())) == (2, True)
+
+
 def test_only_a_folder_that_exists_or_had_photos_can_be_searched(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
 ) -> None:

@@ -94,6 +94,19 @@ def test_a_name_that_is_not_one_line_is_refused(database: Database, name: str) -
     assert list_schedules(database) == []
 
 
+def test_a_stored_expression_with_thousands_of_digits_is_no_time_zone() -> None:
+    """Python refuses to convert so long a number."""
+    with pytest.raises(ScheduleInvalid, match="not a valid cron expression"):
+        next_due(f"0 {'9' * 5000} * * *", "UTC", utc("2024-01-01T00:00"))
+
+
+def test_lists_of_all_values_are_an_expression(database: Database) -> None:
+    ranges = (range(60), range(24), range(1, 32), range(1, 13), range(7))
+    cron = " ".join(",".join(map(str, each)) for each in ranges)
+    add(database, cron=cron)
+    assert [each.cron for each in list_schedules(database)] == [cron]
+
+
 def test_a_run_is_returned_with_the_time_that_is_stored(database: Database, settings: Settings) -> None:
     add(database)
     with clock_ahead(timedelta(hours=1)):
@@ -108,7 +121,10 @@ def test_a_run_is_returned_with_the_time_that_is_stored(database: Database, sett
         ("0 3 * *", "UTC", "not a valid cron expression"),
         ("0 0 3 * * *", "UTC", "more than five fields"),
         ("0 0 31 2 *", "UTC", "not a valid cron expression"),
+        (f"0 {'9' * 480} * * *", "UTC", "not a valid cron expression"),
+        (f"0 {'9' * 5000} * * *", "UTC", "the cron expression has more than 500 characters"),
         ("0 3 * * *", "../../etc/passwd", "no time zone"),
+        ("0 3 * * *", "9" * 5000, "no time zone"),
     ],
 )
 def test_invalid_schedule_is_refused(database: Database, cron: str, zone: str, message: str) -> None:

@@ -64,7 +64,7 @@ def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library: Posit
 
 
 def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library: PositionLibrary) -> None:
-    _, ids = tour_of_italy(library)
+    tour_of_italy(library)
     tower = library.shot(2 * DAY + 5, ("eiffel-tower", 0.97, True), camera=library.camera("third"))
     library.update()
     assert stored(library, tower) is not None

@@ -1,4 +1,4 @@
-"""The routes of the web page and its API, also those that are added later."""
+"""The routes of the web page and its API, and addresses of them."""
 
 import re
 
@@ -13,11 +13,6 @@ ROUTES = [
     for route in router.routes
     if isinstance(route, APIRoute)
 ]
-
-
-def addresses() -> list[tuple[str, str]]:
-    """Method and path of every route, with 1 for each of its parameters."""
-    return sorted((method, with_numbers(route.path)) for route in ROUTES for method in route.methods)
 
 
 def with_numbers(path: str) -> str:

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from rig.containers import encode_image, jpeg_segment, png_chunk, riff_chunk
 from rig.drawing import draw_photo
+from rig.odd_photos import small_photos
+from support.decoding import decode
 from support.examples import examples
 
+from tagger.errors import PhotoFailed
 from tagger.photos import jpeg
-from tagger.photos.containers import digest_photo, exif_of, orientation_in, read_container
+from tagger.photos.containers import digest_photo, exif_of, has_image, orientation_in, read_container
 from tagger.photos.decoding.formats import bare_file
+from tagger.photos.formats import detect_format
 
 PICTURE = draw_photo(2, (160, 120))
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF")
@@ -237,3 +241,25 @@ def test_camera_files_keep_their_digest_when_stripped(test_data: Path) -> None:
             assert stripped is not None
             assert len(stripped) < len(data)
             assert digest_photo(stripped) == digest_photo(data)
+
+
+@pytest.mark.parametrize("name", small_photos())
+def test_what_can_be_decoded_has_an_image_however_short(name: str) -> None:
+    data = small_photos()[name]
+    for end in range(1, len(data) + 1, max(1, len(data) // 12)):
+        part = data[:end] if end > 1 else data
+        try:
+            decode(part)
+        except PhotoFailed:
+            continue
+        assert has_image(part, len(part)), end
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
+def test_one_pixel_is_an_image_and_a_signature_is_none(kind: str) -> None:
+    data = encode_image(Image.new("RGB", (1, 1)), kind)
+    assert has_image(data, len(data))
+    start = data[:16] if kind == "AVIF" else data[:12]
+    assert detect_format(start) is not None
+    assert not has_image(start, len(start))
+    assert has_image(start, len(data))  # the image may follow

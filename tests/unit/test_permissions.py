@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +12,10 @@ from tagger.cli.commands.review import open_output
 from tagger.cli.doctor import check_permissions
 from tagger.cli.supervisor import _Process
 from tagger.database.connection import open_database
+from tagger.database.diagnostics import schema_status
+from tagger.database.schema import read_revision
 from tagger.errors import PermissionsUnsafe, SettingsInvalid
+from tagger.model.backends.compiled import read_compiled, store_compiled
 from tagger.settings import Settings, load_settings
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 from tagger.web.thumbnails import DiskCache
@@ -145,3 +148,43 @@ def test_doctor_tells_how_to_close_what_others_can_read_or_change(tmp_path: Path
         assert state == "wrong" or remedy.startswith(("chmod 700", "chmod 600"))
         subprocess.run(remedy, shell=True, check=True)
     assert found() == [("ok", "")]
+
+
+@pytest.mark.parametrize("read", [schema_status, read_revision], ids=["doctor", "upgrade"])
+@pytest.mark.parametrize("bad", ["tagger.sqlite", "tagger.sqlite-wal", ""])
+def test_a_database_that_every_user_can_change_is_not_even_opened(
+    tmp_path: Path, bad: str, read: Callable[[str], object]
+) -> None:
+    """Opening it creates files beside it, which have its permissions and would be refused later."""
+    folder = tmp_path / "data"
+    url = f"sqlite:///{folder}/tagger.sqlite"
+    open_database(url).close()
+    path = folder / bad
+    if not path.exists():
+        path.touch()
+    path.chmod(0o777 if path.is_dir() else 0o666)
+    before = {each.name: mode(each) for each in folder.iterdir()}
+    with pytest.raises(PermissionsUnsafe, match=f"chmod o-w {path}"):
+        read(url)
+    assert {each.name: mode(each) for each in folder.iterdir()} == before
+
+
+def test_doctor_finds_compiled_models_that_are_made_anew_at_each_start(tmp_path: Path) -> None:
+    settings = Settings(data_folder=tmp_path / "data")
+    file = settings.conversions_folder / "a-1"
+    store_compiled(b"a network", file)
+
+    def wrongs() -> dict[str, str | None]:
+        return {
+            each.remedy or "": each.found for each in check_permissions(settings) if each.state == "wrong"
+        }
+
+    assert wrongs() == {}
+    for path, bad in ((settings.conversions_folder, 0o777), (file, 0o666)):
+        path.chmod(bad)
+        assert read_compiled(file) is None
+        (remedy,) = wrongs()
+        assert f"{path} is not used" in str(wrongs()[remedy])
+        subprocess.run(remedy, shell=True, check=True)
+        assert read_compiled(file) == b"a network"
+    assert wrongs() == {}

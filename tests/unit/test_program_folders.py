@@ -1,5 +1,6 @@
 """Copies that other programs keep are no photos, and what is left out is counted and named. Real folders; see program_libraries."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 from support.program_libraries import LIBRARIES
 
 from tagger.cli.output.job_text import other_files_lines
-from tagger.photos.folder_walk import FoundPhoto, find_photos
-from tagger.photos.photo_names import OtherFiles
+from tagger.photos.folder_walk import FoundPhoto, PathFilter, find_photos
+from tagger.photos.photo_names import OtherFiles, is_photo_name
 
 
 def create(root: Path, paths: Iterable[str]) -> None:
@@ -28,6 +29,10 @@ def test_originals_of_a_library_are_photos_and_copies_are_not(tmp_path: Path, li
     paths = LIBRARIES[library]
     create(tmp_path, paths)
     assert photos(tmp_path) == {path for path, is_photo in paths.items() if is_photo}
+    path_filter = PathFilter(str(tmp_path), os.path.lexists)
+    for path, is_photo in paths.items():
+        if is_photo_name(path) and not path.rpartition("/")[2].startswith("."):
+            assert (path_filter.closed_folder(path.rpartition("/")[0]) is None) == is_photo, path
 
 
 def test_a_folder_that_the_user_names_is_searched(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import socket
 import struct
 import zlib
@@ -28,7 +29,7 @@ from support.web_routes import ROUTES, with_numbers
 from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.auth import MAX_RECORDED, AccessPolicy
 from tagger.web.http.uploads import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}
@@ -231,6 +232,40 @@ def test_what_names_no_host_of_the_page_or_is_not_http_is_refused(port: int) -> 
         b"SSH-2.0-x\r\n\r\n",
     ):
         assert status(exchange(port, sent)) == 400
+
+
+# --- log lines
+
+
+def test_strangers_cause_one_line_a_request_and_no_more_than_some_an_hour(
+    web_settings: Settings, web_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def logged(sent: bytes) -> list[str]:
+        caplog.clear()
+        exchange(port, sent)
+        return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+    with served(web_settings, web_database, TOKEN) as port:
+        upgrade = request(port, "GET", "/sign-in", "Upgrade: websocket").replace(
+            b": close", b": close, upgrade"
+        )
+        assert logged(upgrade) == [
+            "request from 127.0.0.1: It asks for another protocol, and is answered in HTTP."
+        ]
+        for invalid in (
+            b"no HTTP\r\n\r\n",
+            b"\x16\x03\x01\x02\r\n\r\n",
+            "GET /é HTTP/1.1\r\n\r\n".encode(),
+        ):
+            assert logged(invalid) == ["request from 127.0.0.1: Invalid HTTP request received."]
+        form = "Content-Type: multipart/form-data; boundary="
+        for boundary, body in (("x", b"--y\r\n"), ("", b"--x"), ("x", b"--x\r\nA b\r\n\r\n")):
+            lines = (f"{form}{boundary}", f"Content-Length: {len(body)}", f"Origin: http://127.0.0.1:{port}")
+            assert logged(request(port, "POST", "/sign-in", *lines, body=body)) == []
+        for _ in range(MAX_RECORDED):
+            exchange(port, b"no HTTP\r\n\r\n")
+        assert logged(b"no HTTP\r\n\r\n") == []
+        assert logged(upgrade) == []
 
 
 # --- bodies

@@ -164,6 +164,8 @@ def test_names_that_lead_elsewhere_are_refused(sender: TestClient, folder: Path,
         ("a.svg", b"<svg/>", 415),
         ("a.png", b"<script>", 415),
         ("a.png", b"", 415),
+        ("a.jpg", b"\xff\xd8\xff", 415),
+        ("a.png", photo()[:8], 415),
         ("a.png", photo() + b"0" * 600_000, 413),
     ],
 )
@@ -172,6 +174,35 @@ def test_what_is_no_photo_or_too_large_leaves_nothing(
 ) -> None:
     assert send(sender, f"new/{name}", data)[0] == status
     assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_only_begins_like_a_photo_is_refused_with_the_reason(sender: TestClient) -> None:
+    status, answer = send(sender, "a.jpg", b"\xff\xd8\xff")
+    assert (status, "has no image in it" in str(answer)) == (415, True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["@eaDir/a.png", "Rome/@EADIR/b/a.png", "#recycle/a.png", "$RECYCLE.BIN/S-1-5/a.png", "a.lrdata/b.png",
+     "lost+found/a.png", "P.photoslibrary/resources/a.png", "kept out/sub/a.png"],
+)  # fmt: skip
+def test_a_photo_for_a_folder_that_scans_leave_out_is_refused_with_the_reason(
+    sender: TestClient, folder: Path, path: str
+) -> None:
+    (folder / "kept out").mkdir()
+    (folder / "kept out" / ".nomedia").touch()
+    status, answer = send(sender, path, photo())
+    assert (status, "Scans leave out the folder" in str(answer)) == (422, True)
+    assert list(files(folder)) == ["kept out/.nomedia"]
+
+
+@pytest.mark.parametrize("path", ["thumbs/a.png", "trash/a.png", "P.photoslibrary/originals/a.png"])
+def test_a_folder_that_only_beside_others_belongs_to_a_program_takes_photos(
+    sender: TestClient, folder: Path, path: str
+) -> None:
+    assert send(sender, path, photo()) == (200, {"path": path, "is_new": True})
+    job = sender.post("/api/uploads/tag").json()["job"]
+    assert sender.get(f"/api/jobs/{job}").json()["total"] == 1
 
 
 def test_a_name_that_is_no_utf8_is_refused(sender: TestClient, folder: Path) -> None:
@@ -215,6 +246,21 @@ def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(
     assert set(files(folder)) == {"there.bin", "a.png", "c.png"}
     (folder / "there.bin").unlink()
     assert send(sender, "d.png", large)[0] == 200
+
+
+def test_small_files_and_folders_count_as_the_space_that_they_take(
+    settings: Settings, web_database: Database, folder: Path
+) -> None:
+    (folder / "there" / "empty").mkdir(parents=True)
+    (folder / "there" / "small.txt").touch()
+    limited = settings.model_copy(update={"web_upload_quota_bytes": 10 * upload_folder.LEAST_BYTES})
+    with client_of_page(limited, web_database) as client:
+        assert send(client, "a.png", photo())[0] == 200  # the fourth
+        assert send(client, "a.png", photo()) == (200, {"path": "a.png", "is_new": False})
+        assert send(client, "no.png", b"no photo")[0] == 415
+        assert send(client, "1/2/3/4/b.png", photo(1))[0] == 200  # the ninth
+        assert send(client, "c.png", photo(2))[0] == 200
+        assert send(client, "d.png", photo(3))[0] == 507
 
 
 def test_photos_that_arrive_together_stay_within_the_quota(sender: TestClient, folder: Path) -> None:
@@ -286,11 +332,14 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
         expect(page.locator(".toast--bad")).to_contain_text("film.mp4: Files of more than 1 MB")
         expect(page.locator(".toast--bad").get_by_role("button", name="Send again")).to_have_count(0)
         page.unroute_all()
-        page.evaluate("""() => {
+        page.evaluate(
+            """(bytes) => {
           const data = new DataTransfer();
-          data.items.add(new File([Uint8Array.from([137, 80, 78, 71, 13, 10, 26, 10])], "c.png"));
+          data.items.add(new File([Uint8Array.from(bytes)], "c.png"));
           document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
-        }""")
+        }""",
+            list(photo(1)),
+        )
         wait_until(lambda: set(files(folder)) == {"a.png", "c.png"})
 
 

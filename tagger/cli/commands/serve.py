@@ -229,6 +229,8 @@ def server_for(app: FastAPI) -> uvicorn.Server:
     from tagger.web.http.uploads import raise_file_limit
 
     raise_file_limit()
+    # It warns of invalid forms, which unauthenticated clients can send in any number. Answers say the same.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     limits = app.state.limits
 
     class Server(uvicorn.Server):

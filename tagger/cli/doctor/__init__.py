@@ -174,9 +174,10 @@ def check_space(folder: Path, free_bytes: int) -> Finding:
 
 
 def check_permissions(settings: Settings) -> Iterator[Finding]:
-    """Check that other users cannot change or read the data folder and the SQLite file."""
+    """Check that other users can neither change nor read data folder and SQLite file, nor change models."""
     folder, file = settings.data_folder.absolute(), sqlite_file(settings.effective_database_url)
-    paths, private = [folder], [folder]
+    compiled = settings.conversions_folder.absolute()
+    paths, private = [folder, compiled, *compiled.glob("*")], [folder]
     if file is not None:
         paths += [file.absolute().parent, file.absolute()]
         if readable_by_others(file.absolute().parent) is not None:  # its folder does not protect it

@@ -78,21 +78,27 @@ def _checked_zone(zone: str | None) -> str:
 
 
 def _check_fields(cron: str) -> None:
+    if len(cron) > _LONGEST_CRON:
+        reason = f"the cron expression has more than {_LONGEST_CRON} characters. {_FIELDS_TEXT}"
+        raise ScheduleInvalid(reason=reason)
     if len(cron.split()) > _FIELDS:  # as some programs read it, with seconds first
         raise ScheduleInvalid(reason=f"{cron!r} has more than five fields. {_FIELDS_TEXT}")
 
 
 _FIELDS = 5
+_LONGEST_CRON = 500
+"""Lists of all minutes, hours, days, months and weekdays have 350."""
 _FIELDS_TEXT = "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
 
 
 def _due(cron: str, zone: str, start: datetime, *, reverse: bool) -> datetime:
     try:
         local = start.astimezone(ZoneInfo(zone))
-        return next(CronSim(cron, local, reverse=reverse)).astimezone(UTC)
-    except (ZoneInfoNotFoundError, ValueError, IsADirectoryError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ScheduleInvalid(reason=f"there is no time zone {zone!r}; use one like Europe/Paris") from error
-    except (CronSimError, StopIteration) as error:
+    try:
+        return next(CronSim(cron, local, reverse=reverse)).astimezone(UTC)
+    except (CronSimError, ValueError, StopIteration) as error:
         raise ScheduleInvalid(
             reason=f"{cron!r} is not a valid cron expression, or is never due ({error}). {_FIELDS_TEXT}"
         ) from error

@@ -170,7 +170,7 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
 
 def conversions(settings: Settings, model: RegisteredModel) -> Conversions:
     """What OpenVINO made of a model on this machine."""
-    return Conversions(model.file, model.digest, settings.data_folder / "conversions")
+    return Conversions(model.file, model.digest, settings.conversions_folder)
 
 
 IMAGES_AT_ONCE = 64

@@ -9,6 +9,7 @@ from tagger.web.api import (
     photo_images,
     photos,
     predict,
+    routes,
     search,
     shares,
     teaching,
@@ -21,4 +22,4 @@ def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
     of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares, uploads
     of_jobs = jobs, events
-    return *(module.router for module in (*of_photos, *of_jobs)), photos.trips_router
+    return *(module.router for module in (*of_photos, *of_jobs, routes)), photos.trips_router

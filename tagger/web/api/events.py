@@ -25,6 +25,7 @@ from tagger.system.documents import json_bytes
 from tagger.system.text_format import in_language, reader_language
 from tagger.web.api.jobs import JOBS_SHOWN, OverviewDocument, read_status
 from tagger.web.api.routes import api_router
+from tagger.web.http.access import Access, requires
 from tagger.web.http.auth import while_authenticated
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
 
 
 @router.get("/events", response_class=StreamingResponse)
+@requires(Access.VIEWER)
 async def events(request: Request, hub: Annotated[EventHub, Depends(event_listener)]) -> StreamingResponse:
     """Stream jobs, workers and queues as server-sent events: the state at once, then each change."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -25,6 +25,7 @@ from tagger.query.photo_json import (
 from tagger.system.city_names import city_name
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
+from tagger.web.http.access import Access, requires
 from tagger.web.http.query_params import RequestModel
 from tagger.web.state import State
 
@@ -72,6 +73,7 @@ class NewLandmarkRequest(_Facts):
 
 
 @router.get("/landmarks")
+@requires(Access.VIEWER)
 def landmarks(
     state: State,
     country: Annotated[
@@ -100,6 +102,7 @@ def landmarks(
 
 
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)
+@requires(Access.EDITOR)
 def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     """Add a landmark that the model does not know. It is confirmed and searched for as any other."""
     with state.database.write() as connection:
@@ -108,6 +111,7 @@ def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
 
 
 @router.delete("/landmarks/{landmark}")
+@requires(Access.EDITOR)
 def remove(state: State, landmark: Landmark) -> RemovedLandmarkDocument:
     """Remove a landmark that no registered model knows, and that has no verdicts."""
     with state.database.write() as connection:
@@ -127,6 +131,7 @@ class Place:
 
 
 @router.get("/cities")
+@requires(Access.VIEWER)
 def cities(
     q: Annotated[
         str,

@@ -32,6 +32,7 @@ from tagger.query.predictions import (
 from tagger.registry.registered_models import RegisteredModel
 from tagger.system.text_format import gettext
 from tagger.web.api.routes import Problem, api_router, upload_body
+from tagger.web.http.access import Access, requires
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.state import AppState, State
 
@@ -87,6 +88,7 @@ _submit_limiter = CapacityLimiter(2)
     openapi_extra=upload_body("image/*", "application/octet-stream"),
     responses=_RESPONSES,
 )
+@requires(Access.VIEWER)
 async def predict(
     request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
 ) -> Response:

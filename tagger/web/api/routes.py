@@ -14,10 +14,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from tagger.web.http.access import Access, requires
 from tagger.web.http.responses import DocumentResponse
 
 
@@ -77,6 +78,16 @@ def api_router(tag: str, prefix: str = "") -> APIRouter:
     return APIRouter(
         prefix=f"/api{prefix}", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES)
     )
+
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/api/openapi.json")
+@requires(Access.VIEWER)
+def describe_api(request: Request) -> JSONResponse:
+    """Return the OpenAPI document, which describes every request and answer."""
+    return JSONResponse(request.app.openapi())
 
 
 def _document_type(endpoint: Callable[..., Any]) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 
 from tagger.query.filter_words import Options
+from tagger.search.grammar import MAX_LETTERS
 from tagger.search.matching import Match
 from tagger.search.names import Kind, Meaning
 from tagger.system.city_names import city_name
@@ -13,6 +14,7 @@ from tagger.system.documents import document_of
 from tagger.system.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
+from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import address_of
 
@@ -27,7 +29,7 @@ def search_lists(request: Request) -> SearchLists:
 
 Lists = Annotated[SearchLists, Depends(search_lists)]
 """A parameter of a route that receives the lists of names."""
-SearchText = Annotated[str, Query(max_length=200)]
+SearchText = Annotated[str, Query(max_length=MAX_LETTERS)]
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,14 @@ class SearchResult:
 
 
 @router.get("/search", dependencies=[COUNTING])
+@requires(Access.VIEWER)
 def search(
     request: Request,
     lists: Lists,
     q: Annotated[
         str,
         Query(
-            max_length=200,
+            max_length=MAX_LETTERS,
             description="Parts of names of landmarks, countries, cities, regions, trips, cameras, folders and"
             " files, dates such as May 2019, 2019-05-03 or last summer, and words like unknown or confirmed.",
         ),

@@ -27,6 +27,7 @@ from tagger.shares import (
 )
 from tagger.shares import ShareDocument as StoredShareDocument
 from tagger.web.api.routes import api_router
+from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import LINKS
 from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params
 from tagger.web.state import AppState, State
@@ -67,6 +68,7 @@ class ShareDocument(StoredShareDocument):
 
 
 @router.post("/shares", status_code=201)
+@requires(Access.EDITOR)
 def add(state: State, params: Params, body: ShareRequest) -> NewShareDocument:
     """Share the photos of a query, now and later, or photos by id. The answer has the link."""
     query = replace(params.query, sort=None, distinct=False)
@@ -101,6 +103,7 @@ def _listed(state: AppState, found: Sequence[Share]) -> list[ShareDocument]:
 
 
 @router.get("/shares")
+@requires(Access.EDITOR)
 def shares(
     state: State,
     params: Params,
@@ -119,6 +122,7 @@ def shares(
 
 
 @router.delete("/shares/{share_id}")
+@requires(Access.EDITOR)
 def revoke(state: State, share_id: ShareNumber) -> ShareDocument:
     """End a share at once, for everybody who has its link."""
     return _listed(state, [revoke_share(state.database, share_id)])[0]

@@ -13,6 +13,7 @@ from tagger.jobs.enqueue.submission import Tagging
 from tagger.system.text_format import gettext
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
+from tagger.web.http.access import Access, requires
 from tagger.web.state import AppState, State
 from tagger.web.upload_folder import ReceivedPhoto, UploadFolder
 
@@ -33,6 +34,7 @@ PhotoPath = Annotated[
         }
     },
 )
+@requires(Access.EDITOR)
 async def send_photo(request: Request, state: State, path: PhotoPath) -> ReceivedPhoto:
     """Store a photo, the body of the request. Another photo of the same name gets a number."""
     return await _folder(state).receive(path, request.stream())
@@ -46,6 +48,7 @@ class UploadJob:
 
 
 @router.post("/uploads/tag", status_code=HTTPStatus.CREATED)
+@requires(Access.EDITOR)
 def tag_uploads(state: State, starter: Starter) -> UploadJob:
     """Start the job that tags the photos that were sent, before all others."""
     return UploadJob(starter.start(Tagging(select_paths([_folder(state).folder])), Priority.INTERACTIVE))

@@ -15,6 +15,7 @@ from tagger.verdicts.store import (
     star_photos,
 )
 from tagger.web.api.routes import api_router
+from tagger.web.http.access import Access, requires
 from tagger.web.http.auth import ANYBODY
 from tagger.web.http.query_params import ONE_LINE, PhotoId, RequestModel
 from tagger.web.state import AppState, State
@@ -37,6 +38,7 @@ class VerdictsRequest(RequestModel):
 
 
 @router.post("/verdicts")
+@requires(Access.EDITOR)
 def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Confirm or reject a landmark on photos. The verdict applies to every copy and survives new models."""
     change = body.photos, body.landmark, body.verdict, person_of(state), state.settings.roots
@@ -44,6 +46,7 @@ def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
 
 
 @router.delete("/verdicts")
+@requires(Access.EDITOR)
 def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Withdraw exactly this verdict from photos; the prediction applies again."""
     change = body.photos, body.landmark, body.verdict, state.settings.roots
@@ -68,24 +71,28 @@ class PhotosRequest(RequestModel):
 
 
 @router.post("/favourites")
+@requires(Access.EDITOR)
 def star(state: State, body: PhotosRequest) -> StarredPhotos:
     """Mark photos and their copies with a star."""
     return star_photos(state.database, body.photos, person_of(state), starred=True)
 
 
 @router.delete("/favourites")
+@requires(Access.EDITOR)
 def remove_star(state: State, body: PhotosRequest) -> StarredPhotos:
     """Take the star from photos and their copies."""
     return star_photos(state.database, body.photos, person_of(state), starred=False)
 
 
 @router.post("/dismissals")
+@requires(Access.EDITOR)
 def dismiss(state: State, body: PhotosRequest) -> DismissedPhotos:
     """Put photos and their copies away as not a landmark, until brought back or a landmark is confirmed."""
     return dismiss_photos(state.database, body.photos, person_of(state))
 
 
 @router.delete("/dismissals")
+@requires(Access.EDITOR)
 def restore(state: State, body: PhotosRequest) -> DismissedPhotos:
     """Bring back photos that were put away; the predictions of the model apply again."""
     return restore_photos(state.database, body.photos)

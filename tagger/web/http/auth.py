@@ -1,4 +1,4 @@
-"""Who may use the page: the rules of access, and the token, session or proxy that a request comes with.
+"""Who uses the page: its address and proxies, and the token, session or proxy that a request comes with.
 
 Refused sign-ins are recorded in the audit log, last uses in the tables of access.
 """
@@ -101,36 +101,6 @@ class AccessRecorder:
     def _write_refusal(self, actor: Actor, account: str | None) -> None:
         with self._database.acting_as(actor).write() as connection:
             record_action(connection, AuditAction.SIGN_IN_REFUSED, account)
-
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_VIEWER_POSTS = frozenset(
-    {"/try", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
-)
-"""What a viewer may send: photos to classify, a language, changes of the own account."""
-_VIEWER_HIDDEN = frozenset({"/api/shares", "/jobs/new"})
-"""What a viewer may not read: folders of the server, shares; below, what waits for a verdict."""
-_HIDDEN_BELOW = ("/places/edit/", "/trips/edit/", "/review")
-_ADMIN_PATH = "/admin/"
-"""All routes about other people's access are below it, and no other routes."""
-_READ_ONLY = N_(
-    "Your access is read-only: you can search photos and classify uploads. Sign in with another token or "
-    "name to make changes."
-)
-_NO_ADMIN = N_("Only admins may do this. Ask one of them.")
-
-
-def refusal(grant: Grant, method: str, path: str) -> str | None:
-    """Return why the request exceeds its role; None if it is allowed."""
-    if path.startswith(_ADMIN_PATH) and grant.role is not Role.ADMIN:
-        return gettext(_NO_ADMIN)
-    if grant.role is not Role.VIEWER:
-        return None
-    if method not in SAFE_METHODS:
-        is_allowed = path in _VIEWER_POSTS
-    else:
-        is_allowed = path not in _VIEWER_HIDDEN and not path.startswith(_HIDDEN_BELOW)
-    return None if is_allowed else gettext(_READ_ONLY)
 
 
 @dataclass(frozen=True)

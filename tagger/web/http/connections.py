@@ -3,22 +3,28 @@
 At a limit, the connection that has waited longest for its client is closed: an idle one, or one of a client
 without access whose request or response is not complete. Connections with access and a request in progress,
 such as an upload or an event stream, are kept. If there are only such, new connections are answered with 503.
+
+Unauthenticated clients can cause log lines about invalid requests, so their number is limited.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from contextlib import suppress
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
+from tagger.web.http.auth import MAX_RECORDED, RECORDED_WINDOW_S, AccessPolicy
 from tagger.web.http.forwarded import peer_network
 from tagger.web.http.request_guard import HAS_ACCESS, IS_REFUSED
 from tagger.web.http.uploads import ClientLimits
+
+log = logging.getLogger(__name__)
 
 UNSENT_BYTES = 2**16
 """How much of a response the system buffers; its own choice can be megabytes per connection."""
@@ -28,7 +34,8 @@ MAX_PIPELINED_BYTES = 2**16
 
 def connection_type(limits: ClientLimits, policy: AccessPolicy) -> type[Connection]:
     """Return the protocol class of a server; uvicorn creates the connections."""
-    return type("LimitedConnection", (Connection,), {"limits": limits, "policy": policy})
+    logged = AttemptLimiter(MAX_RECORDED, RECORDED_WINDOW_S)
+    return type("LimitedConnection", (Connection,), {"limits": limits, "policy": policy, "logged": logged})
 
 
 class Connection(H11Protocol):
@@ -36,6 +43,7 @@ class Connection(H11Protocol):
 
     limits: ClassVar[ClientLimits]
     policy: ClassVar[AccessPolicy]
+    logged: ClassVar[AttemptLimiter]
 
     peer_network: str | None = None
     """The client that the connection counts for; None for a trusted proxy, which has many."""
@@ -44,6 +52,10 @@ class Connection(H11Protocol):
     is_refused = False
     _head_timeout: asyncio.TimerHandle | None = None
     _write_timeout: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.logger = _ClientLog(self.logger, self)  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -78,6 +90,9 @@ class Connection(H11Protocol):
         self._cancel_head_timeout()
         self._cancel_write_timeout()
         super().connection_lost(exc)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        self.logger.warning("It asks for another protocol, and is answered in HTTP.")
 
     @property
     def is_idle(self) -> bool:
@@ -128,6 +143,23 @@ class Connection(H11Protocol):
         if self._write_timeout is not None:
             self._write_timeout.cancel()
             self._write_timeout = None
+
+
+class _ClientLog(logging.LoggerAdapter[logging.Logger]):
+    """The log of a connection. Its warnings are about what the client sent."""
+
+    level = logging.WARNING
+
+    def __init__(self, logger: logging.Logger, connection: Connection) -> None:
+        super().__init__(logger)
+        self._connection = connection
+
+    def warning(self, msg: object, *_arguments: object, **_options: Any) -> None:
+        """Log the first ones of an hour, with the client's address."""
+        with suppress(TooManyAttempts):
+            self._connection.logged.check_and_record("")
+            peer = self._connection.client[0] if self._connection.client else "an unknown address"
+            log.warning("request from %s: %s", peer, msg)
 
 
 def _limit_unsent_bytes(transport: asyncio.Transport) -> None:

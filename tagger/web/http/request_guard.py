@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tagger.database.retry import DatabaseError, stated_error
 from tagger.people.tokens import Grant
 from tagger.system.text_format import N_, gettext, in_language, reader_language
-from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
-from tagger.web.http.auth import SAFE_METHODS, AccessPolicy, Authenticator, UserRefused, actor_of, refusal
+from tagger.web.http.access import SAFE_METHODS, Access, RouteAccess, refusal
+from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts
+from tagger.web.http.auth import AccessPolicy, Authenticator, UserRefused, actor_of
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import Client, client_of
@@ -52,6 +53,7 @@ RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without a preflight request; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
+_OPEN = frozenset({Access.ANYBODY, Access.VISITOR})
 _UPLOAD_PATHS = frozenset({"/try", "/api/predict", "/api/uploads"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 _database_limiter = CapacityLimiter(8)
@@ -72,10 +74,16 @@ class RequestGuard:
     """Passes a request on to the application only if it satisfies the policy."""
 
     def __init__(
-        self, app: ASGIApp, policy: AccessPolicy, limits: ClientLimits, authenticator: Authenticator | None
+        self,
+        app: ASGIApp,
+        policy: AccessPolicy,
+        limits: ClientLimits,
+        authenticator: Authenticator | None,
+        route_access: RouteAccess,
     ) -> None:
         self._app = app
         self._policy = policy
+        self._route_access = route_access
         self._limits = limits
         self._authenticator = authenticator
         self._has_warned = False
@@ -92,30 +100,29 @@ class RequestGuard:
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         client = client_of(scope, headers, self._policy.trusted_proxies, self._policy.user_header)
-        grant = None
+        access = self._route_access.of(scope)
+        grant = VISITOR if access is Access.VISITOR else None
         try:
-            limit = self._check(scope, headers, client)
-            if is_for_visitors(scope["path"]):
-                grant = VISITOR
-            elif self._authenticator is not None and not _is_public(scope["path"]):
+            limit = self._check(scope, headers, client, access)
+            if self._authenticator is not None and access not in _OPEN:
                 self._warn_of_proxy(headers, client)
                 grant = await self._authenticate(self._authenticator, headers, client)
-                _check_role(grant, scope)
+                _check_role(grant, access)
                 self._authenticator.record_use(grant)
         except RequestRefused as refused:
             response = _refusal_response(scope, headers, refused)
             await response(scope, receive, drain_before_end(receive, send))
             return
-        if not self._is_open(scope["path"]):
+        if not self._is_open(access):
             state[HAS_ACCESS] = True
         state.update(client=client, grant=grant, actor=actor_of(grant, client))
         await self._app(scope, limit_body(receive, limit), send)
 
-    def _is_open(self, path: str) -> bool:
-        """Return whether the path needs no authentication, though others do."""
-        return self._authenticator is not None and (_is_public(path) or is_for_visitors(path))
+    def _is_open(self, access: Access) -> bool:
+        """Return whether a route needs no authentication, though others do."""
+        return self._authenticator is not None and access in _OPEN
 
-    def _check(self, scope: Scope, headers: Headers, client: Client) -> BodyLimit:
+    def _check(self, scope: Scope, headers: Headers, client: Client, access: Access) -> BodyLimit:
         """Return the limit of the body.
 
         Raises:
@@ -128,7 +135,7 @@ class RequestGuard:
         self._check_host(headers)
         _check_origin(scope["method"], headers, own_origins(headers, client, self._policy.web_url))
         _check_content_type(scope, headers)
-        return self._body_limit(scope, headers)
+        return self._body_limit(scope, headers, access)
 
     async def _authenticate(self, authenticator: Authenticator, headers: Headers, client: Client) -> Grant:
         """Return what the token or session of the request allows.
@@ -185,8 +192,8 @@ class RequestGuard:
                 ),
             )
 
-    def _body_limit(self, scope: Scope, headers: Headers) -> BodyLimit:
-        limit = self._limit_for(scope, headers)
+    def _body_limit(self, scope: Scope, headers: Headers, access: Access) -> BodyLimit:
+        limit = self._limit_for(scope, headers, access)
         length = headers.get("content-length")
         if length is not None and "transfer-encoding" in headers:
             # Request smuggling: a proxy and this server could disagree about where the body ends.
@@ -200,9 +207,9 @@ class RequestGuard:
             raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(limit.size_bytes))
         return limit
 
-    def _limit_for(self, scope: Scope, headers: Headers) -> BodyLimit:
+    def _limit_for(self, scope: Scope, headers: Headers, access: Access) -> BodyLimit:
         limits = self._limits
-        if self._is_open(scope["path"]):
+        if self._is_open(access):
             return BodyLimit(OPEN_BYTES, limits.open_body_s)
         is_upload = scope["method"] == "POST" and scope["path"] in _UPLOAD_PATHS
         if is_upload and _content_type(headers).startswith(_UPLOAD_TYPES):
@@ -230,8 +237,8 @@ def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -
     return error_response({**scope, "headers": []}, refused.status_code, refused.detail, refused.headers)
 
 
-def _check_role(grant: Grant, scope: Scope) -> None:
-    reason = refusal(grant, scope["method"], scope["path"])
+def _check_role(grant: Grant, access: Access) -> None:
+    reason = refusal(grant, access)
     if reason is not None:
         raise RequestRefused(HTTPStatus.FORBIDDEN, reason)
 
@@ -292,11 +299,6 @@ def _has_body(headers: Headers) -> bool:
 
 def _content_type(headers: Headers) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _is_public(path: str) -> bool:
-    """Return whether the path needs no authentication: the sign-in page and its files."""
-    return path == "/sign-in" or path.startswith("/static/")
 
 
 def _address(scope: Scope) -> str:

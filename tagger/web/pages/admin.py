@@ -1,4 +1,4 @@
-"""Other people's access, for admins. The request guard keeps all others from routes below /admin/."""
+"""Other people's access, for admins."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +14,7 @@ from tagger.errors import TaggerError
 from tagger.people.passwords import generate_password
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
+from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import HASH_LIMITER, browser_name
@@ -28,12 +29,14 @@ ShownPassword = tuple[str, str]
 
 
 @router.get("/admin/users")
+@requires(Access.ADMIN)
 def show_users(request: Request, state: State) -> HTMLResponse:
     """Show everybody with a name, and all sessions."""
     return _render_users(request, state)
 
 
 @router.post("/admin/users/add")
+@requires(Access.ADMIN)
 async def add(request: Request, state: State, name: Name, role: Annotated[Role, Form()]) -> Response:
     """Add a person with a generated password, which the answer shows once."""
 
@@ -45,6 +48,7 @@ async def add(request: Request, state: State, name: Name, role: Annotated[Role, 
 
 
 @router.post("/admin/users/password")
+@requires(Access.ADMIN)
 async def renew_password(request: Request, state: State, name: Name) -> Response:
     """Give a person a generated password, which the answer shows once."""
 
@@ -57,12 +61,14 @@ async def renew_password(request: Request, state: State, name: Name) -> Response
 
 
 @router.post("/admin/users/role")
+@requires(Access.ADMIN)
 def change_role(request: Request, state: State, name: Name, role: Annotated[Role, Form()]) -> Response:
     """Give a person another role."""
     return _changed(request, state, partial(set_role, state.database, name, role))
 
 
 @router.post("/admin/users/remove")
+@requires(Access.ADMIN)
 def remove(request: Request, state: State, name: Name) -> Response:
     """Remove a person."""
     return _changed(request, state, partial(remove_user, state.database, name))
@@ -80,6 +86,7 @@ def _changed(request: Request, state: AppState, change: Callable[[], object], ty
 
 
 @router.post("/admin/sessions/end")
+@requires(Access.ADMIN)
 def end_session(state: State, session: Annotated[int, Form(ge=1, lt=2**63)]) -> Response:
     """Sign out anybody's session."""
     end_open_session(state.database, session)

@@ -41,6 +41,7 @@ from tagger.web.api.jobs import (
     start_retry,
     waiting_reason,
 )
+from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import FAILURES, REFUSALS, note_text, page_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
@@ -67,6 +68,7 @@ OLDER_PER_PAGE = 50
 
 
 @router.get("/jobs")
+@requires(Access.VIEWER)
 def show_jobs(request: Request, state: State) -> HTMLResponse:
     """Show open and recent jobs, schedules and workers."""
     return render_jobs(request, state)
@@ -102,6 +104,7 @@ def render_jobs(
 
 
 @router.get("/jobs/older")
+@requires(Access.VIEWER)
 def show_older_jobs(
     request: Request, state: State, before: Annotated[int, Query(ge=1, lt=2**63)]
 ) -> HTMLResponse:
@@ -112,6 +115,7 @@ def show_older_jobs(
 
 
 @router.get("/jobs/{job}")
+@requires(Access.VIEWER)
 def show_job(
     request: Request, state: State, job: JobNumber, after: Annotated[int, Query(ge=-1, lt=2**63)] = -1
 ) -> HTMLResponse:
@@ -143,6 +147,7 @@ def show_job(
 
 
 @router.post("/jobs/{job}/undo")
+@requires(Access.EDITOR)
 def undo(
     request: Request,
     state: State,
@@ -168,6 +173,7 @@ def undo(
 
 
 @router.post("/jobs/schedules/{action}")
+@requires(Access.EDITOR)
 def change_schedule(
     request: Request,
     state: State,
@@ -194,6 +200,7 @@ def change_schedule(
 
 
 @router.post("/jobs/{job}/retry")
+@requires(Access.EDITOR)
 def retry(
     state: State, starter: Starter, job: JobNumber, kind: Annotated[FailureKind | None, Form()] = None
 ) -> Response:
@@ -203,6 +210,7 @@ def retry(
 
 
 @router.post("/jobs/{job}/{action}")
+@requires(Access.EDITOR)
 def control(
     request: Request,
     state: State,

@@ -25,6 +25,7 @@ from tagger.query.option_values import parse_box
 from tagger.query.tagged_photos import has_photos
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
+from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import address_of
 from tagger.web.http.templates import may_change, render
@@ -39,6 +40,7 @@ Text = Annotated[str, Query(max_length=200)]
 
 
 @router.get("/")
+@requires(Access.VIEWER)
 def show_first_view(request: Request, state: State) -> RedirectResponse:
     """Lead to the photos; until there are some, to the choice of their folder."""
     may_start = may_change(request) and not has_photos(state.database)
@@ -46,6 +48,7 @@ def show_first_view(request: Request, state: State) -> RedirectResponse:
 
 
 @router.get("/places")
+@requires(Access.VIEWER)
 def show_library(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show landmarks as cards."""
     counts, covers = overview.named_counts(), overview.covers()
@@ -74,12 +77,14 @@ IsConfirmed = Annotated[bool, Form()]
 
 
 @router.get("/places/edit/{slug}")
+@requires(Access.EDITOR)
 def show_edit(request: Request, state: State, slug: Slug) -> HTMLResponse:
     """Show the forms that rename and merge a landmark."""
     return _render_edit(request, state, slug)
 
 
 @router.post("/places/edit/{slug}")
+@requires(Access.EDITOR)
 def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Response:
     """Change the name that the reader sees: that in the reader's language, if there is one."""
     try:
@@ -96,6 +101,7 @@ def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Respo
 
 
 @router.post("/places/merge/{slug}")
+@requires(Access.EDITOR)
 def merge(
     request: Request, state: State, slug: Slug, into: TypedName, is_confirmed: IsConfirmed = False
 ) -> Response:
@@ -111,6 +117,7 @@ def merge(
 
 
 @router.post("/places/delete/{slug}")
+@requires(Access.EDITOR)
 def delete(request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False) -> Response:
     """Show what would go with a landmark that no model knows; once that is confirmed, delete it."""
     try:
@@ -157,6 +164,7 @@ def _render_edit(
 
 
 @router.get("/map")
+@requires(Access.VIEWER)
 def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
     """Show photos on a map, or the part of it in a box."""
     cells = overview.position_cells()
@@ -170,6 +178,7 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
 
 
 @router.get("/search")
+@requires(Access.VIEWER)
 def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
     """Open the photos that the text means. If it means nothing, say so, with names like it."""
     understood = lists.understand(q)

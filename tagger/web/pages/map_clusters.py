@@ -28,6 +28,7 @@ from tagger.system.city_names import city_name
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext
 from tagger.trips.stored import find_trip
+from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse, policy_with_tiles
@@ -51,6 +52,7 @@ _AROUND_DEGREES = 4.0
 
 
 @router.get("/map/clusters", dependencies=[COUNTING])
+@requires(Access.VIEWER)
 def clusters(
     state: State,
     overview: Overview,
@@ -79,6 +81,7 @@ def clusters(
 
 
 @router.get("/trips/{trip_id}/path")
+@requires(Access.VIEWER)
 def path(state: State, trip_id: Annotated[str, Path(max_length=500)]) -> DocumentResponse:
     """Return the path of a trip, as GeoJSON."""
     return DocumentResponse(path_geometry(_path(state, trip_id)))

@@ -38,6 +38,7 @@ from tagger.teaching.learning import taught_state
 from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
+from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
 from tagger.web.http.templates import render
@@ -176,6 +177,7 @@ class PhotoGrid:
 
 
 @router.get("/landmarks/{slug}")
+@requires(Access.VIEWER)
 def show_landmark(
     request: Request,
     state: State,
@@ -200,6 +202,7 @@ def show_landmark(
 
 
 @router.get("/photos")
+@requires(Access.VIEWER)
 def show_photos(
     request: Request,
     state: State,

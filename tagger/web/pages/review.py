@@ -26,6 +26,7 @@ from tagger.teaching.similarity import (
 from tagger.teaching.suggestions import count_suggestions, suggestion_page
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
+from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
@@ -51,6 +52,7 @@ OnlyLandmark = Annotated[str | None, Query(max_length=1000)]
 
 
 @router.get("/review")
+@requires(Access.EDITOR)
 def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
     """Show the first entries of the queue in groups by landmark, the most probable ones first."""
     only = _only(state, landmark)
@@ -75,6 +77,7 @@ def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -
 
 
 @router.get("/review/one")
+@requires(Access.EDITOR)
 def show_one_by_one(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
     """Show the first entries of the queue, each large, beside other photos of its landmark."""
     only = _only(state, landmark)
@@ -117,6 +120,7 @@ def _first_to_review(state: AppState, only: Landmark | None, most: int) -> tuple
 
 
 @router.get("/review/look-alikes")
+@requires(Access.EDITOR)
 def show_look_alikes(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show groups of unknown photos that look alike, the likeliest places first, once they are found."""
     found = overview.look_alikes()
@@ -155,6 +159,7 @@ def look_alikes_of(state: AppState) -> LookAlikes:
 
 
 @router.get("/photos/{photo_id}/similar")
+@requires(Access.VIEWER)
 def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
     """Show the photos that resemble a photo most, best first."""
     photo = stored_photo(state.database, photo_id, state.settings.roots)

@@ -35,6 +35,7 @@ from tagger.web.api.job_requests import (
     write_modes,
 )
 from tagger.web.api.job_starter import Starter
+from tagger.web.http.access import Access, requires
 from tagger.web.http.query_params import PhotoNumbers, RequestModel
 from tagger.web.http.responses import stream_download
 from tagger.web.http.templates import MOST_FILES, render
@@ -63,6 +64,7 @@ class MetadataForm(RequestModel):
 
 
 @router.post("/photos/metadata")
+@requires(Access.EDITOR)
 def change_metadata(
     request: Request, state: State, starter: Starter, form: Annotated[MetadataForm, Form()]
 ) -> Response:
@@ -157,6 +159,7 @@ class DownloadForm(RequestModel):
 
 
 @router.post("/photos/download")
+@requires(Access.EDITOR)
 def download(request: Request, state: State, form: Annotated[DownloadForm, Form()]) -> StreamingResponse:
     """Download the files of the selected photos as a ZIP archive."""
     photo_ids = list(dict.fromkeys(form.photo))

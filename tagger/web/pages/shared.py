@@ -29,6 +29,7 @@ from tagger.shares import Share, ShareState, find_share
 from tagger.system.text_format import N_, gettext
 from tagger.web.api import photo_images
 from tagger.web.api.photos import TimelinePage, timeline_photo
+from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import (
     LINKS,
     SHARES,
@@ -177,6 +178,7 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse,
 
 
 @router.get(LINKS + "{token}")
+@requires(Access.VISITOR)
 def open_link(request: Request, state: State, token: str) -> Response:
     """Lead to the share of the link."""
     share = valid_share(request, state, token)
@@ -188,6 +190,7 @@ def open_link(request: Request, state: State, token: str) -> Response:
 
 
 @router.get(SHARES + "{share_id}")
+@requires(Access.VISITOR)
 def show_share(request: Request, photos: Photos, share: VisitedShare, after: After = None) -> HTMLResponse:
     """Show the photos of the share."""
     return render(
@@ -201,6 +204,7 @@ def show_share(request: Request, photos: Photos, share: VisitedShare, after: Aft
 
 
 @router.get(SHARES + "{share_id}/photos/{photo_id}")
+@requires(Access.VISITOR)
 def show_photo(request: Request, photos: Photos, share: VisitedShare, photo_id: VisitedPhoto) -> HTMLResponse:
     """Show a photo of the share with its landmarks, its date and, if the share has positions, its place."""
     opened = photos.photo(share, photo_id)
@@ -247,6 +251,7 @@ MOST_SKIPPED = 100_000
 
 
 @data_router.get("/photos/{photo_id}/thumbnail")
+@requires(Access.VISITOR)
 async def thumbnail(
     request: Request, state: State, photo_id: VisitedPhoto, size: ThumbnailSize = ThumbnailSize.SMALL
 ) -> Response:
@@ -255,18 +260,21 @@ async def thumbnail(
 
 
 @data_router.get("/photos/{photo_id}/preview")
+@requires(Access.VISITOR)
 async def preview(request: Request, state: State, photo_id: VisitedPhoto) -> Response:
     """Return the photo as large as visitors see it: they get no originals, which have metadata."""
     return await photo_images.preview(request, state, photo_id)
 
 
 @data_router.get("/timeline")
+@requires(Access.VISITOR)
 def timeline(photos: Photos, share: VisitedShare) -> Response:
     """Count the photos of each month."""
     return DocumentResponse(photos.sections(share))
 
 
 @data_router.get("/timeline/photos")
+@requires(Access.VISITOR)
 def timeline_photos(
     photos: Photos,
     share: VisitedShare,

@@ -17,6 +17,7 @@ from tagger.people.sessions import check_user, end_open_session, list_sessions
 from tagger.people.tokens import Grant
 from tagger.people.users import find_user, has_passwords, set_password
 from tagger.system.text_format import N_, gettext
+from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
 from tagger.web.http.error_texts import page_text
@@ -50,11 +51,13 @@ class SignInForm(BaseModel):
 
 
 @router.get("/sign-in")
+@requires(Access.ANYBODY)
 def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - as in the address
     return _show_form(request, SignInForm(next=local_address(next)))
 
 
 @router.post("/sign-in")
+@requires(Access.ANYBODY)
 async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
     """Start a session if the name and the password, or the token, are right."""
     return await to_thread.run_sync(_sign_in, request, form, limiter=HASH_LIMITER)
@@ -100,6 +103,7 @@ def _show_form(
 
 
 @router.post("/sign-out")
+@requires(Access.VIEWER)
 async def sign_out(request: Request) -> Response:
     """End the session, in this browser and for every copy of its cookie."""
     authenticator: Authenticator = request.app.state.authenticator
@@ -149,12 +153,14 @@ Password = Annotated[str, Form(max_length=1000)]
 
 
 @router.get("/account")
+@requires(Access.VIEWER)
 def show_account(request: Request, state: State, done: str = "") -> HTMLResponse:
     """Show who is signed in, and their sessions."""
     return _render(request, state, done=gettext(DONE_TEXTS[done]) if done in DONE_TEXTS else "")
 
 
 @router.post("/account/password")
+@requires(Access.VIEWER)
 async def change_password(
     request: Request, state: State, current: Password = "", new: Password = "", again: Password = ""
 ) -> Response:
@@ -164,6 +170,7 @@ async def change_password(
 
 
 @router.post("/account/sessions/end")
+@requires(Access.VIEWER)
 def end_session(request: Request, state: State, session: Annotated[int, Form(ge=1, lt=2**63)]) -> Response:
     """Sign out one of the own sessions."""
     grant: Grant = request.state.grant

@@ -152,6 +152,23 @@ def test_what_is_no_gpx_is_refused_with_its_line(text: str | bytes, reason: str)
     assert reason in refusal(text)
 
 
+@pytest.mark.parametrize("start", ["<!--", "<a b='", "<?a ", "<", "<a ", "&", "</gpx"])
+def test_a_tag_or_comment_of_any_length_is_refused_after_its_first_bytes(start: str) -> None:
+    """expat before 2.6 reads it again from its start with each block, which takes quadratic time."""
+    file = io.BytesIO((gpx_text(walk(10)).partition("</gpx>")[0] + start + "a" * (8 << 20)).encode())
+    with pytest.raises(ImportRefused, match="line 12: a tag or comment is longer than 1 MiB"):
+        list(read_segments(file, FILE, PointCounts()))
+    assert file.tell() < 3 << 20
+
+
+@pytest.mark.parametrize("content", ["<!--{}-->", "<desc>{}</desc>", "<a><![CDATA[{}]]></a>", "<a b='{}'/>"])
+def test_long_texts_are_read(content: str) -> None:
+    """Texts are read in pieces, however long. Others have half a MiB, such as that of a photo."""
+    length = (4 << 20) if content.startswith(("<desc>", "<a><!")) else (1 << 19)
+    _, counts = read(gpx_text(walk(10)).replace("</gpx>", content.format("a" * length) + "</gpx>"))
+    assert (counts.used, counts.fault) == (10, None)
+
+
 _WALK = gpx_text(walk(3_000), walk(10, start_s=50_000))
 _POINT = point_text(*walk(3_000)[-1])
 

@@ -65,7 +65,19 @@ def test_dates_are_read_as_people_write_them(text: str, first: str | None, end: 
 
 @pytest.mark.parametrize(
     ("text", "months"),
-    [("May", (5,)), ("décembre", (12,)), ("summer", (6, 7, 8)), ("Winter", (12, 1, 2)), ("June to August", (6, 7, 8))],
+    [
+        ("May", (5,)),
+        ("décembre", (12,)),
+        ("summer", (6, 7, 8)),
+        ("Winter", (12, 1, 2)),
+        ("June to August", (6, 7, 8)),
+        ("November to February", (11, 12, 1, 2)),
+        ("december-january", (12, 1)),
+        ("winter to spring", (12, 1, 2, 3, 4, 5)),
+        ("November to winter", (11, 12, 1, 2)),
+        ("spring to winter", (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1, 2)),
+        ("from november until march", (11, 12, 1, 2, 3)),
+    ],
 )  # fmt: skip
 def test_months_and_seasons_without_a_year_are_those_of_any(text: str, months: tuple[int, ...]) -> None:
     assert parse_dates(text, TODAY) == Dates(months=months)
@@ -73,7 +85,64 @@ def test_months_and_seasons_without_a_year_are_those_of_any(text: str, months: t
 
 @pytest.mark.parametrize(
     "text",
-    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2018 2019", "3 May", "tower 2019"],
+    [
+        "from November to February", "between November and February", "von November bis Februar",
+        "zwischen November und Februar", "de novembre à février", "de novembre jusqu'en février",
+        "entre novembre et février", "de noviembre a febrero", "desde noviembre hasta febrero",
+        "entre noviembre y febrero", "de novembro a fevereiro", "de novembro até fevereiro",
+        "entre novembro e fevereiro", "da novembre a febbraio", "fra novembre e febbraio",
+        "van november tot februari", "november t/m februari", "tussen november en februari",
+        "नवंबर से फ़रवरी", "नवंबर से फ़रवरी तक", "नवंबर और फ़रवरी के बीच", "từ tháng 11 đến tháng 2", "giữa tháng 11 và tháng 2",
+    ],
+)  # fmt: skip
+def test_periods_are_read_in_each_language(text: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(months=(11, 12, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "autumn to spring", "vom Herbst bis zum Frühling", "de l'automne au printemps", "del otoño a la primavera",
+        "do outono à primavera", "dall'autunno alla primavera", "van herfst tot lente", "शरद से वसंत", "mùa thu đến mùa xuân",
+    ],
+)  # fmt: skip
+def test_periods_of_seasons_are_read_in_each_language(text: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(months=(9, 10, 11, 12, 1, 2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "end"),
+    [
+        ("November 2022 to February 2023", "2022-11-01", "2023-03-01"),
+        ("november 2022 to february", "2022-11-01", "2023-03-01"),
+        ("november to february 2023", "2022-11-01", "2023-03-01"),
+        ("between november and march 2023", "2022-11-01", "2023-04-01"),
+        ("between november 2022 and march", "2022-11-01", "2023-04-01"),
+        ("nov 2022-feb 2023", "2022-11-01", "2023-03-01"),
+        ("winter 2022 to spring 2023", "2022-12-01", "2023-06-01"),
+        ("winter 2022 to spring", "2022-12-01", "2023-06-01"),
+        ("winter to spring 2023", "2022-12-01", "2023-06-01"),
+        ("autumn to winter 2022", "2022-09-01", "2023-03-01"),
+        ("winter to january 2023", "2022-12-01", "2023-02-01"),
+        ("3.11.2022 to february", "2022-11-03", "2023-03-01"),
+        ("christmas 2022 to february", "2022-12-24", "2023-03-01"),
+        ("May 2019 to August", "2019-05-01", "2019-09-01"),
+        ("spring to summer 2019", "2019-03-01", "2019-09-01"),
+        ("winter 2022/23", "2022-12-01", "2023-03-01"),
+        ("Winter 2022-2023", "2022-12-01", "2023-03-01"),
+        ("tháng 11 năm 2022 đến tháng 2", "2022-11-01", "2023-03-01"),
+        ("नवंबर 2022 से फ़रवरी 2023 तक", "2022-11-01", "2023-03-01"),
+        ("2019 đến 2021", "2019-01-01", "2022-01-01"),
+        ("den 3.5.2019", "2019-05-03", "2019-05-04"),
+    ],
+)
+def test_months_without_a_year_are_those_beside_the_dates_with_one(text: str, first: str, end: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(date.fromisoformat(first), date.fromisoformat(end))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2022 to march", "march to 2023", "may to may", "winter 2022/24", "may 2022/23", "2018 2019", "3 May", "tower 2019"],
 )  # fmt: skip
 def test_other_texts_are_no_dates(text: str) -> None:
     assert parse_dates(text, TODAY) is None
