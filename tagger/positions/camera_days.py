@@ -65,7 +65,7 @@ def share_odds(others: int, showing: int) -> float:
 def odds_of_day(sightings: Collection[Sighting], images: int) -> dict[tuple[int, int], float]:
     """The factors by content and landmark id, for the sightings of a day with this number of images.
 
-    A landmark is likelier if another image shows it, and less likely if others show one that is too far away.
+    A landmark is likelier if another image shows it. Else it is less likely if others show one too far away.
     """
     shown: dict[int, list[Sighting]] = defaultdict(list)
     for each in sightings:
@@ -77,10 +77,8 @@ def odds_of_day(sightings: Collection[Sighting], images: int) -> dict[tuple[int,
     for each in sightings:
         same = len(images_of.get(each.landmark_id, set()) - {each.content_id})
         against = len(_contradicting(each, shown))
-        if against:
-            factor = min(1.0, max(1 / MOST, (1 + same) / (2 * against)))
-        else:
-            factor = share_odds(images - 1, len(showing - {each.content_id})) if same else 1.0
+        others = len(showing - {each.content_id}) - against
+        factor = share_odds(images - 1, others) if same else max(1 / MOST, 1 / (1 + against))
         key = each.content_id, each.landmark_id
         odds[key] = max(factor, odds.get(key, 0.0))
     return odds

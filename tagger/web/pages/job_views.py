@@ -246,12 +246,19 @@ def _live_fields(job: JobProgress) -> LiveFields:
         percent=percent(part),
         share=share(part),
         rate=rate_text(job.photos_per_second) if job.photos_per_second and not is_paused else "",
-        remaining=gettext("about %(duration)s left", duration=rounded_duration(job.eta_seconds))
-        if is_moving and job.eta_seconds
-        else "",
+        remaining=_remaining(job) if is_moving else "",
         counts=", ".join(_count_texts(job)),
         note=note_text(job.note, job.note_message),
     )
+
+
+def _remaining(job: JobProgress) -> str:
+    """Return how long a job still takes, or its last step."""
+    if job.settling:
+        return gettext("locating its photos")
+    if not job.eta_seconds:
+        return ""
+    return gettext("about %(duration)s left", duration=rounded_duration(job.eta_seconds))
 
 
 def _count_texts(job: JobProgress) -> list[str]:

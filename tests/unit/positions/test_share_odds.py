@@ -47,7 +47,7 @@ def test_a_landmark_is_likelier_only_beside_others_of_it() -> None:
     ("hours", "gates", "odds"),
     [
         (0.1, 1, 0.5),  # one against one: neither is more likely
-        (0.1, 2, 0.25),
+        (0.1, 2, 1 / 3),
         (0.1, 9, 0.25),
         (3.0, 2, 1.0),  # time enough to fly there
         (None, 2, 1.0),  # at some time of the day
@@ -57,9 +57,11 @@ def test_landmarks_that_cannot_both_be_visited_speak_against_each_other(
     hours: float | None, gates: int, odds: float
 ) -> None:
     others = [seen(image, GATE, hours=hours) for image in range(1, 1 + gates)]
-    assert odds_of_day([seen(0, TOWER), *others], 20)[0, TOWER] == odds
+    assert odds_of_day([seen(0, TOWER), *others], 20)[0, TOWER] == pytest.approx(odds)
     several = [seen(image, TOWER) for image in range(90, 94)]
-    assert odds_of_day([*several, seen(1, GATE, hours=0.1)], 20)[90, TOWER] == 1.0
+    most = odds_of_day([*several, seen(1, GATE, hours=0.1)], 20)
+    assert most[90, TOWER] == share_odds(19, 3)  # without the gate
+    assert most[1, GATE] == 0.25
 
 
 def test_landmarks_without_coordinates_or_on_one_image_speak_against_nothing() -> None:
