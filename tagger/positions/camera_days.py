@@ -10,13 +10,13 @@ each other.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, true
 
 from tagger.catalog.cameras import clock_seconds
 from tagger.database.enums import FactSource
@@ -117,84 +117,98 @@ def days_of(moments: Iterable[tuple[int | None, datetime | None]]) -> set[Day]:
 
 def candidates_of(connection: Connection, days: Collection[Day]) -> set[int]:
     """The images of these days with a landmark that the other photos can turn, or have turned."""
-    query = select(tags.c.content_id).join(photos, photos.c.content_id == tags.c.content_id)
-    return {key for day in days for key in connection.scalars(query.where(_is_of(day), _is_close()))}
+    query = select(photos.c.camera_id, photos.c.taken_at, tags.c.content_id)
+    query = query.join(tags, tags.c.content_id == photos.c.content_id).where(_IS_CLOSE)
+    return {row.content_id for _, row in _of_days(connection, query, days)}
 
 
 def day_odds(
-    connection: Connection, content_ids: Collection[int], refused: Refused
+    sightings: Mapping[Day, Collection[Sighting]], images: Mapping[Day, int]
 ) -> dict[tuple[int, int], PositionOdds]:
     """The odds by content and landmark id, where other photos of a day can turn them: the best of copies."""
-    of_images = among(photos.c.content_id, content_ids)
-    moments = connection.execute(select(photos.c.camera_id, photos.c.taken_at).where(of_images).distinct())
     found: dict[tuple[int, int], float] = {}
-    for day in sorted(days_of((camera_id, taken_at) for camera_id, taken_at in moments)):
-        if sightings := sightings_of(connection, day, refused):
-            count = select(func.count(contents.c.id.distinct())).select_from(_PHOTOS).where(*_is_known(day))
-            images = connection.execute(count).scalar_one()
-            for key, odds in odds_of_day(sightings, images).items():
-                if key[0] in content_ids:
-                    found[key] = max(odds, found.get(key, 0.0))
+    for day, of_day in sorted(sightings.items()):
+        for key, odds in odds_of_day(of_day, images[day]).items():
+            found[key] = max(odds, found.get(key, 0.0))
     return {key: PositionOdds(odds, None) for key, odds in found.items() if odds != 1.0}
 
 
-_PHOTOS = photos.join(contents, contents.c.id == photos.c.content_id)
+def days_of_images(connection: Connection, content_ids: Collection[int]) -> set[Day]:
+    """The days of the photos of these images."""
+    of_images = among(photos.c.content_id, content_ids)
+    moments = connection.execute(select(photos.c.camera_id, photos.c.taken_at).where(of_images).distinct())
+    return days_of((camera_id, taken_at) for camera_id, taken_at in moments)
 
 
-def sightings_of(connection: Connection, day: Day, refused: Refused) -> list[Sighting]:
-    """What the images of a day may show, by the scores of models."""
-    joined = _PHOTOS.join(tags, tags.c.content_id == contents.c.id)
-    query = (
+def read_sightings(
+    connection: Connection, days: Collection[Day], refused: Refused
+) -> tuple[dict[Day, list[Sighting]], dict[Day, int]]:
+    """What the images of days may show, by the scores of models, and the numbers of images of these days."""
+    columns = photos.c.camera_id, photos.c.taken_at, photos.c.content_id
+    is_known = contents.c.outcome.is_not(None)
+    known = select(*columns).join(contents, contents.c.id == photos.c.content_id).where(is_known).distinct()
+    shown = (
         select(
-            tags.c.content_id,
+            *columns,
+            photos.c.taken_source,
             tags.c.landmark_id,
             tags.c.enough,
             _IS_REFUSED.label("is_refused"),
-            photos.c.taken_at,
-            photos.c.taken_source,
             *(landmarks.c[name] for name in ("latitude", "longitude", "extent")),
         )
-        .select_from(joined.join(landmarks, landmarks.c.id == tags.c.landmark_id))
-        .where(*_is_known(day), tags.c.counts == true(), _is_close())
+        .join(contents, contents.c.id == photos.c.content_id)
+        .join(tags, tags.c.content_id == contents.c.id)
+        .join(landmarks, landmarks.c.id == tags.c.landmark_id)
+        .where(is_known, tags.c.counts == true(), _IS_CLOSE)
         .distinct()
     )
-    return [
-        Sighting(
-            row.content_id,
-            row.landmark_id,
-            None if row.taken_source == FactSource.NAME else clock_seconds(row.taken_at),
-            bool(row.enough) and not _is_refused(row, refused),
-            None if row.latitude is None or row.longitude is None else (row.latitude, row.longitude),
-            row.extent,
-        )
-        for row in connection.execute(query)
-    ]
+    found: dict[Day, list[Sighting]] = defaultdict(list)
+    for day, row in _of_days(connection, shown, days):
+        found[day].append(_sighting(row, refused))
+    images: dict[Day, set[int]] = defaultdict(set)
+    for day, row in _of_days(connection, known, found):
+        images[day].add(row.content_id)
+    return found, {day: len(each) for day, each in images.items()}
+
+
+def _sighting(row: Row[Any], refused: Refused) -> Sighting:
+    is_refused = bool(row.is_refused)
+    if row.content_id in refused:  # as found now
+        is_refused = row.landmark_id in refused[row.content_id]
+    return Sighting(
+        row.content_id,
+        row.landmark_id,
+        None if row.taken_source == FactSource.NAME else clock_seconds(row.taken_at),
+        bool(row.enough) and not is_refused,
+        None if row.latitude is None or row.longitude is None else (row.latitude, row.longitude),
+        row.extent,
+    )
+
+
+def _of_days(
+    connection: Connection, query: Select[Any], days: Collection[Day]
+) -> Iterator[tuple[Day, Row[Any]]]:
+    """The rows of a query for photos of these days, each with its day. Days of a time are read at once."""
+    dates = sorted({day for _, day in days})
+    for first, last in runs_of(dates, timedelta(days=1)):
+        begin, end = datetime.combine(first, time.min), datetime.combine(last, time.max)
+        for row in connection.execute(query.where(photos.c.taken_at.between(begin, end))):
+            if (day := (row.camera_id, row.taken_at.date())) in days:
+                yield day, row
+
+
+def runs_of(days: Iterable[date], longest_gap: timedelta) -> list[tuple[date, date]]:
+    """The first and the last of ascending days without longer gaps between them."""
+    runs: list[tuple[date, date]] = []
+    for day in days:
+        if runs and day - runs[-1][1] <= longest_gap:
+            runs[-1] = runs[-1][0], day
+        else:
+            runs.append((day, day))
+    return runs
 
 
 _IS_REFUSED = and_(tags.c.distance_m.is_not(None), tags.c.position_odds < 1.0)
-
-
-def _is_refused(row: Row[Any], refused: Refused) -> bool:
-    """Whether a measured position speaks against a tag: as found now, else as stored."""
-    if row.content_id in refused:
-        return row.landmark_id in refused[row.content_id]
-    return bool(row.is_refused)
-
-
-def _is_known(day: Day) -> tuple[ColumnElement[bool], ...]:
-    return contents.c.outcome.is_not(None), _is_of(day)
-
-
-def _is_close() -> ColumnElement[bool]:
-    """The condition on `tags` that the score is enough or almost."""
-    return or_(tags.c.enough == true(), tags.c.score >= LEAST_SCORE)
-
-
-def _is_of(day: Day) -> ColumnElement[bool]:
-    camera_id, of_date = day
-    return and_(photos.c.camera_id == camera_id, is_on(of_date))
-
-
-def is_on(day: date) -> ColumnElement[bool]:
-    """The condition that a photo was taken on a local date."""
-    return photos.c.taken_at.between(datetime.combine(day, time.min), datetime.combine(day, time.max))
+"""The condition that a measured position speaks against a tag whose score is enough."""
+_IS_CLOSE: ColumnElement[bool] = or_(tags.c.enough == true(), tags.c.score >= LEAST_SCORE)
+"""The condition on `tags` that the score is enough or almost."""

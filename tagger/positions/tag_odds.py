@@ -46,7 +46,13 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
-from tagger.positions.camera_days import Day, candidates_of, day_odds
+from tagger.positions.camera_days import (
+    Day,
+    candidates_of,
+    day_odds,
+    days_of_images,
+    read_sightings,
+)
 from tagger.positions.distance_odds import LEAST, position_odds
 from tagger.positions.estimation import distances_m
 from tagger.positions.measured_positions import (
@@ -174,11 +180,12 @@ def _all_odds(
     for (content_id, landmark_id), odds in strong.items():
         if odds.odds < 1.0:
             refused[content_id].add(landmark_id)
+    sightings, images = read_sightings(connection, days_of_images(connection, content_ids), refused)
     of_models = [row for row in rows if not row.is_taught]
     return (
         library_odds(connection, of_models)
-        | trip_odds(connection, rows, located, refused)
-        | day_odds(connection, {row.content_id for row in of_models}, refused)
+        | trip_odds(connection, rows, located, sightings)
+        | day_odds(sightings, images)
         | strong
     )
 

@@ -11,7 +11,7 @@ calibrated for the usual share.
 None of this turns a tag whose score is enough: a camera may travel alone.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cache
@@ -26,7 +26,7 @@ from tagger.database.enums import OddsReason
 from tagger.database.statements import among
 from tagger.database.tables import contents, is_candidate, ledgers, photos, tags
 from tagger.model.predictions import KNOWN_SHARE
-from tagger.positions.camera_days import Day, Refused, is_on, sightings_of
+from tagger.positions.camera_days import Day, Sighting, runs_of
 from tagger.positions.distance_odds import position_odds
 from tagger.positions.estimation import Floats, distances_m
 from tagger.tags.contents import queue_position_updates
@@ -62,41 +62,26 @@ class Whereabouts:
 
 
 def trip_odds(
-    connection: Connection, rows: Sequence[Row[Any]], located: Collection[int], refused: Refused
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    located: Collection[int],
+    sightings: Mapping[Day, Collection[Sighting]],
 ) -> dict[tuple[int, int], PositionOdds]:
     """The odds of tags by content and landmark id, from where other photos of their days were taken.
 
     `located`: images with a position of their own. Of copies, the best odds count.
     """
-    images = {row.content_id for row in rows} - set(located)
-    is_original = photos.c.latitude.is_(None), photos.c.origin.is_(None), photos.c.taken_at.is_not(None)
-    columns = photos.c.content_id, photos.c.camera_id, photos.c.taken_at, photos.c.utc_offset_s
-    days_of: dict[int, set[tuple[int | None, date]]] = {}
-    for photo in connection.execute(select(*columns).where(among(photos.c.content_id, images), *is_original)):
-        if is_clock_time(photo.taken_at, photo.utc_offset_s):
-            days_of.setdefault(photo.content_id, set()).add((photo.camera_id, photo.taken_at.date()))
+    days_of = _days_without_gps(connection, {row.content_id for row in rows} - set(located))
 
     @cache
     def on_day(day: date) -> Whereabouts | None:
         return _gps_of_day(connection, day)
 
-    @cache
-    def shown_on(day: Day) -> Sequence[tuple[int, float, float]]:
-        sightings = sightings_of(connection, day, refused)
-        return [
-            (each.content_id, *each.coordinates) for each in sightings if each.is_shown and each.coordinates
-        ]
-
     found: dict[tuple[int, int], PositionOdds] = {}
     for row in rows:
         for camera_id, day in days_of.get(row.content_id, ()) if row.latitude is not None else ():
-            by_gps = on_day(day)
-            shown = () if camera_id is None else shown_on((camera_id, day))
-            others = np.array([place for image, *place in shown if image != row.content_id]).reshape(-1, 2)
-            known = [] if by_gps is None else [by_gps]
-            if len(others):
-                known.append(Whereabouts(others[:, 0], others[:, 1], DAY_ERROR_KM))
-            for whereabouts in known:
+            shown = () if camera_id is None else sightings.get((camera_id, day), ())
+            for whereabouts in filter(None, (on_day(day), _shown_elsewhere(shown, row.content_id))):
                 odds = whereabouts.odds(row.latitude, row.longitude, row.extent)
                 before = found.get((row.content_id, row.landmark_id))
                 if before is None or odds.odds > before.odds:
@@ -104,9 +89,30 @@ def trip_odds(
     return found
 
 
+def _days_without_gps(
+    connection: Connection, content_ids: Collection[int]
+) -> dict[int, set[tuple[int | None, date]]]:
+    """The cameras and local dates of original photos of these images, by content id."""
+    is_original = photos.c.latitude.is_(None), photos.c.origin.is_(None), photos.c.taken_at.is_not(None)
+    columns = photos.c.content_id, photos.c.camera_id, photos.c.taken_at, photos.c.utc_offset_s
+    query = select(*columns).where(among(photos.c.content_id, content_ids), *is_original)
+    found: dict[int, set[tuple[int | None, date]]] = {}
+    for photo in connection.execute(query):
+        if is_clock_time(photo.taken_at, photo.utc_offset_s):
+            found.setdefault(photo.content_id, set()).add((photo.camera_id, photo.taken_at.date()))
+    return found
+
+
+def _shown_elsewhere(sightings: Collection[Sighting], content_id: int) -> Whereabouts | None:
+    """Where the landmarks are that other images of a day show."""
+    others = [each.coordinates for each in sightings if each.is_shown and each.content_id != content_id]
+    places = np.array([place for place in others if place is not None], np.float64).reshape(-1, 2)
+    return Whereabouts(places[:, 0], places[:, 1], DAY_ERROR_KM) if len(places) else None
+
+
 def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
     """Where photos with GPS were taken on a day, else around it; None: nothing is known, or no one area."""
-    if len(cells := _cells(connection, is_on(day))):
+    if len(cells := _cells(connection, _is_on(day))):
         return Whereabouts(cells[:, 0], cells[:, 1], DAY_ERROR_KM)
     midnight, (begin, end) = datetime.combine(day, time.min), _around(day, day)
     nearest = (
@@ -114,7 +120,7 @@ def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
         select(func.min(photos.c.taken_at)).where(photos.c.taken_at.between(midnight, end), *_HAS_GPS),
     )
     times = [connection.scalar(query) for query in nearest]
-    sides = [_cells(connection, is_on(at.date())) for at in times if at is not None]
+    sides = [_cells(connection, _is_on(at.date())) for at in times if at is not None]
     if len(sides) < len(times):
         return None
     before, after = sides
@@ -123,6 +129,11 @@ def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
         return None
     around = np.concatenate(sides)
     return Whereabouts(around[:, 0], around[:, 1], 4 * DAY_ERROR_KM)
+
+
+def _is_on(day: date) -> ColumnElement[bool]:
+    """The condition that a photo was taken on a local date."""
+    return photos.c.taken_at.between(datetime.combine(day, time.min), datetime.combine(day, time.max))
 
 
 _HAS_GPS = photos.c.latitude.is_not(None), photos.c.origin.is_(None)
@@ -145,7 +156,7 @@ def candidates_around(connection: Connection, days: Collection[date]) -> set[int
         .where(photos.c.latitude.is_(None), is_close)
         .distinct()
     )
-    for first, last in _runs(sorted(days)):
+    for first, last in runs_of(sorted(days), 2 * DAYS_AROUND):
         is_around = photos.c.taken_at.between(*_around(first, last))
         found.update(connection.scalars(query.where(is_around)))
     return found
@@ -157,17 +168,6 @@ def _around(first: date, last: date) -> tuple[datetime, datetime]:
     begin, end = map(clock_seconds, ends)
     around_s = DAYS_AROUND.total_seconds()
     return clock_time(begin - around_s), clock_time(end + around_s)
-
-
-def _runs(days: Sequence[date]) -> list[tuple[date, date]]:
-    """The first and the last of days that are less than 2 DAYS_AROUND apart."""
-    runs: list[tuple[date, date]] = []
-    for day in days:
-        if runs and day - runs[-1][1] <= 2 * DAYS_AROUND:
-            runs[-1] = runs[-1][0], day
-        else:
-            runs.append((day, day))
-    return runs
 
 
 USUAL_IMAGES = 50
