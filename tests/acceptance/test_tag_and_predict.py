@@ -61,7 +61,7 @@ def test_what_is_probable_is_suggested_and_no_tag_anywhere(terminal: Terminal) -
     tiny_artifact(terminal.folder / "strict.pt", threshold=1.0, suggestion_threshold=0.3)
     terminal.run("model", "add", "strict.pt", "--name", "strict")
     terminal.run("model", "use", "strict")
-    text = "1 more is probable; to look at it, run: tagger review"
+    text = "1 more may show a landmark; to look at it, run: tagger review"
     done = terminal.run("tag", "photos", "--model", "strict")
     assert "2 photos: 0 tagged, 2 unknown" in done.stderr
     assert text in done.stderr

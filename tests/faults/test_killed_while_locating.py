@@ -81,7 +81,8 @@ def library(tmp_path: Path) -> Library:
 def test_locating_that_was_killed_is_completed_by_the_same_command(library: Library, tmp_path: Path) -> None:
     library.use(create_sqlite_database(tmp_path / "undisturbed.sqlite"))
     undisturbed = library.locate()
-    assert {row["source"] for row in undisturbed["positions"]} == {"camera", "landmark", "track", "neighbour"}
+    sources = {row["source"] for row in undisturbed["positions"]}
+    assert sources == {"camera", "landmark", "track", "neighbour", "trip"}
     library.use(create_sqlite_database(tmp_path / "killed.sqlite"))
     assert library.terminal.is_killed(*COMMAND, commit=5)
     assert library.locate() == undisturbed

@@ -83,7 +83,6 @@ def query(
     if count and output_format not in {Format.TABLE, Format.JSON}:
         raise typer.BadParameter("use table or json", param_hint="--format")
     settings, database = session = open_for_reading()
-    print_due(database)
     require_folders(database, photo_query.under, settings.roots)
     options = photo_query.texts
     if text:
@@ -91,6 +90,7 @@ def query(
     if count:
         number = count_all(database, photo_query, settings.roots)
         console.write_result({"photos": number}, str(number), json=output_format is Format.JSON)
+        print_due(database)
         return
     with_tags = collections.Counter[bool]()
     photos = _counted(find_tagged(database, photo_query, settings.roots), with_tags)
@@ -104,6 +104,7 @@ def query(
         others = f", {untagged} of them by position alone" if untagged else ""
         place = "" if folder is None else f" in {printable(str(folder))}"
         console.info(f"{count_of(number, 'photo')}{place}{others}")
+    print_due(database)
 
 
 def _counted(photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]) -> Iterator[TaggedPhoto]:
@@ -183,7 +184,6 @@ def trips(
             raise typer.BadParameter("it contradicts --taken-after and --taken-before", param_hint="--year")
         taken_after, taken_before = f"{year}-01-01", f"{year + 1}-01-01"
     database = open_for_reading().database
-    print_due(database)
     summaries = trip_summaries(
         database,
         parse_date(taken_after, "--taken-after"),
@@ -197,6 +197,7 @@ def trips(
         console.info("no trips at that time; to list all, run: tagger trips")
     elif not summaries:
         console.info(_no_trips_text(database))
+    print_due(database)
 
 
 def _no_trips_text(database: Database) -> str:
