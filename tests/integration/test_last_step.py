@@ -1,0 +1,141 @@
+"""The last step of a job: what follows from its photos is stored before it ends, by whichever process goes on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, update
+from support.camera_photos import draw_shot
+from support.colour_folders import TaggedFolder
+
+from tagger.database.connection import Database
+from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.tables import chunks, models, position_changes, positions
+from tagger.jobs.processing.chunk_runner import ChunkEnd
+from tagger.jobs.processing.executor import run_job
+from tagger.ledger.chunks import Claim, claim_next_chunk
+from tagger.ledger.job_control import recover_stale_jobs
+from tagger.ledger.jobs import are_consequences_due
+from tagger.ledger.workers import release_expired, waiting_chunks
+
+PARIS = (48.8584, 2.2945)
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> TaggedFolder:
+    folder = TaggedFolder(database, tmp_path)
+    draw_shot(folder.folder / "gps.jpg", 0, gps=PARIS)
+    draw_shot(folder.folder / "between.jpg", 5)
+    draw_shot(folder.folder / "tower.jpg", 10, label=0)
+    return folder
+
+
+def claim(folder: TaggedFolder, job: int) -> Claim:
+    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
+    assert claimed is not None
+    return claimed
+
+
+def located(folder: TaggedFolder) -> int:
+    with folder.database.read() as connection:
+        return len(connection.execute(select(positions.c.photo_id)).all())
+
+
+def is_due(folder: TaggedFolder) -> bool:
+    with folder.database.read() as connection:
+        return are_consequences_due(connection)
+
+
+@pytest.fixture
+def last_step(folder: TaggedFolder) -> Iterator[int]:
+    """The number of a job of workers whose photos are classified."""
+    job = folder.record(runner=Runner.WORKERS)
+    executor = folder.executor()
+    assert executor.execute(claim(folder, job)) is ChunkEnd.DONE
+    executor.close()
+    return job
+
+
+@pytest.mark.postgresql
+def test_a_job_of_workers_ends_when_its_photos_are_located(folder: TaggedFolder, last_step: int) -> None:
+    progress = folder.progress(last_step)
+    assert (progress.state, progress.settling, progress.done, progress.queued) == ("running", True, 3, 0)
+    assert located(folder) == 0
+    assert waiting_chunks(folder.database)[Priority.BULK] == 1  # a worker is woken for it
+    executor = folder.executor()
+    steps: list[str] = []
+    assert (
+        executor.execute(claim(folder, last_step), on_step=lambda text, *_: steps.append(text))
+        is ChunkEnd.DONE
+    )
+    executor.close()
+    progress = folder.progress(last_step)
+    assert (progress.state, progress.settling, progress.tagged, progress.unknown) == ("finished", False, 1, 2)
+    assert steps == ["locating photos"]
+    assert located(folder) == 3
+    assert not is_due(folder)
+
+
+def test_another_worker_goes_on_with_the_last_step_of_one_that_died(
+    folder: TaggedFolder, last_step: int
+) -> None:
+    claim(folder, last_step)
+    assert claim_next_chunk(folder.database, last_step, Runner.WORKERS, "w") is None
+    with folder.database.write() as connection:
+        connection.execute(update(chunks).values(lease_until=0.0))
+    assert release_expired(folder.database) == 1
+    executor = folder.executor()
+    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    executor.close()
+    assert folder.progress(last_step).state is JobState.FINISHED
+
+
+def test_a_worker_that_stops_leaves_the_last_step_to_others(folder: TaggedFolder, last_step: int) -> None:
+    executor = folder.executor()
+    executor.stop.set()
+    assert executor.execute(claim(folder, last_step)) is ChunkEnd.RELEASED
+    executor.close()
+    assert folder.progress(last_step).settling
+    assert claim(folder, last_step).attempts == 1
+
+
+def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(
+    folder: TaggedFolder, last_step: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with folder.database.write() as connection:
+        connection.execute(update(models).values(in_use=False, use_order=None))
+    folder.settings = folder.settings.model_copy(update={"model": "nowhere"})
+    executor = folder.executor()
+    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    executor.close()
+    assert "the taught landmarks were not updated" in caplog.text
+    assert folder.progress(last_step).state is JobState.FINISHED
+    assert located(folder) == 3
+
+
+def test_a_local_job_whose_process_ends_in_its_last_step_is_finished_and_the_next_one_does_it(
+    folder: TaggedFolder,
+) -> None:
+    job = folder.record()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(folder.database, folder.settings, job, lambda _stored: None, interrupt)
+    assert (folder.progress(job).state, folder.progress(job).tagged) == (JobState.FINISHED, 1)
+    assert is_due(folder)
+    again = folder.record()  # all photos are skipped
+    folder.run(again)
+    assert (folder.progress(again).state, folder.progress(again).skipped) == (JobState.FINISHED, 3)
+    assert not is_due(folder)
+    assert located(folder) == 3
+
+
+def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder: TaggedFolder) -> None:
+    folder.run(folder.record())
+    with folder.database.write() as connection:
+        connection.execute(insert(position_changes).values(content_id=1))
+    job = folder.record(runner=Runner.WORKERS)
+    recover_stale_jobs(folder.database)
+    assert (folder.progress(job).state, folder.progress(job).skipped) == (JobState.FINISHED, 3)
