@@ -149,7 +149,7 @@ def teach(
     """Teach a landmark from a few photos, and tag every photo that shows it.
 
     Five photos from different sides are a good start. The command confirms them, and compares them with all
-    tagged photos, without opening those again. What is sure becomes a tag, what is probable a suggestion.
+    tagged photos, without opening those again. What is sure becomes a tag, what is likely a suggestion.
     Each verdict on a suggestion improves what was learned.
 
     For example:

@@ -110,6 +110,7 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
             else ""
         )
         remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
+        remainder = "; locating its photos" if progress.settling else remainder
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
     models = ", ".join(progress.models) or progress.model
