@@ -144,7 +144,9 @@ def _changes(
     of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
     content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos))).union(of_days or ())
     rows = _tags(connection, content_ids)
-    odds = _all_odds(connection, rows, settings.max_gap_s, with_days=of_days is not None)
+    odds: dict[tuple[int, int], PositionOdds] = {}
+    if settings.position_odds:
+        odds = _all_odds(connection, rows, settings.max_gap_s, with_days=of_days is not None)
     return [
         _Change(
             taught_tags if row.is_taught else tags,
@@ -155,11 +157,7 @@ def _changes(
             new,
         )
         for row in rows
-        if (
-            new := _reversing(
-                row, odds.get((row.content_id, row.landmark_id)) if settings.position_odds else None
-            )
-        )
+        if (new := _reversing(row, odds.get((row.content_id, row.landmark_id))))
         != stored_odds(row.position_odds, row.distance_m, row.odds_reason)
     ]
 
@@ -194,17 +192,15 @@ def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
     """The odds, if they reverse what the score says. Days say nothing about taught tags."""
     if odds is None or (row.is_taught and odds.distance_m is None):
         return None
+    facts = row.landmark_id, row.score, bool(row.is_enough), row.threshold, row.model_id
     alone, weighed = (
-        Candidate(
-            row.landmark_id, row.score, bool(row.is_enough), row.threshold, row.model_id, None, each,
-            suggested_from=row.suggested_from,
-        )
-        for each in (None, odds)
-    )  # fmt: skip
-    is_same = (
-        alone.is_alone_accepted == weighed.is_alone_accepted and alone.is_probable == weighed.is_probable
+        Candidate(*facts, odds=each, suggested_from=row.suggested_from) for each in (None, odds)
     )
-    return None if is_same else odds
+    is_reversed = (alone.is_alone_accepted, alone.is_probable) != (
+        weighed.is_alone_accepted,
+        weighed.is_probable,
+    )
+    return odds if is_reversed else None
 
 
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
