@@ -5,7 +5,6 @@ A paused chunk is released with its next batch, a cancelled job refuses it. This
 
 import logging
 import os
-import socket
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -35,6 +34,7 @@ from tagger.ledger.jobs import (
     finish_if_done,
     leave_unfilled,
     lock_open_chunks,
+    process_space,
 )
 
 CANCEL_NOTE = "by request"
@@ -209,16 +209,16 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
 
 
 def _is_dead(database: Database) -> ColumnElement[bool]:
-    """The condition that a job's process has ended, on this machine or by its lease.
+    """The condition that a job's process has ended: by its number if that is known here, else by its lease.
 
     One that runs has time to renew an expired lease, but its number may also be another process's now.
     """
     with database.read() as connection:
         owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
-    host = socket.gethostname() + "/"
-    local = {owner: _is_alive(int(owner.removeprefix(host))) for owner in owners if owner.startswith(host)}
-    alive = [owner for owner, is_alive in local.items() if is_alive]
-    ended = [owner for owner, is_alive in local.items() if not is_alive]
+    here = process_space()
+    known = [owner for owner in owners if owner.rpartition("/")[0] == here]
+    alive = [owner for owner in known if _is_alive(owner)]
+    ended = [owner for owner in known if owner not in alive]
     lease_until = jobs.c.owner_lease_until
     return or_(
         jobs.c.owner.in_(ended),
@@ -227,9 +227,9 @@ def _is_dead(database: Database) -> ColumnElement[bool]:
     )
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(owner: str) -> bool:
     try:
-        os.kill(pid, 0)
+        os.kill(int(owner.rpartition("/")[2]), 0)
     except OSError as error:
         return isinstance(error, PermissionError)
     return True
