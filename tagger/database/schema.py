@@ -15,7 +15,7 @@ from tagger.database.tables import ledgers, metadata, views
 from tagger.database.visit_triggers import trigger_statements
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
-SCHEMA_REVISION = "1014"
+SCHEMA_REVISION = "1015"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 LOCK_S = 30.0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -167,8 +167,20 @@ def remove_old_items(database: Database, before: datetime) -> int:
     with database.read() as connection:  # most often there is none, and SQLite has one writer
         if connection.execute(oldest).first() is None:
             return 0
+    return _remove_page(database, oldest.with_for_update(skip_locked=True))
+
+
+def remove_items(database: Database, job_id: int) -> None:
+    """Remove all items of a job that has ended, in pages."""
+    job = select(jobs.c.id, jobs.c.total, jobs.c.items_removed).where(jobs.c.id == job_id)
+    while _remove_page(database, job.where(jobs.c.items_removed < jobs.c.total).with_for_update()):
+        pass
+
+
+def _remove_page(database: Database, query: Select[Any]) -> int:
+    """Remove the first items that are left of the job that is found; returns how many."""
     with database.write() as connection:
-        job = connection.execute(oldest.with_for_update(skip_locked=True)).one_or_none()
+        job = connection.execute(query).one_or_none()
         if job is None:
             return 0
         end = min(job.total, job.items_removed + PAGE)
