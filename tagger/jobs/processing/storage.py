@@ -46,7 +46,14 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.extensions import Event
-from tagger.jobs.processing.chunk_items import REMOVED, Item, classified_contents, lock_photos, store_photos
+from tagger.jobs.processing.chunk_items import (
+    REMOVED,
+    Item,
+    classified_contents,
+    lock_photos,
+    photos_taken_over,
+    store_photos,
+)
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Unchanged
@@ -108,9 +115,11 @@ def store_results(
         stored = _with_outcomes(connection, claim, items)
         counted = store_outcomes(connection, claim, [item.outcome for item in stored])
         forgotten = lock_photos(connection, items)
-        begin_change(connection, classified)
+        taken_over = photos_taken_over(connection, items)
+        # All at once, so that workers lock images in one order.
+        begin_change(connection, {*classified, *(item.image_id for item, _ in taken_over)})
         _store_contents(connection, claim, classified)
-        store_photos(connection, claim.name.job_id, items)
+        store_photos(connection, claim.name.job_id, items, taken_over)
         for comparison in comparisons:
             comparison.store(connection)
         weigh_positions(connection, _located(items))
