@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, union, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, union, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -167,15 +167,19 @@ def _restore_earlier(connection: Connection, model: RegisteredModel, page: Seque
     )
     latest = {row.content_id: row for row in connection.execute(query.order_by(*in_order))}
     names = ("model_id", "top_k", "threshold", "classified_at")
-    nothing = dict.fromkeys((*names, "outcome"))
-    of_alone = photos.c.content_id.in_(select(contents.c.id).where(is_last, contents.c.id.not_in(latest)))
+    if latest:
+        rows = [
+            {"content": key} | {name: getattr(row, name) for name in names} for key, row in latest.items()
+        ]
+        connection.execute(update(contents).where(contents.c.id == bindparam("content")), rows)
+        columns = {"content": classifications.c.content_id, "model": classifications.c.model_id}
+        of_row = (column == bindparam(name) for name, column in columns.items())
+        keys = [{"content": row["content"], "model": row["model_id"]} for row in rows]
+        connection.execute(delete(classifications).where(*of_row), keys)
+    of_alone = photos.c.content_id.in_(select(contents.c.id).where(is_last))
     unread = {"classified_mtime_ns": None, "classified_size_bytes": None}
     connection.execute(update(photos).where(of_alone).values(unread))
-    for content_id, row in latest.items():
-        values = {name: getattr(row, name) for name in names}
-        connection.execute(update(contents).where(contents.c.id == content_id).values(values))
-        delete_of_model(connection, classifications, [content_id], row.model_id)
-    connection.execute(update(contents).where(is_last).values(nothing))
+    connection.execute(update(contents).where(is_last).values(dict.fromkeys((*names, "outcome"))))
 
 
 def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Sequence[int]) -> None:
