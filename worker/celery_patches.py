@@ -69,7 +69,8 @@ def _pause() -> None:
 class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     """Sends a tick unless one waits. It is in memory, since SQL records the runs.
 
-    Fault: without workers, ticks pile up; each attempt to reach Redis is logged; a file is written here.
+    Fault: without workers, ticks pile up; each attempt to reach Redis is logged; a file is written here; none
+    is sent after the clock was set back, until it is as late again.
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
@@ -77,6 +78,16 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         settings = load_settings()
         watch("beat", settings.data_folder, settings.stall_timeout_s)
         self._redis = shared_monitor(app_broker(app, settings))
+
+    def tick(self, *arguments: Any, **options: Any) -> float:
+        """Send the tick if it is due; returns the seconds until the next one."""
+        wait_s = float(super().tick(*arguments, **options))
+        longest_s: float = max(entry.schedule.seconds for entry in self.schedule.values())
+        if wait_s > longest_s:  # the clock was set back since the last one
+            for entry in self.schedule.values():
+                entry.last_run_at = entry.default_now()
+            self._heap = None
+        return min(wait_s, longest_s)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         """Send the tick of `entry`, unless Redis is away or refuses it. The next one follows soon."""

@@ -3,7 +3,6 @@
 import logging
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -25,7 +24,7 @@ from tagger.model.devices import choose_device
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
-from tagger.system.stall import stall_check
+from tagger.system.stall import running_time, stall_check
 from worker.broker import shared_monitor
 from worker.producer import app_broker, send_wake_ups
 from worker.sweeper import SWEEP_S, Sweeper, database_unreachable, own_priorities
@@ -200,7 +199,7 @@ class Watchdog:
         if self._activity.is_busy or not self._sweeper.waiting:
             self._idle_since = None
             return None
-        now = time.monotonic()
+        now = running_time()
         self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
         stuck = now - self._idle_since > self._timeout_s
         return f"messages are waiting, but none was received for {self._timeout_s:.0f} s" if stuck else None

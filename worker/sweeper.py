@@ -29,6 +29,7 @@ from tagger.ledger.workers import (
 from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
+from tagger.system.stall import running_time
 from worker.broker import RedisMonitor, queue_depths
 from worker.messages import RedisKeys
 from worker.producer import send_wake_ups
@@ -80,7 +81,7 @@ class Sweeper:
         self._missing_roots: list[str] = []
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
         self._heartbeat_at = time.monotonic()
-        self._began_at = time.monotonic()
+        self._began_at = running_time()
         self._grace_until = 0.0
         self._counts: deque[tuple[float, float]] = deque(maxlen=RATE_SWEEPS + 1)
         """When the latest sweeps began, and how many photos were stored by then."""
@@ -103,11 +104,11 @@ class Sweeper:
     @property
     def silent_s(self) -> float:
         """Seconds since the last sweep began. A failed sweep ends, and another follows."""
-        return time.monotonic() - self._began_at
+        return running_time() - self._began_at
 
     def _run(self) -> None:
         while True:
-            self._began_at = time.monotonic()
+            self._began_at = running_time()
             try:
                 self.sweep()
             except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The schema of 2.1: odds that decide suggestions, and positions of photos of trips.
+"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, times of classifications.
 
 Suggestions, and what follows from days and trips, are decided again after the upgrade.
 """
@@ -35,6 +35,7 @@ def upgrade() -> None:
         else:
             _replace_check(table, "odds_reason", _REASONS)
     _replace_triggers(is_sqlite=is_sqlite)
+    op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
     _add_to_ledgers(true="1" if is_sqlite else "true")
     op.execute(
         "INSERT INTO position_changes (content_id)"

@@ -125,6 +125,8 @@ def _join_files(connection: Connection, primary_ids: Mapping[int, int]) -> None:
     if not images:
         return
     record_photos(connection, images)
+    # All at once, so that transactions lock images in one order.
+    begin_change(connection, {images[key] for raw, key in primary_ids.items() if images[raw] and images[key]})
     for photo_id, primary_id in sorted(primary_ids.items()):
         image_id = images[photo_id]
         if image_id is None:

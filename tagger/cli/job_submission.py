@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.scan import ScanReport
     from tagger.jobs.enqueue.submission import JobRequest, Tagging
+    from tagger.ledger.progress import JobProgress
     from tagger.photos.folder_walk import FolderProblem
     from tagger.settings import Settings
 
@@ -176,7 +177,7 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
                     line.show_step(f"job {job}: locating photos", most - left, most)
                 else:
                     line.show(progress.done, progress.total, progress.photos_per_second, progress.state)
-                if progress.is_over:
+                if progress.is_over or (progress.is_silent and progress.runner == Runner.LOCAL):
                     break
                 if progress.runner == Runner.LOCAL or not all(worker.is_starting for worker in workers):
                     ready_at = time.monotonic()
@@ -188,7 +189,16 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
             reported = problem
             on_poll()
             time.sleep(POLL_S)
-    return print_end(database, job, json=json)
+    return print_end(database, job, json=json) if progress.is_over else _print_silent(progress, json=json)
+
+
+def _print_silent(progress: JobProgress, *, json: bool) -> int:
+    """Print a job that nobody continues, unless its process answers again."""
+    if json:
+        write_json(progress)
+    console.result(job_summary(progress))
+    console.warning(f"job {progress.job}: {progress.note}")
+    return console.NOT_DONE
 
 
 def print_end(database: Database, job: int, *, json: bool) -> int:

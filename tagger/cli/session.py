@@ -67,7 +67,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     return _open(settings, settle_jobs=settle_jobs)
 
 
-def _open(settings: Settings, *, settle_jobs: bool) -> Session:
+def _open(settings: Settings, *, settle_jobs: bool = False) -> Session:
     from tagger.database.connection import open_configured
     from tagger.photos.object_store import note_endpoints_on_demand
 
@@ -83,24 +83,24 @@ def _open(settings: Settings, *, settle_jobs: bool) -> Session:
     return session
 
 
-def open_for_reading(*, settle_jobs: bool = False) -> Session:
+def open_for_reading() -> Session:
     """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty."""
     from tagger.database.engine import sqlite_file
 
     settings = load_settings()
     file = sqlite_file(settings.effective_database_url)
     if file is None:
-        return _open(settings, settle_jobs=settle_jobs)
+        return _open(settings)
     if file.exists():
         try:
-            return _open(settings, settle_jobs=settle_jobs)
+            return _open(settings)
         except DiskFull as error:
             return _open_on_full_disk(settings, file, error)
     console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
     folder = TemporaryDirectory(prefix="tagger-")
     _empty_folders.append(folder)
     empty = settings.model_copy(update={"database_url": f"sqlite:///{folder.name}/empty.sqlite"})
-    return _open(empty, settle_jobs=False)
+    return _open(empty)
 
 
 def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Session:
@@ -112,7 +112,7 @@ def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Sessi
 
     console.warning(f"the disk of {file} is full: free some space")
     immutable = settings.model_copy(update={"database_url": f"sqlite:///{file}?{IMMUTABLE}=1"})
-    return _open(immutable, settle_jobs=False)
+    return _open(immutable)
 
 
 def _note_endpoints() -> None:

@@ -176,6 +176,7 @@ class NoteCode(StrEnum):
 
     FOLDER_UNAVAILABLE = "folder-unavailable"
     SCAN_INTERRUPTED = "scan-interrupted"
+    PROCESS_SILENT = "process-silent"
     PAUSED_UNTIL_NEXT_RUN = "paused-until-next-run"
     NOTHING_TO_DO = "nothing-to-do"
     RUN_UNFINISHED = "run-unfinished"
@@ -193,6 +194,9 @@ class NoteCode(StrEnum):
             ),
             NoteCode.SCAN_INTERRUPTED: N_(
                 "its scan was interrupted; run the same command again to add the rest"
+            ),
+            NoteCode.PROCESS_SILENT: N_(
+                "its process does not answer; if it has ended, run the same command again to continue"
             ),
             NoteCode.PAUSED_UNTIL_NEXT_RUN: N_(
                 "paused at {end} ({zone}); the next run of the schedule {name} continues it"

@@ -7,10 +7,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, func, insert, inspect, select, text
+from sqlalchemy.engine.reflection import ObjectKind
 from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
-from tagger.database.tables import ledgers, metadata
+from tagger.database.tables import ledgers, metadata, views
 from tagger.database.visit_triggers import trigger_statements
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
@@ -19,6 +20,8 @@ SCHEMA_REVISION = "1015"
 
 LOCK_S = 30.0
 """How long migrations wait for a lock of PostgreSQL, and others behind them."""
+SHOWN = 10
+"""Missing parts of a schema that are named."""
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
@@ -114,6 +117,7 @@ def upgrade(engine: Engine) -> None:
     """Run the migrations in one transaction. One process at a time upgrades.
 
     Raises:
+        DatabaseUnavailable: the schema would not be this version's. Nothing was changed.
         Unavailable: another transaction has kept a lock for LOCK_S.
     """
     is_server = engine.dialect.name == "postgresql"
@@ -155,6 +159,29 @@ def _migrate(connection: Connection) -> None:
         _create_schema(connection)
         command.stamp(config, SCHEMA_REVISION)
     command.upgrade(config, "head")
+    if missing := _missing_parts(connection):
+        raise DatabaseUnavailable(
+            url=redact(connection.engine.url),
+            reason=f"no release has its schema, {current}. After an upgrade, it would lack "
+            f"{', '.join(missing[:SHOWN])}. Nothing was changed",
+            remedy="Restore a backup, or move the database away and tag the photos again",
+        )
+
+
+def _missing_parts(connection: Connection) -> list[str]:
+    """The tables and columns that this version uses and the database lacks."""
+    found = inspect(connection)
+    names = {
+        table: {column["name"] for column in columns}
+        for (_, table), columns in found.get_multi_columns(kind=ObjectKind.ANY).items()
+    }
+    tables = [*metadata.tables.values(), *views.tables.values()]
+    return [table.name for table in tables if table.name not in names] + [
+        str(column)
+        for table in tables
+        for column in table.columns
+        if table.name in names and column.name not in names[table.name]
+    ]
 
 
 def _create_schema(connection: Connection) -> None:

@@ -5,12 +5,11 @@ A paused chunk is released with its next batch, a cancelled job refuses it. This
 
 import logging
 import os
-import socket
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -35,6 +34,7 @@ from tagger.ledger.jobs import (
     finish_if_done,
     leave_unfilled,
     lock_open_chunks,
+    process_space,
 )
 
 CANCEL_NOTE = "by request"
@@ -167,8 +167,20 @@ def remove_old_items(database: Database, before: datetime) -> int:
     with database.read() as connection:  # most often there is none, and SQLite has one writer
         if connection.execute(oldest).first() is None:
             return 0
+    return _remove_page(database, oldest.with_for_update(skip_locked=True))
+
+
+def remove_items(database: Database, job_id: int) -> None:
+    """Remove all items of a job that has ended, in pages."""
+    job = select(jobs.c.id, jobs.c.total, jobs.c.items_removed).where(jobs.c.id == job_id)
+    while _remove_page(database, job.where(jobs.c.items_removed < jobs.c.total).with_for_update()):
+        pass
+
+
+def _remove_page(database: Database, query: Select[Any]) -> int:
+    """Remove the first items that are left of the job that is found; returns how many."""
     with database.write() as connection:
-        job = connection.execute(oldest.with_for_update(skip_locked=True)).one_or_none()
+        job = connection.execute(query).one_or_none()
         if job is None:
             return 0
         end = min(job.total, job.items_removed + PAGE)
@@ -209,16 +221,16 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
 
 
 def _is_dead(database: Database) -> ColumnElement[bool]:
-    """The condition that a job's process has ended, on this machine or by its lease.
+    """The condition that a job's process has ended: by its number if that is known here, else by its lease.
 
     One that runs has time to renew an expired lease, but its number may also be another process's now.
     """
     with database.read() as connection:
         owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()
-    host = socket.gethostname() + "/"
-    local = {owner: _is_alive(int(owner.removeprefix(host))) for owner in owners if owner.startswith(host)}
-    alive = [owner for owner, is_alive in local.items() if is_alive]
-    ended = [owner for owner, is_alive in local.items() if not is_alive]
+    here = process_space()
+    known = [owner for owner in owners if owner.rpartition("/")[0] == here]
+    alive = [owner for owner in known if _is_alive(owner)]
+    ended = [owner for owner in known if owner not in alive]
     lease_until = jobs.c.owner_lease_until
     return or_(
         jobs.c.owner.in_(ended),
@@ -227,9 +239,9 @@ def _is_dead(database: Database) -> ColumnElement[bool]:
     )
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(owner: str) -> bool:
     try:
-        os.kill(pid, 0)
+        os.kill(int(owner.rpartition("/")[2]), 0)
     except OSError as error:
         return isinstance(error, PermissionError)
     return True

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -71,8 +72,21 @@ UNFILLED = ""
 
 
 def process_name() -> str:
-    """The running process as `host/pid`, the owner of its leases."""
-    return f"{socket.gethostname()}/{os.getpid()}"
+    """The running process, the owner of its leases: its number, after `process_space`."""
+    return f"{process_space()}/{os.getpid()}"
+
+
+def process_space() -> str:
+    """Where a process number names one process: the host, on Linux with the boot and the PID namespace.
+
+    Containers may share the name of their host, but each has its own numbers.
+    """
+    host = socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{host}/{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return host
 
 
 @contextmanager

@@ -17,9 +17,11 @@ from tagger.database.enums import (
     METADATA_KINDS,
     JobKind,
     JobState,
+    Note,
     NoteCode,
     Outcome,
     has_code,
+    note_columns,
 )
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, job_models, jobs, models, position_changes
@@ -160,6 +162,11 @@ class JobProgress:
         return has_code(self.note, self.note_message, NoteCode.MODEL_LEFT_OUT)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether its process has not renewed its lease. The next command that starts a job settles that."""
+        return has_code(self.note, self.note_message, NoteCode.PROCESS_SILENT)
+
+    @property
     def is_over(self) -> bool:
         return self.state in {JobState.FINISHED, JobState.CANCELLED}
 
@@ -204,8 +211,9 @@ def list_older_jobs(database: Database, before: int, limit: int) -> list[JobProg
 def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[JobProgress]:
     now = connection.execute(select(db_now())).scalar_one()  # read once: SQLite would evaluate it per row
     sums, recent = _sums(conditions), _recent_work(conditions, now)
+    own = models.c.name.label("model"), _write_job(), _is_settling(), _is_silent(now)
     query = (
-        select(jobs, models.c.name.label("model"), _write_job(), _is_settling(), sums, recent)
+        select(jobs, *own, sums, recent)
         .join(models, models.c.id == jobs.c.model_id)
         .outerjoin(sums, sums.c.job_id == jobs.c.id)
         .outerjoin(recent, recent.c.job_id == jobs.c.id)
@@ -221,6 +229,10 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
     for job_id, name in connection.execute(further.order_by(job_models.c.job_id, job_models.c.position)):
         others.setdefault(job_id, []).append(name)
     return [_progress(row, others.get(row.id, ())) for row in connection.execute(query)]
+
+
+def _is_silent(now: float) -> Label[bool]:
+    return (jobs.c.owner_lease_until < now).label("is_silent")
 
 
 def _write_job() -> Label[int | None]:
@@ -267,6 +279,7 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
     processed = sum(counts[outcome.value] for outcome in _PROCESSED)
     rate = _rate(processed, _duration_s(row)) if is_over else _rate(row.recent, row.recent_s)
     remaining = queued + running
+    silent = note_columns(Note(NoteCode.PROCESS_SILENT)) if row.is_silent else {}
     return document_of(
         JobProgress,
         row,
@@ -282,6 +295,7 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
         paths=[printable_path(path) for path in tag_job_paths(row.options)],
         eta_seconds=0.0 if is_over or not remaining else round(remaining / rate, 1) if rate else None,
         **counts,
+        **silent,
     )
 
 

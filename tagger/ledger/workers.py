@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Note, NoteCode, Priority, Runner, has_code, note_columns
@@ -122,7 +135,7 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
 
 def worker_places(connection: Connection) -> int:
     """The number of chunks that all active workers process at once, at least FEWEST_PLACES."""
-    active = workers.c.heartbeat_at > db_now() - WORKER_TIMEOUT_S
+    active = _silent_s() < WORKER_TIMEOUT_S
     query = select(workers.c.device, func.count()).where(active).group_by(workers.c.device)
     places = sum(chunks_at_once(row[0]) * int(row[1]) for row in connection.execute(query))
     return max(FEWEST_PLACES, places)
@@ -173,6 +186,11 @@ def resume_suspended_jobs(database: Database, job_ids: Iterable[int]) -> None:
                 .where(jobs.c.id == job_id, jobs.c.state == JobState.WAITING)
                 .values(state=JobState.QUEUED, **note_columns(None))
             )
+
+
+def _silent_s() -> ColumnElement[float]:
+    """Seconds since the heartbeat. After the clock was set back, one counts as old as it is ahead."""
+    return func.abs(db_now() - workers.c.heartbeat_at)
 
 
 SILENT_WORKER_S = 600.0
@@ -234,7 +252,7 @@ def remove_worker(database: Database, name: str) -> None:
 
 def list_workers(database: Database) -> list[WorkerStatus]:
     """The active workers, by name."""
-    age = (db_now() - workers.c.heartbeat_at).label("age")
+    age = _silent_s().label("age")
     query = select(workers, age).where(age < WORKER_TIMEOUT_S).order_by(workers.c.name)
     is_claimed = (chunks.c.done.is_(False), chunks.c.lease_until > db_now())
     counts = select(chunks.c.worker, func.count().label("claimed")).where(*is_claimed)
@@ -242,9 +260,7 @@ def list_workers(database: Database) -> list[WorkerStatus]:
         rows = connection.execute(query).all()
         claimed = {row.worker: row.claimed for row in connection.execute(counts.group_by(chunks.c.worker))}
     return [
-        document_of(
-            WorkerStatus, row, seen_seconds_ago=max(0.0, float(row.age)), chunks=claimed.get(row.name, 0)
-        )
+        document_of(WorkerStatus, row, seen_seconds_ago=float(row.age), chunks=claimed.get(row.name, 0))
         for row in rows
     ]
 
@@ -268,7 +284,7 @@ def silent_workers(database: Database) -> list[Row[Any]]:
         .where(chunks.c.worker == workers.c.name, chunks.c.lease_until.is_not(None))
         .scalar_subquery()
     )
-    silent = (db_now() - workers.c.heartbeat_at).label("silent_s")
+    silent = _silent_s().label("silent_s")
     query = select(workers.c.name, silent, claimed.label("claimed")).where(silent > WORKER_TIMEOUT_S)
     with database.read() as connection:
         rows = connection.execute(query.order_by(silent.desc())).all()
@@ -281,7 +297,10 @@ LATE_TICK_S = 180.0
 
 @dataclass(frozen=True)
 class LastTick:
-    """The last tick that a worker executed; None before the first. `is_late`: none for LATE_TICK_S."""
+    """The last tick that a worker executed; None before the first. `is_late`: none for LATE_TICK_S.
+
+    `seconds_ago` is negative if the clock was set back since.
+    """
 
     at: datetime | None
     seconds_ago: float | None
@@ -306,5 +325,5 @@ def find_last_tick(database: Database) -> LastTick | None:
         return None
     if row.tick is None:
         return LastTick(None, None, row.now - row.added.timestamp() > LATE_TICK_S)
-    seconds_ago = max(0.0, row.now - row.tick)
-    return LastTick(datetime.fromtimestamp(row.tick, UTC), seconds_ago, seconds_ago > LATE_TICK_S)
+    seconds_ago = row.now - row.tick
+    return LastTick(datetime.fromtimestamp(row.tick, UTC), seconds_ago, abs(seconds_ago) > LATE_TICK_S)

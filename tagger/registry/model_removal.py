@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, union, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, union, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -27,9 +27,11 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.errors import Conflict
+from tagger.ledger.job_control import remove_items
 from tagger.registry.registered_models import RegisteredModel, model_by_name
+from tagger.tags.contents import delete_of_model
 from tagger.tags.models_in_use import ids_in_use, shipped_digest
-from tagger.tags.settlement import begin_change, settle
+from tagger.tags.settlement import PAGE, Progress, begin_change, settle
 
 _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 
@@ -51,24 +53,44 @@ class RemovedModel:
     jobs: int
 
 
-def remove_model(database: Database, name: str, *, dry_run: bool = False) -> RemovedModel:
-    """Remove a registered model. Its file stays where it is.
+def remove_model(
+    database: Database,
+    name: str,
+    *,
+    dry_run: bool = False,
+    on_progress: Progress = lambda _done, _total: None,
+) -> RemovedModel:
+    """Remove a registered model, in transactions of a page: the next call continues an interrupted one.
+
+    Its file stays where it is.
 
     Raises:
         ModelNotFound: no model has that name.
         Conflict: it is in use, comes with the package, or a job that has not ended runs it.
     """
     model = model_by_name(database, name)
-    with database.write() as connection:
-        connection.execute(select(ledgers.c.models_settled_to).with_for_update())  # first, as `use_models`
-        lock_tables(connection, models)
+    with database.read() as connection:
         job_ids = _removable_jobs(connection, model)
         removed = _counts(connection, model, len(job_ids))
-        if not dry_run:
-            _delete_jobs(connection, job_ids)
-            _delete_results(connection, model)
-            record_action(connection, AuditAction.MODEL_REMOVE, model.name, digest=model.digest)
-    return removed
+    if dry_run:
+        return removed
+    for job_id in job_ids:
+        remove_items(database, job_id)
+    last = done = 0
+    while True:
+        with database.write() as connection:
+            # Locked first, as by `use_models`.
+            connection.execute(select(ledgers.c.models_settled_to).with_for_update())
+            lock_tables(connection, models)
+            job_ids = _removable_jobs(connection, model)
+            page = _images_after(connection, model, last)
+            if not page and not last:  # no job has stored any since, before the last page
+                _delete_model(connection, model, job_ids)
+                return removed
+            _delete_results(connection, model, page)
+        last = page[-1] if page else 0
+        done += len(page)
+        on_progress(done, max(done, removed.classified))
 
 
 def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[int]:
@@ -111,41 +133,61 @@ def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> R
     return RemovedModel(model, *images, count(taught), job_count)
 
 
-def _delete_jobs(connection: Connection, job_ids: Sequence[int]) -> None:
-    connection.execute(update(jobs).where(among(jobs.c.parent_id, job_ids)).values(parent_id=None))
-    connection.execute(delete(job_items).where(among(job_items.c.job_id, job_ids)))
-    connection.execute(delete(jobs).where(among(jobs.c.id, job_ids)))
+_RESULTS = (classifications, tags, taught_tags, embeddings)
 
 
-def _delete_results(connection: Connection, model: RegisteredModel) -> None:
-    """Delete the model with its results. An image is then classified by another model, if there is one."""
-    of_model = (table.c.content_id for table in (classifications, tags, taught_tags, embeddings))
-    queries = (select(column).where(column.table.c.model_id == model.id) for column in of_model)
-    last = select(contents.c.id).where(contents.c.model_id == model.id)
-    images = connection.scalars(union(last, *queries)).all()
-    begin_change(connection, images)
-    for table in (classifications, tags, taught_tags, embeddings, classifiers):
-        connection.execute(delete(table).where(table.c.model_id == model.id))
-    _restore_earlier(connection, model)
-    settle(connection, images)
-    connection.execute(delete(backend_selections).where(backend_selections.c.model_digest == model.digest))
-    connection.execute(delete(models).where(models.c.id == model.id))
-
-
-def _restore_earlier(connection: Connection, model: RegisteredModel) -> None:
-    """Make an earlier classification the last one of images that the model classified last."""
-    is_last = contents.c.model_id == model.id
-    query = select(classifications).where(
-        classifications.c.content_id.in_(select(contents.c.id).where(is_last))
+def _images_after(connection: Connection, model: RegisteredModel, last: int) -> Sequence[int]:
+    """The next images of which something of the model is stored."""
+    columns = (contents.c.id, *(table.c.content_id for table in _RESULTS))
+    pages = (
+        select(column).where(column.table.c.model_id == model.id, column > last).order_by(column).limit(PAGE)
+        for column in columns
     )
-    earlier = {row.content_id: row for row in connection.execute(query)}
-    for content_id, row in earlier.items():
-        values = {"model_id": row.model_id, "top_k": row.top_k, "threshold": row.threshold}
-        connection.execute(update(contents).where(contents.c.id == content_id).values(values))
-        of_row = classifications.c.content_id == content_id, classifications.c.model_id == row.model_id
-        connection.execute(delete(classifications).where(*of_row))
+    (found,) = union(*(select(page.subquery()) for page in pages)).subquery().c
+    return connection.scalars(select(found).order_by(found).limit(PAGE)).all()
+
+
+def _delete_results(connection: Connection, model: RegisteredModel, page: Sequence[int]) -> None:
+    """Delete the model's results. An image is then classified by the model before it, if there is one."""
+    begin_change(connection, page)
+    _restore_earlier(connection, model, page)
+    for table in _RESULTS:
+        delete_of_model(connection, table, page, model.id)
+    settle(connection, page)
+
+
+def _restore_earlier(connection: Connection, model: RegisteredModel, page: Sequence[int]) -> None:
+    """Make the latest of the other classifications the last one of images that the model classified last."""
+    is_last = among(contents.c.id, page) & (contents.c.model_id == model.id)
+    of_others = classifications.c.model_id != model.id
+    # Those before 2.1 have no time; the newest model is likely to be the last one.
+    in_order = classifications.c.classified_at.nulls_first(), classifications.c.model_id
+    query = select(classifications).where(
+        classifications.c.content_id.in_(select(contents.c.id).where(is_last)), of_others
+    )
+    latest = {row.content_id: row for row in connection.execute(query.order_by(*in_order))}
+    names = ("model_id", "top_k", "threshold", "classified_at")
+    if latest:
+        rows = [
+            {"content": key} | {name: getattr(row, name) for name in names} for key, row in latest.items()
+        ]
+        connection.execute(update(contents).where(contents.c.id == bindparam("content")), rows)
+        columns = {"content": classifications.c.content_id, "model": classifications.c.model_id}
+        of_row = (column == bindparam(name) for name, column in columns.items())
+        keys = [{"content": row["content"], "model": row["model_id"]} for row in rows]
+        connection.execute(delete(classifications).where(*of_row), keys)
     of_alone = photos.c.content_id.in_(select(contents.c.id).where(is_last))
     unread = {"classified_mtime_ns": None, "classified_size_bytes": None}
     connection.execute(update(photos).where(of_alone).values(unread))
-    nothing = dict.fromkeys(("model_id", "top_k", "threshold", "outcome", "classified_at"))
-    connection.execute(update(contents).where(is_last).values(nothing))
+    connection.execute(update(contents).where(is_last).values(dict.fromkeys((*names, "outcome"))))
+
+
+def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Sequence[int]) -> None:
+    """Delete what is left: the ended jobs, what was taught, and the model."""
+    connection.execute(update(jobs).where(among(jobs.c.parent_id, job_ids)).values(parent_id=None))
+    connection.execute(delete(job_items).where(among(job_items.c.job_id, job_ids)))
+    connection.execute(delete(jobs).where(among(jobs.c.id, job_ids)))
+    connection.execute(delete(classifiers).where(classifiers.c.model_id == model.id))
+    connection.execute(delete(backend_selections).where(backend_selections.c.model_digest == model.digest))
+    connection.execute(delete(models).where(models.c.id == model.id))
+    record_action(connection, AuditAction.MODEL_REMOVE, model.name, digest=model.digest)

@@ -1,35 +1,55 @@
 """Ends a process that makes no progress, for its supervisor to restart, and tells of it at the next start.
 
 One thread asks, every CHECK_S, registered checks. A native library may hold the interpreter's lock for good,
-so each round sets the timer of `faulthandler`, a thread in C, which ends the process with exit code 1 if no
-other round comes. Both write into a report what each thread was doing.
+so each round renews a countdown in C, which ends the process with exit code 1 if no other round comes. Both
+write into a report what each thread was doing. Time in which the process was stopped does not count.
 """
 
 import faulthandler
 import logging
 import os
+import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from tagger.system.countdown import Countdown, SignallingPipe
 from tagger.system.permissions import create_private_file, make_private_folder
 
 log = logging.getLogger(__name__)
 
 EXIT_CODE = os.EX_TEMPFAIL
 CHECK_S = 5.0
+MOST_ROUND_S = 2 * CHECK_S
+"""The process was stopped in a round that took longer."""
 STEM = "stalled-"
 """What the names of reports begin with."""
 STDERR = 2
+DUMP_SIGNAL = signal.SIGURG
+"""What it does otherwise is nothing."""
+DUMP_AFTER = 0.75
+"""The part of the time without progress after which the report is written."""
 
 Check = Callable[[], str | None]
-"""What makes no progress for too long, if anything."""
+"""What makes no progress for too long, if anything. It measures time by `running_time`."""
 _checks: list[Check] = []
+
+
+def running_time() -> float:
+    """Seconds in which this process ran while it was watched, since an arbitrary moment."""
+    counted_s, round_at = _round
+    return counted_s + min(time.monotonic() - round_at, MOST_ROUND_S)
+
+
+def _count_round() -> None:
+    global _round  # noqa: PLW0603 - of the process
+    _round = running_time(), time.monotonic()
 
 
 @contextmanager
@@ -84,30 +104,63 @@ class _Watch:
         self._timeout_s = timeout_s
         self._report = _opened(report)
         self._closed = threading.Event()
-        self._set_timer()
+        self._failed: set[Check] = set()
+        self._countdowns: list[Countdown] = []
+        try:
+            self._pipe = SignallingPipe(DUMP_SIGNAL)
+            faulthandler.register(DUMP_SIGNAL, self._report)
+            self._countdowns.append(Countdown(DUMP_AFTER * timeout_s, "write", self._pipe.writer))
+            self._countdowns.append(Countdown(timeout_s, "_exit", 1))
+        except (AttributeError, OSError):
+            self._close_countdowns()
+        self._begin_round()
         self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
+        self._close_countdowns()
+        faulthandler.unregister(DUMP_SIGNAL)
         faulthandler.cancel_dump_traceback_later()
         self._report.close()
 
+    def _close_countdowns(self) -> None:
+        while self._countdowns:
+            self._countdowns.pop().close()
+
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):
+            self._begin_round()
             for check in [*_checks]:
-                if (problem := check()) is not None:
+                if (problem := self._problem(check)) is not None:
                     self._end(problem)
-            self._set_timer()
 
-    def _set_timer(self) -> None:
-        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
+    def _begin_round(self) -> None:
+        _count_round()
+        if not self._countdowns:
+            faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
+            return
+        for countdown in self._countdowns:
+            countdown.renew()
+        if self._pipe.clear() and not isinstance(self._report.name, int):  # stderr
+            self._report.truncate(0)  # this process stood still, and goes on
+
+    def _problem(self, check: Check) -> str | None:
+        """What the check says. One that fails says nothing, and is logged once."""
+        try:
+            return check()
+        except Exception:
+            if check not in self._failed:
+                log.exception("What makes no progress could not be checked")
+            self._failed.add(check)
+            return None
 
     def _end(self, problem: str) -> None:
-        self._report.write(f"{problem}\n".encode())
-        self._report.flush()
-        faulthandler.dump_traceback(self._report)
+        with suppress(OSError):  # a full disk
+            self._report.write(f"{problem}\n".encode())
+            self._report.flush()
+            faulthandler.dump_traceback(self._report)
         log.critical(
             "%s, so this process ends; tagger doctor names the file that shows what it was doing", problem
         )
@@ -134,3 +187,5 @@ def _opened(report: Path) -> BinaryIO:
 
 
 _watch: _Watch | None = None
+_round = (0.0, time.monotonic())
+"""The running time when the last round began, and when that was."""

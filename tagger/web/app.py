@@ -1,7 +1,6 @@
 """The application: `create_app` joins state, API and pages, for `tagger serve` and for tests."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.shared_photos import SharedPhotos
-from tagger.system.stall import stall_check
+from tagger.system.stall import running_time, stall_check
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
@@ -157,9 +156,9 @@ class _EventLoopCheck:
 
     def problem(self) -> str | None:
         if self._asked_at is None:
-            self._asked_at = time.monotonic()
+            self._asked_at = running_time()
             self._loop.call_soon_threadsafe(self._answer)
-        elif time.monotonic() - self._asked_at > self._limit_s:
+        elif running_time() - self._asked_at > self._limit_s:
             return f"no request was answered for {self._limit_s:.0f} s"
         return None
 

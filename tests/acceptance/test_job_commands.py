@@ -12,14 +12,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from rig.servers import PostgresServer, RedisServer
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import BIN, Terminal, draw, draw_many
 from support.screens import Screen
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState
+from tagger.database.enums import JobState, Runner
 from tagger.database.tables import jobs, models
 from tagger.ledger.progress import list_jobs
 
@@ -65,6 +65,31 @@ def test_cancelling_a_job_of_tagger_tag_ends_that_command(sqlite_terminal: Termi
     progress = terminal.progress(1)
     assert (progress.state, progress.done + progress.cancelled) == (JobState.CANCELLED, PHOTOS)
     assert "job 1 was cancelled: by request" in terminal.log.read_text()
+
+
+def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_writes(
+    sqlite_terminal: Terminal,
+) -> None:
+    terminal = sqlite_terminal
+    draw_many(terminal.folder / "photos", 2)
+    terminal.run("enqueue", "photos")
+    with terminal.database() as database, database.write() as connection:
+        ended = {"runner": Runner.LOCAL, "owner": "another-machine/1", "owner_lease_until": 0.0}
+        connection.execute(update(jobs).values(ended))
+    text = "its process does not answer; if it has ended, run the same command again to continue"
+    (job,) = terminal.json("status")["jobs"]
+    assert (job["state"], job["note"]) == ("queued", text)
+    assert terminal.json("job", "list") == [job]
+    for command in (("status",), ("job", "show", "1")):
+        assert f"  {text}\n" in terminal.run(*command).stdout
+    assert f"warning: job 1: {text}" in terminal.run("job", "show", "1", "--watch", code=1).stderr
+    assert f"job 1: {text}" in terminal.run("doctor").stdout
+    with terminal.database() as database, database.read() as connection:
+        assert connection.execute(select(jobs.c.state, jobs.c.note)).one() == (JobState.QUEUED, None)
+    terminal.run("tag", "photos")
+    first = terminal.progress(1)
+    assert (first.state, first.cancelled) == (JobState.CANCELLED, 2)
+    assert first.note == "its process ended; run the same command again to continue"
 
 
 def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: Terminal) -> None:

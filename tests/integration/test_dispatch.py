@@ -23,6 +23,7 @@ from tagger.ledger.workers import (
     FEWEST_PLACES,
     ChunkClaimer,
     chunks_at_once,
+    list_workers,
     release_expired,
     resume_suspended_jobs,
     roots_of_suspended_jobs,
@@ -127,7 +128,12 @@ def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBui
         ]
         connection.execute(insert(workers), rows)
         connection.execute(update(workers).where(workers.c.name != "w3").values(heartbeat_at=db_now()))
-    assert waiting_chunks(ledger.database)[Priority.BULK] == 8 * chunks_at_once("cpu")
+        before_clock_was_set = {"heartbeat_at": db_now() + 86400.0}
+        connection.execute(update(workers).where(workers.c.name == "w4").values(before_clock_was_set))
+    assert waiting_chunks(ledger.database)[Priority.BULK] == 7 * chunks_at_once("cpu")
+    assert {each.name for each in list_workers(ledger.database)} == {
+        f"w{number}" for number in (0, 1, 2, 5, 6, 7, 8)
+    }
 
 
 @pytest.mark.postgresql

@@ -1,8 +1,12 @@
 """The life of jobs: items in chunks, counts that add up, owners that die."""
 
 import os
+import socket
+import subprocess
+import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,8 +23,10 @@ from tagger.database.tables import chunks, jobs
 from tagger.errors import JobFinished, LeaseLost, ScanInterrupted
 from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
 from tagger.ledger.job_control import pause, recover_stale_jobs, resume
-from tagger.ledger.jobs import LEASE_S, cancel_job, finish_scan, job_heartbeat, process_name
+from tagger.ledger.jobs import LEASE_S, cancel_job, finish_scan, job_heartbeat, process_name, process_space
 from tagger.ledger.workers import release_expired
+
+NAMESPACE = str(Path("/proc/self/ns/pid").readlink())
 
 
 def spans(ledger: LedgerBuilder, job: int) -> list[tuple[int, int]]:
@@ -164,6 +170,49 @@ def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger: LedgerBuilder
         connection.execute(update(jobs).where(jobs.c.id == job).values(owner=dead_owner))
     recover_stale_jobs(ledger.database)
     assert ledger.progress(job).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        pytest.param(socket.gethostname(), id="recorded by 2.0"),
+        pytest.param(f"{socket.gethostname()}/another-boot/{NAMESPACE}", id="before a restart"),
+        pytest.param(process_space().replace(NAMESPACE, "pid:[1]"), id="in a container"),
+        pytest.param(process_space().replace(socket.gethostname(), "elsewhere"), id="on another machine"),
+    ],
+)
+def test_an_owner_whose_number_says_nothing_here_is_judged_by_its_lease(
+    ledger: LedgerBuilder, space: str
+) -> None:
+    job, unused_number = ledger.job(5, runner=Runner.LOCAL), 2**22 + 1
+
+    def own(lease_s: float) -> None:
+        owner = {"owner": f"{space}/{unused_number}", "owner_lease_until": db_now() + lease_s}
+        with ledger.database.write() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == job).values(owner))
+        recover_stale_jobs(ledger.database)
+
+    own(lease_s=1)
+    assert ledger.progress(job).state is JobState.QUEUED
+    own(lease_s=-1)
+    assert ledger.progress(job).state is JobState.CANCELLED
+
+
+RECOVER = (
+    "import sys; from tagger.database.connection import open_database;"
+    "from tagger.ledger.job_control import recover_stale_jobs; recover_stale_jobs(open_database(sys.argv[1]))"
+)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes PID namespaces")
+def test_a_process_that_does_not_see_the_owner_leaves_its_job_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'tagger.sqlite'}"
+    ledger = LedgerBuilder(open_database(url))
+    job = ledger.job(5, runner=Runner.LOCAL)
+    container = ("unshare", "--pid", "--fork", "--mount-proc")
+    subprocess.run([*container, sys.executable, "-c", RECOVER, url], check=True, timeout=60)
+    assert ledger.progress(job).state is JobState.QUEUED
+    ledger.database.close()
 
 
 def test_a_running_owner_on_this_machine_has_time_to_renew_an_expired_lease(ledger: LedgerBuilder) -> None:

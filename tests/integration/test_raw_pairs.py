@@ -1,10 +1,13 @@
 """A RAW file and its JPEG are one photo, whatever happens to either, on both databases."""
 
+import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from support.colour_folders import EIFFEL, GATE
 from support.query_plans import query_plans
 from support.raw_pairs import PairFolder
@@ -14,6 +17,7 @@ from tagger.catalog.roots import forget_path, list_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
+from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan import preview_scan, select_paths
 from tagger.ledger.jobs import InferenceOptions
@@ -21,6 +25,7 @@ from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
+from tagger.tags.contents import lock_contents
 from tagger.verdicts.store import star_photos
 
 
@@ -108,6 +113,52 @@ def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder)
     folder.tag()
     assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
     assert folder.found() == {"IMG_1.JPG": [GATE]}
+
+
+def assert_locked_in_order(folder: PairFolder, images: list[int]) -> None:
+    """Tag the folder, which changes these images while one is locked: it locks none behind that one."""
+    first, *others = sorted(images)
+    assert images[0] != first, "the test shows nothing: the order of the photos is that of their images"
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor() as pool:
+        with folder.database.write() as connection:
+            lock_contents(connection, [first])
+            tagged = pool.submit(folder.tag)
+            while not connection.scalar(waits):
+                assert not tagged.done()
+                time.sleep(0.01)
+            with folder.database.write() as other, lock_timeout(other, 1.0):
+                lock_contents(other, others)
+        tagged.result()
+    assert folder.primary_files() == {"a.CR3": "a.jpg", "b.CR3": "b.jpg"}
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_job_locks_images_that_get_the_verdicts_of_raw_files_in_order(folder: PairFolder) -> None:
+    """Workers that lock them in different orders would wait for each other."""
+    jpegs = []
+    for shade, name in enumerate("ab"):
+        folder.draw_raw(f"{name}.CR3", 1, shade=shade)
+        jpegs.append(folder.draw(f"known/{name}.jpg", 0, shade=shade))
+    folder.tag()
+    # The first photo gets the image with the higher number.
+    jpegs.sort(key=lambda jpeg: -folder.photo(f"known/{jpeg.name}").content_id)
+    for name, jpeg in zip("ab", jpegs, strict=True):
+        shutil.copy(jpeg, folder.folder / f"{name}.jpg")
+    assert_locked_in_order(folder, [folder.photo(f"known/{jpeg.name}").content_id for jpeg in jpegs])
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_scan_locks_images_that_get_the_verdicts_of_raw_files_in_order(
+    folder: PairFolder, apart: PairFolder
+) -> None:
+    for shade, name in enumerate("ab"):
+        apart.draw_raw(f"{name}.CR3", 1, shade=shade)
+        apart.draw(f"{name}.jpg", 0, shade=shade)
+    apart.tag()
+    assert_locked_in_order(folder, [folder.photo(f"{name}.jpg").content_id for name in "ab"])
 
 
 def test_a_jpeg_is_the_same_photo_without_its_raw_file(folder: PairFolder) -> None:

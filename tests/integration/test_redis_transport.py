@@ -11,11 +11,12 @@ import pytest
 from kombu.utils.imports import symbol_by_name
 from redis.exceptions import ResponseError
 from rig.servers import KEYS, REFUSALS, RedisServer
+from support.clocks import clock_ahead
 from support.tcp_proxy import TcpProxy
 
 from tagger.database.enums import Priority
 from worker.messages import TASK_NAME, TICK_NAME
-from worker.producer import TRANSPORT_OPTIONS, make_app
+from worker.producer import TICK_S, TRANSPORT_OPTIONS, make_app
 
 QUEUE = KEYS.queues[Priority.BULK]
 
@@ -94,6 +95,22 @@ def test_beat_sends_no_tick_while_one_waits(redis_server: RedisServer) -> None:
         assert client.llen(KEYS.ticks) == 1
         client.delete(KEYS.ticks)
         scheduler.apply_entry(entry, producer=scheduler.producer)
+        assert client.llen(KEYS.ticks) == 1
+        scheduler.close()
+
+
+def test_beat_goes_on_after_the_clock_was_ahead_and_set_right(redis_server: RedisServer) -> None:
+    with closing(make_app(redis_server.url, KEYS)) as app, redis_server.client() as client:
+        scheduler = symbol_by_name(app.conf.beat_scheduler)(app=app)
+        with clock_ahead(timedelta(days=1, seconds=TICK_S)):
+            for _ in range(2):
+                wait_s = scheduler.tick()
+        assert client.llen(KEYS.ticks) == 1
+        assert 0 < wait_s <= TICK_S
+        client.delete(KEYS.ticks)
+        assert 0 < scheduler.tick() <= TICK_S
+        with clock_ahead(timedelta(seconds=TICK_S)):
+            scheduler.tick()
         assert client.llen(KEYS.ticks) == 1
         scheduler.close()
 

@@ -11,6 +11,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
+from tagger.cli.output.photos import print_details
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState
 from tagger.database.tables import (
@@ -33,6 +34,7 @@ from tagger.errors import (
 )
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.model.artifact import Label
+from tagger.query.details import photo_details
 from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import (
     RegisteredModel,
@@ -288,7 +290,7 @@ def test_concurrent_registrations_create_one_model(
 
 
 def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_job_runs_it(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored = StoredPhotos.with_tiny_model(database, tmp_path)
     tiny_artifact(tmp_path / "own.pt", LABELS[:2], seed=1, name="own")
@@ -323,3 +325,8 @@ def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_j
         (row,) = connection.execute(select(effective_tags.c.content_id, effective_tags.c.landmark_id))
         assert (row.content_id, row.landmark_id) == (image, tower)
         assert connection.scalar(select(func.count()).select_from(jobs)) == 0
+    # Classifications before 2.1 have no time.
+    details = photo_details(database, stored.root / "both.jpg")
+    assert (details.model, details.classified_at) == ("tiny", None)
+    print_details(details)
+    assert "by tiny\n" in capsys.readouterr().out

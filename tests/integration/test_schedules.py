@@ -4,12 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 from support.clocks import clock_ahead
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 from support.written_folder import WrittenFolder
 
+from tagger.cli.output.job_text import tick_text
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now
@@ -26,6 +27,7 @@ from tagger.jobs.enqueue.schedule_runs import (
 )
 from tagger.jobs.enqueue.schedules import (
     add_schedule,
+    follow_clock,
     latest_due,
     list_schedules,
     next_due,
@@ -182,6 +184,41 @@ def test_missed_runs_are_made_up_for_once(settings: Settings, database: Database
     assert count(database, schedule_runs) == 1
     (schedule,) = list_schedules(database)
     assert schedule.next_due > started_at
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("cron", [MINUTELY, "0 3 * * *"])
+def test_a_schedule_follows_the_clock_after_it_was_ahead_and_set_right(
+    settings: Settings, database: Database, cron: str
+) -> None:
+    add(database, cron=cron)
+    (schedule,) = list_schedules(database)
+    with database.write() as connection:
+        connection.execute(update(schedules).values(next_due=schedule.next_due + 30 * DAY))
+        for days in (28, 29):
+            ahead = schedule.next_due + days * DAY
+            connection.execute(insert(schedule_runs).values(schedule_id=1, due_at=ahead, started_at=ahead))
+    assert list(run_due_schedules(database, settings)) == []
+    (corrected,) = list_schedules(database)
+    assert schedule.next_due <= corrected.next_due <= schedule.next_due + timedelta(minutes=1)
+    runs = list_runs(database, "often", 9)
+    assert len(runs) == 2
+    assert max(max(run.due_at, run.started_at) for run in runs) <= datetime.now(UTC)
+    make_due(database)
+    assert len(list(run_due_schedules(database, settings))) == 1
+
+
+def test_in_the_hour_that_clocks_repeat_a_run_that_was_due_in_the_first_is_not_due_again(
+    database: Database,
+) -> None:
+    add(database, cron="30 2 * * *")
+    tomorrow = utc("2026-10-26T02:30+01:00")
+    with database.write() as connection:
+        connection.execute(update(schedules).values(next_due=tomorrow))
+        row = connection.execute(select(schedules)).one()
+    follow_clock(database, row, utc("2026-10-25T02:10+01:00"))
+    (schedule,) = list_schedules(database)
+    assert schedule.next_due == tomorrow
 
 
 @pytest.mark.postgresql
@@ -425,6 +462,15 @@ def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(schedul
     late = find_last_tick(scheduled)
     assert late is not None
     assert (late.at, late.is_late) == (None, True)
+
+
+def test_no_tick_counts_that_was_recorded_before_the_clock_was_set_back(scheduled: Database) -> None:
+    with scheduled.write() as connection:
+        connection.execute(update(ledgers).values(last_tick_at=db_now() + 86400.0))
+    ahead = find_last_tick(scheduled)
+    assert ahead is not None
+    assert ahead.is_late
+    assert tick_text(ahead) == "no tick since the clock was set back"
 
 
 @pytest.mark.postgresql

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,14 +16,16 @@ from tagger.cli.output.photo_lines import print_predictions
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, models, tags
-from tagger.errors import ModelFileNotFound
+from tagger.errors import Conflict, ModelFileNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.submission import submit
+from tagger.ledger import job_control
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
+from tagger.registry import model_removal
 from tagger.registry.model_removal import remove_model
-from tagger.registry.registered_models import add_model, resolve_models, use_models
+from tagger.registry.registered_models import RegisteredModel, add_model, resolve_models, use_models
 from tagger.tags import models_in_use, settlement
 from tagger.tags.models_in_use import names_in_use
 from tagger.tags.settlement import begin_change, is_settled
@@ -147,6 +149,95 @@ def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library: Librar
             while not library.database.is_sqlite and not connection.scalar(waiting):
                 time.sleep(0.01)
         assert removed.result().classified == 1
+
+
+def with_third(library: Library, in_use: Sequence[str]) -> RegisteredModel:
+    """A third model, after which these are in use."""
+    tiny_artifact(library.folder / "third.pt", LABELS[1:3], name="third")
+    third = add_model(library.database, library.folder / "third.pt")
+    use_models(library.database, in_use)
+    return third
+
+
+def test_an_image_goes_back_to_the_classification_before_that_of_a_removed_model(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    third = with_third(library, ["other", "tiny", "third"])
+    last = select(contents.c.model_id, contents.c.classified_at)
+    states = []
+    for model in (library.other, library.model, third):
+        library.tag(model=model)
+        with library.database.read() as connection:
+            states.append(connection.execute(last).one())
+    use_models(library.database, ["tiny"])
+    for name, before in (("third", states[1]), ("other", states[1])):
+        remove_model(library.database, name)
+        with library.database.read() as connection:
+            assert connection.execute(last).one() == before
+    assert list(check_database(library.database)) == []
+
+
+class Interrupted(Exception):
+    """Raised instead of a commit."""
+
+
+def test_a_removal_works_in_pages_and_continues_after_an_interruption(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_removal, "PAGE", 2)
+    monkeypatch.setattr(job_control, "PAGE", 3)
+    third = with_third(library, ["tiny", "third"])
+    for number in range(5):
+        library.draw(f"{number}.jpg", number % 2, shade=number)
+    library.tag(others=[third])
+    library.draw("alone.jpg", 1, shade=9)
+    library.tag(library.folder / "alone.jpg", model=third)
+    use_models(library.database, ["tiny"])
+    pages: list[tuple[int, int]] = []
+
+    def interrupt(done: int, total: int) -> None:
+        pages.append((done, total))
+        if done == 4:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        remove_model(library.database, "third", on_progress=interrupt)
+    assert pages == [(2, 6), (4, 6)]
+    assert list(check_database(library.database)) == []
+    removed = remove_model(library.database, "third")
+    assert (removed.classified, removed.unclassified) == (2, 1)
+    assert {name for name, _ in library.predictions()} == {"tiny"}
+    assert list(check_database(library.database)) == []
+    outcomes = library.tag()
+    assert [name for name, outcome in outcomes.items() if outcome != "skipped"] == ["alone.jpg"]
+
+
+def test_a_removal_includes_what_a_job_stores_meanwhile_and_stops_while_one_runs(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_removal, "PAGE", 2)
+    third = with_third(library, ["tiny"])
+    for number in range(4):
+        library.draw(f"{number}.jpg", number % 2, shade=number)
+    library.tag(model=third)
+    jobs: list[int] = []
+
+    def record(done: int, _total: int) -> None:
+        if done == 2:
+            jobs.append(library.record(library.folder / "0.jpg", model=third, reprocess=True))
+
+    with pytest.raises(Conflict, match="has not ended"):
+        remove_model(library.database, "third", on_progress=record)
+    assert list(check_database(library.database)) == []
+    library.run(jobs[0])
+    library.tag(model=third, reprocess=True)
+
+    def tag(done: int, _total: int) -> None:
+        if done == 2:
+            library.tag(library.folder / "0.jpg", model=third, reprocess=True)
+
+    remove_model(library.database, "third", on_progress=tag)
+    assert library.predictions() == set()
+    assert list(check_database(library.database)) == []
 
 
 def test_another_photo_of_the_same_name_gets_no_verdict_after_its_model_was_removed(library: Library) -> None:

@@ -13,6 +13,7 @@ from support.schemas import library_of_1_1
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.enums import JobState, NoteCode
+from tagger.errors import DatabaseUnavailable
 from tagger.ledger.job_control import resume
 from tagger.ledger.progress import find_job
 from tagger.transfer.upgrade import upgrade_database
@@ -200,6 +201,24 @@ def test_a_library_of_1_1_gets_the_schema_of_a_new_one(
         new_url = request.getfixturevalue("postgres_url")
     upgrade_database(new_url)
     assert library.schema == _schema(new_url)
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ("ALTER TABLE contents DROP COLUMN damaged", "contents.damaged"),
+        ("DROP TABLE favourites", "favourites"),
+        ("DROP VIEW photos_view", "photos_view"),
+    ],
+)
+def test_a_library_that_no_release_has_made_is_refused_and_stays_as_it_is(
+    library: Library, change: str, missing: str
+) -> None:
+    library.execute(change)
+    before = library.schema
+    with pytest.raises(DatabaseUnavailable, match=rf"would lack {missing}\. Nothing was changed"):
+        library.upgraded()
+    assert library.schema == before
 
 
 _TRIGGERS = {

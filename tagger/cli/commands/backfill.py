@@ -237,7 +237,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger schedule list
     """
-    found = schedules.list_schedules(open_for_reading(settle_jobs=True).database)
+    found = schedules.list_schedules(open_for_reading().database)
     rows = (
         [
             schedule.name,
@@ -315,7 +315,7 @@ def history(
 
     Example: tagger schedule history nightly
     """
-    runs = schedule_runs.list_runs(open_for_reading(settle_jobs=True).database, name, limit)
+    runs = schedule_runs.list_runs(open_for_reading().database, name, limit)
     rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
     console.write_list(runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json)
 

@@ -71,7 +71,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger job list
     """
-    jobs = list_jobs(open_for_reading(settle_jobs=True).database)
+    jobs = list_jobs(open_for_reading().database)
     if json:
         write_json(jobs)
         return
@@ -91,7 +91,7 @@ def show(
 
     Example: tagger job show 7 --watch
     """
-    database = open_for_reading(settle_jobs=True).database
+    database = open_for_reading().database
     progress = find_job(database, job)
     if watch and not progress.is_over:
         set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
@@ -128,7 +128,7 @@ def failures(
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:
         raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
-    settings, database = open_for_reading(settle_jobs=True)
+    settings, database = open_for_reading()
     is_write_job = job is not None and find_job(database, job).kind in METADATA_KINDS
     photos = (
         unwritten_photos(database, job or 0, parse_refusal_kinds(kind))

@@ -221,7 +221,8 @@ def remove(
     from tagger.registry.model_removal import remove_model
 
     session = open_session(settle_jobs=True)
-    removed = remove_model(session.database, name, dry_run=dry_run)
+    with ProgressLine("removing") as line:
+        removed = remove_model(session.database, name, dry_run=dry_run, on_progress=line.show)
     if not dry_run:
         update_derived_facts(session)
     counts = {

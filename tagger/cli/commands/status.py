@@ -59,7 +59,7 @@ def status(
     """
     if watch and json:
         raise typer.BadParameter("it needs one job: tagger job show JOB --watch", param_hint="--json")
-    session = open_for_reading(settle_jobs=True)
+    session = open_for_reading()
     if watch:
         _watch(session)
         return

@@ -195,7 +195,9 @@ def tick_text(last_tick: LastTick) -> str:
     """`last tick 12 s ago`."""
     if last_tick.seconds_ago is None:
         return "no tick yet"
-    return f"last tick {duration_text(last_tick.seconds_ago)} ago"
+    if last_tick.seconds_ago < 0 and last_tick.is_late:
+        return "no tick since the clock was set back"
+    return f"last tick {duration_text(max(0.0, last_tick.seconds_ago))} ago"
 
 
 def print_next_steps(database: Database, job: int) -> None:

@@ -195,7 +195,8 @@ def print_details(details: PhotoDetails) -> None:
     photo = details.photo
     size = f"{photo.width} x {photo.height} pixels" if photo.width else None
     by = ", ".join(details.thresholds)
-    classified = f"{details.classified_at:%Y-%m-%d %H:%M} UTC by {by}" if by else None
+    at = f"{details.classified_at:%Y-%m-%d %H:%M} UTC " if details.classified_at else ""
+    classified = f"{at}by {by}" if by else None
     facts: list[tuple[str, object]] = [
         ("photo", printable(photo.path)),
         *(("raw file", printable(path)) for path in details.raw_files),

@@ -92,7 +92,7 @@ jobs = Table(
     Column(
         "author", Text, doc="who started it or its parent, like `audit_log.actor`, or `schedule` and its name"
     ),
-    Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
+    Column("owner", Text, doc="process that scans or runs it, its number last; null: workers run it"),
     Column("owner_lease_until", Float, doc="end of the owner's lease"),
     Index(None, "state"),
     Index(None, "parent_id"),

@@ -167,6 +167,7 @@ classifications = Table(
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
     Column("top_k", Integer, nullable=False, doc="largest number of tags"),
     Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
+    Column("classified_at", UtcDateTime, doc="when that was; null: before 2.1"),
     PrimaryKeyConstraint("content_id", "model_id"),
     Index(None, "model_id"),
     sqlite_with_rowid=False,

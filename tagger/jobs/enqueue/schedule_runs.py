@@ -22,6 +22,7 @@ from tagger.jobs.enqueue.backfill import Backfill, discard_empty_job
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, select_paths
 from tagger.jobs.enqueue.schedules import (
     backfill_from_schedule,
+    follow_clock,
     follows_links,
     latest_due,
     next_due,
@@ -81,11 +82,12 @@ def run_due_schedules(
     """
     with database.read() as connection:
         now = current_time(connection)
-        due = connection.execute(
-            select(schedules).where(schedules.c.paused.is_(False), schedules.c.next_due <= now)
-        ).all()
-    for row in due:
+        enabled = connection.execute(select(schedules).where(schedules.c.paused.is_(False))).all()
+    for row in enabled:
         try:
+            if row.next_due > now:
+                follow_clock(database, row, now)
+                continue
             # In the hour that clocks repeat, the search backwards misses the due time that is stored.
             due_at = max(row.next_due, latest_due(row.cron, row.time_zone, now))
             run = _run(database, settings, row, due_at, on_progress, f"schedule {row.name}")

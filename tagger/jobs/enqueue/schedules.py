@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -43,6 +43,29 @@ def latest_due(cron: str, zone: str, until: datetime) -> datetime:
     # The search excludes its start, and has a resolution of minutes.
     following = until.replace(second=0, microsecond=0).timestamp() + 60
     return _due(cron, zone, datetime.fromtimestamp(following, UTC), reverse=True)
+
+
+def follow_clock(database: Database, schedule: Row[Any], now: datetime) -> None:
+    """Bring the next due time forward if it is later than it can be: the clock was ahead when it was stored.
+
+    Runs of that time count as due now, so that those at the same times by the right clock start.
+
+    Raises:
+        ScheduleInvalid: there is no such time zone any more.
+    """
+    due = next_due(schedule.cron, schedule.time_zone, now)
+    # In the hour that clocks repeat, the search may find a time before `now`.
+    if not now < due < schedule.next_due:
+        return
+    is_same = schedules.c.id == schedule.id, schedules.c.next_due == schedule.next_due
+    is_ahead = schedule_runs.c.schedule_id == schedule.id, schedule_runs.c.due_at > now
+    with database.write() as connection:
+        connection.execute(update(schedules).where(*is_same).values(next_due=due))
+        ahead = connection.scalars(select(schedule_runs.c.due_at).where(*is_ahead)).all()
+        for number, due_at in enumerate(sorted(ahead, reverse=True)):
+            values = {"due_at": now - timedelta(microseconds=number), "started_at": now}
+            is_run = *is_ahead, schedule_runs.c.due_at == due_at
+            connection.execute(update(schedule_runs).where(*is_run).values(values))
 
 
 def next_time_of_day(text: str, zone: str, after: datetime) -> datetime:

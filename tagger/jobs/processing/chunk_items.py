@@ -1,6 +1,6 @@
 """The photos of a claimed chunk: those without an outcome, and the rows of processed ones."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -17,11 +17,12 @@ from tagger.database.tables import NO_FAILURE, contents, job_items, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import fact_columns, stored_side_files
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
+from tagger.metadata.camera import CameraFacts
 from tagger.metadata.stated_facts import SideFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile
-from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Reader, Result
+from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Reader, Result, Unchanged
 from tagger.system.documents import document_of
 from tagger.tags.contents import is_classified_by_all, queue_position_updates, record_photos
 from tagger.tags.rule import EffectiveTag
@@ -172,10 +173,29 @@ def classified_contents(items: Sequence[Item]) -> dict[int, Classified]:
     return {item.image_id: item.result for item in items if isinstance(item.result, Classified)}
 
 
-def store_photos(connection: Connection, job_id: int, items: Sequence[Item]) -> None:
-    """Store what the results say of their photos. The images are stored already."""
+def photos_taken_over(connection: Connection, items: Sequence[Item]) -> list[tuple[Item, int]]:
+    """Photos that are read first, and had the image of a RAW file or its JPEG, each with that image.
+
+    A photo whose model was removed has an own image, which is not classified any more.
+    """
+    read = {item.photo_id: item for item, _ in _read(items)}
+    taken_over = photos.c.classified_mtime_ns.is_(None), contents.c.outcome.is_not(None)
+    query = select(photos.c.id, photos.c.content_id).join(contents, contents.c.id == photos.c.content_id)
+    query = query.where(among(photos.c.id, read), *taken_over).order_by(photos.c.id)
+    rows = connection.execute(query).all() if read else ()
+    return [(read[row.id], row.content_id) for row in rows if row.content_id != read[row.id].image_id]
+
+
+def store_photos(
+    connection: Connection, job_id: int, items: Sequence[Item], taken_over: Sequence[tuple[Item, int]]
+) -> None:
+    """Store what the results say of their photos. The images are stored already.
+
+    `taken_over`: of `photos_taken_over`, whose verdicts are kept.
+    """
     facts = _facts(connection, items)
-    _carry_over(connection, facts)
+    for item, image_id in taken_over:
+        carry_over(connection, item.photo_id, image_id, item.image_id)
     _record_changes(connection, items, facts)
     _store_classified(connection, items, facts)
     _store_failures(connection, job_id, items, facts)
@@ -187,38 +207,29 @@ def _readable_ids(items: Sequence[Item]) -> list[int]:
     return sorted({item.image_id for item in readable if item.image_id})
 
 
+def _read(items: Sequence[Item]) -> Iterator[tuple[Item, CameraFacts]]:
+    """The items whose photo was read, each with the facts in its file."""
+    for item in items:
+        facts = None if isinstance(item.result, Unchanged | str) else item.result.facts
+        if item.image_id and facts is not None:
+            yield item, facts
+
+
 def _facts(connection: Connection, items: Sequence[Item]) -> dict[int, dict[str, Any]]:
     """The columns of photos that were read, by photo id: their content and their facts."""
     found = {
         item.photo_id: (
             item.image_id,
-            fact_columns(item.result.facts, item.side_facts, item.path),
-            camera_of(item.result.facts, item.root_id, item.path),
+            fact_columns(facts, item.side_facts, item.path),
+            camera_of(facts, item.root_id, item.path),
         )
-        for item in items
-        if isinstance(item.result, Classified | AlreadyClassified | Failed)
-        and item.image_id
-        and item.result.facts is not None
+        for item, facts in _read(items)
     }
     camera_ids = ensure_cameras(connection, {camera for _, _, camera in found.values()})
     return {
         photo_id: {"content_id": image_id, "camera_id": camera_ids[camera], **facts}
         for photo_id, (image_id, facts, camera) in found.items()
     }
-
-
-def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) -> None:
-    """Keep verdicts on photos that are read first, and had the image of a RAW file or its JPEG.
-
-    A photo whose model was removed has an own image, which is not classified any more.
-    """
-    taken_over = photos.c.classified_mtime_ns.is_(None), contents.c.outcome.is_not(None)
-    query = select(photos.c.id, photos.c.content_id).join(contents, contents.c.id == photos.c.content_id)
-    query = query.where(among(photos.c.id, facts), *taken_over)
-    for row in connection.execute(query).all() if facts else ():
-        image_id = facts[row.id]["content_id"]
-        if row.content_id != image_id:
-            carry_over(connection, row.id, row.content_id, image_id)
 
 
 def _record_changes(

@@ -6,7 +6,6 @@ Chunks share a process. An isolated one has it alone, so that it is known which 
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -46,7 +45,7 @@ from tagger.ledger.jobs import (
 from tagger.ledger.progress import JobProgress, find_job
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
-from tagger.system.stall import stall_check
+from tagger.system.stall import running_time, stall_check
 
 
 class ActivityMonitor:
@@ -54,12 +53,12 @@ class ActivityMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._message_at = time.monotonic()
+        self._message_at = running_time()
         self._progress_at: dict[object, float] = {}
         """When each chunk last made progress; infinite while it waits for something without a limit."""
 
     def record_message(self) -> None:
-        self._message_at = time.monotonic()
+        self._message_at = running_time()
 
     @contextmanager
     def chunk(self) -> Iterator[Callable[..., None]]:
@@ -69,7 +68,7 @@ class ActivityMonitor:
         def record_progress(at: float | None = None) -> None:
             with self._lock:
                 if key in self._progress_at:  # a thread may still work for a chunk that has ended
-                    self._progress_at[key] = time.monotonic() if at is None else at
+                    self._progress_at[key] = running_time() if at is None else at
 
         with self._lock:
             self._progress_at[key] = math.inf
@@ -90,7 +89,7 @@ class ActivityMonitor:
     def progress_age_s(self) -> float:
         """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
         with self._lock:
-            return max(0.0, time.monotonic() - min(self._progress_at.values(), default=math.inf))
+            return max(0.0, running_time() - min(self._progress_at.values(), default=math.inf))
 
     def problem(self, limit_s: float) -> str | None:
         """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
@@ -100,7 +99,7 @@ class ActivityMonitor:
     @property
     def message_age_s(self) -> float:
         """Seconds since the last message."""
-        return time.monotonic() - self._message_at
+        return running_time() - self._message_at
 
 
 _STOP_CHECK_S = 0.5

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,14 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import SAVE_INFO
 
 from tagger.database.connection import Database
-from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, ProcessBound, TaggerError
+from tagger.errors import (
+    ArgumentInvalid,
+    EmbeddingsMissing,
+    ModelNotFound,
+    PhotoFailed,
+    ProcessBound,
+    TaggerError,
+)
 from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddings
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
 
     ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 
+FileVersion = tuple[Path, int, int] | None
 log = logging.getLogger(__name__)
 
 
@@ -76,17 +85,24 @@ class LoadedModels:
         self.sandbox.close()
 
 
+RETRY_S = 60.0
+"""A model that could not be loaded is tried again after this time, or once its file has changed."""
+
+
 class ModelCache:
     """The models of one process, by the ids of the registered models. Thread-safe."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._starting = threading.Lock()
         self._models: dict[int, Model] = {}
         self._loaded: dict[tuple[int, ...], LoadedModels] = {}
         self.errors: dict[int, Exception] = {}
         """Why models could not be loaded the last time."""
+        self._failures: dict[int, tuple[FileVersion, float]] = {}
+        """The files of these models then, and when that was."""
 
     def get(self, model_ids: Iterable[int]) -> LoadedModels:
         """Return those of these models that can be loaded, to run together. Missing ones are loaded in turn.
@@ -97,14 +113,14 @@ class ModelCache:
                 cannot be run.
         """
         ids = tuple(model_ids)
-        if ids in self._loaded:  # callers do not wait while others are loaded
-            return self._loaded[ids]
-        with self._lock:
-            for model_id in ids:
-                self._load_if_needed(model_id)
-            key = tuple(model_id for model_id in ids if model_id in self._models)
-            if not key:
-                raise self.errors[ids[0]]
+        if any(map(self._is_due, ids)):  # other callers do not wait
+            with self._loading:
+                for model_id in filter(self._is_due, ids):
+                    self._try_to_load(model_id)
+        key = tuple(model_id for model_id in ids if model_id in self._models)
+        if not key:
+            raise self.errors[ids[0]].with_traceback(None)
+        with self._starting:
             if key not in self._loaded:
                 for model_id in ids:
                     if model_id not in key:
@@ -112,13 +128,31 @@ class ModelCache:
                 self._loaded[key] = self._start({model_id: self._models[model_id] for model_id in key})
             return self._loaded[key]
 
-    def _load_if_needed(self, model_id: int) -> None:
+    def _is_due(self, model_id: int) -> bool:
+        """Whether to load the model: it is not loaded, and what prevented that may have passed."""
         if model_id in self._models:
-            return
+            return False
+        if model_id not in self._failures:
+            return True
+        version, failed_at = self._failures[model_id]
+        return time.monotonic() - failed_at > RETRY_S or self._file_version(model_id) != version
+
+    def _try_to_load(self, model_id: int) -> None:
+        version = self._file_version(model_id)
         try:
             self._models[model_id] = self._load(model_id)
         except (TaggerError, RuntimeError, ValueError) as error:
             self.errors[model_id] = error
+            self._failures[model_id] = version, time.monotonic()
+
+    def _file_version(self, model_id: int) -> FileVersion:
+        """What changes with the model's file."""
+        try:
+            file = model_by_id(self._database, model_id).file
+            status = file.stat()
+        except (ModelNotFound, OSError):
+            return None
+        return file, status.st_size, status.st_mtime_ns
 
     def close(self) -> None:
         """End the pipelines' threads."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
+    or_,
     select,
     true,
     update,
@@ -46,7 +47,14 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.extensions import Event
-from tagger.jobs.processing.chunk_items import REMOVED, Item, classified_contents, lock_photos, store_photos
+from tagger.jobs.processing.chunk_items import (
+    REMOVED,
+    Item,
+    classified_contents,
+    lock_photos,
+    photos_taken_over,
+    store_photos,
+)
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.ledger.outcomes import follow_images
@@ -109,9 +117,11 @@ def store_results(
         stored = _with_outcomes(connection, claim, items)
         counted = store_outcomes(connection, claim, [item.outcome for item in stored])
         forgotten = lock_photos(connection, items)
-        begin_change(connection, classified)
+        taken_over = photos_taken_over(connection, items)
+        # All at once, so that workers lock images in one order.
+        begin_change(connection, {*classified, *(item.image_id for item, _ in taken_over)})
         _store_contents(connection, claim, classified)
-        store_photos(connection, claim.name.job_id, items)
+        store_photos(connection, claim.name.job_id, items, taken_over)
         for comparison in comparisons:
             comparison.store(connection)
         weigh_positions(connection, _located(items))
@@ -206,7 +216,8 @@ def _store_contents(connection: Connection, claim: Claim, classified: Mapping[in
     """
     if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
         recorded_at = select(jobs.c.created_at).where(jobs.c.id == claim.name.job_id).scalar_subquery()
-        is_earlier = among(contents.c.id, classified), contents.c.classified_at < recorded_at
+        at = contents.c.classified_at  # null: before 2.1, by a model that was not the last one
+        is_earlier = among(contents.c.id, classified), or_(at.is_(None), at < recorded_at)
         earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
         for table in (classifications, embeddings, taught_tags, tags):
             connection.execute(delete(table).where(among(table.c.content_id, earlier)))
@@ -227,9 +238,10 @@ def _keep_earlier(connection: Connection, content_ids: Collection[int], model_id
 
 
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.
+_EARLIER = ("model_id", "top_k", "threshold", "classified_at")
 _INSERT_EARLIER = insert(classifications).from_select(
-    ("content_id", "model_id", "top_k", "threshold"),
-    select(contents.c.id, contents.c.model_id, contents.c.top_k, contents.c.threshold).where(
+    ("content_id", *_EARLIER),
+    select(contents.c.id, *(contents.c[name] for name in _EARLIER)).where(
         among(contents.c.id, ids_parameter("ids")), contents.c.model_id != bindparam("model")
     ),
 )

@@ -107,6 +107,7 @@ class JobStarter:
             )
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
         try:
+            job_control.recover_stale_jobs(self._database)
             check_open_jobs(self._database)
             yield
         except BaseException:

@@ -27,7 +27,6 @@ from tagger.ledger.failures import (
     failure_conditions,
     unwritten_photos,
 )
-from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.query.counts import LandmarkCount, landmark_counts
@@ -143,7 +142,6 @@ class FailurePage:
 @requires(Access.VIEWER)
 def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OverviewDocument:
     """Return all open jobs and the newest others, the running workers, and the depth of the queues."""
-    recover_stale_jobs(state.database)
     return read_status(state.settings, state.database, limit)
 
 

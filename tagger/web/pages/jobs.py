@@ -25,7 +25,6 @@ from tagger.jobs.enqueue.schedules import (
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
-from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
 from tagger.system.text_format import gettext, list_text, moment_text, reader_language
 from tagger.web.api.folders import allowed_folders
@@ -78,7 +77,6 @@ def render_jobs(
     request: Request, state: AppState, problem: str = "", status_code: HTTPStatus = HTTPStatus.OK
 ) -> HTMLResponse:
     """Render the page of all jobs; `problem` is an action's error."""
-    recover_stale_jobs(state.database)
     status = read_status(state.settings, state.database, JOBS_SHOWN)
     jobs = _job_views(state, status.jobs)
     return render(

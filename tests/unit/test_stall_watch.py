@@ -1,0 +1,134 @@
+"""Which processes are ended because they make no progress: real ones, with short limits."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tagger.system import stall
+
+LIMIT_S = 2.0
+PROGRAM = f"""
+import ctypes, sys, threading, time
+from pathlib import Path
+from tagger.system import stall
+stall.CHECK_S, stall.MOST_ROUND_S = 0.1, 0.2
+stall.watch("tag", Path(sys.argv[1]), {LIMIT_S})
+
+def fail():
+    raise RuntimeError("no loop")
+
+def freeze(seconds=60):
+    act = lambda: ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # PyDLL keeps the interpreter's lock
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+
+since = stall.running_time()
+
+def slow():
+    return "slow" if stall.running_time() - since > {LIMIT_S} else None
+"""
+
+
+@contextmanager
+def running(folder: Path, acts: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is watched, and then does what `acts` says at each line of its input."""
+    program = f"{PROGRAM}\nprint(flush=True)\nfor line in sys.stdin:\n    {acts}\n    print(flush=True)\n"
+    command = [sys.executable, "-c", program, str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def act(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def report(folder: Path) -> str:
+    return (folder / "stalled-tag.log").read_text()
+
+
+def test_a_process_whose_interpreter_stands_still_is_ended(tmp_path: Path) -> None:
+    with running(tmp_path, "freeze()") as process:
+        began = time.monotonic()
+        act(process)
+        assert process.wait(10 * LIMIT_S) == 1
+        assert LIMIT_S * 0.9 < time.monotonic() - began < LIMIT_S * 3
+    assert ", line 12 in <lambda>" in report(tmp_path)
+
+
+@pytest.mark.parametrize("stops_s", [(2 * LIMIT_S,), (0.7 * LIMIT_S,) * 3], ids=["once", "several times"])
+def test_time_in_which_a_process_is_stopped_does_not_count(tmp_path: Path, stops_s: tuple[float]) -> None:
+    with (
+        running(tmp_path, "freeze()") as process,
+        running(tmp_path, "with stall.stall_check(slow): time.sleep(1)") as other,
+    ):
+        act(other)
+        for stop_s in stops_s:
+            for each in (process, other):
+                each.send_signal(signal.SIGSTOP)
+            time.sleep(stop_s)
+            for each in (process, other):
+                each.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+        assert (process.poll(), other.poll()) == (None, None)
+        assert other.stdout
+        other.stdout.readline()
+        assert report(tmp_path) == ""
+        act(process)
+        assert process.wait(10 * LIMIT_S) == 1, "it is still watched"
+
+
+def test_a_check_that_fails_ends_nothing_and_the_others_go_on(tmp_path: Path) -> None:
+    with running(tmp_path, f"with stall.stall_check(fail): time.sleep({2 * LIMIT_S})") as process:
+        act(process)
+        assert process.stdout
+        assert process.stdout.readline() == "\n"
+        process.kill()
+        assert process.stderr
+        assert process.stderr.read().count("What makes no progress could not be checked") == 1
+    with running(
+        tmp_path, "with stall.stall_check(fail), stall.stall_check(slow): time.sleep(60)"
+    ) as process:
+        act(process)
+        assert process.wait(10 * LIMIT_S) == stall.EXIT_CODE
+    assert report(tmp_path).startswith("slow\n")
+
+
+def test_the_report_of_a_process_that_goes_on_after_all_is_discarded(tmp_path: Path) -> None:
+    pause_s = 0.97 * LIMIT_S
+    with running(tmp_path, f"freeze({pause_s})") as process:
+        act(process)
+        time.sleep(0.9 * LIMIT_S)
+        assert "most recent call first" in report(tmp_path)
+        assert process.stdout
+        assert process.stdout.readline() == "\n"
+        time.sleep(0.5)
+        assert (process.poll(), report(tmp_path)) == (None, "")
+
+
+def test_a_report_outlives_the_rounds_of_other_processes(tmp_path: Path) -> None:
+    with running(tmp_path, "freeze()") as process, running(tmp_path, "time.sleep(60)"):
+        act(process)
+        assert process.wait(10 * LIMIT_S) == 1
+        time.sleep(0.5)
+        assert "in freeze" in report(tmp_path)
+
+
+def test_a_process_that_is_no_longer_watched_is_left_alone(tmp_path: Path) -> None:
+    with running(tmp_path, f"stall.unwatch(); freeze({2 * LIMIT_S})") as process:
+        act(process)
+        assert process.stdout
+        assert process.stdout.readline() == "\n"
