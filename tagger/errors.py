@@ -94,8 +94,8 @@ class ModelNotFound(NotFound):
 
 
 class ModelFileNotFound(Unavailable):
-    """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or use
-    another model with `tagger model use NAME`.
+    """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or name
+    all models to use instead: `tagger model use NAME…`.
     """
 
 
@@ -203,7 +203,7 @@ class PhotoNotClassified(Conflict):
 
 class EmbeddingsMissing(Conflict):
     """The model {name} gives no embeddings, which teaching landmarks and finding similar photos need. Use one
-    that does: `tagger model list` shows the models, `tagger model use` puts one in use.
+    that does, too: `tagger model list` shows the models, `tagger model use NAME…` takes all to use.
     """
 
 
