@@ -22,7 +22,7 @@ from tagger.cli.output.job_text import (
     other_files_lines,
     print_next_steps,
 )
-from tagger.cli.session import Session, open_session
+from tagger.cli.session import Session, open_for_reading
 from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.ledger.progress import find_job, has_write_option
@@ -127,7 +127,7 @@ def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
     from tagger.jobs.enqueue.scan import preview_scan  # it reads metadata
 
-    database = open_session(settings, settle_jobs=True).database
+    database = open_for_reading(settings, is_needed=False).database
     request.check(database, settings.roots)
     new = request.new_job(database, settings)
     total, classified, other_files = preview_scan(database, request.selection, new, settings.roots)

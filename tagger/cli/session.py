@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from tagger.cli.output import console
@@ -20,8 +19,6 @@ _databases: list[Database] = []
 """Open databases of this command."""
 _decided: list[Session] = []
 """Sessions in which people's verdicts or dismissals have changed, and nobody has learned from them yet."""
-_empty_folders: list[TemporaryDirectory[str]] = []
-"""The folders of empty databases."""
 _at_end: list[Callable[[], None]] = []
 """What ends with the command after its databases are closed."""
 
@@ -83,24 +80,27 @@ def _open(settings: Settings, *, settle_jobs: bool) -> Session:
     return session
 
 
-def open_for_reading(*, settle_jobs: bool = False) -> Session:
-    """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty."""
-    from tagger.database.engine import sqlite_file
+def open_for_reading(
+    settings: Settings | None = None, *, settle_jobs: bool = False, is_needed: bool = True
+) -> Session:
+    """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty.
 
-    settings = load_settings()
-    file = sqlite_file(settings.effective_database_url)
-    if file is None:
-        return _open(settings, settle_jobs=settle_jobs)
-    if file.exists():
-        try:
-            return _open(settings, settle_jobs=settle_jobs)
-        except DiskFull as error:
-            return _open_on_full_disk(settings, file, error)
-    console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
-    folder = TemporaryDirectory(prefix="tagger-")
-    _empty_folders.append(folder)
-    empty = settings.model_copy(update={"database_url": f"sqlite:///{folder.name}/empty.sqlite"})
-    return _open(empty, settle_jobs=False)
+    `is_needed`: say then how to create a database.
+    """
+    from tagger.database.engine import address_for_reading, sqlite_file
+
+    settings = settings or load_settings()
+    address = settings.effective_database_url
+    file = sqlite_file(address)
+    readable = settings.model_copy(update={"database_url": address_for_reading(address)})
+    if is_needed and readable.database_url != address:
+        console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
+    try:
+        return _open(readable, settle_jobs=settle_jobs)
+    except DiskFull as error:
+        if file is None:
+            raise
+        return _open_on_full_disk(settings, file, error)
 
 
 def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Session:
@@ -145,7 +145,5 @@ def close_sessions() -> None:
     _decided.clear()
     while _databases:
         _databases.pop().close()
-    while _empty_folders:
-        _empty_folders.pop().cleanup()
     while _at_end:
         _at_end.pop()()

@@ -144,6 +144,11 @@ class Database:
     def is_sqlite(self) -> bool:
         return self._engine.dialect.name == "sqlite"
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it ends with this process, which then should leave no other files either."""
+        return self.is_sqlite and self._file is None
+
     def require_file(self) -> None:
         """Check that the SQLite file is the one that was opened. SQLite itself keeps using a deleted file.
 

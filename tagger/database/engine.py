@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
@@ -76,6 +77,12 @@ def sqlite_file(url: str) -> Path | None:
     except SettingsInvalid:
         return None
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def address_for_reading(url: str) -> str:
+    """The address, or where it is that of an SQLite file that does not exist, of an empty one in memory."""
+    file = sqlite_file(url)
+    return url if file is None or file.exists() else f"{url}{'&' if '?' in url else '?'}{IN_MEMORY}=1"
 
 
 def parse_database_url(url: str) -> URL:
@@ -155,14 +162,19 @@ SQLITE_PRAGMAS = (
 
 IMMUTABLE = "immutable"
 """An option of an SQLite file's address: nobody writes to it. Then SQLite needs no files beside it."""
+IN_MEMORY = "in_memory"
+"""An option of the address of an SQLite file that does not exist: an empty database in this process."""
 
 
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
-    if make_folder:
+    is_immutable, in_memory = (option in url.query for option in (IMMUTABLE, IN_MEMORY))
+    url = url.difference_update_query([IMMUTABLE, IN_MEMORY])
+    # All connections of an engine, and only these, share the database of one name.
+    memory_address = f"file:{uuid4()}?mode=memory&cache=shared" if in_memory else None
+    if make_folder and not in_memory:
         _prepare_folder(url)
-    is_immutable, url = IMMUTABLE in url.query, url.difference_update_query([IMMUTABLE])
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_S},
@@ -174,7 +186,8 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     @event.listens_for(engine, "do_connect")
     def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
         file = Path(str(url.database)).absolute()
-        if (address := read_only_address(file, is_immutable=is_immutable)) is not None:
+        address = memory_address or read_only_address(file, is_immutable=is_immutable)
+        if address is not None:
             arguments[0], parameters["uri"] = address, True
             return
         # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this

@@ -82,6 +82,11 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
         found = [add_model(database, Path(selector))]
     else:
         raise _not_found(database, selector)
+    return _with_file(found)
+
+
+def _with_file(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
+    """These models, if the file of one can be run."""
     for model in found:
         try:
             verify_model(model)
@@ -170,14 +175,12 @@ def clean_model_name(name: str) -> str:
 
 
 def models_to_try(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
-    """The models that `resolve_models` returns, for single photos: that of a file is not registered.
+    """The models that `resolve_models` returns, for single photos: nothing is registered or written.
 
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
     """
-    if selector is not None and Path(selector).is_file():
-        return [unregistered_model(Path(selector))]
-    return resolve_models(database, selector)
+    return _with_file(preview_models(database, selector))
 
 
 def unregistered_model(file: Path) -> RegisteredModel:
@@ -307,6 +310,8 @@ def _in_use(database: Database) -> list[RegisteredModel]:
     with database.read() as connection:
         first = [ids[0] for ids in models_in_use.ids_in_use(connection)]
     found = {model.id: model for model in _select(database, models.c.id.in_(first)) if model.in_use}
+    if models_in_use.shipped_file().is_file() and (earlier := [each for each in first if each not in found]):
+        found[earlier[0]] = unregistered_model(models_in_use.shipped_file())
     return [found[model_id] for model_id in first if model_id in found]
 
 

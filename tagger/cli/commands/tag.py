@@ -41,7 +41,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, gone_text, print_next_steps
-from tagger.cli.session import load_settings, open_session, prepare_paths
+from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.errors import (
@@ -120,11 +120,11 @@ def predict(
     Example: tagger predict holiday.jpg, or: curl … | tagger predict -
     """
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device)
-    prepare_paths(files, settings)
+    session = open_for_reading(settings, is_needed=False)
     _check_files(file for file in files if file != "-")
     from tagger.cli.output.photo_lines import print_predictions
 
-    failed = print_predictions(files, settings, json=json)
+    failed = print_predictions(files, session, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
 
 

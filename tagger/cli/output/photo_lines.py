@@ -17,7 +17,7 @@ from tagger.catalog.roots import Root, list_roots
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_parts
-from tagger.cli.session import open_session
+from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
 from tagger.errors import PhotoFailed
@@ -202,9 +202,9 @@ def _scored(tag: EffectiveTag, name: str) -> str:
     return f"{name} {percent(tag.score)}" if tag.candidate else name
 
 
-def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
+def print_predictions(files: Sequence[str], session: Session, *, json: bool) -> int:
     """Print the predictions for each file; returns the number of files that failed."""
-    database = open_session(settings).database
+    settings, database = session
     models = models_to_try(database, settings.model)
     documents: list[object] = []
     failed = 0
