@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from tagger.cli.output import console
 from tagger.errors import DiskFull
@@ -87,7 +88,7 @@ def open_for_reading(
 
     `is_needed`: say then how to create a database.
     """
-    from tagger.database.engine import address_for_reading, sqlite_file
+    from tagger.database.engine import EXCLUSIVE, address_for_reading, sqlite_file
 
     settings = settings or load_settings()
     address = settings.effective_database_url
@@ -97,22 +98,14 @@ def open_for_reading(
         console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
     try:
         return _open(readable, settle_jobs=settle_jobs)
-    except DiskFull as error:
+    except DiskFull:
         if file is None:
             raise
-        return _open_on_full_disk(settings, file, error)
-
-
-def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Session:
-    """Read an SQLite file that nobody else has open: it needs no files beside it, which have no space."""
-    log = file.with_name(f"{file.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise error
-    from tagger.database.engine import IMMUTABLE
-
-    console.warning(f"the disk of {file} is full: free some space")
-    immutable = settings.model_copy(update={"database_url": f"sqlite:///{file}?{IMMUTABLE}=1"})
-    return _open(immutable, settle_jobs=False)
+        console.warning(f"the disk of {file} is full: free some space")
+        exclusive = settings.model_copy(
+            update={"database_url": f"sqlite:///{quote(str(file))}?{EXCLUSIVE}=1"}
+        )
+        return _open(exclusive, settle_jobs=False)
 
 
 def _note_endpoints() -> None:

@@ -160,8 +160,8 @@ SQLITE_PRAGMAS = (
 """Commits are flushed: a power cut must not lose the record that undoes a written photo."""
 
 
-IMMUTABLE = "immutable"
-"""An option of an SQLite file's address: nobody writes to it. Then SQLite needs no files beside it."""
+EXCLUSIVE = "exclusive"
+"""An option of an SQLite file's address: no other process has it open. SQLite then needs no `-shm` file."""
 IN_MEMORY = "in_memory"
 """An option of the address of an SQLite file that does not exist: an empty database in this process."""
 
@@ -169,8 +169,8 @@ IN_MEMORY = "in_memory"
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
-    is_immutable, in_memory = (option in url.query for option in (IMMUTABLE, IN_MEMORY))
-    url = url.difference_update_query([IMMUTABLE, IN_MEMORY])
+    is_exclusive, in_memory = (option in url.query for option in (EXCLUSIVE, IN_MEMORY))
+    url = url.difference_update_query([EXCLUSIVE, IN_MEMORY])
     # All connections of an engine, and only these, share the database of one name.
     memory_address = f"file:{uuid4()}?mode=memory&cache=shared" if in_memory else None
     if make_folder and not in_memory:
@@ -186,7 +186,8 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     @event.listens_for(engine, "do_connect")
     def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
         file = Path(str(url.database)).absolute()
-        address = memory_address or read_only_address(file, is_immutable=is_immutable)
+        exclusive_address = f"file:{quote(str(file))}?mode=rw&vfs=unix-excl" if is_exclusive else None
+        address = memory_address or exclusive_address or read_only_address(file)
         if address is not None:
             arguments[0], parameters["uri"] = address, True
             return
@@ -226,21 +227,19 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
                 raise
 
 
-def read_only_address(file: Path, *, is_immutable: bool = False) -> str | None:
+def read_only_address(file: Path) -> str | None:
     """The address of an SQLite file that this user cannot write; None if the user can, or if there is none.
 
-    `is_immutable`: nobody has the file open. Otherwise SQLite keeps two more files in its folder.
+    While somebody has the file open, SQLite keeps two more files in its folder.
     """
     if not file.exists():
         return None
     files = [file, *(each for end in ("-wal", "-shm") if (each := file.with_name(file.name + end)).exists())]
     may_add = os.access(file.parent, os.W_OK, effective_ids=True)
-    if not is_immutable and may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
+    if may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
         return None
-    is_open = len(files) > 1 and not is_immutable
-    return (
-        f"file:{quote(str(file))}?mode=ro{'&immutable=1' if is_immutable or not (is_open or may_add) else ''}"
-    )
+    is_open = len(files) > 1
+    return f"file:{quote(str(file))}?mode=ro{'' if is_open or may_add else '&immutable=1'}"
 
 
 def add_missing_functions(connection: sqlite3.Connection) -> None:

@@ -23,6 +23,7 @@ from tagger.database.enums import (
     has_code,
     note_columns,
 )
+from tagger.database.retry import DatabaseError, may_only_read, outage_text
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable
@@ -131,7 +132,8 @@ RECOVERY_LOCK_S = 2.0
 def recover_stale_jobs(database: Database) -> None:
     """Cancel stale local jobs, queue what interrupted scans have recorded, and finish jobs that are done.
 
-    A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
+    A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call, and so are
+    all where the disk is full, or this user may only read: who shows jobs needs no more.
     """
     dead = _is_dead(database)
     with database.read() as connection:
@@ -184,6 +186,10 @@ def _try_on(database: Database, job_id: int, recover: Callable[[Connection, int]
             recover(connection, job_id)
     except LockTimedOut:
         log.warning("Job %d waits to be recovered: another process has locked it", job_id)
+    except DatabaseError as error:
+        if not may_only_read(error):
+            raise
+        log.warning("Job %d waits to be recovered: %s", job_id, outage_text(error))
 
 
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:

@@ -230,10 +230,15 @@ def use_models(
 
 
 def list_models(database: Database) -> list[RegisteredModel]:
-    """Every registered model, in order of registration. The shipped model is registered if it is not yet."""
-    if models_in_use.shipped_file().is_file():
-        _shipped(database)
-    return _select(database)
+    """Every registered model, in order of registration, and the shipped one, which a job will register."""
+    found = _select(database)
+    shipped = models_in_use.shipped_digest()
+    if shipped is None or shipped in {model.digest for model in found}:
+        return found
+    used = preview_models(database, None)
+    order = next((number for number, model in enumerate(used, 1) if model.digest == shipped), None)
+    new = unregistered_model(models_in_use.shipped_file())
+    return [*found, replace(new, shipped=True, in_use=order is not None, use_order=order)]
 
 
 def model_by_id(database: Database, model_id: int) -> RegisteredModel:

@@ -2,12 +2,18 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from support.commands import Terminal, draw
-from support.disks import make_read_only, mounted_disk
+from support.disks import fill, make_read_only, mounted_disk
+
+from tagger.database.enums import JobState
+from tagger.database.tables import jobs
 
 READERS = ("query", "status", "trips", "review", "model list", "landmark list", "job list", "db stats")
 
@@ -99,3 +105,51 @@ def test_commands_that_show_something_of_a_photo_create_nothing(
     del terminal.environment["TAGGER_MODEL"]  # only the shipped model has embeddings
     terminal.run(*command.split())
     assert list(home.iterdir()) == []
+
+
+LEAVE_A_LOG = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("UPDATE landmarks SET name = 'La Tour' WHERE slug = 'eiffel-tower'")
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def small_disk(home: Path, terminal: Terminal) -> Path:
+    """The disk of a library with a job, which is not full yet."""
+    if os.geteuid():
+        pytest.skip("this user may not mount a disk")
+    terminal.environment["TAGGER_DATA_FOLDER"] = str(terminal.data.parent.parent / "home" / "data")
+    terminal.data = home / "data"
+    terminal.run("tag", "photos")
+    return home
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_commands_that_read_need_no_space(terminal: Terminal, small_disk: Path, command: str) -> None:
+    fill(small_disk)
+    assert "is full: free some space" in terminal.run(*command.split()).stderr
+
+
+def test_what_a_killed_process_left_is_read_from_a_full_disk(terminal: Terminal, small_disk: Path) -> None:
+    file = terminal.data / "tagger.sqlite"
+    subprocess.run([sys.executable, "-c", LEAVE_A_LOG, file], check=True)
+    assert file.with_name("tagger.sqlite-wal").stat().st_size
+    fill(small_disk)
+    assert "La Tour" in terminal.run("landmark", "list").stdout
+    assert "La Tour" in terminal.run("landmark", "list").stdout
+
+
+def test_a_job_that_a_full_disk_ended_is_shown(terminal: Terminal, small_disk: Path) -> None:
+    """Another process, which has the database open, cannot record either that the job's process died."""
+    with terminal.database() as database:
+        with database.write() as connection:
+            died = {"state": JobState.RUNNING, "owner": "another", "owner_lease_until": 0.0}
+            connection.execute(update(jobs).values(died))
+        fill(small_disk)
+        done = terminal.run("status")
+        assert "job 1 running" in done.stdout
+        assert "Job 1 waits to be recovered: the disk of" in done.stderr
+    (small_disk / "filler").unlink()
+    assert "job 1 finished" in terminal.run("status").stdout

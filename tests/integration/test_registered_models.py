@@ -157,14 +157,18 @@ def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(
     def resolved(selector: str | None = None) -> list[str]:
         return [model.digest for model in resolve_models(database, selector)]
 
+    def listed() -> list[str]:
+        in_use = [model for model in list_models(database) if model.in_use]
+        return [model.digest for model in sorted(in_use, key=lambda model: model.use_order or 0)]
+
     tiny_artifact(shipped)
-    assert tried() == tried("tiny") == resolved()
+    assert listed() == tried() == tried("tiny") == resolved()
     tiny_artifact(tmp_path / "mine.pt", seed=5, name="mine")
     assert tried(str(tmp_path / "mine.pt")) == resolved(str(tmp_path / "mine.pt"))
     use_models(database, ["mine", "tiny"])
     assert tried() == resolved()
     tiny_artifact(shipped, seed=1)  # an upgrade of the package
-    assert tried() == resolved()
+    assert listed() == tried() == resolved()
     shipped.unlink()
     assert tried() == [add_model(database, tmp_path / "mine.pt").digest]
     (tmp_path / "mine.pt").unlink()
