@@ -175,6 +175,10 @@ class ProcessBound(TaggerError, TypeError):
     """{what} can only be used in the process that opened it. In each other process, call {call}."""
 
 
+class LibraryClosed(TaggerError):
+    """The library is closed, with its jobs and queries. Open it again with tagger.open."""
+
+
 class ShareNotFound(NotFound):
     """There is no share {share}. `tagger people share list` shows the shares."""
 
@@ -368,6 +372,10 @@ class ProcessFailed(TaggerError):
 
 class ExtraMissing(TaggerError):
     """{feature} needs the extra {extra}, which is not installed. Run: {command}"""
+
+
+class DataFramesMissing(TaggerError, ModuleNotFoundError):
+    """to_dataframe needs pandas or polars, and neither is installed. Run: pip install pandas"""
 
 
 class AddressRefused(TaggerError):
