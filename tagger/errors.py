@@ -43,6 +43,10 @@ class Unavailable(TaggerError):
     """{reason}"""
 
 
+class InputInvalid(TaggerError):
+    """{reason}"""
+
+
 class PathNotFound(NotFound):
     """There is no file or folder at {path}. Check the name, and that its disk, share or bucket is there."""
 
@@ -93,6 +97,10 @@ class ModelNotFound(NotFound):
     """
 
 
+class ModelPathNotFound(ModelNotFound):
+    """There is no model file {name}. Check the name, or name a registered model (registered: {names})."""
+
+
 class ModelFileNotFound(Unavailable):
     """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or name
     all models to use instead: `tagger model use NAME…`.
@@ -121,7 +129,7 @@ class LandmarkAmbiguous(Conflict):
     """Several landmarks have the name {name}, in {cities}: {slugs}. Use one of these slugs."""
 
 
-class LandmarkInvalid(TaggerError):
+class LandmarkInvalid(InputInvalid):
     """Invalid landmark: {reason}."""
 
 
@@ -167,7 +175,7 @@ class CursorInvalid(TaggerError):
     """
 
 
-class ArgumentInvalid(TaggerError, ValueError):
+class ArgumentInvalid(InputInvalid, ValueError):
     """Invalid argument: {argument}: {reason}."""
 
 
@@ -183,7 +191,7 @@ class ShareNotFound(NotFound):
     """There is no share {share}. `tagger people share list` shows the shares."""
 
 
-class ShareInvalid(TaggerError):
+class ShareInvalid(InputInvalid):
     """Invalid share: {reason}."""
 
 
@@ -191,7 +199,7 @@ class QueryInvalid(TaggerError):
     """Invalid query: {reason}."""
 
 
-class QueryOptionInvalid(QueryInvalid):
+class QueryOptionInvalid(QueryInvalid, InputInvalid):
     """Invalid query: {option}: {reason}."""
 
 
@@ -313,7 +321,7 @@ class JobNotFound(NotFound):
     """There is no job {job}. `tagger status` lists the jobs."""
 
 
-class ScheduleInvalid(TaggerError):
+class ScheduleInvalid(InputInvalid):
     """Invalid schedule: {reason}."""
 
 

@@ -383,8 +383,8 @@ def file_values(file: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(file.read_text("utf-8-sig"))  # editors of Windows begin a file with a mark
     except (ValueError, RecursionError) as error:
-        problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"no TOML: {error}"
-        raise SettingsInvalid(reason=f"{file.absolute()} is {problem}") from error
+        kind = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"no TOML: {error}"
+        raise SettingsInvalid(reason=f"{file.absolute()} is {kind}") from error
     values = {name.lower(): _stripped(value) for name, value in found.items()}
     return {name: _absolute_value(name, value, folder) for name, value in values.items()}
 

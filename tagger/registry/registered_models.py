@@ -21,7 +21,14 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, classifiers, ledgers, models
-from tagger.errors import ArgumentInvalid, LandmarkInvalid, ModelNotFound, ModelNotSelected, TaggerError
+from tagger.errors import (
+    ArgumentInvalid,
+    LandmarkInvalid,
+    ModelNotFound,
+    ModelNotSelected,
+    ModelPathNotFound,
+    TaggerError,
+)
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendName, SelectionKey
 from tagger.photos.source import check_exists
@@ -358,7 +365,9 @@ def _not_found(database: Database | None, name: str) -> ModelNotFound:
     if database is not None:
         with database.read() as connection:
             names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
-    return ModelNotFound(name=name, names=", ".join(names) or "none")
+    is_missing = is_model_path(name) and not Path(name).is_file()
+    kind = ModelPathNotFound if is_missing else ModelNotFound
+    return kind(name=name, names=", ".join(names) or "none")
 
 
 log = logging.getLogger(__name__)

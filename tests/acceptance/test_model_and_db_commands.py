@@ -223,7 +223,7 @@ def test_names_of_models_have_the_limits_of_other_names(
     tiny_artifact(tmp_path / "a.pt")
     for options in ((), ("--dry-run",)):
         refused = tagger("model", "add", "a.pt", "--name", name, *options)
-        assert (refused.code, refused.err.startswith("error: Invalid argument: ")) == (1, True)
+        assert (refused.code, refused.err.startswith("error: Invalid argument: ")) == (2, True)
 
 
 def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(

@@ -197,6 +197,25 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Termi
     assert "no file or folder at photos/b.jpg" in missing
 
 
+@pytest.mark.parametrize(
+    "command", ["predict photos/a.jpg", "tag photos", "backfill all --local", "model show"]
+)
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("nothere.pt", "There is no model file nothere.pt. Check the name"),
+        ("models/nothere", "There is no model file models/nothere. Check the name"),
+        ("nothere", "No model is registered as nothere (registered: "),
+    ],
+)
+def test_a_model_that_is_not_there_is_called_what_it_was_meant_as(
+    terminal: Terminal, command: str, model: str, said: str
+) -> None:
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    words = (model,) if command == "model show" else ("--model", model)
+    assert f"error: {said}" in terminal.run(*command.split(), *words, code=1).stderr
+
+
 def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal: Terminal) -> None:
     photo = draw(terminal.folder / "photos" / "cut.jpg", 0, size=(1200, 900))
     photo.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])

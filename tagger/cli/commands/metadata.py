@@ -152,7 +152,8 @@ def _preview_write(session: Session, request: Write, *, json: bool) -> None:
 def undo(
     paths: Annotated[list[Path] | None, argument("PATH", "Photos and folders.")] = None,
     job: Annotated[
-        int | None, option("--job", "JOB", "Undo what this job wrote.", show_default=False)
+        int | None,
+        option("--job", "JOB", "Undo what this job wrote.", min=1, max=2**63 - 1, show_default=False),
     ] = None,
     everything: Annotated[bool, flag("--all", "Undo everything that was ever written.")] = False,
     enqueue: Enqueue = False,

@@ -228,7 +228,9 @@ def similar(
     under: Annotated[
         list[Path] | None, option("--under", "FOLDER", "Only photos below these folders.")
     ] = None,
-    limit: Annotated[int, option("--limit", "N", "Maximum number of photos.", OUTPUT, min=1)] = DEFAULT_LIMIT,
+    limit: Annotated[
+        int, option("--limit", "N", "Maximum number of photos.", OUTPUT, min=1, max=2**31 - 1)
+    ] = DEFAULT_LIMIT,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:

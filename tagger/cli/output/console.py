@@ -12,10 +12,11 @@ from typing import NoReturn, Self
 import typer
 
 from tagger.cli.output.formats import printable_lines, write_json, write_table
-from tagger.errors import TaggerError
+from tagger.errors import InputInvalid, TaggerError
 
 DONE = 0
 NOT_DONE = 1
+WRONG_USAGE = 2
 SOME_PHOTOS_FAILED = 3
 
 command = ""
@@ -66,11 +67,11 @@ def warning(text: str) -> None:
 
 
 def fail(error: TaggerError) -> NoReturn:
-    """Print the error and exit with code 1."""
+    """Print the error and exit: with code 2 if a value on the command line cannot be."""
     if verbosity >= 2:
         traceback.print_exception(error)
     _write(f"error: {error}")
-    sys.exit(NOT_DONE)
+    sys.exit(WRONG_USAGE if isinstance(error, InputInvalid) else NOT_DONE)
 
 
 def _write(text: str) -> None:
