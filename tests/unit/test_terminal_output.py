@@ -100,7 +100,7 @@ def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
 
 def test_an_unknown_photo_names_only_a_telling_prediction() -> None:
     outcome = ItemOutcome(1, Outcome.UNKNOWN)
-    for score, text in ((0.582, "unknown (best prediction: Louvre 58%)"), (0.009, "unknown")):
+    for score, text in ((0.582, "unknown (best prediction: Louvre 58%)"), (0.03, "unknown")):
         predictions = (LabelPrediction(position=0, rank=1, score=score, accepted=False),)
         result = Classified(
             "1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, {1: ModelResult(predictions, None)}
