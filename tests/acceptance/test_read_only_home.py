@@ -82,14 +82,6 @@ def test_a_compiled_model_that_cannot_be_kept_is_one_warning(terminal: Terminal,
     assert warning.startswith("the compiled model is not kept, so each start takes longer: ")
 
 
-@pytest.mark.parametrize("command", READERS)
-def test_commands_that_read_need_no_home_that_can_be_written(
-    terminal: Terminal, home: Path, command: str
-) -> None:
-    protect(home)
-    assert f"there is no database at {home}" in terminal.run(*command.split()).stderr
-
-
 @pytest.mark.parametrize(
     "command",
     [

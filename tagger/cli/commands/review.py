@@ -8,6 +8,7 @@ import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -210,8 +211,10 @@ def review(
     if not write_photos(find_suggestions(database, landmark_id, settings.roots, limit), output_format):
         console.info("no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…")
     elif output_format is Format.TABLE:
-        console.info("to answer one, run: tagger confirm LANDMARK PHOTO, or: tagger reject LANDMARK PHOTO")
-        console.info("to answer many, run: tagger teach LANDMARK RIGHT-PHOTO… --not WRONG-PHOTO…")
+        name = "LANDMARK" if landmark is None else quote(landmark)
+        console.info(f"to answer, run: tagger confirm {name} PHOTO…, or: tagger reject {name} PHOTO…")
+        if landmark is not None:
+            console.info(f"to answer both at once, run: tagger teach {name} RIGHT-PHOTO… --not WRONG-PHOTO…")
 
 
 @review_app.command("list")

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import compress
 from typing import NoReturn, Self
 
 import typer
@@ -41,10 +42,18 @@ def write_list(
     *,
     json: bool,
 ) -> None:
-    """Print a list, as JSON or as a table; `none_text` says what to do if it is empty."""
+    """Print a list, as JSON or as a table; `none_text` says what to do if it is empty.
+
+    On a terminal, columns without any value are left out.
+    """
     if json:
         write_json(documents)
         return
+    if sys.stdout.isatty():
+        rows = list(rows)
+        has_values = [any(cell not in (None, "") for cell in column) for column in zip(*rows, strict=True)]
+        columns = list(compress(columns, has_values))
+        rows = [list(compress(row, has_values)) for row in rows]
     write_table(columns, rows)
     if not documents:
         info(none_text)
