@@ -25,6 +25,7 @@ from tagger.cli.output.job_text import (
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
+from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.progress import find_job, has_write_option
 from tagger.ledger.workers import list_workers
 from tagger.system.interruption import set_advice
@@ -222,6 +223,7 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     from tagger.jobs.processing.executor import run_local_jobs
 
     settings, database = session
+    set_advice(f"no work is lost. Of job {job}, {PUT_BACK}")
     run = partial(run_local_job, database, settings, lines=not json)
     code = console.DONE
     for progress in run_local_jobs(database, job, run, "run the same command again"):

@@ -30,6 +30,7 @@ from tagger.errors import JobFinished, JobNotFound, JobNotPausable
 from tagger.ledger.jobs import (
     LEASE_S,
     OPEN_STATES,
+    PUT_BACK,
     cancel_job,
     done_jobs,
     end_local_job,
@@ -202,7 +203,7 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
     if job is None:
         return
     if job.runner == Runner.LOCAL:
-        end_local_job(connection, job_id, "its process ended; run the same command again to continue")
+        end_local_job(connection, job_id, f"its process ended; {PUT_BACK}")
     elif job.kind == JobKind.WRITE and job.parent_id is not None:
         # Its items are the photos of another job, so any process can add the rest.
         leave_unfilled(connection, job_id)

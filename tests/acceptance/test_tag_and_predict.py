@@ -253,9 +253,10 @@ def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> N
     terminal.wait_until(lambda: "photos/" in terminal.log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130  # it takes 2 s
-    assert "no work is lost" in terminal.log.read_text()
+    put_back = "what is left was put back, which counts as cancelled; the same command finds it again"
+    assert f"interrupted; no work is lost. Of job 1, {put_back}\n" in terminal.log.read_text()
     job = terminal.json("job", "show", "1")
-    assert job["state"] == "cancelled"
+    assert (job["state"], job["note"]) == ("cancelled", f"interrupted; {put_back}")
     assert 0 < job["cancelled"] < 81
     assert job["cancelled"] + job["tagged"] + job["unknown"] == 81
     rest = terminal.json("tag", "photos")

@@ -29,6 +29,7 @@ from tagger.jobs.processing.classification import PhotoClassifier, PhotoComparer
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
 from tagger.ledger.jobs import (
+    PUT_BACK,
     cancel_job,
     end_local_job,
     finish_job,
@@ -290,7 +291,7 @@ def run_job(
         wait(runs, STOP_S)
         reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
         with database.write() as connection:
-            end_local_job(connection, job_id, f"{reason}; run the same command again to go on")
+            end_local_job(connection, job_id, f"{reason}; {PUT_BACK}")
         if not is_interrupted:
             _close(executor, pool)
         raise
