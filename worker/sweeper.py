@@ -185,7 +185,9 @@ class Sweeper:
         released = release_expired(self._database)
         if released:
             LEASES_RETURNED.inc(released)
-            log.warning("The photos of %d claims that workers did not keep go to other workers", released)
+            log.warning(
+                "Took %d chunks of photos from workers that do not answer, for other workers", released
+            )
 
     def _resume_suspended(self) -> None:
         suspended = roots_of_suspended_jobs(self._database)
