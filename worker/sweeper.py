@@ -185,9 +185,7 @@ class Sweeper:
         released = release_expired(self._database)
         if released:
             LEASES_RETURNED.inc(released)
-            log.warning(
-                "Took %d chunks of photos from workers that do not answer, for other workers", released
-            )
+            log.warning("Photos of workers that do not answer go to others: %d parts of jobs", released)
 
     def _resume_suspended(self) -> None:
         suspended = roots_of_suspended_jobs(self._database)
