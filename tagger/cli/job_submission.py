@@ -92,6 +92,7 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
     With `wait`, the job of workers is followed until it ends.
     """
     if runner is Runner.LOCAL:
+        set_advice(f"no work is lost; {PUT_BACK}")
         raise typer.Exit(finish_in_process(session, job, json=json))
     send_job(session, job, start_redis=wait)
     if not json:
@@ -223,7 +224,6 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     from tagger.jobs.processing.executor import run_local_jobs
 
     settings, database = session
-    set_advice(f"no work is lost. Of job {job}, {PUT_BACK}")
     run = partial(run_local_job, database, settings, lines=not json)
     code = console.DONE
     for progress in run_local_jobs(database, job, run, "run the same command again"):

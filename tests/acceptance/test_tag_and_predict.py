@@ -254,7 +254,7 @@ def test_an_interrupted_tag_loses_nothing_and_continues(terminal: Terminal) -> N
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130  # it takes 2 s
     put_back = "what is left was put back, which counts as cancelled; the same command finds it again"
-    assert f"interrupted; no work is lost. Of job 1, {put_back}\n" in terminal.log.read_text()
+    assert f"interrupted; no work is lost; {put_back}\n" in terminal.log.read_text()
     job = terminal.json("job", "show", "1")
     assert (job["state"], job["note"]) == ("cancelled", f"interrupted; {put_back}")
     assert 0 < job["cancelled"] < 81

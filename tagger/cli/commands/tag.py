@@ -55,9 +55,10 @@ from tagger.errors import (
 from tagger.jobs.enqueue.job_options import inference_options
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.ledger.jobs import PUT_BACK
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists, open_source
-from tagger.system.interruption import announce_stop
+from tagger.system.interruption import announce_stop, set_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,6 +96,7 @@ def tag(
         print_plan(settings, request)
         return
     session = open_session(settings, settle_jobs=True)
+    set_advice(f"no work is lost; {PUT_BACK}")
     job, code = tag_here(session, request, json=json)
     if not json:
         print_next_steps(session.database, job)
