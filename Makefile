@@ -216,7 +216,7 @@ sbom: build/audit/ready  ## write build/sbom.cdx.json: the locked packages with 
 	build/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 		--output-file build/sbom.cdx.json requirements.lock
 
-build/audit/ready: .venv/ready requirements-audit.lock
+build/audit/ready: .venv/app requirements-audit.lock
 	$(UV) venv --quiet --clear build/audit
 	$(UV) pip install --quiet --python build/audit/bin/python --require-hashes -r requirements-audit.lock
 	@touch $@

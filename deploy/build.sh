@@ -5,7 +5,7 @@ umask 022
 cd "$(dirname "$0")/.."
 out=$(realpath -m "${1:?name the folder to build into}")
 bin=$PWD/.venv/bin
-[ -x "$bin/uv" ] || { echo "there is no uv in .venv; run: make setup" >&2; exit 1; }
+[ -x "$bin/uv" ] || { echo "there is no uv in .venv; run: make demo" >&2; exit 1; }
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 work=$(mktemp -d)

@@ -43,6 +43,10 @@ class Unavailable(TaggerError):
     """{reason}"""
 
 
+class InputInvalid(TaggerError):
+    """{reason}"""
+
+
 class PathNotFound(NotFound):
     """There is no file or folder at {path}. Check the name, and that its disk, share or bucket is there."""
 
@@ -93,9 +97,13 @@ class ModelNotFound(NotFound):
     """
 
 
+class ModelPathNotFound(ModelNotFound):
+    """There is no model file {name}. Check the name, or name a registered model (registered: {names})."""
+
+
 class ModelFileNotFound(Unavailable):
-    """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or use
-    another model with `tagger model use NAME`.
+    """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or name
+    all models to use instead: `tagger model use NAME…`.
     """
 
 
@@ -121,7 +129,7 @@ class LandmarkAmbiguous(Conflict):
     """Several landmarks have the name {name}, in {cities}: {slugs}. Use one of these slugs."""
 
 
-class LandmarkInvalid(TaggerError):
+class LandmarkInvalid(InputInvalid):
     """Invalid landmark: {reason}."""
 
 
@@ -167,7 +175,7 @@ class CursorInvalid(TaggerError):
     """
 
 
-class ArgumentInvalid(TaggerError, ValueError):
+class ArgumentInvalid(InputInvalid, ValueError):
     """Invalid argument: {argument}: {reason}."""
 
 
@@ -175,11 +183,15 @@ class ProcessBound(TaggerError, TypeError):
     """{what} can only be used in the process that opened it. In each other process, call {call}."""
 
 
+class LibraryClosed(TaggerError):
+    """The library is closed, with its jobs and queries. Open it again with tagger.open."""
+
+
 class ShareNotFound(NotFound):
     """There is no share {share}. `tagger people share list` shows the shares."""
 
 
-class ShareInvalid(TaggerError):
+class ShareInvalid(InputInvalid):
     """Invalid share: {reason}."""
 
 
@@ -187,7 +199,7 @@ class QueryInvalid(TaggerError):
     """Invalid query: {reason}."""
 
 
-class QueryOptionInvalid(QueryInvalid):
+class QueryOptionInvalid(QueryInvalid, InputInvalid):
     """Invalid query: {option}: {reason}."""
 
 
@@ -203,7 +215,7 @@ class PhotoNotClassified(Conflict):
 
 class EmbeddingsMissing(Conflict):
     """The model {name} gives no embeddings, which teaching landmarks and finding similar photos need. Use one
-    that does: `tagger model list` shows the models, `tagger model use` puts one in use.
+    that does, too: `tagger model list` shows the models, `tagger model use NAME…` takes all to use.
     """
 
 
@@ -309,7 +321,7 @@ class JobNotFound(NotFound):
     """There is no job {job}. `tagger status` lists the jobs."""
 
 
-class ScheduleInvalid(TaggerError):
+class ScheduleInvalid(InputInvalid):
     """Invalid schedule: {reason}."""
 
 
@@ -368,6 +380,10 @@ class ProcessFailed(TaggerError):
 
 class ExtraMissing(TaggerError):
     """{feature} needs the extra {extra}, which is not installed. Run: {command}"""
+
+
+class DataFramesMissing(TaggerError, ModuleNotFoundError):
+    """to_dataframe needs pandas or polars, and neither is installed. Run: pip install pandas"""
 
 
 class AddressRefused(TaggerError):

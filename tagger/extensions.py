@@ -53,12 +53,16 @@ def extra_missing(feature: str, extra: str) -> ExtraMissing:
     return ExtraMissing(feature=feature, extra=extra, command=install_command(extra))
 
 
+_WITH_TORCH = ("torch", "train", "timm")
+"""Extras that take gigabytes, however they are installed."""
+
+
 @cache
 def install_command(extra: str) -> str:
     """The command that adds an extra as this package was installed: by make, uv, pipx or pip."""
     source, prefix = _source(), Path(sys.prefix)
     if prefix.resolve() == Path(source, ".venv").resolve():
-        return "make setup"
+        return "make setup" if extra in _WITH_TORCH else f".venv/bin/uv pip install --editable '.[{extra}]'"
     program, extras = _tool(prefix) or ("pip install", set())
     package = f"{source}[{','.join(sorted({*extras, extra}))}]"
     return f"{program} {shlex.quote(package)}"

@@ -314,8 +314,6 @@ def load_settings(**options: Any) -> Settings:
         raise SettingsInvalid(reason=f"{error.filename}: {error.strerror}") from error
     except ValidationError as error:
         raise SettingsInvalid(reason=_reason(error)) from error
-    except (ValueError, RecursionError) as error:  # invalid TOML in the file
-        raise SettingsInvalid(reason=str(error)) from error
 
 
 def _reason(error: ValidationError) -> str:
@@ -389,8 +387,12 @@ def file_values(file: Path) -> dict[str, Any]:
             raise SettingsInvalid(reason=f"{file} is not read, because {problem[0]}; run: {problem[1]}")
     import tomllib
 
-    text = file.read_text("utf-8-sig")  # editors of Windows begin a file with a mark
-    values = {name.lower(): _stripped(value) for name, value in tomllib.loads(text).items()}
+    try:
+        found = tomllib.loads(file.read_text("utf-8-sig"))  # editors of Windows begin a file with a mark
+    except (ValueError, RecursionError) as error:
+        kind = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"no TOML: {error}"
+        raise SettingsInvalid(reason=f"{file.absolute()} is {kind}") from error
+    values = {name.lower(): _stripped(value) for name, value in found.items()}
     return {name: _absolute_value(name, value, folder) for name, value in values.items()}
 
 

@@ -184,7 +184,7 @@ class Sweeper:
         released = release_expired(self._database)
         if released:
             LEASES_RETURNED.inc(released)
-            log.warning("The photos of %d claims that workers did not keep go to other workers", released)
+            log.warning("Photos of workers that do not answer go to others: %d parts of jobs", released)
 
     def _resume_suspended(self) -> None:
         suspended = roots_of_suspended_jobs(self._database)

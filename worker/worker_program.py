@@ -5,8 +5,10 @@ import signal
 import sys
 import warnings
 from collections.abc import Collection
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
+import celery.apps.worker
 from celery import signals
 from celery.beat import EmbeddedService
 from celery.platforms import SecurityWarning
@@ -33,6 +35,7 @@ def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool, 
     # The warning is about unpickling as root. These workers accept JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(_on_ready)
+    celery.apps.worker.safe_say = _say
     queues = [queue for priority, queue in broker.keys.queues.items() if priority in priorities]
     program = app.Worker(
         hostname=host_format(f"tagger-{os.getpid()}@%h"),
@@ -44,6 +47,14 @@ def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool, 
         signals.worker_ready.connect(_start_beat)
     program.start()
     sys.exit(program.exitcode)
+
+
+def _say(message: str, file: TextIO = sys.stderr) -> None:
+    """Write what Celery says in signal handlers, and plainly how the worker stops. Streams may be in use."""
+    if "Warm shutdown" in message:
+        message = "stopping: the current batch is stored, and the rest released; Ctrl-C stops at once"
+    with suppress(OSError):
+        os.write(file.fileno(), f"{message}\n".encode())
 
 
 def _start_beat(**_: Any) -> None:

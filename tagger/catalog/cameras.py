@@ -174,7 +174,12 @@ def is_clock_time(taken_at: datetime, utc_offset_s: int | None) -> bool:
     """
     if taken_at.year < _FIRST_YEAR or taken_at.time() == time():
         return False
-    return utc_offset_s is not None or (taken_at.month, taken_at.day) != (1, 1)
+    return not may_be_reset(taken_at, utc_offset_s)
+
+
+def may_be_reset(taken_at: datetime, utc_offset_s: int | None) -> bool:
+    """Whether this may be the time of a clock that was never set, or lost power, rather than the photo's."""
+    return utc_offset_s is None and (taken_at.month, taken_at.day) == (1, 1)
 
 
 def _folder_prefix(root_id: int) -> str:

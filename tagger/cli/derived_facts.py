@@ -79,11 +79,12 @@ def found_text(state: TaughtState, tagged: str = "tagged", noun: str = "more pho
 
 def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel]) -> Iterator[tuple[str, str]]:
     """Which taught landmarks only models know that are not in use, and what to do."""
+    from tagger.tags.models_in_use import use_command
     from tagger.teaching.learning import landmarks_of_other_models
 
     names = [model.name for model in in_use]
     for other, slugs in landmarks_of_other_models(database, [model.id for model in in_use]).items():
-        remedy = f"tagger model use {' '.join([*names, other])}"
+        remedy = use_command([*names, other])
         if any(model.manifest.embedding for model in in_use):
             remedy = "tagger backfill outdated, and when it has finished: tagger backfill taught"
         verb = "does" if len(names) == 1 else "do"

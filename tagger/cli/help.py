@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tagger.cli.output import console
 from tagger.system.interruption import drop_unwritable_results, has_closed_reader
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ DEFAULT = "_"
 _LONGEST_TERM = 27
 HELP_ALL = "--help-all"
 _UsageError: Any = typer.BadParameter.__base__  # Typer has no public name for it
-_WRONG_USAGE = 2
 _VERBOSITY = {"-q", "--quiet", "-v", "-vv", "--verbose"}
 
 
@@ -109,7 +109,7 @@ def refuse_former_command(program: str, arguments: list[str]) -> None:
     for name, instead in FORMER_COMMANDS.items():
         if words[: len(name.split())] == name.split() or name in arguments:
             typer.echo(f"error: `{name}` is gone: {instead}.", err=True)
-            sys.exit(_WRONG_USAGE)
+            sys.exit(console.WRONG_USAGE)
 
 
 def reflow(text: str | None) -> str:
@@ -170,6 +170,8 @@ def _ends() -> Iterator[None]:
         error.show(text)
         usage, error_word, message = text.getvalue().partition("Error: ")  # a group alone has only its help
         message = message.replace("\n\t", " ")  # the choices of a missing option
+        if type(error) is typer.BadParameter:  # who gave a value knows the option
+            usage = ""
         typer.echo(f"{_without_internals(usage)}{error_word.lower()}{message}", err=True, nl=False)
         raise typer.Exit(error.exit_code) from None
 

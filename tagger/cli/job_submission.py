@@ -21,9 +21,10 @@ from tagger.cli.output.job_text import (
     other_files_lines,
     print_next_steps,
 )
-from tagger.cli.session import Session, open_session
+from tagger.cli.session import Session, open_for_reading
 from tagger.database.enums import JobState, Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
+from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.progress import count_changes, find_job, has_write_option
 from tagger.ledger.workers import list_workers
 from tagger.system.interruption import set_advice
@@ -91,6 +92,7 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
     With `wait`, the job of workers is followed until it ends.
     """
     if runner is Runner.LOCAL:
+        set_advice(f"no work is lost; {PUT_BACK}")
         raise typer.Exit(finish_in_process(session, job, json=json))
     send_job(session, job, start_redis=wait)
     if not json:
@@ -127,7 +129,7 @@ def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
     from tagger.jobs.enqueue.scan import preview_scan  # it reads metadata
 
-    database = open_session(settings, settle_jobs=True).database
+    database = open_for_reading(settings, is_needed=False).database
     request.check(database, settings.roots)
     new = request.new_job(database, settings)
     total, classified, other_files = preview_scan(database, request.selection, new, settings.roots)

@@ -66,7 +66,7 @@ ModelName = Annotated[
     ),
 ]
 DeviceName = Annotated[
-    str | None,
+    Literal["auto", "cuda", "mps", "cpu"] | None,
     option("--device", "DEVICE", "auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)", ADVANCED),
 ]
 BatchSize = Annotated[
@@ -77,6 +77,7 @@ BatchSize = Annotated[
         "Images in one forward pass. (default: the fastest; TAGGER_BATCH_SIZE)",
         ADVANCED,
         min=1,
+        max=4096,
     ),
 ]
 Again = Annotated[bool, flag("--again", "Include photos that are classified already.", PHOTOS)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from tagger.cli.output import console
 from tagger.errors import DiskFull
@@ -20,8 +20,6 @@ _databases: list[Database] = []
 """Open databases of this command."""
 _decided: list[Session] = []
 """Sessions in which people's verdicts or dismissals have changed, and nobody has learned from them yet."""
-_empty_folders: list[TemporaryDirectory[str]] = []
-"""The folders of empty databases."""
 _at_end: list[Callable[[], None]] = []
 """What ends with the command after its databases are closed."""
 
@@ -83,36 +81,29 @@ def _open(settings: Settings, *, settle_jobs: bool = False) -> Session:
     return session
 
 
-def open_for_reading() -> Session:
-    """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty."""
-    from tagger.database.engine import sqlite_file
+def open_for_reading(settings: Settings | None = None, *, is_needed: bool = True) -> Session:
+    """As `open_session`, for a command that creates nothing: without an SQLite file, all is empty.
 
-    settings = load_settings()
-    file = sqlite_file(settings.effective_database_url)
-    if file is None:
-        return _open(settings)
-    if file.exists():
-        try:
-            return _open(settings)
-        except DiskFull as error:
-            return _open_on_full_disk(settings, file, error)
-    console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
-    folder = TemporaryDirectory(prefix="tagger-")
-    _empty_folders.append(folder)
-    empty = settings.model_copy(update={"database_url": f"sqlite:///{folder.name}/empty.sqlite"})
-    return _open(empty)
+    `is_needed`: say then how to create a database.
+    """
+    from tagger.database.engine import EXCLUSIVE, address_for_reading, sqlite_file
 
-
-def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Session:
-    """Read an SQLite file that nobody else has open: it needs no files beside it, which have no space."""
-    log = file.with_name(f"{file.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise error
-    from tagger.database.engine import IMMUTABLE
-
-    console.warning(f"the disk of {file} is full: free some space")
-    immutable = settings.model_copy(update={"database_url": f"sqlite:///{file}?{IMMUTABLE}=1"})
-    return _open(immutable)
+    settings = settings or load_settings()
+    address = settings.effective_database_url
+    file = sqlite_file(address)
+    readable = settings.model_copy(update={"database_url": address_for_reading(address)})
+    if is_needed and readable.database_url != address:
+        console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
+    try:
+        return _open(readable)
+    except DiskFull:
+        if file is None:
+            raise
+        console.warning(f"the disk of {file} is full: free some space")
+        exclusive = settings.model_copy(
+            update={"database_url": f"sqlite:///{quote(str(file))}?{EXCLUSIVE}=1"}
+        )
+        return _open(exclusive)
 
 
 def _note_endpoints() -> None:
@@ -145,7 +136,5 @@ def close_sessions() -> None:
     _decided.clear()
     while _databases:
         _databases.pop().close()
-    while _empty_folders:
-        _empty_folders.pop().cleanup()
     while _at_end:
         _at_end.pop()()

@@ -21,7 +21,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
 from tagger.database.tables import classifications, dismissals, ledgers, tags, taught_tags, verdicts
-from tagger.errors import DatabaseRemoved, ProcessBound, SchemaOutdated
+from tagger.errors import DatabaseRemoved, LibraryClosed, ProcessBound, SchemaOutdated
 from tagger.system.text_format import gettext, reader_language
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class Database:
         self._write_lock = threading.RLock()
         self._file = _file_identity(engine)
         self._process = os.getpid()
+        self._is_closed = False
         self._rehearsal: Connection | None = None
 
     def __reduce__(self) -> NoReturn:
@@ -143,6 +144,11 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         return self._engine.dialect.name == "sqlite"
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it ends with this process, which then should leave no other files either."""
+        return self.is_sqlite and self._file is None
 
     def require_file(self) -> None:
         """Check that the SQLite file is the one that was opened. SQLite itself keeps using a deleted file.
@@ -164,7 +170,7 @@ class Database:
 
         Outside of a transaction, a single statement costs half as much.
         """
-        self._require_process()
+        self._require_open()
         if self._rehearsal is not None:
             yield self._rehearsal
             return
@@ -188,7 +194,7 @@ class Database:
 
         Before it commits, the images whose causes it has changed are decided about.
         """
-        self._require_process()
+        self._require_open()
         if self._rehearsal is not None:
             yield self._rehearsal
             changes_of(self._rehearsal).settle(self._rehearsal)
@@ -223,12 +229,15 @@ class Database:
             yield view
 
     def close(self) -> None:
+        self._is_closed = True
         self._engine.dispose()
 
-    def _require_process(self) -> None:
-        """Refuse a fork of the process: shared connections damage SQLite files and confuse servers."""
+    def _require_open(self) -> None:
+        """Refuse a fork of the process, too: shared connections damage SQLite files and confuse servers."""
         if os.getpid() != self._process:
             raise self._bound()
+        if self._is_closed:
+            raise LibraryClosed
 
     @staticmethod
     def _bound() -> ProcessBound:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
@@ -76,6 +77,12 @@ def sqlite_file(url: str) -> Path | None:
     except SettingsInvalid:
         return None
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def address_for_reading(url: str) -> str:
+    """The address, or where it is that of an SQLite file that does not exist, of an empty one in memory."""
+    file = sqlite_file(url)
+    return url if file is None or file.exists() else f"{url}{'&' if '?' in url else '?'}{IN_MEMORY}=1"
 
 
 def parse_database_url(url: str) -> URL:
@@ -153,18 +160,24 @@ SQLITE_PRAGMAS = (
 """Commits are flushed: a power cut must not lose the record that undoes a written photo."""
 
 
-IMMUTABLE = "immutable"
-"""An option of an SQLite file's address: nobody writes to it. Then SQLite needs no files beside it."""
+EXCLUSIVE = "exclusive"
+"""An option of an SQLite file's address: no other process has it open. SQLite then needs no `-shm` file."""
+IN_MEMORY = "in_memory"
+"""An option of the address of an SQLite file that does not exist: an empty database in this process."""
 
 
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
+    is_exclusive, in_memory = (option in url.query for option in (EXCLUSIVE, IN_MEMORY))
+    url = url.difference_update_query([EXCLUSIVE, IN_MEMORY])
+    # All connections of an engine, and only these, share the database of one name.
+    memory_address = f"file:{uuid4()}?mode=memory&cache=shared" if in_memory else None
     file = Path(str(url.database)).absolute()
-    if make_folder:
-        _prepare_folder(url, file.parent)
-    require_safe_database(file)
-    is_immutable, url = IMMUTABLE in url.query, url.difference_update_query([IMMUTABLE])
+    if not in_memory:
+        if make_folder:
+            _prepare_folder(url, file.parent)
+        require_safe_database(file)
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_S},
@@ -175,7 +188,9 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
-        if (address := read_only_address(file, is_immutable=is_immutable)) is not None:
+        exclusive_address = f"file:{quote(str(file))}?mode=rw&vfs=unix-excl" if is_exclusive else None
+        address = memory_address or exclusive_address or read_only_address(file)
+        if address is not None:
             arguments[0], parameters["uri"] = address, True
             return
         # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this
@@ -214,21 +229,19 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
                 raise
 
 
-def read_only_address(file: Path, *, is_immutable: bool = False) -> str | None:
+def read_only_address(file: Path) -> str | None:
     """The address of an SQLite file that this user cannot write; None if the user can, or if there is none.
 
-    `is_immutable`: nobody has the file open. Otherwise SQLite keeps two more files in its folder.
+    While somebody has the file open, SQLite keeps two more files in its folder.
     """
     if not file.exists():
         return None
     files = [file, *(each for end in ("-wal", "-shm") if (each := file.with_name(file.name + end)).exists())]
     may_add = os.access(file.parent, os.W_OK, effective_ids=True)
-    if not is_immutable and may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
+    if may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
         return None
-    is_open = len(files) > 1 and not is_immutable
-    return (
-        f"file:{quote(str(file))}?mode=ro{'&immutable=1' if is_immutable or not (is_open or may_add) else ''}"
-    )
+    is_open = len(files) > 1
+    return f"file:{quote(str(file))}?mode=ro{'' if is_open or may_add else '&immutable=1'}"
 
 
 def add_missing_functions(connection: sqlite3.Connection) -> None:

@@ -67,6 +67,11 @@ def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
     return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(errno.ENOSPC) in str(cause)
 
 
+def may_only_read(error: DatabaseError) -> bool:
+    """Whether reading works where this statement was refused: for lack of space, or of a right."""
+    return is_disk_full(error) or is_read_only(error) or is_permission_missing(error)
+
+
 def reason_of(error: DatabaseError | sqlite3.Error) -> str:
     """The driver's message, in one line. SQLite calls a lack of space for `-shm` an I/O error."""
     cause = getattr(error, "orig", None) or error
@@ -77,7 +82,7 @@ def reason_of(error: DatabaseError | sqlite3.Error) -> str:
 
 def is_defect(error: DatabaseError) -> bool:
     """Whether the database refuses a statement or a value of this program: waiting cannot help."""
-    if is_read_only(error) or is_disk_full(error) or is_permission_missing(error):
+    if may_only_read(error):
         return False
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False

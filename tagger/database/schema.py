@@ -1,5 +1,6 @@
 """The version of the schema: reading, creating and upgrading it; and the views for people's SQL."""
 
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -23,6 +24,8 @@ LOCK_S = 30.0
 SHOWN = 10
 """Missing parts of a schema that are named."""
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
+_MIGRATIONS = threading.Lock()
+"""Alembic keeps what it works on in module variables."""
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 
@@ -129,7 +132,8 @@ def upgrade(engine: Engine) -> None:
             if is_server:
                 connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}")
-            _migrate(connection)
+            with _MIGRATIONS:
+                _migrate(connection)
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK}:
             raise

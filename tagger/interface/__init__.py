@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tagger.database.engine import sqlite_file
+from tagger.database.engine import address_for_reading, sqlite_file
 from tagger.errors import NotFound
 from tagger.interface.library import Library
 from tagger.interface.results import Failure, Job, Photo, Photos
 from tagger.jobs.processing.model_cache import PhotoModel, Prediction
 from tagger.photos.paths import named_path
-from tagger.settings import load_settings
+from tagger.settings import Settings, load_settings
 
 __all__ = ["Failure", "Job", "Library", "Photo", "PhotoModel", "Photos", "Prediction", "load_model", "open"]
 
@@ -39,15 +39,19 @@ def open(  # noqa: A001 - as gzip.open and others
     """
     if address is not None:
         settings["database_url"] = _database_url(str(address))
-    if isinstance(settings.get("model"), str | Path):
-        # `./NAME` is a file, and NAME is not.
-        settings["model"] = os.path.expanduser(settings["model"])  # noqa: PTH111
-    loaded = load_settings(**settings)
+    loaded = _settings(**settings)
     file = sqlite_file(loaded.effective_database_url)
     if settings.get("database_url") is not None and file is not None and not (create or file.exists()):
         remedy = "Check the name, or create a library there: tagger.open(..., create=True)."
         raise NotFound(reason=f"There is no library at {file}. {remedy}")
     return Library(loaded)
+
+
+def _settings(**settings: Any) -> Settings:
+    if isinstance(settings.get("model"), str | Path):
+        # `./NAME` is a file, and NAME is not.
+        settings["model"] = os.path.expanduser(settings["model"])  # noqa: PTH111
+    return load_settings(**settings)
 
 
 def _database_url(address: str) -> str:
@@ -60,5 +64,7 @@ def load_model(model: str | Path | None = None, *, device: str = "auto") -> Phot
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: there is none, or it cannot be used.
     """
-    with open(device=device, model=model) as library:
+    settings = _settings(device=device, model=model)
+    address = address_for_reading(settings.effective_database_url)  # nothing is stored
+    with Library(settings.model_copy(update={"database_url": address})) as library:
         return library.load_model()

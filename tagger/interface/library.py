@@ -6,17 +6,15 @@ import logging
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 from tagger.catalog.roots import is_stored
 from tagger.database.connection import login_name, open_configured
 from tagger.database.enums import Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, PhotoNotFound
+from tagger.interface.conditions import BackfillConditions, Conditions, Named
 from tagger.interface.results import (
-    BACKFILL_CONDITIONS,
-    CONDITIONS,
     Job,
-    Named,
     Photo,
     Photos,
     Progress,
@@ -77,7 +75,7 @@ class Library:
         return f"<Library {self._database.redacted_url}>"
 
     def close(self) -> None:
-        """Close the connections to the database."""
+        """Close the connections to the database. The library, its jobs and its queries then end."""
         self._database.close()
 
     def tag(
@@ -128,7 +126,7 @@ class Library:
         *,
         write: Literal["sidecar", "embed"] | None = None,
         on_progress: Progress | None = None,
-        **conditions: Any,
+        **conditions: Unpack[BackfillConditions],
     ) -> Job:
         """Tag photos of the database again, as `tagger backfill`: by workers if one runs, else here.
 
@@ -139,7 +137,7 @@ class Library:
             ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
         """
         scope = _choice(BackfillScope, "what", what)
-        query = query_of(conditions, BACKFILL_CONDITIONS)
+        query = query_of(conditions, BackfillConditions)
         runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
         request = Backfill(scope, query, write=_metadata_options(write))
         return self._submit(request, runner, Priority.BULK, on_progress)
@@ -171,7 +169,7 @@ class Library:
                 raise PhotoNotFound(path=str(path))
         return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
 
-    def photos(self, **conditions: Any) -> Photos:
+    def photos(self, **conditions: Unpack[Conditions]) -> Photos:
         """Return the photos that meet all conditions: by default, those with an accepted tag, with these.
 
         Nothing is read before the result is used.
@@ -179,7 +177,7 @@ class Library:
         Raises:
             QueryOptionInvalid: a condition is unknown, has an invalid value, or contradicts another one.
         """
-        query, text = query_of(conditions, CONDITIONS), str(conditions.get("text") or "")
+        query, text = query_of(conditions, Conditions), str(conditions.get("text") or "")
         return Photos(self._database, self._settings.roots, query, text, conditions)
 
     def photo(self, path: str | Path) -> Photo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from importlib import import_module
@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
-from tagger.errors import ArgumentInvalid, JobUnfinished, QueryOptionInvalid
+from tagger.errors import ArgumentInvalid, DataFramesMissing, JobUnfinished, QueryOptionInvalid
+from tagger.interface.conditions import BackfillConditions, Named
 from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import find_job
 from tagger.photos.paths import absolute_path, named_path, printable_path
+from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.find import find_tagged
-from tagger.query.options import QUERY_OPTIONS, PhotoQuery, options_used_by
+from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.search.text_query import text_query
@@ -37,13 +39,7 @@ SHOWN_ROWS = 20
 """Photos in the table that a notebook shows."""
 MOST_SHOWN = 80
 """Characters of the conditions in the text of a query."""
-CONDITIONS = (*QUERY_OPTIONS, "text")
-"""The conditions of `Library.photos`: those of `tagger query`. `text` is its TEXT: "paris 2019"."""
-BACKFILL_CONDITIONS = tuple(name for name in options_used_by("all") if name != "model")
-"""The conditions of `Library.backfill`: those of `tagger backfill`."""
 Photo = TaggedPhoto
-Named = str | Path | Photo
-"""A photo, by its path or address, or as `Library.photos` returns it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class Photos:
         Its columns are those of `tagger query --format csv`; `taken_at` is a datetime.
 
         Raises:
-            ModuleNotFoundError: neither is installed.
+            DataFramesMissing: neither is installed; it is a ModuleNotFoundError.
         """
         names = [*PHOTO_COLUMNS, *TAG_COLUMNS, *(f"position_{name}" for name in POSITION_COLUMNS)]
         rows = (row for photo in self for row in photo_rows(photo, PHOTO_COLUMNS))
@@ -97,9 +93,7 @@ class Photos:
         if find_spec("pandas"):
             return import_module("pandas").DataFrame(data).astype({"taken_at": "datetime64[us]"})
         if not find_spec("polars"):
-            raise ModuleNotFoundError(
-                "to_dataframe needs pandas or polars, and neither is installed. Run: pip install pandas"
-            )
+            raise DataFramesMissing
         polars = import_module("polars")
         return polars.DataFrame(data, schema_overrides={"taken_at": polars.Datetime})
 
@@ -132,15 +126,16 @@ def path_of(photo: object) -> Path:
     return named_path(photo.path if isinstance(photo, Photo) else photo)
 
 
-def query_of(conditions: Mapping[str, Any], possible: Collection[str]) -> PhotoQuery:
-    """Return the query of conditions, whose names are among the `possible` ones.
+def query_of(conditions: Mapping[str, Any], possible: type[BackfillConditions]) -> PhotoQuery:
+    """Return the query of conditions, which are among the `possible` ones.
 
     Raises:
         QueryOptionInvalid: a condition is none of these, has an invalid value, or contradicts another one.
     """
     for name in conditions:
-        if name not in possible:
-            reason = f"there is no such condition here. Choose one of {', '.join(possible)}"
+        if name not in possible.__annotations__:
+            names = ", ".join(possible.__annotations__)
+            reason = f"there is no such condition here. Choose one of {names}"
             raise QueryOptionInvalid(option=name, reason=reason)
     options = {name: value for name, value in conditions.items() if name != "text" and value is not None}
     if "under" in options:
@@ -229,6 +224,11 @@ class Job:
     def waiting(self) -> int:
         """Photos that have no outcome yet."""
         return self._progress.queued + self._progress.running
+
+    @property
+    def landmarks(self) -> list[LandmarkCount]:
+        """The landmarks on its photos now, each with the number of these photos, most frequent first."""
+        return list(landmark_counts(self._database, job=self.number))
 
     @property
     def write_job(self) -> int | None:

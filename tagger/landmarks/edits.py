@@ -19,6 +19,7 @@ from tagger.errors import (
     LandmarkExists,
     LandmarkInvalid,
     LandmarkNotFound,
+    NotFound,
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark, landmarks_that_may_have, normalize_name
 from tagger.model.artifact import Extent
@@ -250,7 +251,7 @@ def _changed_names(
             names[language] = clean_name(typed)
             require_findable(names[language], "name", every, landmark)
         elif names.pop(language, None) is None:
-            raise LandmarkInvalid(reason=f"name: {landmark.slug} has no name in the language {language}")
+            raise NotFound(reason=f"{landmark.slug} has no name in the language {language}.")
     return names
 
 
@@ -261,7 +262,7 @@ def _changed_aliases(
     for typed in changes.get("remove_aliases", ()):
         left = [alias for alias in aliases if not is_name(typed, [alias])]
         if left == aliases:
-            raise LandmarkInvalid(reason=f"alias: {landmark.slug} has no alias {clean_name(typed, 'alias')}")
+            raise NotFound(reason=f"{landmark.slug} has no alias {clean_name(typed, 'alias')}.")
         aliases = left
     added = clean_aliases(changes.get("add_aliases", ()), name, every, own=landmark)
     return list(dict.fromkeys([*aliases, *added]))

@@ -22,12 +22,14 @@ from tagger.database.enums import (
     has_code,
     note_columns,
 )
+from tagger.database.retry import DatabaseError, may_only_read, outage_text
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable
 from tagger.ledger.jobs import (
     LEASE_S,
     OPEN_STATES,
+    PUT_BACK,
     cancel_job,
     done_jobs,
     end_local_job,
@@ -131,7 +133,8 @@ RECOVERY_LOCK_S = 2.0
 def recover_stale_jobs(database: Database) -> None:
     """Cancel stale local jobs, queue what interrupted scans have recorded, and finish jobs that are done.
 
-    A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
+    A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call, and so are
+    all where the disk is full, or this user may only read: who shows jobs needs no more.
     """
     dead = _is_dead(database)
     with database.read() as connection:
@@ -196,6 +199,10 @@ def _try_on(database: Database, job_id: int, recover: Callable[[Connection, int]
             recover(connection, job_id)
     except LockTimedOut:
         log.warning("Job %d waits to be recovered: another process has locked it", job_id)
+    except DatabaseError as error:
+        if not may_only_read(error):
+            raise
+        log.warning("Job %d waits to be recovered: %s", job_id, outage_text(error))
 
 
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:
@@ -208,7 +215,7 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
     if job is None:
         return
     if job.runner == Runner.LOCAL:
-        end_local_job(connection, job_id, "its process ended; run the same command again to continue")
+        end_local_job(connection, job_id, f"its process ended; {PUT_BACK}")
     elif job.kind == JobKind.WRITE and job.parent_id is not None:
         # Its items are the photos of another job, so any process can add the rest.
         leave_unfilled(connection, job_id)

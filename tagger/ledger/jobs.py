@@ -418,6 +418,10 @@ def _update_claimable(database: Database, job_id: int, values: Mapping[str, obje
         connection.execute(update(jobs).where(*claimable).values(values))
 
 
+PUT_BACK = "what is left was put back, which counts as cancelled; the same command finds it again"
+"""What becomes of the photos of a local job that ends early."""
+
+
 def end_local_job(connection: Connection, job_id: int, note: str) -> None:
     """End the job of a command that ends: finish it if it is done, and cancel it otherwise.
 

@@ -174,7 +174,7 @@ def load_fastest_model(
     with _FIRST_USE:
         if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
             return model
-        log.warning("Choosing the fastest way to run the model on this machine, once, for some seconds")
+        log.warning("Choosing the fastest way to run the model on this machine, for some seconds")
         selection = selector.choose(options.backend)
         model = Model(selection.backend, manifest, device)
         if not selection.is_final:

@@ -18,7 +18,7 @@ from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, shares, users
-from tagger.errors import NameNotFound, TaggerError
+from tagger.errors import InputInvalid, NameNotFound, TaggerError
 from tagger.system.documents import document_of
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
@@ -62,7 +62,7 @@ class Grant:
         )
 
 
-class NameInvalid(TaggerError):
+class NameInvalid(InputInvalid):
     """{name} cannot be the name of a {kind}. Use up to {allowed}."""
 
 

@@ -44,8 +44,7 @@ _NOT_IN_ORDER = (
     "Rename that object"
 )
 _GONE_TEXT = (
-    "There is no such object any more, or its key ends with a slash. "
-    "If it was moved, tag the prefix it is in now."
+    "There is no such object, or its key ends with a slash. If it was moved, tag the prefix it is in now."
 )
 
 

@@ -38,6 +38,10 @@ class PhotoBytes:
         return PhotoVersion(self.size_bytes, self.mtime_ns)
 
 
+_GONE_TEXT = "There is no such file any more. If it was moved, tag the folder it is in now."
+_NEVER_TEXT = "There is no such file. Check the name, and that its disk or share is there."
+
+
 def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path | None = None) -> PhotoBytes:
     """Read one whole file, unless it changed less than `settle_s` ago.
 
@@ -54,9 +58,7 @@ def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path 
             if photo is not None:
                 return photo
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise PhotoFailed(
-            FailureKind.GONE, "There is no such file any more. If it was moved, tag the folder it is in now."
-        ) from error
+        raise PhotoFailed(FailureKind.GONE, _NEVER_TEXT if root is None else _GONE_TEXT) from error
     except OSError as error:
         raise PhotoFailed(FailureKind.UNREADABLE, os_error_text("The file", error)) from error
     raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)

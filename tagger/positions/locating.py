@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection, exists, func, or_, select, update
 
@@ -13,6 +14,7 @@ from tagger.errors import CameraNotFound, NameAmbiguous
 from tagger.positions.clocks import CameraClock, estimate_clocks
 from tagger.positions.companions import Companions, find_companions
 from tagger.positions.tag_odds import count_overruled_by_gps
+from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
 from tagger.positions.update import Progress, update_positions, update_positions_in
 from tagger.tags.contents import record_camera, record_matching_photos
 
@@ -22,20 +24,22 @@ class EstimateSettings:
     """What to change before an update. `clock_offsets`: seconds ahead of UTC by camera.
 
     `position_odds`: whether positions count when tags are accepted. None: as before, and so for `max_gap_s`.
+    `tracks`: GPX files to add.
     """
 
     max_gap_s: int | None
     clock_offsets: Mapping[str, int]
     position_odds: bool | None = None
+    tracks: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
 class PositionCounts:
     """Numbers of photos, by the source of their position.
 
-    `moved`: positions that are new, moved or gone. `clocks`: the number of camera clocks that were estimated
-    anew. `companions`: all pairs. `doubtful` and `accepted`: numbers of all images with a tag that is not
-    accepted, or is accepted, because of the position, although the score says otherwise.
+    `moved`: positions that are new, moved or gone. `clocks`: the camera clocks that were estimated anew.
+    `companions`: all pairs. `tracks`: those added. `doubtful` and `accepted`: numbers of all images with a
+    tag that is not accepted, or is accepted, because of the position, although the score says otherwise.
     """
 
     photos: int
@@ -43,6 +47,7 @@ class PositionCounts:
     moved: int
     clocks: Sequence[CameraClock]
     companions: Sequence[Companions]
+    tracks: Sequence[AddedTrack]
     doubtful: int
     accepted: int
 
@@ -61,24 +66,25 @@ def locate(
 ) -> PositionCounts:
     """Change settings, bring all positions up to date, and count those of `photo_ids`; None: of all.
 
-    Settings stay. With `dry_run`, everything is rolled back, and other processes cannot write meanwhile.
+    Settings and tracks stay: all, or none if one is refused. With `dry_run`, everything is rolled back, and
+    other processes cannot write meanwhile.
 
     Raises:
         CameraNotFound, NameAmbiguous: a clock is set of a camera that is not known, or of several.
+        PathNotFound, SystemRefused, ImportRefused: a track cannot be added; see `read_track`.
     """
-    with database.write(dry_run=dry_run) as connection:
-        _apply(connection, settings)
-        found = estimate_clocks(connection), find_companions(connection)
-        if dry_run:
-            moved = update_positions_in(connection, on_progress)
-            return PositionCounts(
-                *_count(connection, photo_ids), moved, *found, *count_overruled_by_gps(connection)
-            )
+    with track_spool() as spool:
+        read = [read_track(database, file, spool) for file in settings.tracks]
+        with database.write(dry_run=dry_run) as connection:
+            _apply(connection, settings)
+            tracks = [store_track(connection, track, spool) for track in read]
+            clocks, companions = estimate_clocks(connection), find_companions(connection)
+            if dry_run:
+                moved = update_positions_in(connection, on_progress)
+                return _counts(connection, photo_ids, moved, clocks, companions, tracks)
     moved = update_positions(database, on_progress)
     with database.read() as connection:
-        return PositionCounts(
-            *_count(connection, photo_ids), moved, *found, *count_overruled_by_gps(connection)
-        )
+        return _counts(connection, photo_ids, moved, clocks, companions, tracks)
 
 
 def _apply(connection: Connection, settings: EstimateSettings) -> None:
@@ -112,10 +118,15 @@ def _find_camera(connection: Connection, name: str) -> int:
     raise CameraNotFound(name=name, names=names)
 
 
-def _count(
-    connection: Connection, photo_ids: Collection[int] | None
-) -> tuple[int, Mapping[PositionSource, int]]:
-    """The number of photos, and how many of them have a position of each source."""
+def _counts(
+    connection: Connection,
+    photo_ids: Collection[int] | None,
+    moved: int,
+    clocks: Sequence[CameraClock],
+    companions: Sequence[Companions],
+    tracks: Sequence[AddedTrack],
+) -> PositionCounts:
+    """The result of an update. Photos and their positions are counted now."""
     query = (
         select(positions.c.source, func.count().label("photos"))
         .select_from(photos.outerjoin(positions, positions.c.photo_id == photos.c.id))
@@ -130,4 +141,6 @@ def _count(
     else:
         query = query.where(among(photos.c.id, photo_ids))
     counts = {row.source: row.photos for row in connection.execute(query)}
-    return sum(counts.values()), {source: counts.get(source, 0) for source in PositionSource}
+    sources = {source: counts.get(source, 0) for source in PositionSource}
+    overruled = count_overruled_by_gps(connection)
+    return PositionCounts(sum(counts.values()), sources, moved, clocks, companions, tracks, *overruled)

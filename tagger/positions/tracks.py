@@ -7,7 +7,7 @@ is out of order, parts overlap. A segment that begins before the last point begi
 tracks may be in one file. Each change of tracks is recorded for the photos of its time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -165,31 +165,79 @@ class AddedTrack(Track):
     fault: str | None = None
 
 
+@dataclass(frozen=True)
+class ReadTrack:
+    """A GPX file that was read; one that was stored before has no parts. `start`: of them in the spool."""
+
+    file: Path
+    digest: str
+    counts: PointCounts
+    start: int
+    parts: Sequence[tuple[int, datetime, datetime]]
+
+
+def track_spool() -> IO[bytes]:
+    """A temporary file for the points of tracks that were read and are not stored yet."""
+    return SpooledTemporaryFile(_SPOOL_BYTES)
+
+
 def add_track(database: Database, file: Path) -> AddedTrack:
-    """Add a GPX file, in flat memory. A file that was added before, by its content, changes nothing.
+    """Add a GPX file. One that was added before, by its content, changes nothing.
+
+    Raises:
+        PathNotFound, SystemRefused, ImportRefused: see `read_track`.
+    """
+    with track_spool() as spool:
+        track = read_track(database, file, spool)
+        with database.write() as connection:
+            return store_track(connection, track, spool)
+
+
+def read_track(database: Database, file: Path, spool: IO[bytes]) -> ReadTrack:
+    """Read a GPX file into the spool, in flat memory, so that nobody waits for the database meanwhile.
 
     Raises:
         PathNotFound, SystemRefused: there is no such file, or it cannot be read.
         ImportRefused: it is not GPX, or has no points with a time.
     """
-    with open_gpx(file) as gpx, SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        digest = _digest(gpx, file)
+    with open_gpx(file) as gpx:
+        digest, counts, start = _digest(gpx, file), PointCounts(), spool.tell()
         with database.read() as connection:
-            known = _tracks(connection, _SELECT.where(tracks.c.digest == digest))
-        if known:
-            return AddedTrack(**vars(known[0]), is_new=False, left_out={})
-        counts = PointCounts()
-        parts = [_spool_part(part, spool) for part in divide_track(read_segments(gpx, file, counts), counts)]
-        if not parts:
-            raise _without_points(file, counts)
-        spool.seek(0)
-        with database.write() as connection:
-            stored = (
-                {"part": number, "first_at": first, "last_at": last, "data": spool.read(size)}
-                for number, (size, first, last) in enumerate(parts)
-            )
-            track, is_new = _store(connection, digest, file, counts, stored)
-    return AddedTrack(**vars(track), is_new=is_new, left_out=counts.left_out, fault=counts.fault)
+            is_known = connection.scalar(select(exists().where(tracks.c.digest == digest)))
+        pieces = () if is_known else read_segments(gpx, file, counts)
+        parts = [_spool_part(part, spool) for part in divide_track(pieces, counts)]
+    if not (parts or is_known):
+        raise _without_points(file, counts)
+    return ReadTrack(file, digest, counts, start, parts)
+
+
+def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> AddedTrack:
+    """Store a track that was read, unless it is stored: another process may have done so meanwhile.
+
+    Raises:
+        ImportRefused: it was stored when it was read, and was removed since then.
+    """
+    name = track.file.name.encode(errors="backslashreplace").decode()
+    row = {"digest": track.digest, "name": name, "points": track.counts.used, "added_at": datetime.now(UTC)}
+    insert_missing(connection, tracks, [row])
+    track_id = connection.execute(select(tracks.c.id).where(tracks.c.digest == track.digest)).scalar_one()
+    is_new = not connection.scalar(select(exists().where(track_parts.c.track_id == track_id)))
+    if is_new and not track.parts:
+        reason = "it was removed at the same time"
+        raise ImportRefused(file=track.file, reason=reason, remedy="add it again")
+    if is_new:
+        spool.seek(track.start)
+        parts = (
+            {"part": number, "first_at": first, "last_at": last, "data": spool.read(size)}
+            for number, (size, first, last) in enumerate(track.parts)
+        )
+        while rows := [{"track_id": track_id} | part for part in islice(parts, _PARTS_AT_ONCE)]:
+            connection.execute(insert(track_parts), rows)
+    (stored,) = _tracks(connection, _SELECT.where(tracks.c.id == track_id))
+    if is_new:
+        _record_photos(connection, stored)
+        record_action(connection, AuditAction.TRACK_ADD, name, track=stored.id, points=stored.points)
+    return AddedTrack(**vars(stored), is_new=is_new, left_out=track.counts.left_out, fault=track.counts.fault)
 
 
 def list_tracks(database: Database) -> list[Track]:
@@ -252,10 +300,7 @@ def _digest(gpx: IO[bytes], file: Path) -> str:
 
 
 def _spool_part(points: Points, spool: IO[bytes]) -> tuple[int, datetime, datetime]:
-    """Write a part to a temporary file, so that nobody waits for the database meanwhile.
-
-    Returns its size in bytes, and its first and last time.
-    """
+    """Write a part to the spool; returns its size in bytes, and its first and last time."""
     size = spool.write(points.astype(_POINT).tobytes())
     first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in points[[0, -1], 0].tolist())
     return size, first, last
@@ -267,25 +312,6 @@ def _without_points(file: Path, counts: PointCounts) -> ImportRefused:
     else:
         reason = f"none of its {counts.read} points has a valid time and position"
     return ImportRefused(file=file, reason=reason, remedy="export the recorded track, with times")
-
-
-def _store(
-    connection: Connection, digest: str, file: Path, counts: PointCounts, parts: Iterator[dict[str, Any]]
-) -> tuple[Track, bool]:
-    """The stored track, and whether it is new: another process may have stored it meanwhile."""
-    name = file.name.encode(errors="backslashreplace").decode()
-    row = {"digest": digest, "name": name, "points": counts.used, "added_at": datetime.now(UTC)}
-    insert_missing(connection, tracks, [row])
-    track_id = connection.execute(select(tracks.c.id).where(tracks.c.digest == digest)).scalar_one()
-    is_new = not connection.scalar(select(exists().where(track_parts.c.track_id == track_id)))
-    if is_new:
-        while rows := [{"track_id": track_id} | part for part in islice(parts, _PARTS_AT_ONCE)]:
-            connection.execute(insert(track_parts), rows)
-    (track,) = _tracks(connection, _SELECT.where(tracks.c.id == track_id))
-    if is_new:
-        _record_photos(connection, track)
-        record_action(connection, AuditAction.TRACK_ADD, name, track=track.id, points=track.points)
-    return track, is_new
 
 
 def _record_photos(connection: Connection, track: Track) -> None:

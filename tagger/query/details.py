@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from tagger.catalog.cameras import camera_name
+from tagger.catalog.cameras import camera_name, may_be_reset
 from tagger.catalog.raw_pairs import files_of
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import METADATA_KINDS, Outcome, PositionSource, VerdictKind
+from tagger.database.enums import METADATA_KINDS, FactSource, Outcome, PositionSource, VerdictKind
 from tagger.database.tables import (
     classifications,
     contents,
@@ -177,6 +177,8 @@ class Failure:
 class _PhotoFacts:
     evidence: PositionEvidence | None
     camera: str | None
+    clock_may_be_reset: bool
+    """Whether the date may be that of a clock that was not set."""
     size_bytes: int
     gone_since: datetime | None
     latitude: float | None
@@ -306,6 +308,9 @@ def _details(
         photo=names.photo(connection, row, photo_tags, photo_tags),
         evidence=position_evidence(connection, names, row.id),
         camera=camera_name(connection, stored.camera_id),
+        clock_may_be_reset=stored.taken_at is not None
+        and stored.taken_source == FactSource.CAMERA
+        and may_be_reset(stored.taken_at, stored.utc_offset_s),
         job=_last_job(connection, row.id),
         failure=None if stored.failure_kind is None else Failure(*failure),
         metadata=_metadata(connection, row.id),

@@ -385,7 +385,14 @@ class PhotoQuery:
     )
     """Not with a job, which is about files."""
     limit: int | None = _option(
-        "Maximum number of photos.", int, "N", minimum=1, used_by="commands", is_stored=False, chip=None
+        "Maximum number of photos.",
+        int,
+        "N",
+        minimum=1,
+        maximum=_LARGEST_ID,
+        used_by="commands",
+        is_stored=False,
+        chip=None,
     )
     share: int | None = None
     """Photos that were selected for the share with this id, tagged or not."""

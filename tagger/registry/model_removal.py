@@ -102,7 +102,7 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
     if model.digest == shipped_digest():
         raise _needed(model, "it comes with tagger. Put others in use instead.")
     if any(model.id in ids for ids in ids_in_use(connection)):
-        raise _needed(model, "it is in use. Name those that stay in use: `tagger model use NAME`.")
+        raise _needed(model, "it is in use. Name those that stay in use: `tagger model use NAME…`.")
     further = select(job_models.c.job_id).where(job_models.c.model_id == model.id)
     rows = connection.execute(
         select(jobs.c.id, jobs.c.state).where(or_(jobs.c.model_id == model.id, jobs.c.id.in_(further)))

@@ -21,7 +21,14 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, classifiers, ledgers, models
-from tagger.errors import ArgumentInvalid, LandmarkInvalid, ModelNotFound, ModelNotSelected, TaggerError
+from tagger.errors import (
+    ArgumentInvalid,
+    LandmarkInvalid,
+    ModelNotFound,
+    ModelNotSelected,
+    ModelPathNotFound,
+    TaggerError,
+)
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendName, SelectionKey
 from tagger.photos.source import check_exists
@@ -82,6 +89,11 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
         found = [add_model(database, Path(selector))]
     else:
         raise _not_found(database, selector)
+    return _with_file(found)
+
+
+def _with_file(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
+    """These models, if the file of one can be run."""
     for model in found:
         try:
             verify_model(model)
@@ -170,14 +182,12 @@ def clean_model_name(name: str) -> str:
 
 
 def models_to_try(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
-    """The models that `resolve_models` returns, for single photos: that of a file is not registered.
+    """The models that `resolve_models` returns, for single photos: nothing is registered or written.
 
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
     """
-    if selector is not None and Path(selector).is_file():
-        return [unregistered_model(Path(selector))]
-    return resolve_models(database, selector)
+    return _with_file(preview_models(database, selector))
 
 
 def unregistered_model(file: Path) -> RegisteredModel:
@@ -227,10 +237,15 @@ def use_models(
 
 
 def list_models(database: Database) -> list[RegisteredModel]:
-    """Every registered model, in order of registration. The shipped model is registered if it is not yet."""
-    if models_in_use.shipped_file().is_file():
-        _shipped(database)
-    return _select(database)
+    """Every registered model, in order of registration, and the shipped one, which a job will register."""
+    found = _select(database)
+    shipped = models_in_use.shipped_digest()
+    if shipped is None or shipped in {model.digest for model in found}:
+        return found
+    used = preview_models(database, None)
+    order = next((number for number, model in enumerate(used, 1) if model.digest == shipped), None)
+    new = unregistered_model(models_in_use.shipped_file())
+    return [*found, replace(new, shipped=True, in_use=order is not None, use_order=order)]
 
 
 def model_by_id(database: Database, model_id: int) -> RegisteredModel:
@@ -307,6 +322,8 @@ def _in_use(database: Database) -> list[RegisteredModel]:
     with database.read() as connection:
         first = [ids[0] for ids in models_in_use.ids_in_use(connection)]
     found = {model.id: model for model in _select(database, models.c.id.in_(first)) if model.in_use}
+    if models_in_use.shipped_file().is_file() and (earlier := [each for each in first if each not in found]):
+        found[earlier[0]] = unregistered_model(models_in_use.shipped_file())
     return [found[model_id] for model_id in first if model_id in found]
 
 
@@ -348,7 +365,9 @@ def _not_found(database: Database | None, name: str) -> ModelNotFound:
     if database is not None:
         with database.read() as connection:
             names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
-    return ModelNotFound(name=name, names=", ".join(names) or "none")
+    is_missing = is_model_path(name) and not Path(name).is_file()
+    kind = ModelPathNotFound if is_missing else ModelNotFound
+    return kind(name=name, names=", ".join(names) or "none")
 
 
 log = logging.getLogger(__name__)

@@ -47,7 +47,7 @@ class AddressInvalid(ValueError):
 
 
 _SQLITE_OPTION = re.compile(
-    "timeout|immutable|detect_types|isolation_level|check_same_thread|cached_statements"
+    "timeout|exclusive|in_memory|detect_types|isolation_level|check_same_thread|cached_statements"
 )
 _SQLITE_DRIVERS = {"", "pysqlite", "aiosqlite"}
 

@@ -4,9 +4,10 @@ Importing it needs no numpy.
 """
 
 import importlib.resources
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from blake3 import blake3
@@ -42,6 +43,11 @@ def names_in_use(database: Database) -> Sequence[str]:
     if found or (shipped := shipped_name()) is None:
         return found
     return [shipped]
+
+
+def use_command(names: Iterable[str]) -> str:
+    """The command that puts these models in use, and takes all others out of use."""
+    return f"tagger model use {' '.join(map(quote, names))}"
 
 
 def problems_in_use(database: Database) -> Iterator[str]:

@@ -105,14 +105,10 @@ def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize(
-    ("words", "code"), [("query --landmark", 2), ("schedule pause", 1), ("landmark remove", 1)]
-)
-def test_a_name_that_is_not_utf_8_is_refused(
-    terminal: Terminal, database_url: str, words: str, code: int
-) -> None:
+@pytest.mark.parametrize("words", ["query --landmark", "schedule pause", "landmark remove"])
+def test_a_name_that_is_not_utf_8_is_refused(terminal: Terminal, database_url: str, words: str) -> None:
     terminal.environment["TAGGER_DATABASE_URL"] = database_url
-    done = terminal.run(*words.split(), b"\xffa", code=code)
+    done = terminal.run(*words.split(), b"\xffa", code=2)
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert re.search(r"'\\udcffa':? (it )?is not UTF-8; only paths may have other bytes", done.stderr)
 

@@ -164,6 +164,8 @@ def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
     worker = terminal.start("worker")
     terminal.wait_until(terminal.active_workers, every_s=0.005)
     assert stop(worker) == 0
+    assert "stopping: the current batch is stored, and the rest released" in terminal.log.read_text()
+    assert "MainProcess" not in terminal.log.read_text()
     assert terminal.active_workers() == []
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -82,7 +84,8 @@ def test_a_gap_stays(tagger: CommandRunner, library: PositionLibrary) -> None:
     [
         (("--max-gap", "49h"), "'49h' is no time up to 48h"),
         (("--clock-offset", "Canon"), "'Canon' is no clock"),
-        (("--gpx", "hike.gpx", "--dry-run"), "adds a track"),
+        (("--clock-offset", "Canon=+999999:00"), "is no clock up to 500000 hours off"),
+        (("--clock-offset", "Canon=-500000:00"), "is no clock up to 500000 hours off"),
     ],
 )
 def test_bad_options_are_refused(
@@ -160,6 +163,43 @@ def test_a_track_locates_photos_of_cameras_whose_clock_is_known(
     assert "from the track hike.gpx" in tagger("show", str(library.root / "3.jpg")).text
     assert "12 points of hike.gpx were added before" in tagger("locate", "--gpx", track).err
     assert tagger("locate", "forget-track", "hike.gpx").code == 0
+    assert tagger("locate", "--json").json["track"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (("--clock-offset", "WRONG=+02:00"), 1, "with a camera WRONG"),
+        (("--clock-offset", "canon=+02:00", "--clock-offset", "nikon=+02:00"), 1, "with a camera nikon"),
+        (("--gpx", "broken.gpx"), 1, "broken.gpx cannot be imported"),
+        (("--gpx", "nothere.gpx"), 1, "There is no file or folder at nothere.gpx"),
+        (("--max-gap", "never"), 2, "'never' is no time"),
+        (("--near", "Rome"), 2, "no city or landmark"),
+    ],
+)
+def test_nothing_is_stored_where_one_option_is_refused(
+    tagger: CommandRunner,
+    library: PositionLibrary,
+    tmp_path: Path,
+    options: Sequence[str],
+    code: int,
+    text: str,
+) -> None:
+    (tmp_path / "broken.gpx").write_text("<gpx><trk>")
+    output = tagger("locate", "--max-gap", "30m", "--gpx", hike(tmp_path), *options)
+    assert output.code == code
+    assert re.search(text, " ".join(output.err.split()))
+    assert tagger("locate", "tracks", "--json").json == []
+    assert tagger("locate", "--json").json["neighbour"] == 1  # the gap is that of before
+
+
+def test_a_dry_run_shows_what_a_track_would_change(
+    tagger: CommandRunner, library: PositionLibrary, tmp_path: Path
+) -> None:
+    tagger("locate", "--clock-offset", "canon=+01:30")
+    output = tagger("locate", "--gpx", hike(tmp_path), "--dry-run", "--json")
+    assert (output.json["track"], "12 points of hike.gpx would be added" in output.err) == (1, True)
+    assert tagger("locate", "tracks", "--json").json == []
     assert tagger("locate", "--json").json["track"] == 0
 
 

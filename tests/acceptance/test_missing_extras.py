@@ -106,6 +106,31 @@ def test_photos_that_need_an_extra_fail_one_by_one(bare: BareEnvironment, termin
     assert "install the extra raw" in lines["a.dng"]
 
 
+DATA_FRAME = """
+import tagger
+with tagger.open("a.sqlite", create=True) as library:
+    try:
+        library.photos().to_dataframe()
+    except tagger.errors.TaggerError as error:
+        assert isinstance(error, ModuleNotFoundError)
+        print(error)
+"""
+
+
+def test_data_frames_without_pandas_are_an_error_of_this_program(
+    bare: BareEnvironment, terminal: Terminal
+) -> None:
+    done = subprocess.run(
+        [bare.python, "-c", DATA_FRAME],
+        env=terminal.environment,
+        cwd=terminal.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith("Run: pip install pandas\n"), done.stderr
+
+
 @pytest.mark.slow
 def test_a_network_of_timm_without_timm_names_the_extra(
     tmp_path_factory: pytest.TempPathFactory, terminal: Terminal

@@ -10,11 +10,13 @@ from sqlalchemy import func, insert, select, update
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw
+from support.shipped import ARTIFACT
 from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import chunks, contents, job_items, jobs, photos
+from tagger.model.artifact import read_manifest
 from tagger.tags import models_in_use
 
 
@@ -28,7 +30,7 @@ def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp
     assert tagger("model", "list", "--json").json == []
     added = tagger("model", "add", "a.pt", "--name", "mine", "--json")
     assert (added.code, added.json["name"], added.json["in_use"]) == (0, "mine", False)
-    assert "tagger model use mine" in added.err
+    assert added.err == "to use it, run: tagger model use mine\n"
     assert tagger("model", "add", "a.pt").text == "registered as mine\n"
     assert tagger("model", "use", "mine").text == "mine is in use\n"
     (listed,) = tagger("model", "list", "--json").json
@@ -127,13 +129,32 @@ def tag_with(tagger: CommandRunner, folder: Path) -> None:
     tagger("tag", "photos")
 
 
+def test_a_new_model_is_put_in_use_beside_those_in_use(
+    tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag_with(tagger, tmp_path)
+    tiny_artifact(tmp_path / "c.pt", seed=3)
+    added = tagger("model", "add", "c.pt", "--name", "my places")
+    assert added.err == "to use it beside tower, run: tagger model use tower 'my places'\n"
+    tagger("model", "use", "tower", "gate")
+    assert (
+        "beside tower and gate, run: tagger model use tower gate 'my places'"
+        in tagger("model", "add", "c.pt").err
+    )
+    assert "to use it" not in tagger("model", "add", "b.pt").err
+    monkeypatch.setattr(models_in_use, "shipped_file", lambda: ARTIFACT)
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/new/tagger.sqlite")
+    shipped = read_manifest(ARTIFACT).name
+    assert f"run: tagger model use {shipped} tower\n" in tagger("model", "add", "a.pt").err
+
+
 def test_use_says_first_what_a_model_would_name_and_how_to_take_it_back(
     tagger: CommandRunner, tmp_path: Path
 ) -> None:
     tag_with(tagger, tmp_path)
     preview = tagger("model", "use", "tower", "gate", "--dry-run")
     gate = tmp_path / "photos" / "gate.jpg"
-    says = f"gate would name 1 photo, 1 of them unknown so far; 1 of them: {gate} (Brandenburg Gate)"
+    says = f"gate would name 1 photo, 1 of them unknown so far:\n  {gate}: Brandenburg Gate\n"
     assert says in preview.err
     assert "take it back" not in preview.err
     assert tagger("status", "--json").json["models"] == ["tower"]
@@ -202,7 +223,7 @@ def test_names_of_models_have_the_limits_of_other_names(
     tiny_artifact(tmp_path / "a.pt")
     for options in ((), ("--dry-run",)):
         refused = tagger("model", "add", "a.pt", "--name", name, *options)
-        assert (refused.code, refused.err.startswith("error: Invalid argument: ")) == (1, True)
+        assert (refused.code, refused.err.startswith("error: Invalid argument: ")) == (2, True)
 
 
 def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(

@@ -24,6 +24,7 @@ from support.teaching import teachable_artifact
 import tagger
 from tagger.errors import (
     LandmarkNotFound,
+    LibraryClosed,
     NotFound,
     PathNotFound,
     PhotoNotFound,
@@ -70,8 +71,68 @@ def test_a_folder_is_tagged_with_progress_and_its_failures_say_why(
     assert seen[0].number == job.number
     (failure,) = job.failures()
     assert (Path(failure.path).name, failure.kind) == ("broken.jpg", "not-an-image")
+    found = {each.landmark: (each.name, each.photos) for each in job.landmarks}
+    assert found["eiffel-tower"] == ("Eiffel Tower", 1)
+    assert len(found) == 4
     assert library.tag([photos]).skipped == 5
     assert [each.number for each in library.jobs()] == [2, 1]
+
+
+RIGHT = """
+from datetime import date
+from pathlib import Path
+import tagger
+
+with tagger.open() as library:
+    photos = library.photos(
+        landmark=["eiffel-tower", "louvre"], near=(48.8, 2.3), taken_after=date(2019, 1, 1),
+        under=Path("photos"), year=2019, sort="newest", limit=3, text="paris", any_rank=True,
+    )
+    names: list[str] = [tag.name for photo in photos for tag in photo.tags]
+    library.backfill("untagged", country="France")
+"""
+WRONG = """
+import tagger
+with tagger.open() as library:
+    library.photos(landmrk="eiffel-tower")
+    library.photos(year="2019")
+    library.photos(sort="size")
+    library.backfill("untagged", limit=3)
+    library.photo(3)
+"""
+
+
+def test_type_checkers_of_other_projects_check_scripts(tmp_path: Path) -> None:
+    for name, code in (("right", RIGHT), ("wrong", WRONG)):
+        (tmp_path / f"{name}.py").write_text(code)
+    cache = DOCS.parent / "build" / "mypy-of-scripts"
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", cache, "right.py", "wrong.py"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    checked = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    errors = re.findall(r"^(\w+)\.py:(\d+): error: ", checked.stdout, re.MULTILINE)
+    assert errors == [("wrong", str(line)) for line in range(4, 9)], checked.stdout + checked.stderr
+
+
+def test_nothing_of_a_closed_library_works(library: tagger.Library, photos: Path) -> None:
+    job, found = library.tag(photos), library.photos()
+    library.close()
+    library.close()
+    uses: list[Callable[[], object]] = [
+        lambda: list(found),
+        found.to_dataframe,
+        lambda: library.photos().__iter__(),
+        library.jobs,
+        job.refresh,
+        lambda: list(job.failures()),
+        lambda: library.tag(photos),
+        lambda: library.photo(photos / "a.jpg"),
+        lambda: library.confirm("eiffel-tower", photos / "a.jpg"),
+    ]
+    for use in uses:
+        with pytest.raises(LibraryClosed, match=r"Open it again with tagger\.open"):
+            use()
 
 
 def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Library, photos: Path) -> None:

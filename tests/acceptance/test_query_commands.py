@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.command_line import CommandRunner
@@ -259,6 +260,23 @@ def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos)
     assert "confirmed by ada" in text
     output = tagger("show", "elsewhere.jpg")
     assert (output.code, "tagger tag" in output.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("taken_at", "columns", "is_marked"),
+    [
+        ("2000-01-01T00:00:34", {}, True),
+        ("2019-01-01T00:05:00", {"utc_offset_s": 3600}, False),  # of a clock that was set
+        ("2019-01-01T00:05:00", {"taken_source": "sidecar"}, False),
+        ("2000-01-02T00:00:34", {}, False),
+    ],
+)
+def test_a_date_with_which_clocks_begin_is_marked(
+    tagger: CommandRunner, known: StoredPhotos, taken_at: str, columns: dict[str, Any], is_marked: bool
+) -> None:
+    photo = known.photo("clock.jpg", taken_at=datetime.fromisoformat(taken_at), **columns)
+    marked = "if the camera's clock was set: clocks begin on 1 January" in tagger("show", photo).text
+    assert (marked, tagger("show", photo, "--json").json["clock_may_be_reset"]) == (is_marked, is_marked)
 
 
 def on_a_terminal(*words: str) -> tuple[str, str]:

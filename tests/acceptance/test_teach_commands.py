@@ -289,7 +289,11 @@ def test_suggestions_are_listed_best_first(tagger: CommandRunner, library: Libra
     assert tagger("review", "--limit", "1", "--format", "paths").text == suggested[0]["path"] + "\n"
     listed = tagger("review")
     assert "\tOur church\t" in listed.text
-    assert "to answer one, run: tagger confirm LANDMARK PHOTO" in listed.err
+    assert "run: tagger confirm LANDMARK PHOTO…, or: tagger reject LANDMARK PHOTO…" in listed.err
+    assert "tagger teach" not in listed.err
+    of_one = tagger("review", "our-church").err
+    assert "run: tagger confirm our-church PHOTO…, or: tagger reject our-church PHOTO…" in of_one
+    assert "run: tagger teach our-church RIGHT-PHOTO… --not WRONG-PHOTO…" in of_one
     tagger("reject", "our-church", suggested[0]["path"])
     assert suggested[0]["path"] not in [photo["path"] for photo in tagger("review", "--json").json]
     assert tagger("review", "nowhere").code == 1

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from support.position_library import NOON, PositionLibrary
 
+from tagger.cli.commands.locate import LARGEST_OFFSET_H
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.tables import cameras, photos, position_changes, positions
@@ -383,6 +384,17 @@ def test_a_clock_that_is_set_moves_photos_of_companions(two_cameras: PositionLib
     assert two_cameras.found()[of_phone] == ("neighbour", *PARIS)
     locate_all(two_cameras, canon=10800)
     assert of_phone not in two_cameras.found()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_largest_clock_offset_is_stored(two_cameras: PositionLibrary, sign: int) -> None:
+    """Cameras can show the first and the last year that there is."""
+    for days in (0, -738_000, 2_900_000):
+        two_cameras.shot(days * DAY, gps=PARIS)
+        two_cameras.shot(days * DAY + 5)
+    locate_all(two_cameras, canon=sign * 3600 * LARGEST_OFFSET_H)
+    assert len(two_cameras.found()) == 6
 
 
 def test_a_dry_run_stores_no_companions(two_cameras: PositionLibrary) -> None:

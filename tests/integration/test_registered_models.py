@@ -41,6 +41,7 @@ from tagger.registry.registered_models import (
     add_model,
     list_models,
     model_by_id,
+    models_to_try,
     resolve_models,
     use_models,
     verify_model,
@@ -142,6 +143,39 @@ def test_a_model_stays_in_use_after_upgrades_until_the_shipped_one_is_used(
     assert use_models(database, ["tiny"])[0].in_use
     tiny_artifact(shipped, seed=2)
     assert resolve_model(database, None).shipped
+
+
+def test_models_for_single_photos_are_those_of_jobs_and_nothing_is_registered(
+    database: Database, shipped: Path, tmp_path: Path
+) -> None:
+    def tried(selector: str | None = None) -> list[str]:
+        with database.read() as connection:
+            before = connection.scalar(select(func.count()).select_from(models))
+        found = [model.digest for model in models_to_try(database, selector)]
+        with database.read() as connection:
+            assert connection.scalar(select(func.count()).select_from(models)) == before
+        return found
+
+    def resolved(selector: str | None = None) -> list[str]:
+        return [model.digest for model in resolve_models(database, selector)]
+
+    def listed() -> list[str]:
+        in_use = [model for model in list_models(database) if model.in_use]
+        return [model.digest for model in sorted(in_use, key=lambda model: model.use_order or 0)]
+
+    tiny_artifact(shipped)
+    assert listed() == tried() == tried("tiny") == resolved()
+    tiny_artifact(tmp_path / "mine.pt", seed=5, name="mine")
+    assert tried(str(tmp_path / "mine.pt")) == resolved(str(tmp_path / "mine.pt"))
+    use_models(database, ["mine", "tiny"])
+    assert tried() == resolved()
+    tiny_artifact(shipped, seed=1)  # an upgrade of the package
+    assert listed() == tried() == resolved()
+    shipped.unlink()
+    assert tried() == [add_model(database, tmp_path / "mine.pt").digest]
+    (tmp_path / "mine.pt").unlink()
+    with pytest.raises(ModelFileNotFound):
+        tried()
 
 
 def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(

@@ -13,6 +13,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
 
 from tagger.cli.output.photo_lines import print_predictions
+from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, models, tags
@@ -318,7 +319,8 @@ def test_a_photo_that_is_not_stored_gets_the_names_of_all_models(
 ) -> None:
     file = library.draw("a.jpg", 0)
     use_models(library.database, ["other", "tiny"])
-    assert print_predictions([str(file)], library.in_use, json=True) == 0
+    session = Session(library.in_use, library.database)
+    assert print_predictions([str(file)], session, json=True) == 0
     (document,) = json.loads(capsys.readouterr().out)
     best, second, *others = [(tag["landmark"], tag["model"], tag["accepted"]) for tag in document["tags"]]
     assert (best, second) == ((PALACE, "other", True), (EIFFEL, "tiny", False))

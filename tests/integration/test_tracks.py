@@ -17,7 +17,14 @@ from tagger.database.tables import photos, position_changes, roots, track_parts,
 from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound
 from tagger.positions.clocks import UnknownClock, unknown_clocks
 from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
-from tagger.positions.tracks import add_track, list_tracks, remove_track
+from tagger.positions.tracks import (
+    add_track,
+    list_tracks,
+    read_track,
+    remove_track,
+    store_track,
+    track_spool,
+)
 from tagger.transfer.integrity import check_database
 
 
@@ -188,6 +195,20 @@ def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> N
             add_track(database, tmp_path / name)
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(tracks)) == 0
+
+
+def test_a_track_that_is_removed_between_reading_and_storing_is_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    file = write_gpx(tmp_path / "a.gpx", walk(10))
+    add_track(database, file)
+    with track_spool() as spool:
+        known = read_track(database, file, spool)
+        remove_track(database, "a.gpx")
+        with pytest.raises(ImportRefused, match="removed at the same time"), database.write() as connection:
+            store_track(connection, known, spool)
+    assert list_tracks(database) == []
+    assert add_track(database, file).is_new
 
 
 def test_the_good_points_of_a_track_that_breaks_off_are_added(database: Database, tmp_path: Path) -> None:

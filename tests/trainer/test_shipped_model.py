@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
+from PIL.Image import Resampling
+from support.commands import Terminal
 
 import tagger
 from tagger.model.artifact import (
@@ -68,6 +71,32 @@ def test_it_runs_with_torch_alone_in_full_precision() -> None:
         scores, _ = plain(torch.from_numpy(images).permute(0, 3, 1, 2))
     assert scores.dtype == torch.float32
     np.testing.assert_allclose(scores, _load("float32").outputs(list(images)).scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(("backend", "most"), [("torchscript", 0.05), ("openvino-int8", 0.15)])
+def test_predict_differs_from_it_as_the_docs_say(
+    test_data: Path, tmp_path: Path, backend: str, most: float
+) -> None:
+    """As in docs/how-to/train.md: from full precision, of photos that Pillow scaled."""
+    files = sorted((test_data / "landmarks").rglob("*.jpg"))[::97][:20]
+    model, size = _load("float32"), read_manifest(SHIPPED).input.size
+    terminal = Terminal(tmp_path, {"TAGGER_BACKEND": backend})
+    del terminal.environment["TAGGER_MODEL"]
+    differences = []
+    for file, predicted in zip(files, terminal.json("predict", *files), strict=True):
+        photo = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+        pixels = np.asarray(photo.resize((size, size), Resampling.BILINEAR))
+        scores = dict(
+            zip(
+                (label.label for label in model.manifest.labels),
+                model.outputs([pixels]).scores[0],
+                strict=True,
+            )
+        )
+        best = predicted["tags"][0]
+        differences.append(abs(best["score"] - scores[best["label"]]))
+    assert sorted(differences)[int(0.9 * len(files)) - 1] < 0.02
+    assert max(differences) < most
 
 
 @pytest.mark.slow

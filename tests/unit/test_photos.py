@@ -51,6 +51,13 @@ def failure(path: Path, *, settle_s: float = 0.0) -> FailureKind:
     return kind
 
 
+def test_a_file_that_never_was_is_not_called_gone(tmp_path: Path) -> None:
+    for root, said in ((None, "There is no such file. Check the name"), (tmp_path, "no such file any more")):
+        with pytest.raises(PhotoFailed, match=said) as failed:
+            read_photo(tmp_path / "a.jpg", max_bytes=MAX_BYTES, root=root)
+        assert failed.value.failure.kind is FailureKind.GONE
+
+
 def test_photos_of_every_extension_in_any_case_are_found(tmp_path: Path) -> None:
     photos = [
         *("a.jpg", "b.JPEG", "c.PnG", "d.webp", "e.tif", "f.TIFF"),

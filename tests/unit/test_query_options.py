@@ -2,9 +2,13 @@
 # ruff: noqa: DTZ001 - cameras record no time zone
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
+import operator
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from functools import reduce
 from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qs
 
 import pytest
@@ -12,9 +16,19 @@ import typer
 
 from tagger.cli.options import query_usage
 from tagger.errors import QueryOptionInvalid
+from tagger.interface.conditions import BackfillConditions, Conditions
 from tagger.query.filter_words import conditions_text
-from tagger.query.option_values import BoundingBox
-from tagger.query.options import MAX_NAMES, QUERY_OPTIONS, Alternatives, PhotoQuery
+from tagger.query.option_values import BoundingBox, parse_box, parse_date, parse_position
+from tagger.query.options import (
+    MAX_NAMES,
+    QUERY_OPTIONS,
+    Alternatives,
+    PhotoQuery,
+    QueryOption,
+    _parse_folder,
+    options_used_by,
+)
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.web.http.query_params import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
@@ -200,3 +214,33 @@ def test_the_conditions_of_a_query_have_the_words_of_the_page() -> None:
         conditions_text(query, {"eiffel-tower": "Eiffel Tower"})
         == "Italy, 2019 or in /photos, not Eiffel Tower"
     )
+
+
+FORMS: dict[Any, set[Any]] = {
+    parse_position: {str},
+    parse_box: {str, tuple[float, float, float, float]},
+    parse_date: {str, date},
+    Alternatives.parse: {str},
+    _parse_folder: {str, TaggedPhoto},
+}
+"""Other forms of values that scripts may use."""
+
+
+def test_type_checkers_know_each_condition_of_scripts() -> None:
+    assert get_type_hints(Conditions).keys() == {*QUERY_OPTIONS, "text"}
+    assert get_type_hints(BackfillConditions).keys() == options_used_by("all").keys() - {"model"}
+
+
+@pytest.mark.parametrize(("name", "option"), QUERY_OPTIONS.items())
+def test_a_condition_of_scripts_has_the_type_of_its_option(name: str, option: QueryOption) -> None:
+    stored = get_type_hints(PhotoQuery)[name]
+    values = {*get_args(stored)} if option.several or option.kind is not bool else {stored}
+    values = values - {Ellipsis, NoneType} | FORMS.get(option.parse, set())
+    if datetime in values:  # each is a date
+        values -= {datetime}
+    if option.several:
+        values |= {Iterable[reduce(operator.or_, values)]}
+    if option.kind is not bool:
+        values |= {NoneType}
+    hint = get_type_hints(Conditions)[name]
+    assert ({*get_args(hint)} or {hint}) == values

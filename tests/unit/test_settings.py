@@ -1,6 +1,7 @@
 """Where settings come from: the user's configuration folder or a named file, never the working directory."""
 
 import logging
+import re
 from pathlib import Path
 from typing import get_args, get_origin
 from urllib.parse import quote
@@ -217,6 +218,24 @@ def test_a_file_with_the_mark_of_windows_editors_is_read(
     (folder / "mine.toml").write_bytes(b"\xef\xbb\xbftop_k = 3\n")
     monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
     assert load_settings().top_k == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"top_k = [", "is no TOML: Invalid value"),
+        (b"top_k 3", "is no TOML: Expected '='"),
+        (b'model = "caf\xe9"', "is not UTF-8"),
+        (b"roots = " + b"[" * 100_000, "is no TOML: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_by_its_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, problem: str
+) -> None:
+    (folder / "mine.toml").write_bytes(content)
+    monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
+    with pytest.raises(SettingsInvalid, match=re.escape(f"{folder}/mine.toml {problem}")):
+        load_settings()
 
 
 def test_a_user_without_a_home_folder_needs_a_data_folder_and_nothing_else(

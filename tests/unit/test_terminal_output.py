@@ -71,6 +71,31 @@ def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width: Termi
     assert max(map(len, lines)) <= 60
 
 
+def test_a_row_that_does_not_fit_is_lines_that_can_be_copied(terminal_of_width: TerminalOfWidth) -> None:
+    terminal = terminal_of_width(40)
+    path = "/home/ada/Pictures/2019/IMG_20190714_213803_from_the_bridge.jpg"
+    rows = [["*", "landmarks-203-v10", "203", path], ["", "places", "8", "/b.pt"]]
+    write_table(("", "Name", "Landmarks", "File"), rows)
+    assert terminal.text == (
+        f"*\nName: landmarks-203-v10\nLandmarks: 203\nFile: {path}\n\n"
+        "Name: places\nLandmarks: 8\nFile: /b.pt\n\n"
+    )
+
+
+def test_columns_without_values_are_left_out_on_a_terminal_alone(
+    terminal_of_width: TerminalOfWidth, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns, rows = ("Name", "Until", "Next"), [["nightly", "", "03:00"], ["weekly", None, "04:00"]]
+    console.write_list([1, 2], columns, rows, "nothing", json=False)
+    assert capsys.readouterr().out == "nightly\t\t03:00\nweekly\t\t04:00\n"
+    terminal = terminal_of_width(80)
+    console.write_list([1, 2], columns, rows, "nothing", json=False)
+    assert terminal.text.splitlines()[0].split() == ["Name", "Next"]
+    rows[1][1] = "06:00"
+    console.write_list([1, 2], columns, rows, "nothing", json=False)
+    assert "06:00" in terminal.text
+
+
 def test_the_parts_of_a_long_table_have_the_same_columns(
     terminal_of_width: TerminalOfWidth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +125,7 @@ def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
 
 def test_an_unknown_photo_names_only_a_telling_prediction() -> None:
     outcome = ItemOutcome(1, Outcome.UNKNOWN)
-    for score, text in ((0.582, "unknown (best prediction: Louvre 58%)"), (0.009, "unknown")):
+    for score, text in ((0.582, "unknown (best prediction: Louvre 58%)"), (0.03, "unknown")):
         predictions = (LabelPrediction(position=0, rank=1, score=score, accepted=False),)
         result = Classified(
             "1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, {1: ModelResult(predictions, None)}

@@ -18,6 +18,7 @@ from support.artifacts import LABELS
 from support.page_server import LOCAL_URL, photo, served
 
 from tagger.cli.output.photo_lines import print_predictions
+from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.tables import contents, jobs, photos
 from tagger.settings import Settings
@@ -48,11 +49,11 @@ def test_photo_sent_as_body_is_named_and_not_stored(client: TestClient, web_data
 
 
 def test_answer_is_that_of_the_command(
-    client: TestClient, web_settings: Settings, capsys: pytest.CaptureFixture[str]
+    client: TestClient, web_settings: Settings, web_database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = web_settings.data_folder / "drawn.jpg"
     draw_photo(3, (400, 300)).save(file)
-    assert print_predictions([str(file)], web_settings, json=True) == 0
+    assert print_predictions([str(file)], Session(web_settings, web_database), json=True) == 0
     (expected,) = json.loads(capsys.readouterr().out)
     with file.open("rb") as opened:
         document = client.post("/api/predict", files={"file": ("drawn.jpg", opened, "image/jpeg")}).json()

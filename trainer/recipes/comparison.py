@@ -94,7 +94,7 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
         find_source(backbone)
     found = find_training_photos(options.data, options.unknown, None)
     if found.are_few:
-        log_few(found, "teach them, with `trainer train transfer` and no --backbone")
+        log_few(found, ". The comparison goes on; `trainer train transfer` without --backbone teaches them")
     with writing_to(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     results = {backbone: _try_trial(backbone, found, options) for backbone in options.backbones}

@@ -56,10 +56,10 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
     found = find_training_photos(options.data, options.unknown, options.others)
     if found.are_few and options.backbone is None and options.weights is None:
         create_run_folder(options.out)
-        log_few(found, "they are taught. To train one, name its --backbone")
+        log_few(found, ", so they are taught. To train one, name its --backbone")
         return train_taught(found, options)
     if found.are_few:
-        log_few(found, "teach them, without --backbone")
+        log_few(found, ". Training goes on; to teach them, which may be better, leave out --backbone")
     return train_found(found, options)
 
 
@@ -87,9 +87,9 @@ def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
 
 
 def log_few(found: FoundPhotos, advice: str) -> None:
-    """Say that the photos are too few, and what to do."""
+    """Say that the photos are few, what happens, and what else can be done."""
     counts = len(found.labels), len(found.train)
-    log.info("%d landmarks with %d photos are too few to train a network: %s", *counts, advice)
+    log.info("%d landmarks with %d photos are few for a network%s", *counts, advice)
 
 
 def _train_head(

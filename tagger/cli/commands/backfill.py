@@ -308,7 +308,7 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
 @schedule_app.command("history")
 def history(
     name: Name,
-    limit: Annotated[int, option("--limit", "N", "Maximum number of runs.", min=1)] = 20,
+    limit: Annotated[int, option("--limit", "N", "Maximum number of runs.", min=1, max=2**31 - 1)] = 20,
     json: Json = False,
 ) -> None:
     """List the latest runs of a schedule, newest first.

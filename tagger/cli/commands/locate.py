@@ -22,7 +22,7 @@ from tagger.cli.session import open_for_reading, open_session
 from tagger.database.enums import PositionSource
 from tagger.positions import locating
 from tagger.positions.clocks import unknown_clocks
-from tagger.positions.tracks import add_track, list_tracks, remove_track
+from tagger.positions.tracks import list_tracks, remove_track
 from tagger.query.find import find_tagged
 from tagger.system.text_format import number_text
 
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.positions.clocks import CameraClock
     from tagger.positions.locating import PositionCounts
+    from tagger.positions.tracks import AddedTrack
 
 LONGEST_GAP_H = 48
+LARGEST_OFFSET_H = 500_000
+"""57 years: clocks that were never set begin in 1970 or later."""
 COMPANIONS_SHOWN = 10
 MOST_HINTS = 3
 
@@ -95,15 +98,15 @@ def locate(
     """
     offsets = dict(map(_parse_clock_offset, clock_offset or []))
     max_gap_s = None if max_gap is None else _parse_gap(max_gap)
-    settings = locating.EstimateSettings(max_gap_s, offsets, position_odds)
+    settings = locating.EstimateSettings(max_gap_s, offsets, position_odds, gpx or ())
     session = open_session(settle_jobs=True)
     photo_ids = None  # all are counted
     if any(vars(query_options).values()):
         query = query_options.parse(any_rank=not (query_options.landmark or query_options.country))
         photo_ids = [photo.id for photo in find_tagged(session.database, query, session.settings.roots)]
-    _add_tracks(session, gpx or [], dry_run=dry_run)
     with ProgressLine("locating photos") as line:
         counts = locating.locate(session.database, settings, photo_ids, line.show, dry_run=dry_run)
+    _print_tracks(counts.tracks, dry_run=dry_run)
     if json:
         write_json(_document(counts))
     else:
@@ -112,20 +115,16 @@ def locate(
             _print_unknown_clocks(session)
 
 
-def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> None:
-    for file in files:
-        if dry_run:
-            raise typer.BadParameter(
-                "adds a track, so it cannot be combined with --dry-run", param_hint="--gpx"
-            )
-        track = add_track(session.database, file)
+def _print_tracks(tracks: Iterable[AddedTrack], *, dry_run: bool) -> None:
+    verb = "would be added" if dry_run else "added"
+    for track in tracks:
         left_out = ", ".join(
             f"{count} {reason.replace('_', ' ')}" for reason, count in track.left_out.items()
         )
         text = f"{count_of(track.points, 'point')} of {track.name}" + (
             f"; left out: {left_out}" if left_out else ""
         )
-        console.info(f"{text} {'added' if track.is_new else 'were added before'}")
+        console.info(f"{text} {verb if track.is_new else 'were added before'}")
         if track.fault:
             console.warning(
                 f"{track.name} breaks off at {track.fault}. Copy or export it again to add what is missing"
@@ -145,10 +144,13 @@ def _parse_gap(text: str) -> int:
 def _parse_clock_offset(text: str) -> tuple[str, int]:
     """Return the camera's name, and its offset in seconds."""
     match = re.fullmatch(r"(.+)=([+-])(\d{1,6}):([0-5]\d)(?::([0-5]\d))?", text)
-    if match is None:
-        reason = f"{text!r} is no clock. Write it like 'Canon EOS 5D=+02:00'"
+    hours = LARGEST_OFFSET_H if match is None else int(match[3])
+    if match is None or hours >= LARGEST_OFFSET_H:
+        reason = (
+            f"{text!r} is no clock up to {LARGEST_OFFSET_H} hours off. Write it like 'Canon EOS 5D=+02:00'"
+        )
         raise typer.BadParameter(reason, param_hint="--clock-offset")
-    seconds = int(match[3]) * 3600 + int(match[4]) * 60 + int(match[5] or 0)
+    seconds = hours * 3600 + int(match[4]) * 60 + int(match[5] or 0)
     return match[1].strip(), -seconds if match[2] == "-" else seconds
 
 

@@ -28,8 +28,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.metadata import metadata_state, print_differences, print_state
-from tagger.cli.session import Session, load_settings, open_session, prepare_paths
-from tagger.database.engine import sqlite_file
+from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sidecars
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.processing.metadata_preview import MetadataPreview
-    from tagger.settings import Settings
 
 metadata_app = typer.Typer(
     help="Write tags to the metadata of photos, for other programs. Only these and --write change metadata.",
@@ -86,23 +84,15 @@ def show(
 
     Example: tagger metadata show holiday/IMG_0042.jpg
     """
-    settings = load_settings()
-    prepare_paths([file], settings)
-    state = metadata_state(file, settings.max_bytes, _recorded_sidecars(file, settings))
+    settings, database = open_for_reading(is_needed=False)
+    sidecars = recorded_sidecars(database, parse_path(file), settings.roots)
+    state = metadata_state(file, settings.max_bytes, sidecars)
     if json:
         write_json(state)
     else:
         print_state(state)
     if state.lost:
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
-
-
-def _recorded_sidecars(file: Path, settings: Settings) -> Sequence[str]:
-    """The sidecars of a photo on record; none without a database, which is not needed to show files."""
-    stored = sqlite_file(settings.effective_database_url)
-    if stored is not None and not stored.exists():
-        return ()
-    return recorded_sidecars(open_session(settings).database, parse_path(file), settings.roots)
 
 
 @metadata_app.command("write")
@@ -162,7 +152,8 @@ def _preview_write(session: Session, request: Write, *, json: bool) -> None:
 def undo(
     paths: Annotated[list[Path] | None, argument("PATH", "Photos and folders.")] = None,
     job: Annotated[
-        int | None, option("--job", "JOB", "Undo what this job wrote.", show_default=False)
+        int | None,
+        option("--job", "JOB", "Undo what this job wrote.", min=1, max=2**63 - 1, show_default=False),
     ] = None,
     everything: Annotated[bool, flag("--all", "Undo everything that was ever written.")] = False,
     enqueue: Enqueue = False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +17,7 @@ from tagger.cli.output.formats import printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.errors import PhotoFailed, TaggerError
+from tagger.system.text_format import list_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +86,7 @@ def add(
     Example: tagger model add runs/mine/model.pt --name mine
     """
     from tagger.registry import registered_models
+    from tagger.tags import models_in_use
 
     name = None if name is None else registered_models.clean_model_name(name)
     checked = registered_models.check_model_file(file)
@@ -102,7 +103,9 @@ def add(
     model = registered_models.add_model(database, file, name)
     _print_result(model, f"registered as {model.name}", json=json)
     if not model.in_use:
-        console.info(f"to use it, run: tagger model use {quote(model.name)}")
+        in_use = models_in_use.names_in_use(database)
+        beside = f" beside {list_text(in_use)}" if in_use else ""
+        console.info(printable(f"to use it{beside}, run: {models_in_use.use_command([*in_use, model.name])}"))
 
 
 @model_app.command("use")
@@ -143,7 +146,7 @@ def use(
     if not dry_run and now != before:
         console.info(_effect_text(before, now))
         if before:
-            console.info(printable(f"to take it back, run: tagger model use {' '.join(map(quote, before))}"))
+            console.info(printable(f"to take it back, run: {models_in_use.use_command(before)}"))
     if not dry_run:
         for found, remedy in texts_of_other_models(session.database, models):
             console.warning(f"{found}. Run: {remedy}")
@@ -189,14 +192,12 @@ def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
         return None
     new = {path: place for path, place in named.items() if sample.photos[path]}
     tried = f" of {len(sample.photos)} tried" if len(sample.photos) < sample.images else ""
-    examples = [f"{path} ({place})" for path, place in [*new.items()][:NAMED_PHOTOS]]
-    listed = f"; {len(examples)} of them: {', '.join(examples)}" if examples else ""
-    console.info(
-        printable(
-            f"{model.name} would name {count_of(len(named), 'photo')}{tried}, "
-            f"{len(new)} of them unknown so far{listed}"
-        )
+    some = "" if len(new) <= NAMED_PHOTOS else f", such as these {NAMED_PHOTOS}"
+    found = (
+        f"{model.name} would name {count_of(len(named), 'photo')}{tried}, {len(new)} of them unknown so far"
     )
+    examples = [f"  {path}: {place}" for path, place in [*new.items()][:NAMED_PHOTOS]]
+    console.info("\n".join([f"{found}{some}{':' if examples else ''}", *examples]))
     return {
         "model": model.name,
         "tried": len(sample.photos),

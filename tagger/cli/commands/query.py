@@ -27,7 +27,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, printable, write_documents, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import Session, open_for_reading, open_session
+from tagger.cli.session import Session, open_for_reading
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 from tagger.photos.paths import absolute_path, parse_path
 
@@ -231,7 +231,9 @@ def similar(
     under: Annotated[
         list[Path] | None, option("--under", "FOLDER", "Only photos below these folders.")
     ] = None,
-    limit: Annotated[int, option("--limit", "N", "Maximum number of photos.", OUTPUT, min=1)] = DEFAULT_LIMIT,
+    limit: Annotated[
+        int, option("--limit", "N", "Maximum number of photos.", OUTPUT, min=1, max=2**31 - 1)
+    ] = DEFAULT_LIMIT,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
@@ -250,7 +252,7 @@ def similar(
     from tagger.teaching.similarity import find_similar
 
     output_format = parse_format(format_, json=json)
-    session = open_session()
+    session = open_for_reading()
     require_folders(session.database, under or (), session.settings.roots)
     model = model_in_use(session)
     embeddings, content_ids, has_failed = _given_embeddings(session, model, map(parse_path, photos))

@@ -8,6 +8,7 @@ import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -213,8 +214,10 @@ def review(
         right, answered = count_answers(database)
         if answered:
             console.info(f"so far, {right} of {count_of(answered, 'suggestion')} were right here")
-        console.info("to answer one, run: tagger confirm LANDMARK PHOTO, or: tagger reject LANDMARK PHOTO")
-        console.info("to answer many, run: tagger teach LANDMARK RIGHT-PHOTO… --not WRONG-PHOTO…")
+        name = "LANDMARK" if landmark is None else quote(landmark)
+        console.info(f"to answer, run: tagger confirm {name} PHOTO…, or: tagger reject {name} PHOTO…")
+        if landmark is not None:
+            console.info(f"to answer both at once, run: tagger teach {name} RIGHT-PHOTO… --not WRONG-PHOTO…")
 
 
 @review_app.command("list")

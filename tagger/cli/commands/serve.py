@@ -55,7 +55,8 @@ def serve(
         flag("--keep-shares", "Leave the links that were shared with another TAGGER_WEB_TOKEN as they are."),
     ] = False,
     fd: Annotated[
-        int | None, typer.Option("--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True)
+        int | None,
+        typer.Option("--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True, min=0, max=2**31 - 1),
     ] = None,
 ) -> None:
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.

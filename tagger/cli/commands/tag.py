@@ -41,7 +41,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, gone_text, print_next_steps
-from tagger.cli.session import load_settings, open_session, prepare_paths
+from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.errors import (
@@ -55,9 +55,10 @@ from tagger.errors import (
 from tagger.jobs.enqueue.job_options import inference_options
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.ledger.jobs import PUT_BACK
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists, open_source
-from tagger.system.interruption import announce_stop
+from tagger.system.interruption import announce_stop, set_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,6 +96,7 @@ def tag(
         print_plan(settings, request)
         return
     session = open_session(settings, settle_jobs=True)
+    set_advice(f"no work is lost; {PUT_BACK}")
     job, code = tag_here(session, request, json=json)
     if not json:
         print_next_steps(session.database, job)
@@ -120,11 +122,11 @@ def predict(
     Example: tagger predict holiday.jpg, or: curl … | tagger predict -
     """
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device)
-    prepare_paths(files, settings)
+    session = open_for_reading(settings, is_needed=False)
     _check_files(file for file in files if file != "-")
     from tagger.cli.output.photo_lines import print_predictions
 
-    failed = print_predictions(files, settings, json=json)
+    failed = print_predictions(files, session, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
 
 

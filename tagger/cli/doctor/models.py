@@ -20,6 +20,7 @@ from tagger.registry.registered_models import (
     preview_models,
     verify_model,
 )
+from tagger.tags.models_in_use import names_in_use, use_command
 from tagger.tags.settlement import is_settled
 from tagger.teaching.learning import unfinished_landmarks
 
@@ -67,7 +68,8 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
 def _check_derived_facts(models: Sequence[RegisteredModel], database: Database) -> Iterator[Finding]:
     """Name what a command that was killed has left."""
     if not is_settled(database):
-        yield note("models", "not all photos follow the models in use", "tagger model use NAME… again")
+        remedy = f"{use_command(names_in_use(database))} (again)"
+        yield note("models", "not all photos follow the models in use", remedy)
     taught = models_to_teach(models)
     for model in models:
         if slugs := unfinished_landmarks(database, model.id, is_taught=model in taught):

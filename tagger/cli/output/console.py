@@ -7,15 +7,17 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import compress
 from typing import NoReturn, Self
 
 import typer
 
 from tagger.cli.output.formats import printable_lines, write_json, write_table
-from tagger.errors import TaggerError
+from tagger.errors import InputInvalid, TaggerError
 
 DONE = 0
 NOT_DONE = 1
+WRONG_USAGE = 2
 SOME_PHOTOS_FAILED = 3
 
 command = ""
@@ -40,10 +42,18 @@ def write_list(
     *,
     json: bool,
 ) -> None:
-    """Print a list, as JSON or as a table; `none_text` says what to do if it is empty."""
+    """Print a list, as JSON or as a table; `none_text` says what to do if it is empty.
+
+    On a terminal, columns without any value are left out.
+    """
     if json:
         write_json(documents)
         return
+    if sys.stdout.isatty():
+        rows = list(rows)
+        has_values = [any(cell not in (None, "") for cell in column) for column in zip(*rows, strict=True)]
+        columns = list(compress(columns, has_values))
+        rows = [list(compress(row, has_values)) for row in rows]
     write_table(columns, rows)
     if not documents:
         info(none_text)
@@ -66,11 +76,11 @@ def warning(text: str) -> None:
 
 
 def fail(error: TaggerError) -> NoReturn:
-    """Print the error and exit with code 1."""
+    """Print the error and exit: with code 2 if a value on the command line cannot be."""
     if verbosity >= 2:
         traceback.print_exception(error)
     _write(f"error: {error}")
-    sys.exit(NOT_DONE)
+    sys.exit(WRONG_USAGE if isinstance(error, InputInvalid) else NOT_DONE)
 
 
 def _write(text: str) -> None:

@@ -83,7 +83,10 @@ def write_json_list(documents: Iterable[object]) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table that fits the terminal; without a terminal, cells separated by tabs."""
+    """Write a table that fits the terminal; without a terminal, cells separated by tabs.
+
+    Where a name would be broken, each row is written as lines, which can be copied.
+    """
     is_terminal = sys.stdout.isatty()
     shown = ([printable(_cell(value, is_terminal=is_terminal)) for value in row] for row in rows)
     if not is_terminal:
@@ -96,7 +99,10 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     while part := list(islice(shown, TABLE_PART)):
         title = not widths
         widths = widths or _column_widths([columns, *part], console.width)
-        console.print(_rich_table(columns, part, widths, title=title))
+        if sum(widths) + (len(widths) - 1) * COLUMN_GAP > console.width:
+            write_parts(f"{_record(columns, row)}\n\n".encode() for row in part)
+        else:
+            console.print(_rich_table(columns, part, widths, title=title))
 
 
 def local_time(moment: datetime, zone: str | None = None) -> str:
@@ -132,20 +138,25 @@ def _for_terminal(part: bytes) -> bytes:
 
 
 def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
-    """As wide as the longest cell; the widest are narrowed until the table fits, if possible to a name."""
+    """As wide as the longest cell; the widest are narrowed until the table fits, at most to a name."""
     from rich.cells import cell_len
 
     columns = list(zip(*rows, strict=True))
     widths = [max(1, *map(cell_len, column)) for column in columns]
     names = [max(1, *(cell_len(name) for cell in column for name in _names(cell))) for column in columns]
     room = terminal_width - (len(widths) - 1) * COLUMN_GAP
-    for least in (names, [1] * len(widths)):
-        while sum(widths) > room:
-            spare = [width if width > end else 0 for width, end in zip(widths, least, strict=True)]
-            if not any(spare):
-                break
-            widths[spare.index(max(spare))] -= 1
+    while sum(widths) > room:
+        spare = [width if width > least else 0 for width, least in zip(widths, names, strict=True)]
+        if not any(spare):
+            break
+        widths[spare.index(max(spare))] -= 1
     return widths
+
+
+def _record(columns: Sequence[str], row: Sequence[str]) -> str:
+    """The cells of a row that are not empty, each after the name of its column."""
+    cells = zip(columns, row, strict=True)
+    return "\n".join(f"{column}: {cell}".removeprefix(": ") for column, cell in cells if cell)
 
 
 def _names(cell: str) -> list[str]:
@@ -154,7 +165,7 @@ def _names(cell: str) -> list[str]:
 
 
 def _broken(cell: str, width: int) -> str:
-    """The cell in lines that end between names; the table breaks a name that is longer."""
+    """The cell in lines that end between names."""
     from rich.cells import cell_len
 
     lines = [""]

@@ -17,7 +17,7 @@ from tagger.catalog.roots import Root, list_roots
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_parts
-from tagger.cli.session import open_session
+from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
 from tagger.errors import PhotoFailed
@@ -36,16 +36,13 @@ from tagger.query.predictions import (
     named_predictions,
     prediction_document,
 )
+from tagger.query.tagged_photos import is_guess
 from tagger.registry.registered_models import RegisteredModel, models_to_try
 from tagger.registry.registration import landmark_ids_of_labels
 from tagger.settings import Settings
 from tagger.system.documents import json_bytes
 from tagger.system.text_format import percent
 from tagger.tags.rule import EffectiveTag
-
-LEAST_TELLING_SCORE = 0.01
-"""A prediction below it says nothing about an unknown photo, so it is not printed."""
-
 
 TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
 """Outcomes that most photos of a large job have, and that its summary counts."""
@@ -55,6 +52,7 @@ class StoredPrinter:
     """Prints a line for each stored photo, if `lines` is set, and shows the progress of the job.
 
     On a terminal, photos in which nothing was found have no line unless -v is set, and none has one with -q.
+    Elsewhere all have one, with -q only those in which something was found.
     """
 
     def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
@@ -65,7 +63,8 @@ class StoredPrinter:
             }
         self._landmark_names: dict[int, str] = {}
         self._lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
-        self._hidden = TELL_NOTHING if sys.stdout.isatty() and console.verbosity < 1 else frozenset()
+        least = 1 if sys.stdout.isatty() else 0
+        self._hidden = TELL_NOTHING if console.verbosity < least else frozenset()
         self._lock = threading.Lock()
         self._database, self._root_paths = database, settings.roots
         self._roots: dict[int, Root] = {}
@@ -180,10 +179,8 @@ def _outcome_text(
             ordered = sorted(tags, key=lambda each: (each[0].rank is None, -each[0].score))
             return ", ".join(_tag_text(tag, name) for tag, name in ordered if tag.is_accepted)
         case _:
-            model_id, best = max(
-                ((model_id, each.predictions[0]) for model_id, each in result.results.items()),
-                key=lambda each: each[1].score,
-            )
+            model_id, found = max(result.results.items(), key=lambda each: each[1].predictions[0].score)
+            best, scores = found.predictions[0], [each.score for each in found.predictions]
             facts = ["a part of the image is missing"] if result.is_damaged else []
             by_score = sorted(tags, key=lambda pair: -pair[0].score)
             too_far = [pair for pair in by_score if pair[0].reason in (TagReason.POSITION, TagReason.SPEED)]
@@ -192,7 +189,7 @@ def _outcome_text(
                 facts.append(f"doubtful: {_scored(*too_far[0])}, too far from where the photo was taken")
             elif rejected and rejected[0][0].score >= best.score:
                 facts.append(f"rejected: {_scored(*rejected[0])}")
-            elif best.score >= LEAST_TELLING_SCORE:
+            elif is_guess(scores):
                 facts.append(f"best prediction: {names[model_id][best.position]} {percent(best.score)}")
             return f"unknown ({'; '.join(facts)})" if facts else "unknown"
 
@@ -207,9 +204,9 @@ def _scored(tag: EffectiveTag, name: str) -> str:
     return f"{name} {percent(tag.score)}" if tag.candidate else name
 
 
-def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
+def print_predictions(files: Sequence[str], session: Session, *, json: bool) -> int:
     """Print the predictions for each file; returns the number of files that failed."""
-    database = open_session(settings).database
+    settings, database = session
     models = models_to_try(database, settings.model)
     documents: list[object] = []
     failed = 0

@@ -203,7 +203,7 @@ def print_details(details: PhotoDetails) -> None:
         ("outcome", photo.outcome or "not classified"),
         ("size", size),
         ("damaged", "a part of the image is missing" if photo.damaged else None),
-        ("taken", photo.taken_at and _taken(photo.taken_at, photo.taken_source)),
+        ("taken", photo.taken_at and _taken(photo.taken_at, photo.taken_source, details)),
         ("camera", details.camera and printable(details.camera)),
         ("position", photo.position and ", ".join(filter(None, (photo.position.text, photo.position.place)))),
         (
@@ -252,9 +252,11 @@ def print_details(details: PhotoDetails) -> None:
 _STATED_BY = {"sidecar": "from the sidecar", "takeout": "from Google Takeout", "name": "from the file's name"}
 
 
-def _taken(at: datetime, source: str | None) -> str:
+def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
     """`2019-07-14 21:38:03`, and who says so, if not the photo itself. A name says the day alone."""
     text = str(at.date() if source == "name" else at)
+    if details.clock_may_be_reset:
+        return f"{text}, if the camera's clock was set: clocks begin on 1 January"
     return f"{text}, {_STATED_BY[source]}" if source in _STATED_BY else text
 
 

@@ -17,7 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Note, NoteCode, Priority
 from tagger.database.statements import current_time
 from tagger.database.tables import jobs, schedule_runs, schedules
-from tagger.errors import JobFinished, ScheduleExists, ScheduleInvalid, ScheduleNotFound
+from tagger.errors import JobFinished, NotFound, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.ledger.job_control import pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
@@ -94,9 +94,9 @@ def explain_cron(cron: str, until: str | None = None) -> str:
 def _checked_zone(zone: str | None) -> str:
     if found := zone or local_zone():
         return found
-    raise ScheduleInvalid(
-        reason=f"the time zone of this machine has no name (TZ is {os.environ.get('TZ')!r}); name one with"
-        f" --zone, such as Europe/Paris"
+    raise NotFound(
+        reason=f"The time zone of this machine has no name (TZ is {os.environ.get('TZ')!r}); name one with"
+        f" --zone, such as Europe/Paris."
     )
 
 

@@ -35,6 +35,7 @@ from tagger.ledger.chunks import (
     release_chunk,
 )
 from tagger.ledger.jobs import (
+    PUT_BACK,
     cancel_job,
     end_local_job,
     finish_job,
@@ -331,7 +332,7 @@ def run_job(
         wait(runs, STOP_S)
         reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
         with database.write() as connection:
-            end_local_job(connection, job_id, f"{reason}; run the same command again to go on")
+            end_local_job(connection, job_id, f"{reason}; {PUT_BACK}")
         if not is_interrupted:
             _close(executor, pool)
         raise

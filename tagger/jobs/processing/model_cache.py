@@ -174,12 +174,13 @@ class ModelCache:
 
 
 def _load_model(registered: RegisteredModel, device: Device, settings: Settings, database: Database) -> Model:
+    kept = conversions(settings, registered)
     return load_fastest_model(
         registered.manifest,
         device,
         backend_options(device, settings),
         StoredSelections(database),
-        conversions(settings, registered),
+        kept._replace(folder=None) if database.is_in_memory else kept,
     )
 
 
