@@ -21,6 +21,7 @@ from support.screens import Screen
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import jobs, models
+from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.progress import list_jobs
 
 PHOTOS = 160
@@ -89,7 +90,7 @@ def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_wri
     terminal.run("tag", "photos")
     first = terminal.progress(1)
     assert (first.state, first.cancelled) == (JobState.CANCELLED, 2)
-    assert first.note == "its process ended; run the same command again to continue"
+    assert first.note == f"its process ended; {PUT_BACK}"
 
 
 def test_watching_draws_on_a_terminal_and_leaves_it_as_it_was(sqlite_terminal: Terminal) -> None:

@@ -156,7 +156,7 @@ def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> N
     recover_stale_jobs(ledger.database)
     progress = ledger.progress(job)
     assert (progress.state, progress.tagged, progress.cancelled) == (JobState.CANCELLED, 10, 30)
-    assert "run the same command again" in (progress.note or "")
+    assert "the same command finds it again" in (progress.note or "")
 
 
 def test_a_dead_owner_on_this_machine_is_recovered_at_once(ledger: LedgerBuilder) -> None:
