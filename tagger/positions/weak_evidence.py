@@ -24,7 +24,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, true, 
 from tagger.catalog.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
 from tagger.database.statements import among
-from tagger.database.tables import contents, is_candidate, ledgers, photos, tags
+from tagger.database.tables import contents, is_candidate, ledgers, photos, tags, taught_tags
 from tagger.model.predictions import KNOWN_SHARE
 from tagger.positions.camera_days import Day, Sighting, runs_of
 from tagger.positions.distance_odds import position_odds
@@ -150,15 +150,11 @@ def candidates_around(connection: Connection, days: Collection[date]) -> set[int
     """The images without GPS, taken on these days or DAYS_AROUND them, whose suggestions they can turn."""
     found: set[int] = set()
     is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
-    query = (
-        select(tags.c.content_id)
-        .join(photos, photos.c.content_id == tags.c.content_id)
-        .where(photos.c.latitude.is_(None), is_close)
-        .distinct()
-    )
     for first, last in runs_of(sorted(days), 2 * DAYS_AROUND):
-        is_around = photos.c.taken_at.between(*_around(first, last))
-        found.update(connection.scalars(query.where(is_around)))
+        is_around = photos.c.taken_at.between(*_around(first, last)), photos.c.latitude.is_(None)
+        for table, is_candidate_tag in ((tags, is_close), (taught_tags, true())):
+            query = select(table.c.content_id).join(photos, photos.c.content_id == table.c.content_id)
+            found.update(connection.scalars(query.where(*is_around, is_candidate_tag).distinct()))
     return found
 
 
@@ -205,4 +201,4 @@ def library_odds(connection: Connection, rows: Sequence[Row[Any]]) -> dict[tuple
     if odds == 1.0:
         return {}
     of_library = PositionOdds(odds, None, OddsReason.LIBRARY)
-    return {(row.content_id, row.landmark_id): of_library for row in rows}
+    return {(row.content_id, row.landmark_id): of_library for row in rows if not row.is_enough}
