@@ -75,10 +75,11 @@ def odds_of_day(sightings: Collection[Sighting], images: int) -> dict[tuple[int,
     showing = set(chain.from_iterable(images_of.values()))
     odds: dict[tuple[int, int], float] = {}
     for each in sightings:
-        same = len(images_of.get(each.landmark_id, set()) - {each.content_id})
+        same = images_of.get(each.landmark_id, set())
+        is_same = len(same) > (each.content_id in same)
         against = len(_contradicting(each, shown))
-        others = len(showing - {each.content_id}) - against
-        factor = share_odds(images - 1, others) if same else max(1 / MOST, 1 / (1 + against))
+        others = len(showing) - (each.content_id in showing) - against
+        factor = share_odds(images - 1, others) if is_same else max(1 / MOST, 1 / (1 + against))
         key = each.content_id, each.landmark_id
         odds[key] = max(factor, odds.get(key, 0.0))
     return odds
