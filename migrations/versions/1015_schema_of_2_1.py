@@ -39,7 +39,8 @@ def upgrade() -> None:
     _add_to_ledgers(true="1" if is_sqlite else "true")
     op.execute(
         "INSERT INTO position_changes (content_id)"
-        " SELECT DISTINCT content_id FROM tags WHERE position_odds IS NOT NULL OR score >= 0.1"
+        " SELECT content_id FROM tags WHERE position_odds IS NOT NULL OR score >= 0.1"
+        " UNION SELECT content_id FROM taught_tags"
     )
 
 

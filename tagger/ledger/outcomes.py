@@ -25,9 +25,17 @@ def follow_images(connection: Connection, condition: ColumnElement[bool]) -> Non
     `condition`: of the items, their photos or images. A job that ends just now is waited for.
     """
     changed = _changed_items(connection, condition)
-    locked = select(jobs.c.id).where(among(jobs.c.id, changed), jobs.c.state.in_(OVER)).order_by(jobs.c.id)
-    for job_id in connection.scalars(locked.with_for_update(read=True)).all() if changed else ():
-        _replace(connection, job_id, changed[job_id])
+    if not changed:
+        return
+    # One that runs, as far as is seen here, may be ending with the outcomes from before. Scans are not: they
+    # lock their job first.
+    may_be_over = among(jobs.c.id, changed), jobs.c.state != JobState.SCANNING
+    query = select(jobs.c.id, jobs.c.state).where(*may_be_over).order_by(jobs.c.id)
+    locked = connection.execute(query.with_for_update(read=True))
+    over = [job.id for job in locked if job.state in OVER]
+    of_over = _changed_items(connection, condition & among(job_items.c.job_id, over)) if over else {}
+    for job_id, rows in of_over.items():
+        _replace(connection, job_id, rows)
 
 
 def retake_outcomes(connection: Connection, job_id: int) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, true
 
 from tagger.catalog.cameras import clock_seconds
-from tagger.database.enums import FactSource
+from tagger.database.enums import FactSource, OddsReason
 from tagger.database.statements import among
 from tagger.database.tables import contents, landmarks, photos, tags
 from tagger.landmarks.landmarks import farthest_km
@@ -36,7 +36,7 @@ MOST = 4.0
 Day = tuple[int, date]
 """A camera, or folder, and a local date."""
 Refused = Mapping[int, Collection[int]]
-"""The landmarks that a measured position speaks against, of images that are weighed now."""
+"""The landmarks that a measured position turns down, of images that are weighed now: what will be stored."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ def odds_of_day(sightings: Collection[Sighting], images: int) -> dict[tuple[int,
     showing = set(chain.from_iterable(images_of.values()))
     odds: dict[tuple[int, int], float] = {}
     for each in sightings:
-        same = len(images_of.get(each.landmark_id, set()) - {each.content_id})
+        same = images_of.get(each.landmark_id, set())
+        is_same = len(same) > (each.content_id in same)
         against = len(_contradicting(each, shown))
-        others = len(showing - {each.content_id}) - against
-        factor = share_odds(images - 1, others) if same else max(1 / MOST, 1 / (1 + against))
+        others = len(showing) - (each.content_id in showing) - against
+        factor = share_odds(images - 1, others) if is_same else max(1 / MOST, 1 / (1 + against))
         key = each.content_id, each.landmark_id
         odds[key] = max(factor, odds.get(key, 0.0))
     return odds
@@ -208,7 +209,11 @@ def runs_of(days: Iterable[date], longest_gap: timedelta) -> list[tuple[date, da
     return runs
 
 
-_IS_REFUSED = and_(tags.c.distance_m.is_not(None), tags.c.position_odds < 1.0)
-"""The condition that a measured position speaks against a tag whose score is enough."""
+_IS_REFUSED = and_(
+    tags.c.distance_m.is_not(None),
+    tags.c.position_odds < 1.0,
+    tags.c.odds_reason.in_((OddsReason.POSITION, OddsReason.SPEED)),
+)
+"""The condition that a measured position turns down a tag whose score is enough."""
 _IS_CLOSE: ColumnElement[bool] = or_(tags.c.enough == true(), tags.c.score >= LEAST_SCORE)
 """The condition on `tags` that the score is enough or almost."""

@@ -175,9 +175,10 @@ def _all_odds(
     if not with_days:
         return strong
     refused: dict[int, set[int]] = {content_id: set() for content_id in content_ids}
-    for (content_id, landmark_id), odds in strong.items():
-        if odds.odds < 1.0:
-            refused[content_id].add(landmark_id)
+    for row in rows:
+        odds = _reversing(row, strong.get((row.content_id, row.landmark_id)))
+        if row.counts and odds is not None and odds.odds < 1.0:
+            refused[row.content_id].add(row.landmark_id)
     sightings, images = read_sightings(connection, days_of_images(connection, content_ids), refused)
     of_models = [row for row in rows if not row.is_taught]
     return (
@@ -220,6 +221,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 table.c.position_odds,
                 table.c.distance_m,
                 table.c.odds_reason,
+                (tags.c.counts if table is tags else false()).label("counts"),
                 score_is_enough(table).label("is_enough"),
                 threshold.label("threshold"),
                 suggested_from.label("suggested_from"),

@@ -39,13 +39,14 @@ def are_due(connection: Connection) -> bool:
 
 def update_trip_positions(connection: Connection) -> int:
     """Locate the photos of all trips that have no other position; returns how many moved."""
+    # First: who changes trips from here on waits, and records that they are due again.
+    connection.execute(update(ledgers).values(trip_positions_due=False))
     stored = _stored(connection)
     found = {row[0]: row for row in _rows(connection, all_trips(connection))}
     old = [photo_id for photo_id, row in stored.items() if found.get(photo_id) != row]
     connection.execute(delete(positions).where(among(positions.c.photo_id, old), _IS_OF_TRIP))
     new = [row for photo_id, row in sorted(found.items()) if stored.get(photo_id) != row]
     insert_page(connection, positions, _NAMES, new)
-    connection.execute(update(ledgers).values(trip_positions_due=False))
     return len({*old, *(row[0] for row in new)})
 
 

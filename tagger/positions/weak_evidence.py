@@ -24,11 +24,11 @@ from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, true, 
 from tagger.catalog.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
 from tagger.database.statements import among
-from tagger.database.tables import contents, is_candidate, ledgers, photos, tags
+from tagger.database.tables import contents, is_candidate, ledgers, photos, tags, taught_tags
 from tagger.model.predictions import KNOWN_SHARE
 from tagger.positions.camera_days import Day, Sighting, runs_of
 from tagger.positions.distance_odds import position_odds
-from tagger.positions.estimation import Floats, distances_m
+from tagger.positions.estimation import distances_m
 from tagger.tags.contents import queue_position_updates
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, PositionOdds
 
@@ -43,19 +43,21 @@ _CELLS_PER_DEGREE = 10
 """Positions within some 10 km are one."""
 
 
+Places = frozenset[tuple[float, float]]
+"""Latitudes and longitudes in degrees."""
+
+
 @dataclass(frozen=True)
 class Whereabouts:
-    """Where photos of a day were taken: (N,) latitudes and longitudes in degrees, with their error."""
+    """Where photos of a day were taken, with the error."""
 
-    latitude: Floats
-    longitude: Floats
+    places: Places
     error_km: float
 
     def odds(self, latitude: float, longitude: float, extent: str | None) -> PositionOdds:
         """The odds of a landmark, and its distance from the nearest of these photos."""
-        distance_m = float(
-            distances_m(self.latitude, self.longitude, np.array(latitude), np.array(longitude)).min()
-        )
+        latitudes, longitudes = np.array(list(self.places)).T
+        distance_m = float(distances_m(latitudes, longitudes, np.array(latitude), np.array(longitude)).min())
         factor = position_odds(np.array([distance_m / 1000]), np.array([self.error_km]), [extent])[0]
         odds = float(f"{min(max(factor, LEAST_OF_DAY), 1.0):.2g}")
         return PositionOdds(odds, float(round(distance_m)), OddsReason.TRIP)
@@ -77,12 +79,20 @@ def trip_odds(
     def on_day(day: date) -> Whereabouts | None:
         return _gps_of_day(connection, day)
 
+    @cache
+    def shown_on(day: Day) -> Mapping[tuple[float, float], set[int]]:
+        return _images_of_places(sightings.get(day, ()))
+
+    @cache  # the photos of a day show few landmarks
+    def odds_of(whereabouts: Whereabouts, *landmark: Any) -> PositionOdds:
+        return whereabouts.odds(*landmark)
+
     found: dict[tuple[int, int], PositionOdds] = {}
     for row in rows:
         for camera_id, day in days_of.get(row.content_id, ()) if row.latitude is not None else ():
-            shown = () if camera_id is None else sightings.get((camera_id, day), ())
+            shown = {} if camera_id is None else shown_on((camera_id, day))
             for whereabouts in filter(None, (on_day(day), _shown_elsewhere(shown, row.content_id))):
-                odds = whereabouts.odds(row.latitude, row.longitude, row.extent)
+                odds = odds_of(whereabouts, row.latitude, row.longitude, row.extent)
                 before = found.get((row.content_id, row.landmark_id))
                 if before is None or odds.odds > before.odds:
                     found[row.content_id, row.landmark_id] = odds
@@ -103,17 +113,27 @@ def _days_without_gps(
     return found
 
 
-def _shown_elsewhere(sightings: Collection[Sighting], content_id: int) -> Whereabouts | None:
+def _images_of_places(sightings: Collection[Sighting]) -> dict[tuple[float, float], set[int]]:
+    """The images that show the landmarks of a day, by the places of these."""
+    found: dict[tuple[float, float], set[int]] = {}
+    for each in sightings:
+        if each.is_shown and each.coordinates is not None:
+            found.setdefault(each.coordinates, set()).add(each.content_id)
+    return found
+
+
+def _shown_elsewhere(
+    images_of_places: Mapping[tuple[float, float], set[int]], content_id: int
+) -> Whereabouts | None:
     """Where the landmarks are that other images of a day show."""
-    others = [each.coordinates for each in sightings if each.is_shown and each.content_id != content_id]
-    places = np.array([place for place in others if place is not None], np.float64).reshape(-1, 2)
-    return Whereabouts(places[:, 0], places[:, 1], DAY_ERROR_KM) if len(places) else None
+    places = frozenset(place for place, images in images_of_places.items() if images != {content_id})
+    return Whereabouts(places, DAY_ERROR_KM) if places else None
 
 
 def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
     """Where photos with GPS were taken on a day, else around it; None: nothing is known, or no one area."""
-    if len(cells := _cells(connection, _is_on(day))):
-        return Whereabouts(cells[:, 0], cells[:, 1], DAY_ERROR_KM)
+    if cells := _cells(connection, _is_on(day)):
+        return Whereabouts(cells, DAY_ERROR_KM)
     midnight, (begin, end) = datetime.combine(day, time.min), _around(day, day)
     nearest = (
         select(func.max(photos.c.taken_at)).where(photos.c.taken_at.between(begin, midnight), *_HAS_GPS),
@@ -123,12 +143,11 @@ def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
     sides = [_cells(connection, _is_on(at.date())) for at in times if at is not None]
     if len(sides) < len(times):
         return None
-    before, after = sides
+    before, after = (np.array(list(side)) for side in sides)
     apart_m = distances_m(before[:, None, 0], before[:, None, 1], after[None, :, 0], after[None, :, 1])
     if apart_m.max() > 1000 * ONE_AREA_KM:
         return None
-    around = np.concatenate(sides)
-    return Whereabouts(around[:, 0], around[:, 1], 4 * DAY_ERROR_KM)
+    return Whereabouts(frozenset().union(*sides), 4 * DAY_ERROR_KM)
 
 
 def _is_on(day: date) -> ColumnElement[bool]:
@@ -139,26 +158,22 @@ def _is_on(day: date) -> ColumnElement[bool]:
 _HAS_GPS = photos.c.latitude.is_not(None), photos.c.origin.is_(None)
 
 
-def _cells(connection: Connection, is_then: ColumnElement[bool]) -> Floats:
-    """The positions of photos with GPS, rounded: (N, 2)."""
+def _cells(connection: Connection, is_then: ColumnElement[bool]) -> Places:
+    """The positions of photos with GPS, rounded."""
     cells = [func.round(photos.c[name] * _CELLS_PER_DEGREE) for name in ("latitude", "longitude")]
-    rows = connection.execute(select(*cells).where(is_then, *_HAS_GPS).distinct()).all()
-    return np.array([tuple(row) for row in rows], np.float64).reshape(-1, 2) / _CELLS_PER_DEGREE
+    rows = connection.execute(select(*cells).where(is_then, *_HAS_GPS).distinct())
+    return frozenset((float(y) / _CELLS_PER_DEGREE, float(x) / _CELLS_PER_DEGREE) for y, x in rows)
 
 
 def candidates_around(connection: Connection, days: Collection[date]) -> set[int]:
     """The images without GPS, taken on these days or DAYS_AROUND them, whose suggestions they can turn."""
     found: set[int] = set()
     is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
-    query = (
-        select(tags.c.content_id)
-        .join(photos, photos.c.content_id == tags.c.content_id)
-        .where(photos.c.latitude.is_(None), is_close)
-        .distinct()
-    )
     for first, last in runs_of(sorted(days), 2 * DAYS_AROUND):
-        is_around = photos.c.taken_at.between(*_around(first, last))
-        found.update(connection.scalars(query.where(is_around)))
+        is_around = photos.c.taken_at.between(*_around(first, last)), photos.c.latitude.is_(None)
+        for table, is_candidate_tag in ((tags, is_close), (taught_tags, true())):
+            query = select(table.c.content_id).join(photos, photos.c.content_id == table.c.content_id)
+            found.update(connection.scalars(query.where(*is_around, is_candidate_tag).distinct()))
     return found
 
 
@@ -205,4 +220,4 @@ def library_odds(connection: Connection, rows: Sequence[Row[Any]]) -> dict[tuple
     if odds == 1.0:
         return {}
     of_library = PositionOdds(odds, None, OddsReason.LIBRARY)
-    return {(row.content_id, row.landmark_id): of_library for row in rows}
+    return {(row.content_id, row.landmark_id): of_library for row in rows if not row.is_enough}

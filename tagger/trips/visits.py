@@ -125,6 +125,9 @@ def has_changed_visits(connection: Connection) -> bool:
 
 def update_some_visits(connection: Connection) -> bool:
     """Store the visits of a page of changed days. Returns whether there were any."""
+    if not has_changed_visits(connection):
+        return False
+    record_trip_changes(connection)  # before the lock on visits: in the order in which all lock both
     if connection.dialect.name == "postgresql":  # one update at a time
         connection.execute(text(f"LOCK TABLE {visits.name} IN SHARE ROW EXCLUSIVE MODE"))
     days = _changed_days(connection, limit=PAGE)
@@ -135,15 +138,15 @@ def update_some_visits(connection: Connection) -> bool:
     rows = [dict(zip(names, values, strict=True)) for values in computed_visits(connection, days)]
     if rows:
         connection.execute(insert(visits), rows)
-    if days:
-        record_trip_changes(connection)
     return bool(days)
 
 
 def record_trip_changes(connection: Connection) -> None:
-    """Record that trips may have changed, for the next update of their photos' positions."""
-    is_new = ledgers.c.trip_positions_due.is_(False)
-    connection.execute(update(ledgers).where(is_new).values(trip_positions_due=True))
+    """Record that trips may have changed, for the next update of their photos' positions.
+
+    It waits for one that runs, which may have read the trips before.
+    """
+    connection.execute(update(ledgers).values(trip_positions_due=True))
 
 
 def outdated_days(connection: Connection) -> Iterator[CameraDay]:

@@ -9,12 +9,14 @@ from typing import Any, Self
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import select, true, update
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import contents, effective_tags, models
+from tagger.database.tables import contents, effective_tags, models, photos, tags
+from tagger.positions.update import is_up_to_date
 from tagger.query.details import photo_details_by_id
+from tagger.tags.contents import record_matching_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.suggestions import find_suggestions
 
@@ -146,6 +148,47 @@ def test_in_a_library_without_landmarks_fewer_are_suggested(library: Library) ->
         library.shoot(None, (GATE, 0.95, True))
     library.update()
     assert library.state(probable) == ("suggested", None)
+
+
+def test_a_score_that_is_enough_is_no_matter_of_the_library(library: Library) -> None:
+    for _ in range(300):
+        library.shoot(None, (GATE, 0.05, False))
+    library.update()
+    library.shoot(None, (EIFFEL, 0.6, True))
+    library.update()
+    with library.database.read() as connection:
+        assert connection.scalars(select(tags.c.position_odds).where(tags.c.enough == true())).all() == [None]
+
+
+def test_what_the_gps_of_another_camera_says_of_a_taught_landmark_does_not_wait(library: Library) -> None:
+    photo = library.shoot(0)
+    library.taught(photo, EIFFEL, 0.5)
+    library.update()
+    assert library.state(photo) == ("suggested", None)
+    library.shoot(30, gps=TOKYO, camera=library.camera("phone"))
+    library.update()
+    assert library.state(photo)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("score", "gps", "phone"),
+    [(0.81, None, TOKYO), (0.985, (50.12, 2.29), None)],
+    ids=["a trip elsewhere", "a position that does not turn it"],
+)
+def test_positions_come_to_rest_where_copies_are_of_several_days(
+    library: Library, score: float, gps: tuple[float, float] | None, phone: tuple[float, float] | None
+) -> None:
+    library.shoot(0, (EIFFEL, score, True), gps=gps)
+    first = library.shoot(700, PROBABLE, digest="same")
+    library.shoot(10, gps=phone, camera=library.camera("phone"))
+    copy = library.shoot(200 * DAY, PROBABLE, digest="same")
+    library.update()
+    state = library.state(first)
+    with library.database.write() as connection:  # as a track of that day does
+        record_matching_photos(connection, photos.c.id == copy)
+    library.update()
+    assert is_up_to_date(library.database)
+    assert library.state(first) == state
 
 
 shots = st.lists(
