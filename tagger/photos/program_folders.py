@@ -115,6 +115,7 @@ _TABLE = (
     # Files of systems.
     _row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
     _row(r"system volume information", "Windows", "system files"),
+    _row(r"__macosx", "macOS", "metadata"),
     _row(r"\.tmp\.drive(download|upload)", "Google Drive", "unfinished transfers"),
 )
 _ROWS = tuple((re.compile(row.names), re.compile(row.inside), row) for row in _TABLE)
