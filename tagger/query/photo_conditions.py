@@ -4,6 +4,7 @@ Paths are selected below folders, by name, or by how the file's name begins.
 """
 
 import os
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Select,
     Table,
     and_,
     exists,
@@ -189,24 +191,51 @@ class NamedFile:
 
 
 def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
-    """Photos whose file's name starts with a text, in order of the names, ignoring the case of ASCII."""
-    # As `name_of` on both databases.
-    low = "".join(letter.lower() if letter.isascii() else letter for letter in start)
-    name = name_of(photos.c.path)
-    query = (
-        select(photos.c.root_id, photos.c.path, photos.c.gone_since)
-        .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
-        .order_by(name)
-        .limit(_ROWS)
-    )
+    """Photos whose file's name starts with a text, whatever its case, in order of the names."""
     with database.read() as connection:
         folders = {root.id: root.folder for root in list_roots(connection, root_paths)}
-        rows = connection.execute(query).all()
-    present = [row for row in rows if row.gone_since is None]
+        rows = [
+            row
+            for spelling in _spellings_of_name(connection, start)
+            for row in connection.execute(_files_from(spelling).limit(_ROWS))
+        ]
+    present = sorted((row for row in rows if row.gone_since is None), key=lambda row: row.name)
     return [
         NamedFile(path.name, str(path.parent), str(folders[row.root_id] / row.path))
         for row, path in ((row, PurePosixPath(row.path)) for row in present[:limit])
     ]
+
+
+def _spellings_of_name(connection: Connection, start: str) -> list[str]:
+    """How names that start with a text are spelt in the index of `name_of`, which folds only ASCII letters.
+
+    Other letters may have either case, and accents of their own (NFD). Each of them is looked up, so that
+    only spellings that there are remain.
+    """
+    spellings = [""]
+    for letter in unicodedata.normalize("NFC", start):
+        cases = {letter, letter.lower(), letter.upper(), letter.casefold()}
+        forms = {unicodedata.normalize(form, case) for form in ("NFC", "NFD") for case in cases}
+        low = sorted({_lower_ascii(form) for form in forms})
+        spellings = [spelling + form for spelling in spellings for form in low]
+        if len(low) > 1:
+            found = (connection.execute(_files_from(each).limit(1)).first() for each in spellings)
+            spellings = [each for each, row in zip(spellings, found, strict=True) if row is not None]
+    return spellings
+
+
+def _files_from(low: str) -> Select[Any]:
+    name = name_of(photos.c.path)
+    return (
+        select(photos.c.root_id, photos.c.path, photos.c.gone_since, name.label("name"))
+        .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
+        .order_by(name)
+    )
+
+
+def _lower_ascii(text: str) -> str:
+    """As `name_of` on both databases."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
 
 
 _FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this

@@ -2,6 +2,8 @@
 
 import re
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from sqlalchemy import insert
@@ -47,6 +49,31 @@ def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> N
     assert names("100%_") == ["100%_x.jpg"]
     assert names("Été") == ["Été.jpg"]
     assert names("g_1") == names("a/") == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["Łódź 1.jpg", "Дым 1.jpg", "Ärger 1.jpg", "Λέξη 1.jpg", "plain 1.jpg"])
+def test_files_are_found_whatever_the_case_of_their_names(
+    library: StoredPhotos, name: str, form: Literal["NFC", "NFD"]
+) -> None:
+    stored = normalize(form, name)
+    for other in ("Zebra 1.jpg", "łup 1.jpg", "дыня 1.jpg", "ärmel 1.jpg"):
+        library.photo(f"a/{other}")
+    library.photo(f"a/{stored}")
+
+    for text in (name, name.lower(), name.upper(), name.swapcase(), normalize("NFD", name.upper())):
+        found = files_by_name(library.database, {}, text, 9)
+        assert [file.name for file in found] == [stored], text
+
+
+def test_a_file_is_found_by_its_name_in_another_case_and_encoding(library: StoredPhotos) -> None:
+    stored = normalize("NFD", "Łódź.jpg")
+    library.photo(f"a/{stored}")
+
+    for text in ("łódź.jpg", "ŁÓDŹ.JPG", stored.upper()):
+        query = text_query(library.database, text, {}).query
+        assert query.under == (library.root / "a" / stored,)
 
 
 def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:
