@@ -207,7 +207,8 @@ TAKEOUT_MAX_BYTES = 2**20
 def stated_in_takeout(data: bytes) -> StatedFacts:
     """The facts of a JSON file of Google Takeout; empty if it is valid JSON of something else. Never raises.
 
-    `photoTakenTime` is UTC. `geoData` is what a person set, or what Google has from the photo; `geoDataExif`
+    `photoTakenTime` is UTC; ente's files have `creationTime` instead, which in others is that of an upload.
+    `geoData` is what a person set, or what Google has from the photo; `geoDataExif`
     is what the camera stated. 0 stands for no value in all of them.
     """
     try:
@@ -217,10 +218,13 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
         RecursionError,
     ):  # neither UTF-8 nor JSON, too deep, or a number of thousands of digits
         return StatedFacts(is_broken=True)
-    if not isinstance(document, dict) or "photoTakenTime" not in document:
+    if not isinstance(document, dict):
+        return StatedFacts()
+    taken = "photoTakenTime" if "photoTakenTime" in document else "creationTime"
+    if taken not in document:
         return StatedFacts()
     position = _takeout_position(document.get("geoData")) or _takeout_position(document.get("geoDataExif"))
-    return StatedFacts(_takeout_time(document["photoTakenTime"]), position)
+    return StatedFacts(_takeout_time(document[taken]), position)
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
