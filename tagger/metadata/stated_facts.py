@@ -18,10 +18,12 @@ from typing import Any, Self
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.gps import LARGEST_ERROR_M, OUR_METHOD
+from tagger.metadata.xmp.packet import utf8_packet
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
 from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
+from tagger.system.text_encoding import decoded_text
 from tagger.system.text_format import plain_number
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
@@ -212,11 +214,11 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
     is what the camera stated. 0 stands for no value in all of them.
     """
     try:
-        document = json.loads(data, parse_constant=_refuse)
+        document = json.loads(decoded_text(data), parse_constant=_refuse)
     except (
         ValueError,
         RecursionError,
-    ):  # neither UTF-8 nor JSON, too deep, or a number of thousands of digits
+    ):  # neither text nor JSON, too deep, or a number of thousands of digits
         return StatedFacts(is_broken=True)
     if not isinstance(document, dict):
         return StatedFacts()
@@ -270,6 +272,7 @@ def stated_in_xmp(packet: bytes, *, needs_time: bool = True, is_sidecar: bool = 
 
     Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
     """
+    packet = utf8_packet(packet)
     names = (*(_NAMES if needs_time else _NAMES[-1:]), *([b"Orientation"] if is_sidecar else ()))
     if not any(name in packet for name in names):  # parsing takes a hundred times as long
         return StatedFacts()

@@ -32,6 +32,7 @@ from tagger.photos.photo_names import (
     may_have_stem_sidecar,
     stem_of,
 )
+from tagger.system.text_encoding import encoding_of
 
 ReadSidecar = Callable[[str], bytes | None]
 """Reads the sidecar of this name; None if it cannot be read."""
@@ -149,11 +150,12 @@ def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: Read
 
 def stated_extension(sidecar: bytes | None) -> str | None:
     """The extension of the file that a sidecar says it is for; None if it does not say so."""
-    match = _SIDECAR_FOR.search(sidecar or b"")
-    return f".{match[1].decode('ascii').lower()}" if match else None
+    data = sidecar or b""
+    match = _SIDECAR_FOR.search(data.decode(encoding_of(data), "replace"))
+    return f".{match[1].lower()}" if match else None
 
 
-_SIDECAR_FOR = re.compile(rb"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1,10})\s*["'<]""", re.ASCII)
+_SIDECAR_FOR = re.compile(r"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1,10})\s*["'<]""", re.ASCII)
 
 
 def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:

@@ -220,8 +220,9 @@ def test_a_sidecar_of_several_photos_is_that_of_the_one_it_names(
     stated: str | None, owner: str | None
 ) -> None:
     data = f'<rdf:Description photoshop:SidecarForExtension="{stated}"/>'.encode() if stated else b""
-    found = side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.xmp"], {"IMG_1.xmp": data}.get)
-    assert found == ({owner: ("IMG_1.xmp",)} if owner else {})
+    for encoded in (data, data.decode().encode("utf-16")):
+        found = side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.xmp"], {"IMG_1.xmp": encoded}.get)
+        assert found == ({owner: ("IMG_1.xmp",)} if owner else {})
 
 
 def test_an_image_that_is_no_photo_here_keeps_its_sidecar() -> None:

@@ -6,6 +6,7 @@ Knows nothing of the landmarks that labels stand for (see gazetteer). Does not i
 """
 
 import csv
+import io
 import logging
 import os
 import unicodedata
@@ -25,6 +26,7 @@ from tagger.photos.photo_names import OtherFiles, is_photo_name
 from tagger.photos.program_folders import find_program_folder
 from tagger.photos.source import read_named
 from tagger.settings import Settings
+from tagger.system.text_encoding import decoded_text
 from trainer.data.duplicates import Sketch, sketch_of
 from trainer.errors import DataUnusable
 from trainer.progress import photo_progress
@@ -240,15 +242,15 @@ def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator["csv.D
     `strict`: text after a quoted value is an error.
 
     Raises:
-        DataUnusable: it is no CSV file in UTF-8, or cannot be read.
+        DataUnusable: it is no CSV file in UTF-8 or UTF-16, or cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=strict, skipinitialspace=True)
-            rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
-            yield rows
+        text = io.StringIO(decoded_text(path.read_bytes()), newline="")
+        rows = csv.DictReader(text, strict=strict, skipinitialspace=True)
+        rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+        yield rows
     except (UnicodeDecodeError, csv.Error) as error:
-        reason = f"it is not a CSV file in UTF-8 ({error})"
+        reason = f"it is not a CSV file in UTF-8 or UTF-16 ({error})"
         raise DataUnusable(path=path, reason=reason, remedy=remedy) from error
     except OSError as error:
         raise DataUnusable(path=path, reason=error.strerror or str(error), remedy=remedy) from error
