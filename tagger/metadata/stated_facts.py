@@ -162,11 +162,13 @@ class StatedFacts:
 _YEAR_OF_FIRST_CAMERAS = 1990
 _YEAR_OF_FIRST_PHOTO = 1826
 """People date their scans."""
-_LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d[-_. ]?\d\d")
+_LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d?[-_. ]?\d|\d\.\d\d?\.\d{4}")
 _DAY = re.compile(
     # Letters before it are a word, as in IMG20150822; in 3fa20150822 they are digits of another number.
     r"(?:^|[\W_])[^\W\d_]*"
-    r"(?:(?P<year>\d{4})(?P<mark>[-_. ])(?P<month>\d\d)(?P=mark)(?P<day>\d\d)(?!\d)"
+    r"(?:(?P<year>\d{4})(?P<mark>[-_. ])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)(?!\d)"
+    r"|(?P<first_day>\d\d?)\.(?P<second_month>\d\d?)\.(?P<last_year>\d{4})(?!\d)"
+    r"|(?P<milliseconds>1\d{12})(?![^\W_])"
     r"|(?P<digits>\d{8})(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{3})?)?(?![^\W_]|T(?!\d))"
     r"|(?P<iso>\d{8})(?=T\d))",
     re.ASCII,
@@ -176,8 +178,9 @@ _DAY = re.compile(
 def day_in_name(path: str) -> datetime | None:
     """The day in a file's name, at midnight, as phones and messengers write it; None for none, or several.
 
-    Only the day: some programs name files by the time in UTC. A number that is no day between the first
-    cameras and tomorrow is none.
+    Only the day: some programs name files by the time in UTC, or by milliseconds since 1970. Days come before
+    months only with dots, and digits are left out only between dots or hyphens. A number that is no day
+    between the first cameras and tomorrow is none.
     """
     name = path.rpartition("/")[2]
     if not _LIKE_DAY.search(name):  # as most names: scans ask for many
@@ -191,8 +194,17 @@ def day_in_name(path: str) -> datetime | None:
 
 
 def _day(match: re.Match[str]) -> date | None:
+    if match["milliseconds"]:
+        return (_EPOCH + timedelta(milliseconds=int(match["milliseconds"]))).date()
     digits = match["digits"] or match["iso"]
-    parts = (digits[:4], digits[4:6], digits[6:]) if digits else match.group("year", "month", "day")
+    if digits:
+        parts = digits[:4], digits[4:6], digits[6:]
+    elif match["year"]:
+        parts = match["year"], match["month"], match["day"]
+        if match["mark"] in "_ " and len("".join(parts)) < len("20150822"):
+            return None  # a number of a series
+    else:
+        parts = match["last_year"], match["second_month"], match["first_day"]
     year, month, day = map(int, parts)
     if year < (_YEAR_OF_FIRST_CAMERAS if digits else _YEAR_OF_FIRST_PHOTO):
         return None
