@@ -31,7 +31,7 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
-from tagger.database.statements import among, month_of, name_of, unindexed
+from tagger.database.statements import among, calendar_day_of, month_of, name_of, unindexed
 from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
 from tagger.photos.paths import ObjectPath, parse_path, path_text
@@ -55,6 +55,11 @@ def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
 def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
     """Whether the time is in one of these months of any year, from 1 to 12."""
     return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
+
+
+def is_on_days(taken_at: ColumnElement[datetime], days: Iterable[str]) -> Condition:
+    """Whether the time is on one of these days of any year, like `06-30`."""
+    return calendar_day_of(taken_at).in_(list(days))
 
 
 def is_classified_by(job: int) -> Condition:

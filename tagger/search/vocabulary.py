@@ -194,6 +194,8 @@ def _dates(phrase: str, today: date) -> Sequence[Meaning]:
 
 def _date_options(dates: Dates) -> Options:
     first, end = dates.first, dates.end
+    if dates.day:
+        return {"calendar_day": (dates.day.strftime("%m-%d"),)}
     if dates.months:
         return {"calendar_month": tuple(map(str, dates.months))}
     if first and end and (first.month, first.day, end) == (1, 1, date(first.year + 1, 1, 1)):
