@@ -163,7 +163,7 @@ FormatName = Annotated[
     option(
         "--format",
         "FORMAT",
-        f"{', '.join(tuple(Format)[:-1])} or {tuple(Format)[-1]}.",
+        "json, ndjson, csv, csv-bom (for Excel), paths, geojson or table.",
         OUTPUT,
         show_default="table",
         case_sensitive=False,

@@ -89,6 +89,14 @@ class month_of(_Expression[str]):  # noqa: N801
     postgresql = "to_char({0}, 'YYYY-MM')"
 
 
+class calendar_day_of(_Expression[str]):  # noqa: N801
+    """The day of a time in any year, like `06-30`."""
+
+    type = Text()
+    sqlite = "substr({0}, 6, 5)"
+    postgresql = "to_char({0}, 'MM-DD')"
+
+
 class day_of(_Expression[Any]):  # noqa: N801
     """The day of a time, to group by: text in SQLite, where that is faster, a time in PostgreSQL."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.tag_fields import TagFields
+from tagger.metadata.tag_fields import TagFields, keyword_key
 
 KEYWORDS = "IPTC:Keywords"
 
@@ -170,12 +170,12 @@ def _parse(datasets: bytes) -> list[_Dataset]:
 def _new_keywords(parsed: Sequence[_Dataset], keywords: Sequence[str]) -> list[str]:
     unicode = _is_unicode(parsed)
     existing = {
-        _text(dataset.value, unicode=unicode).casefold() for dataset in parsed if dataset.number == _KEYWORD
+        keyword_key(_text(dataset.value, unicode=unicode)) for dataset in parsed if dataset.number == _KEYWORD
     }
     added = []
     for keyword in (keyword.strip() for keyword in keywords):
-        if _is_portable(keyword, unicode=unicode) and keyword.casefold() not in existing:
-            existing.add(keyword.casefold())
+        if _is_portable(keyword, unicode=unicode) and keyword_key(keyword) not in existing:
+            existing.add(keyword_key(keyword))
             added.append(keyword)
     return added
 

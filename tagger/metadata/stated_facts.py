@@ -18,10 +18,12 @@ from typing import Any, Self
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.gps import LARGEST_ERROR_M, OUR_METHOD
+from tagger.metadata.xmp.packet import utf8_packet
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
 from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
+from tagger.system.text_encoding import decoded_text
 from tagger.system.text_format import plain_number
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
@@ -160,11 +162,13 @@ class StatedFacts:
 _YEAR_OF_FIRST_CAMERAS = 1990
 _YEAR_OF_FIRST_PHOTO = 1826
 """People date their scans."""
-_LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d[-_. ]?\d\d")
+_LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d?[-_. ]?\d|\d\.\d\d?\.\d{4}")
 _DAY = re.compile(
     # Letters before it are a word, as in IMG20150822; in 3fa20150822 they are digits of another number.
     r"(?:^|[\W_])[^\W\d_]*"
-    r"(?:(?P<year>\d{4})(?P<mark>[-_. ])(?P<month>\d\d)(?P=mark)(?P<day>\d\d)(?!\d)"
+    r"(?:(?P<year>\d{4})(?P<mark>[-_. ])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)(?!\d)"
+    r"|(?P<first_day>\d\d?)\.(?P<second_month>\d\d?)\.(?P<last_year>\d{4})(?!\d)"
+    r"|(?P<milliseconds>1\d{12})(?![^\W_])"
     r"|(?P<digits>\d{8})(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{3})?)?(?![^\W_]|T(?!\d))"
     r"|(?P<iso>\d{8})(?=T\d))",
     re.ASCII,
@@ -174,8 +178,9 @@ _DAY = re.compile(
 def day_in_name(path: str) -> datetime | None:
     """The day in a file's name, at midnight, as phones and messengers write it; None for none, or several.
 
-    Only the day: some programs name files by the time in UTC. A number that is no day between the first
-    cameras and tomorrow is none.
+    Only the day: some programs name files by the time in UTC, or by milliseconds since 1970. Days come before
+    months only with dots, and digits are left out only between dots or hyphens. A number that is no day
+    between the first cameras and tomorrow is none.
     """
     name = path.rpartition("/")[2]
     if not _LIKE_DAY.search(name):  # as most names: scans ask for many
@@ -189,8 +194,17 @@ def day_in_name(path: str) -> datetime | None:
 
 
 def _day(match: re.Match[str]) -> date | None:
+    if match["milliseconds"]:
+        return (_EPOCH + timedelta(milliseconds=int(match["milliseconds"]))).date()
     digits = match["digits"] or match["iso"]
-    parts = (digits[:4], digits[4:6], digits[6:]) if digits else match.group("year", "month", "day")
+    if digits:
+        parts = digits[:4], digits[4:6], digits[6:]
+    elif match["year"]:
+        parts = match["year"], match["month"], match["day"]
+        if match["mark"] in "_ " and len("".join(parts)) < len("20150822"):
+            return None  # a number of a series
+    else:
+        parts = match["last_year"], match["second_month"], match["first_day"]
     year, month, day = map(int, parts)
     if year < (_YEAR_OF_FIRST_CAMERAS if digits else _YEAR_OF_FIRST_PHOTO):
         return None
@@ -207,20 +221,24 @@ TAKEOUT_MAX_BYTES = 2**20
 def stated_in_takeout(data: bytes) -> StatedFacts:
     """The facts of a JSON file of Google Takeout; empty if it is valid JSON of something else. Never raises.
 
-    `photoTakenTime` is UTC. `geoData` is what a person set, or what Google has from the photo; `geoDataExif`
+    `photoTakenTime` is UTC; ente's files have `creationTime` instead, which in others is that of an upload.
+    `geoData` is what a person set, or what Google has from the photo; `geoDataExif`
     is what the camera stated. 0 stands for no value in all of them.
     """
     try:
-        document = json.loads(data, parse_constant=_refuse)
+        document = json.loads(decoded_text(data), parse_constant=_refuse)
     except (
         ValueError,
         RecursionError,
-    ):  # neither UTF-8 nor JSON, too deep, or a number of thousands of digits
+    ):  # neither text nor JSON, too deep, or a number of thousands of digits
         return StatedFacts(is_broken=True)
-    if not isinstance(document, dict) or "photoTakenTime" not in document:
+    if not isinstance(document, dict):
+        return StatedFacts()
+    taken = "photoTakenTime" if "photoTakenTime" in document else "creationTime"
+    if taken not in document:
         return StatedFacts()
     position = _takeout_position(document.get("geoData")) or _takeout_position(document.get("geoDataExif"))
-    return StatedFacts(_takeout_time(document["photoTakenTime"]), position)
+    return StatedFacts(_takeout_time(document[taken]), position)
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
@@ -266,6 +284,7 @@ def stated_in_xmp(packet: bytes, *, needs_time: bool = True, is_sidecar: bool = 
 
     Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
     """
+    packet = utf8_packet(packet)
     names = (*(_NAMES if needs_time else _NAMES[-1:]), *([b"Orientation"] if is_sidecar else ()))
     if not any(name in packet for name in names):  # parsing takes a hundred times as long
         return StatedFacts()

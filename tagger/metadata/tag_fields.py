@@ -3,6 +3,7 @@
 Knows nothing of how fields are stored (see xmp, exif, iptc).
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -12,11 +13,20 @@ from tagger.system.geo import distance_km
 from tagger.system.names import name_in_language
 
 HIERARCHY_ROOT = "Places"
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u02bb\u2032\u00b4`\uff07", "'"))
+_MAX_NORMALISED = 1_000
 POINT = "point"
 POSITION_ERROR_M = 1000.0
 """The assumed distance between camera and landmark. Most photos are taken from nearer."""
 MAX_DISTANCE_KM = 5.0
 """Landmarks farther apart than this cannot be in one photo, so the camera's position is unknown."""
+
+
+def keyword_key(text: str) -> str:
+    """The key by which texts count as the same keyword, whatever their case, blanks, apostrophes and form."""
+    # Normalisation takes quadratic time for hostile texts, and no keyword is this long.
+    composed = text if len(text) > _MAX_NORMALISED else unicodedata.normalize("NFC", text)
+    return " ".join(composed.translate(_APOSTROPHES).split()).casefold()
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,14 @@ from tagger.photos.program_folders import (
     marked_reason,
 )
 from tagger.photos.side_files import (
+    METADATA_FOLDER,
     SIDECAR_MAX_BYTES,
     TAKEOUT_EXTENSION,
     ReadSidecar,
     SideFile,
     counts_beside_photos,
     is_side_file_name,
+    metadata_files,
     side_files_of,
 )
 
@@ -116,7 +118,9 @@ def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
     except OSError:
         return {}
     others = (name for name in names if not is_photo_name(name) and counts_beside_photos(name))
-    return side_files_of(list(filter(is_photo_name, names)), others, read_sidecar_in(folder))
+    of_ente = metadata_files(str(folder)) if METADATA_FOLDER in names else ()
+    photos = list(filter(is_photo_name, names))
+    return side_files_of(photos, (*others, *of_ente), read_sidecar_in(folder))
 
 
 def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
@@ -251,6 +255,7 @@ class _Walk:
                 for entry in listing:
                     name, relative = entry.name, folder + entry.name
                     if entry.is_dir(follow_symlinks=False):
+                        others += metadata_files(path) if name == METADATA_FOLDER else []
                         if self._enters(relative):
                             entries.append((path_text(name)[0] + "/", name, _Kind.FOLDER))
                     elif self._filter.is_listed(relative):
@@ -283,12 +288,13 @@ class _Walk:
     def _side_files(
         self, entries: Iterable[_Entry], others: Sequence[str], folder: str
     ) -> Mapping[str, Sequence[str]]:
-        """The side files of each photo. JSON files that are none are other files."""
+        """The side files of each photo. JSON files that are none are other files, except in `metadata`."""
         photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
         found = side_files_of(photos, others, read_sidecar_in(Path(self.root, folder), Path(self.root)))
         used = {name for names in found.values() for name in names}
         for name in others:
-            if name not in used and extension_of(name) == TAKEOUT_EXTENSION:
+            is_of_metadata = f"/{METADATA_FOLDER}/" in f"/{folder}{name}"
+            if name not in used and not is_of_metadata and extension_of(name) == TAKEOUT_EXTENSION:
                 self._filter.count_other(folder + name, self._other_files)
         return found
 

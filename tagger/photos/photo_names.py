@@ -47,8 +47,8 @@ _OTHER_RAW_EXTENSIONS = frozenset(
 _OTHER_IMAGE_EXTENSIONS = frozenset((".jp2", ".jxl", ".jxr"))
 SIDECAR_EXTENSION = ".xmp"
 """The extension of sidecars, in lower case."""
-_JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
-_PAIRED = frozenset(extension[1:] for extension in _JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS)
+JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
+_PAIRED = frozenset(extension[1:] for extension in JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS)
 T = TypeVar("T")
 
 
@@ -161,7 +161,7 @@ def primary_files(paths: Collection[str]) -> Mapping[str, str]:
     others = [path for path in paths if not is_raw_name(path)]
     if not others:
         return {}
-    primary = min(others, key=lambda path: (extension_of(path) not in _JPEG_EXTENSIONS, path))
+    primary = min(others, key=lambda path: (extension_of(path) not in JPEG_EXTENSIONS, path))
     return dict.fromkeys(raw_files, primary)
 
 

@@ -79,6 +79,16 @@ _TABLE = (
     _row(r"@eadir|@img_bkp_cache", "Synology", "thumbnails"),
     _row(r"\.@__thumb", "QNAP", "thumbnails"),
     _row(r"mipmaps-.+\.d", "darktable", "thumbnails"),
+    _row(r"thmbnl", "Sony", "thumbnails", inside=r"m4root"),
+    _row(
+        r"thumb|thumb2x|small|small2x|medium|medium2x|placeholder",
+        "Lychee",
+        "smaller copies",
+        inside=r"uploads",
+        clues=("../original", "../big"),
+    ),
+    _row(r"media[_-]cache", "Photoview", "smaller copies"),
+    _row(r"cache|storage", "Photoview", "smaller copies", inside=r"photoview"),
     _row(r"_data", "Piwigo", "thumbnails", clues=("../galleries", "../upload")),
     _row(r"pwg_representative", "Piwigo", "thumbnails"),
     _row(r"protected_media", "LibrePhotos", "thumbnails"),
@@ -100,6 +110,8 @@ _TABLE = (
     # Deleted files.
     _row(r"\.trash|\.trash-.*|\.trashes|\.trashed", "the trash", "deleted files"),
     _row(r"\$recycle\.bin|recycler", "Windows", "deleted files"),
+    _row(r"trashbox", "Buffalo", "deleted files"),
+    _row(r"network trash folder", "macOS", "deleted files"),
     _row(r"#recycle", "Synology", "deleted files"),
     _row(r"@recycle", "QNAP", "deleted files"),
     _row(r"\.recycle(\.bin)?|\.recyclebin", "the file server", "deleted files"),
@@ -115,6 +127,8 @@ _TABLE = (
     # Files of systems.
     _row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
     _row(r"system volume information", "Windows", "system files"),
+    _row(r"__macosx|\.appledouble", "macOS", "metadata"),
+    _row(r"temporary items|\.temporaryitems", "macOS", "unfinished transfers"),
     _row(r"\.tmp\.drive(download|upload)", "Google Drive", "unfinished transfers"),
 )
 _ROWS = tuple((re.compile(row.names), re.compile(row.inside), row) for row in _TABLE)

@@ -1,4 +1,4 @@
-"""Side files: XMP sidecars and the JSON files of Google Takeout, and to which photos they belong.
+"""Side files: XMP sidecars and the JSON files of Google Takeout and ente, and to which photos they belong.
 
 Names decide, and where several photos share a stem, what its sidecar says.
 
@@ -8,7 +8,9 @@ Sidecars are `photo.jpg.xmp` and `photo.xmp`; whose the latter is, for reading a
 Takeout names the JSON file of `IMG_1.jpg` `IMG_1.jpg.json` or `IMG_1.jpg.supplemental-metadata.json`, cut to
 51 characters with `.json`. A number moves behind the extension: `IMG_1.jpg(1).json` is that of
 `IMG_1(1).jpg`. An edited copy, `IMG_1-edited.jpg` in the language of the account, has the file of its
-original.
+original, and so has a JPEG that was made from a HEIC. Names of photos are cut, too: to `…-edi.jpg`.
+
+ente writes the same files as `metadata/IMG_1.jpg.json`.
 """
 
 import json
@@ -20,6 +22,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from tagger.photos.photo_names import (
+    HEIC_EXTENSIONS,
+    JPEG_EXTENSIONS,
     SIDECAR_EXTENSION,
     extension_of,
     is_any_raw_name,
@@ -28,15 +32,18 @@ from tagger.photos.photo_names import (
     may_have_stem_sidecar,
     stem_of,
 )
+from tagger.system.text_encoding import encoding_of
 
 ReadSidecar = Callable[[str], bytes | None]
 """Reads the sidecar of this name; None if it cannot be read."""
 TAKEOUT_EXTENSION = ".json"
+METADATA_FOLDER = "metadata"
+"""The folder beside photos in which ente has their JSON files."""
 
 
 @dataclass(frozen=True)
 class SideFile:
-    """A side file by its name in the photo's folder. Size and time show a change."""
+    """A side file by its name in the photo's folder, or `metadata/NAME`. Size and time show a change."""
 
     name: str
     size_bytes: int
@@ -55,6 +62,15 @@ def is_side_file_name(name: str) -> bool:
 def counts_beside_photos(name: str) -> bool:
     """Whether a file that is not listed as a photo may be a side file, or have one."""
     return is_side_file_name(name) or may_have_stem_sidecar(name)
+
+
+def metadata_files(folder: str) -> list[str]:
+    """The JSON files in the folder `metadata` of a folder, as `metadata/NAME`; none if it cannot be read."""
+    try:
+        names = os.listdir(os.path.join(folder, METADATA_FOLDER))  # noqa: PTH118, PTH208 - see photo_names
+    except OSError:
+        return []
+    return [f"{METADATA_FOLDER}/{name}" for name in names if extension_of(name) == TAKEOUT_EXTENSION]
 
 
 SIDECAR_MAX_BYTES = 16 * 2**20
@@ -82,7 +98,8 @@ def side_files_from_text(text: str | None) -> tuple[SideFile, ...]:
 def _is_row(row: Any) -> bool:
     if not isinstance(row, list) or [type(each) for each in row] != [str, int, int]:
         return False
-    return is_side_file_name(row[0]) and not {"/", "\0"} & set(row[0])
+    name = row[0].removeprefix(f"{METADATA_FOLDER}/")
+    return is_side_file_name(row[0]) and not {"/", "\0"} & set(name)
 
 
 def side_files_of(
@@ -133,11 +150,12 @@ def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: Read
 
 def stated_extension(sidecar: bytes | None) -> str | None:
     """The extension of the file that a sidecar says it is for; None if it does not say so."""
-    match = _SIDECAR_FOR.search(sidecar or b"")
-    return f".{match[1].decode('ascii').lower()}" if match else None
+    data = sidecar or b""
+    match = _SIDECAR_FOR.search(data.decode(encoding_of(data), "replace"))
+    return f".{match[1].lower()}" if match else None
 
 
-_SIDECAR_FOR = re.compile(rb"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1,10})\s*["'<]""", re.ASCII)
+_SIDECAR_FOR = re.compile(r"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1,10})\s*["'<]""", re.ASCII)
 
 
 def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:
@@ -187,9 +205,12 @@ def folded_name(name: str) -> str:
 _SUPPLEMENT = "supplemental-metadata"
 _NUMBER = re.compile(r"(?P<before>.*)\((?P<number>\d{1,6})\)(?P<after>.*)", re.DOTALL)
 _EDITED = re.compile(r"(?P<original>.+)-[^\W\d_]{2,}(?: [^\W\d_]+)*")
+_CUT_EDITED = re.compile(r"(?P<original>.+)-(?:[^\W\d_]+ )*[^\W\d_]*")
 _MOTION = ".mp"
 _CUT_BYTES = 44
 """The least bytes of names that Takeout cuts, without number and extension: 46 UTF-16 units or less."""
+_CUT_STEM_BYTES = 46
+"""The least bytes of a cut photo's name, without number and extension: it has 51 UTF-16 units with `.jpg`."""
 _SHORTEST_CUT = 11
 
 _Key = tuple[str, str]
@@ -204,7 +225,7 @@ class _TakeoutFiles:
         self._by_stem: dict[_Key, list[str]] = {}
         self._cut: dict[_Key, str] = {}
         for name in sorted(names):
-            base, number = name[: -len(TAKEOUT_EXTENSION)], ""
+            base, number = name[: -len(TAKEOUT_EXTENSION)].removeprefix(f"{METADATA_FOLDER}/"), ""
             if base.endswith(")") and (match := _NUMBER.fullmatch(base)):
                 base, number = match["before"], match["number"]
             title, dot, supplement = base.rpartition(".")
@@ -248,7 +269,7 @@ def _takeout_files(photos: Collection[str], names: Collection[str]) -> Iterator[
         elif (name := _guessed_file(photo, files)) is not None and len(stems[folded_name(_stem(photo))]) == 1:
             guessed.setdefault(name, []).append(photo)
     for name, candidates in guessed.items():
-        originals = [photo for photo in candidates if not _EDITED.fullmatch(_stem(photo))] or candidates
+        originals = [photo for photo in candidates if not _is_edited(photo)] or candidates
         if len(originals) == 1:
             yield from ((photo, name) for photo in candidates)
 
@@ -260,6 +281,23 @@ def _titles(photo: str) -> Iterator[tuple[str, str]]:
         yield match["before"] + match["after"] + photo[len(_stem(photo)) :], match["number"]
 
 
+def _original(stem: str) -> str | None:
+    """The stem of the photo of which this is an edited copy. In long names, the suffix is cut."""
+    pattern = _CUT_EDITED if len(os.fsencode(stem)) >= _CUT_STEM_BYTES else _EDITED
+    match = pattern.fullmatch(unicodedata.normalize("NFC", stem))
+    return match["original"] if match else None
+
+
+def _is_edited(photo: str) -> bool:
+    return any(_original(_stem(title)) is not None for title, _ in _titles(photo))
+
+
+def _extensions(title: str) -> Sequence[str]:
+    """The extension of a photo, and of what it may be made from."""
+    own = title[len(_stem(title)) :]
+    return (own, *sorted(HEIC_EXTENSIONS)) if own.lower() in JPEG_EXTENSIONS else (own,)
+
+
 def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
     """The file of the photo itself, else that of its original."""
     for title, number in _titles(photo):
@@ -267,10 +305,12 @@ def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
             return name
     for title, number in _titles(photo):
         stem = _stem(title)
-        match = _EDITED.fullmatch(unicodedata.normalize("NFC", stem))
-        if match and (name := files.of_title(match["original"] + title[len(stem) :], number)) is not None:
-            return name
-        if match and (name := files.of_stem(match["original"], number)) is not None:
+        original = _original(stem)
+        for each in filter(None, (original, stem)):
+            for extension in _extensions(title):
+                if (name := files.of_title(each + extension, number)) is not None:
+                    return name
+        if original is not None and (name := files.of_stem(original, number)) is not None:
             return name
     return None
 
@@ -279,15 +319,16 @@ def _guessed_file(photo: str, files: _TakeoutFiles) -> str | None:
     """The file by a cut name, by the name of a motion photo, or by a title without extension."""
     for title, number in _titles(photo):
         stem = _stem(title)
-        match = _EDITED.fullmatch(unicodedata.normalize("NFC", stem))
+        original = _original(stem)
         still = stem[: -len(_MOTION)] if stem.lower().endswith(_MOTION) else None
+        titles = [title] if original is None else [title, *(original + each for each in _extensions(title))]
         found = (
-            files.of_cut_title(title, number)
-            or (files.of_cut_title(match["original"], number) if match else None)
+            next(filter(None, (files.of_cut_title(each, number) for each in titles)), None)
             or files.of_title(stem, number)
             or files.of_title(f"{stem}{_MOTION}", number)
             or (files.of_stem(f"{stem}{_MOTION}", number))
             or (files.of_stem(still, number) if still else None)
+            or (files.of_title(original, number) if original is not None else None)
         )
         if found is not None:
             return found

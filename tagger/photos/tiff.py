@@ -138,6 +138,28 @@ def open_tiff(data: bytes | memoryview) -> TiffBlock | None:
     return None
 
 
+def pages_to_main(block: TiffBlock) -> list[TiffDirectory]:
+    """The directories up to that of the image: the first one that is no thumbnail or mask, else the first.
+
+    It is empty if the first directory cannot be read.
+    """
+    pages = []
+    for page in block.directories():
+        pages.append(page)
+        if not _is_reduced(block, page):
+            return pages
+    return pages[:1]
+
+
+_SUBFILE, _OLD_SUBFILE = 254, 255
+_REDUCED_OR_MASK, _OLD_REDUCED = 1 | 4, 2
+
+
+def _is_reduced(block: TiffBlock, page: TiffDirectory) -> bool:
+    (kind, *_), (old, *_) = (block.integers(page.tags.get(tag)) or (0,) for tag in (_SUBFILE, _OLD_SUBFILE))
+    return bool(kind & _REDUCED_OR_MASK) or old == _OLD_REDUCED
+
+
 def has_tags(data: bytes | memoryview) -> bool:
     """Whether a block's first directory has a tag."""
     block = open_tiff(data)

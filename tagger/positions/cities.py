@@ -89,18 +89,22 @@ def find_cities(text: str, limit: int) -> list[City]:
     return list(islice(in_area, limit))
 
 
-def time_zone(latitude: float, longitude: float) -> str | None:
-    """The time zone of a position, like `Europe/Paris`; None if no place is within 300 km."""
+def time_zone(latitude: float, longitude: float) -> str:
+    """The time zone of a position, like `Europe/Paris`; farther than 300 km from every place, that of ships.
+
+    Ships use the zones of 15 degrees of longitude around each whole hour, like `Etc/GMT+2` west of Africa.
+    """
     return _zone_of_cell(round(latitude, 2), round(longitude, 2))
 
 
 @lru_cache(10_000)  # many photos are of one place, and a search takes a millisecond
-def _zone_of_cell(latitude: float, longitude: float) -> str | None:
+def _zone_of_cell(latitude: float, longitude: float) -> str:
     table = _load()
     position = unit_vectors(np.array([latitude]), np.array([longitude]))
     place = nearest_discs(position, table.places, np.zeros(table.places.shape[1]))
     is_near = ground_km(position, table.places[:, place])[0] <= MAX_DISTANCE_KM
-    return table.zones[table.place_zones[place[0]]] if is_near else None
+    # In these names, zones west of Greenwich have the sign +.
+    return table.zones[table.place_zones[place[0]]] if is_near else f"Etc/GMT{-round(longitude / 15):+d}"
 
 
 @cache

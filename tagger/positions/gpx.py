@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from tagger.errors import ImportRefused, PathNotFound, SystemRefused
 from tagger.photos.files import open_at_once
+from tagger.system.text_encoding import encoding_of
 from tagger.system.text_format import plain_number
 
 Points = npt.NDArray[np.float64]
@@ -53,6 +54,12 @@ _ENCODINGS = re.compile(
     r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]", re.IGNORECASE
 )
 """The encodings of expat, and others with one byte for each character."""
+_STARTS = {
+    "utf-8": re.compile(rb"((?:[ \t\r\n]|\xef\xbb\xbf)*)(<\?xml\s[^>]*>)?"),
+    "utf-16-le": re.compile(rb"((?:[ \t\r\n]\0|\xff\xfe)*)(<\0\?\0x\0m\0l\0(?:[^>]\0)*>\0)?"),
+    "utf-16-be": re.compile(rb"((?:\0[ \t\r\n]|\xfe\xff)*)(\0<\0\?\0x\0m\0l(?:\0[^>])*\0>)?"),
+}
+"""Blanks and byte order marks at the start of a file, and its XML declaration."""
 
 
 @dataclass
@@ -165,14 +172,16 @@ def _check_file(path: Path, status: os.stat_result) -> None:
 
 
 def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[SegmentPiece]:
-    parser = expat.ParserCreate()
-    segments = _SegmentReader(parser, counts)
     blocks = iter(blocks)
-    size, previous = 0, b""
-    for data in chain(blocks, [b""]):
+    data = _declaration_first(next(blocks, b""))
+    parser = expat.ParserCreate(None if encoding_of(data) == "utf-8" else "utf-16")
+    segments = _SegmentReader(parser, counts)
+    size, previous, is_end = 0, b"", False
+    while not is_end:
+        is_end = not data
         size += len(data)
         try:
-            parser.Parse(data, not data)
+            parser.Parse(data, is_end)
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             counts.fault = f"line {error.lineno}, column {error.offset + 1}: {reason}"
@@ -187,7 +196,22 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
         if size - parser.CurrentByteIndex > _MOST_UNREAD_BYTES:
             raise _invalid(parser, f"a tag or comment is longer than {_MOST_UNREAD_BYTES >> 20} MiB")
         yield from segments.take_pieces()
-        previous = data
+        previous, data = data, next(blocks, b"")
+
+
+def _declaration_first(data: bytes) -> bytes:
+    """The start of a file whose XML declaration, if it has one, comes before blank lines, as expat wants it.
+
+    People leave blank lines and byte order marks there with text editors. Later lines keep their numbers.
+    """
+    encoding = encoding_of(data)
+    mark = "\ufeff".encode(encoding)
+    start = b"" if encoding == "utf-8" else mark
+
+    def in_order(match: re.Match[bytes]) -> bytes:
+        return start + (match[2] or b"") + match[1].replace(mark, b"")
+
+    return _STARTS[encoding].sub(in_order, data, count=1)
 
 
 def _count_points(data: bytes) -> int:

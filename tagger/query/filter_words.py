@@ -4,7 +4,7 @@ Options are those of an address: each has a text, or several.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import datetime, time
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tagger.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery
 from tagger.system.text_format import (
     N_,
     country_name,
+    day_of_any_year_text,
     day_text,
     gettext,
     list_text,
@@ -159,8 +160,8 @@ def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, 
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
     if option in _TEXTS:
-        is_wrong_month = option == "calendar_month" and value not in map(str, query.calendar_month)
-        is_invalid = is_wrong_month or getattr(query, option) is QUERY_OPTIONS[option].unset
+        is_wrong_day = option in _CALENDAR and value not in map(str, getattr(query, option))
+        is_invalid = is_wrong_day or getattr(query, option) is QUERY_OPTIONS[option].unset
         return value if is_invalid else _TEXTS[option](value)
     return names.get(value, value) if option in ("landmark", "trip") else value
 
@@ -175,12 +176,14 @@ def _alternatives_text(option: str, value: str, names: Mapping[str, str]) -> str
 
 def _date_text(value: str) -> str:
     """The day in words; a time of day as typed."""
-    date = datetime.fromisoformat(value)
-    return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
+    at = datetime.fromisoformat(value)
+    return day_text(at) if at == datetime(at.year, at.month, at.day) else value  # noqa: DTZ001 - local time
 
 
+_CALENDAR = ("calendar_month", "calendar_day")
 _TEXTS: Mapping[str, Callable[[str], str]] = {
     "calendar_month": lambda value: month_text(int(value)),
+    "calendar_day": lambda value: day_of_any_year_text(date.fromisoformat(f"2000-{value}")),
     "country": country_name,
     "min_score": lambda value: percent(float(value)),
     "position": lambda value: gettext(_POSITION_CHIPS.get(value, value)),

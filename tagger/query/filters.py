@@ -59,6 +59,7 @@ from tagger.query.photo_conditions import (
     has_verdict_of,
     is_first_copy,
     is_in_months,
+    is_on_days,
     path_ranges,
     taken_in,
 )
@@ -292,15 +293,18 @@ class ResolvedQuery:
             years = sorted(set(query.year))
             in_years = or_(*(taken_in(taken_at, year) for year in years))
             yield Filter(in_years, Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years)))
-        if query.taken_after is not None or query.taken_before is not None or query.calendar_month:
+        calendar = [
+            *([is_in_months(taken_at, query.calendar_month)] if query.calendar_month else ()),
+            *([is_on_days(taken_at, query.calendar_day)] if query.calendar_day else ()),
+        ]
+        if query.taken_after is not None or query.taken_before is not None or calendar:
             # The first condition keeps photos without a date out.
             first, end = query.taken_after or datetime.min, query.taken_before  # noqa: DTZ901 - local time
             during = [
                 each >= first if end is None else and_(each >= first, each < end)
                 for each in (taken_at, photos.c.taken_at)
             ]
-            months = is_in_months(taken_at, query.calendar_month) if query.calendar_month else true()
-            yield Filter(and_(during[0], months), Found.by_ranges(during[1]))
+            yield Filter(and_(during[0], *calendar), Found.by_ranges(during[1]))
 
     def _of_contents(self) -> Iterator[Filter]:
         """By the model of an image, its verdicts, and where a photo's position comes from."""

@@ -54,6 +54,19 @@ class BoundingBox:
         return longitude >= self.west or longitude <= self.east
 
 
+def parse_calendar_day(value: object, option: str) -> str:
+    """The day of any year as month and day: `06-30`.
+
+    Raises:
+        QueryOptionInvalid: no year has this day.
+    """
+    try:
+        return date.fromisoformat(f"2000-{value}").strftime("%m-%d")
+    except ValueError:
+        reason = f"{str(value)!r} is not a month and a day. Write them like 06-30"
+        raise QueryOptionInvalid(option=option, reason=reason) from None
+
+
 def parse_date(value: object, option: str) -> datetime:
     """The date, or date and time, of an option, in the camera's local time: as text, or one of Python.
 

@@ -22,6 +22,7 @@ from tagger.query.option_values import (
     BoundingBox,
     Near,
     parse_box,
+    parse_calendar_day,
     parse_date,
     parse_position,
     year_limits,
@@ -320,6 +321,12 @@ class PhotoQuery:
         most_values=None,
         minimum=1,
         maximum=12,
+    )
+    calendar_day: tuple[str, ...] = _option(
+        "Photos taken on this day, month and day, of any year.",
+        value_name="MM-DD",
+        most_values=None,
+        parse=parse_calendar_day,
     )
     taken_after: datetime | None = _option(
         "Photos taken at this time or later, in camera time.",

@@ -4,6 +4,7 @@ Paths are selected below folders, by name, or by how the file's name begins.
 """
 
 import os
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Select,
     Table,
     and_,
     exists,
@@ -29,7 +31,7 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
-from tagger.database.statements import among, month_of, name_of, unindexed
+from tagger.database.statements import among, calendar_day_of, month_of, name_of, unindexed
 from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
 from tagger.photos.paths import ObjectPath, parse_path, path_text
@@ -53,6 +55,11 @@ def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
 def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
     """Whether the time is in one of these months of any year, from 1 to 12."""
     return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
+
+
+def is_on_days(taken_at: ColumnElement[datetime], days: Iterable[str]) -> Condition:
+    """Whether the time is on one of these days of any year, like `06-30`."""
+    return calendar_day_of(taken_at).in_(list(days))
 
 
 def is_classified_by(job: int) -> Condition:
@@ -189,24 +196,51 @@ class NamedFile:
 
 
 def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
-    """Photos whose file's name starts with a text, in order of the names, ignoring the case of ASCII."""
-    # As `name_of` on both databases.
-    low = "".join(letter.lower() if letter.isascii() else letter for letter in start)
-    name = name_of(photos.c.path)
-    query = (
-        select(photos.c.root_id, photos.c.path, photos.c.gone_since)
-        .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
-        .order_by(name)
-        .limit(_ROWS)
-    )
+    """Photos whose file's name starts with a text, whatever its case, in order of the names."""
     with database.read() as connection:
         folders = {root.id: root.folder for root in list_roots(connection, root_paths)}
-        rows = connection.execute(query).all()
-    present = [row for row in rows if row.gone_since is None]
+        rows = [
+            row
+            for spelling in _spellings_of_name(connection, start)
+            for row in connection.execute(_files_from(spelling).limit(_ROWS))
+        ]
+    present = sorted((row for row in rows if row.gone_since is None), key=lambda row: row.name)
     return [
         NamedFile(path.name, str(path.parent), str(folders[row.root_id] / row.path))
         for row, path in ((row, PurePosixPath(row.path)) for row in present[:limit])
     ]
+
+
+def _spellings_of_name(connection: Connection, start: str) -> list[str]:
+    """How names that start with a text are spelt in the index of `name_of`, which folds only ASCII letters.
+
+    Other letters may have either case, and accents of their own (NFD). Each of them is looked up, so that
+    only spellings that there are remain.
+    """
+    spellings = [""]
+    for letter in unicodedata.normalize("NFC", start):
+        cases = {letter, letter.lower(), letter.upper(), letter.casefold()}
+        forms = {unicodedata.normalize(form, case) for form in ("NFC", "NFD") for case in cases}
+        low = sorted({_lower_ascii(form) for form in forms})
+        spellings = [spelling + form for spelling in spellings for form in low]
+        if len(low) > 1:
+            found = (connection.execute(_files_from(each).limit(1)).first() for each in spellings)
+            spellings = [each for each, row in zip(spellings, found, strict=True) if row is not None]
+    return spellings
+
+
+def _files_from(low: str) -> Select[Any]:
+    name = name_of(photos.c.path)
+    return (
+        select(photos.c.root_id, photos.c.path, photos.c.gone_since, name.label("name"))
+        .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
+        .order_by(name)
+    )
+
+
+def _lower_ascii(text: str) -> str:
+    """As `name_of` on both databases."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
 
 
 _FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this

@@ -12,6 +12,7 @@ def plain_dates(text: str) -> str:
     folded = without_accents(text).casefold().replace("\u2019", "'").replace("all'", "al ")
     folded = _HOLIDAY_WORDS.sub(lambda match: re.sub("[ ']", "", match[0]), folded)
     folded = _VIETNAMESE_TO.sub("to ", folded)
+    folded = _VIETNAMESE_YEAR.sub(r"\1 ", folded)
     words = (word.removeprefix("l'").removeprefix("d'") for word in folded.split())
     plain = " ".join(word for word in words if word not in _CONNECTORS)
     named = _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain)
@@ -96,7 +97,37 @@ before vor avant antes prima voor
 until till bis jusqu'en jusque hasta até fino tot
 """),
 )
-_CONNECTORS = set(_words("of the in im von vom de del d' do da den der le la el du l' era")[0])
+QUARTERS, _WEEKS = map(
+    set,
+    _words("""
+quarter quarters Quartal Quartals trimestre kwartaal तिमाही quý
+week Woche Kalenderwoche KW CW W semaine semana settimana tuần सप्ताह हफ़्ते हफ़्ता
+"""),
+)
+QUARTER_NUMBERS = _by_word(
+    _words("""
+1 i 1st 1er 1e first erstes ersten erste premier primer primero primeiro primo eerste पहली पहला nhất
+2 ii 2nd 2e second zweites zweiten zweite deuxième segundo secondo tweede दूसरी दूसरा hai
+3 iii 3rd 3e third drittes dritten dritte troisième tercer tercero terceiro terzo derde तीसरी तीसरा ba
+4 iv 4th 4e fourth viertes vierten vierte quatrième cuarto quarto vierde चौथी चौथा tư bốn
+"""),
+    1,
+)
+
+
+def _any(words: Iterable[str]) -> str:
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+
+
+QUARTER = re.compile(
+    rf"[qt]([1-4])|({_any(QUARTER_NUMBERS)})\.? (?:{_any(QUARTERS)})|(?:{_any(QUARTERS)}) ({_any(QUARTER_NUMBERS)})"
+)
+"""A quarter and its number: `q1`, `first quarter`, `1. quartal`, `quý 1`."""
+NUMBERED_WEEK = re.compile(
+    rf"(?:calendar )?(?:{_any(_WEEKS)}) ?(\d{{1,2}})|(\d{{1,2}})\.? (?:{_any(_WEEKS)})"
+)
+"""A week and its number: `week 12`, `kw 12`, `w12`, `12. kw`."""
+_CONNECTORS = set(_words("of on the in im am von van vom de del d' do da den der le la el du l' era")[0])
 """Words within dates that mean nothing: `3 de mayo de 2019`."""
 FROM = re.compile(r"(?:from|du|van|desde|dal|dalla|tu) ")
 TO = re.compile(
@@ -105,6 +136,7 @@ TO = re.compile(
 )
 _VIETNAMESE_TO = re.compile(r"\b(?:den|toi) (?=thang|mua)|(?<=\d )(?:den|toi) (?=\d)")
 """Without its accents, `đến` is a German article."""
+_VIETNAMESE_YEAR = re.compile(r"\b((?:quy|tuan) \w{1,4}) nam (?=\d)|\bngay (?=\d)")
 BETWEEN = re.compile(
     r"(?:between|zwischen|entre|tra|fra|tussen|giua) (.+) (?:and|und|et|y|e|en|va) (.+)|(.+) और (.+) के बीच"
 )

@@ -1,4 +1,4 @@
-"""Dates in typed text: years, months, days, seasons, holidays and periods, in several languages.
+"""Dates in typed text: years, seasons, quarters, months, weeks, days, holidays, in several languages.
 
 Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019
 for another day. Seasons are those of the north; a winter is named after the year in which it begins.
@@ -20,6 +20,10 @@ from tagger.search.date_words import (
     LAST,
     MONTH,
     MONTHS,
+    NUMBERED_WEEK,
+    QUARTER,
+    QUARTER_NUMBERS,
+    QUARTERS,
     SEASONS,
     SINCE,
     THIS,
@@ -37,11 +41,15 @@ _FIRST_YEAR, _LAST_YEAR = 1800, 2199
 
 @dataclass(frozen=True)
 class Dates:
-    """Days from `first` to before `end`, of which one may be open; or `months` of any year, from 1 to 12."""
+    """Days from `first` to before `end`, of which one may be open; or days of any year.
+
+    These are `months`, from 1 to 12, or one `day`, whose year does not count.
+    """
 
     first: date | None = None
     end: date | None = None
     months: tuple[int, ...] = ()
+    day: date | None = None
 
 
 def parse_dates(text: str, today: date) -> Dates | None:
@@ -72,8 +80,12 @@ _NAMES = (
     re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}(?:[/-](?P<next_year>\d{{2}}|\d{{4}}))?"),
     re.compile(rf"{_NAME} {_DAY},? {_YEAR}"),
     re.compile(rf"{_YEAR},? {_NAME}(?: {_DAY})?"),
-    re.compile(_NAME),
+    re.compile(rf"(?:{_DAY} )?{_NAME}"),
+    re.compile(rf"{_NAME} {_DAY}"),
 )
+_LEAP_YEAR = 2000
+"""It has all days of any year."""
+_WITH_YEAR = re.compile(r"(?:(?P<before>\d{4})[ ,/-]*)?(?P<rest>.+?)(?:[ ,/-]+(?P<after>\d{4}))?")
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
 _AGO = re.compile(r"(?:vor |il y a |hace |ha )?(?P<years>\d{1,2}) (?:years ago|jahren|ans|anos)")
 _LONGEST_SEASON = timedelta(days=92)
@@ -83,7 +95,7 @@ def _open(plain: str, today: date) -> Dates | None:
     """Dates from a time on, or up to one: `since 2020`, `before May 2019`."""
     word, _, rest = plain.partition(" ")
     dates = _single(rest, today) if rest else None
-    if dates is None or dates.months:
+    if dates is None or dates.first is None:
         return None
     if word in SINCE | AFTER:
         return Dates(first=dates.first if word in SINCE else dates.end)
@@ -138,7 +150,7 @@ def _single(plain: str, today: date) -> Dates | None:
             found = _dates_of(match.groupdict())
             if found is not None:
                 return found
-    return _relative(plain, today)
+    return _quarter_or_week(plain) or _relative(plain, today)
 
 
 def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
@@ -150,12 +162,20 @@ def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
         if day is not None or (next_year and not _is_winter_of(months, int(year or 0), next_year)):
             return None
         return _in_year(int(year), months) if year else Dates(months=months)
-    month = _named_month(name, is_whole=year is None) if name else int(parts.get("month") or 0) or None
+    is_whole = year is None and day is None
+    month = _named_month(name, is_whole=is_whole) if name else int(parts.get("month") or 0) or None
     if year is None:
-        return None if month is None else Dates(months=(month,))
+        return None if month is None else _of_any_year(month, day)
     if next_year or (name and month is None):
         return None
     return _calendar(int(year), month if parts.get("month") is None else int(parts["month"] or 0), day)
+
+
+def _of_any_year(month: int, day: str | None) -> Dates | None:
+    if day is None:
+        return Dates(months=(month,))
+    of_leap_year = _calendar(_LEAP_YEAR, month, day)
+    return Dates(day=of_leap_year.first) if of_leap_year else None
 
 
 def _is_winter_of(months: tuple[int, ...], year: int, next_year: str) -> bool:
@@ -183,6 +203,29 @@ def _named_month(name: str, *, is_whole: bool) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _quarter_or_week(plain: str) -> Dates | None:
+    """A quarter of a year, or of any, or a week of a year by ISO 8601."""
+    match = _WITH_YEAR.fullmatch(plain)
+    if match is None or (match["before"] and match["after"]):
+        return None
+    year = int(match["before"] or match["after"] or 0)
+    if quarter := QUARTER.fullmatch(match["rest"]):
+        months = _quarter_months(QUARTER_NUMBERS[quarter[quarter.lastindex or 0]])
+        return _in_year(year, months) if year else Dates(months=months)
+    week = NUMBERED_WEEK.fullmatch(match["rest"])
+    if week is None or not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return None
+    try:
+        monday = date.fromisocalendar(year, int(week[week.lastindex or 0]), 1)
+    except ValueError:
+        return None
+    return Dates(monday, monday + timedelta(days=7))
+
+
+def _quarter_months(quarter: int) -> tuple[int, ...]:
+    return tuple(range(3 * quarter - 2, 3 * quarter + 1))
+
+
 def _relative(plain: str, today: date) -> Dates | None:
     """`yesterday`, `last month`, `this summer`: the last one is the last that began before this one."""
     if plain in TODAY | YESTERDAY:
@@ -192,15 +235,23 @@ def _relative(plain: str, today: date) -> Dates | None:
     rest = " ".join(word for word in words if word not in LAST | THIS)
     if len(words) != 2 or len(rest.split()) != 1:
         return None
-    if rest in YEAR:
+    return _whole_period(rest, today, back) or _past_season_or_month(rest, today, is_last=bool(back))
+
+
+def _whole_period(name: str, today: date, back: int) -> Dates | None:
+    """The year, quarter, month or week of today, or the one before it (back: 1)."""
+    if name in YEAR:
         return _years(today.year - back)
-    if rest in MONTH:
+    if name in QUARTERS:
+        number = (today.month - 1) // 3 - back
+        return _in_year(today.year + number // 4, _quarter_months(number % 4 + 1))
+    if name in MONTH:
         day = today.replace(day=1) - timedelta(days=back)
         return _month(day.year, day.month)
-    if rest in WEEK:
+    if name in WEEK:
         monday = today - timedelta(days=today.weekday() + 7 * back)
         return Dates(monday, monday + timedelta(days=7))
-    return _past_season_or_month(rest, today, is_last=bool(back))
+    return None
 
 
 def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | None:

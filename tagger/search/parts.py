@@ -250,7 +250,7 @@ def _both(option: str, value: Any, of_text: Any) -> Any:
         return max(value, of_text)
     if option == "taken_before":
         return min(value, of_text)
-    can_match_both = option in ("year", "calendar_month")
+    can_match_both = option in ("year", "calendar_month", "calendar_day")
     common = tuple(each for each in value if each in of_text) if can_match_both else ()
     if not common:
         raise QueryOptionInvalid(option=option, reason="the text has one, too. Leave out one of them")

@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cache, partial
 from itertools import groupby
 
+from tagger.photos.side_files import folded_name
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
 from tagger.query.options import MAX_NAMES, QUERY_OPTIONS, PhotoQuery
 from tagger.search.dates import Dates, parse_dates
@@ -193,6 +194,8 @@ def _dates(phrase: str, today: date) -> Sequence[Meaning]:
 
 def _date_options(dates: Dates) -> Options:
     first, end = dates.first, dates.end
+    if dates.day:
+        return {"calendar_day": (dates.day.strftime("%m-%d"),)}
     if dates.months:
         return {"calendar_month": tuple(map(str, dates.months))}
     if first and end and (first.month, first.day, end) == (1, 1, date(first.year + 1, 1, 1)):
@@ -238,12 +241,9 @@ def _named_files(phrase: str, files: Files) -> Sequence[Meaning]:
     """Files with this name, with or without its ending."""
     if " " in phrase or len(phrase) < _LEAST_FOR_FILES or not any(each in "._0123456789" for each in phrase):
         return ()
-    name = phrase.casefold()
-    return [
-        each
-        for each in files(phrase, MAX_NAMES)
-        if name in (each.label.casefold(), each.label.casefold().rpartition(".")[0])
-    ]
+    name, found = folded_name(phrase), files(phrase, MAX_NAMES)
+    names = [(each, folded_name(each.label)) for each in found]
+    return [each for each, folded in names if name in (folded, folded.rpartition(".")[0])]
 
 
 def with_outcome(options: Options) -> Options:

@@ -192,6 +192,15 @@ def day_text(day: date) -> str:
     return f"{day.day} {month_name[day.month]} {day.year}"
 
 
+def day_of_any_year_text(day: date) -> str:
+    """`3 June`."""
+    if language := _reader.get():
+        from babel.dates import format_skeleton
+
+        return str(format_skeleton("MMMMd", day, locale=language.locale))
+    return f"{day.day} {month_name[day.month]}"
+
+
 def month_text(month: int) -> str:
     """`June`."""
     if language := _reader.get():

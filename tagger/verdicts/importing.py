@@ -19,6 +19,7 @@ from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import ImportRefused
 from tagger.landmarks.landmarks import landmarks_by_slug
+from tagger.system.text_encoding import decoded_text
 from tagger.tags.contents import lock_contents, lock_contents_shared
 from tagger.verdicts.store import (
     NOT_A_LANDMARK,
@@ -65,12 +66,12 @@ def read_entries(source: IO[bytes], name: str) -> list[VerdictEntry]:
         ImportRefused: it is no JSON, or an entry is not a verdict.
     """
     try:
-        text = source.read().decode("utf-8-sig")
-        if not text.lstrip().startswith("["):  # lines with one each are a list without its marks
+        text = decoded_text(source.read())
+        if not text.startswith("["):  # lines with one each are a list without its marks
             text = "[" + ",\n".join(filter(str.strip, text.split("\n"))) + "]"
         return _ENTRIES.validate_json(text, strict=True)
     except UnicodeDecodeError as error:
-        raise ImportRefused(file=name, reason="it is not UTF-8 text", remedy=_REMEDY) from error
+        raise ImportRefused(file=name, reason="it is not text in UTF-8 or UTF-16", remedy=_REMEDY) from error
     except ValidationError as error:
         raise ImportRefused(file=name, reason=_reason(error), remedy=_REMEDY) from error
 

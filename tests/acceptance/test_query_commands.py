@@ -1,6 +1,7 @@
 """`tagger query`, `landmarks` and `show` as a person types them, and as a script reads what they print."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
+import codecs
 import csv
 import io
 import json
@@ -122,6 +123,16 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
         *(f"position_{key}" for key in position_keys),
     ]
     assert {row["position_latitude"] for row in rows} == {""}
+
+
+@pytest.mark.parametrize(
+    "command", [("query", "--any-rank"), ("landmark", "list"), ("query", "--landmark", "nameless-hill")]
+)
+def test_csv_for_excel_is_the_same_behind_a_byte_order_mark(
+    tagger: CommandRunner, known: StoredPhotos, command: tuple[str, ...]
+) -> None:
+    plain = tagger(*command, "--format", "csv").out
+    assert tagger(*command, "--format", "csv-bom").out == codecs.BOM_UTF8 + plain
 
 
 def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, known: StoredPhotos) -> None:

@@ -50,6 +50,7 @@ def test_dates_select_trips(tagger: CommandRunner) -> None:
     assert len(tagger("trips", "--taken-before", "2024-05-04", "--json").json) == 1
     assert tagger("trips", "--year", "2024", "--taken-after", "2024-05-06").code == 2
     assert tagger("trips", "--format", "csv").code == 2
+    assert tagger("trips", "--format", "csv-bom").code == 2
     assert "no trips at that time; to list all, run: tagger trips\n" in tagger("trips", "--year", "2023").err
 
 

@@ -87,6 +87,31 @@ def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder: PairFo
     assert sources(folder) == {camera: "camera", beside: "sidecar", takeout_only: "takeout"}
 
 
+def test_times_at_sea_are_those_of_the_longitude(folder: PairFolder) -> None:
+    draw_shot(folder.folder / "a.jpg", None)
+    (folder.folder / "a.jpg.json").write_text(takeout((0.0, -30.0)))
+    folder.tag()
+    assert facts(folder, "a.jpg") == ("2019-07-14 19:38:03", "takeout", (0.0, -30.0), "takeout")
+    assert row(folder, "a.jpg").utc_offset_s == -7200
+
+
+def test_the_files_of_ente_are_in_a_folder_beside_photos(folder: PairFolder) -> None:
+    document = {"title": "a", "creationTime": {"timestamp": 1563140283}, "modificationTime": {"timestamp": 1}}
+    document["geoData"] = {"latitude": PARIS[0], "longitude": PARIS[1]}
+    (folder.folder / "album" / "metadata").mkdir(parents=True)
+    for name in ("IMG_1.jpg", "IMG_1(1).jpg"):
+        draw_shot(folder.folder / "album" / name, None)
+        file = folder.folder / "album" / "metadata" / f"{name}.json"
+        file.write_text(json.dumps(document))
+    folder.tag()
+    for name in ("album/IMG_1.jpg", "album/IMG_1(1).jpg"):
+        assert facts(folder, name) == ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")
+    document["geoData"] = {"latitude": SYDNEY[0], "longitude": SYDNEY[1]}
+    file.write_text(json.dumps(document))
+    folder.tag()
+    assert facts(folder, "album/IMG_1(1).jpg")[2] == SYDNEY
+
+
 def test_each_fact_comes_from_the_first_that_states_it(folder: PairFolder) -> None:
     draw_shot(folder.folder / "a.jpg", 0)
     draw_shot(folder.folder / "b.jpg", None, gps=SYDNEY)

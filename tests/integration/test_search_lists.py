@@ -1,7 +1,10 @@
 """What search finds in a database, on both databases."""
 
 import re
+from datetime import datetime
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from sqlalchemy import insert
@@ -49,6 +52,31 @@ def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> N
     assert names("g_1") == names("a/") == []
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["Łódź 1.jpg", "Дым 1.jpg", "Ärger 1.jpg", "Λέξη 1.jpg", "plain 1.jpg"])
+def test_files_are_found_whatever_the_case_of_their_names(
+    library: StoredPhotos, name: str, form: Literal["NFC", "NFD"]
+) -> None:
+    stored = normalize(form, name)
+    for other in ("Zebra 1.jpg", "łup 1.jpg", "дыня 1.jpg", "ärmel 1.jpg"):
+        library.photo(f"a/{other}")
+    library.photo(f"a/{stored}")
+
+    for text in (name, name.lower(), name.upper(), name.swapcase(), normalize("NFD", name.upper())):
+        found = files_by_name(library.database, {}, text, 9)
+        assert [file.name for file in found] == [stored], text
+
+
+def test_a_file_is_found_by_its_name_in_another_case_and_encoding(library: StoredPhotos) -> None:
+    stored = normalize("NFD", "Łódź.jpg")
+    library.photo(f"a/{stored}")
+
+    for text in ("łódź.jpg", "ŁÓDŹ.JPG", stored.upper()):
+        query = text_query(library.database, text, {}).query
+        assert query.under == (library.root / "a" / stored,)
+
+
 def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:
     library.photo("a/IMG_1.jpg")
     library.photo("b/IMG_1.jpg")
@@ -56,6 +84,23 @@ def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:
     assert paths == [str(library.root / "a/IMG_1.jpg"), str(library.root / "b/IMG_1.jpg")]
     query = PhotoQuery(under=(Path(paths[1]),), any_rank=True)
     assert [photo.path for photo in find_tagged(library.database, query)] == [paths[1]]
+
+
+@pytest.mark.postgresql
+def test_a_day_without_a_year_is_found_in_every_year(library: StoredPhotos) -> None:
+    times = [datetime.fromisoformat(day) for day in ("2019-01-12", "2023-01-12T23:59:59", "2020-02-29T08")]
+    for time in (*times, *map(datetime.fromisoformat, ("2023-01-13", "2023-02-12")), None):
+        library.photo(f"{time}.jpg", ("eiffel-tower", 0.9, True), taken_at=time)
+
+    def found(text: str) -> set[str]:
+        query = text_query(library.database, text, {}).query
+        return {Path(photo.path).stem for photo in find_tagged(library.database, query)}
+
+    assert found("12 january") == {str(time) for time in times[:2]}
+    assert found("29 feb") == {str(times[2])}
+    assert found("12 january 2023") == {str(times[1])}
+    assert found("12 january or 29 february") == set(map(str, times))
+    assert found("not 12 january") == {str(times[2]), "2023-01-13 00:00:00", "2023-02-12 00:00:00", "None"}
 
 
 def test_files_are_read_along_an_index(library: StoredPhotos) -> None:

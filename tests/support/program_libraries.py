@@ -74,6 +74,11 @@ LIBRARIES = {
         "~snapshot/hourly.0/a.jpg": False,
         ".snapshots/1/snapshot/a.jpg": False,
         ".zfs/snapshot/daily/a.jpg": False,
+        "share/trashbox/2015/a.jpg": False,
+        "share/.AppleDouble/a.jpg": False,
+        "share/Network Trash Folder/a.jpg": False,
+        "share/Temporary Items/a.jpg": False,
+        "share/__MACOSX/holidays/a.jpg": False,
         ".recycle/a.jpg": False,
         "Mac.sparsebundle/bands/a.jpg": False,
         "Backups.backupdb/mac/2015/a.jpg": False,
@@ -107,7 +112,30 @@ LIBRARIES = {
         "piwigo/upload/2015/a.jpg": True,
         "piwigo/_data/i/upload/2015/a-me.jpg": False,
     },
+    "Lychee": {
+        "lychee/uploads/original/c3/3d/c661c594a5a781cd44db06828783.jpg": True,
+        **{
+            f"lychee/uploads/{size}/c3/3d/c661c594a5a781cd44db06828783.jpg": False
+            for size in ("medium2x", "medium", "small2x", "small", "thumb2x", "thumb", "placeholder")
+        },
+        "lychee 3/uploads/big/a.jpg": True,
+        "lychee 3/uploads/thumb/a.jpg": False,
+        "mine/uploads/small/a.jpg": True,
+    },
+    "Photoview": {
+        "photoview/media_cache/1/2/thumbnail_a_1.jpg": False,
+        "photoview/media-cache/1/2/highres_a_1.jpg": False,
+        "photoview/storage/1/2/thumbnail_a_1.jpg": False,
+        "photoview/photos/a.jpg": True,
+    },
+    "cameras": {
+        "DCIM/100MSDCF/DSC00001.JPG": True,
+        "PRIVATE/M4ROOT/THMBNL/C0001T01.JPG": False,
+    },
     "a user's own names": {
+        "small/a.jpg": True,
+        "thumb/a.jpg": True,
+        "storage/a.jpg": True,
         "own/thumbs/a.jpg": True,
         "library/a.jpg": True,
         "upload/a.jpg": True,

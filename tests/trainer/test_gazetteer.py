@@ -70,6 +70,17 @@ def test_names_by_language_and_aliases_are_read_as_they_are_written(tmp_path: Pa
     assert tuple(read_gazetteer(tmp_path / "landmarks.csv").values()) == landmarks
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("start", ["", "\n\r\n", "\n\ufeff"])
+def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(
+    tmp_path: Path, encoding: str, start: str
+) -> None:
+    path = tmp_path / "landmarks.csv"
+    path.write_bytes(f'{start}label,name\nA,"Der Dom\u2019s, Köln"\n'.encode(encoding))
+
+    assert read_gazetteer(path)["A"].name == "Der Dom\u2019s, Köln"
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

@@ -1,5 +1,6 @@
 """Decoding: photos give the image that a viewer shows, or fail alone with a reason."""
 
+import io
 import struct
 import tracemalloc
 import zlib
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 from rig.containers import encode_image, png_chunk
 from rig.drawing import draw_photo
 from support.decoding import MAX_PIXELS, RESIZE, decode, encode_heic
@@ -297,6 +298,49 @@ def test_too_many_pixels_are_refused_by_the_header() -> None:
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+SUBFILE = 254
+THUMBNAIL = Image.new("RGB", (60, 40), "red")
+
+
+def pages(*images: tuple[Image.Image, dict[int, int]], **options: object) -> bytes:
+    """A TIFF with these pages and their tags."""
+    file = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(file) as writer:
+        for image, tags in images:
+            image.save(writer, "TIFF", tiffinfo=tags, **options)
+            writer.newFrame()
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("kinds", [(1,), (1, 1), (4,), (1, 4)])
+def test_of_a_tiff_the_first_page_that_is_no_thumbnail_or_mask_is_read(
+    kinds: tuple[int, ...], compression: str | None
+) -> None:
+    smaller = [(THUMBNAIL, {SUBFILE: kind}) for kind in kinds]
+    image = decode(pages(*smaller, (PICTURE, {}), (THUMBNAIL, {}), compression=compression))
+    assert (image.width, image.height) == PICTURE.size
+    assert difference(image, EXPECTED) < 3
+
+
+def test_each_page_of_a_tiff_has_its_orientation() -> None:
+    turned = PICTURE.transpose(Image.Transpose.ROTATE_90)
+    data = pages((THUMBNAIL, {SUBFILE: 1}), (turned, {ORIENTATION: 6}))
+    assert difference(decode(data), EXPECTED) < 3
+    upright = pages((THUMBNAIL, {SUBFILE: 1, ORIENTATION: 6}), (PICTURE, {}))
+    assert difference(decode(upright), EXPECTED) < 3
+
+
+def test_a_tiff_with_thumbnails_alone_is_read() -> None:
+    image = decode(pages((THUMBNAIL, {SUBFILE: 1}), (THUMBNAIL, {SUBFILE: 1})))
+    assert (image.width, image.height) == THUMBNAIL.size
+
+
+def test_the_page_that_is_read_is_limited() -> None:
+    data = pages((THUMBNAIL, {SUBFILE: 1}), (PICTURE, {}))
+    assert failure(data, max_pixels=200_000) is FailureKind.TOO_MANY_PIXELS
 
 
 def test_tile_larger_than_the_limit_is_refused() -> None:

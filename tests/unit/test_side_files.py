@@ -47,6 +47,22 @@ _NAMES = st.builds(
         (f"{LONG[:-1]}.jpg", f"{LONG[:-1]}..json"),
         (f"{LONG[:-3]}.jpg", f"{LONG[:-3]}.jp.json"),
         ("😀" * 24 + ".jpg", "😀" * 23 + ".json"),
+        # Of a long title, the name of the edited copy is cut to 51 characters, and that of the file to 46.
+        *(
+            (f"{(f'{LONG[:length]}-{word}')[:47]}.jpg", f"{f'{LONG[:length]}{extension}'[:46]}.json")
+            for length in range(36, 47)
+            for word in ("edited", "bearbeitet", "đã chỉnh sửa")
+            for extension in (".jpg", ".HEIC")
+        ),
+        (f"{LONG[:44]}-ed(1).jpg", f"{LONG[:44]}.j(1).json"),
+        ("Garden party-edited.jpg", "Garden party.supplemental-metadata.json"),
+        ("Garden party-bearbeitet.png", "Garden party.json"),
+        ("IMG_1.jpg", "IMG_1.HEIC.json"),
+        ("IMG_1.JPEG", "IMG_1.heif.supplemental-metadata.json"),
+        ("IMG_1(1).jpg", "IMG_1.HEIC.supplemental-metadata(1).json"),
+        ("IMG_1-edited(1).jpg", "IMG_1.HEIC(1).json"),
+        ("IMG_1.jpg", "metadata/IMG_1.jpg.json"),
+        ("IMG_1(1).HEIC", "metadata/IMG_1(1).HEIC.json"),
         ("IMG_1.jpg", "IMG_1.json"),
         ("IMG_1.jpg", "IMG_1.jpg.xmp"),
         ("IMG_1.jpg", "IMG_1.JPG.XMP"),
@@ -71,6 +87,10 @@ def test_names_of_one_photo(photo: str, side_file: str) -> None:
         ("IMG_1.jpg", "IMG_1.jpg.thumb.json"),
         ("IMG_1.jpg", "IMG_10.xmp"),
         ("short-edited.jpg", "shor.json"),
+        ("IMG_1-e.jpg", "IMG_1.jpg.json"),
+        ("IMG_1-.jpg", "IMG_1.jpg.json"),
+        ("IMG_1.png", "IMG_1.HEIC.json"),
+        ("IMG_1.HEIC", "IMG_1.jpg.supplemental-metadata.json"),
     ],
 )
 def test_names_of_others(photo: str, side_file: str) -> None:
@@ -80,6 +100,16 @@ def test_names_of_others(photo: str, side_file: str) -> None:
 def test_a_file_that_may_be_of_several_photos_is_of_none() -> None:
     assert side_files_of([f"{LONG}d_1.jpg", f"{LONG}d_2.jpg"], [f"{LONG}.json"]) == {}
     assert side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.json", "IMG_1.xmp"]) == {}
+
+
+def test_originals_share_their_file_with_what_was_made_from_them() -> None:
+    heic = side_files_of(["IMG_1.HEIC", "IMG_1.jpg", "IMG_1-edited.jpg"], ["IMG_1.HEIC.json"])
+    assert heic == dict.fromkeys(("IMG_1.HEIC", "IMG_1.jpg", "IMG_1-edited.jpg"), ("IMG_1.HEIC.json",))
+    title, file = LONG[:45], f"{LONG[:45]}..json"
+    cut = side_files_of([f"{title}.jpg", f"{title}-e.jpg"], [file])
+    assert cut == {f"{title}.jpg": (file,), f"{title}-e.jpg": (file,)}
+    no_extension = side_files_of(["Party.jpg", "Party-edited.jpg"], ["Party.json"])
+    assert no_extension == {"Party.jpg": ("Party.json",), "Party-edited.jpg": ("Party.json",)}
 
 
 def test_the_sidecar_of_a_stem_is_that_of_the_raw_file_and_comes_last() -> None:
@@ -111,14 +141,28 @@ def test_each_photo_has_at_most_one_file_of_takeout(stems: list[str], titles: li
 
 
 def test_stored_side_files_are_those_of_the_folder() -> None:
-    files = (SideFile("IMG_1.jpg.xmp", 7, 9), SideFile("\udcff.json", 1, 2))
+    files = (
+        SideFile("IMG_1.jpg.xmp", 7, 9),
+        SideFile("\udcff.json", 1, 2),
+        SideFile("metadata/a.jpg.json", 1, 2),
+    )
     assert side_files_from_text(side_files_to_text(files)) == files
     assert side_files_to_text(()) is None
     assert side_files_from_text(None) == ()
 
 
 @pytest.mark.parametrize(
-    "text", ['[["../a.json", 1, 2]]', '[["/etc/passwd", 1, 2]]', "[[1]]", "{", '[["a.jpg", 1, 2]]', "7"]
+    "text",
+    [
+        '[["../a.json", 1, 2]]',
+        '[["metadata/../a.json", 1, 2]]',
+        '[["album/a.json", 1, 2]]',
+        '[["/etc/passwd", 1, 2]]',
+        "[[1]]",
+        "{",
+        '[["a.jpg", 1, 2]]',
+        "7",
+    ],
 )
 def test_other_stored_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
@@ -176,8 +220,9 @@ def test_a_sidecar_of_several_photos_is_that_of_the_one_it_names(
     stated: str | None, owner: str | None
 ) -> None:
     data = f'<rdf:Description photoshop:SidecarForExtension="{stated}"/>'.encode() if stated else b""
-    found = side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.xmp"], {"IMG_1.xmp": data}.get)
-    assert found == ({owner: ("IMG_1.xmp",)} if owner else {})
+    for encoded in (data, data.decode().encode("utf-16")):
+        found = side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.xmp"], {"IMG_1.xmp": encoded}.get)
+        assert found == ({owner: ("IMG_1.xmp",)} if owner else {})
 
 
 def test_an_image_that_is_no_photo_here_keeps_its_sidecar() -> None:

@@ -84,6 +84,56 @@ def test_a_photo_that_browsers_show_comes_as_it_is(client: TestClient, library: 
         assert (again.status_code, again.content) == (304, b"")
 
 
+@pytest.mark.parametrize("route", ["file", "image"])
+def test_a_photo_that_has_not_changed_is_not_sent_again(
+    client: TestClient, library: LibraryPhotos, route: str
+) -> None:
+    address = f"/api/photos/{library.file('a.jpg', (EIFFEL, 0.9, True))}/{route}"
+    etag = client.get(address).headers["etag"]
+    for header in (etag, f"W/{etag}", f'"other", {etag}'):
+        again = client.get(address, headers={"if-none-match": header, "range": "bytes=0-1"})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    assert client.get(address, headers={"if-none-match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("route", ["file", "image"])
+def test_a_range_of_a_photo_is_sent(client: TestClient, library: LibraryPhotos, route: str) -> None:
+    data = picture()
+    size = len(data)
+    address = f"/api/photos/{library.file('a.jpg', (EIFFEL, 0.9, True), data=data)}/{route}"
+    whole = client.get(address)
+    assert (whole.content, whole.headers["accept-ranges"]) == (data, "bytes")
+    for text, first, last in (
+        ("0-0", 0, 0),
+        ("2-9", 2, 9),
+        ("10-", 10, size - 1),
+        ("-7", size - 7, size - 1),
+        (f"-{size + 9}", 0, size - 1),
+        (f"5-{size + 9}", 5, size - 1),
+    ):
+        for more in ({}, {"if-range": whole.headers["etag"]}):
+            part = client.get(address, headers={"range": f"bytes={text}"} | more)
+            assert (part.status_code, part.content) == (206, data[first : last + 1]), text
+            assert part.headers["content-range"] == f"bytes {first}-{last}/{size}"
+            assert part.headers["content-length"] == str(last - first + 1)
+            assert part.headers["content-disposition"] == whole.headers["content-disposition"]
+
+
+def test_a_range_behind_the_end_is_refused_and_others_are_the_whole_file(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    data = picture()
+    address = f"/api/photos/{library.file('a.jpg', (EIFFEL, 0.9, True), data=data)}/file"
+    for text in (f"{len(data)}-", f"{len(data)}-{len(data) + 1}", "-0", f"{10**17}-"):
+        refused = client.get(address, headers={"range": f"bytes={text}"})
+        assert (refused.status_code, refused.content) == (416, b""), text
+        assert refused.headers["content-range"] == f"bytes */{len(data)}"
+    for text in ("bytes=0-1,4-5", "bytes=-", "bytes=5-2", "bytes=a-b", "lines=0-1", f"bytes={'9' * 30}-"):
+        assert client.get(address, headers={"range": text}).content == data, text
+    changed = client.get(address, headers={"range": "bytes=0-1", "if-range": '"other"'})
+    assert (changed.status_code, changed.content) == (200, data)
+
+
 def test_a_photo_that_browsers_do_not_show_comes_as_jpeg(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("a.tif", (EIFFEL, 0.9, True), data=picture(size=(1800, 600), kind="TIFF"))
     answer = client.get(f"/api/photos/{number}/image")

@@ -112,8 +112,6 @@ def split(
             "%d photos cannot be read and are skipped; `trainer data inspect` lists them",
             len(plan.unreadable),
         )
-    if plan.conflicts:
-        log.warning("%d images have several labels; `trainer data inspect` lists them", plan.conflicts)
     for name, labels in plan.missing.items():
         if labels:
             log.warning("too few scenes for a photo in %s/: %s", name, _join(labels))

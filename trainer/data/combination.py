@@ -21,6 +21,7 @@ from trainer.data.folders import (
     LabelledPhoto,
     PhotoFacts,
     examine_photos,
+    label_of,
     read_dataset,
     read_photo_list,
 )
@@ -130,7 +131,7 @@ def _candidates(
 ) -> list[_Candidate]:
     photos: list[tuple[LabelledPhoto, str]] = []
     for photo, collection in ((photo, each.folder) for each in datasets for photo in each.photos):
-        entries = f"{photo.label}/{photo.path.name}", f"{photo.label}/"
+        entries = label_of(f"{photo.label}/{photo.path.name}"), f"{photo.label}/"
         reason = _first(excluded, entries)
         if reason and photo.split != TEST:
             combination.left_out[reason] += 1
@@ -139,12 +140,14 @@ def _candidates(
     candidates: dict[str, _Candidate] = {}
     results = examine_photos([photo.path for photo, _ in photos])
     for (photo, source), facts in zip(photos, results, strict=True):
+        label = names.get(photo.label)
         if isinstance(facts, PhotoFailure):
             combination.left_out["unreadable"] += 1
-        elif facts.digest in candidates:
-            combination.left_out["a copy"] += 1
+        elif (first := candidates.get(facts.digest)) is not None:
+            is_same = first.photo.label == photo.label or (label and first.label == label)
+            combination.left_out["a copy" if is_same else "a copy that has another label"] += 1
         else:
-            candidates[facts.digest] = _Candidate(photo, source, facts, names.get(photo.label))
+            candidates[facts.digest] = _Candidate(photo, source, facts, label)
     return list(candidates.values())
 
 

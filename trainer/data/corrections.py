@@ -15,7 +15,14 @@ from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from tagger.verdicts.listing import LabelledImage, TrainingExport, open_training_export
-from trainer.data.folders import Dataset, image_digest, read_dataset
+from trainer.data.folders import (
+    Dataset,
+    LabelledPhoto,
+    image_digest,
+    label_of,
+    read_dataset,
+    warn_of_label_conflicts,
+)
 from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.errors import DataUnusable, writing_to
@@ -44,6 +51,9 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corrections.skipped.items()))
         reason = f"none of {len(images)} images can be used ({reasons})"
         raise _without_verdicts(export.redacted_url, reason)
+    warn_of_label_conflicts(
+        (copy.digest, LabelledPhoto(copy.source, copy.folder.name)) for copy in corrections.copies
+    )
     return corrections
 
 
@@ -185,7 +195,7 @@ class Corrections:
     def _label(self, slug: str) -> str:
         """The label in the earlier folder, else the model's, else the slug."""
         if slug not in self._label_of:
-            name = self._model_labels.get(slug, slug)
+            name = label_of(self._model_labels.get(slug, slug))
             is_folder = name.isprintable() and name[0] not in ".@" and not set(name) & set('/\\:*?"<>|')
             label = name if is_folder and name not in self.labels else slug
             self._label_of[slug] = label

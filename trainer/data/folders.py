@@ -6,11 +6,14 @@ Knows nothing of the landmarks that labels stand for (see gazetteer). Does not i
 """
 
 import csv
+import io
 import logging
 import os
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
@@ -19,9 +22,11 @@ from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, find_photos
 from tagger.photos.paths import path_text
-from tagger.photos.photo_names import is_photo_name
+from tagger.photos.photo_names import OtherFiles, is_photo_name
+from tagger.photos.program_folders import find_program_folder
 from tagger.photos.source import read_named
 from tagger.settings import Settings
+from tagger.system.text_encoding import decoded_text
 from trainer.data.duplicates import Sketch, sketch_of
 from trainer.errors import DataUnusable
 from trainer.progress import photo_progress
@@ -103,18 +108,64 @@ def layout_error(folder: Path, reason: str) -> DataUnusable:
     return DataUnusable(path=folder, reason=reason, remedy=remedy)
 
 
-def label_folders(split: Path) -> list[Path]:
-    """The folders directly in `split`, without hidden folders and those of file servers."""
-    if not split.is_dir():
-        return []
-    return sorted(entry for entry in split.iterdir() if entry.is_dir() and entry.name[0] not in ".@")
+def label_of(text: str) -> str:
+    """The label of a folder's name or a cell. Programs that copy folders change how accents are encoded."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def label_folders(split: Path, other_files: OtherFiles | None = None) -> list[Path]:
+    """The folders directly in `split`, without hidden folders and those of file servers.
+
+    Folders in which other programs keep copies are left out, and counted in `other_files`.
+    """
+    folders = []
+    for entry in sorted(split.iterdir()) if split.is_dir() else ():
+        if not entry.is_dir():
+            continue
+        owner = find_program_folder(str(entry.absolute()), os.path.lexists)
+        if owner is not None and owner.content:
+            if other_files is not None:
+                other_files.folders[owner.reason].add(str(entry))
+        elif entry.name[0] not in ".@":
+            folders.append(entry)
+    return folders
 
 
 def find_labelled_photos(split: Path) -> tuple[LabelledPhoto, ...]:
-    """Every photo in the label folders of `split`."""
-    return tuple(
-        LabelledPhoto(path, folder.name) for folder in label_folders(split) for path in photo_paths(folder)
+    """Every photo in the label folders of `split`. Logs what is left out."""
+    other_files = OtherFiles()
+    photos = tuple(
+        LabelledPhoto(path, label_of(folder.name))
+        for folder in label_folders(split, other_files)
+        for path in photo_paths(folder, other_files)
     )
+    _log_left_out(split, other_files)
+    if outside := unlabelled_photos(split):
+        log.warning("skipped: photos outside label folders (%d), such as %s", len(outside), outside[0])
+    return photos
+
+
+def unlabelled_photos(folder: Path) -> list[Path]:
+    """The photos directly in `folder`."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if entry.is_file() and is_photo_name(entry.name))
+
+
+def warn_of_label_conflicts(photos: Iterable[tuple[str | None, LabelledPhoto]]) -> int:
+    """Warn of images with several labels, or with one and none; return their number.
+
+    Photos come with their digests.
+    """
+    by_image: dict[str, list[LabelledPhoto]] = defaultdict(list)
+    for digest, photo in photos:
+        if digest is not None:
+            by_image[digest].append(photo)
+    conflicts = [same for same in by_image.values() if len({photo.label for photo in same}) > 1]
+    if conflicts:
+        paths = ", ".join(path_text(str(photo.path))[0] for photo in conflicts[0])
+        log.warning("images with several labels, or one and none: %d; the first: %s", len(conflicts), paths)
+    return len(conflicts)
 
 
 def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
@@ -125,9 +176,12 @@ def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
+    other_files = OtherFiles()
+    paths = photo_paths(folder, other_files)
+    _log_left_out(folder, other_files)
     return tuple(
         LabelledPhoto(path, kind=path.relative_to(folder).parts[0] if path.parent != folder else "")
-        for path in photo_paths(folder)
+        for path in paths
     )
 
 
@@ -142,15 +196,26 @@ def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
     return tuple(LabelledPhoto(photo.path, place=photo.label) for photo in find_labelled_photos(folder))
 
 
-def photo_paths(folder: Path) -> list[Path]:
-    """The photos in `folder` at any depth, in path order. Logs a warning for each unreadable subfolder."""
+def photo_paths(folder: Path, other_files: OtherFiles) -> list[Path]:
+    """The photos in `folder` at any depth, in path order. Counts what is left out in `other_files`.
+
+    Logs a warning for each unreadable subfolder.
+    """
     paths = []
-    for entry in find_photos(folder):
+    for entry in find_photos(folder, other_files=other_files):
         if isinstance(entry, FolderProblem):
             log.warning("skipped: %s (%s)", entry.path, entry.text)
         else:
             paths.append(entry.path)
     return paths
+
+
+def _log_left_out(folder: Path, other_files: OtherFiles) -> None:
+    for line in other_files.copies_lines():
+        log.warning("%s", line)
+    if other_files.count:
+        extensions = other_files.extensions_text()
+        log.info("files in %s that are no photos: %d%s", folder, other_files.count, extensions)
 
 
 def read_photo_list(path: Path, column: str) -> dict[str, str]:
@@ -163,7 +228,7 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
         raise PathNotFound(path=path)
     remedy = f"It is a CSV file with the columns photo and {column}"
     with open_csv(path, remedy) as rows:
-        values = {row.get("photo") or "": row.get(column) or "" for row in rows}
+        values = {label_of(row.get("photo") or ""): (row.get(column) or "").strip() for row in rows}
     if not all("/" in photo and value for photo, value in values.items()):
         reason = f"each row needs a photo, FOLDER/NAME, and a {column}"
         raise DataUnusable(path=path, reason=reason, remedy=remedy)
@@ -172,16 +237,20 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
 
 @contextmanager
 def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator["csv.DictReader[str]"]:
-    """The rows of a CSV file. `strict`: text after a quoted value is an error.
+    """The rows of a CSV file. Blanks around the names of columns do not count.
+
+    `strict`: text after a quoted value is an error.
 
     Raises:
-        DataUnusable: it is no CSV file in UTF-8, or cannot be read.
+        DataUnusable: it is no CSV file in UTF-8 or UTF-16, or cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield csv.DictReader(file, strict=strict)
+        text = io.StringIO(decoded_text(path.read_bytes()), newline="")
+        rows = csv.DictReader(text, strict=strict, skipinitialspace=True)
+        rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+        yield rows
     except (UnicodeDecodeError, csv.Error) as error:
-        reason = f"it is not a CSV file in UTF-8 ({error})"
+        reason = f"it is not a CSV file in UTF-8 or UTF-16 ({error})"
         raise DataUnusable(path=path, reason=reason, remedy=remedy) from error
     except OSError as error:
         raise DataUnusable(path=path, reason=error.strerror or str(error), remedy=remedy) from error
@@ -194,7 +263,7 @@ def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
         DataUnusable: the list cannot be used.
     """
     listed = read_photo_list(folder / SOURCES, "source") if (folder / SOURCES).is_file() else {}
-    return [listed.get(f"{path.parent.name}/{path.name}", "") for path in paths]
+    return [listed.get(label_of(f"{path.parent.name}/{path.name}"), "") for path in paths]
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -208,30 +277,31 @@ def read_dataset(folder: Path) -> Dataset:
     splits = tuple(split for split in SPLITS if (folder / split).is_dir())
     tops: list[tuple[str | None, Path]] = [(split, folder / split) for split in splits]
     tops = tops or [(None, folder)]
-    photos = tuple(
-        LabelledPhoto(path, label.name, split=split)
-        for split, top in tops
-        for label in label_folders(top)
-        for path in photo_paths(label)
-    )
+    photos = tuple(replace(photo, split=split) for split, top in tops for photo in find_labelled_photos(top))
     if not photos:
         raise layout_error(folder, "none of its folders has photos")
     labels = [label for _, top in tops for label in label_folders(top)]
-    siblings = [entry for entry in label_folders(folder) if entry.name not in splits] if splits else []
+    beside = folders_beside_splits(folder) if splits else []
+    if beside:
+        log.warning("skipped: folders beside the splits: %s", ", ".join(entry.name for entry in beside))
     return Dataset(
         folder=folder,
         splits=splits,
-        labels=tuple(sorted({label.name for label in labels})),
+        labels=tuple(sorted({label_of(label.name) for label in labels})),
         photos=photos,
         other_files=tuple(path for label in labels for path in _other_files(label)),
         unlabelled=tuple(
             entry
             for parent in sorted({folder, *(top for _, top in tops)})
-            for entry in sorted(parent.iterdir())
-            if entry.is_file() and is_photo_name(entry.name)
+            for entry in unlabelled_photos(parent)
         ),
-        ignored_folders=tuple(siblings),
+        ignored_folders=tuple(beside),
     )
+
+
+def folders_beside_splits(folder: Path) -> list[Path]:
+    """The folders of a training folder that no split is in."""
+    return [entry for entry in label_folders(folder) if entry.name not in SPLITS]
 
 
 def _other_files(label: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.paths import path_text
 from tagger.system.names import digest_slug, slug_of_name
-from trainer.data.folders import open_csv
+from trainer.data.folders import label_of, open_csv
 from trainer.errors import DataUnusable
 
 FILE_NAME = "landmarks.csv"
@@ -31,6 +31,9 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     """
     path = folder / FILE_NAME
     listed = read_gazetteer(path) if path.is_file() else {}
+    labels = list(labels)
+    if unused := sorted(set(listed) - set(labels)):
+        log.info("%s: rows of other labels: %d, such as %s", path.name, len(unused), unused[0])
     slugs = {landmark.slug for landmark in listed.values()}
     result = []
     for label in labels:
@@ -82,10 +85,24 @@ _REMEDY = "Correct it, or remove it to name landmarks after their labels"
 
 
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:
-    with open_csv(path, _REMEDY, strict=False) as rows:
-        if "label" not in (rows.fieldnames or ()):
+    """The rows by label. Logs a warning for columns and rows that are left out."""
+    rows: dict[str, dict[str, str]] = {}
+    with open_csv(path, _REMEDY, strict=False) as table:
+        columns = table.fieldnames or ()
+        if "label" not in columns:
             raise _invalid(path, "its first line has no column `label`")
-        return {row["label"]: row for row in rows if row["label"]}
+        if unknown := [each for each in columns if each and each not in COLUMNS]:
+            log.warning("%s: these columns are not used: %s", path.name, ", ".join(unknown))
+        for row in table:
+            cells = {column: (row[column] or "").strip() for column in columns}
+            label = label_of(cells["label"])
+            if label in rows:
+                log.warning("%s has several rows for the label %s; the last one counts", path.name, label)
+            if label:
+                rows[label] = cells | {"label": label}
+            elif any(cells.values()):
+                log.warning("%s, line %d: the row has no label and is skipped", path.name, table.line_num)
+    return rows
 
 
 def _from_row(path: Path, row: dict[str, str]) -> Label:

@@ -22,9 +22,12 @@ from trainer.data.folders import (
     find_labelled_photos,
     find_ordinary_photos,
     find_other_landmarks,
+    folders_beside_splits,
     label_folders,
+    label_of,
     layout_error,
     sources_of,
+    warn_of_label_conflicts,
 )
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.pixels import CachedPhotos, cache_photos
@@ -85,13 +88,20 @@ def find_training_photos(data: Path, unknown: Path | None, others: Path | None) 
     """
     if not data.is_dir():
         raise PathNotFound(path=data)
-    names = [entry.name for entry in label_folders(data / "train")]
+    names = sorted({label_of(entry.name) for entry in label_folders(data / "train")})
     if len(names) < 2:
         raise layout_error(data, f"train/ needs two label folders or more, and has {len(names)}")
     train = find_labelled_photos(data / "train")
     if missing := set(names) - {photo.label for photo in train}:
         raise _without_photos(min(missing), data)
-    val = tuple(photo for photo in find_labelled_photos(data / "val") if photo.label in names)
+    val = find_labelled_photos(data / "val")
+    for label, count in Counter(photo.label for photo in val if photo.label not in names).items():
+        log.warning("train/ has no label %s: its photos in val/ are skipped (%d)", label, count)
+    val = tuple(photo for photo in val if photo.label in names)
+    used = [folder.resolve() for folder in (unknown, others) if folder]
+    for folder in folders_beside_splits(data):
+        if not any(each.is_relative_to(folder.resolve()) for each in used):
+            log.warning("%s is not used: photos are in train/, val/ and test/", folder)
     labels = labels_with_landmarks(names, data)
     ordinary = find_ordinary_photos(unknown) if unknown else ()
     other = find_other_landmarks(others) if others else ()
@@ -122,6 +132,7 @@ def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> Trainin
     data, labels = found.data, found.labels
     side = 32 * round(size * CACHE_SCALE / 32)
     cached = cache_photos((*found.train, *found.val, *found.ordinary, *found.other), side, cache)
+    warn_of_label_conflicts(zip(cached.digests, cached.photos, strict=True))
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
     sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)

@@ -15,7 +15,13 @@ from blake3 import blake3
 
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset, layout_error
+from trainer.data.folders import (
+    SPLITS,
+    ExaminedPhotos,
+    examine_dataset,
+    layout_error,
+    warn_of_label_conflicts,
+)
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.errors import writing_to
@@ -36,6 +42,8 @@ class Split(ExaminedPhotos):
     splits: tuple[str, ...]
     duplicate_groups: int
     """Groups of copies and near-duplicates, each of which is in one split."""
+    conflicts: int
+    """Images that have more than one label."""
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -50,14 +58,6 @@ class Split(ExaminedPhotos):
         """By split, the labels without a photo in it although its share is above 0."""
         splits = [split for split, share in self.shares.items() if share]
         return {split: [label for label, by in self.counts.items() if not by[split]] for split in splits}
-
-    @property
-    def conflicts(self) -> int:
-        """Images that have more than one label."""
-        labels: dict[str, set[str]] = defaultdict(set)
-        for photo, facts in zip(self.photos, self.facts, strict=True):
-            labels[facts.digest].add(photo.label)
-        return sum(len(names) > 1 for names in labels.values())
 
 
 def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split:
@@ -77,6 +77,7 @@ def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split
         seed=seed,
         shares=shares,
         splits=tuple(assign_splits(labels, groups, digests, shares, seed=seed)),
+        conflicts=warn_of_label_conflicts(zip(digests, photos, strict=True)),
         duplicate_groups=sum(count > 1 for count in Counter(groups).values()),
     )
 

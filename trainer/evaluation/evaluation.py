@@ -1,7 +1,7 @@
 """Evaluate a model file on folders of photos."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from trainer.data.folders import (
     find_other_landmarks,
     image_digest,
     label_folders,
+    label_of,
+    warn_of_label_conflicts,
 )
 from trainer.data.pixels import decode_batches
 from trainer.data.preparation import DIGEST_LENGTH
@@ -85,9 +87,11 @@ def evaluate(
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     found, skipped = _photos_of(data, manifest)
     ordinary = find_ordinary_photos(distractors) if distractors else ()
-    labels = {name for label in manifest.labels for name in (label.label, label.slug)}
+    labels = {name for label in manifest.labels for name in (label_of(label.label), label.slug)}
     other = [photo for photo in find_other_landmarks(others) if photo.place not in labels] if others else []
-    trained = _in_training((*found, *ordinary, *other), manifest)
+    digests = {photo: image_digest(photo.path) for photo in (*found, *ordinary, *other)}
+    warn_of_label_conflicts((digest, photo) for photo, digest in digests.items())
+    trained = _in_training(digests, manifest)
     known_places = {photo.place for photo in other if photo in trained}
     trained |= {photo for photo in other if photo.place in known_places}
     photos = [photo for photo in found if photo not in trained]
@@ -101,7 +105,7 @@ def evaluate(
     if not rows:
         raise _unusable(data, "none of its photos can be read")
     unreadable, photos = len(photos) - len(rows), [photos[row] for row in rows]
-    positions = {label.label: position for position, label in enumerate(manifest.labels)}
+    positions = {label_of(label.label): position for position, label in enumerate(manifest.labels)}
     targets = torch.tensor([positions[photo.label] for photo in photos])
     rows, other_scores = score_photos([photo.path for photo in strangers], model, "scoring distractors")
     strangers = [strangers[row] for row in rows]
@@ -140,13 +144,11 @@ def evaluate(
     )
 
 
-def _in_training(photos: Iterable[LabelledPhoto], manifest: Manifest) -> set[LabelledPhoto]:
+def _in_training(photos: Mapping[LabelledPhoto, str | None], manifest: Manifest) -> set[LabelledPhoto]:
     """Those of the photos that the model has learned from. Models of earlier versions do not state them."""
     text = str(manifest.training.get(TRAINED_PHOTOS, ""))
-    digests = {text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)}
-    if not digests:
-        return set()
-    return {photo for photo in photos if (image_digest(photo.path) or "")[:DIGEST_LENGTH] in digests}
+    trained = {text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)}
+    return {photo for photo, digest in photos.items() if (digest or "")[:DIGEST_LENGTH] in trained}
 
 
 def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:
@@ -154,7 +156,7 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
     if not data.is_dir():
         raise PathNotFound(path=data)
     folder = data / "test" if (data / "test").is_dir() else data
-    model_labels = {label.label for label in manifest.labels}
+    model_labels = {label_of(label.label) for label in manifest.labels}
     photos, skipped = [], dict[str, int]()
     for photo in find_labelled_photos(folder):
         if photo.label in model_labels:

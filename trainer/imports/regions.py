@@ -14,6 +14,7 @@ from tagger.errors import LandmarkInvalid
 from tagger.model.artifact import Label
 from tagger.system.geo import regional_slug, world_region_in
 from tagger.system.names import clean_name, digest_slug, slug_of_name
+from tagger.system.text_encoding import decoded_text
 from trainer.errors import DataUnusable
 
 FORM = (
@@ -54,11 +55,10 @@ def read_names(file: Path, count: int) -> list[str | None]:
         DataUnusable: the file cannot be read, lacks a class, or has more than `count`.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            text = lines.read()
+        text = decoded_text(file.read_bytes())
         rows = (
             json.loads(text)["name"]
-            if text.lstrip().startswith("{")
+            if text.startswith("{")
             else {row["id"]: row["name"] for row in csv.DictReader(text.splitlines())}
         )
         by_id = {int(number): clean_name(name) if name else None for number, name in rows.items()}

@@ -177,7 +177,7 @@ def trips(
     from tagger.query.trip_summaries import trip_document, trip_summaries
 
     output_format = parse_format(format_, json=json)
-    if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV}:
+    if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV, Format.CSV_BOM}:
         raise typer.BadParameter("use table, json or ndjson", param_hint="--format")
     if year is not None:
         if taken_after or taken_before:

@@ -5,11 +5,12 @@ Everything is streamed. File names are written unchanged to programs, with escap
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ class Format(StrEnum):
     JSON = "json"
     NDJSON = "ndjson"
     CSV = "csv"
+    CSV_BOM = "csv-bom"
     PATHS = "paths"
     GEOJSON = "geojson"
     TABLE = "table"
@@ -61,11 +63,16 @@ def write_documents(columns: Sequence[str], documents: Iterable[object], output_
             write_json_list(counter)
         case Format.NDJSON:
             write_parts(json_line_parts(counter))
-        case Format.CSV:
-            write_parts(csv_parts(columns, rows))
+        case Format.CSV | Format.CSV_BOM:
+            write_csv(csv_parts(columns, rows), output_format)
         case Format.TABLE:
             write_table(columns, rows)
     return counter.count
+
+
+def write_csv(parts: Iterable[bytes], output_format: Format) -> None:
+    """Write CSV in UTF-8. Excel takes it for another encoding unless a byte order mark comes first."""
+    write_parts(chain([codecs.BOM_UTF8], parts) if output_format is Format.CSV_BOM else parts)
 
 
 def write_json(document: object) -> None:

@@ -16,6 +16,7 @@ from tagger.cli.output.formats import (
     Format,
     Score,
     printable,
+    write_csv,
     write_documents,
     write_json_list,
     write_parts,
@@ -71,8 +72,8 @@ def write_photos(
             write_json_list(photo_document(photo) for photo in counter)
         case Format.NDJSON:
             write_parts(json_line_parts(photo_document(photo) for photo in counter))
-        case Format.CSV:
-            write_parts(photo_csv_parts(counter))
+        case Format.CSV | Format.CSV_BOM:
+            write_csv(photo_csv_parts(counter), output_format)
         case Format.PATHS:
             write_parts(os.fsencode(photo.path) + end for photo in counter)
         case Format.GEOJSON:
@@ -123,8 +124,8 @@ def _possible_query(options: Options) -> PhotoQuery | None:
 def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -> int:
     """Write photos with their similarities; returns their number."""
     match output_format:
-        case Format.CSV:
-            write_parts(photo_csv_parts(photos, SIMILAR_PHOTO_COLUMNS))
+        case Format.CSV | Format.CSV_BOM:
+            write_csv(photo_csv_parts(photos, SIMILAR_PHOTO_COLUMNS), output_format)
         case Format.TABLE:
             rows = (
                 [photo.path, f"{photo.similarity:.2f}", ", ".join(tag.name for tag in photo.tags)]

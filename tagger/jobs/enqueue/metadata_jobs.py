@@ -69,7 +69,15 @@ class Write:
             yield page
         # Folders and dates alone do not leave out photos without tags.
         if (
-            replace(query, under=(), year=(), calendar_month=(), taken_after=None, taken_before=None)
+            replace(
+                query,
+                under=(),
+                year=(),
+                calendar_month=(),
+                calendar_day=(),
+                taken_after=None,
+                taken_before=None,
+            )
             == PhotoQuery()
         ):
             with database.read() as connection:

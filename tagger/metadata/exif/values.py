@@ -31,7 +31,7 @@ from tagger.metadata.exif.block import (
     rewrite_obstacle,
 )
 from tagger.metadata.gps import exif_position
-from tagger.metadata.tag_fields import PositionEstimate, TagFields
+from tagger.metadata.tag_fields import PositionEstimate, TagFields, keyword_key
 from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, open_tiff
 
 Tags: TypeAlias = Mapping[TagKey, TagValue]
@@ -103,10 +103,10 @@ def _new_keywords(tags: Tags, keywords: Sequence[str]) -> list[AddedValue]:
     if not keywords:
         return []
     text, _ = _keywords_text(tags.get(_KEYWORDS))
-    existing = {part.strip().casefold() for part in text.split(_SEPARATOR)}
+    existing = {keyword_key(part) for part in text.split(_SEPARATOR)}
     added = []
     for keyword in keywords:
-        key = keyword.strip().casefold()
+        key = keyword_key(keyword)
         if _is_writable(keyword) and _SEPARATOR not in keyword and key not in existing:
             existing.add(key)
             added.append((KEYWORDS, keyword.strip()))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from lxml.etree import _Element as Element
 
-from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields
+from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields, keyword_key
 from tagger.metadata.xmp import schema
 from tagger.metadata.xmp.packet import (
     PADDING,
@@ -111,10 +111,10 @@ class _PacketInsertion:
     def _add_keywords(self, tag_fields: TagFields, repeated: Sequence[str]) -> None:
         existing_keywords = [*self._texts(schema.SUBJECT), *repeated]
         existing_paths = self._existing_paths()
-        existing = {schema.comparison_key(name) for path in existing_paths for name in path}
+        existing = {keyword_key(name) for path in existing_paths for name in path}
         all_paths = [
             *existing_paths,
-            *((keyword,) for keyword in existing_keywords if schema.comparison_key(keyword) not in existing),
+            *((keyword,) for keyword in existing_keywords if keyword_key(keyword) not in existing),
         ]
         repeated_keywords = [] if self._texts(schema.SUBJECT) else repeated
         self._add_texts(
@@ -145,10 +145,10 @@ class _PacketInsertion:
         if not new_values:
             return
         items = self._items(field)
-        existing = set(map(schema.comparison_key, self._texts(field)))
+        existing = set(map(keyword_key, self._texts(field)))
         for value in new_values:
-            if schema.comparison_key(value) not in existing:
-                existing.add(schema.comparison_key(value))
+            if keyword_key(value) not in existing:
+                existing.add(keyword_key(value))
                 items = self._ensure_container(items, field, kind)
                 append_item(items, value)
                 self._added.append((field, value))
@@ -160,14 +160,12 @@ class _PacketInsertion:
         locations = [value for value in map(self._reader.value, _items_of(items)) if isinstance(value, dict)]
         existing_ids = {text for value in locations for text in texts(value.get(schema.LOCATION_ID))}
         existing_names = {
-            schema.comparison_key(name)
-            for value in locations
-            for name in texts(value.get(schema.LOCATION_NAME))
+            keyword_key(name) for value in locations for name in texts(value.get(schema.LOCATION_NAME))
         }
         for landmark in landmarks:
             urn = schema.clean(schema.LANDMARK_URN + landmark.slug)
             name = schema.clean(landmark.name) or schema.clean(landmark.slug)
-            if urn in existing_ids or schema.comparison_key(name) in existing_names:
+            if urn in existing_ids or keyword_key(name) in existing_names:
                 continue
             existing_ids.add(urn)
             items = self._ensure_container(items, schema.LOCATION_SHOWN, schema.BAG)

@@ -1,7 +1,8 @@
 """XMP packets: parsed to XML trees, changed field by field, and serialised without other changes.
 
-All programs write packets in UTF-8. Knows nothing of which fields are ours. The input may be hostile: packets
-beyond the limits below are refused, so that all later steps take linear time.
+Packets are changed in UTF-8 only, in which nearly all programs write them. Knows nothing of which fields are
+ours. The input may be hostile: packets beyond the limits below are refused, so that all later steps take
+linear time.
 """
 
 import re
@@ -24,6 +25,7 @@ from tagger.metadata.xmp.schema import (
     SEQ,
     tag,
 )
+from tagger.system.text_encoding import encoding_of
 
 PADDING = 2048
 _JPEG_ROOM = 65_502
@@ -101,6 +103,16 @@ def read_packet(packet: bytes) -> Packet:
     if len(found) != 1:
         raise xmp_refused(f"holds {len(found)} rdf:RDF elements instead of one")
     return Packet(found[0], head, tail, padding, len(packet))
+
+
+def utf8_packet(packet: bytes) -> bytes:
+    """A packet in UTF-8, also of one in UTF-16, as Canon's programs write it."""
+    encoding = encoding_of(packet)
+    if encoding == "utf-8":
+        return packet
+    text = packet.decode(encoding, "replace").strip(_PADDING_CHARACTERS)
+    end = head.end() if (head := _HEAD.match(text)) else 0
+    return (_DECLARED.sub("", text[:end]) + text[end:]).encode()
 
 
 def is_blank(packet: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import unicodedata
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XML = "http://www.w3.org/XML/1998/namespace"
@@ -82,7 +81,6 @@ _COORDINATE = re.compile(
     re.ASCII,
 )
 """Degrees, minutes and seconds, the last with decimals, and the direction or, from some, a sign."""
-_MAX_NORMALISED = 1_000
 _SAME_DEGREES = 1e-5
 
 
@@ -90,12 +88,6 @@ def clean(text: str | None) -> str:
     """Remove characters that XML cannot hold; "" if only white space remains."""
     cleaned = _NOT_XML.sub("", text or "")
     return cleaned if cleaned.strip() else ""
-
-
-def comparison_key(text: str) -> str:
-    """The key by which texts count as the same keyword: NFC, without case."""
-    # Normalisation takes quadratic time for hostile texts, and no keyword is this long.
-    return (text if len(text) > _MAX_NORMALISED else unicodedata.normalize("NFC", text)).casefold()
 
 
 def lightroom_path(names: tuple[str, ...]) -> str:

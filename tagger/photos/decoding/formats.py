@@ -35,7 +35,7 @@ from tagger.photos.formats import (
     is_iso_media,
 )
 from tagger.photos.jpeg import JPEG_LS, SEGMENT_LIMIT, from_first_scan, jpeg_image, scans_and_coding
-from tagger.photos.tiff import open_tiff
+from tagger.photos.tiff import open_tiff, pages_to_main
 
 # Without colour profiles: a broken profile makes decoders fail.
 _PNG_BARE = PNG_STILL - {b"iCCP", b"cICP"}
@@ -89,14 +89,13 @@ def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> Imag
         _check_webp_canvas(data, max_pixels)
     if photo_format in (PhotoFormat.AVIF, PhotoFormat.HEIF):
         _check_boxed_sizes(data, max_pixels)
-    if photo_format is PhotoFormat.TIFF:
-        check_tags(data)
+    page = check_tags(data) if photo_format is PhotoFormat.TIFF else 0
     image = _reader(photo_format)(io.BytesIO(readable_file(data)))
-    check_pixels(*image.size, max_pixels)
     if "progressive" in image.info:
         _check_scans(data)
     if isinstance(image, TiffImageFile):
-        prepare_tiff(image, max_pixels)
+        prepare_tiff(image, page, max_pixels)
+    check_pixels(*image.size, max_pixels)
     return image
 
 
@@ -278,8 +277,8 @@ def has_unread_coding(data: bytes) -> bool:
             return scans_and_coding(data)[1] in _UNREAD_JPEG
         case PhotoFormat.TIFF:
             block = open_tiff(data)
-            directory = block.directory(block.first) if block else None
-            values = block.integers(directory.tags.get(_COMPRESSION)) if block and directory else ()
+            pages = pages_to_main(block) if block else ()
+            values = block.integers(pages[-1].tags.get(_COMPRESSION)) if block and pages else ()
             return bool(values) and values[0] not in COMPRESSION_INFO
         case PhotoFormat.HEIF | PhotoFormat.AVIF as photo_format:
             items = [name for name in _CODED_ITEM.findall(data, 0, BOXES_BYTES) if name not in _NOT_CODED]

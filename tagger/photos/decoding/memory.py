@@ -27,7 +27,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.formats import PhotoFormat
 from tagger.photos.jpeg import components_of_first_scan
-from tagger.photos.tiff import COUNT_LIMIT, ORIENTATION, VALUE_SIZES, open_tiff
+from tagger.photos.tiff import COUNT_LIMIT, ORIENTATION, VALUE_SIZES, open_tiff, pages_to_main
 
 _PLANES, _TILE_WIDTH, _TILE_LENGTH, _BITS = 284, 322, 323, 258
 _WIDTH, _HEIGHT, _SAMPLES, _STRIP_ROWS = 256, 257, 277, 278
@@ -45,8 +45,10 @@ class TiffPart:
     size_bytes: int
 
 
-def check_tags(data: bytes) -> None:
-    """Refuse a TIFF with millions of strips or numbers, each of which becomes an object of the reader.
+def check_tags(data: bytes) -> int:
+    """The number of the page that is the image of a TIFF, counted from 0.
+
+    Refuses millions of strips or numbers, each of which becomes an object of the reader.
 
     Raises:
         PhotoFailed: a tag has more numbers than that of any photo.
@@ -54,25 +56,32 @@ def check_tags(data: bytes) -> None:
     """
     block = open_tiff(data)
     if block is None:
-        return
-    first = block.directory(block.first)
-    if first is None:
+        return 0
+    pages = pages_to_main(block)
+    if not pages:
         raise ValueError("the first directory of tags cannot be read")
-    if any(tag.count > COUNT_LIMIT and VALUE_SIZES[tag.kind] > 1 for tag in first.tags.values()):
+    tags = (tag for page in pages for tag in page.tags.values())
+    if any(tag.count > COUNT_LIMIT and VALUE_SIZES[tag.kind] > 1 for tag in tags):
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
             f"The image has more than {COUNT_LIMIT} pieces or numbers in a tag, which no camera writes. "
             "Save it again in another program.",
         )
+    return len(pages) - 1
 
 
-def prepare_tiff(image: TiffImageFile, max_pixels: int) -> None:
-    """Prepare an opened TIFF for `load()`.
+def prepare_tiff(image: TiffImageFile, page: int, max_pixels: int) -> None:
+    """Prepare an opened TIFF for `load()` of a page.
 
     Raises:
         PhotoFailed: a tile has more pixels than the limit.
     """
     quiet_libtiff()
+    if page:
+        xmp = image.info.get("xmp")
+        image.seek(page)
+        if xmp is not None:
+            image.info.setdefault("xmp", xmp)  # metadata is in the first page
     exif = image.getexif()
     for pointer in _EXIF_POINTERS:
         if pointer in exif:

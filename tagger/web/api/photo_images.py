@@ -1,5 +1,7 @@
 """Images of photos, which are named by number: the photo's own file, a preview, thumbnails."""
 
+import re
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import quote
@@ -65,11 +67,17 @@ async def image(request: Request, state: State, photo_id: PhotoNumber) -> Respon
 
 @router.get("/photos/{photo_id}/file", response_class=Response)
 @requires(Access.VIEWER)
-def original(state: State, photo_id: PhotoNumber) -> Response:
-    """Return the photo's own file in any format, to be saved under its name."""
+def original(request: Request, state: State, photo_id: PhotoNumber) -> Response:
+    """Return the photo's own file in any format, or a range of it, to be saved under its name."""
     photo = stored_photo(state.database, photo_id, state.settings.roots)
     file = open_stored(photo)
-    return FileResponse(file, "application/octet-stream", _named("attachment", photo.path.name, _etag(file)))
+    etag = _etag(file)
+    if not_modified := _not_modified(request, etag, REVALIDATE):
+        file.file.close()
+        return not_modified
+    return _whole_or_range(
+        request, file, "application/octet-stream", _named("attachment", photo.path.name, etag)
+    )
 
 
 @router.get("/photos/{photo_id}/thumbnail", response_class=Response)
@@ -128,9 +136,9 @@ async def _webp_response(
 class FileResponse(StreamingResponse):
     """Streams an open file and closes it, even if the client disconnects before the first byte."""
 
-    def __init__(self, file: OpenFile, media_type: str, headers: dict[str, str]) -> None:
+    def __init__(self, file: OpenFile, media_type: str, headers: dict[str, str], status: int = 200) -> None:
         length = {"Content-Length": str(file.size_bytes)}
-        super().__init__(file.blocks(), media_type=media_type, headers=headers | length)
+        super().__init__(file.blocks(), status, headers | length, media_type)
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,6 +146,39 @@ class FileResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._file.file.close()
+
+
+def _whole_or_range(request: Request, file: OpenFile, media_type: str, headers: dict[str, str]) -> Response:
+    """Return the file, or the one range of bytes that the request names (RFC 9110)."""
+    headers |= {"Accept-Ranges": "bytes"}
+    named = _named_range(request, file.size_bytes, headers["ETag"])
+    if named is None:
+        return FileResponse(file, media_type, headers)
+    if not named:
+        file.file.close()
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{file.size_bytes}"})
+    file.file.seek(named.start)
+    headers |= {"Content-Range": f"bytes {named.start}-{named.stop - 1}/{file.size_bytes}"}
+    return FileResponse(replace(file, size_bytes=len(named)), media_type, headers, 206)
+
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
+
+
+def _named_range(request: Request, size_bytes: int, etag: str) -> range | None:
+    """Return the bytes that a request names; empty: the file has none of them.
+
+    None: all. So are several ranges, which no server has to answer, and a range of another version.
+    """
+    match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    if match is None or request.headers.get("if-range", etag) != etag:
+        return None
+    first, last = match.groups()
+    if not first:
+        return range(max(size_bytes - int(last), 0), size_bytes) if last else None
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1 if last else size_bytes, size_bytes))
 
 
 def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response | None]:
@@ -153,7 +194,7 @@ def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response 
     if not_modified or media_type is None:
         file.file.close()
         return etag, not_modified
-    return etag, FileResponse(file, media_type, _named("inline", photo.path.name, etag))
+    return etag, _whole_or_range(request, file, media_type, _named("inline", photo.path.name, etag))
 
 
 def _media_type(file: OpenFile) -> str | None:

@@ -66,6 +66,33 @@ def test_each_date_of_xmp_counts_and_that_of_capture_first(name: str) -> None:
     assert stated_in_xmp(packet(fields)).time.taken_at == AT
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("start", ["", "\n\n", "\r\n\ufeff"])
+@pytest.mark.parametrize(
+    "declaration", ["", '<?xml version="1.0" encoding="UTF-16"?>', '<?xpacket begin="\ufeff" id="W5M0Mp"?>']
+)
+def test_sidecars_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(
+    encoding: str, start: str, declaration: str
+) -> None:
+    if encoding.startswith("utf-8"):
+        declaration = declaration.replace("UTF-16", "UTF-8")
+    text = start + declaration + packet(EIFFEL | {"xmp:CreateDate": "2015-08-22T10:08:19"}).decode()
+    facts = stated_in_xmp(text.encode(encoding), is_sidecar=True)
+    assert (facts.time.taken_at, facts.is_broken) == (AT, False)
+    assert facts.position is not None
+
+
+def test_xmp_of_a_photo_may_be_in_utf_16() -> None:
+    xmp = packet(EIFFEL | {"photoshop:DateCreated": "2015-08-22T10:08:19+02:00"})
+    facts = camera_facts(photo("JPEG", xmp.decode().encode("utf-16-be")))
+    assert (facts.taken_at, facts.utc_offset_s) == (AT, 7200)
+
+
+def test_xmp_in_utf_16_that_breaks_off_is_broken() -> None:
+    data = packet(EIFFEL).decode().encode("utf-16")
+    assert stated_in_xmp(data[: len(data) - 41], is_sidecar=True).is_broken
+
+
 def test_exif_comes_first() -> None:
     block = Image.Exif()
     block[306] = "2019:07:14 21:58:03"

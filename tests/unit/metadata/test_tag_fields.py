@@ -9,6 +9,7 @@ from tagger.metadata.tag_fields import (
     NamedLandmark,
     PositionEstimate,
     TagFields,
+    keyword_key,
     make_tag_fields,
 )
 
@@ -30,6 +31,23 @@ WALL = NamedLandmark("great-wall", "Great Wall", country="China", latitude=40.4,
 
 def position_of(*landmarks: NamedLandmark) -> PositionEstimate | None:
     return make_tag_fields(landmarks, gps=True).position
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "ST PETER'S BASILICA",
+        "St Peter\u2019s Basilica",
+        "St Peter\u02bcs Basilica",
+        "St Peter\u2018s Basilica",
+        "St\u00a0Peter's Basilica",
+        " St  Peter's\u202fBasilica ",
+    ],
+)
+def test_spellings_of_one_keyword_have_one_key(other: str) -> None:
+    assert keyword_key(other) == keyword_key("St Peter's Basilica")
+    assert keyword_key("Sankt Peter") != keyword_key("St Peter")
+    assert keyword_key("St Peters Basilica") != keyword_key(other)
 
 
 def test_no_accepted_tags_yield_no_values() -> None:

@@ -27,6 +27,21 @@ def test_the_position_is_what_a_person_set_else_what_the_camera_stated() -> None
     assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == StatedFacts(AT)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("start", ["", "\r\n\r\n", "\n\ufeff"])
+def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding: str, start: str) -> None:
+    text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
+    assert stated_in_takeout(text.encode(encoding)) == StatedFacts(AT)
+
+
+def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
+    uploaded = {"timestamp": "1700000000"}
+    assert stated(creationTime=uploaded).time == AT
+    ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": EIFFEL}
+    facts = stated_in_takeout(json.dumps(ente | {"modificationTime": uploaded}).encode())
+    assert facts == StatedFacts(AT, StatedPosition(48.8584, 2.2945))
+
+
 @pytest.mark.parametrize(
     "position",
     [

@@ -108,9 +108,11 @@ def test_packet_records_landmarks_and_added_values() -> None:
 
 
 def test_existing_keywords_in_any_spelling_are_not_added() -> None:
-    before = packet(listed("dc:subject", "PARIS", "ours first", "Zu\u0308rich"))
-    after = xmp.add(before, TagFields(keywords=("Paris", "Zürich", "Rome", "rome")), sidecar=False)
-    assert xmp.properties(after)["dc:subject"] == ["PARIS", "ours first", "Zu\u0308rich", "Rome"]
+    owners = ["PARIS", "ours first", "Zu\u0308rich", "Peter\u2019s\u00a0Hill"]
+    before = packet(listed("dc:subject", *owners))
+    keywords = ("Paris", "Zürich", "Peter's Hill", "Rome", "rome")
+    after = xmp.add(before, TagFields(keywords=keywords), sidecar=False)
+    assert xmp.properties(after)["dc:subject"] == [*owners, "Rome"]
     assert xmp.added_values(after) == (("dc:subject", "Rome"),)
 
 

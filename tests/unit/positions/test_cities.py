@@ -3,7 +3,9 @@
 import csv
 import importlib.resources
 import math
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -206,8 +208,19 @@ def test_a_damaged_table_gives_no_other_cities(
         (-33.8568, 151.2153, "Australia/Sydney"),
         (-31.9505, 115.8605, "Australia/Perth"),
         (37.1901, -8.5376, "Europe/Lisbon"),
-        (0.0, -30.0, None),
+        (0.0, -30.0, "Etc/GMT+2"),
+        (-30.0, -0.1, "Etc/GMT+0"),
+        (35.0, -169.9, "Etc/GMT+11"),
+        (30.0, 180.0, "Etc/GMT-12"),
+        (-80.0, 95.0, "Etc/GMT-6"),
     ],
 )
-def test_the_time_zone_of_a_position(latitude: float, longitude: float, zone: str | None) -> None:
+def test_the_time_zone_of_a_position(latitude: float, longitude: float, zone: str) -> None:
     assert time_zone(latitude, longitude) == zone
+
+
+@given(st.floats(-90, 90), st.floats(-180, 180))
+def test_every_position_has_a_time_zone(latitude: float, longitude: float) -> None:
+    offset = datetime(2024, 1, 1, tzinfo=ZoneInfo(time_zone(latitude, longitude))).utcoffset()
+    assert offset is not None
+    assert abs(offset) <= timedelta(hours=14)

@@ -74,10 +74,22 @@ def test_any_prefix_and_extensions_are_understood() -> None:
     assert points.tolist() == [[START_S, 1.5, 2.5]]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_unicode_encodings_are_read(encoding: str) -> None:
-    (points,), _ = read(gpx_text(walk(2)).encode(encoding))
-    assert len(points) == 2
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("start", ["", "\n", "\r\n \t\r\n", "\ufeff", "\n\ufeff\n"])
+@pytest.mark.parametrize(
+    "declaration", ["", '<?xml version="1.0"?>\n', '<?xml version="1.0" encoding="UTF-8"?>\n']
+)
+def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(
+    encoding: str, start: str, declaration: str
+) -> None:
+    document = gpx_text(walk(2)).removeprefix('<?xml version="1.0"?>\n')
+    (points,), counts = read((start + declaration + document).encode(encoding))
+    assert (len(points), counts.fault) == (2, None)
+
+
+def test_a_fault_behind_blank_lines_has_the_line_of_the_file() -> None:
+    text = '\n\n<?xml version="1.0"?>\n' + in_track(point_text(0, 48.5, 2.5)) + "\n&"
+    assert (read(text)[1].fault or "").startswith(f"line {text.count(chr(10)) + 1}, column 1: ")
 
 
 @pytest.mark.parametrize(

@@ -142,10 +142,64 @@ def test_months_without_a_year_are_those_beside_the_dates_with_one(text: str, fi
 
 @pytest.mark.parametrize(
     "text",
-    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2022 to march", "march to 2023", "may to may", "winter 2022/24", "may 2022/23", "2018 2019", "3 May", "tower 2019"],
+    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2022 to march", "march to 2023", "may to may", "winter 2022/24", "may 2022/23", "2018 2019", "31 April", "since 3 May", "3 summer", "32 jan", "jui 3", "tower 2019", "q5 2023", "q1 23", "week 54 2023", "week 0 2023", "week 53 2023", "week 12", "fifth quarter 2023", "2022 q1 2023", "quarter"],
 )  # fmt: skip
 def test_other_texts_are_no_dates(text: str) -> None:
     assert parse_dates(text, TODAY) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12 January", "12 jan", "January 12", "Jan. 12th", "the 12th of January", "12. Januar", "am 12. Jänner", "12 janvier",
+        "le 12 janvier", "12 de enero", "12 de janeiro", "12 gennaio", "12 januari", "12 जनवरी", "ngày 12 tháng 1",
+    ],
+)  # fmt: skip
+def test_a_day_without_a_year_is_that_of_any(text: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(day=date(2000, 1, 12))
+
+
+def test_the_last_of_february_is_a_day() -> None:
+    assert parse_dates("29 February", TODAY) == Dates(day=date(2000, 2, 29))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q2 2023", "Q2/2023", "2023 Q2", "2023-Q2", "second quarter 2023", "2nd quarter of 2023", "quarter 2, 2023", "2. Quartal 2023",
+        "zweites Quartal 2023", "im zweiten Quartal 2023", "T2 2023", "2e trimestre 2023", "deuxième trimestre de 2023",
+        "segundo trimestre de 2023", "secondo trimestre 2023", "tweede kwartaal 2023", "दूसरी तिमाही 2023", "quý 2 năm 2023", "quý II năm 2023",
+    ],
+)  # fmt: skip
+def test_quarters_are_read_in_each_language(text: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(date(2023, 4, 1), date(2023, 7, 1))
+
+
+def test_quarters_are_of_any_year_relative_or_in_periods() -> None:
+    assert parse_dates("q4", TODAY) == Dates(months=(10, 11, 12))
+    assert parse_dates("first quarter", TODAY) == Dates(months=(1, 2, 3))
+    assert parse_dates("last quarter", TODAY) == Dates(date(2023, 10, 1), date(2024, 1, 1))
+    assert parse_dates("this quarter", TODAY) == Dates(date(2024, 1, 1), date(2024, 4, 1))
+    assert parse_dates("dieses Quartal", date(2024, 12, 31)) == Dates(date(2024, 10, 1), date(2025, 1, 1))
+    assert parse_dates("q4 2022 to q1 2023", TODAY) == Dates(date(2022, 10, 1), date(2023, 4, 1))
+    assert parse_dates("since q2 2023", TODAY) == Dates(first=date(2023, 4, 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "week 12 2023", "2023 week 12", "2023-W12", "W12 2023", "calendar week 12, 2023", "CW 12 2023", "KW 12 2023", "KW12/2023",
+        "12. KW 2023", "Kalenderwoche 12 2023", "in der 12. Woche 2023", "semaine 12 2023", "semaine 12 de 2023", "semana 12 de 2023",
+        "settimana 12 del 2023", "week 12 van 2023", "सप्ताह 12 2023", "tuần 12 năm 2023",
+    ],
+)  # fmt: skip
+def test_weeks_are_read_in_each_language(text: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(date(2023, 3, 20), date(2023, 3, 27))
+
+
+def test_weeks_are_those_of_iso_8601() -> None:
+    assert parse_dates("week 1 2021", TODAY) == Dates(date(2021, 1, 4), date(2021, 1, 11))
+    assert parse_dates("week 53 2020", TODAY) == Dates(date(2020, 12, 28), date(2021, 1, 4))
 
 
 @given(st.text(max_size=20), st.dates(date(1990, 1, 1), date(2100, 1, 1)))

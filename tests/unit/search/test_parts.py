@@ -328,7 +328,12 @@ QUESTIONS = [
     ("Noël 2023", "24–26 December 2023"),
     ("Silvester 2023", "31 December 2023 – 1 January 2024"),
     ("last christmas", "24–26 December 2023"),
-    ("3 may", "May", "“3”"),
+    ("3 may", "3 May"),
+    ("12 january or 3 may in rome", "Rome, 12 January, 3 May"),
+    ("q1 2023", "1 January – 31 March 2023"),
+    ("KW 12 2023", "20–26 March 2023"),
+    ("rome week 12 2023", "Rome, 20–26 March 2023"),
+    ("week 12", "", "“week 12”", "Did you mean 20–26 March 2023?"),
     # folders of one name
     ("home", "in 7 folders: home"),
     ("the", ""),

@@ -1,0 +1,184 @@
+"""What training and the other commands leave out is said, and labels are one however accents are encoded."""
+
+import csv
+import logging
+import shutil
+import unicodedata
+from pathlib import Path
+
+import pytest
+from support.artifacts import LABELS, tiny_artifact
+from support.command_line import CommandRunner
+from support.scenes import draw_label
+
+from trainer.data.gazetteer import read_gazetteer
+from trainer.data.preparation import FoundPhotos, find_training_photos, prepare
+from trainer.evaluation.evaluation import evaluate
+from trainer.evaluation.mixture import FAMILY
+
+COMPOSED, DECOMPOSED = "Château", unicodedata.normalize("NFD", "Château")
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "trainer")
+    return caplog
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A training folder with two labels of 8 photos, and one for validation."""
+    folder = tmp_path / "set"
+    draw_label(folder / "train" / COMPOSED, range(8))
+    draw_label(folder / "train" / "Bridge", range(100, 108))
+    draw_label(folder / "val" / "Bridge", range(200, 203))
+    return folder
+
+
+def find(folder: Path) -> FoundPhotos:
+    return find_training_photos(folder, None, None)
+
+
+def test_validation_photos_of_labels_without_training_photos_are_counted(
+    folder: Path, log: pytest.LogCaptureFixture
+) -> None:
+    draw_label(folder / "val" / "Church", range(300, 306))
+
+    assert len(find(folder).val) == 3
+    assert "train/ has no label Church: its photos in val/ are skipped (6)" in log.messages
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_photos_outside_label_folders_are_counted(
+    folder: Path, log: pytest.LogCaptureFixture, split: str
+) -> None:
+    draw_label(folder / split, [400, 401])
+    find(folder)
+
+    stray = folder / split / "400.jpg"
+    assert f"skipped: photos outside label folders (2), such as {stray}" in log.messages
+
+
+@pytest.mark.parametrize("name", ["__MACOSX", "@eaDir", "lost+found"])
+def test_folders_of_systems_and_programs_are_no_labels(
+    folder: Path, log: pytest.LogCaptureFixture, name: str
+) -> None:
+    draw_label(folder / "train" / name, [500])
+
+    assert [label.label for label in find(folder).labels] == ["Bridge", COMPOSED]
+    assert any(message.startswith(f"left out: 1 folder ({folder}") for message in log.messages)
+
+
+def test_a_folder_that_is_no_split_is_named(folder: Path, log: pytest.LogCaptureFixture) -> None:
+    draw_label(folder / "validation" / "Bridge", [600])
+    draw_label(folder / "unknown", [601])
+    find_training_photos(folder, folder / "unknown", None)
+
+    assert f"{folder / 'validation'} is not used: photos are in train/, val/ and test/" in log.messages
+    assert not any(str(folder / "unknown") in message for message in log.messages)
+
+
+def test_files_that_are_no_photos_are_counted(folder: Path, log: pytest.LogCaptureFixture) -> None:
+    (folder / "train" / "Bridge" / "clip.mp4").touch()
+    find(folder)
+
+    assert f"files in {folder / 'train'} that are no photos: 1 (.mp4)" in log.messages
+
+
+def test_one_image_under_two_labels_is_said_by_each_command(
+    folder: Path, tmp_path: Path, data: CommandRunner, log: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(folder / "train" / "Bridge" / "100.jpg", folder / "train" / COMPOSED / "copy.jpg")
+    prepare(find(folder), tmp_path / "pixels", size=32, seed=0)
+    assert any(
+        message.startswith("images with several labels, or one and none: 1; the first: ")
+        for message in log.messages
+    )
+
+    output = data("split", folder, "--out", tmp_path / "split", "--json")
+    assert output.json["label_conflicts"] == 1
+    assert "images with several labels, or one and none: 1" in output.err
+
+    (tmp_path / "landmarks.csv").write_text(f"label\n{COMPOSED}\nBridge\n", encoding="utf-8")
+    options = ("--landmarks", tmp_path / "landmarks.csv", "--out", tmp_path / "both", "--json")
+    assert data("combine", folder, *options).json["left_out"] == {"a copy that has another label": 1}
+
+
+def test_evaluation_says_which_image_has_two_labels(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    tiny_artifact(tmp_path / "tiny.pt")
+    for label in LABELS[:2]:
+        draw_label(tmp_path / "test" / label.label, [1])
+    evaluate(tmp_path / "tiny.pt", tmp_path, None, None, mixture=FAMILY, device="cpu")
+
+    assert any(
+        message.startswith("images with several labels, or one and none: 1; the first: ")
+        for message in log.messages
+    )
+
+
+def test_a_label_is_one_however_its_accents_are_encoded(
+    folder: Path, tmp_path: Path, data: CommandRunner, log: pytest.LogCaptureFixture
+) -> None:
+    (folder / "train" / COMPOSED).rename(folder / "train" / DECOMPOSED)
+    draw_label(folder / "val" / COMPOSED, range(700, 706))
+    _write(folder / "landmarks.csv", ("label", "name"), (COMPOSED, "Le Château"), ("Bridge", "Bridge"))
+    found = find(folder)
+
+    assert [(label.label, label.name) for label in found.labels] == [
+        ("Bridge", "Bridge"),
+        (COMPOSED, "Le Château"),
+    ]
+    assert (len(found.train), len(found.val)) == (16, 9)
+    assert log.messages == []
+    split = data("split", folder, "--out", tmp_path / "split", "--json").json
+    assert set(split["by_label"]) == {COMPOSED, "Bridge"}
+    options = ("--landmarks", folder / "landmarks.csv", "--out", tmp_path / "both", "--json")
+    assert data("combine", folder, *options).json["other_landmarks"] == 0
+
+
+def test_a_model_with_a_decomposed_label_is_evaluated_on_the_composed_one(tmp_path: Path) -> None:
+    labels = (LABELS[0].model_copy(update={"label": DECOMPOSED}), *LABELS[1:])
+    tiny_artifact(tmp_path / "tiny.pt", labels=labels)
+    draw_label(tmp_path / "test" / COMPOSED, [1])
+    result = evaluate(tmp_path / "tiny.pt", tmp_path, None, None, mixture=FAMILY, device="cpu")
+
+    assert (result.photos, result.skipped) == (1, {})
+
+
+def test_lists_of_photos_are_found_however_their_accents_are_encoded(
+    folder: Path, tmp_path: Path, data: CommandRunner
+) -> None:
+    _write(folder / "landmarks.csv", ("label",), (COMPOSED,), ("Bridge",))
+    _write(tmp_path / "exclude.csv", ("photo", " reason"), (f"{DECOMPOSED}/1.jpg", " blurred"))
+    options = ("--landmarks", folder / "landmarks.csv", "--exclude", tmp_path / "exclude.csv", "--json")
+
+    assert data("combine", folder, *options, "--out", tmp_path / "both").json["left_out"] == {"blurred": 1}
+
+
+def test_blanks_in_a_gazetteer_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "landmarks.csv"
+    path.write_text('label, name, aliases\nTower, "The Tower, Paris",\n Bridge , Old Bridge , \n', "utf-8")
+
+    assert {label: row.name for label, row in read_gazetteer(path).items()} == {
+        "Tower": "The Tower, Paris",
+        "Bridge": "Old Bridge",
+    }
+
+
+def test_what_a_gazetteer_has_to_no_effect_is_said(folder: Path, log: pytest.LogCaptureFixture) -> None:
+    rows = ("Bridge", "Old", "3"), ("Bridge", "New", "4"), ("", "Nobody", "5"), ("Castle", "Castle", "6")
+    _write(folder / "landmarks.csv", ("label", "name", "stars"), (COMPOSED, "", ""), *rows)
+    labels = {label.label: label.name for label in find(folder).labels}
+
+    assert labels == {"Bridge": "New", COMPOSED: COMPOSED}
+    assert log.messages == [
+        "landmarks.csv: these columns are not used: stars",
+        "landmarks.csv has several rows for the label Bridge; the last one counts",
+        "landmarks.csv, line 5: the row has no label and is skipped",
+        "landmarks.csv: rows of other labels: 1, such as Castle",
+    ]
+
+
+def _write(path: Path, *rows: tuple[str, ...]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
