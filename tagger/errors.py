@@ -12,6 +12,27 @@ from enum import StrEnum
 from typing import Any
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+UNREACHABLE_ERRNOS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *(
+            "EIO",
+            "ENXIO",
+            "ENODEV",
+            "ESTALE",
+            "EREMOTEIO",
+            "ENOMEDIUM",
+            "ENOLINK",
+            "ECOMM",
+            "EPROTO",
+            "ETIME",
+        ),
+        *("ENOTCONN", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "ESHUTDOWN", "ETIMEDOUT", "EPIPE"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET", "ENONET"),
+    )
+    if hasattr(errno, name)
+)
+"""A disk fails, or a share or its server does not answer: nothing that a person may or may not do."""
 """Numbers of an `OSError`: the disk, or what its user may have of it, is full."""
 
 
@@ -45,6 +66,12 @@ class Unavailable(TaggerError):
 
 class PathNotFound(NotFound):
     """There is no file or folder at {path}. Check the name, and that its disk, share or bucket is there."""
+
+
+class PathUnreachable(PathNotFound):
+    """The disk or share of {path} cannot be reached: {reason}. Check the disk, or the share and its server,
+    mount it again, and repeat the command. No photo was marked as gone.
+    """
 
 
 class ObjectAddressInvalid(TaggerError):
@@ -375,9 +402,15 @@ class AddressRefused(TaggerError):
 
 
 class RootUnavailable(Conflict):
-    """The folder {folder} is empty or missing, but the database has {photos} in it. If its disk or share is
-    not mounted, mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger
-    forget {folder}`.
+    """The folder {folder} {state}, but the database has {photos} in it. If its disk or share is not mounted,
+    mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger forget
+    {folder}`.
+    """
+
+
+class FolderReplaced(RootUnavailable):
+    """The folder {folder} is now a link to {target}, which is not followed, but the database has {photos} in
+    it. Tag {target}, then run `tagger forget {folder}`; no photo was marked as gone.
     """
 
 

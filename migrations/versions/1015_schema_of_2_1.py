@@ -1,4 +1,4 @@
-"""The schema of 2.1: odds that decide suggestions, and positions of photos of trips.
+"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, and mounts below roots.
 
 Suggestions, and what follows from days and trips, are decided again after the upgrade.
 """
@@ -36,6 +36,7 @@ def upgrade() -> None:
             _replace_check(table, "odds_reason", _REASONS)
     _replace_triggers(is_sqlite=is_sqlite)
     _add_to_ledgers(true="1" if is_sqlite else "true")
+    _create_mounts()
     op.execute(
         "INSERT INTO position_changes (content_id)"
         " SELECT DISTINCT content_id FROM tags WHERE position_odds IS NOT NULL OR score >= 0.1"
@@ -103,3 +104,15 @@ def _add_to_ledgers(true: str) -> None:
     due = sa.Column("trip_positions_due", sa.Boolean, nullable=False, server_default=sa.text("false"))
     op.add_column("ledgers", due)
     op.execute(f"UPDATE ledgers SET trip_positions_due = {true}, settled_to = 0")  # noqa: S608
+
+
+def _create_mounts() -> None:
+    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "mounts",
+        sa.Column("root_id", identifier, nullable=False),
+        sa.Column("path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("path_bytes", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(["root_id"], ["roots.id"], name="fk_mounts_root_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("root_id", "path", "path_bytes", name="pk_mounts"),
+    )

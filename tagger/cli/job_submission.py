@@ -42,16 +42,21 @@ if TYPE_CHECKING:
 def submit_job(
     session: Session, request: JobRequest, runner: Runner, priority: Priority, text: str
 ) -> tuple[int, ScanReport]:
-    """Record a job with its photos, behind a line of progress; returns its number and the scan's report."""
+    """Record a job with its photos, behind a line of progress; returns its number and the scan's report.
+
+    Prints what could not be scanned.
+    """
     from tagger.jobs.enqueue.submission import submit
 
     settings, database = session
     with ProgressLine(text) as line:
-        return submit(database, settings, request, runner, priority, line.show)
+        job, report = submit(database, settings, request, runner, priority, line.show)
+    print_problems(report.problems)
+    return job, report
 
 
 def submit_tagging(session: Session, request: Tagging, runner: Runner, priority: Priority) -> int:
-    """Record a tagging job and scan its folders; returns its number. Prints what could not be scanned."""
+    """Record a tagging job and scan its folders; returns its number. Prints what was left out."""
     job, report = submit_job(session, request, runner, priority, "scanning folders")
     print_left_out(report)
     if report.gone:
@@ -62,8 +67,7 @@ def submit_tagging(session: Session, request: Tagging, runner: Runner, priority:
 
 
 def print_left_out(report: ScanReport) -> None:
-    """Print what a scan could not read, and what it left out."""
-    print_problems(report.problems)
+    """Print what a scan left out."""
     for text in other_files_lines(report.other_files):
         console.info(text)
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import groupby, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
@@ -78,6 +79,7 @@ class ObjectSource:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         other_files: OtherFiles | None = None,
+        unavailable: Collection[Path] = (),  # noqa: ARG002 - nothing is mounted in a bucket
     ) -> Iterator[FoundPhoto | FolderProblem]:
         """List the photos in the order of their keys.
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.errors import FailureKind, PhotoFailed
+from tagger.errors import UNREACHABLE_ERRNOS, FailureKind, PhotoFailed
 from tagger.photos.folders import LinkRefused, open_photo
 
 READ_ATTEMPTS = 3
@@ -85,8 +85,9 @@ def os_error_text(subject: str, error: OSError) -> str:
         errno.EPERM: "Give this user the right to read it.",
         errno.ELOOP: "It is a link that leads back to itself; remove it.",
         errno.EISDIR: "Name the folder to `tagger tag` instead.",
-        errno.EIO: "Check the disk or the network share it is on.",
     }.get(error.errno or 0, "Check the disk or share it is on and try again.")
+    if error.errno in UNREACHABLE_ERRNOS:
+        remedy = "Its disk fails, or its share or server does not answer: check it, and mount it again."
     return f"{subject} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"
 
 

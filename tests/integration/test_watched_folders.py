@@ -15,7 +15,6 @@ from tagger.jobs.enqueue import watched_folders
 from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
 from tagger.jobs.enqueue.watched_folders import WatchedChanges, scan_watched
 from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
-from tagger.photos.source import open_source
 
 
 class Library:
@@ -58,9 +57,8 @@ class Library:
         return {str(file.relative_to(self.folder)) for file in unseen}
 
     def scan_watched(self, exclude: tuple[str, ...] = (), settle_s: float = 0.0) -> WatchedChanges:
-        listing = open_source(str(self.folder)).photos(exclude=exclude)
         selection = Selection((self.folder,), (), (), exclude)
-        return scan_watched(self.database, selection, listing, self.options, {}, settle_s=settle_s)
+        return scan_watched(self.database, selection, self.options, {}, settle_s=settle_s)
 
     def gone(self) -> set[str]:
         with self.database.read() as connection:

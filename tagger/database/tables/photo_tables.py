@@ -48,6 +48,16 @@ roots = Table(
     info={"doc": "An outermost enqueued folder or bucket prefix. `TAGGER_ROOTS` maps it on a machine."},
 )
 
+mounts = Table(
+    "mounts",
+    metadata,
+    Column("root_id", Id, ForeignKey("roots.id", ondelete="CASCADE"), nullable=False, doc="the root"),
+    Column("path", PathText, nullable=False, doc="path relative to the root; empty: the root itself"),
+    Column("path_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"),
+    PrimaryKeyConstraint("root_id", "path", "path_bytes"),
+    info={"doc": "A disk or share that a scan found mounted in a root, or a folder that has become a link."},
+)
+
 contents = Table(
     "contents",
     metadata,

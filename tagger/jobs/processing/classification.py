@@ -217,10 +217,14 @@ class PhotoClassifier(PhotoProcessor):
         if not suspects:
             return items
         roots = self.chunk.roots()
-        unavailable = self.chunk.unavailable_roots(suspects, roots)
+        unavailable = self.chunk.unavailable_folders(suspects, roots)
         self.chunk.is_root_unavailable = bool(unavailable)
-        available_ids = roots.keys() - {root.id for root in unavailable}
-        return [item for item in items if item.root_id in available_ids or item not in suspects]
+        return [
+            item
+            for item in items
+            if item not in suspects
+            or (item.root_id in roots and not any(each.has(item.root_id, item.path) for each in unavailable))
+        ]
 
     def _must_stop_waiting(self) -> bool:
         """As `must_stop`, in a wait with a time limit of its own: it must not trigger the watchdog."""
