@@ -8,32 +8,23 @@ import copyreg
 import errno
 import inspect
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
-UNREACHABLE_ERRNOS = frozenset(
-    getattr(errno, name)
-    for name in (
-        *(
-            "EIO",
-            "ENXIO",
-            "ENODEV",
-            "ESTALE",
-            "EREMOTEIO",
-            "ENOMEDIUM",
-            "ENOLINK",
-            "ECOMM",
-            "EPROTO",
-            "ETIME",
-        ),
-        *("ENOTCONN", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "ESHUTDOWN", "ETIMEDOUT", "EPIPE"),
-        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET", "ENONET"),
-    )
-    if hasattr(errno, name)
-)
-"""A disk fails, or a share or its server does not answer: nothing that a person may or may not do."""
 """Numbers of an `OSError`: the disk, or what its user may have of it, is full."""
+_UNREACHABLE = """
+    EIO ENODEV ESTALE EREMOTEIO ENOMEDIUM ENOLINK ECOMM EPROTO ETIME EPIPE ENOTCONN ECONNABORTED
+    ECONNREFUSED ECONNRESET ESHUTDOWN ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ENONET
+"""
+UNREACHABLE_ERRNOS = frozenset(getattr(errno, name) for name in _UNREACHABLE.split() if hasattr(errno, name))
+"""A disk fails, or a share or its server does not answer: nothing that a person may or may not do."""
+BUSY_ERRNOS = frozenset(
+    {errno.EAGAIN, errno.EBUSY, errno.ETXTBSY, errno.ENOMEM, errno.ENOBUFS, errno.ENFILE, errno.EMFILE}
+    | {errno.EINTR, errno.EDEADLK, errno.ENOLCK, *DISK_FULL_ERRNOS}
+)
+"""Another program uses a file, or the system is short of something now."""
 
 
 class PicklableError(Exception):
@@ -427,6 +418,7 @@ class FailureKind(StrEnum):
 
     GONE = "gone"
     UNREADABLE = "unreadable"
+    UNREACHABLE = "unreachable"
     SETTLING = "settling"
     EMPTY = "empty"
     TOO_LARGE = "too-large"
@@ -438,6 +430,19 @@ class FailureKind(StrEnum):
     TIMED_OUT = "timed-out"
     CRASHED = "crashed"
     INTERNAL = "internal"
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether it may pass although nobody does anything, so that the photo is tried again by itself."""
+        return self in {FailureKind.UNREACHABLE, FailureKind.TIMED_OUT, FailureKind.SETTLING}
+
+    def retry_pause(self, attempts: int) -> timedelta | None:
+        """The pause after so many failed attempts; None: the photo is not tried again by itself."""
+        return RETRY_PAUSES[attempts - 1] if self.can_pass and attempts <= len(RETRY_PAUSES) else None
+
+
+RETRY_PAUSES = tuple(timedelta(hours=hours) for hours in (0, 1, 6, 18, 42, 90, 186))
+"""After each failed attempt; then a failure is final. A bit less than whole days, for nightly runs."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def upgrade() -> None:
     _replace_triggers(is_sqlite=is_sqlite)
     _add_to_ledgers(true="1" if is_sqlite else "true")
     _create_mounts()
+    op.add_column("photos", sa.Column("retry_at", sa.DateTime(timezone=True)))
     op.execute(
         "INSERT INTO position_changes (content_id)"
         " SELECT DISTINCT content_id FROM tags WHERE position_odds IS NOT NULL OR score >= 0.1"

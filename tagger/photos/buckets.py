@@ -135,12 +135,13 @@ class ObjectSource:
                 lambda error: self.patient and is_worth_repeating(error),
             )
         except BucketUnavailable as unavailable:
-            raise PhotoFailed(FailureKind.UNREADABLE, str(unavailable)) from None
+            raise PhotoFailed(FailureKind.UNREACHABLE, str(unavailable)) from None
         except FileNotFoundError:
             raise PhotoFailed(FailureKind.GONE, _GONE_TEXT) from None
         except store_errors() as error:
             text = f"The object cannot be read: {error_text(error)}."
-            raise PhotoFailed(FailureKind.UNREADABLE, text) from None
+            kind = FailureKind.UNREACHABLE if is_worth_repeating(error) else FailureKind.UNREADABLE
+            raise PhotoFailed(kind, text) from None
 
     def version(self, path: str) -> PhotoVersion | None:
         try:

@@ -116,7 +116,7 @@ def stored_version(photo: StoredPhoto) -> PhotoVersion:
 
 def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
     """The answer for a photo that could not be read or decoded."""
-    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE}
+    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.UNREACHABLE}
     return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
 
 

@@ -1,6 +1,7 @@
 """Which photos of watched folders need a job, and which are gone, on both databases."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,16 @@ def test_a_failed_photo_is_unseen_again_when_it_changes(library: Library) -> Non
     library.fail("c.jpg", FailureKind.SETTLING)
     (library.folder / "b.jpg").write_bytes(b"repaired")
     assert library.unseen() == {"b.jpg", "c.jpg"}
+
+
+def test_a_photo_whose_failure_can_pass_is_unseen_again_after_a_pause(library: Library) -> None:
+    library.write("due.jpg", "later.jpg", "final.jpg")
+    library.scan()
+    now = datetime.now(UTC)
+    for name, retry_at in (("due.jpg", now), ("later.jpg", now + timedelta(hours=1)), ("final.jpg", None)):
+        library.fail(name, FailureKind.UNREACHABLE)
+        library.change(name, retry_at=retry_at)
+    assert library.unseen() == {"due.jpg"}
 
 
 def test_a_photo_that_comes_back_is_unseen(library: Library) -> None:

@@ -342,7 +342,8 @@ def watch(
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
     Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often, and
-    buckets every --scan-every minutes. Photos that failed are tried again when they change.
+    buckets every --scan-every minutes. Photos that failed are tried again when they change; those that could
+    not be reached, after a pause too.
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """

@@ -181,6 +181,7 @@ photos = Table(
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
     Column("failure_job_id", Id, doc="the job that failed last"),
     Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
+    Column("retry_at", UtcDateTime, doc="when it is tried again by itself; null: not before it changes"),
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
@@ -232,7 +233,7 @@ add_partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
 add_partial_index("ix_photos_untagged_taken_at", photos.c.taken_at, photos.c.id, where=UNTAGGED)
 
 NO_FAILURE: dict[str, None] = dict.fromkeys(
-    ("failure_kind", "failure_text", "failure_job_id", "failure_attempts")
+    ("failure_kind", "failure_text", "failure_job_id", "failure_attempts", "retry_at")
 )
 """The values that clear a photo's failure."""
 

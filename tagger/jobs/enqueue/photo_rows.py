@@ -36,6 +36,7 @@ _OF_PHOTO = (
     "classified_size_bytes",
     "classified_mtime_ns",
     "failure_kind",
+    "retry_at",
     "side_files",
     "camera_id",
     "taken_at",
@@ -132,19 +133,17 @@ def insert_photos(
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
-    """Store the size and time of photos, by id, which exist. Those that were being written fail no more."""
+    """Store the size and time of photos, by id, which exist. Failures of the earlier files are over."""
     statement = (
         update(photos)
         .where(photos.c.id == bindparam("photo"))
-        .values(size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None)
+        .values(size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None, **NO_FAILURE)
     )
     rows = [
         {"photo": photo_id, "size": photo.size_bytes, "mtime": photo.mtime_ns} for photo_id, photo in changed
     ]
     if rows:
         connection.execute(statement, rows)
-        settled = (photos.c.id == bindparam("photo"), photos.c.failure_kind == FailureKind.SETTLING)
-        connection.execute(update(photos).where(*settled).values(NO_FAILURE), rows)
 
 
 def store_gone(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def scan_watched(
     """Compare a folder or prefix, the only one of the selection, with the database.
 
     Photos are unseen if they are new or changed, or if no job has come to them and none will. Failed ones are
-    tried again when they change. Those that changed less than `settle_s` ago wait for the next scan.
+    tried again when they change, or after a pause if the failure can pass. Those that changed less than
+    `settle_s` ago wait for the next scan.
 
     Raises:
         RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.
@@ -99,6 +101,8 @@ def _is_unseen(
     raw_pairs: bool,
 ) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
+        return True
+    if row.retry_at is not None and row.retry_at <= datetime.now(UTC):
         return True
     if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
         return not raw_pairs

@@ -36,7 +36,12 @@ SETTLE_PERIODS = 10
 """Photos that keep changing fail after this many times as long as a photo takes to settle."""
 STOP_TIMEOUT_S = 3.0
 """How long a chunk that has to stop waits for reads and passes in progress."""
-_UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT}
+_UNREACHABLE_KINDS = {
+    FailureKind.GONE,
+    FailureKind.UNREADABLE,
+    FailureKind.UNREACHABLE,
+    FailureKind.TIMED_OUT,
+}
 """Failures that an unmounted root causes too."""
 
 
