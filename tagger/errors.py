@@ -405,6 +405,10 @@ class FolderReplaced(RootUnavailable):
     """
 
 
+class RootMoveRefused(Conflict):
+    """The folder {old} cannot become {new} in the database: {reason}."""
+
+
 class BucketUnavailable(RootUnavailable):
     """{folder} is not available: {reason}. No photo was marked as gone."""
 

@@ -8,7 +8,7 @@ unavailable if nothing is mounted there any more and none of its photos is there
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tagger.photos.paths import ObjectPath, path_from_text, path_text
 PARALLEL_CHECKS = 16
 """Folders checked at a time, because a dead share blocks its check."""
 SAMPLE = 100
-"""Of a folder on which nothing is mounted any more, so many photos are looked for."""
+"""So many photos are looked for, to know whether those of a folder are in it."""
 
 
 @dataclass(frozen=True)
@@ -139,17 +139,31 @@ def _has_its_photos(connection: Connection, root: Root, folder: Path, mount: Mou
     """
     if mount.state is MountState.FILLED:
         return True
-    query = select(photos.c.path, photos.c.path_bytes, photos.c.size_bytes)
-    present = query.where(photos_below(root, folder), photos.c.gone_since.is_(None))
-    sample = connection.execute(present.order_by(photos.c.path).limit(SAMPLE)).all()
-    is_here = mount.state is MountState.UNMOUNTED and any(_has_file(root, photo) for photo in sample)
+    sample = sample_photos(connection, root, folder)
+    is_here = mount.state is MountState.UNMOUNTED and any(photo.is_at(root) for photo in sample)
     return is_here or not sample
 
 
-def _has_file(root: Root, photo: Any) -> bool:
-    with suppress(OSError):
-        return bool(root.path_of(photo.path, photo.path_bytes).stat().st_size == photo.size_bytes)
-    return False
+@dataclass(frozen=True)
+class StoredFile:
+    """A stored photo, as one recognises it without reading it."""
+
+    path: str
+    path_bytes: bytes
+    size_bytes: int
+
+    def is_at(self, root: Root) -> bool:
+        """Whether a file of this size is at its path in the root."""
+        with suppress(OSError):
+            return root.path_of(self.path, self.path_bytes).stat().st_size == self.size_bytes
+        return False
+
+
+def sample_photos(connection: Connection, root: Root, folder: Path) -> list[StoredFile]:
+    """The first photos in a folder of the root that are not gone."""
+    columns = (photos.c[each.name] for each in fields(StoredFile))
+    present = select(*columns).where(photos_below(root, folder), photos.c.gone_since.is_(None))
+    return [StoredFile(*row) for row in connection.execute(present.order_by(photos.c.path).limit(SAMPLE))]
 
 
 def store_mounts(

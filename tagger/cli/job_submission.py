@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from functools import partial
@@ -67,9 +68,15 @@ def submit_tagging(session: Session, request: Tagging, runner: Runner, priority:
 
 
 def print_left_out(report: ScanReport) -> None:
-    """Print what a scan left out."""
+    """Print what a scan left out, and which folders were moved."""
     for text in other_files_lines(report.other_files):
         console.info(text)
+    for old, new in report.moved:
+        command = shlex.join(["tagger", "db", "move", str(old), str(new)])
+        console.warning(
+            f"{printable(str(old))} is not there any more, and its photos are in {printable(str(new))}. "
+            f"If you moved them, run: {printable(command)}"
+        )
 
 
 def print_problems(problems: Iterable[FolderProblem]) -> None:

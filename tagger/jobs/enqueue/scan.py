@@ -19,6 +19,7 @@ from tagger.catalog.availability import (
     unavailable_below,
     unavailable_folders,
 )
+from tagger.catalog.moved_roots import moved_roots
 from tagger.catalog.raw_pairs import pair_files, separate_files
 from tagger.catalog.roots import (
     Root,
@@ -141,6 +142,8 @@ class ScanReport:
     gone: int = 0
     other_files: OtherFiles = field(default_factory=OtherFiles)
     problems: list[FolderProblem] = field(default_factory=list)
+    moved: list[tuple[Path, Path]] = field(default_factory=list)
+    """Folders of roots that do not exist any more, each with the scanned folder that has their photos."""
 
     @property
     def skipped_folders(self) -> int:
@@ -236,6 +239,9 @@ class Scan:
 
     def _scan_folder(self, folder: Path, selection: Selection) -> None:
         groups = StemGroups[FoundPhoto](attrgetter("location"))
+        with self.database.read() as connection:
+            moved = moved_roots(connection, folder, self.root_paths)
+            self.report.moved += [(root.folder, folder) for root in moved]
         for page in scanned_pages(self.database, folder, selection, self.root_paths, self.report):
             rest = groups.rest() if page.last is None else ()
             self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
