@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.command_line import environment_of
 from support.commands import Terminal, draw
-from support.mounts import Disk
+from support.mounts import Disk, dead_share
 from support.watching import Tagged
 
 from tagger.cli.commands.tag import Watcher
@@ -82,3 +82,28 @@ def test_a_scheduled_run_without_work_notes_a_disk_that_is_away(
     disk.unmount()
     assert AWAY in terminal.run("schedule", "run-now", "nightly", code=3).stderr
     assert AWAY in terminal.run("schedule", "history", "nightly").stdout
+
+
+def test_a_share_that_does_not_answer_is_said_to_be_one(terminal: Terminal) -> None:
+    """Not the name of the folder, nor the user's permissions."""
+    folder = terminal.folder / "photos"
+    with dead_share(folder):
+        for command in (("tag", "photos"), ("watch", "photos", "--no-wait"), ("tag", "photos/a.jpg")):
+            said = terminal.run(*command, code=1).stderr.replace("\n", " ")
+            assert "cannot be reached: Transport endpoint is not connected" in said
+            assert "permission" not in said
+
+
+def test_a_share_below_a_root_that_does_not_answer_marks_nothing_as_gone(
+    terminal: Terminal, disk: Disk, nas: Path
+) -> None:
+    disk.unmount()
+    with dead_share(nas):
+        said = terminal.run("tag", "photos", code=3).stderr
+        assert "cannot be read (transport endpoint is not connected), but the database has 2 photos" in said
+        doctor = terminal.run("doctor", code=1).stdout
+        assert "transport endpoint is not connected" in doctor
+    with dead_share(terminal.folder / "photos" / "new"):
+        said = terminal.run("tag", "photos", code=3).stderr
+        assert "new: The folder cannot be read (transport endpoint is not connected). Its disk fails" in said
+    assert terminal.run("query", "--any-rank", "--count").stdout.strip() == "3"

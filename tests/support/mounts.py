@@ -1,6 +1,10 @@
 """Disks that tests mount on folders and take away again, which only root may do."""
 
+import ctypes
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,3 +36,22 @@ class Disk:
         """Discard it with its files."""
         self.unmount()
         subprocess.run(["umount", "--lazy", self._medium], check=True)
+
+
+@contextmanager
+def dead_share(folder: Path) -> Iterator[None]:
+    """Mount a share on the folder whose server has died: each call fails with ENOTCONN."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"no share can be mounted here: {error}")
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+    result = ctypes.CDLL(None).mount(b"fuse", os.fsencode(folder), b"fuse", 0, options)
+    os.close(server)
+    if result:
+        pytest.skip("no share can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -56,7 +56,7 @@ from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.folders import MountState
 from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_path
-from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
+from tagger.photos.photo_names import OtherFiles, StemGroups
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import find_named, open_source
 
@@ -113,11 +113,11 @@ def require_available_roots(database: Database, selection: Selection, root_paths
     """
     parents = {file.parent for file in selection.files if not isinstance(file, ObjectPath)}
     for folder in sorted({*selection.folders, *parents}):
-        _unavailable_below(database, folder, root_paths)
+        unavailable_in(database, folder, root_paths)
 
 
-def _unavailable_below(database: Database, folder: Path, root_paths: RootPaths) -> list[UnavailableFolder]:
-    """As `unavailable_below`; nothing is in a folder that is not stored."""
+def unavailable_in(database: Database, folder: Path, root_paths: RootPaths) -> list[UnavailableFolder]:
+    """As `unavailable_below`. Nothing is known of a folder in no root."""
     with database.read() as connection:
         root = find_root(connection, folder, root_paths)
         return [] if root is None else unavailable_below(connection, root, folder)
@@ -324,50 +324,6 @@ def _skipped_photos(
     return items
 
 
-def preview_scan(
-    database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
-) -> tuple[int, int, OtherFiles]:
-    """How many photos a scan would find, how many a job would skip, and what is left out."""
-    found = skipped = 0
-    other_files = OtherFiles()
-    entries = chain.from_iterable(_stored_pages(database, selection, inference, root_paths, other_files))
-    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
-    for group in groups.of(entries):
-        joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
-        for photo, row in group:
-            if photo.location not in joined:  # of a RAW file with a JPEG, the JPEG is the photo
-                found += 1
-                skipped += row is not None and can_skip(row, photo, inference)
-    return found, skipped, other_files
-
-
-def _stored_pages(
-    database: Database,
-    selection: Selection,
-    inference: InferenceOptions,
-    root_paths: RootPaths,
-    other_files: OtherFiles,
-) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
-    """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one.
-
-    Raises:
-        PathNotFound: a folder does not exist.
-    """
-    named = without_problems(find_named(selection.files), ScanReport())
-    files = ((photo.path.parent, photo) for photo in named)
-    in_folders = (
-        (folder, entry)
-        for folder in selection.folders
-        for entry in _entries(
-            folder, selection, other_files, _unavailable_below(database, folder, root_paths)
-        )
-        if isinstance(entry, FoundPhoto)
-    )
-    for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):
-        while page := [photo for _, photo in islice(pairs, PAGE)]:
-            yield with_rows(database, folder, page, root_paths, inference)
-
-
 def with_rows(
     database: Database,
     folder: Path,
@@ -428,12 +384,12 @@ def scanned_pages(
     """
     if not isinstance(folder, ObjectPath):
         stored_root(database, folder, root_paths)  # first: it absorbs others, one of which may be away
-    unavailable = _unavailable_below(database, folder, root_paths)
+    unavailable = unavailable_in(database, folder, root_paths)
     with database.read() as connection:
         for each in unavailable:
             if each.mount.state is not MountState.LINK:  # the walk names links
                 report.add_unavailable(each.folder, each.error(connection))
-    entries = _entries(folder, selection, report.other_files, unavailable)
+    entries = list_folder(folder, selection, report.other_files, unavailable)
     for page in listed_pages(without_problems(entries, report), folder):
         # First: a RAW file whose JPEG is gone is a photo of its own.
         root = stored_root(database, folder, root_paths)
@@ -443,7 +399,7 @@ def scanned_pages(
         yield page
 
 
-def _entries(
+def list_folder(
     folder: Path, selection: Selection, other_files: OtherFiles, unavailable: Sequence[UnavailableFolder]
 ) -> Iterator[FoundPhoto | FolderProblem]:
     """List what the selection has in a folder, without what is unavailable."""
