@@ -260,6 +260,18 @@ class ChunkRunner:
 
         return self.with_retry(check)
 
+    def keep_available(self, suspects: Sequence[Item], roots: Mapping[int, Root]) -> list[Item]:
+        """Those of the items whose failure is not due to an unmounted folder. The others stay open."""
+        if not suspects:
+            return []
+        unavailable = self.unavailable_folders(suspects, roots)
+        self.is_root_unavailable = bool(unavailable)
+        return [
+            item
+            for item in suspects
+            if item.root_id in roots and not any(each.has(item.root_id, item.path) for each in unavailable)
+        ]
+
     def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
         """Whether a folder of these items is not mounted. The job is suspended until it is available."""
         unavailable = self.unavailable_folders(items, roots)

@@ -219,17 +219,8 @@ class PhotoClassifier(PhotoProcessor):
     def _of_available_roots(self, items: list[Item]) -> list[Item]:
         """Drop failures due to an unmounted root: those items stay open, and the job waits for it."""
         suspects = [item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS]
-        if not suspects:
-            return items
-        roots = self.chunk.roots()
-        unavailable = self.chunk.unavailable_folders(suspects, roots)
-        self.chunk.is_root_unavailable = bool(unavailable)
-        return [
-            item
-            for item in items
-            if item not in suspects
-            or (item.root_id in roots and not any(each.has(item.root_id, item.path) for each in unavailable))
-        ]
+        available = self.chunk.keep_available(suspects, self.chunk.roots()) if suspects else []
+        return [item for item in items if item not in suspects or item in available]
 
     def _must_stop_waiting(self) -> bool:
         """As `must_stop`, in a wait with a time limit of its own: it must not trigger the watchdog."""
