@@ -5,7 +5,7 @@ photos were deleted. Scans record where another file system is mounted below a r
 unavailable if nothing is mounted there any more and none of its photos is there, or if it became a link.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -105,6 +105,15 @@ def unavailable_below(connection: Connection, root: Root, folder: Path) -> list[
     return [each for each in unmounted if each.folder.is_relative_to(folder)]
 
 
+def check_mounted(connection: Connection, root: Root, paths: Collection[Path]) -> None:
+    """Raises:
+    RootUnavailable: one of the paths is on a disk or share below the root that is unavailable.
+    """
+    for each in _unmounted(connection, root):
+        if any(path.is_relative_to(each.folder) for path in paths):
+            raise each.error(connection)
+
+
 def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mount) -> bool:
     if mount.state is not MountState.EMPTY:
         return mount.state is not MountState.FILLED
@@ -171,12 +180,16 @@ def store_mounts(
 ) -> None:
     """Record the mounted folders that a scan of a folder found, and links in whose place photos are stored.
 
-    What is no longer mounted, and has its photos, is an ordinary folder from now on.
+    Those outside of the folder are left out. What is no longer mounted, and has its photos, is an ordinary
+    folder from now on.
     """
     around = (outer for outer in (folder, *folder.parents) if outer.is_relative_to(root.folder))
-    paths = {*map(Path, found), *filter(is_mount_point, around)}
+    paths = {path for path in map(Path, found) if path.is_relative_to(folder)}
+    paths.update(filter(is_mount_point, around))
     with database.read() as connection:
-        paths |= {Path(link) for link in links if count_root_photos(connection, root, Path(link))}
+        for link in map(Path, links):
+            if link.is_relative_to(folder) and count_root_photos(connection, root, link):
+                paths.add(link)
         recorded = _recorded_mounts(connection, root)
         ordinary = [
             each

@@ -162,6 +162,17 @@ def test_a_path_on_a_disk_that_is_away_is_refused_before_a_job_is_made(library: 
         require_available_roots(library.database, select_paths([library.root / path]), {})
 
 
+def test_each_of_several_folders_has_its_own_disks(library: Library, tmp_path: Path) -> None:
+    other = tmp_path / "q"
+    library.disk.mount(other / "usb")
+    library.scan(library.root, other)
+    assert library.mounts() == {"nas", "usb"}
+    library.disk.unmount()
+    report = library.scan(library.root, other)
+    assert report.gone == 0
+    assert {problem.path for problem in report.problems} == {library.nas, other / "usb"}
+
+
 @pytest.mark.postgresql
 def test_jobs_leave_photos_on_a_disk_that_is_away_alone_and_say_so(library: Library) -> None:
     assert library.select()[0] == 3

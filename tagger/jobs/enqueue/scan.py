@@ -6,6 +6,7 @@ Folders and tables are read in the same order of paths and merged page by page, 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, groupby, islice
 from operator import attrgetter
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, select
 
 from tagger.catalog.availability import (
     UnavailableFolder,
+    check_mounted,
     store_mounts,
     unavailable_below,
     unavailable_folders,
@@ -111,9 +113,11 @@ def require_available_roots(database: Database, selection: Selection, root_paths
     Raises:
         RootUnavailable: a folder is empty, but the database has photos in it.
     """
-    parents = {file.parent for file in selection.files if not isinstance(file, ObjectPath)}
-    for folder in sorted({*selection.folders, *parents}):
+    for folder in selection.folders:
         unavailable_in(database, folder, root_paths)
+    with database.read() as connection:
+        for root in list_roots(connection, root_paths) if selection.files else ():
+            check_mounted(connection, root, selection.files)
 
 
 def unavailable_in(database: Database, folder: Path, root_paths: RootPaths) -> list[UnavailableFolder]:
@@ -206,19 +210,23 @@ class Scan:
 
     def _unavailable(
         self, conditions: Sequence[ColumnElement[bool]], source: FromClause
-    ) -> list[UnavailableFolder]:
+    ) -> Sequence[UnavailableFolder]:
         """The folders in roots that are unavailable. Those with photos that the job would have are reported.
 
         For a root, the job waits.
         """
         with self.database.read() as connection:
-            folders = unavailable_folders(connection, list_roots(connection, self.root_paths))
-            folders = [each for each in folders if not each.is_root]
-            for each in folders:
+            for each in self._unmounted:
                 photo = select(photos.c.id).select_from(source).where(*conditions, each.condition)
                 if connection.scalar(photo.limit(1)) is not None:
                     self.report.add_unavailable(each.folder, each.error(connection))
-        return folders
+        return self._unmounted
+
+    @cached_property
+    def _unmounted(self) -> Sequence[UnavailableFolder]:
+        with self.database.read() as connection:
+            folders = unavailable_folders(connection, list_roots(connection, self.root_paths))
+        return [each for each in folders if not each.is_root]
 
     def run(self, selection: Selection) -> ScanReport:
         """Record the photos in the folders and files of the selection; a tagging job gets them.
@@ -390,12 +398,16 @@ def scanned_pages(
             if each.mount.state is not MountState.LINK:  # the walk names links
                 report.add_unavailable(each.folder, each.error(connection))
     entries = list_folder(folder, selection, report.other_files, unavailable)
+    stored = 0
     for page in listed_pages(without_problems(entries, report), folder):
         # First: a RAW file whose JPEG is gone is a photo of its own.
         root = stored_root(database, folder, root_paths)
         report.gone += mark_unlisted(database, root, folder, page, unavailable)
-        if not root.is_bucket:
-            store_mounts(database, root, folder, report.other_files.mounts, report.other_files.links)
+        mounts, is_last = len(report.other_files.mounts), page.last is None
+        if not root.is_bucket and (is_last or mounts != stored):
+            links = report.other_files.links if is_last else ()
+            store_mounts(database, root, folder, report.other_files.mounts, links)
+        stored = mounts
         yield page
 
 
