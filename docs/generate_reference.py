@@ -87,6 +87,7 @@ BOOKKEEPING = {
     "job_models",
     "ledgers",
     "metadata_writes",
+    "mounts",
     "page_sessions",
     "position_changes",
     "schedule_runs",

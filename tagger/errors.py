@@ -8,11 +8,23 @@ import copyreg
 import errno
 import inspect
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of an `OSError`: the disk, or what its user may have of it, is full."""
+_UNREACHABLE = """
+    EIO ENODEV ESTALE EREMOTEIO ENOMEDIUM ENOLINK ECOMM EPROTO ETIME EPIPE ENOTCONN ECONNABORTED
+    ECONNREFUSED ECONNRESET ESHUTDOWN ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ENONET
+"""
+UNREACHABLE_ERRNOS = frozenset(getattr(errno, name) for name in _UNREACHABLE.split() if hasattr(errno, name))
+"""A disk fails, or a share or its server does not answer: nothing that a person may or may not do."""
+BUSY_ERRNOS = frozenset(
+    {errno.EAGAIN, errno.EBUSY, errno.ETXTBSY, errno.ENOMEM, errno.ENOBUFS, errno.ENFILE, errno.EMFILE}
+    | {errno.EINTR, errno.EDEADLK, errno.ENOLCK, *DISK_FULL_ERRNOS}
+)
+"""Another program uses a file, or the system is short of something now."""
 
 
 class PicklableError(Exception):
@@ -49,6 +61,12 @@ class InputInvalid(TaggerError):
 
 class PathNotFound(NotFound):
     """There is no file or folder at {path}. Check the name, and that its disk, share or bucket is there."""
+
+
+class PathUnreachable(PathNotFound):
+    """The disk or share of {path} cannot be reached: {reason}. Check the disk, or the share and its server,
+    mount it again, and repeat the command. No photo was marked as gone.
+    """
 
 
 class ObjectAddressInvalid(TaggerError):
@@ -391,10 +409,20 @@ class AddressRefused(TaggerError):
 
 
 class RootUnavailable(Conflict):
-    """The folder {folder} is empty or missing, but the database has {photos} in it. If its disk or share is
-    not mounted, mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger
-    forget {folder}`.
+    """The folder {folder} {state}, but the database has {photos} in it. If its disk or share is not mounted,
+    mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger forget
+    {folder}`.
     """
+
+
+class FolderReplaced(RootUnavailable):
+    """The folder {folder} is now a link to {target}, which is not followed, but the database has {photos} in
+    it. Tag {target}, then run `tagger forget {folder}`; no photo was marked as gone.
+    """
+
+
+class RootMoveRefused(Conflict):
+    """The folder {old} cannot become {new} in the database: {reason}."""
 
 
 class BucketUnavailable(RootUnavailable):
@@ -410,6 +438,7 @@ class FailureKind(StrEnum):
 
     GONE = "gone"
     UNREADABLE = "unreadable"
+    UNREACHABLE = "unreachable"
     SETTLING = "settling"
     EMPTY = "empty"
     TOO_LARGE = "too-large"
@@ -421,6 +450,19 @@ class FailureKind(StrEnum):
     TIMED_OUT = "timed-out"
     CRASHED = "crashed"
     INTERNAL = "internal"
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether it may pass although nobody does anything, so that the photo is tried again by itself."""
+        return self in {FailureKind.UNREACHABLE, FailureKind.TIMED_OUT, FailureKind.SETTLING}
+
+    def retry_pause(self, attempts: int) -> timedelta | None:
+        """The pause after so many failed attempts; None: the photo is not tried again by itself."""
+        return RETRY_PAUSES[attempts - 1] if self.can_pass and attempts <= len(RETRY_PAUSES) else None
+
+
+RETRY_PAUSES = tuple(timedelta(hours=hours) for hours in (0, 1, 6, 18, 42, 90, 186))
+"""After each failed attempt; then a failure is final. A bit less than whole days, for nightly runs."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from support.empty_databases import create_sqlite_database, leave_commits_unflus
 from support.examples import register_profiles
 from support.injection import injecting_environment, injecting_path
 from support.interrupts import accept_interrupts
+from support.mounts import Disk
 
 from tagger.database.connection import Database, open_database
 from tagger.pipeline.child_process import minimal_environment
@@ -230,6 +231,14 @@ def bucket(bucket_server: "BucketServer", monkeypatch: pytest.MonkeyPatch) -> It
         for name, value in bucket.environment().items():
             monkeypatch.setenv(name, value)
         yield bucket
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Skips where nothing can be mounted."""
+    medium = Disk(tmp_path / "medium")
+    yield medium
+    medium.close()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.catalog.roots import list_roots, unavailable_roots
+from tagger.catalog.availability import unavailable_folders
+from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.retry import DatabaseError, outage_text
@@ -20,11 +21,11 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
 from tagger.ledger.workers import (
+    list_suspended_jobs,
     record_heartbeat,
     release_expired,
     remove_worker,
     resume_suspended_jobs,
-    roots_of_suspended_jobs,
 )
 from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
@@ -187,17 +188,23 @@ class Sweeper:
             log.warning("Photos of workers that do not answer go to others: %d parts of jobs", released)
 
     def _resume_suspended(self) -> None:
-        suspended = roots_of_suspended_jobs(self._database)
+        suspended = list_suspended_jobs(self._database)
         self._missing_roots = []
         if not suspended:
             return
-        needed = {root_id for root_ids in suspended.values() for root_id in root_ids}
+        needed = {root_id for job in suspended.values() for root_id in job.root_ids}
         with self._database.read() as connection:
             roots = [root for root in list_roots(connection, self._settings.roots) if root.id in needed]
-            unavailable = unavailable_roots(connection, roots)
-        self._missing_roots = [root.name for root in unavailable]
-        available = {root.id for root in roots} - {root.id for root in unavailable}
-        jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
+            unavailable = unavailable_folders(connection, roots)
+        names = {each.name for each in unavailable}
+        waited_for = {job.folder for job in suspended.values()}
+        self._missing_roots = [each.name for each in unavailable if each.is_root or each.name in waited_for]
+        available = {root.id for root in roots} - {each.root.id for each in unavailable if each.is_root}
+        jobs = [
+            number
+            for number, job in suspended.items()
+            if available.issuperset(job.root_ids) and job.folder not in names
+        ]
         resume_suspended_jobs(self._database, jobs)
 
     def _locate_while_idle(self) -> None:

@@ -1,4 +1,4 @@
-"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, times of classifications.
+"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, mounts below roots.
 
 Suggestions, and what follows from days and trips, are decided again after the upgrade.
 """
@@ -37,6 +37,8 @@ def upgrade() -> None:
     _replace_triggers(is_sqlite=is_sqlite)
     op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
     _add_to_ledgers(true="1" if is_sqlite else "true")
+    _create_mounts()
+    op.add_column("photos", sa.Column("retry_at", sa.DateTime(timezone=True)))
     op.execute(
         "INSERT INTO position_changes (content_id)"
         " SELECT content_id FROM tags WHERE position_odds IS NOT NULL OR score >= 0.1"
@@ -105,3 +107,15 @@ def _add_to_ledgers(true: str) -> None:
     due = sa.Column("trip_positions_due", sa.Boolean, nullable=False, server_default=sa.text("false"))
     op.add_column("ledgers", due)
     op.execute(f"UPDATE ledgers SET trip_positions_due = {true}, settled_to = 0")  # noqa: S608
+
+
+def _create_mounts() -> None:
+    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "mounts",
+        sa.Column("root_id", identifier, nullable=False),
+        sa.Column("path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column("path_bytes", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(["root_id"], ["roots.id"], name="fk_mounts_root_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("root_id", "path", "path_bytes", name="pk_mounts"),
+    )

@@ -1,15 +1,14 @@
 """Roots: the outermost scanned folders and prefixes of buckets, to which photo paths are relative.
 
-Knows nothing of the photos' content. An unavailable root (missing, or empty although photos are stored in it)
-is never mistaken for one whose photos were deleted.
+Knows nothing of the photos' content, and not whether a root is available (see availability).
 
 Photos are removed from the database by their paths. The files and verdicts stay.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +30,9 @@ from sqlalchemy import (
 from tagger.catalog.cameras import move_folder_cameras
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.statements import lock_tables
-from tagger.database.tables import PRESENT, contents, job_items, photos, roots
-from tagger.errors import BucketUnavailable, ObjectAddressInvalid, PhotoNotFound, RootUnavailable
-from tagger.photos.folders import Mount, MountState
+from tagger.database.statements import insert_missing, lock_tables
+from tagger.database.tables import PRESENT, contents, job_items, mounts, photos, roots
+from tagger.errors import ObjectAddressInvalid, PhotoNotFound
 from tagger.photos.object_store import current_endpoint, note_endpoint
 from tagger.photos.paths import ObjectPath, parse_path, path_from_text, path_text
 from tagger.tags.contents import delete_unused, record_photos
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 
 PAGE = 1000
-PARALLEL_CHECKS = 16
-"""Roots checked at a time, because a dead share blocks its check."""
 
 RootPaths = Mapping[str, Path]
 """The folders of roots on this machine, by root name, if they differ from the database (settings.roots)."""
@@ -190,7 +186,20 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
         )
     _absorb_non_utf8(connection, root, child, os.fsdecode(prefix_bytes) or prefix)
     move_folder_cameras(connection, (child.id, child.name), (root.id, root.name), prefix)
+    _absorb_mounts(connection, root, child)
     connection.execute(roots.delete().where(roots.c.id == child.id))
+
+
+def _absorb_mounts(connection: Connection, root: Root, child: Root) -> None:
+    """Move what is mounted in the child. It counts as mounted itself, in case it is unavailable now."""
+    if root.is_bucket:
+        return
+    rows = connection.execute(select(mounts).where(mounts.c.root_id == child.id)).all()
+    folders = {child.folder, *(child.path_of(row.path, row.path_bytes) for row in rows)}
+    columns = ("root_id", "path", "path_bytes")
+    values = [(root.id, *path_text(str(folder.relative_to(root.folder)))) for folder in sorted(folders)]
+    insert_missing(connection, mounts, [dict(zip(columns, row, strict=True)) for row in values])
+    connection.execute(delete(mounts).where(mounts.c.root_id == child.id))
 
 
 def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: str) -> None:
@@ -205,50 +214,6 @@ def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: st
         paths = [(row.id, *path_text(prefix + path_from_text(row.path, row.path_bytes))) for row in rows]
         values = [{"photo": photo, "path": path, "path_bytes": raw} for photo, path, raw in paths]
         connection.execute(move.values(path=bindparam("path"), path_bytes=bindparam("path_bytes")), values)
-
-
-def unavailable_mount(connection: Connection, root: Root, folder: Path | None = None) -> Mount | None:
-    """The answer of the root (or a folder in it) if it is unavailable: probably not mounted.
-
-    It is missing, does not answer, or is empty although photos are stored in it. None if it is available.
-    """
-    source = replace(root, folder=folder).source if folder else root.source
-    mount = source.mount()
-    return mount if _is_unavailable(connection, root, folder or root.folder, mount) else None
-
-
-def unavailable_error(connection: Connection, root: Root, folder: Path, mount: Mount) -> RootUnavailable:
-    """The error for a folder of the root with this answer. Asking again could give another one."""
-    count = count_root_photos(connection, root, folder)
-    photos_text = f"{count} photo{'' if count == 1 else 's'}"
-    if isinstance(folder, ObjectPath):
-        is_empty = (
-            f"it is empty, but the database has {photos_text} in it. "
-            f"If you deleted them, run `tagger forget {folder}`"
-        )
-        return BucketUnavailable(folder=folder, reason=mount.problem or is_empty)
-    return RootUnavailable(folder=folder, photos=photos_text)
-
-
-def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> dict[Root, Mount]:
-    """Those of the roots that are unavailable, in the same order, with their answers."""
-    mounts = zip(candidates, root_mounts(candidates), strict=True)
-    return {root: mount for root, mount in mounts if _is_unavailable(connection, root, root.folder, mount)}
-
-
-def root_mounts(candidates: Sequence[Root]) -> list[Mount]:
-    """Check the disks and shares of roots, in parallel."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        return list(pool.map(lambda root: root.source.mount(), candidates))
-
-
-def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mount) -> bool:
-    if mount.state is not MountState.EMPTY:
-        return mount.state is not MountState.FILLED
-    stored = exists().where(photos_below(root, folder), photos.c.gone_since.is_(None))
-    return bool(connection.scalar(select(stored)))
 
 
 def count_root_photos(connection: Connection, root: Root, folder: Path | None = None) -> int:
@@ -278,7 +243,8 @@ def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_ru
     Raises:
         PhotoNotFound: neither a photo nor a root is stored for this path.
     """
-    root_ids, condition = _photos_at(database, _resolve(path), root_paths)
+    path = _resolve(database, path, root_paths)
+    root_ids, condition = _photos_at(database, path, root_paths)
     with database.read() as connection:
         count = connection.scalar(select(func.count()).select_from(photos).where(condition)) or 0
         has_photos = connection.scalar(select(exists().where(photos.c.root_id.in_(root_ids))))
@@ -287,7 +253,7 @@ def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_ru
     if dry_run:
         return count
     with database.write() as connection:  # recorded first: an interrupted command may have removed some
-        record_action(connection, AuditAction.PHOTOS_FORGET, _resolve(path), photos=count)
+        record_action(connection, AuditAction.PHOTOS_FORGET, path, photos=count)
     while _remove_page(database, condition):
         pass
     with database.write() as connection:
@@ -308,12 +274,21 @@ def is_stored(database: Database, path: Path, root_paths: RootPaths) -> bool:
         return False
 
 
-def _resolve(path: Path) -> Path:
-    """The path as it is stored: folders are resolved, links to photos are not. The path need not exist."""
+def _resolve(database: Database, path: Path, root_paths: RootPaths) -> Path:
+    """The path as it is stored: folders are resolved, links to photos are not. The path need not exist.
+
+    A link to a folder is not resolved if photos were stored in a folder in its place.
+    """
     parsed = parse_path(path)
     if isinstance(parsed, ObjectPath):
         return parsed
-    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+    unresolved = path.parent.resolve() / path.name
+    if not path.is_dir():
+        return unresolved
+    with database.read() as connection:
+        root = find_root(connection, unresolved, root_paths) if unresolved.is_symlink() else None
+        is_replaced = root is not None and count_root_photos(connection, root, unresolved) > 0
+    return unresolved if is_replaced else path.resolve()
 
 
 def _photos_at(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from functools import partial
@@ -44,16 +45,21 @@ if TYPE_CHECKING:
 def submit_job(
     session: Session, request: JobRequest, runner: Runner, priority: Priority, text: str
 ) -> tuple[int, ScanReport]:
-    """Record a job with its photos, behind a line of progress; returns its number and the scan's report."""
+    """Record a job with its photos, behind a line of progress; returns its number and the scan's report.
+
+    Prints what could not be scanned.
+    """
     from tagger.jobs.enqueue.submission import submit
 
     settings, database = session
     with ProgressLine(text) as line:
-        return submit(database, settings, request, runner, priority, line.show)
+        job, report = submit(database, settings, request, runner, priority, line.show)
+    print_problems(report.problems)
+    return job, report
 
 
 def submit_tagging(session: Session, request: Tagging, runner: Runner, priority: Priority) -> int:
-    """Record a tagging job and scan its folders; returns its number. Prints what could not be scanned."""
+    """Record a tagging job and scan its folders; returns its number. Prints what was left out."""
     job, report = submit_job(session, request, runner, priority, "scanning folders")
     print_left_out(report)
     if report.gone:
@@ -64,10 +70,15 @@ def submit_tagging(session: Session, request: Tagging, runner: Runner, priority:
 
 
 def print_left_out(report: ScanReport) -> None:
-    """Print what a scan could not read, and what it left out."""
-    print_problems(report.problems)
+    """Print what a scan left out, and which folders were moved."""
     for text in other_files_lines(report.other_files):
         console.info(text)
+    for old, new in report.moved:
+        command = shlex.join(["tagger", "db", "move", str(old), str(new)])
+        console.warning(
+            f"{printable(str(old))} is not there any more, and its photos are in {printable(str(new))}. "
+            f"If you moved them, run: {printable(command)}"
+        )
 
 
 def print_problems(problems: Iterable[FolderProblem]) -> None:
@@ -127,7 +138,7 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
 
 def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
-    from tagger.jobs.enqueue.scan import preview_scan  # it reads metadata
+    from tagger.jobs.enqueue.scan_preview import preview_scan  # it reads metadata
 
     database = open_for_reading(settings, is_needed=False).database
     request.check(database, settings.roots)

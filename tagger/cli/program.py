@@ -26,9 +26,11 @@ from tagger.cli.help import (
 from tagger.cli.output import console
 from tagger.errors import (
     DISK_FULL_ERRNOS,
+    UNREACHABLE_ERRNOS,
     ArgumentInvalid,
     DiskFull,
     PathNotFound,
+    PathUnreachable,
     SystemRefused,
     TaggerError,
 )
@@ -251,6 +253,8 @@ def run() -> None:
         if isinstance(error, FileNotFoundError) and error.filename:
             console.fail(PathNotFound(path=error.filename))
         what = error.filename or "a file or standard output"
+        if error.errno in UNREACHABLE_ERRNOS and error.filename:
+            console.fail(PathUnreachable(path=error.filename, reason=error.strerror))
         if error.errno in DISK_FULL_ERRNOS:
             console.fail(DiskFull(what=what, reason=error.strerror))
         console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))

@@ -54,6 +54,7 @@ class AuditAction(StrEnum):
     SCHEDULE_PAUSE = "schedule-pause"
     SCHEDULE_RESUME = "schedule-resume"
     PHOTOS_FORGET = "photos-forget"
+    PHOTOS_MOVE = "photos-move"
 
 
 @dataclass(frozen=True)

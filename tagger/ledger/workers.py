@@ -7,7 +7,7 @@ wake-up too many finds nothing, and one too few is sent by the next sweep. All t
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -159,8 +159,16 @@ def release_expired(database: Database) -> int:
     return released.rowcount
 
 
-def roots_of_suspended_jobs(database: Database) -> dict[int, list[int]]:
-    """The jobs that wait for a root, with the roots of their open items, by the ends of their chunks."""
+@dataclass
+class SuspendedJob:
+    """A job that waits for `folder` (see suspend_for_root), with the roots of its open items."""
+
+    folder: str | None
+    root_ids: list[int] = field(default_factory=list)
+
+
+def list_suspended_jobs(database: Database) -> dict[int, SuspendedJob]:
+    """The jobs that wait for a folder, by id. The ends of their chunks tell the roots."""
     ends = job_items.c.position.in_((chunks.c.first, chunks.c.last))
     query = (
         select(jobs.c.id, photos.c.root_id)
@@ -170,11 +178,14 @@ def roots_of_suspended_jobs(database: Database) -> dict[int, list[int]]:
         .where(jobs.c.state == JobState.WAITING, chunks.c.done.is_(False))
         .distinct()
     )
-    roots: dict[int, list[int]] = {}
+    suspended: dict[int, SuspendedJob] = {}
     with database.read() as connection:
         for row in connection.execute(query):
-            roots.setdefault(row.id, []).append(row.root_id)
-    return roots
+            suspended.setdefault(row.id, SuspendedJob(None)).root_ids.append(row.root_id)
+        notes = select(jobs.c.id, jobs.c.note_message).where(jobs.c.id.in_(suspended))
+        for row in connection.execute(notes) if suspended else ():
+            suspended[row.id].folder = (row.note_message or {}).get("values", {}).get("name")
+    return suspended
 
 
 def resume_suspended_jobs(database: Database, job_ids: Iterable[int]) -> None:

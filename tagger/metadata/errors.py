@@ -102,7 +102,7 @@ _FAILURES: dict[int | None, tuple[WriteFailureKind, str]] = {
         ("disk-full", "Free some space on this disk, or in this user's quota."),
     ),
     **dict.fromkeys(
-        (errno.ENOENT, errno.ENOTDIR, errno.ESTALE),
+        (errno.ENOENT, errno.ENOTDIR),
         ("gone", "The file or its folder no longer exists. Scan the folder again."),
     ),
 }

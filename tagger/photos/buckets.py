@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import groupby, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
@@ -77,6 +78,7 @@ class ObjectSource:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         other_files: OtherFiles | None = None,
+        unavailable: Collection[Path] = (),  # noqa: ARG002 - nothing is mounted in a bucket
     ) -> Iterator[FoundPhoto | FolderProblem]:
         """List the photos in the order of their keys.
 
@@ -132,12 +134,13 @@ class ObjectSource:
                 lambda error: self.patient and is_worth_repeating(error),
             )
         except BucketUnavailable as unavailable:
-            raise PhotoFailed(FailureKind.UNREADABLE, str(unavailable)) from None
+            raise PhotoFailed(FailureKind.UNREACHABLE, str(unavailable)) from None
         except FileNotFoundError:
             raise PhotoFailed(FailureKind.GONE, _GONE_TEXT) from None
         except store_errors() as error:
             text = f"The object cannot be read: {error_text(error)}."
-            raise PhotoFailed(FailureKind.UNREADABLE, text) from None
+            kind = FailureKind.UNREACHABLE if is_worth_repeating(error) else FailureKind.UNREADABLE
+            raise PhotoFailed(kind, text) from None
 
     def version(self, path: str) -> PhotoVersion | None:
         try:

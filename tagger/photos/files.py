@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.errors import FailureKind, PhotoFailed
+from tagger.errors import BUSY_ERRNOS, UNREACHABLE_ERRNOS, FailureKind, PhotoFailed
 from tagger.photos.folders import LinkRefused, open_photo
 
 READ_ATTEMPTS = 3
@@ -48,7 +48,8 @@ def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path 
     In a `root`, links are followed as by `open_photo`; without one, all are: the user named the file.
 
     Raises:
-        PhotoFailed: it is gone, unreadable, empty, too large, or still being written (`settling`).
+        PhotoFailed: it is gone, unreadable or unreachable, empty, too large, or still being written
+        (`settling`).
     """
     try:
         for attempt in range(READ_ATTEMPTS):
@@ -60,7 +61,9 @@ def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path 
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PhotoFailed(FailureKind.GONE, _NEVER_TEXT if root is None else _GONE_TEXT) from error
     except OSError as error:
-        raise PhotoFailed(FailureKind.UNREADABLE, os_error_text("The file", error)) from error
+        can_pass = error.errno in UNREACHABLE_ERRNOS | BUSY_ERRNOS
+        kind = FailureKind.UNREACHABLE if can_pass else FailureKind.UNREADABLE
+        raise PhotoFailed(kind, os_error_text("The file", error)) from error
     raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
 
 
@@ -87,8 +90,11 @@ def os_error_text(subject: str, error: OSError) -> str:
         errno.EPERM: "Give this user the right to read it.",
         errno.ELOOP: "It is a link that leads back to itself; remove it.",
         errno.EISDIR: "Name the folder to `tagger tag` instead.",
-        errno.EIO: "Check the disk or the network share it is on.",
     }.get(error.errno or 0, "Check the disk or share it is on and try again.")
+    if error.errno in UNREACHABLE_ERRNOS:
+        remedy = "Its disk fails, or its share or server does not answer: check it, and mount it again."
+    elif error.errno in BUSY_ERRNOS:
+        remedy = "Another program uses it, or the system is short of memory, files or disk space. Try again."
     return f"{subject} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"
 
 

@@ -4,7 +4,8 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tagger.errors import PathNotFound, PhotoFailed
 from tagger.photos.files import PhotoVersion, os_error_text, read_photo, stored_time_ns
+from tagger.photos.folders import is_mount_point
 from tagger.photos.paths import parse_path, path_text
 from tagger.photos.photo_names import (
     SIDECAR_EXTENSION,
@@ -75,6 +77,7 @@ def find_photos(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     other_files: OtherFiles | None = None,
+    unavailable: Collection[Path] = (),
 ) -> Iterator[FoundPhoto | FolderProblem]:
     """Yield every photo under the folder `root`, each real file once, by its relative path's text.
 
@@ -83,16 +86,16 @@ def find_photos(
     Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path (where
     `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not
     empty, selects photos. `other_files` counts the files that only their extension leaves out, and the
-    folders and copies that are skipped.
+    folders and copies that are skipped, and gets the folders that are mounted. Folders that are `unavailable`
+    are not entered.
 
     Raises:
         PathNotFound: `root` does not exist. Folders below it that cannot be read are yielded as problems.
     """
     if not root.exists():
         raise PathNotFound(path=root)
-    return _Walk(
-        root, PathFilter(str(root.absolute()), os.path.lexists, include, exclude), other_files
-    ).photos()
+    path_filter = PathFilter(str(root.absolute()), os.path.lexists, include, exclude)
+    return _Walk(root, path_filter, other_files, frozenset(map(str, unavailable))).photos()
 
 
 def find_photo(path: Path, side_files: Sequence[str] | None = None) -> FoundPhoto:
@@ -204,9 +207,16 @@ _Entry = tuple[str, str, _Kind]
 class _Walk:
     """One walk through a folder. Holds one sorted listing per level."""
 
-    def __init__(self, root: Path, path_filter: PathFilter, other_files: OtherFiles | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        path_filter: PathFilter,
+        other_files: OtherFiles | None = None,
+        unavailable: AbstractSet[str] = frozenset(),
+    ) -> None:
         self.root = str(root)
         self.real_root = os.path.realpath(root)
+        self._unavailable = unavailable
         self._filter = path_filter
         self._other_files = OtherFiles() if other_files is None else other_files
 
@@ -252,6 +262,7 @@ class _Walk:
         problem = marked = None
         try:
             with os.scandir(path) as listing:
+                self._note_mount(path, folder)
                 for entry in listing:
                     name, relative = entry.name, folder + entry.name
                     if entry.is_dir(follow_symlinks=False):
@@ -263,6 +274,8 @@ class _Walk:
                         entries.append((path_text(name)[0], name, kind))
                     elif is_side_file_name(name):
                         others.append(name)
+                    elif entry.is_symlink():
+                        self._note_link(relative, path + name)
                     elif entry.is_file(follow_symlinks=False):
                         others += [name] if counts_beside_photos(name) else []
                         marked = marked or self._closing_marker(folder, name)
@@ -279,7 +292,22 @@ class _Walk:
         self._filter.count_other(folder + name, self._other_files)
         return marked_reason(folder.rstrip("/"), name) if is_marker(name) else None
 
+    def _note_mount(self, path: str, folder: str) -> None:
+        if folder and is_mount_point(path):
+            self._other_files.mounts.add(path.rstrip("/"))
+
+    def _note_link(self, relative: str, path: str) -> None:
+        """Note a link that may have taken the place of a folder, and where it leads, if that is elsewhere."""
+        target = os.path.realpath(path)
+        if os.path.isfile(target) or self._filter.closed_by(relative) is not None:  # noqa: PTH113
+            return
+        self._other_files.links.add(path)
+        if os.path.isdir(target) and not f"{target}/".startswith(f"{self.real_root.rstrip('/')}/"):  # noqa: PTH112
+            self._other_files.outward_links.add(f"{path} to {target}")
+
     def _enters(self, relative: str) -> bool:
+        if f"{self.root.rstrip('/')}/{relative}" in self._unavailable:
+            return False
         reason = self._filter.closed_by(relative)
         if reason:
             self._other_files.folders[reason].add(f"{self._filter.location}/{relative}")

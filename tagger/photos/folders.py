@@ -26,32 +26,77 @@ RETRY_S = 60.0
 
 
 class MountState(Enum):
-    """The result of listing a folder. SILENT: it did not respond in time."""
+    """The result of listing a folder. SILENT: it did not respond in time.
+
+    Of a folder that was mounted, UNMOUNTED: nothing is mounted there any more; LINK: it is a link.
+    """
 
     FILLED = "filled"
     EMPTY = "empty"
     MISSING = "missing"
     SILENT = "silent"
+    UNMOUNTED = "unmounted"
+    LINK = "link"
 
 
 class Mount(NamedTuple):
-    """The answer of a source of photos. `problem`: why a bucket cannot be listed, with a remedy."""
+    """The answer of a source of photos.
+
+    `problem`: why a bucket cannot be listed, with a remedy; `error`: why a folder cannot be listed.
+    """
 
     state: MountState
     problem: str | None = None
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What is wrong with the folder, to be read after its name."""
+        if self.error:
+            return f"cannot be read ({self.error})"
+        return {
+            MountState.SILENT: "does not answer",
+            MountState.UNMOUNTED: "is no longer a disk or share of its own",
+        }.get(self.state, "is empty or missing")
 
 
-def check_mount(folder: Path) -> MountState:
+def check_mount(folder: Path) -> Mount:
     """List a folder's first entry; SILENT if that takes longer than TIMEOUT_S.
 
     Only the first call waits for a folder that hangs; later ones return at once until it answers.
     """
+    check = _finished_check(folder)
+    return Mount(check.state, error=check.error)
+
+
+def check_mount_point(folder: Path) -> Mount:
+    """Like `check_mount`, of a folder that was mounted below a root: whether it still is."""
+    check = _finished_check(folder)
+    if check.is_link:
+        return Mount(MountState.LINK)
+    is_unmounted = check.state in {MountState.FILLED, MountState.EMPTY} and not check.is_mount_point
+    return Mount(MountState.UNMOUNTED if is_unmounted else check.state, error=check.error)
+
+
+def is_mount_point(folder: Path | str) -> bool:
+    """Whether another file system than that of the folder around it is mounted there.
+
+    Bind mounts of the same file system do not count. Numbers of devices are only compared with each other:
+    some file systems have another one after each start of the machine.
+    """
+    try:
+        return os.stat(folder).st_dev != os.stat(os.path.join(folder, os.pardir)).st_dev  # noqa: PTH116, PTH118
+    except OSError:
+        return False
+
+
+def _finished_check(folder: Path) -> "_MountCheck":
     with _lock:
         check = _checks.get(folder)
         if check is None or not check.is_alive() or check.age_s > RETRY_S:  # it may be mounted anew
             check = _start_check(folder)
     check.join(max(0.0, TIMEOUT_S - check.age_s))
-    return check.state
+    return check
 
 
 def _start_check(folder: Path) -> "_MountCheck":
@@ -68,6 +113,8 @@ class _MountCheck(threading.Thread):
         self._folder = folder
         self._started_at = time.monotonic()
         self.state = MountState.SILENT
+        self.error: str | None = None
+        self.is_link = self.is_mount_point = False
 
     @property
     def age_s(self) -> float:
@@ -75,9 +122,15 @@ class _MountCheck(threading.Thread):
 
     def run(self) -> None:
         try:
-            with os.scandir(self._folder) as entries:
-                self.state = MountState.EMPTY if next(entries, None) is None else MountState.FILLED
-        except OSError:
+            with os.scandir(self._folder) as entries:  # mounts what is mounted on demand
+                is_empty = next(entries, None) is None
+                self.is_link = self._folder.is_symlink()
+                self.is_mount_point = is_mount_point(self._folder)
+                self.state = MountState.EMPTY if is_empty else MountState.FILLED
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                self.error = (error.strerror or str(error)).lower()
+            self.is_link = os.path.islink(self._folder)  # noqa: PTH114 - unlike its method, it does not raise
             self.state = MountState.MISSING
 
 

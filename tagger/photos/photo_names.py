@@ -115,6 +115,12 @@ class OtherFiles:
         """Without rare and long extensions: its sum may be less than `count`."""
         self.folders: defaultdict[str, LeftOutPaths] = defaultdict(LeftOutPaths)
         """By reason (see program_folders)."""
+        self.outward_links = LeftOutPaths()
+        """Links to folders elsewhere, each with its target."""
+        self.links: set[str] = set()
+        """All links that are not photos: folders may have been in their place."""
+        self.mounts: set[str] = set()
+        """The folders on which another file system is mounted."""
 
     def add(self, extension: str) -> None:
         """Count one more file; the extension begins with a dot, or is empty."""
@@ -135,17 +141,21 @@ class OtherFiles:
 
     def copies_lines(self) -> list[str]:
         """A line for each reason for which folders were left out."""
-        return [
-            f"left out: {_folders_text(paths)} with {reason}"
+        lines = [
+            f"left out: {_paths_text(paths, 'folder')} with {reason}"
             for reason, paths in sorted(self.folders.items())
         ]
+        if self.outward_links.count:
+            links = _paths_text(self.outward_links, "link")
+            lines.append(f"left out: {links}; links are not followed, so tag the folders they lead to")
+        return lines
 
 
-def _folders_text(paths: LeftOutPaths) -> str:
+def _paths_text(paths: LeftOutPaths, noun: str) -> str:
     """`2 folders (a, b)`"""
     more = [f"{paths.count - len(paths.first)} more"] if paths.count > len(paths.first) else []
     named = ", ".join((*map(printable_path, paths.first), *more))
-    return f"{paths.count} folder{'s' if paths.count > 1 else ''} ({named})"
+    return f"{paths.count} {noun}{'s' if paths.count > 1 else ''} ({named})"
 
 
 def stem_of(path: str) -> str | None:

@@ -46,6 +46,7 @@ class PhotoSource(Protocol):
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         other_files: OtherFiles | None = None,
+        unavailable: Collection[Path] = (),
     ) -> Iterator[FoundPhoto | FolderProblem]:
         """List the photos in ascending order of their paths; the options are those of `find_photos`."""
         ...
@@ -63,7 +64,10 @@ class PhotoSource(Protocol):
         ...
 
     def missing(self, paths: Collection[str]) -> set[str]:
-        """Return the paths at which no photo exists. A path whose check fails is not among them."""
+        """Return the paths at which no photo exists.
+
+        A path whose check fails is not among them, nor one that leads through a link to a folder.
+        """
         ...
 
 
@@ -82,7 +86,7 @@ class FolderSource:
         return 8  # disks and shares seek between them
 
     def mount(self) -> Mount:
-        return Mount(check_mount(self.folder))
+        return check_mount(self.folder)
 
     def photos(
         self,
@@ -90,8 +94,11 @@ class FolderSource:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         other_files: OtherFiles | None = None,
+        unavailable: Collection[Path] = (),
     ) -> Iterator[FoundPhoto | FolderProblem]:
-        return find_photos(self.folder, include=include, exclude=exclude, other_files=other_files)
+        return find_photos(
+            self.folder, include=include, exclude=exclude, other_files=other_files, unavailable=unavailable
+        )
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
         return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder)
@@ -100,7 +107,14 @@ class FolderSource:
         return file_version(self.folder / path)
 
     def missing(self, paths: Collection[str]) -> set[str]:
-        return {path for path in paths if self._is_missing(path)}
+        missing = {path for path in paths if self._is_missing(path)}
+        linked = {folder for folder in map(os.path.dirname, missing) if self._has_link(folder)}
+        return {path for path in missing if os.path.dirname(path) not in linked}  # noqa: PTH120 - fast
+
+    def _has_link(self, folder: str) -> bool:
+        """Whether a folder below this one, or one around it, is a link."""
+        inner = Path(folder)
+        return any((self.folder / part).is_symlink() for part in (inner, *inner.parents) if part.name)
 
     def _is_missing(self, path: str) -> bool:
         file = self.folder / path

@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, exists, false, select, tuple_
 
-from tagger.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
+from tagger.catalog.availability import UnavailableFolder, unavailable_folders
+from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, pages
@@ -212,7 +213,7 @@ class TrainingExport:
         slugs = {landmark.id: landmark.slug for landmark in self.landmarks().values()}
         with self._database.read() as connection:
             roots = {root.id: root for root in list_roots(connection, self._root_paths)}
-            unavailable = {root.id for root in unavailable_roots(connection, list(roots.values()))}
+            unavailable = unavailable_folders(connection, list(roots.values()))
             ids = connection.scalars(select(verdicts.c.content_id).distinct().order_by(verdicts.c.content_id))
             of_verdicts = pages(ids.all())
         for page in of_verdicts:
@@ -226,7 +227,7 @@ def _images(
     ids: Sequence[int],
     slugs: dict[int, str],
     roots: dict[int, Root],
-    unavailable: set[int],
+    unavailable: Sequence[UnavailableFolder],
 ) -> list[LabelledImage]:
     digests = {
         row.id: row.digest for row in connection.execute(select(contents).where(contents.c.id.in_(ids)))
@@ -240,7 +241,8 @@ def _images(
     present = select(photos).where(photos.c.content_id.in_(ids), photos.c.gone_since.is_(None))
     for row in connection.execute(present.order_by(photos.c.id)):
         path = roots[row.root_id].path_of(row.path, row.path_bytes)
-        paths[row.content_id].append((row.root_id in unavailable, isinstance(path, ObjectPath), path))
+        is_away = any(each.has(row.root_id, row.path) for each in unavailable)
+        paths[row.content_id].append((is_away, isinstance(path, ObjectPath), path))
     return [
         LabelledImage(
             digest=digests[content_id],

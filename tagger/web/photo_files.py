@@ -78,7 +78,7 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
             source = ObjectSource(photo.path.parent, patient=False)
             read = source.read(photo.path.name, max_bytes=MOST_OBJECT_BYTES)
         return OpenFile(BytesIO(read.data), read.size_bytes, read.mtime_ns)
-    if check_mount(photo.root) is not MountState.FILLED:
+    if check_mount(photo.root).state is not MountState.FILLED:
         text = f"The folder {photo.root} is not available. Mount the disk or share it is on and try again."
         raise PhotoUnavailable(404, "unavailable", text)
     try:
@@ -116,7 +116,7 @@ def stored_version(photo: StoredPhoto) -> PhotoVersion:
 
 def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
     """The answer for a photo that could not be read or decoded."""
-    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE}
+    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.UNREACHABLE}
     return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
 
 

@@ -23,7 +23,7 @@ from secrets import token_hex
 import anyio
 from PIL import Image, ImageDraw
 
-from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
+from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.jobs.processing.model_cache import photo_limits
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import open_regular
@@ -232,8 +232,7 @@ class Thumbnails:
             opened = self._sandbox.read(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
             image = opened.decode(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
         except PhotoFailed as failed:
-            is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
-            if is_final:
+            if not failed.failure.kind.can_pass:
                 with self._lock:
                     self._failures[file] = failed.failure
                     while len(self._failures) > MAX_FAILURES:

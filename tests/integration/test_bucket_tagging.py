@@ -124,7 +124,7 @@ def test_a_bucket_that_truncates_answers_is_said_to_answer(bucket: Bucket) -> No
     bucket.proxy.inject(Fault("/a.jpg", cut_after=10, times=10**9))
     with pytest.raises(PhotoFailed, match="sends less of an answer than it announced") as failed:
         source.read("a.jpg", max_bytes=10**6)
-    assert failed.value.failure.kind == FailureKind.UNREADABLE
+    assert failed.value.failure.kind == FailureKind.UNREACHABLE
     bucket.proxy.inject(Fault("list-type", cut_after=100, times=10**9))
     assert "sends less of an answer than it announced" in str(source.mount().problem)
 

@@ -23,10 +23,10 @@ from tagger.ledger.workers import (
     FEWEST_PLACES,
     ChunkClaimer,
     chunks_at_once,
+    list_suspended_jobs,
     list_workers,
     release_expired,
     resume_suspended_jobs,
-    roots_of_suspended_jobs,
     waiting_chunks,
 )
 
@@ -144,16 +144,18 @@ def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -
     job = ledger.job(0, photo_ids=[*ledger.photos(32), *ledger.photos(40, root_id=share)])
     claim = ledger.claim(job)
     suspend_for_root(ledger.database, job, "share")
-    assert {job: set(root_ids) for job, root_ids in roots_of_suspended_jobs(ledger.database).items()} == {
-        job: {ledger.root_id, share}
-    }
+    assert {
+        job: set(suspended.root_ids) for job, suspended in list_suspended_jobs(ledger.database).items()
+    } == {job: {ledger.root_id, share}}
     ledger.store(claim, Outcome.TAGGED)
-    assert roots_of_suspended_jobs(ledger.database) == {job: [share]}
+    assert {job: suspended.root_ids for job, suspended in list_suspended_jobs(ledger.database).items()} == {
+        job: [share]
+    }
     resume_suspended_jobs(ledger.database, [job])
     progress = ledger.progress(job)
     assert (progress.state, progress.note) == (JobState.QUEUED, None)
     assert waiting_chunks(ledger.database)[Priority.BULK] == 2
-    assert roots_of_suspended_jobs(ledger.database) == {}
+    assert list_suspended_jobs(ledger.database) == {}
 
 
 @pytest.mark.postgresql

@@ -1,7 +1,7 @@
 """Jobs that write metadata: chained to other jobs, adopted by workers, and interrupted at any point."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
+from support.mounts import Disk
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
@@ -16,11 +17,12 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
+from tagger.jobs.enqueue.metadata_jobs import Undo, fill_chained_jobs
 from tagger.jobs.enqueue.submission import Retry
 from tagger.jobs.processing import metadata_writing
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.metadata_preview import PhotoTags
 from tagger.jobs.processing.undo_log import PhotoResult
 from tagger.ledger import items
 from tagger.ledger.chunks import claim_next_chunk
@@ -320,6 +322,33 @@ def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: p
     assert folder.progress(job).written == 6
     folder.undo()
     assert folder.files() == before
+
+
+@pytest.mark.parametrize("name", ["photos", "photos/nas"], ids=["root", "disk in it"])
+def test_a_disk_that_goes_away_while_an_undo_reads_loses_no_sidecar(
+    folder: WrittenFolder, disk: Disk, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = disk.mount(folder.folder.parent / name)
+    for number in range(4):
+        folder.draw(f"nas/{number}.jpg", shade=number)
+    folder.tag()
+    folder.write(SIDECAR)
+    load = metadata_writing.load_photo_tags
+
+    def load_and_unmount(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:
+        disk.unmount()
+        return load(database, photo_ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata_writing, "load_photo_tags", load_and_unmount)
+        job = folder.submit(Undo(), Runner.WORKERS)
+        assert folder.work(job) == [ChunkEnd.WAITING]
+    assert folder.progress(job).queued == 4
+    disk.mount(mounted)
+    resume_suspended_jobs(folder.database, [job])
+    assert folder.work(job) == [ChunkEnd.DONE]
+    assert folder.progress(job).written == 4
+    assert not list(mounted.rglob("*.xmp"))
 
 
 @pytest.mark.postgresql

@@ -12,15 +12,16 @@ from sqlalchemy import insert, select
 from support.threads import in_threads
 
 from tagger.catalog import roots as roots_module
+from tagger.catalog.availability import unavailable_below, unavailable_folders
 from tagger.catalog.roots import (
     count_root_photos,
     ensure_root,
     find_root,
     list_roots,
-    unavailable_mount,
 )
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
+from tagger.errors import RootUnavailable
 from tagger.photos import folders
 from tagger.photos.folders import MountState
 from tagger.photos.paths import path_from_text, path_text
@@ -127,19 +128,23 @@ def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
     database: Database, tmp_path: Path
 ) -> None:
     root = ensure(database, tmp_path / "photos")
-    with database.read() as connection:
-        assert unavailable_mount(connection, root)
+
+    def is_unavailable() -> bool:
+        with database.read() as connection:
+            return [each.folder for each in unavailable_folders(connection, [root])] == [root.folder]
+
+    assert is_unavailable()
     root.folder.mkdir()
-    with database.read() as connection:
-        assert not unavailable_mount(connection, root)
+    assert not is_unavailable()
     add(database, root, "share/a.jpg")
-    with database.read() as connection:
-        assert unavailable_mount(connection, root)
+    assert is_unavailable()
     (root.folder / "other.txt").touch()
     (root.folder / "share").mkdir()
+    assert not is_unavailable()
     with database.read() as connection:
-        assert not unavailable_mount(connection, root)
-        assert unavailable_mount(connection, root, root.folder / "share")
+        assert unavailable_below(connection, root, root.folder) == []
+        with pytest.raises(RootUnavailable, match="share is empty or missing"):
+            unavailable_below(connection, root, root.folder / "share")
         assert count_root_photos(connection, root, root.folder / "share") == 1
         assert count_root_photos(connection, root, root.folder / "shar") == 0
 
@@ -151,11 +156,11 @@ def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_h
     monkeypatch.setattr(folders, "RETRY_S", 0.3)
     dead = {tmp_path}
     with hanging(monkeypatch, dead):
-        assert folders.check_mount(tmp_path) is MountState.SILENT
+        assert folders.check_mount(tmp_path).state is MountState.SILENT
         dead.clear()
         time.sleep(0.3)
         monkeypatch.setattr(folders, "TIMEOUT_S", 60.0)
-        assert folders.check_mount(tmp_path) is MountState.EMPTY
+        assert folders.check_mount(tmp_path).state is MountState.EMPTY
 
 
 @pytest.mark.postgresql

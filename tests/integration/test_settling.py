@@ -70,14 +70,14 @@ def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
     assert folder.failing() == []
 
 
-def test_photo_that_changed_since_it_did_not_settle_is_untagged_and_no_longer_fails(
+def test_photo_that_did_not_settle_is_untagged_and_no_longer_fails_once_it_has_changed(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classification, "SETTLE_PERIODS", 0.0002)
     path = folder.draw("a.jpg")
     _run(folder, folder.record(), settle_s=600)
     untagged = Backfill(BackfillScope.UNTAGGED)
-    assert count_photos(folder.database, untagged, InferenceOptions(folder.model.id, 5, 0.5), {}) == 0
+    assert count_photos(folder.database, untagged, InferenceOptions(folder.model.id, 5, 0.5), {}) == 1
     path.write_bytes(path.read_bytes() + b"more")
     folder.record()
     assert count_photos(folder.database, untagged, InferenceOptions(folder.model.id, 5, 0.5), {}) == 1

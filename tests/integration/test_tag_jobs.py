@@ -12,6 +12,7 @@ import torch
 from sqlalchemy import select, update
 from support.artifacts import tiny_manifest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.mounts import Disk
 from support.threads import in_threads
 
 from tagger.database.connection import Database
@@ -200,6 +201,26 @@ def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(f
     with folder.database.read() as connection:
         assert not connection.scalars(select(photos.c.id).where(photos.c.gone_since.is_not(None))).all()
     assert folder.failing() == []
+
+
+def test_a_disk_in_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(
+    folder: TaggedFolder, disk: Disk
+) -> None:
+    nas = disk.mount(folder.folder / "nas")
+    count = 240
+    for number in range(count):
+        folder.draw(f"nas/{number:03}.jpg", shade=number)
+    folder.draw("local.jpg")
+    job = folder.record()
+    progress = folder.run(job, lambda _stored: disk.unmount())
+    assert progress.state is JobState.WAITING
+    assert "“photos/nas”" in (progress.note or "")
+    assert progress.failed == 0
+    assert folder.failing() == []
+    with folder.database.read() as connection:
+        assert not connection.scalars(select(photos.c.id).where(photos.c.gone_since.is_not(None))).all()
+    disk.mount(nas)
+    assert set(folder.tag().values()) == {"tagged", "skipped"}
 
 
 def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which photos of watched folders need a job, and which are gone, on both databases."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from tagger.jobs.enqueue import watched_folders
 from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
 from tagger.jobs.enqueue.watched_folders import WatchedChanges, scan_watched
 from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
-from tagger.photos.source import open_source
 
 
 class Library:
@@ -58,9 +58,8 @@ class Library:
         return {str(file.relative_to(self.folder)) for file in unseen}
 
     def scan_watched(self, exclude: tuple[str, ...] = (), settle_s: float = 0.0) -> WatchedChanges:
-        listing = open_source(str(self.folder)).photos(exclude=exclude)
         selection = Selection((self.folder,), (), (), exclude)
-        return scan_watched(self.database, selection, listing, self.options, {}, settle_s=settle_s)
+        return scan_watched(self.database, selection, self.options, {}, settle_s=settle_s)
 
     def gone(self) -> set[str]:
         with self.database.read() as connection:
@@ -121,6 +120,16 @@ def test_a_failed_photo_is_unseen_again_when_it_changes(library: Library) -> Non
     library.fail("c.jpg", FailureKind.SETTLING)
     (library.folder / "b.jpg").write_bytes(b"repaired")
     assert library.unseen() == {"b.jpg", "c.jpg"}
+
+
+def test_a_photo_whose_failure_can_pass_is_unseen_again_after_a_pause(library: Library) -> None:
+    library.write("due.jpg", "later.jpg", "final.jpg")
+    library.scan()
+    now = datetime.now(UTC)
+    for name, retry_at in (("due.jpg", now), ("later.jpg", now + timedelta(hours=1)), ("final.jpg", None)):
+        library.fail(name, FailureKind.UNREACHABLE)
+        library.change(name, retry_at=retry_at)
+    assert library.unseen() == {"due.jpg"}
 
 
 def test_a_photo_that_comes_back_is_unseen(library: Library) -> None:

@@ -13,7 +13,6 @@ from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.ledger.jobs import InferenceOptions
-from tagger.photos.source import open_source
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
@@ -35,8 +34,7 @@ class PairFolder(WrittenFolder):
     def unseen(self) -> list[str]:
         """The files for which a watch makes a job."""
         inference = InferenceOptions(self.model.id, 3, 0.5, reprocess=False)
-        listing = open_source(str(self.folder)).photos()
-        changes = scan_watched(self.database, Selection((self.folder,), ()), listing, inference, {})
+        changes = scan_watched(self.database, Selection((self.folder,), ()), inference, {})
         return [path.name for path in changes.unseen.files]
 
     def primary_files(self) -> dict[str, str]:

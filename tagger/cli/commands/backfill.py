@@ -299,9 +299,12 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
             write_json(run)
         console.info(f"{name}: {run.note}")
         return
-    if run.job is None:
+    if has_code(run.note, run.note_message, NoteCode.RUN_UNFINISHED):
         console.warning(f"{name} did not run: {run.note}")
         raise typer.Exit(console.NOT_DONE)
+    if run.job is None:  # folders could not be read
+        console.warning(f"{name}: {run.note}")
+        raise typer.Exit(console.SOME_PHOTOS_FAILED)
     finish_job(session, run.job, Runner.WORKERS, wait=wait, json=json)
 
 

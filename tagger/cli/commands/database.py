@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,8 +17,12 @@ from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.diagnostics import database_stats
 from tagger.database.schema import SCHEMA_REVISION, read_revision
 from tagger.ledger.job_control import count_old_items, remove_old_items
+from tagger.photos.paths import absolute_path
 
-db_app = typer.Typer(help="Upgrade, check, count, prune and copy the database.", no_args_is_help=True)
+db_app = typer.Typer(
+    help="Upgrade, check, count, prune and copy the database, and follow folders that moved.",
+    no_args_is_help=True,
+)
 
 
 @db_app.command("upgrade")
@@ -109,6 +114,27 @@ def prune(
     count, verb = (items, "would be removed") if dry_run else (removed, "removed")
     text = f"{count_of(count, 'item')} of {count_of(jobs, 'job')} {verb}"
     console.write_result({"jobs": jobs, "items": count, "dry_run": dry_run}, text, json=json)
+
+
+@db_app.command("move")
+def move(
+    old: Annotated[Path, argument("OLD", "The folder of the database that does not exist any more.")],
+    new: Annotated[Path, argument("NEW", "The folder in which its photos are now.")],
+    json: Json = False,
+) -> None:
+    """Tell the database that a folder of photos was moved. All that it knows of the photos stays.
+
+    Files stay as they are. What was stored for NEW meanwhile is forgotten: tag it afterwards.
+
+    Example: tagger db move ~/Pictures /mnt/nas/Pictures
+    """
+    from tagger.catalog.moved_roots import move_root
+
+    settings, database = open_session(settle_jobs=True)
+    old, new = absolute_path(old), absolute_path(new)
+    count = move_root(database, old, new, settings.roots)
+    text = f"{count_of(count, 'photo')} of {printable(str(old))} are in {printable(str(new))} now"
+    console.write_result({"photos": count, "old": str(old), "new": str(new)}, text, json=json)
 
 
 @db_app.command("copy")

@@ -57,7 +57,7 @@ from tagger.jobs.enqueue.scan import require_available_roots, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.ledger.jobs import PUT_BACK
 from tagger.photos.paths import ObjectPath, parse_path
-from tagger.photos.source import check_exists, open_source
+from tagger.photos.source import check_exists
 from tagger.system.interruption import announce_stop, set_advice
 
 if TYPE_CHECKING:
@@ -289,10 +289,9 @@ class Watcher:
         settings, database = self._session
         selection = replace(self._selection, folders=(source.folder,))
         require_available_roots(database, selection, settings.roots)
-        listing = open_source(str(source.folder)).photos(include=selection.include, exclude=selection.exclude)
         inference = inference_options(database, settings, reprocess=False)
         settle_s = 0.0 if source.is_bucket else settings.settle_s
-        changes = scan_watched(database, selection, listing, inference, settings.roots, settle_s=settle_s)
+        changes = scan_watched(database, selection, inference, settings.roots, settle_s=settle_s)
         _report_problems(source, changes.problems)
         if changes.gone:
             console.info(gone_text(changes.gone))
@@ -345,7 +344,8 @@ def watch(
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
     Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often, and
-    buckets every --scan-every minutes. Photos that failed are tried again when they change.
+    buckets every --scan-every minutes. Photos that failed are tried again when they change; those that could
+    not be reached, after a pause too.
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """

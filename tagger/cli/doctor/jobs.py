@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tagger.catalog.roots import count_root_photos, list_roots, unavailable_error, unavailable_roots
+from tagger.catalog.availability import unavailable_folders
+from tagger.catalog.roots import count_root_photos, list_roots
 from tagger.cli.doctor import failed, note, ok, wrong
 from tagger.cli.output.job_text import (
     START_BEAT,
@@ -99,9 +100,9 @@ def check_roots(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
     with database.read() as connection:
         roots = list_roots(connection, root_paths)
         problems = [
-            unavailable_error(connection, root, root.folder, mount)
-            for root, mount in unavailable_roots(connection, roots).items()
-            if mount.problem or count_root_photos(connection, root)
+            each.error(connection)
+            for each in unavailable_folders(connection, roots)
+            if each.mount.problem or count_root_photos(connection, each.root, each.folder)
         ]
     names = [root.name for root in roots]
     if names and (unknown := root_paths.keys() - names):

@@ -3,8 +3,8 @@
 The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each
 table's `info`.
 
-Photos and their tags: roots → photos → contents → classifications, tags, verdicts and dismissals, landmarks,
-models.
+Photos and their tags: roots → mounts, photos → contents → classifications, tags, verdicts and dismissals,
+landmarks, models.
 Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
 Work: jobs → job_models, job_items and chunks. Access to the page: access_tokens, users → page_sessions;
@@ -27,6 +27,7 @@ from tagger.database.tables.photo_tables import (
     UNTAGGED as UNTAGGED,
     cameras as cameras,
     contents as contents,
+    mounts as mounts,
     photos as photos,
     roots as roots,
 )

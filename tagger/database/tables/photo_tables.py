@@ -48,6 +48,16 @@ roots = Table(
     info={"doc": "An outermost enqueued folder or bucket prefix. `TAGGER_ROOTS` maps it on a machine."},
 )
 
+mounts = Table(
+    "mounts",
+    metadata,
+    Column("root_id", Id, ForeignKey("roots.id", ondelete="CASCADE"), nullable=False, doc="the root"),
+    Column("path", PathText, nullable=False, doc="path relative to the root; empty: the root itself"),
+    Column("path_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"),
+    PrimaryKeyConstraint("root_id", "path", "path_bytes"),
+    info={"doc": "A disk or share that a scan found mounted in a root, or a folder that has become a link."},
+)
+
 contents = Table(
     "contents",
     metadata,
@@ -171,6 +181,7 @@ photos = Table(
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
     Column("failure_job_id", Id, doc="the job that failed last"),
     Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
+    Column("retry_at", UtcDateTime, doc="when it is tried again by itself; null: not before it changes"),
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
@@ -222,7 +233,7 @@ add_partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
 add_partial_index("ix_photos_untagged_taken_at", photos.c.taken_at, photos.c.id, where=UNTAGGED)
 
 NO_FAILURE: dict[str, None] = dict.fromkeys(
-    ("failure_kind", "failure_text", "failure_job_id", "failure_attempts")
+    ("failure_kind", "failure_text", "failure_job_id", "failure_attempts", "retry_at")
 )
 """The values that clear a photo's failure."""
 

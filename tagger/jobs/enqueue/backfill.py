@@ -1,12 +1,13 @@
 """Backfills: jobs over photos that are in the database. Schedules make such jobs too."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, exists, func, or_, select
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, withdraw_action
@@ -34,10 +35,11 @@ from tagger.teaching.learning import changed_landmarks, embedding_of, learn_land
 
 
 class BackfillScope(StrEnum):
-    """Which photos a backfill processes: unclassified ones, failing ones, all, or those below.
+    """Which photos a backfill processes: failing ones, all, or those below.
 
-    `outdated`: other models have classified the photo, and one of the job's has not. `taught`: its embedding
-    was not compared with what was taught since; such a job reads no photo.
+    `untagged`: no model has classified the photo; of failing ones, those that are due for another try.
+    `outdated`: other models have classified it, and one of the job's has not. `taught`: its embedding was not
+    compared with what was taught since; such a job reads no photo.
     """
 
     UNTAGGED = "untagged"
@@ -97,7 +99,8 @@ class Backfill:
             learn_landmarks(scan.database, model_by_id(scan.database, inference.model_id))
         with scan.database.read() as connection:
             source, conditions = _photo_conditions(connection, self, inference, scan.root_paths)
-        scan.select(conditions, source)
+        for condition in _scope_conditions(self.scope, inference):
+            scan.select([condition, *conditions], source)
 
 
 def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> RegisteredModel:
@@ -126,7 +129,11 @@ def count_photos(
     """
     with database.read() as connection:
         source, conditions = _photo_conditions(connection, backfill, inference, root_paths)
-        return connection.scalar(select(func.count()).select_from(source).where(*conditions)) or 0
+        counts = (
+            connection.scalar(select(func.count()).select_from(source).where(condition, *conditions))
+            for condition in _scope_conditions(backfill.scope, inference)
+        )
+        return sum(count or 0 for count in counts)
 
 
 def discard_empty_job(database: Database, job_id: int) -> bool:
@@ -184,7 +191,7 @@ def _photo_conditions(
     connection: Connection, backfill: Backfill, inference: InferenceOptions, root_paths: RootPaths
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
     resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
-    conditions = [*_scope_conditions(backfill.scope, inference), *resolved.option_conditions()]
+    conditions = [*resolved.option_conditions()]
     # If an index finds few photos for the query, not all photos are read in order of their ids.
     narrowest, is_small = resolved.narrowest(connection, MOST_NARROWED)
     conditions += [narrowest.among] if narrowest is not None and is_small else []
@@ -201,15 +208,16 @@ def _photo_conditions(
     return source, conditions
 
 
-def _scope_conditions(scope: BackfillScope, inference: InferenceOptions) -> Iterator[ColumnElement[bool]]:
+def _scope_conditions(scope: BackfillScope, inference: InferenceOptions) -> Sequence[ColumnElement[bool]]:
+    """The conditions of the photos, each of which an index serves. No photo meets two of them."""
     match scope:
         case BackfillScope.UNTAGGED:
-            yield UNTAGGED
+            is_due = photos.c.retry_at <= datetime.now(UTC)
+            return UNTAGGED, and_(photos.c.failure_kind.is_not(None), PRESENT, is_due)
         case BackfillScope.FAILED:
-            yield photos.c.failure_kind.is_not(None)
+            return (photos.c.failure_kind.is_not(None),)
         case BackfillScope.OUTDATED:
-            yield PRESENT
-            yield contents.c.model_id.is_not(None)
-            yield or_(*(~is_classified_by(model_id) for model_id in inference.thresholds))
+            lacks_one = or_(*(~is_classified_by(model_id) for model_id in inference.thresholds))
+            return (and_(PRESENT, contents.c.model_id.is_not(None), lacks_one),)
         case BackfillScope.ALL | BackfillScope.TAUGHT:
-            yield PRESENT
+            return (PRESENT,)

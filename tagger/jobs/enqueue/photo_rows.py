@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, tuple_, update
 
+from tagger.catalog.availability import UnavailableFolder, unavailable_below
 from tagger.catalog.raw_pairs import separate_files
-from tagger.catalog.roots import Root, unavailable_error, unavailable_mount
+from tagger.catalog.roots import Root
 from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, photos
@@ -35,6 +36,7 @@ _OF_PHOTO = (
     "classified_size_bytes",
     "classified_mtime_ns",
     "failure_kind",
+    "retry_at",
     "side_files",
     "camera_id",
     "taken_at",
@@ -131,33 +133,39 @@ def insert_photos(
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
-    """Store the size and time of photos, by id, which exist. Those that were being written fail no more."""
+    """Store the size and time of photos, by id, which exist. Failures of the earlier files are over."""
     statement = (
         update(photos)
         .where(photos.c.id == bindparam("photo"))
-        .values(size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None)
+        .values(size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None, **NO_FAILURE)
     )
     rows = [
         {"photo": photo_id, "size": photo.size_bytes, "mtime": photo.mtime_ns} for photo_id, photo in changed
     ]
     if rows:
         connection.execute(statement, rows)
-        settled = (photos.c.id == bindparam("photo"), photos.c.failure_kind == FailureKind.SETTLING)
-        connection.execute(update(photos).where(*settled).values(NO_FAILURE), rows)
 
 
-def store_gone(database: Database, root: Root, folder: Path, photo_ids: Sequence[int]) -> None:
-    """Mark photos in a folder of the root as gone.
+def store_gone(
+    database: Database,
+    root: Root,
+    folder: Path,
+    photo_ids: Sequence[int],
+    unavailable: Collection[UnavailableFolder] = (),
+) -> None:
+    """Mark photos in a folder of the root as gone, none of them below those that were `unavailable` before.
 
     Raises:
-        RootUnavailable: the folder was unmounted since they were looked for.
+        RootUnavailable: the folder, or one in it, was unmounted since they were looked for.
     """
     since = func.coalesce(photos.c.gone_since, datetime.now(UTC))
     statement = update(photos).where(photos.c.id == bindparam("photo")).values(gone_since=since, **NO_FAILURE)
     # Before the transaction: a share may answer slowly, and others wait for the locks.
     with database.read() as connection:
-        if (mount := unavailable_mount(connection, root, folder)) is not None:
-            raise unavailable_error(connection, root, folder, mount)
+        before = {each.folder for each in unavailable}
+        for each in unavailable_below(connection, root, folder):
+            if each.folder not in before:
+                raise each.error(connection)
     with database.write() as connection:
         connection.execute(statement, [{"photo": photo_id} for photo_id in photo_ids])
         joined = select(photos.c.id).where(photos.c.primary_id.in_(photo_ids))

@@ -6,30 +6,38 @@ Folders and tables are read in the same order of paths and merged page by page, 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, select
 
+from tagger.catalog.availability import (
+    UnavailableFolder,
+    check_mounted,
+    store_mounts,
+    unavailable_below,
+    unavailable_folders,
+)
+from tagger.catalog.moved_roots import moved_roots
 from tagger.catalog.raw_pairs import pair_files, separate_files
 from tagger.catalog.roots import (
     Root,
     RootPaths,
     find_root,
+    list_roots,
     lock_root,
     path_prefix,
     photos_below,
     store_endpoint,
     stored_root,
-    unavailable_error,
-    unavailable_mount,
 )
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind
 from tagger.database.tables import photos
-from tagger.errors import PathNotFound
+from tagger.errors import UNREACHABLE_ERRNOS, PathNotFound, PathUnreachable, RootUnavailable
 from tagger.jobs.enqueue.photo_facts import needs_refresh, refresh_facts, store_side_files
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
@@ -48,10 +56,11 @@ from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.photos.buckets import is_object
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
+from tagger.photos.folders import MountState
 from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_path
-from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
+from tagger.photos.photo_names import OtherFiles, StemGroups
 from tagger.photos.side_files import SideFile
-from tagger.photos.source import PhotoSource, find_named, open_source
+from tagger.photos.source import find_named, open_source
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def select_paths(
     """Sort paths into folders and files, without links in folders, duplicates and what is inside another.
 
     Raises:
-        PathNotFound: a path does not exist.
+        PathNotFound: a path does not exist, or its disk or share does not answer.
         ObjectAddressInvalid, BucketUnavailable: an address of a bucket is invalid, or the bucket does not
         answer.
     """
@@ -78,7 +87,7 @@ def select_paths(
     for path in map(parse_path, paths):
         if isinstance(path, ObjectPath):
             (files if is_object(path) else folders).add(path)
-        elif path.is_dir():
+        elif _is_folder(path):
             folders.add(path.resolve())
         elif os.path.lexists(path):
             files.add(path.parent.resolve() / path.name)
@@ -89,18 +98,33 @@ def select_paths(
     return Selection(tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude))
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        if error.errno in UNREACHABLE_ERRNOS:
+            raise PathUnreachable(path=path, reason=error.strerror) from error
+        raise
+
+
 def require_available_roots(database: Database, selection: Selection, root_paths: RootPaths) -> None:
     """Check, before anything is recorded, that the disks of all folders are mounted.
 
     Raises:
         RootUnavailable: a folder is empty, but the database has photos in it.
     """
+    for folder in selection.folders:
+        unavailable_in(database, folder, root_paths)
     with database.read() as connection:
-        for folder in selection.folders:
-            root = find_root(connection, folder, root_paths)
-            mount = None if root is None else unavailable_mount(connection, root, folder)
-            if root is not None and mount is not None:
-                raise unavailable_error(connection, root, folder, mount)
+        for root in list_roots(connection, root_paths) if selection.files else ():
+            check_mounted(connection, root, selection.files)
+
+
+def unavailable_in(database: Database, folder: Path, root_paths: RootPaths) -> list[UnavailableFolder]:
+    """As `unavailable_below`. Nothing is known of a folder in no root."""
+    with database.read() as connection:
+        root = find_root(connection, folder, root_paths)
+        return [] if root is None else unavailable_below(connection, root, folder)
 
 
 PAGE = 2000
@@ -122,6 +146,8 @@ class ScanReport:
     gone: int = 0
     other_files: OtherFiles = field(default_factory=OtherFiles)
     problems: list[FolderProblem] = field(default_factory=list)
+    moved: list[tuple[Path, Path]] = field(default_factory=list)
+    """Folders of roots that do not exist any more, each with the scanned folder that has their photos."""
 
     @property
     def skipped_folders(self) -> int:
@@ -130,13 +156,25 @@ class ScanReport:
 
     def note(self) -> str | None:
         """A line about what the scan could not read or left out; None if there is nothing to report."""
+        nothing = [] if self.found else ["no photos were found there"]
+        return "; ".join([*self._problem_lines(), *nothing, *self.other_files.copies_lines()]) or None
+
+    def problem_note(self) -> str | None:
+        """A line about what could not be read; None if there is nothing to report."""
+        return "; ".join(self._problem_lines()) or None
+
+    def _problem_lines(self) -> list[str]:
         first = self.problems[:NOTED_PROBLEMS]
         more = len(self.problems) - len(first)
         lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
-        lines += [f"and {more} more that could not be read"] if more else []
-        lines += [] if self.found else ["no photos were found there"]
-        lines += self.other_files.copies_lines()
-        return "; ".join(lines) or None
+        return [*lines, f"and {more} more that could not be read"] if more else lines
+
+    def add_unavailable(self, folder: Path, error: RootUnavailable) -> None:
+        """Add a folder whose photos are left alone, once."""
+        text = str(error).removeprefix(f"The folder {folder} ")
+        problem = FolderProblem(folder, f"It {text}", is_folder=True)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 class Scan:
@@ -159,14 +197,36 @@ class Scan:
         self.root_paths = root_paths
         self.on_progress = on_progress
         self.report = ScanReport()
-        self._selected = 0
+        self.selected = 0
+        """How many stored photos were added."""
 
     def select(self, conditions: Sequence[ColumnElement[bool]], source: FromClause = photos) -> None:
         """Add the stored photos that meet the conditions, in addition to earlier ones, as `fill_job`."""
-        before = self._selected
-        self._selected += fill_job(
+        before = self.selected
+        conditions = [*conditions, *(~each.condition for each in self._unavailable(conditions, source))]
+        self.selected += fill_job(
             self.database, self.job_id, conditions, source, lambda count: self.on_progress(before + count)
         )
+
+    def _unavailable(
+        self, conditions: Sequence[ColumnElement[bool]], source: FromClause
+    ) -> Sequence[UnavailableFolder]:
+        """The folders in roots that are unavailable. Those with photos that the job would have are reported.
+
+        For a root, the job waits.
+        """
+        with self.database.read() as connection:
+            for each in self._unmounted:
+                photo = select(photos.c.id).select_from(source).where(*conditions, each.condition)
+                if connection.scalar(photo.limit(1)) is not None:
+                    self.report.add_unavailable(each.folder, each.error(connection))
+        return self._unmounted
+
+    @cached_property
+    def _unmounted(self) -> Sequence[UnavailableFolder]:
+        with self.database.read() as connection:
+            folders = unavailable_folders(connection, list_roots(connection, self.root_paths))
+        return [each for each in folders if not each.is_root]
 
     def run(self, selection: Selection) -> ScanReport:
         """Record the photos in the folders and files of the selection; a tagging job gets them.
@@ -175,7 +235,7 @@ class Scan:
             RootUnavailable: the disk of a folder was unmounted during the scan.
         """
         for folder in selection.folders:
-            self._scan_source(open_source(str(folder)), selection)
+            self._scan_folder(folder, selection)
         found = without_problems(
             find_named(sorted(selection.files, key=lambda file: _folder_of(str(file)))), self.report
         )
@@ -185,16 +245,12 @@ class Scan:
                 self._record(parse_path(parent), list(chain.from_iterable(page)))
         return self.report
 
-    def _scan_source(self, source: PhotoSource, selection: Selection) -> None:
-        folder = parse_path(source.location)
-        entries = source.photos(
-            include=selection.include, exclude=selection.exclude, other_files=self.report.other_files
-        )
+    def _scan_folder(self, folder: Path, selection: Selection) -> None:
         groups = StemGroups[FoundPhoto](attrgetter("location"))
-        for page in listed_pages(without_problems(entries, self.report), folder):
-            # First: a RAW file whose JPEG is gone is a photo of its own.
-            root = stored_root(self.database, folder, self.root_paths)
-            self.report.gone += mark_unlisted(self.database, root, folder, page)
+        with self.database.read() as connection:
+            moved = moved_roots(connection, folder, self.root_paths)
+            self.report.moved += [(root.folder, folder) for root in moved]
+        for page in scanned_pages(self.database, folder, selection, self.root_paths, self.report):
             rest = groups.rest() if page.last is None else ()
             self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
 
@@ -276,50 +332,6 @@ def _skipped_photos(
     return items
 
 
-def preview_scan(
-    database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
-) -> tuple[int, int, OtherFiles]:
-    """How many photos a scan would find, how many a job would skip, and what is left out."""
-    found = skipped = 0
-    other_files = OtherFiles()
-    entries = chain.from_iterable(_stored_pages(database, selection, inference, root_paths, other_files))
-    groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
-    for group in groups.of(entries):
-        joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
-        for photo, row in group:
-            if photo.location not in joined:  # of a RAW file with a JPEG, the JPEG is the photo
-                found += 1
-                skipped += row is not None and can_skip(row, photo, inference)
-    return found, skipped, other_files
-
-
-def _stored_pages(
-    database: Database,
-    selection: Selection,
-    inference: InferenceOptions,
-    root_paths: RootPaths,
-    other_files: OtherFiles,
-) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
-    """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one.
-
-    Raises:
-        PathNotFound: a folder does not exist.
-    """
-    named = without_problems(find_named(selection.files), ScanReport())
-    files = ((photo.path.parent, photo) for photo in named)
-    in_folders = (
-        (folder, entry)
-        for folder in selection.folders
-        for entry in open_source(str(folder)).photos(
-            include=selection.include, exclude=selection.exclude, other_files=other_files
-        )
-        if isinstance(entry, FoundPhoto)
-    )
-    for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):
-        while page := [photo for _, photo in islice(pairs, PAGE)]:
-            yield with_rows(database, folder, page, root_paths, inference)
-
-
 def with_rows(
     database: Database,
     folder: Path,
@@ -368,6 +380,49 @@ def _is_too_long(path: str) -> bool:
     return len(path) * 4 > LONGEST_PATH_BYTES and len(os.fsencode(path)) > LONGEST_PATH_BYTES
 
 
+def scanned_pages(
+    database: Database, folder: Path, selection: Selection, root_paths: RootPaths, report: ScanReport
+) -> Iterator[ListedPage]:
+    """List a folder in pages. Mark stored photos that are not there as gone, and store what is mounted.
+
+    Photos below disks and shares that are away stay as they are; the report names these folders.
+
+    Raises:
+        RootUnavailable: the folder is unavailable.
+    """
+    if not isinstance(folder, ObjectPath):
+        stored_root(database, folder, root_paths)  # first: it absorbs others, one of which may be away
+    unavailable = unavailable_in(database, folder, root_paths)
+    with database.read() as connection:
+        for each in unavailable:
+            if each.mount.state is not MountState.LINK:  # the walk names links
+                report.add_unavailable(each.folder, each.error(connection))
+    entries = list_folder(folder, selection, report.other_files, unavailable)
+    stored = 0
+    for page in listed_pages(without_problems(entries, report), folder):
+        # First: a RAW file whose JPEG is gone is a photo of its own.
+        root = stored_root(database, folder, root_paths)
+        report.gone += mark_unlisted(database, root, folder, page, unavailable)
+        mounts, is_last = len(report.other_files.mounts), page.last is None
+        if not root.is_bucket and (is_last or mounts != stored):
+            links = report.other_files.links if is_last else ()
+            store_mounts(database, root, folder, report.other_files.mounts, links)
+        stored = mounts
+        yield page
+
+
+def list_folder(
+    folder: Path, selection: Selection, other_files: OtherFiles, unavailable: Sequence[UnavailableFolder]
+) -> Iterator[FoundPhoto | FolderProblem]:
+    """List what the selection has in a folder, without what is unavailable."""
+    return open_source(str(folder)).photos(
+        include=selection.include,
+        exclude=selection.exclude,
+        other_files=other_files,
+        unavailable=[each.folder for each in unavailable],
+    )
+
+
 def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPage]:
     """Pages of photos whose ranges together cover the folder."""
     first = ""
@@ -381,14 +436,21 @@ def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPa
         first = last
 
 
-def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage) -> int:
+def mark_unlisted(
+    database: Database,
+    root: Root,
+    folder: Path,
+    page: ListedPage,
+    unavailable: Sequence[UnavailableFolder] = (),
+) -> int:
     """Mark photos that a listing did not find and that do not exist, and return their number."""
     source, count = root.source, 0
     found = set(_path_keys(root.folder, page.photos))
-    for missing in present_photos(database, root, _is_on_page(root, folder, page), PAGE, without=found):
+    condition = and_(_is_on_page(root, folder, page), *(~each.condition for each in unavailable))
+    for missing in present_photos(database, root, condition, PAGE, without=found):
         gone = gone_ids(source, missing)
         if gone:
-            store_gone(database, root, folder, gone)
+            store_gone(database, root, folder, gone, unavailable)
         count += len(gone)
     return count
 

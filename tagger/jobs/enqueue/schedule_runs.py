@@ -143,9 +143,10 @@ def _run(
         backfill.check(database, settings.roots)
         if not follows_links(row.options):
             _refuse_links(row.name, backfill)
-        queue_job(backfill, Scan(database, run.job, new, settings.roots, on_progress))
+        report = queue_job(backfill, Scan(database, run.job, new, settings.roots, on_progress))
         if discard_empty_job(database, run.job):
-            nothing = _set_note(database, row.id, due, Note(NoteCode.NOTHING_TO_DO))
+            note = report.problem_note() or Note(NoteCode.NOTHING_TO_DO)
+            nothing = _set_note(database, row.id, due, note)
             return replace(run, job=None, **nothing)
     except RunInterrupted:
         _undo_run(database, row.id, due, run.job)

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row
 
-from tagger.catalog.roots import RootPaths, stored_root
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import has_other_side_files
@@ -16,10 +17,8 @@ from tagger.jobs.enqueue.photo_rows import can_skip, is_changed
 from tagger.jobs.enqueue.scan import (
     ScanReport,
     Selection,
-    listed_pages,
-    mark_unlisted,
+    scanned_pages,
     with_rows,
-    without_problems,
 )
 from tagger.ledger.items import photos_in_open_jobs
 from tagger.ledger.jobs import InferenceOptions
@@ -42,34 +41,33 @@ class WatchedChanges:
 def scan_watched(
     database: Database,
     selection: Selection,
-    listing: Iterable[FoundPhoto | FolderProblem],
     inference: InferenceOptions,
     root_paths: RootPaths,
     *,
     settle_s: float = 0.0,
 ) -> WatchedChanges:
-    """Compare the complete listing of a folder or prefix, the only one of the selection, with the database.
+    """Compare a folder or prefix, the only one of the selection, with the database.
 
     Photos are unseen if they are new or changed, or if no job has come to them and none will. Failed ones are
-    tried again when they change. Those that changed less than `settle_s` ago wait for the next scan.
+    tried again when they change, or after a pause if the failure can pass. Those that changed less than
+    `settle_s` ago wait for the next scan.
 
     Raises:
         RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.
     """
     (folder,) = selection.folders
     unseen: list[Path] = []
-    gone = 0
     report = ScanReport()
-    for page in listed_pages(without_problems(listing, report), folder):
-        root = stored_root(database, folder, root_paths)
-        gone += mark_unlisted(database, root, folder, page)  # first: a RAW file may have lost its JPEG
+    for page in scanned_pages(database, folder, selection, root_paths, report):
         if len(unseen) <= MOST_UNSEEN:
             # Times further in the future come from a wrong clock: waiting for them could take years.
             now_ns, settle_ns = time.time_ns(), settle_s * 1e9
             settled = [photo for photo in page.photos if abs(now_ns - photo.mtime_ns) >= settle_ns]
             unseen += _unseen_photos(database, folder, settled, inference, root_paths)
     is_many = len(unseen) > MOST_UNSEEN
-    return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone, report.problems)
+    return WatchedChanges(
+        selection if is_many else Selection((), tuple(unseen)), report.gone, report.problems
+    )
 
 
 def _unseen_photos(
@@ -103,6 +101,8 @@ def _is_unseen(
     raw_pairs: bool,
 ) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
+        return True
+    if row.retry_at is not None and row.retry_at <= datetime.now(UTC):
         return True
     if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
         return not raw_pairs

@@ -48,6 +48,8 @@ class Item:
     deaths: int
     """How often a worker died while it processed this photo alone."""
     size_bytes: int
+    failure_attempts: int | None
+    """How often it has failed since its last success."""
     raw_files: tuple[tuple[str, bytes], ...] = ()
     """Its RAW files, as the columns `path` and `path_bytes`."""
     side_files: tuple[SideFile, ...] = ()
@@ -84,6 +86,7 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
             photos.c.size_bytes,
             photos.c.content_id,
             photos.c.failure_kind,
+            photos.c.failure_attempts,
             photos.c.primary_id,
             photos.c.classified_size_bytes,
             photos.c.classified_mtime_ns,
@@ -148,6 +151,7 @@ def _open_item(row: Any, claim: Claim, raw_files: Sequence[Row[Any]]) -> Item:
 _FILE_FAILURES = (
     FailureKind.GONE,
     FailureKind.UNREADABLE,
+    FailureKind.UNREACHABLE,
     FailureKind.SETTLING,
     FailureKind.EMPTY,
     FailureKind.TOO_LARGE,
@@ -295,11 +299,13 @@ def _store_failures(
         if not isinstance(item.result, Failed):
             continue
         failure = item.result.failure
+        pause = failure.kind.retry_pause((item.failure_attempts or 0) + 1)
         values: dict[str, Any] = {
             "failure_kind": failure.kind,
             "failure_text": failure.text,
             "failure_job_id": job_id,
             "failure_attempts": func.coalesce(photos.c.failure_attempts, 0) + 1,
+            "retry_at": None if pause is None else datetime.now(UTC) + pause,
         }
         if failure.kind is FailureKind.GONE:
             values["gone_since"] = datetime.now(UTC)

@@ -13,7 +13,8 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import TypeVar
 
-from tagger.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
+from tagger.catalog.availability import UnavailableFolder, unavailable_folders
+from tagger.catalog.roots import Root, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
@@ -22,7 +23,6 @@ from tagger.jobs.processing.chunk_items import Item, open_items
 from tagger.ledger.chunks import Claim, count_crashes
 from tagger.ledger.items import LARGEST_CHUNK
 from tagger.ledger.jobs import suspend_for_root
-from tagger.photos.folders import Mount
 from tagger.settings import Settings
 from tagger.system.metrics import FAILURES, PHOTOS
 
@@ -247,31 +247,46 @@ class ChunkRunner:
 
         return self.with_retry(read)
 
-    def unavailable_roots(self, items: Sequence[Item], roots: Mapping[int, Root]) -> dict[Root, Mount]:
-        """The roots of these items that are not mounted, in order of their ids, with their answers."""
+    def unavailable_folders(
+        self, items: Sequence[Item], roots: Mapping[int, Root]
+    ) -> list[UnavailableFolder]:
+        """The folders with these items that are not mounted, roots first."""
         root_ids = sorted({item.root_id for item in items} & roots.keys())
 
-        def check() -> dict[Root, Mount]:
+        def check() -> list[UnavailableFolder]:
             with self.database.read() as connection:
-                return unavailable_roots(connection, [roots[root_id] for root_id in root_ids])
+                found = unavailable_folders(connection, [roots[root_id] for root_id in root_ids])
+            return [each for each in found if any(each.has(item.root_id, item.path) for item in items)]
 
         return self.with_retry(check)
 
+    def keep_available(self, suspects: Sequence[Item], roots: Mapping[int, Root]) -> list[Item]:
+        """Those of the items whose failure is not due to an unmounted folder. The others stay open."""
+        if not suspects:
+            return []
+        unavailable = self.unavailable_folders(suspects, roots)
+        self.is_root_unavailable = bool(unavailable)
+        return [
+            item
+            for item in suspects
+            if item.root_id in roots and not any(each.has(item.root_id, item.path) for each in unavailable)
+        ]
+
     def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
-        """Whether a root of these items is not mounted. The job is suspended until it is available again."""
-        unavailable = self.unavailable_roots(items, roots)
+        """Whether a folder of these items is not mounted. The job is suspended until it is available."""
+        unavailable = self.unavailable_folders(items, roots)
         if not unavailable:
             return False
-        root, mount = next(iter(unavailable.items()))
-        problem = self.with_retry(lambda: self._bucket_problem(root, mount))
-        name, job_id = str(root.folder) if problem else root.name, self.claim.name.job_id
-        log.warning("job %d waits for %s: %s", job_id, name, problem or "it is unavailable")
-        self.with_retry(lambda: suspend_for_root(self.database, job_id, name, problem))
+        folder = unavailable[0]
+        problem = self.with_retry(lambda: self._bucket_problem(folder))
+        job_id = self.claim.name.job_id
+        log.warning("job %d waits for %s: %s", job_id, folder.name, problem or "it is unavailable")
+        self.with_retry(lambda: suspend_for_root(self.database, job_id, folder.name, problem))
         return True
 
-    def _bucket_problem(self, root: Root, mount: Mount) -> str | None:
+    def _bucket_problem(self, folder: UnavailableFolder) -> str | None:
         """Why a bucket is unavailable; None for a folder."""
-        if not root.is_bucket:
+        if not folder.root.is_bucket:
             return None
         with self.database.read() as connection:
-            return str(unavailable_error(connection, root, root.folder, mount).values["reason"])
+            return str(folder.error(connection).values["reason"])

@@ -36,7 +36,12 @@ SETTLE_PERIODS = 10
 """Photos that keep changing fail after this many times as long as a photo takes to settle."""
 STOP_TIMEOUT_S = 3.0
 """How long a chunk that has to stop waits for reads and passes in progress."""
-_UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT}
+_UNREACHABLE_KINDS = {
+    FailureKind.GONE,
+    FailureKind.UNREADABLE,
+    FailureKind.UNREACHABLE,
+    FailureKind.TIMED_OUT,
+}
 """Failures that an unmounted root causes too."""
 
 
@@ -214,13 +219,8 @@ class PhotoClassifier(PhotoProcessor):
     def _of_available_roots(self, items: list[Item]) -> list[Item]:
         """Drop failures due to an unmounted root: those items stay open, and the job waits for it."""
         suspects = [item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS]
-        if not suspects:
-            return items
-        roots = self.chunk.roots()
-        unavailable = self.chunk.unavailable_roots(suspects, roots)
-        self.chunk.is_root_unavailable = bool(unavailable)
-        available_ids = roots.keys() - {root.id for root in unavailable}
-        return [item for item in items if item.root_id in available_ids or item not in suspects]
+        available = self.chunk.keep_available(suspects, self.chunk.roots()) if suspects else []
+        return [item for item in items if item not in suspects or item in available]
 
     def _must_stop_waiting(self) -> bool:
         """As `must_stop`, in a wait with a time limit of its own: it must not trigger the watchdog."""

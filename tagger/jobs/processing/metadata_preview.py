@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, select, true
 
+from tagger.catalog.availability import unavailable_folders
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, Target
@@ -277,6 +278,11 @@ def preview_photos(
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
         rows = connection.execute(select(photos).where(photos.c.id.in_(photo_ids))).all()
         raw_files = raw_files_of(connection, photo_ids)
+        of_photos = [roots[root_id] for root_id in sorted({row.root_id for row in rows})]
+        unavailable = [
+            (folder, WriteFailed("unreadable", str(folder.error(connection))))
+            for folder in unavailable_folders(connection, of_photos)
+        ]
     tags = load_photo_tags(database, photo_ids)
     by_id = {row.id: row for row in rows}
     for photo_id in photo_ids:
@@ -284,6 +290,10 @@ def preview_photos(
             row = by_id[photo_id]
             root = roots[row.root_id]
             path = root.path_of(row.path, row.path_bytes)
+            problem = next((text for folder, text in unavailable if folder.has(root.id, row.path)), None)
+            if problem is not None:
+                yield MetadataPreview(path, None, problem)
+                continue
             request = tags[photo_id].write_request(
                 path, root.folder, options, max_bytes=settings.max_bytes, undo_job=undo_job
             )

@@ -82,10 +82,19 @@ class MetadataWriter(PhotoProcessor):
         ]
         prepared = [result for future in futures if (result := future.result()) is not None]
         self.chunk.check_lease()
+        prepared = self._of_available_folders(prepared, roots)
         self._record_intents(prepared)
         results = [result for result in map(self._replace_files, prepared) if result is not None]
         self._discard_prepared()
         self._store(results)
+
+    def _of_available_folders(
+        self, results: Sequence[PhotoResult], roots: Mapping[int, Root]
+    ) -> list[PhotoResult]:
+        """Drop files that are lost only because their disk is away: their items stay open."""
+        suspects = [result.item for result in results if result.outcome is Outcome.FAILED or result.has_lost]
+        available = self.chunk.keep_available(suspects, roots)
+        return [each for each in results if each.item not in suspects or each.item in available]
 
     def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
         self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])

@@ -288,6 +288,11 @@ class PhotoResult:
     complete_digests: frozenset[str] = frozenset()
     planned_at: datetime = field(default_factory=partial(datetime.now, UTC))
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether a file that was written is not where it was."""
+        return self.photo is not None and any(lost.text for lost in self.photo.plan.lost)
+
     def item_outcome(self) -> ItemOutcome:
         has_text = self.outcome in {Outcome.REFUSED, Outcome.FAILED} or self.reason == EDITED
         text = self.text if has_text else None

@@ -55,7 +55,10 @@ class AllowedFolders:
         """
         path = self.check_inside(folder)
         # Starting a job asks the bucket whether the prefix exists.
-        if not isinstance(path, ObjectPath) and check_mount(path) in {MountState.MISSING, MountState.SILENT}:
+        if not isinstance(path, ObjectPath) and check_mount(path).state in {
+            MountState.MISSING,
+            MountState.SILENT,
+        }:
             raise PathNotFound(path=path)
         return path
 

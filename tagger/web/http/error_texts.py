@@ -134,6 +134,7 @@ def page_text(error: TaggerError) -> str:
 FAILURES: Mapping[str, str] = {
     FailureKind.GONE: N_("file is gone"),
     FailureKind.UNREADABLE: N_("not readable"),
+    FailureKind.UNREACHABLE: N_("not reachable"),
     FailureKind.SETTLING: N_("being written"),
     FailureKind.EMPTY: N_("empty file"),
     FailureKind.TOO_LARGE: N_("file too large"),

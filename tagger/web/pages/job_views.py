@@ -276,6 +276,7 @@ TRANSIENT_KINDS = frozenset(
     {
         FailureKind.GONE,
         FailureKind.UNREADABLE,
+        FailureKind.UNREACHABLE,
         FailureKind.SETTLING,
         FailureKind.TIMED_OUT,
         FailureKind.INTERNAL,

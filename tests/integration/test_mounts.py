@@ -1,0 +1,302 @@
+"""Disks, shares and links below a root: what is away marks nothing as gone, in scans, jobs and watches."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+from support.ledgers import LedgerBuilder
+from support.mounts import Disk
+
+from tagger.catalog.roots import forget_path
+from tagger.database.connection import Database
+from tagger.database.enums import JobState
+from tagger.database.tables import mounts, photos
+from tagger.errors import RootUnavailable
+from tagger.jobs.enqueue import scan as scan_module
+from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
+from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
+from tagger.photos import folder_walk, folders
+
+if TYPE_CHECKING:
+    from worker.sweeper import Sweeper
+
+
+class Library:
+    """A folder `p` with a disk at `p/nas`, two photos on it and one beside it; scanned once."""
+
+    def __init__(self, database: Database, root: Path, disk: Disk) -> None:
+        self.database = database
+        self.ledger = LedgerBuilder(database)
+        self.root = root
+        self.disk = disk
+        self.nas = disk.mount(root / "nas")
+        for name in ("nas/a.jpg", "nas/sub/b.jpg", "local.jpg"):
+            self.file(name)
+        self.scan()
+
+    def file(self, name: str, size: int = 5) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+        return path
+
+    def scan(self, *paths: Path) -> ScanReport:
+        job = self.ledger.scanning()
+        scan = Scan(self.database, job, NewJob(self.ledger.model_id, 5, 0.5), {})
+        report = scan.run(select_paths(paths or [self.root]))
+        finish_scan(self.database, job)
+        return report
+
+    def select(self) -> tuple[int, ScanReport]:
+        """Add all stored photos to a job, as a backfill does. Returns their number, and the report."""
+        scan = Scan(self.database, self.ledger.scanning(), NewJob(self.ledger.model_id, 5, 0.5), {})
+        scan.select([photos.c.gone_since.is_(None)])
+        return scan.selected, scan.report
+
+    def gone(self) -> set[str]:
+        with self.database.read() as connection:
+            return set(connection.scalars(select(photos.c.path).where(photos.c.gone_since.is_not(None))))
+
+    def mounts(self) -> set[str]:
+        with self.database.read() as connection:
+            return set(connection.scalars(select(mounts.c.path)))
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path, disk: Disk) -> Library:
+    return Library(database, tmp_path / "p", disk)
+
+
+def only_problem(report: ScanReport, folder: Path) -> str:
+    (problem,) = report.problems
+    assert problem.path == folder
+    assert report.skipped_folders == 1
+    return problem.text
+
+
+@pytest.mark.postgresql
+def test_a_disk_that_is_away_marks_nothing_as_gone_until_it_is_back(library: Library) -> None:
+    library.disk.unmount()
+    library.file("new.jpg")
+    report = library.scan()
+    assert (report.found, report.new, report.gone) == (2, 1, 0)
+    text = only_problem(report, library.nas)
+    assert text.startswith("It is no longer a disk or share of its own, but the database has 2 photos in it")
+    assert f"tagger forget {library.nas}" in text
+    library.disk.mount(library.nas)
+    report = library.scan()
+    assert (report.found, report.new, report.changed, report.gone) == (4, 0, 0, 0)
+    assert report.problems == []
+
+
+def test_a_folder_without_its_disk_is_not_entered_whatever_is_in_it(library: Library) -> None:
+    """A phone's backup may write there. One photo at a stored path, of another size, is another photo."""
+    library.disk.unmount()
+    library.file("nas/other.jpg")
+    library.file("nas/a.jpg", size=9)
+    for _ in range(2):
+        report = library.scan()
+        assert (report.found, report.new, report.gone) == (1, 0, 0)
+        only_problem(report, library.nas)
+
+
+def test_a_mount_point_that_is_removed_with_its_disk_marks_nothing_as_gone(library: Library) -> None:
+    library.disk.unmount()
+    library.nas.rmdir()
+    report = library.scan()
+    assert report.gone == 0
+    assert "is empty or missing, but the database has 2 photos" in only_problem(report, library.nas)
+
+
+def test_photos_deleted_on_a_mounted_disk_are_gone(library: Library) -> None:
+    (library.nas / "a.jpg").unlink()
+    assert library.scan().gone == 1
+    assert library.gone() == {"nas/a.jpg"}
+
+
+def test_a_mounted_disk_without_any_file_marks_nothing_as_gone(library: Library) -> None:
+    """As for a root: its server may have lost a disk."""
+    (library.nas / "a.jpg").unlink()
+    shutil.rmtree(library.nas / "sub")
+    report = library.scan()
+    assert report.gone == 0
+    assert "is empty or missing" in only_problem(report, library.nas)
+
+
+def test_photos_moved_from_a_disk_to_its_folder_make_it_an_ordinary_folder(library: Library) -> None:
+    shutil.copytree(library.nas, library.root / "copy")
+    library.disk.unmount()
+    shutil.copytree(library.root / "copy", library.nas, dirs_exist_ok=True)
+    shutil.rmtree(library.root / "copy")
+    assert library.mounts() == {"nas"}
+    assert library.scan().problems == []
+    assert library.mounts() == set()
+    shutil.rmtree(library.nas)
+    assert library.scan().gone == 2
+
+
+def test_a_disk_that_is_taken_away_in_mid_scan_marks_nothing_as_gone(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_module, "PAGE", 1)
+    job = library.ledger.scanning()
+    scan = Scan(
+        library.database,
+        job,
+        NewJob(library.ledger.model_id, 5, 0.5),
+        {},
+        lambda found: library.disk.unmount() if found == 1 else None,
+    )
+    with pytest.raises(RootUnavailable, match="nas is no longer a disk"):
+        scan.run(select_paths([library.root]))
+    assert library.gone() == set()
+
+
+@pytest.mark.parametrize("path", ["nas", "nas/sub", "nas/sub/new.jpg"])
+def test_a_path_on_a_disk_that_is_away_is_refused_before_a_job_is_made(library: Library, path: str) -> None:
+    library.disk.unmount()
+    library.file("nas/sub/new.jpg")
+    with pytest.raises(RootUnavailable, match="nas is no longer a disk"):
+        require_available_roots(library.database, select_paths([library.root / path]), {})
+
+
+def test_each_of_several_folders_has_its_own_disks(library: Library, tmp_path: Path) -> None:
+    other = tmp_path / "q"
+    library.disk.mount(other / "usb")
+    library.scan(library.root, other)
+    assert library.mounts() == {"nas", "usb"}
+    library.disk.unmount()
+    report = library.scan(library.root, other)
+    assert report.gone == 0
+    assert {problem.path for problem in report.problems} == {library.nas, other / "usb"}
+
+
+@pytest.mark.postgresql
+def test_jobs_leave_photos_on_a_disk_that_is_away_alone_and_say_so(library: Library) -> None:
+    assert library.select()[0] == 3
+    library.disk.unmount()
+    selected, report = library.select()
+    assert selected == 1
+    only_problem(report, library.nas)
+
+
+def test_a_disk_scanned_before_the_folder_around_it_is_known_there(
+    database: Database, tmp_path: Path, disk: Disk
+) -> None:
+    """The new root absorbs the one of the disk."""
+    nas = disk.mount(tmp_path / "p" / "nas")
+    (nas / "a.jpg").write_bytes(b"x")
+    (tmp_path / "p" / "local.jpg").write_bytes(b"x")
+    library = Library.__new__(Library)
+    library.database, library.ledger, library.root = database, LedgerBuilder(database), tmp_path / "p"
+    library.scan(nas)
+    assert library.mounts() == {""}
+    disk.unmount()
+    report = library.scan()
+    assert (report.new, report.gone) == (1, 0)
+    only_problem(report, nas)
+
+
+def test_a_root_whose_disk_is_away_is_unavailable_although_a_file_is_in_its_folder(
+    database: Database, tmp_path: Path, disk: Disk
+) -> None:
+    library = Library.__new__(Library)
+    library.database, library.ledger = database, LedgerBuilder(database)
+    library.root = disk.mount(tmp_path / "p")
+    library.file("a.jpg")
+    library.scan()
+    disk.unmount()
+    library.file("thumbs.jpg")
+    with pytest.raises(RootUnavailable, match="p is no longer a disk or share"):
+        library.scan()
+    assert library.gone() == set()
+
+
+def test_where_nothing_can_be_mounted_the_decision_is_the_same(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder that pretends to be a disk, as tests of other users see no real one."""
+    mounted = {str(tmp_path / "p" / "nas")}
+    for module in (folders, folder_walk):
+        monkeypatch.setattr(module, "is_mount_point", lambda folder: str(folder).rstrip("/") in mounted)
+    library = Library.__new__(Library)
+    library.database, library.ledger, library.root = database, LedgerBuilder(database), tmp_path / "p"
+    photo = library.file("nas/a.jpg")
+    library.file("local.jpg")
+    library.scan()
+    mounted.clear()
+    photo.unlink()
+    report = library.scan()
+    assert report.gone == 0
+    only_problem(report, photo.parent)
+
+
+def test_a_job_that_waits_for_a_disk_goes_on_when_it_is_back(
+    library: Library, sweeper: "Sweeper", tmp_path: Path
+) -> None:
+    """Another disk that is away does not stop it."""
+    usb = Disk(tmp_path / "usb")
+    usb.mount(library.root / "usb")
+    library.file("usb/c.jpg")
+    library.scan()
+    with library.database.read() as connection:
+        photo_id = connection.scalar(select(photos.c.id).where(photos.c.path == "nas/a.jpg"))
+    job = library.ledger.job(0, photo_ids=[photo_id])
+    library.disk.unmount()
+    usb.close()
+    suspend_for_root(library.database, job, "p/nas")
+    sweeper.sweep()
+    assert library.ledger.progress(job).state is JobState.WAITING
+    library.disk.mount(library.nas)
+    sweeper.sweep()
+    assert library.ledger.progress(job).state is JobState.QUEUED
+
+
+def become_link(library: Library, target: Path) -> None:
+    """Move the photos of the folder `trip` to another disk, with a link in its place."""
+    shutil.move(library.root / "trip", target)
+    (library.root / "trip").symlink_to(target)
+
+
+def test_a_folder_that_became_a_link_is_named_and_its_photos_wait(library: Library, tmp_path: Path) -> None:
+    library.file("trip/c.jpg")
+    library.scan()
+    become_link(library, tmp_path / "big")
+    (tmp_path / "big" / "c.jpg").rename(tmp_path / "big" / "renamed.jpg")
+    report = library.scan()
+    assert (report.found, report.gone, report.problems) == (3, 0, [])
+    (line,) = report.other_files.copies_lines()
+    assert f"{library.root / 'trip'} to {tmp_path / 'big'}" in line
+    selected, report = library.select()
+    assert selected == 3
+    text = only_problem(report, library.root / "trip")
+    assert text.startswith(f"It is now a link to {tmp_path / 'big'}, which is not followed")
+
+
+def test_forget_takes_out_what_was_stored_in_place_of_a_link(library: Library, tmp_path: Path) -> None:
+    library.file("trip/c.jpg")
+    library.scan()
+    become_link(library, tmp_path / "big")
+    library.scan(tmp_path / "big")
+    assert forget_path(library.database, library.root / "trip", {}) == 1
+    assert library.select()[0] == 4
+    assert forget_path(library.database, library.root / "trip", {}) == 1, "now that of the link's target"
+    library.scan()
+    assert library.select()[1].problems == []
+
+
+def test_a_link_whose_target_is_away_marks_nothing_as_gone(library: Library, tmp_path: Path) -> None:
+    library.file("trip/c.jpg")
+    library.scan()
+    become_link(library, tmp_path / "big")
+    shutil.rmtree(tmp_path / "big")
+    assert library.scan().gone == 0
+    assert library.gone() == set()
+
+
+def test_links_inside_the_root_and_to_files_are_not_named(library: Library, tmp_path: Path) -> None:
+    (library.root / "album").symlink_to(library.root / "nas")
+    (library.root / "note").symlink_to(__file__)
+    assert library.scan().other_files.copies_lines() == []
