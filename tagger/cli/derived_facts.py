@@ -108,14 +108,13 @@ def update_derived_facts(session: Session) -> None:
 
 
 def print_due(database: Database) -> None:
-    """Say what does not follow all photos yet, unless a job is running that updates it."""
-    from tagger.ledger.jobs import are_consequences_due
-    from tagger.ledger.progress import count_open_jobs
+    """Say what does not follow all photos yet, unless an open job sees to it."""
+    from tagger.database.recorded_changes import are_left_due
 
     with database.read() as connection:
-        is_due = are_consequences_due(connection)
-    if is_due and not count_open_jobs(database):
-        console.info("positions and trips of the latest photos are due; to update them, run: tagger locate")
+        if are_left_due(connection):
+            text = "positions and trips of the latest photos are due; to update them, run: tagger locate"
+            console.info(text)
 
 
 def update_positions(session: Session) -> None:

@@ -24,7 +24,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -44,6 +43,7 @@ from tagger.database.enums import (
     note_columns,
 )
 from tagger.database.events import has_receivers, record_event
+from tagger.database.recorded_changes import are_consequences_due
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import (
@@ -51,9 +51,6 @@ from tagger.database.tables import (
     job_items,
     job_models,
     jobs,
-    ledgers,
-    position_changes,
-    visit_changes,
 )
 from tagger.extensions import Event
 from tagger.ledger.outcomes import retake_outcomes
@@ -313,13 +310,6 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
 
 IS_LAST_STEP = chunks.c.last < chunks.c.first
 """The condition that a chunk is the last step of a job: it has no photos."""
-
-
-def are_consequences_due(connection: Connection) -> bool:
-    """Whether days, positions or trips do not follow all photos and verdicts yet."""
-    are_trips_due = exists().where(ledgers.c.trip_positions_due == true())
-    is_due = or_(exists(position_changes.c.id), exists(visit_changes.c.id), are_trips_due)
-    return bool(connection.scalar(select(is_due)))
 
 
 def done_jobs(database: Database) -> list[int]:

@@ -10,12 +10,12 @@ from support.colour_folders import TaggedFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.recorded_changes import are_consequences_due
 from tagger.database.tables import chunks, models, position_changes, positions
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import run_job
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.jobs import are_consequences_due
 from tagger.ledger.workers import release_expired, waiting_chunks
 
 PARIS = (48.8584, 2.2945)
