@@ -15,7 +15,7 @@ from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import run_job
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.jobs import are_consequences_due
+from tagger.ledger.jobs import are_consequences_due, cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks
 
 PARIS = (48.8584, 2.2945)
@@ -97,6 +97,24 @@ def test_a_worker_that_stops_leaves_the_last_step_to_others(folder: TaggedFolder
     executor.close()
     assert folder.progress(last_step).settling
     assert claim(folder, last_step).attempts == 1
+
+
+def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
+    folder: TaggedFolder, last_step: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    claimed = claim(folder, last_step)
+    executor = folder.executor()
+
+    def cancel(*_: object) -> None:
+        with folder.database.write() as connection:
+            cancel_job(connection, last_step, "no longer wanted")
+            connection.execute(insert(position_changes).values(content_id=1))  # so there is more to do
+        executor._leases._renew()
+
+    assert executor.execute(claimed, on_step=cancel) is ChunkEnd.LOST
+    executor.close()
+    assert folder.progress(last_step).state is JobState.CANCELLED
+    assert "taught landmarks" not in caplog.text
 
 
 def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(

@@ -154,7 +154,7 @@ log = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
-    """The process stops within the last step of a job."""
+    """The process stops within the last step of a job, or has lost it. No error that a model may have."""
 
 
 class ChunkExecutor:
@@ -254,16 +254,15 @@ class ChunkExecutor:
         """Store what follows from the photos of a job. What a model prevents is named in the job's note."""
 
         def report(text: str, done: int, total: int | None) -> None:
-            chunk.check_lease()
             chunk.on_progress()
-            if self.stop.is_set():
+            if self.stop.is_set() or chunk.lease_lost.is_set():
                 raise _Stopped
             on_step(text, done, total)
 
         try:
             chunk.with_retry(partial(update_consequences, self._database, self._settings.model, report))
         except _Stopped:
-            return ChunkEnd.RELEASED
+            return ChunkEnd.LOST if chunk.lease_lost.is_set() else ChunkEnd.RELEASED
         except TaggerError as error:
             log.warning("the taught landmarks were not updated: %s Then run: tagger backfill taught", error)
         chunk.with_retry(partial(close_last_step, self._database, chunk.claim))
