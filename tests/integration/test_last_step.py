@@ -1,6 +1,5 @@
 """The last step of a job: what follows from its photos is stored before it ends, by whichever process goes on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def is_due(folder: TaggedFolder) -> bool:
 
 
 @pytest.fixture
-def last_step(folder: TaggedFolder) -> Iterator[int]:
+def last_step(folder: TaggedFolder) -> int:
     """The number of a job of workers whose photos are classified."""
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
