@@ -15,7 +15,7 @@ from tagger.positions.clocks import CameraClock, estimate_clocks
 from tagger.positions.companions import Companions, find_companions
 from tagger.positions.tag_odds import count_overruled_by_gps
 from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
-from tagger.positions.update import Progress, update_positions, update_positions_in
+from tagger.positions.update import Progress, lock_positions, update_positions, update_positions_in
 from tagger.tags.contents import record_camera, record_matching_photos
 
 
@@ -76,6 +76,8 @@ def locate(
     with track_spool() as spool:
         read = [read_track(database, file, spool) for file in settings.tracks]
         with database.write(dry_run=dry_run) as connection:
+            if dry_run:
+                lock_positions(connection)  # before the row of the settings, as updates do
             _apply(connection, settings)
             tracks = [store_track(connection, track, spool) for track in read]
             clocks, companions = estimate_clocks(connection), find_companions(connection)

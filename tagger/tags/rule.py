@@ -189,7 +189,8 @@ def decide(
         elif accepted:
             state, reason = _contested(accepted, counting, verdicts)
         else:
-            is_named = bool(counting) or VerdictKind.CONFIRMED in verdicts.values()
+            named = [each for each in counting if each.landmark_id not in verdicts]
+            is_named = bool(named) or VerdictKind.CONFIRMED in verdicts.values()
             state, reason = _not_counting(own, is_damaged=image.damaged, is_named=is_named)
         if state is not None:
             rank = min((each.rank for each in own if each.rank is not None), default=None)

@@ -104,11 +104,13 @@ Progress = Callable[[int, int], None]
 def settle_after_upgrade(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
     """Settle the images of an earlier version, in transactions of a page: an interrupted one is continued.
 
+    Items of jobs that are over did not follow their images in all versions.
     Positions follow from the tags of that version: those of images its rule left are estimated again.
     """
 
     def settle_page(connection: Connection, page: Sequence[int]) -> None:
         settled = settle(connection, page, record=False)
+        follow_images(connection, among(contents.c.id, page))
         queue_position_updates(connection, [key for key, tags in settled.items() if any(map(_is_new, tags))])
 
     _settle_pages(database, ledgers.c.settled_to, contents.c.id, settle_page, on_progress)

@@ -13,11 +13,14 @@ import psycopg
 import pytest
 from rig.released_library import LIBRARIES, unpack_library
 from rig.servers import RedisServer
-from sqlalchemy import update
+from sqlalchemy import select, update
 from support.commands import Terminal, draw_many
 
 from tagger.database import schema
-from tagger.database.tables import ledgers
+from tagger.database.connection import Database
+from tagger.database.enums import CLASSIFIED_OUTCOMES
+from tagger.database.tables import contents, job_items, jobs, ledgers, photos
+from tagger.ledger.outcomes import OVER
 from tagger.ledger.workers import release_expired
 
 PHOTOS = 10
@@ -55,6 +58,7 @@ def test_a_library_of_a_release_is_continued(terminal: Terminal, tmp_path: Path)
     assert _tags(terminal.json("query", "--any-rank")) == _tags(expected["photos"])
     assert terminal.json("job", "show", job)["tagged"] == counts["tagged"]
     with terminal.database() as database:
+        assert _stale_items(database) == []
         assert release_expired(database) == 1  # from a minute after the library was made
     terminal.process_job(int(job))
     done = terminal.json("job", "show", job)
@@ -64,6 +68,20 @@ def test_a_library_of_a_release_is_continued(terminal: Terminal, tmp_path: Path)
     assert sorted(taught) == ["church-0.jpg", "church-1.jpg", "church-2.jpg", "church-3.jpg", "church.jpg"]
     terminal.run("metadata", "undo", "photos/album")
     assert _contents(tmp_path / "photos" / "album") == _contents(tmp_path / "before")
+
+
+def _stale_items(database: Database) -> list[tuple[int, int]]:
+    """The items of jobs that are over whose outcome is not that of their image."""
+    is_stale = job_items.c.outcome.in_(CLASSIFIED_OUTCOMES) & (contents.c.outcome != job_items.c.outcome)
+    query = (
+        select(job_items.c.job_id, job_items.c.position)
+        .join(jobs, jobs.c.id == job_items.c.job_id)
+        .join(photos, photos.c.id == job_items.c.photo_id)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(jobs.c.state.in_(OVER), is_stale)
+    )
+    with database.read() as connection:
+        return [(row.job_id, row.position) for row in connection.execute(query)]
 
 
 def test_a_file_of_an_earlier_version_is_upgraded_by_a_command_that_changes_it(tmp_path: Path) -> None:

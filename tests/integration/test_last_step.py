@@ -1,6 +1,5 @@
 """The last step of a job: what follows from its photos is stored before it ends, by whichever process goes on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,12 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner
 from tagger.database.recorded_changes import are_consequences_due
 from tagger.database.tables import chunks, models, position_changes, positions
+from tagger.jobs.processing import executor as executor_module
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import run_job
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.job_control import recover_stale_jobs
+from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks
 
 PARIS = (48.8584, 2.2945)
@@ -47,7 +48,7 @@ def is_due(folder: TaggedFolder) -> bool:
 
 
 @pytest.fixture
-def last_step(folder: TaggedFolder) -> Iterator[int]:
+def last_step(folder: TaggedFolder) -> int:
     """The number of a job of workers whose photos are classified."""
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
@@ -99,6 +100,24 @@ def test_a_worker_that_stops_leaves_the_last_step_to_others(folder: TaggedFolder
     assert claim(folder, last_step).attempts == 1
 
 
+def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
+    folder: TaggedFolder, last_step: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    claimed = claim(folder, last_step)
+    executor = folder.executor()
+
+    def cancel(*_: object) -> None:
+        with folder.database.write() as connection:
+            cancel_job(connection, last_step, "no longer wanted")
+            connection.execute(insert(position_changes).values(content_id=1))  # so there is more to do
+        executor._leases._renew()
+
+    assert executor.execute(claimed, on_step=cancel) is ChunkEnd.LOST
+    executor.close()
+    assert folder.progress(last_step).state is JobState.CANCELLED
+    assert "taught landmarks" not in caplog.text
+
+
 def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(
     folder: TaggedFolder, last_step: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,6 +130,24 @@ def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(
     assert "the taught landmarks were not updated" in caplog.text
     assert folder.progress(last_step).state is JobState.FINISHED
     assert located(folder) == 3
+
+
+@pytest.mark.parametrize("kills", [False, True])
+def test_a_last_step_that_fails_each_time_does_not_keep_a_job_from_its_end(
+    folder: TaggedFolder, last_step: int, monkeypatch: pytest.MonkeyPatch, *, kills: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(executor_module, "update_consequences", fail)
+    if kills:
+        with folder.database.write() as connection:
+            connection.execute(update(chunks).where(chunks.c.done.is_(False)).values(attempts=2))
+    executor = folder.executor()
+    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    executor.close()
+    assert folder.progress(last_step).state is JobState.FINISHED
+    assert is_due(folder)
 
 
 def test_a_local_job_whose_process_ends_in_its_last_step_is_finished_and_the_next_one_does_it(

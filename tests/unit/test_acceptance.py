@@ -344,6 +344,7 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.49, rank=2), predicted(GATE, 0.2)], {}, ("suggested", None)),
         ([probable(0.4), predicted(GATE, 0.5, model=2)], {}, None),  # something else counts
         ([probable(0.4), taught(GATE, 0.95)], {}, None),
+        ([probable(0.4), taught(GATE, 0.95)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
         ([probable(0.4), taught(GATE, 0.5)], {}, ("suggested", None)),
         ([probable(0.4), taught(TOWER, 0.3)], {}, ("suggested", None)),
         ([probable(0.4), taught(TOWER, 0.95)], {}, ("accepted", None)),

@@ -154,7 +154,7 @@ log = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
-    """The process stops within the last step of a job."""
+    """The process stops within the last step of a job, or has lost it. No error that a model may have."""
 
 
 class ChunkExecutor:
@@ -251,21 +251,28 @@ class ChunkExecutor:
         return end
 
     def _settle(self, chunk: ChunkRunner, on_step: Progress) -> ChunkEnd:
-        """Store what follows from the photos of a job. What a model prevents is named in the job's note."""
+        """Store what follows from the photos of a job. An error leaves it due, and the job ends."""
 
         def report(text: str, done: int, total: int | None) -> None:
-            chunk.check_lease()
             chunk.on_progress()
-            if self.stop.is_set():
+            if self.stop.is_set() or chunk.lease_lost.is_set():
                 raise _Stopped
             on_step(text, done, total)
 
+        update = partial(update_consequences, self._database, self._settings.model, report)
         try:
-            chunk.with_retry(partial(update_consequences, self._database, self._settings.model, report))
+            if needs_isolation(chunk.claim):
+                log.error("%s: processes ended in it; positions and trips are still due", chunk.title)
+            else:
+                chunk.with_retry(update)
         except _Stopped:
-            return ChunkEnd.RELEASED
+            return ChunkEnd.LOST if chunk.lease_lost.is_set() else ChunkEnd.RELEASED
         except TaggerError as error:
             log.warning("the taught landmarks were not updated: %s Then run: tagger backfill taught", error)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            log.exception("%s: positions and trips are still due", chunk.title)
         chunk.with_retry(partial(close_last_step, self._database, chunk.claim))
         return ChunkEnd.DONE
 
