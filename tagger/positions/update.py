@@ -123,13 +123,13 @@ LOCK_S = 2.0
 _NONE: Ids = np.empty(0, np.int64)
 
 Progress = Callable[[int, int], None]
-"""Called with the number of changes done, and of all."""
+"""Called with the number of changes done, and of all. Visits follow: it is called for each page of them."""
 
 
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
     """Compute the positions that may have changed, and visits and trips. Returns how many moved."""
     moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
-    update_visits(database)
+    update_visits(database, lambda: on_progress(1, 1))
     with database.read() as connection:
         if not trip_positions.are_due(connection):
             return moved

@@ -6,7 +6,7 @@ these days; `update_visits` stores them.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import cache
@@ -108,7 +108,7 @@ def read_visits(connection: Connection, begin: date = date.min, end: date = date
         )
 
 
-def update_visits(database: Database) -> None:
+def update_visits(database: Database, on_page: Callable[[], object] = lambda: None) -> None:
     """Store the visits that have changed, a page of days per transaction."""
     while True:
         with database.read() as connection:
@@ -116,6 +116,7 @@ def update_visits(database: Database) -> None:
                 return
         with database.write() as connection:
             update_some_visits(connection)
+        on_page()
 
 
 def has_changed_visits(connection: Connection) -> bool:

@@ -156,6 +156,30 @@ def test_a_change_without_a_consequence_leaves_visits_alone(database: Database, 
         assert len(connection.execute(select(visits)).all()) == 1
 
 
+def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
+    library.camera()
+    for day in range(3):
+        library.shot(day * 1440, gps=(48.86, 2.35))
+    monkeypatch.setattr("tagger.trips.visits.PAGE", 1)
+    stored = []
+
+    def stop_at_second(_done: int, _total: int) -> None:
+        with database.read() as connection:
+            stored.append(len(connection.execute(select(visits)).all()))
+        if stored[-1] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update_positions(database, stop_at_second)
+    assert stored == [0, 1, 2]
+    update_positions(database)
+    with database.read() as connection:
+        assert len(connection.execute(select(visits)).all()) == 3
+
+
 def test_a_copy_has_the_visits(database: Database, tmp_path: Path) -> None:
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
