@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import time
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
 from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
-from tagger.database.enums import Target, VerdictKind
+from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.processing import metadata_writing
+from tagger.jobs.enqueue.metadata_jobs import Undo
+from tagger.jobs.processing import metadata_writing, undo_log
 from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
@@ -226,6 +229,62 @@ def test_copies_of_a_written_photo_are_restored_exactly(
     folder.tag()
     folder.undo()
     assert folder.files() == {f"{name}.jpg": original for name in "bcd"}
+    assert folder.undo_rows == []
+
+
+def test_copies_of_a_photo_that_is_restored_from_a_backup_count_as_never_written(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
+    path = draw_with_keyword(folder, "b.jpg")
+    original = path.read_bytes()
+    folder.tag()
+    folder.write()
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (folder.folder / name).write_bytes(original)
+    folder.tag()
+    folder.undo()
+    assert folder.undo_rows == []
+
+
+def test_copies_that_a_killed_undo_has_restored_count_as_restored(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = draw_with_keyword(folder, "a.jpg")
+    original = path.read_bytes()
+    shutil.copy2(path, folder.folder / "b.jpg")
+    folder.tag()
+    folder.write()
+    job = folder.submit(Undo(None, ()), Runner.WORKERS)
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata_writing.MetadataWriter, "_store", kill)
+        with pytest.raises(KeyboardInterrupt):
+            folder.work(job)
+    assert folder.files() == {"a.jpg": original, "b.jpg": original}
+    monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
+    folder.lose_leases(job)
+    folder.work(job)
+    assert folder.undo_rows == []
+
+
+def test_a_clock_that_is_behind_keeps_no_record_of_what_is_undone(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Behind(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Behind":
+            return cls.fromtimestamp(time.time() - 3600, tz)
+
+    draw_with_keyword(folder, "a.jpg")
+    folder.tag()
+    folder.write()
+    for module in (metadata_writing, undo_log):
+        monkeypatch.setattr(module, "datetime", Behind)
+    assert folder.undo() == {"a.jpg": "written"}
     assert folder.undo_rows == []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
+from tagger.database.statements import current_time
 from tagger.errors import FailureKind, LeaseLost, PhotoFailure
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.processing.chunk_items import Item
@@ -139,7 +140,7 @@ class MetadataWriter(PhotoProcessor):
     def _prepare_files(
         self, item: Item, request: WriteRequest, complete_digests: frozenset[str]
     ) -> PhotoResult | None:
-        planned_at = datetime.now(UTC)
+        planned_at = self.chunk.with_retry(self._database_time)
         try:
             photo = plan_and_prepare(request, partial(self._find_undo_record, item))
             self._prepared.append(photo)
@@ -159,6 +160,10 @@ class MetadataWriter(PhotoProcessor):
             self.chunk.on_progress()
         reason = photo.plan.refusal_kind
         return PhotoResult(item, photo.outcome, "", reason, photo, complete_digests, planned_at)
+
+    def _database_time(self) -> datetime:
+        with self.chunk.database.read() as connection:
+            return current_time(connection)
 
     def _find_undo_record(self, item: Item, written_digest: str) -> UndoRecord | None:
         return self.chunk.with_retry(

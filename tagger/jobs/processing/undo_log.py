@@ -5,9 +5,8 @@ files that were moved.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
+from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,8 @@ from sqlalchemy import (
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
-from tagger.database.tables import contents, metadata_writes, photos
+from tagger.database.statements import current_time
+from tagger.database.tables import contents, job_items, metadata_writes, photos
 from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
@@ -87,7 +87,7 @@ def record_intents(
     with database.write() as connection:
         renew_lease(connection, claimed)
         if writes:
-            connection.execute(insert(metadata_writes), writes)
+            connection.execute(insert(metadata_writes), _dated(connection, writes))
         if removals:
             of_file = (
                 metadata_writes.c.photo_id == bindparam("photo"),
@@ -100,8 +100,8 @@ def record_intents(
 def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
     """Give copies of a written photo rows of their own, before `_complete_write` deletes theirs.
 
-    A copy with the photo's size is one of the written file, a copy with `base_bytes` one of the original. Any
-    other was changed: its row stays incomplete, so the next undo examines it.
+    A copy with `base_bytes` is one of the original, any other with the photo's size one of the written file
+    if the photo was. The rest was changed: its row stays incomplete, so the next undo examines it.
     """
     rows = connection.execute(
         select(metadata_writes).where(
@@ -113,11 +113,16 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
         )
     ).all()
     for row in {row.written_digest: row for row in rows}.values():
-        copies = connection.execute(_copies(state.photo_id, row, state.base_bytes)).all()
+        copies = connection.execute(_copies(state, row)).all()
+        was_written = row.written_digest == state.digest_before  # else the photo's size says nothing of it
         values = {name: value for name, value in row._asdict().items() if name != "id"}
         new_rows = [
             values
-            | {"photo_id": copy.id, "file": copy.path.rpartition("/")[2], "complete": bool(copy.same_size)}
+            | {
+                "photo_id": copy.id,
+                "file": copy.path.rpartition("/")[2],
+                "complete": was_written and bool(copy.same_size),
+            }
             for copy in copies
         ]
         if new_rows:
@@ -148,7 +153,12 @@ def _complete_write(connection: Connection, state: "_FileState") -> None:
         completed = update(metadata_writes).where(metadata_writes.c.id == current_id).values(complete=True)
         connection.execute(completed)
     elif state.write is not None:  # written with another database, or with a newer copy of this one
-        connection.execute(insert(metadata_writes), [{**state.write, "complete": True}])
+        connection.execute(insert(metadata_writes), _dated(connection, [{**state.write, "complete": True}]))
+
+
+def _dated(connection: Connection, writes: Sequence[WriteRow]) -> list[WriteRow]:
+    now = current_time(connection)
+    return [{**write, "written_at": now} for write in writes]
 
 
 def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> None:
@@ -242,16 +252,23 @@ def _update_file_versions(connection: Connection, rows: Sequence[Mapping[str, in
         connection.execute(update(photos).where(*is_classified_version).values(values), rows)
 
 
-def _copies(photo_id: int, row: Row[Any], base_bytes: int | None) -> Select[Any]:
+def _copies(state: "_FileState", row: Row[Any]) -> Select[Any]:
+    """Copies of a photo that may be written files and have no row. What the job has examined has its own."""
     own = metadata_writes.alias("own")
+    is_examined = exists().where(
+        job_items.c.job_id == state.job_id,
+        job_items.c.photo_id == photos.c.id,
+        job_items.c.outcome.in_((Outcome.WRITTEN, Outcome.UNCHANGED)),
+    )
     has_row = exists().where(own.c.photo_id == photos.c.id, own.c.written_digest == row.written_digest)
-    size = select(photos.c.size_bytes).where(photos.c.id == photo_id).scalar_subquery()
-    changed = false() if base_bytes is None else photos.c.size_bytes != base_bytes
+    size = select(photos.c.size_bytes).where(photos.c.id == state.photo_id).scalar_subquery()
+    has_size = photos.c.size_bytes == size
+    is_written = has_size if state.base_bytes is None else photos.c.size_bytes != state.base_bytes
     return (
-        select(photos.c.id, photos.c.path, (photos.c.size_bytes == size).label("same_size"))
+        select(photos.c.id, photos.c.path, has_size.label("same_size"))
         .join(contents, contents.c.id == photos.c.content_id)
-        .where(contents.c.digest == row.image_digest, photos.c.id != photo_id, photos.c.gone_since.is_(None))
-        .where(or_(photos.c.size_bytes == size, changed), ~has_row)
+        .where(contents.c.digest == row.image_digest, photos.c.id != state.photo_id)
+        .where(photos.c.gone_since.is_(None), is_written, ~has_row, ~is_examined)
         .order_by(photos.c.id)
     )
 
@@ -277,7 +294,7 @@ class PhotoResult:
     """What was done with a photo. `photo` is None if no file was prepared.
 
     `complete_digests` are the digests of written files whose rows are complete already. Its files were read
-    after `planned_at`.
+    after `planned_at`, by the database's clock, which all processes share.
     """
 
     item: Item
@@ -286,7 +303,7 @@ class PhotoResult:
     reason: str | None = None
     photo: PreparedPhoto | None = None
     complete_digests: frozenset[str] = frozenset()
-    planned_at: datetime = field(default_factory=partial(datetime.now, UTC))
+    planned_at: datetime | None = None
 
     @property
     def has_lost(self) -> bool:
@@ -343,7 +360,7 @@ class _FileState:
 
     photo_id: int
     job_id: int
-    planned_at: datetime
+    planned_at: datetime | None
     file: str
     digest_before: str | None
     write: WriteRow | None
@@ -383,7 +400,7 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
 def _write_row(
     job_id: int, photo_id: int, request: WriteRequest, file: FilePlan, undo_record: UndoRecord
 ) -> WriteRow:
-    """The row of a write that is not complete."""
+    """The row of a write that is not complete, without its time."""
     return {
         "photo_id": photo_id,
         "job_id": job_id,
@@ -394,7 +411,6 @@ def _write_row(
         "base_digest": undo_record.base_digest,
         "undo": undo_record.inverse,
         "landmarks": [landmark.slug for landmark in request.tag_fields.landmarks],
-        "written_at": datetime.now(UTC),
         "complete": False,
     }
 
