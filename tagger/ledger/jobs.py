@@ -442,6 +442,7 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
     if cancelled.rowcount:
         # After the job: a concurrent scan adds its chunks either before, or sees that the job has ended.
         _cancel_open_chunks(connection, job_id)
+        retake_outcomes(connection, job_id)
         _record_end(connection, connection.execute(select(jobs).where(jobs.c.id == job_id)).one())
 
 

@@ -8,7 +8,7 @@ from support.camera_photos import draw_shot
 from support.colour_folders import TaggedFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.enums import JobState, Priority, Runner, VerdictKind
 from tagger.database.recorded_changes import are_consequences_due
 from tagger.database.tables import chunks, models, position_changes, positions
 from tagger.jobs.processing import executor as executor_module
@@ -18,8 +18,10 @@ from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks
+from tagger.verdicts.service import give_verdicts
 
 PARIS = (48.8584, 2.2945)
+EIFFEL = "eiffel-tower"
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_a_job_of_workers_ends_when_its_photos_are_located(folder: TaggedFolder,
     executor.close()
     progress = folder.progress(last_step)
     assert (progress.state, progress.settling, progress.tagged, progress.unknown) == ("finished", False, 1, 2)
-    assert steps == ["locating photos"]
+    assert set(steps) == {"locating photos"}
     assert located(folder) == 3
     assert not is_due(folder)
 
@@ -116,6 +118,17 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
     executor.close()
     assert folder.progress(last_step).state is JobState.CANCELLED
     assert "taught landmarks" not in caplog.text
+
+
+@pytest.mark.postgresql
+def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(
+    folder: TaggedFolder, last_step: int
+) -> None:
+    give_verdicts(folder.database, [folder.folder / "tower.jpg"], EIFFEL, VerdictKind.REJECTED, None, {})
+    with folder.database.write() as connection:
+        cancel_job(connection, last_step, "no longer wanted")
+    progress = folder.progress(last_step)
+    assert (progress.state, progress.tagged, progress.unknown) == (JobState.CANCELLED, 0, 3)
 
 
 def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(
