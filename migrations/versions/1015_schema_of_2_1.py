@@ -54,7 +54,7 @@ def _replace_check(table: str, column: str, values: str) -> None:
 def _allow_trips_on_sqlite() -> None:
     """SQLite changes no constraint: the table is made again. Its triggers go with it."""
     for view in view_statements(is_sqlite=True):
-        op.execute(f"DROP VIEW {view}")
+        op.execute(f"DROP VIEW IF EXISTS {view}")
     op.rename_table("positions", "old_positions")
     for columns in _INDEXES:
         op.drop_index(f"ix_positions_{'_'.join(columns)}", "old_positions")

@@ -142,6 +142,8 @@ def test_a_job_that_a_full_disk_ended_is_shown(terminal: Terminal, small_disk: P
         fill(small_disk)
         done = terminal.run("status")
         assert "job 1 running" in done.stdout
-        assert "Job 1 waits to be recovered: the disk of" in done.stderr
+        assert "its process does not answer" in done.stdout
+        assert done.stderr == ""
     (small_disk / "filler").unlink()
+    terminal.run("tag", "photos")
     assert "job 1 finished" in terminal.run("status").stdout

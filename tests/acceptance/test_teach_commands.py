@@ -191,15 +191,15 @@ def test_what_cannot_be_taught_is_refused_with_the_reason(
     tagger("landmark", "add", "Mill", "--slug", "mill-dresden")
     tagger("landmark", "add", "Mill", "--slug", "mill-leipzig")
     (tmp_path / "empty").mkdir()
-    for options, reason in (
-        (("Our church", "missing.jpg"), "There is no file or folder at"),
-        (("Our church", "empty"), "The database has no photo at"),
-        (("Our church", "--not", library.bridge), "There is no landmark Our church"),
-        (("Mill", *library.church(0)), "Use one of these slugs"),
-        (("  ", *library.church(0)), "it has no letter, digit or symbol"),
+    for options, code, reason in (
+        (("Our church", "missing.jpg"), 1, "There is no file or folder at"),
+        (("Our church", "empty"), 1, "The database has no photo at"),
+        (("Our church", "--not", library.bridge), 1, "There is no landmark Our church"),
+        (("Mill", *library.church(0)), 1, "Use one of these slugs"),
+        (("  ", *library.church(0)), 2, "it has no letter, digit or symbol"),
     ):
         output = tagger("teach", *options)
-        assert (output.code, output.text) == (1, ""), options
+        assert (output.code, output.text) == (code, ""), options
         assert reason in output.err
         assert options[1] == "empty" or tagger("teach", *options, "--dry-run").err == output.err
     assert tagger("review", "list", "--json").json == []
@@ -209,7 +209,7 @@ def test_facts_of_a_landmark_that_exists_are_not_changed(tagger: CommandRunner, 
     first = ("teach", "Our mill", library.bridge, "--country", "Germany")
     assert (tagger(*first).code, tagger(*first).code) == (0, 0)
     output = tagger("teach", "OUR MILL", *library.church(1), "--country", "France")
-    assert (output.code, "tagger landmark edit our-mill" in " ".join(output.err.split())) == (1, True)
+    assert (output.code, "tagger landmark edit our-mill" in " ".join(output.err.split())) == (2, True)
 
 
 def test_a_landmark_of_the_model_is_learned_from_photos_that_it_misses(
@@ -250,7 +250,7 @@ def test_a_mistyped_name_is_pointed_out(tagger: CommandRunner, library: Library)
 
 
 def test_neither_an_invalid_name_nor_a_dry_run_tags_photos(tagger: CommandRunner, untagged: Library) -> None:
-    assert tagger("teach", "two\nlines", untagged.photos / "church").code == 1
+    assert tagger("teach", "two\nlines", untagged.photos / "church").code == 2
     output = tagger("teach", "Our church", *untagged.church(0, 1, 2), "--dry-run")
     assert "3 paths would be tagged first" in output.text
     assert tagger("query", "--any-rank", "--json").json == []

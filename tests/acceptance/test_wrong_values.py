@@ -28,6 +28,7 @@ WRONG = {
     "LANGUAGE": ("!",),
     "LAT,LON": ("x", "91,0"),
     "MINUTES": ("x", "0"),
+    "MM-DD": ("x", "13-01", "02-30"),
     "MONTH": ("x", "13"),
     "N": ("x", "-1", HUGE),
     "OPTIONS": ("x", "nothing=1"),

@@ -208,7 +208,6 @@ def test_a_library_of_1_1_gets_the_schema_of_a_new_one(
     [
         ("ALTER TABLE contents DROP COLUMN damaged", "contents.damaged"),
         ("DROP TABLE favourites", "favourites"),
-        ("DROP VIEW photos_view", "photos_view"),
     ],
 )
 def test_a_library_that_no_release_has_made_is_refused_and_stays_as_it_is(

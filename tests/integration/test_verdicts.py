@@ -281,7 +281,7 @@ SOUND = {"digest": "1-" + "0" * 64, "landmark": EIFFEL, "verdict": "confirmed", 
         (json.dumps([SOUND | {"verdict": "perhaps"}]), "entry 1: verdict: .*'confirmed', 'rejected'"),
         (json.dumps([SOUND | {"at": "2026-06-01T12:00:00"}]), "entry 1: at: input should have timezone info"),
         (json.dumps([SOUND | {"by": 7}]), "entry 1: by: "),
-        ("[" + json.dumps(SOUND)[:-1] + ', "path": "\xff"}]', "not UTF-8"),
+        ("[" + json.dumps(SOUND)[:-1] + ', "path": "\xff"}]', "not text in UTF-8"),
     ],
 )
 def test_invalid_entry_is_refused_with_its_number(text: str, where: str) -> None:
