@@ -191,7 +191,7 @@ def _photo_conditions(
     connection: Connection, backfill: Backfill, inference: InferenceOptions, root_paths: RootPaths
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
     resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
-    conditions = [*resolved.option_conditions()]
+    conditions = list(resolved.option_conditions())
     # If an index finds few photos for the query, not all photos are read in order of their ids.
     narrowest, is_small = resolved.narrowest(connection, MOST_NARROWED)
     conditions += [narrowest.among] if narrowest is not None and is_small else []

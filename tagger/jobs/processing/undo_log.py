@@ -114,14 +114,14 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
     ).all()
     for row in {row.written_digest: row for row in rows}.values():
         copies = connection.execute(_copies(state, row)).all()
-        was_written = row.written_digest == state.digest_before  # else the photo's size says nothing of it
+        was_this = row.written_digest == state.digest_before  # else the photo's size says nothing of it
         values = {name: value for name, value in row._asdict().items() if name != "id"}
         new_rows = [
             values
             | {
                 "photo_id": copy.id,
                 "file": copy.path.rpartition("/")[2],
-                "complete": was_written and bool(copy.same_size),
+                "complete": was_this and bool(copy.same_size),
             }
             for copy in copies
         ]
