@@ -254,6 +254,29 @@ def _array_text(values: list[Any]) -> object:
     return values
 
 
+class PreparedQuery:
+    """A query whose SQL is composed once, for what runs for each photo: SQLAlchemy takes ten times its time.
+
+    Its errors are those of the driver, and its connection is not for use after them.
+    """
+
+    def __init__(self, connection: Connection, query: Select[Any]) -> None:
+        compiled = query.compile(dialect=connection.dialect)
+        self._text, self._names = str(compiled), compiled.positiontup
+        self._driver = connection.connection
+
+    def rows(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """The rows, as tuples. Parameters are passed to the driver as they are."""
+        names = self._names
+        values = parameters if names is None else [parameters[name] for name in names]
+        cursor = self._driver.cursor()
+        try:
+            cursor.execute(self._text, values)
+            return cursor.fetchall()
+        finally:
+            cursor.close()
+
+
 def lock_tables(connection: Connection, *tables: Table, mode: str = "SHARE ROW EXCLUSIVE") -> None:
     """Make other writers of these tables wait until the transaction ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":

@@ -119,8 +119,11 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
         facts = replace(facts, has_orientation=True)
     if facts.taken_at is not None and facts.latitude is not None:
         return facts
+    blocks = _blocks(data) if blocks is None else blocks
+    if not (blocks.xmp or blocks.iptc):
+        return facts
     has_position = block is not None and exif_position(block) != (None, None)
-    return _with_stated(facts, _blocks(data) if blocks is None else blocks, has_position=has_position)
+    return _with_stated(facts, blocks, has_position=has_position)
 
 
 def _blocks(data: bytes) -> Blocks:

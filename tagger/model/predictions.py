@@ -19,6 +19,10 @@ SUGGESTED_SCORE = 0.2
 """From this score on, and below `TAUGHT_THRESHOLD`, a photo is a suggestion of a taught landmark."""
 
 
+_FEW_LABELS = 1000
+"""So many are sorted faster than the best are selected."""
+
+
 @dataclass(frozen=True)
 class LabelPrediction:
     """One landmark and its score.
@@ -43,7 +47,7 @@ def best_predictions(
     import numpy as np
 
     order = -scores
-    if count < len(order):  # sorting all of a hundred thousand labels takes longer than the network
+    if count < len(order) > _FEW_LABELS:  # sorting a hundred thousand takes longer than the network
         last = np.partition(order, count - 1)[count - 1]
         candidates = np.flatnonzero(~(order > last))  # also NaN, which sorts last
     else:

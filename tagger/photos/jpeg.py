@@ -21,6 +21,7 @@ SEGMENT_LIMIT = 100_000
 """A photo has tens of segments or chunks. A file with more is not parsed; its digest is the file's."""
 # Without markers that have no segment, of which a hostile file may have millions.
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+_USUAL_MARKERS = frozenset((*range(0xC0, 0xD0), *range(0xD9, 0xFF)))
 _ENDS_SCAN = np.array([0x01 <= second < 0xD0 or 0xD8 <= second < 0xFF for second in range(256)])
 _SEARCHED_BYTES = 2**20
 _JUNK_BYTES = 65_536
@@ -180,24 +181,27 @@ def _segments(data: bytes | memoryview, *, scans: bool = True) -> Iterator[tuple
     Without `scans`, the first scan is the last item and extends to the end of the file, which is not searched
     for markers.
     """
-    at = 2
+    start = 2
     for _ in range(SEGMENT_LIMIT + 1):
-        found = _MARKER.search(data, at)
-        if found is None:
-            return
-        marker, start = data[found.start() + 1], found.start()
+        # Nearly always, a segment follows at once, and a search would take longer than all else.
+        if start + 1 >= len(data) or data[start] != 0xFF or data[start + 1] not in _USUAL_MARKERS:
+            found = _MARKER.search(data, start)
+            if found is None:
+                return
+            start = found.start()
+        marker = data[start + 1]
         if marker == _EOI:
             return
         if marker == _SOS and not scans:
             yield marker, start, len(data)
             return
-        end = found.end() + max(int.from_bytes(data[found.end() : found.end() + 2], "big"), 2)
+        end = start + 2 + max(int.from_bytes(data[start + 2 : start + 4], "big"), 2)
         if marker == _SOS:
             end = _end_of_scan(data, end)
         elif end > len(data):
             return
         yield marker, start, end
-        at = end
+        start = end
 
 
 def _end_of_scan(data: bytes | memoryview, start: int) -> int:

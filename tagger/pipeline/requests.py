@@ -249,7 +249,7 @@ def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = No
     def decode(resize: Resize) -> DecodedImage:
         try:
             with stage_timer("decode"):
-                return decode_photo(photo.data, resize, max_pixels=limits.max_pixels)
+                return decode_photo(photo.data, resize, max_pixels=limits.max_pixels, orientation=orientation)
         except NoPreview:
             if develop is None or not is_developer_installed():
                 raise
@@ -257,5 +257,6 @@ def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = No
 
     with stage_timer("digest"):
         container = read_container(photo.data)
+        orientation = None if container is None else container.orientation
         digest, facts = digest_container(container, photo.data), camera_facts(photo.data, container)
         return OpenPhoto(digest, photo.version, facts, decode)

@@ -4,8 +4,6 @@ They are always updated, which takes microseconds. A worker serves them if a por
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -52,13 +50,18 @@ def photos_done() -> float:
     return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
 
-@contextmanager
-def stage_timer(stage: str) -> Iterator[None]:
-    """Record the wall-clock and CPU seconds of a stage in the calling thread."""
-    start, cpu_start = time.perf_counter(), time.thread_time()
-    try:
-        yield
-    finally:
-        seconds, cpu_seconds = _METRICS[stage]
-        cpu_seconds.inc(time.thread_time() - cpu_start)
-        seconds.observe(time.perf_counter() - start)
+class stage_timer:  # noqa: N801 - a context, which would take twice the time as a generator
+    """Records the wall-clock and CPU seconds of a stage in the calling thread."""
+
+    __slots__ = ("_cpu_start", "_metrics", "_start")
+
+    def __init__(self, stage: str) -> None:
+        self._metrics = _METRICS[stage]
+
+    def __enter__(self) -> None:
+        self._start, self._cpu_start = time.perf_counter(), time.thread_time()
+
+    def __exit__(self, *_exc: object) -> None:
+        seconds, cpu_seconds = self._metrics
+        cpu_seconds.inc(time.thread_time() - self._cpu_start)
+        seconds.observe(time.perf_counter() - self._start)

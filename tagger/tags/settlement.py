@@ -43,7 +43,6 @@ from tagger.database.tables import (
 )
 from tagger.ledger.outcomes import follow_images
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
-from tagger.system.documents import document_of
 from tagger.tags.contents import lock_contents, queue_position_updates
 from tagger.tags.models_in_use import ids_in_use
 from tagger.tags.rule import (
@@ -235,7 +234,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     for row in connection.execute(_IMAGES, ids):
         thresholds = {} if row.model_id is None else {row.model_id: row.threshold}
         outcome = row.outcome and Outcome(row.outcome)
-        causes[row.id] = Causes(outcome, document_of(ImageFacts, row), thresholds)
+        causes[row.id] = Causes(outcome, ImageFacts(row.damaged, row.dismissed), thresholds)
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
     in_use = ids_in_use(connection)

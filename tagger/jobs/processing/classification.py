@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
-from tagger.database.retry import DatabaseError
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
+from tagger.jobs.processing.known_images import KnownImages
 from tagger.jobs.processing.model_cache import LoadedModels
-from tagger.jobs.processing.storage import lacking_models, store_results
+from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
@@ -65,6 +65,7 @@ class PhotoClassifier(PhotoProcessor):
         self._settle_deadline: float | None = None
         """None before a photo of the chunk had changed a moment ago."""
         self._sandbox: Sandbox | None = None
+        self._known = KnownImages(chunk.database, chunk.claim)
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Submit photos and store the results until all are stored or the chunk has to stop.
@@ -104,7 +105,8 @@ class PhotoClassifier(PhotoProcessor):
         self._store()
 
     def close(self) -> None:
-        """End the child processes of isolation."""
+        """End the child processes of isolation, and the connection of the readers."""
+        self._known.close()
         if self._sandbox is not None:
             self._sandbox.close()
 
@@ -113,10 +115,7 @@ class PhotoClassifier(PhotoProcessor):
     def lacking_models(self, digest: str) -> Sequence[int]:
         if self.chunk.claim.reprocess:
             return tuple(self.thresholds)
-        try:
-            return lacking_models(self.chunk.database, self.chunk.claim, digest)
-        except DatabaseError:
-            return tuple(self.thresholds)  # Classifying the image twice does no harm.
+        return self._known.lacking_models(digest)
 
     def deliver(self, results: Sequence[RequestResult]) -> None:
         self._deliveries.put(results)

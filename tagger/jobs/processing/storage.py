@@ -16,7 +16,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -64,7 +63,6 @@ from tagger.registry.registration import landmark_ids_of_labels
 from tagger.tags.contents import (
     delete_of_model,
     delete_unused,
-    is_classified_by,
     is_classified_by_all,
     lock_contents_shared,
 )
@@ -72,30 +70,6 @@ from tagger.tags.models_in_use import ids_in_use
 from tagger.tags.rule import EffectiveTag
 from tagger.tags.settlement import begin_change, outcome_of, settle
 from tagger.teaching.comparison import BatchComparison, TaughtCache
-
-# Built once: it runs for each photo, and to build it takes twice as long as to run it.
-_FIND_CLASSIFIED = select(contents.c.id).where(
-    contents.c.digest == bindparam("digest"),
-    contents.c.outcome.is_not(None),
-    is_classified_by(
-        bindparam("model_id"), ("top_k", bindparam("top_k")), ("threshold", bindparam("threshold"))
-    ),
-)
-"""With parameters from `_options`."""
-
-
-def lacking_models(database: Database, claim: Claim, digest: str) -> Sequence[int]:
-    """The claim's models that have not classified the image, with the same top-k and threshold."""
-    with database.read(in_transaction=False) as connection:
-        return [
-            model_id
-            for model_id in claim.thresholds
-            if connection.scalar(_FIND_CLASSIFIED, _options(claim, model_id) | {"digest": digest}) is None
-        ]
-
-
-def _options(claim: Claim, model_id: int) -> dict[str, Any]:
-    return {"model_id": model_id, "top_k": claim.top_k, "threshold": claim.thresholds[model_id]}
 
 
 def store_results(
@@ -257,7 +231,9 @@ def _update_contents(
             "content": content_id,
             "width": result.width,
             "height": result.height,
-            **_options(claim, model_id),
+            "model_id": model_id,
+            "top_k": claim.top_k,
+            "threshold": claim.thresholds[model_id],
             "damaged": result.is_damaged,
             "colours": result.colours,
             "outcome": _model_outcome(result),

@@ -144,8 +144,12 @@ class DecodedImage:
     is_damaged: bool = False
 
 
-def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImage:
+def decode_photo(
+    data: bytes, resize: Resize, *, max_pixels: int, orientation: int | None = None
+) -> DecodedImage:
     """Decode one photo as a viewer shows it: upright, in sRGB, and resized.
+
+    `orientation`: that of the file, if it was parsed already.
 
     Raises:
         PhotoFailed: for any bad input, with its kind and a text that says what to do.
@@ -159,7 +163,7 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
         with failing_alone(data):
             return _developed(data, resize, max_pixels)
     with failing_alone(file):
-        return _read(file, data, file_format, resize, max_pixels)
+        return _read(file, data, file_format, resize, max_pixels, orientation)
 
 
 _TRANSPOSES = {
@@ -184,10 +188,15 @@ def _developed(data: bytes, resize: Resize, max_pixels: int) -> DecodedImage:
 
 
 def _read(
-    data: bytes, original: bytes, photo_format: PhotoFormat, resize: Resize, max_pixels: int
+    data: bytes,
+    original: bytes,
+    photo_format: PhotoFormat,
+    resize: Resize,
+    max_pixels: int,
+    orientation: int | None,
 ) -> DecodedImage:
     try:
-        return _read_file(data, original, photo_format, resize, max_pixels)
+        return _read_file(data, original, photo_format, resize, max_pixels, orientation)
     except PhotoFailed:
         raise
     except Exception as error:
@@ -197,7 +206,7 @@ def _read(
             raise
         error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
         is_truncated = is_truncation(error)
-        image = _read_file(bare, original, photo_format, resize, max_pixels)
+        image = _read_file(bare, original, photo_format, resize, max_pixels, orientation)
         if is_truncated and _is_blank(image.pixels):
             raise
         return replace(image, is_damaged=is_truncated or is_without_end(data))
@@ -209,11 +218,12 @@ def _read_file(
     photo_format: PhotoFormat,
     resize: Resize,
     max_pixels: int,
+    orientation: int | None,
 ) -> DecodedImage:
     """Decode `data`, perhaps a reduced copy or the preview of `original`, which has the orientation."""
     image = open_header(data, photo_format, max_pixels)
     width, height = image.size
-    orientation = _orientation(original, image)
+    orientation = _orientation(original, image, orientation)
     draft = image.draft(None, _draft_size(resize)) if photo_format is PhotoFormat.JPEG else None
     extent = draft[1][2:] if draft else None
     if draft and "progressive" in image.info and image.width == -(-width // _EIGHTH) and data is original:
@@ -255,12 +265,12 @@ def _draft_size(resize: Resize) -> tuple[int, int]:
     return side, side
 
 
-def _orientation(data: bytes, image: Image.Image) -> int:
+def _orientation(data: bytes, image: Image.Image, known: int | None) -> int:
     # Pillow would otherwise use the orientation in XMP, which viewers ignore.
     image.info.pop("xmp", None)
     if isinstance(image, TiffImageFile):
         return 1  # Pillow applies it when loading
-    orientation = orientation_in(data)
+    orientation = orientation_in(data) if known is None else known
     if orientation is not None:
         return orientation
     value = image.getexif().get(ORIENTATION, 1)
