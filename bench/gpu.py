@@ -121,7 +121,7 @@ def _rate(per_s: float) -> str:
 def _outputs(device: Device, photos: Sequence[Path]) -> Outputs:
     forward, size = _forward(device), device.batch_size
     parts = [photos[first : first + size] for first in range(0, len(photos), size)]
-    outputs = [forward(np.stack([_pixels(photo) for photo in part])) for part in parts]
+    outputs = [forward(np.stack([pixels(photo) for photo in part])) for part in parts]
     embeddings = [each.embeddings for each in outputs if each.embeddings is not None]
     return Outputs(np.concatenate([each.scores for each in outputs]), np.concatenate(embeddings))
 
@@ -134,16 +134,17 @@ def _forward(device: Device) -> Callable[[Images], Outputs]:
     return TorchScriptBackend(module, device, 1).forward
 
 
-def _pixels(photo: Path) -> Pixels:
+def pixels(photo: Path) -> Pixels:
+    """Read and decode a photo as the pipeline does, in the size of the shipped model."""
     opened = open_bytes(read_photo(photo, max_bytes=LIMITS.max_bytes), LIMITS)
     return opened.decode(MANIFEST.input.resize).pixels
 
 
 def _decoding_rate(photos: Sequence[Path]) -> float:
     with ProcessPoolExecutor(core_count(), get_context("spawn")) as pool:
-        list(pool.map(_pixels, photos[: core_count()]))  # the start of the processes does not count
+        list(pool.map(pixels, photos[: core_count()]))  # the start of the processes does not count
         start = time.perf_counter()
-        list(pool.map(_pixels, photos, chunksize=8))
+        list(pool.map(pixels, photos, chunksize=8))
         return len(photos) / (time.perf_counter() - start)
 
 
