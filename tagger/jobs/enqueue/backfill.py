@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, withdraw_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState
+from tagger.database.statements import current_time
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
@@ -99,7 +99,8 @@ class Backfill:
             learn_landmarks(scan.database, model_by_id(scan.database, inference.model_id))
         with scan.database.read() as connection:
             source, conditions = _photo_conditions(connection, self, inference, scan.root_paths)
-        for condition in _scope_conditions(self.scope, inference):
+            of_scope = _scope_conditions(connection, self.scope, inference)
+        for condition in of_scope:
             scan.select([condition, *conditions], source)
 
 
@@ -131,7 +132,7 @@ def count_photos(
         source, conditions = _photo_conditions(connection, backfill, inference, root_paths)
         counts = (
             connection.scalar(select(func.count()).select_from(source).where(condition, *conditions))
-            for condition in _scope_conditions(backfill.scope, inference)
+            for condition in _scope_conditions(connection, backfill.scope, inference)
         )
         return sum(count or 0 for count in counts)
 
@@ -208,11 +209,13 @@ def _photo_conditions(
     return source, conditions
 
 
-def _scope_conditions(scope: BackfillScope, inference: InferenceOptions) -> Sequence[ColumnElement[bool]]:
+def _scope_conditions(
+    connection: Connection, scope: BackfillScope, inference: InferenceOptions
+) -> Sequence[ColumnElement[bool]]:
     """The conditions of the photos, each of which an index serves. No photo meets two of them."""
     match scope:
         case BackfillScope.UNTAGGED:
-            is_due = photos.c.retry_at <= datetime.now(UTC)
+            is_due = photos.c.retry_at <= current_time(connection)
             return UNTAGGED, and_(photos.c.failure_kind.is_not(None), PRESENT, is_due)
         case BackfillScope.FAILED:
             return (photos.c.failure_kind.is_not(None),)

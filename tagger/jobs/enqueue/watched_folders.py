@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from sqlalchemy import Row
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
+from tagger.database.statements import current_time
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import has_other_side_files
 from tagger.jobs.enqueue.photo_rows import can_skip, is_changed
@@ -80,10 +80,13 @@ def _unseen_photos(
     """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
     page = with_rows(database, folder, found, root_paths, inference)
     joined = _raw_files_with_jpeg(photo.path for photo, _ in page) if database.raw_pairs else set()
+    with database.read() as connection:
+        now = current_time(connection)
     unseen = [
         (photo, row)
         for photo, row in page
-        if _is_unseen(row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs)
+        if (row is not None and row.retry_at is not None and row.retry_at <= now)
+        or _is_unseen(row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs)
     ]
     # Photos that an open job has yet to process are left to it, unless they have changed since.
     waiting = [row.id for photo, row in unseen if row is not None and not is_changed(row, photo)]
@@ -101,8 +104,6 @@ def _is_unseen(
     raw_pairs: bool,
 ) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
-        return True
-    if row.retry_at is not None and row.retry_at <= datetime.now(UTC):
         return True
     if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
         return not raw_pairs

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -12,7 +11,7 @@ from tagger.catalog.cameras import camera_of, ensure_cameras
 from tagger.catalog.raw_pairs import carry_over, files_of
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.statements import among, ids_parameter
+from tagger.database.statements import among, current_time, ids_parameter
 from tagger.database.tables import NO_FAILURE, contents, job_items, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import fact_columns, stored_side_files
@@ -295,20 +294,21 @@ def _store_failures(
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Store failures on photos, and facts that can be read; a changed image loses its tags."""
-    for item in items:
-        if not isinstance(item.result, Failed):
-            continue
-        failure = item.result.failure
+    failed = [(item, item.result.failure) for item in items if isinstance(item.result, Failed)]
+    if not failed:
+        return
+    now = current_time(connection)
+    for item, failure in failed:
         pause = failure.kind.retry_pause((item.failure_attempts or 0) + 1)
         values: dict[str, Any] = {
             "failure_kind": failure.kind,
             "failure_text": failure.text,
             "failure_job_id": job_id,
             "failure_attempts": func.coalesce(photos.c.failure_attempts, 0) + 1,
-            "retry_at": None if pause is None else datetime.now(UTC) + pause,
+            "retry_at": None if pause is None else now + pause,
         }
         if failure.kind is FailureKind.GONE:
-            values["gone_since"] = datetime.now(UTC)
+            values["gone_since"] = now
         if item.image_id:
             values |= {
                 "content_id": item.image_id,
