@@ -1,8 +1,10 @@
 """Chooses the device, the precision, and the number of forward passes at a time, within cgroups' limits."""
 
+import importlib
 import math
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -108,10 +110,7 @@ def passes_at_once(device: Device, threads: int | None) -> int:
 
 def available_kinds() -> list[str]:
     """Return torch's names of the devices, best first. Imports torch only where there may be a GPU."""
-    is_linux = platform.system() == "Linux"
-    if not is_installed("torch") or (
-        is_linux and not any(next(Path("/dev").glob(name), None) for name in GPU_FILES)
-    ):
+    if not _may_have_gpu():
         return ["cpu"]
     import torch
 
@@ -121,6 +120,27 @@ def available_kinds() -> list[str]:
     if torch.cuda.is_available():
         kinds.insert(0, "cuda")
     return kinds
+
+
+def _may_have_gpu() -> bool:
+    is_linux = platform.system() == "Linux"
+    has_file = any(next(Path("/dev").glob(name), None) for name in GPU_FILES)
+    return is_installed("torch") and (has_file or not is_linux)
+
+
+def import_ahead(device: str, backend: str) -> None:
+    """Import torch in a thread if models will need it. This is half of a program's start on a GPU.
+
+    `device` and `backend` are those of the settings. Meanwhile, the program connects, or scans folders.
+    """
+    if backend == "torchscript" or (device != "cpu" and _may_have_gpu()):
+        # Where it cannot be imported, the model says why.
+        threading.Thread(target=_import_torch, name="import", daemon=True).start()
+
+
+def _import_torch() -> None:
+    with suppress(ImportError, OSError):
+        importlib.import_module("torch")
 
 
 def describe_device() -> str:

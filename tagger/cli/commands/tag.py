@@ -56,6 +56,7 @@ from tagger.jobs.enqueue.job_options import inference_options
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.ledger.jobs import PUT_BACK
+from tagger.model.devices import import_ahead
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists
 from tagger.system.interruption import announce_stop, set_advice
@@ -95,6 +96,7 @@ def tag(
     if dry_run:
         print_plan(settings, request)
         return
+    import_ahead(settings.device, settings.backend)
     session = open_session(settings, settle_jobs=True)
     set_advice(f"no work is lost; {PUT_BACK}")
     job, code = tag_here(session, request, json=json)
