@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from support.clocks import clock_ahead
 from support.colour_folders import TaggedFolder
 
 from tagger.database.connection import Database
@@ -83,6 +84,20 @@ def test_a_photo_that_could_not_be_reached_is_tagged_in_the_next_night(
     assert folder.failing() == []
     photo = folder.photo("a.jpg")
     assert (photo.retry_at, photo.failure_attempts) == (None, None)
+
+
+def test_the_clock_of_a_machine_does_not_decide_when_a_photo_is_tried_again(
+    folder: TaggedFolder, fail_reads: Fail
+) -> None:
+    folder.draw("a.jpg")
+    nights = Nights(folder)
+    fail_reads(errno.EIO)
+    with clock_ahead(timedelta(days=9)):
+        nights.run()
+        nights.run()
+        assert nights.count() == 0
+    retry_at = folder.photo("a.jpg").retry_at
+    assert abs(retry_at - datetime.now(UTC) - RETRY_PAUSES[1]) < timedelta(minutes=1)
 
 
 def test_pauses_grow_and_at_last_the_failure_is_final(folder: TaggedFolder, fail_reads: Fail) -> None:
