@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +22,7 @@ _FEW_LABELS = 1000
 """So many are sorted faster than the best are selected."""
 
 
-@dataclass(frozen=True)
-class LabelPrediction:
+class LabelPrediction(NamedTuple):
     """One landmark and its score.
 
     `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score

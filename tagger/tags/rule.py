@@ -21,6 +21,7 @@ Everything here is pure: `settlement` reads the causes and stores the result.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
 
@@ -74,8 +75,7 @@ class PositionOdds:
         return self.reason in (OddsReason.TRIP, OddsReason.LIBRARY)
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A landmark that a model or teaching gives an image. `is_enough`: the score reaches the threshold.
 
     `suggested_from`: the lowest score of a suggestion; None: there are none.

@@ -87,7 +87,7 @@ def test_a_landmark_alone_is_decided_by_its_score_and_the_position(
 
 
 def test_a_lower_score_is_enough_near_a_landmark_of_a_model_with_a_high_threshold() -> None:
-    near = replace(predicted(TOWER, 0.6, NEAR), is_enough=False, threshold=0.8)
+    near = predicted(TOWER, 0.6, NEAR)._replace(is_enough=False, threshold=0.8)
     assert states(near) == {TOWER: ("accepted", "position")}
 
 
