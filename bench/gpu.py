@@ -6,16 +6,21 @@ Prints a table. The exit code is 1 if a goal is missed. On a CPU, a GPU's goals 
 """
 
 import argparse
+import json
+import sqlite3
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from bench.photos import draw_photos, evenly_spread, photos_in
 from bench.processes import SHIPPED, TAGGER, Finished, run, tagger_environment
@@ -80,11 +85,17 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
         forward = max(forward, rate)
     # A GPU computes while the cores decode; on a CPU, the same cores do both.
     limit = min(decoding, forward) if device.kind == "cuda" else 1 / (1 / decoding + 1 / forward)
+    yield _figure("`tagger tag` in one process", _rate(_tag_rate(device, folder, len(photos), processes=1)))
     rate = _tag_rate(device, folder, len(photos))
     yield _figure("`tagger tag`", _rate(rate))
     share, goal = rate / limit, f"≥ {SHARE}"
     verdict = "needs a GPU" if device.kind != "cuda" else "pass" if share >= SHARE else "FAIL"
     yield "its share of the nearest limit", f"{share:.2f}", goal, verdict
+    lost, twice = _after_a_kill(device, folder)
+    yield _goal("photos lost, counted twice after a kill", f"{lost}, {twice}", "0, 0", met=lost == twice == 0)
+    if device.kind == "cuda":
+        failed = _failed_without_memory(device, folder)
+        yield _goal("failed with little memory left", str(failed), "0", met=failed == 0)
 
 
 def compare(expected: Outputs, actual: Outputs) -> Iterator[Row]:
@@ -164,16 +175,59 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _tag_rate(device: Device, folder: Path, count: int) -> float:
+def _tag_rate(device: Device, folder: Path, count: int, **settings: object) -> float:
     """That of `tagger tag` over a few photos, and over these and the others; the difference counts."""
-    settings = {"model": str(SHIPPED), "device": device.kind, "backend": "torchscript"}
-    environment = tagger_environment(folder / "data", **settings)
 
     def tag(*folders: Path) -> Finished:
-        return run([*TAGGER, "tag", "--again", *folders], environment).checked(0, 3)
+        return run(_tag(*folders), _environment(device, folder, **settings)).checked(0, 3)
 
     *_, start = (tag(folder / "warm-up") for _ in repeat(None, 2))  # the first one chooses the batch size
     return count / max(tag(folder / "warm-up", folder / "photos").wall_s - start.wall_s, 1e-3)
+
+
+def _tag(*folders: Path) -> list[str | Path]:
+    return [*TAGGER, "tag", "--again", *folders]
+
+
+def _environment(device: Device, folder: Path, **settings: object) -> dict[str, str]:
+    options = {"model": SHIPPED, "device": device.kind, "backend": "torchscript", **settings}
+    return tagger_environment(folder / "data", **{name: str(value) for name, value in options.items()})
+
+
+def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
+    """Kill one of two processes amid a job: photos without an outcome, and outcomes that counted twice."""
+    environment = _environment(device, folder, processes=2)
+    program = subprocess.Popen(_tag(folder / "photos"), env=environment, stdout=subprocess.DEVNULL)
+    with closing(sqlite3.connect(folder / "data" / "tagger.sqlite", timeout=60)) as database:
+        total = done = 0
+        while program.poll() is None and not 0 < total // 4 <= done:
+            time.sleep(POLL_S)
+            job = database.execute("SELECT max(id) FROM jobs").fetchone()
+            total, done = database.execute(_PROGRESS, job).fetchone()
+        max(psutil.Process(program.pid).children(), key=psutil.Process.create_time).kill()
+        program.wait()
+        total, done = database.execute(_PROGRESS, job).fetchone()
+        (counted,) = database.execute(_COUNTED, job).fetchone()
+    return total - done, counted - done
+
+
+_PROGRESS = "SELECT count(*), count(outcome) FROM job_items WHERE job_id = ?"
+_COUNTED = "SELECT sum(tagged + unknown + skipped + failed) FROM chunks WHERE job_id = ?"
+POLL_S = 0.1
+LEFT_BYTES = 600 * 2**20
+"""Too little for one batch of the usual size."""
+
+
+def _failed_without_memory(device: Device, folder: Path) -> int:
+    """How many photos fail while another program has nearly all memory of the GPU."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    taken = torch.empty(max(free - LEFT_BYTES, 0), dtype=torch.uint8, device=device.kind)
+    end = run([*_tag(folder / "warm-up"), "--json"], _environment(device, folder, processes=1)).checked(0, 3)
+    del taken
+    failed: int = json.loads(end.out)["failed"]
+    return failed
 
 
 if __name__ == "__main__":
