@@ -4,14 +4,15 @@ python -m bench.code_metrics [FOLDER]
 """
 
 import argparse
+import ast
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from functools import reduce
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from statistics import median
+from typing import NamedTuple
 
 PRODUCT = ("tagger", "trainer", "worker", "migrations")
-LONG_MODULE = 500
 IMPORT = re.compile(r"^ *from ([\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
 TYPE_CHECKING = re.compile(r"^if TYPE_CHECKING:\n(?: +.*\n|\n)+", re.MULTILINE)
 
@@ -21,21 +22,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.code_metrics", description=main.__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="[the current folder]")
     folder = parser.parse_args().folder
-    lines = {  # of each Python file
-        root: {path: len(path.read_bytes().splitlines()) for path in sorted((folder / root).rglob("*.py"))}
-        for root in (*PRODUCT, "bench", "tests")
-    }
-    tagger = [*lines["tagger"].values()]
-    top = [path for path in (folder / "tagger").iterdir() if path.name != "__init__.py"]
-    rows = {f"lines of {root}": sum(lines[root].values()) for root in (*PRODUCT, "bench")}
-    rows["lines of all these"] = sum(rows.values())
+    sizes = {root: _size(sorted((folder / root).rglob("*.py"))) for root in (*PRODUCT, "bench", "tests")}
+    whole = reduce(Size.__add__, (sizes[root] for root in (*PRODUCT, "bench")))
+    rows: dict[str, float] = {f"statements of {root}": sizes[root].statements for root in (*PRODUCT, "bench")}
     rows |= {
-        "lines of tests": sum(lines["tests"].values()),
-        "modules of tagger": len(tagger),
-        "their lines, median": int(median(tagger)),
-        f"of them over {LONG_MODULE} lines": sum(count > LONG_MODULE for count in tagger),
-        "packages directly in tagger": sum((path / "__init__.py").exists() for path in top),
-        "modules directly in tagger": sum(path.suffix == ".py" for path in top),
+        "statements of all these": whole.statements,
+        "nodes of their syntax": whole.nodes,
+        "nodes a line that is not blank": whole.nodes / whole.lines,
+        "statements of tests": sizes["tests"].statements,
+        "modules of tagger": sizes["tagger"].modules,
         "migrations": sum(1 for _ in (folder / "migrations" / "versions").glob("*.py")),
         "words of README and docs": sum(
             map(_words, [folder / "README.md", *(folder / "docs").rglob("*.md")])
@@ -43,8 +38,31 @@ def main() -> None:
         "words of the changelog": _words(folder / "CHANGELOG.md"),
     }
     for name, number in rows.items():
-        print(f"{name:30} {number:8,}")
-    _check_cycles(folder, [path for root in PRODUCT for path in lines[root]])
+        print(f"{name:32} {number:12,.2f}" if isinstance(number, float) else f"{name:32} {number:9,}")
+    _check_cycles(folder, [path for root in PRODUCT for path in (folder / root).rglob("*.py")])
+
+
+class Size(NamedTuple):
+    """The size of modules. Lines are those that are neither blank nor comments."""
+
+    modules: int
+    statements: int
+    nodes: int
+    lines: int
+
+    def __add__(self, other: "Size") -> "Size":  # type: ignore[override]
+        return Size(*map(sum, zip(self, other, strict=True)))
+
+
+def _size(paths: Sequence[Path]) -> Size:
+    statements = nodes = lines = 0
+    for path in paths:
+        text = path.read_text()
+        tree = list(ast.walk(ast.parse(text)))
+        statements += sum(isinstance(node, ast.stmt) for node in tree)
+        nodes += len(tree)
+        lines += sum(1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    return Size(len(paths), statements, nodes, lines)
 
 
 def _words(document: Path) -> int:
