@@ -195,6 +195,11 @@ class Settings(BaseModel):
     """
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Reader threads, and parallel forward passes on a CPU. Default: the number of available cores."""
+    processes: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Processes of a worker, and of `tag` and other commands that classify photos themselves. They share
+    `TAGGER_THREADS`. A job has no more of them than parts, of 32 to 256 photos. Default: one for every four
+    cores, and in a command for every 500 photos.
+    """
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     """Largest file that is read, in bytes. Larger photos fail as `too-large`."""
     max_pixels: Annotated[int, Field(ge=1)] = 250_000_000

@@ -43,6 +43,9 @@ os.environ["TAGGER_SETTLE_S"] = "0"
 # Each new database would compare OpenVINO with TorchScript, which takes long. Tests of that set "auto".
 os.environ["TAGGER_BACKEND"] = "torchscript"
 
+# Each command that a test runs is one process, on machines with many cores too. Tests of several set more.
+os.environ["TAGGER_PROCESSES"] = "1"
+
 # Test processes share the cores: torch must not spin while it waits.
 quiet_threads()
 

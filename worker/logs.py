@@ -19,7 +19,7 @@ FIELDS = ("job", "chunk", "photo", "kind")
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def set_up_logging(log_format: Literal["text", "json"], level: int) -> None:
+def set_up_logging(log_format: Literal["text", "json"], level: int | str) -> None:
     """Log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())

@@ -15,7 +15,7 @@ from tagger.database.retry import DatabaseError, outage_text
 from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
 from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error
-from tagger.ledger.workers import FEWEST_AT_ONCE, chunks_at_once
+from tagger.ledger.workers import FEWEST_AT_ONCE, chunks_at_once, worker_of
 from tagger.settings import load_settings
 from tagger.system.stall import watch
 from worker.engine import Engine, current_engine, make_engine, stop_engine
@@ -105,7 +105,10 @@ def _on_init(sender: Any, **_: Any) -> None:
         settings = load_settings()
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
-        watch("worker", settings.data_folder, settings.stall_timeout_s)
+        number = worker_of(sender.hostname)[1]
+        watch(
+            "worker" if number is None else f"worker.{number}", settings.data_folder, settings.stall_timeout_s
+        )
         engine = make_engine(sender.app, settings, sender.hostname)
         # The pool is made after this handler. An explicit number of threads stays.
         if sender.concurrency == FEWEST_AT_ONCE:

@@ -15,17 +15,23 @@ from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
 from tagger.database.enums import Priority
+from tagger.jobs.processing.model_cache import share_memory
+from tagger.ledger.workers import worker_of
 from tagger.system.interruption import handle_own_signals
+from tagger.system.lifeline import report_ready
 from tagger.system.process import resume_collection
-from worker.app import app, broker
+from worker.app import app, broker, settings
 from worker.broker import check_broker
 from worker.engine import current_engine
 
 
-def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool, beat: bool) -> None:
+def run_worker(
+    priorities: Collection[Priority], log_level: str, *, wait: bool, beat: bool, process: int | None = None
+) -> None:
     """Run until stopped, then exit with the worker's exit code. With `wait`, the consumer waits for Redis.
 
     With `beat`, the scheduler runs in a thread: Celery's --beat forks a process after torch has threads.
+    `process`: which of the processes of a worker this is, from 1. Their parent has set their number.
 
     Raises:
         RedisUnavailable: Redis does not answer, without `wait`.
@@ -36,9 +42,16 @@ def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool, 
     warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_ready.connect(_on_ready)
     celery.apps.worker.safe_say = _say
+    name = f"tagger-{os.getpid()}"
+    if process is not None:
+        name = f"tagger-{os.getppid()}.{process}"
+        share_memory(settings, settings.processes or 1)
+        signals.worker_ready.connect(_on_process_ready)
+        if process > 1:  # the first one speaks for all
+            celery.apps.worker.safe_say = lambda *_: None
     queues = [queue for priority, queue in broker.keys.queues.items() if priority in priorities]
     program = app.Worker(
-        hostname=host_format(f"tagger-{os.getpid()}@%h"),
+        hostname=host_format(f"{name}@%h"),
         queues=[broker.keys.ticks, *queues],
         loglevel=log_level,
         quiet=True,
@@ -68,7 +81,21 @@ def _on_ready(**_: Any) -> None:
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     engine = current_engine()
     resume_collection()
-    sys.stderr.write(
-        f"worker {engine.name} is ready on {engine.device}; Ctrl-C stores the current batch and stops it\n"
-    )
-    sys.stderr.flush()
+    name, number = worker_of(engine.name)
+    if number in (None, 1):
+        ends = "Ctrl-C stores the current batch and stops it"
+        sys.stderr.write(f"worker {name} is ready on {engine.device}; {ends}\n")
+        sys.stderr.flush()
+
+
+def _on_process_ready(**_: Any) -> None:
+    """Tell the parent, and take a repeated SIGTERM as one: systemd may send it to parent and children."""
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def stop_once(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if callable(stop):
+            stop(number, frame)
+
+    signal.signal(signal.SIGTERM, stop_once)
+    report_ready()

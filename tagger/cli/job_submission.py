@@ -247,7 +247,7 @@ def announce_runner(runner: Runner, *, local: bool | None) -> None:
 
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job chained to it, and print the results; returns the exit code."""
-    from tagger.jobs.processing.executor import run_local_jobs
+    from tagger.jobs.processing.local_jobs import run_local_jobs
 
     settings, database = session
     run = partial(run_local_job, database, settings, lines=not json)
@@ -258,13 +258,22 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
 
 
 def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> None:
-    """Run a local job, if it has something to do; `lines` prints a line for each photo."""
+    """Run a local job, if it has something to do; `lines` prints a line for each photo.
+
+    A large job runs in several processes, where the machine has cores for them.
+    """
     from tagger.cli.output.photo_lines import StoredPrinter
 
-    if find_job(database, job).is_over:
+    progress = find_job(database, job)
+    if progress.is_over:
         return
-    from tagger.jobs.processing.executor import run_job
+    from tagger.cli.job_processes import job_process_count, run_in_processes
+    from tagger.jobs.processing.local_jobs import run_job
 
+    count = job_process_count(database, settings, progress)
     with StoredPrinter(database, settings, job, lines=lines) as printer:
         resume_collection()
-        run_job(database, settings, job, printer.show, printer.show_step)
+        if count > 1:
+            run_in_processes(database, settings, job, count, printer)
+        else:
+            run_job(database, settings, job, printer.show, printer.show_step)

@@ -1,21 +1,13 @@
 """The console script `tagger`. The commands are imported inside, where they can be interrupted.
 
-As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it, which holds
-the other end of its standard input, a socket. When the parent ends, even by SIGKILL, the system closes it,
-and the command stops as after SIGTERM.
+As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it (see
+system.lifeline).
 """
 
 import gc
-import os
-import signal
-import socket
-import threading
-from contextlib import suppress
 
 from tagger.system.interruption import open_closed_streams, run_interruptible
 from tagger.system.process import postpone_collection, quiet_threads
-
-STDIN = 0
 
 
 def main() -> None:
@@ -35,13 +27,8 @@ def _run() -> None:
     run()
 
 
-def _follow_parent() -> None:
-    """Wait until the parent ends."""
-    with suppress(OSError), socket.socket(fileno=os.dup(STDIN)) as parent:
-        parent.recv(1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
+    from tagger.system.lifeline import follow_parent
+
+    follow_parent()
     main()

@@ -101,7 +101,7 @@ def _load(place: str) -> Any:
 
 COMMANDS = {
     "Start": {
-        "tag.tag": "Tag photos in this process, without a server.",
+        "tag.tag": "Tag photos, without a server.",
         "tag.watch": "Tag new and changed photos in folders as they come.",
         "services.up": "Run Redis, a worker, schedules and the web page.",
         "tag.predict": "Predict the landmarks in photos, and store nothing.",
@@ -250,14 +250,7 @@ def run() -> None:
         console.fail(error)
     except OSError as error:
         drop_unwritable_results()
-        if isinstance(error, FileNotFoundError) and error.filename:
-            console.fail(PathNotFound(path=error.filename))
-        what = error.filename or "a file or standard output"
-        if error.errno in UNREACHABLE_ERRNOS and error.filename:
-            console.fail(PathUnreachable(path=error.filename, reason=error.strerror))
-        if error.errno in DISK_FULL_ERRNOS:
-            console.fail(DiskFull(what=what, reason=error.strerror))
-        console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))
+        console.fail(stated_os_error(error))
     except Exception as error:
         _fail_of_database(error)
         raise
@@ -266,6 +259,18 @@ def run() -> None:
             from tagger.cli.session import close_sessions
 
             close_sessions()
+
+
+def stated_os_error(error: OSError) -> TaggerError:
+    """The text about an error of the system, for a command that ends because of it."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return PathNotFound(path=error.filename)
+    what = error.filename or "a file or standard output"
+    if error.errno in UNREACHABLE_ERRNOS and error.filename:
+        return PathUnreachable(path=error.filename, reason=error.strerror)
+    if error.errno in DISK_FULL_ERRNOS:
+        return DiskFull(what=what, reason=error.strerror)
+    return SystemRefused(what=what, reason=error.strerror or str(error))
 
 
 def _fail_of_database(error: Exception) -> None:

@@ -289,7 +289,7 @@ class Library:
             wake_workers(self._database, self._settings)
             return job
 
-        from tagger.jobs.processing.executor import run_job, run_local_jobs
+        from tagger.jobs.processing.local_jobs import run_job, run_local_jobs
 
         def run(number: int) -> None:
             each = self.job(number)

@@ -4,10 +4,11 @@ Redis carries wake-ups only, which say nothing: a worker that receives one claim
 wake-up too many finds nothing, and one too few is sent by the next sweep. All times are the database's.
 """
 
+import re
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -210,7 +211,7 @@ SILENT_WORKER_S = 600.0
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """An active worker, how many chunks it processes, why it starts no work now, and its rate."""
+    """An active worker, how many chunks its processes have, why it starts no work now, and its rate."""
 
     name: str
     device: str
@@ -220,6 +221,7 @@ class WorkerStatus:
     waits_for: str | None = None
     waits_for_message: Mapping[str, Any] | None = None
     photos_per_second: float | None = None
+    processes: int = 1
 
     @property
     def is_starting(self) -> bool:
@@ -262,7 +264,7 @@ def remove_worker(database: Database, name: str) -> None:
 
 
 def list_workers(database: Database) -> list[WorkerStatus]:
-    """The active workers, by name."""
+    """The active workers, by name. The processes of one worker are one."""
     age = _silent_s().label("age")
     query = select(workers, age).where(age < WORKER_TIMEOUT_S).order_by(workers.c.name)
     is_claimed = (chunks.c.done.is_(False), chunks.c.lease_until > db_now())
@@ -270,10 +272,39 @@ def list_workers(database: Database) -> list[WorkerStatus]:
     with database.read() as connection:
         rows = connection.execute(query).all()
         claimed = {row.worker: row.claimed for row in connection.execute(counts.group_by(chunks.c.worker))}
-    return [
-        document_of(WorkerStatus, row, seen_seconds_ago=float(row.age), chunks=claimed.get(row.name, 0))
-        for row in rows
-    ]
+    groups: dict[str, list[WorkerStatus]] = {}
+    for row in rows:
+        name, _ = worker_of(row.name)
+        chunk_count = claimed.get(row.name, 0)
+        own = {"name": name, "seen_seconds_ago": float(row.age), "chunks": chunk_count, "processes": 1}
+        groups.setdefault(name, []).append(document_of(WorkerStatus, row, **own))
+    return [_as_one(processes) for processes in groups.values()]
+
+
+_PROCESS = re.compile(r"(tagger-\d+)\.(\d+)(@.*)")
+
+
+def worker_of(name: str) -> tuple[str, int | None]:
+    """The worker that a process belongs to, and the number of the process: `tagger-7.2@rack` is its second.
+
+    None: the worker has no other process.
+    """
+    match = _PROCESS.fullmatch(name)
+    return (match[1] + match[3], int(match[2])) if match else (name, None)
+
+
+def _as_one(processes: Sequence[WorkerStatus]) -> WorkerStatus:
+    """One worker. It waits only if all its processes do."""
+    waits = next((each for each in processes if not each.waits_for), processes[0])
+    rates = [each.photos_per_second for each in processes if each.photos_per_second is not None]
+    return replace(
+        waits,
+        started_at=min(each.started_at for each in processes),
+        seen_seconds_ago=min(each.seen_seconds_ago for each in processes),
+        chunks=sum(each.chunks for each in processes),
+        photos_per_second=round(sum(rates), 2) if rates else None,
+        processes=len(processes),
+    )
 
 
 def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:

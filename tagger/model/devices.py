@@ -5,7 +5,7 @@ import math
 import os
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -108,6 +108,40 @@ def passes_at_once(device: Device, threads: int | None) -> int:
     return (threads or core_count()) if device.kind == "cpu" else 1
 
 
+CORES_PER_PROCESS = 4
+"""Cores that the threads of one process keep busy: a thread in three or four holds the interpreter's lock,
+more often where a GPU computes and photos are small (`python -m bench.pipeline`)."""
+PROCESS_BYTES = 3 * 2**29
+"""The memory of one process, with its part of the images that are decoded (measured: 1.1 GiB, and images)."""
+GPU_SHARED_OUT = 0.9
+"""The part of a GPU's memory that processes share out for tensors. CUDA needs more in each of them."""
+
+
+def process_count(threads: int | None) -> int:
+    """Return how many processes keep these threads or all cores busy, as far as there is memory for them."""
+    if os.name != "posix":
+        return 1
+    return max(1, min((threads or core_count()) // CORES_PER_PROCESS, _memory_bytes() // PROCESS_BYTES))
+
+
+def thread_share(threads: int | None, processes: int, number: int) -> int:
+    """Return the part of the threads, by default one per core, of the process with a number from 1."""
+    whole, rest = divmod(threads or core_count(), processes)
+    return max(1, whole + (number <= rest))
+
+
+def limit_gpu_memory(device: str, processes: int) -> None:
+    """Let this process, one of several, take its share of a CUDA device's memory, and no more.
+
+    The card's whole memory is shared out, not what is free now: a process that is started again finds that
+    of the others in use. If another program needs the rest, batches get smaller.
+    """
+    if device in ("auto", "cuda") and "cuda" in available_kinds():
+        import torch
+
+        torch.cuda.set_per_process_memory_fraction(GPU_SHARED_OUT / processes)
+
+
 def available_kinds() -> list[str]:
     """Return torch's names of the devices, best first. Imports torch only where there may be a GPU."""
     if not _may_have_gpu():
@@ -206,12 +240,22 @@ def cpu_limit(root: Path = Path("/")) -> float | None:
     return min(limits, default=None)
 
 
-def memory_limit(root: Path = Path("/")) -> int | None:
+def _memory_bytes() -> int:
+    """The memory that this process may take without being slowed down: the machine's, or its group's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, memory_limit(names=(*MEMORY_LIMITS, "memory.high")) or machine)
+
+
+MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")
+"""The files of both versions of control groups."""
+
+
+def memory_limit(root: Path = Path("/"), names: Sequence[str] = MEMORY_LIMITS) -> int | None:
     """The most memory in bytes that this process may take; None without a limit. `root` has proc and sys."""
     folders = _groups(root, "memory")
     limits: list[int] = []
     for folder in folders:
-        for name in ("memory.max", "memory.limit_in_bytes"):  # of both versions of control groups
+        for name in names:
             with suppress(OSError, ValueError):  # no such file, or no limit: "max"
                 limits.append(int((folder / name).read_text()))
     return min(limits, default=None)

@@ -174,15 +174,21 @@ def load_fastest_model(
     with _FIRST_USE:
         if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
             return model
-        log.warning("Choosing the fastest way to run the model on this machine, for some seconds")
-        selection = selector.choose(options.backend)
-        model = Model(selection.backend, manifest, device)
-        if not selection.is_final:
-            model.free_memory()  # also that of the backends that were not chosen
-            return model
-        selections.store(key, selection.backend.name)
-        selector.keep(selection.backend)
-        return _warm_up(model)
+        with conversions.lock():
+            latest = selections.find(key)
+            if latest not in (None, choice):  # another process has chosen meanwhile
+                model = _load_choice(latest, selector, manifest, device)
+                if model is not None:
+                    return model
+            log.warning("Choosing the fastest way to run the model on this machine, for some seconds")
+            selection = selector.choose(options.backend)
+            model = Model(selection.backend, manifest, device)
+            if not selection.is_final:
+                model.free_memory()  # also that of the backends that were not chosen
+                return model
+            selections.store(key, selection.backend.name)
+            selector.keep(selection.backend)
+            return _warm_up(model)
 
 
 def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.ScriptModule:

@@ -78,6 +78,11 @@ def announce_stop(advice: str) -> None:
     _set_message(f"stopped; {advice}")
 
 
+def leave_messages_to_parent() -> None:
+    """Print nothing when the running program is interrupted."""
+    _set_message("")
+
+
 def _set_message(message: str) -> None:
     if _current is not None:
         _current.message = message
@@ -147,7 +152,7 @@ class _Interruption:
 
     def _announce(self, before: str = "") -> None:
         """Print the message, unless the other thread does."""
-        if self._announcements.acquire(blocking=False):
+        if self.message and self._announcements.acquire(blocking=False):
             with suppress(OSError):
                 # Not to sys.stderr, which a progress bar may have replaced.
                 os.write(STDERR, f"{before}{self.message}\n".encode())

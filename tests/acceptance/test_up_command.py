@@ -14,7 +14,7 @@ from support.command_line import environment_of
 from support.commands import Terminal, draw, draw_many
 from support.watching import outcomes
 
-from tagger.cli import supervisor
+from tagger.cli import supervised_process, supervisor
 from tagger.cli.session import Session
 from tagger.database.connection import open_database
 from tagger.database.tables import schedules
@@ -70,8 +70,8 @@ def test_up_says_how_to_continue_a_job_that_it_gives_up(
     terminal: Terminal, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
-    monkeypatch.setattr(supervisor, "EARLY_EXIT_S", 60.0)
-    monkeypatch.setattr(supervisor, "RESTART_PAUSES_S", ())
+    monkeypatch.setattr(supervised_process, "EARLY_EXIT_S", 60.0)
+    monkeypatch.setattr(supervised_process, "RESTART_PAUSES_S", ())
     terminal.environment["TAGGER_METRICS_PORT"] = str(redis_server.port)  # in use: the worker cannot start
     given_up = terminal.run("up", "--once", "photos", code=1)
     assert "job 1 is not finished" in given_up.stderr

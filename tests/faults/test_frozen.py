@@ -215,3 +215,21 @@ def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(
         finally:
             for program in programs.values():
                 stop(program)
+
+
+@pytest.mark.slow
+def test_a_process_of_tag_that_freezes_is_replaced(terminal: Terminal) -> None:
+    terminal.environment |= {"TAGGER_PROCESSES": "2"}
+    draw_many(terminal.folder / "photos", 3 * PHOTOS)  # enough for both
+    module = "tagger.cli.job_process"
+    file = freezing(terminal, module)[module]
+    terminal.inject(slow_pass_s="0.5")
+    tag = terminal.start("tag", "photos")
+    terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
+    file.touch()
+    assert tag.wait(120) == 0
+    text = terminal.log.read_text()
+    assert text.count("of 2 exited with code 1; the others continue, and a new one replaces it") == 1
+    assert text.count("tagger tag made no progress and was ended on") == 1
+    assert len(terminal.json("query")) == 3 * PHOTOS * 4 // 5
+    assert len(terminal.json("query", "--unknown")) == 3 * PHOTOS // 5

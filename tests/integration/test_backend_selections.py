@@ -1,6 +1,7 @@
 """Stored backend selections: machines of one kind select once; each key has its own."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,14 @@ class Machine:
     def replace_model(self, *, seed: int = 0, max_batch: int = 10_000) -> None:
         tiny_artifact(self._artifact, seed=seed, max_batch=max_batch)
 
-    def start(self, device: Device = CPU, *, at_once: int = 1) -> Model:
+    def start(self, device: Device = CPU, *, at_once: int = 1, folder: Path | None = None) -> Model:
         options = BackendOptions(backend=None, at_once=at_once)
-        digest, manifest = file_digest(self._artifact), read_manifest(self._artifact)
+        manifest = read_manifest(self._artifact)
         selections = StoredSelections(self._database)
-        return load_fastest_model(
-            manifest, device, options, selections, Conversions(self._artifact, digest, None)
-        )
+        return load_fastest_model(manifest, device, options, selections, self.conversions(folder))
+
+    def conversions(self, folder: Path | None = None) -> Conversions:
+        return Conversions(self._artifact, file_digest(self._artifact), folder)
 
     @property
     def measured(self) -> int:
@@ -173,3 +175,19 @@ def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
     assert machine.start()._backend.name == "torchscript"
     (row,) = rows(database)
     assert row.backend == stored
+
+
+def test_processes_that_start_at_once_select_one_after_the_other(
+    machine: Machine, database: Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "conversions"
+    conversions = machine.conversions(folder)
+    with ThreadPoolExecutor(1) as pool:
+        with conversions.lock():
+            second = pool.submit(machine.start, folder=folder)
+            with pytest.raises(TimeoutError):
+                second.result(0.5)
+            key = SelectionKey.of(conversions, CPU, BackendOptions(None, 1))
+            StoredSelections(database).store(key, "torchscript")
+        assert second.result(60).backend_name == "torchscript"
+    assert machine.measured == 0

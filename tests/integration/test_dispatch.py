@@ -9,7 +9,7 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Priority, Runner
+from tagger.database.enums import JobState, Note, NoteCode, Outcome, Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, roots, workers
 from tagger.jobs.enqueue.job_json import waiting_photos
@@ -25,6 +25,7 @@ from tagger.ledger.workers import (
     chunks_at_once,
     list_suspended_jobs,
     list_workers,
+    record_heartbeat,
     release_expired,
     resume_suspended_jobs,
     waiting_chunks,
@@ -134,6 +135,22 @@ def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBui
     assert {each.name for each in list_workers(ledger.database)} == {
         f"w{number}" for number in (0, 1, 2, 5, 6, 7, 8)
     }
+
+
+def test_the_processes_of_a_worker_are_listed_as_one(ledger: LedgerBuilder) -> None:
+    names = ("tagger-7.1@rack", "tagger-7.2@rack", "tagger-7.10@rack", "tagger-7@rack2", "tagger-70.1@rack")
+    for rate, name in enumerate(names, 1):
+        waits = Note(NoteCode.STARTING) if name in {"tagger-7.2@rack", "tagger-70.1@rack"} else None
+        record_heartbeat(ledger.database, name, "cpu", waits, float(rate))
+    found = [
+        (each.name, each.processes, each.photos_per_second, each.is_starting)
+        for each in list_workers(ledger.database)
+    ]
+    assert sorted(found) == [
+        ("tagger-70@rack", 1, 5.0, True),
+        ("tagger-7@rack", 3, 6.0, False),
+        ("tagger-7@rack2", 1, 4.0, False),
+    ]
 
 
 @pytest.mark.postgresql

@@ -13,7 +13,7 @@ from tagger.database.recorded_changes import are_consequences_due
 from tagger.database.tables import chunks, models, position_changes, positions
 from tagger.jobs.processing import executor as executor_module
 from tagger.jobs.processing.chunk_runner import ChunkEnd
-from tagger.jobs.processing.executor import run_job
+from tagger.jobs.processing.local_jobs import run_job
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job

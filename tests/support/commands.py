@@ -58,6 +58,7 @@ class Terminal:
             "TAGGER_DEVICE": "cpu",
             "TAGGER_BACKEND": "torchscript",
             "TAGGER_SETTLE_S": "0",
+            "TAGGER_PROCESSES": "1",
             "COLUMNS": "120",
             **(settings or {}),
         }

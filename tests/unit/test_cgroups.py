@@ -1,4 +1,4 @@
-"""Limits of processor time and memory, as Docker, Kubernetes and systemd set them."""
+"""Limits of processor time and memory, as Docker, Kubernetes and systemd set them, and processes within them."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tagger.model import devices
-from tagger.model.devices import core_count, cpu_limit, memory_limit
+from tagger.model.devices import core_count, cpu_limit, memory_limit, process_count, thread_share
 
 
 def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
@@ -64,3 +64,33 @@ def test_a_process_uses_the_cores_of_its_limit(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(devices, "cpu_limit", lambda: limit)
     assert core_count() == cores
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "threads", "count"),
+    [
+        (2, 8 * GIB, None, 1),
+        (7, 64 * GIB, None, 1),
+        (8, 64 * GIB, None, 2),
+        (64, 512 * GIB, None, 16),
+        (64, 4 * GIB, None, 2),
+        (64, 1 * GIB, None, 1),
+        (64, 512 * GIB, 8, 2),
+    ],
+)
+def test_there_are_as_many_processes_as_cores_and_memory_allow(
+    monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, threads: int | None, count: int
+) -> None:
+    monkeypatch.setattr(devices, "core_count", lambda: cores)
+    monkeypatch.setattr(devices, "_memory_bytes", lambda: memory)
+    assert process_count(threads) == count
+
+
+@pytest.mark.parametrize(("threads", "processes"), [(8, 2), (19, 4), (2, 3), (64, 16)])
+def test_processes_share_out_the_threads(threads: int, processes: int) -> None:
+    shares = [thread_share(threads, processes, number) for number in range(1, processes + 1)]
+    assert sum(shares) == max(threads, processes)
+    assert max(shares) - min(shares) <= 1

@@ -3,6 +3,7 @@
 import ast
 import builtins
 import inspect
+import json
 import pickle
 from collections.abc import Iterator
 from importlib import import_module
@@ -12,7 +13,14 @@ from string import Formatter
 
 import pytest
 
-from tagger.errors import FailureKind, PathNotFound, PhotoFailed, TaggerError
+from tagger.errors import (
+    FailureKind,
+    PathNotFound,
+    PhotoFailed,
+    TaggerError,
+    error_document,
+    error_of,
+)
 
 PROJECT = Path(__file__).parents[2]
 
@@ -62,6 +70,19 @@ def test_every_error_is_the_same_in_another_process() -> None:
         error = example(kind)
         restored = pickle.loads(pickle.dumps(error))
         assert (type(restored), str(restored), vars(restored)) == (kind, str(error), vars(error))
+
+
+def test_an_error_becomes_json_and_keeps_its_class_and_text() -> None:
+    kinds = [kind for kind in error_classes() if issubclass(kind, TaggerError)]
+    for kind in kinds:
+        error = example(kind)
+        assert isinstance(error, TaggerError)
+        restored = error_of(json.loads(json.dumps(error_document(error))))
+        is_shared = kind.__module__ == TaggerError.__module__
+        assert (type(restored), str(restored)) == (kind if is_shared else TaggerError, str(error))
+    assert error_of({"error": "FailureKind", "values": {}, "text": "it"}).args == ("it",)
+    gone = PathNotFound(path=Path("a.jpg"))
+    assert error_of(error_document(gone)).values == {"path": "a.jpg"}
 
 
 def fail(number: int) -> None:

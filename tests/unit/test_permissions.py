@@ -10,7 +10,7 @@ import pytest
 
 from tagger.cli.commands.review import open_output
 from tagger.cli.doctor import check_permissions
-from tagger.cli.supervisor import _Process
+from tagger.cli.supervised_process import SupervisedProcess
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import schema_status
 from tagger.database.schema import read_revision
@@ -50,7 +50,7 @@ def test_caches_and_logs_are_closed_to_other_users(tmp_path: Path, monkeypatch: 
     folder = tmp_path / "data"
     DiskCache(folder / "web-cache", 1000).put("name", b"x")
     monkeypatch.setattr("sys.executable", "/bin/true")
-    _Process("worker", Settings(data_folder=folder)).wait()
+    SupervisedProcess("worker", folder, ("worker",)).wait(60)
     for path in folder.rglob("*"):
         assert mode(path) == ("0o700" if path.is_dir() else "0o600"), path
     assert {"web-cache", "worker.log"} <= set(modes(folder))

@@ -17,7 +17,8 @@ from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ProcessFailed, TaggerError
-from tagger.system.interruption import announce_stop, handle_own_signals
+from tagger.model.devices import import_ahead, process_count
+from tagger.system.interruption import announce_stop, handle_own_signals, leave_messages_to_parent
 
 if TYPE_CHECKING:
     import socket
@@ -58,11 +59,13 @@ def worker(
         bool, flag("--beat", "Start schedules too, like `tagger beat`. Several beats are safe.")
     ] = False,
     no_wait: NoWait = False,
+    process: Annotated[int | None, typer.Option("--process", metavar="N", hidden=True, min=1, max=64)] = None,
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
     On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it
-    starts an embedded Redis. Equivalent to: celery -A worker.app worker
+    starts an embedded Redis. On machines with many cores, it runs several processes. Equivalent to: celery -A
+    worker.app worker
 
     Example: tagger worker --beat
     """
@@ -70,13 +73,28 @@ def worker(
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
     _export_settings(device=device, batch_size=batch_size, model=model)
+    level = "info" if console.verbosity > 0 else "warning"
+    settings = load_settings()
+    if process is None:
+        count = settings.processes or process_count(settings.threads)
+        if count > 1:
+            from tagger.cli.worker_processes import run_worker_processes
+            from worker.logs import set_up_logging
+
+            set_up_logging(settings.log_format, level.upper())
+            arguments = ["--queues", queues, *(["--no-wait"] if no_wait else []), *console.verbosity * ["-v"]]
+            raise typer.Exit(run_worker_processes(settings, count, arguments, beat=beat))
+    else:
+        leave_messages_to_parent()
+    import_ahead(settings.device, settings.backend)
     from worker.worker_program import run_worker  # reads the settings at import, so after they are exported
 
     run_worker(
         [Priority(name) for name in priorities],
-        "info" if console.verbosity > 0 else "warning",
+        level,
         wait=not no_wait,
         beat=beat,
+        process=process,
     )
 
 

@@ -81,7 +81,7 @@ def tag(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Tag photos in this process, without workers or Redis.
+    """Tag photos without workers or Redis.
 
     The command skips photos that are tagged already, so you can interrupt it and run it again. It changes no
     photo unless you use --write; `tagger metadata undo` reverts what was written.
@@ -106,7 +106,7 @@ def tag(
 
 
 def tag_here(session: Session, request: Tagging, *, json: bool = False) -> tuple[int, int]:
-    """Tag photos in this process; returns the number of the job, and the exit code."""
+    """Tag photos without workers; returns the number of the job, and the exit code."""
     job = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
     return job, finish_in_process(session, job, json=json)
 

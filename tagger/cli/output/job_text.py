@@ -173,9 +173,10 @@ def worker_text(worker: WorkerStatus) -> str:
     """`tagger-1@rack (cpu, busy, 51.0 photos/s)`, with why it starts no work, or since when it is silent."""
     if not is_heard(worker):
         return f"{worker.name} ({worker.device}, last seen {duration_text(worker.seen_seconds_ago)} ago)"
+    processes = f", {worker.processes} processes" if worker.processes > 1 else ""
     rate = f", {worker.photos_per_second:.1f} photos/s" if worker.photos_per_second else ""
     waits = f", waits: {worker.waits_for}" if worker.waits_for else ""
-    return f"{worker.name} ({worker.device}, {'busy' if worker.chunks else 'idle'}{rate}{waits})"
+    return f"{worker.name} ({worker.device}{processes}, {'busy' if worker.chunks else 'idle'}{rate}{waits})"
 
 
 def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:

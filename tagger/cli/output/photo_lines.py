@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -48,63 +49,26 @@ TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
 """Outcomes that most photos of a large job have, and that its summary counts."""
 
 
-class StoredPrinter:
-    """Prints a line for each stored photo, if `lines` is set, and shows the progress of the job.
+class StoredLines:
+    """Makes a line for each stored photo, except those with a hidden outcome, in one thread at a time."""
 
-    On a terminal, photos in which nothing was found have no line unless -v is set, and none has one with -q.
-    Elsewhere all have one, with -q only those in which something was found.
-    """
-
-    def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
-        progress = find_job(database, job)
+    def __init__(self, database: Database, settings: Settings, job: int, hidden: Collection[Outcome]) -> None:
         with database.read() as connection:
             self._names = {
                 model_id: _LabelNames(database, model_id) for model_id in model_ids_of_job(connection, job)
             }
         self._landmark_names: dict[int, str] = {}
-        self._lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
-        least = 1 if sys.stdout.isatty() else 0
-        self._hidden = TELL_NOTHING if console.verbosity < least else frozenset()
-        self._lock = threading.Lock()
+        self._hidden = hidden
         self._database, self._root_paths = database, settings.roots
         self._roots: dict[int, Root] = {}
-        self._done, self._total = progress.done, progress.total
-        self._stored_count, self._started_at = 0, time.monotonic()
-        kind = progress.kind
-        self._written = "undone" if kind == JobKind.UNDO else str(Outcome.WRITTEN)
-        self._progress = ProgressLine("writing" if kind in METADATA_KINDS else "tagging")
+        is_undo = find_job(database, job).kind == JobKind.UNDO
+        self._written = "undone" if is_undo else str(Outcome.WRITTEN)
 
-    def __enter__(self) -> Self:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._progress.__exit__()
-
-    def show(self, stored: StoredBatch) -> None:
-        """Print a stored batch. Several threads call this."""
-        with self._lock:
-            shown = [photo for photo in stored if photo.outcome.outcome not in self._hidden]
-            if self._lines and shown:
-                with self._progress.cleared():
-                    self._print(sorted(shown, key=lambda photo: photo.outcome.position))
-            self._done += len(stored)
-            self._stored_count += len(stored)
-            rate = self._stored_count / max(time.monotonic() - self._started_at, 0.001)
-            self._progress.show(self._done, self._total, rate)
-
-    def show_step(self, text: str, done: int, total: int | None) -> None:
-        """Show the last step of the job. Several threads call this."""
-        with self._lock:
-            self._progress.show_step(text, done, total)
-
-    def _print(self, stored: StoredBatch) -> None:
-        self._read_landmark_names({tag.landmark_id for item in stored for tag in item.tags})
-        try:
-            typer.echo("\n".join(map(self._line, stored)))
-        except BrokenPipeError:  # the reader of the pipe has exited; the job continues without lines
-            self._lines = False
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def of(self, stored: StoredBatch) -> list[str]:
+        """The lines of a stored batch, in the order of the job."""
+        shown = [photo for photo in stored if photo.outcome.outcome not in self._hidden]
+        self._read_landmark_names({tag.landmark_id for item in shown for tag in item.tags})
+        return [self._line(item) for item in sorted(shown, key=lambda photo: photo.outcome.position)]
 
     def _line(self, item: Item) -> str:
         root = self._root(item.root_id)
@@ -127,6 +91,66 @@ class StoredPrinter:
             with self._database.read() as connection:
                 self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
         return self._roots.get(root_id)
+
+
+class StoredPrinter:
+    """Prints a line for each stored photo, if `lines` is set, and shows the progress of the job.
+
+    On a terminal, photos in which nothing was found have no line unless -v is set, and none has one with -q.
+    Elsewhere all have one, with -q only those in which something was found.
+    """
+
+    def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
+        progress = find_job(database, job)
+        self.has_lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
+        """Whether lines are printed: not any more once nobody reads them."""
+        least = 1 if sys.stdout.isatty() else 0
+        self.hidden = TELL_NOTHING if console.verbosity < least else frozenset()
+        """The outcomes of photos that have no line."""
+        self._lines = StoredLines(database, settings, job, self.hidden)
+        self._lock = threading.Lock()
+        self._done, self._total = progress.done, progress.total
+        self._stored_count, self._started_at = 0, time.monotonic()
+        self._progress = ProgressLine("writing" if progress.kind in METADATA_KINDS else "tagging")
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._progress.__exit__()
+
+    def show(self, stored: StoredBatch) -> None:
+        """Print a stored batch. Several threads call this."""
+        with self._lock:
+            self.show_lines(len(stored), self._lines.of(stored) if self.has_lines else ())
+
+    def show_lines(self, count: int, lines: Sequence[str]) -> None:
+        """Print the lines of so many stored photos."""
+        if lines:
+            with self._progress.cleared():
+                self._print(lines)
+        self._done += count
+        self._stored_count += count
+        rate = self._stored_count / max(time.monotonic() - self._started_at, 0.001)
+        self._progress.show(self._done, self._total, rate)
+
+    def show_step(self, text: str, done: int, total: int | None) -> None:
+        """Show the last step of the job. Several threads call this."""
+        with self._lock:
+            self._progress.show_step(text, done, total)
+
+    def show_message(self, line: str) -> None:
+        """Print a line on stderr."""
+        with self._progress.cleared(), suppress(BrokenPipeError):
+            typer.echo(line, err=True)
+
+    def _print(self, lines: Sequence[str]) -> None:
+        try:
+            typer.echo("\n".join(lines))
+        except BrokenPipeError:  # the reader of the pipe has exited; the job continues without lines
+            self.has_lines = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _LabelNames(dict[int, str]):

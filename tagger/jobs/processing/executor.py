@@ -1,4 +1,4 @@
-"""Executes claimed chunks, for workers, and whole jobs, for `tagger tag`. Knows nothing of Celery.
+"""Executes claimed chunks, for workers and local jobs. Knows nothing of Celery.
 
 Chunks share a process. An isolated one has it alone, so that it is known which photo killed the process.
 """
@@ -7,14 +7,13 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Note, NoteCode, Runner
+from tagger.database.enums import METADATA_KINDS, JobKind, Note, NoteCode
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.consequences import Progress, update_consequences
@@ -30,20 +29,13 @@ from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import (
     Claim,
     LeaseRenewer,
-    claim_next_chunk,
     close_last_step,
     release_chunk,
 )
 from tagger.ledger.jobs import (
-    PUT_BACK,
-    cancel_job,
-    end_local_job,
     finish_job,
-    job_heartbeat,
-    process_name,
     record_error,
 )
-from tagger.ledger.progress import JobProgress, find_job
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
 from tagger.system.stall import running_time, stall_check
@@ -300,92 +292,3 @@ class ChunkExecutor:
             log.warning(
                 "%s: they could not be released, and are processed again in less than a minute", chunk.title
             )
-
-
-CONCURRENT_CHUNKS = 2
-"""The next chunk is read while the last batches of one are stored."""
-STOP_S = 1.0
-"""How long an interrupted job waits for reads, passes and writes in progress."""
-
-
-def run_job(
-    database: Database,
-    settings: Settings,
-    job_id: int,
-    on_stored: Callable[[StoredBatch], None],
-    on_step: Progress = lambda _text, _done, _total: None,
-) -> None:
-    """Run a local job until it ends or waits for an unavailable root. `on_step`: progress of its last step.
-
-    An interruption cancels the rest. Threads that have not stopped after STOP_S are left behind, and the
-    caller has to end the process.
-    """
-    executor = ChunkExecutor(database, settings)
-    pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")
-    runs: list[Future[None]] = []
-    try:
-        with job_heartbeat(database, job_id):
-            runs += [
-                pool.submit(_run_chunks, database, executor, job_id, on_stored, on_step)
-                for _ in range(CONCURRENT_CHUNKS)
-            ]
-            wait(runs, return_when=FIRST_EXCEPTION)
-            for run in runs:
-                if run.done():
-                    run.result()
-    except BaseException as error:
-        is_interrupted = isinstance(error, KeyboardInterrupt)
-        executor.stop.set()
-        wait(runs, STOP_S)
-        reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
-        with database.write() as connection:
-            end_local_job(connection, job_id, f"{reason}; {PUT_BACK}")
-        if not is_interrupted:
-            _close(executor, pool)
-        raise
-    _close(executor, pool)
-
-
-def run_local_jobs(
-    database: Database, job_id: int, run: Callable[[int], None], advice: str
-) -> Iterator[JobProgress]:
-    """Call `run` with a local job, then with the one that is chained to it, and yield each when it has ended.
-
-    A job that waits for a folder is cancelled: no process would go on. Its note ends with `advice`.
-    """
-    next_id: int | None = job_id
-    while next_id is not None:
-        run(next_id)
-        progress = find_job(database, next_id)
-        if progress.state is JobState.WAITING:
-            with database.write() as connection:
-                cancel_job(connection, next_id, f"{progress.note}; {advice} when it is available")
-            progress = find_job(database, next_id)
-        yield progress
-        next_id = progress.write_job
-        if next_id is not None:
-            # Only here: most jobs are not followed by one that writes.
-            from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
-
-            select_parent_photos(database, next_id)
-
-
-def _close(executor: ChunkExecutor, pool: ThreadPoolExecutor) -> None:
-    executor.stop.set()
-    pool.shutdown()
-    executor.close()
-
-
-def _run_chunks(
-    database: Database,
-    executor: ChunkExecutor,
-    job_id: int,
-    on_stored: Callable[[StoredBatch], None],
-    on_step: Progress,
-) -> None:
-    while not executor.stop.is_set():
-        claim = with_retry(
-            lambda: claim_next_chunk(database, job_id, Runner.LOCAL, process_name()), executor.stop
-        )
-        if claim is None or executor.execute(claim, on_stored, on_step) is ChunkEnd.WAITING:
-            return

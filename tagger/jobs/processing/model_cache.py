@@ -30,10 +30,11 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddings
-from tagger.model.devices import Device, choose_device, core_count, passes_at_once
+from tagger.model.devices import Device, choose_device, core_count, limit_gpu_memory, passes_at_once
 from tagger.model.model import Model, load_fastest_model
 from tagger.model.predictions import LabelPrediction, best_predictions
 from tagger.photos.decoding import DecodedImage, Resize, failing_alone
+from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import named_path, parse_path
 from tagger.photos.source import read_named
@@ -182,6 +183,12 @@ def _load_model(registered: RegisteredModel, device: Device, settings: Settings,
         StoredSelections(database),
         kept._replace(folder=None) if database.is_in_memory else kept,
     )
+
+
+def share_memory(settings: Settings, processes: int) -> None:
+    """Let this process, one of several, take its part of the memory for images, and of a GPU's."""
+    MEMORY_BUDGET.share(processes)
+    limit_gpu_memory(settings.device, processes)
 
 
 def photo_limits(settings: Settings) -> Limits:

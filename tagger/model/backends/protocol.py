@@ -5,7 +5,9 @@ Machines of one kind share selections. Also the rounding of weights that backend
 
 from __future__ import annotations
 
+import fcntl
 import json
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
@@ -16,6 +18,7 @@ from blake3 import blake3
 
 from tagger.errors import Unavailable
 from tagger.model.devices import engine_version, engine_versions, hardware_name, instruction_sets
+from tagger.system.permissions import create_private_file, make_private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +93,18 @@ class Conversions(NamedTuple):
             return None
         key = " ".join((self.digest, name, device.precision, *sorted(instruction_sets())))
         return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Let one process of this machine choose a backend at a time, if `folder` can have a lock."""
+        with ExitStack() as stack:
+            if self.folder is not None:
+                with suppress(OSError):  # a read-only home, or a share without locks
+                    make_private_folder(self.folder.parent)
+                    file = self.folder.with_suffix(".lock")
+                    create_private_file(file)
+                    fcntl.flock(stack.enter_context(file.open("ab")), fcntl.LOCK_EX)
+            yield
 
 
 LACKS_OF_MEMORY = (

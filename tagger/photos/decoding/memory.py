@@ -132,7 +132,10 @@ def quiet_libtiff() -> None:
 
 
 BUDGET_BYTES = 2 * 2**30
-"""The memory for all images in the process. An image that needs more is decoded alone."""
+"""The memory for all images in the process, or in all processes of one command. An image that needs more is
+decoded alone."""
+SMALLEST_SHARE_BYTES = 256 * 2**20
+"""A process that has less would decode even the photos of phones one by one."""
 RESERVATION_LIMIT_S = 300.0
 """A decoder that takes longer hangs. Its reservation then holds others up no more."""
 _CHECK_S = 1.0
@@ -155,6 +158,10 @@ class MemoryBudget:
         self._changed = threading.Condition()  # guards the fields below
         self._queue: deque[object] = deque()
         self._reservations: dict[object, _Reservation] = {}
+
+    def share(self, processes: int) -> None:
+        """Keep this process's part of BUDGET_BYTES, which so many processes share out."""
+        self._size_bytes = max(SMALLEST_SHARE_BYTES, BUDGET_BYTES // processes)
 
     @contextmanager
     def reserve(self, needed_bytes: int) -> Iterator[None]:

@@ -1,0 +1,129 @@
+"""One command of `tagger` as a child process that is restarted when it exits."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tagger.cli.output import console
+from tagger.errors import ProcessFailed
+from tagger.system.lifeline import LifelineProcess, end_text
+from tagger.system.permissions import create_private_file, make_private_folder, require_safe
+from tagger.system.stall import stalls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
+EARLY_EXIT_S = 20.0
+"""A process that exits sooner than this, several times in a row, is not restarted again."""
+
+
+class SupervisedProcess:
+    """The process of one command. `check` restarts it."""
+
+    def __init__(
+        self,
+        name: str,
+        data_folder: Path,
+        command: Sequence[str],
+        *,
+        is_logged: bool = True,
+        stall_name: str | None = None,
+        file_descriptors: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+        warn: Callable[[str], None] = console.warning,
+    ) -> None:
+        """`command`: the arguments of `tagger`. `file_descriptors` stay open.
+
+        It has a log file in the data folder and a session of its own, or without `is_logged`, the streams and
+        the terminal of this process. `stall_name`: how its stall reports are called, if not like the command.
+        """
+        self.log = data_folder / f"{name}.log"
+        self._is_logged = is_logged
+        self._name = name
+        self._command = command
+        self._stall_name = stall_name or command[0]
+        self._file_descriptors = file_descriptors
+        self._environment = environment
+        self._warn = warn
+        self._early_exits = 0
+        self._restart_at: float | None = None
+        self._start()
+
+    @property
+    def exit_code(self) -> int | None:
+        """As that of LifelineProcess."""
+        return self._child.exit_code
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has reported that it is (see system.lifeline)."""
+        return self._child.is_ready
+
+    def check(self) -> None:
+        """Restart the process if it has exited, after a pause.
+
+        Raises:
+            ProcessFailed: it keeps exiting right after its start.
+        """
+        if self._restart_at is not None:
+            if time.monotonic() >= self._restart_at:
+                self._start()
+            return
+        code = self._child.exit_code
+        if code is None:
+            return
+        self._child.stop()
+        is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
+        self._early_exits = self._early_exits + 1 if is_early else 1
+        cause = next(iter(stalls(self.log.parent, self._stall_name).values()), None) or self._last_line()
+        if self._early_exits > len(RESTART_PAUSES_S):
+            log = self.log if self._is_logged else "above"
+            raise ProcessFailed(name=self._name, log=log, reason=cause or f"it {end_text(code)}.")
+        pause_s = RESTART_PAUSES_S[self._early_exits - 1]
+        end = end_text(code) if code < 0 or not cause else f"{end_text(code)} ({cause})"
+        self._warn(f"the {self._name} process {end}; restarting it in {pause_s:.0f} s")
+        self._restart_at = time.monotonic() + pause_s
+
+    def stop(self) -> None:
+        """Let it stop, as after SIGTERM."""
+        self._child.stop()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it ends, and kill it after `timeout_s`."""
+        self._child.wait(timeout_s)
+
+    def kill(self) -> None:
+        """Kill it, and wait for its end."""
+        self._child.kill()
+
+    def _start(self) -> None:
+        self._started_at = time.monotonic()
+        self._restart_at = None
+        if not self._is_logged:
+            self._child = LifelineProcess("tagger.cli.main", self._command, environment=self._environment)
+            return
+        make_private_folder(self.log.parent)
+        require_safe(self.log.parent)
+        create_private_file(self.log)
+        self._log_start = self.log.stat().st_size
+        with self.log.open("ab") as output:
+            self._child = LifelineProcess(
+                "tagger.cli.main",
+                ["-v", *self._command],
+                is_own_session=True,
+                output=output.fileno(),
+                errors=output.fileno(),
+                file_descriptors=self._file_descriptors,
+            )
+
+    def _last_line(self) -> str:
+        """What the process wrote last into its log; empty without one."""
+        if not self._is_logged:
+            return ""
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("error: ") if lines else "its log is empty"

@@ -1,0 +1,135 @@
+"""Local jobs: a command runs them itself, in this process or in several that share the chunks."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Self
+
+from tagger.database.connection import Database
+from tagger.database.enums import JobState, Runner
+from tagger.database.retry import with_retry
+from tagger.jobs.consequences import Progress
+from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd, StoredBatch
+from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.ledger.chunks import Claim, claim_next_chunk, count_open_chunks
+from tagger.ledger.jobs import PUT_BACK, cancel_job, end_local_job, job_heartbeat, process_name
+from tagger.ledger.progress import JobProgress, find_job
+from tagger.settings import Settings
+
+CONCURRENT_CHUNKS = 2
+"""The next chunk is read while the last batches of one are stored."""
+STOP_S = 1.0
+"""How long an interrupted job waits for reads, passes and writes in progress."""
+FREE_CHUNK_CHECK_S = 0.5
+"""How often a process looks for chunks that the other processes of its job have released."""
+
+
+def run_job(
+    database: Database,
+    settings: Settings,
+    job_id: int,
+    on_stored: Callable[[StoredBatch], None],
+    on_step: Progress = lambda _text, _done, _total: None,
+) -> None:
+    """Run a local job until it ends or waits for an unavailable root. `on_step`: progress of its last step.
+
+    An interruption cancels the rest. Threads that have not stopped after STOP_S are left behind, and the
+    caller has to end the process.
+    """
+    with JobThreads(database, settings, job_id) as threads, own_job(database, job_id):
+        threads.run(on_stored, on_step)
+
+
+@contextmanager
+def own_job(database: Database, job_id: int) -> Iterator[None]:
+    """Renew the lease on a local job inside the context. An error or interruption cancels what is left."""
+    try:
+        with job_heartbeat(database, job_id):
+            yield
+    except BaseException as error:
+        is_interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
+        with database.write() as connection:
+            end_local_job(connection, job_id, f"{reason}; {PUT_BACK}")
+        raise
+
+
+class JobThreads:
+    """The threads of this process that execute chunks of one local job; `is_shared`: other processes do, too.
+
+    After an interruption, threads that have not stopped after STOP_S are left behind, and the caller has to
+    end the process.
+    """
+
+    def __init__(
+        self, database: Database, settings: Settings, job_id: int, *, is_shared: bool = False
+    ) -> None:
+        self._database = database
+        self._job_id = job_id
+        self._is_shared = is_shared
+        self._executor = ChunkExecutor(database, settings, SLICE_S if is_shared else None)
+        self._pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, KeyboardInterrupt):
+            self._executor.stop.set()
+            self._pool.shutdown()
+            self._executor.close()
+
+    def run(self, on_stored: Callable[[StoredBatch], None], on_step: Progress) -> None:
+        """Execute chunks until the job has none left, also none that another process may release."""
+        runs: list[Future[None]] = []
+        try:
+            runs += [
+                self._pool.submit(self._run_chunks, on_stored, on_step) for _ in range(CONCURRENT_CHUNKS)
+            ]
+            wait(runs, return_when=FIRST_EXCEPTION)
+            for run in runs:
+                if run.done():
+                    run.result()
+        except BaseException:
+            self._executor.stop.set()
+            wait(runs, STOP_S)
+            raise
+
+    def _run_chunks(self, on_stored: Callable[[StoredBatch], None], on_step: Progress) -> None:
+        stop = self._executor.stop
+        while not stop.is_set():
+            claim = with_retry(self._claim, stop)
+            if claim is not None:
+                if self._executor.execute(claim, on_stored, on_step) is ChunkEnd.WAITING:
+                    return
+            elif self._is_shared and count_open_chunks(self._database, self._job_id):
+                stop.wait(FREE_CHUNK_CHECK_S)
+            else:
+                return
+
+    def _claim(self) -> Claim | None:
+        return claim_next_chunk(self._database, self._job_id, Runner.LOCAL, process_name())
+
+
+def run_local_jobs(
+    database: Database, job_id: int, run: Callable[[int], None], advice: str
+) -> Iterator[JobProgress]:
+    """Call `run` with a local job, then with the one that is chained to it, and yield each when it has ended.
+
+    A job that waits for a folder is cancelled: no process would go on. Its note ends with `advice`.
+    """
+    next_id: int | None = job_id
+    while next_id is not None:
+        run(next_id)
+        progress = find_job(database, next_id)
+        if progress.state is JobState.WAITING:
+            with database.write() as connection:
+                cancel_job(connection, next_id, f"{progress.note}; {advice} when it is available")
+            progress = find_job(database, next_id)
+        yield progress
+        next_id = progress.write_job
+        if next_id is not None:
+            # Only here: most jobs are not followed by one that writes.
+            from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
+
+            select_parent_photos(database, next_id)

@@ -1,0 +1,151 @@
+"""`tagger tag` in several processes: one output and one outcome for each photo, whoever is killed when."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rig.ledger_invariants import job_violations, library_violations
+from support.child_processes import child_processes, wait_until_gone
+from support.commands import Process, Terminal, draw, draw_many
+
+PHOTOS = 110
+"""In three chunks."""
+SLOW = {"slow_pass_s": "0.5"}
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    terminal = Terminal(tmp_path / "terminal", {"TAGGER_PROCESSES": "3", "TAGGER_BATCH_SIZE": "4"})
+    draw_many(terminal.folder / "photos", PHOTOS)
+    return terminal
+
+
+@pytest.fixture
+def started(terminal: Terminal) -> Iterator[Process]:
+    """A slow `tagger tag`, which has stored photos."""
+    terminal.inject(**SLOW)
+    process = terminal.start("tag", "photos")
+    try:
+        terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
+        terminal.wait_until(lambda: len(children(process)) == 3)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def children(parent: Process) -> list[psutil.Process]:
+    return child_processes(parent, "tagger.cli.job_process")
+
+
+def assert_complete(terminal: Terminal, photos: int = PHOTOS) -> None:
+    (job,) = terminal.jobs()
+    assert (job.state, job.done) == ("finished", photos)
+    with terminal.database() as database:
+        assert job_violations(database, job.job) == []
+        assert library_violations(database) == []
+
+
+def test_the_output_is_that_of_one_process(terminal: Terminal) -> None:
+    for number in range(3):
+        (terminal.folder / "photos" / f"broken{number}.jpg").write_bytes(b"no photo")
+    done = terminal.run_process("tag", "photos", code=3)
+    assert_complete(terminal, PHOTOS + 3)
+    terminal.environment["TAGGER_PROCESSES"] = "1"
+    again = terminal.run("tag", "photos", "--again", code=3)
+    assert sorted(done.stdout.splitlines()) == sorted(again.stdout.splitlines())
+    assert numbers(done.stderr) == numbers(again.stderr)
+    assert "process" not in done.stderr
+
+
+def numbers(text: str) -> list[str]:
+    """The counts of a job, and its landmarks."""
+    return re.findall(r"\d+ photos:.*failed|^ .*", text, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_json_and_quiet_are_as_with_one_process(terminal: Terminal) -> None:
+    assert terminal.run_process("tag", "photos", "--json").stdout.startswith("{")
+    quiet = terminal.run_process("-q", "tag", "photos", "--again")
+    assert len(quiet.stdout.splitlines()) == PHOTOS * 4 // 5
+
+
+def test_a_killed_process_is_replaced(terminal: Terminal, started: Process) -> None:
+    killed = children(started)[1]
+    killed.kill()
+    terminal.wait_until(lambda: "the others continue" in terminal.log.read_text())
+    assert started.wait(120) == 0
+    text = terminal.log.read_text()
+    warning = "of 3 was ended by signal 9; the others continue, and a new one replaces it"
+    assert text.count(warning) == text.count("warning: process") == 1
+    assert_complete(terminal)
+    lines = [line.partition(": ")[0] for line in text.splitlines() if line.startswith("/")]
+    assert len(lines) == len(set(lines)) <= PHOTOS
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_an_interruption_ends_all_processes(
+    terminal: Terminal, started: Process, number: signal.Signals
+) -> None:
+    processes = children(started)
+    began = time.monotonic()
+    os.killpg(started.pid, number) if number is signal.SIGINT else started.send_signal(number)
+    assert started.wait(10) == 130
+    assert time.monotonic() - began < 5
+    wait_until_gone(terminal, processes)
+    text = terminal.log.read_text()
+    assert text.count("interrupted") == 1
+    assert "warning" not in text
+    (job,) = terminal.jobs()
+    assert job.state == "cancelled"
+    assert job.done + job.cancelled == PHOTOS
+
+
+def test_the_processes_end_when_their_parent_is_killed(terminal: Terminal, started: Process) -> None:
+    processes = children(started)
+    started.kill()
+    started.wait()
+    wait_until_gone(terminal, processes)
+    terminal.injected.clear()
+    terminal.run("tag", "photos")
+    assert {job.state for job in terminal.jobs()} == {"finished", "cancelled"}
+    assert len(terminal.json("query")) == PHOTOS * 4 // 5
+
+
+def test_the_error_of_a_process_is_that_of_the_command(terminal: Terminal) -> None:
+    ends = []
+    for processes in ("1", "3"):
+        (terminal.folder / "tiny.pt").touch()
+        terminal.environment["TAGGER_PROCESSES"] = processes
+        terminal.environment["TAGGER_BACKEND"] = "openvino-int8"
+        done = terminal.run_process("tag", "photos", "--again", code=1)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        ends.append((errors, terminal.jobs()[0].note))
+    assert ends[0] == ends[1]
+    assert len(ends[0][0]) == 1
+
+
+@pytest.mark.slow
+def test_a_photo_that_kills_processes_fails_alone(terminal: Terminal) -> None:
+    photo = draw(terminal.folder / "photos" / "kills.jpg", 0, seed=5000)
+    photo.write_bytes(photo.read_bytes() + b"kills")
+    terminal.inject(kill_on_decode="kills")
+    assert terminal.start("tag", "photos").wait(240) == 3, terminal.log.read_text()[-2000:]
+    assert_complete(terminal, PHOTOS + 1)
+    (failed,) = terminal.json("job", "failures")
+    assert (Path(failed["path"]).name, failed["kind"]) == ("kills.jpg", "crashed")
+
+
+@pytest.mark.slow
+def test_processes_that_always_die_end_the_command(terminal: Terminal) -> None:
+    terminal.environment["TAGGER_PROCESSES"] = "2"
+    terminal.inject(kill_on_open="conversions.lock")  # before a model is loaded
+    assert terminal.start("tag", "photos").wait(240) == 1
+    assert "error: The processes that classify photos keep ending" in terminal.log.read_text()
+    (job,) = terminal.jobs()
+    assert (job.state, job.cancelled) == ("cancelled", PHOTOS)

@@ -1,0 +1,116 @@
+"""`tagger worker` in several processes: one worker to those who look at it, which starts, goes on and ends as one."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+import pytest
+from rig.ledger_invariants import job_violations
+from rig.servers import RedisServer, free_port
+from sqlalchemy import func, select
+from support.child_processes import child_processes, wait_until_gone
+from support.commands import Process, Terminal, draw_many, stop
+
+from tagger.database.tables import workers
+
+PHOTOS = 110
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_PROCESSES": "3", "TAGGER_BATCH_SIZE": "4"}
+    terminal = Terminal(tmp_path / "terminal", settings)
+    terminal.inject(
+        values="worker.sweeper.SWEEP_S=1 tagger.cli.supervised_process.RESTART_PAUSES_S=[0.1,0.1]"
+    )
+    return terminal
+
+
+@pytest.fixture
+def worker(terminal: Terminal) -> Iterator[Process]:
+    """A worker whose three processes are ready."""
+    terminal.environment["TAGGER_METRICS_PORT"] = str(free_port())
+    process = terminal.start("worker", "-v")
+    try:
+        terminal.wait_until(lambda: has_three(terminal))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def has_three(terminal: Terminal) -> bool:
+    """Whether three processes are listed that have started."""
+    with terminal.database() as database, database.read() as connection:
+        return connection.scalar(select(func.count()).where(workers.c.waits_for.is_(None))) == 3
+
+
+def children(parent: Process) -> list[psutil.Process]:
+    return child_processes(parent, "worker")
+
+
+def photos_at(port: int) -> int:
+    """The photos that a process has stored, by its metrics."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        counts = re.findall(r"^tagger_photos_total\{.*\} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return int(sum(map(float, counts)))
+
+
+def test_three_processes_are_one_worker(terminal: Terminal, worker: Process) -> None:
+    draw_many(terminal.folder / "photos", PHOTOS)
+    (status,) = terminal.json("status")["workers"]
+    assert status["name"].startswith(f"tagger-{worker.pid}@")
+    assert status["processes"] == 3
+    assert "(cpu, 3 processes, idle)" in terminal.run("status").stdout
+    assert terminal.log.read_text().count("is ready on cpu") == 1
+    job = terminal.json("enqueue", "--wait", "photos")["job"]
+    port = int(terminal.environment["TAGGER_METRICS_PORT"])
+    counts = [photos_at(port + number) for number in range(3)]
+    assert sum(counts) == PHOTOS
+    assert sum(count > 0 for count in counts) > 1
+    with terminal.database() as database:
+        assert job_violations(database, job) == []
+
+    killed = children(worker)[2]
+    killed.kill()
+    terminal.wait_until(lambda: len({each.pid for each in children(worker)} - {killed.pid}) == 3)
+    text = f"WARNING the tagger-{worker.pid}.3 process was ended by signal 9; restarting it"
+    assert terminal.log.read_text().count(text) == 1
+    processes = children(worker)
+    assert stop(worker) == 0
+    wait_until_gone(terminal, processes)
+    terminal.wait_until(lambda: not terminal.active_workers())  # one was killed, one perhaps while it started
+    assert terminal.log.read_text().count("stopping: ") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_stops_them_once(
+    terminal: Terminal, worker: Process, number: signal.Signals
+) -> None:
+    """As a terminal and systemd send it."""
+    processes = children(worker)
+    os.killpg(worker.pid, number)
+    assert worker.wait(60) == 0
+    wait_until_gone(terminal, processes)
+    assert "second signal" not in terminal.log.read_text()
+
+
+def test_the_processes_end_when_the_worker_is_killed(terminal: Terminal, worker: Process) -> None:
+    processes = children(worker)
+    worker.kill()
+    worker.wait()
+    wait_until_gone(terminal, processes)
+
+
+def test_a_worker_that_cannot_start_says_so_once(terminal: Terminal) -> None:
+    (terminal.folder / "wrong.pt").write_bytes(b"no model")
+    terminal.environment["TAGGER_MODEL"] = str(terminal.folder / "wrong.pt")
+    done = terminal.run("worker", code=1)
+    terminal.environment["TAGGER_PROCESSES"] = "1"
+    alone = terminal.run("worker", code=1)
+    assert done.stderr.count("cannot be used") == alone.stderr.count("cannot be used") == 1
