@@ -39,7 +39,7 @@ LIMITS = Limits(readers=1, max_bytes=2**29, max_pixels=250_000_000)
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))
 GPU_BATCHES, CPU_BATCHES = (64, 128, 256, 512), (CPU_BATCH,)
 WARM_UPS, ROUNDS = 3, 12
-COMPARED, FEWEST_PHOTOS, WARM_UP_PHOTOS = 500, 24, 64
+COMPARED, FEWEST_PHOTOS, WARM_UP_PHOTOS = 500, 96, 64
 SAME, SCORE_DIFFERENCE, COSINE, SHARE = 0.995, 0.02, 0.999, 0.85
 """The goals: best tags the same, mean difference of their scores, cosine, and share of the limit."""
 TIE = 0.005
@@ -197,12 +197,13 @@ def _environment(device: Device, folder: Path, **settings: object) -> dict[str, 
 def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
     """Kill one of two processes amid a job: photos without an outcome, and outcomes that counted twice."""
     environment = _environment(device, folder, processes=2)
-    program = subprocess.Popen(_tag(folder / "photos"), env=environment, stdout=subprocess.DEVNULL)
     with closing(sqlite3.connect(folder / "data" / "tagger.sqlite", timeout=60)) as database:
+        job = before = database.execute(_LAST_JOB).fetchone()
+        program = subprocess.Popen(_tag(folder / "photos"), env=environment, stdout=subprocess.DEVNULL)
         total = done = 0
-        while program.poll() is None and not 0 < total // 4 <= done:
+        while program.poll() is None and (job == before or done <= total // 4):
             time.sleep(POLL_S)
-            job = database.execute("SELECT max(id) FROM jobs").fetchone()
+            job = database.execute(_LAST_JOB).fetchone()
             total, done = database.execute(_PROGRESS, job).fetchone()
         max(psutil.Process(program.pid).children(), key=psutil.Process.create_time).kill()
         program.wait()
@@ -211,6 +212,7 @@ def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
     return total - done, counted - done
 
 
+_LAST_JOB = "SELECT max(id) FROM jobs"
 _PROGRESS = "SELECT count(*), count(outcome) FROM job_items WHERE job_id = ?"
 _COUNTED = "SELECT sum(tagged + unknown + skipped + failed) FROM chunks WHERE job_id = ?"
 POLL_S = 0.1

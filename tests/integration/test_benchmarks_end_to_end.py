@@ -1,6 +1,7 @@
 """Benchmarks end to end, with real workers, servers and peers: they run and count correctly."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,9 +67,26 @@ def test_faults_and_a_soak_lose_no_photo() -> None:
 
 
 def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu() -> None:
-    done = _run("bench.gpu", "--device", "cpu", "--photos", "24")
+    done = _run("bench.gpu", "--device", "cpu", "--photos", "96")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^\| best tag the same, of 24 .* pass \|$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| best tag the same, of 96 .* pass \|$", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^\| photos lost, counted twice after a kill \| 0, 0 .* pass \|$", done.stdout, re.MULTILINE
+    )
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_pipeline_says_what_holds_the_lock_in_one_process_and_how_several_wait() -> None:
+    done = _run("bench.pipeline", "--photos", "300", "--rounds", "1", "--processes", "1", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    one = re.search(
+        r"^\| small \| [\d.]+ \| [-\d.]+ \| ([\d.]+) \| .* \| (\d+) \|$", done.stdout, re.MULTILINE
+    )
+    assert one is not None, done.stdout
+    assert float(one[1]) > 0
+    assert int(one[2]) == pytest.approx(1000 / float(one[1]), rel=0.05)
+    assert re.search(r"^\| photos.decoding.__init__._turned \| 0.\d+ \| ", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| small \| 2 \| [\d.]+ \| [\d.]+ \| [\d.]+% \|$", done.stdout, re.MULTILINE)
     assert re.search(r"^\| its share of the nearest limit .* needs a GPU \|$", done.stdout, re.MULTILINE)
 
 
