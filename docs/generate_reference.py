@@ -33,9 +33,10 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-All commands and options of the two programs. Arguments in brackets may be left out. Options of several
-commands are described once, in [Shared options](#shared-options). A setting named in an option's description,
-like `TAGGER_MODEL`, can also be set in the environment or in `tagger.toml`; see [Settings](settings.md).
+All commands and options of the two programs; `--help` of a command has examples, too. Arguments in brackets
+may be left out. Options of several commands are described once, in [Shared options](#shared-options). A
+setting named in an option's description, like `TAGGER_MODEL`, can also be set in the environment or in
+`tagger.toml`; see [Settings](settings.md).
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed
 or were refused, or a folder could not be read · 130 interrupted.
@@ -198,9 +199,12 @@ def _section(group: OptionGroup) -> str:
 def _program(name: str, command: Any, groups: list[OptionGroup]) -> Iterator[str]:
     yield f"\n## {name}\n\n{_help(command)}\n"
     for path, each in _commands(name, command):
-        # an example of arguments alone says nothing that their lines do not say
-        text = re.sub(rf"\n\nExample: {path}( [\w~/.][^ |]*)*$", "", _help(each))
+        text = _EXAMPLES.sub("", _help(each))
         yield f"\n### {path}\n\n{text}\n{_parameters(each, groups)}"
+
+
+_EXAMPLES = re.compile(r"\n\n(?:Example|For example):.*", re.DOTALL)
+"""They end a help, where `--help` shows them."""
 
 
 def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:

@@ -142,7 +142,9 @@ class TlsPostgresServer(Server):
     def url(self, role: str, password: str, **replacements: str) -> str:
         """The address of the page for this role; `replacements` change parts of it."""
         address = next(
-            address for address in re.findall(r"(postgresql://\S+)", PAGE) if "tagger_owner" not in address
+            address
+            for address in re.findall(r"(postgresql://\S+sslmode\S+)", PAGE)
+            if "tagger_owner" not in address
         )
         return with_replacements(
             address,
