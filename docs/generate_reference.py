@@ -104,7 +104,7 @@ BOOKKEEPING = {
     "visits",
     "workers",
 }
-"""Tables that only the program reads: a line for each."""
+"""Tables that only the program reads: their names suffice."""
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
 COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
     (UtcDateTime, "UTC time"),
@@ -118,7 +118,7 @@ COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
 )
 
 
-SHARED_BY = 3
+SHARED_BY = 2
 """An option that so many commands have is a common option."""
 
 JSON = "--json"
@@ -183,13 +183,20 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
         OptionGroup("outcome", _rows(query, set(options_used_by("searches")))),
         OptionGroup("tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})),
         OptionGroup("metadata", _rows(tag, {field.name for field in fields(WriteOptions)})),
+        OptionGroup("landmark", _own_rows(commands, "tagger landmark add", "tagger landmark edit")),
+        OptionGroup("training", _own_rows(commands, "trainer train transfer", "trainer train scratch")),
     ]
     in_named = {row for group in named for row in group.rows}
     counts = Counter(row for command in commands.values() for row in _rows(command) if row not in in_named)
     common = tuple(row for row, count in counts.items() if count >= SHARED_BY and _is_optional(row))
-    recipes = [_rows(command) for path, command in commands.items() if path.startswith("trainer train ")]
-    training = tuple(row for row in recipes[0] if row not in common and all(row in each for each in recipes))
-    return [*named, OptionGroup("training", training), OptionGroup("common", common)]
+    return [*named, OptionGroup("common", common)]
+
+
+def _own_rows(commands: dict[str, Any], *paths: str) -> tuple[str, ...]:
+    """The lines of the options that all of these commands have, and no other one."""
+    counts = Counter(row for command in commands.values() for row in _rows(command))
+    shared = set.intersection(*(set(_rows(commands[path])) for path in paths))
+    return tuple(row for row in _rows(commands[paths[0]]) if row in shared and counts[row] == len(paths))
 
 
 def _section(group: OptionGroup) -> str:
@@ -247,7 +254,7 @@ def _is_optional(row: str) -> bool:
 
 def _option_name(row: str) -> str:
     """`--top-k` of the line of `--top-k N`."""
-    return row.split("`")[1].split(maxsplit=1)[0]
+    return row.split("`")[1].split(maxsplit=1)[0].rstrip(",")
 
 
 def _rows(command: Any, names: set[str] | None = None) -> tuple[str, ...]:
@@ -341,10 +348,9 @@ def _tables() -> Iterator[str]:
         for (type_name, meaning), columns in groupby(columns_to_explain, _type_and_meaning):
             names = ", ".join(f"`{column.name}`" for column in columns)
             yield f"- {names} ({type_name}){f': {_line(meaning)}' if meaning else ''}\n"
-    yield "\n## Bookkeeping\n\nOnly the program reads these tables; commands list what they have.\n\n"
-    for table in tables:
-        if table.name in BOOKKEEPING:
-            yield f"- `{table.name}`: {_line(table.info['doc'])}\n"
+    names = ", ".join(f"`{table.name}`" for table in tables if table.name in BOOKKEEPING)
+    yield "\n## Bookkeeping\n\nOnly the program reads these tables; commands list what they have: "
+    yield f"{names}.\n"
 
 
 def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
