@@ -68,11 +68,11 @@ TABLES_INTRODUCTION = f"""# Tables
 {HEADER}
 
 Other programs may read these tables. The views `photo_tags` and `photos_view` are what most questions need.
-Paths in tables are relative to their root, so a library can move. A primary key is the integer `id`, if no
-other one is named. Times in `real` columns are seconds since 1970 by the database clock. A UTC time is a
-timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite. A column without
-a meaning is what its name says. Indexes of a part of a table, which serve the program's own queries, are not
-listed.
+Paths in tables are relative to their root. A primary key is the integer `id`, if no other one is named. Where
+the type ends with a question mark, the value may be null. Times in `real` columns are seconds since 1970 by
+the database clock. A UTC time is a timestamp with time zone on PostgreSQL, and text like
+`2026-05-01 12:00:00.000000` on SQLite. A column without a meaning is what its name says. Indexes of a part of
+a table, which serve the program's own queries, are not listed.
 
 Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](failures.md).
 """
@@ -121,6 +121,8 @@ COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
 SHARED_BY = 2
 """An option that so many commands have is a common option."""
 
+COMMON = "common"
+"""The group of options that is not named beside them."""
 JSON = "--json"
 """The option of nearly all commands: those without it are listed."""
 
@@ -189,7 +191,7 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
     in_named = {row for group in named for row in group.rows}
     counts = Counter(row for command in commands.values() for row in _rows(command) if row not in in_named)
     common = tuple(row for row, count in counts.items() if count >= SHARED_BY and _is_optional(row))
-    return [*named, OptionGroup("common", common)]
+    return [*named, OptionGroup(COMMON, common)]
 
 
 def _own_rows(commands: dict[str, Any], *paths: str) -> tuple[str, ...]:
@@ -242,6 +244,8 @@ def _parameters(command: Any, groups: list[OptionGroup]) -> str:
 
 def _shared_options(group: OptionGroup, rows: list[str]) -> str:
     missing = [f"`{_option_name(row)}`" for row in group.rows if row not in rows]
+    if group.name == COMMON:
+        return ", ".join(f"`{_option_name(row)}`" for row in rows)
     if 2 * len(missing) < len(rows):
         return f"{group.link} (all{' but ' if missing else ''}{', '.join(missing)})"
     return f"{group.link} " + ", ".join(f"`{_option_name(row)}`" for row in rows)
@@ -360,7 +364,7 @@ def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
     for key in column.foreign_keys:
         is_named_alike = meaning.removeprefix("the ") + "s" == key.column.table.name
         meaning = f"`{key.target_fullname}`" if is_named_alike else f"{meaning} → `{key.target_fullname}`"
-    return type_name + (" or null" if column.nullable else ""), meaning
+    return type_name + ("?" if column.nullable else ""), meaning
 
 
 def _keys(table: Table) -> str:
