@@ -1,4 +1,4 @@
--- The roles of docs/how-to/harden.md, which PostgreSQL's image creates with a new volume: the owner of the schema, what the tagger
+-- The roles of docs/how-to/servers.md, which PostgreSQL's image creates with a new volume: the owner of the schema, what the tagger
 -- does its work as, and other programs that only read. Nobody can connect as the superuser over the network.
 \getenv owner_password DB_OWNER_PASSWORD
 \getenv password DB_PASSWORD

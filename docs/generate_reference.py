@@ -33,9 +33,10 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-All commands and options of the two programs. Arguments in brackets may be left out. Options of several
-commands are described once, in [Shared options](#shared-options). A setting named in an option's description,
-like `TAGGER_MODEL`, can also be set in the environment or in `tagger.toml`; see [Settings](settings.md).
+All commands and options of the two programs; `--help` of a command has examples, too. Arguments in brackets
+may be left out. Options of several commands are described once, in [Shared options](#shared-options). A
+setting named in an option's description, like `TAGGER_MODEL`, can also be set in the environment or in
+`tagger.toml`; see [Settings](settings.md).
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed
 or were refused, or a folder could not be read · 130 interrupted.
@@ -67,11 +68,11 @@ TABLES_INTRODUCTION = f"""# Tables
 {HEADER}
 
 Other programs may read these tables. The views `photo_tags` and `photos_view` are what most questions need.
-Paths in tables are relative to their root, so a library can move. A primary key is the integer `id`, if no
-other one is named. Times in `real` columns are seconds since 1970 by the database clock. A UTC time is a
-timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite. A column without
-a meaning is what its name says. Indexes of a part of a table, which serve the program's own queries, are not
-listed.
+Paths in tables are relative to their root. A primary key is the integer `id`, if no other one is named. Where
+the type ends with a question mark, the value may be null. Times in `real` columns are seconds since 1970 by
+the database clock. A UTC time is a timestamp with time zone on PostgreSQL, and text like
+`2026-05-01 12:00:00.000000` on SQLite. A column without a meaning is what its name says. Indexes of a part of
+a table, which serve the program's own queries, are not listed.
 
 Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](failures.md).
 """
@@ -103,7 +104,7 @@ BOOKKEEPING = {
     "visits",
     "workers",
 }
-"""Tables that only the program reads: a line for each."""
+"""Tables that only the program reads: their names suffice."""
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
 COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
     (UtcDateTime, "UTC time"),
@@ -117,9 +118,11 @@ COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
 )
 
 
-SHARED_BY = 3
+SHARED_BY = 2
 """An option that so many commands have is a common option."""
 
+COMMON = "common"
+"""The group of options that is not named beside them."""
 JSON = "--json"
 """The option of nearly all commands: those without it are listed."""
 
@@ -182,13 +185,20 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
         OptionGroup("outcome", _rows(query, set(options_used_by("searches")))),
         OptionGroup("tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})),
         OptionGroup("metadata", _rows(tag, {field.name for field in fields(WriteOptions)})),
+        OptionGroup("landmark", _own_rows(commands, "tagger landmark add", "tagger landmark edit")),
+        OptionGroup("training", _own_rows(commands, "trainer train transfer", "trainer train scratch")),
     ]
     in_named = {row for group in named for row in group.rows}
     counts = Counter(row for command in commands.values() for row in _rows(command) if row not in in_named)
     common = tuple(row for row, count in counts.items() if count >= SHARED_BY and _is_optional(row))
-    recipes = [_rows(command) for path, command in commands.items() if path.startswith("trainer train ")]
-    training = tuple(row for row in recipes[0] if row not in common and all(row in each for each in recipes))
-    return [*named, OptionGroup("training", training), OptionGroup("common", common)]
+    return [*named, OptionGroup(COMMON, common)]
+
+
+def _own_rows(commands: dict[str, Any], *paths: str) -> tuple[str, ...]:
+    """The lines of the options that all of these commands have, and no other one."""
+    counts = Counter(row for command in commands.values() for row in _rows(command))
+    shared = set.intersection(*(set(_rows(commands[path])) for path in paths))
+    return tuple(row for row in _rows(commands[paths[0]]) if row in shared and counts[row] == len(paths))
 
 
 def _section(group: OptionGroup) -> str:
@@ -198,9 +208,12 @@ def _section(group: OptionGroup) -> str:
 def _program(name: str, command: Any, groups: list[OptionGroup]) -> Iterator[str]:
     yield f"\n## {name}\n\n{_help(command)}\n"
     for path, each in _commands(name, command):
-        # an example of arguments alone says nothing that their lines do not say
-        text = re.sub(rf"\n\nExample: {path}( [\w~/.][^ |]*)*$", "", _help(each))
+        text = _EXAMPLES.sub("", _help(each))
         yield f"\n### {path}\n\n{text}\n{_parameters(each, groups)}"
+
+
+_EXAMPLES = re.compile(r"\n\n(?:Example|For example):.*", re.DOTALL)
+"""They end a help, where `--help` shows them."""
 
 
 def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:
@@ -231,6 +244,8 @@ def _parameters(command: Any, groups: list[OptionGroup]) -> str:
 
 def _shared_options(group: OptionGroup, rows: list[str]) -> str:
     missing = [f"`{_option_name(row)}`" for row in group.rows if row not in rows]
+    if group.name == COMMON:
+        return ", ".join(f"`{_option_name(row)}`" for row in rows)
     if 2 * len(missing) < len(rows):
         return f"{group.link} (all{' but ' if missing else ''}{', '.join(missing)})"
     return f"{group.link} " + ", ".join(f"`{_option_name(row)}`" for row in rows)
@@ -243,7 +258,7 @@ def _is_optional(row: str) -> bool:
 
 def _option_name(row: str) -> str:
     """`--top-k` of the line of `--top-k N`."""
-    return row.split("`")[1].split(maxsplit=1)[0]
+    return row.split("`")[1].split(maxsplit=1)[0].rstrip(",")
 
 
 def _rows(command: Any, names: set[str] | None = None) -> tuple[str, ...]:
@@ -337,10 +352,9 @@ def _tables() -> Iterator[str]:
         for (type_name, meaning), columns in groupby(columns_to_explain, _type_and_meaning):
             names = ", ".join(f"`{column.name}`" for column in columns)
             yield f"- {names} ({type_name}){f': {_line(meaning)}' if meaning else ''}\n"
-    yield "\n## Bookkeeping\n\nOnly the program reads these tables; commands list what they have.\n\n"
-    for table in tables:
-        if table.name in BOOKKEEPING:
-            yield f"- `{table.name}`: {_line(table.info['doc'])}\n"
+    names = ", ".join(f"`{table.name}`" for table in tables if table.name in BOOKKEEPING)
+    yield "\n## Bookkeeping\n\nOnly the program reads these tables; commands list what they have: "
+    yield f"{names}.\n"
 
 
 def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
@@ -350,7 +364,7 @@ def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
     for key in column.foreign_keys:
         is_named_alike = meaning.removeprefix("the ") + "s" == key.column.table.name
         meaning = f"`{key.target_fullname}`" if is_named_alike else f"{meaning} → `{key.target_fullname}`"
-    return type_name + (" or null" if column.nullable else ""), meaning
+    return type_name + ("?" if column.nullable else ""), meaning
 
 
 def _keys(table: Table) -> str:

@@ -1,9 +1,10 @@
 """Put the texts of the page into the catalogues of its languages. Run it with `make languages`.
 
 A text that is new or has changed comes without a translation, and one that nobody uses any more is removed.
+Catalogues do not say where a text is used, so they change only where texts do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.plurals import get_plural
 from babel.messages.pofile import write_po
 
-from tagger.web.http.languages import ENGLISH, LOCALE, languages, read_catalogue
+from tagger.web.http.languages import ENGLISH, MESSAGES, SCRIPTS, catalogue_file, languages, read_catalogue
 
 TAGGER = Path(__file__).parents[1] / "tagger"
 METHODS = {".py": "python", ".js": "javascript", ".html": "jinja2"}
@@ -30,32 +31,43 @@ def sources() -> Iterator[Path]:
 
 
 @cache
-def extracted() -> Catalog:
-    """Return all texts of the code, with their files."""
-    catalogue = Catalog()
-    for path in sources():
+def extracted() -> Mapping[str, Catalog]:
+    """Return the texts of scripts, and all other texts of the code, by the names of their catalogues."""
+    catalogues = {SCRIPTS: Catalog(), MESSAGES: Catalog()}
+    for path in sorted(sources(), key=lambda path: path.suffix != ".js"):
+        name = SCRIPTS if path.suffix == ".js" else MESSAGES
         found = extract_from_file(METHODS[path.suffix], path, keywords=KEYWORDS, options=OPTIONS)
         for _line, text, _comments, _context in found:
-            catalogue.add(text, locations=[(path.relative_to(TAGGER.parent).as_posix(), 0)])
-    return catalogue
+            if name == SCRIPTS or text not in catalogues[SCRIPTS]:
+                catalogues[name].add(text)
+    return catalogues
 
 
 def update(tag: str) -> int:
-    """Write the catalogue of a language; returns how many texts have no translation."""
-    texts = extracted()
-    catalogue = Catalog(locale=tag.replace("-", "_"))
-    known = {message.id: message.string for message in read_catalogue(tag)}
-    for message in texts:
-        if message.id:
-            catalogue.add(message.id, known.get(message.id), message.locations)
+    """Write the catalogues of a language; returns how many texts have no translation."""
+    files = {name: catalogue_file(tag, name) for name in extracted()}
+    existing = [read_catalogue(tag, name) for name, file in files.items() if file.exists()]
+    known = {message.id: message.string for catalogue in existing for message in catalogue}
+    for name, texts in extracted().items():
+        catalogue = Catalog(locale=tag.replace("-", "_"))
+        for message in texts:
+            if message.id:
+                catalogue.add(message.id, known.get(message.id))
+        write(catalogue, tag, files[name])
+    every = (message.id for texts in extracted().values() for message in texts if message.id)
+    return sum(not any(forms(known.get(text))) for text in every)
+
+
+def write(catalogue: Catalog, tag: str, path: Path) -> None:
+    """Write a catalogue with only the headers that readers need."""
     number, rule = get_plural(catalogue.locale)[:2]
-    with (LOCALE / tag / "LC_MESSAGES" / "messages.po").open("wb") as file:
-        header = f"Plural-Forms: nplurals={number}; plural={PLURALS.get(tag, rule)};"
+    header = f"Plural-Forms: nplurals={number}; plural={PLURALS.get(tag, rule)};"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
         file.write(f'msgid ""\nmsgstr ""\n"Language: {tag}\\n"\n'.encode())
         file.write(b'"Content-Type: text/plain; charset=utf-8\\n"\n')
         file.write(f'"{header}\\n"\n\n'.encode())
-        write_po(file, catalogue, width=0, omit_header=True, sort_output=True, include_lineno=False)
-    return sum(not any(forms(message.string)) for message in catalogue if message.id)
+        write_po(file, catalogue, width=0, omit_header=True, sort_output=True, no_location=True)
 
 
 def forms(string: str | Sequence[str] | None) -> tuple[str, ...]:

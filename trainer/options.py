@@ -2,14 +2,55 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from trainer.cli.options import Device, ImageSize, LibraryMixture, OrdinaryPhotos
-from trainer.evaluation.mixture import FAMILY
+from trainer.evaluation.mixture import FAMILY, Mixture
 
 PIXELS = "pixels"
+
+DeviceName = Literal["auto", "cuda", "mps", "cpu"]
+Device = Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the network.")]
+OrdinaryPhotos = Annotated[
+    Path | None,
+    typer.Option(help="A folder of ordinary photos, at any depth, that show none of the landmarks."),
+]
+
+
+def _multiple_of_32(value: int) -> int:
+    if value % 32:
+        raise typer.BadParameter(f"{value} is not a multiple of 32")
+    return value
+
+
+ImageSize = Annotated[
+    int,
+    typer.Option(
+        min=32,
+        max=1024,
+        callback=_multiple_of_32,
+        help="Side of the model's input images, in pixels; a multiple of 32.",
+    ),
+]
+
+
+def _mixture(value: object) -> Mixture:
+    try:
+        return Mixture.parse(str(value))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+LibraryMixture = Annotated[
+    Mixture,
+    typer.Option(
+        parser=_mixture,
+        metavar="KNOWN:OTHER:ORDINARY",
+        help="What a library shows: so many photos of the model's landmarks, of other landmarks, "
+        "and of anything else.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

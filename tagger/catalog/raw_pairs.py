@@ -1,4 +1,4 @@
-"""RAW files whose JPEG is stored: rows with a `primary_id`, the id of the JPEG's row (see photos.raw_pairs).
+"""RAW files that a JPEG or HEIC of the same stem stands for: their `primary_id` is the id of its row.
 
 They have no image, facts or failure of their own, so that code that selects photos by these finds each pair
 once. Joining and separating files keeps what is known of them: the row that stands for the photo takes over

@@ -1,9 +1,14 @@
-"""Words of dates in several languages, and typed texts in the form of these words: without case and accents."""
+"""Words of dates in several languages, and typed texts in the form of these words: without case and accents.
+
+Months are those of CLDR. It has no seasons and holidays, and only some of the other words.
+"""
 
 import calendar
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 
+from tagger.system.names import LANGUAGES
 from tagger.system.text_format import without_accents
 
 
@@ -28,26 +33,22 @@ def _by_word(lines: Iterable[Iterable[str]], first: int = 0) -> dict[str, int]:
     return {word: number for number, line in enumerate(lines, first) for word in line}
 
 
-# In English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
-MONTHS = _by_word(
-    _words("""
-January Januar Jänner janvier enero janeiro gennaio januari जनवरी
-February Februar février febrero fevereiro febbraio februari फ़रवरी
-March März mars marzo março maart मार्च
-April avril abril aprile अप्रैल
-May Mai mayo maio maggio mei मई
-June Juni juin junio junho giugno जून
-July Juli juillet julio julho luglio जुलाई
-August août agosto augustus अगस्त
-September septembre septiembre setembro settembre सितंबर
-October Oktober octobre octubre outubro ottobre अक्टूबर
-November novembre noviembre novembro नवंबर
-December Dezember décembre diciembre dezembro dicembre दिसंबर
-"""),
-    1,
-)
+@cache
+def months_by_name() -> Mapping[str, int]:
+    """The numbers of months by their names in LANGUAGES and English."""
+    from babel.dates import get_month_names  # most commands start without it
+
+    return {
+        without_accents(name).casefold(): number
+        for language in ("en", "de_AT", *LANGUAGES)
+        for form in ("format", "stand-alone")
+        for number, name in get_month_names("wide", form, language).items()
+    }
+
+
 _MONTH_BY_NUMBER = re.compile(r"\bthang (0?[1-9]|1[0-2])(?: nam |/|$| )")
 """Vietnamese numbers months: `tháng 5 năm 2019`; its seasons have two words."""
+# In English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
 SEASONS = _by_word(
     _words("""
 spring Frühling Frühjahr printemps primavera lente वसंत muaxuân

@@ -19,7 +19,6 @@ from tagger.search.date_words import (
     HOLIDAYS,
     LAST,
     MONTH,
-    MONTHS,
     NUMBERED_WEEK,
     QUARTER,
     QUARTER_NUMBERS,
@@ -33,6 +32,7 @@ from tagger.search.date_words import (
     WEEK,
     YEAR,
     YESTERDAY,
+    months_by_name,
     plain_dates,
 )
 
@@ -197,9 +197,9 @@ def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
 
 def _named_month(name: str, *, is_whole: bool) -> int | None:
     """The month of a name or, beside a year, of three letters at its start, if these are of one month."""
-    if name in MONTHS or is_whole:
-        return MONTHS.get(name)
-    found = {month for word, month in MONTHS.items() if len(name) > 2 and word.startswith(name)}
+    if name in months_by_name() or is_whole:
+        return months_by_name().get(name)
+    found = {month for word, month in months_by_name().items() if len(name) > 2 and word.startswith(name)}
     return found.pop() if len(found) == 1 else None
 
 
@@ -258,8 +258,8 @@ def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | N
     for year in range(today.year, today.year - 3, -1):
         if name in SEASONS:
             dates = _in_year(year, _season_months(SEASONS[name]))
-        elif name in MONTHS:
-            dates = _month(year, MONTHS[name])
+        elif name in months_by_name():
+            dates = _month(year, months_by_name()[name])
         elif name in HOLIDAYS:
             dates = _holiday(year, HOLIDAYS[name])
         else:

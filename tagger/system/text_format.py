@@ -1,11 +1,11 @@
 """Texts, numbers and times as people read them, in the language of the reader; filters of templates.
 
-Without a reader they are English: for commands, the API and logs. The page sets it for each request.
+Without a reader they are English: for commands, the API and logs. The page sets it for each request. Numbers,
+dates and lists are formatted by CLDR, in English as in Britain; only English periods and units are not.
 """
 
 import re
 import unicodedata
-from calendar import day_abbr, month_name
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,9 +53,9 @@ class Language:
 
 @cache
 def _locale(tag: str) -> "Locale":
-    from babel import Locale  # commands, which are English, start without it
+    from babel import Locale  # most commands start without it
 
-    return Locale.parse(tag)
+    return Locale.parse(tag, sep="-")
 
 
 _reader: ContextVar[Language | None] = ContextVar("language of the reader", default=None)
@@ -69,6 +69,11 @@ def in_language(language: Language | None) -> Iterator[None]:
         yield
     finally:
         _reader.reset(token)
+
+
+def _reader_locale() -> "Locale":
+    language = _reader.get()
+    return _locale("en-GB") if language is None else language.locale
 
 
 def reader_language() -> str | None:
@@ -117,12 +122,10 @@ def plain_number(text: str) -> str:
 
 def number_text(value: float, decimals: int = 0) -> str:
     """`12,345`, or `12,345.7` with one decimal."""
-    if language := _reader.get():
-        from babel.numbers import format_decimal
+    from babel.numbers import format_decimal
 
-        fraction = f".{'0' * decimals}" if decimals else ""
-        return str(format_decimal(value, f"#,##0{fraction}", locale=language.locale))
-    return f"{value:,.{decimals}f}"
+    fraction = f".{'0' * decimals}" if decimals else ""
+    return format_decimal(value, f"#,##0{fraction}", locale=_reader_locale())
 
 
 def distance_text(metres: float) -> str:
@@ -139,11 +142,9 @@ def percent(part: float) -> str:
         return f"<{percent(0.01)}"
     if 0.99 < part < 1:
         return f">{percent(0.99)}"
-    if language := _reader.get():
-        from babel.numbers import format_percent
+    from babel.numbers import format_percent
 
-        return str(format_percent(round(part, 2), locale=language.locale))
-    return f"{part:.0%}"
+    return format_percent(round(part, 2), locale=_reader_locale())
 
 
 def share(part: float) -> str:
@@ -185,38 +186,30 @@ def _unit_text(number: int, unit: str, name: str) -> str:
 
 def day_text(day: date) -> str:
     """`3 June 2024`."""
-    if language := _reader.get():
-        from babel.dates import format_date
+    from babel.dates import format_date
 
-        return str(format_date(day, "long", locale=language.locale))
-    return f"{day.day} {month_name[day.month]} {day.year}"
+    return format_date(day, "long", locale=_reader_locale())
 
 
 def day_of_any_year_text(day: date) -> str:
     """`3 June`."""
-    if language := _reader.get():
-        from babel.dates import format_skeleton
+    from babel.dates import format_skeleton
 
-        return str(format_skeleton("MMMMd", day, locale=language.locale))
-    return f"{day.day} {month_name[day.month]}"
+    return format_skeleton("MMMMd", day, locale=_reader_locale())
 
 
 def month_text(month: int) -> str:
     """`June`."""
-    if language := _reader.get():
-        from babel.dates import get_month_names
+    from babel.dates import get_month_names
 
-        return str(get_month_names("wide", "stand-alone", locale=language.locale)[month])
-    return month_name[month]
+    return str(get_month_names("wide", "stand-alone", locale=_reader_locale())[month])
 
 
 def month_of_year_text(day: date) -> str:
     """`June 2024`."""
-    if language := _reader.get():
-        from babel.dates import format_skeleton
+    from babel.dates import format_skeleton
 
-        return str(format_skeleton("yMMMM", day, locale=language.locale))
-    return f"{month_name[day.month]} {day.year}"
+    return format_skeleton("yMMMM", day, locale=_reader_locale())
 
 
 def moment_text(time: datetime) -> str:
@@ -235,7 +228,7 @@ def dates_text(first: date, last: date) -> str:
         return str(format_interval(first, last, "yMMMMd", locale=language.locale))
     if (first.year, first.month) == (last.year, last.month):
         return f"{first.day}\N{EN DASH}{end}"
-    begin = f"{first.day} {month_name[first.month]}" if first.year == last.year else day_text(first)
+    begin = day_of_any_year_text(first) if first.year == last.year else day_text(first)
     return f"{begin} \N{EN DASH} {end}"
 
 
@@ -249,11 +242,9 @@ def heading_text(first: date, last: date, place: str | None) -> str:
 
 def weekday_text(day: date) -> str:
     """`Fri`."""
-    if language := _reader.get():
-        from babel.dates import format_date
+    from babel.dates import format_date
 
-        return str(format_date(day, "EEE", locale=language.locale))
-    return day_abbr[day.weekday()]
+    return format_date(day, "EEE", locale=_reader_locale())
 
 
 def period_text(first: date, end: date) -> str:
@@ -269,11 +260,9 @@ def period_text(first: date, end: date) -> str:
 
 def list_text(names: Sequence[str], joined_by: Literal["and", "or"] = "and") -> str:
     """`Arles, Nîmes and Avignon`."""
-    if language := _reader.get():
-        from babel.lists import format_list
+    from babel.lists import format_list
 
-        return str(format_list(names, "or" if joined_by == "or" else "standard", language.locale))
-    return f"{', '.join(names[:-1])} {joined_by} {names[-1]}" if len(names) > 1 else "".join(names)
+    return format_list(names, "or" if joined_by == "or" else "standard", _reader_locale())
 
 
 _TERRITORIES = {

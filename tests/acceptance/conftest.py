@@ -79,7 +79,7 @@ def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 @pytest.fixture
 def limited_redis(redis_server: RedisServer) -> RedisServer:
-    """A Redis server with the user `tagger` of docs/how-to/harden.md."""
+    """A Redis server with the user `tagger` of docs/how-to/servers.md."""
     rule = next(line for line in HARDEN.splitlines() if line.startswith("user tagger on"))
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", *rule.removeprefix("user ").split())

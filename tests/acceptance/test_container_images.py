@@ -99,7 +99,7 @@ def test_the_bill_of_materials_lists_the_packages_of_the_lock(image: Image) -> N
 
 
 def test_the_image_has_the_size_that_the_page_says(image: Image) -> None:
-    page = (PROJECT / "docs" / "how-to" / "run-in-containers.md").read_text()
+    page = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
     (size,) = re.findall(r"^\| `cpu`, `web` *\| ([\d.]+) GB", page, re.MULTILINE)
     assert image.size_bytes == pytest.approx(float(size) * 1e9, rel=0.03)
 

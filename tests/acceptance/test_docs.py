@@ -158,6 +158,22 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_links_to_headings_lead_somewhere(page: Path) -> None:
+    for target, heading in re.findall(r"\]\((?!https?://)([^)#]*\.md|)#([^)]+)\)", page.read_text()):
+        assert heading in _headings(page.parent / target if target else page), f"{target}#{heading}"
+
+
+@cache
+def _headings(page: Path) -> set[str]:
+    """The addresses of the headings of a page, as GitHub and Sphinx make them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    names = (
+        re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", name) for name in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    )
+    return {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in names}
+
+
 def _done(command: str, home: Terminal, *, in_shell: bool) -> str:
     """The output of a command that must succeed.
 

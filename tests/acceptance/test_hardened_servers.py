@@ -1,4 +1,4 @@
-"""The limited users of docs/how-to/harden.md: what workers need is allowed, and nothing else."""
+"""The limited users of docs/how-to/servers.md: what workers need is allowed, and nothing else."""
 
 import os
 import re
@@ -26,8 +26,8 @@ from tagger.transfer.upgrade import upgrade_database
 from worker.producer import make_app
 
 SOURCES = Path(__file__).parents[2]
-PAGE = (SOURCES / "docs" / "how-to" / "harden.md").read_text()
-CONTAINERS = (SOURCES / "docs" / "how-to" / "run-in-containers.md").read_text()
+PAGE = (SOURCES / "docs" / "how-to" / "servers.md").read_text()
+CONTAINERS = (SOURCES / "docs" / "how-to" / "deploy.md").read_text()
 ROLES = SOURCES / "deploy" / "postgres-roles.sql"
 HIDE = yaml.safe_load((SOURCES / "deploy" / "compose.yaml").read_text())["services"]["hide"]["command"]
 """What the Compose file does after each upgrade."""

@@ -1,4 +1,4 @@
-"""A job over TLS to a real Redis and PostgreSQL, with passwords and limited rights, as in harden.md."""
+"""A job over TLS to a real Redis and PostgreSQL, with passwords and limited rights, as in servers.md."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL servers with TLS, configured as docs/how-to/harden.md shows it.
+"""Redis and PostgreSQL servers with TLS, configured as docs/how-to/servers.md shows it.
 
 Their programs are those of the system, as the builds in Python packages have no TLS.
 """
@@ -16,7 +16,7 @@ import trustme
 from redis import Redis
 from rig.servers import PostgresServer, RedisServer, Server, free_port, postgres_error, start_child
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "harden.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "servers.md").read_text()
 USER = "nobody"
 """PostgreSQL refuses to run as root."""
 
@@ -142,7 +142,9 @@ class TlsPostgresServer(Server):
     def url(self, role: str, password: str, **replacements: str) -> str:
         """The address of the page for this role; `replacements` change parts of it."""
         address = next(
-            address for address in re.findall(r"(postgresql://\S+)", PAGE) if "tagger_owner" not in address
+            address
+            for address in re.findall(r"(postgresql://\S+sslmode\S+)", PAGE)
+            if "tagger_owner" not in address
         )
         return with_replacements(
             address,

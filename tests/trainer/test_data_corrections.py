@@ -204,6 +204,30 @@ def test_a_rejected_photo_leaves_the_label_it_was_under(
     assert "train/Gate/b.jpg" not in tree(tmp_path / "set")
 
 
+def test_photos_like_earlier_ones_for_testing_are_left_out_and_sources_are_kept(
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
+) -> None:
+    give_verdicts(tagged_photos)
+    earlier = tmp_path / "earlier"
+    draw_scene(earlier / "train" / "Mill" / "20.jpg", 20)
+    draw_scene(earlier / "train" / "Mill" / "copy.jpg", 21)
+    draw_scene(earlier / "test" / "Mill" / "21.jpg", 21)
+    draw_scene(earlier / "test" / "Eiffel" / "recompressed.jpg", 1, quality=60)
+    (earlier / "landmarks.csv").write_text("label,slug\nEiffel,eiffel-tower\nMill,mill\n")
+    (earlier / "sources.csv").write_text("photo,source\nMill/20.jpg,site-a\n")
+    output = data("from-verdicts", "--with", earlier, "--out", tmp_path / "set", "--json")
+    assert output.json["left_out"] == {"a copy": 1, "like a photo for testing": 1}
+    assert (output.json["confirmed"], output.json["earlier"]) == (1, 3)
+    assert {path for path in tree(tmp_path / "set") if path.endswith(".jpg")} == {
+        "test/Eiffel/recompressed.jpg",
+        "test/Mill/21.jpg",
+        f"train/{GATE_LABEL}/a.jpg",
+        "train/Mill/20.jpg",
+        "unknown/b.jpg",
+    }
+    assert (tmp_path / "set" / "sources.csv").read_text() == "photo,source\nMill/20.jpg,site-a\n"
+
+
 def test_a_dry_run_writes_nothing_and_nothing_is_written_over(
     data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
 ) -> None:

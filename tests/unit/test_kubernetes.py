@@ -82,7 +82,7 @@ def test_only_a_page_that_does_not_answer_is_restarted() -> None:
 
 
 def test_the_secret_of_the_guide_is_the_one_of_the_manifest() -> None:
-    guide = (PROJECT / "docs" / "how-to" / "run-on-kubernetes.md").read_text()
+    guide = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
     secret = re.findall(r"create secret generic (\S+)", guide)
     assert {container["envFrom"][0]["secretRef"]["name"] for container in containers()} == set(secret)
     settings = re.findall(r"--from-literal=TAGGER_(\w+)=", guide)

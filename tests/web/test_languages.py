@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from babel.messages import Catalog
 from babel.messages.plurals import get_plural
 from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient
@@ -104,7 +105,7 @@ def test_every_text_of_scripts_is_in_the_catalogue() -> None:
 
 def test_every_text_that_scripts_read_is_extracted() -> None:
     """Babel does not see some calls, such as one with values inside of a template literal."""
-    found = {text if isinstance(text, str) else text[0] for message in extracted() if (text := message.id)}
+    found = {text if isinstance(text, str) else text[0] for text in texts_of(extracted()["scripts"])}
     called = {
         (path.name, text)
         for path in STATIC.glob("*.js")
@@ -145,10 +146,15 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
 # ---------- the catalogues ----------
 
 
+def texts_of(catalogue: Catalog) -> dict[str | tuple[str, str], object]:
+    return {message.id: message.string for message in catalogue if message.id}
+
+
+@pytest.mark.parametrize("name", ["messages", "scripts"])
 @pytest.mark.parametrize("tag", OTHERS)
-def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag: str) -> None:
-    code = {message.id: message for message in extracted() if message.id}
-    catalogue = {message.id: message.string for message in languages.read_catalogue(tag) if message.id}
+def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag: str, name: str) -> None:
+    catalogue = texts_of(languages.read_catalogue(tag, name))
+    code = texts_of(extracted()[name])
     assert code.keys() == catalogue.keys(), "run `make languages` and translate what is new"
     number = get_plural(tag.replace("-", "_")).num_plurals
     for text, string in catalogue.items():
@@ -165,15 +171,6 @@ def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag: str) -> None
 
 def placeholders(text: str) -> set[str]:
     return set(PLACEHOLDER.findall(text))
-
-
-@pytest.mark.parametrize("tag", OTHERS)
-def test_a_catalogue_names_the_files_of_each_text(tag: str) -> None:
-    """By them, a page knows the texts of its scripts."""
-    code = {message.id: message.locations for message in extracted()}
-    found = {message.id: message.locations for message in languages.read_catalogue(tag)}
-    files = {text: {file for file, _ in locations} for text, locations in found.items() if text}
-    assert files == {text: {file for file, _ in locations} for text, locations in code.items() if text}
 
 
 # ---------- numbers, dates and names ----------

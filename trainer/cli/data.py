@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -175,8 +176,7 @@ def combine(
     for folder in folders:
         require_free_folder(out, folder)
     combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
-    for reason, count in sorted(combination.left_out.items()):
-        log.info("%d photos left out: %s", count, reason)
+    _log_left_out(combination.left_out)
     if without := combination.document["without_photos"]:
         log.warning("landmarks without a photo for training: %s", _join(without))
     if not dry_run:
@@ -184,6 +184,11 @@ def combine(
     document = combination.document | {"out": str(out), "dry_run": dry_run}
     columns = ("labels", "train", "val", "test", "others", "other_landmarks")
     print_results(document, columns, as_json=as_json)
+
+
+def _log_left_out(left_out: Mapping[str, int]) -> None:
+    for reason, count in sorted(left_out.items()):
+        log.info("%d photos left out: %s", count, reason)
 
 
 @data_app.command()
@@ -241,6 +246,7 @@ def from_verdicts(
     for reason, count in sorted(corrections.skipped.items()):
         text = _REASONS[reason].replace("%s", _join(corrections.conflicts))
         log.warning("%d images skipped: %s", count, text)
+    _log_left_out(corrections.left_out)
     if unreadable := corrections.unreadable:
         log.warning(
             "%d earlier photos cannot be read and are skipped: %s", len(unreadable), _join(unreadable)

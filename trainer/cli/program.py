@@ -3,6 +3,8 @@
 import logging
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,20 +17,13 @@ from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
+from trainer import progress
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
-from trainer.cli.options import (
-    Device,
-    ImageSize,
-    Json,
-    LibraryMixture,
-    ModelFile,
-    ModelName,
-    OrdinaryPhotos,
-    print_results,
-)
+from trainer.cli.options import Json, ModelFile, ModelName, print_results
 from trainer.cli.train import train_app
 from trainer.evaluation.mixture import FAMILY
+from trainer.options import Device, ImageSize, LibraryMixture, OrdinaryPhotos
 
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
@@ -94,6 +89,13 @@ def _common(
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     log.handlers = [_Stderr()]
     log.propagate = False
+    progress.display = _progress_line
+
+
+@contextmanager
+def _progress_line(description: str) -> Iterator[progress.Show]:
+    with console.ProgressLine(description) as line:
+        yield line.show
 
 
 @app.command()

@@ -6,12 +6,11 @@ which a model is trained not to name. Test photos stay test photos, and nothing 
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tagger.errors import PhotoFailure
 from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
@@ -64,13 +63,13 @@ class Combination:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """A readable photo, and where it comes from and belongs. `label` is None for other landmarks."""
+class Candidate:
+    """A readable photo, and where it comes from and belongs. Without a label, it is for other landmarks."""
 
     photo: LabelledPhoto
-    source: str
     facts: PhotoFacts
     label: str | None
+    source: str
 
 
 def plan_combination(
@@ -111,14 +110,10 @@ def plan_combination(
         split if each.label and each.label not in has_tests else each.photo.split or TRAIN
         for each, split in zip(candidates, chosen, strict=True)
     ]
-    tested = {group for group, split in zip(groups, splits, strict=True) if split == TEST}
-    for candidate, group, split in zip(candidates, groups, splits, strict=True):
-        if split != TEST and group in tested:
-            combination.left_out["like a photo for testing"] += 1
-        else:
-            target = Path(split, candidate.label) if candidate.label else Path(OTHERS, candidate.photo.label)
-            combination.copies.append(PhotoCopy(candidate.photo.path, target, candidate.facts.digest))
-            combination.sources[candidate.photo.path] = candidate.source
+    for candidate, split in apart_from_tests(candidates, groups, splits, combination.left_out):
+        target = Path(split, candidate.label) if candidate.label else Path(OTHERS, candidate.photo.label)
+        combination.copies.append(PhotoCopy(candidate.photo.path, target, candidate.facts.digest))
+        combination.sources[candidate.photo.path] = candidate.source
     return combination
 
 
@@ -128,7 +123,7 @@ def _candidates(
     excluded: dict[str, str],
     sources: dict[str, str],
     combination: Combination,
-) -> list[_Candidate]:
+) -> list[Candidate]:
     photos: list[tuple[LabelledPhoto, str]] = []
     for photo, collection in ((photo, each.folder) for each in datasets for photo in each.photos):
         entries = label_of(f"{photo.label}/{photo.path.name}"), f"{photo.label}/"
@@ -137,34 +132,67 @@ def _candidates(
             combination.left_out[reason] += 1
         else:
             photos.append((photo, _first(sources, entries) or collection.resolve().name))
-    candidates: dict[str, _Candidate] = {}
     results = examine_photos([photo.path for photo, _ in photos])
-    for (photo, source), facts in zip(photos, results, strict=True):
-        label = names.get(photo.label)
-        if isinstance(facts, PhotoFailure):
-            combination.left_out["unreadable"] += 1
-        elif (first := candidates.get(facts.digest)) is not None:
-            is_same = first.photo.label == photo.label or (label and first.label == label)
-            combination.left_out["a copy" if is_same else "a copy that has another label"] += 1
-        else:
-            candidates[facts.digest] = _Candidate(photo, source, facts, label)
-    return list(candidates.values())
+    candidates = [
+        Candidate(photo, facts, names.get(photo.label), source)
+        for (photo, source), facts in zip(photos, results, strict=True)
+        if isinstance(facts, PhotoFacts)
+    ]
+    if unreadable := len(photos) - len(candidates):
+        combination.left_out["unreadable"] = unreadable
+    return list(first_of_copies(candidates, combination.left_out).values())
 
 
 def _first(listed: dict[str, str], entries: tuple[str, ...]) -> str | None:
     return next((listed[entry] for entry in entries if entry in listed), None)
 
 
+def first_of_copies(candidates: Iterable[Candidate], left_out: Counter[str]) -> dict[str, Candidate]:
+    """The first photo of each image, by its digest. Counts the others."""
+    by_digest: dict[str, Candidate] = {}
+    for candidate in candidates:
+        first = by_digest.setdefault(candidate.facts.digest, candidate)
+        if first is not candidate:
+            has_same_label = candidate.label and candidate.label == first.label
+            is_same = has_same_label or candidate.photo.label == first.photo.label
+            left_out["a copy" if is_same else "a copy that has another label"] += 1
+    return by_digest
+
+
+def apart_from_tests(
+    candidates: Sequence[Candidate], groups: Sequence[int], splits: Sequence[str], left_out: Counter[str]
+) -> Iterator[tuple[Candidate, str]]:
+    """Yield the photos with their splits, except those like one for testing. `groups`: of near-duplicates."""
+    tested = {group for group, split in zip(groups, splits, strict=True) if split == TEST}
+    for candidate, group, split in zip(candidates, groups, splits, strict=True):
+        if split != TEST and group in tested:
+            left_out["like a photo for testing"] += 1
+        else:
+            yield candidate, split
+
+
 def write_combination(combination: Combination, out: Path) -> None:
     """Copy the photos to OUT/SPLIT/LABEL and OUT/others/LANDMARK, with both lists; all or nothing."""
+    write_photos(combination.copies, combination.trained, combination.sources, out)
+
+
+def write_photos(
+    copies: Iterable[PhotoCopy], landmarks: Iterable[Label], sources: Mapping[Path, str], out: Path
+) -> None:
+    """Create the folder `out` with photos, the list of landmarks, and that of sources if any are known."""
     with new_folder(out) as folder:
-        targets = copy_photos(combination.copies, folder)
+        targets = copy_photos(copies, folder)
         with writing_to(out):
-            write_gazetteer(folder / FILE_NAME, combination.trained)
-            with (folder / SOURCES).open("w", encoding="utf-8", newline="") as file:
-                rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(("photo", "source"))
-                for photo, target in targets:
-                    name, is_altered = path_text(f"{target.parent.name}/{target.name}")
-                    if not is_altered:
-                        rows.writerow((name, path_text(combination.sources[photo])[0]))
+            write_gazetteer(folder / FILE_NAME, landmarks)
+            if any(sources.values()):
+                _write_sources(folder / SOURCES, targets, sources)
+
+
+def _write_sources(path: Path, targets: Iterable[tuple[Path, Path]], sources: Mapping[Path, str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("photo", "source"))
+        for photo, target in targets:
+            name, is_altered = path_text(f"{target.parent.name}/{target.name}")
+            if not is_altered and sources[photo]:
+                rows.writerow((name, path_text(sources[photo])[0]))

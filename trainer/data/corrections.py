@@ -6,8 +6,8 @@ Reads the database through `tagger.verdicts.listing`. Photos are only read and c
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,20 @@ from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from tagger.verdicts.listing import LabelledImage, TrainingExport, open_training_export
+from trainer.data.combination import TEST, Candidate, apart_from_tests, first_of_copies, write_photos
+from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import (
-    Dataset,
     LabelledPhoto,
-    image_digest,
+    PhotoFacts,
+    examine_dataset,
+    examine_photo,
     label_of,
-    read_dataset,
-    warn_of_label_conflicts,
+    sources_of,
 )
-from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
-from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
-from trainer.errors import DataUnusable, writing_to
+from trainer.data.gazetteer import COLUMNS, labels_with_landmarks
+from trainer.data.output_folder import PhotoCopy
+from trainer.data.split import TRAIN
+from trainer.errors import DataUnusable
 from trainer.progress import photo_progress
 
 UNKNOWN = "unknown"
@@ -39,21 +42,21 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
         PathNotFound, DataUnusable: the earlier folder cannot be used.
     """
     with open_training_export(settings) as export:
-        corrections = Corrections(export, earlier)
+        corrections = Corrections(export)
         images = list(export.images())
     if not images:
         raise _without_verdicts(export.redacted_url, "no tag has been confirmed or rejected")
+    if earlier is not None:
+        corrections.read_earlier(earlier)
     with photo_progress("reading photos with verdicts", len(images)) as advance:
         for image in images:
             corrections.add(image)
             advance(1)
-    if not corrections.confirmed and not corrections.ordinary and not corrections.unchanged:
+    if not corrections.has_effect:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corrections.skipped.items()))
         reason = f"none of {len(images)} images can be used ({reasons})"
         raise _without_verdicts(export.redacted_url, reason)
-    warn_of_label_conflicts(
-        (copy.digest, LabelledPhoto(copy.source, copy.folder.name)) for copy in corrections.copies
-    )
+    corrections.plan_copies()
     return corrections
 
 
@@ -63,11 +66,9 @@ def _without_verdicts(url: str, reason: str) -> DataUnusable:
 
 
 def write_corrections(corrections: Corrections, out: Path) -> None:
-    """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing."""
-    with new_folder(out) as folder:
-        copy_photos(corrections.copies, folder)
-        with writing_to(out):
-            write_gazetteer(folder / FILE_NAME, corrections.labels.values())
+    """Copy the photos to OUT/SPLIT/LABEL and OUT/unknown, with landmarks.csv, all of them or nothing."""
+    sources = {copy.photo.path: copy.source for copy in corrections.photos.values()}
+    write_photos(corrections.copies, corrections.labels.values(), sources, out)
 
 
 class Corrections:
@@ -76,48 +77,69 @@ class Corrections:
     Reasons: several-confirmed, still-tagged, gone, unavailable, changed (the file now shows another image).
     """
 
-    def __init__(self, export: TrainingExport, earlier: Path | None) -> None:
+    def __init__(self, export: TrainingExport) -> None:
         self.labels: dict[str, Label] = {}
-        self.confirmed: Counter[str] = Counter()
-        """Confirmed images by label."""
-        self.ordinary = 0
+        self.photos: dict[str, Candidate] = {}
+        """The photos by their digests; ordinary ones have no label."""
+        self.copies: list[PhotoCopy] = []
         self.unchanged = 0
         """Confirmed images that are already in the earlier folder under that label."""
         self.relabelled = 0
         """Photos of the earlier folder whose label was corrected or rejected."""
         self.skipped: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        """Photos of the earlier folder, and those like its photos for testing, by reason."""
         self.conflicts: list[str] = []
         """One path of each image that was confirmed for several landmarks."""
         self.unreadable: list[str] = []
         """Photos of the earlier folder that cannot be read."""
+        self._new: set[str] = set()
         self._landmarks = export.landmarks()
         self._model_labels = export.labels()
-        self._new: list[PhotoCopy] = []
-        self._earlier: dict[str, list[PhotoCopy]] = {}  # by digest
         self._label_of: dict[str, str] = {}  # by slug
-        if earlier is not None:
-            self._read_earlier(read_dataset(earlier))
 
     @property
-    def copies(self) -> list[PhotoCopy]:
-        """The photos with verdicts, and those of the earlier folder."""
-        return [*self._new, *chain.from_iterable(self._earlier.values())]
+    def has_effect(self) -> bool:
+        """Whether verdicts agree with photos or change some."""
+        return bool(self._new or self.unchanged or self.relabelled)
 
     @property
     def document(self) -> dict[str, Any]:
         """The result of `trainer data from-verdicts` as JSON."""
+        labelled = [copy for copy in self.copies if copy.folder != Path(UNKNOWN)]
+        confirmed = Counter(copy.folder.name for copy in labelled if copy.digest in self._new)
         return {
-            "confirmed": self.confirmed.total(),
-            "ordinary": self.ordinary,
+            "confirmed": confirmed.total(),
+            "ordinary": len(self.copies) - len(labelled),
             "labels": len(self.labels),
-            "earlier": len(self.copies) - len(self._new),
+            "earlier": len(labelled) - confirmed.total(),
             "known_already": self.unchanged,
             "relabelled": self.relabelled,
-            "left_out": dict(self.skipped),
-            "by_label": {path_text(label)[0]: count for label, count in sorted(self.confirmed.items())},
+            "left_out": dict(self.skipped + self.left_out),
+            "by_label": {path_text(label)[0]: count for label, count in sorted(confirmed.items())},
             "several_confirmed": self.conflicts,
             "unreadable": self.unreadable,
         }
+
+    def read_earlier(self, folder: Path) -> None:
+        """Add the photos of a training folder. Of copies, one for testing is taken."""
+        earlier = examine_dataset(folder)
+        self.unreadable = [each["path"] for each in earlier.unreadable]
+        for label in labels_with_landmarks(earlier.dataset.labels, folder):
+            self.labels[label.label] = label
+            landmark = self._landmarks.get(label.slug)
+            # The label of a landmark that was merged stands for the other, unless that has its own label.
+            if landmark is None or landmark.slug == label.slug:
+                self._label_of[label.slug] = label.label
+            else:
+                self._label_of.setdefault(landmark.slug, label.label)
+        sources = sources_of([photo.path for photo in earlier.photos], folder)
+        candidates = [
+            Candidate(photo, facts, photo.label, source)
+            for photo, facts, source in zip(earlier.photos, earlier.facts, sources, strict=True)
+        ]
+        candidates.sort(key=lambda each: each.photo.split != TEST)
+        self.photos = first_of_copies(candidates, self.left_out)
 
     def add(self, image: LabelledImage) -> None:
         """Add one image with verdicts, or count why it is skipped."""
@@ -126,71 +148,52 @@ class Corrections:
             self.conflicts += paths or [image.digest]
             self.skipped["several-confirmed"] += 1
         elif image.confirmed:
-            self._add_confirmed(image, image.confirmed[0])
+            self._correct(image, self._label(image.confirmed[0]))
         elif image.has_unreviewed_tag:
             self.skipped["still-tagged"] += 1
         else:
-            self._add_ordinary(image)
+            self._correct(image, None, {self._label_of.get(slug) for slug in image.rejected})
 
-    def _read_earlier(self, dataset: Dataset) -> None:
-        for label in labels_with_landmarks(dataset.labels, dataset.folder):
-            self.labels[label.label] = label
-            landmark = self._landmarks.get(label.slug)
-            # The label of a landmark that was merged stands for the other, unless that has its own label.
-            if landmark is None or landmark.slug == label.slug:
-                self._label_of[label.slug] = label.label
-            else:
-                self._label_of.setdefault(landmark.slug, label.label)
-        with photo_progress("reading the earlier folder", len(dataset.photos)) as advance:
-            for photo in dataset.photos:
-                digest = image_digest(photo.path)
-                if digest is None:
-                    self.unreadable.append(dataset.name_of(photo.path))
-                else:
-                    copy = PhotoCopy(photo.path, Path(photo.split or "train", photo.label), digest)
-                    self._earlier.setdefault(digest, []).append(copy)
-                advance(1)
+    def _correct(
+        self, image: LabelledImage, label: str | None, rejected: Collection[str | None] = ()
+    ) -> None:
+        """Give an image its label. Without one, it loses a rejected label only."""
+        photo = self.photos.get(image.digest)
+        if photo is None:
+            if photo := self._find(image, label):
+                self.photos[image.digest] = photo
+                self._new.add(image.digest)
+        elif label is None and photo.label not in rejected:
+            return
+        elif photo.label == label:
+            self.unchanged += 1
+        else:
+            self.relabelled += 1
+            self.photos[image.digest] = replace(photo, label=label)
 
-    def _add_confirmed(self, image: LabelledImage, slug: str) -> None:
-        label = self._label(slug)
-        if image.digest in self._earlier:
-            # Move copies of the image to the confirmed label, within their split.
-            copies = self._earlier[image.digest]
-            wrong = [copy for copy in copies if copy.folder.name != label]
-            self.relabelled += len(wrong)
-            self.unchanged += not wrong
-            self._earlier[image.digest] = [
-                replace(copy, folder=copy.folder.with_name(label)) for copy in copies
-            ]
-        elif source := self._source(image):
-            self._new.append(PhotoCopy(source, Path("train", label), image.digest))
-            self.confirmed[label] += 1
-
-    def _add_ordinary(self, image: LabelledImage) -> None:
-        """Remove the image from its rejected labels. If it has no other label, it is an ordinary photo."""
-        wrong = {self._label_of.get(slug) for slug in image.rejected}
-        copies = self._earlier.pop(image.digest, [])
-        remaining = [copy for copy in copies if copy.folder.name not in wrong]
-        self.relabelled += len(copies) - len(remaining)
-        if remaining:
-            self._earlier[image.digest] = remaining
-        elif source := self._source(image):
-            self._new.append(PhotoCopy(source, Path(UNKNOWN), image.digest))
-            self.ordinary += 1
-
-    def _source(self, image: LabelledImage) -> Path | None:
+    def _find(self, image: LabelledImage, label: str | None) -> Candidate | None:
         """A photo that still shows the image. If there is none, the reason is counted."""
         if image.is_unavailable:
             self.skipped["unavailable"] += 1
             return None
         is_changed = False
         for path in image.paths:
-            digest = image_digest(path)
-            if digest == image.digest:
-                return path
-            is_changed = is_changed or digest is not None
+            facts = examine_photo(path)
+            if isinstance(facts, PhotoFacts):
+                if facts.digest == image.digest:
+                    return Candidate(LabelledPhoto(path), facts, label, "")
+                is_changed = True
         self.skipped["changed" if is_changed else "gone"] += 1
         return None
+
+    def plan_copies(self) -> None:
+        """Plan the copies. Photos for testing keep their split, and nothing like them is trained on."""
+        photos = list(self.photos.values())
+        groups = group_near_duplicates([each.facts.sketch for each in photos])
+        splits = [(each.label and each.photo.split) or TRAIN for each in photos]
+        for photo, split in apart_from_tests(photos, groups, splits, self.left_out):
+            folder = Path(split, photo.label) if photo.label else Path(UNKNOWN)
+            self.copies.append(PhotoCopy(photo.photo.path, folder, photo.facts.digest))
 
     def _label(self, slug: str) -> str:
         """The label in the earlier folder, else the model's, else the slug."""

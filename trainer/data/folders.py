@@ -19,7 +19,6 @@ from pathlib import Path
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
-from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, find_photos
 from tagger.photos.paths import path_text
 from tagger.photos.photo_names import OtherFiles, is_photo_name
@@ -346,15 +345,16 @@ def examine_photos(paths: Sequence[Path]) -> list[PhotoFacts | PhotoFailure]:
     """The facts about each photo, or why it cannot be read, in order. Decodes in threads."""
     results = []
     with photo_progress("examining photos", len(paths)) as advance:
-        for result in compute_ahead(_examine, paths, ahead=PHOTOS_AHEAD, name="examine"):
+        for result in compute_ahead(examine_photo, paths, ahead=PHOTOS_AHEAD, name="examine"):
             results.append(result)
             advance(1)
     return results
 
 
-def _examine(path: Path) -> PhotoFacts | PhotoFailure:
+def examine_photo(path: Path) -> PhotoFacts | PhotoFailure:
+    """The facts about a file or an object, or why it cannot be read."""
     try:
-        photo = read_photo(path, max_bytes=MAX_BYTES)
+        photo = read_named(path, max_bytes=MAX_BYTES)
         image = decode_photo(photo.data, SKETCH_SIZE, max_pixels=MAX_PIXELS)
         return PhotoFacts(
             digest=digest_photo(photo.data),

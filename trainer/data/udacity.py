@@ -13,9 +13,9 @@ import zlib
 from importlib.resources import files
 from pathlib import Path
 
-from tagger.cli.output.console import ProgressLine
 from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
+from trainer import progress
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import new_folder, require_free_folder
 from trainer.errors import DataUnusable
@@ -70,12 +70,12 @@ def _download(url: str, file: Path) -> None:
     with (
         urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response,  # noqa: S310 - a file may be named too
         file.open("wb") as out,
-        ProgressLine("downloading, MB") as line,
+        progress.display("downloading, MB") as show,
     ):
         total = int(response.headers.get("Content-Length") or 0)
         while part := response.read(_PART_BYTES):
             out.write(part)
-            line.show(out.tell() >> 20, (total >> 20) or None)
+            show(out.tell() >> 20, (total >> 20) or None)
 
 
 def unpack_photos(archive: Path, folder: Path) -> None:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tagger.cli.output.console import ProgressLine
 from tagger.model.backends.protocol import is_out_of_memory
 from tagger.model.devices import Device
 from trainer.data.preparation import TrainingData
@@ -35,7 +34,7 @@ from trainer.learning.state import (
 )
 from trainer.learning.teachers import Teachers
 from trainer.options import RecipeOptions
-from trainer.progress import PhotoCounter
+from trainer.progress import PhotoCounter, photo_counter
 
 CHECK_EVERY = 10
 """Steps between two checks of the loss. Each check waits for the device."""
@@ -127,8 +126,8 @@ def train_network(
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     epoch_photos = photos.steps * plan.batch_size
-    with ProgressLine("training") as line:
-        counter = PhotoCounter(line, plan.epochs * epoch_photos, len(state.history) * epoch_photos)
+    finished = len(state.history) * epoch_photos
+    with photo_counter("training", plan.epochs * epoch_photos, finished) as counter:
         for number in range(len(state.history) + 1, plan.epochs + 1):
             start = time.monotonic()
             try:

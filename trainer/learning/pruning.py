@@ -16,13 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tagger.cli.output.console import ProgressLine
 from tagger.model.devices import Device
 from trainer.backbones.backbone import Backbone, expansions, multiply_adds, narrow
 from trainer.errors import BackboneUnusable
 from trainer.learning.batches import TrainingSet
 from trainer.learning.classifier import Encoder
-from trainer.progress import PhotoCounter
+from trainer.progress import photo_counter
 
 CHANNEL_STEP = 16
 """Processors compute channels in groups of 16, so that fewer of a group save nothing."""
@@ -173,8 +172,7 @@ def _train(
     optimiser = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     autocast = torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32)
     epoch_photos = views.steps * views.batch_size
-    with ProgressLine("training") as line:
-        counter = PhotoCounter(line, len(sizes) * epoch_photos, 0)
+    with photo_counter("training", len(sizes) * epoch_photos) as counter:
         for number, size in enumerate(sizes, start=1):
             total = 0.0
             for step, batch in enumerate(views.epoch(number, size)):

@@ -20,12 +20,11 @@ from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
-from trainer.cli.options import DeviceName
 from trainer.data.preparation import FoundPhotos, find_training_photos
 from trainer.errors import BackboneUnusable, ExportImpossible, TrainingFailed, writing_to
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
-from trainer.options import PIXELS, TransferOptions
+from trainer.options import PIXELS, DeviceName, TransferOptions
 from trainer.progress import photo_progress
 from trainer.recipes.transfer import log_few, train_found
 

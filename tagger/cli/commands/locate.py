@@ -86,9 +86,9 @@ def locate(
 ) -> None:
     """Estimate where photos without GPS were taken, and count where positions come from.
 
-    A photo with a landmark was taken near it. One without was taken where a track was at its time, else
-    between photos of the same camera, or of one used with it, before and after. No photo is changed. All
-    positions are updated; the query options select which photos are counted.
+    A photo with a landmark was taken near it; others where a track was at their time, else between photos
+    of the same camera, or of one used with it. No photo is changed. The query options select which photos are
+    counted.
 
     For example:
 

@@ -81,7 +81,7 @@ def add(
     """Register a model file by its digest. It is not put in use, and none of its code runs.
 
     A file with code that exported classifiers never have, such as access to files, is refused. The file stays
-    where it is. Registering the same file again changes nothing.
+    where it is.
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
@@ -117,9 +117,8 @@ def use(
     """Select the models for all commands and jobs that name none: one, or several that classify together.
 
     Of several, each adds its tags; if they disagree, the highest score wins. Tags of other models no longer
-    count on photos that one of these has classified. They are kept, and count again if their model is put in
-    use again. First, models that are not in use yet are tried on photos of the library, so that you see what
-    they would name; --dry-run does no more.
+    count on photos that one of these has classified, but are kept. First, new models are tried on photos of
+    the library, to show what they would name; --dry-run does no more.
 
     Example: tagger model use landmarks-203-v10 mine
     """

@@ -92,26 +92,19 @@ model_labels = Table(
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
 _POSITION_ODDS = (
-    "factor by which the position of the photo, or of the camera before and after, or the other photos of "
-    "its day, change the odds of "
-    "the landmark, if they reverse what the score says"
+    "factor by which what is known of where the photo was taken changes the odds of the landmark, if that "
+    "reverses what the score says"
 )
 _AS_IN_TAGS = "as in `tags`"
 _ODDS_REASON = (
-    "what `position_odds` follow from: `position` of the photo, or of the others of its day, without "
-    "`distance_m`; `speed` with which "
-    "its camera would have been there"
+    "what `position_odds` follow from: `position`, without `distance_m` by the other photos of the day; "
+    "`speed` with which its camera would have been there"
 )
 _REASON = (
-    "why a landmark is doubtful: `position` (the photo was taken elsewhere; without `distance_m`, few "
-    "photos of its day show a landmark), `speed` (its camera cannot "
-    "have been there), `damaged` (a part of the image is missing), or what another landmark of the image "
-    "is: `confirmed-other` (confirmed), "
-    "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only "
-    "suggested: `certain-other` (a "
-    "model is nearly certain of another one), `position` without `distance_m` (few photos of the day show "
-    "a landmark); why one is accepted "
-    "with a low score: `position`, without `distance_m` because other photos of the day show it"
+    "why it is doubtful, only suggested, or accepted with a low score: `position`, without `distance_m` by "
+    "the other photos of the day; `speed` (its camera cannot have been there); `damaged` (a part of the "
+    "image is missing); or another landmark of the image: `confirmed-other`, `taught-other`, "
+    "`scored-other` (a higher score of another model), `certain-other` (a model is nearly certain of it)"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` follow from one"
 

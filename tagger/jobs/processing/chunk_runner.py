@@ -230,7 +230,10 @@ class ChunkRunner:
         self._on_stored(stored)
 
     def with_retry(self, work: Callable[[], T]) -> T:
-        """Run database work; retry while the database is away or locked, for less time if it has to stop."""
+        """Run database work, and again for minutes while the database is away, locked or read-only.
+
+        Once the worker has to stop, for seconds. Once the lease is lost, no more.
+        """
 
         def attempt() -> T:
             self.on_progress()  # A wait for the database must not trigger the watchdog.

@@ -1,6 +1,6 @@
-"""LabelPrediction of an uploaded photo, as `tagger predict`, of which nothing is stored.
+"""The prediction for an uploaded photo, as `tagger predict` makes it; nothing is stored.
 
-Photos go through the same pipeline as jobs, so those that arrive together share forward passes.
+The server has one pipeline for all uploads: photos that arrive together share forward passes.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The languages of the page: their catalogues, and which one a request is answered in.
 
-A catalogue is a PO file, which is read when its language is first requested: nothing is compiled for a wheel,
-and no compiled file can be older than its source. The texts of scripts are the entries that name a script.
+Catalogues are PO files, which are read when their language is first requested: nothing is compiled for a
+wheel, and no compiled file can be older than its source. The texts of scripts have a catalogue of their own.
 
 The reader's choice is in a cookie: the server writes the pages, and a browser may forget what a script keeps.
 """
@@ -29,6 +29,9 @@ from tagger.web.http.forwarded import local_address
 from tagger.web.http.origins import is_by_https
 
 LOCALE = Path(__file__).parents[1] / "locale"
+MESSAGES = "messages"
+SCRIPTS = "scripts"
+"""The catalogue of texts that scripts have; those that templates have too are in it alone."""
 COOKIE = "tagger_language"
 ENGLISH = "en"
 _EVENTS = "/api/events"
@@ -79,15 +82,26 @@ def accepted_tags(header: str) -> Sequence[str]:
 @cache
 def load_language(tag: str) -> Language:
     """Return a language with its texts."""
+    texts = _translations(read_catalogue(tag, MESSAGES))
+    texts.add_fallback(_translations(read_catalogue(tag, SCRIPTS)))
+    return Language(tag, texts)
+
+
+def _translations(catalogue: Catalog) -> GNUTranslations:
     binary = BytesIO()
-    write_mo(binary, read_catalogue(tag))
+    write_mo(binary, catalogue)
     binary.seek(0)
-    return Language(tag, GNUTranslations(binary))
+    return GNUTranslations(binary)
 
 
-def read_catalogue(tag: str) -> Catalog:
-    """Return the texts of a language, with the files that have them."""
-    with (LOCALE / tag / "LC_MESSAGES" / "messages.po").open("rb") as file:
+def catalogue_file(tag: str, name: str) -> Path:
+    """Return the path of a catalogue: MESSAGES or SCRIPTS of a language."""
+    return LOCALE / tag / "LC_MESSAGES" / f"{name}.po"
+
+
+def read_catalogue(tag: str, name: str) -> Catalog:
+    """Return the texts of a catalogue."""
+    with catalogue_file(tag, name).open("rb") as file:
         return read_po(file, locale=tag.replace("-", "_"))
 
 
@@ -95,8 +109,8 @@ def read_catalogue(tag: str) -> Catalog:
 def script_texts(tag: str | None) -> Mapping[str, str | Sequence[str]]:
     """Return the texts of scripts in a language by the English ones; plural forms as a list."""
     texts: dict[str, str | Sequence[str]] = {}
-    for message in read_catalogue(tag) if tag else ():
-        if any(file.endswith(".js") for file, _ in message.locations):
+    for message in read_catalogue(tag, SCRIPTS) if tag else ():
+        if message.id:
             text = message.id if isinstance(message.id, str) else message.id[0]
             texts[text] = message.string or text
     return texts
