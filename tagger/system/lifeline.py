@@ -115,5 +115,5 @@ class LifelineProcess:
 
 
 def end_text(code: int) -> str:
-    """How a process ended: `was ended by signal 9`, `ended with code 75`."""
+    """How a process ended: `was ended by signal 9`, `exited with code 75`."""
     return f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"

@@ -190,7 +190,7 @@ workers = Table(
     Column("waits_for", Text, doc="why it waits, in words; null: it does not"),
     Column("waits_for_message", JSON(none_as_null=True), doc="code and values of `waits_for`"),
     Column("photos_per_second", Float, doc="photos stored per second, in the last half minute"),
-    info={"doc": "A worker that has not been shut down."},
+    info={"doc": "A worker that has not been shut down; of several processes, each has a row."},
 )
 
 backend_selections = Table(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -103,8 +104,25 @@ class Conversions(NamedTuple):
                     make_private_folder(self.folder.parent)
                     file = self.folder.with_suffix(".lock")
                     create_private_file(file)
-                    fcntl.flock(stack.enter_context(file.open("ab")), fcntl.LOCK_EX)
+                    _wait_for_lock(stack.enter_context(file.open("ab")))
             yield
+
+
+LOCK_TIMEOUT_S = 180.0
+"""A choice takes seconds, or minutes if the machine is busy. A process that is stopped in it holds up others
+no longer than that."""
+
+
+def _wait_for_lock(file: IO[bytes]) -> None:
+    """Take the lock of a file, or give up after LOCK_TIMEOUT_S."""
+    until = time.monotonic() + LOCK_TIMEOUT_S
+    while time.monotonic() < until:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.2)
+        else:
+            return
 
 
 LACKS_OF_MEMORY = (
