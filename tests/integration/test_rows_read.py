@@ -22,6 +22,7 @@ from tagger.query import sorted_scan
 from tagger.query.counts import find_covers
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import Alternatives, PhotoQuery
+from tagger.teaching.examples import find_evidence
 
 CLASSIFIED, WAITING = 12_000, 8_000
 PHOTOS = 12_000
@@ -156,3 +157,12 @@ def test_scores_are_read_along_their_index(
         with query_plans(database, "photos.path") as plans:
             find_tagged_page(database, PhotoQuery(sort="score", landmark=landmark), {}, None, 5)
         assert not database.is_sqlite or f"SEARCH best_tag USING INDEX ix_effective_tags_{index}" in plans[0]
+
+
+def test_what_a_landmark_is_learned_from_is_found_by_its_own_verdicts(database: Database) -> None:
+    with query_plans(database, "FROM verdicts") as plans, database.read() as connection:
+        find_evidence(connection, 1, [5])
+    assert len(plans) == 1
+    assert (
+        not database.is_sqlite or "SEARCH verdicts USING INDEX ix_verdicts_landmark_id_content_id" in plans[0]
+    )
