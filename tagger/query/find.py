@@ -18,7 +18,7 @@ from hashlib import blake2b
 from itertools import chain, islice, repeat
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
@@ -161,7 +161,12 @@ class QueryReader:
         with self.database.snapshot() as connection:
             rows = {row.id: row for row in connection.execute(query)}
             found = [rows[photo_id] for photo_id in ids if photo_id in rows]
-            return self.names.photos(connection, found, self.query.select_tags)
+            return self._named(connection, found)
+
+    def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
+        """The photos of these rows, with the tags that the query returns."""
+        accepted_suffice = not self.query.query.any_rank
+        return self.names.photos(connection, rows, self.query.select_tags, accepted_suffice=accepted_suffice)
 
     def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
         """At most `limit` photos after `begin`."""
@@ -205,7 +210,7 @@ class QueryReader:
                 # Two statements read photos and tags. Without a snapshot, these could be of others.
                 with self.database.snapshot() as connection:
                     page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
-                    photos = self.names.photos(connection, page.photos, self.query.select_tags)
+                    photos = self._named(connection, page.photos)
                 matches = [
                     (photo, ScanPosition(number, scan.key(row)))
                     for photo, row in zip(photos, page.photos, strict=True)

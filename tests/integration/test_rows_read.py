@@ -166,3 +166,14 @@ def test_what_a_landmark_is_learned_from_is_found_by_its_own_verdicts(database: 
     assert (
         not database.is_sqlite or "SEARCH verdicts USING INDEX ix_verdicts_landmark_id_content_id" in plans[0]
     )
+
+
+def test_predictions_of_photos_with_a_tag_are_read_only_if_they_are_returned(
+    database: Database, tmp_path: Path
+) -> None:
+    library = StoredPhotos.with_tiny_model(database, tmp_path)
+    library.photo("a.jpg", ("eiffel-tower", 0.9, True), ("brandenburg-gate", 0.05, False))
+    for any_rank, number in ((False, 1), (True, 2)):
+        with statements(database, "FROM tags") as seen:
+            (photo,) = find_tagged(database, PhotoQuery(any_rank=any_rank))
+        assert (len(photo.tags), len(seen)) == (number, number - 1)
