@@ -134,7 +134,7 @@ def contradicted_photos(
         around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
         of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
         rows = read_photos(connection, of_camera & around)
-        for photo in run:
+        for photo in run if _consistent_line(rows, max_gap_s) is None else ():
             # Judged only by the photos within reach, whichever others are in the run.
             found |= {photo.id} & contradicted_shots(rows_around(rows, photo.taken_at, reach), max_gap_s)
     return found
@@ -284,10 +284,47 @@ def _passages_of(
     rows = read_photos(connection, photos.c.camera_id == camera_id, around, is_needed)
     with_gps = [row for row in rows if row.latitude is not None]
     by_id = {row.id: row for row in rows}
-    for photo in run:
-        near = rows_around(with_gps, photo.taken_at, REACH)
-        if near and photo.id in by_id:
-            yield from _passage(near, by_id[photo.id], max_gap_s)
+    line = _consistent_line(with_gps, max_gap_s)
+    for photo in (by_id[row.id] for row in run if row.id in by_id):
+        if line is None:
+            yield from _passage(rows_around(with_gps, photo.taken_at, REACH), photo, max_gap_s)
+        else:
+            yield from _passage_on(line, with_gps, photo)
+
+
+def _consistent_line(with_gps: Sequence[Row[Any]], max_gap_s: float) -> list[Shot] | None:
+    """The time line of a camera's photos with GPS; None: what one says depends on which others are read.
+
+    It does if two contradict each other, or if the time of one in UTC follows from another.
+    """
+    line = [shot for shot in shots_of(with_gps, {}) if shot.at is not None and shot.is_original]
+    times = [shot.taken_at for shot in line if shot.taken_at is not None]
+    are_zones_known = all(row.utc_offset_s is not None or row.clock_offset_s is not None for row in with_gps)
+    is_alone = are_zones_known and times == sorted(times)
+    return line if is_alone and not contradicted_shots(with_gps, max_gap_s) else None
+
+
+def _passage_on(line: Sequence[Shot], with_gps: Sequence[Row[Any]], photo: Row[Any]) -> Iterator[GpsInterval]:
+    """The passage of a photo on the time line of those with GPS, if it has one."""
+
+    def order(shot: Shot) -> tuple[float, datetime, int]:
+        return shot.at or 0.0, shot.taken_at or photo.taken_at, shot.photo_id
+
+    place = bisect_left(with_gps, (photo.taken_at, photo.id), key=attrgetter("taken_at", "id"))
+    beside = rows_around(with_gps[max(place - 1, 0) : place + 1], photo.taken_at, REACH)
+    rows = sorted([*beside, photo], key=attrgetter("taken_at", "id"))
+    (taken,) = (shot for shot in shots_of(rows, {}) if shot.photo_id == photo.id)
+    if taken.at is None:
+        return
+    place = bisect_left(line, order(taken), key=order)
+    before, after = (
+        _whereabouts(
+            [shot for shot in some if shot.taken_at and abs(shot.taken_at - photo.taken_at) <= REACH]
+        )
+        for some in (line[max(place - 1, 0) : place], line[place : place + 1])
+    )
+    if before or after:
+        yield GpsInterval(photo.content_id, Moment(taken.at, taken.is_utc), before, after)
 
 
 def _passage(near: Sequence[Row[Any]], photo: Row[Any], max_gap_s: float) -> Iterator[GpsInterval]:

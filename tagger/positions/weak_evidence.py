@@ -11,6 +11,7 @@ calibrated for the usual share.
 None of this turns a tag whose score is enough: a camera may travel alone.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -19,11 +20,11 @@ from math import log
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, true, update
+from sqlalchemy import Connection, Row, func, or_, select, true, update
 
 from tagger.catalog.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
-from tagger.database.statements import among
+from tagger.database.statements import among, day_of
 from tagger.database.tables import contents, is_candidate, ledgers, photos, tags, taught_tags
 from tagger.model.predictions import KNOWN_SHARE
 from tagger.positions.camera_days import Day, Sighting, runs_of
@@ -74,10 +75,11 @@ def trip_odds(
     `located`: images with a position of their own. Of copies, the best odds count.
     """
     days_of = _days_without_gps(connection, {row.content_id for row in rows} - set(located))
+    places_of = _places_of_days(connection, {day for each in days_of.values() for _, day in each})
 
     @cache
     def on_day(day: date) -> Whereabouts | None:
-        return _gps_of_day(connection, day)
+        return _gps_of_day(places_of, day)
 
     @cache
     def shown_on(day: Day) -> Mapping[tuple[float, float], set[int]]:
@@ -130,39 +132,39 @@ def _shown_elsewhere(
     return Whereabouts(places, DAY_ERROR_KM) if places else None
 
 
-def _gps_of_day(connection: Connection, day: date) -> Whereabouts | None:
+def _gps_of_day(places_of: Mapping[date, Places], day: date) -> Whereabouts | None:
     """Where photos with GPS were taken on a day, else around it; None: nothing is known, or no one area."""
-    if cells := _cells(connection, _is_on(day)):
-        return Whereabouts(cells, DAY_ERROR_KM)
-    midnight, (begin, end) = datetime.combine(day, time.min), _around(day, day)
-    nearest = (
-        select(func.max(photos.c.taken_at)).where(photos.c.taken_at.between(begin, midnight), *_HAS_GPS),
-        select(func.min(photos.c.taken_at)).where(photos.c.taken_at.between(midnight, end), *_HAS_GPS),
-    )
-    times = [connection.scalar(query) for query in nearest]
-    sides = [_cells(connection, _is_on(at.date())) for at in times if at is not None]
-    if len(sides) < len(times):
+    if day in places_of:
+        return Whereabouts(places_of[day], DAY_ERROR_KM)
+    around = range(1, DAYS_AROUND.days + 1)
+    sides = [
+        next(
+            (places_of[each] for step in around if (each := day + timedelta(sign * step)) in places_of), None
+        )
+        for sign in (-1, 1)
+    ]
+    if None in sides:
         return None
-    before, after = (np.array(list(side)) for side in sides)
+    before, after = (np.array(list(side or ())) for side in sides)
     apart_m = distances_m(before[:, None, 0], before[:, None, 1], after[None, :, 0], after[None, :, 1])
     if apart_m.max() > 1000 * ONE_AREA_KM:
         return None
-    return Whereabouts(frozenset().union(*sides), 4 * DAY_ERROR_KM)
-
-
-def _is_on(day: date) -> ColumnElement[bool]:
-    """The condition that a photo was taken on a local date."""
-    return photos.c.taken_at.between(datetime.combine(day, time.min), datetime.combine(day, time.max))
+    return Whereabouts(frozenset().union(*filter(None, sides)), 4 * DAY_ERROR_KM)
 
 
 _HAS_GPS = photos.c.latitude.is_not(None), photos.c.origin.is_(None)
 
 
-def _cells(connection: Connection, is_then: ColumnElement[bool]) -> Places:
-    """The positions of photos with GPS, rounded."""
+def _places_of_days(connection: Connection, days: Collection[date]) -> dict[date, Places]:
+    """The positions of photos with GPS, rounded, of these days and of those DAYS_AROUND them."""
     cells = [func.round(photos.c[name] * _CELLS_PER_DEGREE) for name in ("latitude", "longitude")]
-    rows = connection.execute(select(*cells).where(is_then, *_HAS_GPS).distinct())
-    return frozenset((float(y) / _CELLS_PER_DEGREE, float(x) / _CELLS_PER_DEGREE) for y, x in rows)
+    query = select(day_of(photos.c.taken_at), *cells).where(*_HAS_GPS).distinct()
+    found = defaultdict[date, set[tuple[float, float]]](set)
+    for first, last in runs_of(sorted(days), 2 * DAYS_AROUND):
+        for day, y, x in connection.execute(query.where(photos.c.taken_at.between(*_around(first, last)))):
+            place = float(y) / _CELLS_PER_DEGREE, float(x) / _CELLS_PER_DEGREE
+            found[date.fromisoformat(str(day)[:10])].add(place)
+    return {day: frozenset(places) for day, places in found.items()}
 
 
 def candidates_around(connection: Connection, days: Collection[date]) -> set[int]:

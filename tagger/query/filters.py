@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from tagger.trips.grouping import Trip
 
 Rows = Select[Any] | CompoundSelect[Any]
+SHARE_TO_READ_ALL = 20
+"""Looking up a twentieth of all photos takes longer than reading all in order."""
 FEW = 2000
 """A filter that leaves no more photos is taken at once: counting others would take longer than sorting."""
 
@@ -222,6 +224,12 @@ class ResolvedQuery:
             if least <= FEW:
                 break
         return fewest, fewest is not None and least < limit
+
+    def selective(self, connection: Connection) -> Condition | None:
+        """What the indexes find that leave the fewest photos, if these are a small part of all."""
+        photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
+        narrowest, is_small = self.narrowest(connection, photos_at_most // SHARE_TO_READ_ALL + 1)
+        return narrowest.among if narrowest is not None and is_small else None
 
     @cached_property
     def filters(self) -> Sequence[Filter]:

@@ -1,7 +1,8 @@
 """Finding photos by their tags; reads only.
 
 A query reads pages of photos in its order, and then the effective tags of each page: rejected ones never,
-confirmed ones always. Memory does not grow with the result.
+confirmed ones always. Where few photos along an index match, the ids of all that follow are found by one
+statement, and kept: eight bytes a photo.
 
 A cursor is a position in a scan as opaque text for addresses: it belongs to one query, and is not trusted.
 The photos before and after one are found from its row, which gives its key in a scan.
@@ -14,18 +15,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
+from tagger.database.statements import among
+from tagger.database.tables import photos
 from tagger.errors import CursorInvalid
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import Key, PageRequest, SortedScan, is_id, sorted_scans
-from tagger.query.tagged_photos import NameCache, TaggedPhoto
+from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos
 
 PAGE = 250
 """Photos of the first page. Each further page is twice as large: it may sort the same photos again."""
@@ -60,9 +63,7 @@ def find_tagged(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
-    search = QueryReader.start(database, query, root_paths)
-    pages = search.pages(search.begin, min(query.limit or PAGE, PAGE))
-    return islice((photo for page in pages for photo, _ in page.photos), query.limit)
+    return islice(QueryReader.start(database, query, root_paths).results(), query.limit)
 
 
 def find_tagged_page(
@@ -95,10 +96,14 @@ def find_tagged_page(
 
 @dataclass(frozen=True)
 class PositionedPhotos:
-    """Photos of a page of a scan, each with the position after it, and that of the next page or None."""
+    """Photos of a page of a scan, each with the position after it, and that of the next page or None.
+
+    `is_short`: the scan goes on, but few photos along its index match.
+    """
 
     photos: Sequence[tuple[TaggedPhoto, ScanPosition]]
     next: ScanPosition | None
+    is_short: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,41 @@ class QueryReader:
             names = NameCache(connection, root_paths or {})
             scans = sorted_scans(connection, resolved, month)
         return cls(database, resolved, names, scans, begin or ScanPosition(0, None))
+
+    def results(self) -> Iterator[TaggedPhoto]:
+        """All photos, or at least as many as the limit. After a short page, the others are found at once."""
+        number = 0
+        for page in self.pages(self.begin, min(self.query.query.limit or PAGE, PAGE)):
+            yield from (photo for photo, _ in page.photos)
+            number += len(page.photos)
+            if page.is_short and page.next is not None:
+                yield from self._following(page.next, number)
+                return
+
+    def _following(self, begin: ScanPosition, number: int) -> Iterator[TaggedPhoto]:
+        """The photos after `begin`, which `number` others precede. Keeps their ids, of eight bytes each."""
+        conditions, limit = self.query.conditions(), self.query.query.limit
+        for scan, after in zip(self.scans[begin.scan :], chain([begin.after], repeat(None)), strict=False):
+            rest = None if limit is None else max(limit - number, 0)
+            with self.database.read() as connection:
+                selective = scan.among if scan.among is not None else self.query.selective(connection)
+                ids = replace(scan, among=selective).following(connection, conditions, after, rest)
+            number += len(ids)
+            for start in range(0, len(ids), LARGEST_PAGE):
+                yield from self._photos_of(ids[start : start + LARGEST_PAGE])
+
+    def _photos_of(self, ids: Sequence[int]) -> list[TaggedPhoto]:
+        """Those of these photos that still match, in this order."""
+        query = select_photos().where(among(photos.c.id, ids), *self.query.conditions())
+        with self.database.snapshot() as connection:
+            rows = {row.id: row for row in connection.execute(query)}
+            found = [rows[photo_id] for photo_id in ids if photo_id in rows]
+            return self._named(connection, found)
+
+    def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
+        """The photos of these rows, with the tags that the query returns."""
+        accepted_suffice = not self.query.query.any_rank
+        return self.names.photos(connection, rows, self.query.select_tags, accepted_suffice=accepted_suffice)
 
     def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
         """At most `limit` photos after `begin`."""
@@ -170,7 +210,7 @@ class QueryReader:
                 # Two statements read photos and tags. Without a snapshot, these could be of others.
                 with self.database.snapshot() as connection:
                     page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
-                    photos = self.names.photos(connection, page.photos, self.query.select_tags)
+                    photos = self._named(connection, page.photos)
                 matches = [
                     (photo, ScanPosition(number, scan.key(row)))
                     for photo, row in zip(photos, page.photos, strict=True)
@@ -178,7 +218,7 @@ class QueryReader:
                 after = page.after
                 if after is None:
                     break
-                yield PositionedPhotos(matches, ScanPosition(number, after))
+                yield PositionedPhotos(matches, ScanPosition(number, after), len(matches) < rows)
                 rows = min(2 * rows, LARGEST_PAGE)
             is_last = number == numbers[-1]
             yield PositionedPhotos(matches, None if is_last else ScanPosition(number + numbers.step, None))

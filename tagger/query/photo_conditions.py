@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    FromClause,
     Select,
     Table,
     and_,
@@ -107,7 +108,7 @@ def has_tag(
     def of_photo(table: Table) -> Iterator[Condition]:
         yield table.c.content_id == photos.c.content_id
         if landmark_ids is not None:
-            yield _is_of(table, landmark_ids)
+            yield is_of_landmarks(table, landmark_ids)
 
     matching = (
         exists().where(*of_photo(each), *conditions)
@@ -129,7 +130,7 @@ def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table,
         yield tags, (is_only_predicted(), *([] if min_score is None else [tags.c.score >= min_score]))
 
 
-def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
+def is_of_landmarks(table: FromClause, landmark_ids: Collection[int]) -> Condition:
     """Whether the landmark of a tag is one of these: as many as a query names, or thousands in an area."""
     if len(landmark_ids) == 1:
         return table.c.landmark_id.in_(landmark_ids)
@@ -149,14 +150,6 @@ def shown_landmarks(
             for table, conditions in _tables(min_score, any_rank=any_rank)
         )
     )
-
-
-def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
-    """The best score of the photo's tags, of these landmarks if there are any; 0 without one."""
-    of_photo = [effective_tags.c.content_id == photos.c.content_id, effective_tags.c.accepted == true()]
-    if landmark_ids:
-        of_photo.append(_is_of(effective_tags, landmark_ids))
-    return func.coalesce(select(func.max(effective_tags.c.score)).where(*of_photo).scalar_subquery(), 0.0)
 
 
 def is_first_copy(among: Iterable[Condition]) -> Condition:

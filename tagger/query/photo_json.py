@@ -11,6 +11,7 @@ import io
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tagger.query.tagged_photos import photo_document
@@ -134,7 +135,7 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\r\n")
     for row in chain([columns], rows):
-        writer.writerow([_escape_formula(value) for value in row])
+        writer.writerow([value if value.__class__ in _NUMBERS else _cell(value) for value in row])
         yield line.getvalue().encode(errors="surrogateescape")
         line.seek(0)
         line.truncate()
@@ -142,12 +143,20 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 
 def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
     """A row per tag, or one for a photo without tags: these columns, those of the tag and of the position."""
-    document = vars(photo_document(photo))
-    photo_cells = [document[column] for column in columns]
-    position_cells = [getattr(photo.position, column, None) for column in POSITION_COLUMNS]
+    photo_cells = [_photo_cell(photo, column) for column in columns]
+    position_cells = _NO_POSITION if photo.position is None else _POSITION_CELLS(photo.position)
     for tag in photo.tags or [None]:
-        tag_cells = (getattr(tag, column, None) for column in TAG_COLUMNS)
-        yield [*photo_cells, *tag_cells, *position_cells]
+        yield [*photo_cells, *(_NO_TAG if tag is None else _TAG_CELLS(tag)), *position_cells]
+
+
+def _photo_cell(photo: TaggedPhoto, column: str) -> object:
+    value: object = getattr(photo, _SIGNS.get(column, column))
+    return round(value, 4) if column == "similarity" and isinstance(value, float) else value
+
+
+_SIGNS = {"dismissed": "is_dismissed", "favourite": "is_favourite"}
+_TAG_CELLS, _POSITION_CELLS = attrgetter(*TAG_COLUMNS), attrgetter(*POSITION_COLUMNS)
+_NO_TAG, _NO_POSITION = (None,) * len(TAG_COLUMNS), (None,) * len(POSITION_COLUMNS)
 
 
 def photo_csv_parts(photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS) -> Iterator[bytes]:
@@ -177,7 +186,11 @@ def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
     yield b"}\n"
 
 
-def _escape_formula(value: object) -> object:
+_NUMBERS = frozenset((type(None), int, float))
+"""The types of cells that are written as they are."""
+
+
+def _cell(value: object) -> object:
     """The cell so that spreadsheets do not run it as a formula. Booleans are as in JSON."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,8 +1,10 @@
-"""Results in an order. A sorted scan reads along an index, or sorts the few photos that a filter leaves.
+"""Results in an order. A page is read along an index, or sorts the few photos that a filter leaves.
 
-No page uses OFFSET: each begins after the key at which the previous one ended.
+No page uses OFFSET: each begins after the key at which the previous one ended. Where few photos along an
+index match, a page is short, and all that follow are found at once (see find).
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Row,
     Select,
     Subquery,
@@ -29,14 +32,11 @@ from tagger.database.tables import FAILING, UNTAGGED, effective_tags, is_candida
 from tagger.errors import QueryOptionInvalid
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import Condition, best_accepted_score
+from tagger.query.photo_conditions import Condition, is_of_landmarks
 from tagger.query.tagged_photos import select_photos
 
 MOST_CANDIDATES = 10_000
-"""The most photos that PostgreSQL looks up for a page along an index, of which one in a hundred matches."""
-
-MOST_COUNTED = 100_000
-"""Photos of a filter are counted up to this number where no index has the order."""
+"""The most photos that are looked up for a page along an index: it is short if few of them match."""
 FEWEST_TO_WALK = 20_000
 """Sorting more photos takes longer than reading as many along an index until a page is full."""
 
@@ -48,12 +48,16 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class PageRequest:
-    """About `rows` photos with these conditions after the key; `backwards`: before it, nearest first."""
+    """About `rows` photos with these conditions after the key; `backwards`: before it, nearest first.
+
+    `last`: the key at which they end; None: that of the last photo.
+    """
 
     conditions: Sequence[Condition]
     after: Key | None
     rows: int
     backwards: bool
+    last: Key | None = None
 
     def select(self, order: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """The statement for photos from the key on, in this order."""
@@ -61,9 +65,13 @@ class PageRequest:
 
     def in_order(self, query: Select[Any], order: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """The query from the key on, in this order."""
+        key = tuple_(*order)
         if self.after is not None:
-            key, bound = tuple_(*order), tuple_(*self.after)
+            bound = tuple_(*self.after)
             query = query.where(key < bound if self.backwards else key > bound)
+        if self.last is not None:
+            bound = tuple_(*self.last)
+            query = query.where(key >= bound if self.backwards else key <= bound)
         return query.order_by(*(column.desc() if self.backwards else column for column in order))
 
 
@@ -86,25 +94,38 @@ class SortedScan:
     among: Condition | None = field(default=None, compare=False)
 
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
-        """Read a page of photos."""
-        if self.among is None and connection.dialect.name != "sqlite":
-            return self._page_of_candidates(connection, request)
-        found = connection.execute(self.statement(request).limit(request.rows)).all()
-        return ScanPage(found, self.key(found[-1]) if len(found) == request.rows else None)
+        """Read a page of photos: along an index, those among the next MOST_CANDIDATES, so it may be short."""
+        if self.among is not None:
+            return self._page(connection, self._lazy_statement(request), request.rows)
+        if connection.dialect.name == "sqlite":
+            last = self._last_candidate(connection, request)
+            return self._page(connection, self.statement(replace(request, last=last)), request.rows, last)
+        # PostgreSQL would look up all photos of a landmark, or sort a month, before it reads along an index.
+        # If it is asked for few photos in this order, and then for those that match, it reads along it.
+        page = self._page(connection, self._lazy_statement(request, MOST_CANDIDATES), request.rows)
+        return page if page.after else replace(page, after=self._last_candidate(connection, request))
 
-    def _page_of_candidates(self, connection: Connection, request: PageRequest) -> ScanPage:
-        """The photos of a page among the next MOST_CANDIDATES; it may be short.
+    def _page(
+        self, connection: Connection, statement: Select[Any], rows: int, last: Key | None = None
+    ) -> ScanPage:
+        found = connection.execute(statement.limit(rows)).all()
+        return ScanPage(found, self.key(found[-1]) if len(found) == rows else last)
 
-        PostgreSQL would look up all photos of a landmark, or sort a month, before it reads along an index.
-        If it is asked for few photos in this order, and then for those of them that match, it reads along it.
-        """
-        statement = self._lazy_statement(request, MOST_CANDIDATES)
-        found = connection.execute(statement.limit(request.rows)).all()
-        if len(found) == request.rows:
-            return ScanPage(found, self.key(found[-1]))
-        candidates = self._ordered_ids(self._directed(request), MOST_CANDIDATES)
+    def _last_candidate(self, connection: Connection, request: PageRequest) -> Key | None:
+        """The key of the last of the next MOST_CANDIDATES photos; None: there are fewer."""
+        candidates = self._ordered_ids(request, MOST_CANDIDATES)
         last = connection.execute(select(candidates).offset(MOST_CANDIDATES - 1)).one_or_none()
-        return ScanPage(found, None if last is None else self.key(last))
+        return None if last is None else self.key(last)
+
+    def following(
+        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, limit: int | None
+    ) -> "array[int]":
+        """The ids of at most `limit` photos after the key, in order, by one statement; None: of all."""
+        statement = self.statement(PageRequest(conditions, after, 0, backwards=False))
+        # PostgreSQL would expect the first ones soon, and look up one photo after the other.
+        ids = statement.with_only_columns(photos.c.id, maintain_column_froms=True).cte("in_order")
+        every = select(ids.prefix_with("MATERIALIZED", dialect="postgresql").c.id).limit(limit)
+        return array("q", connection.scalars(every.execution_options(yield_per=MOST_CANDIDATES)))
 
     def key(self, row: Row[Any]) -> Key:
         """The key of a photo of this scan."""
@@ -146,21 +167,21 @@ class SortedScan:
 
     def _lazy_statement(self, request: PageRequest, candidates: int | None = None) -> Select[Any]:
         """As `statement`, but the first `candidates` are checked in order until the page is full."""
-        in_order = self._directed(request)
-        photo_id, *keys = self._ordered_ids(in_order, candidates).c
+        photo_id, *keys = self._ordered_ids(request, candidates).c
         found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
-        return found.order_by(*(key.desc() if in_order.backwards else key for key in keys))
+        return found.order_by(*(key.desc() if self._directed(request).backwards else key for key in keys))
 
     def _directed(self, request: PageRequest) -> PageRequest:
         return replace(request, backwards=request.backwards != self.descending)
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
         """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before."""
-        keys = tuple(unindexed(key) for key in self.keys)
+        is_sorted = self.among is not None
+        keys = tuple(unindexed(key) for key in self.keys) if is_sorted else self.keys
         among = () if self.among is None else (self.among,)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
         ids = select((photos.c.id + 0).label("id"), *self._labelled_keys()).where(*among, *self.conditions)
-        return request.in_order(ids, keys).offset(0).limit(limit).subquery("in_order")
+        return self._directed(request).in_order(ids, keys).offset(0).limit(limit).subquery("in_order")
 
     def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
         return (key.label(f"key_{number}") for number, key in enumerate(self.keys))
@@ -174,18 +195,16 @@ def sorted_scans(
     The photos that a filter leaves are sorted if they are few; otherwise an index has the order.
     """
     query = resolved.query
-    is_by_score = query.sort == "score" and not query.unknown  # no index has this order
-    limit = MOST_COUNTED if is_by_score else FEWEST_TO_WALK
-    narrowest, is_small = resolved.narrowest(connection, limit)
-    found = true() if narrowest is None else narrowest.among
-    if query.sort == "score" and query.unknown:
-        return tuple(_scans_by_candidate(found, is_small=is_small))
-    among = found if is_by_score or is_small else None
-    return tuple(_scans_in_order(query, resolved.landmark_ids, among, month))
+    narrowest, is_small = resolved.narrowest(connection, FEWEST_TO_WALK)
+    among = narrowest.among if narrowest is not None and is_small else None
+    if query.sort == "score":
+        by_tag = _scans_by_candidate if query.unknown else _scans_by_best_tag
+        return tuple(by_tag(resolved.landmark_ids, among))
+    return tuple(_scans_in_order(query, among, month))
 
 
 def _scans_in_order(
-    query: PhotoQuery, landmark_ids: Sequence[int], among: Condition | None, month: str | None = None
+    query: PhotoQuery, among: Condition | None, month: str | None = None
 ) -> Iterator[SortedScan]:
     """The scans for the order of the query; `month`: of that alone, `2024-06`, or `none` without a date."""
     if query.sort is None and query.trip is None:
@@ -194,11 +213,6 @@ def _scans_in_order(
     if query.sort == "name":
         yield SortedScan(
             (photos.c.root_id, photos.c.path, photos.c.path_bytes), (int, str, bytes), among=among
-        )
-        return
-    if query.sort == "score":
-        yield SortedScan(
-            (best_accepted_score(landmark_ids), photos.c.id), (float, int), descending=True, among=among
         )
         return
     dates = (query.taken_after, query.taken_before, query.trip)
@@ -221,13 +235,33 @@ def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
     return (FAILING,) if query.failed else ()
 
 
-def _scans_by_candidate(among: Condition, *, is_small: bool) -> Iterator[SortedScan]:
-    """The scans for unknown photos in the order of the model's best predictions, unless these were rejected.
+def _scans_by_best_tag(landmark_ids: Sequence[int], among: Condition | None) -> Iterator[SortedScan]:
+    """The scans for photos in the order of their best accepted scores, of these landmarks if there are any.
 
-    Those without a candidate come last. Few photos are sorted; otherwise an index has those with a candidate.
-    The scans and keys are the same, since the photos can become few or many between two pages.
+    Those without a score come last, as confirmed ones that no model predicts.
     """
     # Under its own name: conditions of the query are about other tags of the photo.
+    tag, other = effective_tags.alias("best_tag"), effective_tags.alias("better_tag")
+
+    def counts(table: FromClause) -> Condition:
+        of_landmarks = [is_of_landmarks(table, landmark_ids)] if landmark_ids else []
+        return and_(table.c.accepted == true(), table.c.score > 0, *of_landmarks)
+
+    is_better = or_(
+        other.c.score > tag.c.score,
+        and_(other.c.score == tag.c.score, other.c.landmark_id < tag.c.landmark_id),
+    )
+    has_better = exists().where(other.c.content_id == tag.c.content_id, counts(other), is_better)
+    best = and_(tag.c.content_id == photos.c.content_id, counts(tag), ~has_better)
+    yield SortedScan((tag.c.score, photos.c.id), (float, int), True, (best,), among)
+    yield SortedScan((photos.c.id,), (int,), True, (~exists().where(best),), among)
+
+
+def _scans_by_candidate(_landmark_ids: Sequence[int], among: Condition | None) -> Iterator[SortedScan]:
+    """The scans for unknown photos in the order of the model's best predictions, unless these were rejected.
+
+    Those without a candidate come last.
+    """
     tag = tags.alias("candidate")
     is_rejected = exists().where(
         effective_tags.c.content_id == tag.c.content_id,
@@ -244,23 +278,11 @@ def _scans_by_candidate(among: Condition, *, is_small: bool) -> Iterator[SortedS
     )
     is_best = and_(tag.c.counts == true(), ~has_better)
     candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, is_best, ~is_rejected)
-    has_candidate = exists().where(candidate)
-    types = (float, int, int)
-    if is_small:
-        score = select(tag.c.score).where(candidate).scalar_subquery()
-        yield SortedScan(
-            (score, photos.c.content_id, photos.c.id),
-            types,
-            descending=True,
-            conditions=(has_candidate,),
-            among=among,
-        )
-    else:
-        # With a range of scores, SQLite reads along their index rather than sort all photos.
-        along_index = (candidate, tag.c.score.between(0, 1))
-        keys = (tag.c.score, tag.c.content_id, photos.c.id)
-        yield SortedScan(keys, types, descending=True, conditions=along_index)
-    yield SortedScan((photos.c.id,), (int,), conditions=(~has_candidate,), among=among)
+    # With a range of scores, SQLite reads along their index rather than sort all photos.
+    along_index = (candidate,) if among is not None else (candidate, tag.c.score.between(0, 1))
+    keys = (tag.c.score, tag.c.content_id, photos.c.id)
+    yield SortedScan(keys, (float, int, int), True, along_index, among)
+    yield SortedScan((photos.c.id,), (int,), False, (~exists().where(candidate),), among)
 
 
 def _during(query: PhotoQuery, month: str | None) -> Iterator[Condition]:

@@ -4,16 +4,17 @@ Reads rows and names; which photos to read is decided in find and details. A tag
 its acceptance has the reason in words. An unknown photo has a guess, if the best prediction is worth one.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Connection,
     Row,
     Select,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     literal,
     null,
     select,
-    union_all,
 )
 
 from tagger.catalog.roots import Root, RootPaths, list_roots
@@ -314,6 +314,7 @@ _RAW_FILES = (
     .label("raw_file_count")
 )
 _POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
+_POSITION_VALUES = attrgetter(*(field.name for field in fields(Position)))
 
 
 def select_photos() -> Select[Any]:
@@ -350,24 +351,33 @@ _PREDICTED = ("content_id", "landmark_id", "rank", "score", "model_id", "positio
 _TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
 
 
-def _tag_query(content_ids: Sequence[int]) -> CompoundSelect[Any]:
-    """The effective tags of images, and the predictions that have no state."""
+def _tag_queries() -> tuple[Select[Any], Select[Any]]:
+    """The effective tags of images, and the predictions that have no state, with the same columns."""
     odds_reason = effective_tags.c.reason.label("odds_reason")
     effective = select(*(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)), odds_reason)
-    without_state = (null(), null(), literal("model"), false(), null(), null(), tags.c.odds_reason)
-    predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state).where(is_only_predicted())
-    return union_all(
-        effective.where(effective_tags.c.content_id.in_(content_ids)),
-        predicted.where(tags.c.content_id.in_(content_ids)),
-    )
+    without: tuple[ColumnElement[Any], ...] = (null(), null(), literal("model"), false(), null(), null())
+    without_state = (each.label(name) for each, name in zip(without, _TAG_COLUMNS, strict=True))
+    predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state, tags.c.odds_reason)
+    return effective, predicted.where(is_only_predicted())
 
 
-def tag_rows(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
-    """The effective tags and all other predictions by content id, best first."""
+def tag_rows(
+    connection: Connection, content_ids: Collection[int], *, accepted_suffice: bool = False
+) -> Mapping[int, Sequence[Row[Any]]]:
+    """The effective tags and all other predictions by content id, best first.
+
+    `accepted_suffice`: images with an accepted tag have their effective ones alone.
+    """
+    effective, predicted = _tag_queries()
     grouped: dict[int, list[Row[Any]]] = {}
-    for page in pages(content_ids):
-        for row in connection.execute(_tag_query(page)):
-            grouped.setdefault(row.content_id, []).append(row)
+    for row in connection.execute(effective.where(among(effective_tags.c.content_id, content_ids))):
+        grouped.setdefault(row.content_id, []).append(row)
+    others = content_ids
+    if accepted_suffice:
+        tagged = {content_id for content_id, rows in grouped.items() if accepted_tags(rows)}
+        others = [content_id for content_id in content_ids if content_id not in tagged]
+    for row in connection.execute(predicted.where(among(tags.c.content_id, others))) if others else ():
+        grouped.setdefault(row.content_id, []).append(row)
     for rows in grouped.values():
         rows.sort(key=best_first)
     return grouped
@@ -406,10 +416,16 @@ class NameCache:
         self._read(connection)
 
     def photos(
-        self, connection: Connection, rows: Sequence[Row[Any]], select_tags: SelectTags
+        self,
+        connection: Connection,
+        rows: Sequence[Row[Any]],
+        select_tags: SelectTags,
+        *,
+        accepted_suffice: bool = False,
     ) -> list[TaggedPhoto]:
-        """The photos of rows, each with the selected ones of its tags."""
-        tags_of = tag_rows(connection, {row.content_id for row in rows} - {None})
+        """The photos of rows, each with the selected ones of its tags, or of those that `tag_rows` reads."""
+        content_ids = {row.content_id for row in rows} - {None}
+        tags_of = tag_rows(connection, content_ids, accepted_suffice=accepted_suffice)
         self._read_landmarks(connection, {tag.landmark_id for tags in tags_of.values() for tag in tags})
         every = ((row, tags_of.get(row.content_id, ())) for row in rows)
         return [self.photo(connection, row, tags, select_tags(tags)) for row, tags in every]
@@ -434,7 +450,7 @@ class NameCache:
             height=row.height,
             taken_at=row.taken_at,
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
-            position=None if row.source is None else document_of(Position, row),
+            position=None if row.source is None else Position(*_POSITION_VALUES(row)),
             files=1 + row.raw_file_count,
             guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
             refusal=None
@@ -451,10 +467,14 @@ class NameCache:
 
     def path(self, connection: Connection, row: Row[Any]) -> str:
         """The absolute path of the photo of `row`."""
-        return str(self._root(connection, row.root_id).path_of(row.path, row.path_bytes))
+        root = self._root(connection, row.root_id)
+        if row.path_bytes or root.is_bucket or os.sep != "/":
+            return str(root.path_of(row.path, row.path_bytes))
+        return f"{self._starts[root.id]}{row.path}"
 
     def landmark(self, connection: Connection, landmark_id: int) -> Landmark:
-        self._read_landmarks(connection, {landmark_id})
+        if landmark_id not in self._landmarks:
+            self._read_landmarks(connection, {landmark_id})
         return self._landmarks[landmark_id]
 
     def _root(self, connection: Connection, root_id: int) -> Root:
@@ -503,6 +523,7 @@ class NameCache:
 
     def _read(self, connection: Connection) -> None:
         self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
+        self._starts = {root.id: str(root.folder / "_")[:-1] for root in self._roots.values()}
         self._models = {row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))}
         self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
 

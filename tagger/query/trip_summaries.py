@@ -14,8 +14,10 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    null,
     select,
     true,
+    union_all,
 )
 
 from tagger.database.connection import Database
@@ -28,7 +30,7 @@ from tagger.query.photo_conditions import is_first_copy
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 from tagger.trips.grouping import Trip, VisitedPlace, place_name
-from tagger.trips.stored import all_trips, find_trip, find_trips, is_of_trip, photos_of_trips
+from tagger.trips.stored import find_trip, find_trips, is_of_trip, photos_of_trips, trips_during
 
 _MEASURED = (*STATED, PositionSource.TRACK)
 
@@ -156,13 +158,8 @@ def trip_summaries(
 ) -> list[TripSummary]:
     """The trips with photos from `taken_after` until before `taken_before`, the newest first."""
     with database.read() as connection:
-        trips = [
-            trip
-            for trip in reversed(all_trips(connection))
-            if (taken_after is None or trip.last >= taken_after)
-            and (taken_before is None or trip.first < taken_before)
-        ]
-    return summarize_trips(database, trips)
+        trips = trips_during(connection, taken_after, taken_before)
+    return summarize_trips(database, trips[::-1])
 
 
 def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[str, TripSummary]:
@@ -205,10 +202,7 @@ def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSumma
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
     rows = photos_of_trips(connection, dict(enumerate(trips)))
-    image = func.coalesce(rows.c.content_id, -rows.c.unit)
-    counted = select(rows.c.trip, func.count(image.distinct()).label("photos")).group_by(rows.c.trip)
-    numbers = {row.trip: row.photos for row in connection.execute(counted)}
-    shown, best = _landmark_numbers(connection, rows)
+    numbers, shown, best = _numbers(connection, rows)
     others = {index: trip for index, trip in enumerate(trips) if index not in best}
     if others:
         middle = _middle_photos(photos_of_trips(connection, others))
@@ -224,24 +218,29 @@ _SCORES, _IDS = 2**20, 2**40
 """A score and the id of its photo are one number, of which the greatest is found while photos are counted."""
 
 
-def _landmark_numbers(
+def _numbers(
     connection: Connection, rows: CTE
-) -> tuple[dict[int, list[TripLandmark]], dict[int, int]]:
-    """By the trip's number, the landmarks, most photos first, and the first photo with the best score.
+) -> tuple[dict[int, int], dict[int, list[TripLandmark]], dict[int, int]]:
+    """By the trip's number: photos; landmarks, most photos first; and the first photo with the best score.
 
-    Scores that differ by less than a millionth are equal.
+    One statement counts all, for which the photos are read once. Scores that differ by less than a millionth
+    are equal.
     """
+    image = func.coalesce(rows.c.content_id, -rows.c.unit)
     score = rounded_down(func.coalesce(effective_tags.c.score, 0.0) * _SCORES)
     best_photo = func.max(score * literal(_IDS, BigInteger) - rows.c.unit)
-    query = (
-        select(
-            rows.c.trip, effective_tags.c.landmark_id, func.count(rows.c.content_id.distinct()), best_photo
-        )
+    nothing = null(), func.count(image.distinct()), null()
+    of_landmark = effective_tags.c.landmark_id, func.count(rows.c.content_id.distinct()), best_photo
+    query = union_all(
+        select(rows.c.trip, *nothing).group_by(rows.c.trip),
+        select(rows.c.trip, *of_landmark)
         .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
         .where(effective_tags.c.accepted == true())
-        .group_by(rows.c.trip, effective_tags.c.landmark_id)
+        .group_by(rows.c.trip, effective_tags.c.landmark_id),
     )
-    counted = connection.execute(query).all()
+    found_rows = connection.execute(query).all()
+    numbers = {trip: number for trip, landmark_id, number, _ in found_rows if landmark_id is None}
+    counted = [row for row in found_rows if row[1] is not None]
     landmarks = landmarks_by_id(connection, {landmark_id for _, landmark_id, *_ in counted})
     found = defaultdict[int, list[TripLandmark]](list)
     best: dict[int, int] = {}
@@ -252,7 +251,7 @@ def _landmark_numbers(
             found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
     for each in found.values():
         each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
-    return found, {trip: -photo % _IDS for trip, photo in best.items()}
+    return numbers, found, {trip: -photo % _IDS for trip, photo in best.items()}
 
 
 def _middle_photos(rows: CTE) -> Select[Any]:

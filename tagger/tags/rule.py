@@ -19,8 +19,11 @@ accepted, doubtful or suggested.
 Everything here is pure: `settlement` reads the causes and stores the result.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
@@ -109,17 +112,18 @@ class Candidate(NamedTuple):
         return is_accepted(self.score, self.odds.odds, self.threshold, by_score=self.is_enough)
 
     @property
-    def _origin(self) -> int | None:
+    def origin(self) -> int | None:
+        """The model that gives it; None: teaching."""
         return None if self.rank is None else self.model_id
 
     @property
-    def _strength(self) -> tuple[bool, float, int]:
+    def strength(self) -> tuple[bool, float, int]:
+        """The larger, the more it counts among candidates for other landmarks."""
         return self.rank is None, self.score, -self.model_order
 
     def beats(self, other: "Candidate") -> bool:
         """Whether it wins over a candidate for another landmark."""
-        # Both are of this class.
-        return self._origin != other._origin and self._strength > other._strength  # noqa: SLF001
+        return self.origin != other.origin and self.strength > other.strength
 
 
 @dataclass(frozen=True)
@@ -174,10 +178,16 @@ def decide(
     for candidate in candidates:
         if candidate.landmark_id in by_landmark:
             by_landmark[candidate.landmark_id].append(candidate)
-    counting = [] if image.damaged else list(_counting(by_landmark, verdicts))
+    counting: dict[int, list[Candidate]] = {key: [] for key in by_landmark}
+    for candidate in () if image.damaged else _counting(by_landmark, verdicts):
+        counting[candidate.landmark_id].append(candidate)
+    is_open = (some for key, some in counting.items() if verdicts.get(key) is not VerdictKind.REJECTED)
+    rivals = _rivals(chain.from_iterable(is_open))
+    is_named = any(some and key not in verdicts for key, some in counting.items())
+    is_named |= VerdictKind.CONFIRMED in verdicts.values()
     found = []
     for landmark_id, own in by_landmark.items():
-        accepted = [each for each in counting if each.landmark_id == landmark_id]
+        accepted = counting[landmark_id]
         state: TagState | None
         reason: TagReason | None = None
         if landmark_id in verdicts:
@@ -187,10 +197,8 @@ def decide(
         elif image.dismissed:
             state = None
         elif accepted:
-            state, reason = _contested(accepted, counting, verdicts)
+            state, reason = _contested(accepted, rivals, verdicts)
         else:
-            named = [each for each in counting if each.landmark_id not in verdicts]
-            is_named = bool(named) or VerdictKind.CONFIRMED in verdicts.values()
             state, reason = _not_counting(own, is_damaged=image.damaged, is_named=is_named)
         if state is not None:
             rank = min((each.rank for each in own if each.rank is not None), default=None)
@@ -226,18 +234,22 @@ def _nearly_certain(
     }
 
 
+def _rivals(candidates: Iterable[Candidate]) -> Sequence[Candidate]:
+    """The strongest of each origin, for two landmarks: what any candidate beats, one of these beats."""
+    rivals: dict[int | None, dict[int, Candidate]] = defaultdict(dict)
+    for each in sorted(candidates, key=attrgetter("strength"), reverse=True):
+        if len(rivals[each.origin]) < 2:
+            rivals[each.origin].setdefault(each.landmark_id, each)
+    return [each for strongest in rivals.values() for each in strongest.values()]
+
+
 def _contested(
-    accepted: Sequence[Candidate], counting: Sequence[Candidate], verdicts: Mapping[int, VerdictKind]
+    accepted: Sequence[Candidate], rivals: Sequence[Candidate], verdicts: Mapping[int, VerdictKind]
 ) -> tuple[TagState, TagReason | None]:
     """The state of a landmark without a verdict: `accepted` are its candidates that count by themselves."""
     if VerdictKind.CONFIRMED in verdicts.values():
         return TagState.DOUBTFUL, TagReason.CONFIRMED_OTHER
-    landmark_id = accepted[0].landmark_id
-    others = [
-        each
-        for each in counting
-        if each.landmark_id != landmark_id and verdicts.get(each.landmark_id) is not VerdictKind.REJECTED
-    ]
+    others = [each for each in rivals if each.landmark_id != accepted[0].landmark_id]
     if all(any(other.beats(each) for other in others) for each in accepted):
         is_taught = any(other.rank is None for other in others)
         return TagState.DOUBTFUL, TagReason.TAUGHT_OTHER if is_taught else TagReason.SCORED_OTHER

@@ -1,6 +1,6 @@
 """What a landmark is learned from: photos that a person names, and verdicts on images with an embedding."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
-    Select,
     and_,
     exists,
     false,
@@ -23,7 +22,7 @@ from sqlalchemy import (
 
 from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
-from tagger.database.enums import TagReason, TagState
+from tagger.database.enums import TagReason, TagState, VerdictKind
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import PRESENT, effective_tags, embeddings, model_labels, photos, tags, verdicts
 from tagger.errors import PhotoNotFound
@@ -180,22 +179,36 @@ def find_evidence(
 
     A landmark of people's own is taught from its first confirmed image on, a model's if the model misses it.
     """
+    is_tagged = exists().where(
+        tags.c.content_id == verdicts.c.content_id,
+        tags.c.landmark_id == verdicts.c.landmark_id,
+        tags.c.counts == true(),
+        tags.c.enough == true(),
+    )
     query = (
-        select(verdicts.c.landmark_id, verdicts.c.content_id, verdicts.c.verdict)
+        select(verdicts.c.landmark_id, verdicts.c.content_id, verdicts.c.verdict, is_tagged)
         .join(embeddings, embeddings.c.content_id == verdicts.c.content_id)
-        .where(embeddings.c.model_id == model_id, verdicts.c.landmark_id.in_(_taught(model_id)))
+        .where(embeddings.c.model_id == model_id)
         .order_by(verdicts.c.landmark_id, verdicts.c.content_id)
     )
+    labels = select(model_labels.c.landmark_id).where(model_labels.c.model_id == model_id)
     if landmark_ids is not None:
         query = query.where(verdicts.c.landmark_id.in_(landmark_ids))
-    confirmed: dict[int, list[int]] = {}
-    rejected: dict[int, list[int]] = {}
-    for row in connection.execute(query):
-        kind = confirmed if row.verdict == "confirmed" else rejected
-        kind.setdefault(row.landmark_id, []).append(row.content_id)
+        labels = labels.where(model_labels.c.landmark_id.in_(landmark_ids))
+    confirmed = defaultdict[int, list[int]](list)
+    rejected = defaultdict[int, list[int]](list)
+    missed = Counter[int]()
+    for landmark_id, content_id, verdict, has_tag in connection.execute(query):
+        if verdict != VerdictKind.CONFIRMED:
+            rejected[landmark_id].append(content_id)
+            continue
+        confirmed[landmark_id].append(content_id)
+        missed[landmark_id] += not has_tag
+    least = dict.fromkeys(connection.scalars(labels), LEAST_MISSED)
     return {
-        landmark_id: Evidence(tuple(ids), tuple(rejected.get(landmark_id, ())))
-        for landmark_id, ids in confirmed.items()
+        landmark_id: Evidence(tuple(confirmed[landmark_id]), tuple(rejected[landmark_id]))
+        for landmark_id, number in missed.items()
+        if number >= least.get(landmark_id, 1)
     }
 
 
@@ -243,21 +256,3 @@ def _examples(
         failure = DAMAGED if row.damaged else row.failure_text
         found[row.id] = Example(row.id, names.path(connection, row), row.embedded, failure)
     return [found[photo_id] for photo_id in ids if photo_id in found]
-
-
-def _taught(model_id: int) -> Select[tuple[int]]:
-    """The ids of landmarks that can be taught."""
-    labels = select(model_labels.c.landmark_id).where(model_labels.c.model_id == model_id)
-    is_tagged = exists().where(
-        tags.c.content_id == verdicts.c.content_id,
-        tags.c.landmark_id == verdicts.c.landmark_id,
-        tags.c.counts == true(),
-        tags.c.enough == true(),
-    )
-    return (
-        select(verdicts.c.landmark_id)
-        .join(embeddings, embeddings.c.content_id == verdicts.c.content_id)
-        .where(embeddings.c.model_id == model_id, verdicts.c.verdict == "confirmed", ~is_tagged)
-        .group_by(verdicts.c.landmark_id)
-        .having(or_(verdicts.c.landmark_id.not_in(labels), func.count() >= LEAST_MISSED))
-    )

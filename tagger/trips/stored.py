@@ -21,7 +21,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    tuple_,
+    true,
 )
 
 from tagger.database.audit_log import AuditAction, record_action
@@ -43,6 +43,27 @@ LONGEST_NAME = 200
 def all_trips(connection: Connection) -> list[Trip]:
     """The trips of all photos, in order of time."""
     return group_trips(read_visits(connection), _edits(connection))
+
+
+def trips_during(
+    connection: Connection, first: datetime | None = None, end: datetime | None = None
+) -> list[Trip]:
+    """The trips with photos from `first` until before `end`, in order of time. Reads the visits around it."""
+    if first is None and end is None:
+        return all_trips(connection)
+    edits = _edits(connection)
+    after = _EARLIEST if first is None else max(first, _EARLIEST)
+    before = _LATEST if end is None else min(end, _LATEST)
+    begin, last = after - _USUAL_LENGTH, before + _USUAL_LENGTH
+    while True:
+        trips = [
+            trip
+            for trip in _trips_between(connection, begin, last, edits)
+            if (first is None or trip.last >= first) and (end is None or trip.first < end)
+        ]
+        if all(begin <= trip.first and trip.last <= last for trip in trips):
+            return trips
+        begin, last = min(begin, *(trip.first for trip in trips)), max(last, *(trip.last for trip in trips))
 
 
 def find_trip(connection: Connection, trip_id: str) -> Trip:
@@ -157,22 +178,18 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
     values = {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
     query = text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
     spans = query.cte("spans").prefix_with("MATERIALIZED")  # else SQLite reads them again for each photo
-    # Rows are compared, so that PostgreSQL searches its index for each span, not all photos of a camera.
-    moment = tuple_(photos.c.camera_id, photos.c.taken_at)
     is_of_span = and_(
-        moment >= tuple_(spans.c.camera_id, spans.c.first), moment <= tuple_(spans.c.camera_id, spans.c.last)
+        photos.c.camera_id == spans.c.camera_id, photos.c.taken_at.between(spans.c.first, spans.c.last)
     )
-    return (
-        select(
-            spans.c.trip,
-            photos.c.id.label("unit"),
-            photos.c.content_id,
-            photos.c.taken_at,
-        )
-        .join_from(spans, photos, is_of_span)
-        .where(photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None))
-        .cte("photos_of_trips")
-    )
+    is_there = photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None)
+    columns_of_photo = photos.c.id.label("unit"), photos.c.content_id, photos.c.taken_at
+    if connection.dialect.name == "sqlite":
+        found = select(spans.c.trip, *columns_of_photo).join_from(spans, photos, is_of_span).where(*is_there)
+    else:
+        # With the offset, PostgreSQL searches its index for each span, and reads not all photos of a camera.
+        of_span = select(*columns_of_photo).where(is_of_span, *is_there).offset(0).lateral()
+        found = select(spans.c.trip, *of_span.c).join_from(spans, of_span, true())
+    return found.cte("photos_of_trips")
 
 
 # ----- edits -----

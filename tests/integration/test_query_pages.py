@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
-from tagger.errors import CursorInvalid
-from tagger.query import find
+from tagger.errors import CursorInvalid, QueryOptionInvalid
+from tagger.query import filters, find, sorted_scan
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import (
     ScanPosition,
@@ -24,6 +24,7 @@ from tagger.query.find import (
     find_tagged_page,
 )
 from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import TaggedPhoto
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
@@ -122,6 +123,54 @@ def test_pages_have_the_same_photos_as_the_whole_result(
         assert len(set(whole)) == len(whole), query
         for limit in limits:
             assert in_pages(library.database, query, limit) == whole, (query, limit)
+
+
+@st.composite
+def random_queries(draw: st.DrawFn) -> PhotoQuery:
+    """A query of several options in any order."""
+    chosen = draw(
+        st.lists(st.sampled_from([*QUERIES.values(), {"position": "none"}, {"year": (2026,)}]), max_size=2)
+    )
+    options: dict[str, object] = {"sort": draw(st.sampled_from([None, "newest", "oldest", "name", "score"]))}
+    options |= {"distinct": draw(st.booleans()), "limit": draw(st.sampled_from([None, 1, 4, 9]))}
+    for each in chosen:
+        options |= each
+    try:
+        return PhotoQuery(**options)  # type: ignore[arg-type]
+    except QueryOptionInvalid:
+        return PhotoQuery(sort=options["sort"])  # type: ignore[arg-type]
+
+
+@pytest.mark.postgresql
+@given(random_queries(), st.sampled_from([1, 3, 10]), st.sampled_from([1, 2, 20]))
+def test_a_result_is_the_same_if_it_is_sorted_at_once(
+    library: StoredPhotos, query: PhotoQuery, candidates: int, share: int
+) -> None:
+    few = [photo.id for photo in find_tagged(library.database, query)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(find, "PAGE", 2)
+        in_short_pages(patch)
+        patch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
+        patch.setattr(sorted_scan, "MOST_CANDIDATES", candidates)
+        patch.setattr(filters, "FEW", 0)
+        patch.setattr(filters, "SHARE_TO_READ_ALL", share)
+        many = [photo.id for photo in find_tagged(library.database, query)]
+        pages = in_pages(library.database, query, 3)
+    assert many == few
+    assert pages[: query.limit] == few
+
+
+@pytest.mark.postgresql
+@given(st.sampled_from(["tagged", "landmark", "country", "near", "any rank", "untagged"]))
+def test_photos_are_in_order_of_their_best_score(library: StoredPhotos, name: str) -> None:
+    options = QUERIES[name] | {"sort": "score"}
+    found = list(find_tagged(library.database, PhotoQuery(**options)))  # type: ignore[arg-type]
+    unsorted = find_tagged(library.database, PhotoQuery(**QUERIES[name]))  # type: ignore[arg-type]
+
+    def order(photo: TaggedPhoto) -> tuple[float, int]:
+        return max((tag.score or 0.0 for tag in photo.tags if tag.accepted), default=0.0), photo.id
+
+    assert [photo.id for photo in found] == [photo.id for photo in sorted(unsorted, key=order, reverse=True)]
 
 
 @pytest.mark.postgresql

@@ -20,8 +20,9 @@ from tagger.database.statements import insert_page
 from tagger.database.tables import contents, photos
 from tagger.query import sorted_scan
 from tagger.query.counts import find_covers
-from tagger.query.find import find_tagged_page
+from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import Alternatives, PhotoQuery
+from tagger.teaching.examples import find_evidence
 
 CLASSIFIED, WAITING = 12_000, 8_000
 PHOTOS = 12_000
@@ -101,6 +102,7 @@ def large_library(postgres_databases: PostgresDatabases) -> Iterator[Database]:
         PhotoQuery(sort="newest", without=(Alternatives.parse(f"landmark={FREQUENT}|country=France", ""),)),
         PhotoQuery(sort="name"),
         PhotoQuery(sort="score", unknown=True, distinct=True),
+        PhotoQuery(sort="score"),
     ],
 )
 def test_a_page_reads_few_rows(
@@ -125,3 +127,53 @@ def most_rows(connection: Connection, statement: str, parameters: Any) -> float:
         most = max(most, node["Actual Rows"] * node["Actual Loops"])
         nodes += node.get("Plans", ())
     return most
+
+
+@pytest.mark.postgresql
+def test_the_last_photos_of_an_order_are_found_by_few_statements(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
+    monkeypatch.setattr(sorted_scan, "MOST_CANDIDATES", 100)
+    first = datetime(2020, 1, 1) + timedelta(minutes=CLASSIFIED - 300.5)
+    for sort in (None, "name", "oldest"):
+        query = PhotoQuery(
+            any_rank=True, sort=sort, taken_after=first, without=(Alternatives.parse("year=2021", ""),)
+        )
+        with statements(library.database, "FROM photos") as seen:
+            found = list(find_tagged(library.database, query))
+        assert [Path(photo.path).stem for photo in found] == [
+            f"a{n:05}" for n in range(CLASSIFIED - 300, CLASSIFIED + 1)
+        ]
+        assert len(seen) < 10
+
+
+def test_scores_are_read_along_their_index(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StoredPhotos.with_tiny_model(database, tmp_path)
+    monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
+    for landmark, index in (((), "accepted_score"), (("eiffel-tower",), "accepted_landmark")):
+        with query_plans(database, "photos.path") as plans:
+            find_tagged_page(database, PhotoQuery(sort="score", landmark=landmark), {}, None, 5)
+        assert not database.is_sqlite or f"SEARCH best_tag USING INDEX ix_effective_tags_{index}" in plans[0]
+
+
+def test_what_a_landmark_is_learned_from_is_found_by_its_own_verdicts(database: Database) -> None:
+    with query_plans(database, "FROM verdicts") as plans, database.read() as connection:
+        find_evidence(connection, 1, [5])
+    assert len(plans) == 1
+    assert (
+        not database.is_sqlite or "SEARCH verdicts USING INDEX ix_verdicts_landmark_id_content_id" in plans[0]
+    )
+
+
+def test_predictions_of_photos_with_a_tag_are_read_only_if_they_are_returned(
+    database: Database, tmp_path: Path
+) -> None:
+    library = StoredPhotos.with_tiny_model(database, tmp_path)
+    library.photo("a.jpg", ("eiffel-tower", 0.9, True), ("brandenburg-gate", 0.05, False))
+    for any_rank, number in ((False, 1), (True, 2)):
+        with statements(database, "FROM tags") as seen:
+            (photo,) = find_tagged(database, PhotoQuery(any_rank=any_rank))
+        assert (len(photo.tags), len(seen)) == (number, number - 1)

@@ -1,6 +1,7 @@
 """Trips of stored photos: what the database sums up, and the photos of one trip."""
 
 from datetime import datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from tagger.errors import TripNotFound
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import TripSummary, trip_path, trip_summaries, trip_summary
-from tagger.trips.stored import find_trip, merge_trips, trips_before
+from tagger.trips import stored
+from tagger.trips.stored import all_trips, find_trip, merge_trips, trip_at, trips_before, trips_during
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
@@ -209,5 +211,43 @@ def test_the_photos_of_each_time_of_a_camera_are_searched_in_an_index(library: P
     in_paris(library)
     with query_plans(library.database, "photos_of_trips") as plans:
         only(library)
-    assert plans
-    assert all("(camera_id,taken_at)" in plan.replace(" ", "") for plan in plans)
+    (plan,) = plans  # one statement counts all
+    is_searched = (
+        "taken_at>? AND taken_at<?" if library.database.is_sqlite else "Index Cond: ((camera_id = spans"
+    )
+    assert is_searched in plan
+
+
+@pytest.mark.postgresql
+def test_trips_of_a_time_are_those_of_all_that_overlap_it(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in (0, 20, 70, 400, 3000):
+        in_paris(library, day)
+    with library.database.write() as connection:
+        trips = all_trips(connection)
+        merge_trips(connection, trips[0], trips[1])
+        merge_trips(connection, trip_at(connection, trips[1].moment) or trips[1], trips[2])
+    numbers = []
+    group = stored.group_trips
+    monkeypatch.setattr(
+        stored,
+        "group_trips",
+        lambda visits, edits: numbers.append(len(read := list(visits))) or group(read, edits),
+    )
+    times = [
+        datetime(2024, 5, 1) + timedelta(days=each)  # noqa: DTZ001
+        for each in (0, 10, 30, 60, 75, 380, 403, 2999, 4000)
+    ]
+    with library.database.read() as connection:
+        every = all_trips(connection)
+        for first, end in [*product(times, times), (None, times[3]), (times[5], None), (None, None)]:
+            overlap = [
+                trip
+                for trip in every
+                if (first is None or trip.last >= first) and (end is None or trip.first < end)
+            ]
+            assert trips_during(connection, first, end) == overlap
+        numbers.clear()
+        trips_during(connection, times[7], times[8])
+    assert max(numbers) < len([visit for trip in every for visit in trip.visits])

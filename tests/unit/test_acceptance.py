@@ -380,3 +380,36 @@ def test_a_threshold_below_the_one_of_suggestions_leaves_nothing_to_suggest() ->
         for score in scores
     ]
     assert {tag.state for tags in found for tag in tags} == {"accepted"}
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(taught, st.integers(1, 6), st.sampled_from([0.91, 0.93, 0.95])),
+            st.builds(
+                predicted,
+                st.integers(1, 6),
+                st.sampled_from([0.6, 0.7, 0.9]),
+                rank=st.integers(1, 5),
+                model=st.integers(1, 3),
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_a_landmark_is_accepted_unless_each_of_its_candidates_is_beaten(candidates: list[Candidate]) -> None:
+    for tag in decide(candidates, {}):
+        own = [each for each in candidates if each.landmark_id == tag.landmark_id]
+        others = [each for each in candidates if each.landmark_id != tag.landmark_id]
+        is_beaten = all(any(other.beats(each) for other in others) for each in own)
+        assert tag.state == (TagState.DOUBTFUL if is_beaten else TagState.ACCEPTED)
+
+
+def test_each_landmark_is_compared_with_few_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    beats = Candidate.beats
+    monkeypatch.setattr(Candidate, "beats", lambda *pair: compared.append(pair) or beats(*pair))
+    many = 300
+    found = decide([taught(number, 0.95) for number in range(many)] + [predicted(many, 0.9)], {})
+    assert [tag.state for tag in found] == [TagState.ACCEPTED] * many + [TagState.DOUBTFUL]
+    assert len(compared) <= 4 * len(found)
