@@ -14,9 +14,8 @@ from tagger.system.text_format import percent
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.jobs.consequences import Lessons
     from tagger.registry.registered_models import RegisteredModel
-    from tagger.teaching.learning import TaughtState
+    from tagger.teaching.learning import Lessons, TaughtState
 
 NAMED = 5
 """Landmarks that a message lists."""

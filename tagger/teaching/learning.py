@@ -261,22 +261,29 @@ def undo_command(landmark: Landmark, state: TaughtState) -> str:
     return f"tagger landmark remove {landmark.slug} --with-verdicts"
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """The landmarks that a model has learned again, by their ids, and how many images were compared."""
+
+    model: RegisteredModel
+    learned: frozenset[int]
+    compared: int
+
+
 def update_taught(
     database: Database,
     model: RegisteredModel,
     landmark_ids: Collection[int] | None = None,
     on_progress: Progress = lambda _count: None,
-) -> int:
+) -> Lessons:
     """Learn the landmarks whose verdicts have changed (of these, or all), and compare all embeddings.
-
-    Returns how many images were compared.
 
     Raises:
         EmbeddingsMissing: the model gives no embeddings.
         ModelFileNotFound, ModelRefused: the model's file cannot be read.
     """
-    learn_landmarks(database, model, landmark_ids)
-    return compare_all(database, model.id, on_progress)
+    learned = frozenset(learn_landmarks(database, model, landmark_ids))
+    return Lessons(model, learned, compare_all(database, model.id, on_progress))
 
 
 def taught_state(database: Database, model: RegisteredModel, landmark: Landmark) -> TaughtState:

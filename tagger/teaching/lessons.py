@@ -114,7 +114,7 @@ def teach(
     landmark, _ = find_or_add_landmark(database, new, may_add=may_add and bool(lesson.confirmed))
     confirmed, rejected = ([each.photo_id for each in group] for group in (lesson.confirmed, lesson.rejected))
     give_examples(database, landmark.slug, confirmed, rejected, by)
-    compared = update_taught(database, model, [landmark.id], on_progress)
+    compared = update_taught(database, model, [landmark.id], on_progress).compared
     update_positions(database)
     state = taught_state(database, model, landmark)
     otherwise = named_otherwise(database, landmark.id, lesson.confirmed)
