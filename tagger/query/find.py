@@ -33,6 +33,8 @@ from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos
 PAGE = 250
 """Photos of the first page. Each further page is twice as large: it may sort the same photos again."""
 LARGEST_PAGE = 2500
+FEWEST_OF_PAGE = 1000
+"""If fewer of the photos that are looked up for a page match, sorting all that follow takes less time."""
 MOST_PAGES = 8
 """The most pages that are read for one page of a result, which stays short if few photos match."""
 
@@ -218,7 +220,8 @@ class QueryReader:
                 after = page.after
                 if after is None:
                     break
-                yield PositionedPhotos(matches, ScanPosition(number, after), len(matches) < rows)
+                is_short = len(matches) < min(rows, FEWEST_OF_PAGE)
+                yield PositionedPhotos(matches, ScanPosition(number, after), is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
             is_last = number == numbers[-1]
             yield PositionedPhotos(matches, None if is_last else ScanPosition(number + numbers.step, None))
