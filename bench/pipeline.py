@@ -22,11 +22,12 @@ from statistics import median
 from bench.photos import draw_photos, photos_in
 from bench.processes import TAGGER, Finished, run, tagger_environment
 from bench.report import note, print_heading, print_table
-from bench.stub_backend import PER_SECOND, REPORTS
+from bench.stub_backend import REPORTS
 
-KINDS = {"small": ((640, 480), 1), "large": ((4000, 3000), 10)}
+KINDS = {"small": ((640, 480), 1), "large": ((4000, 3000), 5)}
 """The size of the photos of a kind, and by how much fewer they are."""
-WARM_UP, WARM_UP_PHOTOS = "warm-up", 16
+FIRST, START = ("first", 16), ("start", 256)
+"""Photos that make the database, and enough for the chunks of six processes, whose start does not count."""
 ROOT = Path(__file__).parents[1]
 FRAME = re.compile(r'  File "[^"]*/tagger/([^"]*)\.py", line \d+ in (\S+)')
 LOCKED = "locked"
@@ -50,7 +51,9 @@ class Tagged:
 def main() -> None:
     """Measure `tagger tag` without its model."""
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=main.__doc__)
-    parser.add_argument("--photos", type=int, default=3000, help="small ones; a tenth of large ones [3000]")
+    parser.add_argument(
+        "--photos", type=int, default=3000, help="small ones; a fifth as many large ones [3000]"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="[2]")
     parser.add_argument("--parts", type=int, default=12, help="functions that are listed [12]")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="[1 2 4]")
@@ -90,7 +93,9 @@ class _Bench:
         for kind, (size, fewer) in KINDS.items():
             draw_photos(folder / kind, number, max(count // fewer, 1), size)
             number += count
-        draw_photos(folder / WARM_UP, number, WARM_UP_PHOTOS, KINDS["small"][0])
+        for name, few in (FIRST, START):
+            draw_photos(folder / name, number, few, KINDS["small"][0])
+            number += few
         self._library = folder / "sampler.so"
         source = Path(__file__).with_name("lock_sampler.c")
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", source, "-o", self._library], check=True)
@@ -116,28 +121,21 @@ class _Bench:
         def tag(name: str) -> tuple[Finished, Path]:
             reports = Path(tempfile.mkdtemp(dir=data))
             variables = environment | {REPORTS: json.dumps([str(reports), library])}
-            return run([*TAGGER, "tag", "--again", self._folder / name], variables).checked(), reports
+            again = ["--again"] if self._database is not None else []
+            return run([*TAGGER, "tag", *again, self._folder / name], variables).checked(), reports
 
-        tag(WARM_UP)  # makes the database
-        (start, start_reports), (end, reports) = tag(WARM_UP), tag(kind)
+        tag(FIRST[0])
+        (start, start_reports), (end, reports) = tag(START[0]), tag(kind)
         found = [json.loads(file.read_text()) for file in reports.glob("*.json")]
         waiting = sum(each["waited_s"] for each in found) / sum(each["lasted_s"] for each in found)
+        cpu_s = end.cpu_s - start.cpu_s
         locked, unlocked = _samples(reports)
         for counted, before in zip((locked, unlocked), _samples(start_reports), strict=True):
             counted.subtract(before)
+        # Two threads that run at once may give one sample: the numbers tell shares of the CPU time.
+        ms = 1000 * cpu_s / self.count(kind) / max(locked.total() + unlocked.total(), 1)
         shutil.rmtree(data)
-        return Tagged(
-            end.cpu_s - start.cpu_s,
-            end.wall_s - start.wall_s,
-            self._ms(kind, locked),
-            self._ms(kind, unlocked),
-            waiting,
-        )
-
-    def _ms(self, kind: str, samples: Counter[str]) -> dict[str, float]:
-        """Samples as milliseconds a photo."""
-        ms = 1000 / PER_SECOND / self.count(kind)
-        return {where: number * ms for where, number in samples.items()}
+        return Tagged(cpu_s, end.wall_s - start.wall_s, _scaled(locked, ms), _scaled(unlocked, ms), waiting)
 
     def row(self, kind: str, rounds: Sequence[Tagged]) -> tuple[object, ...]:
         """A kind of photos in one process: ms of CPU time a photo, and the bound that follows."""
@@ -177,6 +175,10 @@ def _samples(reports: Path) -> tuple[Counter[str], Counter[str]]:
             where = f"{frame[1].replace('/', '.')}.{frame[2]}" if frame else "outside of the tagger"
             (locked if state == LOCKED else unlocked)[where] += 1
     return locked, unlocked
+
+
+def _scaled(samples: Counter[str], ms: float) -> dict[str, float]:
+    return {where: number * ms for where, number in samples.items()}
 
 
 def _parts(rounds: Sequence[Tagged], count: int) -> Iterator[tuple[object, ...]]:

@@ -24,7 +24,7 @@ from tagger.model.backends.protocol import Images, Outputs
 
 REPORTS = "BENCH_REPORTS"
 """The variable with the folder for what is measured and the sampler's library (or nothing), as JSON."""
-PER_SECOND = 250
+PER_SECOND = 100
 TAGGED, SHARE_TAGGED = 0.9, 5
 """The score of each fifth photo's landmark."""
 
