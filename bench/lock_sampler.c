@@ -1,8 +1,9 @@
 /* Samples the CPU time of this process, and says of each sample whether its thread holds the interpreter's
    lock. Time without a CPU gives no samples, so the load of the machine counts little.
 
-   Python's faulthandler, whose handler of SIGPROF was installed before, writes the stack of a sample. A sample
-   within a call finds a frame that is not complete, and has a part of its stack. */
+   The stack of a sample is written by Python, where it lets others call this, else by its faulthandler, whose
+   handler of SIGPROF was installed before. A sample within a call finds a frame that is not complete, and has a
+   part of its stack; faulthandler writes no more after that. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 
 extern int PyGILState_Check(void);
 extern void *PyGILState_GetThisThreadState(void);
+extern void _Py_DumpTraceback(int file, void *thread) __attribute__((weak));
 
 static struct sigaction stack_writer;
 static int output;
@@ -27,12 +29,16 @@ static void leave_stack(int number) {
 
 static void sample(int number) {
     while (__sync_lock_test_and_set(&is_writing, 1)) {}
-    const char *kind = !PyGILState_GetThisThreadState() ? "@ no thread of Python\n"
-                       : PyGILState_Check()             ? "@ locked\n"
-                                                        : "@ unlocked\n";
+    void *thread = PyGILState_GetThisThreadState();
+    const char *kind = !thread ? "@ no thread of Python\n" : PyGILState_Check() ? "@ locked\n" : "@ unlocked\n";
     reader = pthread_self();
     reads_frames = 1;
-    if (write(output, kind, strlen(kind)) > 0 && !sigsetjmp(after_stack, 1)) stack_writer.sa_handler(number);
+    if (write(output, kind, strlen(kind)) > 0 && thread && !sigsetjmp(after_stack, 1)) {
+        if (_Py_DumpTraceback)
+            _Py_DumpTraceback(output, thread);
+        else
+            stack_writer.sa_handler(number);
+    }
     reads_frames = 0;
     __sync_lock_release(&is_writing);
 }
