@@ -21,9 +21,9 @@ from tagger.database.retry import with_retry
 from tagger.errors import JobProcessesFailed, error_of
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS
 from tagger.jobs.processing.local_jobs import STOP_S, own_job
-from tagger.ledger.chunks import count_open_chunks, release_chunks_of
 from tagger.ledger.jobs import process_space
-from tagger.ledger.progress import find_job
+from tagger.ledger.progress import count_open_chunks, find_job
+from tagger.ledger.workers import release_chunks_of
 from tagger.model.devices import process_count, thread_share
 from tagger.system.lifeline import LifelineProcess, end_text
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Outcome, Runner
@@ -163,26 +163,6 @@ def release_chunk(database: Database, claim: Claim) -> None:
     """Give the chunk up, done in part or not at all. This does not count as a failed attempt."""
     with database.write() as connection:
         connection.execute(update(chunks).where(*_holds(claim)).values(**RELEASED))
-
-
-def release_chunks_of(database: Database, job_id: int, worker: str) -> None:
-    """Release the chunks of a job that a worker held when it died, as after the end of its lease."""
-    held = (chunks.c.job_id == job_id, chunks.c.worker == worker, chunks.c.done.is_(False))
-    with database.write() as connection:
-        connection.execute(update(chunks).where(*held).values(lease_until=None))
-
-
-def count_open_chunks(database: Database, job_id: int) -> int:
-    """How many chunks with photos are free or held; 0 if the job is paused, suspended or over."""
-    query = (
-        select(func.count())
-        .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id))
-        .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), chunks.c.last >= chunks.c.first)
-        .where(or_(chunks.c.lease_until.is_(None), chunks.c.lease_until > db_now()))
-        .where(jobs.c.state.in_(CLAIMABLE))
-    )
-    with database.read() as connection:
-        return connection.scalar(query) or 0
 
 
 def close_last_step(database: Database, claim: Claim) -> None:

@@ -191,6 +191,19 @@ def find_job(database: Database, job_id: int) -> JobProgress:
     return found[0]
 
 
+def count_open_chunks(database: Database, job_id: int) -> int:
+    """How many chunks with photos are free or held; 0 if the job is paused, suspended or over."""
+    query = (
+        select(func.count())
+        .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id))
+        .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), chunks.c.last >= chunks.c.first)
+        .where(or_(chunks.c.lease_until.is_(None), chunks.c.lease_until > db_now()))
+        .where(jobs.c.state.in_(CLAIMABLE))
+    )
+    with database.read() as connection:
+        return connection.scalar(query) or 0
+
+
 def list_recent_jobs(database: Database, limit: int) -> tuple[list[JobProgress], int]:
     """The open jobs and the `limit` newest ones, newest first, and the number of all others."""
     newest = select(jobs.c.id).order_by(jobs.c.id.desc()).limit(limit)

@@ -160,6 +160,13 @@ def release_expired(database: Database) -> int:
     return released.rowcount
 
 
+def release_chunks_of(database: Database, job_id: int, worker: str) -> None:
+    """Release the chunks of a job that a worker held when it died, as after the end of its lease."""
+    held = (chunks.c.job_id == job_id, chunks.c.worker == worker, chunks.c.done.is_(False))
+    with database.write() as connection:
+        connection.execute(update(chunks).where(*held).values(lease_until=None))
+
+
 @dataclass
 class SuspendedJob:
     """A job that waits for `folder` (see suspend_for_root), with the roots of its open items."""
