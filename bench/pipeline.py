@@ -26,8 +26,11 @@ from bench.stub_backend import REPORTS
 
 KINDS = {"small": ((640, 480), 1), "large": ((4000, 3000), 5)}
 """The size of the photos of a kind, and by how much fewer they are."""
-FIRST, START = ("first", 16), ("start", 256)
-"""Photos that make the database, and enough for the chunks of six processes, whose start does not count."""
+FIRST, START = "first", "start of "
+FIRST_PHOTOS, START_PHOTOS = 16, 192
+"""Photos that make the database, and those of each kind whose cost is subtracted, with that of the start of
+the processes: four chunks."""
+FEWEST_PHOTOS = 1500
 ROOT = Path(__file__).parents[1]
 FRAME = re.compile(r'  File "[^"]*/tagger/([^"]*)\.py", line \d+ in (\S+)')
 LOCKED = "locked"
@@ -59,6 +62,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4], help="[1 2 4]")
     parser.add_argument("--database", help="an empty PostgreSQL database, which is filled [SQLite]")
     args = parser.parse_args()
+    if args.photos < FEWEST_PHOTOS:
+        parser.error(f"--photos: use at least {FEWEST_PHOTOS}")
     print_heading("Tagging without a model")
     with tempfile.TemporaryDirectory(prefix="tagger-pipeline-") as name:
         bench = _Bench(Path(name), args.photos, args.database)
@@ -91,11 +96,10 @@ class _Bench:
         self._database = database
         number = 0
         for kind, (size, fewer) in KINDS.items():
-            draw_photos(folder / kind, number, max(count // fewer, 1), size)
-            number += count
-        for name, few in (FIRST, START):
-            draw_photos(folder / name, number, few, KINDS["small"][0])
-            number += few
+            draw_photos(folder / kind, number, count // fewer, size)
+            draw_photos(folder / f"{START}{kind}", number + count, START_PHOTOS, size)
+            number += count + START_PHOTOS
+        draw_photos(folder / FIRST, number, FIRST_PHOTOS, KINDS["small"][0])
         self._library = folder / "sampler.so"
         source = Path(__file__).with_name("lock_sampler.c")
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", source, "-o", self._library], check=True)
@@ -105,8 +109,9 @@ class _Bench:
         (package / "entry_points.txt").write_text("[tagger.backends]\nstub = bench.stub_backend:make\n")
         self._path = f"{ROOT}:{package.parent}"
 
-    def count(self, kind: str) -> int:
-        return len(photos_in(self._folder / kind))
+    def _more_photos(self, kind: str) -> int:
+        """The photos whose cost is measured: those beyond the ones of the start."""
+        return len(photos_in(self._folder / kind)) - START_PHOTOS
 
     def tag(self, kind: str, processes: int, *, sampled: bool = False) -> Tagged:
         """Tag the photos of a kind in a new database, or in the given one anew."""
@@ -124,8 +129,8 @@ class _Bench:
             again = ["--again"] if self._database is not None else []
             return run([*TAGGER, "tag", *again, self._folder / name], variables).checked(), reports
 
-        tag(FIRST[0])
-        (start, start_reports), (end, reports) = tag(START[0]), tag(kind)
+        tag(FIRST)
+        (start, start_reports), (end, reports) = tag(f"{START}{kind}"), tag(kind)
         found = [json.loads(file.read_text()) for file in reports.glob("*.json")]
         waiting = sum(each["waited_s"] for each in found) / sum(each["lasted_s"] for each in found)
         cpu_s = end.cpu_s - start.cpu_s
@@ -133,7 +138,7 @@ class _Bench:
         for counted, before in zip((locked, unlocked), _samples(start_reports), strict=True):
             counted.subtract(before)
         # Two threads that run at once may give one sample: the numbers tell shares of the CPU time.
-        ms = 1000 * cpu_s / self.count(kind) / max(locked.total() + unlocked.total(), 1)
+        ms = 1000 * cpu_s / self._more_photos(kind) / max(locked.total() + unlocked.total(), 1)
         shutil.rmtree(data)
         return Tagged(cpu_s, end.wall_s - start.wall_s, _scaled(locked, ms), _scaled(unlocked, ms), waiting)
 
@@ -161,7 +166,7 @@ class _Bench:
         note(f"{kind}: {processes} processes")
         wall_s, cpu_s = (median(values) for values in zip(*((f.wall_s, f.cpu_s) for f in found), strict=True))
         waiting = f"{median(each.waiting for each in found):.1%}"
-        count = self.count(kind)
+        count = self._more_photos(kind)
         return kind, processes, count / max(wall_s, 1e-3), 1000 * cpu_s / count, waiting
 
 

@@ -77,7 +77,7 @@ def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu() -> None:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_pipeline_says_what_holds_the_lock_in_one_process_and_how_several_wait() -> None:
-    done = _run("bench.pipeline", "--photos", "300", "--rounds", "1", "--processes", "1", "2")
+    done = _run("bench.pipeline", "--photos", "1500", "--rounds", "1", "--processes", "1", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     one = re.search(
         r"^\| small \| [\d.]+ \| [-\d.]+ \| ([\d.]+) \| .* \| (\d+) \|$", done.stdout, re.MULTILINE
