@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,14 @@ def scan_watched(
     (folder,) = selection.folders
     unseen: list[Path] = []
     report = ScanReport()
+    with database.read() as connection:
+        now = current_time(connection)
     for page in scanned_pages(database, folder, selection, root_paths, report):
         if len(unseen) <= MOST_UNSEEN:
             # Times further in the future come from a wrong clock: waiting for them could take years.
             now_ns, settle_ns = time.time_ns(), settle_s * 1e9
             settled = [photo for photo in page.photos if abs(now_ns - photo.mtime_ns) >= settle_ns]
-            unseen += _unseen_photos(database, folder, settled, inference, root_paths)
+            unseen += _unseen_photos(database, folder, settled, inference, root_paths, now)
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(
         selection if is_many else Selection((), tuple(unseen)), report.gone, report.problems
@@ -76,12 +79,11 @@ def _unseen_photos(
     found: Sequence[FoundPhoto],
     inference: InferenceOptions,
     root_paths: RootPaths,
+    now: datetime,
 ) -> list[Path]:
     """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
     page = with_rows(database, folder, found, root_paths, inference)
     joined = _raw_files_with_jpeg(photo.path for photo, _ in page) if database.raw_pairs else set()
-    with database.read() as connection:
-        now = current_time(connection)
     unseen = [
         (photo, row)
         for photo, row in page
