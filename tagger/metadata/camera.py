@@ -16,8 +16,9 @@ from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_on
 from tagger.metadata.formats.jpeg_segments import EXIF, PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
-from tagger.metadata.stated_facts import StatedTime, is_blank, parse_offset, parse_time, stated_in_xmp
+from tagger.metadata.stated_facts import is_blank, parse_offset, parse_time, stated_in_xmp, stated_time
 from tagger.photos.containers import Container, exif_of
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, PhotoFacts, merge
 from tagger.photos.formats import PhotoOrigin, is_iso_media
 from tagger.photos.jpeg import jpeg_head
 from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
@@ -78,27 +79,16 @@ LONGEST_TEXT = 64
 """The most characters of make, model and serial number. Longer texts are cut."""
 
 
-@dataclass(frozen=True)
-class CameraFacts:
-    """What a photo's file says; None where it says nothing valid.
+@dataclass(frozen=True, kw_only=True)
+class CameraFacts(PhotoFacts):
+    """What a photo's own file says. `make`, `model` and `serial` are short lines of printable text.
 
-    `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees,
-    both set or neither, and `gps_error_m` is their error as the camera states it. `utc_offset_s` is local
-    time minus UTC. `origin` is set if no camera took the photo as it is. `make`, `model` and `serial` are
-    short lines of printable text. `is_date_unread`: the file has a date, but none that can be read.
     `has_orientation`: the file states one, also that the image is upright.
     """
 
-    taken_at: datetime | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    gps_error_m: float | None = None
-    utc_offset_s: int | None = None
-    origin: PhotoOrigin | None = None
     make: str | None = None
     model: str | None = None
     serial: str | None = None
-    is_date_unread: bool = False
     has_orientation: bool = False
 
 
@@ -117,7 +107,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if is_iso_media(data):
         facts = replace(facts, has_orientation=True)
-    if facts.taken_at is not None and facts.latitude is not None:
+    if all(getattr(facts, name) is not None for name in FIRST_FACTS.values()):
         return facts
     blocks = _blocks(data) if blocks is None else blocks
     if not (blocks.xmp or blocks.iptc):
@@ -140,26 +130,18 @@ def _blocks(data: bytes) -> Blocks:
 def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
     """The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not count."""
     xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
-    found = xmp.position
-    if facts.latitude is None and found is not None and not has_position:
-        facts = replace(facts, latitude=found.latitude, longitude=found.longitude, gps_error_m=found.error_m)
-    if facts.taken_at is not None:
-        return facts
-    times = xmp.time, _iptc_time(blocks.iptc or b"")
-    stated = next((time for time in times if time.taken_at is not None), StatedTime())
-    is_unread = facts.is_date_unread or any(time.is_unread for time in times)
-    return replace(
-        facts,
-        taken_at=stated.taken_at,
-        utc_offset_s=stated.utc_offset_s,
-        is_date_unread=is_unread and stated.taken_at is None,
-    )
+    if has_position:
+        xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
+    statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", _iptc_time(blocks.iptc or b""))]
+    found = merge(statements)
+    is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
+    return replace(facts, **{name: found[name] for name in PHOTO_FACTS}, is_date_unread=is_unread)
 
 
-def _iptc_time(datasets: bytes) -> StatedTime:
+def _iptc_time(datasets: bytes) -> PhotoFacts:
     values = iptc.read(datasets)
     day, time = (next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated"))
-    return StatedTime.of_texts(f"{day} {time}", day)
+    return stated_time(f"{day} {time}", day)
 
 
 def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:

@@ -10,13 +10,12 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from tagger.photos.facts import LARGEST_ERROR_M
 from tagger.photos.tiff import TiffBlock, TiffDirectory
 
 GPS_POINTER = 0x8825
 OUR_METHOD = "landmark-tagger"
 """The GPSProcessingMethod of positions that this program wrote; the source of an estimate follows it."""
-LARGEST_ERROR_M = 20_000_000
-"""No two places on Earth are further apart."""
 
 
 @dataclass(frozen=True)

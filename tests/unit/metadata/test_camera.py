@@ -20,7 +20,7 @@ from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos.containers import exif_of
 from tagger.photos.formats import PhotoOrigin
-from tagger.pipeline.sandbox import _OpenReply
+from tagger.pipeline.sandbox import _opened
 from tagger.pipeline.sandbox_main import _open_reply
 
 PICTURE = draw_photo(5, (64, 48))
@@ -147,7 +147,7 @@ def test_garbage_never_raises(kind: str, changes: list[tuple[int, int]]) -> None
 
 def facts_of_child(data: bytes) -> CameraFacts:
     """The facts after their way from a decoding child."""
-    return _OpenReply.model_validate(json.loads(json.dumps(_open_reply(data)))).facts()
+    return _opened(json.loads(json.dumps(_open_reply(data))))[1]
 
 
 ALL_FACTS: dict[str, dict[int, object]] = {
