@@ -8,7 +8,7 @@ read. Knows nothing of writing.
 import math
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
@@ -18,25 +18,21 @@ from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import is_blank, parse_offset, parse_time, stated_in_xmp, stated_time
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, PhotoFacts, merge
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, merge
 from tagger.photos.formats import PhotoOrigin, is_iso_media
 from tagger.photos.jpeg import jpeg_head
 from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 
-@dataclass(frozen=True)
-class CaptureTime:
-    """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the file says it.
+@dataclass(frozen=True, kw_only=True)
+class CaptureTime(PhotoFacts):
+    """When the photo was taken.
 
     `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged
     photo, this is the time of capture: some phones write only this field.
     """
 
-    taken_at: datetime | None = None
-    utc_offset_s: int | None = None
     is_of_change: bool = False
-    is_unread: bool = False
-    """Whether there is a time, but none that can be read."""
 
 
 def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
@@ -52,7 +48,7 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
     times = [parse_time(text) for text in texts]
     first = next((time for time in times if time is not None), None)
     if first is None:
-        return CaptureTime(is_unread=not all(map(is_blank, texts)))
+        return CaptureTime(is_date_unread=not all(map(is_blank, texts)))
     # Some phones write the offset beside one field only. It applies to all fields with the same time.
     stated = [parse_offset(_time_text(exif_tags.get(tag))) for tag in _OFFSETS]
     offsets = (
@@ -62,7 +58,8 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
         for offset_s in (time.utc_offset_s, beside)
     )
     utc_offset_s = next((offset for offset in offsets if offset is not None), None)
-    return CaptureTime(first.taken_at, utc_offset_s, is_of_change=times[:2] == [None, None])
+    is_of_change = times[:2] == [None, None]
+    return CaptureTime(taken_at=first.taken_at, utc_offset_s=utc_offset_s, is_of_change=is_of_change)
 
 
 _CHANGED, _ORIGINAL, _DIGITIZED = 306, 36867, 36868
@@ -77,19 +74,6 @@ def _time_text(entry: TiffTag | None) -> str:
 
 LONGEST_TEXT = 64
 """The most characters of make, model and serial number. Longer texts are cut."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraFacts(PhotoFacts):
-    """What a photo's own file says. `make`, `model` and `serial` are short lines of printable text.
-
-    `has_orientation`: the file states one, also that the image is upright.
-    """
-
-    make: str | None = None
-    model: str | None = None
-    serial: str | None = None
-    has_orientation: bool = False
 
 
 def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts:
@@ -154,13 +138,13 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
         taken_at=capture.taken_at,
         latitude=fix.latitude,
         longitude=fix.longitude,
-        gps_error_m=fix.error_m,
+        gps_error_m=fix.gps_error_m,
         utc_offset_s=_utc_offset_s(capture, fix),
         origin=_origin(block, main, exif, capture),
         make=name_in(main.tags.get(_MAKE)),
         model=name_in(main.tags.get(_MODEL)),
         serial=name_in(exif.tags.get(_BODY_SERIAL)) or name_in(main.tags.get(_DNG_SERIAL)),
-        is_date_unread=capture.is_unread,
+        is_date_unread=capture.is_date_unread,
         has_orientation=ORIENTATION in main.tags,
     )
 

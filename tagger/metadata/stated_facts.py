@@ -11,7 +11,7 @@ in July or in August.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -28,15 +28,7 @@ from tagger.system.text_encoding import decoded_text
 from tagger.system.text_format import plain_number
 
 
-@dataclass(frozen=True)
-class WrittenTime:
-    """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the text says it."""
-
-    taken_at: datetime
-    utc_offset_s: int | None = None
-
-
-def parse_time(text: str, *, allows_day: bool = False) -> WrittenTime | None:
+def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
     """Read a time, or with `allows_day` a day, at midnight. None: it is no time, or can mean several."""
     match = _TIME.match(text)
     if match is None:
@@ -94,12 +86,12 @@ _OFFSET_STEP_S = 15 * 60
 
 def _at(
     match: re.Match[str], hour: int, minute: int, second: int, utc_offset_s: int | None
-) -> WrittenTime | None:
+) -> PhotoFacts | None:
     year = int(match["year"])
     month, day = (int(match[name] or match[f"{name}2"]) for name in ("month", "day"))
     try:
         minutes = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - local time
-        return WrittenTime(minutes + timedelta(seconds=second), utc_offset_s)
+        return PhotoFacts(taken_at=minutes + timedelta(seconds=second), utc_offset_s=utc_offset_s)
     except (ValueError, OverflowError):  # no such day, or the last second of the year 9999
         return None
 
@@ -112,13 +104,13 @@ class StatedFacts(PhotoFacts):
     orientation: int | None = None
 
 
-def stated_time(*texts: str) -> StatedFacts:
+def stated_time(*texts: str) -> PhotoFacts:
     """The first of some texts that is a time or a day."""
     written = [text for text in texts if not is_blank(text)]
     for text in written:
         if (time := parse_time(text, allows_day=True)) is not None:
-            return StatedFacts(taken_at=time.taken_at, utc_offset_s=time.utc_offset_s)
-    return StatedFacts(is_date_unread=bool(written))
+            return time
+    return PhotoFacts(is_date_unread=bool(written))
 
 
 def _position(
@@ -212,7 +204,7 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
     if taken not in document:
         return StatedFacts()
     position = _takeout_position(document.get("geoData")) or _takeout_position(document.get("geoDataExif"))
-    return replace(_takeout_time(document[taken]), **position)
+    return StatedFacts(**vars(_takeout_time(document[taken])) | position)
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
@@ -224,22 +216,22 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _takeout_time(value: object) -> StatedFacts:
+def _takeout_time(value: object) -> PhotoFacts:
     """The time, in UTC."""
     timestamp = value.get("timestamp") if isinstance(value, Mapping) else None
     if timestamp in (None, ""):
-        return StatedFacts()
+        return PhotoFacts()
     try:
         since = timedelta(seconds=int(plain_number(str(timestamp))))
         taken_at = _EPOCH + since
     except (ValueError, OverflowError):
-        return StatedFacts(is_date_unread=True)
+        return PhotoFacts(is_date_unread=True)
     if abs(since) < _NO_TIME:
-        return StatedFacts()
+        return PhotoFacts()
     latest = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
     if taken_at.year < _YEAR_OF_FIRST_PHOTO or taken_at > latest:
-        return StatedFacts(is_date_unread=True)
-    return StatedFacts(taken_at=taken_at)
+        return PhotoFacts(is_date_unread=True)
+    return PhotoFacts(taken_at=taken_at)
 
 
 def _takeout_position(value: Any) -> dict[str, Any]:
@@ -270,7 +262,7 @@ def stated_in_xmp(packet: bytes, *, needs_time: bool = True, is_sidecar: bool = 
     time = stated_time(*(_text(fields, name) for name in _TIMES))
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
-    return replace(time, **_xmp_position(fields), orientation=orientation)
+    return StatedFacts(**vars(time) | _xmp_position(fields), orientation=orientation)
 
 
 _TIMES = ("exif:DateTimeOriginal", "photoshop:DateCreated", "exif:DateTimeDigitized", "xmp:CreateDate")

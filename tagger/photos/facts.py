@@ -54,6 +54,19 @@ class PhotoFacts:
     is_date_unread: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class CameraFacts(PhotoFacts):
+    """What a photo's own file states. `make`, `model` and `serial` are short lines of printable text.
+
+    `has_orientation`: the file states one, also that the image is upright.
+    """
+
+    make: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    has_orientation: bool = False
+
+
 PHOTO_FACTS: dict[str, PhotoFact] = {
     each.name: each.metadata["fact"] for each in fields(PhotoFacts) if each.metadata
 }

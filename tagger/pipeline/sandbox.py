@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, create_model
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata.camera import CameraFacts, short_text
+from tagger.metadata.camera import short_text
 from tagger.photos.containers import DIGEST_VERSION
 from tagger.photos.decoding import DecodedImage, Resize
-from tagger.photos.facts import PHOTO_FACTS
+from tagger.photos.facts import PHOTO_FACTS, CameraFacts
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, RunningChild, minimal_environment

@@ -16,9 +16,10 @@ from support.decoding import encode_heic
 from support.examples import examples
 
 from tagger.metadata import exif
-from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.metadata.camera import camera_facts
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos.containers import exif_of
+from tagger.photos.facts import CameraFacts
 from tagger.photos.formats import PhotoOrigin
 from tagger.pipeline.sandbox import _opened
 from tagger.pipeline.sandbox_main import _open_reply

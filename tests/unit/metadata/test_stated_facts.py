@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from rig.drawing import draw_photo
 
-from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.metadata.camera import camera_facts
 from tagger.metadata.stated_facts import stated_in_xmp
 from tagger.metadata.xmp.schema import NAMESPACES, degrees_of
+from tagger.photos.facts import CameraFacts
 
 PICTURE = draw_photo(6, (64, 48))
 AT = datetime(2015, 8, 22, 10, 8, 19)  # noqa: DTZ001
