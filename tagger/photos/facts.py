@@ -1,7 +1,8 @@
 """The facts that files state of a photo, each declared once: a field here, and a column of `photos`.
 
 From the declarations follow what a sandbox may reply, which of several files counts, and what RAW files share
-with their JPEG. How facts are read from files is written in metadata.
+with their JPEG. Facts of `ResultFacts` are also keys of JSON, columns of CSV, attributes in Python, and lines
+of the page and of `tagger show`. How facts are read from files is written in metadata.
 """
 # ruff: noqa: RUF009 - each fact is a field
 
@@ -11,6 +12,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from tagger.photos.formats import PhotoOrigin
+from tagger.system.text_format import N_
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
 """The range of UTC offsets on Earth."""
@@ -29,23 +31,30 @@ class PhotoFact:
     """
     limits: tuple[float, float] | None
     """The lowest and the highest value, inclusive."""
+    label: str = ""
+    """What the page calls it, and in lower case `tagger show`."""
 
 
-def _fact(source: str | None = None, limits: tuple[float, float] | None = None) -> Any:
-    return field(default=None, metadata={"fact": PhotoFact(source, limits)})
+def _fact(source: str | None = None, limits: tuple[float, float] | None = None, label: str = "") -> Any:
+    return field(default=None, metadata={"fact": PhotoFact(source, limits, label)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoFacts:
+class ResultFacts:
+    """The facts that results have. `taken_at` is the camera's local time without a zone, as in EXIF."""
+
+    taken_at: datetime | None = _fact("taken_source", label=N_("Taken"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoFacts(ResultFacts):
     """What one file states, or all files of a photo together; None where they state nothing valid.
 
-    `taken_at` is the camera's local time without a zone, as in EXIF, and `utc_offset_s` local time minus UTC.
-    `latitude` and `longitude` are degrees, both set or neither, and `gps_error_m` is their error as the file
-    states it. `origin` is set if no camera took the photo as it is. `is_date_unread`: there is a date, but
-    none that can be read.
+    `utc_offset_s` is local time minus UTC. `latitude` and `longitude` are degrees, both set or neither, and
+    `gps_error_m` is their error as the file states it. `origin` is set if no camera took the photo as it is.
+    `is_date_unread`: there is a date, but none that can be read.
     """
 
-    taken_at: datetime | None = _fact("taken_source")
     utc_offset_s: int | None = _fact("taken_source", (LEAST_OFFSET_S, LARGEST_OFFSET_S))
     latitude: float | None = _fact("gps_source", (-90, 90))
     longitude: float | None = _fact("gps_source", (-180, 180))
@@ -71,6 +80,7 @@ PHOTO_FACTS: dict[str, PhotoFact] = {
     each.name: each.metadata["fact"] for each in fields(PhotoFacts) if each.metadata
 }
 """The declarations by column."""
+RESULT_FACTS = {each.name: PHOTO_FACTS[each.name] for each in fields(ResultFacts)}
 FIRST_FACTS: Mapping[str, str] = {
     fact.source: name for name, fact in reversed(PHOTO_FACTS.items()) if fact.source
 }

@@ -173,8 +173,8 @@ class Failure:
     job: int | None
 
 
-@dataclass(frozen=True)
-class _PhotoFacts:
+@dataclass(frozen=True, kw_only=True)
+class _Details:
     evidence: PositionEvidence | None
     camera: str | None
     clock_may_be_reset: bool
@@ -199,12 +199,12 @@ class _PhotoFacts:
 
 
 @dataclass(frozen=True)
-class PhotoDetailsDocument(_PhotoFacts, PhotoDocument):
+class PhotoDetailsDocument(_Details, PhotoDocument):
     """Everything about a photo; `tags` is the whole top-k, `evidence` what its position follows from."""
 
 
 @dataclass(frozen=True)
-class PhotoDetails(_PhotoFacts):
+class PhotoDetails(_Details):
     """A photo with its whole top-k, and what its position follows from. `camera` has the serial number.
 
     `raw_files` are the paths of its further files, `copies` those of photos with the same image.
