@@ -39,12 +39,12 @@ from tagger.database.tables import (
     positions,
     verdicts,
 )
-from tagger.photos.facts import FACT_COLUMNS, FIRST_FACTS
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.photo_names import primary_files, stem_of
 from tagger.tags.contents import carry_dismissal, delete_dismissals, record_photos
 from tagger.tags.settlement import begin_change
 
-_INHERITED = (*FACT_COLUMNS, "camera_id", "content_id", "unread_facts")
+_INHERITED = (*PHOTO_FACTS, *FIRST_FACTS, "camera_id", "content_id", "unread_facts")
 _NO_FACTS = dict.fromkeys(_INHERITED) | dict.fromkeys(FIRST_FACTS, FactSource.CAMERA)
 _CLASSIFIED = ("classified_size_bytes", "classified_mtime_ns")
 

@@ -18,14 +18,14 @@ from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import is_blank, parse_offset, parse_time, stated_in_xmp, stated_time
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, merge
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, merge_facts
 from tagger.photos.formats import PhotoOrigin, is_iso_media
 from tagger.photos.jpeg import jpeg_head
 from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptureTime(PhotoFacts):
+class _CaptureTime(PhotoFacts):
     """When the photo was taken.
 
     `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged
@@ -35,7 +35,7 @@ class CaptureTime(PhotoFacts):
     is_of_change: bool = False
 
 
-def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
+def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _CaptureTime:
     """Read the time of capture, else of digitisation, else of the last change.
 
     Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine
@@ -48,7 +48,7 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
     times = [parse_time(text) for text in texts]
     first = next((time for time in times if time is not None), None)
     if first is None:
-        return CaptureTime(is_date_unread=not all(map(is_blank, texts)))
+        return _CaptureTime(is_date_unread=not all(map(is_blank, texts)))
     # Some phones write the offset beside one field only. It applies to all fields with the same time.
     stated = [parse_offset(_time_text(exif_tags.get(tag))) for tag in _OFFSETS]
     offsets = (
@@ -59,7 +59,7 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
     )
     utc_offset_s = next((offset for offset in offsets if offset is not None), None)
     is_of_change = times[:2] == [None, None]
-    return CaptureTime(taken_at=first.taken_at, utc_offset_s=utc_offset_s, is_of_change=is_of_change)
+    return _CaptureTime(taken_at=first.taken_at, utc_offset_s=utc_offset_s, is_of_change=is_of_change)
 
 
 _CHANGED, _ORIGINAL, _DIGITIZED = 306, 36867, 36868
@@ -117,7 +117,7 @@ def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> C
     if has_position:
         xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
     statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", _iptc_time(blocks.iptc or b""))]
-    found = merge(statements)
+    found = merge_facts(statements)
     is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
     return replace(facts, **{name: found[name] for name in PHOTO_FACTS}, is_date_unread=is_unread)
 
@@ -198,7 +198,7 @@ _EDITOR = re.compile(
 )
 
 
-def _is_of_another_day(capture: CaptureTime, fix: GpsFix) -> bool:
+def _is_of_another_day(capture: _CaptureTime, fix: GpsFix) -> bool:
     """Whether capture and GPS fix are two days or more apart, which no time zone explains.
 
     False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of
@@ -216,7 +216,7 @@ def _without_rollovers(days: float) -> float:
     return (days + _GPS_ROLLOVER_DAYS / 2) % _GPS_ROLLOVER_DAYS - _GPS_ROLLOVER_DAYS / 2
 
 
-def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
+def _utc_offset_s(capture: _CaptureTime, fix: GpsFix) -> int | None:
     """The offset that the file states, else that of the time zone nearest to local time minus GPS time.
 
     A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly,
@@ -233,7 +233,7 @@ def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
 
 
 def _origin(
-    block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: CaptureTime
+    block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: _CaptureTime
 ) -> PhotoOrigin | None:
     """Why the photo is not as a camera took it: a screenshot, or edited, with an editor's time alone.
 

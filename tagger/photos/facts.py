@@ -9,7 +9,7 @@ of the page and of `tagger show`. How facts are read from files is written in me
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from tagger.photos.formats import PhotoOrigin
 from tagger.system.text_format import N_
@@ -31,7 +31,7 @@ class PhotoFact:
     """
     limits: tuple[float, float] | None
     """The lowest and the highest value, inclusive."""
-    label: str = ""
+    label: str
     """What the page calls it, and in lower case `tagger show`."""
 
 
@@ -84,17 +84,13 @@ RESULT_FACTS = {each.name: PHOTO_FACTS[each.name] for each in fields(ResultFacts
 FIRST_FACTS: Mapping[str, str] = {
     fact.source: name for name, fact in reversed(PHOTO_FACTS.items()) if fact.source
 }
-"""The first fact of each source."""
-FACT_COLUMNS = (*PHOTO_FACTS, *FIRST_FACTS)
-"""The columns of facts and of their sources."""
-
-Stater = TypeVar("Stater")
+"""By the column of a source, its first fact."""
 
 
-def merge(statements: Sequence[tuple[Stater, PhotoFacts]]) -> dict[str, Any]:
+def merge_facts(statements: Sequence[tuple[str, PhotoFacts]]) -> dict[str, Any]:
     """The columns of facts and of their sources: those of one source from the first file that states them.
 
-    The photo's own file comes first.
+    `statements`: who states what, the photo's own file first.
     """
     own = statements[0]
     counting = {
@@ -104,4 +100,4 @@ def merge(statements: Sequence[tuple[Stater, PhotoFacts]]) -> dict[str, Any]:
     facts = {
         name: getattr(counting.get(fact.source or "", own)[1], name) for name, fact in PHOTO_FACTS.items()
     }
-    return facts | {source: stater for source, (stater, _) in counting.items()}
+    return facts | {source: by for source, (by, _) in counting.items()}

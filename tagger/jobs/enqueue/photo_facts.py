@@ -20,7 +20,7 @@ from tagger.database.enums import FactProblem, FactSource
 from tagger.database.statements import among
 from tagger.database.tables import job_items, photos
 from tagger.metadata.stated_facts import SideFacts, day_in_name, read_side_facts
-from tagger.photos.facts import PHOTO_FACTS, PhotoFacts, merge
+from tagger.photos.facts import PHOTO_FACTS, PhotoFacts, merge_facts
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile, side_files_from_text, side_files_to_text
 from tagger.positions.cities import time_zone
@@ -40,7 +40,7 @@ def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str,
         statements.append((FactSource.SIDECAR if file.is_sidecar else FactSource.TAKEOUT, stated))
     is_date_unread = any(stated.is_date_unread for _, stated in statements)
     statements.append((FactSource.NAME, PhotoFacts(taken_at=day_in_name(path))))
-    facts = merge(statements)
+    facts = merge_facts(statements)
     if facts["taken_source"] == FactSource.TAKEOUT:  # its times are UTC
         facts["utc_offset_s"] = _utc_offset_s(facts["taken_at"], facts["latitude"], facts["longitude"])
         facts["taken_at"] += timedelta(seconds=facts["utc_offset_s"])
