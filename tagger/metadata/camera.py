@@ -91,13 +91,14 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if is_iso_media(data):
         facts = replace(facts, has_orientation=True)
-    if all(getattr(facts, name) is not None for name in FIRST_FACTS.values()):
+    lacking = [name for name in FIRST_FACTS.values() if getattr(facts, name) is None]
+    if not lacking:
         return facts
     blocks = _blocks(data) if blocks is None else blocks
     if not (blocks.xmp or blocks.iptc):
         return facts
     has_position = block is not None and exif_position(block) != (None, None)
-    return _with_stated(facts, blocks, has_position=has_position)
+    return _with_stated(facts, blocks, lacking, has_position=has_position)
 
 
 def _blocks(data: bytes) -> Blocks:
@@ -111,9 +112,11 @@ def _blocks(data: bytes) -> Blocks:
         return Blocks()
 
 
-def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
+def _with_stated(
+    facts: CameraFacts, blocks: Blocks, lacking: list[str], *, has_position: bool
+) -> CameraFacts:
     """The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not count."""
-    xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
+    xmp = stated_in_xmp(blocks.xmp or b"", lacking)
     if has_position:
         xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
     statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", _iptc_time(blocks.iptc or b""))]

@@ -10,7 +10,7 @@ in July or in August.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from tagger.metadata.gps import OUR_METHOD
 from tagger.metadata.xmp.packet import utf8_packet
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
 from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
-from tagger.photos.facts import LARGEST_ERROR_M, LARGEST_OFFSET_S, LEAST_OFFSET_S, PhotoFacts
+from tagger.photos.facts import FIRST_FACTS, LARGEST_ERROR_M, LARGEST_OFFSET_S, LEAST_OFFSET_S, PhotoFacts
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
 from tagger.system.text_encoding import decoded_text
@@ -246,28 +246,36 @@ def _takeout_position(value: Any) -> dict[str, Any]:
         return {}
 
 
-def stated_in_xmp(packet: bytes, *, needs_time: bool = True, is_sidecar: bool = False) -> StatedFacts:
-    """The facts of a packet: the time if it is needed, the orientation only of a sidecar; never raises.
+def stated_in_xmp(
+    packet: bytes, lacking: Iterable[str] = FIRST_FACTS.values(), *, is_sidecar: bool = False
+) -> StatedFacts:
+    """The facts of a packet that states any that are `lacking`, or a sidecar's orientation; never raises.
 
     Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
     """
     packet = utf8_packet(packet)
-    names = (*(_NAMES if needs_time else _NAMES[-1:]), *([b"Orientation"] if is_sidecar else ()))
-    if not any(name in packet for name in names):  # parsing takes a hundred times as long
+    names = [name for fact in lacking for name in _PROPERTIES[fact]] + ["tiff:Orientation"] * is_sidecar
+    # Parsing takes a hundred times as long.
+    if not any(name.partition(":")[2].encode() in packet for name in names):
         return StatedFacts()
     try:
         fields = properties(packet)
     except WriteRefused:
         return StatedFacts(is_broken=True)
-    time = stated_time(*(_text(fields, name) for name in _TIMES))
+    time = stated_time(*(_text(fields, name) for name in _PROPERTIES["taken_at"]))
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
     return StatedFacts(**vars(time) | _xmp_position(fields), orientation=orientation)
 
 
-_TIMES = ("exif:DateTimeOriginal", "photoshop:DateCreated", "exif:DateTimeDigitized", "xmp:CreateDate")
-"""The times of capture come before those of digitisation."""
-_NAMES = tuple(name.partition(":")[2].encode() for name in (*_TIMES, LATITUDE))
+_PROPERTIES = {
+    "taken_at": (
+        *("exif:DateTimeOriginal", "photoshop:DateCreated"),
+        *("exif:DateTimeDigitized", "xmp:CreateDate"),
+    ),
+    "latitude": (LATITUDE,),
+}
+"""What states a fact. The times of capture come before those of digitisation."""
 
 
 def _xmp_position(fields: Mapping[str, Value]) -> dict[str, Any]:

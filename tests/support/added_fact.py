@@ -36,10 +36,11 @@ def declare_rating() -> None:
 
     read = stated_facts.stated_in_xmp
 
-    def stated_in_xmp(packet: bytes, **options: bool) -> Any:
+    def stated_in_xmp(packet: bytes, *lacking: Any, **options: bool) -> Any:
         rating = re.search(rb'xmp:Rating="(\d)"', packet)
-        return replace(read(packet, **options), **{"rating": int(rating[1])} if rating else {})
+        return replace(read(packet, *lacking, **options), **{"rating": int(rating[1])} if rating else {})
 
+    stated_facts._PROPERTIES["rating"] = ("xmp:Rating",)
     stated_facts.stated_in_xmp = stated_in_xmp
 
 
