@@ -78,10 +78,10 @@ class NeighbourEvidence:
 class PositionEvidence:
     """What a position follows from: the name of a landmark or track, or photos taken before and after."""
 
-    landmark: str | None = None
-    track: str | None = None
-    before: NeighbourEvidence | None = None
-    after: NeighbourEvidence | None = None
+    landmark: str | None
+    track: str | None
+    before: NeighbourEvidence | None
+    after: NeighbourEvidence | None
 
 
 def position_evidence(connection: Connection, names: NameCache, photo_id: int) -> PositionEvidence | None:
