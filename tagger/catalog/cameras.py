@@ -10,18 +10,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, update
 
 from tagger.database.statements import insert_missing
 from tagger.database.tables import cameras, roots
 from tagger.errors import CameraNotFound
-
-if TYPE_CHECKING:
-    # Reading camera facts imports numpy and Pillow, which `tagger query` would wait for.
-    from tagger.metadata.camera import CameraFacts
-
+from tagger.photos.facts import CameraFacts
 
 _NAMED = "camera|"
 """Keys of cameras that photos name begin with this."""

@@ -39,24 +39,13 @@ from tagger.database.tables import (
     positions,
     verdicts,
 )
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.photo_names import primary_files, stem_of
 from tagger.tags.contents import carry_dismissal, delete_dismissals, record_photos
 from tagger.tags.settlement import begin_change
 
-_INHERITED = (
-    "taken_at",
-    "latitude",
-    "longitude",
-    "gps_error_m",
-    "utc_offset_s",
-    "origin",
-    "camera_id",
-    "content_id",
-    "taken_source",
-    "gps_source",
-    "unread_facts",
-)
-_NO_FACTS = dict.fromkeys(_INHERITED) | dict.fromkeys(("taken_source", "gps_source"), FactSource.CAMERA)
+_INHERITED = (*PHOTO_FACTS, *FIRST_FACTS, "camera_id", "content_id", "unread_facts")
+_NO_FACTS = dict.fromkeys(_INHERITED) | dict.fromkeys(FIRST_FACTS, FactSource.CAMERA)
 _CLASSIFIED = ("classified_size_bytes", "classified_mtime_ns")
 
 

@@ -8,7 +8,7 @@ read. Knows nothing of writing.
 import math
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
@@ -16,29 +16,26 @@ from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_on
 from tagger.metadata.formats.jpeg_segments import EXIF, PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
-from tagger.metadata.stated_facts import StatedTime, is_blank, parse_offset, parse_time, stated_in_xmp
+from tagger.metadata.stated_facts import is_blank, parse_offset, parse_time, stated_in_xmp, stated_time
 from tagger.photos.containers import Container, exif_of
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, merge_facts
 from tagger.photos.formats import PhotoOrigin, is_iso_media
 from tagger.photos.jpeg import jpeg_head
 from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 
-@dataclass(frozen=True)
-class CaptureTime:
-    """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the file says it.
+@dataclass(frozen=True, kw_only=True)
+class _CaptureTime(PhotoFacts):
+    """When the photo was taken.
 
     `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged
     photo, this is the time of capture: some phones write only this field.
     """
 
-    taken_at: datetime | None = None
-    utc_offset_s: int | None = None
     is_of_change: bool = False
-    is_unread: bool = False
-    """Whether there is a time, but none that can be read."""
 
 
-def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
+def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _CaptureTime:
     """Read the time of capture, else of digitisation, else of the last change.
 
     Any date of the calendar is returned, whatever the year: people date scans, and the clock of the machine
@@ -51,7 +48,7 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
     times = [parse_time(text) for text in texts]
     first = next((time for time in times if time is not None), None)
     if first is None:
-        return CaptureTime(is_unread=not all(map(is_blank, texts)))
+        return _CaptureTime(is_date_unread=not all(map(is_blank, texts)))
     # Some phones write the offset beside one field only. It applies to all fields with the same time.
     stated = [parse_offset(_time_text(exif_tags.get(tag))) for tag in _OFFSETS]
     offsets = (
@@ -61,7 +58,8 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
         for offset_s in (time.utc_offset_s, beside)
     )
     utc_offset_s = next((offset for offset in offsets if offset is not None), None)
-    return CaptureTime(first.taken_at, utc_offset_s, is_of_change=times[:2] == [None, None])
+    is_of_change = times[:2] == [None, None]
+    return _CaptureTime(taken_at=first.taken_at, utc_offset_s=utc_offset_s, is_of_change=is_of_change)
 
 
 _CHANGED, _ORIGINAL, _DIGITIZED = 306, 36867, 36868
@@ -76,30 +74,6 @@ def _time_text(entry: TiffTag | None) -> str:
 
 LONGEST_TEXT = 64
 """The most characters of make, model and serial number. Longer texts are cut."""
-
-
-@dataclass(frozen=True)
-class CameraFacts:
-    """What a photo's file says; None where it says nothing valid.
-
-    `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees,
-    both set or neither, and `gps_error_m` is their error as the camera states it. `utc_offset_s` is local
-    time minus UTC. `origin` is set if no camera took the photo as it is. `make`, `model` and `serial` are
-    short lines of printable text. `is_date_unread`: the file has a date, but none that can be read.
-    `has_orientation`: the file states one, also that the image is upright.
-    """
-
-    taken_at: datetime | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    gps_error_m: float | None = None
-    utc_offset_s: int | None = None
-    origin: PhotoOrigin | None = None
-    make: str | None = None
-    model: str | None = None
-    serial: str | None = None
-    is_date_unread: bool = False
-    has_orientation: bool = False
 
 
 def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts:
@@ -117,13 +91,14 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if is_iso_media(data):
         facts = replace(facts, has_orientation=True)
-    if facts.taken_at is not None and facts.latitude is not None:
+    lacking = [name for name in FIRST_FACTS.values() if getattr(facts, name) is None]
+    if not lacking:
         return facts
     blocks = _blocks(data) if blocks is None else blocks
     if not (blocks.xmp or blocks.iptc):
         return facts
     has_position = block is not None and exif_position(block) != (None, None)
-    return _with_stated(facts, blocks, has_position=has_position)
+    return _with_stated(facts, blocks, lacking, has_position=has_position)
 
 
 def _blocks(data: bytes) -> Blocks:
@@ -137,29 +112,23 @@ def _blocks(data: bytes) -> Blocks:
         return Blocks()
 
 
-def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
+def _with_stated(
+    facts: CameraFacts, blocks: Blocks, lacking: list[str], *, has_position: bool
+) -> CameraFacts:
     """The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not count."""
-    xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
-    found = xmp.position
-    if facts.latitude is None and found is not None and not has_position:
-        facts = replace(facts, latitude=found.latitude, longitude=found.longitude, gps_error_m=found.error_m)
-    if facts.taken_at is not None:
-        return facts
-    times = xmp.time, _iptc_time(blocks.iptc or b"")
-    stated = next((time for time in times if time.taken_at is not None), StatedTime())
-    is_unread = facts.is_date_unread or any(time.is_unread for time in times)
-    return replace(
-        facts,
-        taken_at=stated.taken_at,
-        utc_offset_s=stated.utc_offset_s,
-        is_date_unread=is_unread and stated.taken_at is None,
-    )
+    xmp = stated_in_xmp(blocks.xmp or b"", lacking)
+    if has_position:
+        xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
+    statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", _iptc_time(blocks.iptc or b""))]
+    found = merge_facts(statements)
+    is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
+    return replace(facts, **{name: found[name] for name in PHOTO_FACTS}, is_date_unread=is_unread)
 
 
-def _iptc_time(datasets: bytes) -> StatedTime:
+def _iptc_time(datasets: bytes) -> PhotoFacts:
     values = iptc.read(datasets)
     day, time = (next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated"))
-    return StatedTime.of_texts(f"{day} {time}", day)
+    return stated_time(f"{day} {time}", day)
 
 
 def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
@@ -172,13 +141,13 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
         taken_at=capture.taken_at,
         latitude=fix.latitude,
         longitude=fix.longitude,
-        gps_error_m=fix.error_m,
+        gps_error_m=fix.gps_error_m,
         utc_offset_s=_utc_offset_s(capture, fix),
         origin=_origin(block, main, exif, capture),
         make=name_in(main.tags.get(_MAKE)),
         model=name_in(main.tags.get(_MODEL)),
         serial=name_in(exif.tags.get(_BODY_SERIAL)) or name_in(main.tags.get(_DNG_SERIAL)),
-        is_date_unread=capture.is_unread,
+        is_date_unread=capture.is_date_unread,
         has_orientation=ORIENTATION in main.tags,
     )
 
@@ -232,7 +201,7 @@ _EDITOR = re.compile(
 )
 
 
-def _is_of_another_day(capture: CaptureTime, fix: GpsFix) -> bool:
+def _is_of_another_day(capture: _CaptureTime, fix: GpsFix) -> bool:
     """Whether capture and GPS fix are two days or more apart, which no time zone explains.
 
     False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of
@@ -250,7 +219,7 @@ def _without_rollovers(days: float) -> float:
     return (days + _GPS_ROLLOVER_DAYS / 2) % _GPS_ROLLOVER_DAYS - _GPS_ROLLOVER_DAYS / 2
 
 
-def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
+def _utc_offset_s(capture: _CaptureTime, fix: GpsFix) -> int | None:
     """The offset that the file states, else that of the time zone nearest to local time minus GPS time.
 
     A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly,
@@ -267,7 +236,7 @@ def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
 
 
 def _origin(
-    block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: CaptureTime
+    block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: _CaptureTime
 ) -> PhotoOrigin | None:
     """Why the photo is not as a camera took it: a screenshot, or edited, with an editor's time alone.
 

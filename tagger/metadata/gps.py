@@ -10,26 +10,18 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from tagger.photos.facts import LARGEST_ERROR_M, PhotoFacts
 from tagger.photos.tiff import TiffBlock, TiffDirectory
 
 GPS_POINTER = 0x8825
 OUR_METHOD = "landmark-tagger"
 """The GPSProcessingMethod of positions that this program wrote; the source of an estimate follows it."""
-LARGEST_ERROR_M = 20_000_000
-"""No two places on Earth are further apart."""
 
 
-@dataclass(frozen=True)
-class GpsFix:
-    """Where the receiver was, in degrees, and when, in UTC. Both coordinates are set or neither.
+@dataclass(frozen=True, kw_only=True)
+class GpsFix(PhotoFacts):
+    """Where the receiver was, and when, in UTC: `on` is the date, and `at` the time, if it states one."""
 
-    `error_m` is the horizontal error that a camera states beside a position. `on` is the date and `at` the
-    time, None without a time of day.
-    """
-
-    latitude: float | None = None
-    longitude: float | None = None
-    error_m: float | None = None
     on: date | None = None
     at: datetime | None = None
 
@@ -42,7 +34,7 @@ def read_gps(block: TiffBlock, gps: TiffDirectory | None) -> GpsFix:
     error_m = None if latitude is None else _error_m(block, gps)
     on = _date(gps)
     at = None if on is None else _at(block, gps, on)
-    return GpsFix(latitude, longitude, error_m, on, at)
+    return GpsFix(latitude=latitude, longitude=longitude, gps_error_m=error_m, on=on, at=at)
 
 
 def exif_position(block: TiffBlock) -> tuple[float, float] | tuple[None, None]:

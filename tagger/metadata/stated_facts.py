@@ -10,35 +10,25 @@ in July or in August.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.gps import LARGEST_ERROR_M, OUR_METHOD
+from tagger.metadata.gps import OUR_METHOD
 from tagger.metadata.xmp.packet import utf8_packet
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
 from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
+from tagger.photos.facts import FIRST_FACTS, LARGEST_ERROR_M, LARGEST_OFFSET_S, LEAST_OFFSET_S, PhotoFacts
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
 from tagger.system.text_encoding import decoded_text
 from tagger.system.text_format import plain_number
 
-LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
-"""The range of UTC offsets on Earth."""
 
-
-@dataclass(frozen=True)
-class WrittenTime:
-    """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the text says it."""
-
-    taken_at: datetime
-    utc_offset_s: int | None = None
-
-
-def parse_time(text: str, *, allows_day: bool = False) -> WrittenTime | None:
+def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
     """Read a time, or with `allows_day` a day, at midnight. None: it is no time, or can mean several."""
     match = _TIME.match(text)
     if match is None:
@@ -96,67 +86,43 @@ _OFFSET_STEP_S = 15 * 60
 
 def _at(
     match: re.Match[str], hour: int, minute: int, second: int, utc_offset_s: int | None
-) -> WrittenTime | None:
+) -> PhotoFacts | None:
     year = int(match["year"])
     month, day = (int(match[name] or match[f"{name}2"]) for name in ("month", "day"))
     try:
         minutes = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - local time
-        return WrittenTime(minutes + timedelta(seconds=second), utc_offset_s)
+        return PhotoFacts(taken_at=minutes + timedelta(seconds=second), utc_offset_s=utc_offset_s)
     except (ValueError, OverflowError):  # no such day, or the last second of the year 9999
         return None
 
 
-@dataclass(frozen=True)
-class StatedTime:
-    """`taken_at` is local time, and `utc_offset_s` what it is ahead of UTC; with `is_utc`, it is UTC itself.
-
-    `is_unread`: a time is stated that cannot be read.
-    """
-
-    taken_at: datetime | None = None
-    utc_offset_s: int | None = None
-    is_utc: bool = False
-    is_unread: bool = False
-
-    @classmethod
-    def of_texts(cls, *texts: str) -> Self:
-        """The first of some texts that is a time or a day."""
-        written = [text for text in texts if not is_blank(text)]
-        for text in written:
-            if (time := parse_time(text, allows_day=True)) is not None:
-                return cls(time.taken_at, time.utc_offset_s)
-        return cls(is_unread=bool(written))
-
-
-@dataclass(frozen=True)
-class StatedPosition:
-    """Degrees, and their error in metres, if it is stated."""
-
-    latitude: float
-    longitude: float
-    error_m: float | None = None
-
-
-def stated_position(
-    latitude: float | None, longitude: float | None, error_m: float | None = None
-) -> StatedPosition | None:
-    """A position; None if a coordinate is missing or invalid, or both are 0, as programs write for none."""
-    if latitude is None or longitude is None or not (abs(latitude) <= 90 and abs(longitude) <= 180):
-        return None
-    if latitude == 0 and longitude == 0:
-        return None
-    is_error = error_m is not None and 0 <= error_m <= LARGEST_ERROR_M
-    return StatedPosition(latitude, longitude, error_m if is_error else None)
-
-
-@dataclass(frozen=True)
-class StatedFacts:
+@dataclass(frozen=True, kw_only=True)
+class StatedFacts(PhotoFacts):
     """What one file states. `is_broken`: it cannot be read. `orientation`: 1 to 8, as in EXIF."""
 
-    time: StatedTime = StatedTime()
-    position: StatedPosition | None = None
     is_broken: bool = False
     orientation: int | None = None
+
+
+def stated_time(*texts: str) -> PhotoFacts:
+    """The first of some texts that is a time or a day."""
+    written = [text for text in texts if not is_blank(text)]
+    for text in written:
+        if (time := parse_time(text, allows_day=True)) is not None:
+            return time
+    return PhotoFacts(is_date_unread=bool(written))
+
+
+def _position(
+    latitude: float | None, longitude: float | None, error_m: float | None = None
+) -> dict[str, Any]:
+    """A position; empty if a coordinate is missing or invalid, or both are 0, as programs write for none."""
+    if latitude is None or longitude is None or not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        return {}
+    if latitude == 0 and longitude == 0:
+        return {}
+    is_error = error_m is not None and 0 <= error_m <= LARGEST_ERROR_M
+    return {"latitude": latitude, "longitude": longitude, "gps_error_m": error_m if is_error else None}
 
 
 _YEAR_OF_FIRST_CAMERAS = 1990
@@ -221,9 +187,9 @@ TAKEOUT_MAX_BYTES = 2**20
 def stated_in_takeout(data: bytes) -> StatedFacts:
     """The facts of a JSON file of Google Takeout; empty if it is valid JSON of something else. Never raises.
 
-    `photoTakenTime` is UTC; ente's files have `creationTime` instead, which in others is that of an upload.
-    `geoData` is what a person set, or what Google has from the photo; `geoDataExif`
-    is what the camera stated. 0 stands for no value in all of them.
+    The time is UTC: `photoTakenTime`, or in ente's files `creationTime`, which in others is that of an
+    upload. `geoData` is what a person set, or what Google has from the photo; `geoDataExif` is what the
+    camera stated. 0 stands for no value in all of them.
     """
     try:
         document = json.loads(decoded_text(data), parse_constant=_refuse)
@@ -238,7 +204,7 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
     if taken not in document:
         return StatedFacts()
     position = _takeout_position(document.get("geoData")) or _takeout_position(document.get("geoDataExif"))
-    return StatedFacts(_takeout_time(document[taken]), position)
+    return StatedFacts(**vars(_takeout_time(document[taken])) | position)
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
@@ -250,67 +216,76 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _takeout_time(value: object) -> StatedTime:
+def _takeout_time(value: object) -> PhotoFacts:
+    """The time, in UTC."""
     timestamp = value.get("timestamp") if isinstance(value, Mapping) else None
     if timestamp in (None, ""):
-        return StatedTime()
+        return PhotoFacts()
     try:
         since = timedelta(seconds=int(plain_number(str(timestamp))))
         taken_at = _EPOCH + since
     except (ValueError, OverflowError):
-        return StatedTime(is_unread=True)
+        return PhotoFacts(is_date_unread=True)
     if abs(since) < _NO_TIME:
-        return StatedTime()
+        return PhotoFacts()
     latest = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
     if taken_at.year < _YEAR_OF_FIRST_PHOTO or taken_at > latest:
-        return StatedTime(is_unread=True)
-    return StatedTime(taken_at, is_utc=True)
+        return PhotoFacts(is_date_unread=True)
+    return PhotoFacts(taken_at=taken_at)
 
 
-def _takeout_position(value: Any) -> StatedPosition | None:
+def _takeout_position(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        return None
+        return {}
     degrees = [value.get(name) for name in ("latitude", "longitude")]
     if not all(type(each) in (int, float) for each in degrees):
-        return None
+        return {}
     try:
-        return stated_position(*map(float, degrees))  # type: ignore[arg-type]
+        return _position(*map(float, degrees))  # type: ignore[arg-type]
     except OverflowError:
-        return None
+        return {}
 
 
-def stated_in_xmp(packet: bytes, *, needs_time: bool = True, is_sidecar: bool = False) -> StatedFacts:
-    """The facts of a packet: the time if it is needed, the orientation only of a sidecar; never raises.
+def stated_in_xmp(
+    packet: bytes, lacking: Iterable[str] = FIRST_FACTS.values(), *, is_sidecar: bool = False
+) -> StatedFacts:
+    """The facts of a packet that states any that are `lacking`, or a sidecar's orientation; never raises.
 
     Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
     """
     packet = utf8_packet(packet)
-    names = (*(_NAMES if needs_time else _NAMES[-1:]), *([b"Orientation"] if is_sidecar else ()))
-    if not any(name in packet for name in names):  # parsing takes a hundred times as long
+    names = [name for fact in lacking for name in _PROPERTIES[fact]] + ["tiff:Orientation"] * is_sidecar
+    # Parsing takes a hundred times as long.
+    if not any(name.partition(":")[2].encode() in packet for name in names):
         return StatedFacts()
     try:
         fields = properties(packet)
     except WriteRefused:
         return StatedFacts(is_broken=True)
-    time = StatedTime.of_texts(*(_text(fields, name) for name in _TIMES))
+    time = stated_time(*(_text(fields, name) for name in _PROPERTIES["taken_at"]))
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
-    return StatedFacts(time, _xmp_position(fields), orientation=orientation)
+    return StatedFacts(**vars(time) | _xmp_position(fields), orientation=orientation)
 
 
-_TIMES = ("exif:DateTimeOriginal", "photoshop:DateCreated", "exif:DateTimeDigitized", "xmp:CreateDate")
-"""The times of capture come before those of digitisation."""
-_NAMES = tuple(name.partition(":")[2].encode() for name in (*_TIMES, LATITUDE))
+_PROPERTIES = {
+    "taken_at": (
+        *("exif:DateTimeOriginal", "photoshop:DateCreated"),
+        *("exif:DateTimeDigitized", "xmp:CreateDate"),
+    ),
+    "latitude": (LATITUDE,),
+}
+"""What states a fact. The times of capture come before those of digitisation."""
 
 
-def _xmp_position(fields: Mapping[str, Value]) -> StatedPosition | None:
+def _xmp_position(fields: Mapping[str, Value]) -> dict[str, Any]:
     latitude, longitude = _text(fields, LATITUDE), _text(fields, LONGITUDE)
     ours = dict(added_in_properties(dict(fields)))
     is_ours = LATITUDE in ours and same_coordinate(ours[LATITUDE], latitude)
     if is_ours or OUR_METHOD in _text(fields, GPS_METHOD):
-        return None
+        return {}
     north, east = _text(fields, f"{LATITUDE}Ref"), _text(fields, f"{LONGITUDE}Ref")
-    return stated_position(
+    return _position(
         degrees_of(latitude, north), degrees_of(longitude, east), _rational(_text(fields, GPS_ERROR))
     )
 

@@ -4,33 +4,25 @@ The children (see sandbox_main) get the bytes of photos over pipes. They start w
 open files of this process, cannot open files or start programs (see confinement), in limited memory.
 """
 
+import json
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Self
+from datetime import datetime
+from typing import Annotated, Any, Self, get_type_hints
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    NaiveDatetime,
-    PositiveInt,
-    Strict,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, create_model
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata.camera import CameraFacts, short_text
-from tagger.metadata.gps import LARGEST_ERROR_M
-from tagger.metadata.stated_facts import LARGEST_OFFSET_S, LEAST_OFFSET_S
+from tagger.metadata.camera import short_text
 from tagger.photos.containers import DIGEST_VERSION
 from tagger.photos.decoding import DecodedImage, Resize
+from tagger.photos.facts import PHOTO_FACTS, CameraFacts
 from tagger.photos.files import PhotoBytes
-from tagger.photos.formats import PhotoOrigin
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, RunningChild, minimal_environment
 from tagger.pipeline.confinement import memory_beside_this_process
@@ -146,37 +138,33 @@ class Sandbox:
             self.threads.discard(threading.get_ident())
 
 
-def _require_short(text: str) -> str:
-    if short_text(text) != text:
+def _require_plain(value: object) -> object:
+    if isinstance(value, str) and short_text(value) != (value or None):
         raise ValueError("not a short line of printable text")
-    return text
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        raise ValueError("not a local time")
+    return value
 
 
-_ShortText = Annotated[str, Field(min_length=1), AfterValidator(_require_short)]
+def _field(name: str, kind: Any) -> Any:
+    least, most = (name in PHOTO_FACTS and PHOTO_FACTS[name].limits) or (None, None)
+    return Annotated[kind, AfterValidator(_require_plain)], Field(ge=least, le=most)
 
 
-class _OpenReply(BaseModel):
-    """A photo's digest and camera facts, each of which `camera_facts` could give for some photo."""
+_OpenReply = create_model(
+    "_OpenReply",
+    __config__=ConfigDict(strict=True, allow_inf_nan=False),
+    digest=(str, Field(pattern=f"^{DIGEST_VERSION}-[0-9a-f]{{64}}$")),
+    **{name: _field(name, kind) for name, kind in get_type_hints(CameraFacts).items()},
+)
+"""A photo's digest and camera facts, each of which `camera_facts` could give for some photo."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
-    digest: str = Field(pattern=f"^{DIGEST_VERSION}-[0-9a-f]{{64}}$")
-    taken_at: Annotated[NaiveDatetime, Strict(False)] | None
-    latitude: float | None = Field(ge=-90, le=90)
-    longitude: float | None = Field(ge=-180, le=180)
-    gps_error_m: float | None = Field(ge=0, le=LARGEST_ERROR_M)
-    utc_offset_s: int | None = Field(ge=LEAST_OFFSET_S, le=LARGEST_OFFSET_S)
-    origin: Annotated[PhotoOrigin, Strict(False)] | None
-    make: _ShortText | None
-    model: _ShortText | None
-    serial: _ShortText | None
-    is_date_unread: bool
-    has_orientation: bool
-
-    def facts(self) -> CameraFacts:
-        if (self.latitude is None) != (self.longitude is None):
-            raise ValueError("half a position")
-        return CameraFacts(**self.model_dump(exclude={"digest"}))
+def _opened(reply: dict[str, Any]) -> tuple[str, CameraFacts]:
+    opened = _OpenReply.model_validate_json(json.dumps(reply)).model_dump()
+    if (opened["latitude"] is None) != (opened["longitude"] is None):
+        raise ValueError("half a position")
+    return opened.pop("digest"), CameraFacts(**opened)
 
 
 class _DecodeReply(BaseModel):
@@ -194,8 +182,7 @@ def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tupl
     reply = child.call({"open": True}, data, most_s=_left_s(ends_at))
     child.photo = key
     try:
-        opened = _OpenReply.model_validate(reply)
-        return opened.digest, opened.facts()
+        return _opened(reply)
     except ValueError as error:
         raise ValueError("facts that no photo has") from error
 

@@ -23,6 +23,7 @@ from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 from tagger.pipeline.confinement import confine, is_due, limit_memory
 from tagger.pipeline.requests import internal_failure
+from tagger.system.documents import json_default
 
 IDLE_S = 300
 """A child without photos ends after this time, and its memory is free."""
@@ -56,7 +57,7 @@ class ParentPipe:
         return request, self._requests.read(request.get("data_bytes", 0))
 
     def send(self, document: Mapping[str, object], data: bytes = b"") -> None:
-        encoded = json.dumps(document).encode()
+        encoded = json.dumps(document, default=json_default).encode()
         self._replies.write(len(encoded).to_bytes(4) + encoded)
         self._replies.write(data)
         self._replies.flush()
@@ -130,13 +131,7 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
 
 def _open_reply(data: bytes) -> dict[str, object]:
     container = read_container(data)
-    facts = asdict(camera_facts(data, container))
-    taken_at = facts["taken_at"]
-    return {
-        "digest": digest_container(container, data),
-        **facts,
-        "taken_at": taken_at and taken_at.isoformat(),
-    }
+    return {"digest": digest_container(container, data), **asdict(camera_facts(data, container))}
 
 
 if __name__ == "__main__":

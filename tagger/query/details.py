@@ -78,10 +78,10 @@ class NeighbourEvidence:
 class PositionEvidence:
     """What a position follows from: the name of a landmark or track, or photos taken before and after."""
 
-    landmark: str | None = None
-    track: str | None = None
-    before: NeighbourEvidence | None = None
-    after: NeighbourEvidence | None = None
+    landmark: str | None
+    track: str | None
+    before: NeighbourEvidence | None
+    after: NeighbourEvidence | None
 
 
 def position_evidence(connection: Connection, names: NameCache, photo_id: int) -> PositionEvidence | None:
@@ -173,8 +173,8 @@ class Failure:
     job: int | None
 
 
-@dataclass(frozen=True)
-class _PhotoFacts:
+@dataclass(frozen=True, kw_only=True)
+class _Details:
     evidence: PositionEvidence | None
     camera: str | None
     clock_may_be_reset: bool
@@ -199,12 +199,12 @@ class _PhotoFacts:
 
 
 @dataclass(frozen=True)
-class PhotoDetailsDocument(_PhotoFacts, PhotoDocument):
+class PhotoDetailsDocument(_Details, PhotoDocument):
     """Everything about a photo; `tags` is the whole top-k, `evidence` what its position follows from."""
 
 
 @dataclass(frozen=True)
-class PhotoDetails(_PhotoFacts):
+class PhotoDetails(_Details):
     """A photo with its whole top-k, and what its position follows from. `camera` has the serial number.
 
     `raw_files` are the paths of its further files, `copies` those of photos with the same image.

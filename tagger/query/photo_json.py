@@ -14,6 +14,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from tagger.photos.facts import RESULT_FACTS
 from tagger.query.tagged_photos import photo_document
 from tagger.system.documents import document_of, json_bytes
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tagger.registry.registered_models import RegisteredModel
 
 PHOTO_COLUMNS = (
-    *("path", "outcome", "digest", "width", "height", "taken_at", "taken_source"),
+    *("path", "outcome", "digest", "width", "height", *RESULT_FACTS, "taken_source"),
     *("dismissed", "favourite", "damaged"),
 )
 TAG_COLUMNS = (

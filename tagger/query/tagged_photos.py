@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
-from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import PhotoIdNotFound
 from tagger.landmarks.landmarks import Landmark, farthest_km, landmarks_by_id
+from tagger.photos.facts import RESULT_FACTS, ResultFacts
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import printable_path
 from tagger.system.city_names import place_text
@@ -216,19 +216,23 @@ class Position:
         return place_text(self.city, self.country)
 
 
-@dataclass(frozen=True)
-class TaggedPhoto:
-    """A photo with tags."""
-
+@dataclass(frozen=True, kw_only=True)
+class _PhotoFile:
     id: int
     path: str
     """Absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`."""
-    outcome: Outcome | None
-    """After verdicts: tagged means that a tag is accepted now. None: no model has classified the photo."""
+    outcome: str | None
     digest: str | None
     width: int | None
     height: int | None
-    taken_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggedPhoto(ResultFacts, _PhotoFile):
+    """A photo with tags."""
+
+    outcome: Outcome | None
+    """After verdicts: tagged means that a tag is accepted now. None: no model has classified the photo."""
     tags: tuple[Tag, ...]
     position: Position | None
     files: int = 1
@@ -261,8 +265,8 @@ class TaggedPhoto:
         return (self.position and self.position.place) or None
 
 
-@dataclass(frozen=True)
-class PhotoDocument:
+@dataclass(frozen=True, kw_only=True)
+class PhotoDocument(ResultFacts, _PhotoFile):
     """A photo and its tags. `outcome` respects verdicts, and is null before classification.
 
     `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star.
@@ -270,13 +274,9 @@ class PhotoDocument:
     `takeout`, or `name`, which gives the day alone.
     """
 
-    id: int
-    path: str
-    outcome: str | None
-    digest: str | None
-    width: int | None
-    height: int | None
-    taken_at: datetime | None
+    # The keys of a document are always there, also of facts that no file states.
+    __pydantic_config__ = {"json_schema_serialization_defaults_required": True}  # noqa: RUF012
+
     taken_source: str | None
     dismissed: bool
     favourite: bool
@@ -324,7 +324,7 @@ def select_photos() -> Select[Any]:
         photos.c.root_id,
         photos.c.path,
         photos.c.path_bytes,
-        photos.c.taken_at,
+        *(photos.c[name] for name in RESULT_FACTS),
         photos.c.taken_source,
         photos.c.failure_kind,
         photos.c.origin,
@@ -441,14 +441,12 @@ class NameCache:
         guess = None if row.is_dismissed else best_guess(photo_tags)
         landmarks = (self.landmark(connection, tag.landmark_id) for tag in accepted_tags(photo_tags))
         accepted = [landmark.display_name for landmark in landmarks]
-        return TaggedPhoto(
-            id=row.id,
+        return document_of(
+            TaggedPhoto,
+            row,
             path=self.path(connection, row),
             outcome=_outcome(row, photo_tags),
-            digest=row.digest,
-            width=row.width,
-            height=row.height,
-            taken_at=row.taken_at,
+            similarity=None,
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
             position=None if row.source is None else Position(*_POSITION_VALUES(row)),
             files=1 + row.raw_file_count,
@@ -461,7 +459,6 @@ class NameCache:
             is_dismissed=bool(row.is_dismissed),
             is_favourite=bool(row.is_favourite),
             damaged=bool(row.damaged),
-            colours=row.colours,
             taken_source=None if row.taken_at is None else row.taken_source,
         )
 

@@ -19,7 +19,7 @@ from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.chunk_items import open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim
-from tagger.metadata.camera import CameraFacts
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.formats import PhotoOrigin
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result
@@ -98,6 +98,13 @@ def test_all_camera_facts_are_stored(library: Library) -> None:
     assert (row.gps_error_m, row.utc_offset_s, row.origin) == (12.5, 7200, "edited")
     assert (row.camera_key, row.camera) == ("camera|apple|iphone 7|", "Apple iPhone 7")
     assert library.take_changes() == [row.id]
+
+
+@pytest.mark.parametrize("column", [*PHOTO_FACTS, *FIRST_FACTS])
+def test_each_fact_has_a_column_and_is_described(column: str) -> None:
+    described = Path(__file__).parents[2] / "docs" / "reference" / "camera-facts.md"
+    assert photos.c[column].doc
+    assert f"`{column}`" in described.read_text()
 
 
 def test_photos_of_one_camera_share_it_wherever_they_are(library: Library) -> None:

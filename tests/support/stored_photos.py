@@ -22,7 +22,7 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.metadata.camera import CameraFacts
+from tagger.photos.facts import CameraFacts
 from tagger.photos.paths import path_text
 from tagger.query.find import find_surrounding
 from tagger.query.options import PhotoQuery

@@ -17,12 +17,13 @@ from rig.large_images import LARGE_IMAGES
 from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure, encode_heic
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import conversion, decode_photo, memory
 from tagger.photos.decoding.conversion import scalable
 from tagger.photos.decoding.formats import open_header, readable_file
 from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
+from tagger.photos.facts import CameraFacts
 from tagger.photos.formats import PhotoFormat
 
 PICTURE = draw_photo(7, (300, 200))

@@ -20,11 +20,11 @@ from support.threads import in_threads
 from support.waiting import wait_until
 
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
-from tagger.metadata.camera import CameraFacts
 from tagger.model.artifact import Embedding
 from tagger.model.backends.protocol import Outputs
 from tagger.model.model import Model
 from tagger.photos.decoding import DecodedImage, Resize
+from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline import buffers, reader_pool

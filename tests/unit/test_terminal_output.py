@@ -18,8 +18,8 @@ from tagger.cli.output.photo_lines import photo_line
 from tagger.database.enums import Outcome, TagReason, TagState
 from tagger.errors import PathNotFound
 from tagger.ledger.chunks import ItemOutcome
-from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import LabelPrediction
+from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import Classified, ModelResult
 from tagger.system.interruption import open_closed_streams

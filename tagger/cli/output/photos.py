@@ -26,6 +26,7 @@ from tagger.cli.output.job_text import count_of
 from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.photos.facts import RESULT_FACTS
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import (
     LANDMARK_COLUMNS,
@@ -198,14 +199,18 @@ def print_details(details: PhotoDetails) -> None:
     by = ", ".join(details.thresholds)
     at = f"{details.classified_at:%Y-%m-%d %H:%M} UTC " if details.classified_at else ""
     classified = f"{at}by {by}" if by else None
+    taken = photo.taken_at and _taken(photo.taken_at, photo.taken_source, details)
     facts: list[tuple[str, object]] = [
-        ("photo", printable(photo.path)),
-        *(("raw file", printable(path)) for path in details.raw_files),
+        ("photo", photo.path),
+        *(("raw file", path) for path in details.raw_files),
         ("outcome", photo.outcome or "not classified"),
         ("size", size),
         ("damaged", "a part of the image is missing" if photo.damaged else None),
-        ("taken", photo.taken_at and _taken(photo.taken_at, photo.taken_source, details)),
-        ("camera", details.camera and printable(details.camera)),
+        *(
+            (fact.label.lower(), taken if name == "taken_at" else getattr(photo, name))
+            for name, fact in RESULT_FACTS.items()
+        ),
+        ("camera", details.camera),
         ("position", photo.position and ", ".join(filter(None, (photo.position.text, photo.position.place)))),
         (
             "follows",
@@ -223,10 +228,10 @@ def print_details(details: PhotoDetails) -> None:
             details.job
             and ": ".join(filter(None, (f"{details.job.job}, {details.job.outcome}", details.job.reason))),
         ),
-        ("fails", details.failure and printable(f"{details.failure.kind}: {details.failure.text}")),
+        ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
         ("gone since", details.gone_since and f"{details.gone_since:%Y-%m-%d %H:%M} UTC"),
         *(("written", _metadata(write)) for write in details.metadata),
-        *(("copy", printable(copy)) for copy in details.copies),
+        *(("copy", copy) for copy in details.copies),
         *(
             ("verdict", _verdict(f"{verdict.name} {verdict.verdict}", verdict))
             for verdict in details.verdicts
@@ -235,7 +240,7 @@ def print_details(details: PhotoDetails) -> None:
     ]
     for name, value in facts:
         if value is not None:
-            typer.echo(f"{name + ':':<12}{value}")
+            typer.echo(f"{name + ':':<12}{printable(str(value))}")
     rows = (
         [
             tag.rank,
@@ -272,22 +277,22 @@ def _evidence(evidence: PositionEvidence, source: str) -> str:
     if evidence.landmark:
         return f"from the landmark {evidence.landmark}"
     if evidence.track:
-        return f"from the track {printable(evidence.track)}"
+        return f"from the track {evidence.track}"
     return _STATED_BY.get(source, "from the camera's GPS")
 
 
 def _neighbour(neighbour: NeighbourEvidence, side: str) -> str:
-    return f"{printable(neighbour.file)} ({neighbour.reason} {side})"
+    return f"{neighbour.file} ({neighbour.reason} {side})"
 
 
 def _metadata(write: MetadataWrite) -> str:
-    target = "to the photo" if write.target == "embed" else f"to {printable(write.file)}"
+    target = "to the photo" if write.target == "embed" else f"to {write.file}"
     job = f" by job {write.job}" if write.job else ""
     return f"{', '.join(write.landmarks) or 'position'} {target}, {write.written_at:%Y-%m-%d}{job}"
 
 
 def _verdict(text: str, given: Verdict | Dismissal) -> str:
-    by = f" by {printable(given.given_by)}" if given.given_by else ""
+    by = f" by {given.given_by}" if given.given_by else ""
     return f"{text}{by}, {given.given_at:%Y-%m-%d}"
 
 

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.ledger.jobs import WRITE, InferenceOptions
-from tagger.metadata.gps import LARGEST_ERROR_M
+from tagger.photos.facts import LARGEST_ERROR_M
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
 from tagger.system.names import LANGUAGE_PATTERN

@@ -20,6 +20,7 @@ from tagger.database.enums import FactProblem, FactSource
 from tagger.database.statements import among
 from tagger.database.tables import job_items, photos
 from tagger.metadata.stated_facts import SideFacts, day_in_name, read_side_facts
+from tagger.photos.facts import PHOTO_FACTS, PhotoFacts, merge_facts
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile, side_files_from_text, side_files_to_text
 from tagger.positions.cities import time_zone
@@ -27,63 +28,26 @@ from tagger.tags.contents import record_photos
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database
-    from tagger.metadata.camera import CameraFacts
     from tagger.photos.source import PhotoSource
 
 PARALLEL_READS = 16
 
 
-def fact_columns(facts: CameraFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
-    """The columns of a photo that its facts fill, besides `camera_id`. `path` is that of the photo."""
-    return {"origin": facts.origin, **merge_facts(facts, side_facts, path)}
-
-
-def merge_facts(own: CameraFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
+def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
     """The columns of a photo by its own facts, those of its side files in their order, and its path."""
-    position = _position(own, side_facts)
-    time = _time(own, side_facts, path, position["latitude"], position["longitude"])
+    statements: list[tuple[FactSource, PhotoFacts]] = [(FactSource.CAMERA, own)]
+    for file, stated in side_facts:
+        statements.append((FactSource.SIDECAR if file.is_sidecar else FactSource.TAKEOUT, stated))
+    is_date_unread = any(stated.is_date_unread for _, stated in statements)
+    statements.append((FactSource.NAME, PhotoFacts(taken_at=day_in_name(path))))
+    facts = merge_facts(statements)
+    if facts["taken_source"] == FactSource.TAKEOUT:  # its times are UTC
+        facts["utc_offset_s"] = _utc_offset_s(facts["taken_at"], facts["latitude"], facts["longitude"])
+        facts["taken_at"] += timedelta(seconds=facts["utc_offset_s"])
+    has_date = facts["taken_at"] is not None and facts["taken_source"] != FactSource.NAME
     is_broken = any(stated.is_broken for _, stated in side_facts)
-    is_date_unread = own.is_date_unread or any(stated.time.is_unread for _, stated in side_facts)
-    has_date = time["taken_at"] is not None and time["taken_source"] != FactSource.NAME
     date_problem = FactProblem.DATE if is_date_unread and not has_date else None
-    return {**time, **position, "unread_facts": FactProblem.SIDE_FILE if is_broken else date_problem}
-
-
-def _position(own: CameraFacts, side_facts: SideFacts) -> dict[str, Any]:
-    values = own.latitude, own.longitude, own.gps_error_m
-    source = FactSource.CAMERA
-    if own.latitude is None:
-        for file, stated in side_facts:
-            if (found := stated.position) is not None:
-                values, source = (found.latitude, found.longitude, found.error_m), _source(file)
-                break
-    return dict(zip(("latitude", "longitude", "gps_error_m"), values, strict=True)) | {"gps_source": source}
-
-
-def _time(
-    own: CameraFacts,
-    side_facts: SideFacts,
-    path: str,
-    latitude: float | None,
-    longitude: float | None,
-) -> dict[str, Any]:
-    taken_at, utc_offset_s, source = own.taken_at, own.utc_offset_s, FactSource.CAMERA
-    if taken_at is None:
-        for file, stated in side_facts:
-            if (found := stated.time).taken_at is not None:
-                taken_at, utc_offset_s, source = found.taken_at, found.utc_offset_s, _source(file)
-                if found.is_utc:
-                    utc_offset_s = _utc_offset_s(found.taken_at, latitude, longitude)
-                    taken_at += timedelta(seconds=utc_offset_s)
-                break
-        else:
-            taken_at = day_in_name(path)
-            source = FactSource.CAMERA if taken_at is None else FactSource.NAME
-    return {"taken_at": taken_at, "utc_offset_s": utc_offset_s, "taken_source": source}
-
-
-def _source(file: SideFile) -> FactSource:
-    return FactSource.SIDECAR if file.is_sidecar else FactSource.TAKEOUT
+    return facts | {"unread_facts": FactProblem.SIDE_FILE if is_broken else date_problem}
 
 
 def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None) -> int:
@@ -189,7 +153,7 @@ def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> Non
     )
     changed = {}
     for row in connection.execute(query):
-        facts = merge_facts(_own_facts(row), stated[row.id], row.path)
+        facts = fact_columns(_own_facts(row), stated[row.id], row.path)
         if any(getattr(row, name) != value for name, value in facts.items()):
             changed[row.id] = facts
     record_photos(connection, changed)
@@ -197,20 +161,11 @@ def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> Non
         connection.execute(update(photos).where(photos.c.id == photo_id).values(facts))
 
 
-def _own_facts(row: Row[Any]) -> CameraFacts:
-    """What the photo's own file said, as far as other files can say it too."""
-    # Only here: its parsers take a while to import, and a scan rarely needs them.
-    from tagger.metadata.camera import CameraFacts
-
-    has_time, has_position = row.taken_source == FactSource.CAMERA, row.gps_source == FactSource.CAMERA
-    return CameraFacts(
-        taken_at=row.taken_at if has_time else None,
-        utc_offset_s=row.utc_offset_s if has_time else None,
-        latitude=row.latitude if has_position else None,
-        longitude=row.longitude if has_position else None,
-        gps_error_m=row.gps_error_m if has_position else None,
-        is_date_unread=row.unread_facts == FactProblem.DATE,
-    )
+def _own_facts(row: Row[Any]) -> PhotoFacts:
+    """What the photo's own file said, as far as it counts."""
+    sources = {name: fact.source and getattr(row, fact.source) for name, fact in PHOTO_FACTS.items()}
+    own = {name: getattr(row, name) for name, by in sources.items() if by in (None, FactSource.CAMERA)}
+    return PhotoFacts(**own, is_date_unread=row.unread_facts == FactProblem.DATE)
 
 
 def stored_side_files(text: str | None) -> tuple[SideFile, ...]:

@@ -16,8 +16,8 @@ from tagger.database.tables import NO_FAILURE, contents, job_items, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import fact_columns, stored_side_files
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
-from tagger.metadata.camera import CameraFacts
 from tagger.metadata.stated_facts import SideFacts
+from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile

@@ -278,7 +278,8 @@ def _located(items: Sequence[Item]) -> set[int]:
         item.photo_id
         for item in items
         if isinstance(item.result, Classified)
-        if item.result.facts.latitude is not None or any(stated.position for _, stated in item.side_facts)
+        if item.result.facts.latitude is not None
+        or any(stated.latitude is not None for _, stated in item.side_facts)
     }
 
 

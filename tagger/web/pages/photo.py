@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from tagger.landmarks.landmarks import all_landmarks
 from tagger.ledger.progress import open_job_of_photo
 from tagger.metadata.camera import Exposure, read_exposure
+from tagger.photos.facts import RESULT_FACTS
 from tagger.photos.paths import parse_path
 from tagger.query.details import photo_details_by_id
 from tagger.query.option_values import BoundingBox
@@ -124,6 +125,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
     return {
         "id": photo_id,
         "details": details,
+        "facts": RESULT_FACTS,
         "file": PurePath(details.photo.path).name,
         "folder": str(parse_path(details.photo.path).parent),
         "headline": gettext(NOT_A_LANDMARK) if details.dismissal else photo_headline(rows, details.photo),

@@ -16,12 +16,14 @@ from support.decoding import encode_heic
 from support.examples import examples
 
 from tagger.metadata import exif
-from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.metadata.camera import camera_facts
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos.containers import exif_of
+from tagger.photos.facts import CameraFacts
 from tagger.photos.formats import PhotoOrigin
-from tagger.pipeline.sandbox import _OpenReply
+from tagger.pipeline.sandbox import _opened
 from tagger.pipeline.sandbox_main import _open_reply
+from tagger.system.documents import json_default
 
 PICTURE = draw_photo(5, (64, 48))
 EIFFEL = {1: "N", 2: (48.0, 51.0, 30.24), 3: "E", 4: (2.0, 17.0, 40.2)}
@@ -147,7 +149,7 @@ def test_garbage_never_raises(kind: str, changes: list[tuple[int, int]]) -> None
 
 def facts_of_child(data: bytes) -> CameraFacts:
     """The facts after their way from a decoding child."""
-    return _OpenReply.model_validate(json.loads(json.dumps(_open_reply(data)))).facts()
+    return _opened(json.loads(json.dumps(_open_reply(data), default=json_default)))[1]
 
 
 ALL_FACTS: dict[str, dict[int, object]] = {

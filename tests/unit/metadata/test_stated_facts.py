@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from rig.drawing import draw_photo
 
-from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.metadata.stated_facts import StatedPosition, stated_in_xmp
+from tagger.metadata.camera import camera_facts
+from tagger.metadata.stated_facts import stated_in_xmp
 from tagger.metadata.xmp.schema import NAMESPACES, degrees_of
+from tagger.photos.facts import CameraFacts
 
 PICTURE = draw_photo(6, (64, 48))
 AT = datetime(2015, 8, 22, 10, 8, 19)  # noqa: DTZ001
@@ -63,7 +64,7 @@ def test_xmp_in_a_photo_gives_what_its_exif_lacks(kind: str) -> None:
 )
 def test_each_date_of_xmp_counts_and_that_of_capture_first(name: str) -> None:
     fields = {"xmp:CreateDate": "2020-01-01T01:01:01", name: "2015-08-22T10:08:19"}
-    assert stated_in_xmp(packet(fields)).time.taken_at == AT
+    assert stated_in_xmp(packet(fields)).taken_at == AT
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -78,8 +79,8 @@ def test_sidecars_are_read_in_any_encoding_with_blanks_and_marks_at_the_start(
         declaration = declaration.replace("UTF-16", "UTF-8")
     text = start + declaration + packet(EIFFEL | {"xmp:CreateDate": "2015-08-22T10:08:19"}).decode()
     facts = stated_in_xmp(text.encode(encoding), is_sidecar=True)
-    assert (facts.time.taken_at, facts.is_broken) == (AT, False)
-    assert facts.position is not None
+    assert (facts.taken_at, facts.is_broken) == (AT, False)
+    assert facts.latitude is not None
 
 
 def test_xmp_of_a_photo_may_be_in_utf_16() -> None:
@@ -120,9 +121,9 @@ OUR_RECORD = (
 def test_a_position_that_this_program_wrote_is_not_read() -> None:
     by_method = packet(EIFFEL | {"exif:GPSProcessingMethod": "landmark-tagger neighbour"})
     by_record = packet(EIFFEL, OUR_RECORD.format("48,51.5040N"))
-    assert [stated_in_xmp(each).position for each in (by_method, by_record)] == [None, None]
+    assert [stated_in_xmp(each).latitude for each in (by_method, by_record)] == [None, None]
     corrected = packet(EIFFEL, OUR_RECORD.format("48,50.1000N"))
-    assert stated_in_xmp(corrected).position is not None  # another program replaced ours
+    assert stated_in_xmp(corrected).latitude is not None  # another program replaced ours
 
 
 @pytest.mark.parametrize(
@@ -153,12 +154,14 @@ def test_coordinates(text: str, direction: str, degrees: float | None) -> None:
 )
 def test_impossible_positions_are_none(latitude: str, longitude: str) -> None:
     fields = {"exif:GPSLatitude": latitude, "exif:GPSLongitude": longitude}
-    assert stated_in_xmp(packet(fields)).position is None
+    facts = stated_in_xmp(packet(fields))
+    assert (facts.latitude, facts.longitude) == (None, None)
 
 
 def test_the_error_of_a_position() -> None:
     stated = stated_in_xmp(packet(EIFFEL | {"exif:GPSHPositioningError": "25/2"}))
-    assert stated.position == StatedPosition(pytest.approx(48.8584), pytest.approx(2.2945), 12.5)
+    assert (stated.latitude, stated.longitude) == (pytest.approx(48.8584), pytest.approx(2.2945))
+    assert stated.gps_error_m == 12.5
 
 
 @pytest.mark.parametrize(

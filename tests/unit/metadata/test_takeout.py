@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.stated_facts import StatedFacts, StatedPosition, StatedTime, stated_in_takeout
+from tagger.metadata.stated_facts import StatedFacts, stated_in_takeout
 
 EIFFEL = {"latitude": 48.8584, "longitude": 2.2945, "altitude": 30.0}
 ZERO = {"latitude": 0.0, "longitude": 0.0, "altitude": 0.0}
 TAKEN = {"timestamp": "1563140283", "formatted": "14 Jul 2019, 21:38:03 UTC"}
-AT = StatedTime(datetime(2019, 7, 14, 21, 38, 3), is_utc=True)  # noqa: DTZ001
+AT = datetime(2019, 7, 14, 21, 38, 3)  # noqa: DTZ001
 
 
 def stated(**fields: object) -> StatedFacts:
@@ -20,26 +20,26 @@ def stated(**fields: object) -> StatedFacts:
 
 
 def test_the_position_is_what_a_person_set_else_what_the_camera_stated() -> None:
-    at_eiffel = StatedFacts(AT, StatedPosition(48.8584, 2.2945))
+    at_eiffel = StatedFacts(taken_at=AT, latitude=48.8584, longitude=2.2945)
     assert stated(geoData=EIFFEL, geoDataExif={"latitude": 1.0, "longitude": 1.0}) == at_eiffel
     assert stated(geoData=ZERO, geoDataExif=EIFFEL) == at_eiffel
     assert stated(geoData={"latitude": 99.0, "longitude": 2.0}, geoDataExif=EIFFEL) == at_eiffel
-    assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == StatedFacts(AT)
+    assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == StatedFacts(taken_at=AT)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("start", ["", "\r\n\r\n", "\n\ufeff"])
 def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding: str, start: str) -> None:
     text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
-    assert stated_in_takeout(text.encode(encoding)) == StatedFacts(AT)
+    assert stated_in_takeout(text.encode(encoding)) == StatedFacts(taken_at=AT)
 
 
 def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
     uploaded = {"timestamp": "1700000000"}
-    assert stated(creationTime=uploaded).time == AT
+    assert stated(creationTime=uploaded).taken_at == AT
     ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": EIFFEL}
     facts = stated_in_takeout(json.dumps(ente | {"modificationTime": uploaded}).encode())
-    assert facts == StatedFacts(AT, StatedPosition(48.8584, 2.2945))
+    assert facts == StatedFacts(taken_at=AT, latitude=48.8584, longitude=2.2945)
 
 
 @pytest.mark.parametrize(
@@ -51,26 +51,26 @@ def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
     ],
 )
 def test_impossible_positions_are_none(position: object) -> None:
-    assert stated(geoData=position).position is None
+    assert stated(geoData=position) == StatedFacts(taken_at=AT)
 
 
 @pytest.mark.parametrize(
-    ("timestamp", "time"),
+    ("timestamp", "facts"),
     [
-        ("0", StatedTime()),
-        ("-1", StatedTime()),
-        ("", StatedTime()),
-        (1563140283, AT),
-        ("-473385600", StatedTime(datetime(1955, 1, 1), is_utc=True)),  # noqa: DTZ001 - a scan that was dated
-        ("-62135596800", StatedTime(is_unread=True)),  # the year 1
-        ("1563140283000", StatedTime(is_unread=True)),  # milliseconds
-        ("soon", StatedTime(is_unread=True)),
-        ("1_563_140_283", StatedTime(is_unread=True)),
-        ("9" * 400, StatedTime(is_unread=True)),
+        ("0", StatedFacts()),
+        ("-1", StatedFacts()),
+        ("", StatedFacts()),
+        (1563140283, StatedFacts(taken_at=AT)),
+        ("-473385600", StatedFacts(taken_at=datetime(1955, 1, 1))),  # noqa: DTZ001 - a scan that was dated
+        ("-62135596800", StatedFacts(is_date_unread=True)),  # the year 1
+        ("1563140283000", StatedFacts(is_date_unread=True)),  # milliseconds
+        ("soon", StatedFacts(is_date_unread=True)),
+        ("1_563_140_283", StatedFacts(is_date_unread=True)),
+        ("9" * 400, StatedFacts(is_date_unread=True)),
     ],
 )
-def test_times(timestamp: object, time: StatedTime) -> None:
-    assert stated(photoTakenTime={"timestamp": timestamp}).time == time
+def test_times(timestamp: object, facts: StatedFacts) -> None:
+    assert stated(photoTakenTime={"timestamp": timestamp}) == facts
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,7 @@ JSON = st.recursive(
 )
 def test_any_document_states_facts_that_a_photo_can_have(document: dict[str, object]) -> None:
     facts = stated_in_takeout(json.dumps(document).encode())
-    if facts.position is not None:
-        assert abs(facts.position.latitude) <= 90
-        assert abs(facts.position.longitude) <= 180
+    if facts.latitude is not None and facts.longitude is not None:
+        assert abs(facts.latitude) <= 90
+        assert abs(facts.longitude) <= 180
+    assert (facts.latitude is None) == (facts.longitude is None)

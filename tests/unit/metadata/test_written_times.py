@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.stated_facts import WrittenTime, is_blank, parse_time
+from tagger.metadata.stated_facts import is_blank, parse_time
+from tagger.photos.facts import PhotoFacts
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ from tagger.metadata.stated_facts import WrittenTime, is_blank, parse_time
     ],
 )
 def test_times_with_one_meaning(text: str, taken_at: str, offset_s: int | None) -> None:
-    assert parse_time(text) == WrittenTime(datetime.fromisoformat(taken_at), offset_s)
+    assert parse_time(text) == PhotoFacts(taken_at=datetime.fromisoformat(taken_at), utc_offset_s=offset_s)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_other_times_are_not_taken(text: str) -> None:
 
 def test_days_alone_are_read_where_they_are_lawful() -> None:
     days = [parse_time(text, allows_day=True) for text in ("2015-08-22", "20150822", "2015-08", "2015")]
-    assert days == [*[WrittenTime(datetime(2015, 8, 22))] * 2, None, None]  # noqa: DTZ001
+    assert days == [*[PhotoFacts(taken_at=datetime(2015, 8, 22))] * 2, None, None]  # noqa: DTZ001
 
 
 @given(st.text(alphabet="0123456789:-/. TZ+ampPM", max_size=40) | st.text(max_size=40))

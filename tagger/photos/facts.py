@@ -1,0 +1,103 @@
+"""The facts that files state of a photo, each declared once: a field here, and a column of `photos`.
+
+From the declarations follow what a sandbox may reply, which of several files counts, and what RAW files share
+with their JPEG. Facts of `ResultFacts` are also keys of JSON, columns of CSV, attributes in Python, and lines
+of the page and of `tagger show`. How facts are read from files is written in metadata.
+"""
+# ruff: noqa: RUF009 - each fact is a field
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from tagger.photos.formats import PhotoOrigin
+from tagger.system.text_format import N_
+
+LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
+"""The range of UTC offsets on Earth."""
+LARGEST_ERROR_M = 20_000_000
+"""No two places on Earth are further apart."""
+
+
+@dataclass(frozen=True)
+class PhotoFact:
+    """The declaration of a fact."""
+
+    source: str | None
+    """The column that says which file states it. None: only the EXIF of the photo's own file does.
+
+    Facts with one source come from one file, the first that states the first of them.
+    """
+    limits: tuple[float, float] | None
+    """The lowest and the highest value, inclusive."""
+    label: str
+    """What the page calls it, and in lower case `tagger show`."""
+
+
+def _fact(source: str | None = None, limits: tuple[float, float] | None = None, label: str = "") -> Any:
+    return field(default=None, metadata={"fact": PhotoFact(source, limits, label)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFacts:
+    """The facts that results have. `taken_at` is the camera's local time without a zone, as in EXIF."""
+
+    taken_at: datetime | None = _fact("taken_source", label=N_("Taken"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoFacts(ResultFacts):
+    """What one file states, or all files of a photo together; None where they state nothing valid.
+
+    `utc_offset_s` is local time minus UTC. `latitude` and `longitude` are degrees, both set or neither, and
+    `gps_error_m` is their error as the file states it. `origin` is set if no camera took the photo as it is.
+    `is_date_unread`: there is a date, but none that can be read.
+    """
+
+    utc_offset_s: int | None = _fact("taken_source", (LEAST_OFFSET_S, LARGEST_OFFSET_S))
+    latitude: float | None = _fact("gps_source", (-90, 90))
+    longitude: float | None = _fact("gps_source", (-180, 180))
+    gps_error_m: float | None = _fact("gps_source", (0, LARGEST_ERROR_M))
+    origin: PhotoOrigin | None = _fact()
+    is_date_unread: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraFacts(PhotoFacts):
+    """What a photo's own file states. `make`, `model` and `serial` are short lines of printable text.
+
+    `has_orientation`: the file states one, also that the image is upright.
+    """
+
+    make: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    has_orientation: bool = False
+
+
+PHOTO_FACTS: dict[str, PhotoFact] = {
+    each.name: each.metadata["fact"] for each in fields(PhotoFacts) if each.metadata
+}
+"""The declarations by column."""
+RESULT_FACTS = {each.name: PHOTO_FACTS[each.name] for each in fields(ResultFacts)}
+FIRST_FACTS: Mapping[str, str] = {
+    fact.source: name for name, fact in reversed(PHOTO_FACTS.items()) if fact.source
+}
+"""By the column of a source, its first fact."""
+
+
+def merge_facts(statements: Sequence[tuple[str, PhotoFacts]]) -> dict[str, Any]:
+    """The columns of facts and of their sources: those of one source from the first file that states them.
+
+    `statements`: who states what, the photo's own file first.
+    """
+    own = statements[0]
+    counting = {
+        source: next((each for each in statements if getattr(each[1], name) is not None), own)
+        for source, name in FIRST_FACTS.items()
+    }
+    facts = {
+        name: getattr(counting.get(fact.source or "", own)[1], name) for name, fact in PHOTO_FACTS.items()
+    }
+    return facts | {source: by for source, (by, _) in counting.items()}

@@ -1,0 +1,102 @@
+"""A program in which a photo has one fact more, declared as any other: a column, a field, and its reading.
+
+`python -m support.added_fact FOLDER` tags a photo, and a pair of files, and prints what there is of the fact.
+"""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Integer, Text, select
+
+FIELD = '    taken_at: datetime | None = _fact("taken_source", label=N_("Taken"))\n'
+ADDED = '    rating: int | None = _fact("rating_source", (-1, 5), "Rating")\n'
+
+
+def declare_rating() -> None:
+    """Add a field to the declarations, its columns to the table, and its reading to that of XMP."""
+    spec = find_spec("tagger.photos.facts")
+    assert spec is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    source = Path(str(spec.origin)).read_text()
+    assert FIELD in source
+    exec(source.replace(FIELD, FIELD + ADDED), vars(module))
+
+    from tagger.database.tables import photos
+
+    photos.append_column(Column("rating", Integer))
+    photos.append_column(Column("rating_source", Text, nullable=False, server_default="camera"))
+
+    from tagger.metadata import stated_facts
+
+    read = stated_facts.stated_in_xmp
+
+    def stated_in_xmp(packet: bytes, *lacking: Any, **options: bool) -> Any:
+        rating = re.search(rb'xmp:Rating="(\d)"', packet)
+        return replace(read(packet, *lacking, **options), **{"rating": int(rating[1])} if rating else {})
+
+    stated_facts._PROPERTIES["rating"] = ("xmp:Rating",)
+    stated_facts.stated_in_xmp = stated_in_xmp
+
+
+def main(folder: Path) -> None:
+    """Print the rows, answers and texts in which the fact is."""
+    from PIL import Image
+    from support.artifacts import colour_of
+    from support.command_line import run_command
+    from support.empty_databases import empty_database
+    from support.page_server import client_of_page, settings_in
+    from support.raw_pairs import PairFolder
+    from support.written_folder import SIDECAR_OF_USER
+
+    from tagger.catalog.raw_pairs import separate_files
+    from tagger.cli.main import main as program
+    from tagger.database.tables import photos
+
+    def rate(name: str, rating: int) -> None:
+        (tagged.folder / f"{name}.xmp").write_text(SIDECAR_OF_USER.replace('"5"', f'"{rating}"'))
+
+    def rows(connection: Any) -> list[list[Any]]:
+        query = select(photos.c.path, photos.c.rating, photos.c.rating_source).order_by(photos.c.path)
+        return [list(row) for row in connection.execute(query)]
+
+    settings = settings_in(folder)
+    found: dict[str, Any] = {}
+    with empty_database(settings.data_folder) as database:
+        tagged = PairFolder(database, folder)
+        picture = Image.new("RGB", (480, 320), colour_of(0))
+        picture.save(tagged.folder / "a.jpg", xmp=SIDECAR_OF_USER.encode())
+        picture.save(tagged.folder / "b.jpg", quality=60)
+        tagged.draw_raw("b.CR3")
+        for name in ("a.jpg", "b.jpg"):
+            rate(name, 2)
+        tagged.tag()
+        with database.read() as connection:
+            found["rows"] = rows(connection)
+        with client_of_page(settings, database) as client:
+            every = {"any_rank": 1, "sort": "name"}
+            listed = client.get("/api/photos", params=every).json()["photos"]
+            found["json"] = {Path(each["path"]).name: each["rating"] for each in listed}
+            found["csv"] = client.get("/api/photos.csv", params=every).text
+            found["page"] = client.get(f"/photos/{listed[0]['id']}").text
+        data = {"TAGGER_DATA_FOLDER": str(settings.data_folder)}
+        found["show"] = run_command(program, "show", listed[0]["path"], environment=data, folder=folder).text
+        for name in ("a.jpg", "b.jpg"):
+            rate(name, 1)
+        tagged.tag()
+        with database.write() as connection:
+            found["changed"] = rows(connection)
+            joined = select(photos.c.id).where(photos.c.primary_id.is_not(None))
+            separate_files(connection, connection.scalars(joined).all())
+            found["separated"] = rows(connection)
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    declare_rating()
+    main(Path(sys.argv[1]))
