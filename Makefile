@@ -76,18 +76,18 @@ screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots of the documentation; needs Chromium
 	$(BIN)/python -m docs.pictures.screenshots
 
-# COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others}, course/{train,test} and unknown/{train,test}, with the
-# sources of their photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0; IMAGENET has the backbone's weights. Some
+# COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others}, course/{train,test}, unknown/{train,test} and ordinary,
+# with the sources of their photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0; IMAGENET has the backbone's weights. Some
 # landmarks are in the folders of unknown photos. QUICK=1 goes through all of it with every fortieth photo,
 # shrunk, and one epoch, to test that it runs; WEIGHTS and IMAGENET may then be the shipped model.
 MODEL := build/$(if $(QUICK),quick-)model
 COLLECTED = $(if $(QUICK),$(MODEL)/collections,$(COLLECTIONS))
 epochs = --epochs $(if $(QUICK),1,$(1))
-SHIPPED := $(MODEL)/landmarks-203-v10.pt
+SHIPPED := $(MODEL)/landmarks-203-v11.pt
 model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file IMAGENET=file; run it again to continue
 	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" -a -f "$(IMAGENET)" || { echo "set COLLECTIONS=folder WEIGHTS=file IMAGENET=file"; exit 2; }
 	mkdir -p $(MODEL)/found
-	$(if $(QUICK),mkdir -p $(COLLECTED) && cd "$(COLLECTIONS)" && find landmarks more places course unknown -type f | sort | \
+	$(if $(QUICK),mkdir -p $(COLLECTED) && cd "$(COLLECTIONS)" && find landmarks more places course unknown ordinary -type f | sort | \
 		awk 'NR % 40 == 1 || /csv$$/ || /^unknown.*landmarks/' | tar -c -T - | tar -x -C "$(abspath $(COLLECTED))")
 	test -d $(MODEL)/ordinary || { cp -r "$(COLLECTED)/unknown" $(MODEL)/copied && chmod -R u+w $(MODEL)/copied && \
 		for split in train test; do mv $(MODEL)/copied/$$split/landmarks $(MODEL)/found/$$split || exit 1; done && \
@@ -96,6 +96,9 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 		tail -qn +2 landmarks/sources.csv unknown/sources*.csv | cut -d, -f2-4 | sed 's|,|/|'; \
 		tail -qn +2 more/sources.csv places/sources*.csv course/sources.csv | cut -d, -f1,2 | sed -E 's|^[^,]*/([^/,]*/[^/,]*),|\1,|'; \
 		} > "$(abspath $(MODEL))/sources.csv"
+	test -d $(MODEL)/everyday || { cp -r $(MODEL)/ordinary/train $(MODEL)/copied && cp -r "$(COLLECTED)"/ordinary/*/ $(MODEL)/copied && \
+		{ cat $(MODEL)/sources.csv; tail -n +2 "$(COLLECTED)/ordinary/ordinary.csv" | cut -d, -f1,2 | sed 's/@.*//'; } \
+		> $(MODEL)/copied/sources.csv && chmod -R u+w $(MODEL)/copied && mv $(MODEL)/copied $(MODEL)/everyday; }
 	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTED)/landmarks" "$(COLLECTED)/more" \
 		$(MODEL)/found "$(COLLECTED)/places/known" "$(COLLECTED)/places/others" "$(COLLECTED)/course" \
 		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
@@ -104,7 +107,9 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 	$(BIN)/trainer evaluate $(SHIPPED) --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test --out $(MODEL)/report
 
 # One model goes on from WEIGHTS, another begins with IMAGENET. The first learns what all three say, is pruned, learns again what WEIGHTS
-# and it said before, and at last what all three say. Then the linear layer and the rule of scores are fitted again.
+# and it said before, and at last what all three say. Then the linear layer and the rule of scores are fitted again, to everyday photos, too,
+# by which the rule is validated. make build/model/landmarks-203-v11.pt TRUNK=MODEL fits them alone, to the network of a model.
+TRUNK = $(MODEL)/landmarks-203-v9.pt
 LEARN = --learning-rate 2.5e-4 --teacher "$(WEIGHTS)"
 $(MODEL)/tuned.pt: OPTIONS = --weights "$(WEIGHTS)" $(call epochs,6) --learning-rate 2.5e-4
 $(MODEL)/fresh.pt: OPTIONS = --weights "$(IMAGENET)" $(call epochs,22)
@@ -112,14 +117,16 @@ $(MODEL)/taught.pt: OPTIONS = --weights $(MODEL)/tuned.pt --teacher $(MODEL)/tun
 $(MODEL)/pruned.pt: OPTIONS = --weights $(MODEL)/taught.pt --multiply-adds $(if $(QUICK),90,600) --epochs 0
 $(MODEL)/small.pt: OPTIONS = --weights $(MODEL)/pruned.pt --teacher $(MODEL)/taught.pt $(call epochs,20) $(LEARN)
 $(MODEL)/landmarks-203-v9.pt: OPTIONS = --weights $(MODEL)/small.pt --teacher $(MODEL)/taught.pt --teacher $(MODEL)/fresh.pt $(call epochs,16) $(LEARN)
-$(SHIPPED): OPTIONS = --weights $(MODEL)/landmarks-203-v9.pt --epochs 0
+$(SHIPPED): OPTIONS = --weights "$(TRUNK)" --epochs 0
+$(SHIPPED): private UNKNOWN = $(MODEL)/everyday
 $(MODEL)/taught.pt: $(MODEL)/tuned.pt $(MODEL)/fresh.pt
 $(MODEL)/pruned.pt: $(MODEL)/taught.pt
 $(MODEL)/small.pt: $(MODEL)/pruned.pt
 $(MODEL)/landmarks-203-v9.pt: $(MODEL)/small.pt
-$(SHIPPED): $(MODEL)/landmarks-203-v9.pt
+$(SHIPPED): $(TRUNK)
+UNKNOWN = $(MODEL)/ordinary/train
 $(MODEL)/%.pt:
-	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(MODEL)/ordinary/train \
+	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(UNKNOWN) \
 		--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size $(if $(QUICK),96,224) --resume $(OPTIONS) --out $(MODEL)/$*
 	$(BIN)/trainer export $(MODEL)/$* --out $@
 

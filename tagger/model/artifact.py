@@ -171,6 +171,8 @@ class Manifest(_Frozen):
 
     `suggestion_threshold`: the lowest score at which one is suggested; None: the model suggests nothing.
     `ranges`: the lowest and highest value that enters each convolution, in order, for eight bits.
+    `second_look`: photos whose highest score is in this range, without its end, get the mean of their scores
+    and those of their mirror image.
     """
 
     format: Literal[1, 2] = 1
@@ -180,6 +182,7 @@ class Manifest(_Frozen):
     input: InputRule
     embedding: Embedding | None = None
     ranges: tuple[Range, ...] = ()
+    second_look: Range | None = None
     threshold: float = Field(gt=0, le=1)
     threshold_reason: str
     suggestion_threshold: float | None = Field(default=None, gt=0, le=1)

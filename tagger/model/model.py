@@ -82,6 +82,19 @@ class Model:
 
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
+        outputs = self._in_batches(images)
+        if self.manifest.second_look is None:
+            return outputs
+        highest, (least, limit) = outputs.scores.max(axis=1), self.manifest.second_look
+        near = np.flatnonzero((highest >= least) & (highest < limit))
+        if not len(near):
+            return outputs
+        mirrored = self._in_batches([images[row][:, ::-1] for row in near.tolist()])
+        scores = outputs.scores.copy()
+        scores[near] = (scores[near] + mirrored.scores) / 2
+        return Outputs(scores, outputs.embeddings)
+
+    def _in_batches(self, images: Sequence[Pixels]) -> Outputs:
         parts: list[Outputs] = []
         done = 0
         while done < len(images):

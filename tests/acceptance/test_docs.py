@@ -94,7 +94,7 @@ def test_the_course_goes_as_it_is_shown_at_a_tiny_size(terminal: Terminal, tmp_p
             "trainer compare": (
                 f"--size 64 --weights mobilenet_v2={weights} --weights resnet18={tmp_path}/resnet18.pth"
             ),
-            "trainer train transfer": f"--size 64 --epochs 1 --weights {weights}",
+            "trainer train transfer": f"--size 64 --epochs 1 --weights {weights} --others {world}/others",
         }
         for command, expected in _session(page.read_text()):
             if command.endswith(" &"):

@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 from support.scenes import draw_label
 from torchvision import models
 
+from trainer.data.preparation import find_training_photos
 from trainer.export.run import FinishedRun
 from trainer.options import RecipeOptions, TransferOptions
 from trainer.recipes.scratch import train_scratch
-from trainer.recipes.transfer import train_transfer
+from trainer.recipes.transfer import train_found
 
 SIZE = 32
 LABELS = ("Arch", "Bridge")
@@ -60,7 +61,9 @@ def train(options: RecipeOptions, on_epoch: Callable[[int], None] = lambda _numb
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
-        return train_transfer(options) if isinstance(options, TransferOptions) else train_scratch(options)
+        if not isinstance(options, TransferOptions):
+            return train_scratch(options)
+        return train_found(find_training_photos(options.data, options.unknown, options.others), options)
     finally:
         log.removeHandler(handler)
         log.setLevel(level)

@@ -14,14 +14,21 @@ GREY = (128, 128, 128)
 
 
 def draw_world(folder: Path) -> Path:
-    """Draw `landmarks/{train,test}` with three labels, and `unknown/` with photos of no landmark."""
+    """Draw `landmarks/{train,test}` with three labels, ten `others/`, and `unknown/` with photos of no landmark."""
     for number, (label, tint) in enumerate(TINTS.items()):
         draw_tinted(folder / "landmarks" / "train" / label, range(100 * number, 100 * number + 16), tint)
         draw_tinted(
             folder / "landmarks" / "test" / label, range(1000 + 100 * number, 1000 + 100 * number + 5), tint
         )
     draw_tinted(folder / "unknown" / "deep" / "down", range(2000, 2012), GREY)
+    draw_others(folder / "others")
     return folder
+
+
+def draw_others(folder: Path) -> None:
+    """Draw two photos each of ten other landmarks: as many as training of few labels needs."""
+    for number in range(10):
+        draw_tinted(folder / f"place-{number}", range(3000 + 2 * number, 3002 + 2 * number), GREY)
 
 
 def save_random_weights(path: Path) -> Path:

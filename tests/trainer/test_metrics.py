@@ -27,7 +27,7 @@ from trainer.export.threshold import (
     Threshold,
     ValidationScores,
     choose_threshold,
-    library_precisions,
+    library_precision,
     tail_shares,
 )
 
@@ -179,7 +179,8 @@ def test_threshold_is_the_least_that_reaches_the_precision() -> None:
     assert chosen(top, correct, NONE, 0.79).value == pytest.approx(0.45)
     strict = chosen(top, correct, NONE, 0.9)
     assert strict.value == pytest.approx(0.55)
-    assert (strict.precision, strict.accepted, strict.false_tags) == (1.0, pytest.approx(4 / 6), {})
+    assert (strict.precision.value, strict.accepted.value) == (1.0, pytest.approx(4 / 6))
+    assert strict.false_tags == {}
 
 
 def test_kinds_of_photos_are_weighted_as_in_a_library() -> None:
@@ -190,20 +191,47 @@ def test_kinds_of_photos_are_weighted_as_in_a_library() -> None:
     assert chosen(top, correct, others, 0.59).value == pytest.approx(0.675)
     threshold = chosen(top, correct, others, 0.9)
     assert threshold.value == pytest.approx(0.775)
-    assert threshold.suggested_from == 0.05  # half of all names are right from 0.1 on
+    assert threshold.suggested_from == threshold.value  # below it, fewer than half of the names are right
     assert threshold.false_tags == {ORDINARY: 0.0, OTHER: 0.0}
     assert "in a library of 50:25:25" in threshold.reason
     assert "1 ordinary photos, 2 photos of other landmarks" in threshold.reason
 
 
+def test_suggestions_begin_where_half_of_those_below_the_threshold_are_right() -> None:
+    top, correct = torch.tensor([0.9, 0.8, 0.6, 0.5, 0.3]), torch.tensor([True, True, True, False, True])
+    others = {ORDINARY: torch.tensor([0.65, 0.2, 0.1]), OTHER: torch.tensor([0.2, 0.1])}
+    threshold = chosen(top, correct, others, 0.9)
+    assert threshold.value == pytest.approx(0.725)
+    # Below it, of half a library's five landmark photos, down to 0.6 0.1 of 0.183 are right, to 0.5 0.1 of
+    # 0.283, to 0.3 0.2 of 0.383, and to 0.2 0.2 of 0.592.
+    assert threshold.suggested_from == pytest.approx(0.25)
+
+
+def test_intervals_follow_the_number_of_groups() -> None:
+    """Many photos of few places say less than as many of different ones."""
+    generator = torch.Generator().manual_seed(0)
+    top, correct = torch.rand(400, generator=generator) * 0.5 + 0.5, torch.ones(400, dtype=torch.bool)
+    place = torch.arange(400) // 40
+    top += (torch.rand(10, generator=generator) - 0.5)[place] * 0.6
+    others = {OTHER: torch.rand(400, generator=generator) * 0.8}
+    widths = []
+    for groups in (torch.arange(400), place):
+        scores = ValidationScores(top, correct, others, [groups, groups])
+        accepted = choose_threshold(scores, HALF, 0.95).accepted
+        assert accepted.low <= accepted.value <= accepted.high
+        widths.append(accepted.high - accepted.low)
+    assert widths[1] > 1.5 * widths[0]
+
+
 def test_a_kind_without_photos_counts_like_the_other() -> None:
     top, correct = torch.tensor([0.9, 0.7]), torch.tensor([True, True])
     both = {ORDINARY: torch.tensor([0.8, 0.1]), OTHER: torch.tensor([0.8, 0.1])}
-    thresholds = torch.tensor([0.5, 0.85])
     for kind, highest in both.items():
-        scores = ValidationScores(top, correct, {kind: highest})
-        expected = library_precisions(ValidationScores(top, correct, both), HALF, thresholds)
-        assert library_precisions(scores, HALF, thresholds).tolist() == pytest.approx(expected.tolist())
+        scores, expected = apart(top, correct, {kind: highest}), apart(top, correct, both)
+        for threshold in (0.5, 0.85):
+            assert library_precision(scores, HALF, threshold) == pytest.approx(
+                library_precision(expected, HALF, threshold)
+            )
 
 
 @EXAMPLES
@@ -238,7 +266,13 @@ def test_a_threshold_is_never_zero() -> None:
 
 
 def chosen(top: Tensor, correct: Tensor, others: dict[str, Tensor], precision: float) -> Threshold:
-    return choose_threshold(ValidationScores(top, correct, others), HALF, precision)
+    return choose_threshold(apart(top, correct, others), HALF, precision)
+
+
+def apart(top: Tensor, correct: Tensor, others: dict[str, Tensor]) -> ValidationScores:
+    """Scores of photos of which each is a group of its own."""
+    groups = [torch.arange(len(each)) for each in (top, *others.values())]
+    return ValidationScores(top, correct, others, groups)
 
 
 def test_mixtures_are_read_as_they_are_written() -> None:

@@ -10,9 +10,11 @@ from torch import Tensor
 from trainer.evaluation.metrics import calibration_errors
 from trainer.learning import scoring
 from trainer.learning.scoring import (
+    SECOND_LOOK,
     Neighbours,
     ScoreRule,
     Scoring,
+    UnlearntPhotos,
     fit_logistic,
     fit_neighbours,
     fit_score_rule,
@@ -44,6 +46,12 @@ class World:
         return -1.5 * torch.cdist(features, self.places).square()
 
 
+def unlearnt(logits: Tensor, features: Tensor, targets: Tensor, neighbours: Neighbours) -> UnlearntPhotos:
+    """Validation photos whose mirror images look the same."""
+    views = (torch.stack([each, each], dim=1) for each in (logits, features))
+    return UnlearntPhotos(*views, targets, neighbours)
+
+
 class FittedRule:
     """A score rule fitted to a world, from numbers of training, validation and ordinary photos."""
 
@@ -52,7 +60,9 @@ class FittedRule:
         features, targets = world.photos(learned, ordinary)
         self.neighbours = fit_neighbours(features, targets, LABELS)
         features, targets = world.photos(validated, ordinary)
-        self.rule = fit_score_rule(world.logits(features), features, self.neighbours, targets, LABELS)
+        self.rule = fit_score_rule(
+            [unlearnt(world.logits(features), features, targets, self.neighbours)], LABELS
+        )
 
     def scores(self, features: Tensor) -> Tensor:
         return Scoring(self.neighbours, LABELS, self.rule)(self.world.logits(features), features)
@@ -176,6 +186,39 @@ def test_features_that_are_all_the_same_give_finite_scores() -> None:
     features = torch.ones(8, 5)
     targets = torch.arange(8) % LABELS
     neighbours = fit_neighbours(features, targets, LABELS)
-    rule = fit_score_rule(torch.zeros(8, LABELS), features, neighbours, targets, LABELS)
+    rule = fit_score_rule([unlearnt(torch.zeros(8, LABELS), features, targets, neighbours)], LABELS)
 
     assert bool(Scoring(neighbours, LABELS, rule)(torch.zeros(8, LABELS), features).isfinite().all())
+
+
+def test_a_photo_near_the_threshold_is_looked_at_again_mirrored() -> None:
+    """Between the limits, a photo has the mean of both scores; others keep theirs."""
+    world = World()
+    fitted = FittedRule(world, learned=20, validated=10, ordinary=200)
+    photos, targets = world.photos(30, ordinary=300)
+    mirrored = photos + 0.3 * world.noise(*photos.shape)
+    features = torch.stack([photos, mirrored], dim=1)
+    logits = torch.stack([world.logits(photos), world.logits(mirrored)], dim=1)
+    scores = UnlearntPhotos(logits, features, targets, fitted.neighbours).scores(LABELS, fitted.rule)
+
+    first, second = fitted.scores(photos), fitted.scores(mirrored)
+    highest = first.amax(dim=1)
+    least, limit = SECOND_LOOK
+    is_near = (highest >= least) & (highest < limit)
+    assert 0 < int(is_near.sum()) < len(photos)
+    assert torch.allclose(scores[is_near], (first + second)[is_near] / 2)
+    assert torch.equal(scores[~is_near], first[~is_near])
+
+
+def test_parts_of_validation_give_the_same_rule_as_all_of_it() -> None:
+    world = World()
+    neighbours = fit_neighbours(*world.photos(20, 200), LABELS)
+    photos, targets = world.photos(10, ordinary=100)
+    logits = world.logits(photos)
+    rows = torch.randperm(len(photos), generator=torch.Generator().manual_seed(1))
+    parts = [unlearnt(logits[each], photos[each], targets[each], neighbours) for each in rows.split(40)]
+    whole = fit_score_rule([unlearnt(logits, photos, targets, neighbours)], LABELS)
+
+    divided = fit_score_rule(parts, LABELS)
+
+    assert vars(divided) == pytest.approx(vars(whole), rel=1e-3)

@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import torch
 from support.command_line import CommandRunner
-from support.training_photos import TINTS, draw_tinted
+from support.training_photos import GREY, TINTS, draw_others, draw_tinted
 
 from tagger.model.artifact import file_digest, read_manifest, without_deprecations
 from tagger.model.devices import Device
 from tagger.model.model import load_model
 from tagger.photos.decoding import decode_photo
 from trainer.export.calibration import CAREFUL_THRESHOLD
-
-GREY = (128, 128, 128)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +25,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / "places" / "val" / label, range(1000 + 100 * number, 1000 + 100 * number + 8), tint
         )
     draw_tinted(folder / "ordinary" / "sheds", range(2000, 2006), GREY)
-    for number in range(10):
-        draw_tinted(
-            folder / "others" / f"place-{number}", range(3000 + 10 * number, 3002 + 10 * number), GREY
-        )
+    draw_others(folder / "others")
     return folder
 
 
@@ -108,3 +103,18 @@ def test_with_enough_other_landmarks_its_threshold_is_chosen_by_them(
     tested = trainer("evaluate", taught / "model.pt", *others, "--out", tmp_path / "report")
     assert "photos of other landmarks: " in tested.text
     assert "not known" not in tested.text
+
+
+def test_a_network_that_learns_few_landmarks_needs_photos_of_others(
+    world: Path, trainer: CommandRunner, tmp_path: Path
+) -> None:
+    """Without them, it gives its names to most other sights; see docs/tutorial/own-model.md."""
+    few = tmp_path / "few"
+    shutil.copytree(world / "others" / "place-0", few / "place-0")
+    for others in ((), ("--others", few)):
+        folders = "--data", world / "places", *others, "--out", tmp_path / "run"
+        done = trainer("train", "transfer", *folders, "--backbone", "resnet18")
+        assert done.code == 1
+        assert "a network that learns 3 landmarks gives their names to many others" in done.err
+        assert "Name --others, a folder with 20 photos of 10 other landmarks or more" in done.err
+    assert not (tmp_path / "run").exists() or not any((tmp_path / "run").rglob("*.safetensors"))

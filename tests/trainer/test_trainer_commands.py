@@ -48,6 +48,7 @@ def trained(world: Path) -> Path:
         "01.Red_House,red-house,The Red House,France,48.5,2.5,point\n"
     )
     folders = ("--data", world / "landmarks", "--unknown", world / "unknown", "--out", world / "run")
+    folders += ("--others", world / "others")
     options = (
         "--weights",
         world / "weights.safetensors",
@@ -90,10 +91,9 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
     assert following == "next: trainer export RUN --out MODEL.pt"
     assert figures["training"]["photos"] + figures["training"]["validation_photos"] == 48
     # The layer and the nearest photos learn at last from all photos, validation photos included.
-    assert figures["training"]["photos_seen"] == {"last_layer": 60, "nearest_photos": 60}
-    assert len(record.validation_photos) == sum(
-        figures["training"][name] for name in ("validation_photos", "validation_ordinary_photos")
-    )
+    assert figures["training"]["photos_seen"] == {"last_layer": 80, "nearest_photos": 80}
+    kinds = "photos", "ordinary_photos", "other_landmark_photos"
+    assert len(record.validation_photos) == sum(figures["training"][f"validation_{kind}"] for kind in kinds)
 
 
 def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None:
@@ -154,14 +154,15 @@ def test_the_manifest_describes_the_model(trained: Path) -> None:
     training = manifest.training
     assert manifest.embedding is not None
     assert manifest.embedding.dimension == 1280
-    learned_from = training["photos"] + training["ordinary_photos"]  # type: ignore[operator]
-    assert manifest.embedding.background_photos == learned_from
+    kinds = "photos", "ordinary_photos", "other_landmark_photos"
+    assert manifest.embedding.background_photos == sum(int(str(training[kind])) for kind in kinds)
     assert str(trained) not in manifest.model_dump_json()
 
 
 def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
     def train(data: Path, weights: Path = world / "weights.safetensors") -> CommandOutput:
-        return trainer("train", "transfer", "--data", data, "--out", tmp_path / "run", "--weights", weights)
+        folders = "--data", data, "--others", world / "others", "--out", tmp_path / "run"
+        return trainer("train", "transfer", *folders, "--weights", weights)
 
     def assert_refused(output: CommandOutput, *texts: str) -> None:
         assert output.code == 1

@@ -79,7 +79,8 @@ def small_data() -> TrainingData:
     is_validation = np.array([False] * len(TARGETS) + [True] * 2)
     targets = np.array([*TARGETS, 0, 1])
     squares, sources = noise_squares(len(targets)), np.full(len(targets), "")
-    return TrainingData(labels, squares, sources, targets, is_validation, np.zeros(len(targets), dtype=bool))
+    is_of_val, together = np.zeros(len(targets), dtype=bool), np.arange(len(targets))
+    return TrainingData(labels, squares, sources, targets, is_validation, is_of_val, together)
 
 
 def train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from tagger.errors import PathNotFound
-from tagger.model.artifact import TRAINED_PHOTOS, Label
+from tagger.model.artifact import TRAINED_PHOTOS, Label, Manifest
 from trainer.data.duplicates import group_near_duplicates, sketch_of
 from trainer.data.folders import (
     LabelledPhoto,
@@ -48,6 +48,8 @@ ORDINARY, OTHER = "/", "//"
 """The labels of ordinary photos, with their kind, and of other landmarks. No folder has these names."""
 DIGEST_LENGTH = 12
 """So many characters of digests tell millions of photos apart."""
+FOLDS = 5
+"""Parts of validation: where a last layer can be fitted again, each by one that has learnt the others."""
 CACHE_SCALE = 9 / 7
 """Cached photos are larger than the model's input by this factor, for closer views of them."""
 
@@ -62,6 +64,7 @@ class FoundPhotos:
     """
 
     data: Path
+    unknown: Path | None
     labels: tuple[Label, ...]
     train: tuple[LabelledPhoto, ...]
     val: tuple[LabelledPhoto, ...]
@@ -109,7 +112,7 @@ def find_training_photos(data: Path, unknown: Path | None, others: Path | None) 
     if left_out := sorted({photo.place for photo in other if photo.place in known}):
         log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
     other = tuple(photo for photo in other if photo.place not in known)
-    return FoundPhotos(data, labels, train, val, ordinary, other)
+    return FoundPhotos(data, unknown, labels, train, val, ordinary, other)
 
 
 def _without_photos(label: str, data: Path) -> DataUnusable:
@@ -117,7 +120,9 @@ def _without_photos(label: str, data: Path) -> DataUnusable:
     return DataUnusable(path=data / "train" / label, reason="none of its photos can be read", remedy=remedy)
 
 
-def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> TrainingData:
+def prepare(
+    found: FoundPhotos, cache: Path, *, size: int, seed: int, learnt: Collection[str] | None = None
+) -> TrainingData:
     """Read the photos. A seventh of train/ is held out if there is no val/, and of other landmarks.
 
     Args:
@@ -125,6 +130,8 @@ def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> Trainin
         cache: the folder of decoded photos
         size: side of the model's input, in pixels
         seed: the same seed and photos give the same split
+        learnt: the beginnings of the digests of photos that the network has learnt, where it learns no more:
+            all other photos without a label are held out, too
 
     Raises:
         DataUnusable, OutputUnwritable: with what to change.
@@ -135,9 +142,17 @@ def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> Trainin
     warn_of_label_conflicts(zip(cached.digests, cached.photos, strict=True))
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
-    sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)
+    paths = [photo.path for photo in cached.photos]
+    listed = zip(*(sources_of(paths, folder) for folder in (data, found.unknown) if folder), strict=True)
+    sources = np.array([next(filter(None, names), "") for names in listed], dtype=np.str_)
     own = set(found.val)
-    is_validation = _hold_out(cached, sources, own, seed)
+    duplicates = group_near_duplicates(
+        [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
+    )
+    is_validation = _hold_out(cached, sources, duplicates, own, seed)
+    if learnt is not None:
+        is_new = np.array([digest[:DIGEST_LENGTH] not in learnt for digest in cached.digests], dtype=bool)
+        is_validation |= is_new & (targets == len(labels))
     trained = set(targets[~is_validation].tolist())
     for position, label in enumerate(labels):
         if position not in trained:
@@ -149,7 +164,13 @@ def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> Trainin
             remedy=f"Add photos of other scenes, or put validation photos in {data}/val/LABEL/photo.jpg",
         )
     is_of_val = np.array([photo in own for photo in cached.photos], dtype=bool)
-    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val)
+    together = [
+        photo.place or (source and f"{photo.label}/{source}") or group
+        for photo, source, group in zip(cached.photos, sources.tolist(), duplicates, strict=True)
+    ]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(together))}
+    together_numbers = np.array([numbers[name] for name in together], dtype=np.int64)
+    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val, together_numbers)
 
 
 @dataclass(frozen=True)
@@ -162,6 +183,24 @@ class TrainingData:
     targets: npt.NDArray[np.int64]  # (N,)
     is_validation: npt.NDArray[np.bool_]  # (N,)
     is_of_val: npt.NDArray[np.bool_]  # (N,), whether a photo is in val/, and so never for training
+    together: npt.NDArray[np.int64]  # (N,), photos of one place or source, and near-duplicates, have a number
+
+    def folds(self) -> npt.NDArray[np.int64]:
+        """The part of validation that each photo is in, int64 (N,), 0 to `FOLDS` - 1; -1: none.
+
+        Photos of one place or source are in one. Parts have about as many photos of each kind: the largest
+        groups come first, each to the part with the fewest.
+        """
+        folds = np.full(len(self.targets), -1)
+        is_known = self.targets < len(self.labels)
+        for kind in (is_known, self.is_other, ~is_known & ~self.is_other):
+            members = self.together[self.is_validation & kind]
+            filled = [0] * FOLDS
+            for group, count in Counter(members.tolist()).most_common():
+                fewest = filled.index(min(filled))
+                folds[self.is_validation & kind & (self.together == group)] = fewest
+                filled[fewest] += count
+        return folds
 
     @property
     def whole(self) -> TrainingData:
@@ -246,6 +285,15 @@ class TrainingData:
         return [self.cached.photos[position].path for position in self.validation.tolist()]
 
 
+def trained_photos(manifest: Manifest) -> frozenset[str]:
+    """The first `DIGEST_LENGTH` characters of the digests of photos that a model has learnt.
+
+    Models of earlier versions do not state them.
+    """
+    text = str(manifest.training.get(TRAINED_PHOTOS, ""))
+    return frozenset(text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH))
+
+
 def photo_weights(
     groups: npt.NDArray[np.int64], sources: npt.NDArray[np.str_], balance: float
 ) -> npt.NDArray[np.float64]:
@@ -269,15 +317,16 @@ def photo_weights(
 
 
 def _hold_out(
-    cached: CachedPhotos, sources: npt.NDArray[np.str_], val: set[LabelledPhoto], seed: int
+    cached: CachedPhotos,
+    sources: npt.NDArray[np.str_],
+    duplicates: Sequence[int],
+    val: set[LabelledPhoto],
+    seed: int,
 ) -> npt.NDArray[np.bool_]:
     """Hold out val/, or a share of train/; a share of the ordinary photos, and of the other landmarks.
 
     Near-duplicates stay together, all photos of another landmark, and those of a source that is held out.
     """
-    duplicates = group_near_duplicates(
-        [sketch_of(cached.image(position)) for position in range(len(cached.photos))]
-    )
     whole_sources = _whole_sources(cached.photos, sources)
     groups: list[Hashable] = [
         photo.place or whole or group

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tagger.errors import PathNotFound
-from tagger.model.artifact import TRAINED_PHOTOS, Manifest, file_digest, read_manifest
+from tagger.model.artifact import Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import Model, load_model
 from trainer.data.folders import (
@@ -24,7 +24,7 @@ from trainer.data.folders import (
     warn_of_label_conflicts,
 )
 from trainer.data.pixels import decode_batches
-from trainer.data.preparation import DIGEST_LENGTH
+from trainer.data.preparation import DIGEST_LENGTH, trained_photos
 from trainer.errors import DataUnusable
 from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
 from trainer.evaluation.mixture import ORDINARY, OTHERS, Mixture
@@ -145,9 +145,8 @@ def evaluate(
 
 
 def _in_training(photos: Mapping[LabelledPhoto, str | None], manifest: Manifest) -> set[LabelledPhoto]:
-    """Those of the photos that the model has learned from. Models of earlier versions do not state them."""
-    text = str(manifest.training.get(TRAINED_PHOTOS, ""))
-    trained = {text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)}
+    """Those of the photos that the model has learned from."""
+    trained = trained_photos(manifest)
     return {photo for photo, digest in photos.items() if (digest or "")[:DIGEST_LENGTH] in trained}
 
 

@@ -5,7 +5,7 @@ plural name take rows of photos, (R, N), and return a figure per row: the figure
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -61,8 +61,14 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
         indices = [torch.randint(max(1, size), (count, size), generator=generator) for size in sizes]
         resampled.append(figure(*_select(groups, indices)))
     whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
-    low, high = torch.cat(resampled).double().quantile(torch.tensor(_TAILS, dtype=torch.float64)).tolist()
-    return Estimate(whole, low, high)
+    return interval(whole, torch.cat(resampled).tolist())
+
+
+def interval(value: float, resampled: Iterable[float]) -> Estimate:
+    """A figure, and the middle 95 % of its values on resamples of the photos."""
+    values = torch.tensor(list(resampled), dtype=torch.float64)
+    low, high = values.quantile(torch.tensor(_TAILS, dtype=torch.float64)).tolist()
+    return Estimate(value, low, high)
 
 
 def _select(groups: tuple[tuple[Tensor, ...], ...], indices: list[Tensor]) -> list[Tensor]:

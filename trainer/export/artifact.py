@@ -112,6 +112,7 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
             background_photos=record.background_photos,
         ),
         ranges=record.ranges,
+        second_look=record.second_look,
         threshold=record.threshold,
         suggestion_threshold=record.suggestion_threshold,
         threshold_reason=record.threshold_reason,

@@ -1,8 +1,9 @@
 """From a trained network to a finished run: calibrate and measure it, and write the run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,16 +13,21 @@ from tagger.photos.paths import path_text
 from trainer.backbones.backbone import Backbone, fuse_batch_norms
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
-from trainer.evaluation.metrics import (
-    calibration_errors,
-    top_k_accuracy,
-)
+from trainer.evaluation.metrics import Estimate, calibration_errors, top_k_accuracy
 from trainer.evaluation.mixture import ORDINARY, OTHERS
 from trainer.export.run import CURVES, MIXTURE, FinishedRun, RunRecord, program_versions, save_run
 from trainer.export.threshold import LEAST_THRESHOLD, Threshold, ValidationScores, choose_threshold
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
-from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, fit_neighbours, fit_score_rule
+from trainer.learning.scoring import (
+    SECOND_LOOK,
+    Neighbours,
+    ScoreRule,
+    Scoring,
+    UnlearntPhotos,
+    fit_neighbours,
+    fit_score_rule,
+)
 from trainer.learning.state import Epoch
 from trainer.options import RecipeOptions
 from trainer.report.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
@@ -70,11 +76,15 @@ def complete_run(
         backbone = replace(backbone, folded=True)
         encoder = Encoder(backbone, fused)
     head = model.head.eval().requires_grad_(requires_grad=False)
-    features = features_from_files(encoder, data.validation_paths(), rule.resize, device.kind)
+    features = features_from_files(encoder, data.validation_paths(), rule.resize, device.kind, mirrored=True)
     embeddings = embedding_of(
         features_from_cache(encoder, data.cached, range(len(data.cached.photos)), size, device.kind)[:, 0]
     )
-    classifier, score_rule = _calibrate(data, encoder, head, embeddings, features)
+    parts = list(_unlearnt(data, model, embeddings, features))
+    score_rule = fit_score_rule([part for _, part in parts], len(data.labels))
+    scores = torch.zeros(len(features), len(data.labels))
+    for rows, part in parts:
+        scores[rows] = part.scores(len(data.labels), score_rule)
 
     def final() -> PhotoClassifier:
         last = head if model.fit_again is None else model.fit_again(data.whole)[0]
@@ -89,9 +99,10 @@ def complete_run(
     fitted = FittedModel(
         backbone,
         rule,
-        classifier.scores_of(features),
+        scores,
         final,
         score_rule,
+        SECOND_LOOK,
         BackgroundStatistics.measured(embeddings[data.training].numpy()),
         convolution_ranges(encoder, data.cached.batches(sample, size, FEATURE_BATCH_SIZE)),
         model.recipe,
@@ -113,6 +124,7 @@ class FittedModel:
     scores: Tensor
     final: Callable[[], PhotoClassifier]
     score_rule: ScoreRule | None
+    second_look: Range | None
     background: BackgroundStatistics
     ranges: tuple[Range, ...]
     recipe: str
@@ -123,9 +135,7 @@ class FittedModel:
 def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -> FinishedRun:
     """Measure the model on the validation photos, and write the run."""
     targets = torch.from_numpy(data.targets[data.validation])
-    is_other = torch.from_numpy(data.is_other[data.validation])
-    places = len({data.cached.photos[position].place for position in data.validation.tolist()} - {None})
-    threshold, metrics = measure(model.scores, targets, is_other, places, options)
+    threshold, metrics = measure(data, model.scores, options)
     paths = data.validation_paths()
     record = RunRecord(
         labels=data.labels,
@@ -133,6 +143,7 @@ def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -
         backbone=model.backbone,
         background_photos=model.background.photos,
         score_rule=model.score_rule,
+        second_look=model.second_look,
         ranges=model.ranges,
         threshold=threshold.value,
         threshold_reason=threshold.reason,
@@ -154,16 +165,25 @@ def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -
     return run
 
 
-@torch.no_grad()
-def _calibrate(
-    data: TrainingData, encoder: Encoder, head: nn.Linear, embeddings: Tensor, features: Tensor
-) -> tuple[LandmarkClassifier, ScoreRule]:
-    """Build the classifier, and fit its rule on the validation photos' `features`, float32 (V, F)."""
-    labels = len(data.labels)
-    neighbours = neighbours_of(data, embeddings)
+def _unlearnt(
+    data: TrainingData, model: TrainedClassifier, embeddings: Tensor, features: Tensor
+) -> Iterator[tuple[Tensor, UnlearntPhotos]]:
+    """The validation photos in parts, with their rows among the `features`, float32 (V, 2, F).
+
+    A layer that can be fitted again has learnt all other parts, as the finished model will.
+    """
     targets = torch.from_numpy(data.targets[data.validation])
-    rule = fit_score_rule(head(features), embedding_of(features), neighbours, targets, labels)
-    return LandmarkClassifier(encoder, head, Scoring(neighbours, labels, rule)).eval(), rule
+    folds = data.folds() if model.fit_again else np.where(data.is_validation, 0, -1)
+    for fold in np.unique(folds[data.validation]):
+        rows = torch.from_numpy(folds[data.validation] == fold).nonzero()[:, 0]
+        photos, head = data, model.head
+        if model.fit_again:
+            photos = replace(data, is_validation=data.is_of_val | (folds == fold))
+            head = model.fit_again(photos)[0]
+        neighbours = neighbours_of(photos, embeddings)
+        with torch.no_grad():
+            logits, seen = head(features[rows]), embedding_of(features[rows])
+        yield rows, UnlearntPhotos(logits, seen, targets[rows], neighbours)
 
 
 def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
@@ -172,32 +192,30 @@ def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
     return fit_neighbours(embeddings[data.training], targets, len(data.labels))
 
 
-def measure(
-    scores: Tensor, targets: Tensor, is_other: Tensor, places: int, options: RecipeOptions
-) -> tuple[Threshold, dict[str, float]]:
+def measure(data: TrainingData, scores: Tensor, options: RecipeOptions) -> tuple[Threshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
 
     Args:
-        scores: float32 (N, L), as the exported model will return them
-        targets: int64 (N,); L: none of them
-        is_other: bool (N,), whether a photo shows a landmark without a label
-        places: how many other landmarks the photos of `is_other` show
+        data: the photos
+        scores: float32 (V, L), those of the validation photos, as the exported model will return them
         options: which share of the accepted labels should be right, and in which library
     """
+    targets, is_other, together = (
+        torch.from_numpy(values[data.validation]) for values in (data.targets, data.is_other, data.together)
+    )
     landmarks = targets < scores.shape[1]
     landmark_scores, labels = scores[landmarks], targets[landmarks]
     top, predicted = landmark_scores.max(dim=1)
     correct = predicted == labels
-    highest = scores.amax(dim=1)
-    others = {
-        kind: highest[photos]
-        for kind, photos in ((ORDINARY, ~landmarks & ~is_other), (OTHERS, is_other))
-        if photos.any()
-    }
+    kinds = {ORDINARY: ~landmarks & ~is_other, OTHERS: is_other}
+    kinds = {kind: photos for kind, photos in kinds.items() if photos.any()}
+    others = {kind: scores.amax(dim=1)[photos] for kind, photos in kinds.items()}
+    groups = [together[photos] for photos in (landmarks, *kinds.values())]
+    places = len(set(together[is_other].tolist()))
     is_tested = are_tested(int(is_other.sum()), places)
     least = LEAST_THRESHOLD if is_tested else CAREFUL_THRESHOLD
     threshold = choose_threshold(
-        ValidationScores(top, correct, others), options.mixture, options.precision, least
+        ValidationScores(top, correct, others, groups), options.mixture, options.precision, least
     )
     if not is_tested:
         reason = (
@@ -216,11 +234,11 @@ def measure(
         "val_top5": top_k_accuracy(landmark_scores, labels, 5),
         "val_ece": calibration_errors(top[None], correct[None]).item(),
         "val_precision_at_threshold": float((correct & is_tag).sum() / is_tag.sum().clamp(min=1)),
-        "val_accepted_rightly": threshold.accepted,
+        **_with_interval("val_accepted_rightly", threshold.accepted),
         "val_suggested_rightly": float((correct & (top >= threshold.suggested_from)).float().mean()),
     }
     if others:
-        metrics["val_library_precision"] = threshold.precision
+        metrics |= _with_interval("val_library_precision", threshold.precision)
     for kind, prefix in ((ORDINARY, "val_ordinary"), (OTHERS, "val_other_landmark")):
         if kind in others:
             metrics |= {
@@ -228,6 +246,10 @@ def measure(
                 f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
             }
     return threshold, metrics
+
+
+def _with_interval(name: str, figure: Estimate) -> dict[str, float]:
+    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
 
 
 @torch.no_grad()

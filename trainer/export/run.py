@@ -51,6 +51,7 @@ class RunRecord(BaseModel):
     backbone: Backbone
     background_photos: int
     score_rule: ScoreRule | None  # None: a `TaughtClassifier`
+    second_look: Range | None = None
     ranges: tuple[Range, ...]
     threshold: float
     suggestion_threshold: float

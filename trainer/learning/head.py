@@ -4,7 +4,7 @@ With a frozen backbone, training takes seconds, which is best if photos are few.
 fine-tuning: gradients from a random layer would damage the backbone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,25 +136,25 @@ def _blends(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tens
     return torch.lerp(inputs, inputs[partners], shares)[targets != targets[partners]]
 
 
-def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str) -> Tensor:
-    """Compute the features of photos decoded exactly as the tagger does, float32 (N, F).
+def features_from_files(
+    encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str, *, mirrored: bool = False
+) -> Tensor:
+    """Compute the features of photos decoded exactly as the tagger does, float32 (N, V, F).
+
+    There is one view of each photo, and if `mirrored`, its mirror image as a second one.
 
     Raises:
         TrainingFailed: some were readable when training started and no longer are.
     """
-    features = []
-    with _inference(device, encoder), photo_progress("computing features", len(paths)) as advance:
-        for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE):
-            features.append(encoder(batch.images.to(device)).cpu())
-            advance(len(batch.positions))
-    missing = len(paths) - sum(len(part) for part in features)
-    if missing:
+    batches = (batch.images for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE))
+    features = _features(encoder, batches, len(paths), device, mirrored=mirrored)
+    if missing := len(paths) - len(features):
         raise TrainingFailed(
             reason=f"{missing} of the validation photos were readable when training started and no longer "
             "are",
             remedy="Restore them and run the same command again with --resume",
         )
-    return torch.cat(features)
+    return features
 
 
 def features_from_cache(
@@ -166,13 +166,17 @@ def features_from_cache(
     *,
     mirrored: bool = False,
 ) -> Tensor:
-    """Compute the features of the cached photos at `positions`, scaled to `size` pixels, float32 (N, V, F).
+    """The same of the cached photos at `positions`, scaled to `size` pixels."""
+    batches = photos.batches(positions, size, FEATURE_BATCH_SIZE)
+    return _features(encoder, batches, len(positions), device, mirrored=mirrored)
 
-    There is one view of each photo, and if `mirrored`, its mirror image as a second one.
-    """
+
+def _features(
+    encoder: Encoder, batches: Iterable[Tensor], count: int, device: str, *, mirrored: bool
+) -> Tensor:
     features = []
-    with _inference(device, encoder), photo_progress("computing features", len(positions)) as advance:
-        for batch in photos.batches(positions, size, FEATURE_BATCH_SIZE):
+    with _inference(device, encoder), photo_progress("computing features", count) as advance:
+        for batch in batches:
             images = batch.to(device)
             views = (images, images.flip(3)) if mirrored else (images,)
             features.append(torch.stack([encoder(view).cpu() for view in views], dim=1))

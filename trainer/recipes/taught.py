@@ -40,12 +40,13 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
         head = fit_taught(background, embeddings[photos.training], targets, len(photos.labels))
         return TaughtClassifier(encoder, head.requires_grad_(requires_grad=False))
 
-    features = features_from_files(encoder, data.validation_paths(), shipped.input.resize, device)
+    features = features_from_files(encoder, data.validation_paths(), shipped.input.resize, device)[:, 0]
     fitted = FittedModel(
         backbone,
         shipped.input,
         learned_from(data).scores_of(features),
         lambda: learned_from(data.whole),
+        None,
         None,
         background,
         shipped.ranges,

@@ -12,11 +12,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tagger.model.artifact import file_digest
+from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import goes_on_from_model, load_backbone
-from trainer.data.preparation import FoundPhotos, TrainingData, find_training_photos, prepare
+from trainer.data.preparation import (
+    LEAST_LABELS,
+    FoundPhotos,
+    TrainingData,
+    find_training_photos,
+    prepare,
+    trained_photos,
+)
+from trainer.errors import TrainingFailed
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions, training_set
@@ -27,6 +35,7 @@ from trainer.learning.pruning import prune
 from trainer.learning.state import Epoch, TrainingState
 from trainer.options import TransferOptions
 from trainer.recipes.taught import train_taught
+from trainer.report.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
 
 BACKBONE = "mobilenet_v2"
 HEAD_RATE = 1e-3
@@ -58,6 +67,13 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         create_run_folder(options.out)
         log_few(found, ", so they are taught. To train one, name its --backbone")
         return train_taught(found, options)
+    places = {photo.place for photo in found.other}
+    if len(found.labels) < LEAST_LABELS and not are_tested(len(found.other), len(places)):
+        raise TrainingFailed(
+            reason=f"a network that learns {len(found.labels)} landmarks gives their names to many others",
+            remedy=f"Name --others, a folder with {LEAST_OTHER_PHOTOS} photos of {LEAST_OTHER_PLACES} other "
+            "landmarks or more. Or leave out --backbone and --weights: then they are taught",
+        )
     if found.are_few:
         log_few(found, ". Training goes on; to teach them, which may be better, leave out --backbone")
     return train_found(found, options)
@@ -68,7 +84,10 @@ def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     create_run_folder(options.out)
     device = choose_device(options.device, None)
     backbone, network = load_backbone(options.backbone or BACKBONE, options.weights, options.size)
-    data = prepare(found, options.pixels, size=options.size, seed=options.seed)
+    learnt = None
+    if goes_on_from_model(options.weights) and not options.epochs:
+        learnt = trained_photos(read_manifest(options.weights)) or None
+    data = prepare(found, options.pixels, size=options.size, seed=options.seed, learnt=learnt)
     encoder = Encoder(backbone, network)
     if options.multiply_adds:
         views = training_set(data, AUGMENTATION, options.batch_size, options.seed)

@@ -146,8 +146,8 @@ def test_a_lack_of_memory_is_known_by_its_text(error: Exception) -> None:
     assert is_out_of_memory(error)
 
 
-def model_on(kind: str, backend: FakeBackend) -> Model:
-    manifest = SimpleNamespace(input=SimpleNamespace(size=SIZE))
+def model_on(kind: str, backend: FakeBackend, second_look: tuple[float, float] | None = None) -> Model:
+    manifest = SimpleNamespace(input=SimpleNamespace(size=SIZE), second_look=second_look)
     return Model(backend, manifest, Device(kind, "float32", 8))  # type: ignore[arg-type]
 
 
@@ -158,6 +158,27 @@ def test_all_passes_of_a_gpu_have_one_size(kind: str, sizes: list[int]) -> None:
     assert backend.sizes == sizes
     np.testing.assert_array_equal(outputs.scores, half_brightness(images))
     np.testing.assert_array_equal(outputs.embeddings, mean_colours(images))
+
+
+def test_images_with_scores_in_a_range_are_looked_at_again_mirrored() -> None:
+    images = generated_images(SIZE, 11)
+    top = np.sort(half_brightness(images).max(axis=1))
+    backend = FakeBackend("torchscript", sideways)
+    outputs = model_on("cpu", backend, (float(top[3]), float(top[7]))).outputs(images)
+    first, mirrored = sideways(np.stack(images)), sideways(np.stack(images)[:, :, ::-1])
+    is_near = (first.max(axis=1) >= top[3]) & (first.max(axis=1) < top[7])
+    assert 0 < is_near.sum() < len(images)
+    expected = np.where(is_near[:, None], (first + mirrored) / 2, first)
+    np.testing.assert_allclose(outputs.scores, expected, rtol=1e-6)
+    np.testing.assert_array_equal(outputs.embeddings, mean_colours(images))
+    assert backend.sizes == [8, 3, is_near.sum()]
+    assert model_on("cpu", FakeBackend("torchscript"), (2.0, 3.0)).outputs(images).scores.shape == first.shape
+
+
+def sideways(images: Images) -> Scores:
+    """Scores that mirroring changes."""
+    left = np.asarray(images)[:, :, : SIZE // 4]
+    return np.asarray((half_brightness(images) + half_brightness(left)) / 2)
 
 
 def test_a_gpu_without_memory_for_a_pass_gets_smaller_ones() -> None:
