@@ -1,7 +1,6 @@
 """Merging two landmarks, and removing one that people added: what becomes of the rows that refer to them.
 
-What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON
-DELETE CASCADE`).
+Its classifiers are deleted with its row (`ON DELETE CASCADE`).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, select, union, update
+from sqlalchemy import Connection, Select, and_, delete, func, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.statements import lock_tables
@@ -22,7 +21,6 @@ from tagger.database.tables import (
     models,
     schedules,
     shares,
-    tags,
     taught_tags,
     verdicts,
 )
@@ -36,8 +34,8 @@ from tagger.errors import (
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.system.text_format import N_, gettext
-from tagger.tags.contents import delete_unused, lock_contents, record_landmark
-from tagger.tags.settlement import begin_change
+from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
+from tagger.tags.contents import delete_unused, record_landmark
 
 PAGE = 500
 
@@ -89,16 +87,13 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     if both := _models_of_both(connection, merged, target):
         names = {"name": merged.display_name, "other": target.display_name}
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
-    taught = retire_classifiers(connection, merged)
+    taught = _retire_classifiers(connection, merged)
     united = _united(target, merged)
-    begin_change_of(connection, merged, target)
+    images = lock_images_of(connection, merged.id, target.id)
     for each in (merged, target):
         record_landmark(connection, each.id)
     replaced = list(_opposite_verdicts(connection, merged, target))
-    counts = {
-        "verdicts": _move_verdicts(connection, merged, target),
-        "tags": _move_tags(connection, merged, target),
-    }
+    counts = move_to_landmark(connection, images, merged.id, target.id)
     is_label = model_labels.c.landmark_id == merged.id
     connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
@@ -132,8 +127,8 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         raise LandmarkOfModel(
             slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
         )
-    taught = retire_classifiers(connection, landmark)
-    begin_change_of(connection, landmark)
+    taught = _retire_classifiers(connection, landmark)
+    images = lock_images_of(connection, landmark.id)
     kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
     rows = connection.execute(kinds.group_by(verdicts.c.verdict))
     counts: dict[str, int] = {row[0]: row[1] for row in rows}
@@ -147,8 +142,8 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
     schedule_names = _schedules_of(connection, landmark)
     record_landmark(connection, landmark.id)
-    connection.execute(delete(tags).where(tags.c.landmark_id == landmark.id))
-    _delete_verdicts(connection, landmark)
+    delete_of_landmark(connection, images, landmark.id)
+    delete_unused(connection, images)
     _revoke_shares(connection, landmark)
     connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
     record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
@@ -202,36 +197,6 @@ def _opposite_verdicts(
         ]
 
 
-def _move_verdicts(connection: Connection, merged: Landmark, target: Landmark) -> int:
-    """Give the verdicts to `target`, on each image the newer one. Returns how many there were."""
-    other = verdicts.alias()
-    same_image = other.c.content_id == verdicts.c.content_id
-    is_older = exists().where(
-        same_image, other.c.landmark_id == merged.id, other.c.given_at > verdicts.c.given_at
-    )
-    connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target.id, is_older))
-    has_newer = exists().where(same_image, other.c.landmark_id == target.id)
-    older = connection.execute(delete(verdicts).where(verdicts.c.landmark_id == merged.id, has_newer))
-    moved = update(verdicts).where(verdicts.c.landmark_id == merged.id).values(landmark_id=target.id)
-    return older.rowcount + connection.execute(moved).rowcount
-
-
-def _move_tags(connection: Connection, merged: Landmark, target: Landmark) -> int:
-    """Give the tags to `target`, for each image and model the better one. Returns how many there were."""
-    other, both = tags.alias(), [merged.id, target.id]
-    total = connection.scalar(select(func.count()).where(tags.c.landmark_id == merged.id)) or 0
-    has_better = exists().where(
-        other.c.content_id == tags.c.content_id,
-        other.c.model_id == tags.c.model_id,
-        other.c.landmark_id.in_(both),
-        other.c.rank < tags.c.rank,
-    )
-    connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
-    moved = update(tags).where(tags.c.landmark_id == merged.id)
-    connection.execute(moved.values(landmark_id=target.id))
-    return total
-
-
 def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     """The columns of `target` with the names and slugs of `merged`, and its facts where `target` has none."""
     names = dict.fromkeys([*target.aliases, *merged.all_names])
@@ -248,14 +213,6 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
         "edited": sorted(edited),
         **filled,
     }
-
-
-def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
-    """Delete the verdicts on a landmark, and images without a photo that had no other verdict."""
-    of_landmark = verdicts.c.landmark_id == landmark.id
-    content_ids = connection.scalars(select(verdicts.c.content_id).where(of_landmark)).all()
-    connection.execute(delete(verdicts).where(of_landmark))
-    delete_unused(connection, content_ids)
 
 
 def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
@@ -284,32 +241,7 @@ def _is_named(connection: Connection, names: str | list[str] | None, landmark: L
     return False
 
 
-def begin_change_of(connection: Connection, *changing: Landmark) -> None:
-    """Begin a change of all images of these landmarks, and make writers of tags and verdicts wait."""
-    while True:
-        images = _images_of(connection, changing)
-        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited
-        # for: all locks are taken again.
-        with connection.begin_nested() as locks:
-            lock_contents(connection, images)
-            lock_tables(connection, tags, verdicts)
-            if _images_of(connection, changing) <= images:
-                begin_change(connection, images)
-                return
-            locks.rollback()
-
-
-def _images_of(connection: Connection, of: Sequence[Landmark]) -> set[int]:
-    """The ids of images with a tag, a taught tag or a verdict of these landmarks."""
-    ids = [landmark.id for landmark in of]
-    queries = (
-        select(table.c.content_id).where(table.c.landmark_id.in_(ids))
-        for table in (tags, taught_tags, verdicts)
-    )
-    return set(connection.scalars(union(*queries)))
-
-
-def retire_classifiers(connection: Connection, landmark: Landmark) -> int:
+def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
 
     This waits for workers that compare images with its classifiers: they lock the version before tags.

@@ -41,7 +41,7 @@ from tagger.people.tokens import add_token
 from tagger.people.users import add_user
 from tagger.photos.paths import path_to_json
 from tagger.registry.registered_models import add_model
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 from tagger.teaching.learning import update_taught
 from tagger.transfer import copying
 from tagger.transfer.copying import TABLES, copy_database
@@ -81,8 +81,8 @@ def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
     other = add_model(database, tmp_path / "other.pt")
     with database.write() as connection:
         of_image = {"content_id": 1, "model_id": other.id, "top_k": 5, "threshold": 0.5}
-        begin_change(connection, [1])
         connection.execute(insert(classifications).values(of_image))
+        settle(connection, [1])
         noon = datetime(2024, 5, 1, 12)  # noqa: DTZ001 - local time
         renamed = {"kind": "rename", "camera_id": 1, "taken_at": noon, "name": "Easter"}
         connection.execute(insert(trip_edits).values(renamed))

@@ -36,7 +36,7 @@ from tagger.model.artifact import Label
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import RegisteredModel, add_model
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import import_verdicts, read_entries
 
@@ -58,8 +58,8 @@ class Library(StoredPhotos):
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             landmark_id = find_landmark(connection, slug).id
             row = {"content_id": content_id, "landmark_id": landmark_id, "verdict": verdict}
-            begin_change(connection, [content_id or 0])
             connection.execute(insert(verdicts).values(row | {"given_by": "ada", "given_at": at}))
+            settle(connection, [content_id or 0])
 
     def verdicts(self) -> list[tuple[str, str, str]]:
         query = (

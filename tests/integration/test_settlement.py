@@ -39,7 +39,8 @@ from tagger.query.details import photo_details_by_id
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.registry.registered_models import add_model, use_models
+from tagger.registry.model_removal import remove_model
+from tagger.registry.registered_models import add_model, model_by_name, use_models
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.comparison import TaughtCache, compare_images
@@ -128,6 +129,7 @@ class Library(TaggedFolder):
     def start_again(self, database: Database) -> None:
         """Go on in a copy of the database, with the photos as they were drawn."""
         self.database = database
+        self.other = model_by_name(database, "other")
         url = database._engine.url.render_as_string(hide_password=False)
         self.settings = self.settings.model_copy(update={"database_url": url})
         shutil.rmtree(self.folder)
@@ -222,6 +224,14 @@ class History(RuleBasedStateMachine):
     @rule(names=st.lists(st.sampled_from(["teachable", "other"]), min_size=1, unique=True))
     def use_models(self, names: list[str]) -> None:
         use_models(self.library.database, names)
+
+    @rule()
+    def remove_model(self) -> None:
+        """It may be in use. Then it is registered again, without its results."""
+        library = self.library
+        with suppress(TaggerError):
+            remove_model(library.database, "other")
+            library.other = add_model(library.database, library.other.file)
 
     @rule(threshold=thresholds, reprocess=st.booleans())
     def classify_with_both(self, threshold: float, reprocess: bool) -> None:

@@ -36,7 +36,7 @@ from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model, use_models
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.teaching.comparison import load_classifiers
 from tagger.teaching.examples import NamedOtherwise
@@ -336,8 +336,8 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
         in_top_k = {row.id: row.content_id for row in rows}
         tagged = next(photo for photo in suggested if photo.id in in_top_k)
         of_model = (tags.c.content_id == in_top_k[tagged.id]) & (tags.c.landmark_id == tower.id)
-        begin_change(connection, [in_top_k[tagged.id]])
         connection.execute(update(tags).where(of_model).values(enough=True))
+        settle(connection, [in_top_k[tagged.id]])
     assert list(find_suggestions(library.database, tower.id, {})) == [
         photo for photo in suggested if photo != tagged
     ]
