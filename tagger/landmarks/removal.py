@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, delete, func, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import (
     classifiers,
@@ -58,20 +59,19 @@ class MergedLandmark:
 
 
 @dataclass(frozen=True)
-class RemovedLandmark:
-    """A removed landmark, what went with it, and the schedules that name it and will fail.
+class RemovedLandmarkDocument:
+    """A removed landmark, the verdicts that went with it, and the schedules that select photos by it."""
 
-    `confirmed` and `rejected` count its verdicts, `taught_tags` what was learned for it.
-    """
-
-    landmark: Landmark
+    landmark: str
+    name: str
     confirmed: int
     rejected: int
     taught_tags: int
-    schedules: tuple[str, ...]
+    schedules: list[str]
+    dry_run: bool
 
 
-def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandmark:
+def merge_landmark(database: Database, name: str, into: str, *, dry_run: bool = False) -> MergedLandmark:
     """Give verdicts, tags, names and labels of a landmark to another one, which its slug finds from now on.
 
     Raises:
@@ -79,39 +79,42 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         LandmarkInvalid: both are the same landmark.
         LandmarksDistinct: a model has a label for each of them.
     """
-    lock_tables(connection, models, landmarks)
-    merged, target = find_landmark(connection, name), find_landmark(connection, into)
-    if merged.id == target.id:
-        reason = N_("%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge")
-        raise LandmarkInvalid(reason=gettext(reason, name=name, other=into, landmark=target.display_name))
-    if both := _models_of_both(connection, merged, target):
-        names = {"name": merged.display_name, "other": target.display_name}
-        raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
-    taught = _retire_classifiers(connection, merged)
-    united = _united(target, merged)
-    images = lock_images_of(connection, merged.id, target.id)
-    for each in (merged, target):
-        record_landmark(connection, each.id)
-    replaced = list(_opposite_verdicts(connection, merged, target))
-    counts = move_to_landmark(connection, images, merged.id, target.id)
-    is_label = model_labels.c.landmark_id == merged.id
-    connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
-    connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
-    connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
-    details: dict[str, Any] = {"into": target.slug, **counts}
-    pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
-    for page in pages:  # an entry of the audit log for each
-        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
-    return MergedLandmark(
-        find_landmark(connection, target.slug),
-        merged,
-        **counts,
-        replaced=sum(map(len, replaced)),
-        taught_tags=taught,
-    )
+    with database.write(dry_run=dry_run) as connection:
+        lock_tables(connection, models, landmarks)
+        merged, target = find_landmark(connection, name), find_landmark(connection, into)
+        if merged.id == target.id:
+            reason = N_("%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge")
+            raise LandmarkInvalid(reason=gettext(reason, name=name, other=into, landmark=target.display_name))
+        if both := _models_of_both(connection, merged, target):
+            names = {"name": merged.display_name, "other": target.display_name}
+            raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
+        taught = _retire_classifiers(connection, merged)
+        united = _united(target, merged)
+        images = lock_images_of(connection, merged.id, target.id)
+        for each in (merged, target):
+            record_landmark(connection, each.id)
+        replaced = list(_opposite_verdicts(connection, merged, target))
+        counts = move_to_landmark(connection, images, merged.id, target.id)
+        is_label = model_labels.c.landmark_id == merged.id
+        connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
+        connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
+        connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
+        details: dict[str, Any] = {"into": target.slug, **counts}
+        pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
+        for page in pages:  # an entry of the audit log for each
+            record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
+        return MergedLandmark(
+            find_landmark(connection, target.slug),
+            merged,
+            **counts,
+            replaced=sum(map(len, replaced)),
+            taught_tags=taught,
+        )
 
 
-def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = False) -> RemovedLandmark:
+def remove_landmark(
+    database: Database, name: str, *, with_verdicts: bool = False, dry_run: bool = False
+) -> RemovedLandmarkDocument:
     """Remove a landmark that no registered model knows, with its verdicts. Its shares end.
 
     Raises:
@@ -119,37 +122,45 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         LandmarkOfModel: a registered model knows it.
         Conflict: it has verdicts, and `with_verdicts` is not set.
     """
-    lock_tables(connection, models, landmarks)
-    landmark = find_landmark(connection, name)
-    names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
-    known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
-    if known_by:
-        raise LandmarkOfModel(
-            slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
+    with database.write(dry_run=dry_run) as connection:
+        lock_tables(connection, models, landmarks)
+        landmark = find_landmark(connection, name)
+        names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
+        known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
+        if known_by:
+            raise LandmarkOfModel(
+                slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
+            )
+        taught = _retire_classifiers(connection, landmark)
+        images = lock_images_of(connection, landmark.id)
+        kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
+        rows = connection.execute(kinds.group_by(verdicts.c.verdict))
+        counts: dict[str, int] = {row[0]: row[1] for row in rows}
+        # A dry run shows the number of verdicts, and need not be told to delete them.
+        if counts and not (with_verdicts or dry_run):
+            total = sum(counts.values())
+            count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
+            remedy = (
+                "To keep them, merge it into another landmark with `tagger landmark merge`. "
+                "To delete them too, add --with-verdicts."
+            )
+            raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
+        schedule_names = _schedules_of(connection, landmark)
+        record_landmark(connection, landmark.id)
+        delete_of_landmark(connection, images, landmark.id)
+        delete_unused(connection, images)
+        _revoke_shares(connection, landmark)
+        connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
+        record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
+        return RemovedLandmarkDocument(
+            landmark.slug,
+            landmark.name,
+            counts.get("confirmed", 0),
+            counts.get("rejected", 0),
+            taught,
+            schedule_names,
+            dry_run,
         )
-    taught = _retire_classifiers(connection, landmark)
-    images = lock_images_of(connection, landmark.id)
-    kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
-    rows = connection.execute(kinds.group_by(verdicts.c.verdict))
-    counts: dict[str, int] = {row[0]: row[1] for row in rows}
-    if counts and not with_verdicts:
-        total = sum(counts.values())
-        count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
-        remedy = (
-            "To keep them, merge it into another landmark with `tagger landmark merge`. "
-            "To delete them too, add --with-verdicts."
-        )
-        raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
-    schedule_names = _schedules_of(connection, landmark)
-    record_landmark(connection, landmark.id)
-    delete_of_landmark(connection, images, landmark.id)
-    delete_unused(connection, images)
-    _revoke_shares(connection, landmark)
-    connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
-    record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
-    return RemovedLandmark(
-        landmark, counts.get("confirmed", 0), counts.get("rejected", 0), taught, schedule_names
-    )
 
 
 def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> Sequence[str]:
@@ -227,10 +238,10 @@ def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
             record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=row.id)
 
 
-def _schedules_of(connection: Connection, landmark: Landmark) -> tuple[str, ...]:
+def _schedules_of(connection: Connection, landmark: Landmark) -> list[str]:
     """The names of the schedules that select photos by the landmark."""
     rows = connection.execute(select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)).all()
-    return tuple(row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark))
+    return [row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark)]
 
 
 def _is_named(connection: Connection, names: str | list[str] | None, landmark: Landmark) -> bool:

@@ -61,6 +61,5 @@ def test_whoever_opened_the_database_hears_of_each_decision_of_people(library: S
         decide()
         assert len(heard) == number
     library.landmark("gate", "Gate")
-    with database.write() as connection:
-        merge_landmark(connection, "gate", GATE)
+    merge_landmark(database, "gate", GATE)
     assert len(heard) == len(decisions) + 1

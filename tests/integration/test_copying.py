@@ -99,8 +99,7 @@ def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
 
 
 def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
-    with folder.database.write() as connection:
-        church = add_landmark(connection, NewLandmark("Our church"))
+    church = add_landmark(folder.database, NewLandmark("Our church"))
     for example in examples:
         give_verdicts(folder.database, [example], church.slug, VerdictKind.CONFIRMED, "ada", {})
     update_taught(folder.database, folder.model)
@@ -191,8 +190,7 @@ def test_every_row_is_the_same_after_the_way_to_postgresql_and_back(
         assert list(check_database(copy)) == []
         assert copy.ledger_id != folder.database.ledger_id
         copy_database(copy, back_url)
-        with copy.write() as connection:
-            add_landmark(connection, NewLandmark("New place"))  # sequences continue
+        add_landmark(copy, NewLandmark("New place"))  # sequences continue
     with closing(open_database(back_url)) as back:
         assert rows(back) == before
         assert list(check_database(back)) == []

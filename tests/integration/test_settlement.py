@@ -141,12 +141,10 @@ class Library(TaggedFolder):
         (self.folder / other).write_bytes(data[: int(len(data) * part)])
 
     def add(self, name: str, position: tuple[float, float] | None) -> None:
-        with self.database.write() as connection:
-            add_landmark(connection, NewLandmark(name, position=position, extent="point"))
+        add_landmark(self.database, NewLandmark(name, position=position, extent="point"))
 
     def remove(self, slug: str) -> None:
-        with self.database.write() as connection:
-            remove_landmark(connection, slug, with_verdicts=True)
+        remove_landmark(self.database, slug, with_verdicts=True)
 
     def give(self, name: str, slug: str, kind: VerdictKind) -> None:
         give_verdicts(self.database, [self.folder / name], slug, kind, "ada", {})
@@ -321,13 +319,13 @@ class History(RuleBasedStateMachine):
 
     @rule(slug=own_slugs, into=slugs)
     def merge_landmarks(self, slug: str, into: str) -> None:
-        with suppress(TaggerError), self.library.database.write() as connection:
-            merge_landmark(connection, slug, into)
+        with suppress(TaggerError):
+            merge_landmark(self.library.database, slug, into)
 
     @rule(slug=slugs, position=places)
     def move_landmark(self, slug: str, position: tuple[float, float] | None) -> None:
-        with suppress(TaggerError), self.library.database.write() as connection:
-            edit_landmark(connection, slug, {"position": position})
+        with suppress(TaggerError):
+            edit_landmark(self.library.database, slug, {"position": position})
         self.update_positions()
 
     @rule(names=several_photos, place=places)

@@ -180,8 +180,7 @@ def test_a_position_counts_once_nothing_contradicts_it(library: Library) -> None
 def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
-    with library.database.write() as connection:
-        edit_landmark(connection, "eiffel-tower", {"position": TOKYO})
+    edit_landmark(library.database, "eiffel-tower", {"position": TOKYO})
     library.update()
     assert library.accepted(photo)
 

@@ -36,8 +36,7 @@ class Library(TaggedFolder):
             self.confirm(photo)
 
     def landmark(self, name: str) -> Landmark:
-        with self.database.write() as connection:
-            return add_landmark(connection, NewLandmark(name))
+        return add_landmark(self.database, NewLandmark(name))
 
     def confirm(self, photo: Path) -> None:
         give_verdicts(self.database, [photo], self.church.slug, VerdictKind.CONFIRMED, None, {})
@@ -81,11 +80,10 @@ def test_a_landmark_that_goes_meanwhile_is_not_learned(library: Library, action:
     bridge = library.landmark("Old bridge")
 
     def change() -> None:
-        with library.database.write() as connection:
-            if action == "merge":
-                merge_landmark(connection, library.church.slug, bridge.slug)
-            else:
-                remove_landmark(connection, library.church.slug, with_verdicts=True)
+        if action == "merge":
+            merge_landmark(library.database, library.church.slug, bridge.slug)
+        else:
+            remove_landmark(library.database, library.church.slug, with_verdicts=True)
 
     changer = threading.Thread(target=change)
     with library.waiting_learner():
