@@ -38,11 +38,12 @@ from tagger.ledger.jobs import (
     lock_open_chunks,
     process_space,
 )
+from tagger.ledger.progress import JobProgress, find_job
 
 CANCEL_NOTE = "by request"
 
 
-def pause(database: Database, job_id: int) -> None:
+def pause(database: Database, job_id: int) -> JobProgress:
     """Pause the job. Workers still store their current batch, and a scan still records photos.
 
     Raises:
@@ -51,6 +52,7 @@ def pause(database: Database, job_id: int) -> None:
     """
     with database.write() as connection:
         pause_job(connection, job_id)
+    return find_job(database, job_id)
 
 
 def pause_job(connection: Connection, job_id: int, note: Note | None = None) -> None:
@@ -91,7 +93,7 @@ def resume(database: Database, job_id: int) -> bool:
     return True
 
 
-def cancel(database: Database, job_id: int) -> None:
+def cancel(database: Database, job_id: int) -> JobProgress:
     """Cancel the job: open items end as `cancelled`, stored outcomes stay.
 
     Raises:
@@ -102,6 +104,7 @@ def cancel(database: Database, job_id: int) -> None:
     with database.write() as connection:
         cancel_job(connection, job_id, CANCEL_NOTE)
         record_action(connection, AuditAction.JOB_CANCEL, job_id)
+    return find_job(database, job_id)
 
 
 def _lock_open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:
