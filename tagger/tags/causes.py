@@ -23,7 +23,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     union,
     update,
 )
@@ -51,6 +50,18 @@ from tagger.tags.settlement import PAGE, EffectiveTags, settle
 TaughtTags = Mapping[int, Mapping[int, float]]
 """The scores of taught landmarks that images probably show, by content id and landmark id."""
 
+
+@dataclass(frozen=True)
+class ComparedBatch:
+    """Taught tags of images by one model, and its embeddings of them.
+
+    `embeddings`: content id, the version of the classifiers that each was compared with, and the data.
+    """
+
+    tags: TaughtTags
+    embeddings: Sequence[tuple[int, int, bytes]]
+
+
 _RESULTS = (classifications, tags, taught_tags, embeddings)
 """The tables of what a model says of images, except the last model of an image, which is in `contents`."""
 
@@ -60,12 +71,12 @@ def store_classifications(
     claim: Claim,
     classified: Mapping[int, Classified],
     landmark_ids: Mapping[int, Mapping[int, int]],
-    taught: Mapping[int, TaughtTags],
+    compared: Mapping[int, ComparedBatch],
 ) -> EffectiveTags:
-    """Replace what the claim's models say of images, but for their embeddings, which are deleted.
+    """Replace what the claim's models say of images.
 
-    By model: `landmark_ids` of its labels, by their positions in its scores, and the `taught` tags. The
-    results of other models stay. If none of the job's models is in use, those from before the job go.
+    `landmark_ids`: of each model's labels, by their positions in its scores. The results of other models
+    stay. If none of the job's models is in use, those from before the job go.
     """
     lock_contents(connection, classified)
     if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
@@ -78,7 +89,10 @@ def store_classifications(
             connection.execute(_INSERT_EARLIER, {"ids": list(own), "model": model_id})
             _update_contents(connection, claim, model_id, own)
             _insert_predictions(connection, model_id, claim.thresholds[model_id], own, landmark_ids[model_id])
-            _insert_taught_tags(connection, model_id, taught[model_id])
+            _insert_taught_tags(connection, model_id, compared[model_id].tags)
+            names = ("content_id", "taught_version", "data", "model_id")
+            rows = [(*row, model_id) for row in compared[model_id].embeddings]
+            insert_page(connection, embeddings, names, rows)
     return settle(connection, classified, record=False)  # the photos are recorded already
 
 
@@ -367,8 +381,7 @@ def hold_landmarks(connection: Connection) -> None:
     The lock is the one that writing a verdict takes anyway, taken before landmarks are looked up. Lock images
     before that: merges do so.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE verdicts IN ROW EXCLUSIVE MODE"))
+    lock_tables(connection, verdicts, mode="ROW EXCLUSIVE")
 
 
 def lock_images_of(connection: Connection, *landmark_ids: int) -> set[int]:

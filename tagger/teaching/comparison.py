@@ -1,7 +1,7 @@
 """The classifiers of taught landmarks in SQL, and the tags that they give to stored embeddings.
 
 A model counts the changes of its classifiers: `models.taught_version`. Whoever stores embeddings compares
-them with the classifiers of the current version, in the same transaction (`BatchComparison`). A lock on the
+them with the classifiers of the current version, in the same transaction (`compare_batch`). A lock on the
 version's row keeps the version from changing until that transaction ends, so no embedding is ever missed: it
 is either compared when it is stored, or stored before a new classifier is applied to all.
 
@@ -29,10 +29,10 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.statements import among, insert_page, unindexed
+from tagger.database.statements import among, unindexed
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.model.predictions import SUGGESTED_SCORE
-from tagger.tags.causes import TaughtTags, replace_taught_tags
+from tagger.tags.causes import ComparedBatch, TaughtTags, replace_taught_tags
 from tagger.tags.contents import lock_contents
 from tagger.tags.settlement import EffectiveTags
 from tagger.teaching.classifiers import Classifier, Embeddings, best_scores, quantize, restore
@@ -122,35 +122,21 @@ Progress = Callable[[int], None]
 """Called with the number of images compared so far; may end the comparison by an exception."""
 
 
-class BatchComparison:
-    """The images of a batch that one model has classified, compared with what is taught.
-
-    The contents are locked and not changed yet. The taught landmarks stay until the transaction ends.
-    """
-
-    def __init__(
-        self, connection: Connection, taught: TaughtCache, embeddings: Mapping[int, Embeddings | None]
-    ) -> None:
-        self.tags: TaughtTags = {content_id: {} for content_id in embeddings}
-        self._rows: list[tuple[int, int, int, bytes]] = []
-        values = {content_id: each for content_id, each in embeddings.items() if each is not None}
-        if not values:
-            return
-        stacked = np.stack(list(values.values()))
-        landmarks = taught.current(connection)
-        stored = quantize(stacked)
-        of_model = taught.model_id, landmarks.version
-        self._rows = [
-            (content_id, *of_model, data) for content_id, data in sorted(zip(values, stored, strict=True))
-        ]
-        # Compared as they are stored, so that a later comparison gives the same scores.
-        tags = landmarks.tags(restore(stored, stacked.shape[1]))
-        self.tags = dict(self.tags) | dict(zip(values, tags, strict=True))
-
-    def store_embeddings(self, connection: Connection) -> None:
-        """Store the embeddings of the images, which have none of the model."""
-        names = ("content_id", "model_id", "taught_version", "data")
-        insert_page(connection, embeddings, names, self._rows)
+def compare_batch(
+    connection: Connection, taught: TaughtCache, found: Mapping[int, Embeddings | None]
+) -> ComparedBatch:
+    """Compare new embeddings of images, by content id, with what is taught, which stays until the commit."""
+    tags: dict[int, Mapping[int, float]] = {content_id: {} for content_id in found}
+    values = {content_id: each for content_id, each in found.items() if each is not None}
+    if not values:
+        return ComparedBatch(tags, [])
+    stacked = np.stack(list(values.values()))
+    landmarks = taught.current(connection)
+    stored = quantize(stacked)
+    # Compared as they are stored, so that a later comparison gives the same scores.
+    tags |= zip(values, landmarks.tags(restore(stored, stacked.shape[1])), strict=True)
+    rows = [(key, landmarks.version, data) for key, data in sorted(zip(values, stored, strict=True))]
+    return ComparedBatch(tags, rows)
 
 
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:

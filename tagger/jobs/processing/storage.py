@@ -48,11 +48,11 @@ from tagger.ledger.outcomes import follow_images
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Unchanged
 from tagger.positions.tag_odds import weigh_positions
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.tags.causes import hold_landmarks, store_classifications
+from tagger.tags.causes import ComparedBatch, hold_landmarks, store_classifications
 from tagger.tags.contents import delete_unused, is_classified_by_all, lock_contents, lock_contents_shared
 from tagger.tags.rule import EffectiveTag
 from tagger.tags.settlement import outcome_of
-from tagger.teaching.comparison import BatchComparison, TaughtCache
+from tagger.teaching.comparison import TaughtCache, compare_batch
 
 
 def store_results(
@@ -69,7 +69,7 @@ def store_results(
     with database.write() as connection:
         _find_images(connection, items)
         classified = classified_contents(items)
-        comparisons = _compare(connection, claim, classified, taught)
+        compared = _compare(connection, claim, classified, taught)
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
         stored = _with_outcomes(connection, claim, items)
         counted = store_outcomes(connection, claim, [item.outcome for item in stored])
@@ -79,10 +79,7 @@ def store_results(
         lock_contents(connection, {*classified, *(item.image_id for item, _ in taken_over)})
         store_photos(connection, claim.name.job_id, items, taken_over)
         landmark_ids = _landmark_ids(connection, classified)
-        taught_tags = {model_id: comparison.tags for model_id, comparison in comparisons.items()}
-        settled = store_classifications(connection, claim, classified, landmark_ids, taught_tags)
-        for comparison in comparisons.values():
-            comparison.store_embeddings(connection)
+        settled = store_classifications(connection, claim, classified, landmark_ids, compared)
         settled |= weigh_positions(connection, _located(items))
         events.record(connection, settled)
         changed = _last_outcomes(stored, settled, forgotten)
@@ -111,14 +108,14 @@ def _compare(
     claim: Claim,
     classified: Mapping[int, Classified],
     taught: Mapping[int, TaughtCache],
-) -> Mapping[int, BatchComparison]:
+) -> Mapping[int, ComparedBatch]:
     """Compare the embeddings of the contents that each model has classified now with what it was taught."""
-    comparisons = {}
+    compared = {}
     for model_id in sorted(claim.thresholds):
         results = {key: each.results.get(model_id) for key, each in classified.items()}
         found = {key: result.embedding for key, result in results.items() if result is not None}
-        comparisons[model_id] = BatchComparison(connection, taught[model_id], found)
-    return comparisons
+        compared[model_id] = compare_batch(connection, taught[model_id], found)
+    return compared
 
 
 def _landmark_ids(
