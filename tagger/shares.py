@@ -31,7 +31,8 @@ from sqlalchemy import (
 )
 
 from tagger.catalog.roots import RootPaths
-from tagger.database.audit_log import AuditAction, actor_of, record_action
+from tagger.database.actors import actor_of
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.statements import among

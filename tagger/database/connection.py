@@ -1,40 +1,24 @@
 """The open database and its two kinds of transaction: `read` and `write`."""
 
-import getpass
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Connection, Engine, select
 
+from tagger.database.actors import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved, LibraryClosed, ProcessBound, SchemaOutdated
-from tagger.system.text_format import gettext, reader_language
+from tagger.system.text_format import reader_language
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who makes a change. `name`: the door and the user, token or machine, like `cli ada@laptop`.
-
-    `address`: the address of the page's client. `is_person`: a person who signed in by name. `access_id`: the
-    id of that person, or of a named token.
-    """
-
-    name: str
-    address: str | None = None
-    is_person: bool = False
-    access_id: int | None = None
 
 
 def open_database(
@@ -250,38 +234,3 @@ def _file_identity(engine: Engine) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def author_text(author: str | None) -> str:
-    """The author as people read it: `ada` for `web ada`. Empty for an unknown one."""
-    door, _, name = (author or "").partition(" ")
-    if not name:
-        return ""
-    if door == "web":
-        return name
-    return gettext("%(name)s (command)", name=name) if door == "cli" else f"{door} {name}"
-
-
-def login_name() -> str | None:
-    """Who gives a verdict, unless another name is given; None if the user has no name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return None
-
-
-def command_line_actor() -> Actor:
-    """The user who runs this process, and its machine."""
-    return Actor(f"cli {_system_user()}@{socket.gethostname()}")
-
-
-def _system_user() -> str:
-    """The name in the system's accounts. The environment, which getpass reads, could contain any."""
-    try:
-        import pwd
-    except ImportError:  # Windows
-        return getpass.getuser()
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user may have no name
-        return str(os.getuid())

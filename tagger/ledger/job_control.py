@@ -13,15 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exi
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import (
-    JobKind,
-    JobState,
-    Note,
-    NoteCode,
-    Runner,
-    has_code,
-    note_columns,
-)
+from tagger.database.enums import JobKind, JobState, Runner
+from tagger.database.notes import Note, NoteCode, has_code, note_columns
 from tagger.database.retry import DatabaseError, may_only_read, outage_text
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
@@ -39,8 +32,6 @@ from tagger.ledger.jobs import (
     process_space,
 )
 from tagger.ledger.progress import JobProgress, find_job
-
-CANCEL_NOTE = "by request"
 
 
 def pause(database: Database, job_id: int) -> JobProgress:
@@ -102,7 +93,7 @@ def cancel(database: Database, job_id: int) -> JobProgress:
     with database.read() as connection:
         _open_job(connection, job_id, "cancel")
     with database.write() as connection:
-        cancel_job(connection, job_id, CANCEL_NOTE)
+        cancel_job(connection, job_id, "by request")
         record_action(connection, AuditAction.JOB_CANCEL, job_id)
     return find_job(database, job_id)
 

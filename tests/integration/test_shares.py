@@ -13,8 +13,9 @@ from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
 from tagger.catalog.roots import forget_path
+from tagger.database.actors import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
-from tagger.database.connection import Actor, Database
+from tagger.database.connection import Database
 from tagger.database.enums import Role, VerdictKind
 from tagger.database.tables import access_tokens, landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid

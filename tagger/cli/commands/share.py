@@ -16,7 +16,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
-from tagger.database.connection import author_text
+from tagger.database.actors import author_text
 from tagger.photos.paths import parse_path
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import require_folders
