@@ -31,7 +31,8 @@ from sqlalchemy import (
 )
 
 from tagger.catalog.roots import RootPaths
-from tagger.database.audit_log import AuditAction, actor_of, record_action
+from tagger.database.actors import actor_of
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.statements import among
@@ -165,11 +166,12 @@ class ShareState(StrEnum):
 class NewShare:
     """A share to add: of the photos that a query finds, now and later, or of the photos with these numbers.
 
-    `expires_at` None: it never expires. `with_positions`: visitors see where photos were taken.
+    `name` None: that of `share_name`. `expires_at` None: it never expires. `with_positions`: visitors see
+    where photos were taken.
     """
 
     photos: PhotoQuery | Sequence[int]
-    name: str
+    name: str | None
     expires_at: datetime | None
     with_positions: bool = False
 
@@ -258,7 +260,9 @@ def add_share(
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
         ModelNotFound, TripNotFound: so is a model or trip.
     """
-    name = " ".join(new.name.split())
+    if (name := new.name) is None:
+        name = share_name(database, new.photos, with_positions=new.with_positions)
+    name = " ".join(name.split())
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise ShareInvalid(reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line")
     if new.expires_at is not None and new.expires_at <= datetime.now(UTC):

@@ -15,7 +15,8 @@ from kombu.exceptions import KombuError, OperationalError
 from tagger.catalog.availability import unavailable_folders
 from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
-from tagger.database.enums import Note, NoteCode, Priority
+from tagger.database.enums import Priority
+from tagger.database.notes import Note, NoteCode
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import LEASE_S, RENEW_S

@@ -30,7 +30,6 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
-from tagger.tags.settlement import begin_change
 from tagger.verdicts.service import give_verdicts
 from tagger.web.api.job_starter import JobStarter
 
@@ -189,7 +188,6 @@ def _add_schedules(database: Database, pictures: Path) -> None:
 def _set_times(database: Database) -> None:
     with database.write() as connection:
         connection.execute(update(contents).values(classified_at=THEN))
-        begin_change(connection, [])
         connection.execute(update(verdicts).values(given_at=THEN))
         for column in (jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at):
             connection.execute(update(jobs).where(column.is_not(None)).values({column: THEN}))

@@ -21,18 +21,18 @@ from sqlalchemy import (
     collate,
     delete,
     func,
-    insert,
     select,
     true,
     update,
 )
 
 from tagger.catalog.roots import Root
-from tagger.database.enums import FactSource
+from tagger.database.enums import FactSource, VerdictKind
 from tagger.database.statements import among, array, insert_missing
 from tagger.database.tables import (
     NO_FAILURE,
     contents,
+    dismissals,
     favourites,
     metadata_writes,
     photos,
@@ -41,8 +41,8 @@ from tagger.database.tables import (
 )
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.photo_names import primary_files, stem_of
-from tagger.tags.contents import carry_dismissal, delete_dismissals, record_photos
-from tagger.tags.settlement import begin_change
+from tagger.tags.causes import NewDismissal, NewVerdict, write_dismissals, write_verdicts
+from tagger.tags.contents import lock_contents, record_photos
 
 _INHERITED = (*PHOTO_FACTS, *FIRST_FACTS, "camera_id", "content_id", "unread_facts")
 _NO_FACTS = dict.fromkeys(_INHERITED) | dict.fromkeys(FIRST_FACTS, FactSource.CAMERA)
@@ -115,7 +115,8 @@ def _join_files(connection: Connection, primary_ids: Mapping[int, int]) -> None:
         return
     record_photos(connection, images)
     # All at once, so that transactions lock images in one order.
-    begin_change(connection, {images[key] for raw, key in primary_ids.items() if images[raw] and images[key]})
+    to_images = {images[key] for raw, key in primary_ids.items() if images[raw] and images[key]}
+    lock_contents(connection, to_images)
     for photo_id, primary_id in sorted(primary_ids.items()):
         image_id = images[photo_id]
         if image_id is None:
@@ -171,22 +172,16 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
     """Apply the verdicts and the star of one image to another one: of two on a landmark, the later one."""
     if image_id == to_image_id:
         return
-    begin_change(connection, [to_image_id])
     stars = connection.execute(select(favourites).where(favourites.c.content_id == image_id)).mappings()
     insert_missing(connection, favourites, [dict(row) | {"content_id": to_image_id} for row in stars])
-    query = select(verdicts).where(verdicts.c.content_id.in_((image_id, to_image_id)))
-    rows = connection.execute(query.order_by(verdicts.c.given_at)).mappings().all()
-    has_dismissal = carry_dismissal(connection, image_id, to_image_id)
-    latest = {row["landmark_id"]: row for row in rows}
-    carried = [dict(row) for row in latest.values() if row["content_id"] == image_id]
-    if not carried and not has_dismissal:
-        return
-    if any(row["verdict"] == "confirmed" for row in carried):
-        delete_dismissals(connection, [to_image_id])
-    replaced = verdicts.c.landmark_id.in_([row["landmark_id"] for row in carried])
-    connection.execute(delete(verdicts).where(verdicts.c.content_id == to_image_id, replaced))
-    if carried:
-        connection.execute(insert(verdicts), [row | {"content_id": to_image_id} for row in carried])
+    away = connection.execute(select(dismissals).where(dismissals.c.content_id == image_id))
+    write_dismissals(connection, [NewDismissal(to_image_id, row.given_by, row.given_at) for row in away])
+    given = connection.execute(select(verdicts).where(verdicts.c.content_id == image_id))
+    carried = [
+        NewVerdict(to_image_id, row.landmark_id, VerdictKind(row.verdict), row.given_by, row.given_at)
+        for row in given
+    ]
+    write_verdicts(connection, carried, newer_only=True)
 
 
 def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_id: int) -> None:

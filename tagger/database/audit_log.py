@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from tagger.database.connection import Actor, Database
+from tagger.database.actors import actor_of
+from tagger.database.connection import Database
 from tagger.database.tables import audit_log
 
 KEPT_DAYS = 400
@@ -105,21 +106,10 @@ def withdraw_action(connection: Connection, action: AuditAction, subject: object
     connection.execute(delete(audit_log).where(audit_log.c.id == newest))
 
 
-def act_as(connection: Connection, actor: Actor) -> None:
-    """Record the further changes of the transaction as those of this actor, whom it has just added."""
-    connection.execution_options(tagger_actor=actor)
-
-
 def update_details(connection: Connection, entry: int, **details: object) -> None:
     """Replace the details of an action that takes several transactions."""
     values = {"details": _stored_details(connection, details)}
     connection.execute(update(audit_log).where(audit_log.c.id == entry).values(values))
-
-
-def actor_of(connection: Connection) -> Actor:
-    """Who makes the changes of the transaction."""
-    actor: Actor = connection.get_execution_options()["tagger_actor"]
-    return actor
 
 
 def _stored_details(connection: Connection, details: dict[str, object]) -> dict[str, object]:

@@ -1,45 +1,24 @@
-"""The open database and its two kinds of transaction: `read` and `write`.
+"""The open database and its two kinds of transaction: `read` and `write`."""
 
-Who changes causes by which landmarks of images are decided registers the images first, with what decides
-about them before the commit (see `begin_change` in tags.settlement). Otherwise the statement fails.
-"""
-
-import getpass
 import os
-import re
-import socket
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import Connection, Engine, select
 
+from tagger.database.actors import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
-from tagger.database.tables import classifications, dismissals, ledgers, tags, taught_tags, verdicts
+from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved, LibraryClosed, ProcessBound, SchemaOutdated
-from tagger.system.text_format import gettext, reader_language
+from tagger.system.text_format import reader_language
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who makes a change. `name`: the door and the user, token or machine, like `cli ada@laptop`.
-
-    `address`: the address of the page's client. `is_person`: a person who signed in by name. `access_id`: the
-    id of that person, or of a named token.
-    """
-
-    name: str
-    address: str | None = None
-    is_person: bool = False
-    access_id: int | None = None
 
 
 def open_database(
@@ -113,7 +92,6 @@ class Database:
         raw_pairs: bool = True,
         receivers: Receivers = tuple,
     ) -> None:
-        event.listen(engine, "before_cursor_execute", require_change)
         self._engine = engine
         self._receivers = receivers
         self._language = language
@@ -190,18 +168,14 @@ class Database:
 
     @contextmanager
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:
-        """A transaction that locks for writing at its start. With `dry_run`, it always rolls back.
-
-        Before it commits, the images whose causes it has changed are decided about.
-        """
+        """A transaction that locks for writing at its start. With `dry_run`, it always rolls back."""
         self._require_open()
         if self._rehearsal is not None:
             yield self._rehearsal
-            changes_of(self._rehearsal).settle(self._rehearsal)
             return
-        changes = Changes()
+        has_decisions = threading.Event()
         options = {
-            CHANGES: changes,
+            _HAS_DECISIONS: has_decisions,
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
@@ -216,8 +190,7 @@ class Database:
             if dry_run:
                 transaction.rollback()
                 return
-            changes.settle(connection)
-        if changes.has_decisions:
+        if has_decisions.is_set():
             self.after_decisions()
 
     @contextmanager
@@ -244,6 +217,14 @@ class Database:
         return ProcessBound(what="A library with its jobs and queries", call="tagger.open")
 
 
+_HAS_DECISIONS = "tagger_has_decisions"
+
+
+def record_decisions(connection: Connection) -> None:
+    """Let `Database.after_decisions` be called after the commit."""
+    connection.get_execution_options()[_HAS_DECISIONS].set()
+
+
 def _file_identity(engine: Engine) -> tuple[int, int] | None:
     """What distinguishes the SQLite file from another one at its path; None if there is none."""
     if engine.dialect.name != "sqlite":
@@ -253,104 +234,3 @@ def _file_identity(engine: Engine) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def author_text(author: str | None) -> str:
-    """The author as people read it: `ada` for `web ada`. Empty for an unknown one."""
-    door, _, name = (author or "").partition(" ")
-    if not name:
-        return ""
-    if door == "web":
-        return name
-    return gettext("%(name)s (command)", name=name) if door == "cli" else f"{door} {name}"
-
-
-def login_name() -> str | None:
-    """Who gives a verdict, unless another name is given; None if the user has no name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return None
-
-
-def command_line_actor() -> Actor:
-    """The user who runs this process, and its machine."""
-    return Actor(f"cli {_system_user()}@{socket.gethostname()}")
-
-
-def _system_user() -> str:
-    """The name in the system's accounts. The environment, which getpass reads, could contain any."""
-    try:
-        import pwd
-    except ImportError:  # Windows
-        return getpass.getuser()
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user may have no name
-        return str(os.getuid())
-
-
-CHANGES = "tagger_changes"
-"""The execution option of a connection for writing that has its `Changes`."""
-_CAUSES = {table.name for table in (tags, taught_tags, verdicts, dismissals, classifications)}
-_DECISIONS = {verdicts.name, dismissals.name}
-_CHANGED = re.compile(
-    r"""\b(?:(?:INSERT(?:\s+OR\s+\w+)?|REPLACE|MERGE)\s+INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM)\s+
-        (?:ONLY\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)""",
-    re.IGNORECASE | re.VERBOSE,
-)
-"""The tables that a statement changes, also after WITH."""
-
-
-class Changes:
-    """The images that a transaction has changed and not decided about.
-
-    `has_decisions`: people's verdicts or dismissals changed.
-    """
-
-    def __init__(self) -> None:
-        self.content_ids: set[int] = set()
-        self.has_decisions = False
-        self._settle: Callable[[Connection, Collection[int]], object] | None = None
-
-    def begin(
-        self, content_ids: Collection[int], settle: Callable[[Connection, Collection[int]], object]
-    ) -> None:
-        """Register images before their causes change."""
-        self.content_ids.update(content_ids)
-        self._settle = settle
-
-    def end(self, content_ids: Collection[int]) -> None:
-        """These images are decided about. A later change of them has to be registered again."""
-        self.content_ids.difference_update(content_ids)
-        if not self.content_ids:
-            self._settle = None
-
-    def settle(self, connection: Connection) -> None:
-        """Decide about the images that are left."""
-        if self._settle is not None:
-            self._settle(connection, self.content_ids)
-
-    def require(self, table: str) -> None:
-        """Check that a statement may change a table.
-
-        Raises:
-            RuntimeError: it has causes, and nobody has registered images.
-        """
-        if table in _CAUSES and self._settle is None:
-            raise RuntimeError(f"a change of {table} was not begun: call begin_change with its images first")
-        self.has_decisions |= table in _DECISIONS
-
-
-def changes_of(connection: Connection) -> Changes:
-    """The changes of the transaction of a connection of `Database.write()`."""
-    changes: Changes = connection.get_execution_options()[CHANGES]
-    return changes
-
-
-def require_change(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-    """Refuse statements that change causes of unregistered images, before SQLAlchemy executes them."""
-    changes: Changes | None = connection.get_execution_options().get(CHANGES)
-    if changes is not None:
-        for table in _CHANGED.findall(statement):
-            changes.require(table.lower())

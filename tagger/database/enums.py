@@ -1,9 +1,6 @@
-"""The values of columns that hold one of a few words, or a note, which is one of a few texts."""
+"""The values of columns that hold one of a few words."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from tagger.system.text_format import N_
 
@@ -169,75 +166,3 @@ class Role(StrEnum):
             Role.EDITOR: N_("also changes what is known of photos and starts jobs"),
             Role.ADMIN: N_("also manages access"),
         }[self]
-
-
-class NoteCode(StrEnum):
-    """Why a job waits, ended early or lacks results, or why a run or a worker starts nothing."""
-
-    FOLDER_UNAVAILABLE = "folder-unavailable"
-    SCAN_INTERRUPTED = "scan-interrupted"
-    PROCESS_SILENT = "process-silent"
-    PAUSED_UNTIL_NEXT_RUN = "paused-until-next-run"
-    NOTHING_TO_DO = "nothing-to-do"
-    RUN_UNFINISHED = "run-unfinished"
-    MODEL_LEFT_OUT = "model-left-out"
-    STARTING = "starting"
-    REDIS_REFUSES = "redis-refuses"
-    ROOTS_MISSING = "roots-missing"
-
-    @property
-    def text(self) -> str:
-        """The text, with the names of its values in braces."""
-        return {
-            NoteCode.FOLDER_UNAVAILABLE: N_(
-                "waiting for the folder “{name}”, which is unavailable (not mounted?)"
-            ),
-            NoteCode.SCAN_INTERRUPTED: N_(
-                "its scan was interrupted; run the same command again to add the rest"
-            ),
-            NoteCode.PROCESS_SILENT: N_(
-                "its process does not answer; if it has ended, run the same command again to continue"
-            ),
-            NoteCode.PAUSED_UNTIL_NEXT_RUN: N_(
-                "paused at {end} ({zone}); the next run of the schedule {name} continues it"
-            ),
-            NoteCode.NOTHING_TO_DO: N_("nothing to do"),
-            NoteCode.RUN_UNFINISHED: N_("job {job} of an earlier run has not finished"),
-            NoteCode.MODEL_LEFT_OUT: N_("{problem} Until then, the job's other models classify its photos."),
-            NoteCode.STARTING: N_("it is starting"),
-            NoteCode.REDIS_REFUSES: N_("Redis accepts no messages"),
-            NoteCode.ROOTS_MISSING: N_("unavailable on its machine: {names}"),
-        }[self]
-
-
-@dataclass(frozen=True)
-class Note:
-    """A note that pages translate. The database has its English text, and this as JSON beside it."""
-
-    code: NoteCode
-    values: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.code.text.format(**self.values)
-
-
-def note_columns(note: Note | str | None, column: str = "note") -> dict[str, Any]:
-    """The columns of a note and of its message. Other texts, like errors, have no message."""
-    return {
-        column: None if note is None else str(note),
-        f"{column}_message": asdict(note) if isinstance(note, Note) else None,
-    }
-
-
-def stored_note(text: str | None, message: Mapping[str, Any] | None) -> Note | None:
-    """The note of both columns; None for another text, or one of another version."""
-    if message is None or message["code"] not in set(NoteCode):
-        return None
-    note = Note(NoteCode(message["code"]), message["values"])
-    return note if str(note) == text else None
-
-
-def has_code(text: str | None, message: Mapping[str, Any] | None, code: NoteCode) -> bool:
-    """Whether both columns have such a note."""
-    note = stored_note(text, message)
-    return note is not None and note.code is code

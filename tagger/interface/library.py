@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 from tagger.catalog.roots import is_stored
-from tagger.database.connection import login_name, open_configured
+from tagger.database.actors import login_name
+from tagger.database.connection import open_configured
 from tagger.database.enums import Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, PhotoNotFound
 from tagger.interface.conditions import BackfillConditions, Conditions, Named

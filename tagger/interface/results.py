@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from importlib import import_module
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
-from tagger.errors import ArgumentInvalid, DataFramesMissing, JobUnfinished, QueryOptionInvalid
+from tagger.errors import ArgumentInvalid, DataFramesMissing, JobFinished, JobUnfinished, QueryOptionInvalid
 from tagger.interface.conditions import BackfillConditions, Named
 from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
-from tagger.ledger.jobs import cancel_job
+from tagger.ledger.job_control import cancel
 from tagger.ledger.progress import find_job
 from tagger.photos.paths import absolute_path, named_path, printable_path
 from tagger.query.counts import LandmarkCount, landmark_counts
@@ -274,8 +275,8 @@ class Job:
 
     def cancel(self) -> None:
         """Stop it. What is stored stays."""
-        with self._database.write() as connection:
-            cancel_job(connection, self.number, "by request")
+        with suppress(JobFinished):
+            cancel(self._database, self.number)
         self.refresh()
 
 

@@ -102,7 +102,7 @@ def find_or_add_landmark(
         except LandmarkNotFound:
             if not may_add:
                 raise
-            return add_landmark(connection, landmark), True
+            return _add(connection, landmark), True
     has_country = landmark.country in {None, found.country}
     has_position = landmark.position in {None, (found.latitude, found.longitude)}
     if not has_country or not has_position:
@@ -112,13 +112,18 @@ def find_or_add_landmark(
     return found, False
 
 
-def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:
-    """Add a landmark that no model has to know. `connection` is one of `database.write()`.
+def add_landmark(database: Database, new: NewLandmark, *, dry_run: bool = False) -> Landmark:
+    """Add a landmark that no model has to know.
 
     Raises:
         LandmarkInvalid: a text, the slug, the position or the extent is invalid.
         LandmarkExists: another landmark has the slug, or if it is None, the name.
     """
+    with database.write(dry_run=dry_run) as connection:
+        return _add(connection, new)
+
+
+def _add(connection: Connection, new: NewLandmark) -> Landmark:
     lock_tables(connection, landmarks)
     every = landmarks_that_may_have(connection, [new.name, new.slug or "", *new.aliases])
     name = clean_name(new.name)
@@ -173,35 +178,38 @@ class EditedLandmark:
     changes: dict[str, tuple[Any, Any]]
 
 
-def edit_landmark(connection: Connection, name: str, changes: LandmarkChanges) -> EditedLandmark:
+def edit_landmark(
+    database: Database, name: str, changes: LandmarkChanges, *, dry_run: bool = False
+) -> EditedLandmark:
     """Change a landmark, found by slug or name. Models do not change what a person set.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
         LandmarkInvalid: a value is invalid, or a name would not find this landmark alone.
     """
-    lock_tables(connection, landmarks)
-    landmark = find_landmark(connection, name)
-    names = [
-        changes.get("name", ""),
-        *filter(None, changes.get("names", {}).values()),
-        *changes.get("add_aliases", ()),
-    ]
-    columns = _changed_columns(changes, landmark, landmarks_that_may_have(connection, names))
-    changed = {
-        column: (before, value)
-        for column, value in columns.items()
-        if value != (before := getattr(landmark, column))
-    }
-    # A value that stays the same counts as edited, too: the person has decided it.
-    edited = sorted({*landmark.edited, *columns})
-    values = {column: after for column, (_, after) in changed.items()} | {"edited": edited}
-    connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(values))
-    if changed.keys() & {"latitude", "longitude", "extent"}:
-        record_landmark(connection, landmark.id)
-    if changed:
-        record_action(connection, AuditAction.LANDMARK_EDIT, landmark.slug, changes=changed)
-    return EditedLandmark(find_landmark(connection, landmark.slug), changed)
+    with database.write(dry_run=dry_run) as connection:
+        lock_tables(connection, landmarks)
+        landmark = find_landmark(connection, name)
+        names = [
+            changes.get("name", ""),
+            *filter(None, changes.get("names", {}).values()),
+            *changes.get("add_aliases", ()),
+        ]
+        columns = _changed_columns(changes, landmark, landmarks_that_may_have(connection, names))
+        changed = {
+            column: (before, value)
+            for column, value in columns.items()
+            if value != (before := getattr(landmark, column))
+        }
+        # A value that stays the same counts as edited, too: the person has decided it.
+        edited = sorted({*landmark.edited, *columns})
+        values = {column: after for column, (_, after) in changed.items()} | {"edited": edited}
+        connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(values))
+        if changed.keys() & {"latitude", "longitude", "extent"}:
+            record_landmark(connection, landmark.id)
+        if changed:
+            record_action(connection, AuditAction.LANDMARK_EDIT, landmark.slug, changes=changed)
+        return EditedLandmark(find_landmark(connection, landmark.slug), changed)
 
 
 def _changed_columns(

@@ -1,7 +1,6 @@
 """Merging two landmarks, and removing one that people added: what becomes of the rows that refer to them.
 
-What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON
-DELETE CASCADE`).
+Its classifiers are deleted with its row (`ON DELETE CASCADE`).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, select, union, update
+from sqlalchemy import Connection, Select, and_, delete, func, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import (
     classifiers,
@@ -22,7 +22,6 @@ from tagger.database.tables import (
     models,
     schedules,
     shares,
-    tags,
     taught_tags,
     verdicts,
 )
@@ -36,8 +35,8 @@ from tagger.errors import (
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.system.text_format import N_, gettext
-from tagger.tags.contents import delete_unused, lock_contents, record_landmark
-from tagger.tags.settlement import begin_change
+from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
+from tagger.tags.contents import delete_unused, record_landmark
 
 PAGE = 500
 
@@ -60,20 +59,19 @@ class MergedLandmark:
 
 
 @dataclass(frozen=True)
-class RemovedLandmark:
-    """A removed landmark, what went with it, and the schedules that name it and will fail.
+class RemovedLandmarkDocument:
+    """A removed landmark, the verdicts that went with it, and the schedules that select photos by it."""
 
-    `confirmed` and `rejected` count its verdicts, `taught_tags` what was learned for it.
-    """
-
-    landmark: Landmark
+    landmark: str
+    name: str
     confirmed: int
     rejected: int
     taught_tags: int
-    schedules: tuple[str, ...]
+    schedules: list[str]
+    dry_run: bool
 
 
-def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandmark:
+def merge_landmark(database: Database, name: str, into: str, *, dry_run: bool = False) -> MergedLandmark:
     """Give verdicts, tags, names and labels of a landmark to another one, which its slug finds from now on.
 
     Raises:
@@ -81,42 +79,42 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         LandmarkInvalid: both are the same landmark.
         LandmarksDistinct: a model has a label for each of them.
     """
-    lock_tables(connection, models, landmarks)
-    merged, target = find_landmark(connection, name), find_landmark(connection, into)
-    if merged.id == target.id:
-        reason = N_("%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge")
-        raise LandmarkInvalid(reason=gettext(reason, name=name, other=into, landmark=target.display_name))
-    if both := _models_of_both(connection, merged, target):
-        names = {"name": merged.display_name, "other": target.display_name}
-        raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
-    taught = retire_classifiers(connection, merged)
-    united = _united(target, merged)
-    begin_change_of(connection, merged, target)
-    for each in (merged, target):
-        record_landmark(connection, each.id)
-    replaced = list(_opposite_verdicts(connection, merged, target))
-    counts = {
-        "verdicts": _move_verdicts(connection, merged, target),
-        "tags": _move_tags(connection, merged, target),
-    }
-    is_label = model_labels.c.landmark_id == merged.id
-    connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
-    connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
-    connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
-    details: dict[str, Any] = {"into": target.slug, **counts}
-    pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
-    for page in pages:  # an entry of the audit log for each
-        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
-    return MergedLandmark(
-        find_landmark(connection, target.slug),
-        merged,
-        **counts,
-        replaced=sum(map(len, replaced)),
-        taught_tags=taught,
-    )
+    with database.write(dry_run=dry_run) as connection:
+        lock_tables(connection, models, landmarks)
+        merged, target = find_landmark(connection, name), find_landmark(connection, into)
+        if merged.id == target.id:
+            reason = N_("%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge")
+            raise LandmarkInvalid(reason=gettext(reason, name=name, other=into, landmark=target.display_name))
+        if both := _models_of_both(connection, merged, target):
+            names = {"name": merged.display_name, "other": target.display_name}
+            raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
+        taught = _retire_classifiers(connection, merged)
+        united = _united(target, merged)
+        images = lock_images_of(connection, merged.id, target.id)
+        for each in (merged, target):
+            record_landmark(connection, each.id)
+        replaced = list(_opposite_verdicts(connection, merged, target))
+        counts = move_to_landmark(connection, images, merged.id, target.id)
+        is_label = model_labels.c.landmark_id == merged.id
+        connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
+        connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
+        connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
+        details: dict[str, Any] = {"into": target.slug, **counts}
+        pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
+        for page in pages:  # an entry of the audit log for each
+            record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
+        return MergedLandmark(
+            find_landmark(connection, target.slug),
+            merged,
+            **counts,
+            replaced=sum(map(len, replaced)),
+            taught_tags=taught,
+        )
 
 
-def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = False) -> RemovedLandmark:
+def remove_landmark(
+    database: Database, name: str, *, with_verdicts: bool = False, dry_run: bool = False
+) -> RemovedLandmarkDocument:
     """Remove a landmark that no registered model knows, with its verdicts. Its shares end.
 
     Raises:
@@ -124,37 +122,45 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         LandmarkOfModel: a registered model knows it.
         Conflict: it has verdicts, and `with_verdicts` is not set.
     """
-    lock_tables(connection, models, landmarks)
-    landmark = find_landmark(connection, name)
-    names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
-    known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
-    if known_by:
-        raise LandmarkOfModel(
-            slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
+    with database.write(dry_run=dry_run) as connection:
+        lock_tables(connection, models, landmarks)
+        landmark = find_landmark(connection, name)
+        names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
+        known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
+        if known_by:
+            raise LandmarkOfModel(
+                slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
+            )
+        taught = _retire_classifiers(connection, landmark)
+        images = lock_images_of(connection, landmark.id)
+        kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
+        rows = connection.execute(kinds.group_by(verdicts.c.verdict))
+        counts: dict[str, int] = {row[0]: row[1] for row in rows}
+        # A dry run shows the number of verdicts, and need not be told to delete them.
+        if counts and not (with_verdicts or dry_run):
+            total = sum(counts.values())
+            count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
+            remedy = (
+                "To keep them, merge it into another landmark with `tagger landmark merge`. "
+                "To delete them too, add --with-verdicts."
+            )
+            raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
+        schedule_names = _schedules_of(connection, landmark)
+        record_landmark(connection, landmark.id)
+        delete_of_landmark(connection, images, landmark.id)
+        delete_unused(connection, images)
+        _revoke_shares(connection, landmark)
+        connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
+        record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
+        return RemovedLandmarkDocument(
+            landmark.slug,
+            landmark.name,
+            counts.get("confirmed", 0),
+            counts.get("rejected", 0),
+            taught,
+            schedule_names,
+            dry_run,
         )
-    taught = retire_classifiers(connection, landmark)
-    begin_change_of(connection, landmark)
-    kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
-    rows = connection.execute(kinds.group_by(verdicts.c.verdict))
-    counts: dict[str, int] = {row[0]: row[1] for row in rows}
-    if counts and not with_verdicts:
-        total = sum(counts.values())
-        count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
-        remedy = (
-            "To keep them, merge it into another landmark with `tagger landmark merge`. "
-            "To delete them too, add --with-verdicts."
-        )
-        raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
-    schedule_names = _schedules_of(connection, landmark)
-    record_landmark(connection, landmark.id)
-    connection.execute(delete(tags).where(tags.c.landmark_id == landmark.id))
-    _delete_verdicts(connection, landmark)
-    _revoke_shares(connection, landmark)
-    connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
-    record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
-    return RemovedLandmark(
-        landmark, counts.get("confirmed", 0), counts.get("rejected", 0), taught, schedule_names
-    )
 
 
 def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> Sequence[str]:
@@ -202,36 +208,6 @@ def _opposite_verdicts(
         ]
 
 
-def _move_verdicts(connection: Connection, merged: Landmark, target: Landmark) -> int:
-    """Give the verdicts to `target`, on each image the newer one. Returns how many there were."""
-    other = verdicts.alias()
-    same_image = other.c.content_id == verdicts.c.content_id
-    is_older = exists().where(
-        same_image, other.c.landmark_id == merged.id, other.c.given_at > verdicts.c.given_at
-    )
-    connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target.id, is_older))
-    has_newer = exists().where(same_image, other.c.landmark_id == target.id)
-    older = connection.execute(delete(verdicts).where(verdicts.c.landmark_id == merged.id, has_newer))
-    moved = update(verdicts).where(verdicts.c.landmark_id == merged.id).values(landmark_id=target.id)
-    return older.rowcount + connection.execute(moved).rowcount
-
-
-def _move_tags(connection: Connection, merged: Landmark, target: Landmark) -> int:
-    """Give the tags to `target`, for each image and model the better one. Returns how many there were."""
-    other, both = tags.alias(), [merged.id, target.id]
-    total = connection.scalar(select(func.count()).where(tags.c.landmark_id == merged.id)) or 0
-    has_better = exists().where(
-        other.c.content_id == tags.c.content_id,
-        other.c.model_id == tags.c.model_id,
-        other.c.landmark_id.in_(both),
-        other.c.rank < tags.c.rank,
-    )
-    connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
-    moved = update(tags).where(tags.c.landmark_id == merged.id)
-    connection.execute(moved.values(landmark_id=target.id))
-    return total
-
-
 def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     """The columns of `target` with the names and slugs of `merged`, and its facts where `target` has none."""
     names = dict.fromkeys([*target.aliases, *merged.all_names])
@@ -250,14 +226,6 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     }
 
 
-def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
-    """Delete the verdicts on a landmark, and images without a photo that had no other verdict."""
-    of_landmark = verdicts.c.landmark_id == landmark.id
-    content_ids = connection.scalars(select(verdicts.c.content_id).where(of_landmark)).all()
-    connection.execute(delete(verdicts).where(of_landmark))
-    delete_unused(connection, content_ids)
-
-
 def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
     active = select(shares.c.id, shares.c.name, shares.c.options).where(
         shares.c.options.is_not(None), shares.c.revoked_at.is_(None)
@@ -270,10 +238,10 @@ def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
             record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=row.id)
 
 
-def _schedules_of(connection: Connection, landmark: Landmark) -> tuple[str, ...]:
+def _schedules_of(connection: Connection, landmark: Landmark) -> list[str]:
     """The names of the schedules that select photos by the landmark."""
     rows = connection.execute(select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)).all()
-    return tuple(row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark))
+    return [row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark)]
 
 
 def _is_named(connection: Connection, names: str | list[str] | None, landmark: Landmark) -> bool:
@@ -284,32 +252,7 @@ def _is_named(connection: Connection, names: str | list[str] | None, landmark: L
     return False
 
 
-def begin_change_of(connection: Connection, *changing: Landmark) -> None:
-    """Begin a change of all images of these landmarks, and make writers of tags and verdicts wait."""
-    while True:
-        images = _images_of(connection, changing)
-        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited
-        # for: all locks are taken again.
-        with connection.begin_nested() as locks:
-            lock_contents(connection, images)
-            lock_tables(connection, tags, verdicts)
-            if _images_of(connection, changing) <= images:
-                begin_change(connection, images)
-                return
-            locks.rollback()
-
-
-def _images_of(connection: Connection, of: Sequence[Landmark]) -> set[int]:
-    """The ids of images with a tag, a taught tag or a verdict of these landmarks."""
-    ids = [landmark.id for landmark in of]
-    queries = (
-        select(table.c.content_id).where(table.c.landmark_id.in_(ids))
-        for table in (tags, taught_tags, verdicts)
-    )
-    return set(connection.scalars(union(*queries)))
-
-
-def retire_classifiers(connection: Connection, landmark: Landmark) -> int:
+def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
 
     This waits for workers that compare images with its classifiers: they lock the version before tags.

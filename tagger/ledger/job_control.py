@@ -13,15 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exi
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import (
-    JobKind,
-    JobState,
-    Note,
-    NoteCode,
-    Runner,
-    has_code,
-    note_columns,
-)
+from tagger.database.enums import JobKind, JobState, Runner
+from tagger.database.notes import Note, NoteCode, has_code, note_columns
 from tagger.database.retry import DatabaseError, may_only_read, outage_text
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
@@ -38,11 +31,10 @@ from tagger.ledger.jobs import (
     lock_open_chunks,
     process_space,
 )
+from tagger.ledger.progress import JobProgress, find_job
 
-CANCEL_NOTE = "by request"
 
-
-def pause(database: Database, job_id: int) -> None:
+def pause(database: Database, job_id: int) -> JobProgress:
     """Pause the job. Workers still store their current batch, and a scan still records photos.
 
     Raises:
@@ -51,6 +43,7 @@ def pause(database: Database, job_id: int) -> None:
     """
     with database.write() as connection:
         pause_job(connection, job_id)
+    return find_job(database, job_id)
 
 
 def pause_job(connection: Connection, job_id: int, note: Note | None = None) -> None:
@@ -91,7 +84,7 @@ def resume(database: Database, job_id: int) -> bool:
     return True
 
 
-def cancel(database: Database, job_id: int) -> None:
+def cancel(database: Database, job_id: int) -> JobProgress:
     """Cancel the job: open items end as `cancelled`, stored outcomes stay.
 
     Raises:
@@ -100,8 +93,9 @@ def cancel(database: Database, job_id: int) -> None:
     with database.read() as connection:
         _open_job(connection, job_id, "cancel")
     with database.write() as connection:
-        cancel_job(connection, job_id, CANCEL_NOTE)
+        cancel_job(connection, job_id, "by request")
         record_action(connection, AuditAction.JOB_CANCEL, job_id)
+    return find_job(database, job_id)
 
 
 def _lock_open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:

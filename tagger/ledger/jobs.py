@@ -28,21 +28,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.database.audit_log import AuditAction, actor_of, record_action
+from tagger.database.actors import actor_of
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import (
     CLASSIFIED_OUTCOMES,
     METADATA_KINDS,
     JobKind,
     JobState,
-    Note,
-    NoteCode,
     Outcome,
     Priority,
     Runner,
-    note_columns,
 )
 from tagger.database.events import has_receivers, record_event
+from tagger.database.notes import Note, NoteCode, note_columns
 from tagger.database.recorded_changes import are_consequences_due
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now

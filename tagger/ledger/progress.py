@@ -12,17 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Label, Row, Subquery, case, exists, func, or_, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import (
-    CLASSIFICATION_KINDS,
-    METADATA_KINDS,
-    JobKind,
-    JobState,
-    Note,
-    NoteCode,
-    Outcome,
-    has_code,
-    note_columns,
-)
+from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind, JobState, Outcome
+from tagger.database.notes import Note, NoteCode, has_code, note_columns
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, job_models, jobs, models, position_changes
 from tagger.errors import JobNotFound

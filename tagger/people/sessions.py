@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from tagger.database.actors import Actor
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Actor, Database
+from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.statements import insert_missing
 from tagger.database.tables import access_tokens, page_sessions, users

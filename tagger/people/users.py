@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
 
-from tagger.database.audit_log import AuditAction, act_as, actor_of, record_action
+from tagger.database.actors import act_as, actor_of
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users

@@ -85,6 +85,11 @@ class Classified:
     is_damaged: bool = False
     colours: bytes | None = None
 
+    @property
+    def is_tagged(self) -> bool:
+        """Whether a prediction reaches the threshold of its model."""
+        return any(tag.accepted for each in self.results.values() for tag in each.predictions)
+
 
 @dataclass(frozen=True)
 class AlreadyClassified:

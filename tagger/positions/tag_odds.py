@@ -12,7 +12,6 @@ whether it is accepted, or suggested.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,12 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    Table,
     and_,
-    bindparam,
     false,
     func,
     literal,
     or_,
     select,
-    update,
 )
 
 from tagger.database.enums import OddsReason, TagReason, TagState
@@ -63,45 +59,32 @@ from tagger.positions.measured_positions import (
     passages,
 )
 from tagger.positions.weak_evidence import candidates_around, library_odds, trip_odds
+from tagger.tags.causes import TagOdds, store_odds
 from tagger.tags.contents import count_photos_of_job, record_matching_photos
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
-from tagger.tags.settlement import begin_change, score_is_enough, settle, stored_odds
-
-
-@dataclass(frozen=True)
-class _Change:
-    """A tag, and the odds that it should have."""
-
-    table: Table
-    content_id: int
-    landmark_id: int
-    model_id: int
-    score: float
-    odds: PositionOdds | None
+from tagger.tags.settlement import EffectiveTags, score_is_enough, stored_odds
 
 
 def weigh_positions(
     connection: Connection, photo_ids: Collection[int], days: Collection[Day] | None = None
-) -> None:
+) -> EffectiveTags:
     """Bring up to date what the positions of these photos say about their tags.
 
     Positions of copies that are not among them are estimated again. Called before their landmarks become
     anchors. `days`: those of which photos have changed. What the photos of a day say about each other is
-    brought up to date, too; None: not yet, since more photos of a day follow.
+    brought up to date, too; None: not yet, since more photos of a day follow. Returns the effective tags of
+    images with other odds.
     """
     of_days = None
     if days is not None:
         of_days = candidates_of(connection, days) | candidates_around(connection, {day for _, day in days})
     changes = _changes(connection, photo_ids, of_days)
     if not changes:
-        return
-    content_ids = {change.content_id for change in changes}
-    begin_change(connection, content_ids)
-    for table in (tags, taught_tags):
-        _store(connection, table, [change for change in changes if change.table is table])
-    settle(connection, content_ids, record=False)
-    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, content_ids))))
+        return {}
+    settled = store_odds(connection, changes)
+    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, settled))))
     record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
+    return settled
 
 
 def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
@@ -136,7 +119,7 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 
 def _changes(
     connection: Connection, photo_ids: Collection[int], of_days: Collection[int] | None
-) -> list[_Change]:
+) -> list[TagOdds]:
     """The tags of these photos, and of images `of_days`, that are wrong. None: days say nothing yet."""
     if not photo_ids and not of_days:
         return []
@@ -148,8 +131,8 @@ def _changes(
     if settings.position_odds:
         odds = _all_odds(connection, rows, settings.max_gap_s, with_days=of_days is not None)
     return [
-        _Change(
-            taught_tags if row.is_taught else tags,
+        TagOdds(
+            row.is_taught,
             row.content_id,
             row.landmark_id,
             row.model_id,
@@ -306,33 +289,3 @@ def _photo_odds(
     for (row, position), value, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
         # Rounded, so that the same evidence gives the same row.
         yield row, position, PositionOdds(float(f"{value:.4g}"), float(round(metres)))
-
-
-def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> None:
-    if not changes:
-        return
-    # A tag that was replaced meanwhile is recorded again.
-    is_same = (
-        table.c.content_id == bindparam("content"),
-        table.c.landmark_id == bindparam("landmark"),
-        table.c.model_id == bindparam("model"),
-        table.c.score == bindparam("same_score"),
-    )
-    values: dict[str, Any] = {
-        name: bindparam(f"new_{name}") for name in ("position_odds", "distance_m", "odds_reason")
-    }
-    connection.execute(
-        update(table).where(*is_same).values(values),
-        [
-            {
-                "content": change.content_id,
-                "landmark": change.landmark_id,
-                "model": change.model_id,
-                "same_score": change.score,
-                "new_position_odds": change.odds and change.odds.odds,
-                "new_distance_m": change.odds and change.odds.distance_m,
-                "new_odds_reason": change.odds and change.odds.reason,
-            }
-            for change in sorted(changes, key=lambda change: (change.content_id, change.landmark_id))
-        ],
-    )

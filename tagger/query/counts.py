@@ -259,25 +259,14 @@ def _first_existing(
     return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]
 
 
-@dataclass(frozen=True)
-class PhotoSample:
-    """The paths of some photos, each with whether it has no landmark; and how many images there are."""
-
-    photos: dict[str, bool]
-    images: int
-
-
-def sample_photos(database: Database, root_paths: RootPaths, most: int) -> PhotoSample:
-    """At most `most` of the classified images, in the order of their digests, as if drawn by lot."""
+def sample_photos(database: Database, root_paths: RootPaths, most: int) -> Mapping[str, bool]:
+    """Paths of classified photos, as if drawn by lot, each with whether it has no landmark."""
     is_classified = contents.c.outcome.is_not(None), has_photo(contents.c.id)
+    query = select(contents.c.id, contents.c.outcome).where(*is_classified)
     with database.read() as connection:
-        total = connection.scalar(select(func.count()).select_from(contents).where(*is_classified)) or 0
-        query = select(contents.c.id, contents.c.outcome).where(*is_classified)
         unknown = {
             row.id: row.outcome == Outcome.UNKNOWN
             for row in connection.execute(query.order_by(contents.c.digest).limit(most))
         }
         names, rows = NameCache(connection, root_paths), first_photos(connection, unknown)
-        return PhotoSample(
-            {names.path(connection, row): unknown[content_id] for content_id, row in rows.items()}, total
-        )
+        return {names.path(connection, row): unknown[content_id] for content_id, row in rows.items()}

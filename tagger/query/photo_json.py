@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.landmarks.landmarks import Landmark
-    from tagger.landmarks.removal import RemovedLandmark
     from tagger.query.counts import LandmarkCount
     from tagger.query.tagged_photos import Position, Tag, TaggedPhoto
     from tagger.registry.registered_models import RegisteredModel
@@ -62,30 +61,9 @@ class LandmarkDocument:
     dry_run: bool
 
 
-@dataclass(frozen=True)
-class RemovedLandmarkDocument:
-    """A removed landmark, the verdicts that went with it, and the schedules that select photos by it."""
-
-    landmark: str
-    name: str
-    confirmed: int
-    rejected: int
-    taught_tags: int
-    schedules: list[str]
-    dry_run: bool
-
-
 def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
     """What is known of a landmark itself."""
     return document_of(LandmarkDocument, landmark, landmark=landmark.slug, dry_run=dry_run)
-
-
-def removed_landmark_document(result: RemovedLandmark, *, dry_run: bool) -> RemovedLandmarkDocument:
-    """A removed landmark with the numbers of its verdicts."""
-    landmark = result.landmark
-    return document_of(
-        RemovedLandmarkDocument, result, landmark=landmark.slug, name=landmark.name, dry_run=dry_run
-    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, union, update
+from sqlalchemy import Connection, delete, func, or_, select, union, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -16,22 +16,19 @@ from tagger.database.tables import (
     classifiers,
     contents,
     effective_tags,
-    embeddings,
     job_items,
     job_models,
     jobs,
     ledgers,
     models,
     photos,
-    tags,
-    taught_tags,
 )
 from tagger.errors import Conflict
 from tagger.ledger.job_control import remove_items
 from tagger.registry.registered_models import RegisteredModel, model_by_name
-from tagger.tags.contents import delete_of_model
+from tagger.tags.causes import delete_model_results
 from tagger.tags.models_in_use import ids_in_use, shipped_digest
-from tagger.tags.settlement import PAGE, Progress, begin_change, settle
+from tagger.tags.settlement import Progress
 
 _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 
@@ -83,11 +80,11 @@ def remove_model(
             connection.execute(select(ledgers.c.models_settled_to).with_for_update())
             lock_tables(connection, models)
             job_ids = _removable_jobs(connection, model)
-            page = _images_after(connection, model, last)
+            page = delete_model_results(connection, model.id, last)
             if not page and not last:  # no job has stored any since, before the last page
                 _delete_model(connection, model, job_ids)
                 return removed
-            _delete_results(connection, model, page)
+            _forget_readings(connection, page)
         last = page[-1] if page else 0
         done += len(page)
         on_progress(done, max(done, removed.classified))
@@ -133,53 +130,11 @@ def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> R
     return RemovedModel(model, *images, count(taught), job_count)
 
 
-_RESULTS = (classifications, tags, taught_tags, embeddings)
-
-
-def _images_after(connection: Connection, model: RegisteredModel, last: int) -> Sequence[int]:
-    """The next images of which something of the model is stored."""
-    columns = (contents.c.id, *(table.c.content_id for table in _RESULTS))
-    pages = (
-        select(column).where(column.table.c.model_id == model.id, column > last).order_by(column).limit(PAGE)
-        for column in columns
-    )
-    (found,) = union(*(select(page.subquery()) for page in pages)).subquery().c
-    return connection.scalars(select(found).order_by(found).limit(PAGE)).all()
-
-
-def _delete_results(connection: Connection, model: RegisteredModel, page: Sequence[int]) -> None:
-    """Delete the model's results. An image is then classified by the model before it, if there is one."""
-    begin_change(connection, page)
-    _restore_earlier(connection, model, page)
-    for table in _RESULTS:
-        delete_of_model(connection, table, page, model.id)
-    settle(connection, page)
-
-
-def _restore_earlier(connection: Connection, model: RegisteredModel, page: Sequence[int]) -> None:
-    """Make the latest of the other classifications the last one of images that the model classified last."""
-    is_last = among(contents.c.id, page) & (contents.c.model_id == model.id)
-    of_others = classifications.c.model_id != model.id
-    # Those before 2.1 have no time; the newest model is likely to be the last one.
-    in_order = classifications.c.classified_at.nulls_first(), classifications.c.model_id
-    query = select(classifications).where(
-        classifications.c.content_id.in_(select(contents.c.id).where(is_last)), of_others
-    )
-    latest = {row.content_id: row for row in connection.execute(query.order_by(*in_order))}
-    names = ("model_id", "top_k", "threshold", "classified_at")
-    if latest:
-        rows = [
-            {"content": key} | {name: getattr(row, name) for name in names} for key, row in latest.items()
-        ]
-        connection.execute(update(contents).where(contents.c.id == bindparam("content")), rows)
-        columns = {"content": classifications.c.content_id, "model": classifications.c.model_id}
-        of_row = (column == bindparam(name) for name, column in columns.items())
-        keys = [{"content": row["content"], "model": row["model_id"]} for row in rows]
-        connection.execute(delete(classifications).where(*of_row), keys)
-    of_alone = photos.c.content_id.in_(select(contents.c.id).where(is_last))
+def _forget_readings(connection: Connection, page: Sequence[int]) -> None:
+    """Let the photos of images that no model has classified any more be read again."""
+    unclassified = select(contents.c.id).where(among(contents.c.id, page), contents.c.model_id.is_(None))
     unread = {"classified_mtime_ns": None, "classified_size_bytes": None}
-    connection.execute(update(photos).where(of_alone).values(unread))
-    connection.execute(update(contents).where(is_last).values(dict.fromkeys((*names, "outcome"))))
+    connection.execute(update(photos).where(photos.c.content_id.in_(unclassified)).values(unread))
 
 
 def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Sequence[int]) -> None:

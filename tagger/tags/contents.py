@@ -5,18 +5,15 @@ evidence of photos' positions records that in the same transaction, for the next
 Recording only inserts rows, so no transaction waits for it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Delete,
     Exists,
     Table,
     and_,
-    bindparam,
     delete,
     exists,
     func,
@@ -28,7 +25,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.enums import CLASSIFIED_OUTCOMES
-from tagger.database.statements import among, ids_parameter, insert_missing, insert_page
+from tagger.database.statements import among, insert_page
 from tagger.database.tables import (
     cameras,
     classifications,
@@ -118,21 +115,6 @@ def record_matching_photos(connection: Connection, condition: ColumnElement[bool
     connection.execute(insert(position_changes).from_select(columns, changed))
 
 
-def delete_of_model(
-    connection: Connection, table: Table, content_ids: Collection[int], model_id: int
-) -> None:
-    """Delete what a table has of these images from a model."""
-    connection.execute(_delete_of_model(table), {"ids": list(content_ids), "model": model_id})
-
-
-@cache
-def _delete_of_model(table: Table) -> Delete:
-    # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
-    return delete(table).where(
-        among(table.c.content_id, ids_parameter("ids")), table.c.model_id == bindparam("model")
-    )
-
-
 def is_dismissed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether the image was put away as not a landmark."""
     return exists().where(dismissals.c.content_id == content_id)
@@ -195,20 +177,3 @@ def delete_unused(connection: Connection, content_ids: Collection[int]) -> None:
     )
     if content_ids:
         connection.execute(delete(contents).where(contents.c.id.in_(unused)))
-
-
-def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
-    """Delete the dismissals of these images; returns how many had one."""
-    return connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount
-
-
-def carry_dismissal(connection: Connection, image_id: int, to_image_id: int) -> bool:
-    """Apply the dismissal of an image to another one without a confirmed landmark; returns whether it has."""
-    row = connection.execute(select(dismissals).where(dismissals.c.content_id == image_id)).mappings().first()
-    confirmed = select(verdicts.c.landmark_id).where(
-        verdicts.c.content_id == to_image_id, verdicts.c.verdict == "confirmed"
-    )
-    if row is None or connection.execute(confirmed.limit(1)).first() is not None:
-        return False
-    insert_missing(connection, dismissals, [dict(row) | {"content_id": to_image_id}])
-    return True

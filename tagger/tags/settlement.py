@@ -1,9 +1,4 @@
-"""Stores what the rule says of images: reads the causes, and replaces the `effective_tags` that differ.
-
-Who changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals) calls `begin_change`
-first, without which the statement fails. The images are settled before the transaction commits, or by
-`settle`, if it has to know their tags.
-"""
+"""Stores what the rule says of images: reads the causes, and replaces the `effective_tags` that differ."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -27,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.connection import Database, changes_of
+from tagger.database.connection import Database
 from tagger.database.enums import OddsReason, Outcome, TagReason, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
 from tagger.database.tables import (
@@ -64,22 +59,18 @@ _Row = tuple[Any, ...]
 _KEY = itemgetter(0, 1)
 
 
-def begin_change(connection: Connection, content_ids: Collection[int]) -> None:
-    """Lock images whose causes are about to change. They are settled before the transaction commits."""
-    lock_contents(connection, content_ids)
-    changes_of(connection).begin(content_ids, settle)
+EffectiveTags = dict[int, Sequence[EffectiveTag]]
+"""The effective tags of images, by content id."""
 
 
-def settle(
-    connection: Connection, content_ids: Collection[int], *, record: bool = True
-) -> dict[int, Sequence[EffectiveTag]]:
+def settle(connection: Connection, content_ids: Collection[int], *, record: bool = True) -> EffectiveTags:
     """Bring the effective tags and the outcomes of these images up to date; returns the tags by content id.
 
     Images whose tags change are recorded for the next update of positions; not without `record`.
     """
-    settled: dict[int, Sequence[EffectiveTag]] = {}
+    settled: EffectiveTags = {}
     ids = sorted(set(content_ids))
-    begin_change(connection, ids)
+    lock_contents(connection, ids)
     # Whoever puts other models in use waits until this transaction ends, and settles these images after it.
     lock_tables(connection, models, mode="ROW SHARE")
     for start in range(0, len(ids), PAGE):
@@ -92,7 +83,6 @@ def settle(
             queue_position_updates(connection, changed)
         _store_outcomes(connection, causes, found)
         settled |= found
-    changes_of(connection).end(ids)
     return settled
 
 

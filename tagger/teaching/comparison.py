@@ -1,7 +1,7 @@
 """The classifiers of taught landmarks in SQL, and the tags that they give to stored embeddings.
 
 A model counts the changes of its classifiers: `models.taught_version`. Whoever stores embeddings compares
-them with the classifiers of the current version, in the same transaction (`BatchComparison`). A lock on the
+them with the classifiers of the current version, in the same transaction (`compare_batch`). A lock on the
 version's row keeps the version from changing until that transaction ends, so no embedding is ever missed: it
 is either compared when it is stored, or stored before a new classifier is applied to all.
 
@@ -22,7 +22,6 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    delete,
     exists,
     func,
     select,
@@ -30,25 +29,13 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.statements import among, insert_page, unindexed
+from tagger.database.statements import among, unindexed
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.model.predictions import SUGGESTED_SCORE
-from tagger.tags.contents import delete_of_model
-from tagger.tags.rule import EffectiveTag
-from tagger.tags.settlement import begin_change, settle
+from tagger.tags.causes import ComparedBatch, TaughtTags, replace_taught_tags
+from tagger.tags.contents import lock_contents
+from tagger.tags.settlement import EffectiveTags
 from tagger.teaching.classifiers import Classifier, Embeddings, best_scores, quantize, restore
-
-
-@dataclass(frozen=True)
-class TaughtTag:
-    """A taught landmark that an image probably shows."""
-
-    landmark_id: int
-    score: float
-
-
-TaughtTags = Mapping[int, Sequence[TaughtTag]]
-"""The taught tags of images, by content id."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +52,14 @@ class TaughtLandmarks:
     biases: Embeddings
     starts: Sequence[int]
 
-    def tags(self, embeddings: Embeddings) -> list[list[TaughtTag]]:
-        """The taught tags of each image, from embeddings (N, D)."""
-        tags: list[list[TaughtTag]] = [[] for _ in range(len(embeddings))]
+    def tags(self, embeddings: Embeddings) -> list[dict[int, float]]:
+        """The scores of the taught tags of each image, by landmark id, from embeddings (N, D)."""
+        tags: list[dict[int, float]] = [{} for _ in range(len(embeddings))]
         if not self.landmark_ids:
             return tags
         scores = best_scores(embeddings, self.weights, self.biases, self.starts)
         for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
-            tags[row].append(TaughtTag(self.landmark_ids[column], float(scores[row, column])))
+            tags[row][self.landmark_ids[column]] = float(scores[row, column])
         return tags
 
 
@@ -122,28 +109,6 @@ def next_version(connection: Connection, model_id: int) -> int:
     return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
 
-def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Delete the taught tags with these conditions, after a new version was counted."""
-    images = set(connection.scalars(select(taught_tags.c.content_id).where(*conditions)))
-    begin_change(connection, images)
-    connection.execute(delete(taught_tags).where(*conditions))
-
-
-def _write_taught_tags(
-    connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
-) -> None:
-    """Replace the taught tags of contents by a model, by content id: those with these conditions."""
-    of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
-    connection.execute(delete(taught_tags).where(*of_model, *conditions))
-    rows = [
-        (content_id, tag.landmark_id, tag.score, model_id)
-        for content_id in sorted(found)
-        for tag in found[content_id]
-    ]
-    names = ("content_id", "landmark_id", "score", "model_id")
-    insert_page(connection, taught_tags, names, rows)
-
-
 def lock_version(connection: Connection, model_id: int) -> int:
     """The version of the model's classifiers, which does not change before the transaction ends."""
     query = select(models.c.taught_version).where(models.c.id == model_id).with_for_update(read=True)
@@ -157,40 +122,21 @@ Progress = Callable[[int], None]
 """Called with the number of images compared so far; may end the comparison by an exception."""
 
 
-class BatchComparison:
-    """The images of a batch that one model has classified, compared with what is taught.
-
-    The contents are locked and not changed yet. The taught landmarks stay until the transaction ends.
-    """
-
-    def __init__(
-        self, connection: Connection, taught: TaughtCache, embeddings: Mapping[int, Embeddings | None]
-    ) -> None:
-        self._model_id = taught.model_id
-        self._found: TaughtTags = dict.fromkeys(embeddings, ())
-        self._rows: list[tuple[int, int, int, bytes]] = []
-        values = {content_id: each for content_id, each in embeddings.items() if each is not None}
-        if not values:
-            return
-        stacked = np.stack(list(values.values()))
-        landmarks = taught.current(connection)
-        stored = quantize(stacked)
-        of_model = taught.model_id, landmarks.version
-        self._rows = [
-            (content_id, *of_model, data) for content_id, data in sorted(zip(values, stored, strict=True))
-        ]
-        # Compared as they are stored, so that a later comparison gives the same scores.
-        tags = landmarks.tags(restore(stored, stacked.shape[1]))
-        self._found = dict(self._found) | dict(zip(values, tags, strict=True))
-
-    def store(self, connection: Connection) -> None:
-        """Replace the embeddings and taught tags of the images, whose change has begun."""
-        if not self._found:
-            return
-        delete_of_model(connection, embeddings, self._found, self._model_id)
-        names = ("content_id", "model_id", "taught_version", "data")
-        insert_page(connection, embeddings, names, self._rows)
-        _write_taught_tags(connection, self._model_id, self._found)
+def compare_batch(
+    connection: Connection, taught: TaughtCache, found: Mapping[int, Embeddings | None]
+) -> ComparedBatch:
+    """Compare new embeddings of images, by content id, with what is taught, which stays until the commit."""
+    tags: dict[int, Mapping[int, float]] = {content_id: {} for content_id in found}
+    values = {content_id: each for content_id, each in found.items() if each is not None}
+    if not values:
+        return ComparedBatch(tags, [])
+    stacked = np.stack(list(values.values()))
+    landmarks = taught.current(connection)
+    stored = quantize(stacked)
+    # Compared as they are stored, so that a later comparison gives the same scores.
+    tags |= zip(values, landmarks.tags(restore(stored, stacked.shape[1])), strict=True)
+    rows = [(key, landmarks.version, data) for key, data in sorted(zip(values, stored, strict=True))]
+    return ComparedBatch(tags, rows)
 
 
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
@@ -236,19 +182,18 @@ def stored_pages(
 
 def compare_images(
     connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
-) -> Mapping[int, Sequence[EffectiveTag]]:
+) -> EffectiveTags:
     """Compare some images with all current classifiers. Returns the effective tags by content id.
 
     Images without an embedding of the model are left out.
     """
     landmarks = taught.current(connection)
-    begin_change(connection, content_ids)
+    lock_contents(connection, content_ids)
     rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
     found = _tags(rows, landmarks)
-    _write_taught_tags(connection, model_id, found)
     compared = embeddings.c.content_id.in_(found), embeddings.c.model_id == model_id
     connection.execute(update(embeddings).where(*compared).values(taught_version=landmarks.version))
-    return settle(connection, found)
+    return replace_taught_tags(connection, model_id, found)
 
 
 def outdated(model_id: int) -> ColumnElement[bool]:
@@ -289,13 +234,13 @@ def _stored(model_id: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, list[TaughtTag]]:
+def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, dict[int, float]]:
     """The taught tags of stored embeddings, by content id."""
     if not rows:
         return {}
     content_ids, stored = zip(*rows, strict=True)
     if not taught.landmark_ids:
-        return {content_id: [] for content_id in content_ids}
+        return {content_id: {} for content_id in content_ids}
     found = taught.tags(restore(stored, len(taught.weights)))
     return dict(zip(content_ids, found, strict=True))
 
@@ -315,7 +260,7 @@ def _replace_page(
     database: Database,
     model_id: int,
     versions: Mapping[int, Collection[int]],
-    found: Mapping[int, Sequence[TaughtTag]],
+    found: TaughtTags,
 ) -> None:
     """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
     first, last = min(found), max(found)
@@ -331,13 +276,13 @@ def _replace_page(
         return
     with database.write() as connection:
         lock_version(connection, model_id)  # a landmark is learned anew before this transaction, or after it
-        begin_change(connection, changed)
+        lock_contents(connection, changed)
         current = _versions(connection, model_id)
         same = {key for key, version in versions.items() if current.get(key) == version}
         of_changed = among(embeddings.c.content_id, changed), unindexed(embeddings.c.model_id) == model_id
         kept = set(connection.scalars(select(embeddings.c.content_id).where(*of_changed)))
         tags_of_same = {
-            content_id: [tag for tag in found.get(content_id, ()) if tag.landmark_id in same]
+            content_id: {key: score for key, score in found.get(content_id, {}).items() if key in same}
             for content_id in kept
         }
-        _write_taught_tags(connection, model_id, tags_of_same, among(taught_tags.c.landmark_id, same))
+        replace_taught_tags(connection, model_id, tags_of_same, among(taught_tags.c.landmark_id, same))

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import TagState, VerdictKind
@@ -36,6 +36,7 @@ from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.landmarks.landmarks import Landmark
 from tagger.model.artifact import Embedding, read_background
 from tagger.registry.registered_models import RegisteredModel
+from tagger.tags.causes import TaughtTags, replace_taught_tags
 from tagger.tags.contents import has_photo, is_classified_by
 from tagger.teaching.classifiers import (
     Classifier,
@@ -45,7 +46,7 @@ from tagger.teaching.classifiers import (
     calibrate,
     fit_direction,
 )
-from tagger.teaching.comparison import Progress, compare_all, delete_taught_tags, next_version
+from tagger.teaching.comparison import Progress, compare_all, next_version
 from tagger.teaching.examples import (
     Evidence,
     NamedOtherwise,
@@ -84,7 +85,7 @@ def changed_landmarks(
     """The ids of landmarks whose verdicts have changed since they were learned: of these, or of all."""
     evidence = find_evidence(connection, model_id, landmark_ids)
     query = select(classifiers.c.landmark_id, classifiers.c.evidence)
-    rows = connection.execute(query.where(*_of_landmarks(classifiers, model_id, landmark_ids)))
+    rows = connection.execute(query.where(*_of_landmarks(model_id, landmark_ids)))
     stored = {row.landmark_id: row.evidence for row in rows}
     stale = {key for key, each in evidence.items() if stored.get(key) != each.digest}
     return frozenset(stale | (stored.keys() - evidence.keys()))
@@ -191,9 +192,12 @@ class Learner:
     ) -> None:
         """Replace the landmark's classifier. Without one, its tags go too."""
         model_id = self._model.id
-        connection.execute(delete(classifiers).where(*_of_landmarks(classifiers, model_id, [landmark_id])))
+        connection.execute(delete(classifiers).where(*_of_landmarks(model_id, [landmark_id])))
         if evidence is None or classifier is None:
-            delete_taught_tags(connection, *_of_landmarks(taught_tags, model_id, [landmark_id]))
+            is_landmark = taught_tags.c.landmark_id == landmark_id
+            tagged = select(taught_tags.c.content_id).where(is_landmark, taught_tags.c.model_id == model_id)
+            without: TaughtTags = {content_id: {} for content_id in connection.scalars(tagged)}
+            replace_taught_tags(connection, model_id, without, is_landmark)
             return
         connection.execute(
             insert(classifiers).values(
@@ -210,13 +214,11 @@ class Learner:
         )
 
 
-def _of_landmarks(
-    table: Table, model_id: int, landmark_ids: Collection[int] | None
-) -> Iterator[ColumnElement[bool]]:
-    """The conditions on `classifiers` or `taught_tags` for a model: of these landmarks, or of all."""
-    yield table.c.model_id == model_id
+def _of_landmarks(model_id: int, landmark_ids: Collection[int] | None) -> Iterator[ColumnElement[bool]]:
+    """The conditions on `classifiers` for a model: of these landmarks, or of all."""
+    yield classifiers.c.model_id == model_id
     if landmark_ids is not None:
-        yield table.c.landmark_id.in_(landmark_ids)
+        yield classifiers.c.landmark_id.in_(landmark_ids)
 
 
 def _library_sample(connection: Connection, model_id: int) -> list[int]:
@@ -291,7 +293,7 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
     with database.read() as connection:
         learned = connection.execute(
             select(classifiers.c.examples, classifiers.c.rejected).where(
-                *_of_landmarks(classifiers, model.id, [landmark.id])
+                *_of_landmarks(model.id, [landmark.id])
             )
         ).one_or_none()
         label = select(model_labels.c.position).where(

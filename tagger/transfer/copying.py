@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, Row, Select, Table, and_, delete, func, or_, select, text, update
 
-from tagger.database.connection import CHANGES, Database, open_database
+from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.schema import upgrade_schema
 from tagger.database.statements import insert_page, pages
@@ -32,7 +32,6 @@ def copy_database(
     upgrade_schema(url)
     with closing(open_database(url)) as target, source.snapshot() as old, target.write() as new:
         _require_empty(target, new)
-        new.execution_options(**{CHANGES: None})  # what is decided is copied, too
         new.execute(delete(ledgers))
         counts = _counts(old)
         done = 0

@@ -20,18 +20,16 @@ from tagger.database.tables import contents
 from tagger.errors import ImportRefused
 from tagger.landmarks.landmarks import landmarks_by_slug
 from tagger.system.text_encoding import decoded_text
-from tagger.tags.contents import lock_contents, lock_contents_shared
-from tagger.verdicts.store import (
-    NOT_A_LANDMARK,
+from tagger.tags.causes import (
     NewDismissal,
     NewVerdict,
     confirmed_contents,
     hold_landmarks,
-    stored_dismissals,
-    stored_verdicts,
     write_dismissals,
     write_verdicts,
 )
+from tagger.tags.contents import lock_contents, lock_contents_shared
+from tagger.verdicts.store import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
 
 _REMEDY = "correct the file, or create it again with `tagger review export`"
 

@@ -19,13 +19,8 @@ from tagger.errors import PhotoNotClassified
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import NameCache, select_photos
-from tagger.verdicts.store import (
-    NewVerdict,
-    delete_verdicts,
-    hold_landmarks,
-    images_of,
-    write_verdicts,
-)
+from tagger.tags.causes import NewVerdict, delete_verdicts, hold_landmarks, write_verdicts
+from tagger.verdicts.store import images_of
 
 VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
 

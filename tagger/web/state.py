@@ -16,7 +16,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from tagger.catalog.roots import RootPaths
-from tagger.database.connection import Actor, Database
+from tagger.database.actors import Actor
+from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits

@@ -15,7 +15,8 @@ from support.command_line import CommandRunner
 from support.page_server import LOCAL_URL, TOKEN
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Actor, Database
+from tagger.database.actors import Actor
+from tagger.database.connection import Database
 from tagger.query.options import PhotoQuery
 from tagger.settings import load_settings
 from tagger.shares import NewShare, add_share

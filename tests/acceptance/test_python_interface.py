@@ -22,6 +22,7 @@ from support.commands import Terminal, draw, draw_many
 from support.teaching import teachable_artifact
 
 import tagger
+from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.errors import (
     LandmarkNotFound,
     LibraryClosed,
@@ -313,8 +314,11 @@ def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path
     with pytest.raises(TimeoutError):
         job.wait(timeout_s=0)
     assert job.waiting == 6
-    job.cancel()
-    assert library.job(job.number).state == "cancelled"
+    for _ in range(2):  # the second time changes nothing
+        job.cancel()
+        assert library.job(job.number).state == "cancelled"
+    entries = list_entries(library._database, AuditFilter((AuditAction.JOB_CANCEL,)), 10)
+    assert [entry.subject for entry in entries] == [str(job.number)]
 
 
 def test_a_model_takes_each_kind_of_image_alone_or_with_others(

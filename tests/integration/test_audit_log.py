@@ -13,6 +13,7 @@ from support.threads import in_threads
 
 from tagger.catalog.roots import forget_path
 from tagger.database import audit_log as audit
+from tagger.database.actors import Actor, author_text, command_line_actor
 from tagger.database.audit_log import (
     KEPT_DAYS,
     AuditAction,
@@ -21,7 +22,7 @@ from tagger.database.audit_log import (
     list_entries,
     record_action,
 )
-from tagger.database.connection import Actor, Database, author_text, command_line_actor
+from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Priority, Runner, VerdictKind
 from tagger.database.tables import audit_log, schedules
 from tagger.errors import ScheduleNotFound

@@ -20,7 +20,7 @@ from tagger.query.option_values import BoundingBox
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model, use_models
 from tagger.settings import Settings
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 
 VERSAILLES = "chateau-de-versailles"
 
@@ -118,9 +118,9 @@ def test_conditions_leave_out_no_photo_without_tags(
         ids = {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
         content_id = folder.photo("rejected.jpg").content_id
         row = {"content_id": content_id, "given_by": "ada", "given_at": datetime.now(UTC)}
-        begin_change(connection, [content_id])
         for slug, verdict in ((GATE, "rejected"), (VERSAILLES, "confirmed")):
             connection.execute(insert(verdicts).values(row | {"landmark_id": ids[slug], "verdict": verdict}))
+        settle(connection, [content_id])
     conditions: tuple[tuple[dict[str, Any], set[str]], ...] = (
         ({"year": (2018, 2019)}, every),
         ({"camera": ("canon eos",), "position": "none"}, {"broken.jpg"}),

@@ -41,7 +41,7 @@ from tagger.people.tokens import add_token
 from tagger.people.users import add_user
 from tagger.photos.paths import path_to_json
 from tagger.registry.registered_models import add_model
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 from tagger.teaching.learning import update_taught
 from tagger.transfer import copying
 from tagger.transfer.copying import TABLES, copy_database
@@ -81,8 +81,8 @@ def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
     other = add_model(database, tmp_path / "other.pt")
     with database.write() as connection:
         of_image = {"content_id": 1, "model_id": other.id, "top_k": 5, "threshold": 0.5}
-        begin_change(connection, [1])
         connection.execute(insert(classifications).values(of_image))
+        settle(connection, [1])
         noon = datetime(2024, 5, 1, 12)  # noqa: DTZ001 - local time
         renamed = {"kind": "rename", "camera_id": 1, "taken_at": noon, "name": "Easter"}
         connection.execute(insert(trip_edits).values(renamed))
@@ -99,8 +99,7 @@ def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
 
 
 def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
-    with folder.database.write() as connection:
-        church = add_landmark(connection, NewLandmark("Our church"))
+    church = add_landmark(folder.database, NewLandmark("Our church"))
     for example in examples:
         give_verdicts(folder.database, [example], church.slug, VerdictKind.CONFIRMED, "ada", {})
     update_taught(folder.database, folder.model)
@@ -191,8 +190,7 @@ def test_every_row_is_the_same_after_the_way_to_postgresql_and_back(
         assert list(check_database(copy)) == []
         assert copy.ledger_id != folder.database.ledger_id
         copy_database(copy, back_url)
-        with copy.write() as connection:
-            add_landmark(connection, NewLandmark("New place"))  # sequences continue
+        add_landmark(copy, NewLandmark("New place"))  # sequences continue
     with closing(open_database(back_url)) as back:
         assert rows(back) == before
         assert list(check_database(back)) == []

@@ -17,7 +17,7 @@ from tagger.database.tables import chunks, contents, landmarks, ledgers, verdict
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import finish_job
 from tagger.positions.trip_positions import are_due, update_trip_positions
-from tagger.tags.settlement import begin_change, settle
+from tagger.tags.settlement import settle
 from tagger.trips.visits import record_trip_changes
 
 
@@ -56,7 +56,6 @@ def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others
         connection.execute(update(chunks).values(done=True))
     with database.write() as connection:
         image = connection.execute(select(contents.c.id)).scalar_one()
-        begin_change(connection, [image])
         tower = connection.scalar(select(landmarks.c.id).where(landmarks.c.slug == EIFFEL))
         given = {"verdict": "rejected", "given_by": "ada", "given_at": CLASSIFIED_AT}
         connection.execute(insert(verdicts).values(content_id=image, landmark_id=tower, **given))

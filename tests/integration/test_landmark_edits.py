@@ -41,8 +41,7 @@ def database(database: Database, tmp_path: Path) -> Database:
 
 
 def add(database: Database, name: str, **facts: object) -> Landmark:
-    with database.write() as connection:
-        return add_landmark(connection, NewLandmark(name, **facts))  # type: ignore[arg-type]
+    return add_landmark(database, NewLandmark(name, **facts))  # type: ignore[arg-type]
 
 
 def find(database: Database, name: str) -> Landmark:
@@ -148,8 +147,7 @@ def test_an_alias_that_could_not_find_the_landmark_is_refused(database: Database
 
 
 def edit(database: Database, slug: str, /, *, dry_run: bool = False, **changes: object) -> EditedLandmark:
-    with database.write(dry_run=dry_run) as connection:
-        return edit_landmark(connection, slug, changes)  # type: ignore[arg-type]
+    return edit_landmark(database, slug, changes, dry_run=dry_run)  # type: ignore[arg-type]
 
 
 @pytest.mark.postgresql

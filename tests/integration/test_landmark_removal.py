@@ -28,7 +28,7 @@ from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
 from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.landmarks.removal import (
     MergedLandmark,
-    RemovedLandmark,
+    RemovedLandmarkDocument,
     merge_landmark,
     remove_landmark,
 )
@@ -36,7 +36,7 @@ from tagger.model.artifact import Label
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import RegisteredModel, add_model
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import import_verdicts, read_entries
 
@@ -49,8 +49,7 @@ class Library(StoredPhotos):
     """Photos with tags of the tiny model, and the own landmark `old-tower`."""
 
     def __init__(self, database: Database, root: Path, model: RegisteredModel) -> None:
-        with database.write() as connection:
-            add_landmark(connection, NewLandmark("Old Tower", city="Paris", aliases=("The Tower",)))
+        add_landmark(database, NewLandmark("Old Tower", city="Paris", aliases=("The Tower",)))
         super().__init__(database, root, model)
 
     def give(self, digest: str, slug: str, verdict: str, at: datetime = MONDAY) -> None:
@@ -58,8 +57,8 @@ class Library(StoredPhotos):
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             landmark_id = find_landmark(connection, slug).id
             row = {"content_id": content_id, "landmark_id": landmark_id, "verdict": verdict}
-            begin_change(connection, [content_id or 0])
             connection.execute(insert(verdicts).values(row | {"given_by": "ada", "given_at": at}))
+            settle(connection, [content_id or 0])
 
     def verdicts(self) -> list[tuple[str, str, str]]:
         query = (
@@ -83,12 +82,12 @@ class Library(StoredPhotos):
             return {landmark.slug for landmark in all_landmarks(connection)}
 
     def merge(self, name: str, into: str) -> MergedLandmark:
-        with self.database.write() as connection:
-            return merge_landmark(connection, name, into)
+        return merge_landmark(self.database, name, into)
 
-    def remove(self, name: str, *, dry_run: bool = False, with_verdicts: bool = False) -> RemovedLandmark:
-        with self.database.write(dry_run=dry_run) as connection:
-            return remove_landmark(connection, name, with_verdicts=with_verdicts)
+    def remove(
+        self, name: str, *, dry_run: bool = False, with_verdicts: bool = False
+    ) -> RemovedLandmarkDocument:
+        return remove_landmark(self.database, name, with_verdicts=with_verdicts, dry_run=dry_run)
 
     def problems(self) -> list[str]:
         return list(check_database(self.database))
@@ -218,8 +217,7 @@ def test_a_landmark_is_not_merged_into_itself(library: Library) -> None:
 
 
 def test_merged_landmarks_are_merged_again(library: Library) -> None:
-    with library.database.write() as connection:
-        add_landmark(connection, NewLandmark("Third"))
+    add_landmark(library.database, NewLandmark("Third"))
     library.merge("third", TOWER)
     library.merge(TOWER, EIFFEL)
     assert library.find("third").slug == library.find(TOWER).slug == EIFFEL
@@ -228,8 +226,7 @@ def test_merged_landmarks_are_merged_again(library: Library) -> None:
 
 @pytest.mark.postgresql
 def test_what_a_person_set_stays_set_after_a_merge(library: Library, tmp_path: Path) -> None:
-    with library.database.write() as connection:
-        edit_landmark(connection, TOWER, {"region": "Sierra", "country": "Utopia"})
+    edit_landmark(library.database, TOWER, {"region": "Sierra", "country": "Utopia"})
     library.merge(TOWER, HILL)
     hill = library.find(HILL)
     assert (hill.city, hill.country, hill.region) == ("Paris", "Utopia", "Sierra")
@@ -256,15 +253,13 @@ def test_a_running_worker_stores_tags_of_the_landmark_that_remains(
     folder.draw("first.jpg", 0)
     for number in range(3):
         folder.draw(f"later/{number}.jpg", 0, shade=number + 1)
-    with database.write() as connection:
-        add_landmark(connection, NewLandmark("Old Tower"))
+    add_landmark(database, NewLandmark("Old Tower"))
     merged: list[str] = []
 
     def merge_once(_stored: object) -> None:
         if not merged:
             merged.append(EIFFEL)
-            with database.write() as connection:
-                merge_landmark(connection, EIFFEL, TOWER)
+            merge_landmark(database, EIFFEL, TOWER)
 
     job = folder.record(folder.folder / "first.jpg")
     folder.run(job, merge_once)
@@ -287,7 +282,7 @@ def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(libra
     assert library.remove(TOWER, dry_run=True, with_verdicts=True).confirmed == 1
     assert len(library.verdicts()) == 3
     result = library.remove(TOWER, with_verdicts=True)
-    assert (result.confirmed, result.rejected, result.schedules) == (1, 1, ())
+    assert (result.confirmed, result.rejected, result.schedules) == (1, 1, [])
     assert library.verdicts() == [(digest(1), EIFFEL, "rejected")]
     with pytest.raises(LandmarkNotFound):
         library.find(TOWER)
@@ -310,4 +305,4 @@ def test_schedules_that_name_a_removed_landmark_are_named(library: Library) -> N
     ):
         backfill = Backfill(BackfillScope.ALL, PhotoQuery(landmark=landmark))
         add_schedule(library.database, name, "0 3 * * *", backfill, Priority.BULK, "UTC")
-    assert library.remove(TOWER).schedules == ("both", "towers")
+    assert library.remove(TOWER).schedules == ["both", "towers"]

@@ -37,7 +37,6 @@ from tagger.database.schema import (
 )
 from tagger.database.tables import ledgers, metadata, model_labels, verdicts, views
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
-from tagger.tags.settlement import begin_change
 from tagger.transfer.upgrade import upgrade_database
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
@@ -107,10 +106,8 @@ def test_invalid_values_and_foreign_keys_are_refused(database: Database) -> None
         (insert(verdicts).values(**verdict, verdict="maybe"), "check"),
         (insert(model_labels).values(model_id=9, position=0, label="a", landmark_id=9), "foreign"),
     ):
-        with database.write() as connection:
-            begin_change(connection, [])
-            with pytest.raises(IntegrityError, match=f"(?i){constraint}"), connection.begin_nested():
-                connection.execute(change)
+        with pytest.raises(IntegrityError, match=f"(?i){constraint}"), database.write() as connection:
+            connection.execute(change)
 
 
 def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_database_url: str) -> None:

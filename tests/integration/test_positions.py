@@ -122,8 +122,7 @@ def test_local_times_of_two_time_zones_are_compared_in_utc(library: PositionLibr
 def test_a_moved_landmark_moves_its_photos_and_their_neighbours(library: PositionLibrary) -> None:
     tower, near = library.shot(0, EIFFEL), library.shot(5)
     library.update()
-    with library.database.write() as connection:
-        edit_landmark(connection, "eiffel-tower", {"position": (10.0, 20.0)})
+    edit_landmark(library.database, "eiffel-tower", {"position": (10.0, 20.0)})
     assert library.update() == 2
     assert library.found() == {tower: ("landmark", 10.0, 20.0), near: ("neighbour", 10.0, 20.0)}
 

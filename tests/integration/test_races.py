@@ -37,20 +37,16 @@ class Library(StoredPhotos):
     """Photos, landmarks of the tiny model, and what people do with them."""
 
     def add(self, name: str) -> None:
-        with self.database.write() as connection:
-            add_landmark(connection, NewLandmark(name))
+        add_landmark(self.database, NewLandmark(name))
 
     def merge(self, name: str, into: str) -> None:
-        with self.database.write() as connection:
-            merge_landmark(connection, name, into)
+        merge_landmark(self.database, name, into)
 
     def remove(self, name: str) -> None:
-        with self.database.write() as connection:
-            remove_landmark(connection, name, with_verdicts=True)
+        remove_landmark(self.database, name, with_verdicts=True)
 
     def name_in(self, landmark: str, language: str, name: str) -> None:
-        with self.database.write() as connection:
-            edit_landmark(connection, landmark, {"names": {language: name}})
+        edit_landmark(self.database, landmark, {"names": {language: name}})
 
     def give(self, photo: int, landmark: str, kind: VerdictKind = CONFIRMED) -> None:
         give_verdicts(self.database, [photo], landmark, kind, "ada", {})

@@ -49,7 +49,7 @@ from tagger.registry.registered_models import (
 from tagger.registry.registration import landmark_ids_of_labels
 from tagger.system.geo import regional_slug
 from tagger.tags import models_in_use
-from tagger.tags.settlement import begin_change, settle
+from tagger.tags.settlement import settle
 
 
 @pytest.fixture(autouse=True)
@@ -336,7 +336,6 @@ def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_j
     with database.write() as connection:
         image = connection.scalar(select(contents.c.id).where(contents.c.digest == "both"))
         earlier = {"content_id": image, "model_id": stored.model.id}
-        begin_change(connection, [image])
         connection.execute(insert(classifications).values(**earlier, top_k=5, threshold=0.5))
         tower = stored.landmark_ids["eiffel-tower"]
         tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "enough": True, "counts": True}

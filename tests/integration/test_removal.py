@@ -21,7 +21,7 @@ from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
 from tagger.jobs.processing.chunk_runner import StoredBatch
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 from tagger.transfer.integrity import check_database
 
 
@@ -34,8 +34,8 @@ def confirm(folder: TaggedFolder, name: str) -> None:
         landmark = connection.scalar(select(landmarks.c.id).limit(1))
         content_id = connection.scalar(select(photos.c.content_id).where(photos.c.path == name))
         row = {"content_id": content_id, "landmark_id": landmark, "verdict": "confirmed"}
-        begin_change(connection, [content_id or 0])
         connection.execute(insert(verdicts).values(**row, given_at=datetime.now(UTC)))
+        settle(connection, [content_id or 0])
 
 
 def test_photos_and_their_contents_are_removed_but_not_those_with_verdicts(folder: TaggedFolder) -> None:

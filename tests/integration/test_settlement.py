@@ -39,7 +39,8 @@ from tagger.query.details import photo_details_by_id
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.registry.registered_models import add_model, use_models
+from tagger.registry.model_removal import remove_model
+from tagger.registry.registered_models import add_model, model_by_name, use_models
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.comparison import TaughtCache, compare_images
@@ -128,6 +129,7 @@ class Library(TaggedFolder):
     def start_again(self, database: Database) -> None:
         """Go on in a copy of the database, with the photos as they were drawn."""
         self.database = database
+        self.other = model_by_name(database, "other")
         url = database._engine.url.render_as_string(hide_password=False)
         self.settings = self.settings.model_copy(update={"database_url": url})
         shutil.rmtree(self.folder)
@@ -139,12 +141,10 @@ class Library(TaggedFolder):
         (self.folder / other).write_bytes(data[: int(len(data) * part)])
 
     def add(self, name: str, position: tuple[float, float] | None) -> None:
-        with self.database.write() as connection:
-            add_landmark(connection, NewLandmark(name, position=position, extent="point"))
+        add_landmark(self.database, NewLandmark(name, position=position, extent="point"))
 
     def remove(self, slug: str) -> None:
-        with self.database.write() as connection:
-            remove_landmark(connection, slug, with_verdicts=True)
+        remove_landmark(self.database, slug, with_verdicts=True)
 
     def give(self, name: str, slug: str, kind: VerdictKind) -> None:
         give_verdicts(self.database, [self.folder / name], slug, kind, "ada", {})
@@ -222,6 +222,14 @@ class History(RuleBasedStateMachine):
     @rule(names=st.lists(st.sampled_from(["teachable", "other"]), min_size=1, unique=True))
     def use_models(self, names: list[str]) -> None:
         use_models(self.library.database, names)
+
+    @rule()
+    def remove_model(self) -> None:
+        """It may be in use. Then it is registered again, without its results."""
+        library = self.library
+        with suppress(TaggerError):
+            remove_model(library.database, "other")
+            library.other = add_model(library.database, library.other.file)
 
     @rule(threshold=thresholds, reprocess=st.booleans())
     def classify_with_both(self, threshold: float, reprocess: bool) -> None:
@@ -311,13 +319,13 @@ class History(RuleBasedStateMachine):
 
     @rule(slug=own_slugs, into=slugs)
     def merge_landmarks(self, slug: str, into: str) -> None:
-        with suppress(TaggerError), self.library.database.write() as connection:
-            merge_landmark(connection, slug, into)
+        with suppress(TaggerError):
+            merge_landmark(self.library.database, slug, into)
 
     @rule(slug=slugs, position=places)
     def move_landmark(self, slug: str, position: tuple[float, float] | None) -> None:
-        with suppress(TaggerError), self.library.database.write() as connection:
-            edit_landmark(connection, slug, {"position": position})
+        with suppress(TaggerError):
+            edit_landmark(self.library.database, slug, {"position": position})
         self.update_positions()
 
     @rule(names=several_photos, place=places)

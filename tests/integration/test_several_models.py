@@ -24,12 +24,12 @@ from tagger.ledger import job_control
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.registry import model_removal
 from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import RegisteredModel, add_model, resolve_models, use_models
-from tagger.tags import models_in_use, settlement
+from tagger.tags import causes, models_in_use, settlement
+from tagger.tags.contents import lock_contents
 from tagger.tags.models_in_use import names_in_use
-from tagger.tags.settlement import begin_change, is_settled
+from tagger.tags.settlement import is_settled
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.service import give_verdicts
 
@@ -145,7 +145,7 @@ def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library: Librar
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     with ThreadPoolExecutor() as pool:
         with library.database.write() as connection:
-            begin_change(connection, connection.scalars(select(contents.c.id)).all())
+            lock_contents(connection, connection.scalars(select(contents.c.id)).all())
             removed = pool.submit(remove_model, library.database, "other")
             while not library.database.is_sqlite and not connection.scalar(waiting):
                 time.sleep(0.01)
@@ -184,7 +184,7 @@ class Interrupted(Exception):
 def test_a_removal_works_in_pages_and_continues_after_an_interruption(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_removal, "PAGE", 2)
+    monkeypatch.setattr(causes, "PAGE", 2)
     monkeypatch.setattr(job_control, "PAGE", 3)
     third = with_third(library, ["tiny", "third"])
     for number in range(5):
@@ -215,7 +215,7 @@ def test_a_removal_works_in_pages_and_continues_after_an_interruption(
 def test_a_removal_includes_what_a_job_stores_meanwhile_and_stops_while_one_runs(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_removal, "PAGE", 2)
+    monkeypatch.setattr(causes, "PAGE", 2)
     third = with_third(library, ["tiny"])
     for number in range(4):
         library.draw(f"{number}.jpg", number % 2, shade=number)

@@ -13,8 +13,9 @@ from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
 from tagger.catalog.roots import forget_path
+from tagger.database.actors import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
-from tagger.database.connection import Actor, Database
+from tagger.database.connection import Database
 from tagger.database.enums import Role, VerdictKind
 from tagger.database.tables import access_tokens, landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
@@ -266,14 +267,12 @@ def test_a_share_finds_its_landmark_by_the_slug_alone(library: StoredPhotos) -> 
 
 def test_removing_a_landmark_revokes_its_shares(library: StoredPhotos) -> None:
     database = library.database
-    with database.write() as connection:
-        slug = add_landmark(connection, NewLandmark("Our garden")).slug
+    slug = add_landmark(database, NewLandmark("Our garden")).slug
     share, token = shared(database, PhotoQuery(landmark=slug))
     shared(database, PhotoQuery(landmark=(slug, GATE)))
     other, _ = shared(database, PhotoQuery(landmark=EIFFEL))
-    with database.write() as connection:
-        remove_landmark(connection, slug)
-        assert add_landmark(connection, NewLandmark("Our garden")).slug == slug
+    remove_landmark(database, slug)
+    assert add_landmark(database, NewLandmark("Our garden")).slug == slug
     assert state_of(database, token) is ShareState.REVOKED
     assert [each.id for each in list_shares(database) if each.state is ShareState.ACTIVE] == [other.id]
     recorded = list_entries(database, AuditFilter(), 10)

@@ -11,7 +11,6 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import photos, tags
-from tagger.tags.settlement import begin_change
 from tagger.teaching import similarity
 from tagger.teaching.examples import load_embeddings
 from tagger.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
@@ -92,14 +91,12 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: 
     )
     scores = update(tags).values(score=0.001)
     with unknown.database.write() as connection:
-        begin_change(connection, [])
         connection.execute(scores)
         monday = datetime(2024, 6, 3)  # noqa: DTZ001 - local time
         day = update(photos).where(photos.c.path.startswith("bridge/")).values(taken_at=monday)
         connection.execute(day)
     assert groups(unknown) == [bridge, church]
     with unknown.database.write() as connection:
-        begin_change(connection, [])
         of_church = select(photos.c.content_id).where(photos.c.path.startswith("church/"))
         connection.execute(scores.values(score=0.2).where(tags.c.content_id.in_(of_church)))
     assert groups(unknown) == [church, bridge]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, insert, select, true, update
+from sqlalchemy import delete, insert, select, update
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
@@ -16,6 +16,7 @@ from tagger.database.tables import (
     effective_tags,
     photos,
     tags,
+    taught_tags,
     track_parts,
     tracks,
 )
@@ -23,8 +24,8 @@ from tagger.landmarks.edits import edit_landmark
 from tagger.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details_by_id
+from tagger.tags.causes import replace_taught_tags
 from tagger.tags.contents import record_photos
-from tagger.teaching.comparison import delete_taught_tags
 from tagger.teaching.suggestions import find_suggestions
 from tagger.transfer.integrity import cross_problems
 
@@ -179,8 +180,7 @@ def test_a_position_counts_once_nothing_contradicts_it(library: Library) -> None
 def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     photo = library.shot(0, EIFFEL, gps=TOKYO)
     library.update()
-    with library.database.write() as connection:
-        edit_landmark(connection, "eiffel-tower", {"position": TOKYO})
+    edit_landmark(library.database, "eiffel-tower", {"position": TOKYO})
     library.update()
     assert library.accepted(photo)
 
@@ -194,7 +194,8 @@ def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: L
     assert (library.accepted(far), library.accepted(near)) == (False, True)
     assert list(find_suggestions(library.database, None, {})) == []
     with library.database.write() as connection:
-        delete_taught_tags(connection, true())
+        images = {content_id: {} for content_id in connection.scalars(select(taught_tags.c.content_id))}
+        replace_taught_tags(connection, library.model.id, images)
 
 
 @pytest.mark.postgresql

@@ -24,7 +24,7 @@ from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.landmarks.removal import (
     MergedLandmark,
-    RemovedLandmark,
+    RemovedLandmarkDocument,
     merge_landmark,
     remove_landmark,
 )
@@ -36,7 +36,7 @@ from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model, use_models
-from tagger.tags.settlement import begin_change
+from tagger.tags.settlement import settle
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.teaching.comparison import load_classifiers
 from tagger.teaching.examples import NamedOtherwise
@@ -64,8 +64,7 @@ class Library(TaggedFolder):
         self.tag()
 
     def landmark(self, name: str) -> Landmark:
-        with self.database.write() as connection:
-            return add_landmark(connection, NewLandmark(name))
+        return add_landmark(self.database, NewLandmark(name))
 
     def confirm(self, landmark: Landmark, place: int, *seeds: int) -> None:
         self._give(landmark, place, seeds, VerdictKind.CONFIRMED)
@@ -248,11 +247,12 @@ def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
 def test_a_merged_or_removed_landmark_takes_its_taught_tags_along(library: Library, action: str) -> None:
     church, bridge = library.landmark("Our church"), library.landmark("Our bridge")
     library.teach(church, CHURCH, 0, 1, 2, 3, 4)
-    with library.database.write() as connection:
-        if action == "merge":
-            result: MergedLandmark | RemovedLandmark = merge_landmark(connection, church.slug, bridge.slug)
-        else:
-            result = remove_landmark(connection, church.slug, with_verdicts=True)
+    if action == "merge":
+        result: MergedLandmark | RemovedLandmarkDocument = merge_landmark(
+            library.database, church.slug, bridge.slug
+        )
+    else:
+        result = remove_landmark(library.database, church.slug, with_verdicts=True)
     assert result.taught_tags >= PHOTOS - 5
     with library.database.read() as connection:
         assert not connection.execute(select(taught_tags)).all()
@@ -336,8 +336,8 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
         in_top_k = {row.id: row.content_id for row in rows}
         tagged = next(photo for photo in suggested if photo.id in in_top_k)
         of_model = (tags.c.content_id == in_top_k[tagged.id]) & (tags.c.landmark_id == tower.id)
-        begin_change(connection, [in_top_k[tagged.id]])
         connection.execute(update(tags).where(of_model).values(enough=True))
+        settle(connection, [in_top_k[tagged.id]])
     assert list(find_suggestions(library.database, tower.id, {})) == [
         photo for photo in suggested if photo != tagged
     ]
@@ -353,8 +353,7 @@ class Walls(TaggedFolder):
         for place in OTHER_PLACES:
             draw_place(self.folder / name_of(place, 0), place)
         self.tag()
-        with database.write() as connection:
-            self.landmark = add_landmark(connection, NewLandmark("Our wall"))
+        self.landmark = add_landmark(database, NewLandmark("Our wall"))
 
     def teach(self, *names: str) -> TaughtState:
         for name in names:

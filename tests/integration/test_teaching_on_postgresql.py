@@ -18,7 +18,7 @@ from tagger.database.tables import classifiers, taught_tags
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.landmarks.landmarks import Landmark
 from tagger.landmarks.removal import merge_landmark, remove_landmark
-from tagger.tags.settlement import begin_change
+from tagger.tags.contents import lock_contents
 from tagger.teaching.comparison import TaughtCache
 from tagger.teaching.learning import learn_landmarks, update_taught
 from tagger.verdicts.service import give_verdicts, withdraw_verdicts
@@ -36,8 +36,7 @@ class Library(TaggedFolder):
             self.confirm(photo)
 
     def landmark(self, name: str) -> Landmark:
-        with self.database.write() as connection:
-            return add_landmark(connection, NewLandmark(name))
+        return add_landmark(self.database, NewLandmark(name))
 
     def confirm(self, photo: Path) -> None:
         give_verdicts(self.database, [photo], self.church.slug, VerdictKind.CONFIRMED, None, {})
@@ -81,11 +80,10 @@ def test_a_landmark_that_goes_meanwhile_is_not_learned(library: Library, action:
     bridge = library.landmark("Old bridge")
 
     def change() -> None:
-        with library.database.write() as connection:
-            if action == "merge":
-                merge_landmark(connection, library.church.slug, bridge.slug)
-            else:
-                remove_landmark(connection, library.church.slug, with_verdicts=True)
+        if action == "merge":
+            merge_landmark(library.database, library.church.slug, bridge.slug)
+        else:
+            remove_landmark(library.database, library.church.slug, with_verdicts=True)
 
     changer = threading.Thread(target=change)
     with library.waiting_learner():
@@ -102,7 +100,7 @@ def test_what_is_taught_is_forgotten_while_positions_are_weighed(library: Librar
         withdraw_verdicts(library.database, [photo], library.church.slug, VerdictKind.CONFIRMED, {})
     learner = threading.Thread(target=learn_landmarks, args=(library.database, library.model))
     with library.database.write() as connection:
-        begin_change(connection, connection.scalars(select(taught_tags.c.content_id)).all())
+        lock_contents(connection, connection.scalars(select(taught_tags.c.content_id)).all())
         learner.start()
         wait_until(library.waiting)
         assert connection.execute(update(taught_tags).values(distance_m=1.0)).rowcount == 4

@@ -12,7 +12,8 @@ from support.schemas import library_of_1_1
 
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
-from tagger.database.enums import JobState, NoteCode
+from tagger.database.enums import JobState
+from tagger.database.notes import NoteCode
 from tagger.errors import DatabaseUnavailable
 from tagger.ledger.job_control import resume
 from tagger.ledger.progress import find_job

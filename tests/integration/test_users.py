@@ -11,8 +11,9 @@ from sqlalchemy import func, select, update
 from support.page_server import TOKEN, grant_of
 from support.threads import in_threads
 
+from tagger.database.actors import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
-from tagger.database.connection import Actor, Database
+from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.errors import NameNotFound

@@ -22,7 +22,6 @@ from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model
-from tagger.tags.settlement import begin_change
 from tagger.verdicts import listing
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
@@ -213,7 +212,6 @@ def test_verdicts_are_listed_by_landmark_folder_person_and_kind(
 
 def _set_time(folder: VerdictFolder, at: datetime) -> None:
     with folder.database.write() as connection:
-        begin_change(connection, [])
         connection.execute(update(verdicts).values(given_at=at))
 
 

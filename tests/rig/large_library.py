@@ -13,7 +13,6 @@ from sqlalchemy import Connection, insert, make_url, select, text
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import landmarks, models, roots
 from tagger.registry.registered_models import resolve_models
-from tagger.tags.settlement import begin_change
 from tagger.transfer.upgrade import upgrade_database
 
 from .postgres_databases import autocommitted
@@ -137,7 +136,6 @@ def fill_library(url: str, photos: int) -> None:
         with database.write() as connection:
             connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
             add_older_model(connection, model.id)
-            begin_change(connection, [])
             _fill(connection, photos)
 
 

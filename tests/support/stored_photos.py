@@ -27,7 +27,7 @@ from tagger.photos.paths import path_text
 from tagger.query.find import find_surrounding
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import RegisteredModel, add_model
-from tagger.tags.settlement import begin_change, settle
+from tagger.tags.settlement import settle
 
 
 def neighbours_of(
@@ -105,7 +105,6 @@ class StoredPhotos:
         """Put the image with this digest away as not a landmark."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
-            begin_change(connection, [content_id or 0])
             connection.execute(insert(dismissals).values(content_id=content_id, given_at=CLASSIFIED_AT))
             settle(connection, [content_id or 0], record=False)
 
@@ -113,7 +112,6 @@ class StoredPhotos:
         """Insert a person's verdict on the image with this digest."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
-            begin_change(connection, [content_id or 0])
             connection.execute(
                 insert(verdicts).values(
                     content_id=content_id,
@@ -140,7 +138,6 @@ class StoredPhotos:
         """Give a photo a taught tag."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
-            begin_change(connection, [content_id or 0])
             connection.execute(
                 insert(taught_tags).values(
                     content_id=content_id,
@@ -204,7 +201,6 @@ class StoredPhotos:
         content_id: int = connection.execute(
             insert(contents).values(values).returning(contents.c.id)
         ).scalar_one()
-        begin_change(connection, [content_id])
         for rank, (slug, score, accepted) in enumerate(predictions, start=1):
             connection.execute(
                 insert(tags).values(

@@ -256,9 +256,8 @@ def test_a_merged_landmark_keeps_the_folder_of_its_label(
 ) -> None:
     give_verdicts(tagged_photos)
     assert data("from-verdicts", "--out", tmp_path / "earlier", "--json").code == 0
-    with tagged_photos.library.database.write() as connection:
-        add_landmark(connection, NewLandmark("Iron Lady"))
-        merge_landmark(connection, EIFFEL, "iron-lady")
+    add_landmark(tagged_photos.library.database, NewLandmark("Iron Lady"))
+    merge_landmark(tagged_photos.library.database, EIFFEL, "iron-lady")
     with tagged_photos.library.database.read() as connection:
         tagged_photos.library.landmark_ids["iron-lady"] = find_landmark(connection, EIFFEL).id
     tagged_photos.photo("new.jpg", 10, iron_lady="confirmed")

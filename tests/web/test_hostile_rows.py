@@ -19,7 +19,6 @@ from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents, landmarks, models, photos, positions, verdicts
 from tagger.photos.containers import digest_photo
 from tagger.settings import Settings
-from tagger.tags.settlement import begin_change
 
 SECRET = picture((1, 2, 3))
 CONTROL = "\x1b]0;title\x07\x1b[31m\r\n\x9b\N{RIGHT-TO-LEFT OVERRIDE}\x7f"
@@ -167,6 +166,5 @@ def _write_texts(database: Database) -> None:
         positions: ("country", "city"),
     }
     with database.write() as connection:
-        begin_change(connection, [])
         for table, columns in texts.items():
             connection.execute(update(table).values(dict.fromkeys(columns, f"{CONTROL} {LONG}")))

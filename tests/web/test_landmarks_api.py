@@ -73,8 +73,7 @@ def test_a_landmark_is_renamed_in_the_language_of_the_reader(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     add(client)
-    with library.database.write() as connection:
-        edit_landmark(connection, "old-tower", {"names": {"de": "Alter Turm"}})
+    edit_landmark(library.database, "old-tower", {"names": {"de": "Alter Turm"}})
     assert f'href="{EDIT}"' in client.get("/landmarks/old-tower").text
     german = {"accept-language": "de"}
     assert 'value="Alter Turm"' in client.get(EDIT, headers=german).text

@@ -13,8 +13,9 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import photo
 from support.trip_photos import TRIP, add_trip
 
+from tagger.landmarks.removal import RemovedLandmarkDocument
 from tagger.query.details import PhotoDetailsDocument
-from tagger.query.photo_json import LandmarkDocument, RemovedLandmarkDocument
+from tagger.query.photo_json import LandmarkDocument
 from tagger.query.trip_summaries import TripDocument
 from tagger.verdicts.service import (
     VerdictsDocument,

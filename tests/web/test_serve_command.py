@@ -15,7 +15,8 @@ from support.commands import Process, Terminal
 
 from tagger.cli.commands.serve import access_policy, listen
 from tagger.cli.main import main
-from tagger.database.connection import Actor, open_database
+from tagger.database.actors import Actor
+from tagger.database.connection import open_database
 from tagger.people.sessions import adopt_settings_token
 from tagger.people.tokens import SETTINGS_TOKEN
 from tagger.query.options import PhotoQuery

@@ -262,12 +262,10 @@ def test_a_visitor_learns_no_guesses_and_dismissals(
 
 
 def test_a_merged_landmark_keeps_its_shares(visitor: TestClient, web_database: Database) -> None:
-    with web_database.write() as connection:
-        tower = add_landmark(connection, NewLandmark("Old tower")).slug
+    tower = add_landmark(web_database, NewLandmark("Old tower")).slug
     give_verdicts(web_database, [3], tower, VerdictKind.CONFIRMED, None, {})
     link = Link(web_database, visitor, PhotoQuery(landmark=tower))
-    with web_database.write() as connection:
-        merge_landmark(connection, tower, EIFFEL)
+    merge_landmark(web_database, tower, EIFFEL)
     page = get(visitor, link.address, link)
     assert page.status_code == 200
     assert tiles_of(page) == [1, 2, 3]

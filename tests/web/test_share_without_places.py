@@ -87,7 +87,7 @@ def library(web_database: Database, web_settings: Settings, tmp_path: Path) -> L
         camera = connection.execute(
             insert(cameras).values(key="camera", name="camera").returning(cameras.c.id)
         ).scalar_one()
-        slug = add_landmark(connection, own).slug
+    slug = add_landmark(web_database, own).slug
     ids = []
     for day, number in product(range(DAYS), range(PHOTOS_OF_A_DAY)):
         columns = {"taken_at": CHRISTMAS + timedelta(days=day, minutes=30 * number), "camera_id": camera}

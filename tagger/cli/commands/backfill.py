@@ -31,7 +31,8 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
 from tagger.cli.session import load_settings, open_for_reading, open_session
-from tagger.database.enums import NoteCode, Priority, Runner, has_code
+from tagger.database.enums import Priority, Runner
+from tagger.database.notes import NoteCode, has_code
 from tagger.jobs.enqueue import schedule_runs, schedules
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path

@@ -214,11 +214,12 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
     Example: tagger job resume 7
     """
 
-    def resume_and_send(database: Database, job: int) -> None:
+    def resume_and_send(database: Database, job: int) -> JobProgress:
         if resume_job(database, job):
             send_job(Session(load_settings(), database), job, start_redis=False)
         else:
             console.info(f"job {job} was not paused")
+        return find_job(database, job)
 
     _control(jobs, resume_and_send, json=json)
 
@@ -234,19 +235,18 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
     _control(jobs, cancel_job, json=json)
 
 
-def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: bool) -> None:
+def _control(jobs: list[int], action: Callable[[Database, int], JobProgress], *, json: bool) -> None:
     """Apply `action` to every job; an error of one job does not stop the others."""
     database = open_session(settle_jobs=True).database
     documents: list[JobProgress] = []
     errors: list[dict[str, object]] = []
     for job in dict.fromkeys(jobs):
         try:
-            action(database, job)
+            progress = action(database, job)
         except TaggerError as error:
             errors.append({"job": job, "error": str(error)})
             typer.echo(f"error: {error}", err=True)
             continue
-        progress = find_job(database, job)
         documents.append(progress)
         if not json:
             typer.echo(job_summary(progress))

@@ -16,7 +16,7 @@ from tagger.cli.output.photos import write_landmarks
 from tagger.cli.session import open_for_reading, open_session
 from tagger.landmarks.removal import merge_landmark, remove_landmark
 from tagger.query.counts import landmark_counts
-from tagger.query.photo_json import landmark_document, removed_landmark_document
+from tagger.query.photo_json import landmark_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,8 +105,7 @@ def add(
         extent,
         tuple(alias or ()),
     )
-    with open_session().database.write(dry_run=dry_run) as connection:
-        landmark = add_landmark(connection, new)
+    landmark = add_landmark(open_session().database, new, dry_run=dry_run)
     text = f"{printable(landmark.name)} {_would('added', dry_run=dry_run)} as {landmark.slug}"
     console.write_result(landmark_document(landmark, dry_run=dry_run), text, json=json)
 
@@ -192,8 +191,7 @@ def merge(
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
-    with open_session().database.write(dry_run=dry_run) as connection:
-        result = merge_landmark(connection, landmark, into)
+    result = merge_landmark(open_session().database, landmark, into, dry_run=dry_run)
     moved = f"{count_of(result.verdicts, 'verdict')} and {count_of(result.tags, 'tag')}"
     text = (
         f"{result.merged.slug} {_would('merged', dry_run=dry_run)} into {result.landmark.slug}, with {moved}"
@@ -217,13 +215,11 @@ def remove(
 
     Example: tagger landmark remove old-mill --dry-run
     """
-    session = open_session()
-    with session.database.write(dry_run=dry_run) as connection:
-        # A dry run shows the number of verdicts, and need not be told to delete them.
-        result = remove_landmark(connection, landmark, with_verdicts=with_verdicts or dry_run)
+    database = open_session().database
+    result = remove_landmark(database, landmark, with_verdicts=with_verdicts, dry_run=dry_run)
     verdicts = count_of(result.confirmed + result.rejected, "verdict")
-    text = f"{result.landmark.slug} {_would('removed', dry_run=dry_run)}, with {verdicts}"
-    console.write_result(removed_landmark_document(result, dry_run=dry_run), text, json=json)
+    text = f"{result.landmark} {_would('removed', dry_run=dry_run)}, with {verdicts}"
+    console.write_result(result, text, json=json)
     for schedule in result.schedules:
         console.warning(f"the schedule {schedule} selects photos by this landmark, so its runs will fail")
 
@@ -232,8 +228,7 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
     from tagger.landmarks.edits import edit_landmark
 
     session = open_session()
-    with session.database.write(dry_run=dry_run) as connection:
-        result = edit_landmark(connection, landmark, changes)
+    result = edit_landmark(session.database, landmark, changes, dry_run=dry_run)
     if not dry_run:
         update_positions(session)
     is_set = _would("set", dry_run=dry_run)

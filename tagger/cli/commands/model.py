@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,21 +15,20 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
-from tagger.errors import PhotoFailed, TaggerError
+from tagger.errors import TaggerError
 from tagger.system.text_format import list_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
+    from tagger.jobs.processing.model_trial import ModelTrial
     from tagger.landmarks.landmarks import Landmark
     from tagger.model.artifact import Manifest
     from tagger.registry.registered_models import RegisteredModel
 
 model_app = typer.Typer(help="Register models, and select those in use.", no_args_is_help=True)
 
-SAMPLED_PHOTOS = 200
-"""On so many photos, a model is tried before it is put in use. It takes seconds."""
 NAMED_PHOTOS = 9
 
 ModelFile = Annotated[
@@ -164,46 +162,26 @@ def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
     )
 
 
-def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
+def _try(session: Session, model: RegisteredModel) -> ModelTrial | None:
     """Say what a model would name in a sample of the photos; None: there are none, or it cannot be loaded."""
-    from tagger.jobs.processing.model_cache import open_local_model
-    from tagger.query.counts import sample_photos
+    from tagger.jobs.processing.model_trial import SAMPLED_PHOTOS, try_model
 
-    sample = sample_photos(session.database, session.settings.roots, SAMPLED_PHOTOS)
-    if not sample.photos:
-        return None
-    named: dict[str, str] = {}
     try:
-        with (
-            open_local_model(model, session.settings, session.database) as opened,
-            ProgressLine("trying the model") as line,
-        ):
-            for number, path in enumerate(sample.photos, 1):
-                with suppress(PhotoFailed):
-                    image = opened.open(path).decode(opened.resize)
-                    threshold = session.settings.threshold or model.manifest.threshold
-                    ((best, *_),) = opened.predictions([image], 1, threshold)
-                    if best.accepted:
-                        named[path] = model.manifest.labels[best.position].name
-                line.show(number, len(sample.photos))
+        with ProgressLine("trying the model") as line:
+            trial = try_model(session.database, session.settings, model, line.show)
     except TaggerError as error:
         console.warning(f"what {model.name} would name is not known: {error}")
         return None
-    new = {path: place for path, place in named.items() if sample.photos[path]}
-    tried = f" of {len(sample.photos)} tried" if len(sample.photos) < sample.images else ""
-    some = "" if len(new) <= NAMED_PHOTOS else f", such as these {NAMED_PHOTOS}"
-    found = (
-        f"{model.name} would name {count_of(len(named), 'photo')}{tried}, {len(new)} of them unknown so far"
-    )
-    examples = [f"  {path}: {place}" for path, place in [*new.items()][:NAMED_PHOTOS]]
-    console.info("\n".join([f"{found}{some}{':' if examples else ''}", *examples]))
-    return {
-        "model": model.name,
-        "tried": len(sample.photos),
-        "named": len(named),
-        "unknown_so_far": len(new),
-        "photos": new,
-    }
+    if trial is not None:
+        tried = f" of {trial.tried} tried" if trial.tried == SAMPLED_PHOTOS else ""
+        some = "" if trial.unknown_so_far <= NAMED_PHOTOS else f", such as these {NAMED_PHOTOS}"
+        found = (
+            f"{model.name} would name {count_of(trial.named, 'photo')}{tried}, "
+            f"{trial.unknown_so_far} of them unknown so far"
+        )
+        examples = [f"  {path}: {place}" for path, place in [*trial.photos.items()][:NAMED_PHOTOS]]
+        console.info("\n".join([f"{found}{some}{':' if examples else ''}", *examples]))
+    return trial
 
 
 @model_app.command("remove")

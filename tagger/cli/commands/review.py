@@ -21,7 +21,7 @@ from tagger.cli.output.formats import Counter, Format, printable, write_document
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_photos
 from tagger.cli.session import open_for_reading, open_session
-from tagger.database.connection import login_name
+from tagger.database.actors import login_name
 from tagger.database.enums import VerdictKind
 from tagger.errors import AlreadyExists
 from tagger.landmarks.landmarks import find_landmark

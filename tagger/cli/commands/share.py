@@ -16,7 +16,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
-from tagger.database.connection import author_text
+from tagger.database.actors import author_text
 from tagger.photos.paths import parse_path
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import require_folders
@@ -28,7 +28,6 @@ from tagger.shares import (
     list_shares,
     revoke_share,
     share_documents,
-    share_name,
 )
 from tagger.verdicts.store import photo_ids_at
 
@@ -97,8 +96,6 @@ def add(
     session = open_session()
     require_folders(session.database, query.under, session.settings.roots)
     photos = _photos(session, query, selection or ())
-    if name is None:
-        name = share_name(session.database, photos, with_positions=with_positions)
     new = NewShare(photos, name, expires_at, with_positions)
     key = link_key(session.settings.data_folder)
     share, token = add_share(session.database, new, session.settings.roots, key)

@@ -17,7 +17,7 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
-from tagger.database.connection import login_name
+from tagger.database.actors import login_name
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.scan import select_paths

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Note, NoteCode, Priority, note_columns
+from tagger.database.enums import JobState, Priority
+from tagger.database.notes import Note, NoteCode, note_columns
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import Conflict, ScheduleNotFound, TaggerError

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row, Select, and_, delete, insert, or_, selec
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Note, NoteCode, Priority
+from tagger.database.enums import JobKind, JobState, Priority
+from tagger.database.notes import Note, NoteCode
 from tagger.database.statements import current_time
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import JobFinished, NotFound, ScheduleExists, ScheduleInvalid, ScheduleNotFound

@@ -13,7 +13,8 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, Note, NoteCode
+from tagger.database.enums import METADATA_KINDS, JobKind
+from tagger.database.notes import Note, NoteCode
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.consequences import Progress, update_consequences

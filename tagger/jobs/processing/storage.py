@@ -9,41 +9,29 @@ The transactions of workers take their locks in this order, so that no two wait 
 2. what is taught for each model, by its id, against changes (`_compare`)
 3. the chunk, then its items by position (`store_outcomes`)
 4. photos, by id (`lock_photos`)
-5. images, by id, with what belongs to them (`_store_contents`), then the models in use (`settle`)
+5. images, by id, with what belongs to them (`store_classifications`), then the models in use (`settle`)
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import chain
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    bindparam,
-    delete,
-    insert,
-    or_,
     select,
     true,
-    update,
 )
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome
 from tagger.database.events import has_receivers, record_event
-from tagger.database.statements import among, ids_parameter, insert_page
+from tagger.database.statements import among, insert_page
 from tagger.database.tables import (
-    classifications,
     contents,
     effective_tags,
-    embeddings,
     job_items,
-    jobs,
     landmarks,
-    tags,
-    taught_tags,
 )
 from tagger.extensions import Event
 from tagger.jobs.processing.chunk_items import (
@@ -60,16 +48,11 @@ from tagger.ledger.outcomes import follow_images
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Unchanged
 from tagger.positions.tag_odds import weigh_positions
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.tags.contents import (
-    delete_of_model,
-    delete_unused,
-    is_classified_by_all,
-    lock_contents_shared,
-)
-from tagger.tags.models_in_use import ids_in_use
+from tagger.tags.causes import ComparedBatch, hold_landmarks, store_classifications
+from tagger.tags.contents import delete_unused, is_classified_by_all, lock_contents, lock_contents_shared
 from tagger.tags.rule import EffectiveTag
-from tagger.tags.settlement import begin_change, outcome_of, settle
-from tagger.teaching.comparison import BatchComparison, TaughtCache
+from tagger.tags.settlement import outcome_of
+from tagger.teaching.comparison import TaughtCache, compare_batch
 
 
 def store_results(
@@ -86,20 +69,18 @@ def store_results(
     with database.write() as connection:
         _find_images(connection, items)
         classified = classified_contents(items)
-        comparisons = _compare(connection, claim, classified, taught)
+        compared = _compare(connection, claim, classified, taught)
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
         stored = _with_outcomes(connection, claim, items)
         counted = store_outcomes(connection, claim, [item.outcome for item in stored])
         forgotten = lock_photos(connection, items)
         taken_over = photos_taken_over(connection, items)
         # All at once, so that workers lock images in one order.
-        begin_change(connection, {*classified, *(item.image_id for item, _ in taken_over)})
-        _store_contents(connection, claim, classified)
+        lock_contents(connection, {*classified, *(item.image_id for item, _ in taken_over)})
         store_photos(connection, claim.name.job_id, items, taken_over)
-        for comparison in comparisons:
-            comparison.store(connection)
-        weigh_positions(connection, _located(items))
-        settled = settle(connection, classified, record=False)  # the photos are recorded already
+        landmark_ids = _landmark_ids(connection, classified)
+        settled = store_classifications(connection, claim, classified, landmark_ids, compared)
+        settled |= weigh_positions(connection, _located(items))
         events.record(connection, settled)
         changed = _last_outcomes(stored, settled, forgotten)
         # If the reply to a commit was lost, the batch is stored again, and none of it counts.
@@ -127,14 +108,26 @@ def _compare(
     claim: Claim,
     classified: Mapping[int, Classified],
     taught: Mapping[int, TaughtCache],
-) -> list[BatchComparison]:
+) -> Mapping[int, ComparedBatch]:
     """Compare the embeddings of the contents that each model has classified now with what it was taught."""
-    comparisons = []
+    compared = {}
     for model_id in sorted(claim.thresholds):
         results = {key: each.results.get(model_id) for key, each in classified.items()}
         found = {key: result.embedding for key, result in results.items() if result is not None}
-        comparisons.append(BatchComparison(connection, taught[model_id], found))
-    return comparisons
+        compared[model_id] = compare_batch(connection, taught[model_id], found)
+    return compared
+
+
+def _landmark_ids(
+    connection: Connection, classified: Mapping[int, Classified]
+) -> Mapping[int, Mapping[int, int]]:
+    """The landmark ids of the predicted labels of each model, by their positions in its scores."""
+    found: dict[int, set[int]] = {}
+    for result in classified.values():
+        for model_id, each in result.results.items():
+            found.setdefault(model_id, set()).update(label.position for label in each.predictions)
+    hold_landmarks(connection)
+    return {key: landmark_ids_of_labels(connection, key, positions) for key, positions in found.items()}
 
 
 def _with_outcomes(connection: Connection, claim: Claim, items: Sequence[Item]) -> list[Item]:
@@ -169,102 +162,13 @@ def _outcome(item: Item, earlier: Outcome | None) -> ItemOutcome | None:
         case Unchanged():
             return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
         case Classified():
-            return ItemOutcome(position, _model_outcome(result))
+            return ItemOutcome(position, Outcome.TAGGED if result.is_tagged else Outcome.UNKNOWN)
         case AlreadyClassified() if earlier is not None:
             if item.image_id == item.content_id:
                 return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
             return ItemOutcome(position, earlier)
         case _:
             return None
-
-
-def _model_outcome(result: Classified) -> Outcome:
-    is_tagged = any(tag.accepted for each in result.results.values() for tag in each.predictions)
-    return Outcome.TAGGED if is_tagged else Outcome.UNKNOWN
-
-
-def _store_contents(connection: Connection, claim: Claim, classified: Mapping[int, Classified]) -> None:
-    """Update the classified contents and replace their tags of the models that classified them.
-
-    The results of other models stay. If none of the job's models is in use, those from before the job go.
-    """
-    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
-        recorded_at = select(jobs.c.created_at).where(jobs.c.id == claim.name.job_id).scalar_subquery()
-        at = contents.c.classified_at  # null: before 2.1, by a model that was not the last one
-        is_earlier = among(contents.c.id, classified), or_(at.is_(None), at < recorded_at)
-        earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
-        for table in (classifications, embeddings, taught_tags, tags):
-            connection.execute(delete(table).where(among(table.c.content_id, earlier)))
-        connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
-    # The first of the models is the last one that is stored.
-    for model_id in reversed(list(claim.thresholds)):
-        own = {key: result for key, result in classified.items() if model_id in result.results}
-        if own:
-            _keep_earlier(connection, own, model_id)
-            _update_contents(connection, claim, model_id, own)
-            _store_tags(connection, model_id, claim.thresholds[model_id], own)
-
-
-def _keep_earlier(connection: Connection, content_ids: Collection[int], model_id: int) -> None:
-    """Record the last classifications of contents, which one by this model follows."""
-    delete_of_model(connection, classifications, content_ids, model_id)
-    connection.execute(_INSERT_EARLIER, {"ids": list(content_ids), "model": model_id})
-
-
-# Built once: they run for each batch of photos, and to build them takes longer than to run them.
-_EARLIER = ("model_id", "top_k", "threshold", "classified_at")
-_INSERT_EARLIER = insert(classifications).from_select(
-    ("content_id", *_EARLIER),
-    select(contents.c.id, *(contents.c[name] for name in _EARLIER)).where(
-        among(contents.c.id, ids_parameter("ids")), contents.c.model_id != bindparam("model")
-    ),
-)
-_UPDATE_CONTENT = update(contents).where(contents.c.id == bindparam("content"))
-
-
-def _update_contents(
-    connection: Connection, claim: Claim, model_id: int, classified: Mapping[int, Classified]
-) -> None:
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "content": content_id,
-            "width": result.width,
-            "height": result.height,
-            "model_id": model_id,
-            "top_k": claim.top_k,
-            "threshold": claim.thresholds[model_id],
-            "damaged": result.is_damaged,
-            "colours": result.colours,
-            "outcome": _model_outcome(result),
-            "classified_at": now,
-        }
-        for content_id, result in sorted(classified.items())
-    ]
-    connection.execute(_UPDATE_CONTENT, rows)
-
-
-def _store_tags(
-    connection: Connection, model_id: int, threshold: float, classified: Mapping[int, Classified]
-) -> None:
-    delete_of_model(connection, tags, classified, model_id)
-    # Read after the first change of tags, for which merges of landmarks wait from now on.
-    found = {each.position for result in classified.values() for each in result.results[model_id].predictions}
-    landmark_ids = landmark_ids_of_labels(connection, model_id, found)
-    tag_rows = [
-        (
-            content_id,
-            prediction.rank,
-            landmark_ids[prediction.position],
-            prediction.score,
-            prediction.score >= threshold,
-            model_id,
-        )
-        for content_id, result in classified.items()
-        for prediction in result.results[model_id].predictions
-    ]
-    names = ("content_id", "rank", "landmark_id", "score", "enough", "model_id")
-    insert_page(connection, tags, names, tag_rows)
 
 
 def _replaced(items: Sequence[Item]) -> set[int]:

@@ -16,7 +16,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from tagger.database.connection import Actor, Database
+from tagger.database.actors import Actor
+from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.retry import DatabaseError
 from tagger.errors import ScanInterrupted, TaggerError

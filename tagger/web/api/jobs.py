@@ -183,8 +183,7 @@ def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | Cou
 @requires(Access.EDITOR)
 def pause(state: State, job: JobNumber) -> JobProgress:
     """Pause a job. Batches that are being processed are still stored."""
-    job_control.pause(state.database, job)
-    return find_job(state.database, job)
+    return job_control.pause(state.database, job)
 
 
 @router.post("/jobs/{job}/resume")
@@ -199,8 +198,7 @@ def resume(state: State, starter: Starter, job: JobNumber) -> Job:
 @requires(Access.EDITOR)
 def cancel(state: State, job: JobNumber) -> JobProgress:
     """Cancel a job. Results that are stored already remain."""
-    job_control.cancel(state.database, job)
-    return find_job(state.database, job)
+    return job_control.cancel(state.database, job)
 
 
 @router.post("/jobs/{job}/retry")

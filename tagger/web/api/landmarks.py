@@ -11,17 +11,12 @@ from pydantic import Field, model_validator
 
 from tagger.errors import QueryInvalid
 from tagger.landmarks.edits import NewLandmark, add_landmark
-from tagger.landmarks.removal import remove_landmark
+from tagger.landmarks.removal import RemovedLandmarkDocument, remove_landmark
 from tagger.model.artifact import Extent
 from tagger.positions.cities import City, find_cities, nearest_cities
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.option_values import parse_position
-from tagger.query.photo_json import (
-    LandmarkDocument,
-    RemovedLandmarkDocument,
-    landmark_document,
-    removed_landmark_document,
-)
+from tagger.query.photo_json import LandmarkDocument, landmark_document
 from tagger.system.city_names import city_name
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
@@ -105,18 +100,14 @@ def landmarks(
 @requires(Access.EDITOR)
 def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     """Add a landmark that the model does not know. It is confirmed and searched for as any other."""
-    with state.database.write() as connection:
-        landmark = add_landmark(connection, body.landmark())
-    return landmark_document(landmark, dry_run=False)
+    return landmark_document(add_landmark(state.database, body.landmark()), dry_run=False)
 
 
 @router.delete("/landmarks/{landmark}")
 @requires(Access.EDITOR)
 def remove(state: State, landmark: Landmark) -> RemovedLandmarkDocument:
     """Remove a landmark that no registered model knows, and that has no verdicts."""
-    with state.database.write() as connection:
-        result = remove_landmark(connection, landmark)
-    return removed_landmark_document(result, dry_run=False)
+    return remove_landmark(state.database, landmark)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from tagger.shares import (
     query_options,
     revoke_share,
     share_documents,
-    share_name,
 )
 from tagger.shares import ShareDocument as StoredShareDocument
 from tagger.web.api.routes import api_router
@@ -79,10 +78,7 @@ def add(state: State, params: Params, body: ShareRequest) -> NewShareDocument:
     days = body.expires_days
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with params.model_checked():
-        name = (body.name or "").strip() or share_name(
-            state.database, photos, with_positions=body.with_positions
-        )
-        new = NewShare(photos, name, expires_at, body.with_positions)
+        new = NewShare(photos, (body.name or "").strip() or None, expires_at, body.with_positions)
         key = link_key(state.settings.data_folder)
         share, token = add_share(state.database, new, state.settings.roots, key)
     (document,) = share_documents(state.database, [share])

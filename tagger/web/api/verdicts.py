@@ -1,10 +1,10 @@
 """Verdicts on photos, as `tagger confirm` and `reject`, and stars. Photos are named by their numbers."""
 
-import getpass
 from typing import Annotated
 
 from pydantic import Field
 
+from tagger.database.actors import login_name
 from tagger.database.enums import VerdictKind
 from tagger.verdicts.service import VerdictsDocument, give_verdicts, withdraw_verdicts
 from tagger.verdicts.store import (
@@ -58,10 +58,7 @@ def person_of(state: AppState) -> str:
     actor = state.database.actor
     if actor.name != ANYBODY:
         return actor.name
-    try:
-        return f"web {getpass.getuser()}"
-    except (OSError, KeyError):  # a container's user may have no name
-        return "web"
+    return f"web {login_name() or ''}".rstrip()
 
 
 class PhotosRequest(RequestModel):

@@ -15,8 +15,9 @@ from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from tagger.database.actors import Actor
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Actor, Database
+from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.retry import DatabaseError
 from tagger.errors import PicklableError

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tagger import errors
-from tagger.database.enums import stored_note
+from tagger.database.notes import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
 from tagger.people import passwords, tokens

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from tagger.database.connection import Database, author_text
+from tagger.database.actors import author_text
+from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options

@@ -16,7 +16,7 @@ from tagger.landmarks.edits import LandmarkChanges, edit_landmark
 from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.landmarks.removal import (
     MergedLandmark,
-    RemovedLandmark,
+    RemovedLandmarkDocument,
     merge_landmark,
     remove_landmark,
 )
@@ -88,13 +88,13 @@ def show_edit(request: Request, state: State, slug: Slug) -> HTMLResponse:
 def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Response:
     """Change the name that the reader sees: that in the reader's language, if there is one."""
     try:
-        with state.database.write() as connection:
+        with state.database.read() as connection:
             language = display_language(connection)
             is_translated = language in find_landmark(connection, slug).names
-            changes: LandmarkChanges = (
-                {"names": {language: name}} if language and is_translated else {"name": name}
-            )
-            edit_landmark(connection, slug, changes)
+        changes: LandmarkChanges = (
+            {"names": {language: name}} if language and is_translated else {"name": name}
+        )
+        edit_landmark(state.database, slug, changes)
     except TaggerError as error:
         return _render_edit(request, state, slug, page_text(error), name)
     return RedirectResponse(f"/landmarks/{slug}", HTTPStatus.SEE_OTHER)
@@ -107,8 +107,7 @@ def merge(
 ) -> Response:
     """Show what merging a landmark into another one would do; once that is confirmed, merge them."""
     try:
-        with state.database.write(dry_run=not is_confirmed) as connection:
-            merged = merge_landmark(connection, slug, into)
+        merged = merge_landmark(state.database, slug, into, dry_run=not is_confirmed)
     except TaggerError as error:
         return _render_edit(request, state, slug, page_text(error), into=into)
     if not is_confirmed:
@@ -121,8 +120,7 @@ def merge(
 def delete(request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False) -> Response:
     """Show what would go with a landmark that no model knows; once that is confirmed, delete it."""
     try:
-        with state.database.write(dry_run=not is_confirmed) as connection:
-            removed = remove_landmark(connection, slug, with_verdicts=True)
+        removed = remove_landmark(state.database, slug, with_verdicts=True, dry_run=not is_confirmed)
     except TaggerError as error:
         return _render_edit(request, state, slug, page_text(error))
     if not is_confirmed:
@@ -138,7 +136,7 @@ def _render_edit(
     name: str | None = None,
     into: str = "",
     merged: MergedLandmark | None = None,
-    removed: RemovedLandmark | None = None,
+    removed: RemovedLandmarkDocument | None = None,
 ) -> HTMLResponse:
     with state.database.read() as connection:
         landmark, every = find_landmark(connection, slug), familiar_landmarks(connection)

@@ -1,0 +1,51 @@
+"""What a model would name on some photos of the library, before it is put in use. Nothing is stored."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tagger.database.connection import Database
+from tagger.errors import PhotoFailed
+from tagger.jobs.processing.model_cache import open_local_model
+from tagger.query.counts import sample_photos
+from tagger.registry.registered_models import RegisteredModel
+from tagger.settings import Settings
+
+SAMPLED_PHOTOS = 200
+"""It takes seconds to try a model on so many."""
+
+
+@dataclass(frozen=True)
+class ModelTrial:
+    """How many of the photos that were `tried` a model names. `photos`: those without a landmark so far."""
+
+    model: str
+    tried: int
+    named: int
+    unknown_so_far: int
+    photos: dict[str, str]
+
+
+def try_model(
+    database: Database, settings: Settings, model: RegisteredModel, on_progress: Callable[[int, int], None]
+) -> ModelTrial | None:
+    """Classify a sample of the photos with a model; None: no photo is classified yet.
+
+    Raises:
+        ModelFileNotFound, ModelChanged, ModelRefused, ExtraMissing: the model cannot be loaded.
+    """
+    sample = sample_photos(database, settings.roots, SAMPLED_PHOTOS)
+    if not sample:
+        return None
+    threshold = settings.threshold or model.manifest.threshold
+    named: dict[str, str] = {}
+    with open_local_model(model, settings, database) as opened:
+        for number, path in enumerate(sample, 1):
+            with suppress(PhotoFailed):
+                image = opened.open(path).decode(opened.resize)
+                ((best, *_),) = opened.predictions([image], 1, threshold)
+                if best.accepted:
+                    named[path] = model.manifest.labels[best.position].name
+            on_progress(number, len(sample))
+    new = {path: place for path, place in named.items() if sample[path]}
+    return ModelTrial(model.name, len(sample), len(named), len(new), new)

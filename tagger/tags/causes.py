@@ -1,0 +1,455 @@
+"""The only module that writes what decides about landmarks on images.
+
+That is: classifications, predictions, taught tags, odds of positions, verdicts and dismissals. Each function
+locks the images that it changes, and settles them before it returns.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
+from operator import attrgetter
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    union,
+    update,
+)
+
+from tagger.database.connection import record_decisions
+from tagger.database.enums import Outcome, VerdictKind
+from tagger.database.statements import among, ids_parameter, insert_page, lock_tables, upsert
+from tagger.database.tables import (
+    classifications,
+    contents,
+    dismissals,
+    embeddings,
+    jobs,
+    tags,
+    taught_tags,
+    verdicts,
+)
+from tagger.ledger.chunks import Claim
+from tagger.pipeline.requests import Classified
+from tagger.tags.contents import lock_contents
+from tagger.tags.models_in_use import ids_in_use
+from tagger.tags.rule import PositionOdds
+from tagger.tags.settlement import PAGE, EffectiveTags, settle
+
+TaughtTags = Mapping[int, Mapping[int, float]]
+"""The scores of taught landmarks that images probably show, by content id and landmark id."""
+
+
+@dataclass(frozen=True)
+class ComparedBatch:
+    """Taught tags of images by one model, and its embeddings of them.
+
+    `embeddings`: content id, the version of the classifiers that each was compared with, and the data.
+    """
+
+    tags: TaughtTags
+    embeddings: Sequence[tuple[int, int, bytes]]
+
+
+_RESULTS = (classifications, tags, taught_tags, embeddings)
+"""The tables of what a model says of images, except the last model of an image, which is in `contents`."""
+
+
+def store_classifications(
+    connection: Connection,
+    claim: Claim,
+    classified: Mapping[int, Classified],
+    landmark_ids: Mapping[int, Mapping[int, int]],
+    compared: Mapping[int, ComparedBatch],
+) -> EffectiveTags:
+    """Replace what the claim's models say of images.
+
+    `landmark_ids`: of each model's labels, by their positions in its scores. The results of other models
+    stay. If none of the job's models is in use, those from before the job go.
+    """
+    lock_contents(connection, classified)
+    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
+        _delete_earlier(connection, claim.name.job_id, classified)
+    # The first of the models is the last one that is stored.
+    for model_id in reversed(list(claim.thresholds)):
+        own = {key: result for key, result in classified.items() if model_id in result.results}
+        if own:
+            _delete_results(connection, model_id, own)
+            connection.execute(_INSERT_EARLIER, {"ids": list(own), "model": model_id})
+            _update_contents(connection, claim, model_id, own)
+            _insert_predictions(connection, model_id, claim.thresholds[model_id], own, landmark_ids[model_id])
+            _insert_taught_tags(connection, model_id, compared[model_id].tags)
+            names = ("content_id", "taught_version", "data", "model_id")
+            rows = [(*row, model_id) for row in compared[model_id].embeddings]
+            insert_page(connection, embeddings, names, rows)
+    return settle(connection, classified, record=False)  # the photos are recorded already
+
+
+def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
+    recorded_at = select(jobs.c.created_at).where(jobs.c.id == job_id).scalar_subquery()
+    at = contents.c.classified_at  # null: before 2.1, by a model that was not the last one
+    is_earlier = among(contents.c.id, content_ids), or_(at.is_(None), at < recorded_at)
+    earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
+    for table in _RESULTS:
+        connection.execute(delete(table).where(among(table.c.content_id, earlier)))
+    connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
+
+
+def _delete_results(connection: Connection, model_id: int, content_ids: Collection[int]) -> None:
+    for table in _RESULTS:
+        connection.execute(_delete_of_model(table), {"ids": list(content_ids), "model": model_id})
+
+
+@cache
+def _delete_of_model(table: Table) -> Delete:
+    # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
+    return delete(table).where(
+        among(table.c.content_id, ids_parameter("ids")), table.c.model_id == bindparam("model")
+    )
+
+
+# Built once, too.
+_CLASSIFICATION = ("model_id", "top_k", "threshold", "classified_at")
+_INSERT_EARLIER = insert(classifications).from_select(
+    ("content_id", *_CLASSIFICATION),
+    select(contents.c.id, *(contents.c[name] for name in _CLASSIFICATION)).where(
+        among(contents.c.id, ids_parameter("ids")), contents.c.model_id != bindparam("model")
+    ),
+)
+"""Records the last classifications of images, which one by this model follows."""
+_UPDATE_CONTENT = update(contents).where(contents.c.id == bindparam("content"))
+
+
+def _update_contents(
+    connection: Connection, claim: Claim, model_id: int, classified: Mapping[int, Classified]
+) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "content": content_id,
+            "width": result.width,
+            "height": result.height,
+            "model_id": model_id,
+            "top_k": claim.top_k,
+            "threshold": claim.thresholds[model_id],
+            "damaged": result.is_damaged,
+            "colours": result.colours,
+            "outcome": Outcome.TAGGED if result.is_tagged else Outcome.UNKNOWN,
+            "classified_at": now,
+        }
+        for content_id, result in sorted(classified.items())
+    ]
+    connection.execute(_UPDATE_CONTENT, rows)
+
+
+def _insert_predictions(
+    connection: Connection,
+    model_id: int,
+    threshold: float,
+    classified: Mapping[int, Classified],
+    landmark_ids: Mapping[int, int],
+) -> None:
+    rows = [
+        (
+            content_id,
+            prediction.rank,
+            landmark_ids[prediction.position],
+            prediction.score,
+            prediction.score >= threshold,
+            model_id,
+        )
+        for content_id, result in classified.items()
+        for prediction in result.results[model_id].predictions
+    ]
+    names = ("content_id", "rank", "landmark_id", "score", "enough", "model_id")
+    insert_page(connection, tags, names, rows)
+
+
+def delete_model_results(connection: Connection, model_id: int, after: int) -> Sequence[int]:
+    """Delete what a model says of the next page of images `after` this one. Returns their ids.
+
+    The model before it, if there is one, is then the last one of an image.
+    """
+    content_ids = _images_after(connection, model_id, after)
+    lock_contents(connection, content_ids)
+    is_last = among(contents.c.id, content_ids) & (contents.c.model_id == model_id)
+    # Those before 2.1 have no time; the newest model is likely to be the last one.
+    in_order = classifications.c.classified_at.nulls_first(), classifications.c.model_id
+    of_others = (
+        classifications.c.content_id.in_(select(contents.c.id).where(is_last)),
+        classifications.c.model_id != model_id,
+    )
+    rows = connection.execute(select(classifications).where(*of_others).order_by(*in_order))
+    latest = {row.content_id: row for row in rows}
+    if latest:
+        values = [
+            {"content": key} | {name: getattr(row, name) for name in _CLASSIFICATION}
+            for key, row in latest.items()
+        ]
+        connection.execute(_UPDATE_CONTENT, values)
+        columns = {"content": classifications.c.content_id, "model": classifications.c.model_id}
+        of_row = (column == bindparam(name) for name, column in columns.items())
+        keys = [{"content": row["content"], "model": row["model_id"]} for row in values]
+        connection.execute(delete(classifications).where(*of_row), keys)
+    nothing = dict.fromkeys((*_CLASSIFICATION, "outcome"))
+    connection.execute(update(contents).where(is_last).values(nothing))
+    _delete_results(connection, model_id, content_ids)
+    settle(connection, content_ids)
+    return content_ids
+
+
+def _images_after(connection: Connection, model_id: int, after: int) -> Sequence[int]:
+    columns = (contents.c.id, *(table.c.content_id for table in _RESULTS))
+    pages = (
+        select(column).where(column.table.c.model_id == model_id, column > after).order_by(column).limit(PAGE)
+        for column in columns
+    )
+    (found,) = union(*(select(page.subquery()) for page in pages)).subquery().c
+    return connection.scalars(select(found).order_by(found).limit(PAGE)).all()
+
+
+def replace_taught_tags(
+    connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
+) -> EffectiveTags:
+    """Replace the taught tags of images by a model: those with these conditions."""
+    lock_contents(connection, found)
+    of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
+    connection.execute(delete(taught_tags).where(*of_model, *conditions))
+    _insert_taught_tags(connection, model_id, found)
+    return settle(connection, found)
+
+
+def _insert_taught_tags(connection: Connection, model_id: int, found: TaughtTags) -> None:
+    rows = [
+        (content_id, landmark_id, score, model_id)
+        for content_id in sorted(found)
+        for landmark_id, score in found[content_id].items()
+    ]
+    insert_page(connection, taught_tags, ("content_id", "landmark_id", "score", "model_id"), rows)
+
+
+@dataclass(frozen=True)
+class TagOdds:
+    """The odds that a tag should have. `score`: a tag with another one was replaced meanwhile, and stays."""
+
+    is_taught: bool
+    content_id: int
+    landmark_id: int
+    model_id: int
+    score: float
+    odds: PositionOdds | None
+
+
+def store_odds(connection: Connection, changes: Iterable[TagOdds]) -> EffectiveTags:
+    """Store odds of positions with their tags. The images are not recorded for the next update."""
+    ordered = sorted(changes, key=attrgetter("content_id", "landmark_id"))
+    images = {change.content_id for change in ordered}
+    lock_contents(connection, images)
+    for table in (tags, taught_tags):
+        rows = [
+            {
+                "content": change.content_id,
+                "landmark": change.landmark_id,
+                "model": change.model_id,
+                "same_score": change.score,
+                "position_odds": change.odds and change.odds.odds,
+                "distance_m": change.odds and change.odds.distance_m,
+                "odds_reason": change.odds and change.odds.reason,
+            }
+            for change in ordered
+            if change.is_taught == (table is taught_tags)
+        ]
+        is_same = (
+            table.c.content_id == bindparam("content"),
+            table.c.landmark_id == bindparam("landmark"),
+            table.c.model_id == bindparam("model"),
+            table.c.score == bindparam("same_score"),
+        )
+        if rows:
+            connection.execute(update(table).where(*is_same), rows)
+    return settle(connection, images, record=False)
+
+
+@dataclass(frozen=True)
+class NewVerdict:
+    """A row of `verdicts` to write, on an image and a landmark that have rows."""
+
+    content_id: int
+    landmark_id: int
+    verdict: VerdictKind
+    given_by: str | None
+    given_at: datetime
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.content_id, self.landmark_id
+
+
+@dataclass(frozen=True)
+class NewDismissal:
+    """A row of `dismissals` to write, of an image that has a row."""
+
+    content_id: int
+    given_by: str | None
+    given_at: datetime
+
+
+def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_only: bool = False) -> None:
+    """Write verdicts over stored ones; with `newer_only`, not over those of the same time or later.
+
+    An image with a confirmed landmark is no longer put away as not a landmark.
+    """
+    latest = {each.key: each for each in sorted(new, key=attrgetter("given_at"))}
+    if not latest:
+        return
+    images = {content_id for content_id, _ in latest}
+    lock_contents(connection, images)
+    _upsert(connection, verdicts, [latest[key] for key in sorted(latest)], newer_only=newer_only)
+    confirmed = sorted(confirmed_contents(connection, images))
+    connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(confirmed)))
+    _settle_decided(connection, images)
+
+
+def delete_verdicts(
+    connection: Connection, content_ids: Collection[int], landmark_id: int, kind: VerdictKind
+) -> int:
+    """Delete the verdicts of images about a landmark, if they are of `kind`; returns how many."""
+    lock_contents(connection, content_ids)
+    of_landmark = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == kind
+    deleted = delete(verdicts).where(among(verdicts.c.content_id, content_ids), *of_landmark)
+    count = connection.execute(deleted).rowcount
+    _settle_decided(connection, content_ids)
+    return count
+
+
+def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> None:
+    """Write dismissals over older ones, except for images on which a landmark is confirmed."""
+    latest = {each.content_id: each for each in sorted(new, key=attrgetter("given_at"))}
+    written = sorted(latest.keys() - confirmed_contents(connection, latest))
+    if written:
+        lock_contents(connection, written)
+        _upsert(connection, dismissals, [latest[each] for each in written], newer_only=True)
+        _settle_decided(connection, written)
+
+
+def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
+    """Delete the dismissals of these images; returns how many had one."""
+    lock_contents(connection, content_ids)
+    count = connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount
+    _settle_decided(connection, content_ids)
+    return count
+
+
+def confirmed_contents(connection: Connection, content_ids: Collection[int]) -> set[int]:
+    """Those of the images on which a landmark is confirmed."""
+    is_confirmed = verdicts.c.content_id.in_(content_ids), verdicts.c.verdict == "confirmed"
+    return set(connection.scalars(select(verdicts.c.content_id).where(*is_confirmed)))
+
+
+def _upsert(
+    connection: Connection, table: Table, new: Sequence[NewVerdict | NewDismissal], *, newer_only: bool
+) -> None:
+    """Write rows over those with the same keys, in the order of their keys, which prevents deadlocks."""
+    statement = upsert(connection, table)
+    values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
+    key = list(table.primary_key)
+    over = statement.on_conflict_do_update(index_elements=key, set_=values, where=is_older)
+    connection.execute(over, [vars(each) for each in new])
+
+
+def _settle_decided(connection: Connection, content_ids: Collection[int]) -> None:
+    """Settle images about which people have decided."""
+    record_decisions(connection)
+    settle(connection, content_ids)
+
+
+def hold_landmarks(connection: Connection) -> None:
+    """Keep landmarks until the transaction ends: merges and removals wait for it, and it waits for theirs.
+
+    The lock is the one that writing a verdict takes anyway, taken before landmarks are looked up. Lock images
+    before that: merges do so.
+    """
+    lock_tables(connection, verdicts, mode="ROW EXCLUSIVE")
+
+
+def lock_images_of(connection: Connection, *landmark_ids: int) -> set[int]:
+    """Lock all images of these landmarks, and make writers of tags and verdicts wait. Returns their ids."""
+    queries = (
+        select(table.c.content_id).where(table.c.landmark_id.in_(landmark_ids))
+        for table in (tags, taught_tags, verdicts)
+    )
+    of_landmarks = union(*queries)
+    while True:
+        images = set(connection.scalars(of_landmarks))
+        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited
+        # for: all locks are taken again.
+        with connection.begin_nested() as locks:
+            lock_contents(connection, images)
+            lock_tables(connection, tags, verdicts)
+            if images.issuperset(connection.scalars(of_landmarks)):
+                return images
+            locks.rollback()
+
+
+def move_to_landmark(
+    connection: Connection, images: Collection[int], landmark_id: int, target_id: int
+) -> dict[str, int]:
+    """Give verdicts and tags of a landmark to another one, on images that `lock_images_of` has locked.
+
+    Of two verdicts on an image the newer one stays, of two tags by a model the better one. What was taught
+    of the landmark goes. Returns how many `verdicts` and `tags` the landmark had.
+    """
+    moved = {
+        "verdicts": _move_verdicts(connection, landmark_id, target_id),
+        "tags": _move_tags(connection, landmark_id, target_id),
+    }
+    connection.execute(delete(taught_tags).where(taught_tags.c.landmark_id == landmark_id))
+    _settle_decided(connection, images)
+    return moved
+
+
+def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> int:
+    other = verdicts.alias()
+    same_image = other.c.content_id == verdicts.c.content_id
+    is_older = exists().where(
+        same_image, other.c.landmark_id == landmark_id, other.c.given_at > verdicts.c.given_at
+    )
+    connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target_id, is_older))
+    has_newer = exists().where(same_image, other.c.landmark_id == target_id)
+    older = connection.execute(delete(verdicts).where(verdicts.c.landmark_id == landmark_id, has_newer))
+    moved = update(verdicts).where(verdicts.c.landmark_id == landmark_id).values(landmark_id=target_id)
+    return older.rowcount + connection.execute(moved).rowcount
+
+
+def _move_tags(connection: Connection, landmark_id: int, target_id: int) -> int:
+    other, both = tags.alias(), [landmark_id, target_id]
+    total = connection.scalar(select(func.count()).where(tags.c.landmark_id == landmark_id)) or 0
+    has_better = exists().where(
+        other.c.content_id == tags.c.content_id,
+        other.c.model_id == tags.c.model_id,
+        other.c.landmark_id.in_(both),
+        other.c.rank < tags.c.rank,
+    )
+    connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
+    moved = update(tags).where(tags.c.landmark_id == landmark_id)
+    connection.execute(moved.values(landmark_id=target_id))
+    return total
+
+
+def delete_of_landmark(connection: Connection, images: Collection[int], landmark_id: int) -> None:
+    """Delete verdicts and tags of a landmark, on images that `lock_images_of` has locked."""
+    for table in (tags, taught_tags, verdicts):
+        connection.execute(delete(table).where(table.c.landmark_id == landmark_id))
+    _settle_decided(connection, images)
