@@ -3,7 +3,7 @@
 A preview changes nothing. In files that the undo log does not know, the XMP names the values that are ours.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,18 +29,12 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.chunk_items import raw_files_of
 from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import (
-    TAGGER_RECORD,
-    PhotoPlan,
-    WriteRequest,
-    differences,
-    photo_fields,
-    plan_photo,
-    xmp_fields,
-)
+from tagger.metadata.photo_fields import TAGGER_RECORD, differences, photo_fields, xmp_fields
+from tagger.metadata.photo_files import WrittenFile
+from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan
-from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
-from tagger.metadata.written_files import WrittenFile
+from tagger.metadata.restored_files import FindUndoRecord
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields
 from tagger.photos.paths import path_from_text
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import best_first
@@ -107,28 +101,20 @@ class PhotoTags:
         *,
         max_bytes: int,
         undo_job: int | None = None,
+        raw_files: Iterable[Path] = (),
     ) -> WriteRequest:
         """The request for the photo at `path`; without `options` an undo, of all writes or of `undo_job`."""
+        written = self.written_targets(undo_job), self.written_files(root, undo_job)
+        request = WriteRequest(path, root, max_bytes, *written, raw_files=tuple(raw_files))
         if options is None:
-            written = self.written_targets(undo_job)
-            request = undo_request(path, root, written, max_bytes, single_job=undo_job is not None)
-            return replace(request, written_files=self.written_files(root, undo_job), is_gone=self.is_gone)
+            return replace(request, single_job=undo_job is not None, is_gone=self.is_gone)
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
         if options.max_error_m is not None and self.estimate is not None:
             gps = False  # the stored position takes account of what contradicts the landmark
             estimate = self.estimate if self.estimate.error_m <= options.max_error_m else None
         tag_fields = make_tag_fields(landmarks, gps=gps, estimate=estimate, description=options.description)
-        return WriteRequest(
-            path,
-            root,
-            self.image_digest,
-            tag_fields,
-            options.to,
-            self.written_targets(),
-            max_bytes,
-            written_files=self.written_files(root),
-        )
+        return replace(request, target=options.to, tag_fields=tag_fields, image_digest=self.image_digest)
 
 
 def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:
@@ -295,32 +281,19 @@ def preview_photos(
                 yield MetadataPreview(path, None, problem)
                 continue
             request = tags[photo_id].write_request(
-                path, root.folder, options, max_bytes=settings.max_bytes, undo_job=undo_job
+                path,
+                root.folder,
+                options,
+                max_bytes=settings.max_bytes,
+                undo_job=undo_job,
+                raw_files=(root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ())),
             )
-            files = tuple(root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ()))
-            find = partial(find_undo_record, database, photo_id)
-            yield preview_of(path, partial(plan_photo, replace(request, raw_files=files), find))
+            yield preview_of(request, partial(find_undo_record, database, photo_id))
 
 
-def preview_of(path: Path, plan: Callable[[], PhotoPlan]) -> MetadataPreview:
-    """The preview of a plan, which may be refused."""
+def preview_of(request: WriteRequest, find_undo_record: FindUndoRecord) -> MetadataPreview:
+    """The preview of a request, which may be refused."""
     try:
-        return MetadataPreview(path, plan())
+        return MetadataPreview(request.path, plan_photo(request, find_undo_record))
     except (WriteRefused, WriteFailed) as problem:
-        return MetadataPreview(path, None, problem)
-
-
-def undo_request(
-    path: Path, root: Path, targets: frozenset[Target], max_bytes: int, *, single_job: bool = False
-) -> WriteRequest:
-    """The request for an undo of a photo that was written in these targets."""
-    return WriteRequest(
-        path,
-        root,
-        None,
-        TagFields(),
-        None,
-        targets,
-        max_bytes,
-        single_job=single_job,
-    )
+        return MetadataPreview(request.path, None, problem)

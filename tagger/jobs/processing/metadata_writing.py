@@ -133,8 +133,8 @@ class MetadataWriter(PhotoProcessor):
             self._options,
             max_bytes=self.chunk.settings.max_bytes,
             undo_job=self._undo_job,
+            raw_files=(root.path_of(*file) for file in item.raw_files),
         )
-        request = replace(request, raw_files=tuple(root.path_of(*file) for file in item.raw_files))
         return self._prepare_files(item, request, tags.complete_digests)
 
     def _prepare_files(

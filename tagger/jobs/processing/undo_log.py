@@ -164,11 +164,10 @@ def _dated(connection: Connection, writes: Sequence[WriteRow]) -> list[WriteRow]
 def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> None:
     """Separate the rows of lost files from their photos: the files may be found by their digests."""
     rows = [
-        {"photo": result.item.photo_id, "name": path_text(lost.file.path.name)[0]}
+        {"photo": result.item.photo_id, "name": path_text(path.name)[0]}
         for result in results
         if result.photo is not None
-        for lost in result.photo.plan.lost
-        if lost.text
+        for path in result.photo.plan.lost
     ]
     if rows:
         of_file = (
@@ -308,7 +307,7 @@ class PhotoResult:
     @property
     def has_lost(self) -> bool:
         """Whether a file that was written is not where it was."""
-        return self.photo is not None and any(lost.text for lost in self.photo.plan.lost)
+        return self.photo is not None and bool(self.photo.plan.lost)
 
     def item_outcome(self) -> ItemOutcome:
         has_text = self.outcome in {Outcome.REFUSED, Outcome.FAILED} or self.reason == EDITED

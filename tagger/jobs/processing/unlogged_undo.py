@@ -18,22 +18,13 @@ from tagger.jobs.processing.metadata_preview import (
     MetadataPreview,
     load_photo_tags,
     preview_of,
-    undo_request,
 )
 from tagger.jobs.processing.undo_log import delete_undone, find_jobs, find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import (
-    PhotoPlan,
-    describe_result,
-    plan_photo,
-    prepare_photo,
-    refuse_object,
-    without_unreadable_sidecars,
-    xmp_packet,
-)
-from tagger.metadata.plans import plan_sidecar
-from tagger.metadata.restored_files import FindUndoRecord, digest_file
-from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.photo_fields import xmp_packet
+from tagger.metadata.photo_files import is_sidecar_name
+from tagger.metadata.photo_writer import WriteRequest, describe_result, prepare_photo
+from tagger.metadata.restored_files import digest_file
 from tagger.metadata.temporary_files import remove_leftovers
 from tagger.metadata.xmp import has_our_fields, names_our_namespace
 from tagger.photos.buckets import is_object
@@ -193,8 +184,10 @@ def _undo(database: Database, preview: MetadataPreview, undone: list[tuple[Path,
 
 
 def _preview_undo(database: Database, settings: Settings, path: Path) -> MetadataPreview:
-    find = partial(find_undo_record, database, None)
-    return preview_of(path, partial(_plan_undo, path, find, settings.max_bytes))
+    in_photo = not is_sidecar_name(path.name) and _may_hold_our_values(path, settings.max_bytes)
+    targets = frozenset(Target) if in_photo else frozenset({Target.SIDECAR})
+    request = WriteRequest(path, path.parent, settings.max_bytes, targets)
+    return preview_of(request, partial(find_undo_record, database, None))
 
 
 def _head(path: Path) -> bytes | None:
@@ -216,21 +209,12 @@ def _is_file(path: Path) -> bool:
     return is_object(path) if isinstance(path, ObjectPath) else path.is_file()
 
 
-def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
-    """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
-    refuse_object(path, None)
-    if is_sidecar_name(path.name):
-        request = undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
-        plan = PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
-        return without_unreadable_sidecars(plan)
-    targets = frozenset(Target) if _may_hold_our_values(path, max_bytes) else frozenset({Target.SIDECAR})
-    return plan_photo(undo_request(path, path.parent, targets, max_bytes), find_undo_record)
-
-
 def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
     """Whether the photo's own file holds our values, or cannot be read, which planning reports."""
     try:
-        return has_our_fields(xmp_packet(read_named(path, max_bytes=max_bytes).data))
+        return isinstance(path, ObjectPath) or has_our_fields(
+            xmp_packet(read_named(path, max_bytes=max_bytes).data)
+        )
     except (PhotoFailed, WriteRefused):
         return True
 
