@@ -8,6 +8,7 @@ them. An existing sidecar is merged with our values, a new one repeats the photo
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tagger.database.enums import Target
@@ -226,13 +227,16 @@ def _plan_insertion(
 ) -> FilePlan:
     """Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`."""
     start = template or _template(blocks.xmp) if base is None else base
-    new = xmp.add(
-        start,
-        tag_fields,
-        sidecar=True,
-        created=base is None,
-        repeated=existing_keywords(blocks),
-    )
+    add = partial(xmp.add, tag_fields=tag_fields, sidecar=True, created=base is None)
+    try:
+        new = add(start, repeated=existing_keywords(blocks))
+    except WriteRefused:
+        if base is not None or start is None:
+            raise
+        # Its fields in forms that cannot be extended are left out of the copy, and their keywords repeated.
+        repeated = (*xmp.keywords(start), *existing_keywords(blocks))
+        start = xmp.sidecar_template(start, xmp.LIST_FIELDS)
+        new = add(start, repeated=repeated)
     if new != original.data:  # else nothing is written
         refuse_difference(xmp.insertion_difference(start, new))
     if base is None:

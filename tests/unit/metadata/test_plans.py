@@ -38,6 +38,9 @@ OTHERS = make_tag_fields((ARCH,))
 NONE = TagFields()
 MAX_BYTES = 10**6
 GPS = {1: (2, 2, b"N\0"), 2: (5, 3, struct.pack("<6I", 1, 1, 2, 1, 3, 1)), 3: (2, 2, b"E\0")}
+POSITION_OF_OWNER = (
+    "<exif:GPSLatitude>44,8.5N</exif:GPSLatitude><exif:GPSLongitude>4,48.5E</exif:GPSLongitude>"
+)
 GPS |= {4: (5, 3, struct.pack("<6I", 4, 1, 5, 1, 6, 1))}
 
 
@@ -454,18 +457,69 @@ OTHER_SUBJECTS = {
     "alt": "<dc:subject><rdf:Alt><rdf:li>beach</rdf:li><rdf:li>dog</rdf:li></rdf:Alt></dc:subject>",
     "text and attribute": "<dc:subject>beach</dc:subject></rdf:Description><rdf:Description dc:subject='dog'>",
     "two lists": subject("beach") + subject("dog"),
-    "qualified": subject("beach", "dog").replace("<dc:subject>", "<dc:subject dc:source='me'>"),
+    "two texts": "<dc:subject>beach</dc:subject><dc:subject>dog</dc:subject>",
 }
 
 
 @pytest.mark.parametrize("inner", OTHER_SUBJECTS.values(), ids=OTHER_SUBJECTS)
 @both
-def test_keywords_in_another_form_than_a_list_are_refused(
-    tmp_path: Path, read: ReadFields, inner: str
-) -> None:
-    with pytest.raises(WriteRefused) as refused:
-        read(tmp_path, jpeg(packet=inner), OTHERS)
-    assert refused.value.kind is RefusalKind.XMP
+def test_keywords_in_another_form_become_a_list(tmp_path: Path, read: ReadFields, inner: str) -> None:
+    fields = read(tmp_path, jpeg(packet=inner), OTHERS)
+    assert fields["XMP:dc:subject"] == ["beach", "dog", "Arc de Triomphe"]
+    assert fields["XMP:digiKam:TagsList"][:2] == ["beach", "dog"]
+
+
+@pytest.mark.parametrize("inner", OTHER_SUBJECTS.values(), ids=OTHER_SUBJECTS)
+def test_an_undo_restores_the_form_of_keywords(tmp_path: Path, inner: str) -> None:
+    path = photo_in(tmp_path, jpeg(packet=inner))
+    original = path.read_bytes()
+    written = embed(path, OTHERS)
+    path.write_bytes(written.data or b"")
+    assert embed(path, NONE, undo_records_of(written)).data == original
+    assert photo_fields(embed(path, NONE).data or b"")["XMP:dc:subject"] == ["beach", "dog"]
+
+
+QUALIFIED_SUBJECTS = {
+    "list": subject("beach").replace("<dc:subject>", "<dc:subject dc:source='me'>"),
+    "language": "<dc:subject xml:lang='en'>beach</dc:subject>",
+    "structure": "<dc:subject rdf:parseType='Resource'><rdf:value>beach</rdf:value></dc:subject>",
+}
+
+
+@pytest.mark.parametrize("inner", QUALIFIED_SUBJECTS.values(), ids=QUALIFIED_SUBJECTS)
+def test_keywords_that_cannot_be_extended_are_repeated_in_a_sidecar(tmp_path: Path, inner: str) -> None:
+    path = photo_in(tmp_path, jpeg(packet=inner + "<dc:source>a scan</dc:source>"))
+    request = WriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=OTHERS)
+    plan = plan_photo(request, no_undo_record)
+    (sidecar,) = plan.files
+    assert plan.refusal_kind is RefusalKind.XMP
+    fields = xmp_fields(sidecar.data)
+    assert (fields["XMP:dc:subject"], fields["XMP:dc:source"]) == (["beach", "Arc de Triomphe"], "a scan")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", ["\ufeff", ""], ids=["mark", "no mark"])
+def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path: Path, encoding: str, mark: str) -> None:
+    packet = (mark + in_xmp(subject("beach") + POSITION_OF_OWNER).decode()).encode(encoding)
+    path = photo_in(tmp_path, encode_photo("JPEG", IMAGE, xmp=packet))
+    assert photo_fields(path.read_bytes())["XMP:dc:subject"] == ["beach"]
+    request = WriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=ALL)
+    plan = plan_photo(request, no_undo_record)
+    (sidecar,) = plan.files
+    assert "UTF-16" in (plan.refusal.text if plan.refusal else "")
+    fields = xmp_fields(sidecar.data)
+    assert fields["XMP:dc:subject"] == ["beach", "Eiffel Tower"]
+    assert fields["XMP:exif:GPSLatitude"] == "44,8.5N"
+
+
+def test_a_sidecar_in_utf_16_is_not_changed_nor_are_our_values_in_it_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg.xmp"
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
+    for data, tag_fields in ((in_xmp(subject("beach")), ALL), (written, NONE)):
+        path.write_bytes(data.decode().encode("utf-16"))
+        with pytest.raises(WriteRefused, match="UTF-16") as refused:
+            sidecar_plan(path, tag_fields, no_undo_record, photo_data=jpeg())
+        assert refused.value.kind is RefusalKind.XMP
 
 
 def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path: Path) -> None:

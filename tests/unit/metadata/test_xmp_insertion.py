@@ -156,9 +156,8 @@ def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        packet("<dc:subject>Paris, France</dc:subject>"),
-        packet(listed("dc:subject", "Paris", kind="Alt")),
-        packet(listed("dc:subject", "Paris") + listed("dc:subject", "Rome")),
+        packet(listed("Iptc4xmpExt:LocationShown", "Paris") + listed("Iptc4xmpExt:LocationShown", LANGUAGES)),
+        packet("<Iptc4xmpExt:LocationShown Iptc4xmpExt:City='Paris'/>"),
         packet("<dc:subject rdf:parseType='Resource'><dc:subject>Paris</dc:subject></dc:subject>"),
         packet(listed("dc:subject", "Paris").replace("<dc:subject>", "<dc:subject dc:source='me'>")),
         packet("<landmarkTagger:Sidecar>created</landmarkTagger:Sidecar>"),
