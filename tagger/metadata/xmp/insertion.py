@@ -15,6 +15,7 @@ from tagger.metadata.xmp.packet import (
     PADDING,
     add_text,
     append_item,
+    category_paths,
     elements,
     find_fields,
     find_namespace_fields,
@@ -136,7 +137,7 @@ class _PacketInsertion:
         for field, separator in schema.HIERARCHIES:
             if paths := self._texts(field):
                 return [tuple(path.split(separator)) for path in paths]
-        return []
+        return [path for text in self._texts(schema.CATEGORIES) for path in category_paths(text)]
 
     def _values(self, field: str) -> list[Value]:
         """The items of a field as exiftool reads them: of a list, several lists, a text or an attribute."""

@@ -47,6 +47,7 @@ _HEAD = re.compile(r"""(?:<\?xml\s+version=["']1\.0["'][^>]*\?>|<\?xpacket\s+beg
 _TAIL = re.compile(r"<\?xpacket\s+end\s*=[^>]*\?>")
 _DECLARED = re.compile(r"""\sencoding\s*=\s*(["'])([^"']*)\1""")
 _WRITTEN = re.compile(r"utf-?8|us-ascii", re.IGNORECASE)
+_CATEGORY = "Category"
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,20 @@ def list_container(occurrence: Occurrence) -> Element | None:
 def is_unqualified(occurrence: Occurrence) -> bool:
     """Whether a field and its items are without attributes, which give them qualifiers or another type."""
     return occurrence.element is None or not any(each.attrib for each in occurrence.element.iter())
+
+
+def category_paths(text: str) -> list[tuple[str, ...]]:
+    """The paths of ACDSee's categories that are assigned to a photo; none if they cannot be read."""
+    try:
+        root = _parse(text)
+    except WriteRefused:
+        return []
+    paths = (
+        [each.text or "" for each in reversed([category, *category.iterancestors(_CATEGORY)])]
+        for category in root.iter(_CATEGORY)
+        if category.get("Assigned") == "1"
+    )
+    return [tuple(name.strip() for name in path) for path in paths]
 
 
 def new_node(rdf: Element) -> Element:

@@ -16,6 +16,7 @@ DECLARED = " ".join(
         "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
         "MicrosoftPhoto1.0": "http://ns.microsoft.com/photo/1.0",
         "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
+        "acdsee": "http://ns.acdsee.com/iptc/1.0/",
         "exif": "http://ns.adobe.com/exif/1.0/",
         "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
         "landmarkTagger": "urn:landmark-tagger:xmp:1.0/",
@@ -144,6 +145,22 @@ def test_owners_paths_are_repeated_from_any_field(field: str, owners: str) -> No
     assert properties[field] == [owners]
     assert properties["lr:hierarchicalSubject"] == ["People|Anna", "Places|France|Paris|Eiffel Tower"]
     assert properties["digiKam:TagsList"] == ["People/Anna", "Places/France/Paris/Eiffel Tower"]
+
+
+CATEGORIES = (
+    "<Categories><Category Assigned='0'>Family<Category Assigned='1'> Anna </Category></Category>"
+    "<Category Assigned='1'>Trips<Category Assigned='0'>Rome</Category></Category></Categories>"
+)
+
+
+def test_assigned_categories_of_acdsee_are_repeated() -> None:
+    written = CATEGORIES.replace("<", "&lt;")
+    properties = properties_after(packet(f"<acdsee:categories>{written}</acdsee:categories>"))
+    assert properties["acdsee:categories"] == CATEGORIES
+    assert properties["digiKam:TagsList"] == ["Family/Anna", "Trips", "Places/France/Paris/Eiffel Tower"]
+    assert properties["lr:hierarchicalSubject"][:2] == ["Family|Anna", "Trips"]
+    damaged = properties_after(packet(f"<acdsee:categories>{written[:40]}</acdsee:categories>"))
+    assert damaged["digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
 
 
 def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
