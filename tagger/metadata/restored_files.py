@@ -49,7 +49,7 @@ def has_position_fields(names: Iterable[str]) -> bool:
 def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
     """The owner's keywords in IPTC and EXIF, which XMP repeats: who finds keywords there reads no others."""
     iptc_keywords = iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
-    exif_keywords = exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";")
+    exif_keywords = map(str.strip, exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";"))
     return tuple(dict.fromkeys(keyword for keyword in (*iptc_keywords, *exif_keywords) if keyword))
 
 

@@ -284,6 +284,32 @@ def test_keywords_of_other_blocks_are_repeated_in_xmp(tmp_path: Path, read: Read
     assert after["XMP:digiKam:TagsList"] == ["Paris", "Oma", "Ferien", "Places/France/Paris/Eiffel Tower"]
 
 
+def test_keywords_of_windows_with_blanks_and_an_end_stay_as_they_are(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna; Ben;\0")})))
+    original = path.read_bytes()
+    written = embed(path, ALL)
+    fields = photo_fields(written.data or b"")
+    assert fields["XMP:dc:subject"] == ["Anna", "Ben", "Eiffel Tower"]
+    assert fields["EXIF:XPKeywords"] == "Anna; Ben;Eiffel Tower;"
+    path.write_bytes(written.data or b"")
+    assert embed(path, NONE).data != written.data
+    assert photo_fields(embed(path, NONE).data or b"")["EXIF:XPKeywords"] == "Anna; Ben;"
+    assert embed(path, NONE, undo_records_of(written)).data == original
+
+
+def test_keywords_of_windows_that_a_version_before_joined_otherwise_are_undone(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna;\0")})))
+    original = path.read_bytes()
+    now, before = windows_text("Anna;Arc de Triomphe;")[2], windows_text("Anna;;Arc de Triomphe")[2]
+    data = embed(path, OTHERS).data or b""
+    written = data.replace(now, before)
+    assert written != data
+    path.write_bytes(written)
+    inverse = inverse_of(original, [Splice(0, len(original), written)])
+    record = UndoRecord(digest_file(written), digest_file(original), inverse)
+    assert embed(path, NONE, {record.written_digest: record}.get).data == original
+
+
 @both
 def test_xmp_with_keywords_repeats_none(tmp_path: Path, read: ReadFields) -> None:
     after = read(tmp_path, jpeg(packet=subject("mine"), iptc=dataset(25, "Paris")))
