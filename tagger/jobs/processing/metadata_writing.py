@@ -198,9 +198,12 @@ class MetadataWriter(PhotoProcessor):
             return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
         finally:
             self.chunk.on_progress()
-        outcome = Outcome.WRITTEN if self._was_written_before(result, photo) else result.outcome
+        outcome, text = result.outcome, describe_result(photo)
+        if self._was_written_before(result, photo):
+            outcome = Outcome.WRITTEN
+            text = text if self._options is not None else "by an earlier attempt of this job"
         reason = EDITED if photo.edited else result.reason
-        return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)
+        return replace(result, outcome=outcome, text=text, reason=reason)
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
         """Whether this job changed the file in an earlier try, or a claim that died before its outcome."""
