@@ -168,9 +168,7 @@ def plan_photo(
     """
     if request.target is not None and not request.tag_fields and not request.written_targets:
         return PhotoPlan(request)
-    _refuse_object(request.path, request.target)
-    if request.target is not None:
-        _refuse_library(request.path)
+    _refuse_place(request.path, request.target)
     return _without_unreadable_sidecars(_Planner(request, find_undo_record).plan(refusal))
 
 
@@ -185,7 +183,9 @@ class _Planner:
     def plan(self, refusal: WriteRefused | None) -> PhotoPlan:
         request = self._request
         found = find_photo_files(request.path, request.root, request.written_files)
-        request = self._request = replace(request, tag_fields=self._new_fields(request.tag_fields, found))
+        request = self._request = replace(
+            request, tag_fields=self._without_known_position(request.tag_fields, found)
+        )
         own_file = None
         if refusal is None:
             try:
@@ -204,7 +204,7 @@ class _Planner:
             files += self._plan_sidecars(found, own_file, creates=creates)
         return PhotoPlan(request, tuple(files), refusal, _find_lost(request, files))
 
-    def _new_fields(self, tag_fields: TagFields, found: PhotoFiles) -> TagFields:
+    def _without_known_position(self, tag_fields: TagFields, found: PhotoFiles) -> TagFields:
         """Leave our position out of all files if a sidecar has one: no program may find two."""
         paths = (*found.beside, *found.hidden, *found.recorded) if tag_fields.position is not None else ()
         bases = (self._read(path).base.data for path in paths)
@@ -267,7 +267,7 @@ class _Planner:
         try:
             found = find_photo_files(path, request.root)
             paths = found.beside or ((new_sidecar(path),) if request.target is not None else ())
-            tag_fields = self._new_fields(request.tag_fields, found)
+            tag_fields = self._without_known_position(request.tag_fields, found)
             data = self._read_photo(path) if tag_fields and paths else None
             return self._plan_beside(path, data, tag_fields, paths, found)
         except WriteFailed as failed:
@@ -392,26 +392,18 @@ def _has_our_values(plan: FilePlan) -> bool:
         return True
 
 
-def _refuse_object(path: Path, target: Target | None) -> None:
-    """Refuse a photo or sidecar in a bucket.
+def _refuse_place(path: Path, target: Target | None) -> None:
+    """Refuse a file in a bucket, or in a folder of another program, where only writes of ours are undone.
 
     Raises:
-        WriteRefused: it is in a bucket.
+        WriteRefused: it is there.
     """
     if isinstance(path, ObjectPath):
         undo = "What version 1 wrote there is undone with version 1"
         write = "To write tags, copy the photos to a folder"
         text = f"Buckets are only read. {undo if target is None else write}."
         raise WriteRefused(RefusalKind.BUCKET, text)
-
-
-def _refuse_library(path: Path) -> None:
-    """Refuse a photo in a folder of another program. An undo is not: it restores what this program changed.
-
-    Raises:
-        WriteRefused: the photo is in such a folder.
-    """
-    found = owning_folder(str(path), os.path.lexists)
+    found = owning_folder(str(path), os.path.lexists) if target is not None else None
     if found is not None:
         folder, owner = found
         name = folder.rpartition("/")[2]

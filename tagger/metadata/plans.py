@@ -15,7 +15,6 @@ from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.formats import (
-    extended_xmp,
     is_jpeg,
     may_hold_tags,
     only_jpeg,
@@ -23,6 +22,7 @@ from tagger.metadata.formats import (
     read_only_blocks,
     replace_blocks,
 )
+from tagger.metadata.formats.jpeg import extended_xmp
 from tagger.metadata.replacement import Original, read_for_writing
 from tagger.metadata.restored_files import (
     Base,
@@ -226,7 +226,7 @@ def _plan_insertion(
     original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks, template: bytes | None
 ) -> FilePlan:
     """Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`."""
-    start = template or _template(blocks.xmp) if base is None else base
+    start = template or xmp.sidecar_template(blocks.xmp) if base is None else base
     add = partial(xmp.add, tag_fields=tag_fields, sidecar=True, created=base is None)
     try:
         new = add(start, repeated=existing_keywords(blocks))
@@ -256,13 +256,6 @@ def _readable_blocks(photo: bytes) -> Blocks:
     except WriteRefused:
         return Blocks()
     return blocks
-
-
-def _template(packet: bytes | None) -> bytes | None:
-    try:
-        return xmp.sidecar_template(packet)
-    except WriteRefused:
-        return None
 
 
 def _single_splice(base: bytes, new: bytes) -> Splice:

@@ -59,11 +59,6 @@ class PhotoTags:
     estimate: PositionEstimate | None
     writes: Sequence[Row[Any]]
 
-    @property
-    def complete_digests(self) -> frozenset[str]:
-        """The digests of the photo's written files whose rows in the undo log are complete."""
-        return frozenset(write.written_digest for write in self.writes if write.is_complete)
-
     def written_targets(self, job: int | None = None) -> frozenset[Target]:
         """The targets that this program, or one job of it, has written before."""
         return frozenset(
@@ -221,17 +216,20 @@ def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, 
     return {photo_id: list(rows.values()) for photo_id, rows in writes.items()}
 
 
-def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
-    """The names of a photo's sidecars that were written and not undone."""
+def find_writes(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[Row[Any]]:
+    """The writes of a stored photo's files, and of its image in any file (see `_writes`)."""
     try:
         with database.read() as connection:
             photo_id = find_photo_id(connection, photo, root_paths)
+            return _writes(connection, [photo_id]).get(photo_id, ())
     except PhotoNotFound:
         return ()
-    written = (metadata_writes.c.photo_id == photo_id, metadata_writes.c.target == Target.SIDECAR)
-    query = select(metadata_writes.c.file).where(*written, metadata_writes.c.complete)
-    with database.read() as connection:
-        return list(dict.fromkeys(connection.scalars(query)))
+
+
+def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
+    """The names of a photo's sidecars that were written and not undone."""
+    writes = find_writes(database, photo, root_paths)
+    return [write.file for write in writes if write.target == Target.SIDECAR and write.is_complete]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.catalog.roots import Root
@@ -26,7 +28,6 @@ from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
 from tagger.jobs.processing.undo_log import (
     PhotoResult,
     find_undo_record,
-    has_incomplete_write,
     intended_removals,
     intended_writes,
     record_intents,
@@ -135,10 +136,10 @@ class MetadataWriter(PhotoProcessor):
             undo_job=self._undo_job,
             raw_files=(root.path_of(*file) for file in item.raw_files),
         )
-        return self._prepare_files(item, request, tags.complete_digests)
+        return self._prepare_files(item, request, tags.writes)
 
     def _prepare_files(
-        self, item: Item, request: WriteRequest, complete_digests: frozenset[str]
+        self, item: Item, request: WriteRequest, writes: Sequence[Row[Any]]
     ) -> PhotoResult | None:
         planned_at = self.chunk.with_retry(self._database_time)
         try:
@@ -159,7 +160,7 @@ class MetadataWriter(PhotoProcessor):
         finally:
             self.chunk.on_progress()
         reason = photo.plan.refusal_kind
-        return PhotoResult(item, photo.outcome, "", reason, photo, complete_digests, planned_at)
+        return PhotoResult(item, photo.outcome, "", reason, photo, writes, planned_at)
 
     def _database_time(self) -> datetime:
         with self.chunk.database.read() as connection:
@@ -212,13 +213,14 @@ class MetadataWriter(PhotoProcessor):
             return False
         if self._options is None:
             return bool(photo.plan.request.written_targets)
-        job_id, photo_id = self._claim.name.job_id, result.item.photo_id
-        digests = [file.undo_record.written_digest for file in photo.plan.files if file.undo_record]
-        return self.chunk.with_retry(
-            lambda: any(
-                has_incomplete_write(self.chunk.database, job_id, photo_id, digest) for digest in digests
-            )
-        )
+        intended = (self._claim.name.job_id, result.item.photo_id, False)
+        digests = {
+            write.written_digest
+            for write in result.writes
+            if (write.job_id, write.photo_id, write.complete) == intended
+        }
+        records = (file.undo_record for file in photo.plan.files)
+        return any(record is not None and record.written_digest in digests for record in records)
 
     def _store(self, results: Sequence[PhotoResult]) -> None:
         """Store the outcomes and update the undo log, in one transaction under the claim's token."""

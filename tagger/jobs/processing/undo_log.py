@@ -64,18 +64,6 @@ def find_undo_record(database: Database, photo_id: int | None, written_digest: s
     return _undo_record(rows[0]) if len(bases) == 1 else None
 
 
-def has_incomplete_write(database: Database, job_id: int, photo_id: int, written_digest: str) -> bool:
-    """Whether this job intended to write this file and has not completed it."""
-    incomplete = (
-        metadata_writes.c.job_id == job_id,
-        metadata_writes.c.photo_id == photo_id,
-        metadata_writes.c.written_digest == written_digest,
-        metadata_writes.c.complete.is_(False),
-    )
-    with database.read() as connection:
-        return connection.scalar(select(metadata_writes.c.id).where(*incomplete).limit(1)) is not None
-
-
 def record_intents(
     database: Database, claimed: Claim, writes: Sequence[WriteRow], removals: Sequence[tuple[int, str]]
 ) -> None:
@@ -292,8 +280,8 @@ def _undo_record(row: Row[Any]) -> UndoRecord:
 class PhotoResult:
     """What was done with a photo. `photo` is None if no file was prepared.
 
-    `complete_digests` are the digests of written files whose rows are complete already. Its files were read
-    after `planned_at`, by the database's clock, which all processes share.
+    `writes` are the rows of the undo log as they were before. Its files were read after `planned_at`, by the
+    database's clock, which all processes share.
     """
 
     item: Item
@@ -301,7 +289,7 @@ class PhotoResult:
     text: str
     reason: str | None = None
     photo: PreparedPhoto | None = None
-    complete_digests: frozenset[str] = frozenset()
+    writes: Sequence[Row[Any]] = ()
     planned_at: datetime | None = None
 
     @property
@@ -377,10 +365,11 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
         return
     plan = result.photo.plan
     replaced = {id(file) for file in result.photo.replaced}
+    complete = {write.written_digest for write in result.writes if write.is_complete}
     for file in plan.files:
         record = file.undo_record
         is_current = id(file) in replaced or not file.changes
-        is_complete = record is not None and record.written_digest in result.complete_digests
+        is_complete = record is not None and record.written_digest in complete
         if not is_current or is_complete:
             continue
         photo_id, before = result.item.photo_id, file.original.data

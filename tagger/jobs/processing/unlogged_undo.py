@@ -13,10 +13,10 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.database.tables import photos
-from tagger.errors import PhotoFailed, PhotoNotFound
+from tagger.errors import PhotoFailed
 from tagger.jobs.processing.metadata_preview import (
     MetadataPreview,
-    load_photo_tags,
+    find_writes,
     preview_of,
 )
 from tagger.jobs.processing.undo_log import delete_undone, find_jobs, find_undo_record
@@ -33,7 +33,6 @@ from tagger.photos.photo_names import extension_of, is_photo_name
 from tagger.photos.program_folders import find_program_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.photos.source import read_named
-from tagger.query.details import find_photo_id
 from tagger.settings import Settings
 
 PAGE = 500
@@ -46,7 +45,7 @@ def preview_unlogged_undo(
 ) -> Iterator[MetadataPreview]:
     """Preview an undo in each of these files that no job would process; folders have `FoundValues`."""
     for path in paths:
-        if _is_file(path) and not _is_logged(database, path, settings.roots):
+        if _is_file(path) and not find_writes(database, path, settings.roots):
             yield _preview_undo(database, settings, path)
 
 
@@ -217,13 +216,3 @@ def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
         )
     except (PhotoFailed, WriteRefused):
         return True
-
-
-def _is_logged(database: Database, path: Path, root_paths: RootPaths) -> bool:
-    try:
-        with database.read() as connection:
-            photo_id = find_photo_id(connection, path, root_paths)
-    except PhotoNotFound:
-        return False
-    tags = load_photo_tags(database, [photo_id]).get(photo_id)
-    return tags is not None and bool(tags.writes)

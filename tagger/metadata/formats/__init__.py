@@ -62,15 +62,6 @@ def only_jpeg() -> WriteRefused:
     )
 
 
-def extended_xmp(data: bytes) -> bytes:
-    """The part of a JPEG file's XMP that exceeds its packet and is never written.
-
-    Raises:
-        WriteRefused: the file is broken.
-    """
-    return jpeg.extended_xmp(data) if is_jpeg(data) else b""
-
-
 _XMP_TEXT = b"XML:com.adobe.xmp"
 _PROFILES = [b"Raw profile type " + name for name in (b"exif", b"APP1", b"xmp", b"iptc", b"8bim")]
 """The names of the texts in which ImageMagick keeps blocks, as digits."""
