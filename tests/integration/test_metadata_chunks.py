@@ -320,6 +320,22 @@ def test_every_copy_of_a_forgotten_photo_is_restored_exactly(folder: WrittenFold
     assert folder.undo_rows == []
 
 
+def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo_log, "_SAME_DIGEST_ROWS", 1)
+    for shade, name in enumerate(("a.jpg", "b.jpg")):
+        folder.draw(name, 0, shade=shade)
+    (folder.folder / "a.jpg.xmp").write_bytes(b"")
+    before = folder.files()
+    folder.tag()
+    folder.write(SIDECAR)
+    after = folder.files()
+    assert after["a.jpg.xmp"] == after["b.jpg.xmp"]
+    folder.undo()
+    assert folder.files() == before
+
+
 def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg")
     before = folder.files()

@@ -55,11 +55,9 @@ def find_undo_record(database: Database, photo_id: int | None, written_digest: s
     query = select(metadata_writes).where(metadata_writes.c.written_digest == written_digest)
     newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
     with database.read() as connection:
-        rows = connection.execute(newest).all()
-    own = [row for row in rows if row.photo_id == photo_id]
+        own = connection.execute(newest.where(metadata_writes.c.photo_id == photo_id)).first()
+        rows = [own] if own is not None else connection.execute(newest).all()
     bases = {row.base_digest for row in rows}
-    if own:
-        return _undo_record(own[0])
     # If two different originals became the same file, the original of a third one is unknown.
     return _undo_record(rows[0]) if len(bases) == 1 else None
 
