@@ -83,7 +83,7 @@ def find_photo_files(
     for file in written:
         if file.target is not Target.SIDECAR:
             continue
-        path = find_written(file.path, root)
+        path = _find_written(file.path, root)
         if not file.is_own:
             left[path] = file.written_digest
         elif not has_entry(str(path)):
@@ -107,13 +107,13 @@ def _find_beside(photo: Path, root: Path | None) -> tuple[tuple[Path, ...], tupl
             own = _sidecars(folder, photo.name)
             of_stem = _sidecars(folder, photo.stem) if photo.suffix else ()
             names = _file_names(folder) if of_stem else ()
-            owned, hidden = sort_stem_sidecars(
+            owned, hidden = _sort_stem_sidecars(
                 photo.name, of_stem, names, read_sidecar_in(photo.parent, root)
             )
     return tuple(map(photo.with_name, (*own, *owned))), tuple(map(photo.with_name, hidden))
 
 
-def sort_stem_sidecars(
+def _sort_stem_sidecars(
     photo: str, sidecars: Iterable[str], names: Iterable[str], read_sidecar: ReadSidecar
 ) -> tuple[list[str], list[str]]:
     """Those sidecars `photo.xmp` that belong to the photo, and those that a new `photo.jpg.xmp` would hide.
@@ -143,7 +143,7 @@ def _is_same_photo(photo: str, raw_file: str | None) -> bool:
     return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
 
 
-def find_written(path: Path, root: Path | None = None) -> Path:
+def _find_written(path: Path, root: Path | None = None) -> Path:
     """Where the file that was written as `path` is now: under its name, but for case and accents.
 
     The name may be as the database stores it, with replacements for what is no Unicode. If there is no such

@@ -28,8 +28,6 @@ from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
 from tagger.jobs.processing.undo_log import (
     PhotoResult,
     find_undo_record,
-    intended_removals,
-    intended_writes,
     record_intents,
     record_results,
 )
@@ -94,7 +92,11 @@ class MetadataWriter(PhotoProcessor):
         self, results: Sequence[PhotoResult], roots: Mapping[int, Root]
     ) -> list[PhotoResult]:
         """Drop files that are lost only because their disk is away: their items stay open."""
-        suspects = [result.item for result in results if result.outcome is Outcome.FAILED or result.has_lost]
+        suspects = [
+            result.item
+            for result in results
+            if result.outcome is Outcome.FAILED or (result.photo is not None and result.photo.plan.lost)
+        ]
         available = self.chunk.keep_available(suspects, roots)
         return [each for each in results if each.item not in suspects or each.item in available]
 
@@ -179,8 +181,7 @@ class MetadataWriter(PhotoProcessor):
     def _record_intents(self, results: Sequence[PhotoResult]) -> None:
         """Record the intended writes: if this process dies, the files show which of them were done."""
         if any(result.photo and result.photo.prepared for result in results):
-            writes, removals = intended_writes(self._claim.name.job_id, results), intended_removals(results)
-            self.chunk.with_retry(lambda: record_intents(self.chunk.database, self._claim, writes, removals))
+            self.chunk.with_retry(lambda: record_intents(self.chunk.database, self._claim, results))
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
         """Replace a photo's files. None: its item stays open, as the process stops, or the photo is busy."""

@@ -62,27 +62,6 @@ def find_undo_record(database: Database, photo_id: int | None, written_digest: s
     return _undo_record(rows[0]) if len(bases) == 1 else None
 
 
-def record_intents(
-    database: Database, claimed: Claim, writes: Sequence[WriteRow], removals: Sequence[tuple[int, str]]
-) -> None:
-    """Record writes before they are done, and from which files all our values are about to be removed.
-
-    Raises:
-        LeaseLost: another worker took the chunk over and may be writing the same files.
-    """
-    with database.write() as connection:
-        renew_lease(connection, claimed)
-        if writes:
-            connection.execute(insert(metadata_writes), _dated(connection, writes))
-        if removals:
-            of_file = (
-                metadata_writes.c.photo_id == bindparam("photo"),
-                metadata_writes.c.file == bindparam("name"),
-            )
-            rows = [{"photo": photo_id, "name": name} for photo_id, name in removals]
-            connection.execute(update(metadata_writes).where(*of_file).values(complete=False), rows)
-
-
 def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
     """Give copies of a written photo rows of their own, before `_complete_write` deletes theirs.
 
@@ -290,37 +269,44 @@ class PhotoResult:
     writes: Sequence[Row[Any]] = ()
     planned_at: datetime | None = None
 
-    @property
-    def has_lost(self) -> bool:
-        """Whether a file that was written is not where it was."""
-        return self.photo is not None and bool(self.photo.plan.lost)
-
     def item_outcome(self) -> ItemOutcome:
         has_text = self.outcome in {Outcome.REFUSED, Outcome.FAILED} or self.reason == EDITED
         text = self.text if has_text else None
         return ItemOutcome(self.item.position, self.outcome, self.reason, text)
 
 
-def intended_writes(job_id: int, results: Sequence[PhotoResult]) -> list[WriteRow]:
-    """The writes that are about to replace files."""
-    return [
-        _write_row(job_id, result.item.photo_id, result.photo.plan.request, file, file.undo_record)
+def record_intents(database: Database, claimed: Claim, results: Sequence[PhotoResult]) -> None:
+    """Record writes before they are done, and from which files all our values are about to be removed.
+
+    Raises:
+        LeaseLost: another worker took the chunk over and may be writing the same files.
+    """
+    files = [
+        (result.item.photo_id, result.photo.plan.request, file)
         for result in results
         if result.photo is not None
         for file, _ in result.photo.prepared
+    ]
+    writes = [
+        _write_row(claimed.name.job_id, photo_id, request, file, file.undo_record)
+        for photo_id, request, file in files
         if file.undo_record is not None
     ]
-
-
-def intended_removals(results: Sequence[PhotoResult]) -> list[tuple[int, str]]:
-    """The files, with their photos, from which all our values are about to be removed."""
-    return [
-        (result.item.photo_id, _file_name(file))
-        for result in results
-        if result.photo is not None
-        for file, _ in result.photo.prepared
+    removals = [
+        {"photo": photo_id, "name": _file_name(file)}
+        for photo_id, _, file in files
         if file.undo_record is None
     ]
+    with database.write() as connection:
+        renew_lease(connection, claimed)
+        if writes:
+            connection.execute(insert(metadata_writes), _dated(connection, writes))
+        if removals:
+            of_file = (
+                metadata_writes.c.photo_id == bindparam("photo"),
+                metadata_writes.c.file == bindparam("name"),
+            )
+            connection.execute(update(metadata_writes).where(*of_file).values(complete=False), removals)
 
 
 def record_results(connection: Connection, job_id: int, results: Sequence[PhotoResult]) -> None:
