@@ -85,6 +85,8 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     """
     blocks = None if may_hold_tags(data) else read_only_blocks(data)
     exif = exif_of(data) if container is None else container.exif
+    if exif is None and blocks is None:
+        blocks = _blocks(data)
     # Some blocks begin as segments of JPEG do, in PNG files too.
     block = open_tiff(((exif if blocks is None else blocks.exif) or b"").removeprefix(EXIF))
     main = block.directory(block.first) if block else None

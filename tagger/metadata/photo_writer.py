@@ -1,115 +1,50 @@
 """One photo's metadata: its own file and its sidecars are planned, prepared and replaced. Knows no SQL.
 
 Which files were written is on record, and updates and undo go by it: what stands beside a photo today may say
-otherwise (see written_files).
+otherwise (see photo_files).
 
 If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged.
-For display, the fields of a file are read by name, and two versions are compared.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import TypeAlias
 
 from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata import exif, iptc, xmp
+from tagger.metadata import xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
-from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar, sidecar_has_position
-from tagger.metadata.replacement import PreparedFile, prepare
-from tagger.metadata.restored_files import FindUndoRecord
-from tagger.metadata.sidecar_names import find_sidecars, new_sidecar_name
+from tagger.metadata.photo_fields import xmp_packet
+from tagger.metadata.photo_files import (
+    PhotoFiles,
+    WrittenFile,
+    find_photo_files,
+    is_among,
+    new_sidecar,
+    refuse_shared,
+)
+from tagger.metadata.plans import (
+    FilePlan,
+    check_image,
+    owner_values,
+    plan_embed,
+    plan_sidecar,
+    read_sidecar,
+)
+from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
+from tagger.metadata.restored_files import FindUndoRecord, digest_file, has_position_fields
+from tagger.metadata.splices import Blocks
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.temporary_files import remove_leftover
-from tagger.metadata.written_files import (
-    LostFile,
-    WrittenFile,
-    find_lost,
-    is_among,
-    plan_left_sidecars,
-    written_sidecars,
-)
-from tagger.metadata.xmp import has_our_fields
-from tagger.photos.containers import digest_photo, exif_of
+from tagger.photos.containers import digest_photo
 from tagger.photos.files import read_photo
-from tagger.photos.paths import ObjectPath
+from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.program_folders import owning_folder
-from tagger.photos.side_files import folded_name
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.system.text_format import distance_text
-
-Fields: TypeAlias = Mapping[str, str | list[str]]
-"""Values by name, such as `XMP:dc:subject` or `EXIF:Model`. Structures are written as text."""
-
-TAGGER_RECORD = "landmarkTagger:"
-"""The fields of tagger's own record of what it wrote; they are not shown as fields."""
-
-
-def photo_fields(data: bytes) -> Fields:
-    """The fields of a photo's own file. Values that cannot be read are absent.
-
-    Raises:
-        WriteRefused: the container or its XMP is broken.
-    """
-    blocks = read_blocks(data) if may_hold_tags(data) else read_only_blocks(data)
-    return {
-        **exif.read(exif_of(data) or blocks.exif),
-        **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),
-        **xmp_fields(blocks.xmp),
-    }
-
-
-def xmp_fields(packet: bytes | None) -> Fields:
-    """The fields of an XMP packet or sidecar.
-
-    Raises:
-        WriteRefused: it cannot be read.
-    """
-    return {
-        f"XMP:{name}": list(map(_one_line, value)) if isinstance(value, list) else _one_line(value)
-        for name, value in xmp.properties(packet).items()
-    }
-
-
-def xmp_packet(data: bytes) -> bytes | None:
-    """The XMP packet in a photo's own file."""
-    return read_blocks(data).xmp if may_hold_tags(data) else None
-
-
-def exif_refusal(data: bytes) -> str | None:
-    """Why a JPEG photo's EXIF cannot be written; None if it can, or if the photo is not a JPEG."""
-    if not is_jpeg(data):
-        return None
-    try:
-        exif.add(read_blocks(data).exif, TagFields(keywords=("any keyword",)))
-    except WriteRefused as error:
-        return str(error)
-    return None
-
-
-def differences(before: Fields, after: Fields) -> list[tuple[str, str, str]]:
-    """(sign, field, value) for each value that is removed (`-`) or added (`+`), sorted by field."""
-    lines = []
-    for name in sorted({*before, *after}):
-        old, new = _values(before.get(name)), _values(after.get(name))
-        lines += [("-", name, value) for value in old if value not in new]
-        lines += [("+", name, value) for value in new if value not in old]
-    return lines
-
-
-def _values(value: str | list[str] | None) -> list[str]:
-    return [] if value is None else [value] if isinstance(value, str) else value
-
-
-def _one_line(value: xmp.Value) -> str:
-    if isinstance(value, dict):
-        if list(value) == ["x-default"]:
-            return _one_line(value["x-default"])
-        return "; ".join(f"{name.rpartition(':')[2]}={_one_line(item)}" for name, item in value.items())
-    return ", ".join(map(_one_line, value)) if isinstance(value, list) else value
-
 
 NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 """Refusals after which a sidecar could state wrong tags."""
@@ -117,46 +52,46 @@ NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """A photo and the values its metadata should hold. No link to a folder is followed below `root`.
+    """A photo, or a sidecar alone, and the values its metadata should hold.
 
-    `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
-    `written_targets` are the targets that this program has written before. `single_job` limits an undo to the
-    writes of one job, so files that the job has no record of are left alone. `written_files` are those on
-    record. `is_gone`: the photo was gone at the last scan. `raw_files` are further files of the photo, which
-    get sidecars of their own.
+    No link to a folder is followed below `root`. `written_targets` are the targets that this program has
+    written before, and `written_files` the files on record. `target` None is an undo; `single_job` limits it
+    to the writes of one job, so files that the job has no record of are left alone, and `is_gone` says that
+    the photo was gone at the last scan. `image_digest` is the digest the photo was tagged under; None accepts
+    any image. `raw_files` are further files of the photo, which get sidecars of their own.
     """
 
     path: Path
     root: Path
-    image_digest: str | None
-    tag_fields: TagFields
-    target: Target | None
-    written_targets: frozenset[Target]
     max_bytes: int
+    written_targets: frozenset[Target] = frozenset()
+    written_files: tuple[WrittenFile, ...] = ()
+    target: Target | None = None
+    tag_fields: TagFields = field(default_factory=TagFields)
+    image_digest: str | None = None
+    raw_files: tuple[Path, ...] = ()
     single_job: bool = False
     is_gone: bool = False
-    raw_files: tuple[Path, ...] = ()
-    written_files: tuple[WrittenFile, ...] = ()
 
 
 @dataclass(frozen=True)
 class PhotoPlan:
     """The plans of a photo's files. `refusal`: why its own file is not changed although this was requested.
 
-    `lost` are the files on record that are not there any more, or not as they were written.
+    `lost` are the files on record that are not there any more, or not as they were written, each with a text.
     """
 
     request: WriteRequest
     files: tuple[FilePlan, ...] = ()
     refusal: WriteRefused | None = None
-    lost: tuple[LostFile, ...] = ()
+    lost: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def refusal_kind(self) -> RefusalKind | None:
         """The reason of the photo's outcome, if not everything could be done."""
         if self.refusal is not None:
             return self.refusal.kind
-        return RefusalKind.LOST if any(file.text for file in self.lost) else None
+        return RefusalKind.LOST if self.lost else None
 
 
 @dataclass
@@ -216,15 +151,16 @@ def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) ->
         embeds = request.target is Target.EMBED and request.tag_fields and plan.refusal is None
         if not embeds or refused.kind in NO_SIDECAR_KINDS:
             raise
-        sidecars = _plan_all_sidecars(request, find_undo_record, may_create=True)
-        return prepare_photo(_checked(PhotoPlan(request, sidecars, refused)))
+        return prepare_photo(plan_photo(request, find_undo_record, refused))
 
 
-def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> PhotoPlan:
-    """Plan the changes to a photo's files; nothing is changed yet.
+def plan_photo(
+    request: WriteRequest, find_undo_record: FindUndoRecord, refusal: WriteRefused | None = None
+) -> PhotoPlan:
+    """Plan the changes to a photo's files, or to one sidecar alone; nothing is changed yet.
 
     Existing sidecars are updated whatever the target is: programs prefer a sidecar over the photo's own
-    metadata.
+    metadata. With a `refusal`, the photo's own file is left out.
 
     Raises:
         WriteRefused: neither the photo nor a sidecar can be written.
@@ -232,53 +168,242 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
     """
     if request.target is not None and not request.tag_fields and not request.written_targets:
         return PhotoPlan(request)
-    refuse_object(request.path, request.target)
-    if request.target is not None:
-        _refuse_library(request.path)
-    request = _without_known_position(request, find_undo_record)
-    refusal = None
-    own_file: tuple[FilePlan, ...] = ()
+    _refuse_place(request.path, request.target)
+    return _without_unreadable_sidecars(_Planner(request, find_undo_record).plan(refusal))
+
+
+class _Planner:
+    """Plans the files of one photo. Each sidecar is read once."""
+
+    def __init__(self, request: WriteRequest, find_undo_record: FindUndoRecord) -> None:
+        self._request = request
+        self._find_undo_record = find_undo_record
+        self._read = cache(partial(read_sidecar, find_undo_record=find_undo_record, root=request.root))
+
+    def plan(self, refusal: WriteRefused | None) -> PhotoPlan:
+        request = self._request
+        found = find_photo_files(request.path, request.root, request.written_files)
+        request = self._request = replace(
+            request, tag_fields=self._without_known_position(request.tag_fields, found)
+        )
+        own_file = None
+        if refusal is None:
+            try:
+                own_file = self._plan_own_file()
+            except WriteRefused as refused:
+                if refused.kind in NO_SIDECAR_KINDS:
+                    raise
+                refusal = refused
+            except WriteFailed as failed:
+                if failed.kind != "gone" or not request.is_gone:
+                    raise
+        files = [] if own_file is None else [own_file]
+        recorded_only = request.target is not None or request.single_job
+        if request.tag_fields or not recorded_only or Target.SIDECAR in request.written_targets:
+            creates = request.target is Target.SIDECAR or refusal is not None
+            files += self._plan_sidecars(found, own_file, creates=creates)
+        return PhotoPlan(request, tuple(files), refusal, _find_lost(request, files))
+
+    def _without_known_position(self, tag_fields: TagFields, found: PhotoFiles) -> TagFields:
+        """Leave our position out of all files if a sidecar has one: no program may find two."""
+        paths = (*found.beside, *found.hidden, *found.recorded) if tag_fields.position is not None else ()
+        bases = (self._read(path).base.data for path in paths)
+        is_known = any(has_position_fields(xmp.properties(base)) for base in bases)
+        return replace(tag_fields, position=None) if is_known else tag_fields
+
+    def _plan_own_file(self) -> FilePlan | None:
+        request = self._request
+        adds = request.target is Target.EMBED and bool(request.tag_fields)
+        removes = request.target is not Target.SIDECAR and Target.EMBED in request.written_targets
+        # A changed copy may hold our values without an undo record, which only its original has.
+        removes = removes or (
+            request.target is None and not request.single_job and self._photo_holds_our_values()
+        )
+        if not adds and not removes:
+            return None
+        return plan_embed(
+            request.path,
+            request.tag_fields,
+            self._find_undo_record,
+            image_digest=request.image_digest,
+            max_bytes=request.max_bytes,
+            root=request.root,
+        )
+
+    def _photo_holds_our_values(self) -> bool:
+        """Whether the photo's own XMP names values of ours; False if it cannot be read."""
+        try:
+            return xmp.has_our_fields(xmp_packet(self._read_photo(self._request.path)))
+        except (WriteFailed, WriteRefused):
+            return False
+
+    def _plan_sidecars(
+        self, found: PhotoFiles, own_file: FilePlan | None, *, creates: bool
+    ) -> list[FilePlan]:
+        """The sidecars of photo and RAW files, and those left behind when the photo was renamed or moved."""
+        request = self._request
+        of_raw_files = [plan for path in request.raw_files for plan in self._plan_raw_sidecars(path)]
+        others = {plan.path for plan in of_raw_files}
+        unfinished = [path for path, is_complete in found.absent.items() if not is_complete]
+        recorded = (*found.recorded, *(unfinished if not request.tag_fields else ()))
+        paths = (*found.beside, *(path for path in recorded if not is_among(path, others)))
+        if not paths and creates:
+            paths = (new_sidecar(request.path),)
+        data = None
+        if request.tag_fields and paths:
+            data = own_file.original.data if own_file is not None else self._tagged_photo()
+        plans = self._plan_beside(request.path, data, request.tag_fields, paths, found)
+        planned = {*paths, *others}
+        left = [
+            plan_sidecar(self._read(path), TagFields())
+            for path, digest in found.left.items()
+            if not is_among(path, planned) and self._is_unchanged(path, digest)
+        ]
+        return [*plans, *of_raw_files, *left]
+
+    def _plan_raw_sidecars(self, path: Path) -> list[FilePlan]:
+        """The sidecars of one of the photo's RAW files, whatever the target. A deleted file has none."""
+        request = self._request
+        try:
+            found = find_photo_files(path, request.root)
+            paths = found.beside or ((new_sidecar(path),) if request.target is not None else ())
+            tag_fields = self._without_known_position(request.tag_fields, found)
+            data = self._read_photo(path) if tag_fields and paths else None
+            return self._plan_beside(path, data, tag_fields, paths, found)
+        except WriteFailed as failed:
+            if failed.kind != "gone":
+                raise
+        return []
+
+    def _plan_beside(
+        self, photo: Path, data: bytes | None, tag_fields: TagFields, paths: Iterable[Path], found: PhotoFiles
+    ) -> list[FilePlan]:
+        """Plan these sidecars of one file, whose content is `data` if values are added."""
+        blocks = Blocks()
+        if data is not None:
+            refuse_shared(photo, self._request.root, paths)
+            blocks, tag_fields = owner_values(data, tag_fields, self._find_undo_record)
+        own_name = folded_name(new_sidecar(photo).name)
+        # In `photo.xmp`, darktable takes the coordinates of any location for the camera's position.
+        stem_fields = tag_fields.without_landmark_coordinates()
+        plans = []
+        for path in paths:
+            sidecar = self._read(path)
+            template = self._template(found.hidden) if tag_fields and sidecar.base.data is None else None
+            fields = tag_fields if folded_name(path.name) == own_name else stem_fields
+            plans.append(plan_sidecar(sidecar, fields, blocks, template))
+        return plans
+
+    def _template(self, hidden: Iterable[Path]) -> bytes | None:
+        """What a new sidecar copies from the first of those it hides that can be read."""
+        for path in hidden:
+            with suppress(WriteRefused):
+                base = self._read(path).base.data
+                if (template := xmp.sidecar_template(base, xmp.SIDECAR_ONLY_FIELDS)) is not None:
+                    return template
+        return None
+
+    def _is_unchanged(self, path: Path, written_digest: str) -> bool:
+        data = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=self._request.root).data
+        return data is not None and digest_file(data) == written_digest
+
+    def _tagged_photo(self) -> bytes:
+        """Read the photo, if it still is the one that was tagged."""
+        request = self._request
+        data = self._read_photo(request.path)
+        try:
+            check_image(data, request.image_digest)
+        except WriteRefused:
+            # A RAW file is tagged in the place of a file that cannot be decoded.
+            if not any(map(self._has_tagged_image, request.raw_files)):
+                raise
+        return data
+
+    def _has_tagged_image(self, path: Path) -> bool:
+        try:
+            return digest_photo(self._read_photo(path)) == self._request.image_digest
+        except WriteFailed:
+            return False
+
+    def _read_photo(self, path: Path) -> bytes:
+        request = self._request
+        try:
+            return read_photo(path, max_bytes=request.max_bytes, root=request.root).data
+        except PhotoFailed as failed:
+            gone = failed.failure.kind is FailureKind.GONE
+            raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
+
+
+def _find_lost(request: WriteRequest, plans: Sequence[FilePlan]) -> Mapping[Path, str]:
+    """The files on record that are lost, and what to do about each. One without values is written again."""
+    names = {folded_name(file.path.name) for file in request.written_files}
+    # A sidecar that another program has renamed with its photo, or merged into another one.
+    was_moved = any(
+        folded_name(plan.path.name) not in names and _has_our_values(plan)
+        for plan in plans
+        if plan.target is Target.SIDECAR
+    )
+    lost: dict[Path, str] = {}
+    for file in request.written_files:
+        plan = _plan_of(file, plans)
+        is_expected = not was_moved if file.target is Target.SIDECAR else request.is_gone
+        if not file.is_own or not file.is_complete:
+            continue
+        if plan is None and is_expected and not file.has_moved:
+            lost[file.path] = _MISSING.format(file.path.name)
+        elif plan is not None and not request.tag_fields and _was_replaced(file, plan):
+            lost[file.path] = _REPLACED.format(file.path.name)
+    return lost
+
+
+_MISSING = (
+    "{!r}, into which tags were written, is not there any more: it was moved, renamed or deleted. "
+    "If it was moved, undo it by "
+    "its name: tagger metadata undo PATH."
+)
+_REPLACED = (
+    "{!r} was replaced by another program, without the record of what had been written into it. "
+    "Tags may be left in it; remove "
+    "them there."
+)
+
+
+def _plan_of(file: WrittenFile, plans: Sequence[FilePlan]) -> FilePlan | None:
+    """The plan of a file on record, if it exists or will exist."""
+    folded = folded_name(file.path.name)
+    found = [plan for plan in plans if plan.path.parent == file.path.parent]
+    same = [plan for plan in found if plan.path == file.path]
+    same += [plan for plan in found if folded_name(path_text(plan.path.name)[0]) == folded]
+    return next((plan for plan in same if plan.original.data is not None or plan.data is not None), None)
+
+
+def _was_replaced(file: WrittenFile, plan: FilePlan) -> bool:
+    data = plan.original.data
+    return data is not None and not _has_our_values(plan) and digest_file(data) != file.base_digest
+
+
+def _has_our_values(plan: FilePlan) -> bool:
+    data = plan.original.data
+    if data is None or plan.target is Target.SIDECAR:
+        return xmp.has_our_fields(data)
     try:
-        own_file = _plan_own_file(request, find_undo_record)
-    except WriteRefused as refused:
-        if refused.kind in NO_SIDECAR_KINDS:
-            raise
-        refusal = refused
-    except WriteFailed as failed:
-        if failed.kind != "gone" or not request.is_gone:
-            raise
-    may_create = request.target is Target.SIDECAR or refusal is not None
-    sidecars = _plan_all_sidecars(request, find_undo_record, may_create=may_create)
-    return _checked(PhotoPlan(request, (*own_file, *sidecars), refusal))
+        return xmp.has_our_fields(xmp_packet(data))
+    except WriteRefused:
+        return True
 
 
-def _checked(plan: PhotoPlan) -> PhotoPlan:
-    request = plan.request
-    adds, is_gone = bool(request.tag_fields), request.is_gone and request.target is None
-    lost = find_lost(request.written_files, plan.files, adds=adds, is_gone=is_gone)
-    return without_unreadable_sidecars(replace(plan, lost=lost))
-
-
-def refuse_object(path: Path, target: Target | None) -> None:
-    """Refuse a photo or sidecar in a bucket.
+def _refuse_place(path: Path, target: Target | None) -> None:
+    """Refuse a file in a bucket, or in a folder of another program, where only writes of ours are undone.
 
     Raises:
-        WriteRefused: it is in a bucket.
+        WriteRefused: it is there.
     """
     if isinstance(path, ObjectPath):
         undo = "What version 1 wrote there is undone with version 1"
         write = "To write tags, copy the photos to a folder"
         text = f"Buckets are only read. {undo if target is None else write}."
         raise WriteRefused(RefusalKind.BUCKET, text)
-
-
-def _refuse_library(path: Path) -> None:
-    """Refuse a photo in a folder of another program. An undo is not: it restores what this program changed.
-
-    Raises:
-        WriteRefused: the photo is in such a folder.
-    """
-    found = owning_folder(str(path), os.path.lexists)
+    found = owning_folder(str(path), os.path.lexists) if target is not None else None
     if found is not None:
         folder, owner = found
         name = folder.rpartition("/")[2]
@@ -290,7 +415,7 @@ def _refuse_library(path: Path) -> None:
         )
 
 
-def without_unreadable_sidecars(plan: PhotoPlan) -> PhotoPlan:
+def _without_unreadable_sidecars(plan: PhotoPlan) -> PhotoPlan:
     """An undo's plan, refused where a sidecar cannot be read any more and so not undone. Its record stays."""
     if plan.request.target is not None:
         return plan
@@ -363,132 +488,8 @@ def describe_result(photo: PreparedPhoto) -> str:
         is_undo = plan.request.target is None
         nothing = "it holds none of our values" if is_undo else "nothing to write"
         parts.append(f"{names}: already written" if names else nothing)
-    parts += [file.text for file in plan.lost if file.text]
+    parts += plan.lost.values()
     return " ".join(parts) + (" (XMP only)" if any(file.notes for file in plan.files) else "")
-
-
-def _without_known_position(request: WriteRequest, find_undo_record: FindUndoRecord) -> WriteRequest:
-    """Leave our position out of all files if a sidecar has one: no program may find two."""
-    if request.tag_fields.position is None:
-        return request
-    found = find_sidecars(request.path, request.root)
-    recorded = written_sidecars(request.written_files, request.root)
-    for path in dict.fromkeys((*found.paths, *found.hidden, *recorded)):
-        if sidecar_has_position(path, find_undo_record, request.root):
-            return replace(request, tag_fields=replace(request.tag_fields, position=None))
-    return request
-
-
-def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> tuple[FilePlan, ...]:
-    adds = request.target is Target.EMBED and bool(request.tag_fields)
-    removes = request.target is not Target.SIDECAR and Target.EMBED in request.written_targets
-    # A changed copy may hold our values without an undo record, which only the photo it was copied from has.
-    removes = removes or (request.target is None and not request.single_job and _holds_our_values(request))
-    if not adds and not removes:
-        return ()
-    plan = plan_embed(
-        request.path,
-        request.tag_fields,
-        find_undo_record,
-        image_digest=request.image_digest,
-        max_bytes=request.max_bytes,
-        root=request.root,
-    )
-    return (plan,)
-
-
-def _holds_our_values(request: WriteRequest) -> bool:
-    """Whether the photo's own XMP names values of ours; False if it cannot be read."""
-    try:
-        return has_our_fields(xmp_packet(_read(request)))
-    except (PhotoFailed, WriteRefused):
-        return False
-
-
-def _plan_all_sidecars(
-    request: WriteRequest, find_undo_record: FindUndoRecord, *, may_create: bool
-) -> tuple[FilePlan, ...]:
-    """The sidecars of photo and RAW files, and those left behind when the photo was renamed or moved."""
-    raw_sidecars = tuple(_plan_raw_sidecars(request, find_undo_record))
-    of_raw_files = {file.path for file in raw_sidecars}
-    recorded = written_sidecars(
-        request.written_files, request.root, of_raw_files, removes=not request.tag_fields
-    )
-    sidecars = _plan_sidecars(request, find_undo_record, may_create=may_create, recorded=recorded)
-    planned = {file.path for file in (*sidecars, *raw_sidecars)}
-    left = plan_left_sidecars(request.written_files, request.root, planned, find_undo_record)
-    return (*sidecars, *raw_sidecars, *left)
-
-
-def _plan_sidecars(
-    request: WriteRequest,
-    find_undo_record: FindUndoRecord,
-    *,
-    may_create: bool,
-    recorded: Sequence[Path] = (),
-) -> tuple[FilePlan, ...]:
-    """Plan the sidecars on record, and those beside the photo, which may have been copied with it."""
-    recorded_only = request.target is not None or request.single_job
-    if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
-        return ()
-    adds = bool(request.tag_fields)
-    found = find_sidecars(request.path, request.root, may_create=may_create and not recorded, adds=adds)
-    paths = (*found.paths, *(path for path in recorded if not is_among(path, found.paths)))
-    photo_data = _tagged_photo(request) if adds and paths else None
-    own_name = folded_name(new_sidecar_name(request.path))
-    # In `photo.xmp`, darktable takes the coordinates of any location for the camera's position.
-    stem_fields = request.tag_fields.without_landmark_coordinates()
-    return tuple(
-        plan_sidecar(
-            path,
-            request.tag_fields if folded_name(path.name) == own_name else stem_fields,
-            find_undo_record,
-            photo_data=photo_data,
-            hidden=found.hidden,
-            root=request.root,
-        )
-        for path in paths
-    )
-
-
-def _plan_raw_sidecars(request: WriteRequest, find_undo_record: FindUndoRecord) -> Iterator[FilePlan]:
-    """The sidecars of the photo's RAW files, whatever the target. A file that was deleted has none."""
-    for path in request.raw_files:
-        own = _without_known_position(
-            replace(request, path=path, image_digest=None, raw_files=(), written_files=()), find_undo_record
-        )
-        try:
-            yield from _plan_sidecars(own, find_undo_record, may_create=request.target is not None)
-        except WriteFailed as failed:
-            if failed.kind != "gone":
-                raise
-
-
-def _tagged_photo(request: WriteRequest) -> bytes:
-    """Read the photo, if it still is the one that was tagged."""
-    try:
-        data = _read(request)
-    except PhotoFailed as failed:
-        gone = failed.failure.kind is FailureKind.GONE
-        raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
-    try:
-        check_image(data, request.image_digest)
-    except WriteRefused:
-        # A RAW file is tagged in the place of a file that cannot be decoded.
-        if not any(_has_tagged_image(request, path) for path in request.raw_files):
-            raise
-    return data
-
-
-def _has_tagged_image(request: WriteRequest, path: Path) -> bool:
-    try:
-        return digest_photo(_read(replace(request, path=path))) == request.image_digest
-    except PhotoFailed:
-        return False
-
-
-def _read(request: WriteRequest) -> bytes:
-    return read_photo(request.path, max_bytes=request.max_bytes, root=request.root).data
 
 
 def _estimate(plan: PhotoPlan) -> list[str]:

@@ -8,13 +8,13 @@ them. An existing sidecar is merged with our values, a new one repeats the photo
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.formats import (
-    extended_xmp,
     is_jpeg,
     may_hold_tags,
     only_jpeg,
@@ -22,17 +22,17 @@ from tagger.metadata.formats import (
     read_only_blocks,
     replace_blocks,
 )
+from tagger.metadata.formats.jpeg import extended_xmp
 from tagger.metadata.replacement import Original, read_for_writing
 from tagger.metadata.restored_files import (
+    Base,
     FindUndoRecord,
     UndoRecord,
     base_of_photo,
     base_of_sidecar,
     digest_file,
     existing_keywords,
-    has_position_fields,
     refuse_difference,
-    remove_our_values,
     verify_insertion,
     without_occupied_fields,
 )
@@ -167,77 +167,76 @@ def _change_iptc(
     return datasets, added, ()
 
 
-def plan_sidecar(
-    path: Path,
-    tag_fields: TagFields,
-    find_undo_record: FindUndoRecord,
-    *,
-    photo_data: bytes | None = None,
-    hidden: Sequence[Path] = (),
-    root: Path | None = None,
-) -> FilePlan:
-    """Plan the sidecar at `path`. `photo_data` is the content of its photo, required to add values.
+_NO_BLOCKS = Blocks()
 
-    A new sidecar starts as a copy of what programs read so far and will ignore: of the sidecar of the stem
-    that it hides, or of the photo's own XMP and keywords.
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A sidecar as it was read, and its base."""
+
+    original: Original
+    base: Base[bytes | None]
+
+
+def read_sidecar(path: Path, find_undo_record: FindUndoRecord, root: Path | None = None) -> Sidecar:
+    """Read a sidecar, or find that it does not exist yet.
 
     Raises:
-        WriteRefused: the write would lose data that the sidecar holds.
+        WriteRefused: a write would lose data that the sidecar holds.
         WriteFailed: the sidecar cannot be read.
     """
     original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
-    base = base_of_sidecar(original.data, find_undo_record)
-    blocks = Blocks()
-    if tag_fields and photo_data is not None:
-        photo = _photo_base(photo_data, find_undo_record)
-        blocks = _readable_blocks(photo)
-        tag_fields = without_occupied_fields(photo, blocks, tag_fields)
-    if not tag_fields or photo_data is None:
-        plan = FilePlan(Target.SIDECAR, original, base.data, None, restores_original=base.is_restored)
+    return Sidecar(original, base_of_sidecar(original.data, find_undo_record))
+
+
+def plan_sidecar(
+    sidecar: Sidecar, tag_fields: TagFields, blocks: Blocks = _NO_BLOCKS, template: bytes | None = None
+) -> FilePlan:
+    """Plan a sidecar. `blocks` are those of its photo, without our values.
+
+    A new one starts as a copy of what programs read so far and will ignore: as the `template`, else as the
+    photo's own XMP and keywords.
+
+    Raises:
+        WriteRefused: the write would lose data that the sidecar holds.
+    """
+    original, base = sidecar.original, sidecar.base.data
+    if not tag_fields:
+        plan = FilePlan(Target.SIDECAR, original, base, None, restores_original=sidecar.base.is_restored)
     else:
-        template = _hidden_template(hidden, find_undo_record, root) if base.data is None else None
-        plan = _plan_insertion(original, base.data, tag_fields, blocks, template)
-    if base.is_restored and plan.changes:
+        plan = _plan_insertion(original, base, tag_fields, blocks, template)
+    if sidecar.base.is_restored and plan.changes:
         # What was written passed this check, so a record that does not pass it was not made by a write.
-        refuse_difference(xmp.insertion_difference(base.data, original.data))
+        refuse_difference(xmp.insertion_difference(base, original.data))
     return plan
 
 
-def sidecar_has_position(path: Path, find_undo_record: FindUndoRecord, root: Path | None) -> bool:
-    """Whether the sidecar at `path` has a position that is not ours.
-
-    Raises:
-        WriteRefused, WriteFailed: as `plan_sidecar`.
-    """
-    original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
-    return has_position_fields(xmp.properties(base_of_sidecar(original.data, find_undo_record).data))
-
-
-def _hidden_template(
-    hidden: Sequence[Path], find_undo_record: FindUndoRecord, root: Path | None
-) -> bytes | None:
-    """What a new sidecar copies from the first of those it hides that can be read."""
-    for path in hidden:
-        with suppress(WriteRefused):
-            data = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root).data
-            packet = base_of_sidecar(data, find_undo_record).data
-            if (template := xmp.sidecar_template(packet, xmp.SIDECAR_ONLY_FIELDS)) is not None:
-                return template
-    return None
+def owner_values(
+    photo: bytes, tag_fields: TagFields, find_undo_record: FindUndoRecord
+) -> tuple[Blocks, TagFields]:
+    """The blocks of a photo without our values, and what its sidecars should get beside them."""
+    base = photo
+    with suppress(WriteRefused):
+        base = base_of_photo(photo, find_undo_record).data if may_hold_tags(photo) else photo
+    blocks = _readable_blocks(base)
+    return blocks, without_occupied_fields(base, blocks, tag_fields)
 
 
 def _plan_insertion(
     original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks, template: bytes | None
 ) -> FilePlan:
     """Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`."""
-    start = template or _template(blocks.xmp) if base is None else base
-    new = xmp.add(
-        start,
-        tag_fields,
-        sidecar=True,
-        created=base is None,
-        repeated=existing_keywords(blocks),
-    )
+    start = template or xmp.sidecar_template(blocks.xmp) if base is None else base
+    add = partial(xmp.add, tag_fields=tag_fields, sidecar=True, created=base is None)
+    try:
+        new = add(start, repeated=existing_keywords(blocks))
+    except WriteRefused:
+        if base is not None or start is None:
+            raise
+        # Its fields in forms that cannot be extended are left out of the copy, and their keywords repeated.
+        repeated = (*xmp.keywords(start), *existing_keywords(blocks))
+        start = xmp.sidecar_template(start, xmp.LIST_FIELDS)
+        new = add(start, repeated=repeated)
     if new != original.data:  # else nothing is written
         refuse_difference(xmp.insertion_difference(start, new))
     if base is None:
@@ -247,33 +246,16 @@ def _plan_insertion(
     return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position)
 
 
-def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
-    """The photo without our values: values that we embedded in it must still go into the sidecar."""
-    try:
-        return base_of_photo(photo, find_undo_record).data if may_hold_tags(photo) else photo
-    except WriteRefused:
-        return photo
-
-
 def _readable_blocks(photo: bytes) -> Blocks:
     """The photo's blocks without our values; empty if they cannot be read, which prevents no sidecar."""
     try:
         blocks = read_blocks(photo) if may_hold_tags(photo) else read_only_blocks(photo)
-        if xmp.has_our_fields(blocks.xmp) and is_jpeg(photo):
-            blocks = read_blocks(remove_our_values(photo, blocks))
-        elif xmp.has_our_fields(blocks.xmp):
-            blocks = replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
+        if xmp.has_our_fields(blocks.xmp):  # they cannot be removed from the photo (see base_of_photo)
+            blocks = Blocks() if is_jpeg(photo) else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
         xmp.properties(blocks.xmp)
     except WriteRefused:
         return Blocks()
     return blocks
-
-
-def _template(packet: bytes | None) -> bytes | None:
-    try:
-        return xmp.sidecar_template(packet)
-    except WriteRefused:
-        return None
 
 
 def _single_splice(base: bytes, new: bytes) -> Splice:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
-from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.photo_files import is_sidecar_name
 from tagger.metadata.temporary_files import (
     TemporaryFile,
     check_written,

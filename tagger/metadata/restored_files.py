@@ -49,7 +49,7 @@ def has_position_fields(names: Iterable[str]) -> bool:
 def existing_keywords(blocks: Blocks) -> tuple[str, ...]:
     """The owner's keywords in IPTC and EXIF, which XMP repeats: who finds keywords there reads no others."""
     iptc_keywords = iptc.read(blocks.iptc).get("IPTC:Keywords", []) if blocks.iptc else []
-    exif_keywords = exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";")
+    exif_keywords = map(str.strip, exif.read(blocks.exif).get("EXIF:XPKeywords", "").split(";"))
     return tuple(dict.fromkeys(keyword for keyword in (*iptc_keywords, *exif_keywords) if keyword))
 
 
@@ -110,7 +110,7 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
             "Tags are removed from JPEG files only: "
             "restore the file from a backup, or remove the keywords with that program.",
         )
-    return Base(remove_our_values(data, blocks))
+    return Base(_remove_our_values(data, blocks))
 
 
 def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Base[bytes | None]:
@@ -147,7 +147,7 @@ def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:
     return base if digest_file(base) == record.base_digest else None
 
 
-def remove_our_values(data: bytes, blocks: Blocks) -> bytes:
+def _remove_our_values(data: bytes, blocks: Blocks) -> bytes:
     """Remove our values from a file that somebody else changed after we wrote it, and keep their changes.
 
     Raises:

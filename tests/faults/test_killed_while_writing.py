@@ -12,7 +12,7 @@ from support.commands import LABELS, Process, Terminal, draw
 from support.fault_durations import FaultDurations
 
 from tagger.database.tables import jobs, metadata_writes
-from tagger.metadata.photo_writer import photo_fields
+from tagger.metadata.photo_fields import photo_fields
 from tagger.metadata.restored_files import digest_file
 
 PHOTOS = 240

@@ -10,7 +10,7 @@ from support.written_bucket import WrittenBucket
 from tagger.database.enums import Target
 from tagger.database.tables import contents, metadata_writes
 from tagger.jobs.enqueue.job_options import WRITE, MetadataOptions
-from tagger.metadata.sidecar_names import find_sidecars
+from tagger.metadata.photo_files import find_photo_files
 from tagger.photos import buckets
 from tagger.photos.paths import parse_path
 
@@ -66,4 +66,4 @@ def test_sidecars_of_objects_are_found(
         for name in ("IMG_1.jpg", *others):
             bucket.put(prefix + name, b"content")
         photo = parse_path(f"{bucket.address}/{prefix}IMG_1.jpg")
-        assert find_sidecars(photo).paths == tuple(photo.with_name(name) for name in expected)
+        assert find_photo_files(photo).beside == tuple(photo.with_name(name) for name in expected)

@@ -56,7 +56,7 @@ def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger
     for take_back in (
         lambda: ledger.store(claim, Outcome.TAGGED, count=5),
         lambda: renew_leases(ledger.database, [claim]),
-        lambda: record_intents(ledger.database, claim, [], []),
+        lambda: record_intents(ledger.database, claim, []),
     ):
         ledger.expire(job)
         assert release_expired(ledger.database) == 1

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from rig.drawing import draw_photo
 from support.colour_folders import EIFFEL, GATE
+from support.sidecar_plans import sidecar_plan
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
 from tagger.catalog.roots import forget_path
@@ -21,8 +22,8 @@ from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.processing import metadata_writing, undo_log
 from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.metadata import photo_writer
-from tagger.metadata.photo_writer import photo_fields, xmp_fields
-from tagger.metadata.plans import plan_embed, plan_sidecar
+from tagger.metadata.photo_fields import photo_fields, xmp_fields
+from tagger.metadata.plans import plan_embed
 from tagger.metadata.replacement import prepare
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.query.options import PhotoQuery
@@ -319,6 +320,22 @@ def test_every_copy_of_a_forgotten_photo_is_restored_exactly(folder: WrittenFold
     assert folder.undo_rows == []
 
 
+def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undo_log, "_SAME_DIGEST_ROWS", 1)
+    for shade, name in enumerate(("a.jpg", "b.jpg")):
+        folder.draw(name, 0, shade=shade)
+    (folder.folder / "a.jpg.xmp").write_bytes(b"")
+    before = folder.files()
+    folder.tag()
+    folder.write(SIDECAR)
+    after = folder.files()
+    assert after["a.jpg.xmp"] == after["b.jpg.xmp"]
+    folder.undo()
+    assert folder.files() == before
+
+
 def test_sidecar_of_an_embedded_photo_is_updated_at_once(folder: WrittenFolder) -> None:
     path = folder.draw("a.jpg")
     before = folder.files()
@@ -433,7 +450,7 @@ def undo(database: Database, *paths: Path) -> list[str]:
 
 def sidecar_beside(photo: Path) -> Path:
     path = photo.with_name(photo.name + ".xmp")
-    plan = plan_sidecar(path, TOWER, lambda _: None, photo_data=photo.read_bytes())
+    plan = sidecar_plan(path, TOWER, lambda _: None, photo_data=photo.read_bytes())
     prepare(plan.original, plan.data, photo=photo).replace()
     return path
 

@@ -31,6 +31,7 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import resume_suspended_jobs
 from tagger.metadata import photo_writer
+from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.registry.registered_models import add_model
 from tagger.tags.contents import record_photos
@@ -246,6 +247,21 @@ def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     assert all(final[name] == data for name, data in after.items() if data != before.get(name))
     folder.undo()
     assert (folder.files(), folder.undo_rows) == (before, [])
+
+
+def test_an_undo_that_was_done_before_it_failed_says_so(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.write(SIDECAR)
+
+    def fail() -> None:
+        raise WriteRefused(RefusalKind.BUSY, "another program reads the folder")
+
+    call_around_replacement(monkeypatch, 0, fail, before=False)
+    assert folder.undo() == {"a.jpg": "written"}
+    assert [item.result for batch in folder.stored for item in batch] == ["by an earlier attempt of this job"]
 
 
 def test_lost_lease_before_intents_replaces_nothing(

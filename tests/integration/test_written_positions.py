@@ -14,7 +14,7 @@ from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
-from tagger.metadata.photo_writer import photo_fields, xmp_fields
+from tagger.metadata.photo_fields import photo_fields, xmp_fields
 from tagger.positions.update import update_positions
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)

@@ -11,24 +11,24 @@ import typer
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json_list, write_table
 from tagger.cli.output.job_text import count_of
+from tagger.database.enums import Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.processing.metadata_preview import changed_fields
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
-from tagger.metadata.sidecar_names import find_sidecars, find_written, is_sidecar_name
-from tagger.metadata.written_files import is_among
+from tagger.metadata.photo_fields import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
+from tagger.metadata.photo_files import WrittenFile, find_photo_files, is_sidecar_name
 from tagger.metadata.xmp import written_landmarks
 from tagger.photos.formats import detect_format
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
-from tagger.photos.source import check_exists, has_entry, read_named
+from tagger.photos.source import check_exists, read_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tagger.jobs.processing.metadata_preview import MetadataPreview
-    from tagger.metadata.photo_writer import Fields
+    from tagger.metadata.photo_fields import Fields
     from tagger.metadata.plans import FilePlan
     from tagger.metadata.xmp import WrittenLandmark
 
@@ -80,9 +80,8 @@ def _print_preview(preview: MetadataPreview) -> None:
     for file in preview.plan.files:
         if file.changes:
             _print_file(file)
-    for lost in preview.plan.lost:
-        if lost.text:
-            typer.echo(f"{path}: {printable(lost.text)}")
+    for text in preview.plan.lost.values():
+        typer.echo(f"{path}: {printable(text)}")
 
 
 def _print_file(plan: FilePlan) -> None:
@@ -164,20 +163,19 @@ def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> 
     except PhotoFailed as failed:
         raise SystemRefused(what=str(file), reason=failed.failure.text) from failed
     try:
-        sidecars = find_sidecars(file).paths
-        written = [find_written(file.with_name(name)) for name in recorded]
+        written = [WrittenFile(file.with_name(name), Target.SIDECAR, "", None) for name in recorded]
+        found = find_photo_files(file, None, written)
     except (WriteRefused, WriteFailed) as problem:
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
-    written = [path for path in written if not is_among(path, sidecars)]
-    sidecars += tuple(path for path in written if has_entry(str(path)))
-    if detect_format(data) is None and not sidecars and not written:
+    sidecars = (*found.beside, *found.recorded)
+    if detect_format(data) is None and not sidecars and not found.absent:
         raise typer.BadParameter("it is no photo and no sidecar file; name one", param_hint="FILE")
     note = exif_refusal(data)
     return MetadataState(
         _photo_state(file, data),
         tuple(map(_sidecar_state, sidecars)),
         note and f"tagger never changes the EXIF of this photo, only its XMP: {note}",
-        tuple(path.name for path in written if path not in sidecars),
+        tuple(path.name for path in found.absent),
     )
 
 

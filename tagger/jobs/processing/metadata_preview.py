@@ -3,7 +3,7 @@
 A preview changes nothing. In files that the undo log does not know, the XMP names the values that are ours.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,18 +29,12 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.chunk_items import raw_files_of
 from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import (
-    TAGGER_RECORD,
-    PhotoPlan,
-    WriteRequest,
-    differences,
-    photo_fields,
-    plan_photo,
-    xmp_fields,
-)
+from tagger.metadata.photo_fields import TAGGER_RECORD, differences, photo_fields, xmp_fields
+from tagger.metadata.photo_files import WrittenFile
+from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan
-from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
-from tagger.metadata.written_files import WrittenFile
+from tagger.metadata.restored_files import FindUndoRecord
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields
 from tagger.photos.paths import path_from_text
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import best_first
@@ -64,11 +58,6 @@ class PhotoTags:
     landmarks: tuple[NamedLandmark, ...]
     estimate: PositionEstimate | None
     writes: Sequence[Row[Any]]
-
-    @property
-    def complete_digests(self) -> frozenset[str]:
-        """The digests of the photo's written files whose rows in the undo log are complete."""
-        return frozenset(write.written_digest for write in self.writes if write.is_complete)
 
     def written_targets(self, job: int | None = None) -> frozenset[Target]:
         """The targets that this program, or one job of it, has written before."""
@@ -107,28 +96,20 @@ class PhotoTags:
         *,
         max_bytes: int,
         undo_job: int | None = None,
+        raw_files: Iterable[Path] = (),
     ) -> WriteRequest:
         """The request for the photo at `path`; without `options` an undo, of all writes or of `undo_job`."""
+        written = self.written_targets(undo_job), self.written_files(root, undo_job)
+        request = WriteRequest(path, root, max_bytes, *written, raw_files=tuple(raw_files))
         if options is None:
-            written = self.written_targets(undo_job)
-            request = undo_request(path, root, written, max_bytes, single_job=undo_job is not None)
-            return replace(request, written_files=self.written_files(root, undo_job), is_gone=self.is_gone)
+            return replace(request, single_job=undo_job is not None, is_gone=self.is_gone)
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
         if options.max_error_m is not None and self.estimate is not None:
             gps = False  # the stored position takes account of what contradicts the landmark
             estimate = self.estimate if self.estimate.error_m <= options.max_error_m else None
         tag_fields = make_tag_fields(landmarks, gps=gps, estimate=estimate, description=options.description)
-        return WriteRequest(
-            path,
-            root,
-            self.image_digest,
-            tag_fields,
-            options.to,
-            self.written_targets(),
-            max_bytes,
-            written_files=self.written_files(root),
-        )
+        return replace(request, target=options.to, tag_fields=tag_fields, image_digest=self.image_digest)
 
 
 def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:
@@ -235,17 +216,20 @@ def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, 
     return {photo_id: list(rows.values()) for photo_id, rows in writes.items()}
 
 
-def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
-    """The names of a photo's sidecars that were written and not undone."""
+def find_writes(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[Row[Any]]:
+    """The writes of a stored photo's files, and of its image in any file (see `_writes`)."""
     try:
         with database.read() as connection:
             photo_id = find_photo_id(connection, photo, root_paths)
+            return _writes(connection, [photo_id]).get(photo_id, ())
     except PhotoNotFound:
         return ()
-    written = (metadata_writes.c.photo_id == photo_id, metadata_writes.c.target == Target.SIDECAR)
-    query = select(metadata_writes.c.file).where(*written, metadata_writes.c.complete)
-    with database.read() as connection:
-        return list(dict.fromkeys(connection.scalars(query)))
+
+
+def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
+    """The names of a photo's sidecars that were written and not undone."""
+    writes = find_writes(database, photo, root_paths)
+    return [write.file for write in writes if write.target == Target.SIDECAR and write.is_complete]
 
 
 @dataclass(frozen=True)
@@ -295,32 +279,19 @@ def preview_photos(
                 yield MetadataPreview(path, None, problem)
                 continue
             request = tags[photo_id].write_request(
-                path, root.folder, options, max_bytes=settings.max_bytes, undo_job=undo_job
+                path,
+                root.folder,
+                options,
+                max_bytes=settings.max_bytes,
+                undo_job=undo_job,
+                raw_files=(root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ())),
             )
-            files = tuple(root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ()))
-            find = partial(find_undo_record, database, photo_id)
-            yield preview_of(path, partial(plan_photo, replace(request, raw_files=files), find))
+            yield preview_of(request, partial(find_undo_record, database, photo_id))
 
 
-def preview_of(path: Path, plan: Callable[[], PhotoPlan]) -> MetadataPreview:
-    """The preview of a plan, which may be refused."""
+def preview_of(request: WriteRequest, find_undo_record: FindUndoRecord) -> MetadataPreview:
+    """The preview of a request, which may be refused."""
     try:
-        return MetadataPreview(path, plan())
+        return MetadataPreview(request.path, plan_photo(request, find_undo_record))
     except (WriteRefused, WriteFailed) as problem:
-        return MetadataPreview(path, None, problem)
-
-
-def undo_request(
-    path: Path, root: Path, targets: frozenset[Target], max_bytes: int, *, single_job: bool = False
-) -> WriteRequest:
-    """The request for an undo of a photo that was written in these targets."""
-    return WriteRequest(
-        path,
-        root,
-        None,
-        TagFields(),
-        None,
-        targets,
-        max_bytes,
-        single_job=single_job,
-    )
+        return MetadataPreview(request.path, None, problem)

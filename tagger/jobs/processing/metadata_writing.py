@@ -12,7 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.catalog.roots import Root
@@ -26,9 +28,6 @@ from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
 from tagger.jobs.processing.undo_log import (
     PhotoResult,
     find_undo_record,
-    has_incomplete_write,
-    intended_removals,
-    intended_writes,
     record_intents,
     record_results,
 )
@@ -93,7 +92,11 @@ class MetadataWriter(PhotoProcessor):
         self, results: Sequence[PhotoResult], roots: Mapping[int, Root]
     ) -> list[PhotoResult]:
         """Drop files that are lost only because their disk is away: their items stay open."""
-        suspects = [result.item for result in results if result.outcome is Outcome.FAILED or result.has_lost]
+        suspects = [
+            result.item
+            for result in results
+            if result.outcome is Outcome.FAILED or (result.photo is not None and result.photo.plan.lost)
+        ]
         available = self.chunk.keep_available(suspects, roots)
         return [each for each in results if each.item not in suspects or each.item in available]
 
@@ -133,12 +136,12 @@ class MetadataWriter(PhotoProcessor):
             self._options,
             max_bytes=self.chunk.settings.max_bytes,
             undo_job=self._undo_job,
+            raw_files=(root.path_of(*file) for file in item.raw_files),
         )
-        request = replace(request, raw_files=tuple(root.path_of(*file) for file in item.raw_files))
-        return self._prepare_files(item, request, tags.complete_digests)
+        return self._prepare_files(item, request, tags.writes)
 
     def _prepare_files(
-        self, item: Item, request: WriteRequest, complete_digests: frozenset[str]
+        self, item: Item, request: WriteRequest, writes: Sequence[Row[Any]]
     ) -> PhotoResult | None:
         planned_at = self.chunk.with_retry(self._database_time)
         try:
@@ -159,7 +162,7 @@ class MetadataWriter(PhotoProcessor):
         finally:
             self.chunk.on_progress()
         reason = photo.plan.refusal_kind
-        return PhotoResult(item, photo.outcome, "", reason, photo, complete_digests, planned_at)
+        return PhotoResult(item, photo.outcome, "", reason, photo, writes, planned_at)
 
     def _database_time(self) -> datetime:
         with self.chunk.database.read() as connection:
@@ -178,8 +181,7 @@ class MetadataWriter(PhotoProcessor):
     def _record_intents(self, results: Sequence[PhotoResult]) -> None:
         """Record the intended writes: if this process dies, the files show which of them were done."""
         if any(result.photo and result.photo.prepared for result in results):
-            writes, removals = intended_writes(self._claim.name.job_id, results), intended_removals(results)
-            self.chunk.with_retry(lambda: record_intents(self.chunk.database, self._claim, writes, removals))
+            self.chunk.with_retry(lambda: record_intents(self.chunk.database, self._claim, results))
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
         """Replace a photo's files. None: its item stays open, as the process stops, or the photo is busy."""
@@ -198,9 +200,12 @@ class MetadataWriter(PhotoProcessor):
             return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
         finally:
             self.chunk.on_progress()
-        outcome = Outcome.WRITTEN if self._was_written_before(result, photo) else result.outcome
+        outcome, text = result.outcome, describe_result(photo)
+        if self._was_written_before(result, photo):
+            outcome = Outcome.WRITTEN
+            text = text if self._options is not None else "by an earlier attempt of this job"
         reason = EDITED if photo.edited else result.reason
-        return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)
+        return replace(result, outcome=outcome, text=text, reason=reason)
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
         """Whether this job changed the file in an earlier try, or a claim that died before its outcome."""
@@ -209,13 +214,14 @@ class MetadataWriter(PhotoProcessor):
             return False
         if self._options is None:
             return bool(photo.plan.request.written_targets)
-        job_id, photo_id = self._claim.name.job_id, result.item.photo_id
-        digests = [file.undo_record.written_digest for file in photo.plan.files if file.undo_record]
-        return self.chunk.with_retry(
-            lambda: any(
-                has_incomplete_write(self.chunk.database, job_id, photo_id, digest) for digest in digests
-            )
-        )
+        intended = (self._claim.name.job_id, result.item.photo_id, False)
+        digests = {
+            write.written_digest
+            for write in result.writes
+            if (write.job_id, write.photo_id, write.complete) == intended
+        }
+        records = (file.undo_record for file in photo.plan.files)
+        return any(record is not None and record.written_digest in digests for record in records)
 
     def _store(self, results: Sequence[PhotoResult]) -> None:
         """Store the outcomes and update the undo log, in one transaction under the claim's token."""

@@ -55,46 +55,11 @@ def find_undo_record(database: Database, photo_id: int | None, written_digest: s
     query = select(metadata_writes).where(metadata_writes.c.written_digest == written_digest)
     newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
     with database.read() as connection:
-        rows = connection.execute(newest).all()
-    own = [row for row in rows if row.photo_id == photo_id]
+        own = connection.execute(newest.where(metadata_writes.c.photo_id == photo_id)).first()
+        rows = [own] if own is not None else connection.execute(newest).all()
     bases = {row.base_digest for row in rows}
-    if own:
-        return _undo_record(own[0])
     # If two different originals became the same file, the original of a third one is unknown.
     return _undo_record(rows[0]) if len(bases) == 1 else None
-
-
-def has_incomplete_write(database: Database, job_id: int, photo_id: int, written_digest: str) -> bool:
-    """Whether this job intended to write this file and has not completed it."""
-    incomplete = (
-        metadata_writes.c.job_id == job_id,
-        metadata_writes.c.photo_id == photo_id,
-        metadata_writes.c.written_digest == written_digest,
-        metadata_writes.c.complete.is_(False),
-    )
-    with database.read() as connection:
-        return connection.scalar(select(metadata_writes.c.id).where(*incomplete).limit(1)) is not None
-
-
-def record_intents(
-    database: Database, claimed: Claim, writes: Sequence[WriteRow], removals: Sequence[tuple[int, str]]
-) -> None:
-    """Record writes before they are done, and from which files all our values are about to be removed.
-
-    Raises:
-        LeaseLost: another worker took the chunk over and may be writing the same files.
-    """
-    with database.write() as connection:
-        renew_lease(connection, claimed)
-        if writes:
-            connection.execute(insert(metadata_writes), _dated(connection, writes))
-        if removals:
-            of_file = (
-                metadata_writes.c.photo_id == bindparam("photo"),
-                metadata_writes.c.file == bindparam("name"),
-            )
-            rows = [{"photo": photo_id, "name": name} for photo_id, name in removals]
-            connection.execute(update(metadata_writes).where(*of_file).values(complete=False), rows)
 
 
 def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
@@ -164,11 +129,10 @@ def _dated(connection: Connection, writes: Sequence[WriteRow]) -> list[WriteRow]
 def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> None:
     """Separate the rows of lost files from their photos: the files may be found by their digests."""
     rows = [
-        {"photo": result.item.photo_id, "name": path_text(lost.file.path.name)[0]}
+        {"photo": result.item.photo_id, "name": path_text(path.name)[0]}
         for result in results
         if result.photo is not None
-        for lost in result.photo.plan.lost
-        if lost.text
+        for path in result.photo.plan.lost
     ]
     if rows:
         of_file = (
@@ -293,8 +257,8 @@ def _undo_record(row: Row[Any]) -> UndoRecord:
 class PhotoResult:
     """What was done with a photo. `photo` is None if no file was prepared.
 
-    `complete_digests` are the digests of written files whose rows are complete already. Its files were read
-    after `planned_at`, by the database's clock, which all processes share.
+    `writes` are the rows of the undo log as they were before. Its files were read after `planned_at`, by the
+    database's clock, which all processes share.
     """
 
     item: Item
@@ -302,13 +266,8 @@ class PhotoResult:
     text: str
     reason: str | None = None
     photo: PreparedPhoto | None = None
-    complete_digests: frozenset[str] = frozenset()
+    writes: Sequence[Row[Any]] = ()
     planned_at: datetime | None = None
-
-    @property
-    def has_lost(self) -> bool:
-        """Whether a file that was written is not where it was."""
-        return self.photo is not None and any(lost.text for lost in self.photo.plan.lost)
 
     def item_outcome(self) -> ItemOutcome:
         has_text = self.outcome in {Outcome.REFUSED, Outcome.FAILED} or self.reason == EDITED
@@ -316,26 +275,38 @@ class PhotoResult:
         return ItemOutcome(self.item.position, self.outcome, self.reason, text)
 
 
-def intended_writes(job_id: int, results: Sequence[PhotoResult]) -> list[WriteRow]:
-    """The writes that are about to replace files."""
-    return [
-        _write_row(job_id, result.item.photo_id, result.photo.plan.request, file, file.undo_record)
+def record_intents(database: Database, claimed: Claim, results: Sequence[PhotoResult]) -> None:
+    """Record writes before they are done, and from which files all our values are about to be removed.
+
+    Raises:
+        LeaseLost: another worker took the chunk over and may be writing the same files.
+    """
+    files = [
+        (result.item.photo_id, result.photo.plan.request, file)
         for result in results
         if result.photo is not None
         for file, _ in result.photo.prepared
+    ]
+    writes = [
+        _write_row(claimed.name.job_id, photo_id, request, file, file.undo_record)
+        for photo_id, request, file in files
         if file.undo_record is not None
     ]
-
-
-def intended_removals(results: Sequence[PhotoResult]) -> list[tuple[int, str]]:
-    """The files, with their photos, from which all our values are about to be removed."""
-    return [
-        (result.item.photo_id, _file_name(file))
-        for result in results
-        if result.photo is not None
-        for file, _ in result.photo.prepared
+    removals = [
+        {"photo": photo_id, "name": _file_name(file)}
+        for photo_id, _, file in files
         if file.undo_record is None
     ]
+    with database.write() as connection:
+        renew_lease(connection, claimed)
+        if writes:
+            connection.execute(insert(metadata_writes), _dated(connection, writes))
+        if removals:
+            of_file = (
+                metadata_writes.c.photo_id == bindparam("photo"),
+                metadata_writes.c.file == bindparam("name"),
+            )
+            connection.execute(update(metadata_writes).where(*of_file).values(complete=False), removals)
 
 
 def record_results(connection: Connection, job_id: int, results: Sequence[PhotoResult]) -> None:
@@ -378,10 +349,11 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
         return
     plan = result.photo.plan
     replaced = {id(file) for file in result.photo.replaced}
+    complete = {write.written_digest for write in result.writes if write.is_complete}
     for file in plan.files:
         record = file.undo_record
         is_current = id(file) in replaced or not file.changes
-        is_complete = record is not None and record.written_digest in result.complete_digests
+        is_complete = record is not None and record.written_digest in complete
         if not is_current or is_complete:
             continue
         photo_id, before = result.item.photo_id, file.original.data

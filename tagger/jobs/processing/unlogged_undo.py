@@ -13,27 +13,18 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.database.tables import photos
-from tagger.errors import PhotoFailed, PhotoNotFound
+from tagger.errors import PhotoFailed
 from tagger.jobs.processing.metadata_preview import (
     MetadataPreview,
-    load_photo_tags,
+    find_writes,
     preview_of,
-    undo_request,
 )
 from tagger.jobs.processing.undo_log import delete_undone, find_jobs, find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import (
-    PhotoPlan,
-    describe_result,
-    plan_photo,
-    prepare_photo,
-    refuse_object,
-    without_unreadable_sidecars,
-    xmp_packet,
-)
-from tagger.metadata.plans import plan_sidecar
-from tagger.metadata.restored_files import FindUndoRecord, digest_file
-from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.photo_fields import xmp_packet
+from tagger.metadata.photo_files import is_sidecar_name
+from tagger.metadata.photo_writer import WriteRequest, describe_result, prepare_photo
+from tagger.metadata.restored_files import digest_file
 from tagger.metadata.temporary_files import remove_leftovers
 from tagger.metadata.xmp import has_our_fields, names_our_namespace
 from tagger.photos.buckets import is_object
@@ -42,7 +33,6 @@ from tagger.photos.photo_names import extension_of, is_photo_name
 from tagger.photos.program_folders import find_program_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.photos.source import read_named
-from tagger.query.details import find_photo_id
 from tagger.settings import Settings
 
 PAGE = 500
@@ -55,7 +45,7 @@ def preview_unlogged_undo(
 ) -> Iterator[MetadataPreview]:
     """Preview an undo in each of these files that no job would process; folders have `FoundValues`."""
     for path in paths:
-        if _is_file(path) and not _is_logged(database, path, settings.roots):
+        if _is_file(path) and not find_writes(database, path, settings.roots):
             yield _preview_undo(database, settings, path)
 
 
@@ -193,8 +183,10 @@ def _undo(database: Database, preview: MetadataPreview, undone: list[tuple[Path,
 
 
 def _preview_undo(database: Database, settings: Settings, path: Path) -> MetadataPreview:
-    find = partial(find_undo_record, database, None)
-    return preview_of(path, partial(_plan_undo, path, find, settings.max_bytes))
+    in_photo = not is_sidecar_name(path.name) and _may_hold_our_values(path, settings.max_bytes)
+    targets = frozenset(Target) if in_photo else frozenset({Target.SIDECAR})
+    request = WriteRequest(path, path.parent, settings.max_bytes, targets)
+    return preview_of(request, partial(find_undo_record, database, None))
 
 
 def _head(path: Path) -> bytes | None:
@@ -216,30 +208,11 @@ def _is_file(path: Path) -> bool:
     return is_object(path) if isinstance(path, ObjectPath) else path.is_file()
 
 
-def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
-    """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
-    refuse_object(path, None)
-    if is_sidecar_name(path.name):
-        request = undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
-        plan = PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
-        return without_unreadable_sidecars(plan)
-    targets = frozenset(Target) if _may_hold_our_values(path, max_bytes) else frozenset({Target.SIDECAR})
-    return plan_photo(undo_request(path, path.parent, targets, max_bytes), find_undo_record)
-
-
 def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
     """Whether the photo's own file holds our values, or cannot be read, which planning reports."""
     try:
-        return has_our_fields(xmp_packet(read_named(path, max_bytes=max_bytes).data))
+        return isinstance(path, ObjectPath) or has_our_fields(
+            xmp_packet(read_named(path, max_bytes=max_bytes).data)
+        )
     except (PhotoFailed, WriteRefused):
         return True
-
-
-def _is_logged(database: Database, path: Path, root_paths: RootPaths) -> bool:
-    try:
-        with database.read() as connection:
-            photo_id = find_photo_id(connection, path, root_paths)
-    except PhotoNotFound:
-        return False
-    tags = load_photo_tags(database, [photo_id]).get(photo_id)
-    return tags is not None and bool(tags.writes)

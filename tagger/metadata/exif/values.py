@@ -71,8 +71,10 @@ def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     keywords = [value for field, value in added if field == KEYWORDS]
     if keywords:
         text, end = _keywords_text(tags.get(_KEYWORDS))
-        joined = _SEPARATOR.join([text, *keywords]) + end if text else _SEPARATOR.join(keywords) + "\0"
-        result[_KEYWORDS] = TagValue(BYTE, _utf16(joined))
+        parts = text.split(_SEPARATOR) if text else []
+        at = len(parts) - text.endswith(_SEPARATOR)  # Windows ends a list with a separator, or does not
+        parts[at:at] = keywords
+        result[_KEYWORDS] = TagValue(BYTE, _utf16(_SEPARATOR.join(parts) + (end if text else "\0")))
     for field, value in added:
         result |= _tags_of(field, value)
     return result
@@ -378,13 +380,23 @@ def _insertion_difference(old: ParsedBlock, new: ParsedBlock, our_values: Sequen
     """Compare both ways: the old block with our values is the new one, and the new one without is the old."""
     if obstacle := rewrite_obstacle(old):
         return f"The EXIF was rewritten although it holds {obstacle}."
+    expected, found = with_values(old.tags, our_values), new.tags
+    if any(field == KEYWORDS for field, _ in our_values):
+        # Versions before 2.1 wrote "Anna;;Bern" behind "Anna;".
+        expected, found = _with_sorted_keywords(expected), _with_sorted_keywords(found)
     return _described(
-        difference(replace(old, tags=with_values(old.tags, our_values)), new)
+        difference(replace(old, tags=expected), replace(new, tags=found))
         or difference(
             replace(old, tags=without_blank_values(old.tags, our_values)),
             replace(new, tags=without_values(new.tags, our_values)),
         )
     )
+
+
+def _with_sorted_keywords(tags: Tags) -> Tags:
+    """The tags with each keyword that is not empty, whatever their order."""
+    parts = _keywords_text(tags.get(_KEYWORDS))[0].split(_SEPARATOR)
+    return {**tags, _KEYWORDS: TagValue(BYTE, _utf16(_SEPARATOR.join(sorted(filter(None, parts)))))}
 
 
 def _exif_values(added: Sequence[AddedValue]) -> list[AddedValue]:

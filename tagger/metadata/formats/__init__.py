@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import jpeg
+from tagger.metadata.formats.jpeg_segments import EXIF, XMP, iptc_in
 from tagger.metadata.splices import Blocks, Splice, broken_structure
 from tagger.photos.containers import exif_of, png_chunks, read_container, webp_chunks
 from tagger.photos.decoding.formats import open_header, require_format
@@ -61,26 +62,43 @@ def only_jpeg() -> WriteRefused:
     )
 
 
-def extended_xmp(data: bytes) -> bytes:
-    """The part of a JPEG file's XMP that exceeds its packet and is never written.
-
-    Raises:
-        WriteRefused: the file is broken.
-    """
-    return jpeg.extended_xmp(data) if is_jpeg(data) else b""
-
-
-_KEYWORD = b"XML:com.adobe.xmp\0"
-_EXIF_PREFIX = b"Exif\0\0"
+_XMP_TEXT = b"XML:com.adobe.xmp"
+_PROFILES = [b"Raw profile type " + name for name in (b"exif", b"APP1", b"xmp", b"iptc", b"8bim")]
+"""The names of the texts in which ImageMagick keeps blocks, as digits."""
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _UNPACKED_LIMIT = 16 * 2**20
 _TIFF_XMP = 700
 
 
 def _read_png(data: bytes) -> Blocks:
-    """Read the XMP text and the EXIF chunk of a PNG."""
-    texts = (chunk[8:-4] for kind, chunk in png_chunks(data) if kind == b"iTXt")
-    content = next((bytes(text) for text in texts if text[: len(_KEYWORD)] == _KEYWORD), None)
-    return Blocks(xmp=None if content is None else _packet(content), exif=_exif(data))
+    """Read the XMP text and the EXIF chunk of a PNG, else ImageMagick's profiles, the first of each name."""
+    texts: dict[bytes, tuple[bytes, bytes]] = {}
+    for kind, chunk in png_chunks(data):
+        if kind in _TEXT_CHUNKS:
+            name, _, content = bytes(chunk[8:-4]).partition(b"\0")
+            texts.setdefault(name, (kind, content))
+    blocks: dict[str, bytes] = {}
+    for name in filter(texts.__contains__, _PROFILES):
+        blocks |= _profile(name, *texts[name])
+    if _XMP_TEXT in texts:
+        blocks["xmp"] = _png_text(*texts[_XMP_TEXT])
+    if (exif := _exif(data)) is not None:
+        blocks["exif"] = exif
+    return Blocks(**blocks)
+
+
+def _profile(name: bytes, kind: bytes, content: bytes) -> dict[str, bytes]:
+    """The block in a profile, which is its type, its size, and its bytes as digits; none if it is broken."""
+    try:
+        _, _, digits = _png_text(kind, content).split(maxsplit=2)
+        block = bytes.fromhex(digits.decode())
+    except (WriteRefused, ValueError):
+        return {}
+    if name.endswith(b"xmp") or block.startswith(XMP):
+        return {"xmp": block.removeprefix(XMP)}
+    if name.endswith((b"iptc", b"8bim")):
+        return {"iptc": (iptc_in(block) or b"") if block.startswith(b"8BIM") else block}
+    return {"exif": block.removeprefix(EXIF)}
 
 
 def _read_webp(data: bytes) -> Blocks:
@@ -99,26 +117,33 @@ def _read_tiff(data: bytes) -> Blocks:
 
 def _exif(data: bytes) -> bytes | None:
     exif = exif_of(data)
-    return None if exif is None else exif.removeprefix(_EXIF_PREFIX)
+    return None if exif is None else exif.removeprefix(EXIF)
 
 
-def _packet(content: bytes) -> bytes:
-    """The packet after keyword, compression, language and translated keyword."""
-    flags, fields = content[len(_KEYWORD) :][:2], content[len(_KEYWORD) + 2 :].split(b"\0", 2)
-    if len(fields) != 3 or flags not in (b"\0\0", b"\0\1", b"\1\0"):
-        raise broken_structure("the XMP chunk cannot be read")
-    return _decompressed(fields[2]) if flags[0] else fields[2]
+def _png_text(kind: bytes, content: bytes) -> bytes:
+    """The text of a chunk after its name: iTXt has flags, language and translated name before it.
 
-
-def _decompressed(compressed: bytes) -> bytes:
+    Raises:
+        WriteRefused: the chunk is broken.
+    """
+    is_packed = kind == b"zTXt"
+    if kind == b"iTXt":
+        flags, *fields = content[:2], *content[2:].split(b"\0", 2)
+        if len(fields) != 3 or flags not in (b"\0\0", b"\0\1", b"\1\0"):
+            raise broken_structure("the XMP chunk cannot be read")
+        is_packed, content = flags[:1] == b"\1", fields[2]
+    elif is_packed:
+        content = content[1:]
+    if not is_packed:
+        return content
     decompressor = zlib.decompressobj()
     try:
-        packet = decompressor.decompress(compressed, _UNPACKED_LIMIT)
+        text = decompressor.decompress(content, _UNPACKED_LIMIT)
     except zlib.error as error:
         raise broken_structure("the XMP chunk cannot be decompressed") from error
     if not decompressor.eof:
         raise broken_structure("the XMP chunk is truncated or too large")
-    return packet
+    return text
 
 
 _READERS: dict[PhotoFormat | None, Callable[[bytes], Blocks]] = {
@@ -158,7 +183,7 @@ def read_heif_blocks(data: bytes) -> Blocks:
     exif, xmp = info.get("exif"), info.get("xmp")
     return Blocks(
         xmp=xmp if isinstance(xmp, bytes) and xmp else None,
-        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) and exif else None,
+        exif=exif.removeprefix(EXIF) if isinstance(exif, bytes) and exif else None,
     )
 
 

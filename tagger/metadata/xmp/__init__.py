@@ -9,13 +9,16 @@ from tagger.metadata.xmp.properties import (
     added_values,
     has_our_fields,
     is_our_sidecar,
+    keywords,
     names_our_namespace,
     properties,
     written_landmarks,
 )
 from tagger.metadata.xmp.removal import remove
+from tagger.metadata.xmp.schema import LIST_FIELDS
 
 __all__ = [
+    "LIST_FIELDS",
     "SIDECAR_ONLY_FIELDS",
     "Value",
     "WrittenLandmark",
@@ -25,6 +28,7 @@ __all__ = [
     "has_our_fields",
     "insertion_difference",
     "is_our_sidecar",
+    "keywords",
     "names_our_namespace",
     "properties",
     "removal_difference",

@@ -8,11 +8,12 @@ they cannot.
 from collections.abc import Callable, Sequence
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
+from tagger.metadata.xmp.properties import Value, added_in_properties, is_blank_text, properties, texts
 from tagger.metadata.xmp.schema import (
     DEFAULT_LANG,
     DESCRIPTION,
     FILLED_DESCRIPTION,
+    LISTS,
     LOCATION_ID,
     LOCATION_SHOWN,
     OUR_PREFIX,
@@ -27,7 +28,7 @@ _SHOWN_CHARACTERS = 80
 def insertion_difference(before: bytes | None, after: bytes | None) -> str | None:
     """None if `after`, without the values it records as ours, equals `before`; else the first difference."""
     try:
-        old, new = properties(before), properties(after)
+        old, new = _with_lists(properties(before)), _with_lists(properties(after))
     except WriteRefused as refused:
         return refused.text
     remaining = {name: value for name, value in new.items() if not name.startswith(f"{OUR_PREFIX}:")}
@@ -43,13 +44,26 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
     )
 
 
+def _with_lists(fields: dict[str, Value]) -> dict[str, Value]:
+    """The fields, of which keywords in any form are one list, as exiftool reads them."""
+    others: dict[str, Value] = {}
+    lists: dict[str, list[Value]] = {}
+    for unique_name, value in fields.items():
+        name = unique_name.partition(" ")[0]
+        if name not in LISTS:
+            others[unique_name] = value
+        elif not is_blank_text(value):
+            lists.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+    return {**others, **lists}
+
+
 def _is_equal(name: str, old: Value | None, new: Value | None) -> bool:
     """Whether two values are equal. A field that we write is absent where it was empty."""
     return old == new or (name in WRITABLE_FIELDS and _is_blank(old) and _is_blank(new))
 
 
 def _is_blank(value: Value | None) -> bool:
-    return not value or (isinstance(value, str) and not value.strip())
+    return not value or is_blank_text(value)
 
 
 def conflicts_with_extended(extended: bytes) -> bool:

@@ -13,14 +13,15 @@ from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, T
 from tagger.metadata.xmp import schema
 from tagger.metadata.xmp.packet import (
     PADDING,
-    Occurrence,
     add_text,
     append_item,
+    category_paths,
     elements,
     find_fields,
     find_namespace_fields,
     format_node,
     is_blank,
+    is_unqualified,
     list_container,
     new_container,
     new_node,
@@ -38,6 +39,8 @@ from tagger.metadata.xmp.properties import (
     SLUG,
     VERDICT,
     PropertyReader,
+    Value,
+    is_blank_text,
     texts,
 )
 
@@ -134,30 +137,29 @@ class _PacketInsertion:
         for field, separator in schema.HIERARCHIES:
             if paths := self._texts(field):
                 return [tuple(path.split(separator)) for path in paths]
-        return []
+        return [path for text in self._texts(schema.CATEGORIES) for path in category_paths(text)]
+
+    def _values(self, field: str) -> list[Value]:
+        """The items of a field as exiftool reads them: of a list, several lists, a text or an attribute."""
+        values: list[Value] = []
+        for occurrence in find_fields(self._rdf, field):
+            value = self._reader.value_of(occurrence)
+            values += value if isinstance(value, list) else [] if is_blank_text(value) else [value]
+        return values
 
     def _texts(self, field: str) -> list[str]:
-        items = _items_of(self._items(field))
-        return [text for item in items for text in texts(self._reader.value(item)) if text.strip()]
+        return [text for value in self._values(field) for text in texts(value) if text.strip()]
 
     def _add_texts(self, field: str, kind: str, values: Iterable[str]) -> None:
-        new_values = list(dict.fromkeys(value for value in values if value))
-        if not new_values:
-            return
-        items = self._items(field)
         existing = set(map(keyword_key, self._texts(field)))
-        for value in new_values:
+        for value in filter(None, values):
             if keyword_key(value) not in existing:
                 existing.add(keyword_key(value))
-                items = self._ensure_container(items, field, kind)
-                append_item(items, value)
+                append_item(self._container(field, kind), value)
                 self._added.append((field, value))
 
     def _add_locations(self, landmarks: Sequence[NamedLandmark]) -> None:
-        if not landmarks:
-            return
-        items = self._items(schema.LOCATION_SHOWN)
-        locations = [value for value in map(self._reader.value, _items_of(items)) if isinstance(value, dict)]
+        locations = [value for value in self._values(schema.LOCATION_SHOWN) if isinstance(value, dict)]
         existing_ids = {text for value in locations for text in texts(value.get(schema.LOCATION_ID))}
         existing_names = {
             keyword_key(name) for value in locations for name in texts(value.get(schema.LOCATION_NAME))
@@ -168,8 +170,7 @@ class _PacketInsertion:
             if urn in existing_ids or keyword_key(name) in existing_names:
                 continue
             existing_ids.add(urn)
-            items = self._ensure_container(items, schema.LOCATION_SHOWN, schema.BAG)
-            item = append_item(items)
+            item = append_item(self._container(schema.LOCATION_SHOWN, schema.BAG))
             item.set(schema.PARSE_TYPE, "Resource")
             _add_location_fields(item, landmark, name, urn)
             self._added.append((schema.LOCATION_SHOWN, urn))
@@ -192,36 +193,21 @@ class _PacketInsertion:
             _add_default_text(new_container(self.node, schema.DESCRIPTION, schema.ALT), text)
             self._added.append((schema.DESCRIPTION, text))
 
-    def _items(self, field: str) -> Element | None:
+    def _container(self, field: str, kind: str) -> Element:
+        """The list to which items are added. Texts in another form, or none, become a list of this kind."""
         found = find_fields(self._rdf, field)
-        if not found:
-            return None
-        if len(found) > 1:
-            raise xmp_refused(f"holds {field} more than once")
-        items = list_container(found[0])
-        if items is None and self._is_blank(found[0]):
-            return None
-        if items is None:
-            raise xmp_refused(f"has {field} in a form other than a list, which cannot be extended")
-        return items
-
-    def _ensure_container(self, items: Element | None, field: str, kind: str) -> Element:
-        if items is not None:
+        if len(found) == 1 and (items := list_container(found[0])) is not None:
             return items
-        for blank in find_fields(self._rdf, field):
-            blank.remove()
-        return new_container(self.node, field, kind)
-
-    def _is_blank(self, occurrence: Occurrence) -> bool:
-        """Whether a field has neither a value nor qualifiers: `<dc:subject/>`."""
-        if occurrence.element is None:
-            return not (occurrence.node.get(occurrence.tag) or "").strip()
-        value = self._reader.value(occurrence.element)
-        return isinstance(value, str) and not value.strip()
-
-
-def _items_of(items: Element | None) -> list[Element]:
-    return [] if items is None else elements(items)
+        values = self._values(field)
+        is_list_of_texts = all(isinstance(value, str) for value in values) and all(map(is_unqualified, found))
+        if values and not is_list_of_texts:
+            raise xmp_refused(f"has {field} in a form other than a list of texts, which cannot be extended")
+        for occurrence in found:
+            occurrence.remove()
+        items = new_container(self.node, field, kind)
+        for text in texts(values):
+            append_item(items, text)
+        return items
 
 
 def _add_location_fields(item: Element, landmark: NamedLandmark, name: str, urn: str) -> None:

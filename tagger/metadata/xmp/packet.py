@@ -1,6 +1,7 @@
 """XMP packets: parsed to XML trees, changed field by field, and serialised without other changes.
 
-Packets are changed in UTF-8 only, in which nearly all programs write them. Knows nothing of which fields are
+Packets are changed in UTF-8 only, in which nearly all programs write them; those of Canon's programs, in
+UTF-16, are read. Knows nothing of which fields are
 ours. The input may be hostile: packets beyond the limits below are refused, so that all later steps take
 linear time.
 """
@@ -8,6 +9,7 @@ linear time.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lxml import etree
 from lxml.etree import _Element as Element
@@ -45,6 +47,7 @@ _HEAD = re.compile(r"""(?:<\?xml\s+version=["']1\.0["'][^>]*\?>|<\?xpacket\s+beg
 _TAIL = re.compile(r"<\?xpacket\s+end\s*=[^>]*\?>")
 _DECLARED = re.compile(r"""\sencoding\s*=\s*(["'])([^"']*)\1""")
 _WRITTEN = re.compile(r"utf-?8|us-ascii", re.IGNORECASE)
+_CATEGORY = "Category"
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def read_packet(packet: bytes) -> Packet:
 
 def utf8_packet(packet: bytes) -> bytes:
     """A packet in UTF-8, also of one in UTF-16, as Canon's programs write it."""
-    encoding = encoding_of(packet)
+    encoding = _encoding(packet)
     if encoding == "utf-8":
         return packet
     text = packet.decode(encoding, "replace").strip(_PADDING_CHARACTERS)
@@ -128,7 +131,13 @@ def xmp_refused(problem: str) -> WriteRefused:
     )
 
 
+def _encoding(packet: bytes) -> Literal["utf-8", "utf-16-le", "utf-16-be"]:
+    return encoding_of(packet) if b"\0" in packet[2:4] else "utf-8"  # a single zero may be padding
+
+
 def _decode(packet: bytes) -> str:
+    if _encoding(packet) != "utf-8":
+        raise xmp_refused("is encoded in UTF-16, in which it is read and never changed")
     try:
         return packet.decode()
     except UnicodeDecodeError:
@@ -252,6 +261,25 @@ def list_container(occurrence: Occurrence) -> Element | None:
     return found[0] if len(found) == 1 and found[0].tag in (BAG, SEQ) else None
 
 
+def is_unqualified(occurrence: Occurrence) -> bool:
+    """Whether a field and its items are without attributes, which give them qualifiers or another type."""
+    return occurrence.element is None or not any(each.attrib for each in occurrence.element.iter())
+
+
+def category_paths(text: str) -> list[tuple[str, ...]]:
+    """The paths of ACDSee's categories that are assigned to a photo; none if they cannot be read."""
+    try:
+        root = _parse(text)
+    except WriteRefused:
+        return []
+    paths = (
+        [each.text or "" for each in reversed([category, *category.iterancestors(_CATEGORY)])]
+        for category in root.iter(_CATEGORY)
+        if category.get("Assigned") == "1"
+    )
+    return [tuple(name.strip() for name in path) for path in paths]
+
+
 def new_node(rdf: Element) -> Element:
     """Append a node about the same subject as the packet's first node."""
     nodes = elements(rdf)
@@ -338,7 +366,7 @@ def sidecar_template(packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_
     """
     if packet is None or is_blank(packet):
         return None
-    parsed = read_packet(packet)
+    parsed = read_packet(utf8_packet(packet))
     for occurrence in find_fields(parsed.rdf, *left_out):
         occurrence.remove()
     remove_namespace(parsed.rdf, NAMESPACES["xmpNote"])

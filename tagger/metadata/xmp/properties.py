@@ -14,7 +14,7 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.packet import elements, is_blank, read_packet, tag_of
+from tagger.metadata.xmp.packet import Occurrence, elements, is_blank, read_packet, tag_of, utf8_packet
 from tagger.metadata.xmp.schema import (
     ADDED,
     ALT,
@@ -28,6 +28,7 @@ from tagger.metadata.xmp.schema import (
     PREFIXES,
     SEQ,
     SIDECAR,
+    SUBJECT,
     tag,
 )
 
@@ -44,7 +45,7 @@ _SYNTAX = {
 FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
 SLUG, NAME, SCORE = f"{OUR_PREFIX}:Landmark", f"{OUR_PREFIX}:Name", f"{OUR_PREFIX}:Score"
 MODEL, VERDICT = f"{OUR_PREFIX}:Model", f"{OUR_PREFIX}:Verdict"
-_OUR_NAMESPACE = OUR_NAMESPACE.encode()
+_OUR_NAMESPACE = [OUR_NAMESPACE.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be")]
 
 
 def properties(packet: bytes | None) -> dict[str, Value]:
@@ -53,7 +54,9 @@ def properties(packet: bytes | None) -> dict[str, Value]:
     Raises:
         WriteRefused: the packet cannot be read.
     """
-    return {} if packet is None or is_blank(packet) else PropertyReader(read_packet(packet).rdf).properties()
+    if packet is None or is_blank(packet):
+        return {}
+    return PropertyReader(read_packet(utf8_packet(packet)).rdf).properties()
 
 
 def texts(value: Value | None) -> list[str]:
@@ -63,6 +66,17 @@ def texts(value: Value | None) -> list[str]:
     if isinstance(value, dict):
         value = [value[VALUE]] if VALUE in value else list(value.values())
     return [text for item in value for text in texts(item)]
+
+
+def keywords(packet: bytes | None) -> list[str]:
+    """The texts of the field for flat keywords, in any form."""
+    fields = properties(packet).items()
+    return [text for name, value in fields if name.partition(" ")[0] == SUBJECT for text in texts(value)]
+
+
+def is_blank_text(value: Value | None) -> bool:
+    """Whether a value is a text without any letter: `<dc:subject/>`."""
+    return isinstance(value, str) and not value.strip()
 
 
 class PropertyReader:
@@ -87,6 +101,12 @@ class PropertyReader:
         if not content and any(name != "xml:lang" for name, _ in qualifiers):
             return _by_unique_name(qualifiers)
         return _by_unique_name([(VALUE, content), *qualifiers])
+
+    def value_of(self, occurrence: Occurrence) -> Value:
+        """Read the value of one occurrence of a field."""
+        if occurrence.element is None:
+            return occurrence.node.get(occurrence.tag) or ""
+        return self.value(occurrence.element)
 
     def name(self, name: str) -> str:
         """The prefixed name of "{http://purl.org/dc/elements/1.1/}subject": "dc:subject"."""
@@ -190,7 +210,7 @@ def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
 
 def names_our_namespace(packet: bytes | None) -> bool:
     """Whether the packet names our namespace; cheap, and almost always equal to `has_our_fields`."""
-    return packet is not None and _OUR_NAMESPACE in packet
+    return packet is not None and any(name in packet for name in _OUR_NAMESPACE)
 
 
 def has_our_fields(packet: bytes | None) -> bool:

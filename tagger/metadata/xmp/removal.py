@@ -56,7 +56,7 @@ class _PacketRemoval:
     def remove_all(self) -> None:
         ours = find_namespace_fields(self._rdf, schema.OUR_NAMESPACE)
         nodes = {field.node: None for field in (*find_fields(self._rdf, *schema.WRITABLE_FIELDS), *ours)}
-        for field in (*schema.LISTS, schema.LOCATION_SHOWN):
+        for field in schema.LIST_FIELDS:
             self._remove_items(field)
         self._remove_position()
         self._remove_description()
@@ -137,9 +137,5 @@ class _PacketRemoval:
                 remove_element(element if len(items) == 1 else item)
 
     def _plain_text(self, occurrence: Occurrence) -> str:
-        value = (
-            occurrence.node.get(occurrence.tag)
-            if occurrence.element is None
-            else self._reader.value(occurrence.element)
-        )
+        value = self._reader.value_of(occurrence)
         return value if isinstance(value, str) else ""

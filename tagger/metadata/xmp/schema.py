@@ -27,6 +27,7 @@ NAMESPACES = {
     "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
     "MicrosoftPhoto1.0": "http://ns.microsoft.com/photo/1.0",  # as Windows and exiftool may write it
     "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
+    "acdsee": "http://ns.acdsee.com/iptc/1.0/",
 }
 """Those of fields that are written or left out of sidecars. Others have the prefix of their packet."""
 PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
@@ -45,6 +46,8 @@ HIERARCHIES = (
     ("mediapro:CatalogSets", "|"),
 )
 """The fields for hierarchical keywords, in the order in which digiKam reads them, and their separators."""
+CATEGORIES = "acdsee:categories"
+"""The hierarchical keywords of ACDSee, as XML in a text, which digiKam reads last."""
 LOCATION_SHOWN = "Iptc4xmpExt:LocationShown"
 LOCATION_ID = "Iptc4xmpExt:LocationId"
 LOCATION_NAME = "Iptc4xmpExt:LocationName"
@@ -53,6 +56,7 @@ LATITUDE, LONGITUDE = "exif:GPSLatitude", "exif:GPSLongitude"
 GPS_METHOD, GPS_ERROR, GPS_DATUM = "exif:GPSProcessingMethod", "exif:GPSHPositioningError", "exif:GPSMapDatum"
 POSITION = (LATITUDE, LONGITUDE, GPS_METHOD, GPS_ERROR, GPS_DATUM)
 LISTS = (SUBJECT, HIERARCHY, TAGS_LIST)
+LIST_FIELDS = (*LISTS, LOCATION_SHOWN)
 
 LANDMARKS, ADDED = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added"
 SIDECAR, PACKET = f"{OUR_PREFIX}:Sidecar", f"{OUR_PREFIX}:Packet"

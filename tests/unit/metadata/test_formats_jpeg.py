@@ -22,8 +22,9 @@ from support.format_photos import (
 )
 
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.formats import extended_xmp, may_hold_tags, read_blocks, replace_blocks
+from tagger.metadata.formats import may_hold_tags, read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
+from tagger.metadata.formats.jpeg import extended_xmp
 from tagger.metadata.splices import Blocks, apply_splices
 
 PLAIN = encode_photo("JPEG")

@@ -15,7 +15,8 @@ from support.format_photos import IMAGE, SMALL, encode_photo, exif_block
 from tagger.database.enums import Outcome, Target
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import may_hold_tags, read_blocks
-from tagger.metadata.photo_writer import WriteRequest, photo_fields, plan_photo, prepare_photo, xmp_fields
+from tagger.metadata.photo_fields import photo_fields, xmp_fields
+from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
 from tagger.metadata.restored_files import UndoRecord, digest_file
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
@@ -37,7 +38,7 @@ def written_in(folder: Path, name: str) -> tuple[Path, dict[str, UndoRecord]]:
 
 
 def write(path: Path, tags: TagFields, target: Target | None, records: Mapping[str, UndoRecord]) -> Outcome:
-    request = WriteRequest(path, path.parent, None, tags, target, frozenset({Target.EMBED}), 2**26)
+    request = WriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}), (), target, tags)
     photo = prepare_photo(plan_photo(request, records.get))
     photo.replace_files()
     return photo.outcome
@@ -78,7 +79,7 @@ def test_a_file_that_others_changed_since_is_left_alone(tmp_path: Path, name: st
 
 def write_own(path: Path, records: Mapping[str, UndoRecord]) -> None:
     """Undo, and raise the refusal of the photo's own file."""
-    request = WriteRequest(path, path.parent, None, TagFields(), None, frozenset({Target.EMBED}), 2**26)
+    request = WriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}))
     plan = plan_photo(request, records.get)
     assert plan.refusal is not None
     raise plan.refusal

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.sidecar_plans import sidecar_plan
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.metadata.formats import read_blocks, replace_blocks
-from tagger.metadata.plans import FilePlan, plan_embed, plan_sidecar
+from tagger.metadata.plans import FilePlan, plan_embed
 from tagger.metadata.replacement import prepare
 from tagger.metadata.restored_files import UndoRecord
 from tagger.metadata.splices import apply_splices
@@ -100,9 +101,9 @@ def test_empty_sidecar_is_restored(tmp_path: Path, nothing: bytes) -> None:
     photo = draw_photo(tmp_path)
     sidecar = photo.with_name("photo.jpg.xmp")
     sidecar.write_bytes(nothing)
-    written = plan_sidecar(sidecar, EVERYTHING, no_undo_record, photo_data=photo.read_bytes())
+    written = sidecar_plan(sidecar, EVERYTHING, no_undo_record, photo_data=photo.read_bytes())
     prepare(written.original, written.data, photo=photo).replace()
-    back = plan_sidecar(sidecar, TagFields(), lambda _: written.undo_record)
+    back = sidecar_plan(sidecar, TagFields(), lambda _: written.undo_record)
     assert back.data == nothing
 
 

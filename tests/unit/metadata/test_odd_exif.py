@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import subprocess
+import zlib
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from rig.containers import png_chunk as chunk
 from support.format_photos import encode_photo
 
 from tagger.metadata.camera import camera_facts
-from tagger.metadata.formats.jpeg_segments import EXIF
+from tagger.metadata.formats.jpeg_segments import EXIF, XMP
+from tagger.metadata.photo_fields import photo_fields
 from tagger.photos.jpeg import jpeg_exif
 
 TAKEN_AT = datetime(2019, 7, 14, 10, 20, 30)  # noqa: DTZ001 - local time
@@ -85,6 +87,53 @@ def test_exif_that_begins_as_in_jpeg_is_read(tmp_path: Path) -> None:
     check(jpeg(EXIF + EXIF + block()))
 
 
+XMP_OF_TIME = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
+    b'exif:DateTimeOriginal="2019-07-14T10:20:30" exif:GPSLatitude="43,8.3N" exif:GPSLongitude="4,48.266667E"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+IPTC_OF_TIME = b"\x1c\x02\x37\0\x0820190714\x1c\x02\x3c\0\x06102030"
+PROFILES = {
+    "exif": ("exif", EXIF + block()),
+    "exif alone": ("exif", block()),
+    "APP1": ("APP1", EXIF + block()),
+    "APP1 with XMP": ("APP1", XMP + XMP_OF_TIME),
+    "xmp": ("xmp", XMP_OF_TIME),
+    "iptc": ("iptc", b"8BIM\x04\x04\0\0" + len(IPTC_OF_TIME).to_bytes(4, "big") + IPTC_OF_TIME + b"\0"),
+    "iptc alone": ("iptc", IPTC_OF_TIME),
+}
+
+
+def profile(kind: bytes, name: str, content: bytes) -> bytes:
+    """A text of a PNG with a block, as ImageMagick writes it."""
+    digits = content.hex()
+    lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+    text = f"\n{name}\n{len(content):8}\n{lines}\n".encode()
+    form = {b"tEXt": text, b"zTXt": b"\0" + zlib.compress(text), b"iTXt": b"\1\0\0\0" + zlib.compress(text)}
+    return chunk(kind, f"Raw profile type {name}".encode() + b"\0" + form[kind])
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"], ids=bytes.decode)
+@pytest.mark.parametrize(("name", "content"), PROFILES.values(), ids=PROFILES)
+def test_profiles_of_imagemagick_are_read(kind: bytes, name: str, content: bytes, tmp_path: Path) -> None:
+    data = png(profile(kind, name, content))
+    if name == "iptc":
+        assert camera_facts(data).taken_at == TAKEN_AT
+    else:
+        check(data)
+    assert photo_fields(data)
+    assert camera_facts(png(profile(kind, name, content)[:-60])).taken_at is None
+    (tmp_path / "a.png").write_bytes(data)
+    if kind != b"iTXt" and "alone" not in name and name != "iptc":
+        assert str(exiftool(tmp_path / "a.png")["DateTimeOriginal"])[:10] == "2019:07:14"
+
+
+def test_the_blocks_of_the_standard_come_before_profiles() -> None:
+    other = profile(b"zTXt", "exif", block().replace(b"2019", b"2001"))
+    check(png(other, chunk(b"eXIf", block())))
+
+
 @pytest.mark.parametrize("empty", [b"", b"II*\0\x08\0\0\0", b"II*\0\x08\0\0\0" + bytes(6), bytes(40)])
 def test_an_empty_block_before_the_real_one_is_passed_over(empty: bytes, tmp_path: Path) -> None:
     data = jpeg(EXIF + empty, EXIF + block())
@@ -115,7 +164,10 @@ def test_no_position_of_numbers_that_are_none(number: float) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["png-exif-chunk-with-preamble.png", "jpeg-gps-as-double.jpg"],
+    [
+        *("png-exif-chunk-with-preamble.png", "jpeg-gps-as-double.jpg"),
+        "png-exif-in-raw-profile-ztxt.png",
+    ],
 )
 def test_reported_files_have_their_facts(test_data: Path, name: str) -> None:
     check((test_data / "reports" / name).read_bytes())

@@ -10,10 +10,13 @@ from PIL import Image
 from rig.containers import jpeg_segment
 from rig.exif_blocks import ascii_text, block, windows_text
 from support.format_photos import IMAGE, encode_photo
+from support.sidecar_plans import sidecar_plan
 
+from tagger.database.enums import Target
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
-from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar
+from tagger.metadata.photo_fields import Fields, photo_fields, xmp_fields
+from tagger.metadata.photo_writer import WriteRequest, plan_photo
+from tagger.metadata.plans import FilePlan, check_image, plan_embed
 from tagger.metadata.restored_files import FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
@@ -35,6 +38,9 @@ OTHERS = make_tag_fields((ARCH,))
 NONE = TagFields()
 MAX_BYTES = 10**6
 GPS = {1: (2, 2, b"N\0"), 2: (5, 3, struct.pack("<6I", 1, 1, 2, 1, 3, 1)), 3: (2, 2, b"E\0")}
+POSITION_OF_OWNER = (
+    "<exif:GPSLatitude>44,8.5N</exif:GPSLatitude><exif:GPSLongitude>4,48.5E</exif:GPSLongitude>"
+)
 GPS |= {4: (5, 3, struct.pack("<6I", 4, 1, 5, 1, 6, 1))}
 
 
@@ -95,7 +101,7 @@ def fields_after_embedding(folder: Path, data: bytes, tag_fields: TagFields = AL
 
 def fields_of_sidecar(folder: Path, photo: bytes, tag_fields: TagFields = ALL) -> Fields:
     """The fields of a planned new sidecar."""
-    plan = plan_sidecar(folder / "photo.jpg.xmp", tag_fields, no_undo_record, photo_data=photo)
+    plan = sidecar_plan(folder / "photo.jpg.xmp", tag_fields, no_undo_record, photo_data=photo)
     return xmp_fields(plan.data)
 
 
@@ -230,7 +236,7 @@ def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path: Path, pho
     estimate = TagFields(position=PositionEstimate(48.8, 2.2, 700.0, "neighbour"))
     path = photo_in(tmp_path, photo)
     assert not embed(path, estimate).changes
-    sidecar = plan_sidecar(path.with_name("new.xmp"), estimate, no_undo_record, photo_data=photo)
+    sidecar = sidecar_plan(path.with_name("new.xmp"), estimate, no_undo_record, photo_data=photo)
     assert (sidecar.changes, sidecar.position) == (False, None)
 
 
@@ -278,6 +284,32 @@ def test_keywords_of_other_blocks_are_repeated_in_xmp(tmp_path: Path, read: Read
     assert after["XMP:digiKam:TagsList"] == ["Paris", "Oma", "Ferien", "Places/France/Paris/Eiffel Tower"]
 
 
+def test_keywords_of_windows_with_blanks_and_an_end_stay_as_they_are(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna; Ben;\0")})))
+    original = path.read_bytes()
+    written = embed(path, ALL)
+    fields = photo_fields(written.data or b"")
+    assert fields["XMP:dc:subject"] == ["Anna", "Ben", "Eiffel Tower"]
+    assert fields["EXIF:XPKeywords"] == "Anna; Ben;Eiffel Tower;"
+    path.write_bytes(written.data or b"")
+    assert embed(path, NONE).data != written.data
+    assert photo_fields(embed(path, NONE).data or b"")["EXIF:XPKeywords"] == "Anna; Ben;"
+    assert embed(path, NONE, undo_records_of(written)).data == original
+
+
+def test_keywords_of_windows_that_a_version_before_joined_otherwise_are_undone(tmp_path: Path) -> None:
+    path = photo_in(tmp_path, jpeg(exif=block({0x9C9E: windows_text("Anna;\0")})))
+    original = path.read_bytes()
+    now, before = windows_text("Anna;Arc de Triomphe;")[2], windows_text("Anna;;Arc de Triomphe")[2]
+    data = embed(path, OTHERS).data or b""
+    written = data.replace(now, before)
+    assert written != data
+    path.write_bytes(written)
+    inverse = inverse_of(original, [Splice(0, len(original), written)])
+    record = UndoRecord(digest_file(written), digest_file(original), inverse)
+    assert embed(path, NONE, {record.written_digest: record}.get).data == original
+
+
 @both
 def test_xmp_with_keywords_repeats_none(tmp_path: Path, read: ReadFields) -> None:
     after = read(tmp_path, jpeg(packet=subject("mine"), iptc=dataset(25, "Paris")))
@@ -297,7 +329,7 @@ def test_repeated_keywords_are_removed_with_ours(tmp_path: Path) -> None:
 def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path: Path) -> None:
     photo = jpeg(packet=subject("mine") + "<dc:source>a scan</dc:source>")
     path = tmp_path / "photo.jpg.xmp"
-    written = plan_sidecar(path, ALL, no_undo_record, photo_data=photo)
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=photo)
     read = xmp_fields(written.data)
     assert (read["XMP:dc:subject"], read["XMP:dc:source"]) == (["mine", "Eiffel Tower"], "a scan")
     assert (
@@ -305,57 +337,57 @@ def test_new_sidecar_copies_the_photo_and_is_deleted(tmp_path: Path) -> None:
         written.undo_record and written.undo_record.inverse,
     ) == (None, None)
     path.write_bytes(written.data or b"")
-    assert plan_sidecar(path, NONE, undo_records_of(written)).data is None
+    assert sidecar_plan(path, NONE, undo_records_of(written)).data is None
 
 
 def test_other_tags_replace_ours_in_our_sidecar(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg.xmp"
-    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg())
-    at_once = plan_sidecar(path, OTHERS, no_undo_record, photo_data=jpeg())
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg())
+    at_once = sidecar_plan(path, OTHERS, no_undo_record, photo_data=jpeg())
     path.write_bytes(written.data or b"")
-    assert plan_sidecar(path, OTHERS, undo_records_of(written), photo_data=jpeg()).data == at_once.data
-    assert not plan_sidecar(path, ALL, undo_records_of(written), photo_data=jpeg()).changes
+    assert sidecar_plan(path, OTHERS, undo_records_of(written), photo_data=jpeg()).data == at_once.data
+    assert not sidecar_plan(path, ALL, undo_records_of(written), photo_data=jpeg()).changes
 
 
 def test_owners_sidecar_is_restored_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "photo.xmp"
     path.write_bytes(in_xmp(subject("theirs")))
-    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("in the photo")))
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("in the photo")))
     assert xmp_fields(written.data)["XMP:dc:subject"] == ["theirs", "Eiffel Tower"]
     path.write_bytes(written.data or b"")
-    assert plan_sidecar(path, NONE, undo_records_of(written)).data == in_xmp(subject("theirs"))
+    assert sidecar_plan(path, NONE, undo_records_of(written)).data == in_xmp(subject("theirs"))
 
 
 def test_sidecar_undo_keeps_changes_by_others(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg.xmp"
-    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("mine")))
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("mine")))
     path.write_bytes((written.data or b"").replace(b"<rdf:li>mine</rdf:li>", b"<rdf:li>new</rdf:li>"))
     assert path.read_bytes() != written.data
-    back = plan_sidecar(path, NONE, undo_records_of(written))
+    back = sidecar_plan(path, NONE, undo_records_of(written))
     assert xmp_fields(back.data)["XMP:dc:subject"] == ["new"]
 
 
 def test_owners_sidecar_stays_if_nothing_is_added(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg.xmp"
-    assert plan_sidecar(path, NONE, no_undo_record).data is None
+    assert sidecar_plan(path, NONE, no_undo_record).data is None
     path.write_bytes(in_xmp(subject("theirs")))
-    assert not plan_sidecar(path, NONE, no_undo_record).changes
+    assert not sidecar_plan(path, NONE, no_undo_record).changes
 
 
 def test_unreadable_sidecar_is_refused_and_unreadable_photo_is_not(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg.xmp"
-    assert xmp_fields(plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg()[:30]).data)["XMP:dc:subject"]
+    assert xmp_fields(sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()[:30]).data)["XMP:dc:subject"]
     path.write_bytes(b"<x:xmpmeta")
     with pytest.raises(WriteRefused) as refused:
-        plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg())
+        sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg())
     assert refused.value.kind is RefusalKind.XMP
 
 
 def test_sidecar_of_a_written_photo_copies_the_original(tmp_path: Path) -> None:
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     written = embed(path, ALL).data or b""
-    sidecar_plan = plan_sidecar(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
-    assert xmp_fields(sidecar_plan.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
+    plan = sidecar_plan(tmp_path / "photo.jpg.xmp", OTHERS, no_undo_record, photo_data=written)
+    assert xmp_fields(plan.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
 
 
 def forged_record(forged: bytes, written: bytes) -> FindUndoRecord:
@@ -394,12 +426,12 @@ def test_a_forged_undo_record_changes_no_sidecar(
 ) -> None:
     path = tmp_path / "photo.xmp"
     path.write_bytes(in_xmp(subject("theirs")))
-    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
     path.write_bytes(written)
     with pytest.raises(WriteRefused):
-        plan_sidecar(path, tag_fields, forged_record(forged, written), photo_data=jpeg())
+        sidecar_plan(path, tag_fields, forged_record(forged, written), photo_data=jpeg())
     deletes = UndoRecord(digest_file(written), None, None)
-    back = plan_sidecar(path, NONE, {deletes.written_digest: deletes}.get)
+    back = sidecar_plan(path, NONE, {deletes.written_digest: deletes}.get)
     assert xmp_fields(back.data) == {"XMP:dc:subject": ["theirs"]}
 
 
@@ -451,18 +483,69 @@ OTHER_SUBJECTS = {
     "alt": "<dc:subject><rdf:Alt><rdf:li>beach</rdf:li><rdf:li>dog</rdf:li></rdf:Alt></dc:subject>",
     "text and attribute": "<dc:subject>beach</dc:subject></rdf:Description><rdf:Description dc:subject='dog'>",
     "two lists": subject("beach") + subject("dog"),
-    "qualified": subject("beach", "dog").replace("<dc:subject>", "<dc:subject dc:source='me'>"),
+    "two texts": "<dc:subject>beach</dc:subject><dc:subject>dog</dc:subject>",
 }
 
 
 @pytest.mark.parametrize("inner", OTHER_SUBJECTS.values(), ids=OTHER_SUBJECTS)
 @both
-def test_keywords_in_another_form_than_a_list_are_refused(
-    tmp_path: Path, read: ReadFields, inner: str
-) -> None:
-    with pytest.raises(WriteRefused) as refused:
-        read(tmp_path, jpeg(packet=inner), OTHERS)
-    assert refused.value.kind is RefusalKind.XMP
+def test_keywords_in_another_form_become_a_list(tmp_path: Path, read: ReadFields, inner: str) -> None:
+    fields = read(tmp_path, jpeg(packet=inner), OTHERS)
+    assert fields["XMP:dc:subject"] == ["beach", "dog", "Arc de Triomphe"]
+    assert fields["XMP:digiKam:TagsList"][:2] == ["beach", "dog"]
+
+
+@pytest.mark.parametrize("inner", OTHER_SUBJECTS.values(), ids=OTHER_SUBJECTS)
+def test_an_undo_restores_the_form_of_keywords(tmp_path: Path, inner: str) -> None:
+    path = photo_in(tmp_path, jpeg(packet=inner))
+    original = path.read_bytes()
+    written = embed(path, OTHERS)
+    path.write_bytes(written.data or b"")
+    assert embed(path, NONE, undo_records_of(written)).data == original
+    assert photo_fields(embed(path, NONE).data or b"")["XMP:dc:subject"] == ["beach", "dog"]
+
+
+QUALIFIED_SUBJECTS = {
+    "list": subject("beach").replace("<dc:subject>", "<dc:subject dc:source='me'>"),
+    "language": "<dc:subject xml:lang='en'>beach</dc:subject>",
+    "structure": "<dc:subject rdf:parseType='Resource'><rdf:value>beach</rdf:value></dc:subject>",
+}
+
+
+@pytest.mark.parametrize("inner", QUALIFIED_SUBJECTS.values(), ids=QUALIFIED_SUBJECTS)
+def test_keywords_that_cannot_be_extended_are_repeated_in_a_sidecar(tmp_path: Path, inner: str) -> None:
+    path = photo_in(tmp_path, jpeg(packet=inner + "<dc:source>a scan</dc:source>"))
+    request = WriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=OTHERS)
+    plan = plan_photo(request, no_undo_record)
+    (sidecar,) = plan.files
+    assert plan.refusal_kind is RefusalKind.XMP
+    fields = xmp_fields(sidecar.data)
+    assert (fields["XMP:dc:subject"], fields["XMP:dc:source"]) == (["beach", "Arc de Triomphe"], "a scan")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", ["\ufeff", ""], ids=["mark", "no mark"])
+def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path: Path, encoding: str, mark: str) -> None:
+    packet = (mark + in_xmp(subject("beach") + POSITION_OF_OWNER).decode()).encode(encoding)
+    path = photo_in(tmp_path, encode_photo("JPEG", IMAGE, xmp=packet))
+    assert photo_fields(path.read_bytes())["XMP:dc:subject"] == ["beach"]
+    request = WriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=ALL)
+    plan = plan_photo(request, no_undo_record)
+    (sidecar,) = plan.files
+    assert "UTF-16" in (plan.refusal.text if plan.refusal else "")
+    fields = xmp_fields(sidecar.data)
+    assert fields["XMP:dc:subject"] == ["beach", "Eiffel Tower"]
+    assert fields["XMP:exif:GPSLatitude"] == "44,8.5N"
+
+
+def test_a_sidecar_in_utf_16_is_not_changed_nor_are_our_values_in_it_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg.xmp"
+    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
+    for data, tag_fields in ((in_xmp(subject("beach")), ALL), (written, NONE)):
+        path.write_bytes(data.decode().encode("utf-16"))
+        with pytest.raises(WriteRefused, match="UTF-16") as refused:
+            sidecar_plan(path, tag_fields, no_undo_record, photo_data=jpeg())
+        assert refused.value.kind is RefusalKind.XMP
 
 
 def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path: Path) -> None:
@@ -476,8 +559,11 @@ def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path: Path) -> None:
         "</rdf:Description></rdf:RDF></x:xmpmeta>"
     )
     path = tmp_path / "photo.jpg.xmp"
-    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg(), hidden=[hidden])
-    assert written.data is not None
+    photo = photo_in(tmp_path, jpeg())
+    (tmp_path / "photo.CR3").write_bytes(b"the owner of the sidecar")
+    request = WriteRequest(photo, tmp_path, MAX_BYTES, target=Target.SIDECAR, tag_fields=ALL)
+    (written,) = plan_photo(request, no_undo_record).files
+    assert (written.path, written.data is not None) == (path, True)
     values = properties(written.data)
     assert (values["xmp:Rating"], values["exif:DateTimeOriginal"]) == ("5", "2015-08-22T10:08:19")
     assert (values["exif:GPSLatitude"], values["exif:GPSLongitude"]) == ("44,8.5N", "4,48.5E")
@@ -485,4 +571,4 @@ def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path: Path) -> None:
     assert len(values["dc:subject"]) > 1
     assert "photoshop:SidecarForExtension" not in values
     path.write_bytes(written.data)
-    assert plan_sidecar(path, NONE, undo_records_of(written)).data is None
+    assert sidecar_plan(path, NONE, undo_records_of(written)).data is None

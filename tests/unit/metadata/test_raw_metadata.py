@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
+from support.sidecar_plans import sidecar_plan
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import may_hold_tags, read_heif_blocks, read_only_blocks
-from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
-from tagger.metadata.plans import plan_embed, plan_sidecar
-from tagger.metadata.sidecar_names import find_sidecars
+from tagger.metadata.photo_fields import Fields, photo_fields, xmp_fields
+from tagger.metadata.photo_files import find_photo_files
+from tagger.metadata.plans import plan_embed
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
@@ -52,7 +53,7 @@ def test_nothing_is_embedded(kind: str, tmp_path: Path) -> None:
 
 def sidecar_fields(data: bytes) -> Fields:
     """Of a new sidecar beside the photo."""
-    return xmp_fields(plan_sidecar(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
+    return xmp_fields(sidecar_plan(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
 
 
 def avif(*, has_gps: bool = False, xmp: bytes | None = None) -> bytes:
@@ -93,17 +94,17 @@ def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
 @pytest.mark.parametrize("name", ["IMG_1.xmp", "IMG_1.CR3.xmp"])
 def test_an_existing_sidecar_of_either_name_is_used(name: str, tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", name)
-    assert find_sidecars(photo).paths == (tmp_path / name,)
+    assert find_photo_files(photo).beside == (tmp_path / name,)
 
 
 @pytest.mark.parametrize("other", ["IMG_1.JPG", "img_1.jpg", "IMG_1.mov", "IMG_1.JPG.xmp"])
 def test_beside_a_jpeg_the_sidecar_belongs_to_the_raw_file(other: str, tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", other, "IMG_1.xmp")
-    assert find_sidecars(photo).paths == (tmp_path / "IMG_1.xmp",)
+    assert find_photo_files(photo).beside == (tmp_path / "IMG_1.xmp",)
     if not other.endswith((".xmp", ".mov")):
-        assert find_sidecars(tmp_path / other).paths == ()
+        assert find_photo_files(tmp_path / other).beside == ()
 
 
 def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", "IMG_1.dng", "IMG_1.xmp")
-    assert find_sidecars(photo).paths == find_sidecars(tmp_path / "IMG_1.dng").paths == ()
+    assert find_photo_files(photo).beside == find_photo_files(tmp_path / "IMG_1.dng").beside == ()

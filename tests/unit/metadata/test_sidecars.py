@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.sidecar_names import find_sidecars, is_sidecar_name
+from tagger.metadata.photo_files import find_photo_files, is_sidecar_name, new_sidecar, refuse_shared
 from tagger.photos.folders import OpenFolder
 
 
@@ -22,9 +22,21 @@ def create_file(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def paths_to_write(photo: Path) -> tuple[Path, ...]:
+    """The photo's sidecars, or a new one."""
+    return find_photo_files(photo).beside or (new_sidecar(photo),)
+
+
+def paths_to_extend(photo: Path) -> tuple[Path, ...]:
+    """The same, if values may be added."""
+    paths = paths_to_write(photo)
+    refuse_shared(photo, None, paths)
+    return paths
+
+
 def test_new_sidecar_appends_a_suffix(photo: Path, tmp_path: Path) -> None:
-    assert find_sidecars(photo, may_create=True).paths[0] == tmp_path / "photo.jpg.xmp"
-    assert find_sidecars(photo).paths == ()
+    assert paths_to_write(photo)[0] == tmp_path / "photo.jpg.xmp"
+    assert find_photo_files(photo).beside == ()
 
 
 @pytest.mark.parametrize(
@@ -32,8 +44,8 @@ def test_new_sidecar_appends_a_suffix(photo: Path, tmp_path: Path) -> None:
 )
 def test_existing_sidecar_is_found_whatever_its_suffix(name: str, photo: Path, tmp_path: Path) -> None:
     sidecar = create_file(tmp_path, name)
-    assert find_sidecars(photo).paths == (sidecar,)
-    assert find_sidecars(photo, may_create=True).paths == (sidecar,)
+    assert find_photo_files(photo).beside == (sidecar,)
+    assert paths_to_write(photo) == (sidecar,)
 
 
 @pytest.mark.parametrize("name", ["photo.jpg.xmp", "photo.XMP"])
@@ -48,13 +60,13 @@ def test_a_share_that_ignores_case_and_numbers_each_spelling_has_one_sidecar(
         return os.stat_result((mode, hash(spelling), *others))
 
     monkeypatch.setattr(OpenFolder, "status", status)
-    assert find_sidecars(photo).paths == (sidecar,)
+    assert find_photo_files(photo).beside == (sidecar,)
 
 
 def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path) -> None:
     adobe, ours = create_file(tmp_path, "photo.xmp"), create_file(tmp_path, "photo.jpg.xmp")
-    assert find_sidecars(photo, may_create=True).paths[0] == ours
-    assert find_sidecars(photo).paths == (ours, adobe)
+    assert paths_to_write(photo)[0] == ours
+    assert find_photo_files(photo).beside == (ours, adobe)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +75,8 @@ def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path)
 def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Path) -> None:
     create_file(tmp_path, other)
     create_file(tmp_path, "photo.xmp")
-    assert find_sidecars(photo, may_create=True).paths[0] == tmp_path / "photo.jpg.xmp"
-    assert find_sidecars(photo).paths == ()
+    assert paths_to_write(photo)[0] == tmp_path / "photo.jpg.xmp"
+    assert find_photo_files(photo).beside == ()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +91,7 @@ def test_files_without_sidecars_of_the_stem_leave_it_to_the_photo(
 ) -> None:
     create_file(tmp_path, other)
     adobe = create_file(tmp_path, "photo.xmp")
-    assert find_sidecars(photo).paths == (adobe,)
+    assert find_photo_files(photo).beside == (adobe,)
 
 
 @pytest.mark.parametrize(
@@ -98,24 +110,23 @@ def test_a_sidecar_of_several_photos_is_that_of_the_extension_it_states(
     create_file(tmp_path, "photo.png")
     text = f'photoshop:SidecarForExtension="{stated}"' if stated else "xmp:Rating='5'"
     create_file(tmp_path, "photo.xmp").write_text(f"<rdf:Description {text}/>")
-    found = find_sidecars(photo, may_create=True)
-    assert tuple(path.name for path in found.paths) == paths
-    assert tuple(path.name for path in found.hidden) == hidden
+    assert tuple(path.name for path in paths_to_write(photo)) == paths
+    assert tuple(path.name for path in find_photo_files(photo).hidden) == hidden
 
 
 def test_the_jpeg_of_a_raw_file_repeats_the_sidecar_that_it_hides(photo: Path, tmp_path: Path) -> None:
     create_file(tmp_path, "photo.CR3")
     adobe = create_file(tmp_path, "photo.xmp")
     adobe.write_text("<photoshop:SidecarForExtension>CR3</photoshop:SidecarForExtension>")
-    assert find_sidecars(photo).hidden == (adobe,)
-    assert find_sidecars(tmp_path / "photo.CR3").paths == (adobe,)
+    assert find_photo_files(photo).hidden == (adobe,)
+    assert find_photo_files(tmp_path / "photo.CR3").beside == (adobe,)
 
 
 def test_photos_whose_names_differ_by_case_keep_their_own_sidecars(tmp_path: Path) -> None:
     lower, upper = create_file(tmp_path, "IMG_1.jpg"), create_file(tmp_path, "IMG_1.JPG")
     sidecar = create_file(tmp_path, "IMG_1.jpg.xmp")
-    assert find_sidecars(lower).paths == (sidecar,)
-    assert find_sidecars(upper).paths == ()
+    assert find_photo_files(lower).beside == (sidecar,)
+    assert find_photo_files(upper).beside == ()
 
 
 @pytest.mark.parametrize("name", ["photo.jpg.cr3", "photo.JPG.CR3", "photo.jpg.png"])
@@ -124,9 +135,9 @@ def test_a_file_named_after_another_photo_leaves_it_its_sidecar(
 ) -> None:
     other = create_file(tmp_path, name)
     sidecar = create_file(tmp_path, f"{other.stem}.xmp")
-    assert find_sidecars(other).paths == ()
-    assert find_sidecars(other, may_create=True, adds=True).paths == (tmp_path / f"{name}.xmp",)
-    assert find_sidecars(photo).paths == ((sidecar,) if sidecar.stem == photo.name else ())
+    assert find_photo_files(other).beside == ()
+    assert paths_to_extend(other) == (tmp_path / f"{name}.xmp",)
+    assert find_photo_files(photo).beside == ((sidecar,) if sidecar.stem == photo.name else ())
 
 
 @pytest.mark.parametrize("has_sidecar", [False, True])
@@ -136,33 +147,31 @@ def test_a_sidecar_that_may_be_of_a_raw_file_gets_no_values(
     sidecar = tmp_path / "photo.jpg.xmp"
     if has_sidecar:
         create_file(tmp_path, sidecar.name)
-    assert find_sidecars(photo, may_create=True, adds=True).paths == (sidecar,)
+    assert paths_to_extend(photo) == (sidecar,)
     create_file(tmp_path, "photo.jpg.CR3")
-    assert find_sidecars(photo, may_create=True).paths == (sidecar,)  # to remove values
+    assert paths_to_write(photo) == (sidecar,)  # to remove values
     with pytest.raises(WriteRefused, match=r"photo\.jpg\.CR3.*Rename one") as refused:
-        find_sidecars(photo, may_create=True, adds=True)
+        paths_to_extend(photo)
     assert refused.value.kind is RefusalKind.SIDECAR
     if not has_sidecar:
-        assert find_sidecars(photo, adds=True).paths == ()
+        assert find_photo_files(photo).beside == ()
         adobe = create_file(tmp_path, "photo.xmp")
-        assert find_sidecars(photo, may_create=True, adds=True).paths == (adobe,)
+        assert paths_to_extend(photo) == (adobe,)
 
 
 def test_undecodable_names_are_kept(tmp_path: Path) -> None:
     photo = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
-    assert os.fsencode(find_sidecars(photo, may_create=True).paths[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
+    assert os.fsencode(paths_to_write(photo)[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
     adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
-    assert find_sidecars(photo, may_create=True).paths[0] == adobe
+    assert paths_to_write(photo)[0] == adobe
 
 
 def test_unreadable_folder_is_refused(photo: Path) -> None:
-    assert (
-        find_sidecars(photo.parent / "gone" / "photo.jpg", may_create=True).paths[0].name == "photo.jpg.xmp"
-    )
+    assert paths_to_write(photo.parent / "gone" / "photo.jpg")[0].name == "photo.jpg.xmp"
     with pytest.raises(WriteFailed):
-        find_sidecars(photo / "photo.jpg", may_create=True)
+        paths_to_write(photo / "photo.jpg")
     with pytest.raises(WriteRefused):
-        find_sidecars(photo.with_name("x" * 252 + ".jpg"), may_create=True)
+        paths_to_write(photo.with_name("x" * 252 + ".jpg"))
 
 
 @given(st.text(max_size=5), st.text(alphabet="xXmMpP.", min_size=3, max_size=4))

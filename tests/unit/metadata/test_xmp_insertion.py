@@ -16,6 +16,7 @@ DECLARED = " ".join(
         "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
         "MicrosoftPhoto1.0": "http://ns.microsoft.com/photo/1.0",
         "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
+        "acdsee": "http://ns.acdsee.com/iptc/1.0/",
         "exif": "http://ns.adobe.com/exif/1.0/",
         "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
         "landmarkTagger": "urn:landmark-tagger:xmp:1.0/",
@@ -146,6 +147,22 @@ def test_owners_paths_are_repeated_from_any_field(field: str, owners: str) -> No
     assert properties["digiKam:TagsList"] == ["People/Anna", "Places/France/Paris/Eiffel Tower"]
 
 
+CATEGORIES = (
+    "<Categories><Category Assigned='0'>Family<Category Assigned='1'> Anna </Category></Category>"
+    "<Category Assigned='1'>Trips<Category Assigned='0'>Rome</Category></Category></Categories>"
+)
+
+
+def test_assigned_categories_of_acdsee_are_repeated() -> None:
+    written = CATEGORIES.replace("<", "&lt;")
+    properties = properties_after(packet(f"<acdsee:categories>{written}</acdsee:categories>"))
+    assert properties["acdsee:categories"] == CATEGORIES
+    assert properties["digiKam:TagsList"] == ["Family/Anna", "Trips", "Places/France/Paris/Eiffel Tower"]
+    assert properties["lr:hierarchicalSubject"][:2] == ["Family|Anna", "Trips"]
+    damaged = properties_after(packet(f"<acdsee:categories>{written[:40]}</acdsee:categories>"))
+    assert damaged["digiKam:TagsList"] == ["Places/France/Paris/Eiffel Tower"]
+
+
 def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
     after = xmp.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
@@ -156,9 +173,8 @@ def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        packet("<dc:subject>Paris, France</dc:subject>"),
-        packet(listed("dc:subject", "Paris", kind="Alt")),
-        packet(listed("dc:subject", "Paris") + listed("dc:subject", "Rome")),
+        packet(listed("Iptc4xmpExt:LocationShown", "Paris") + listed("Iptc4xmpExt:LocationShown", LANGUAGES)),
+        packet("<Iptc4xmpExt:LocationShown Iptc4xmpExt:City='Paris'/>"),
         packet("<dc:subject rdf:parseType='Resource'><dc:subject>Paris</dc:subject></dc:subject>"),
         packet(listed("dc:subject", "Paris").replace("<dc:subject>", "<dc:subject dc:source='me'>")),
         packet("<landmarkTagger:Sidecar>created</landmarkTagger:Sidecar>"),

@@ -1,14 +1,16 @@
-"""The paths of a photo's sidecars.
+"""The files that lie beside a photo: its sidecars by every naming, and those on record.
 
 digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's programs name them `photo.xmp`.
-Whose the latter is, says `owner_of_stem_sidecar`, as for reading.
+Whose the latter is, says `owner_of_stem_sidecar`, as for reading. What this program wrote is looked for where
+it was written: what stands beside a photo today decides only about what is not on record.
 """
 
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tagger.database.enums import Target
 from tagger.errors import BucketUnavailable
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
 from tagger.photos.buckets import sidecars_of
@@ -24,52 +26,94 @@ from tagger.photos.photo_names import (
     stem_of,
 )
 from tagger.photos.side_files import ReadSidecar, folded_name, owner_of_stem_sidecar, stated_extension
+from tagger.photos.source import has_entry
 
 _ENDINGS = (".xmp", ".XMP", ".Xmp")
 
 
 @dataclass(frozen=True)
-class Sidecars:
-    """A photo's sidecars, the one to write first. `hidden`: those read as long as it has none of its own."""
+class WrittenFile:
+    """A file on record: where it was written, the digests of its content and of its original (None: none).
 
-    paths: tuple[Path, ...] = ()
+    `is_complete`: it is known that it was written. `is_own`: it is one of this photo, and not of a photo with
+    the same image that is gone, which may be this photo under its former name. `has_moved`: its photo is
+    gone, and its image is elsewhere.
+    """
+
+    path: Path
+    target: Target
+    written_digest: str
+    base_digest: str | None
+    is_complete: bool = True
+    is_own: bool = True
+    has_moved: bool = False
+
+
+@dataclass(frozen=True)
+class PhotoFiles:
+    """The sidecars of a photo: those beside it, the one to write first, and those on record elsewhere.
+
+    `hidden`: those read as long as it has none of its own. `absent`: those on record that are not there, and
+    whether it is known that they were written. `left`: what was written for the photo under a former name,
+    with its digest.
+    """
+
+    beside: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
+    recorded: tuple[Path, ...] = ()
+    absent: Mapping[Path, bool] = field(default_factory=dict)
+    left: Mapping[Path, str] = field(default_factory=dict)
 
 
-def find_sidecars(
-    photo: Path, root: Path | None = None, *, may_create: bool = False, adds: bool = False
-) -> Sidecars:
-    """Find the sidecars that the photo has. No link to a folder is followed below `root`.
+def find_photo_files(
+    photo: Path, root: Path | None = None, written: Sequence[WrittenFile] = ()
+) -> PhotoFiles:
+    """Find the sidecars of a photo; a sidecar is its own. No link to a folder is followed below `root`.
 
-    With `may_create`, a new one if it has none. `adds`: values will be added to them.
+    `written`: the photo's files on record.
 
     Raises:
-        WriteRefused: the folder is a link or may not be read, or values would be added to what may be the
-            sidecar of another photo.
+        WriteRefused: the folder is a link or may not be read.
         WriteFailed: the disk or share failed.
     """
+    beside, hidden = _find_beside(photo, root)
+    recorded: list[Path] = []
+    absent: dict[Path, bool] = {}
+    left: dict[Path, str] = {}
+    for file in written:
+        if file.target is not Target.SIDECAR:
+            continue
+        path = _find_written(file.path, root)
+        if not file.is_own:
+            left[path] = file.written_digest
+        elif not has_entry(str(path)):
+            absent[path] = absent.get(path, True) and file.is_complete
+        elif not is_among(path, (*beside, *recorded)):
+            recorded.append(path)
+    return PhotoFiles(beside, hidden, tuple(recorded), absent, left)
+
+
+def _find_beside(photo: Path, root: Path | None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     if isinstance(photo, ObjectPath):
-        return _sidecars_in_bucket(photo)
-    new = (new_sidecar_name(photo),) if may_create else ()
+        return _sidecars_in_bucket(photo), ()
+    if is_sidecar_name(photo.name):
+        return (photo,), ()
     with translated_os_errors(photo):
         try:
             folder = open_folder(photo.parent, root)
         except FileNotFoundError:
-            return Sidecars(tuple(map(photo.with_name, new)))
+            return (), ()
         with folder:
             own = _sidecars(folder, photo.name)
             of_stem = _sidecars(folder, photo.stem) if photo.suffix else ()
             names = _file_names(folder) if of_stem else ()
-            owned, hidden = sort_stem_sidecars(
+            owned, hidden = _sort_stem_sidecars(
                 photo.name, of_stem, names, read_sidecar_in(photo.parent, root)
             )
-            found = (*own, *owned) or new
-            if adds:
-                refuse_shared(photo, found, _raw_files_named_after(folder, photo))
-    return Sidecars(tuple(map(photo.with_name, found)), tuple(map(photo.with_name, hidden)))
+    return tuple(map(photo.with_name, (*own, *owned))), tuple(map(photo.with_name, hidden))
 
 
-def sort_stem_sidecars(
+def _sort_stem_sidecars(
     photo: str, sidecars: Iterable[str], names: Iterable[str], read_sidecar: ReadSidecar
 ) -> tuple[list[str], list[str]]:
     """Those sidecars `photo.xmp` that belong to the photo, and those that a new `photo.jpg.xmp` would hide.
@@ -99,7 +143,7 @@ def _is_same_photo(photo: str, raw_file: str | None) -> bool:
     return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
 
 
-def find_written(path: Path, root: Path | None = None) -> Path:
+def _find_written(path: Path, root: Path | None = None) -> Path:
     """Where the file that was written as `path` is now: under its name, but for case and accents.
 
     The name may be as the database stores it, with replacements for what is no Unicode. If there is no such
@@ -123,30 +167,49 @@ def find_written(path: Path, root: Path | None = None) -> Path:
     return path.with_name(found[0]) if len(found) == 1 else path
 
 
-def _sidecars_in_bucket(photo: ObjectPath) -> Sidecars:
+def _sidecars_in_bucket(photo: ObjectPath) -> tuple[Path, ...]:
     try:
-        return Sidecars(sidecars_of(photo))
+        return sidecars_of(photo)
     except BucketUnavailable as error:
         text = f"Its sidecars cannot be found: {error.values['reason']}."
         raise WriteFailed("unreadable", text) from error
 
 
-def new_sidecar_name(photo: Path) -> str:
-    """The name of a sidecar that is created."""
-    return f"{photo.name}.xmp"
+def is_among(path: Path, others: Collection[Path]) -> bool:
+    """Whether a path leads to one of these files, also by another spelling of its name."""
+    if path in others:
+        return True
+    folded = folded_name(path.name)
+    return any(
+        folded_name(other.name) == folded and _is_same_file(path, other)
+        for other in others
+        if not isinstance(other, ObjectPath) and other.parent == path.parent
+    )
 
 
-def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) -> None:
+def _is_same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def new_sidecar(photo: Path) -> Path:
+    """The sidecar that is created for a photo."""
+    return photo.with_name(f"{photo.name}.xmp")
+
+
+def refuse_shared(photo: Path, root: Path | None, sidecars: Iterable[Path]) -> None:
     """Refuse to add values to `photo.jpg.xmp` beside a RAW file `photo.jpg.cr3`: Lightroom gives it them.
 
     Raises:
         WriteRefused: there is such a RAW file.
     """
-    own = new_sidecar_name(photo)
-    if not any(sidecar.lower() == own.lower() for sidecar in sidecars):
+    own = new_sidecar(photo).name
+    if not any(sidecar.name.lower() == own.lower() for sidecar in sidecars):
         return
-    for name in names:
-        if is_raw_name(name) and _stem(name) == photo.name.lower():
+    with translated_os_errors(photo), suppress(FileNotFoundError), open_folder(photo.parent, root) as folder:
+        for name in _raw_files_named_after(folder, photo):
             reason = (
                 f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. "
                 "Rename one of the two photos, then write again."
@@ -157,10 +220,6 @@ def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) ->
 def is_sidecar_name(name: str) -> bool:
     """Whether a file of this name is a sidecar."""
     return name.lower().endswith(".xmp")
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0].lower()  # noqa: PTH122 - a Path for each is slow
 
 
 def _sidecars(folder: OpenFolder, base: str) -> tuple[str, ...]:
