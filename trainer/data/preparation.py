@@ -185,18 +185,18 @@ class TrainingData:
     is_of_val: npt.NDArray[np.bool_]  # (N,), whether a photo is in val/, and so never for training
     together: npt.NDArray[np.int64]  # (N,), photos of one place or source, and near-duplicates, have a number
 
-    def folds(self, seed: int) -> npt.NDArray[np.int64]:
+    def folds(self) -> npt.NDArray[np.int64]:
         """The part of validation that each photo is in, int64 (N,), 0 to `FOLDS` - 1; -1: none.
 
         Photos of one place or source are in one. Parts have about as many photos of each kind: the largest
-        groups come first, and equal ones in an order by the seed, each to the part with the fewest.
+        groups come first, each to the part with the fewest.
         """
-        folds, generator = np.full(len(self.targets), -1), np.random.default_rng(seed)
+        folds = np.full(len(self.targets), -1)
         is_known = self.targets < len(self.labels)
         for kind in (is_known, self.is_other, ~is_known & ~self.is_other):
-            counts = Counter(generator.permutation(self.together[self.is_validation & kind]).tolist())
+            members = self.together[self.is_validation & kind]
             filled = [0] * FOLDS
-            for group, count in counts.most_common():
+            for group, count in Counter(members.tolist()).most_common():
                 fewest = filled.index(min(filled))
                 folds[self.is_validation & kind & (self.together == group)] = fewest
                 filled[fewest] += count

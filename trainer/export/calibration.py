@@ -38,8 +38,6 @@ CAREFUL_THRESHOLD = 0.5
 """The threshold of a model that was not tested on other landmarks. Of 204 photos of six, a network that was
 trained for two epochs on 64 photos of four named 8 % from here on, and 30 % from 0.05 on."""
 
-ROUNDS = 3
-"""With one, thresholds for the same photos differed by 0.06."""
 SAMPLE = 512
 """The photos by which eight-bit backends scale. With 160, embeddings were as near to full precision."""
 
@@ -84,7 +82,9 @@ def complete_run(
     )
     parts = list(_unlearnt(data, model, embeddings, features))
     score_rule = fit_score_rule([part for _, part in parts], len(data.labels))
-    scores = torch.cat([part.scores(len(data.labels), score_rule) for _, part in parts])
+    scores = torch.zeros(len(features), len(data.labels))
+    for rows, part in parts:
+        scores[rows] = part.scores(len(data.labels), score_rule)
 
     def final() -> PhotoClassifier:
         last = head if model.fit_again is None else model.fit_again(data.whole)[0]
@@ -99,7 +99,6 @@ def complete_run(
     fitted = FittedModel(
         backbone,
         rule,
-        torch.cat([rows for rows, _ in parts]),
         scores,
         final,
         score_rule,
@@ -115,16 +114,13 @@ def complete_run(
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A model before it learns from the validation photos, by the `scores` of those, float32 (R, L).
-
-    `rows`: the place of each score's photo among them, int64 (R,). Each photo has as many scores as others.
+    """A model before it learns from the validation photos, by the `scores` of those, float32 (V, L).
 
     `final` makes the classifier that has learnt from them. The other fields are those of `RunRecord`.
     """
 
     backbone: Backbone
     input: InputRule
-    rows: Tensor
     scores: Tensor
     final: Callable[[], PhotoClassifier]
     score_rule: ScoreRule | None
@@ -139,7 +135,7 @@ class FittedModel:
 def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -> FinishedRun:
     """Measure the model on the validation photos, and write the run."""
     targets = torch.from_numpy(data.targets[data.validation])
-    threshold, metrics = measure(data, model.rows, model.scores, options)
+    threshold, metrics = measure(data, model.scores, options)
     paths = data.validation_paths()
     record = RunRecord(
         labels=data.labels,
@@ -165,9 +161,7 @@ def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -
         save_run(options.out, run)
         if record.epochs:
             draw_curves(record.epochs, options.out / CURVES)
-    sums = torch.zeros(len(targets), len(data.labels)).index_add_(0, model.rows, model.scores)
-    means = sums / model.rows.bincount()[:, None]
-    write_validation_report(options.out, data.labels, means, targets, paths)
+    write_validation_report(options.out, data.labels, model.scores, targets, paths)
     return run
 
 
@@ -176,22 +170,20 @@ def _unlearnt(
 ) -> Iterator[tuple[Tensor, UnlearntPhotos]]:
     """The validation photos in parts, with their rows among the `features`, float32 (V, 2, F).
 
-    A layer that can be fitted again has learnt all other parts, as the finished model will. Which photos it
-    has learnt besides matters near the threshold, so the parts are drawn anew in each of `ROUNDS`.
+    A layer that can be fitted again has learnt all other parts, as the finished model will.
     """
     targets = torch.from_numpy(data.targets[data.validation])
-    for seed in range(ROUNDS if model.fit_again else 1):
-        folds = data.folds(seed) if model.fit_again else np.where(data.is_validation, 0, -1)
-        for fold in np.unique(folds[data.validation]):
-            rows = torch.from_numpy(folds[data.validation] == fold).nonzero()[:, 0]
-            photos, head = data, model.head
-            if model.fit_again:
-                photos = replace(data, is_validation=data.is_of_val | (folds == fold))
-                head = model.fit_again(photos)[0]
-            neighbours = neighbours_of(photos, embeddings)
-            with torch.no_grad():
-                logits, seen = head(features[rows]), embedding_of(features[rows])
-            yield rows, UnlearntPhotos(logits, seen, targets[rows], neighbours)
+    folds = data.folds() if model.fit_again else np.where(data.is_validation, 0, -1)
+    for fold in np.unique(folds[data.validation]):
+        rows = torch.from_numpy(folds[data.validation] == fold).nonzero()[:, 0]
+        photos, head = data, model.head
+        if model.fit_again:
+            photos = replace(data, is_validation=data.is_of_val | (folds == fold))
+            head = model.fit_again(photos)[0]
+        neighbours = neighbours_of(photos, embeddings)
+        with torch.no_grad():
+            logits, seen = head(features[rows]), embedding_of(features[rows])
+        yield rows, UnlearntPhotos(logits, seen, targets[rows], neighbours)
 
 
 def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
@@ -200,20 +192,16 @@ def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
     return fit_neighbours(embeddings[data.training], targets, len(data.labels))
 
 
-def measure(
-    data: TrainingData, rows: Tensor, scores: Tensor, options: RecipeOptions
-) -> tuple[Threshold, dict[str, float]]:
+def measure(data: TrainingData, scores: Tensor, options: RecipeOptions) -> tuple[Threshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
 
     Args:
         data: the photos
-        rows: see `FittedModel`
-        scores: float32 (R, L), those of the validation photos, as the exported model will return them
+        scores: float32 (V, L), those of the validation photos, as the exported model will return them
         options: which share of the accepted labels should be right, and in which library
     """
     targets, is_other, together = (
-        torch.from_numpy(values[data.validation])[rows]
-        for values in (data.targets, data.is_other, data.together)
+        torch.from_numpy(values[data.validation]) for values in (data.targets, data.is_other, data.together)
     )
     landmarks = targets < scores.shape[1]
     landmark_scores, labels = scores[landmarks], targets[landmarks]
@@ -224,17 +212,15 @@ def measure(
     others = {kind: scores.amax(dim=1)[photos] for kind, photos in kinds.items()}
     groups = [together[photos] for photos in (landmarks, *kinds.values())]
     places = len(set(together[is_other].tolist()))
-    rounds = len(rows) // len(data.validation)
-    other_photos = int(is_other.sum()) // rounds
-    is_tested = are_tested(other_photos, places)
+    is_tested = are_tested(int(is_other.sum()), places)
     least = LEAST_THRESHOLD if is_tested else CAREFUL_THRESHOLD
     threshold = choose_threshold(
-        ValidationScores(top, correct, others, groups, rounds), options.mixture, options.precision, least
+        ValidationScores(top, correct, others, groups), options.mixture, options.precision, least
     )
     if not is_tested:
         reason = (
             f"not below {CAREFUL_THRESHOLD}, where the landmark is more likely than all else: "
-            f"of other landmarks, {other_photos} photos "
+            f"of other landmarks, {int(is_other.sum())} photos "
             f"of {places} were tested, and {LEAST_OTHER_PHOTOS} of {LEAST_OTHER_PLACES} are needed. "
             f"{threshold.reason}"
         )
@@ -242,7 +228,7 @@ def measure(
     is_tag = top >= threshold.value
     metrics = {
         "val_other_landmarks": float(places),
-        "val_photos": float(len(labels) // rounds),
+        "val_photos": float(len(labels)),
         "val_top1": top_k_accuracy(landmark_scores, labels, 1),
         "val_top3": top_k_accuracy(landmark_scores, labels, 3),
         "val_top5": top_k_accuracy(landmark_scores, labels, 5),
@@ -256,7 +242,7 @@ def measure(
     for kind, prefix in ((ORDINARY, "val_ordinary"), (OTHERS, "val_other_landmark")):
         if kind in others:
             metrics |= {
-                f"{prefix}_photos": float(len(others[kind]) // rounds),
+                f"{prefix}_photos": float(len(others[kind])),
                 f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
             }
     return threshold, metrics

@@ -27,14 +27,12 @@ class ValidationScores:
     """The highest score of each photo: of landmarks, with whether it is right, and by kind of others.
 
     `groups`: the group of each photo, int64, of landmarks first: its place or its source.
-    `rounds`: how many scores there are of each photo.
     """
 
     top: Tensor
     correct: Tensor
     others: Mapping[str, Tensor]
     groups: Sequence[Tensor]
-    rounds: int = 1
 
     def resampled(self, generator: torch.Generator) -> "ValidationScores":
         """The photos of as many groups of each kind, drawn with replacement."""
@@ -155,12 +153,11 @@ def _threshold(
         library_precision(scores, mixture, value), (library_precision(each, mixture, value) for each in drawn)
     )
     false_tags = {kind: float((highest >= value).double().mean()) for kind, highest in scores.others.items()}
-    landmark_photos = len(scores.top) // scores.rounds
-    counts = "".join(f", {len(highest) // scores.rounds} {kind}" for kind, highest in scores.others.items())
+    counts = "".join(f", {len(highest)} {kind}" for kind, highest in scores.others.items())
     reason = (
         f"lowest score with at least {100 * precision:g}% of accepted labels right in a library of {mixture} "
         "known landmarks, others and "
-        f"anything else, estimated from {landmark_photos} validation photos of landmarks{counts}: "
+        f"anything else, estimated from {len(scores.top)} validation photos of landmarks{counts}: "
         f"{actual.value:.1%} right ({actual.low:.1%} to {actual.high:.1%}), "
         f"{right.value:.1%} of landmark photos accepted rightly ({right.low:.1%} to {right.high:.1%})"
         + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())

@@ -44,7 +44,6 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     fitted = FittedModel(
         backbone,
         shipped.input,
-        torch.arange(len(features)),
         learned_from(data).scores_of(features),
         lambda: learned_from(data.whole),
         None,
