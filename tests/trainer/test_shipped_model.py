@@ -105,7 +105,7 @@ def test_make_model_goes_through_all_its_trainings(test_data: Path, tmp_path: Pa
     places = f"COLLECTIONS={test_data}", f"MODEL={tmp_path}"
     subprocess.run(["make", "model", "QUICK=1", *places, *weights], cwd=PROJECT, check=True)
 
-    manifest = read_manifest(tmp_path / "landmarks-203-v10.pt")
+    manifest = read_manifest(tmp_path / "landmarks-203-v11.pt")
     training, taught, small = (
         _training(tmp_path / f"{name}.pt") for name in ("landmarks-203-v9", "taught", "small")
     )
