@@ -21,6 +21,7 @@ from tagger.model.backends.protocol import (
 )
 from tagger.model.backends.selection import BackendSelector, reference_name
 from tagger.model.devices import Device, core_count
+from tagger.model.second_look import look_again
 from tagger.photos.decoding.memory import trim_memory
 from tagger.system.metrics import BATCH_SIZE
 
@@ -82,17 +83,8 @@ class Model:
 
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
-        outputs = self._in_batches(images)
-        if self.manifest.second_look is None:
-            return outputs
-        highest, (least, limit) = outputs.scores.max(axis=1), self.manifest.second_look
-        near = np.flatnonzero((highest >= least) & (highest < limit))
-        if not len(near):
-            return outputs
-        mirrored = self._in_batches([images[row][:, ::-1] for row in near.tolist()])
-        scores = outputs.scores.copy()
-        scores[near] = (scores[near] + mirrored.scores) / 2
-        return Outputs(scores, outputs.embeddings)
+        outputs, second_look = self._in_batches(images), self.manifest.second_look
+        return outputs if second_look is None else look_again(outputs, images, second_look, self._in_batches)
 
     def _in_batches(self, images: Sequence[Pixels]) -> Outputs:
         parts: list[Outputs] = []
@@ -106,7 +98,7 @@ class Model:
             else:
                 parts.append(outputs)
                 done += len(part)
-        return parts[0] if len(parts) == 1 else _concatenate(parts)
+        return parts[0] if len(parts) == 1 else Outputs.joined(parts)
 
     def free_memory(self) -> None:
         """Release memory kept for later passes. Call it when no photos are expected soon."""
@@ -225,13 +217,6 @@ def _load_choice(
         return None
     selector.keep(backend)
     return model
-
-
-def _concatenate(parts: Sequence[Outputs]) -> Outputs:
-    embeddings = [part.embeddings for part in parts if part.embeddings is not None]
-    return Outputs(
-        np.concatenate([part.scores for part in parts]), np.concatenate(embeddings) if embeddings else None
-    )
 
 
 def _checked(name: str, values: Scores | Embeddings | None, expected: tuple[int, int]) -> Scores | Embeddings:

@@ -44,8 +44,7 @@ In a library, one in four of the shipped model's names with a score of 0.5 to 0.
 LEAST_SUGGESTED_SCORE = 0.1
 """A landmark with a lower score is never suggested because of a position."""
 LEAST_PROBABILITY = 0.2
-"""From this probability on, a landmark is suggested that is weighed by where its photo was taken: nine of ten
-of these are right. By the score alone, suggestions begin much higher, where half are right in a library."""
+"""From this one on, weighed by where the photo was taken, it is suggested: nine of ten of these are right."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,7 @@ class Candidate(NamedTuple):
         """Whether it is suggested on an intact image that shows nothing else, unless it is accepted."""
         if self.suggested_from is None or self.odds is None:
             return self.suggested_from is not None and self.score >= self.suggested_from
-        least = self.suggested_from
-        if self.odds.reason is not OddsReason.LIBRARY:
-            least = min(least, LEAST_PROBABILITY)
+        least = min(self.suggested_from, 1 if self.odds.reason is OddsReason.LIBRARY else LEAST_PROBABILITY)
         is_high = self.score >= min(least, LEAST_SUGGESTED_SCORE)
         return is_high and weighed(self.score, self.odds.odds) >= least
 

@@ -22,7 +22,7 @@ from tagger.model.devices import engine_version, engine_versions, hardware_name,
 from tagger.system.permissions import create_private_file, make_private_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tagger.model.devices import Device
@@ -46,6 +46,13 @@ class Outputs(NamedTuple):
     def rows(self) -> Iterator[tuple[Scores, Embeddings | None]]:
         """The scores (L,) and the embedding (D,) of each image."""
         return zip(self.scores, repeat(None) if self.embeddings is None else self.embeddings, strict=False)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs]) -> Outputs:
+        """Those of several batches, one after the other."""
+        embeddings = [part.embeddings for part in parts if part.embeddings is not None]
+        scores = np.concatenate([part.scores for part in parts])
+        return cls(scores, np.concatenate(embeddings) if embeddings else None)
 
 
 class Backend(Protocol):
