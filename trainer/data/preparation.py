@@ -168,9 +168,7 @@ def prepare(
         photo.place or (source and f"{photo.label}/{source}") or group
         for photo, source, group in zip(cached.photos, sources.tolist(), duplicates, strict=True)
     ]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(together))}
-    together_numbers = np.array([numbers[name] for name in together], dtype=np.int64)
-    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val, together_numbers)
+    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val, _numbered(together))
 
 
 @dataclass(frozen=True)
@@ -238,9 +236,7 @@ class TrainingData:
     @property
     def groups(self) -> npt.NDArray[np.int64]:
         """Each photo's group, int64 (N,): its label, its other landmark, or its kind of ordinary photos."""
-        names = [(photo.label, photo.place, photo.kind) for photo in self.cached.photos]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return np.array([numbers[name] for name in names], dtype=np.int64)
+        return _numbered([(photo.label, photo.place, photo.kind) for photo in self.cached.photos])
 
     @property
     def is_other(self) -> npt.NDArray[np.bool_]:
@@ -283,6 +279,12 @@ class TrainingData:
     def validation_paths(self) -> list[Path]:
         """The validation photos, in the order of `validation`."""
         return [self.cached.photos[position].path for position in self.validation.tolist()]
+
+
+def _numbered(names: Sequence[Hashable]) -> npt.NDArray[np.int64]:
+    """A number for each name, int64 (N,); equal ones have the same."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.int64)
 
 
 def trained_photos(manifest: Manifest) -> frozenset[str]:

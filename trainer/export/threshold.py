@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,10 +44,10 @@ class ValidationScores:
 
 def _drawn(groups: Tensor, generator: torch.Generator) -> Tensor:
     """The rows of as many groups (N,) as there are, drawn with replacement."""
-    members = [(groups == group).nonzero()[:, 0] for group in sorted(set(groups.tolist()))]
-    return torch.cat(
-        [members[number] for number in torch.randint(len(members), (len(members),), generator=generator)]
-    )
+    names, numbers = np.unique(groups.numpy(), return_inverse=True)
+    drawn = torch.randint(len(names), (len(names),), generator=generator)
+    times = drawn.bincount(minlength=len(names))[torch.from_numpy(numbers)]
+    return torch.arange(len(groups)).repeat_interleave(times)
 
 
 @dataclass(frozen=True)
