@@ -146,10 +146,12 @@ ALLOCATOR_BYTES = 2**21
 
 
 @ON_LINUX
-def test_decoding_takes_no_more_memory_than_counted() -> None:
-    for kind, taken in zip(COSTLY_KINDS, measure_decoding(COSTLY_KINDS, (2100, 2000)), strict=True):
-        assert taken.peak_bytes < taken.counted_bytes + ALLOCATOR_BYTES, kind
-        assert taken.counted_bytes < 1.6 * taken.peak_bytes + 50 * 2**20, kind
+@pytest.mark.parametrize("kind", COSTLY_KINDS)
+def test_decoding_takes_no_more_memory_than_counted(kind: str) -> None:
+    # One image for each process: what the allocator keeps of one would be missing from the peak of the next.
+    (taken,) = measure_decoding([kind], (2100, 2000))
+    assert taken.peak_bytes < taken.counted_bytes + ALLOCATOR_BYTES
+    assert taken.counted_bytes < 2 * taken.peak_bytes + 50 * 2**20
 
 
 @ON_LINUX
