@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 KNOWN_SHARE = 0.05
 """The share of a family's photos that shows landmarks of a model. The trainer chooses thresholds for it."""
-TAUGHT_THRESHOLD = 0.9
+TAUGHT_THRESHOLD = 0.8
 """A photo with at least this score gets the tag of a taught landmark."""
 SUGGESTED_SCORE = 0.2
 """From this score on, and below `TAUGHT_THRESHOLD`, a photo is a suggestion of a taught landmark."""

@@ -28,7 +28,7 @@ def library(database: Database, tmp_path: Path) -> LibraryPhotos:
     library.number("tagged.jpg", (EIFFEL, 0.6, True), (GATE, 0.35, False), digest="tagged")
     library.number("copy-2.jpg", (EIFFEL, 0.4, False), digest="copy")
     library.number("refused.jpg", (VERSAILLES, 0.2, False), digest="refused")
-    for name, slug, score in (("a", VERSAILLES, 0.33), ("b", VERSAILLES, 0.8), ("c", GATE, 0.45)):
+    for name, slug, score in (("a", VERSAILLES, 0.33), ("b", VERSAILLES, 0.7), ("c", GATE, 0.45)):
         number = library.number(f"{name}.jpg", (EIFFEL, 0.1, False), digest=name)
         library.taught(number, slug, score)
     return library

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import insert
 from starlette.testclient import TestClient
@@ -14,17 +15,19 @@ from support.teaching import draw_place, teachable_artifact
 from tagger.database.connection import Database
 from tagger.database.tables import positions
 
-CHURCH, PHOTOS = 0, 6
+CHURCH, SIDE, PHOTOS = 0, 1, 6
 
 
 @pytest.fixture
 def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
-    """Six photos of an unknown church, others that resemble it less and less, and photos of other places."""
+    """Photos of an unknown church, more and more of its side, which looks like another place, and others."""
     library = TaggedFolder(web_database, tmp_path, teachable_artifact)
     for seed in range(PHOTOS):
         draw_place(library.folder / "church" / f"{seed}.jpg", CHURCH, seed=seed)
-    for step in range(12):
-        draw_place(library.folder / "dim" / f"{step}.jpg", CHURCH, seed=50 + step, noise=0.2 + 0.1 * step)
+    (library.folder / "side").mkdir()
+    for percent in (62, 63, 64, 65, 66, 80, 90):
+        front, side = (Image.open(draw_place(tmp_path / f"{place}.jpg", place)) for place in (CHURCH, SIDE))
+        Image.blend(front, side, percent / 100).save(library.folder / "side" / f"{percent}.jpg", quality=95)
     for place in range(10, 16):
         draw_place(library.folder / "others" / f"{place}.jpg", place)
     library.tag()
