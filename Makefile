@@ -117,7 +117,7 @@ $(MODEL)/taught.pt: OPTIONS = --weights $(MODEL)/tuned.pt --teacher $(MODEL)/tun
 $(MODEL)/pruned.pt: OPTIONS = --weights $(MODEL)/taught.pt --multiply-adds $(if $(QUICK),90,600) --epochs 0
 $(MODEL)/small.pt: OPTIONS = --weights $(MODEL)/pruned.pt --teacher $(MODEL)/taught.pt $(call epochs,20) $(LEARN)
 $(MODEL)/landmarks-203-v9.pt: OPTIONS = --weights $(MODEL)/small.pt --teacher $(MODEL)/taught.pt --teacher $(MODEL)/fresh.pt $(call epochs,16) $(LEARN)
-$(SHIPPED): OPTIONS = --weights "$(TRUNK)" --epochs 0
+$(SHIPPED): OPTIONS = --weights "$(TRUNK)" --epochs 0 --precision 0.92
 $(SHIPPED): private UNKNOWN = $(MODEL)/everyday
 $(MODEL)/taught.pt: $(MODEL)/tuned.pt $(MODEL)/fresh.pt
 $(MODEL)/pruned.pt: $(MODEL)/taught.pt

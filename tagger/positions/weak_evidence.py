@@ -5,8 +5,8 @@ without GPS travels with the phones of its owners. On a day without any, the las
 ones after it count, if both are in one area. Positions are those that files state, and landmarks that other
 photos of the camera show by their scores alone: never one that follows from another.
 
-Where hardly any photo of a library shows a landmark, fewer names with a low score are right: thresholds are
-chosen for the usual share.
+Where hardly any photo of a library shows a landmark, fewer names with a low score are right, and where many
+do, more: thresholds are chosen for the usual share.
 
 None of this turns a tag whose score is enough: a camera may travel alone.
 """
@@ -189,7 +189,7 @@ def _around(first: date, last: date) -> tuple[datetime, datetime]:
 
 USUAL_IMAGES = 50
 """As many images with the usual share count beside those of a library."""
-LIBRARY_ODDS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.13, 0.1)
+LIBRARY_ODDS = (16.0, 11.0, 8.0, 5.6, 4.0, 2.8, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.13, 0.1)
 """The odds that a library can have: few, so that more photos rarely change them."""
 
 

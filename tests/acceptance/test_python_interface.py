@@ -398,7 +398,7 @@ def test_the_scripts_of_the_documentation_run(test_data: Path, tmp_path: Path) -
     done = run_command(lambda: exec(script, names), environment=script_environment(tmp_path))
     names["model"].close()
     assert done.code == 0, done.err
-    assert "5 3 0" in done.text.splitlines()
+    assert "6 2 0" in done.text.splitlines()
     assert "Alai Minar" in done.text
 
 
@@ -422,7 +422,7 @@ def test_the_notebook_leaves_the_photos_as_they_were(test_data: Path, tmp_path: 
     copy_samples(test_data, tmp_path / "Pictures")
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
     printed = run_script("\n".join("".join(cell["source"]) for cell in cells), tmp_path).splitlines()
-    assert printed[0] == "5 tagged, 3 unknown, 0 skipped, 0 failed"
+    assert printed[0] == "6 tagged, 2 unknown, 0 skipped, 0 failed"
     assert "IMG_2034.jpg.xmp" in "".join(printed)
     assert printed[-1] == "[]"  # sidecars after the undo
     for name, sample in SAMPLES.items():

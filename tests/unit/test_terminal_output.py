@@ -74,10 +74,10 @@ def test_narrow_columns_stay_whole_on_a_narrow_terminal(terminal_of_width: Termi
 def test_a_row_that_does_not_fit_is_lines_that_can_be_copied(terminal_of_width: TerminalOfWidth) -> None:
     terminal = terminal_of_width(40)
     path = "/home/ada/Pictures/2019/IMG_20190714_213803_from_the_bridge.jpg"
-    rows = [["*", "landmarks-203-v10", "203", path], ["", "places", "8", "/b.pt"]]
+    rows = [["*", "landmarks-203-v11", "203", path], ["", "places", "8", "/b.pt"]]
     write_table(("", "Name", "Landmarks", "File"), rows)
     assert terminal.text == (
-        f"*\nName: landmarks-203-v10\nLandmarks: 203\nFile: {path}\n\n"
+        f"*\nName: landmarks-203-v11\nLandmarks: 203\nFile: {path}\n\n"
         "Name: places\nLandmarks: 8\nFile: /b.pt\n\n"
     )
 

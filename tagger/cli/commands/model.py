@@ -118,7 +118,7 @@ def use(
     count on photos that one of these has classified, but are kept. First, new models are tried on photos of
     the library, to show what they would name; --dry-run does no more.
 
-    Example: tagger model use landmarks-203-v10 mine
+    Example: tagger model use landmarks-203-v11 mine
     """
     from tagger.query.photo_json import model_document
     from tagger.registry import registered_models
