@@ -150,6 +150,16 @@ def test_in_a_library_without_landmarks_fewer_are_suggested(library: Library) ->
     assert library.state(probable) == ("suggested", None)
 
 
+def test_in_a_library_of_landmarks_more_are_suggested(library: Library) -> None:
+    probable = library.shoot(None, (EIFFEL, 0.3, False))
+    library.update()
+    assert library.state(probable) == (None, None)
+    for _ in range(40):
+        library.shoot(None, (GATE, 0.95, True))
+    library.update()
+    assert library.state(probable) == ("suggested", None)
+
+
 def test_a_score_that_is_enough_is_no_matter_of_the_library(library: Library) -> None:
     for _ in range(300):
         library.shoot(None, (GATE, 0.05, False))
