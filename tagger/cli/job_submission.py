@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -111,10 +111,15 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
     if not wait:
         _print_submission(session, job, json=json)
         return
+    follow_to_end(session.database, job, json=json)
+
+
+def follow_to_end(database: Database, job: int, *, json: bool) -> NoReturn:
+    """Follow a job of workers until it ends, and end the command as it does."""
     set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
-    code = follow(session.database, job, json=json)
+    code = follow(database, job, json=json)
     if not json:
-        print_next_steps(session.database, job)
+        print_next_steps(database, job)
     raise typer.Exit(code)
 
 

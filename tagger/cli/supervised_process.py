@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,29 @@ EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
 
 
+def stop_processes(processes: Sequence[SupervisedProcess], timeout_s: float) -> None:
+    """Stop processes gracefully, as after SIGTERM, and kill those that have not ended after `timeout_s`.
+
+    Raises:
+        KeyboardInterrupt: a second signal; all are killed. A third one does not leave any running.
+    """
+    children = [process.child for process in processes]
+    try:
+        for child in children:
+            child.stop()
+        until = time.monotonic() + timeout_s
+        for child in children:
+            child.wait(max(0.0, until - time.monotonic()))
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for child in children:
+            child.kill()
+        raise
+
+
 class SupervisedProcess:
-    """The process of one command. `check` restarts it."""
+    """The process of one command. `check` restarts it: then `child` is another one."""
 
     def __init__(
         self,
@@ -52,16 +74,6 @@ class SupervisedProcess:
         self._restart_at: float | None = None
         self._start()
 
-    @property
-    def exit_code(self) -> int | None:
-        """As that of LifelineProcess."""
-        return self._child.exit_code
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it has reported that it is (see system.lifeline)."""
-        return self._child.is_ready
-
     def check(self) -> None:
         """Restart the process if it has exited, after a pause.
 
@@ -72,10 +84,10 @@ class SupervisedProcess:
             if time.monotonic() >= self._restart_at:
                 self._start()
             return
-        code = self._child.exit_code
+        code = self.child.exit_code
         if code is None:
             return
-        self._child.stop()
+        self.child.stop()
         is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
         self._early_exits = self._early_exits + 1 if is_early else 1
         cause = next(iter(stalls(self.log.parent, self._stall_name).values()), None) or self._last_line()
@@ -87,30 +99,18 @@ class SupervisedProcess:
         self._warn(f"the {self._name} process {end}; restarting it in {pause_s:.0f} s")
         self._restart_at = time.monotonic() + pause_s
 
-    def stop(self) -> None:
-        """Let it stop, as after SIGTERM."""
-        self._child.stop()
-
-    def wait(self, timeout_s: float) -> None:
-        """Wait until it ends, and kill it after `timeout_s`."""
-        self._child.wait(timeout_s)
-
-    def kill(self) -> None:
-        """Kill it, and wait for its end."""
-        self._child.kill()
-
     def _start(self) -> None:
         self._started_at = time.monotonic()
         self._restart_at = None
         if not self._is_logged:
-            self._child = LifelineProcess("tagger.cli.main", self._command, environment=self._environment)
+            self.child = LifelineProcess("tagger.cli.main", self._command, environment=self._environment)
             return
         make_private_folder(self.log.parent)
         require_safe(self.log.parent)
         create_private_file(self.log)
         self._log_start = self.log.stat().st_size
         with self.log.open("ab") as output:
-            self._child = LifelineProcess(
+            self.child = LifelineProcess(
                 "tagger.cli.main",
                 ["-v", *self._command],
                 is_own_session=True,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from typing import TYPE_CHECKING, Self
 
 from tagger.cli.output import console
-from tagger.cli.supervised_process import SupervisedProcess
+from tagger.cli.supervised_process import SupervisedProcess, stop_processes
 from tagger.errors import ProcessFailed, RedisUnavailable
 
 if TYPE_CHECKING:
@@ -47,17 +46,7 @@ class Supervisor:
 
     def __exit__(self, *_exc: object) -> None:
         """Stop the processes gracefully; a second Ctrl-C kills them."""
-        try:
-            for process in self._processes:
-                process.stop()
-            for process in self._processes:
-                process.wait(CHILD_STOP_TIMEOUT_S)
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one must not leave the rest running
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            for process in self._processes:
-                process.kill()
-            raise
+        stop_processes(self._processes, CHILD_STOP_TIMEOUT_S)
 
     def watch(self, arguments: Sequence[str]) -> Path:
         """Keep `tagger watch` running with these arguments, too; returns its log."""
@@ -71,7 +60,7 @@ class Supervisor:
         Raises:
             ProcessFailed: one keeps exiting right after its start. Without the page, the others continue.
         """
-        has_exited = any(process.exit_code is not None for process in self._processes)
+        has_exited = any(process.child.exit_code is not None for process in self._processes)
         if has_exited or time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:
             self._check_redis()
         if self._redis_answers:

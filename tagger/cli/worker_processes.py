@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tagger.cli.supervised_process import SupervisedProcess
+from tagger.cli.supervised_process import SupervisedProcess, stop_processes
 from tagger.model.devices import thread_share
 from tagger.system.interruption import EXIT_CODE, handle_own_signals
 
@@ -47,8 +47,8 @@ def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str
 
     processes = [start(1)]
     try:
-        while not processes[0].is_ready:
-            if processes[0].exit_code == REFUSED:
+        while not processes[0].child.is_ready:
+            if processes[0].child.exit_code == REFUSED:
                 return REFUSED
             processes[0].check()
             time.sleep(POLL_S)
@@ -60,22 +60,8 @@ def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str
     except KeyboardInterrupt:
         return 0 if len(processes) > 1 else EXIT_CODE
     finally:
-        _stop(processes)
-
-
-def _stop(processes: Sequence[SupervisedProcess]) -> None:
-    """Stop the processes gracefully; a second signal kills them."""
-    try:
-        for process in processes:
-            process.stop()
-        until = time.monotonic() + STOP_TIMEOUT_S
-        for process in processes:
-            process.wait(max(0.0, until - time.monotonic()))
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for process in processes:
-            process.kill()
+        with suppress(KeyboardInterrupt):  # of a second signal: they are killed
+            stop_processes(processes, STOP_TIMEOUT_S)
 
 
 def _environment(settings: Settings, count: int, number: int) -> Mapping[str, str]:

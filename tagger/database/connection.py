@@ -2,17 +2,18 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, select
 
 from tagger.database.actors import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
+from tagger.database.statements import row_pages
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved, LibraryClosed, ProcessBound, SchemaOutdated
 from tagger.system.text_format import reader_language
@@ -165,6 +166,17 @@ class Database:
             if not self.is_sqlite:  # a read transaction of SQLite is a snapshot anyway
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
+
+    def row_pages(
+        self, query: Select[Any], *keys: ColumnElement[Any], size: int
+    ) -> Iterator[Sequence[Row[Any]]]:
+        """The rows of a query along these keys, which it selects, in pages that are read one by one."""
+
+        def read(page: Select[Any]) -> Sequence[Row[Any]]:
+            with self.read() as connection:
+                return connection.execute(page).all()
+
+        return row_pages(read, query, keys, size)
 
     @contextmanager
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:

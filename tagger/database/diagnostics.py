@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,11 +22,9 @@ from sqlalchemy import (
     distinct,
     exists,
     func,
-    literal,
     select,
     text,
     true,
-    tuple_,
 )
 
 from tagger.database.connection import Database
@@ -37,6 +36,7 @@ from tagger.database.engine import (
 )
 from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
+from tagger.database.statements import row_pages
 from tagger.database.tables import (
     PRESENT,
     classifiers,
@@ -179,14 +179,7 @@ PAGE = 2000
 def stored_rows(connection: Connection, table: Table, query: Select[Any]) -> Iterator[Row[Any]]:
     """Every row that `query` selects from `table`, with its key."""
     keys = list(table.primary_key.columns)
-    page = query.order_by(*keys).limit(PAGE)
-    rows = connection.execute(page).all()
-    while rows:
-        yield from rows
-        if len(rows) < PAGE:
-            return
-        last = [literal(getattr(rows[-1], key.name), key.type) for key in keys]
-        rows = connection.execute(page.where(tuple_(*keys) > tuple_(*last))).all()
+    return chain.from_iterable(row_pages(lambda page: connection.execute(page).all(), query, keys, PAGE))
 
 
 @dataclass(frozen=True)

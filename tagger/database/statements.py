@@ -25,6 +25,7 @@ from sqlalchemy import (
     literal,
     select,
     text,
+    tuple_,
 )
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -178,6 +179,22 @@ def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:
     """The values in parts, for the parameters of one statement and for brief transactions."""
     rest = iter(values)
     return iter(lambda: list(islice(rest, PAGE)), [])
+
+
+def row_pages(
+    read: Callable[[Select[Any]], Sequence[Row[Any]]],
+    query: Select[Any],
+    keys: Sequence[ColumnElement[Any]],
+    size: int,
+) -> Iterator[Sequence[Row[Any]]]:
+    """The rows of a query along these keys, which it selects, in pages. `read` executes that of a page."""
+    page = ordered = query.order_by(*keys).limit(size)
+    while rows := read(page):
+        yield rows
+        if len(rows) < size:
+            return
+        last = (literal(getattr(rows[-1], str(key.key)), key.type) for key in keys)
+        page = ordered.where(tuple_(*keys) > tuple_(*last))
 
 
 class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function where it is used

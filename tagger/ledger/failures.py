@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Row, Select, exists, func, or_, select
@@ -86,24 +87,17 @@ def failing_photos(
 ) -> Iterator[FailingPhoto]:
     """Yield every matching photo after the position `after`. Reads pages by key."""
     query = select(photos).where(*failure_conditions(failures or FailureFilter()))
-    for row in _pages(database, query, photos.c.id, after, page_size):
+    for row in _rows(database, query, photos.c.id, after, page_size):
         ids = {"position": row.id, "photo_id": row.id, "job": row.failure_job_id}
         failure = {"kind": row.failure_kind, "text": row.failure_text, "attempts": row.failure_attempts}
         yield document_of(FailingPhoto, row, **ids, **failure)
 
 
-def _pages(
+def _rows(
     database: Database, query: Select[Any], key: Column[int], after: int, size: int = FAILURES_PAGE
 ) -> Iterator[Row[Any]]:
-    """The rows of a query whose keys follow `after`, in their order. Reads pages by key."""
-    while True:
-        page = query.where(key > after).order_by(key).limit(size)
-        with database.read() as connection:
-            rows = connection.execute(page).all()
-        yield from rows
-        if len(rows) < size:
-            return
-        after = getattr(rows[-1], key.name)
+    """The rows of a query whose keys follow `after`, in their order."""
+    return chain.from_iterable(database.row_pages(query.where(key > after), key, size=size))
 
 
 def count_refusals(database: Database, job_id: int) -> dict[str, int]:
@@ -153,7 +147,7 @@ def unwritten_photos(
     )
     if kinds:
         query = query.where(job_items.c.reason.in_(kinds))
-    for row in _pages(database, query, job_items.c.position, after):
+    for row in _rows(database, query, job_items.c.position, after):
         yield document_of(FailingPhoto, row, kind=row.reason, text=row.error_text, job=job_id)
 
 

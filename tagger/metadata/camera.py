@@ -12,15 +12,15 @@ from datetime import timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
-from tagger.metadata.formats.jpeg_segments import EXIF, PHOTOSHOP, XMP
+from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
+from tagger.metadata.formats.jpeg_segments import PHOTOSHOP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
-from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import is_blank, parse_offset, parse_time, stated_in_xmp, stated_time
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, merge_facts
-from tagger.photos.formats import PhotoOrigin, is_iso_media
-from tagger.photos.jpeg import jpeg_head
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, PhotoOrigin, merge_facts
+from tagger.photos.formats import is_iso_media
+from tagger.photos.formats.reader import Blocks
+from tagger.photos.jpeg import EXIF, XMP, jpeg_head
 from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 
@@ -83,7 +83,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     capture: they are the position of the desk at which the photo was edited, or of the last place with
     reception.
     """
-    blocks = None if may_hold_tags(data) else read_only_blocks(data)
+    blocks = None if may_hold_tags(data) else read_blocks(data)
     exif = exif_of(data) if container is None else container.exif
     if exif is None and blocks is None:
         blocks = _blocks(data)

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
+from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.containers import exif_of
 
@@ -22,7 +22,7 @@ def photo_fields(data: bytes) -> Fields:
     Raises:
         WriteRefused: the container or its XMP is broken.
     """
-    blocks = read_blocks(data) if may_hold_tags(data) else read_only_blocks(data)
+    blocks = read_blocks(data)
     return {
         **exif.read(exif_of(data) or blocks.exif),
         **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),

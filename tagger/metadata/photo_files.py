@@ -18,7 +18,6 @@ from tagger.photos.folder_walk import read_sidecar_in
 from tagger.photos.folders import OpenFolder, open_folder
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.photo_names import (
-    DEVELOPED_EXTENSIONS,
     RAW_EXTENSIONS,
     extension_of,
     is_raw_name,
@@ -248,5 +247,5 @@ def _file_names(folder: OpenFolder) -> list[str]:
 
 def _raw_files_named_after(folder: OpenFolder, photo: Path) -> Iterator[str]:
     """The RAW files `photo.jpg.cr3` of the folder; each is checked by name, as sidecars are."""
-    for extension in sorted(RAW_EXTENSIONS | DEVELOPED_EXTENSIONS):
+    for extension in sorted(RAW_EXTENSIONS):
         yield from filter(folder.exists, (photo.name + extension, photo.name + extension.upper()))

@@ -36,11 +36,11 @@ from tagger.metadata.plans import (
 )
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
 from tagger.metadata.restored_files import FindUndoRecord, digest_file, has_position_fields
-from tagger.metadata.splices import Blocks
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.temporary_files import remove_leftover
 from tagger.photos.containers import digest_photo
 from tagger.photos.files import read_photo
+from tagger.photos.formats.reader import Blocks
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.program_folders import owning_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name

@@ -19,7 +19,6 @@ from tagger.metadata.formats import (
     may_hold_tags,
     only_jpeg,
     read_blocks,
-    read_only_blocks,
     replace_blocks,
 )
 from tagger.metadata.formats.jpeg import extended_xmp
@@ -36,9 +35,10 @@ from tagger.metadata.restored_files import (
     verify_insertion,
     without_occupied_fields,
 )
-from tagger.metadata.splices import Blocks, Splice, apply_splices, inverse_of
+from tagger.metadata.splices import Splice, apply_splices, inverse_of
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.photos.containers import digest_photo
+from tagger.photos.formats.reader import Blocks
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
 
@@ -249,7 +249,7 @@ def _plan_insertion(
 def _readable_blocks(photo: bytes) -> Blocks:
     """The photo's blocks without our values; empty if they cannot be read, which prevents no sidecar."""
     try:
-        blocks = read_blocks(photo) if may_hold_tags(photo) else read_only_blocks(photo)
+        blocks = read_blocks(photo)
         if xmp.has_our_fields(blocks.xmp):  # they cannot be removed from the photo (see base_of_photo)
             blocks = Blocks() if is_jpeg(photo) else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
         xmp.properties(blocks.xmp)

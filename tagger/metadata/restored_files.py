@@ -14,12 +14,13 @@ from blake3 import blake3
 
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats import is_jpeg, read_blocks, replace_blocks
+from tagger.metadata.formats import is_jpeg, may_hold_tags, only_jpeg, read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
-from tagger.metadata.splices import Blocks, apply_splices, undo_splices
+from tagger.metadata.splices import apply_splices, undo_splices
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.xmp.schema import POSITION
 from tagger.photos.containers import digest_photo, exif_of
+from tagger.photos.formats.reader import Blocks
 
 _OTHER_BLOCKS = "the blocks are not the ones that were meant to be written"
 
@@ -96,6 +97,8 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
     Raises:
         WriteRefused: our values cannot be removed without changing something else.
     """
+    if not may_hold_tags(data):
+        raise only_jpeg()
     blocks = read_blocks(data)
     if xmp.names_our_namespace(blocks.xmp):
         original = _undone(data, find_undo_record(digest_file(data)))

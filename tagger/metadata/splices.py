@@ -1,4 +1,4 @@
-"""What the readers and writers of all formats share: the metadata blocks of a file, refusals, and splices.
+"""What the readers and writers of metadata share: refusals, and splices.
 
 Each cause of a refusal has one text. A splice replaces a range of bytes in a file; bytes outside of the
 splices stay as they are. The inverse of a list of splices holds the replaced bytes and their offsets, and
@@ -114,19 +114,6 @@ def _decompress(inverse: bytes) -> bytes:
     if not stream.eof or stream.unused_data:
         raise ValueError("truncated, or followed by other data")
     return raw
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """The content of a file's metadata blocks; None if the file has no such block.
-
-    `xmp` is the packet (XML, with wrapper and padding if it has any). `exif` is a TIFF block without the
-    prefix "Exif". `iptc` holds the IIM datasets without the Photoshop resource around them.
-    """
-
-    xmp: bytes | None = None
-    exif: bytes | None = None
-    iptc: bytes | None = None
 
 
 def broken_structure(problem: str) -> WriteRefused:

@@ -9,15 +9,22 @@ of the page and of `tagger show`. How facts are read from files is written in me
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from tagger.photos.formats import PhotoOrigin
 from tagger.system.text_format import N_
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
 """The range of UTC offsets on Earth."""
 LARGEST_ERROR_M = 20_000_000
 """No two places on Earth are further apart."""
+
+
+class PhotoOrigin(StrEnum):
+    """Why an image is not as a camera took it: its time and position say little about what it shows."""
+
+    SCREENSHOT = "screenshot"
+    EDITED = "edited"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from tagger.photos.tiff import first_with_tags
 
 Part: TypeAlias = bytes | memoryview
 
+EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+"""How segments with these blocks begin. Blocks in other formats may begin so, too."""
 SEGMENT_LIMIT = 100_000
 """A photo has tens of segments or chunks. A file with more is not parsed; its digest is the file's."""
 # Without markers that have no segment, of which a hostile file may have millions.
@@ -38,23 +40,18 @@ _SOF2, _SOS, _EOI, _COM = 0xC2, 0xDA, 0xD9, 0xFE
 _APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 
 
-def jpeg_image(data: bytes) -> tuple[tuple[Part, ...] | None, bytes | None]:
-    """Return the segments of the image, None if there is no scan, and the EXIF block as `jpeg_exif` does."""
+def jpeg_parts(data: bytes) -> tuple[Part, ...] | None:
+    """Return the segments of the image; None if there is no scan."""
     view = memoryview(data)
     parts: list[Part] = []
-    exif: list[tuple[int, int]] = []
     has_scan = False
     for count, (marker, start, end) in enumerate(_segments(data)):
         if count >= SEGMENT_LIMIT:
-            return None, None
+            return None
         has_scan = has_scan or marker == _SOS
         if _is_image_segment(data, marker, start):
             parts.append(view[start:end])
-        elif not has_scan and _is_exif(data, marker, start):
-            exif.append((start, end))
-    return (tuple(parts) if has_scan else None), first_with_tags(
-        data[start + 10 : end] for start, end in exif
-    )
+    return tuple(parts) if has_scan else None
 
 
 def is_without_end(data: bytes) -> bool:
@@ -219,7 +216,7 @@ def _end_of_scan(data: bytes | memoryview, start: int) -> int:
 
 
 def _is_exif(data: bytes | memoryview, marker: int, start: int) -> bool:
-    return marker == _APP1 and data[start + 4 : start + 10] == b"Exif\0\0"
+    return marker == _APP1 and data[start + 4 : start + 10] == EXIF
 
 
 def _is_image_segment(data: bytes, marker: int, start: int) -> bool:

@@ -6,13 +6,12 @@ and programs develop one from the other. The case of the extension does not matt
 and a HEIC, or two RAW files without either are separate photos.
 """
 
-import importlib.util
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cache
 from typing import Generic, TypeVar
 
+from tagger.photos.formats import HEIC, PHOTO_FORMATS, RAW
 from tagger.photos.paths import printable_path
 from tagger.photos.program_folders import LeftOutPaths
 
@@ -22,21 +21,13 @@ LONGEST_EXTENSION = 10
 NAMED_EXTENSIONS = 8
 
 
-RAW_EXTENSIONS = frozenset(
-    (
-        *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".fff", ".iiq", ".nef", ".nrw"),
-        *(".orf", ".ori", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srw"),
-    )
-)
-"""Extensions, in lower case, of cameras' RAW files in which previews are found."""
-DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
-"""Extensions of RAW files that are photos if the extra that develops them is installed."""
-PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
+_PHOTO_EXTENSIONS = frozenset(extension for each in PHOTO_FORMATS for extension in each.extensions)
+_EXTRAS = {
+    extension: each.extra for each in PHOTO_FORMATS if each.extra for extension in each.extensions_of_extra
 }
-"""Extensions of photos, in lower case. Readers of EPS and PDF start other programs."""
-HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
-"""Extensions of photos if the extra that reads them is installed."""
+"""The extras that have to be installed to read files with these extensions."""
+RAW_EXTENSIONS = frozenset(RAW.extensions + RAW.extensions_of_extra)
+"""Extensions of cameras' RAW files that are read."""
 _OTHER_RAW_EXTENSIONS = frozenset(
     (
         *(".ari", ".bay", ".braw", ".cap", ".cs1", ".dcr", ".dcs", ".drf", ".eip", ".erf", ".gpr", ".k25"),
@@ -44,28 +35,24 @@ _OTHER_RAW_EXTENSIONS = frozenset(
     )
 )
 """Extensions of RAW files that are not read, but have sidecars of other programs."""
-_OTHER_IMAGE_EXTENSIONS = frozenset((".jp2", ".jxl", ".jxr"))
+_OTHER_EXTENSIONS = _OTHER_RAW_EXTENSIONS | {".jp2", ".jxl", ".jxr"}
+"""Those of images that are not read."""
 SIDECAR_EXTENSION = ".xmp"
 """The extension of sidecars, in lower case."""
 JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
-_PAIRED = frozenset(extension[1:] for extension in JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS)
+_PAIRED = {extension[1:] for extension in (*JPEG_EXTENSIONS, *HEIC.extensions_of_extra, *RAW.extensions)}
 T = TypeVar("T")
 
 
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name is listed as a photo."""
     extension = extension_of(name)
-    return (
-        extension in PHOTO_EXTENSIONS
-        or (extension in HEIC_EXTENSIONS and _reads_heic())
-        or (extension in DEVELOPED_EXTENSIONS and is_developer_installed())
-    )
+    return extension in _PHOTO_EXTENSIONS or (extension in _EXTRAS and _EXTRAS[extension].is_installed)
 
 
 def is_raw_name(name: str) -> bool:
     """Whether a file of this name is a camera's RAW file."""
-    extension = extension_of(name)
-    return extension in RAW_EXTENSIONS or extension in DEVELOPED_EXTENSIONS
+    return extension_of(name) in RAW_EXTENSIONS
 
 
 def may_have_stem_sidecar(name: str) -> bool:
@@ -75,7 +62,7 @@ def may_have_stem_sidecar(name: str) -> bool:
     and texts have no such sidecar.
     """
     extension = extension_of(name)
-    return extension in PHOTO_EXTENSIONS | HEIC_EXTENSIONS | _OTHER_IMAGE_EXTENSIONS or is_any_raw_name(name)
+    return extension in _PHOTO_EXTENSIONS or extension in _EXTRAS or extension in _OTHER_EXTENSIONS
 
 
 def is_any_raw_name(name: str) -> bool:
@@ -90,20 +77,8 @@ def extension_of(path: str) -> str:
 
 def needed_extra(extension: str) -> str | None:
     """The extra that has to be installed to read files with this extension; None if none is missing."""
-    if extension in HEIC_EXTENSIONS and not _reads_heic():
-        return "heic"
-    return "raw" if extension in DEVELOPED_EXTENSIONS and not is_developer_installed() else None
-
-
-@cache
-def _reads_heic() -> bool:
-    return importlib.util.find_spec("pillow_heif") is not None
-
-
-@cache
-def is_developer_installed() -> bool:
-    """Whether RAW photos without a preview can be developed. Loads nothing."""
-    return importlib.util.find_spec("rawpy") is not None
+    extra = _EXTRAS.get(extension)
+    return None if extra is None or extra.is_installed else extra.name
 
 
 class OtherFiles:

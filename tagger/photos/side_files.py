@@ -21,8 +21,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from tagger.photos.formats import HEIC
 from tagger.photos.photo_names import (
-    HEIC_EXTENSIONS,
     JPEG_EXTENSIONS,
     SIDECAR_EXTENSION,
     extension_of,
@@ -295,7 +295,7 @@ def _is_edited(photo: str) -> bool:
 def _extensions(title: str) -> Sequence[str]:
     """The extension of a photo, and of what it may be made from."""
     own = title[len(_stem(title)) :]
-    return (own, *sorted(HEIC_EXTENSIONS)) if own.lower() in JPEG_EXTENSIONS else (own,)
+    return (own, *sorted(HEIC.extensions_of_extra)) if own.lower() in JPEG_EXTENSIONS else (own,)
 
 
 def _file_of(photo: str, files: _TakeoutFiles) -> str | None:

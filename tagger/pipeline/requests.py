@@ -21,7 +21,7 @@ from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoBytes, PhotoVersion
-from tagger.photos.photo_names import is_developer_installed
+from tagger.photos.formats import LIBRAW
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import PhotoSource
 from tagger.system.metrics import stage_timer
@@ -257,7 +257,7 @@ def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = No
             with stage_timer("decode"):
                 return decode_photo(photo.data, resize, max_pixels=limits.max_pixels, orientation=orientation)
         except NoPreview:
-            if develop is None or not is_developer_installed():
+            if develop is None or not LIBRAW.is_installed:
                 raise
         return develop(photo, resize)
 

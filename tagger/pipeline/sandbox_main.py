@@ -18,9 +18,9 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_container, read_container
 from tagger.photos.decoding import Resize, decode_photo
-from tagger.photos.decoding.formats import load_readers
 from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
+from tagger.photos.formats import PHOTO_FORMATS
 from tagger.pipeline.confinement import confine, is_due, limit_memory
 from tagger.pipeline.requests import internal_failure
 from tagger.system.documents import json_default
@@ -107,7 +107,8 @@ def _answer_or_failure(answer: ReplyFunction, request: object, data: bytes) -> R
 
 
 def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
-    load_readers()
+    for each in PHOTO_FORMATS:
+        each.reader.load_decoder()
     RAW_DEVELOPER.load()
     trim_memory()
     limit_memory(config["memory_bytes"])

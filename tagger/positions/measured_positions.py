@@ -26,7 +26,7 @@ from tagger.database.enums import STATED, ClockSource, PositionSource
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import photos, positions, tracks
 from tagger.landmarks.landmarks import farthest_km
-from tagger.photos.formats import PhotoOrigin
+from tagger.photos.facts import PhotoOrigin
 from tagger.positions.cities import places_of
 from tagger.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S, contradicted, sequence_of
 from tagger.positions.evidence import (

@@ -181,18 +181,6 @@ def track_spool() -> IO[bytes]:
     return SpooledTemporaryFile(_SPOOL_BYTES)
 
 
-def add_track(database: Database, file: Path) -> AddedTrack:
-    """Add a GPX file. One that was added before, by its content, changes nothing.
-
-    Raises:
-        PathNotFound, SystemRefused, ImportRefused: see `read_track`.
-    """
-    with track_spool() as spool:
-        track = read_track(database, file, spool)
-        with database.write() as connection:
-            return store_track(connection, track, spool)
-
-
 def read_track(database: Database, file: Path, spool: IO[bytes]) -> ReadTrack:
     """Read a GPX file into the spool, in flat memory, so that nobody waits for the database meanwhile.
 

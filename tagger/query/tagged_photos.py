@@ -42,8 +42,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import PhotoIdNotFound
 from tagger.landmarks.landmarks import Landmark, farthest_km, landmarks_by_id
-from tagger.photos.facts import RESULT_FACTS, ResultFacts
-from tagger.photos.formats import PhotoOrigin
+from tagger.photos.facts import RESULT_FACTS, PhotoOrigin, ResultFacts
 from tagger.photos.paths import printable_path
 from tagger.system.city_names import place_text
 from tagger.system.documents import document_of

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import OddsReason, Outcome, TagReason, VerdictKind
-from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
+from tagger.database.statements import among, ids_parameter, insert_page, lock_tables, row_pages
 from tagger.database.tables import (
     classifications,
     contents,
@@ -152,27 +152,22 @@ def _is_new(tag: EffectiveTag) -> bool:
 
 def unsettled(connection: Connection) -> Iterator[int]:
     """The ids of images whose effective tags or outcome are not what the rule says."""
-    for page in _pages_of_all(connection):
+    every = select(contents.c.id)
+    for rows in row_pages(lambda page: connection.execute(page).all(), every, [contents.c.id], PAGE):
+        page = [row.id for row in rows]
         causes = read_causes(connection, page)
         stored: dict[int, set[_Row]] = {content_id: set() for content_id in page}
         for row in _stored_rows(connection, page):
             stored[row[0]].add(row)
         for content_id, each in causes.items():
             found = each.effective_tags()
-            rows = {_row(content_id, tag) for tag in found}
+            right = {_row(content_id, tag) for tag in found}
             is_counted = not any(each.wrong_counts())
-            if not is_counted or rows != stored[content_id] or each.outcome not in (None, outcome_of(found)):
+            if not is_counted or right != stored[content_id] or each.outcome not in (None, outcome_of(found)):
                 yield content_id
 
 
-def _pages_of_all(connection: Connection) -> Iterator[Sequence[int]]:
-    page = _page_after(connection, 0)
-    while page:
-        yield page
-        page = _page_after(connection, page[-1])
-
-
-def _page_after(connection: Connection, last: int, content_ids: Column[int] = contents.c.id) -> Sequence[int]:
+def _page_after(connection: Connection, last: int, content_ids: Column[int]) -> Sequence[int]:
     query = select(content_ids).where(content_ids > last).distinct().order_by(content_ids).limit(PAGE)
     return connection.scalars(query).all()
 

@@ -168,16 +168,8 @@ def compare_all(database: Database, model_id: int, on_progress: Progress = lambd
 def stored_pages(
     database: Database, model_id: int, size: int, *conditions: ColumnElement[bool]
 ) -> Iterator[Sequence[Row[Any]]]:
-    """The stored embeddings with these conditions, in the order of their images, each page read by itself."""
-    last_id = 0
-    while True:
-        query = _stored(model_id, embeddings.c.content_id > last_id, *conditions).limit(size)
-        with database.read() as connection:
-            rows = connection.execute(query).all()
-        if not rows:
-            return
-        yield rows
-        last_id = rows[-1].content_id
+    """The stored embeddings with these conditions, in the order of their images."""
+    return database.row_pages(_stored(model_id, *conditions), embeddings.c.content_id, size=size)
 
 
 def compare_images(
@@ -225,13 +217,9 @@ def mark_applied(connection: Connection, model_id: int) -> None:
 
 
 def _stored(model_id: int, *conditions: ColumnElement[bool]) -> Select[Any]:
-    """Embeddings in the order of their images."""
-    return (
-        select(embeddings.c.content_id, embeddings.c.data)
-        # Otherwise, SQLite reads all images of the model along another index, and sorts them for each page.
-        .where(unindexed(embeddings.c.model_id) == model_id, *conditions)
-        .order_by(embeddings.c.content_id)
-    )
+    # Otherwise, SQLite reads all images of the model along another index, and sorts them for each page.
+    is_of_model = unindexed(embeddings.c.model_id) == model_id
+    return select(embeddings.c.content_id, embeddings.c.data).where(is_of_model, *conditions)
 
 
 def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, dict[int, float]]:

@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, exists, false, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, exists, false, select
 
 from tagger.catalog.availability import UnavailableFolder, unavailable_folders
 from tagger.catalog.roots import Root, RootPaths, list_roots
@@ -87,23 +87,13 @@ class _Listing:
             self._query = _select_rows(connection, table, verdict_filter, root_paths)
 
     def all(self) -> Iterator[ListedVerdict]:
-        key = self._table.primary_key
-        query = rest = self._query.order_by(*key).limit(PAGE)
-        while page := self._page(rest):
-            rows, listed = page
+        for rows in self._database.row_pages(self._query, *self._table.primary_key, size=PAGE):
+            with self._database.read() as connection:
+                of_page = photos.c.id.in_([row.photo_id for row in rows if row.photo_id is not None])
+                found = connection.execute(select_photos().where(of_page))
+                paths = {row.id: self._names.path(connection, row) for row in found}
+                listed = [_verdict(connection, self._names, row, paths) for row in rows]
             yield from listed
-            if len(rows) < PAGE:
-                return
-            last = (getattr(rows[-1], column.name) for column in key)
-            rest = query.where(tuple_(*key) > tuple_(*last))
-
-    def _page(self, query: Select[Any]) -> tuple[Sequence[Row[Any]], list[ListedVerdict]]:
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            of_page = photos.c.id.in_([row.photo_id for row in rows if row.photo_id is not None])
-            found = connection.execute(select_photos().where(of_page))
-            paths = {row.id: self._names.path(connection, row) for row in found}
-            return rows, [_verdict(connection, self._names, row, paths) for row in rows]
 
 
 def _select_rows(

@@ -12,12 +12,11 @@ from sqlalchemy import insert, update
 from support.artifacts import tiny_artifact
 from support.camera_photos import draw_shot
 from support.command_line import CommandRunner
-from support.gpx_files import START, walk, write_gpx
+from support.gpx_files import START, add_track, walk, write_gpx
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents
-from tagger.positions.tracks import add_track
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 

@@ -19,9 +19,8 @@ from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.chunk_items import open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim
-from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts
+from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoOrigin
 from tagger.photos.files import PhotoVersion
-from tagger.photos.formats import PhotoOrigin
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result
 from tagger.teaching.comparison import TaughtCache
 

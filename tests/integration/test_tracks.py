@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
-from support.gpx_files import START, START_S, gpx_text, walk, write_gpx
+from support.gpx_files import START, START_S, add_track, gpx_text, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 from support.query_plans import query_plans
 from support.threads import in_threads
@@ -18,7 +18,6 @@ from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound
 from tagger.positions.clocks import UnknownClock, unknown_clocks
 from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
 from tagger.positions.tracks import (
-    add_track,
     list_tracks,
     read_track,
     remove_track,

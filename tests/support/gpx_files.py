@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tagger.database.connection import Database
+from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
+
 Point = tuple[float, float, float]
 """Seconds since START, latitude, longitude."""
 
@@ -67,3 +70,11 @@ class LongGpx(io.RawIOBase):
         return "".join(
             point_text(number, 48 + number % 10_000 * 1e-6, 2 + number % 10_000 * 1e-6) for number in numbers
         ).encode()
+
+
+def add_track(database: Database, file: Path) -> AddedTrack:
+    """Add a GPX file, as `tagger locate` does."""
+    with track_spool() as spool:
+        track = read_track(database, file, spool)
+        with database.write() as connection:
+            return store_track(connection, track, spool)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tagger.metadata.plans import FilePlan, owner_values, plan_sidecar, read_sidecar
 from tagger.metadata.restored_files import FindUndoRecord
-from tagger.metadata.splices import Blocks
 from tagger.metadata.tag_fields import TagFields
+from tagger.photos.formats.reader import Blocks
 
 
 def sidecar_plan(

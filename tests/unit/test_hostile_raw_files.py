@@ -15,7 +15,7 @@ from support.examples import examples
 
 from tagger.errors import PhotoFailed
 from tagger.metadata.camera import camera_facts
-from tagger.metadata.formats import read_only_blocks
+from tagger.metadata.formats import read_blocks
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.raw import read_raw
@@ -34,7 +34,7 @@ def examine(data: bytes) -> None:
     assert all(preview.pixels > 0 for preview in raw.previews)
     assert digest_photo(data) == digest_photo(data)
     camera_facts(data)
-    read_only_blocks(data)
+    read_blocks(data)
     with suppress(PhotoFailed):
         decode_photo(data, Resize(64, 64), max_pixels=10**6)
 

@@ -21,10 +21,10 @@ from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import conversion, decode_photo, memory
 from tagger.photos.decoding.conversion import scalable
-from tagger.photos.decoding.formats import open_header, readable_file
 from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
 from tagger.photos.facts import CameraFacts
-from tagger.photos.formats import PhotoFormat
+from tagger.photos.formats import JPEG
+from tagger.photos.jpeg import from_first_scan
 
 PICTURE = draw_photo(7, (300, 200))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -48,13 +48,13 @@ def test_sizes_in_boxes_are_checked_against_the_limit(encode: Callable[[Image.Im
 )
 def test_the_decoder_gets_little_of_a_jpeg_without_an_image(filler: bytes) -> None:
     data = b"\xff\xd8\xff\xc8" + filler * 100_000
-    assert len(readable_file(data)) < 100_000
+    assert len(from_first_scan(data)) < 100_000
     assert decode_failure(data)[0] in (FailureKind.CORRUPT, FailureKind.TRUNCATED)
 
 
 def test_the_decoder_gets_a_jpeg_without_metadata() -> None:
     jpeg = encode_image(PICTURE, "JPEG", icc_profile=SRGB, comment=b"sunset" * 1000)
-    readable = readable_file(jpeg)
+    readable = from_first_scan(jpeg)
     assert b"sunset" not in readable
     assert np.array_equal(decode(readable).pixels, decode(jpeg).pixels)
 
@@ -190,9 +190,9 @@ def test_decoding_a_jpeg_at_a_fraction_needs_a_fraction_unless_it_is_progressive
     options: dict[str, bool],
 ) -> None:
     data = encode_image(Image.new("RGB", (8000, 6000)), "JPEG", **options)
-    image = open_header(data, PhotoFormat.JPEG, MAX_PIXELS)
+    image = JPEG.reader.open(data, MAX_PIXELS)
     image.draft(None, (300, 300))
-    needed = decoder_memory(image, PhotoFormat.JPEG, data, (8000, 6000))
+    needed = decoder_memory(image, JPEG, data, (8000, 6000))
     needed_bytes = needed.held_bytes + needed.decoding_bytes
     assert (needed_bytes < 8000 * 6000) is not bool(options)
 

@@ -16,7 +16,8 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, encode_heic
 from support.profiles import WHITE, colour_profile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.decoding import DecodedImage, Resize, decode_photo, formats
+from tagger.photos import formats
+from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.formats import PhotoFormat, detect_format
 from tagger.photos.jpeg import at_an_eighth
 
@@ -83,7 +84,7 @@ def test_heic_without_its_extra_names_the_package(monkeypatch: pytest.MonkeyPatc
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(formats.importlib, "import_module", missing)
+    monkeypatch.setattr("tagger.photos.formats.iso_media.importlib.import_module", missing)
     with pytest.raises(PhotoFailed, match="needs the extra heic") as excinfo:
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     assert excinfo.value.failure.kind is FailureKind.UNSUPPORTED
@@ -399,18 +400,18 @@ def iso_media(major: bytes, *compatible: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
-        (b"\xff\xd8\xff\xe0", PhotoFormat.JPEG),
-        (b"\x89PNG\r\n\x1a\n", PhotoFormat.PNG),
-        (b"RIFF\0\0\0\0WEBPVP8 ", PhotoFormat.WEBP),
+        (b"\xff\xd8\xff\xe0", formats.JPEG),
+        (b"\x89PNG\r\n\x1a\n", formats.PNG),
+        (b"RIFF\0\0\0\0WEBPVP8 ", formats.WEBP),
         (b"RIFF\0\0\0\0WAVE", None),
-        (b"II*\0", PhotoFormat.TIFF),
-        (b"MM\0+", PhotoFormat.TIFF),
-        (b"GIF89a", PhotoFormat.GIF),
-        (b"BM", PhotoFormat.BMP),
-        (iso_media(b"avif", b"mif1"), PhotoFormat.AVIF),
-        (iso_media(b"mif1", b"heic", b"avif"), PhotoFormat.AVIF),
-        (iso_media(b"heic", b"avif"), PhotoFormat.HEIF),
-        (iso_media(b"mif1"), PhotoFormat.HEIF),
+        (b"II*\0", formats.TIFF),
+        (b"MM\0+", formats.TIFF),
+        (b"GIF89a", formats.GIF),
+        (b"BM", formats.BMP),
+        (iso_media(b"avif", b"mif1"), formats.AVIF),
+        (iso_media(b"mif1", b"heic", b"avif"), formats.AVIF),
+        (iso_media(b"heic", b"avif"), formats.HEIC),
+        (iso_media(b"mif1"), formats.HEIC),
         (b"%PDF-1.7", None),
         (b"", None),
     ],

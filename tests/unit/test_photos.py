@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from tagger.cli.output.job_text import other_files_lines
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
 from tagger.extensions import install_command
-from tagger.photos import files, photo_names
+from tagger.photos import files
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
+from tagger.photos.formats import Extra
 from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
 from tagger.photos.photo_names import MOST_EXTENSIONS, OtherFiles, is_photo_name
 
@@ -88,7 +89,7 @@ def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch: pyte
     other_files = OtherFiles()
     for extension in (".mp4", ".heic", ".heic"):
         other_files.add(extension)
-    monkeypatch.setattr(photo_names, "_reads_heic", lambda: False)
+    monkeypatch.setattr(Extra, "is_installed", False)
     assert other_files_lines(other_files) == [
         "left out by extension: 3 files (2 .heic, .mp4)",
         f"to read .heic files, run: {install_command('heic')}",
@@ -108,7 +109,7 @@ def test_few_of_many_extensions_are_kept() -> None:
 
 def test_heic_is_a_photo_where_its_reader_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for installed in (True, False):
-        monkeypatch.setattr(photo_names, "_reads_heic", lambda installed=installed: installed)
+        monkeypatch.setattr(Extra, "is_installed", installed)
         assert is_photo_name("a.HEIC") is is_photo_name("a.hif") is installed
 
 

@@ -17,12 +17,11 @@ from rig.raw_files import LARGE, RawContent, bare_dng, bare_mrw, preview, raw_fi
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
-from tagger.photos import photo_names
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import _TRANSPOSES, DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes
-from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.formats import RAW, Extra, detect_format
 from tagger.photos.photo_names import is_photo_name, is_raw_name
 from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
@@ -155,15 +154,15 @@ def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for extension, head in OTHER_MAKERS.items():
-        assert detect_format(head + bytes(300)) is PhotoFormat.RAW
+        assert detect_format(head + bytes(300)) is RAW
         assert is_raw_name(f"a{extension}")
         for installed in (True, False):
-            monkeypatch.setattr(photo_names, "is_developer_installed", lambda installed=installed: installed)
+            monkeypatch.setattr(Extra, "is_installed", installed)
             assert is_photo_name(f"a{extension}") is installed
 
 
 def test_without_the_extra_the_failure_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.photos.decoding.raw_development.is_developer_installed", lambda: False)
+    monkeypatch.setattr(Extra, "is_installed", False)
     for data in (bare_dng(DRAWING), *(head + bytes(300) for head in OTHER_MAKERS.values())):
         with pytest.raises(PhotoFailed, match="install the extra raw") as failed:
             decode_photo(data, WHOLE, max_pixels=10**6)

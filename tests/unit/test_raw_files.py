@@ -23,7 +23,7 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo, orientation_in
 from tagger.photos.decoding import Pixels, Resize, decode_photo
-from tagger.photos.formats import HEAD_BYTES, PhotoFormat, detect_format
+from tagger.photos.formats import HEAD_BYTES, RAW, TIFF, detect_format
 from tagger.photos.photo_names import is_photo_name
 from tagger.photos.raw import read_raw
 
@@ -47,16 +47,16 @@ def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> PhotoFailure:
 @pytest.mark.parametrize("kind", RAW_KINDS)
 def test_raw_files_are_listed_and_detected(kind: str) -> None:
     assert is_photo_name(f"IMG_1.{kind.upper()}")
-    assert detect_format(raw_file(kind)) is PhotoFormat.RAW
+    assert detect_format(raw_file(kind)) is RAW
     # No format that browsers show:
-    assert detect_format(raw_file(kind)[:HEAD_BYTES]) in (PhotoFormat.RAW, PhotoFormat.TIFF)
+    assert detect_format(raw_file(kind)[:HEAD_BYTES]) in (RAW, TIFF)
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "jpeg"}])
 def test_other_tiffs_are_no_raw_files(options: dict[str, str]) -> None:
     image = Image.frombytes("RGB", (64, 64), b"IMC" * (64 * 64))
     tiff = encode_image(image, "TIFF", save_all=True, append_images=[image], **options)
-    assert detect_format(tiff) is PhotoFormat.TIFF
+    assert detect_format(tiff) is TIFF
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)

@@ -10,7 +10,7 @@ from tagger.cli.help import argument, flag
 from tagger.cli.job_submission import (
     announce_runner,
     finish_job,
-    follow,
+    follow_to_end,
     select_runner,
     send_job,
     submit_job,
@@ -37,7 +37,6 @@ from tagger.cli.output.job_text import (
     job_origin,
     job_report,
     job_summary,
-    print_next_steps,
     unread_lines,
 )
 from tagger.cli.output.photos import write_failures
@@ -50,7 +49,6 @@ from tagger.ledger.job_control import cancel as cancel_job
 from tagger.ledger.job_control import pause as pause_job
 from tagger.ledger.job_control import resume as resume_job
 from tagger.ledger.progress import find_job, list_jobs
-from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,11 +92,7 @@ def show(
     database = open_for_reading().database
     progress = find_job(database, job)
     if watch and not progress.is_over:
-        set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
-        code = follow(database, job, json=json)
-        if not json:
-            print_next_steps(database, job)
-        raise typer.Exit(code)
+        follow_to_end(database, job, json=json)
     document, lines = job_report(database, progress)
     if json:
         write_json(vars(progress) | document)

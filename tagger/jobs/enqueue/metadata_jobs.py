@@ -134,15 +134,8 @@ def is_under(database: Database, paths: Iterable[Path], root_paths: RootPaths) -
 
 def photo_id_pages(database: Database, conditions: Sequence[ColumnElement[bool]]) -> Iterator[Sequence[int]]:
     """The ids of the photos that meet the conditions, in pages."""
-    last_id = 0
-    while True:
-        query = select(photos.c.id).where(*conditions, photos.c.id > last_id).order_by(photos.c.id)
-        with database.read() as connection:
-            page = connection.scalars(query.limit(PAGE)).all()
-        if not page:
-            return
-        yield page
-        last_id = page[-1]
+    for rows in database.row_pages(select(photos.c.id).where(*conditions), photos.c.id, size=PAGE):
+        yield [row.id for row in rows]
 
 
 @dataclass(frozen=True)

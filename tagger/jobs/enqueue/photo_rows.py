@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, update
 
 from tagger.catalog.availability import UnavailableFolder, unavailable_below
 from tagger.catalog.raw_pairs import separate_files
@@ -90,22 +90,11 @@ def present_photos(
 
     Photos that a job did not find count as present: a scan decides whether they are gone.
     """
-    key = tuple_(photos.c.path, photos.c.path_bytes)
     is_present = or_(photos.c.gone_since.is_(None), photos.c.failure_kind == FailureKind.GONE)
-    query = (
-        select(photos.c.id, photos.c.path, photos.c.path_bytes)
-        .where(photos.c.root_id == root.id, condition, is_present)
-        .order_by(photos.c.path, photos.c.path_bytes)
-        .limit(page_size)
-    )
-    page = query
-    while True:
-        with database.read() as connection:
-            rows = connection.execute(page.where(*_others(without))).all()
+    key = photos.c.path, photos.c.path_bytes
+    of_root = photos.c.root_id == root.id, condition, is_present, *_others(without)
+    for rows in database.row_pages(select(photos.c.id, *key).where(*of_root), *key, size=page_size):
         yield [row for row in rows if (row.path, row.path_bytes) not in without]
-        if len(rows) < page_size:
-            return
-        page = query.where(key > (rows[-1].path, rows[-1].path_bytes))
 
 
 def _others(found: AbstractSet[PathKey]) -> Iterator[ColumnElement[bool]]:

@@ -9,14 +9,14 @@ import struct
 from itertools import zip_longest
 from typing import TypeAlias
 
-from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.formats import JPEG, detect_format
 
 Pieces: TypeAlias = list[tuple[str, object]]
 
 
 def difference_outside_blocks(before: bytes, after: bytes) -> str | None:
     """None if two JPEG files differ in their blocks only, else the first other difference in words."""
-    if not detect_format(before) is detect_format(after) is PhotoFormat.JPEG:
+    if not detect_format(before) is detect_format(after) is JPEG:
         return "the container"
     return _first_difference(*_jpeg_pieces(before, after))
 

@@ -16,21 +16,17 @@ from tagger.metadata.formats.jpeg_segments import (
     APP2,
     APP11,
     APP13,
-    EXIF,
     EXTENDED_XMP,
     MPF,
     PAYLOAD_LIMIT,
     PHOTOSHOP,
-    XMP,
     Jpeg,
     Segment,
-    iptc_in,
     pack_segment,
     read_jpeg,
     replace_iptc,
 )
 from tagger.metadata.splices import (
-    Blocks,
     Splice,
     ambiguous_blocks,
     broken_structure,
@@ -39,6 +35,9 @@ from tagger.metadata.splices import (
     signed_file,
     too_large,
 )
+from tagger.photos.formats.reader import Blocks
+from tagger.photos.jpeg import EXIF, XMP
+from tagger.photos.photoshop import iptc_in
 from tagger.photos.tiff import TiffBlock, open_tiff
 
 _EXTENDED_HEAD_BYTES = 40

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from tagger.metadata.splices import ambiguous_blocks, broken_structure
 from tagger.photos.jpeg import SEGMENT_LIMIT
+from tagger.photos.photoshop import IPTC, resources_in
 
-XMP = b"http://ns.adobe.com/xap/1.0/\0"
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-EXIF = b"Exif\0\0"
 PHOTOSHOP = b"Photoshop 3.0\0"
 MPF = b"MPF\0"
 PAYLOAD_LIMIT = 65_533
@@ -112,26 +111,8 @@ def _image_end(data: bytes, scan: Segment) -> int:
     raise broken_structure("the image has no end marker")
 
 
-_IPTC, _IPTC_DIGEST = 0x0404, 0x0425
-_SIGNATURES = {b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"}
-_RESOURCE_LIMIT = 4096
-_NEW_HEAD = b"8BIM" + _IPTC.to_bytes(2, "big") + b"\0\0"
-
-
-def iptc_in(payload: bytes) -> bytes | None:
-    """The first IPTC datasets in Photoshop's resources."""
-    resources = _resources(payload, strict=False)
-    return next((resource.value for resource in resources if resource.number == _IPTC), None)
-
-
-@dataclass(frozen=True)
-class _Resource:
-    """One resource. `raw` is all of it, padding included; `head` is its signature, number and name."""
-
-    number: int
-    raw: bytes
-    head: bytes
-    value: bytes
+_IPTC_DIGEST = 0x0425
+_NEW_HEAD = b"8BIM" + IPTC.to_bytes(2, "big") + b"\0\0"
 
 
 def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
@@ -143,45 +124,27 @@ def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
     Raises:
         WriteRefused: the resources cannot be read, or hold IPTC twice.
     """
-    resources = list(_resources(payload, strict=True))
-    if sum(resource.number == _IPTC for resource in resources) > 1:
+    resources = list(resources_in(payload))
+    rest = payload[sum(len(resource.raw) for resource in resources) :]
+    if rest.strip(b"\0"):
+        raise broken_structure("the Photoshop resources, which hold IPTC, cannot be read")
+    if sum(resource.number == IPTC for resource in resources) > 1:
         raise ambiguous_blocks("It has IPTC datasets twice")
     digest_before = next(
-        (_digest(resource.value) for resource in resources if resource.number == _IPTC), _digest(b"")
+        (_digest(resource.value) for resource in resources if resource.number == IPTC), _digest(b"")
     )
     packed: list[bytes] = []
     for resource in resources:
-        if resource.number == _IPTC:
+        if resource.number == IPTC:
             packed += [_pack(resource.head, iptc)] if iptc is not None else []
         elif resource.number == _IPTC_DIGEST:
             was_correct = resource.value == digest_before
             packed += [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
         else:
             packed.append(resource.raw)
-    if iptc is not None and all(resource.number != _IPTC for resource in resources):
+    if iptc is not None and all(resource.number != IPTC for resource in resources):
         packed.append(_pack(_NEW_HEAD, iptc))
-    rest = payload[sum(len(resource.raw) for resource in resources) :]
     return b"".join((*packed, rest))
-
-
-def _resources(payload: bytes, *, strict: bool) -> Iterator[_Resource]:
-    at = 0
-    for _ in range(_RESOURCE_LIMIT):
-        if not payload[at:].strip(b"\0"):
-            return
-        name_bytes = payload[at + 6] + 1 if at + 12 <= len(payload) else 0
-        head = at + 6 + name_bytes + name_bytes % 2
-        size = int.from_bytes(payload[head : head + 4], "big")
-        if payload[at : at + 4] not in _SIGNATURES or head + 4 + size > len(payload):
-            break
-        end = head + 4 + size + size % 2
-        number = int.from_bytes(payload[at + 4 : at + 6], "big")
-        # The last resource may lack its padding, which is needed once another one follows.
-        raw = payload[at:end] + b"\0" * (end - len(payload))
-        yield _Resource(number, raw, payload[at:head], payload[head + 4 : head + 4 + size])
-        at = end
-    if strict:
-        raise broken_structure("the Photoshop resources, which hold IPTC, cannot be read")
 
 
 def _pack(head: bytes, value: bytes) -> bytes:

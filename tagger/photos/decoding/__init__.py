@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.containers import exif_of, orientation_in
@@ -27,10 +26,10 @@ from tagger.photos.decoding.conversion import (
     scaling_bytes,
     to_srgb,
 )
-from tagger.photos.decoding.formats import bare_file, check_pixels, has_unread_coding, open_header
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
-from tagger.photos.formats import PhotoFormat
+from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.formats.reader import check_pixels
 from tagger.photos.jpeg import at_an_eighth, is_without_end
 from tagger.photos.tiff import ORIENTATION
 
@@ -76,7 +75,8 @@ def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
     reason = _reason(error)
     if reason.lower().startswith(_UNSUPPORTED_PREFIXES):
         return _unsupported(reason)
-    if has_unread_coding(data):
+    photo_format = detect_format(data)
+    if photo_format and photo_format.reader.has_unread_coding(data):
         return _unsupported("its coding")
     if is_truncation(error):
         return PhotoFailed(
@@ -163,7 +163,7 @@ def decode_photo(
         with failing_alone(data):
             return _developed(data, resize, max_pixels)
     with failing_alone(file):
-        return _read(file, data, file_format, resize, max_pixels, orientation)
+        return _Decoding(data, file_format, resize, max_pixels, orientation).of(file)
 
 
 _TRANSPOSES = {
@@ -187,55 +187,62 @@ def _developed(data: bytes, resize: Resize, max_pixels: int) -> DecodedImage:
         return _turned(pixels, photo.width, photo.height, orientation or 1)
 
 
-def _read(
-    data: bytes,
-    original: bytes,
-    photo_format: PhotoFormat,
-    resize: Resize,
-    max_pixels: int,
-    orientation: int | None,
-) -> DecodedImage:
-    try:
-        return _read_file(data, original, photo_format, resize, max_pixels, orientation)
-    except PhotoFailed:
-        raise
-    except Exception as error:
-        # Decoders often fail on metadata or a missing end of a JPEG, where viewers show the image.
-        bare = bare_file(data)
-        if bare is None:
-            raise
-        error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
-        is_truncated = is_truncation(error)
-        image = _read_file(bare, original, photo_format, resize, max_pixels, orientation)
-        if is_truncated and _is_blank(image.pixels):
-            raise
-        return replace(image, is_damaged=is_truncated or is_without_end(data))
+@dataclass(frozen=True)
+class _Decoding:
+    """How a photo is decoded. `original` has the orientation, unless it is known."""
 
+    original: bytes
+    photo_format: PhotoFormat
+    resize: Resize
+    max_pixels: int
+    orientation: int | None
 
-def _read_file(
-    data: bytes,
-    original: bytes,
-    photo_format: PhotoFormat,
-    resize: Resize,
-    max_pixels: int,
-    orientation: int | None,
-) -> DecodedImage:
-    """Decode `data`, perhaps a reduced copy or the preview of `original`, which has the orientation."""
-    image = open_header(data, photo_format, max_pixels)
-    width, height = image.size
-    orientation = _orientation(original, image, orientation)
-    draft = image.draft(None, _draft_size(resize)) if photo_format is PhotoFormat.JPEG else None
-    extent = draft[1][2:] if draft else None
-    if draft and "progressive" in image.info and image.width == -(-width // _EIGHTH) and data is original:
-        image.fp = io.BytesIO(at_an_eighth(data) or data)
-    memory = decoder_memory(image, photo_format, data, (width, height))
-    converting_bytes = _converting_bytes(image, extent or image.size, resize)
-    with MEMORY_BUDGET.reserve(memory.held_bytes + max(memory.decoding_bytes, converting_bytes)):
-        image.load()
-        check_pixels(*image.size, max_pixels)
-        pixels = _resized(image, extent or image.size, resize)
-        del image  # frees its pixels before the reservation ends
-    return _turned(pixels, width, height, orientation)
+    def of(self, data: bytes) -> DecodedImage:
+        """Decode `data`, which is `original` or its preview, if need be without what disturbs decoders."""
+        try:
+            return self._decoded(data)
+        except PhotoFailed:
+            raise
+        except Exception as error:
+            # Decoders often fail on metadata or a missing end of a JPEG, where viewers show the image.
+            bare = self.photo_format.reader.bare_file(data)
+            if bare is None:
+                raise
+            error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
+            is_truncated = is_truncation(error)
+            image = self._decoded(bare)
+            if is_truncated and _is_blank(image.pixels):
+                raise
+            return replace(image, is_damaged=is_truncated or is_without_end(data))
+
+    def _decoded(self, data: bytes) -> DecodedImage:
+        image = self.photo_format.reader.open(data, self.max_pixels)
+        width, height = image.size
+        orientation = self._orientation_of(image)
+        draft = image.draft(None, _draft_size(self.resize))
+        extent = draft[1][2:] if draft else None
+        is_eighth = draft and image.width == -(-width // _EIGHTH)
+        if is_eighth and "progressive" in image.info and data is self.original:
+            image.fp = io.BytesIO(at_an_eighth(data) or data)
+        memory = decoder_memory(image, self.photo_format, data, (width, height))
+        converting_bytes = _converting_bytes(image, extent or image.size, self.resize)
+        with MEMORY_BUDGET.reserve(memory.held_bytes + max(memory.decoding_bytes, converting_bytes)):
+            image.load()
+            check_pixels(*image.size, self.max_pixels)
+            pixels = _resized(image, extent or image.size, self.resize)
+            del image  # frees its pixels before the reservation ends
+        return _turned(pixels, width, height, orientation)
+
+    def _orientation_of(self, image: Image.Image) -> int:
+        # Pillow would otherwise use the orientation in XMP, which viewers ignore.
+        image.info.pop("xmp", None)
+        if self.photo_format.reader.is_upright:
+            return 1
+        orientation = orientation_in(self.original) if self.orientation is None else self.orientation
+        if orientation is not None:
+            return orientation
+        value = image.getexif().get(ORIENTATION, 1)
+        return value if value in _TRANSPOSES else 1
 
 
 def _turned(image: Image.Image, width: int, height: int, orientation: int) -> DecodedImage:
@@ -263,18 +270,6 @@ def _draft_size(resize: Resize) -> tuple[int, int]:
     """
     side = resize.short_side * 15 // 16
     return side, side
-
-
-def _orientation(data: bytes, image: Image.Image, known: int | None) -> int:
-    # Pillow would otherwise use the orientation in XMP, which viewers ignore.
-    image.info.pop("xmp", None)
-    if isinstance(image, TiffImageFile):
-        return 1  # Pillow applies it when loading
-    orientation = orientation_in(data) if known is None else known
-    if orientation is not None:
-        return orientation
-    value = image.getexif().get(ORIENTATION, 1)
-    return value if value in _TRANSPOSES else 1
 
 
 def _is_blank(pixels: Pixels) -> bool:

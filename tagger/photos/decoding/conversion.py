@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tagger.photos.decoding.memory import SIXTEEN_BIT_MODES, mode_bytes
+from tagger.photos.formats.reader import SIXTEEN_BIT_MODES, mode_bytes
 
 _BAND_PIXELS = 4_000_000
 PROFILE_LIMIT_BYTES = 8 * 2**20

@@ -17,10 +17,9 @@ from typing import Any
 from PIL import Image
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.decoding.formats import check_pixels, require_format
 from tagger.photos.decoding.memory import MEMORY_BUDGET
-from tagger.photos.formats import PhotoFormat
-from tagger.photos.photo_names import is_developer_installed
+from tagger.photos.formats import JPEG, LIBRAW, RAW, PhotoFormat, require_format
+from tagger.photos.formats.reader import check_pixels
 from tagger.photos.raw import RawFile, read_raw
 
 _HALVED_BYTES, _WHOLE_BYTES = 8, 26
@@ -50,8 +49,8 @@ class RawDeveloper:
 
     def load(self) -> None:
         """Load LibRaw if it is installed. Only for processes that decode photos and can do nothing else."""
-        if is_developer_installed():
-            self._rawpy = importlib.import_module("rawpy")
+        if LIBRAW.is_installed:
+            self._rawpy = importlib.import_module(LIBRAW.module)
 
     @property
     def is_loaded(self) -> bool:
@@ -139,7 +138,7 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
             limit.
     """
     photo_format = require_format(data)
-    if photo_format is not PhotoFormat.RAW:
+    if photo_format is not RAW:
         return data, photo_format
     raw = read_raw(data)
     previews = [preview for preview in raw.previews if max(preview.width, preview.height) >= LEAST_SIDE]
@@ -147,7 +146,7 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
         raise _no_preview(raw)
     chosen = next((preview for preview in previews if preview.pixels <= max_pixels), previews[0])
     check_pixels(chosen.width, chosen.height, max_pixels)
-    return bytes(chosen.data), PhotoFormat.JPEG
+    return bytes(chosen.data), JPEG
 
 
 def _no_preview(raw: RawFile) -> PhotoFailed:
@@ -158,7 +157,7 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
         )
     remedy = (
         "Export it as JPEG."
-        if is_developer_installed()
+        if LIBRAW.is_installed
         else "To develop it, install the extra raw, as `tagger doctor` says, and retry; or export it as JPEG."
     )
     return NoPreview(

@@ -13,8 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from tagger.errors import PhotoFailed
-from tagger.photos.decoding.formats import require_format
-from tagger.photos.formats import PhotoFormat
+from tagger.photos.formats import require_format
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
@@ -35,14 +34,6 @@ from tagger.web.thumbnails import (
 
 router = api_router("photos")
 
-BROWSER_FORMATS = {
-    PhotoFormat.JPEG: "image/jpeg",
-    PhotoFormat.PNG: "image/png",
-    PhotoFormat.WEBP: "image/webp",
-    PhotoFormat.GIF: "image/gif",
-    PhotoFormat.BMP: "image/bmp",
-    PhotoFormat.AVIF: "image/avif",
-}
 HEAD_BYTES = 4096
 REVALIDATE = "private, no-cache"
 IMMUTABLE = "private, max-age=31536000, immutable"
@@ -202,7 +193,7 @@ def _media_type(file: OpenFile) -> str | None:
     head = file.file.read(HEAD_BYTES)
     file.file.seek(0)
     try:
-        return BROWSER_FORMATS.get(require_format(head))
+        return require_format(head).media_type
     except PhotoFailed as error:
         raise PhotoUnavailable(422, error.failure.kind, error.failure.text) from error
 

@@ -25,7 +25,8 @@ from tagger.metadata.errors import RefusalKind
 from tagger.metadata.formats import may_hold_tags, read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.formats.jpeg import extended_xmp
-from tagger.metadata.splices import Blocks, apply_splices
+from tagger.metadata.splices import apply_splices
+from tagger.photos.formats.reader import Blocks
 
 PLAIN = encode_photo("JPEG")
 JFIF_END = 20

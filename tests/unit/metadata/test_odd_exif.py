@@ -14,9 +14,8 @@ from rig.containers import png_chunk as chunk
 from support.format_photos import encode_photo
 
 from tagger.metadata.camera import camera_facts
-from tagger.metadata.formats.jpeg_segments import EXIF, XMP
 from tagger.metadata.photo_fields import photo_fields
-from tagger.photos.jpeg import jpeg_exif
+from tagger.photos.jpeg import EXIF, XMP, jpeg_exif
 
 TAKEN_AT = datetime(2019, 7, 14, 10, 20, 30)  # noqa: DTZ001 - local time
 

@@ -9,7 +9,7 @@ from rig.raw_files import RAW_KINDS, RawContent, raw_file
 from support.sidecar_plans import sidecar_plan
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats import may_hold_tags, read_heif_blocks, read_only_blocks
+from tagger.metadata.formats import may_hold_tags, read_blocks
 from tagger.metadata.photo_fields import Fields, photo_fields, xmp_fields
 from tagger.metadata.photo_files import find_photo_files
 from tagger.metadata.plans import plan_embed
@@ -81,13 +81,13 @@ def test_a_new_sidecar_repeats_keywords_and_leaves_position_and_description_to_t
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\x18ftypavif", b"\0\0\0\x18ftypheic" + bytes(99), b"GIF89a"])
 def test_unreadable_files_have_no_blocks(data: bytes) -> None:
-    assert read_heif_blocks(data) == read_heif_blocks(b"")
+    assert read_blocks(data) == read_blocks(b"")
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
 def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
     data = raw_file(kind, RawContent(xmp=b"<no XML"))
-    assert read_only_blocks(data).xmp == b"<no XML"
+    assert read_blocks(data).xmp == b"<no XML"
     assert "Eiffel Tower" in sidecar_fields(data)["XMP:dc:subject"]
 
 

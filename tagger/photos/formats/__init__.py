@@ -1,0 +1,203 @@
+"""The formats of photos, each declared once: its signature, names, media type, and the module that reads it.
+
+The content decides, never the name. What reads a format is imported once a file of it is read: pixels and
+most parsing wait until then.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.extensions import is_installed, load
+
+if TYPE_CHECKING:
+    from tagger.photos.formats.reader import FormatReader
+
+HEAD_BYTES = 256
+"""How much of a file `detect_format` looks at."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of this package, and the module that it installs."""
+
+    name: str
+    module: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it can be imported."""
+        return is_installed(self.module)
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoFormat:
+    """A format of photos. Extensions are in lower case; `extensions_of_extra` need `extra` to be read.
+
+    `is_head`: whether a file that begins so has this format, and none of those before it in PHOTO_FORMATS.
+    `reader_place` is the module and name of its `FormatReader`. `media_type` is set if browsers display it.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    is_head: Callable[[bytes], bool]
+    reader_place: str
+    media_type: str | None = None
+    extra: Extra | None = None
+    extensions_of_extra: tuple[str, ...] = ()
+
+    @cached_property
+    def reader(self) -> "FormatReader":
+        """What parses and decodes its files."""
+        reader: FormatReader = load(self.reader_place)
+        return reader
+
+
+def detect_format(head: bytes) -> PhotoFormat | None:
+    """Return the format of a file that begins with `head`, or None if it has none of these formats.
+
+    Pass the whole file or at least its first HEAD_BYTES. Of some RAW files, only the whole differs from a
+    TIFF.
+    """
+    return next((each for each in PHOTO_FORMATS if each.is_head(head)), None)
+
+
+def require_format(data: bytes) -> PhotoFormat:
+    """Return the format of a photo, by its content.
+
+    Raises:
+        PhotoFailed: there are no bytes, or they are no image, or an image of a format that cannot be read.
+    """
+    if not data:
+        raise PhotoFailed(
+            FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
+        )
+    if (photo_format := detect_format(data)) is not None:
+        return photo_format
+    if is_iso_media(data):
+        raise unread_kind("video or other ISO media")
+    if not data.strip(b"\0"):
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            "The file holds zero bytes only. Copy it again from the camera, or restore it from a backup.",
+        )
+    for signature, name in _UNREAD_SIGNATURES:
+        if data.startswith(signature):
+            raise unread_kind(name)
+    if data[:100].lstrip().lower().startswith(_WEB_PAGE):
+        raise PhotoFailed(
+            FailureKind.NOT_AN_IMAGE,
+            "The content is a web page, perhaps an error saved in place of the photo. Download it again.",
+        )
+    raise PhotoFailed(
+        FailureKind.NOT_AN_IMAGE,
+        "The content is not an image that is read. If the file was a photo, restore it from a backup.",
+    )
+
+
+def unread_kind(name: str) -> PhotoFailed:
+    """The failure of a photo in a format that is not read."""
+    return PhotoFailed(
+        FailureKind.UNSUPPORTED,
+        f"This is a file of the kind {name}, which is not read. Convert it to JPEG or PNG.",
+    )
+
+
+_UNREAD_SIGNATURES = (
+    (b"%PDF", "PDF"),
+    (b"8BPS", "Photoshop"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+)
+_WEB_PAGE = (b"<!doctype html", b"<html")
+
+
+def is_iso_media(head: bytes) -> bool:
+    """Whether the file consists of ISO base media boxes: AVIF and HEIC, but also MP4 and other video."""
+    return head[4:8] == b"ftyp"
+
+
+def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
+
+
+def _is_raw(head: bytes) -> bool:
+    # Only here: `tagger query` needs no more than the names of formats.
+    from tagger.photos.raw.layout import is_raw
+
+    return is_raw(head)
+
+
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"msf1"}
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """The major brand of ISO media and those of its list; empty for other files."""
+    end = min(int.from_bytes(head[:4], "big"), HEAD_BYTES)
+    return {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))} if is_iso_media(head) else set()
+
+
+def _is_avif(head: bytes) -> bool:
+    """The major brand decides; if it names no codec, any brand of the list does."""
+    return bool(_brands(head) & _AVIF_BRANDS) and head[8:12] not in _HEVC_BRANDS
+
+
+LIBHEIF = Extra("heic", "pillow_heif")
+LIBRAW = Extra("raw", "rawpy")
+"""Develops RAW files in which no preview is found."""
+
+JPEG = PhotoFormat(
+    "JPEG",  # includes MPO: a JPEG with further images behind the first
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    _starts_with(b"\xff\xd8\xff"),
+    "tagger.photos.formats.jpeg:READER",
+    "image/jpeg",
+)
+PNG = PhotoFormat(
+    "PNG", (".png",), _starts_with(b"\x89PNG\r\n\x1a\n"), "tagger.photos.formats.png:READER", "image/png"
+)
+GIF = PhotoFormat(
+    "GIF", (".gif",), _starts_with(b"GIF87a", b"GIF89a"), "tagger.photos.formats.gif:READER", "image/gif"
+)
+BMP = PhotoFormat("BMP", (".bmp",), _starts_with(b"BM"), "tagger.photos.formats.bmp:READER", "image/bmp")
+RAW = PhotoFormat(
+    "RAW",
+    (
+        *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".fff", ".iiq", ".nef", ".nrw"),
+        *(".orf", ".ori", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srw"),
+    ),
+    _is_raw,
+    "tagger.photos.formats.raw:READER",
+    extra=LIBRAW,
+    extensions_of_extra=(".crw", ".mrw", ".x3f"),
+)
+TIFF = PhotoFormat(
+    "TIFF",
+    (".tif", ".tiff"),
+    _starts_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "tagger.photos.formats.tiff:READER",
+)
+AVIF = PhotoFormat("AVIF", (".avif",), _is_avif, "tagger.photos.formats.iso_media:AVIF_READER", "image/avif")
+HEIC = PhotoFormat(
+    "HEIC",
+    (),
+    lambda head: bool(_brands(head) & _HEIF_BRANDS),
+    "tagger.photos.formats.iso_media:HEIC_READER",
+    extra=LIBHEIF,
+    extensions_of_extra=(".heic", ".heif", ".hif"),
+)
+WEBP = PhotoFormat(
+    "WebP",
+    (".webp",),
+    lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
+    "tagger.photos.formats.webp:READER",
+    "image/webp",
+)
+PHOTO_FORMATS = (JPEG, PNG, GIF, BMP, RAW, TIFF, AVIF, HEIC, WEBP)
+"""All formats. RAW files come before TIFF, as which most of them begin."""
