@@ -1,4 +1,4 @@
-"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, mounts below roots.
+"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, mounts, sketches.
 
 Suggestions, and what follows from days and trips, are decided again after the upgrade.
 """
@@ -38,6 +38,7 @@ def upgrade() -> None:
     op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
     _add_to_ledgers(true="1" if is_sqlite else "true")
     _create_mounts()
+    _create_sketches()
     op.add_column("photos", sa.Column("retry_at", sa.DateTime(timezone=True)))
     op.execute(
         "INSERT INTO position_changes (content_id)"
@@ -118,4 +119,16 @@ def _create_mounts() -> None:
         sa.Column("path_bytes", sa.LargeBinary, nullable=False),
         sa.ForeignKeyConstraint(["root_id"], ["roots.id"], name="fk_mounts_root_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("root_id", "path", "path_bytes", name="pk_mounts"),
+    )
+
+
+def _create_sketches() -> None:
+    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "sketches",
+        sa.Column("model_id", identifier, nullable=False),
+        sa.Column("block", sa.Integer, nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_sketches_model_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("model_id", "block", name="pk_sketches"),
     )

@@ -7,6 +7,7 @@ from tagger.errors import TaggerError
 from tagger.positions.update import update_positions
 from tagger.registry.registered_models import models_to_teach, preview_models
 from tagger.teaching.learning import Lessons, update_taught
+from tagger.teaching.sketches import update_sketches
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is done, and the numbers of photos that are done and of all; None: not known."""
@@ -28,9 +29,10 @@ def update_consequences(
 
     lessons, problem = list[Lessons](), None
     try:
-        models = models_to_teach(preview_models(database, model))
-        for each in models:
+        models = preview_models(database, model)
+        for each in models_to_teach(models):
             lessons.append(update_taught(database, each, on_progress=compared))
+        update_sketches(database, models)
     except TaggerError as error:
         problem = error
     update_positions(database, lambda done, total: on_progress("locating photos", done, total))

@@ -31,11 +31,13 @@ from tagger.database.connection import record_decisions
 from tagger.database.enums import Outcome, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page, lock_tables, upsert
 from tagger.database.tables import (
+    SKETCHED_BLOCK,
     classifications,
     contents,
     dismissals,
     embeddings,
     jobs,
+    sketches,
     tags,
     taught_tags,
     verdicts,
@@ -93,6 +95,8 @@ def store_classifications(
             names = ("content_id", "taught_version", "data", "model_id")
             rows = [(*row, model_id) for row in compared[model_id].embeddings]
             insert_page(connection, embeddings, names, rows)
+            blocks = {content_id // SKETCHED_BLOCK for content_id, *_ in rows}
+            connection.execute(_DELETE_SKETCHES, {"ids": list(blocks), "model": model_id})
     return settle(connection, classified, record=False)  # the photos are recorded already
 
 
@@ -120,6 +124,9 @@ def _delete_of_model(table: Table) -> Delete:
 
 
 # Built once, too.
+_DELETE_SKETCHES = delete(sketches).where(
+    among(sketches.c.block, ids_parameter("ids")), sketches.c.model_id == bindparam("model")
+)
 _CLASSIFICATION = ("model_id", "top_k", "threshold", "classified_at")
 _INSERT_EARLIER = insert(classifications).from_select(
     ("content_id", *_CLASSIFICATION),

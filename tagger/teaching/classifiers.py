@@ -333,10 +333,15 @@ def restore(rows: Sequence[bytes], dimension: int) -> Embeddings:
     size = embedding_bytes(dimension)
     if not {size}.issuperset(map(len, rows)):
         raise ValueError(f"a stored embedding has not the {size} bytes of {dimension} dimensions")
-    stored = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), size)
+    return restore_joined(b"".join(rows), dimension)
+
+
+def restore_joined(data: bytes, dimension: int) -> Embeddings:
+    """The embeddings (N, D) of stored rows that follow each other."""
+    stored = np.frombuffer(data, np.uint8).reshape(-1, embedding_bytes(dimension))
     bounds = stored[:, :BOUNDS_BYTES].copy().view(_BOUND).astype(np.float32)
     packed, half = stored[:, BOUNDS_BYTES:], _packed_bytes(dimension)
-    embeddings = np.empty((len(rows), dimension), np.float32)
+    embeddings = np.empty((len(stored), dimension), np.float32)
     embeddings[:, :half] = packed >> 4
     embeddings[:, half:] = packed[:, : dimension - half] & _LEVELS
     low, high = bounds[:, :1], bounds[:, 1:]

@@ -10,19 +10,21 @@ to the group that it resembles most. So photos of one place can be named at once
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from math import log10
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select, true
 
 from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.statements import unindexed
+from tagger.database.statements import among, unindexed
 from tagger.database.tables import contents, embeddings, photos
 from tagger.model.artifact import read_background
 from tagger.query.photo_conditions import path_ranges
@@ -32,8 +34,13 @@ from tagger.tags.contents import has_photo, is_dismissed
 from tagger.teaching.classifiers import Embeddings, restore
 from tagger.teaching.comparison import Progress, stored_pages
 from tagger.teaching.learning import embedding_of
+from tagger.teaching.sketches import SketchSpace, lengths, read_sketches
 
 PAGE = 2000
+COMPARED, COMPARED_PER_PHOTO = 4000, 8
+"""Images with the most similar sketches, of which embeddings are compared: at least, and for each result."""
+
+ContentIds = npt.NDArray[np.int64]
 
 
 def find_similar(
@@ -55,27 +62,54 @@ def find_similar(
         ModelFileNotFound, ModelRefused: the model's file cannot be read.
     """
     rule = embedding_of(model)
-    mean = read_background(model.file, model.digest, rule).mean
-    directions = given - mean
-    directions /= _lengths(directions)[:, None]
-    best_ids = np.empty(0, np.int64)
-    best: Embeddings = np.empty(0, np.float32)
+    space = SketchSpace.of(read_background(model.file, model.digest, rule))
+    directions = space.directions(given)
     with database.read() as connection:
         is_listed = _is_listed(connection, under, root_paths)
+        below = _content_ids(connection, is_listed) if under else None
+    similarity_of: dict[int, float] = {}
     has_listed = exists().where(photos.c.content_id == embeddings.c.content_id, is_listed)
-    for rows in stored_pages(database, model.id, PAGE, has_listed):
-        stored = restore([row.data for row in rows], rule.dimension)
-        stored -= mean
-        ids = np.array([row.content_id for row in rows], np.int64)
-        similarities: Embeddings = (stored @ directions.T).max(axis=1) / _lengths(stored)
-        others = ~np.isin(ids, list(without))
-        best_ids = np.concatenate([best_ids, ids[others]])
-        best = np.concatenate([best, similarities[others]])
-        order = np.argsort(-best, kind="stable")[:limit]
-        best_ids, best = best_ids[order], best[order]
-    similarity_of = dict(zip(best_ids.tolist(), best.tolist(), strict=True))
+    number = max(COMPARED, COMPARED_PER_PHOTO * limit)
+    for likely in _likely(database, model.id, space, directions, below, number):
+        some = among(embeddings.c.content_id, set(likely.tolist()).difference(without))
+        for rows in stored_pages(database, model.id, PAGE, some, has_listed):
+            compared = space.directions(restore([row.data for row in rows], rule.dimension))
+            similarities = (compared @ directions.T).max(axis=1).tolist()
+            similarity_of.update(zip((row.content_id for row in rows), similarities, strict=True))
+        if len(similarity_of) >= limit:
+            break
+    best = nlargest(limit, similarity_of, key=similarity_of.__getitem__)
     with database.read() as connection:
-        return _similar_photos(connection, similarity_of, under, root_paths)
+        return _similar_photos(connection, {key: similarity_of[key] for key in best}, under, root_paths)
+
+
+def _likely(
+    database: Database,
+    model_id: int,
+    space: SketchSpace,
+    directions: Embeddings,
+    below: ContentIds | None,
+    number: int,
+) -> Iterator[ContentIds]:
+    """All images or those `below` folders, so many at a time, those with the most similar sketches first."""
+    sketched = (directions @ space.axes).T
+    content_ids, similarities = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for block in read_sketches(database, model_id, space):
+        content_ids.append(block.content_ids)
+        similarities.append((block.sketches @ sketched).max(axis=1))
+    rest, similarity = np.concatenate(content_ids), np.concatenate(similarities)
+    if below is not None:
+        is_below = np.isin(rest, below)
+        rest, similarity = rest[is_below], similarity[is_below]
+    while len(rest):
+        order = np.argpartition(-similarity, min(number, len(rest) - 1))
+        yield rest[order[:number]]
+        rest, similarity = rest[order[number:]], similarity[order[number:]]
+
+
+def _content_ids(connection: Connection, condition: ColumnElement[bool]) -> ContentIds:
+    rows = connection.scalars(select(photos.c.content_id).where(condition, photos.c.content_id.is_not(None)))
+    return np.fromiter(rows, np.int64)
 
 
 def content_with_embedding(connection: Connection, model_id: int, digest: str) -> int | None:
@@ -83,13 +117,6 @@ def content_with_embedding(connection: Connection, model_id: int, digest: str) -
     query = select(contents.c.id).join(embeddings, embeddings.c.content_id == contents.c.id)
     found = connection.execute(query.where(contents.c.digest == digest, embeddings.c.model_id == model_id))
     return found.scalar_one_or_none()
-
-
-def _lengths(vectors: Embeddings) -> Embeddings:
-    """The lengths (N,) of vectors (N, D), 1 instead of 0."""
-    found: Embeddings = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    found[found == 0] = 1
-    return found
 
 
 def _is_listed(connection: Connection, under: Sequence[Path], root_paths: RootPaths) -> ColumnElement[bool]:
@@ -157,7 +184,7 @@ def find_look_alikes(
     directions = np.empty((len(ids), rule.dimension), np.float32)
     for start in range(0, len(ids), PAGE):
         page = restore(stored[start : start + PAGE], rule.dimension) - mean
-        directions[start : start + PAGE] = page / _lengths(page)[:, None]
+        directions[start : start + PAGE] = page / lengths(page)[:, None]
     del stored
     begun = group_directions(directions, LEAST_SIMILARITY, on_progress)
     groups = merge_groups(directions, begun, LEAST_MEAN_SIMILARITY)

@@ -11,12 +11,14 @@ from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.schema import upgrade_schema
 from tagger.database.statements import insert_page, pages
-from tagger.database.tables import ledgers, metadata, visit_changes, visits, workers
+from tagger.database.tables import ledgers, metadata, sketches, visit_changes, visits, workers
 from tagger.errors import Conflict
 from tagger.trips.visits import update_some_visits
 
-TABLES = [table for table in metadata.sorted_tables if table not in {workers, visits, visit_changes}]
-"""Each after those that its foreign keys refer to. Workers belong to their database; visits are computed."""
+_NOT_COPIED = {workers, sketches, visits, visit_changes}
+"""Workers belong to their database; the others are computed."""
+TABLES = [table for table in metadata.sorted_tables if table not in _NOT_COPIED]
+"""Each after those that its foreign keys refer to."""
 Progress = Callable[[int, int], None]
 """Called with the number of rows done, and of all rows."""
 

@@ -4,16 +4,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 
+from tagger.database import tables
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.tables import photos, tags
-from tagger.teaching import similarity
+from tagger.database.tables import embeddings, photos, tags
+from tagger.teaching import similarity, sketches
 from tagger.teaching.examples import load_embeddings
 from tagger.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
+from tagger.teaching.sketches import update_sketches
 from tagger.verdicts.service import give_verdicts
 from tagger.verdicts.store import dismiss_photos
 
@@ -66,6 +68,48 @@ def test_only_photos_that_are_present_in_the_folders_are_listed(library: TaggedF
     below = similar_to(library, "church/0.jpg", under=[library.folder / "church"])
     assert below == ["church/3.jpg"]
     assert similar_to(library, "church/0.jpg", under=[library.folder / "nowhere"]) == []
+
+
+@pytest.mark.postgresql
+def test_photos_that_come_after_the_sketches_were_stored_are_found(
+    library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = similar_to(library, "church/0.jpg")
+    monkeypatch.setattr(sketches, "MOST_MISSING", 0)
+    update_sketches(library.database, [library.model])
+    assert library.count(tables.sketches) == 1
+    monkeypatch.setattr(sketches, "_sketched", None)  # nothing is computed again
+    assert similar_to(library, "church/0.jpg") == before
+    monkeypatch.undo()
+    draw_place(library.folder / "church" / "4.jpg", CHURCH, seed=4)
+    library.tag()
+    assert "church/4.jpg" in similar_to(library, "church/0.jpg")[:4]
+    library.tag(reprocess=True)
+    assert library.count(tables.sketches) == 0
+    assert len(similar_to(library, "church/0.jpg")) == len(before) + 1
+
+
+def test_small_libraries_store_no_sketches(library: TaggedFolder) -> None:
+    update_sketches(library.database, [library.model])
+    assert library.count(tables.sketches) == 0
+
+
+def test_sketches_of_images_without_a_photo_give_way_to_others(
+    library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sketches, "MOST_MISSING", 0)
+    update_sketches(library.database, [library.model])
+    monkeypatch.setattr(similarity, "COMPARED", 2)
+    monkeypatch.setattr(similarity, "COMPARED_PER_PHOTO", 1)
+    with library.database.write() as connection:
+        of_others = photos.c.path.in_(["church/1.jpg", "copy.jpg"])
+        (content_id,) = connection.scalars(select(photos.c.content_id).where(of_others).distinct())
+        connection.execute(delete(embeddings).where(embeddings.c.content_id == content_id))
+        is_gone = update(photos).where(photos.c.path == "church/2.jpg")
+        connection.execute(is_gone.values(gone_since=datetime(2026, 1, 1, tzinfo=UTC)))
+    found = similar_to(library, "church/0.jpg", limit=3)
+    assert found[0] == "church/3.jpg"
+    assert {each.split("/")[0] for each in found[1:]} == {"others"}
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, insert, select, text, update
 from support.colour_folders import TaggedFolder
-from support.teaching import draw_place, teachable_artifact
+from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.waiting import wait_until
 
+from tagger.database import tables
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers, taught_tags
@@ -19,8 +21,11 @@ from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.landmarks.landmarks import Landmark
 from tagger.landmarks.removal import merge_landmark, remove_landmark
 from tagger.tags.contents import lock_contents
-from tagger.teaching.comparison import TaughtCache
+from tagger.teaching import sketches
+from tagger.teaching.classifiers import embedding_bytes
+from tagger.teaching.comparison import TaughtCache, compare_batch
 from tagger.teaching.learning import learn_landmarks, update_taught
+from tagger.teaching.sketches import update_sketches
 from tagger.verdicts.service import give_verdicts, withdraw_verdicts
 
 
@@ -106,3 +111,24 @@ def test_what_is_taught_is_forgotten_while_positions_are_weighed(library: Librar
         assert connection.execute(update(taught_tags).values(distance_m=1.0)).rowcount == 4
     learner.join()
     assert library.count(taught_tags) == 0
+
+
+def test_sketches_wait_for_embeddings_that_are_being_stored(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sketches, "MOST_MISSING", 0)
+    with library.database.write() as connection:
+        connection.execute(delete(tables.embeddings).where(tables.embeddings.c.content_id == 1))
+    storing = threading.Thread(target=update_sketches, args=(library.database, [library.model]))
+    with library.database.write() as connection:
+        taught = TaughtCache(library.model.id)
+        found = {1: np.ones(DIMENSION, np.float32)}
+        ((content_id, version, data),) = compare_batch(connection, taught, found).embeddings
+        storing.start()
+        wait_until(library.waiting)
+        row = {"content_id": content_id, "model_id": 1, "taught_version": version, "data": data}
+        connection.execute(insert(tables.embeddings).values(row))
+    storing.join()
+    with library.database.read() as connection:
+        stored = connection.scalar(select(tables.sketches.c.data)) or b""
+    assert len(stored) == 4 * (2 + embedding_bytes(sketches.DIMENSIONS))

@@ -5,7 +5,8 @@ table's `info`.
 
 Photos and their tags: roots → mounts, photos → contents → classifications, tags, verdicts and dismissals,
 landmarks, models.
-Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
+Teaching: contents → embeddings and taught_tags; embeddings → sketches; verdicts →
+classifiers.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
 Work: jobs → job_models, job_items and chunks. Access to the page: access_tokens, users → page_sessions;
 sign_in_attempts; shares → share_photos. Who did what: audit_log.
@@ -32,6 +33,7 @@ from tagger.database.tables.photo_tables import (
     roots as roots,
 )
 from tagger.database.tables.tag_tables import (
+    SKETCHED_BLOCK as SKETCHED_BLOCK,
     classifications as classifications,
     classifiers as classifiers,
     dismissals as dismissals,
@@ -44,6 +46,7 @@ from tagger.database.tables.tag_tables import (
     landmarks as landmarks,
     model_labels as model_labels,
     models as models,
+    sketches as sketches,
     tags as tags,
     taught_tags as taught_tags,
     verdicts as verdicts,

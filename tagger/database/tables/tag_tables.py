@@ -184,6 +184,9 @@ embeddings = Table(
     info={"doc": "The embedding of an image by a model. Only those of one model are compared."},
 )
 
+SKETCHED_BLOCK = 4096
+"""The images of a row of `sketches`: those whose ids have the same quotient by it."""
+
 
 def _taught_landmark() -> Column[int]:
     landmark = ForeignKey("landmarks.id", ondelete="CASCADE")
@@ -194,6 +197,24 @@ def _model_of_embeddings() -> Column[int]:
     model = ForeignKey("models.id", ondelete="CASCADE")
     return Column("model_id", Id, model, nullable=False, doc="the model of the embeddings")
 
+
+sketches = Table(
+    "sketches",
+    metadata,
+    _model_of_embeddings(),
+    Column("block", Integer, nullable=False, doc=f"a {SKETCHED_BLOCK}th of the images' ids, rounded down"),
+    Column(
+        "data",
+        LargeBinary,
+        nullable=False,
+        doc="of each image its id less that of the block (uint16); then of each a sketch as an embedding",
+    ),
+    PrimaryKeyConstraint("model_id", "block"),
+    info={
+        "doc": "Short forms of embeddings, by which similar photos are found. They follow from `embeddings`; "
+        "those that are missing are computed."
+    },
+)
 
 classifiers = Table(
     "classifiers",
