@@ -100,7 +100,7 @@ def show_review(
     """Show the first suggestions by landmark, the most probable first, and photos that look alike."""
     with state.database.read() as connection:
         only = find_landmark(connection, landmark) if landmark else None
-    only_id = only and only.id
+    only_id = only.id if only else None
     suggested, _ = suggestion_page(state.database, only_id, state.settings.roots, None, SHOWN)
     found = LookAlikes((), 0, is_limited=False) if only else overview.look_alikes()
     alike = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
@@ -151,8 +151,8 @@ def _likeliest(photo: TaggedPhoto) -> str | None:
 
 def _shared(values: Sequence[T | None], share: float = 0.5) -> T | None:
     """The most frequent value, if more than this share of all have it."""
-    ((value, number),) = Counter(each for each in values if each is not None).most_common(1) or [(None, 0)]
-    return value if number > share * len(values) else None
+    most = Counter(each for each in values if each is not None).most_common(1)
+    return next((value for value, number in most if number > share * len(values)), None)
 
 
 def _groups(
@@ -187,9 +187,9 @@ def _reference(
 def _taken_together(photos: Sequence[TaggedPhoto]) -> str:
     """Return the city and the day of most of these photos: `Cologne, 3 October 2025`."""
     positions = [photo.position for photo in photos]
-    city = _shared([each and each.city and city_name(each.city, each.country) for each in positions])
-    day = _shared([photo.taken_at and photo.taken_at.date() for photo in photos])
-    return ", ".join(filter(None, (city, day and day_text(day))))
+    city = _shared([city_name(each.city, each.country) if each and each.city else None for each in positions])
+    day = _shared([photo.taken_at.date() if photo.taken_at else None for photo in photos])
+    return ", ".join(filter(None, (city, day_text(day) if day else "")))
 
 
 def _card(photo: TaggedPhoto, tile: PhotoTile, landmark: Landmark | None, trip: TripSummary | None) -> Card:

@@ -75,7 +75,7 @@ export class Panel {
   async fetch(photo) {
     const load = () => requestPage(detailsAddress(photo), "landmarks");
     const page = await load();
-    const root = create("div", { className: "stack", "data-photo": photo.id }, page.getElementById("landmarks"), page.getElementById("facts"), ...page.querySelectorAll("[data-small-map]"));
+    const root = create("div", { className: "stack", "data-photo": photo.id }, ...page.querySelectorAll("#landmarks, #when, [data-small-map], #facts"));
     const { onChange, onRefresh, ...options } = this.options;
     return new PhotoVerdicts(root, {
       ...options,
