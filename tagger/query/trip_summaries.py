@@ -27,6 +27,7 @@ from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
 from tagger.query.photo_conditions import is_first_copy
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 from tagger.trips.grouping import Trip, VisitedPlace, place_name
@@ -178,18 +179,19 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
     return summary
 
 
-def trip_of_photo(
-    database: Database, summaries: Sequence[TripSummary], photo_id: int, taken_at: datetime | None
-) -> TripSummary | None:
-    """The trip among these to which a photo belongs; None: to none."""
-    if taken_at is None:
-        return None
-    then = [each for each in summaries if each.trip.first <= taken_at <= each.trip.last]
+def trips_of_photos(
+    database: Database, summaries: Sequence[TripSummary], shown: Sequence[TaggedPhoto]
+) -> dict[int, TripSummary]:
+    """The trips among these to which photos belong, by the photos' ids."""
+    found: dict[int, TripSummary] = {}
     with database.read() as connection:
-        for summary in then:
-            if connection.scalar(select(exists().where(photos.c.id == photo_id, is_of_trip(summary.trip)))):
-                return summary
-    return None
+        for summary in summaries:
+            first, last = summary.trip.first, summary.trip.last
+            then = [each.id for each in shown if each.taken_at and first <= each.taken_at <= last]
+            if then:
+                query = select(photos.c.id).where(among(photos.c.id, then), is_of_trip(summary.trip))
+                found |= dict.fromkeys(connection.scalars(query), summary)
+    return found
 
 
 def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:

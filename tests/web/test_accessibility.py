@@ -33,8 +33,8 @@ from tagger.ledger.jobs import NewJob, create_job, finish_scan
 
 VIEWS = (
     "/try", "/places", "/search?q=france", "/landmarks/eiffel-tower", "/photos?country=France",
-    "/trips", f"/trips/{TRIP}", "/map", "/photos?unknown=1", "/review", "/review/one", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new",
-    "/search", "/search?q=nothing", "/review/look-alikes",
+    "/trips", f"/trips/{TRIP}", "/map", "/photos?unknown=1", "/review", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new",
+    "/search", "/search?q=nothing",
     "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9", "/places/edit/eiffel-tower", f"/trips/edit/{TRIP}",
 )  # fmt: skip
 MAIN_VIEWS = 16

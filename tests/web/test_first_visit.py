@@ -17,7 +17,7 @@ from tagger.database.connection import open_database
 GRID, MAP = "/landmarks/eiffel-tower", f"/trips/{TRIP}"
 VIEWS = (
     "/try", "/places", "/search?q=france", GRID, "/photos?any_rank=1", "/photos/1", "/photos/1/similar",
-    "/trips", MAP, "/photos?unknown=1", "/review/look-alikes", "/review", "/jobs", "/jobs/new",
+    "/trips", MAP, "/photos?unknown=1", "/review", "/jobs", "/jobs/new",
 )  # fmt: skip
 PHOTOS = 60
 MOST_BYTES = 1_000_000

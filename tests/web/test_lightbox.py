@@ -358,5 +358,5 @@ def test_a_verdict_in_the_lightbox_is_undone_by_its_note(browser: Browser, addre
 def test_the_details_have_a_small_map(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/2", base=address) as page:
         page.keyboard.press("i")
-        expect(page.locator("#photo-map .maplibregl-marker")).to_have_count(1)
+        expect(page.locator("[data-small-map] .maplibregl-marker")).to_have_count(1)
         assert axe_findings(page) == []

@@ -1,15 +1,22 @@
 """Groups of unknown photos that look alike on the page: named at once, or put away, and undone."""
+# ruff: noqa: DTZ001 - cameras know no time zone
 
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import insert, select, update
+from starlette.testclient import TestClient
 from support.browser import axe_findings, open_page, serving
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import Database
+from tagger.database.tables import landmarks, photos, positions, taught_tags
+from tagger.tags.settlement import settle
 
 SLOW_MS = 60_000
 
@@ -22,6 +29,10 @@ def library(web_database: Database, tmp_path: Path) -> TaggedFolder:
         for seed in range(count):
             draw_place(library.folder / name / f"{seed}.jpg", place, seed=seed)
     library.tag()
+    with web_database.write() as connection:
+        for name, day in (("church", 3), ("bridge", 4)):
+            of_place = photos.c.path.like(f"{name}/%")
+            connection.execute(update(photos).where(of_place).values(taken_at=datetime(2025, 10, day, 12)))
     return library
 
 
@@ -38,15 +49,11 @@ def numbers(page: Page, query: str) -> set[int]:
 def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, library: TaggedFolder) -> None:
     church = [library.photo(f"church/{number}.jpg").id for number in range(5)]
     bridge = {library.photo(f"bridge/{number}.jpg").id for number in range(4)}
-    with open_page(browser, f"{address}/photos?unknown=1", base=address) as page:
-        page.get_by_role("link", name="Look-alikes").click()
+    with open_page(browser, f"{address}/review", base=address) as page:
         groups = page.locator("[data-group]")
         expect(groups).to_have_count(2, timeout=SLOW_MS)
-        expect(groups.nth(0).get_by_role("heading")).to_have_text("5 photos")
-        expect(groups.nth(1).get_by_role("heading")).to_have_text("4 photos")
-        expect(groups.nth(1)).to_have_attribute(
-            "aria-label", "2: 4 photos"
-        )  # also one of as many is told apart
+        expect(groups.nth(0).get_by_role("heading")).to_have_text("3 October 2025 5 photos")
+        expect(groups.nth(1).get_by_role("heading")).to_have_text("4 October 2025 4 photos")
         assert axe_findings(page) == []
         groups.nth(1).get_by_role("button", name="Not a landmark").click()
         expect(page.locator("#toasts")).to_contain_text(
@@ -56,7 +63,7 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
         page.get_by_role("button", name="Undo").click()
         expect(page.locator("#announcement")).to_have_text("Undone on 4 photos", timeout=SLOW_MS)
         assert numbers(page, "dismissed=1") == set()
-        page.locator(f'[data-group] input[value="{church[0]}"]').uncheck()
+        page.locator(f'[data-photo="{church[0]}"] label').click()
         groups.nth(0).get_by_role("button", name="Name this place").click()
         page.get_by_label("Landmark, city or country").fill("Our church")
         page.locator("[data-new]").click()
@@ -65,3 +72,34 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
         assert numbers(page, "landmark=our-church&verdict=confirmed") == set(church[1:])
         page.reload()
         expect(groups).to_have_count(1, timeout=SLOW_MS)  # the other one has one unknown photo left
+
+
+def test_look_alikes_of_a_likely_landmark_are_in_its_group(client: TestClient, library: TaggedFolder) -> None:
+    with library.database.write() as connection:
+        bridge = [library.photo(f"bridge/{number}.jpg").id for number in range(4)]
+        place = {"latitude": 50.94, "longitude": 6.96, "error_m": 10.0, "source": "camera", "evidence": {}}
+        names = {"country": "Germany", "city": "Cologne"}
+        connection.execute(insert(positions), [{"photo_id": photo, **place, **names} for photo in bridge])
+        landmark_id = connection.scalar(select(landmarks.c.id).limit(1))
+        content_ids = connection.scalars(select(photos.c.content_id).where(photos.c.id.in_(bridge[:2]))).all()
+        taught = {"landmark_id": landmark_id, "score": 0.5, "model_id": library.model.id}
+        connection.execute(insert(taught_tags), [{"content_id": each, **taught} for each in content_ids])
+        settle(connection, content_ids, record=False)
+    page = client.get("/review").text
+    headings = [" ".join(re.sub(r"<[^>]*>", " ", each).split()) for each in re.findall(r"<h2 .*?</h2>", page)]
+    assert re.fullmatch(r"Cologne, 4 October 2025 · .* \? 4 photos", headings[0])
+    assert headings[1] == "3 October 2025 5 photos"
+    assert page.count(" checked") == 5  # those that nothing is suggested for
+
+
+def test_photos_of_several_towns_are_no_place(client: TestClient, library: TaggedFolder) -> None:
+    with library.database.write() as connection:
+        for number, city in enumerate(("Cologne", "Rome", "Paris", "Hanoi")):
+            place = {"latitude": 50.0, "longitude": 7.0 + number, "error_m": 10.0, "source": "camera"}
+            photo = library.photo(f"bridge/{number}.jpg").id
+            connection.execute(
+                insert(positions), [{"photo_id": photo, **place, "evidence": {}, "city": city}]
+            )
+    page = client.get("/review").text
+    assert "5 photos" in page
+    assert "4 photos" not in page

@@ -1,6 +1,9 @@
-"""Review: one by one by keyboard and touch, in groups, and without a script."""
+"""Review: cards in groups, one by one by keyboard and touch, and without a script."""
+
+# ruff: noqa: DTZ001 - cameras know no time zone
 
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -38,12 +41,17 @@ def verdicts(page: Page) -> dict[str, str]:
     return found
 
 
+def open_one_by_one(page: Page) -> None:
+    page.get_by_role("button", name="One by one").click()
+
+
 def expect_question(page: Page, photo: int) -> None:
     """The keys are for this photo, whose verdicts have the focus."""
-    group = page.locator("[data-group]:focus-within")
-    expect(group).to_contain_text(f"photo-{photo}.jpg")
-    expect(group.locator(".photo-stage")).to_be_in_viewport(ratio=0.9)
-    expect(page.locator("[data-group]:visible")).to_have_count(1)
+    expect(page.locator("[data-group]:focus-within")).to_be_visible()
+    card = page.locator("[data-card] .photo-tile:visible")
+    expect(card).to_have_count(1)
+    expect(card.locator("img")).to_have_attribute("alt", f"photo-{photo}.jpg")
+    expect(card).to_be_in_viewport(ratio=0.9)
     expect(page.locator("[data-position]")).to_have_text(f"{photo + 1} of {PHOTOS}")
 
 
@@ -61,10 +69,11 @@ def dismissed(page: Page) -> list[dict[str, str]]:
 
 
 def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review/one", base=address) as page:
-        expect(page.locator("[data-group]")).to_have_count(PHOTOS)
-        expect(page.get_by_role("heading", name="Eiffel Tower?").first).to_be_visible()
-        expect(page.locator("[data-group]").first.locator(".review-examples img")).to_have_count(1)
+    with open_page(browser, f"{address}/review", base=address) as page:
+        open_one_by_one(page)
+        expect_question(page, 0)
+        expect(page.get_by_role("heading", name="Eiffel Tower?")).to_be_visible()
+        expect(page.locator(".group-examples img:visible")).to_have_count(1)
         assert axe_findings(page) == []
         page.keyboard.press("c")
         expect_question(page, 1)
@@ -88,78 +97,124 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
         rejected = {f"{n} {EIFFEL}": "rejected" for n in (1, 3, 5)}
         given = {f"0 {EIFFEL}": "confirmed", f"3 {VERSAILLES}": "confirmed", **rejected}
         wait_for_verdicts(page, given)
-        expect(page.get_by_role("link", name="Show what is left to review")).to_be_focused()
-        assert axe_findings(page) == []
+        expect(page.locator("[data-card]:visible")).to_have_count(PHOTOS)  # after the last one, all of them
         assert [Path(photo["path"]).name for photo in dismissed(page)] == ["photo-4.jpg"]
-        for photo in (5, 4, 3):  # each undo returns to the photo before
+        for left in (2, 3, 4):
             page.keyboard.press("u")
-            expect_question(page, photo)
+            expect(page.locator("[data-card]:not([data-done])")).to_have_count(left)
         wait_for_verdicts(page, {f"0 {EIFFEL}": "confirmed", f"1 {EIFFEL}": "rejected"})
+        open_one_by_one(page)
+        expect_question(page, 2)
         page.keyboard.press("ArrowLeft")
-        expect(page.locator("[data-position]")).to_have_text(f"3 of {PHOTOS}")
+        expect(page.locator("[data-position]")).to_have_text(f"2 of {PHOTOS}")
         assert dismissed(page) == []
         page.keyboard.press("?")
         expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
         page.reload()
-        expect(page.locator("[data-group]")).to_have_count(PHOTOS - 2)
+        expect(page.locator("[data-card]")).to_have_count(PHOTOS - 2)
+
+
+def test_a_photo_opens_large_and_back_leads_to_all(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review", base=address) as page:
+        page.locator("[data-card] .photo-tile > a").nth(2).click()
+        expect_question(page, 2)
+        page.go_back()
+        expect(page.locator("[data-card]:visible")).to_have_count(PHOTOS)
+        expect(page.locator("[data-card] .photo-tile > a").nth(2)).to_be_focused()
+        page.go_forward()
+        expect_question(page, 2)
+        page.reload()
+        expect_question(page, 2)
+        page.keyboard.press("Escape")
+        expect(page.locator("[data-card]:visible")).to_have_count(PHOTOS)
 
 
 def test_a_verdict_that_is_not_stored_is_reported(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review/one", base=address) as page:
+    with open_page(browser, f"{address}/review", base=address) as page:
+        open_one_by_one(page)
         page.route("**/api/verdicts", lambda route: route.fulfill(status=200, body="{"))
         page.keyboard.press("c")
         expect(page.locator(".toast--bad")).to_contain_text("The photos were not changed")
-        first = page.locator("[data-group]").first
-        expect(first.get_by_role("button", name="Confirm")).to_be_enabled()
-        assert first.get_attribute("data-done") is None
+        expect_question(page, 0)
+        expect(page.get_by_role("button", name="Confirm")).to_be_enabled()
 
 
-def test_a_group_is_confirmed_at_once_and_what_was_clicked_away_rejected(
+def test_only_what_is_selected_is_confirmed_and_the_others_are_rejected_apart(
     browser: Browser, address: str
 ) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         group = page.locator(f'[data-group][data-landmark="{EIFFEL}"]')
-        expect(group.get_by_role("checkbox", checked=True)).to_have_count(PHOTOS)
+        expect(group.get_by_role("checkbox", checked=True)).to_have_count(0)
+        expect(group.get_by_role("button", name="Confirm 0")).to_be_disabled()
         assert axe_findings(page) == []
-        group.locator("li").nth(2).click()
-        group.get_by_role("button", name="Confirm").click()
-        expect(page.locator("#toasts")).to_contain_text("5 photos confirmed as Eiffel Tower, 1 rejected")
-        given = {f"{n} {EIFFEL}": "rejected" if n == 2 else "confirmed" for n in range(PHOTOS)}
+        group.get_by_label("Select all").check()
+        group.locator("[data-card] label").nth(2).click()
+        group.get_by_role("button", name="Confirm 5").click()
+        expect(page.locator("#toasts")).to_contain_text("5 photos confirmed as Eiffel Tower")
+        given = {f"{n} {EIFFEL}": "confirmed" for n in range(PHOTOS) if n != 2}
         wait_for_verdicts(page, given)
+        group.get_by_role("button", name="Reject 1").click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo rejected")
+        wait_for_verdicts(page, {**given, f"2 {EIFFEL}": "rejected"})
         page.get_by_role("button", name="Undo").click()
-        wait_for_verdicts(page, {})
+        wait_for_verdicts(page, given)
+        expect(group.locator("[data-card]:not([data-done])")).to_have_count(1)
 
 
-def test_all_groups_are_confirmed_at_once_or_one_after_the_other(
+def test_what_is_likely_is_selected_and_confirmed_at_once(
     browser: Browser, address: str, library: LibraryPhotos
 ) -> None:
-    library.file("gate.jpg", (GATE, 0.35, False), data=picture((0, 90, 0)))
+    library.taught(library.file("gate.jpg", data=picture((0, 90, 0))), GATE, 0.7)
     with open_page(browser, f"{address}/review", base=address) as page:
-        groups = page.locator("[data-group]")
-        expect(groups.nth(1).get_by_role("button")).to_have_text(["Confirm", "Reject"])  # a card
+        gate = page.locator(f'[data-group][data-landmark="{GATE}"]')
+        expect(page.locator("[data-card] input:checked")).to_have_count(1)
+        expect(gate.get_by_role("button")).to_have_text(
+            ["Confirm c", "Reject r", "Other place n", "Not a landmark x"]
+        )
         assert axe_findings(page) == []
-        groups.nth(0).get_by_role("button", name="Confirm").click()
-        expect(groups.nth(1).get_by_role("button", name="Confirm")).to_be_focused()
-        page.get_by_role("button", name="Undo").click()
-        expect(groups.nth(0)).not_to_have_attribute("data-done", "")
-        page.get_by_role("button", name="Confirm all shown").click()
-        expect(page.locator("#toasts")).to_contain_text("7 photos confirmed")
+        page.get_by_role("button", name="Confirm all 1").click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo confirmed as Brandenburg Gate")
+        expect(page.get_by_role("button", name="Confirm all 0")).to_be_disabled()
         assert set(verdicts(page).values()) == {"confirmed"}
-        assert len(verdicts(page)) == PHOTOS + 1
+        page.get_by_role("button", name="Undo").last.click()
+        wait_for_verdicts(page, {})
+        page.locator(f'[data-landmark="{EIFFEL}"]').get_by_label("Select all").check()
+        page.get_by_role("button", name="Confirm all 7").click()
+        expect(page.locator("#toasts")).to_contain_text("7 photos confirmed")
         page.get_by_role("button", name="Undo").last.click()
         wait_for_verdicts(page, {})
 
 
-def test_cards_have_room_for_long_words(browser: Browser, address: str, library: LibraryPhotos) -> None:
+def test_a_card_has_what_is_known_of_its_photo(client: TestClient, library: LibraryPhotos) -> None:
+    library.file(
+        "berlin.jpg", (GATE, 0.4, False), data=picture((0, 9, 0)), taken_at=datetime(2025, 10, 3, 12)
+    )
+    library.position("berlin.jpg", 52.52, 13.405, "Germany", "camera", city="Berlin")
+    page = " ".join(re.sub(r"<[^>]*>", " ", client.get("/review").text).split())
+    assert "Brandenburg Gate? 40% Berlin, Germany · 3 October 2025 1.9 km away" in page
+
+
+def test_a_landmark_without_photos_is_on_a_map(client: TestClient, library: LibraryPhotos) -> None:
+    gate = library.file("gate.jpg", (GATE, 0.4, False), data=picture((0, 9, 0)))
+    assert gate
+    page = client.get(f"/review?landmark={GATE}").text
+    assert "No photo of it yet. It is here:" in page
+    assert re.search(r'data-latitude="52\.51\d+" data-longitude="13\.37\d+"', page)
+    assert "Berlin, Germany" in page
+
+
+def test_buttons_have_room_for_long_words(browser: Browser, address: str, library: LibraryPhotos) -> None:
     library.file("gate.jpg", (VERSAILLES, 0.35, False), data=picture((0, 90, 0)))
     with open_page(browser, f"{address}/review", base=address, screen=PHONE, locale="de") as page:
-        expect(page.locator(".group-cards button")).to_have_text(["Bestätigen", "Ablehnen"])
-        for part in page.locator(".group-cards :is(h2, button)").all():
-            assert part.evaluate("(e) => e.scrollWidth <= e.clientWidth"), part.inner_text()
+        expect(page.locator("[data-action='confirm']").last).to_contain_text("Bestätigen")
+        for part in page.locator(".group-actions button:visible").all():
+            assert part.evaluate("(e) => e.scrollWidth <= e.clientWidth + 1"), part.inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE.width
 
 
 def test_all_tabs_show_how_many_are_left(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review/one", base=address) as page:
+    with open_page(browser, f"{address}/review", base=address) as page:
+        open_one_by_one(page)
         other = page.context.new_page()
         other.goto("/places")
         counts = [each.locator('.site-nav a[href="/review"] .nav-count') for each in (other, page)]
@@ -171,7 +226,7 @@ def test_all_tabs_show_how_many_are_left(browser: Browser, address: str) -> None
 
 def test_without_a_script_review_shows_its_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", script=False) as page:
-        expect(page.locator("[data-group] img:visible")).to_have_count(PHOTOS)
+        expect(page.locator("[data-card] img:visible")).to_have_count(PHOTOS)
         expect(page.locator("[data-action]:visible")).to_have_count(0)
 
 
@@ -180,16 +235,18 @@ def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(
     browser: Browser, address: str, width: int, height: int
 ) -> None:
     screen = Screen(width, height, touch=True)
-    with open_page(browser, f"{address}/review/one", screen=screen, base=address) as page:
+    with open_page(browser, f"{address}/review", screen=screen, base=address) as page:
+        open_one_by_one(page)
         stage, actions = (
-            page.locator(each).first.bounding_box() for each in (".photo-stage", ".review-actions")
+            page.locator(each).first.bounding_box()
+            for each in ("[data-shown] .photo-tile:visible", "[data-shown] .group-actions")
         )
         assert stage
         assert actions
         assert actions["y"] + actions["height"] <= height
         assert stage["y"] + stage["height"] <= height
         assert stage["width"] * stage["height"] > actions["width"] * actions["height"]
-        image = page.locator(".photo-stage img").first
+        image = page.locator("[data-card][data-shown] img").first
         expect(image).to_have_js_property("complete", value=True)
         box = image.bounding_box()
         assert box
@@ -202,28 +259,28 @@ def test_groups_have_what_is_probable_first(client: TestClient, library: Library
     library.taught(gate, GATE, 0.4)
     page = client.get("/review").text
     assert re.findall(r'data-landmark="([^"]*)"', page) == [EIFFEL, GATE]
-    assert len(re.findall(r'type="checkbox" value="\d+" checked', page)) == PHOTOS + 1
+    assert page.count("data-card ") == PHOTOS + 1
     only = client.get(f"/review?landmark={GATE}").text
     assert re.findall(r'data-landmark="([^"]*)"', only) == [GATE]
-    assert f'href="/review/one?landmark={GATE}"' in only
     assert client.get("/review?landmark=nowhere").status_code == 404
 
 
 def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) -> None:
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
     library.taught(gate, GATE, 0.5)
-    page = client.get(f"/review/one?landmark={GATE}").text
-    assert "Suggested: 50" in page
-    assert page.count("data-group ") == 1
+    page = client.get(f"/review?landmark={GATE}").text
+    assert "Brandenburg Gate? 50%" in page
+    assert page.count("data-card ") == 1
     body = {"photos": [gate], "landmark": GATE, "verdict": "confirmed"}
     assert client.post("/api/verdicts", json=body).status_code == 200
-    page = client.get(f"/review/one?landmark={GATE}").text
+    page = client.get(f"/review?landmark={GATE}").text
     assert "Every suggestion of Brandenburg Gate has a verdict" in page
-    assert client.get("/review/one?landmark=nowhere").status_code == 404
+    assert client.get("/review?landmark=nowhere").status_code == 404
 
 
 def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review/one", screen=PHONE, base=address) as page:
+    with open_page(browser, f"{address}/review", screen=PHONE, base=address) as page:
+        open_one_by_one(page)
         first = page.locator("[data-group]").first
         for name in ("confirm", "reject", "name", "dismiss", "skip"):
             box = first.locator(f'[data-action="{name}"]').bounding_box()
@@ -232,7 +289,9 @@ def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
             assert box["y"] + box["height"] <= PHONE.height, name
         first.get_by_role("button", name="Confirm").tap()
         expect_question(page, 1)
-        note, stage = (page.locator(each).bounding_box() for each in (".toast", "[data-shown] .photo-stage"))
+        note, stage = (
+            page.locator(each).bounding_box() for each in (".toast", "[data-card][data-shown] .photo-tile")
+        )
         assert note
         assert stage
         assert note["y"] + note["height"] <= stage["y"]  # what is asked next is not covered

@@ -44,7 +44,7 @@ def open_new_place(page: Page, library: TaggedFolder, count: int) -> None:
     """Tick some photos of the church, and open the form that adds a place."""
     page.goto(f"/photos/{library.photo('church/0.jpg').id}/similar")
     for number in range(1, count + 1):
-        page.locator(f'input[value="{library.photo(f"church/{number}.jpg").id}"]').check()
+        page.locator(f'[data-photo="{library.photo(f"church/{number}.jpg").id}"] label').click()
     page.get_by_role("button", name="Name this place").click()
     page.get_by_label("Landmark, city or country").fill("Our church")
     page.locator("[data-new]").click()
@@ -69,9 +69,9 @@ def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, l
         to_review = page.locator(".learning a", has_text="to review")
         suggested = int(to_review.inner_text().split()[0])
         to_review.click()
-        page.get_by_role("link", name="One by one").click()
-        expect(page.locator("[data-group]")).to_have_count(suggested)
-        page.wait_for_load_state()  # the script listens to keys from then on
+        expect(page.locator("[data-card]")).to_have_count(suggested)
+        page.wait_for_load_state()  # the script listens from then on
+        page.get_by_role("button", name="One by one").click()
         page.keyboard.press("c")
         expect(page.locator("#toasts")).to_contain_text("1 photo confirmed as Our church")
 
@@ -102,7 +102,8 @@ def test_what_a_confirmed_group_is_found_in_is_said(
         name_church(page, library, 3)
         expect(page.locator("#toasts a", has_text="Found in ")).to_be_visible(timeout=60_000)
         page.goto("/review?landmark=our-church")
-        page.get_by_role("button", name="Confirm", exact=True).click()
+        page.get_by_label("Select all").check()
+        page.locator('[data-group] [data-action="confirm"]').click()
         note = page.locator("#toasts", has_text="confirmed as Our church")
         expect(note.get_by_role("link", name="Found in ")).to_be_visible(timeout=60_000)
 

@@ -140,6 +140,17 @@ def live_map(settings: Settings, extent: BoundingBox, bounds: BoundingBox | None
     }
 
 
+MAP_DEGREES = 0.2
+"""The map around a position shows so much on each side."""
+
+
+def map_around(settings: Settings, latitude: float, longitude: float) -> dict[str, object]:
+    """Return the data attributes of a small map with a pin."""
+    south, north = max(-90.0, latitude - MAP_DEGREES), min(90.0, latitude + MAP_DEGREES)
+    box = BoundingBox(south, longitude - MAP_DEGREES, north, longitude + MAP_DEGREES)
+    return live_map(settings, box) | {"tiles": "", "latitude": latitude, "longitude": longitude}
+
+
 def _document(cluster: PositionCluster, trip: str | None) -> dict[str, Any]:
     box = cluster.bounds
     return {

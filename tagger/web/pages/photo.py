@@ -16,9 +16,8 @@ from tagger.metadata.camera import Exposure, read_exposure
 from tagger.photos.facts import RESULT_FACTS
 from tagger.photos.paths import parse_path
 from tagger.query.details import photo_details_by_id
-from tagger.query.option_values import BoundingBox
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
-from tagger.query.trip_summaries import TripSummary, trip_of_photo
+from tagger.query.trip_summaries import TripSummary, trips_of_photos
 from tagger.system.geo import distance_km
 from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import WriteMode, write_modes
@@ -26,7 +25,7 @@ from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.access import Access, requires
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
-from tagger.web.pages.map_clusters import live_map
+from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
 from tagger.web.pages.selected_photos import outdated_sidecar
@@ -48,8 +47,6 @@ MIN_RADIUS_KM = 1.0
 """Photos around a photo are those within its error, and at least this radius."""
 EXIF_WITHIN_BYTES = 2**20
 """How much of a file is read for its EXIF."""
-MAP_DEGREES = 0.2
-"""The map of a photo shows so much on each side."""
 NAMES_WITHIN_KM = 30.0
 """Landmarks this near a photo are offered first when it is named."""
 
@@ -129,8 +126,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "file": PurePath(details.photo.path).name,
         "folder": str(parse_path(details.photo.path).parent),
         "headline": gettext(NOT_A_LANDMARK) if details.dismissal else photo_headline(rows, details.photo),
-        "rows": [row for row in rows if not row.is_unlikely],
-        "unlikely": [row for row in rows if row.is_unlikely],
+        "rows": rows,
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
         "near_here": _near_address(position),
@@ -138,9 +134,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "has_confirmed": any(row.state == "confirmed" for row in rows),
         "unavailable": unavailable,
         "exposure": exposure,
-        "around": None
-        if position is None
-        else live_map(state.settings, _box_around(position)) | {"tiles": ""},
+        "around": position and map_around(state.settings, position.latitude, position.longitude),
         "name_of": partial(landmark_name, state.database),
         "outdated": outdated_sidecar(state, photo_id) if details.metadata else None,
         "may_write": details.photo.digest and WriteMode.SIDECAR in write_modes(state.settings),
@@ -159,11 +153,6 @@ def _file_facts(state: AppState, photo_id: int) -> tuple[PhotoUnavailable | None
         return None, Exposure()
 
 
-def _box_around(position: Position) -> BoundingBox:
-    south, north = max(-90.0, position.latitude - MAP_DEGREES), min(90.0, position.latitude + MAP_DEGREES)
-    return BoundingBox(south, position.longitude - MAP_DEGREES, north, position.longitude + MAP_DEGREES)
-
-
 def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:
     """Return the trip of the photo, if trips are known by now and it is of one."""
     found = _trip_of(request, state, photo)
@@ -172,7 +161,7 @@ def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | 
 
 def _trip_of(request: Request, state: AppState, photo: TaggedPhoto) -> TripSummary | None:
     summaries = library_overview(request).named_trips(0, 0)
-    return trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
+    return trips_of_photos(state.database, summaries or (), [photo]).get(photo.id)
 
 
 def _near_address(position: Position | None) -> str | None:

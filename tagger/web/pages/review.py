@@ -1,21 +1,28 @@
-"""Pages to review: groups that are confirmed at once, single photos, and unknown photos that look alike.
+"""Review: photos that may show a landmark, and unknown ones that look alike, as groups of cards.
 
-Another page shows the photos that resemble a given one, as `tagger similar`.
+Look-alikes whose likeliest landmark is the same are in its group. Another page shows the photos that resemble
+a given one, as `tagger similar`.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from tagger.database.enums import TagState
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.counts import Cover, example_covers
-from tagger.query.tagged_photos import TaggedPhoto, stored_photo
-from tagger.system.text_format import gettext, percent
+from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
+from tagger.query.trip_summaries import TripSummary, trips_of_photos
+from tagger.system.city_names import city_name
+from tagger.system.geo import distance_km
+from tagger.system.text_format import day_text, distance_text, gettext, percent
 from tagger.teaching.similarity import (
     LEAST_LIKELIHOOD,
     LookAlikes,
@@ -28,118 +35,188 @@ from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import page_text
-from tagger.web.http.query_params import QueryParams, address_of
+from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
-from tagger.web.pages.overview import Overview
-from tagger.web.pages.tiles import PhotoTile, photo_tiles
+from tagger.web.pages.map_clusters import map_around
+from tagger.web.pages.overview import Overview, library_overview
+from tagger.web.pages.tiles import Link, PhotoTile, photo_tiles, trip_address
 from tagger.web.state import AppState, ServerStopping, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 log = logging.getLogger(__name__)
 
 SHOWN = 200
-"""Photos of the groups; the others follow once these have verdicts."""
-ONE_BY_ONE = 50
-"""Photos that are shown one by one."""
+"""Suggestions on the page; the others follow once these have verdicts."""
+SHOWN_OF_GROUP = 60
+"""Cards of a group; the others follow once these have verdicts."""
 EXAMPLES = 6
 """Photos of the landmark beside the one to review."""
-SHOWN_OF_GROUP = 60
-"""Photos of a group of look-alikes that are shown; the others follow once these are named or put away."""
+TICKED_FROM = 0.6
+"""Suggestions with this score are ticked at first: nine of ten are right."""
+NAMING_SHARE = 1 / 3
+"""Look-alikes are in the group of a landmark if it is the likeliest one of this share of them."""
+MOST_ERROR_M = 20_000.0
+"""Positions with a larger error have no distance."""
 SIMILAR = 60
 """Photos on the page of similar ones."""
 
-OnlyLandmark = Annotated[str | None, Query(max_length=1000)]
+T = TypeVar("T", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A photo with the guess of its group, how far from the landmark it was taken, and its trip."""
+
+    tile: PhotoTile
+    guess: str
+    is_ticked: bool
+    distance: str
+    trip: Link | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cards that may show `landmark`; None: they look alike. `taken`: what their places and days share.
+
+    `examples` are photos of the landmark, `around` the data of a map of it, if there are none.
+    """
+
+    landmark: Landmark | None
+    taken: str
+    photos: int
+    cards: Sequence[Card]
+    examples: Sequence[Cover] = ()
+    around: dict[str, Any] | None = None
 
 
 @router.get("/review")
 @requires(Access.EDITOR)
-def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
-    """Show the first entries of the queue in groups by landmark, the most probable ones first."""
-    only = _only(state, landmark)
-    shown, left = _first_to_review(state, only, SHOWN)
-    by_landmark: dict[str, list[TaggedPhoto]] = {}
-    for photo in shown:
-        by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
+def show_review(
+    request: Request,
+    state: State,
+    overview: Overview,
+    landmark: Annotated[str | None, Query(max_length=1000)] = None,
+) -> HTMLResponse:
+    """Show the first suggestions by landmark, the most probable first, and photos that look alike."""
     with state.database.read() as connection:
-        landmarks = {slug: find_landmark(connection, slug) for slug in by_landmark}
-    params = QueryParams.of(any_rank=True)
+        only = find_landmark(connection, landmark) if landmark else None
+    only_id = only.id if only else None
+    suggested, _ = suggestion_page(state.database, only_id, state.settings.roots, None, SHOWN)
+    found = LookAlikes((), 0, is_limited=False) if only else overview.look_alikes()
+    alike = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
+    by_landmark, others = _gather(suggested, filter(_is_likely, alike))
+    groups = list(_groups(request, state, [*by_landmark.items(), *((None, each) for each in others)]))
     return render(
         request,
         "review.html",
-        groups=[
-            {"landmark": landmarks[slug], "tiles": photo_tiles(state.database, photos, params)}
-            for slug, photos in by_landmark.items()
-        ],
+        groups=sorted(groups, key=lambda group: len(group.cards) == 1),  # small ones are in one row
         only=only,
-        one_by_one=address_of("/review/one", {"landmark": landmark} if landmark else {}),
-        left=left,
-    )
-
-
-@router.get("/review/one")
-@requires(Access.EDITOR)
-def show_one_by_one(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
-    """Show the first entries of the queue, each large, beside other photos of its landmark."""
-    only = _only(state, landmark)
-    shown, left = _first_to_review(state, only, ONE_BY_ONE)
-    with state.database.read() as connection:
-        landmarks = {
-            slug: find_landmark(connection, slug) for slug in {photo.tags[0].landmark for photo in shown}
-        }
-        covers = {slug: example_covers(connection, each.id) for slug, each in landmarks.items()}
-    entries = [_entry(photo, landmarks, covers) for photo in shown]
-    return render(request, "review_one.html", entries=entries, only=only, left=left)
-
-
-def _entry(
-    photo: TaggedPhoto, landmarks: Mapping[str, Landmark], covers: Mapping[str, Sequence[Cover]]
-) -> dict[str, object]:
-    """A photo and a landmark to review. `examples`: other photos of the landmark."""
-    tag = photo.tags[0]
-    return {
-        "photo": photo,
-        "file": PurePath(photo.path).name,
-        "landmark": landmarks[tag.landmark],
-        "why": gettext("Suggested: %(score)s", score=percent(tag.score or 0.0)),
-        "examples": [each for each in covers[tag.landmark] if each.digest != photo.digest][:EXAMPLES],
-    }
-
-
-def _only(state: AppState, landmark: str | None) -> Landmark | None:
-    if not landmark:
-        return None
-    with state.database.read() as connection:
-        return find_landmark(connection, landmark)
-
-
-def _first_to_review(state: AppState, only: Landmark | None, most: int) -> tuple[list[TaggedPhoto], int]:
-    """The photos of the first entries, each with its landmark as the only tag, and how many are left."""
-    only_id = None if only is None else only.id
-    shown, _ = suggestion_page(state.database, only_id, state.settings.roots, None, most)
-    return shown, count_suggestions(state.database, only_id) - len(shown)
-
-
-@router.get("/review/look-alikes")
-@requires(Access.EDITOR)
-def show_look_alikes(request: Request, state: State, overview: Overview) -> HTMLResponse:
-    """Show groups of unknown photos that look alike, the likeliest places first, once they are found."""
-    found = overview.look_alikes()
-    groups = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
-    params = QueryParams.of(unknown=True)
-    return render(
-        request,
-        "look_alikes.html",
-        groups=[
-            {
-                "photos": len(photos),
-                "tiles": photo_tiles(state.database, photos[:SHOWN_OF_GROUP], params),
-                "is_likely": place_likelihood(photos) >= LEAST_LIKELIHOOD,
-            }
-            for photos in groups
-        ],
         is_complete=found is not None,
-        compared=found.compared if found and found.is_limited else None,
+        left=count_suggestions(state.database, only_id) - len(suggested),
     )
+
+
+def _is_likely(photos: Sequence[TaggedPhoto]) -> bool:
+    """Return whether photos that look alike may show one place: not sunsets of several towns."""
+    are_together = bool(_taken_together(photos)) or all(photo.position is None for photo in photos)
+    return are_together and place_likelihood(photos) >= LEAST_LIKELIHOOD
+
+
+def _gather(
+    suggested: Iterable[TaggedPhoto], alike: Iterable[list[TaggedPhoto]]
+) -> tuple[dict[str, list[TaggedPhoto]], list[list[TaggedPhoto]]]:
+    """The photos by the slug of the landmark that they may show, and groups that may show any."""
+    by_landmark: dict[str, list[TaggedPhoto]] = {}
+    for photo in suggested:
+        by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
+    others = []
+    for photos in alike:
+        slug = _shared([_likeliest(photo) for photo in photos], NAMING_SHARE)
+        if slug is None:
+            others.append(photos)
+            continue
+        known = by_landmark.setdefault(slug, [])
+        ids = {photo.id for photo in known}
+        known += [photo for photo in photos if photo.id not in ids]
+    return by_landmark, others
+
+
+def _likeliest(photo: TaggedPhoto) -> str | None:
+    """The slug of the landmark that is suggested for an unknown photo, or its guess."""
+    for tag in photo.tags:
+        if tag.state is TagState.SUGGESTED:
+            return tag.landmark
+    return None if photo.guess is None or photo.refusal else photo.guess.landmark
+
+
+def _shared(values: Sequence[T | None], share: float = 0.5) -> T | None:
+    """The most frequent value, if more than this share of all have it."""
+    most = Counter(each for each in values if each is not None).most_common(1)
+    return next((value for value, number in most if number > share * len(values)), None)
+
+
+def _groups(
+    request: Request, state: AppState, found: Sequence[tuple[str | None, Sequence[TaggedPhoto]]]
+) -> Iterator[Group]:
+    shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
+    tiles = {each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))}
+    trips = trips_of_photos(state.database, library_overview(request).named_trips(0, 0) or (), shown)
+    for slug, photos in found:
+        landmark, examples = _reference(state, slug, {photo.digest for photo in photos})
+        cards = [
+            _card(photo, tiles[photo.id], landmark, trips.get(photo.id)) for photo in photos[:SHOWN_OF_GROUP]
+        ]
+        around = None
+        if landmark and not examples and landmark.latitude is not None and landmark.longitude is not None:
+            around = map_around(state.settings, landmark.latitude, landmark.longitude)
+        yield Group(landmark, _taken_together(photos), len(photos), cards, examples, around)
+
+
+def _reference(
+    state: AppState, slug: str | None, but: Collection[str | None]
+) -> tuple[Landmark | None, list[Cover]]:
+    """Return a landmark, and photos of it other than these."""
+    if slug is None:
+        return None, []
+    with state.database.read() as connection:
+        landmark = find_landmark(connection, slug, by_slug=True)
+        examples = [each for each in example_covers(connection, landmark.id) if each.digest not in but]
+    return landmark, examples[:EXAMPLES]
+
+
+def _taken_together(photos: Sequence[TaggedPhoto]) -> str:
+    """Return the city and the day of most of these photos: `Cologne, 3 October 2025`."""
+    positions = [photo.position for photo in photos]
+    city = _shared([city_name(each.city, each.country) if each and each.city else None for each in positions])
+    day = _shared([photo.taken_at.date() if photo.taken_at else None for photo in photos])
+    return ", ".join(filter(None, (city, day_text(day) if day else "")))
+
+
+def _card(photo: TaggedPhoto, tile: PhotoTile, landmark: Landmark | None, trip: TripSummary | None) -> Card:
+    tag = next((tag for tag in photo.tags if landmark and tag.landmark == landmark.slug), None)
+    is_suggested = tag is not None and tag.state is TagState.SUGGESTED
+    guess = ""
+    if tag and tag.score and (is_suggested or tag == photo.guess):
+        guess = gettext("%(name)s? %(score)s", name=tag.name, score=percent(tag.score))
+    return Card(
+        tile=tile,
+        guess=guess,
+        is_ticked=landmark is None or bool(is_suggested and tag and (tag.score or 0.0) >= TICKED_FROM),
+        distance=_distance(photo.position, landmark),
+        trip=Link(trip.name, trip_address(trip.trip.id)) if trip else None,
+    )
+
+
+def _distance(position: Position | None, landmark: Landmark | None) -> str:
+    if position is None or landmark is None or landmark.latitude is None or landmark.longitude is None:
+        return ""
+    if position.error_m > MOST_ERROR_M:
+        return ""
+    place = position.latitude, position.longitude
+    distance_m = distance_km(*place, landmark.latitude, landmark.longitude) * 1000
+    if distance_m > position.error_m:
+        return gettext("%(distance)s away", distance=distance_text(distance_m))
+    return gettext("less than %(distance)s away", distance=distance_text(position.error_m))
 
 
 def look_alikes_of(state: AppState) -> LookAlikes:
@@ -163,11 +240,9 @@ def look_alikes_of(state: AppState) -> LookAlikes:
 def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
     """Show the photos that resemble a photo most, best first."""
     photo = stored_photo(state.database, photo_id, state.settings.roots)
-    tiles: list[PhotoTile] = []
-    problem = ""
+    group, problem = None, ""
     try:
-        similar = similar_photos(state, photo_id, SIMILAR)
-        tiles = photo_tiles(state.database, similar, QueryParams.of(any_rank=True))
+        (group,) = _groups(request, state, [(None, similar_photos(state, photo_id, SIMILAR))])
     except (EmbeddingsMissing, ExamplesMissing, ModelNotSelected) as error:
         problem = page_text(error)
     return render(
@@ -175,6 +250,6 @@ def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
         "similar.html",
         id=photo_id,
         file=PurePath(photo.path).name,
-        tiles=tiles,
+        group=group,
         problem=problem,
     )

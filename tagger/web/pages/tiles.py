@@ -1,6 +1,6 @@
 """View models of photos and landmarks: addresses, thumbnails and labels; and of the landmarks of a photo.
 
-Those are the top-k of the model and taught landmarks, with verdicts and names.
+Those are the ones that count, that are suggested, or that have verdicts.
 """
 
 from collections.abc import Sequence
@@ -129,8 +129,6 @@ STATE_TEXTS = {
     "suggested": N_("suggested"),
     "predicted": "",
 }
-UNLIKELY_SCORE = 0.01
-"""Landmarks with lower scores are collapsed at first."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,6 @@ class LandmarkRow:
     reason: str | None = None
     by: str | None = None
     at: datetime | None = None
-    is_first: bool = False
 
     @property
     def state_text(self) -> str:
@@ -160,16 +157,6 @@ class LandmarkRow:
     def is_accepted(self) -> bool:
         return self.state in {"confirmed", "accepted"}
 
-    @property
-    def is_prominent(self) -> bool:
-        """Whether the row is large: the first one, and what is accepted, suggested or has a `reason`."""
-        return self.is_first or self.is_accepted or self.reason is not None or self.state == "suggested"
-
-    @property
-    def is_unlikely(self) -> bool:
-        is_low = self.score is not None and self.score < UNLIKELY_SCORE
-        return not self.is_prominent and self.state == "predicted" and is_low
-
 
 def photo_headline(rows: Sequence[LandmarkRow], photo: TaggedPhoto) -> str:
     """Return what a classified photo shows, in words."""
@@ -178,28 +165,22 @@ def photo_headline(rows: Sequence[LandmarkRow], photo: TaggedPhoto) -> str:
 
 
 def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
-    """Return the model's top-k in order, then taught landmarks, then those that have only a verdict."""
+    """Return what counts or is suggested, with what is doubtful and the guess; then mere verdicts."""
+    photo = details.photo
     verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
     rows = [
-        _tag_row(tag, verdicts.pop(tag.landmark, None), is_first=not number)
-        for number, tag in enumerate(details.photo.tags)
+        _tag_row(tag, verdicts.pop(tag.landmark, None))
+        for tag in photo.tags
+        if tag.state or tag.verdict or (tag == photo.guess and not photo.refusal)
     ]
-    others = [
-        LandmarkRow(
-            each.landmark,
-            each.name,
-            None,
-            each.verdict,
-            by=each.given_by,
-            at=each.given_at,
-            is_first=not (rows or number),
-        )
-        for number, each in enumerate(verdicts.values())
-    ]
+    others = (
+        LandmarkRow(each.landmark, each.name, None, each.verdict, by=each.given_by, at=each.given_at)
+        for each in verdicts.values()
+    )
     return [*rows, *others]
 
 
-def _tag_row(tag: Tag, verdict: Verdict | None, *, is_first: bool) -> LandmarkRow:
+def _tag_row(tag: Tag, verdict: Verdict | None) -> LandmarkRow:
     is_shown = tag.accepted or tag.state is TagState.SUGGESTED
     state = verdict.verdict if verdict else str(tag.state) if is_shown else "predicted"
     return LandmarkRow(
@@ -212,5 +193,4 @@ def _tag_row(tag: Tag, verdict: Verdict | None, *, is_first: bool) -> LandmarkRo
         reason=tag.reason,
         by=verdict.given_by if verdict else None,
         at=verdict.given_at if verdict else None,
-        is_first=is_first,
     )

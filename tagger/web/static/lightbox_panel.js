@@ -52,7 +52,7 @@ export class Panel {
 
   place(root) {
     this.content.replaceChildren(root);
-    const figure = root.querySelector("#photo-map");
+    const figure = root.querySelector("[data-small-map]");
     if (figure) import("./map_photo.js").then(({ showPhotoMap }) => showPhotoMap(figure)).catch((error) => console.warn("the map cannot be loaded:", error));
   }
 
@@ -75,7 +75,7 @@ export class Panel {
   async fetch(photo) {
     const load = () => requestPage(detailsAddress(photo), "landmarks");
     const page = await load();
-    const root = create("div", { className: "stack", "data-photo": photo.id }, page.getElementById("landmarks"), page.getElementById("facts"), ...page.querySelectorAll("#photo-map"));
+    const root = create("div", { className: "stack", "data-photo": photo.id }, ...page.querySelectorAll("#landmarks, #when, [data-small-map], #facts"));
     const { onChange, onRefresh, ...options } = this.options;
     return new PhotoVerdicts(root, {
       ...options,

@@ -8,7 +8,7 @@ const FONT = ["Noto Sans", "Segoe UI", "Helvetica Neue", "sans-serif"];
 /** A colour of the page, as MapLibre reads it: without light-dark(). */
 function colour(name) {
   const probe = create("span", { className: `map-colour map-colour--${name}` });
-  document.body.append(probe);
+  (document.querySelector("dialog[open]") ?? document.body).append(probe); // a dialog may be dark in a light page
   const value = getComputedStyle(probe).color;
   probe.remove();
   return value;

@@ -1,19 +1,62 @@
-// Groups of photos that get one verdict at once: those that look alike are named or put away, those to review are confirmed, and rejected
-// where their box is not checked. A group stays, dimmed, until the page is left. One by one, each photo is a group, and only one is shown.
+// Cards of photos in groups: a landmark is confirmed or rejected on them, or they are named, or put away. A card with a verdict stays, dimmed,
+// until the page is left. One by one, a card fills the window, and the address has its id: Back returns to all cards.
 
 import { removeAdded, selectLandmark } from "./naming.js";
 import { DismissalChange, VerdictChange } from "./selection_changes.js";
 import { showFound } from "./teaching.js";
-import { gettext, ngettext, number, verdictText } from "./texts.js";
+import { gettext, ngettext, number } from "./texts.js";
 import { removeUndo, toast } from "./toast.js";
 
 const LEARN_FROM = 3; // with this many photos, a place is found in others
 
 const announcement = document.getElementById("announcement");
-const keys = document.getElementById("keys"); // the dialog of the view that shows one by one
-const position = document.querySelector("[data-position]"); // there, the number of the photo
-const end = document.querySelector("[data-end]"); // and what follows the last one
+const keys = document.getElementById("keys"); // the dialog; without it, photos are not shown one by one
+const position = document.querySelector("[data-position]"); // one by one, the number of the photo
 const undos = new Set(); // what reverts each change, the last one at the end
+
+const allGroups = () => [...document.querySelectorAll("[data-group]")];
+const allCards = () => [...document.querySelectorAll("[data-card]")];
+const groupOf = (card) => card.closest("[data-group]");
+const isOpen = (card) => !card.hasAttribute("data-done");
+const openCards = (group) => [...group.querySelectorAll("[data-card]")].filter(isOpen);
+const isTicked = (card) => card.querySelector("input").checked;
+const photosOf = (cards) => cards.map(({ dataset }) => Number(dataset.photo));
+const shown = () => document.querySelector("[data-card][data-shown]");
+
+/** The cards to which an action of their group applies: the one that is shown, or is alone in it; else those with a tick, and the others for `reject`. */
+function cardsFor(action, group) {
+  if (shown()) return [shown()].filter(isOpen);
+  return openCards(group).filter((card) => isAlone(group) || isTicked(card) !== (action === "reject"));
+}
+
+const isAlone = (group) => group.querySelectorAll("[data-card]").length === 1;
+
+/** Writes how many photos each action applies to; without any, it cannot be chosen. */
+function update() {
+  const setNumber = (button, count, isShown = true) => {
+    button.disabled = !count;
+    const field = button.querySelector("[data-number]");
+    if (field) field.textContent = isShown ? number(count) : "";
+  };
+  for (const group of allGroups()) {
+    for (const button of group.querySelectorAll('[data-action]:not([data-action="skip"])')) setNumber(button, cardsFor(button.dataset.action, group).length, !shown() && !isAlone(group));
+    for (const all of group.querySelectorAll("[data-all]")) {
+      const open = openCards(group);
+      all.checked = open.length > 0 && open.every(isTicked);
+      all.indeterminate = !all.checked && open.some(isTicked);
+    }
+  }
+  const every = document.querySelector('[data-action="confirm-all"]');
+  if (every) setNumber(every, ticked().flatMap(({ cards }) => cards).length);
+}
+
+/** The groups with a landmark that have ticks, and the cards with them. */
+function ticked() {
+  const groups = allGroups().filter((group) => group.dataset.landmark);
+  return groups.map((group) => ({ group, cards: openCards(group).filter(isTicked) })).filter(({ cards }) => cards.length);
+}
+
+// ----- changes -----
 
 /** Applies a change to photos; returns how many changed, and what undoes it. */
 async function apply(change, photos) {
@@ -24,26 +67,28 @@ async function apply(change, photos) {
   return { photos: changed.length, undo };
 }
 
-const numbers = (group, state) => [...group.querySelectorAll(`input${state}`)].map(({ value }) => Number(value));
-const chosen = (group) => numbers(group, ":checked");
-
 /**
- * Does something to groups, one after the other: `run` returns the number of photos and what undoes it. `textOf` says what was done.
- * The focus goes to the next group. `place` is the landmark that was named.
+ * Does something in steps, one after the other: `run` resolves to the number of photos and what undoes it. The cards are done at once, and
+ * the focus goes on. `textOf` says what was done; `place` is the landmark of which photos were confirmed.
  */
-async function change(groups, run, textOf, place = null) {
-  const done = []; // groups and what undoes them
+async function change(steps, textOf, place = null) {
+  const cards = steps.flatMap((step) => step.cards);
+  const done = []; // cards and what undoes their change
   let count = 0;
-  groups.forEach((group) => setBusy(group, true));
-  focusAfter(groups.at(-1));
+  mark(cards, true);
+  goOn(cards.at(-1));
   const changed = (async () => {
-    for (const group of groups) {
-      const { photos, undo: revert } = await run(group);
-      done.push({ group, revert });
+    for (const step of steps) {
+      const { photos, undo: revert } = await step.run();
+      done.push({ cards: step.cards, revert });
       count += photos;
-      group.toggleAttribute("data-done", true);
     }
-  })().catch((error) => toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" }));
+  })().catch((error) => {
+    const unchanged = steps.slice(done.length).flatMap((step) => step.cards);
+    mark(unchanged, false);
+    if (keys && cards.length === 1) showOne(cards[0]);
+    toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
+  });
   const undo = async () => {
     if (!undos.delete(undo)) return;
     removeUndo();
@@ -52,128 +97,166 @@ async function change(groups, run, textOf, place = null) {
   };
   undos.add(undo);
   await changed;
-  for (const group of groups) setBusy(group, group.hasAttribute("data-done"));
-  if (!done.length) {
-    undos.delete(undo);
-    if (keys) show(groups[0]);
-  }
+  if (!done.length) undos.delete(undo);
   if (!undos.has(undo)) return;
   const text = textOf(count);
   announcement.textContent = text;
   if (place) showFound(place, text, undo);
-  else toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: groups.length > 1 ? 0 : 15000 });
-}
-
-function focusAfter(group) {
-  const every = allGroups();
-  const next = every.slice(every.indexOf(group) + 1).find(({ dataset }) => !("done" in dataset));
-  if (keys) show(next);
-  (next?.querySelector("[data-action]") ?? end?.querySelector("a") ?? document.getElementById("main")).focus();
-}
-
-const allGroups = () => [...document.querySelectorAll("[data-group]")];
-const shown = () => document.querySelector("[data-group][data-shown]");
-
-/** Shows one photo, with its number; without one, that all were shown. */
-function show(group) {
-  for (const each of allGroups()) each.toggleAttribute("data-shown", each === group);
-  end.hidden = Boolean(group);
-  if (!group) return;
-  const at = allGroups().indexOf(group);
-  position.textContent = gettext("%(number)s of %(total)s", { number: number(at + 1), total: number(position.dataset.total) });
-  const image = allGroups()[at + 1]?.querySelector("img");
-  if (image) image.loading = "eager"; // it is there when its turn comes
-}
-
-/** Shows the photo before, whether or not it has a verdict. */
-function goBack() {
-  if (shown() === allGroups()[0]) return;
-  show(allGroups().at(shown() ? allGroups().indexOf(shown()) - 1 : -1));
-  document.getElementById("main").focus();
+  else toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: steps.length > 1 ? 0 : 15000 });
 }
 
 async function undoAll(done, count) {
   try {
-    for (const { group, revert } of done) {
+    for (const { cards, revert } of done) {
       await revert();
-      group.toggleAttribute("data-done", false);
-      setBusy(group, false);
+      mark(cards, false);
     }
-    if (keys) show(done[0].group);
-    done[0].group.querySelector("[data-action]").focus();
+    const [card] = done[0].cards;
+    if (shown()) showOne(card);
+    else card.querySelector("input").focus();
     announcement.textContent = ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", count);
   } catch (error) {
     toast(gettext("Not everything was undone: %(reason)s", { reason: error.message }), { tone: "bad" });
   }
 }
 
-function setBusy(group, isBusy) {
-  for (const control of group.querySelectorAll("[data-action], input")) control.disabled = isBusy;
+function mark(cards, isDone) {
+  for (const card of cards) {
+    card.toggleAttribute("data-done", isDone);
+    card.querySelector("input").disabled = isDone;
+  }
+  update();
 }
 
-/** Confirms the landmark of each group on the photos whose boxes are checked, and rejects it on the others. */
-function review(groups) {
-  const names = [...new Set(groups.map(({ dataset }) => dataset.name))];
-  let wrong = 0;
-  const run = async (group) => {
-    const confirmed = await apply(new VerdictChange("confirmed", group.dataset), chosen(group));
-    const rejected = await apply(new VerdictChange("rejected", group.dataset), numbers(group, ":not(:checked)"));
-    wrong += rejected.photos;
-    return { photos: confirmed.photos, undo: async () => (await confirmed.undo(), await rejected.undo()) };
-  };
-  const text = (count) => {
-    const confirmed = names.length > 1 ? ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count) : ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name: names[0] });
-    return [confirmed, wrong && ngettext("%(count)s rejected", "%(count)s rejected", wrong)].filter(Boolean).join(", ");
-  };
-  const learned = groups.length === 1 && "compares" in groups[0].dataset && chosen(groups[0]).length >= LEARN_FROM;
-  return change(groups, run, text, learned ? groups[0].dataset : null);
+/** Moves the focus to what is next: one by one the next photo, else a card that is left in the group, or the next group. */
+function goOn(card) {
+  if (shown()) return showOne(following(card));
+  const group = groupOf(card);
+  const groups = allGroups().slice(allGroups().indexOf(group) + 1);
+  const next = openCards(group)[0]?.querySelector("input") ?? groups.flatMap((each) => [...each.querySelectorAll("[data-action]:enabled")])[0];
+  (next ?? document.querySelector("[data-more] a") ?? document.getElementById("main")).focus();
 }
 
-function putAway(group) {
-  const dismissal = new DismissalChange(false);
-  return change([group], () => apply(dismissal, chosen(group)), (count) => dismissal.done(count));
+function confirm(parts) {
+  const steps = parts.map(({ group, cards }) => ({ cards, run: () => apply(new VerdictChange("confirmed", group.dataset), photosOf(cards)) }));
+  const [{ group, cards }] = parts;
+  const text = (count) => (steps.length > 1 ? ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count) : ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name: group.dataset.name }));
+  const isLearned = steps.length === 1 && "compares" in group.dataset && cards.length >= LEARN_FROM;
+  return change(steps, text, isLearned ? group.dataset : null);
 }
 
-function reject(group) {
-  return change([group], () => apply(new VerdictChange("rejected", group.dataset), chosen(group)), () => verdictText(group.dataset.name, "rejected"));
+function changeCards(cards, changeOf) {
+  return change([{ cards, run: () => apply(changeOf, photosOf(cards)) }], (count) => changeOf.done(count));
 }
 
-function name(group) {
-  const photos = chosen(group);
-  const { landmark, name: asked } = group.dataset;
+function name(group, cards) {
+  const photos = photosOf(cards);
+  const { landmark, name: guess } = group.dataset;
   selectLandmark((place, isInstead) => {
     const run = async () => {
       const named = await apply(new VerdictChange("confirmed", place), photos);
       const rejected = await apply(new VerdictChange("rejected", group.dataset), isInstead && place.landmark !== landmark ? photos : []);
       return { ...named, undo: async () => (await named.undo(), await rejected.undo(), await removeAdded(place.landmark)) };
     };
-    change([group], run, (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), photos.length < LEARN_FROM ? null : place);
-  }, photos, asked ? [asked] : []);
+    change([{ cards, run }], (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), photos.length < LEARN_FROM ? null : place);
+  }, photos, guess ? [guess] : []);
 }
 
-const ACTIONS = { confirm: (group) => review([group]), reject, dismiss: putAway, name, skip: focusAfter };
+// ----- one by one -----
+
+const following = (card, step = 1) => {
+  const cards = allCards();
+  const others = step > 0 ? cards.slice(cards.indexOf(card) + 1).filter(isOpen) : cards.slice(0, cards.indexOf(card)).reverse();
+  return others[0];
+};
+
+/** Shows a card alone; after the last one, all of them. */
+function showOne(card) {
+  if (!card) return showAll();
+  const state = shown() ? history.state : { isOne: true };
+  history[shown() ? "replaceState" : "pushState"](state, "", `#${card.id}`);
+  show(card);
+}
+
+function showAll() {
+  if (history.state?.isOne) return history.back();
+  history.replaceState(null, "", location.pathname + location.search);
+  show(null);
+}
+
+function show(card) {
+  const last = shown();
+  for (const each of [...allCards(), ...allGroups()]) each.toggleAttribute("data-shown", each === card || each === (card && groupOf(card)));
+  document.body.toggleAttribute("data-one", Boolean(card));
+  for (const [tools, isHidden] of [[".page-tools", card], [".one-tools", !card]]) document.querySelector(tools).hidden = Boolean(isHidden);
+  update();
+  if (!card) return (last?.querySelector("a") ?? document.getElementById("main")).focus();
+  for (const each of [card, following(card)]) {
+    const image = each?.querySelector("img[data-large]");
+    if (image) [image.loading, image.src] = ["eager", image.dataset.large];
+  }
+  const total = allCards().length + Number(position.dataset.left);
+  position.textContent = gettext("%(number)s of %(total)s", { number: number(allCards().indexOf(card) + 1), total: number(total) });
+  const map = groupOf(card).querySelector("[data-small-map]");
+  if (map) import("./map_photo.js").then(({ showPhotoMap }) => showPhotoMap(map)).catch((error) => console.warn("the map cannot be loaded:", error));
+  (groupOf(card).querySelector("[data-action]:enabled") ?? document.getElementById("main")).focus();
+}
+
+/** Shows what the address says. */
+function follow() {
+  const card = keys && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  show(card?.matches("[data-card]") ? card : null);
+}
+
+// ----- clicks and keys -----
+
+const ACTIONS = {
+  confirm: (group, cards) => confirm([{ group, cards }]),
+  reject: (group, cards) => changeCards(cards, new VerdictChange("rejected", group.dataset)),
+  dismiss: (_group, cards) => changeCards(cards, new DismissalChange(false)),
+  name,
+  skip: () => showOne(following(shown())),
+  one: () => showOne(allCards().find(isOpen)),
+  all: showAll,
+  keys: () => keys.showModal(),
+  "confirm-all": () => confirm(ticked()),
+};
 
 document.addEventListener("click", (event) => {
+  const photo = event.target.closest("[data-card] .photo-tile > a");
+  if (photo && keys && !shown() && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    return showOne(photo.closest("[data-card]"));
+  }
   const button = event.target.closest("[data-action]");
-  const group = button?.closest("[data-group]");
-  const action = button?.dataset.action;
-  if (action === "confirm-all") return void review([...document.querySelectorAll("[data-group]:not([data-done])")]);
-  if (action === "keys") return keys.showModal();
-  if (!group) return;
-  if (action !== "confirm" && !chosen(group).length) return toast(gettext("No photo of this group is checked"));
-  ACTIONS[action](group);
+  if (!button) return;
+  const group = button.closest("[data-group]");
+  ACTIONS[button.dataset.action](group, group && cardsFor(button.dataset.action, group));
+});
+
+document.addEventListener("change", ({ target }) => {
+  const all = target.closest("[data-all]");
+  if (all) for (const card of openCards(groupOf(all))) card.querySelector("input").checked = all.checked;
+  update();
 });
 
 const KEYS = { c: "confirm", r: "reject", n: "name", x: "dismiss", s: "skip", ArrowRight: "skip" };
 
 document.addEventListener("keydown", (event) => {
   if (!keys || event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
-  if (document.querySelector("dialog[open]") || event.target.closest("input, textarea, select")) return;
+  if (document.querySelector("dialog[open]") || event.target.closest("textarea, select, input:not([type=checkbox])")) return;
   if (event.key === "u") return [...undos].at(-1)?.();
   if (event.key === "?") return keys.showModal();
-  if (event.key === "ArrowLeft") return goBack();
-  const button = KEYS[event.key] && shown()?.querySelector(`[data-action="${KEYS[event.key]}"]`);
+  if (!shown()) return;
+  if (event.key === "Escape") return showAll();
+  if (event.key === "ArrowLeft") return void (following(shown(), -1) && showOne(following(shown(), -1)));
+  const button = KEYS[event.key] && groupOf(shown()).querySelector(`[data-action="${KEYS[event.key]}"]:enabled`);
   if (!button) return;
   event.preventDefault();
   button.click();
 });
+
+addEventListener("popstate", follow);
+document.addEventListener("htmx:afterSwap", update);
+update();
+if (location.hash) follow();

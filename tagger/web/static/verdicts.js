@@ -8,7 +8,7 @@ import { gettext, verdictText } from "./texts.js";
 import { removeUndo, toast } from "./toast.js";
 
 const STATES = { confirmed: [gettext("confirmed"), "chip--sure"], rejected: [gettext("rejected"), "chip--bad"] };
-const PARTS = ["#landmarks", "#facts"]; // what a verdict changes
+const PARTS = ["#landmarks", "#when", "#facts"]; // what a verdict changes
 
 // ----- queue -----
 
