@@ -135,7 +135,7 @@ openvino.cpu_has_vnni = lambda: True
 overflowing = Difference.between(expected, selector.load("openvino-int8").forward(images))
 print(json.dumps([selected, overflowing]))
 """
-ROOM = 1.75
+ROOM = 1.45
 """Limits are as far from what is selected as from what is refused."""
 
 
