@@ -50,7 +50,7 @@ def test_caches_and_logs_are_closed_to_other_users(tmp_path: Path, monkeypatch: 
     folder = tmp_path / "data"
     DiskCache(folder / "web-cache", 1000).put("name", b"x")
     monkeypatch.setattr("sys.executable", "/bin/true")
-    SupervisedProcess("worker", folder, ("worker",)).wait(60)
+    SupervisedProcess("worker", folder, ("worker",)).child.wait(60)
     for path in folder.rglob("*"):
         assert mode(path) == ("0o700" if path.is_dir() else "0o600"), path
     assert {"web-cache", "worker.log"} <= set(modes(folder))
