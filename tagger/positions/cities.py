@@ -112,6 +112,12 @@ def _folded_names() -> list[str]:
     return [normalize_name(name) for name in _load().names]
 
 
+def is_name_of_city(text: str) -> bool:
+    """Whether a city has this name, as it is called there, in English or in another language."""
+    name = normalize_name(text)
+    return name in _folded_names() or any(name in names for names in names_of_cities().values())
+
+
 @cache
 def names_of_cities() -> dict[City, list[str]]:
     """The names of cities in other languages, folded as search compares them."""

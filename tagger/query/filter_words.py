@@ -3,9 +3,11 @@
 Options are those of an address: each has a text, or several.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import date, datetime, time
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
+from math import inf
+from pathlib import PurePath
 from typing import Any
 
 from tagger.errors import QueryOptionInvalid
@@ -89,9 +91,15 @@ _VERDICT_CHIPS = {
     "none": N_("without a verdict"),
 }
 
+UNDATED = N_("Without a date")
+"""Photos whose day is not known, as words of the search."""
 _DATES = ("taken_after", "taken_before")
-_MOST_FOLDERS = 2
-"""More folders are one filter: a word can be the name of many."""
+_TOGETHER = {
+    "under": (2, N_("in %(count)s folders: %(names)s")),
+    "landmark": (5, N_("%(count)s landmarks: %(names)s")),
+}
+"""Options of which more values than this are one filter, as a word can mean many; and what it is called."""
+_NAMED = 2
 
 
 def is_of_accepted_tags(options: Collection[str]) -> bool:
@@ -130,7 +138,7 @@ def active_filters(
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 
-    `names`: of landmarks by slug, of trips by id, and of positions and boxes by their texts.
+    `names`: of landmarks by slug, trips by id, boxes by their texts, and positions, also with a radius.
     Without an outcome, landmark or country, the first filter of most queries is that photos have a landmark.
     """
     period = _period(query)
@@ -138,12 +146,13 @@ def active_filters(
         yield gettext(WITH_LANDMARK_CHIP), {"any_rank": "1"}
     for option, values in options.items():
         declared = QUERY_OPTIONS.get(option)
-        if option == "under" and len(values) > _MOST_FOLDERS and not isinstance(values, str):
-            folders = ", ".join(list(dict.fromkeys(Path(value).name for value in values))[:_MOST_FOLDERS])
-            yield (
-                gettext("in %(count)s folders: %(names)s", count=len(values), names=folders),
-                {option: None},
-            )
+        most, text = _TOGETHER.get(option, (inf, ""))
+        if len(values) > most and not isinstance(values, str):
+            known = dict.fromkeys(_value_text(query, option, value, names) for value in values)
+            shown = ", ".join(list(known)[:_NAMED])
+            yield gettext(text, count=len(values), names=shown), {option: None}
+        elif option == "calendar_day" and (days := _days_in_a_row(values)):
+            yield days, {option: None}
         elif declared and declared.chip and not (period and option in _DATES):
             for value, removed in _without_each(option, values):
                 text = _value_text(query, option, value, names)
@@ -152,17 +161,31 @@ def active_filters(
         yield period, dict.fromkeys(_DATES)
 
 
+def _days_in_a_row(values: Sequence[str]) -> str | None:
+    """The first and last of several days of any year that follow each other."""
+    try:
+        days = [date.fromisoformat(f"2000-{value}") for value in values]
+    except ValueError:
+        return None
+    is_row = all(f"{day + timedelta(days=1):%m-%d}" == f"{after:%m-%d}" for day, after in pairwise(days))
+    if len(days) < 2 or not is_row:
+        return None
+    return " \N{EN DASH} ".join(map(day_of_any_year_text, (days[0], days[-1])))
+
+
 def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, str]) -> str:
     if option in ("any_of", "without"):
         return _alternatives_text(option, value, names)
     if option == "near" and query.circle:
-        return names.get(value) or near_text(query.circle)
+        return names.get(f"{value},{query.circle.radius_km:g}") or names.get(value) or near_text(query.circle)
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
     if option in _TEXTS:
         is_wrong_day = option in _CALENDAR and value not in map(str, getattr(query, option))
         is_invalid = is_wrong_day or getattr(query, option) is QUERY_OPTIONS[option].unset
         return value if is_invalid else _TEXTS[option](value)
+    if option == "under":
+        return PurePath(value).name or value
     return names.get(value, value) if option in ("landmark", "trip") else value
 
 

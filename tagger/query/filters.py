@@ -301,6 +301,8 @@ class ResolvedQuery:
             years = sorted(set(query.year))
             in_years = or_(*(taken_in(taken_at, year) for year in years))
             yield Filter(in_years, Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years)))
+        if query.undated:
+            yield Filter(taken_at.is_(None), Found.by_ranges(photos.c.taken_at.is_(None)))
         calendar = [
             *([is_in_months(taken_at, query.calendar_month)] if query.calendar_month else ()),
             *([is_on_days(taken_at, query.calendar_day)] if query.calendar_day else ()),

@@ -328,6 +328,7 @@ class PhotoQuery:
         most_values=None,
         parse=parse_calendar_day,
     )
+    undated: bool = _option("Photos without a date.", bool, chip=N_("without a date"))
     taken_after: datetime | None = _option(
         "Photos taken at this time or later, in camera time.",
         value_name="DATE",

@@ -69,8 +69,10 @@ _HOLIDAY_WORDS = re.compile(
     r"new years?(?:'s)?(?: eve)?\b|nouvel an|ano (?:nuevo|novo)|giang sinh|giao thua|phuc sinh|नया साल"
 )
 """Holidays of several words."""
+EASTER = 3
+"""The number of the holiday that has other days each year."""
 AROUND = re.compile(
-    r"(?:^|\s)(?:around|about|um|autour|vers|alrededor|cerca|por volta|intorno|rond|khoang|के आसपास)(?=\s|$)"
+    r"(?:^|\s)(?:around|about|um|autour|vers|alrededor|cerca|por volta|intorno|rond|khoang|quanh|के आसपास)(?=\s|$)"
 )
 LAST, THIS, YEAR, MONTH, WEEK = map(
     set,
@@ -89,6 +91,16 @@ today heute aujourd'hui hoy hoje oggi vandaag आज
 yesterday gestern hier ayer ontem ieri gisteren
 """),
 )
+ON_THIS_DAY = re.compile(
+    "this day(?: in (?:history|other years))?|(?:an )?diesem tag(?: in anderen jahren)?|ce jour(?:[ -]la)?|(?:n?este|tal) dia(?: como hoy)?|(?:in )?questo giorno|op deze dag"
+    "|(?:आज|इस) (?:के )?दिन|(?:vao )?ngay nay(?: nam xua)?"
+)
+_ONE = r"\d{1,2}|a|an|one|einem|un|um|een|एक|mot"
+AGO = re.compile(
+    rf"(?:vor|il y a|hace|ha) (?P<before>{_ONE}) (?:jahr(?:en)?|ans?|anos?)"
+    rf"|(?P<after>{_ONE}) (?:years? ago|anos? atras|ann[oi] fa|jaar geleden|साल पहले|nam truoc)"
+)
+"""So many years ago; `a year` is one."""
 SINCE, AFTER, BEFORE, UNTIL = map(
     set,
     _words("""

@@ -12,14 +12,17 @@ from datetime import date, timedelta
 
 from tagger.search.date_words import (
     AFTER,
+    AGO,
     AROUND,
     BEFORE,
     BETWEEN,
+    EASTER,
     FROM,
     HOLIDAYS,
     LAST,
     MONTH,
     NUMBERED_WEEK,
+    ON_THIS_DAY,
     QUARTER,
     QUARTER_NUMBERS,
     QUARTERS,
@@ -41,28 +44,49 @@ _FIRST_YEAR, _LAST_YEAR = 1800, 2199
 
 @dataclass(frozen=True)
 class Dates:
-    """Days from `first` to before `end`, of which one may be open; or days of any year.
-
-    These are `months`, from 1 to 12, or one `day`, whose year does not count.
-    """
+    """Days from `first` to before `end`, of which one may be open; or of any year, as months or days."""
 
     first: date | None = None
     end: date | None = None
     months: tuple[int, ...] = ()
-    day: date | None = None
+    days: tuple[date, ...] = ()
+
+    def has_any(self, first: date, last: date) -> bool:
+        """Whether some day from the first to the last is one of these."""
+        if self.months or self.days:
+            days = (first + timedelta(days=each) for each in range((last - first).days + 1))
+            return any(day.month in self.months or day.replace(year=_LEAP_YEAR) in self.days for day in days)
+        return (self.end is None or first < self.end) and (self.first is None or self.first <= last)
 
 
 def parse_dates(text: str, today: date) -> Dates | None:
     """The dates that a text names; None: none, or no days of a calendar. `today`: for `last year`."""
-    plain = plain_dates(text)
-    if AROUND.search(plain):
-        return _around(_single(AROUND.sub("", plain).strip(), today))
-    return _single(plain, today) or _period(plain, today) or _open(plain, today)
+    return _parse(plain_dates(text), today) or dates_with_short_year(text, today)
+
+
+def dates_with_short_year(text: str, today: date) -> Dates | None:
+    """The dates of a text whose last two figures are a year: a month in `september 24`, and `summer '22`."""
+    match = _SHORT_YEAR.fullmatch(plain_dates(text))
+    if match is None:
+        return None
+    year = today.year // 100 * 100 + int(match["year"])
+    return _parse(f"{match['rest']}{year - 100 * (year > today.year)}", today)
+
+
+def _parse(plain: str, today: date) -> Dates | None:
+    if found := _single(plain, today) or _period(plain, today) or _open(plain, today):
+        return found
+    return _around(_single(AROUND.sub("", plain).strip(), today)) if AROUND.search(plain) else None
 
 
 def _around(dates: Dates | None) -> Dates | None:
     """The dates with days before and after them: half as many each, and four at least."""
-    if dates is None or dates.first is None or dates.end is None:
+    if dates is None:
+        return None
+    if dates.days:
+        first = dates.days[0] - timedelta(days=4)
+        return Dates(days=_days(first, len(dates.days) + 8))
+    if dates.first is None or dates.end is None:
         return None
     more = max((dates.end - dates.first) // 2, timedelta(days=4))
     return Dates(dates.first - more, dates.end + more)
@@ -87,7 +111,7 @@ _LEAP_YEAR = 2000
 """It has all days of any year."""
 _WITH_YEAR = re.compile(r"(?:(?P<before>\d{4})[ ,/-]*)?(?P<rest>.+?)(?:[ ,/-]+(?P<after>\d{4}))?")
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
-_AGO = re.compile(r"(?:vor |il y a |hace |ha )?(?P<years>\d{1,2}) (?:years ago|jahren|ans|anos)")
+_SHORT_YEAR = re.compile(r"(?P<rest>.*[^\W\d].*[^\d']|\d{1,2}\. ?\d{1,2}\. ?)'?(?P<year>\d\d)")
 _LONGEST_SEASON = timedelta(days=92)
 
 
@@ -143,20 +167,32 @@ def _from_to(first: Dates, last: Dates) -> Dates | None:
 def _single(plain: str, today: date) -> Dates | None:
     if match := _DECADE.fullmatch(plain):
         return _years(int(match["year"]), int(match["year"]) + 9)
-    if match := _AGO.fullmatch(plain):
-        return _years(today.year - int(match["years"]))
     for pattern in (*_NUMBERS, *_NAMES):
         if match := pattern.fullmatch(plain):
             found = _dates_of(match.groupdict())
             if found is not None:
                 return found
-    return _quarter_or_week(plain) or _relative(plain, today)
+    return _quarter_or_week(plain) or _ago(plain, today) or _relative(plain, today)
+
+
+def _ago(plain: str, today: date) -> Dates | None:
+    """Today's day of any year, or of one that is over: `on this day`, `today 2 years ago`; or such a year."""
+    if ON_THIS_DAY.fullmatch(plain):
+        return Dates(days=(today.replace(year=_LEAP_YEAR),))
+    words = plain.split()
+    rest = " ".join(word for word in words if word not in TODAY)
+    match = AGO.fullmatch(rest)
+    if match is None:
+        return None
+    number = match["before"] or match["after"]
+    year = today.year - (int(number) if number.isdigit() else 1)
+    return _calendar(year, today.month, str(today.day)) if len(rest) < len(plain) else _years(year)
 
 
 def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
     name, year, day, next_year = (parts.get(part) for part in ("name", "year", "day", "next_year"))
-    if name in HOLIDAYS and year and not day:
-        return _holiday(int(year), HOLIDAYS[name])
+    if name in HOLIDAYS and not day:
+        return _holiday(int(year), HOLIDAYS[name]) if year else _of_each_year(HOLIDAYS[name])
     if name in SEASONS:
         months = _season_months(SEASONS[name])
         if day is not None or (next_year and not _is_winter_of(months, int(year or 0), next_year)):
@@ -175,7 +211,7 @@ def _of_any_year(month: int, day: str | None) -> Dates | None:
     if day is None:
         return Dates(months=(month,))
     of_leap_year = _calendar(_LEAP_YEAR, month, day)
-    return Dates(day=of_leap_year.first) if of_leap_year else None
+    return Dates(days=(of_leap_year.first,)) if of_leap_year and of_leap_year.first else None
 
 
 def _is_winter_of(months: tuple[int, ...], year: int, next_year: str) -> bool:
@@ -288,6 +324,19 @@ def _holiday(year: int, number: int) -> Dates | None:
         number
     ]
     return Dates(first, first + timedelta(days=(3, 2, 2, 4)[number]))
+
+
+def _of_each_year(holiday: int) -> Dates | None:
+    """The days of a holiday that has the same in each year."""
+    dates = _holiday(_LEAP_YEAR, holiday)
+    if dates is None or dates.first is None or dates.end is None or holiday == EASTER:
+        return None
+    return Dates(days=_days(dates.first, (dates.end - dates.first).days))
+
+
+def _days(first: date, count: int) -> tuple[date, ...]:
+    """So many days from the first on, of any year."""
+    return tuple((first + timedelta(days=each)).replace(year=_LEAP_YEAR) for each in range(count))
 
 
 def _easter(year: int) -> date:

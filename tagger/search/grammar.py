@@ -54,6 +54,7 @@ der die das den dem des ein eine einen einem von vom im am an aus mit bei nach z
 à de du la le les l d un une en dans avec mes tous aux ont del el los las con mis todas tiene tienen
 da do das dos em no na minhas com têm il di gli i delle della nel nella ha van het een
 ở tại của các có phải được की का के में से पर कोई वाली गई
+around about um autour alrededor cerca volta intorno rond आसपास khoảng quanh
 but aber mais pero mas nhưng
 """)
 _NOT_WORDS = """

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
@@ -110,18 +110,16 @@ class NameIndex(Generic[T]):
     def find_words(self, text: str, *, is_hint: bool = False) -> list[WordMatch[T]]:
         """The things with all words of the text in a name, the best first; each thing once.
 
-        The text may have one typing error for every six letters, but none in a word of three, or for a word
-        of the name of five. Other accents are an error. `is_hint`: one in a word of five letters, two of 8.
+        The text may have one typing error for every six letters, but none in a word of three, or in words of
+        an alias with others. Other accents are an error. `is_hint`: one in a word of five letters, two of 8.
         """
         if not (self._by_words or is_hint):
             return []
         words = folded(text).split() if self._by_words else [folded(text)]
         errors_of = [_most_errors(word, is_hint=is_hint) for word in words]
         most = sum(errors_of if is_hint else map(len, words)) // (1 if is_hint else _LETTERS_PER_ERROR)
-        shortest = _LEAST_FOR_HINT if is_hint else _LETTERS_PER_ERROR
         found = [
-            self._names_with(*each, shortest)
-            for each in zip(words, (min(most, e) for e in errors_of), strict=True)
+            self._names_with(*each) for each in zip(words, (min(most, e) for e in errors_of), strict=True)
         ]
         accents = set() if text.isascii() else {word for word in _with_accents(text) if folded(word) != word}
         best: dict[int, WordMatch[T]] = {}
@@ -131,8 +129,9 @@ class NameIndex(Generic[T]):
             if errors <= most and accents:
                 spelled = _with_accents(name.spelling)
                 errors += any(word not in spelled and folded(word) not in spelled for word in accents)
-            if errors <= most:
-                match = WordMatch(errors, name.is_alias, max(len(name.words) - len(words), 0), name.thing)
+            further_words = max(len(name.words) - len(words), 0)
+            if errors <= most and not (errors and name.is_alias and further_words):
+                match = WordMatch(errors, name.is_alias, further_words, name.thing)
                 best[id(name.thing)] = min(best.get(id(name.thing), match), match, key=lambda each: each[:3])
         return sorted(best.values(), key=lambda each: each[:3])
 
@@ -150,14 +149,29 @@ class NameIndex(Generic[T]):
         """Whether a name has one of these words, without typing errors."""
         return any(word in self._with_word for each in words for word in folded(each).split())
 
-    def _find_names_with(self, word: str, most_errors: int, shortest: int) -> Mapping[int, int]:
+    def with_words(self, words: Collection[str]) -> list[T]:
+        """The things with a name that has one of these words; after a hyphen, one that ends so. Each once."""
+        ends = tuple(word[1:] for word in words if word.startswith("-"))
+        numbers = {
+            number
+            for word in words
+            for number in self._with_word.get(word.partition(" ")[0], ())
+            if f" {word} " in f" {self._names[number].text} "
+        }
+        for word in self._with_word if ends else ():
+            numbers.update(self._with_word[word] if word.endswith(ends) else ())
+        return list(
+            {id(thing): thing for thing in (self._names[each].thing for each in sorted(numbers))}.values()
+        )
+
+    def _find_names_with(self, word: str, most_errors: int) -> Mapping[int, int]:
         """Names with a word, by number, and its typing errors: none in the first letter or short words."""
         found = dict.fromkeys(self._with_word.get(word, ()), 0)
         letters = _letters(word)
         for other, other_letters in self._letters.items() if most_errors else ():
             # What was typed has few other letters than the name: this is fast, and decides nearly always.
             is_like = (letters & ~other_letters).bit_count() <= most_errors and other[0] == word[0]
-            if is_like and len(other) >= shortest:
+            if is_like:
                 for errors in range(1, most_errors + 1):
                     if is_similar(word, other, errors):
                         for number in self._with_word[other]:

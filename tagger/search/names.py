@@ -3,22 +3,25 @@
 Each meaning has the options of a query for its photos. The names come from lists that are made now and then.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
+from pathlib import PurePath
 
 from tagger.positions.cities import City, names_of_cities
 from tagger.query.areas import Box
 from tagger.query.counts import CityCount, FolderCount, LandmarkCount
-from tagger.query.filter_words import POSITIONS, VERDICTS, WHICH, Options
+from tagger.query.filter_words import POSITIONS, UNDATED, VERDICTS, WHICH, Options
 from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
 from tagger.query.photo_conditions import NamedFile
 from tagger.query.trip_summaries import TripSummary
+from tagger.search.dates import Dates
 from tagger.search.grammar import NEGATIONS
-from tagger.search.matching import Match, NameIndex, folded
+from tagger.search.matching import Match, NameIndex, WordMatch, folded
 from tagger.system.names import english_names, foreign_names
 from tagger.system.text_format import gettext
 
@@ -58,6 +61,17 @@ class Meaning:
     trips: Mapping[str, str] = field(default_factory=dict)
 
 
+TRIP_WORDS = frozenset(
+    folded("""
+trip trips journey journeys vacation vacations holiday Reise Reisen Urlaub Urlaube Ferien voyage voyages vacances viaje viajes vacaciones
+viagem viagens férias viaggio viaggi vacanza vacanze vakantie chuyến lịch यात्रा
+""").split()
+)
+_TRIP = re.compile(
+    rf"(?:du )?(?:{'|'.join(sorted(TRIP_WORDS, reverse=True))})(?: di)?(?: (?:in die|to|in|of|from|nach|aus|von|im|en|a|au|aux|al|ao|para|em|de|naar|tới))? (?P<to>.+)"
+    rf"|(?P<of>.+?)(?: की)? (?:{'|'.join(TRIP_WORDS)})"
+)
+"""What people call a trip by its place or year, in the languages of the page."""
 Names = NameIndex[Meaning]
 """Meanings by the names of what they stand for."""
 
@@ -135,72 +149,88 @@ def region_names(counts: Iterable[CityCount]) -> Names:
 
 
 def trip_names(trips: Iterable[TripSummary]) -> Names:
-    """The titles of trips, in the order of `trips`, and what else people call them."""
-    return NameIndex((_trip(trip), _names_of_trip(trip)) for trip in trips)
+    """The titles of trips, and their names with and without the year, in the order of `trips`."""
+    return NameIndex((_trip(trip), (trip.title, *_names_of_trip(trip))) for trip in trips)
 
 
 def _names_of_trip(trip: TripSummary) -> Iterator[str]:
-    yield trip.title
-    for place in dict.fromkeys((trip.name, trip.trip.name)):
-        yield from _names_of_place(place)
-        yield from _names_of_place(f"{place} {trip.trip.first.year}")
+    for name in dict.fromkeys((trip.name, trip.trip.name)):
+        yield name
+        yield f"{name} {trip.trip.first.year}"
 
 
-def _names_of_place(name: str) -> Iterator[str]:
-    yield name
-    yield from (phrase.format(name) for phrase in TRIP_PHRASES)
+def journey_names(trips: Iterable[TripSummary]) -> "TripIndex":
+    """The trips to each country, region and city, and each trip by its names."""
+    return TripIndex(list(trips))
 
 
-TRIP_PHRASES = (
-    *("trip to {}", "trips to {}", "trip {}", "{} trip"),
-    *("reise nach {}", "reise in die {}", "reise {}"),
-    *("voyage en {}", "voyage à {}", "voyage au {}", "voyage aux {}", "voyage {}"),
-    *("viaje a {}", "viaje {}"),
-    *("viagem a {}", "viagem ao {}", "viagem para {}", "viagem {}"),
-    *("chuyến đi {}", "du lịch {}"),
-    *("{} की यात्रा", "{} यात्रा"),
-)
-"""What people call a trip by its place, in the languages of the page."""
-TRIP_WORDS = frozenset(
-    folded(word)
-    for word in ("trip", "trips", "reise", "voyage", "viaje", "viagem", "chuyến", "lịch", "यात्रा")
-)
+class TripIndex(NameIndex[Meaning]):
+    """Trips, the newest first, by the names of where they went, in phrases like `trip to Rome`."""
+
+    def __init__(self, trips: Sequence[TripSummary]) -> None:
+        self._trips = trips
+        journeys = ((_journey(place, some), _names_of_place(place)) for place, some in _trips_to(trips))
+        super().__init__(
+            (*journeys, *((_trip(each), _names_of_trip(each)) for each in trips)), by_words=False
+        )
+
+    def during(self, dates: Dates | None, label: str) -> list[Meaning]:
+        """The trips that have some of these dates, as one meaning; of any date, if a query can have them all."""
+        found = [
+            each
+            for each in self._trips
+            if dates is None or dates.has_any(each.trip.first.date(), each.trip.last.date())
+        ]
+        is_possible = found and (dates is not None or len(found) <= MOST_ALTERNATIVES)
+        return [_any_trip(label, found)] if is_possible else []
+
+    def find(self, text: str) -> list[tuple[Match, Meaning]]:
+        if folded(text) in TRIP_WORDS:
+            return [(Match.START, each) for each in self.things]
+        return super().find(place_of_trip(text))
+
+    def named(self, text: str) -> list[Meaning]:
+        return super().named(place_of_trip(text))[:1]  # a place before a trip of its name
+
+    def find_words(self, text: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:
+        return super().find_words(place_of_trip(text), is_hint=is_hint)
 
 
-def journey_names(trips: Iterable[TripSummary]) -> Names:
-    """What people call the trips to each country, region and city, the newest first."""
+def _trips_to(trips: Iterable[TripSummary]) -> Iterator[tuple[City, list[TripSummary]]]:
     trips_to: dict[City, dict[str, TripSummary]] = {}
     for trip in trips:
         for place in trip.trip.places:
             country, region, city = place.country or "", place.region or "", place.city or ""
             for each in (City("", "", country), City("", region, country), City(city, region, country)):
                 trips_to.setdefault(each, {}).setdefault(trip.trip.id, trip)
-    foreign = names_of_cities()
-
-    def names_of(place: City) -> Iterator[str]:
-        yield place.name or place.region or place.country
-        yield from foreign.get(place, ())
-        if not place.name and not place.region:
-            yield from (*english_names(place.country), *foreign_names(place.country))
-
-    named = ((each, list(some.values())) for each, some in trips_to.items() if each.country)
-    return NameIndex(
-        ((_journey(each, some), _names_of_journey(names_of(each))) for each, some in named), by_words=False
-    )
+    return ((place, list(some.values())) for place, some in trips_to.items() if place.country)
 
 
-def _names_of_journey(names: Iterable[str]) -> Iterator[str]:
-    return (phrase.format(name) for name in dict.fromkeys(names) for phrase in TRIP_PHRASES)
+def _names_of_place(place: City) -> Iterator[str]:
+    yield place.name or place.region or place.country
+    yield from names_of_cities().get(place, ())
+    if not place.name and not place.region:
+        yield from (*english_names(place.country), *foreign_names(place.country))
+
+
+def place_of_trip(text: str) -> str:
+    """The place or dates of a phrase for trips, like `Reise nach Rom` or `holiday 2019`; empty: it is none."""
+    match = _TRIP.fullmatch(folded(text))
+    return (match["to"] or match["of"]) if match else ""
 
 
 def _journey(place: City, trips: Sequence[TripSummary]) -> Meaning:
-    """The trip to a place, or the latest of several."""
+    label = gettext("trips to %(place)s", place=place.name or place.region or place.country)
+    return _any_trip(label, trips)
+
+
+def _any_trip(label: str, trips: Sequence[TripSummary]) -> Meaning:
+    """The trip, or the latest of several."""
     if len(trips) == 1:
         return _trip(trips[0])
     latest = trips[:MOST_ALTERNATIVES]
     queries = Alternatives(tuple(PhotoQuery(trip=each.trip.id) for each in latest))
     titles = {each.trip.id: each.title for each in latest}
-    label = gettext("trips to %(place)s", place=place.name or place.region or place.country)
     photos = sum(each.photos for each in latest)
     return Meaning(Kind.TRIP, label, "", photos, {"any_of": (str(queries),)}, trips=titles)
 
@@ -214,9 +244,9 @@ def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
 
 
 def folder_names(counts: Iterable[FolderCount]) -> Names:
-    """The names of folders, those nearest to their root first, and their paths."""
+    """The names of folders, those nearest to their root first, and their paths. Those above a root have none."""
     in_order = sorted(counts, key=lambda each: (each.depth, each.folder))
-    return NameIndex((_folder(each), (each.name, each.path)) for each in in_order)
+    return NameIndex((_folder(each), (PurePath(each.name).name, each.path)) for each in in_order)
 
 
 def outcome_names() -> Names:
@@ -253,6 +283,7 @@ _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
     (WHICH["untagged"], {"untagged": "1"}, "unclassified, not classified, not classified yet, not processed yet, nicht klassifiziert, nicht verarbeitet, non classé, non traitées, sin clasificar, sin procesar, não processadas, chưa xử lý"),
     (WHICH["failed"], {"failed": "1"}, "fehlgeschlagen, échoué, fallido, falhou"),
     (WHICH["favourite"], {"favourite": "1"}, "favourite, favorite, favorites, starred, Favoriten, Favorit, favoris, favori, favoritos, favorito, पसंदीदा, yêu thích, favoriti, favorieten"),
+    (UNDATED, {"undated": "1"}, "undated, without date, no date, ohne Datum, undatiert, sans date, sin fecha, sem data, senza data, zonder datum, बिना तारीख, không có ngày"),
     (VERDICTS["confirmed"], {"verdict": "confirmed"}, "bestätigt, confirmé, confirmée, confirmado, confirmada, confermato, bevestigd"),
     (VERDICTS["rejected"], {"verdict": "rejected"}, "abgelehnt, rejeté, rejetée, rechazado, rejeitado, rifiutato, afgewezen"),
     (VERDICTS["corrected"], {"verdict": "corrected"}, "korrigiert, corrigé, corregido, corrigido, corretto"),
@@ -284,6 +315,20 @@ def _city(count: CityCount) -> Meaning:
     return Meaning(Kind.CITY, count.city, ", ".join(parts), count.photos, options)
 
 
+def with_surroundings(meaning: Meaning) -> Meaning:
+    """A city with what lies up to 25 km around it; other things themselves."""
+    if meaning.kind is not Kind.CITY:
+        return meaning
+    radius_km = float(str(meaning.options["radius_km"])) + _AROUND_KM
+    options = {**meaning.options, "radius_km": f"{radius_km:g}"}
+    return replace(
+        meaning, label=gettext("around %(city)s", city=meaning.label), options=options, photos=None
+    )
+
+
+_AROUND_KM = 25.0
+
+
 def _regions(counts: Iterable[CityCount]) -> Iterator[Meaning]:
     """The regions, each with the box around the photos of its cities."""
     in_order = sorted(counts, key=lambda each: (each.country, each.region or ""))
@@ -308,5 +353,5 @@ def _trip(trip: TripSummary) -> Meaning:
 
 
 def _folder(count: FolderCount) -> Meaning:
-    parent = count.folder.removesuffix(count.name).rstrip("/")
-    return Meaning(Kind.FOLDER, count.name, parent, count.photos, {"under": count.folder})
+    path = PurePath(count.folder)
+    return Meaning(Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder})

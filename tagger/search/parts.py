@@ -89,6 +89,7 @@ _ALSO = {
     Kind.COUNTRY: N_("“%(text)s” is also a country: %(name)s."),
     Kind.CITY: N_("“%(text)s” is also a city: %(name)s."),
     Kind.REGION: N_("“%(text)s” is also a state or region: %(name)s."),
+    Kind.DATE: N_("“%(text)s” is read as a day. For the month, search for %(name)s."),
 }
 
 
@@ -219,21 +220,32 @@ def _options_of(parts: Iterable[Part]) -> Options:
     for each in (each for group in _groups(parts) for each in _options_of_group(group)):
         for name, value in each.items():
             if QUERY_OPTIONS[name].several:
-                values = (value,) if isinstance(value, str) else value
-                options[name] = tuple(dict.fromkeys((*options.get(name, ()), *values)))
+                options[name] = tuple(dict.fromkeys((*options.get(name, ()), *_values(value))))
             elif options.setdefault(name, value) != value:
                 raise QueryOptionInvalid(option=name, reason="is there twice")
     return with_outcome(options)
 
 
 def _options_of_group(group: Sequence[Part]) -> Sequence[Options]:
-    every = [meaning.options for part in group for meaning in part.meanings]
+    every = [options for part in group for options in _united(part.meanings)]
     if group[0].relation is Relation.NOT:
         return [{"without": (_alternatives([each]),)} for each in every]
     names = {name for each in every for name in each}
-    if len(group) == 1 or (len(names) == 1 and QUERY_OPTIONS[names.pop()].several):
+    if len(every) < 2 or (len(names) == 1 and QUERY_OPTIONS[names.pop()].several):
         return every
     return [{"any_of": (_alternatives(every),)}]
+
+
+def _united(meanings: Sequence[Meaning]) -> Sequence[Options]:
+    """The options of any of these; of several values of one option, once."""
+    names = {name for each in meanings for name in each.options}
+    if len(meanings) < 2 or len(names) > 1 or not QUERY_OPTIONS[name := names.pop()].several:
+        return [each.options for each in meanings]
+    return [{name: tuple(value for each in meanings for value in _values(each.options[name]))}]
+
+
+def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def _alternatives(options: Iterable[Options]) -> str:

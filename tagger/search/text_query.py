@@ -27,6 +27,7 @@ from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.query.photo_conditions import files_by_name
 from tagger.query.trip_summaries import trip_summaries
 from tagger.search.grammar import MAX_LETTERS, MAX_WORDS, is_grammar, phrases, words_of
+from tagger.search.kinds import words_of_kind
 from tagger.search.matching import NameIndex
 from tagger.search.names import (
     TRIP_WORDS,
@@ -140,7 +141,9 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
     with database.read() as connection:
         tagged = landmarks_by_id(connection, connection.scalars(_TAGGED_LANDMARKS).all()).values()
         names = NameIndex((each, (*each.all_names, each.slug)) for each in tagged)
-        landmarks = landmark_names(_counted(connection, names.resembling(words)))
+        of_kinds = set[str]().union(*map(words_of_kind, phrases(text)))
+        found = {each.id: each for each in (*names.resembling(words), *names.with_words(of_kinds))}
+        landmarks = landmark_names(_counted(connection, found.values()))
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
         given = NameIndex((name, [name]) for name in (*TRIP_WORDS, *connection.scalars(_NAMES_OF_TRIPS)))

@@ -8,9 +8,11 @@ from functools import cache, partial
 from itertools import groupby
 
 from tagger.photos.side_files import folded_name
+from tagger.positions.cities import is_name_of_city
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
 from tagger.query.options import MAX_NAMES, QUERY_OPTIONS, PhotoQuery
-from tagger.search.dates import Dates, parse_dates
+from tagger.search.date_words import AROUND
+from tagger.search.dates import Dates, dates_with_short_year, parse_dates
 from tagger.search.grammar import (
     MOST_WORDS_OF_PART,
     Relation,
@@ -18,9 +20,10 @@ from tagger.search.grammar import (
     relation_of,
     without_fillers,
 )
+from tagger.search.kinds import words_of_kind
 from tagger.search.matching import Match, WordMatch, folded
-from tagger.search.names import TRIP_WORDS, Kind, Meaning, Names
-from tagger.system.text_format import N_
+from tagger.search.names import TRIP_WORDS, Kind, Meaning, Names, TripIndex, place_of_trip, with_surroundings
+from tagger.system.text_format import N_, gettext, without_accents
 
 Files = Callable[[str, int], Sequence[Meaning]]
 """Files whose names start with a text, at most so many."""
@@ -81,13 +84,16 @@ class Vocabulary:
         for more in lists if words else ():
             self._names += more
             parts = list(_longest(words, self._with_name))
-            if all(is_grammar(each.text) or not all(map(_is_empty, each.meanings)) for each in parts):
+            is_whole = all(is_grammar(each.text) or not all(map(_is_empty, each.meanings)) for each in parts)
+            if is_whole and not any(map(_may_be_both, parts)):
                 break
         by_words = partial(self._with_words, quoted=quoted)
         for is_rest, run in groupby(parts, lambda part: not (part.meanings or relation_of(part.text))):
             of_run = list(run)
             rest = list(_longest([part.text for part in of_run], by_words)) if is_rest else of_run
-            is_whole = all(part.meanings or is_grammar(part.text) for part in rest)
+            is_whole = all(
+                is_grammar(part.text) or (part.meanings and not words_of_kind(part.text)) for part in rest
+            )
             yield from (Part(part.text) if part.is_of_name and not is_whole else part for part in rest)
 
     def _with_name(self, phrase: str) -> Part | None:
@@ -99,11 +105,37 @@ class Vocabulary:
         if not named and short != phrase:
             every = (each for index in self._names for each in index.named(short))
             named = [each for each in every if each.kind is Kind.OUTCOME]
-        meanings = self._dates(phrase) or _of_one_kind(named) or self._named_files(phrase)
-        return Part(phrase, meanings, others=_others(named, meanings)) if meanings else None
+        dates = self._dates(phrase)
+        meanings = dates or _of_name(named) or self._trips_during(phrase) or self._around(phrase)
+        meanings = meanings or self._named_files(phrase)
+        others = self._months(phrase) if dates else _others(named, meanings)
+        return Part(phrase, meanings, others=others) if meanings else None
+
+    def _trips_during(self, phrase: str) -> Sequence[Meaning]:
+        """The trips of a phrase like `trips 2022`; of `trips` alone, all if they are few."""
+        dates = parse_dates(place_of_trip(phrase), self._today)
+        if dates is None and folded(phrase) not in TRIP_WORDS:
+            return ()
+        label = ", ".join([gettext("Trips"), *([_words(dates)] if dates else [])])
+        trips = (index for index in self._names if isinstance(index, TripIndex))
+        return [each for index in trips for each in index.during(dates, label)]
+
+    def _around(self, phrase: str) -> Sequence[Meaning]:
+        """A city with what is around it, of a phrase like `around Cologne`."""
+        is_around = AROUND.search(without_accents(phrase).casefold())
+        part = self._with_name(without_fillers(phrase)) if is_around else None
+        return list(map(with_surroundings, part.meanings)) if part else []
+
+    def _months(self, phrase: str) -> Sequence[Meaning]:
+        """What else a past day without a year may be: `september 24` is a month, too."""
+        dates = dates_with_short_year(phrase, self._today)
+        is_past = dates and dates.first and dates.first <= self._today
+        return [each for each in _meanings(dates) if is_past and [each] != self._dates(phrase)]
 
     def _with_words(self, phrase: str, quoted: frozenset[str]) -> Part | None:
         """The part of words in names of what has photos: whole names first; of typing errors, the fewest."""
+        if of_kind := self._of_kind(phrase):
+            return Part(phrase, of_kind)
         found = [] if is_grammar(phrase) else self._matches(phrase)
         exact = [match for match in found if not match.errors]
         best = [match for match in exact if not match.further_words] or exact
@@ -115,16 +147,16 @@ class Vocabulary:
             meanings = [replace(each, match=Match.SIMILAR) for each in meanings]
         return Part(phrase, meanings, is_of_name=best[0].further_words > 0) if meanings else None
 
+    def _of_kind(self, phrase: str) -> Sequence[Meaning]:
+        """The landmarks with photos of which this is a kind: `church`."""
+        words = words_of_kind(phrase)
+        every = (each for index in self._names if words for each in index.with_words(words))
+        found = [each for each in every if each.kind is Kind.LANDMARK and not _is_empty(each)]
+        return _of_one_kind(found)
+
     def _matches(self, phrase: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:
         every = (match for index in self._names for match in index.find_words(phrase, is_hint=is_hint))
-        found = [match for match in every if not (_is_empty(match.thing) or phrase.isdigit())]
-        if (
-            is_hint
-            or folded(without_fillers(phrase)) not in TRIP_WORDS
-            or len({match.thing.trip for match in found}) == 1
-        ):
-            return found
-        return [match for match in found if match.thing.trip is None]  # it is a word of every trip
+        return [match for match in every if not (_is_empty(match.thing) or phrase.isdigit())]
 
     def starting_with(self, text: str) -> list[Meaning]:
         """The meanings of the start of a name; similar names only where no word of one starts so."""
@@ -185,23 +217,33 @@ def _longest(words: Sequence[str], part_of: Callable[[str], Part | None]) -> Ite
 
 
 def _dates(phrase: str, today: date) -> Sequence[Meaning]:
-    dates = parse_dates(phrase, today)
-    if dates is None:
-        return ()
-    options = _date_options(dates)
-    return [Meaning(Kind.DATE, conditions_text(PhotoQuery.parse(options)), "", None, options)]
+    return _meanings(parse_dates(phrase, today))
+
+
+def _meanings(dates: Dates | None) -> Sequence[Meaning]:
+    return [Meaning(Kind.DATE, _words(dates), "", None, _date_options(dates))] if dates else ()
+
+
+def _words(dates: Dates) -> str:
+    return conditions_text(PhotoQuery.parse(_date_options(dates)))
 
 
 def _date_options(dates: Dates) -> Options:
     first, end = dates.first, dates.end
-    if dates.day:
-        return {"calendar_day": (dates.day.strftime("%m-%d"),)}
+    if dates.days:
+        return {"calendar_day": tuple(f"{day:%m-%d}" for day in dates.days)}
     if dates.months:
         return {"calendar_month": tuple(map(str, dates.months))}
     if first and end and (first.month, first.day, end) == (1, 1, date(first.year + 1, 1, 1)):
         return {"year": (str(first.year),)}
     limits = {"taken_after": first, "taken_before": end}
     return {name: day.isoformat() for name, day in limits.items() if day}
+
+
+def _may_be_both(part: Part) -> bool:
+    """Whether the words are the name of a landmark and of a city, whose photos are found too."""
+    kinds = {each.kind for each in part.meanings}
+    return kinds == {Kind.LANDMARK} and is_name_of_city(part.text)
 
 
 def _preference(phrase: str, match: WordMatch[Meaning]) -> tuple[object, ...]:
@@ -221,10 +263,19 @@ def _is_empty(meaning: Meaning) -> bool:
 
 def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
     """Those of the first kind, with photos before others; one alone if its option is possible once."""
-    found = sorted(found, key=_is_empty)
+    found = list({str(each.options): each for each in sorted(found, key=_is_empty)}.values())
     same = [each for each in found if each.kind is found[0].kind]
     can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
     return same[: MAX_NAMES if can_repeat else 1]
+
+
+def _of_name(named: Sequence[Meaning]) -> Sequence[Meaning]:
+    """Those of the first kind. A landmark that is called like its city or region is both."""
+    found = _of_one_kind(named)
+    if not found or found[0].kind is not Kind.LANDMARK or _is_empty(found[0]):
+        return found
+    areas = [each for each in named if each.kind in AREAS and not _is_empty(each)]
+    return [*found, *_of_one_kind(areas)]
 
 
 def _others(named: Iterable[Meaning], chosen: Sequence[Meaning]) -> Sequence[Meaning]:

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from math import inf
 from threading import Lock
@@ -33,9 +34,11 @@ from tagger.search.names import (
     outcome_names,
     region_names,
     trip_names,
+    with_surroundings,
 )
 from tagger.search.parts import UnderstoodText, suggest, understand
 from tagger.search.text_query import named_files, this_day, unfamiliar_names
+from tagger.system.city_names import city_name
 from tagger.system.text_format import in_language
 
 log = logging.getLogger(__name__)
@@ -236,10 +239,15 @@ class SearchLists:
         return suggest(text, names, self._files, this_day())
 
     def area_names(self) -> Mapping[str, str]:
-        """Return the names of cities and regions by the values of their options."""
+        """Return the reader's names of cities and regions by the values of their options."""
         cities = self.cities() or _NONE
-        found = *self._index(city_names, cities).things, *self._index(region_names, cities).things
-        return {str(each.options.get("near") or each.options["box"]): each.label for each in found}
+        areas = {each.options["box"]: each.label for each in self._index(region_names, cities).things}
+        for each in self._index(city_names, cities).things:
+            city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
+            wide = with_surroundings(city)
+            areas[city.options["near"]] = city.label
+            areas[f"{wide.options['near']},{wide.options['radius_km']}"] = wide.label
+        return {str(value): name for value, name in areas.items()}
 
     def folders(self) -> Sequence[FolderCount] | None:
         """Return all folders with photos; None while they are counted for the first time."""

@@ -164,7 +164,7 @@ def test_stored_queries_of_released_versions_are_read_and_written_the_same() -> 
     assert written.pop("any_of") == ["country=Italy|near=48.1%2C2.3&radius_km=5|under=%2Fphotos%2Fcaf%E9"]
     assert written == {name: value for name, value in EVERY_OPTION.items() if name != "any_of"}
     others = {"unknown", "untagged", "failed", "dismissed"}
-    newer = {"calendar_day": ["06-30"]}
+    newer = {"calendar_day": ["06-30"], "undated": True}
     assert PhotoQuery.of_document(newer).document == newer
     assert EVERY_OPTION.keys() | newer.keys() | others == {
         name for name, option in QUERY_OPTIONS.items() if option.is_stored
@@ -208,13 +208,13 @@ def test_the_conditions_of_a_query_have_the_words_of_the_page() -> None:
     query = PhotoQuery(
         landmark="eiffel-tower", near="48.86,2.29", verdict="none", under=(Path("/photos"),), year=(2019,)
     )
-    words = "Eiffel Tower, within 10 km of 48.86, 2.29, without a verdict, in /photos, 2019"
+    words = "Eiffel Tower, within 10 km of 48.86, 2.29, without a verdict, in photos, 2019"
     assert conditions_text(query, {"eiffel-tower": "Eiffel Tower"}) == words
     assert conditions_text(PhotoQuery()) == ""
     query = PhotoQuery(any_of="country=Italy|year=2019|under=/photos", without="landmark=eiffel-tower")
     assert (
         conditions_text(query, {"eiffel-tower": "Eiffel Tower"})
-        == "Italy, 2019 or in /photos, not Eiffel Tower"
+        == "Italy, 2019 or in photos, not Eiffel Tower"
     )
 
 

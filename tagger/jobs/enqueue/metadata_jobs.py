@@ -75,6 +75,7 @@ class Write:
                 year=(),
                 calendar_month=(),
                 calendar_day=(),
+                undated=False,
                 taken_after=None,
                 taken_before=None,
             )

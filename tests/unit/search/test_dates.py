@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.search.dates import Dates, parse_dates
+from tagger.search.dates import Dates, dates_with_short_year, parse_dates
 
 TODAY = date(2024, 1, 5)
 
@@ -142,7 +142,7 @@ def test_months_without_a_year_are_those_beside_the_dates_with_one(text: str, fi
 
 @pytest.mark.parametrize(
     "text",
-    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2022 to march", "march to 2023", "may to may", "winter 2022/24", "may 2022/23", "2018 2019", "31 April", "since 3 May", "3 summer", "32 jan", "jui 3", "tower 2019", "q5 2023", "q1 23", "week 54 2023", "week 0 2023", "week 53 2023", "week 12", "fifth quarter 2023", "2022 q1 2023", "quarter"],
+    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2022 to march", "march to 2023", "may to may", "winter 2022/24", "may 2022/23", "2018 2019", "31 April", "since 3 May", "3 summer", "32 jan", "jui 3", "tower 2019", "q5 2023", "week 54 2023", "week 0 2023", "week 53 2023", "week 12", "fifth quarter 2023", "2022 q1 2023", "quarter"],
 )  # fmt: skip
 def test_other_texts_are_no_dates(text: str) -> None:
     assert parse_dates(text, TODAY) is None
@@ -156,11 +156,68 @@ def test_other_texts_are_no_dates(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_day_without_a_year_is_that_of_any(text: str) -> None:
-    assert parse_dates(text, TODAY) == Dates(day=date(2000, 1, 12))
+    assert parse_dates(text, TODAY) == Dates(days=(date(2000, 1, 12),))
 
 
 def test_the_last_of_february_is_a_day() -> None:
-    assert parse_dates("29 February", TODAY) == Dates(day=date(2000, 2, 29))
+    assert parse_dates("29 February", TODAY) == Dates(days=(date(2000, 2, 29),))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on this day", "this day", "an diesem Tag", "ce jour-là", "este día", "tal día como hoy", "neste dia", "in questo giorno", "op deze dag",
+        "आज के दिन", "ngày này",
+    ],
+)  # fmt: skip
+def test_this_day_is_that_of_any_year(text: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(days=(date(2000, 1, 5),))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "today a year ago", "a year ago today", "one year ago today", "heute vor einem Jahr", "aujourd'hui il y a un an", "hoy hace un año", "hoje há um ano",
+        "oggi un anno fa", "vandaag een jaar geleden", "आज एक साल पहले",
+    ],
+)  # fmt: skip
+def test_today_may_be_years_ago(text: str) -> None:
+    assert parse_dates(text, TODAY) == Dates(date(2023, 1, 5), date(2023, 1, 6))
+    assert parse_dates("today a year ago", date(2024, 2, 29)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "end"),
+    [
+        ("summer 22", "2022-06-01", "2022-09-01"),
+        ("Sommer '22", "2022-06-01", "2022-09-01"),
+        ("christmas 23", "2023-12-24", "2023-12-27"),
+        ("q1 23", "2023-01-01", "2023-04-01"),
+        ("KW 12 23", "2023-03-20", "2023-03-27"),
+        ("3.5.19", "2019-05-03", "2019-05-04"),
+        ("May 85", "1985-05-01", "1985-06-01"),
+        ("2022 to 23", "2022-01-01", "2024-01-01"),
+    ],
+)
+def test_two_figures_at_the_end_are_a_year_unless_they_are_a_day(text: str, first: str, end: str) -> None:
+    dates = Dates(date.fromisoformat(first), date.fromisoformat(end))
+    assert parse_dates(text, TODAY) == dates_with_short_year(text, TODAY) == dates
+    assert parse_dates("September 23", TODAY) == Dates(days=(date(2000, 9, 23),))
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("christmas", ["12-24", "12-25", "12-26"]),
+        ("new year", ["12-31", "01-01"]),
+        ("Silvester", ["12-31", "01-01"]),
+    ],
+)
+def test_holidays_without_a_year_are_those_of_any(text: str, days: list[str]) -> None:
+    found = parse_dates(text, TODAY)
+    assert found is not None
+    assert [f"{day:%m-%d}" for day in found.days] == days
+    assert parse_dates("easter", TODAY) is None  # its days differ
 
 
 @pytest.mark.parametrize(

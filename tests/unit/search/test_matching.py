@@ -80,7 +80,8 @@ def test_starts_come_before_parts_of_words() -> None:
         ("sagrado familla", [(2, False, 0, SAGRADA)]),
         ("cathadrel", []),  # two errors in nine letters
         ("eifel", []),  # too short
-        ("towers", []),  # so is the word of the name
+        ("towers", [(1, False, 1, EIFFEL)]),
+        ("tourss", []),  # its only name with this word is an alias of several
         ("sagrad", [(1, False, 1, SAGRADA)]),
         ("sagr", []),  # no start of a word
         ("rower", []),  # another first letter

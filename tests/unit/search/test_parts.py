@@ -55,6 +55,7 @@ LANDMARKS = [
     landmark("ganh-da-dia", "Gành Đá Đĩa", 6, "Vietnam", "Sea Cliff of Stone Plates"),
     landmark("redeemer", "Cristo Rei", 1, "Portugal", "Tượng Chúa Kitô Vua"),
     landmark("opera-house", "Sydney Opera House", 2, "Australia", "Nhà hát Opera Sydney"),
+    landmark("hoi-an", "Hoi An Ancient Town", 2, "Vietnam", "Hội An"),
     landmark("niagara", "Niagara Falls", 3, "United States"),
     landmark("liberty", "Statue of Liberty", 2, "United States"),
     landmark("bridge", "Golden Gate Bridge", 2, "United States"),
@@ -74,7 +75,7 @@ CITIES = [
     CityCount("Aix-en-Provence", "Provence-Alpes-Côte d'Azur", "France", 43.53, 5.45, 5.0, 9),
     CityCount("Edinburgh", "Scotland", "United Kingdom", 55.95, -3.19, 5.0, 4),
     CityCount("Lyon", "Rhône", "France", 45.76, 4.84, 3.0, 10),
-    *map(city, ("Rome, Lazio", "Milan, Lombardy", "Florence, Tuscany", "Munich", "Lisbon", "Hanoi", "Ho Chi Minh City", "Delhi", "Avignon", "Łódź", "Da Lat"), range(30, 41)),
+    *map(city, ("Rome, Lazio", "Milan, Lombardy", "Florence, Tuscany", "Munich", "Lisbon", "Hanoi", "Ho Chi Minh City", "Delhi", "Avignon", "Łódź", "Da Lat", "Hoi An"), range(30, 42)),
 ]  # fmt: skip
 
 
@@ -90,9 +91,13 @@ TRIPS = [
     trip("rome", "Rome", datetime(2021, 4, 2), ("Rome", "Lazio", "Italy")),
     trip("hanoi", "Hanoi", datetime(2020, 4, 2), ("Hanoi", "Hanoi", "Vietnam")),
 ]
+TRIPS_OF_ALL = (
+    "trip Florence and Siena, 7–9 May 2022, trip Rome, 2–4 April 2021 or trip Hanoi, 2–4 April 2020"
+)
 TO_ITALY = "trip Florence and Siena, 7–9 May 2022 or trip Rome, 2–4 April 2021"
 FOLDERS = [
     FolderCount("/photos", "", "/photos", 0, 30),
+    FolderCount("/home/you/Album", "", "/home/you/Album", 0, 30),
     FolderCount("Paris", "2019/Paris", "/photos/2019/Paris", 2, 12),
     FolderCount("2019", "2019", "/photos/2019", 1, 12),
     *(FolderCount("home", f"{n}/home", f"/photos/{n}/home", 2, 3) for n in range(7)),
@@ -178,7 +183,7 @@ QUESTIONS = [
     ("since 2019 in lyon", "Lyon, from 1 January 2019"),
     # trips, folders, files and cameras
     ("trip to rome", "trip Rome, 2–4 April 2021"),
-    ("Reise nach Mailand", "Milan", "“Reise”", "Did you mean trips to Italy, Florence and Siena or Rome?"),
+    ("Reise nach Mailand", f"Milan, {TRIPS_OF_ALL}"),
     ("trip to italy", TO_ITALY),
     ("Reise nach Italien", TO_ITALY),
     ("voyage en Italie", TO_ITALY),
@@ -190,9 +195,9 @@ QUESTIONS = [
     ("voyage au Vietnam", "trip Hanoi, 2–4 April 2020"),
     ("Reise nach Florenz", "trip Florence and Siena, 7–9 May 2022"),
     ("siena", "trip Florence and Siena, 7–9 May 2022"),
-    ("2019/Paris", "in /photos/2019/Paris"),
-    ("old prints", "in /photos/Old prints"),
-    ("paris-8", "in /photos/2019/paris-8.jpg"),
+    ("2019/Paris", "in Paris"),
+    ("old prints", "in Old prints"),
+    ("paris-8", "in paris-8.jpg"),
     ("iphone lyon", "Lyon, Apple iPhone 12"),
     ("canon 2019 lyon", "Lyon, Canon EOS 5D, 2019"),
     # outcomes and positions
@@ -212,7 +217,7 @@ QUESTIONS = [
     ("दिल्ली या रोम", "Delhi or Rome"),
     ("lyon or 2019", "Lyon or 2019"),
     ("tower or trip to rome", "Eiffel Tower, Clérigos Tower or trip Rome, 2–4 April 2021"),
-    ("old prints or lombardy or germany", "in /photos/Old prints, Lombardy or Germany"),
+    ("old prints or lombardy or germany", "in Old prints, Lombardy or Germany"),
     ("May 2019 or June 2020", "May 2019 or June 2020"),
     ("rome or milan 2019 or 2020", "2019, 2020, Rome or Milan"),
     ("louvre or lyon rome or 2019", "Louvre or Lyon, Rome or 2019"),
@@ -238,7 +243,7 @@ QUESTIONS = [
     ("lyon or not rome", "Lyon", "“not rome”, since a search cannot join this and the rest with “or”"),
     ("unknown or failed", "unknown", "“failed”, since a search cannot join this and the rest with “or”"),
     # words that mean nothing
-    ("christmas", "", "“christmas”", "Did you mean 24–26 December 2023?"),
+    ("easter", "", "“easter”", "Did you mean 7–10 April 2023?"),
     ("mailamd", "", "“mailamd”", "Did you mean Milan?"),
     ("cafe", "", "“cafe”"),
     ("eifel", "", "“eifel”", "Did you mean Eiffel Tower?"),
@@ -267,7 +272,7 @@ QUESTIONS = [
     ("new zealand", "", "“new zealand”", "Did you mean New York, New York City or Buffalo?"),
     ("chùa ở Ấn Độ", "India", "“chùa”", "Did you mean Cristo Rei?"),
     ("nha tho", "", "“nha tho”", "Did you mean Phong Nha Cave, Portugal or Sydney Opera House?"),
-    ("nhà thờ 2019", "2019", "“nhà thờ”", "Did you mean Phong Nha Cave, Portugal or Sydney Opera House?"),
+    ("nhà thờ 2019", "Cologne Cathedral, 2019"),
     ("statue of unity", "", "“statue of unity”", "Did you mean Statue of Liberty?"),
     ("golden temple", "", "“golden temple”", "Did you mean Golden Gate Bridge?"),
     ("golden gate", "Golden Gate Bridge"),
@@ -291,7 +296,8 @@ QUESTIONS = [
     ("not processed", "not processed yet"),
     # typing errors are suggested, or guessed in few letters of many
     ("colloseum", "", "“colloseum”", "Did you mean Colosseum?"),
-    ("pariss", "", "“pariss”", "Did you mean Paris?"),
+    ("pariss", "Paris"),
+    ("parrish", "", "“parrish”"),
     ("Coloseum", "Colosseum"),
     ("Florenx", "", "“Florenx”", "Did you mean Florence?"),
     ("unkown", "", "“unkown”", "Did you mean Unknown?"),
@@ -334,7 +340,48 @@ QUESTIONS = [
     ("KW 12 2023", "20–26 March 2023"),
     ("rome week 12 2023", "Rome, 20–26 March 2023"),
     ("week 12", "", "“week 12”", "Did you mean 20–26 March 2023?"),
-    # folders of one name
+    ("christmas", "24 December – 26 December"),
+    ("Weihnachten in Rom", "Rome, 24 December – 26 December"),
+    ("around christmas", "20 December – 30 December"),
+    ("silvester", "31 December – 1 January"),
+    ("not christmas", "not 24 December – 26 December"),
+    ("on this day", "5 January"),
+    ("an diesem Tag in Rom", "Rome, 5 January"),
+    ("today a year ago", "5 January 2023"),
+    ("heute vor 2 Jahren", "5 January 2022"),
+    ("september 23", "23 September", "", "“september 23” is read as a day. For the month, search for September 2023."),
+    ("september 24", "24 September"),
+    ("summer 22", "1 June – 31 August 2022"),
+    ("without date", "without a date"),
+    ("Fotos ohne Datum", "without a date"),
+    ("sin fecha", "without a date"),
+    # around a place
+    ("around milan", "around Milan"),
+    ("um Mailand 2019", "around Milan, 2019"),
+    ("around france", "France"),
+    ("around the colosseum", "Colosseum"),
+    # trips of some dates
+    ("urlaub 2022", "trip Florence and Siena, 7–9 May 2022"),
+    ("holiday in may", "trip Florence and Siena, 7–9 May 2022"),
+    ("vacances 2021", "trip Rome, 2–4 April 2021"),
+    ("trips since 2021", TO_ITALY),
+    ("trips 2018", f"2018, {TRIPS_OF_ALL}"),
+    # kinds of landmarks
+    ("kirche", "Cologne Cathedral"),
+    ("church", "Cologne Cathedral"),
+    ("église", "Cologne Cathedral"),
+    ("towers", "Eiffel Tower, Clérigos Tower"),
+    ("Turm in Paris", "Eiffel Tower, Clérigos Tower, Paris", "", SO_PARIS),
+    ("alte Kirche", "Cologne Cathedral", "“alte”"),
+    ("golden church", "Cologne Cathedral", "“golden”", "Did you mean Golden Gate Bridge?"),
+    ("temple", "", "“temple”"),
+    # landmarks and cities of one name
+    ("hoi an", "Hoi An Ancient Town or Hoi An"),
+    ("hội an 2019", "2019, Hoi An Ancient Town or Hoi An"),
+    ("india or old prints", "India or in Old prints"),
+    ("इंडिया", "", "“इंडिया”"),
+    # folders of one name, and those above a root
+    ("album", "in Album"),
     ("home", "in 7 folders: home"),
     ("the", ""),
     ("", ""),
