@@ -103,7 +103,7 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
     }
 
 
-_RARE = ("calendar_month", "calendar_day", "any_of", "without")
+_RARE = ("calendar_month", "calendar_day", "undated", "any_of", "without")
 """Options of queries that `--help-all` alone lists."""
 _OF_PHOTOS = options_used_by("all")
 _OF_PHOTOS["near"] = replace(

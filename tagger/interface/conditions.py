@@ -36,6 +36,7 @@ class BackfillConditions(TypedDict, total=False):
     year: int | Iterable[int] | None
     calendar_month: int | Iterable[int] | None
     calendar_day: str | Iterable[str] | None
+    undated: bool
     taken_after: str | date | None
     taken_before: str | date | None
     any_of: str | Alternatives | Iterable[str | Alternatives] | None

@@ -178,7 +178,7 @@ def city_counts(database: Database) -> list[CityCount]:
     with database.read() as connection:
         found = []
         for row in connection.execute(query):
-            box = document_of(PositionCell, row, photo_id=0)
+            box = document_of(PositionCell, row, photo_id=0, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)
             found.append(CityCount(row.city, row.region, row.country, *centre, box.radius_km, row.photos))
     return sorted(found, key=lambda count: (-count.photos, count.city, count.country, count.region or ""))

@@ -18,6 +18,7 @@ from tagger.database.tables import photos, positions
 from tagger.query.areas import Box
 from tagger.query.option_values import BoundingBox
 from tagger.system.city_names import place_text
+from tagger.system.documents import document_of
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 FINEST_DEGREES = 0.25
@@ -66,6 +67,7 @@ class PositionCell:
     """The photos of one cell, and the least box around these positions, in degrees.
 
     `city` and `country`: those of all its photos; None: several, or unknown. `photo_id`: one of them, or 0.
+    `is_estimated`: no position was measured, or stated beside the photo; known of trips.
     """
 
     photos: int
@@ -76,6 +78,7 @@ class PositionCell:
     city: str | None
     country: str | None
     photo_id: int = 0
+    is_estimated: bool = False
 
     @property
     def latitude(self) -> float:
@@ -163,6 +166,7 @@ def _merged(cell: PositionCell, other: PositionCell) -> PositionCell:
         city=_if_equal(cell.city, other.city),
         country=_if_equal(cell.country, other.country),
         photo_id=max(cell.photo_id, other.photo_id),
+        is_estimated=cell.is_estimated and other.is_estimated,
     )
 
 
@@ -194,6 +198,7 @@ class PositionCluster:
     bounds: BoundingBox
     place: str
     photo_id: int
+    is_estimated: bool
 
 
 def needs_fine_cells(zoom: float) -> bool:
@@ -264,5 +269,11 @@ def _nearest_group(squares: Mapping[tuple[int, int], list[_Group]], x: float, y:
 
 def _cluster(cells: list[PositionCell]) -> PositionCluster:
     first, whole = cells[0], reduce(_merged, cells)
-    bounds = BoundingBox(whole.south, whole.west, whole.north, whole.east)
-    return PositionCluster(whole.photos, first.latitude, first.longitude, bounds, whole.place, first.photo_id)
+    return document_of(
+        PositionCluster,
+        whole,
+        latitude=first.latitude,
+        longitude=first.longitude,
+        bounds=BoundingBox(whole.south, whole.west, whole.north, whole.east),
+        photo_id=first.photo_id,
+    )

@@ -56,18 +56,17 @@ _MOST = 0.6
 def section_parts(
     days: Iterable[tuple[date, int]], places: Mapping[date, Places], *, by_day: bool
 ) -> list[SectionPart]:
-    """The parts of a month, in order: days with many photos, and those between them.
+    """The parts of a month, in order: days with many photos, and those between them; `by_day`: each day.
 
-    `days` have these numbers of photos. A month without such a day has no parts; `by_day`: each day is one.
+    `days` have these numbers of photos. Parts of a month without such a day have no place.
     """
     counted = list(days)
-    if not by_day and all(photos < MANY_OF_A_DAY for _, photos in counted):
-        return []
+    is_named = by_day or any(photos >= MANY_OF_A_DAY for _, photos in counted)
     parts = []
     for _, some in groupby(counted, lambda each: each[0] if by_day or each[1] >= MANY_OF_A_DAY else None):
         days_of_part, photos = zip(*some, strict=True)
         of_part = [places.get(day, {}) for day in days_of_part]
-        place = _place(of_part, sum(photos))
+        place = _place(of_part, sum(photos)) if is_named else None
         parts.append(SectionPart(min(days_of_part), max(days_of_part), sum(photos), place))
     return parts
 
@@ -90,7 +89,7 @@ class Section:
     """The photos of a month, or all of a result that is not in order of time.
 
     `month` is like `2024-06`; None: without a date. `aspect`: their mean width divided by height.
-    `parts`: of a trip its days; of a month with days of many photos these, and those between them.
+    `parts`: of a trip its days; of a month days of many photos, and those between them.
     """
 
     month: str | None

@@ -190,7 +190,7 @@ class TripIndex(NameIndex[Meaning]):
         return super().find(place_of_trip(text))
 
     def named(self, text: str) -> list[Meaning]:
-        return super().named(place_of_trip(text))
+        return super().named(place_of_trip(text))[:1]  # a place before a trip of its name
 
     def find_words(self, text: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:
         return super().find_words(place_of_trip(text), is_hint=is_hint)

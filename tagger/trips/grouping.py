@@ -27,6 +27,8 @@ _MOST = 0.6
 _BOTH = 0.8
 """Two places with this share together name it, if neither is small."""
 _SMALL = 0.2
+_STOP = 0.15
+"""Three cities or regions with this share each do not name it: their country does."""
 _COUNTRIES = 3
 
 
@@ -89,6 +91,8 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
                 photos[name, place.country] += place.photos
         most_first = sorted(photos.items(), key=lambda entry: (-entry[1], entry[0][0]))
         shares = [(name, number / total) for (name, _), number in most_first]
+        if sum(share >= _STOP for _, share in shares) > 2 and level != "country":
+            continue
         is_one = bool(shares) and shares[0][1] >= _MOST
         are_two = len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH
         if are_two and not (is_one and level == "city"):

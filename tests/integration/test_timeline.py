@@ -173,7 +173,11 @@ def test_days_of_many_photos_are_parts_of_their_month(own_library: StoredPhotos)
         assert sum(photos for _, _, photos in june) == next(
             each.photos for each in found if each.month == "2024-06"
         )
-        assert {month for month, each in parts.items() if not each} == {"2024-07", "2023-12", None}
+        assert {month: each for month, each in parts.items() if month != "2024-06"} == {
+            "2024-07": [(1, 1, 1)],
+            "2023-12": [(31, 31, 1)],
+            None: [],
+        }
 
 
 @pytest.mark.parametrize("any_rank", [False, True])

@@ -208,13 +208,13 @@ def test_the_conditions_of_a_query_have_the_words_of_the_page() -> None:
     query = PhotoQuery(
         landmark="eiffel-tower", near="48.86,2.29", verdict="none", under=(Path("/photos"),), year=(2019,)
     )
-    words = "Eiffel Tower, within 10 km of 48.86, 2.29, without a verdict, in /photos, 2019"
+    words = "Eiffel Tower, within 10 km of 48.86, 2.29, without a verdict, in photos, 2019"
     assert conditions_text(query, {"eiffel-tower": "Eiffel Tower"}) == words
     assert conditions_text(PhotoQuery()) == ""
     query = PhotoQuery(any_of="country=Italy|year=2019|under=/photos", without="landmark=eiffel-tower")
     assert (
         conditions_text(query, {"eiffel-tower": "Eiffel Tower"})
-        == "Italy, 2019 or in /photos, not Eiffel Tower"
+        == "Italy, 2019 or in photos, not Eiffel Tower"
     )
 
 

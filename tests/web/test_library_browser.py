@@ -193,7 +193,7 @@ def test_the_grid_and_its_months_are_used_by_keyboard_and_mouse(browser: Browser
         page.keyboard.press("Home")
         page.wait_for_function(f"() => ({here})() === 1")
         scale = page.get_by_role("slider", name="Month")
-        expect(scale).to_have_attribute("aria-valuetext", "November 2001, 10 photos")
+        expect(scale).to_have_attribute("aria-valuetext", re.compile(r"November 2001, 10 photos$"))
         scale.focus()
         page.keyboard.press("ArrowDown")
         expect(scale).to_have_attribute("aria-valuetext", re.compile("October 2001"))

@@ -6,12 +6,14 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
 
+from tagger.database.tables import positions
 from tagger.query.trip_summaries import PathPoint
 from tagger.settings import Settings
 from tagger.web.pages.map_clusters import path_geometry, trip_bounds
@@ -120,3 +122,30 @@ def test_the_map_shows_the_path_and_every_photo(
         assert page.evaluate(COVERED) == []
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_marks_of_estimated_positions_alone_are_drawn_and_called_so(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    def estimated() -> list[bool]:
+        found = client.get("/map/clusters", params={"box": PARIS, "zoom": 16, "trip": TRIP}).json()
+        return [each["estimated"] for each in found["clusters"]]
+
+    assert estimated().count(True) == 1  # by its landmark
+    with library.database.write() as connection:
+        measured = select(func.max(positions.c.photo_id)).where(positions.c.source == "camera")
+        is_last = positions.c.photo_id == measured.scalar_subquery()
+        connection.execute(update(positions).where(is_last).values(source="neighbour"))
+    assert estimated().count(True) == 2
+
+
+def test_a_trip_is_split_beside_the_heading_of_a_day(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
+) -> None:
+    with serving(web_settings) as address, open_page(browser, f"{address}/trips/{TRIP}") as page:
+        buttons = page.get_by_role("button", name="Split here")
+        expect(buttons).to_have_count(2)
+        assert axe_findings(page) == []
+        buttons.first.click()
+        expect(page.get_by_text("Split on 4 May 2019")).to_be_visible()
+        expect(buttons).to_have_count(1)

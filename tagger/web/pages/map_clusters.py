@@ -159,6 +159,7 @@ def _document(cluster: PositionCluster, trip: str | None) -> dict[str, Any]:
         "box": [box.south, box.west, box.north, box.east],
         "photos": cluster.photos,
         "place": cluster.place,
+        "estimated": cluster.is_estimated,
         "address": _address(box, trip),
         "thumbnail": thumbnail_address(cluster.photo_id, None, 256),
     }
@@ -179,6 +180,7 @@ def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
             PositionCell,
             point,
             photos=1,
+            is_estimated=not point.is_measured,
             south=point.latitude,
             north=point.latitude,
             west=point.longitude,

@@ -32,7 +32,7 @@ from tagger.query.tagged_photos import TaggedPhoto
 from tagger.query.timeline import Area, section_parts
 from tagger.query.trip_summaries import TripSummary, summaries_of_trips
 from tagger.shares import is_kept, share_name
-from tagger.system.text_format import gettext, heading_text, month_of_year_text, number_text
+from tagger.system.text_format import gettext, heading_text, number_text
 from tagger.teaching.examples import NamedOtherwise
 from tagger.teaching.learning import taught_state
 from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
@@ -352,7 +352,7 @@ def _sections(
 
 
 def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[PhotoSection]:
-    """Group photos that are in order of time by month, or by days of it (see `section_parts`)."""
+    """Group photos that are in order of time by days of each month (see `section_parts`)."""
     for month, some in groupby(tiles, key=lambda tile: tile.day and tile.day.replace(day=1)):
         of_month = tuple(some)
         if month is None:
@@ -363,11 +363,8 @@ def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[Phot
         for tile in of_month:
             if tile.day and tile.place:
                 cities[tile.day][None, tile.place.partition(",")[0]] += 1
-        parts = section_parts(days.items(), cities, by_day=by_day)
-        if not parts:
-            yield PhotoSection(f"{month:%Y-%m}", month_of_year_text(month), of_month, f"{month:%Y-%m}")
         skip = 0
-        for part in parts:
+        for part in section_parts(days.items(), cities, by_day=by_day):
             of_part = of_month[skip : skip + part.photos]
             yield PhotoSection(
                 f"{month:%Y-%m}",

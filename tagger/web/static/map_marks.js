@@ -2,7 +2,7 @@
 // room, a cluster has the thumbnail of one of its photos.
 
 import { create } from "./elements.js";
-import { language, photoCount } from "./texts.js";
+import { gettext, language, photoCount } from "./texts.js";
 
 const [MARK_PX, ROOM_PX] = [48, 68]; // the least distance of a thumbnail from a mark, and from another thumbnail
 const MOST_THUMBNAILS = 60;
@@ -15,6 +15,9 @@ function showPhoto(link, address) {
   link.classList.add("map-cluster--photo");
   link.prepend(image);
 }
+
+/** The place of a cluster, and whether it is estimated. */
+const placeOf = ({ place, estimated }) => [place, estimated ? gettext("estimated") : ""].filter(Boolean).join(", ");
 
 export class ClusterMarks {
   #maplibre;
@@ -61,8 +64,8 @@ export class ClusterMarks {
   #mark(cluster, hasRoom) {
     const count = create("span", { className: "map-cluster-count" }, cluster.photos === 1 ? "" : shortNumber.format(cluster.photos));
     const shape = create("span", { className: "map-cluster-shape" }, count);
-    const label = [photoCount(cluster.photos), cluster.place].filter(Boolean).join(", ");
-    const link = create("a", { className: "map-cluster", href: cluster.address, "data-photos": cluster.photos, "aria-label": label }, shape);
+    const label = [photoCount(cluster.photos), placeOf(cluster)].filter(Boolean).join(", ");
+    const link = create("a", { className: cluster.estimated ? "map-cluster map-cluster--estimated" : "map-cluster", href: cluster.address, "data-photos": cluster.photos, "aria-label": label }, shape);
     link.addEventListener("click", (event) => this.#open(event, cluster));
     for (const type of ["mouseenter", "focus"]) link.addEventListener(type, () => this.#preview(cluster));
     if (hasRoom) showPhoto(link, cluster.thumbnail);
@@ -83,7 +86,7 @@ export class ClusterMarks {
 
   #preview(cluster) {
     const image = create("img", { src: cluster.thumbnail, alt: "", onerror: () => image.remove() });
-    const content = create("div", {}, image, create("p", {}, [cluster.place, photoCount(cluster.photos)].filter(Boolean).join(": ")));
+    const content = create("div", {}, image, create("p", {}, [placeOf(cluster), photoCount(cluster.photos)].filter(Boolean).join(": ")));
     this.#popup.setLngLat([cluster.longitude, cluster.latitude]).setDOMContent(content).addTo(this.#map);
   }
 

@@ -37,6 +37,7 @@ from tagger.trips.grouping import REACH, group_trips, place_name, visited_places
 from tagger.trips.visits import Locality
 
 AT_HOME = everyday(HAMBURG)
+LYON = City(replace(PARIS.place, region="Rhône", city="Lyon"), 45.76, 4.84)
 NUREMBERG = City(replace(BERLIN.place, region="Bavaria", city="Nuremberg"), 49.45, 11.08)
 DASH = "\N{EN DASH}"
 
@@ -350,6 +351,8 @@ def test_dates_leave_out_what_they_have_in_common(first: str, last: str, text: s
         ([PARIS], "Paris"),
         ([PARIS, PARIS, NICE], "Paris"),
         ([AVIGNON, ARLES], "Arles and Avignon"),
+        ([AVIGNON, AVIGNON, AVIGNON, ARLES, NICE], "Provence-Alpes-Côte d'Azur"),
+        ([PARIS, PARIS, PARIS, LYON, NICE], "France"),
         ([ARLES, AVIGNON, NICE], "Provence-Alpes-Côte d'Azur"),
         ([ARLES, AVIGNON, NICE, PARIS], "Provence-Alpes-Côte d'Azur and Île-de-France"),
         ([ARLES, AVIGNON, NICE, ARLES, AVIGNON, PARIS], "Provence-Alpes-Côte d'Azur"),
