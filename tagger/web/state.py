@@ -129,6 +129,8 @@ def _log_failure(error: Exception) -> None:
 
 LARGEST_UPLOADS = 4
 """Uploads of the largest size that fit into memory at once; of smaller ones more."""
+SENT_PHOTOS = "sent"
+"""The folder of the data folder for photos that admins send, if no setting names one."""
 UPLOAD_DECODERS = 4
 """Most processes that decode uploads. Each takes about 45 MB, and the memory of its photo."""
 MODEL_TTL_S = 5.0
@@ -164,11 +166,8 @@ class AppState:
         self.stopping = threading.Event()
         """Set when the server stops: event streams and scans end."""
         most_bytes = settings.web_upload_bytes
-        self.upload_folder = (
-            UploadFolder(settings.web_upload_folder, settings.web_upload_quota_bytes)
-            if settings.web_upload_folder
-            else None
-        )
+        folder = settings.web_upload_folder or settings.data_folder / SENT_PHOTOS
+        self.upload_folder = UploadFolder(folder, settings.web_upload_quota_bytes)
         self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, limits.spooled_uploads * most_bytes)
         self.thumbnails = Thumbnails(settings)
         self.models = ModelCache(database, settings)

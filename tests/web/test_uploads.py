@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
 from support.page_server import client_of_page, photo, served
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
+from tagger.database.enums import Runner
+from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.settings import Settings
 from tagger.web import upload_folder
 
@@ -294,10 +297,48 @@ def test_what_a_killed_server_left_is_removed(
     assert [each.name for each in folder.iterdir()] == ["b.png"]
 
 
-def test_without_a_folder_nobody_sends(client: TestClient) -> None:
-    assert send(client, "a.png", photo())[0] == 404
-    assert client.post("/api/uploads/tag").status_code == 404
-    assert "data-uploads" not in client.get("/jobs/new").text
+def test_without_a_named_folder_admins_send(client: TestClient, web_settings: Settings) -> None:
+    assert "data-uploads-here" in client.get("/jobs/new").text
+    assert send(client, "a.png", photo()) == (200, {"path": "a.png", "is_new": True})
+    assert files(web_settings.data_folder / "sent") == {"a.png": photo()}
+
+
+def test_with_named_folders_of_the_page_admins_send_nothing(
+    web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    settings = web_settings.model_copy(update={"web_folders": (tmp_path,)})
+    with client_of_page(settings, web_database) as client:
+        assert "data-uploads" not in client.get("/jobs/new").text
+        assert send(client, "a.png", photo())[0] == 404
+
+
+def drop(page: Page, name: str, data: bytes) -> None:
+    page.evaluate(
+        """([name, bytes]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([Uint8Array.from(bytes)], name));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+        }""",
+        [name, list(data)],
+    )
+
+
+def test_what_was_sent_is_one_click_away_once_it_is_processed(
+    browser: Browser, settings: Settings, web_database: Database
+) -> None:
+    with serving(settings) as address, open_page(browser, f"{address}/places", base=address) as page:
+        drop(page, "a.png", photo())
+        expect(page.locator(".toast")).to_contain_text("Tagging has begun", timeout=20_000)
+        executor = ChunkExecutor(web_database, settings)
+        try:
+            job = int((page.locator(".toast a").get_attribute("href") or "").rpartition("/")[2])
+            while claim := claim_next_chunk(web_database, job, Runner.WORKERS, "tagger@test"):
+                executor.execute(claim)
+        finally:
+            executor.close()
+        expect(page.locator(".toast")).to_contain_text("1 photo processed: Show them", timeout=20_000)
+        page.get_by_role("link", name="Show them").click()
+        expect(page.locator("[data-grid] > [data-photo]")).to_have_count(1)
 
 
 def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
@@ -323,8 +364,8 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
                 {"name": ".DS_Store", "mimeType": "text/plain", "buffer": b"of a Mac"},
             ]
         )
-        expect(page.locator("[data-uploads]")).to_contain_text("1 of 3 · Connection lost. Trying again…")
-        expect(page.locator("[data-uploads] [role=status]")).to_contain_text(
+        expect(page.locator("[data-uploads-here]")).to_contain_text("1 of 3 · Connection lost. Trying again…")
+        expect(page.locator("[data-uploads-here] [role=status]")).to_contain_text(
             "1 photo sent · Tagging has begun", timeout=20_000
         )
         expect(page.locator(".toast--bad")).to_contain_text("2 files were not sent")
@@ -332,14 +373,9 @@ def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
         expect(page.locator(".toast--bad")).to_contain_text("film.mp4: Files of more than 1 MB")
         expect(page.locator(".toast--bad").get_by_role("button", name="Send again")).to_have_count(0)
         page.unroute_all()
-        page.evaluate(
-            """(bytes) => {
-          const data = new DataTransfer();
-          data.items.add(new File([Uint8Array.from(bytes)], "c.png"));
-          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
-        }""",
-            list(photo(1)),
-        )
+        page.goto("/map")  # photos are dropped on any page
+        drop(page, "c.png", photo(1))
+        expect(page.locator(".toast")).to_contain_text("1 photo sent · Tagging has begun", timeout=20_000)
         wait_until(lambda: set(files(folder)) == {"a.png", "c.png"})
 
 

@@ -1,4 +1,4 @@
-"""Photos that people send into `TAGGER_WEB_UPLOAD_FOLDER`, one a request, and the job that tags them."""
+"""Photos that people send, one a request, and the job that tags them."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from tagger.system.text_format import gettext
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
 from tagger.web.http.access import Access, requires
+from tagger.web.http.auth import may_send_photos
 from tagger.web.state import AppState, State
 from tagger.web.upload_folder import ReceivedPhoto, UploadFolder
 
@@ -37,7 +38,7 @@ PhotoPath = Annotated[
 @requires(Access.EDITOR)
 async def send_photo(request: Request, state: State, path: PhotoPath) -> ReceivedPhoto:
     """Store a photo, the body of the request. Another photo of the same name gets a number."""
-    return await _folder(state).receive(path, request.stream())
+    return await _folder(request, state).receive(path, request.stream())
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,18 @@ class UploadJob:
 
 @router.post("/uploads/tag", status_code=HTTPStatus.CREATED)
 @requires(Access.EDITOR)
-def tag_uploads(state: State, starter: Starter) -> UploadJob:
+def tag_uploads(request: Request, state: State, starter: Starter) -> UploadJob:
     """Start the job that tags the photos that were sent, before all others."""
-    return UploadJob(starter.start(Tagging(select_paths([_folder(state).folder])), Priority.INTERACTIVE))
+    selection = select_paths([_folder(request, state).folder])
+    return UploadJob(starter.start(Tagging(selection), Priority.INTERACTIVE))
 
 
-def _folder(state: AppState) -> UploadFolder:
-    if state.upload_folder is None:
+def _folder(request: Request, state: AppState) -> UploadFolder:
+    if not may_send_photos(request):
         text = gettext(
             "Nobody sends photos to this page. Its owner can name a folder with TAGGER_WEB_UPLOAD_FOLDER."
         )
         raise HTTPException(HTTPStatus.NOT_FOUND, text)
+    if state.settings.web_upload_folder is None:  # one that is named may be on a disk that is away
+        state.upload_folder.folder.mkdir(exist_ok=True)
     return state.upload_folder

@@ -305,3 +305,19 @@ def actor_of(grant: Grant | None, client: Client) -> Actor:
     is_person = grant.user_id is not None
     access_id = grant.user_id if is_person else grant.token_id
     return Actor(f"web {grant.name}", client.address or None, is_person=is_person, access_id=access_id)
+
+
+def may_allow_folder(request: Request) -> bool:
+    """Whether the page may be given any folder: no setting names them, and an admin or this computer asks."""
+    policy: AccessPolicy = request.app.state.policy
+    grant: Grant | None = getattr(request.state, "grant", None)
+    is_here = policy.token is None and is_loopback(policy.host) and not policy.trusted_proxies
+    is_admin = is_here if grant is None else grant.role is Role.ADMIN
+    return is_admin and request.app.state.app_state.settings.web_folders is None
+
+
+def may_send_photos(request: Request) -> bool:
+    """Whether photos may be sent: by editors, into the folder that a setting names, else by admins."""
+    grant: Grant | None = getattr(request.state, "grant", None)
+    is_named = request.app.state.app_state.settings.web_upload_folder is not None
+    return (is_named and (grant is None or grant.may_change)) or may_allow_folder(request)

@@ -39,6 +39,7 @@ from tagger.system.text_format import (
     size,
     weekday_text,
 )
+from tagger.web.http.auth import may_send_photos
 from tagger.web.http.languages import chosen_language, languages, script_texts
 from tagger.web.http.query_params import MOST_PHOTOS
 
@@ -119,6 +120,7 @@ def render(request: Request, name: str, status_code: int = 200, **values: object
     context = {
         "request": request,
         "may_change": may_change(request),
+        "may_send": lambda: may_send_photos(request),
         "has_photos": lambda: has_photos(database),
     }
     context |= {"has_writes": lambda: has_metadata_writes(database)}

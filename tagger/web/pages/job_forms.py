@@ -12,14 +12,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from tagger.database.enums import Priority, Role
+from tagger.database.enums import Priority
 from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, local_zone
 from tagger.jobs.enqueue.submission import Tagging
-from tagger.people.tokens import Grant
-from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import (
     FolderEntry,
@@ -32,7 +30,7 @@ from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMo
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import read_status, waiting_reason
 from tagger.web.http.access import Access, requires
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.auth import may_allow_folder
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import RequestModel
 from tagger.web.http.templates import render
@@ -86,7 +84,7 @@ def start_folder(
     """Start a job over the folder."""
     try:
         if form.path or form.usual:
-            selection = _other_folder(request, state, form)
+            selection = _other_folder(request, form)
         else:
             folder = form.address.strip() or path_of_key(form.folder)
             selection = allowed_folders(state.settings, state.database).selection([folder])
@@ -97,16 +95,7 @@ def start_folder(
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
-def may_allow_folder(request: Request, state: AppState) -> bool:
-    """Whether the page may be given any folder: no setting names them, and an admin or this computer asks."""
-    policy: AccessPolicy = request.app.state.policy
-    grant: Grant | None = getattr(request.state, "grant", None)
-    is_here = policy.token is None and is_loopback(policy.host) and not policy.trusted_proxies
-    is_admin = is_here if grant is None else grant.role is Role.ADMIN
-    return is_admin and state.settings.web_folders is None
-
-
-def _other_folder(request: Request, state: AppState, form: FolderForm) -> Selection:
+def _other_folder(request: Request, form: FolderForm) -> Selection:
     """Return the folder for which somebody consents. Its job records it as a root, which is allowed then.
 
     Raises:
@@ -116,7 +105,7 @@ def _other_folder(request: Request, state: AppState, form: FolderForm) -> Select
     """
     # A user who does not exist is no error.
     path = Path(os.path.expanduser(form.path.strip() or form.usual))  # noqa: PTH111
-    if not (form.consent and may_allow_folder(request, state)):
+    if not (form.consent and may_allow_folder(request)):
         raise FolderRefused
     if not path.is_absolute():
         text = gettext("%(path)s does not say where the folder is. Write the whole path, like %(like)s.")
@@ -201,10 +190,9 @@ def _render(
         problem=problem,
         chosen=chosen or {},
         at_night=AT_NIGHT,
-        may_allow=may_allow_folder(request, state),
+        may_allow=may_allow_folder(request),
         usual=_usual_folders(),
-        uploads=state.settings.web_upload_folder,
-        max_upload_bytes=state.settings.web_upload_bytes,
+        uploads=state.upload_folder.folder,
         waiting_reason=waiting_reason(state, read_status(state.settings, state.database, 0)),
         zone=local_zone() or time.tzname[0],
     )

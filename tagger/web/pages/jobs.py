@@ -41,10 +41,10 @@ from tagger.web.api.jobs import (
     waiting_reason,
 )
 from tagger.web.http.access import Access, requires
+from tagger.web.http.auth import may_allow_folder
 from tagger.web.http.error_texts import FAILURES, REFUSALS, note_text, page_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
-from tagger.web.pages.job_forms import may_allow_folder
 from tagger.web.pages.job_views import (
     JobView,
     backfill_text,
@@ -96,7 +96,7 @@ def render_jobs(
         last_tick_text=last_tick_text,
         schedules=[(each, _schedule_texts(state, each)) for each in list_schedules(state.database)],
         may_choose=bool(allowed_folders(state.settings, state.database).folders),
-        may_allow=may_allow_folder(request, state),
+        may_allow=may_allow_folder(request),
         problem=problem,
     )
 

@@ -1,6 +1,7 @@
-// Sends photos and folders to the server, one after the other, from a field or dropped on the page, and has them tagged.
+// Sends photos and folders to the server, one after the other, from a field or dropped on any page, and has them tagged.
 
 import { create } from "./elements.js";
+import { followJobs } from "./job_events.js";
 import { requestJson } from "./server.js";
 import { gettext, ngettext, number } from "./texts.js";
 import { toast } from "./toast.js";
@@ -9,9 +10,11 @@ const ATTEMPTS = 4; // of each photo, on a line that breaks
 const WAIT_MS = 3000; // before the next one, longer each time
 const MOST_NAMED = 5; // files of one reason
 
-const zone = document.querySelector("[data-uploads]");
-const status = zone.querySelector("[role=status]");
-const bar = zone.querySelector("progress");
+const most = Number(document.querySelector("[data-uploads]")?.dataset.uploads); // bytes of a file
+const here = document.querySelector("[data-uploads-here]"); // the fields that choose photos, with their status
+const status = here?.querySelector("[role=status]") ?? create("span");
+const bar = here?.querySelector("progress") ?? create("progress", { value: 0, "aria-label": gettext("Send photos") });
+let note = null; // on other pages, what shows the status
 let queue = Promise.resolve(); // files are sent in the order in which they were chosen
 let isSending = false;
 
@@ -39,6 +42,7 @@ async function sendAll(files) {
 
 /** Shows how far it is, from 0 to 1; null: it is over. */
 function showProgress(part, text) {
+  if (!here && !note?.isConnected) note = toast(create("div", { className: "stack stack--tight" }, status, bar), { duration_ms: 0 });
   bar.hidden = part === null;
   bar.value = part ?? 0;
   status.textContent = text;
@@ -54,7 +58,6 @@ const problem = (text, isFinal) => Object.assign(new Error(text), { isFinal });
 
 /** Sends a file; after a failure of the line, again. The server would break off a too large one before it answers. */
 async function send(path, file, onLost) {
-  const most = Number(zone.dataset.uploads);
   if (file.size > most) throw problem(gettext("Files of more than %(size)s MB are refused.", { size: number(Math.floor(most / 2 ** 20)) }), true);
   for (let attempt = 1; ; attempt++) {
     try {
@@ -76,9 +79,16 @@ async function startJob() {
   try {
     const { job } = await requestJson("/api/uploads/tag", { method: "POST" });
     status.append(" · ", create("a", { href: `/jobs/${job}` }, gettext("Tagging has begun")));
+    followJobs(({ jobs }) => jobs.filter((each) => each.job === job && each.state === "finished").forEach(showEnd));
   } catch (error) {
     toast(error.message, { tone: "bad" });
   }
+}
+
+/** Once the job has ended, its photos are one click away. */
+function showEnd({ job, tagged, unknown }) {
+  const link = create("a", { href: `/photos?job=${job}` }, gettext("Show them"));
+  if (!isSending && tagged + unknown) status.replaceChildren(ngettext("%(count)s photo processed", "%(count)s photos processed", tagged + unknown), ": ", link);
 }
 
 /** Sends files after those before, without the hidden ones that systems put into folders. */
@@ -102,24 +112,24 @@ async function filesOf(entry) {
   }
 }
 
-zone.addEventListener("change", ({ target }) => {
+here?.addEventListener("change", ({ target }) => {
   add([...target.files].map((file) => [file.webkitRelativePath || file.name, file]));
   target.value = "";
 });
 
-const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
+const hasFiles = ({ dataTransfer, target }) => most && dataTransfer?.types.includes("Files") && !target.closest?.("input[type=file]");
 
 document.addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
   event.dataTransfer.dropEffect = "copy";
-  zone.toggleAttribute("data-over", true);
+  document.body.toggleAttribute("data-over", true);
 });
-document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? zone.toggleAttribute("data-over", false));
+document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? document.body.toggleAttribute("data-over", false));
 document.addEventListener("drop", async (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
-  zone.toggleAttribute("data-over", false);
+  document.body.toggleAttribute("data-over", false);
   const files = [...event.dataTransfer.files]; // those of some programs are no entries
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
   const found = [];
