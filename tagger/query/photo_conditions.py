@@ -36,7 +36,6 @@ from tagger.database.statements import among, calendar_day_of, month_of, name_of
 from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
 from tagger.photos.paths import ObjectPath, parse_path, path_text
-from tagger.photos.photo_names import is_raw_name
 from tagger.query.option_values import year_limits
 from tagger.query.options import PositionOption, VerdictOption
 from tagger.tags.contents import is_dismissed, is_only_predicted
@@ -273,7 +272,7 @@ def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: Roo
     """The ranges of paths below `folders`; the ranges do not overlap."""
     roots = list_roots(connection, root_paths)
     named = {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
-    candidates = sorted(named | set(_primary_ranges(connection, named)))
+    candidates = sorted(named.union(_primary_ranges(connection, named)) if named else ())
     ranges: list[PathRange] = []
     for candidate in candidates:  # sorted by low end, so a range comes before those that it contains
         if not (ranges and ranges[-1].contains(candidate)):
@@ -299,6 +298,8 @@ def require_folders(database: Database, folders: Iterable[Path], root_paths: Roo
 
 def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:
     """The ranges of the photos of RAW files that are named."""
+    from tagger.photos.photo_names import is_raw_name  # only here: most queries name no file
+
     primary = photos.alias("primary")
     query = select(primary.c.path).join(photos, photos.c.primary_id == primary.c.id)
     for range_ in ranges:
