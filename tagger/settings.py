@@ -255,6 +255,10 @@ class Settings(BaseModel):
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other
     origins. Default: the map of the package.
     """
+    web_map_file: Annotated[Path, AfterValidator(_absolute)] | None = None
+    """File of vector tiles for the map near by, in the schema of Protomaps' basemap, like
+    `/photos/europe.pmtiles`. Default: the map of the package alone.
+    """
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_page_url)] | None = None

@@ -145,10 +145,6 @@ class NameIndex(Generic[T]):
             found |= {id(thing): thing for thing in (*(thing for _, thing in self.find(word)), *close)}
         return list(found.values())
 
-    def has_word(self, words: Iterable[str]) -> bool:
-        """Whether a name has one of these words, without typing errors."""
-        return any(word in self._with_word for each in words for word in folded(each).split())
-
     def with_words(self, words: Collection[str]) -> list[T]:
         """The things with a name that has one of these words; after a hyphen, one that ends so. Each once."""
         ends = tuple(word[1:] for word in words if word.startswith("-"))

@@ -121,7 +121,7 @@ MOST = 12
 
 
 def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
-    """What the start of a text may mean, at most MOST: all its parts together, then single meanings by kind.
+    """What the start of a text may mean, at most MOST: all that it means now, then single meanings by kind.
 
     Where its last part is not understood, these are meanings of that, together with the parts before.
     """
@@ -133,7 +133,9 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
             with suppress(QueryOptionInvalid):
                 options = _options_of([*before, replace(last, meanings=[each])])
                 found.append(replace(each, options=options, trip=None))
-    if len(understood.parts) > 1 and not understood.left_out:
+    has_photos = all(each.photos != 0 for part in understood.parts for each in part.meanings)
+    is_new = has_photos and all(PhotoQuery.parse(each.options) != understood.query for each in found)
+    if understood.parts and not understood.left_out and is_new:
         found.insert(0, Meaning(Kind.PHOTOS, understood.words, "", None, understood.options))
     return found[:MOST]
 

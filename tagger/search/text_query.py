@@ -28,7 +28,7 @@ from tagger.query.photo_conditions import files_by_name
 from tagger.query.trip_summaries import trip_summaries
 from tagger.search.grammar import MAX_LETTERS, MAX_WORDS, is_grammar, phrases, words_of
 from tagger.search.kinds import words_of_kind
-from tagger.search.matching import NameIndex
+from tagger.search.matching import NameIndex, folded
 from tagger.search.names import (
     TRIP_WORDS,
     Meaning,
@@ -161,7 +161,7 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
     yield of_cities
     yield (country_names(countries, foreign_names), foreign_city_names(cities))
     places = (landmarks, of_countries, *of_cities)
-    if given.resembling(words) or any(each.has_word(words) for each in places):
+    if given.resembling(words) or any(each.with_words(list(map(folded, words))) for each in places):
         trips = trip_summaries(database)
         yield journey_names(trips), trip_names(trips)
     yield (folder_names(folder_counts(database, root_paths)),)

@@ -36,6 +36,7 @@ from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.http.uploads import ClientLimits
 from tagger.web.pages import admin, sign_in
 from tagger.web.pages.job_views import live_document
+from tagger.web.pages.map_clusters import check_map_file
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.pages.review import look_alikes_of
 from tagger.web.photo_files import PhotoUnavailable
@@ -60,6 +61,7 @@ def create_app(
     `policy`: who has access; `limits`: what clients may hold; `has_own_worker`: `tagger up` runs one.
     """
     limits = limits or ClientLimits()
+    check_map_file(settings.web_map_file)
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping)
     refresh_lock = Lock()

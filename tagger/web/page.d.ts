@@ -32,5 +32,6 @@ interface DocumentEventMap {
 interface Window {
   Idiomorph: any;
   htmx: any;
+  basemaps: any;
   pmtiles: any;
 }

@@ -171,7 +171,7 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
         state.settings,
         "map.html",
         is_complete=cells is not None,
-        live=live_map(state.settings, extent_of(cells), parse_box(box) if box else None) if cells else None,
+        live=live_map(state.settings, parse_box(box) if box else extent_of(cells)) if cells else None,
     )
 
 

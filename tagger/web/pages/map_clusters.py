@@ -5,14 +5,17 @@ at its dot.
 """
 
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from itertools import groupby
 from math import ceil, cos, floor, radians
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from tagger.errors import SettingsInvalid
 from tagger.positions.cities import nearest_cities
 from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
@@ -28,6 +31,7 @@ from tagger.system.city_names import city_name
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext
 from tagger.trips.stored import find_trip
+from tagger.web.api.photo_images import IMMUTABLE
 from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
@@ -80,6 +84,16 @@ def clusters(
     )
 
 
+@router.get("/map/near.pmtiles")
+@requires(Access.VIEWER)
+def near_map(state: State) -> Response:
+    """Return the map file of the settings, or a range of it."""
+    file = state.settings.web_map_file
+    if file is None or not file.is_file():
+        return Response(status_code=HTTPStatus.NOT_FOUND)
+    return FileResponse(file, media_type="application/octet-stream", headers={"Cache-Control": IMMUTABLE})
+
+
 @router.get("/trips/{trip_id}/path")
 @requires(Access.VIEWER)
 def path(state: State, trip_id: Annotated[str, Path(max_length=500)]) -> DocumentResponse:
@@ -125,16 +139,41 @@ def render_map(request: Request, settings: Settings, name: str, **values: object
     return response
 
 
-def live_map(settings: Settings, extent: BoundingBox, bounds: BoundingBox | None = None) -> dict[str, object]:
-    """Return the data attributes of the map: what it loads, its first part, and that of all photos."""
+def check_map_file(file: FilePath | None) -> None:
+    """Raises:
+    SettingsInvalid: the map file of the settings cannot be read, or has no vector tiles.
+    """
+    if file is None:
+        return
+    try:
+        with file.open("rb") as opened:
+            header = opened.read(_HEADER_BYTES)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        is_map = header.startswith(b"PMTiles\x03") and header[_TILE_TYPE:] == _VECTOR_TILES
+        reason = "" if is_map else "it is no PMTiles file, version 3, of vector tiles"
+    if reason:
+        raise SettingsInvalid(reason=f"web_map_file (TAGGER_WEB_MAP_FILE): {file}: {reason}")
+
+
+_HEADER_BYTES, _TILE_TYPE, _VECTOR_TILES = 100, 99, b"\x01"
+"""By the specification of PMTiles, version 3."""
+
+
+def live_map(settings: Settings, bounds: BoundingBox) -> dict[str, object]:
+    """Return the data attributes of the map: what it loads, and its first part."""
+    file = settings.web_map_file
+    near = f"/map/near.pmtiles?v={file.stat().st_mtime_ns:x}" if file and file.is_file() else ""
     return {
         "library": asset("vendor/map/maplibre-gl.mjs"),
         "worker": asset("vendor/map/maplibre-gl-worker.mjs"),
         "style": asset("vendor/map/maplibre-gl.css"),
         "reader": asset("vendor/map/pmtiles.js"),
         "world": asset("world.pmtiles"),
-        "bounds": bounds or extent,
-        "extent": extent,
+        "near": near,
+        "near-style": asset("vendor/map/basemaps.js"),
+        "bounds": bounds,
         "tiles": settings.web_map_tiles or "",
         "attribution": settings.web_map_attribution,
     }

@@ -7,7 +7,7 @@ import { requestJson } from "./server.js";
 import { gettext } from "./texts.js";
 
 const MOST_ZOOM = 18;
-const PACKAGE_ZOOM = 10; // the map of the package has names of cities, and no streets: a cluster zooms in no further, people may
+const PACKAGE_ZOOM = 10; // the map of the package has names of cities, and no streets
 const isTouch = matchMedia("(pointer: coarse)");
 
 const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
@@ -44,22 +44,34 @@ export function boxOf(map) {
   return [south, sides[0], north, sides[1]].map((degrees) => Number(degrees.toFixed(5))).join(",");
 }
 
-async function loadLibrary({ library, worker, style, reader }) {
+async function loadLibrary({ library, worker, style, reader, near, nearStyle }) {
   loadStyle(style);
-  const [maplibre] = await Promise.all([import(library), window.pmtiles ?? loadScript(reader)]);
+  const scripts = [window.pmtiles ?? loadScript(reader), near && (window.basemaps ?? loadScript(nearStyle))];
+  const [maplibre] = await Promise.all([import(library), ...scripts]);
   maplibre.setWorkerUrl(new URL(worker, location.href).href);
   maplibre.addProtocol("pmtiles", new window.pmtiles.Protocol().tile);
   return maplibre;
 }
 
-function createMap(maplibre, host, style) {
-  const { tiles, path, bounds, extent } = host.dataset;
+/** The bounds of the operator's file: west, south, east, north; null: there is none that can be read. */
+async function boundsOfFile(file) {
+  if (!file) return null;
+  try {
+    const { minLon, minLat, maxLon, maxLat } = await new window.pmtiles.PMTiles(new URL(file, location.href).href).getHeader();
+    return [minLon, minLat, maxLon, maxLat];
+  } catch (error) {
+    console.warn("the map file cannot be read:", error);
+    return null;
+  }
+}
+
+function createMap(maplibre, host, style, maxZoom) {
   const map = new maplibre.Map({
     container: host,
     style: style(),
-    bounds: corners(bounds),
-    fitBoundsOptions: { padding: { top: 48, right: 48, bottom: 80, left: 48 }, maxZoom: tiles || path || bounds !== extent ? 15 : PACKAGE_ZOOM },
-    maxZoom: MOST_ZOOM,
+    bounds: corners(host.dataset.bounds),
+    fitBoundsOptions: { padding: { top: 48, right: 48, bottom: 80, left: 48 }, maxZoom: 15 },
+    maxZoom,
     cooperativeGestures: isTouch.matches, // one finger scrolls the page
     locale: { "CooperativeGesturesHandler.MobileHelpText": gettext("Use two fingers to move the map") },
     dragRotate: false,
@@ -85,17 +97,19 @@ function followTheme(map, style) {
 export class LiveMap {
   /** Loads what the map needs, and draws it; with a path, if there is its geometry. */
   static async start(host, path = null) {
-    return new LiveMap(await loadLibrary(host.dataset), host, path);
+    const { tiles, near } = host.dataset;
+    const maplibre = await loadLibrary(host.dataset);
+    return new LiveMap(maplibre, host, path, tiles ? null : await boundsOfFile(near));
   }
 
   #maplibre;
   #marks;
   #request = null;
 
-  constructor(maplibre, host, path) {
-    const style = () => withPath(mapStyle(host.dataset), path);
-    const drawnZoom = host.dataset.tiles ? MOST_ZOOM : PACKAGE_ZOOM;
-    this.map = createMap(maplibre, host, style);
+  constructor(maplibre, host, path, boundsNearBy) {
+    const style = () => withPath(mapStyle(host.dataset, boundsNearBy), path);
+    const drawnZoom = host.dataset.tiles || boundsNearBy ? MOST_ZOOM : PACKAGE_ZOOM;
+    this.map = createMap(maplibre, host, style, drawnZoom);
     this.#marks = new ClusterMarks(maplibre, this.map, drawnZoom);
     followTheme(this.map, style);
     this.#maplibre = maplibre;

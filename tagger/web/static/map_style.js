@@ -3,6 +3,7 @@
 import { create } from "./elements.js";
 import { language } from "./texts.js";
 
+const OPEN_STREET_MAP = '<a href="https://www.openstreetmap.org/copyright" target="_blank" rel="noreferrer">© OpenStreetMap</a>';
 const FONT = ["Noto Sans", "Segoe UI", "Helvetica Neue", "sans-serif"];
 
 /** A colour of the page, as MapLibre reads it: without light-dark(). */
@@ -61,8 +62,31 @@ const line = (id, layer, name, width, more = {}) => ({
   ...more,
 });
 
-/** The map that comes with the package, or the tiles of the operator's server. */
-export function mapStyle({ world, tiles, attribution }) {
+const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+
+/** The layers of the operator's file in the published style, with names in the page's own font and without icons, whose pictures it lacks. */
+function nearLayers() {
+  const { basemaps } = window;
+  const layers = basemaps.layers("near", basemaps.namedFlavor(isDark() ? "dark" : "light"), { lang: language });
+  return layers
+    .filter(({ type, layout }) => type !== "background" && (type !== "symbol" || layout["text-field"]))
+    .map((layer) => {
+      if (layer.type !== "symbol") return layer;
+      const { "icon-image": _, ...layout } = layer.layout;
+      return { ...layer, layout: { ...layout, "text-font": FONT } };
+    });
+}
+
+/** The names of the package's map, where the operator's file has none. `bounds` are those of the file: west, south, east, north. */
+function outside(layer, [west, south, east, north]) {
+  const area = { type: "Polygon", coordinates: [[[west, south], [east, south], [east, north], [west, north], [west, south]]] };
+  return { ...layer, filter: ["all", layer.filter, ["!", ["within", area]]] };
+}
+
+const addressOf = (file) => `pmtiles://${new URL(file, location.href).href}`;
+
+/** The map that comes with the package, and above it the operator's file; or the tiles of the operator's server. */
+export function mapStyle({ world, near, tiles, attribution }, bounds) {
   if (tiles) {
     return {
       version: 8,
@@ -70,9 +94,9 @@ export function mapStyle({ world, tiles, attribution }) {
       layers: [{ id: "sea", type: "background", paint: { "background-color": colour("sea") } }, { id: "tiles", type: "raster", source: "tiles" }],
     };
   }
-  return {
+  const ofWorld = {
     version: 8,
-    sources: { world: { type: "vector", url: `pmtiles://${new URL(world, location.href).href}`, attribution: "Natural Earth, GeoNames" } },
+    sources: { world: { type: "vector", url: addressOf(world), attribution: "Natural Earth, GeoNames" } },
     layers: [
       { id: "sea", type: "background", paint: { "background-color": colour("sea") } },
       { id: "land", type: "fill", source: "world", "source-layer": "land", paint: { "fill-color": colour("land") } },
@@ -85,6 +109,11 @@ export function mapStyle({ world, tiles, attribution }) {
       names("countries", "countries", ["interpolate", ["linear"], ["zoom"], 1, 10, 5, 15], ["has", "name"], { "text-transform": "uppercase", "text-letter-spacing": 0.08 }),
     ],
   };
+  if (!bounds) return ofWorld;
+  const { sources, layers } = ofWorld;
+  const source = { type: "vector", url: addressOf(near), attribution: OPEN_STREET_MAP };
+  const named = layers.map((layer) => (layer.type === "symbol" ? outside(layer, bounds) : layer));
+  return { version: 8, sources: { ...sources, near: source }, layers: [...named, ...nearLayers()] };
 }
 
 /** The style with a path, which is below the names. */

@@ -13,7 +13,7 @@ const IDS = 10_000; // ids per request
 const AT_A_TIME = 6; // requests for ids
 export const HEADING_PX = 40; // above the photos of a section
 const BESIDE_PX = 24; // between small sections side by side
-const [LEAST_SECTION_PX, LETTER_PX, SPLIT_PX] = [132, 8.5, 120]; // the width of a heading, and of its button
+const [LEAST_SECTION_PX, LETTER_PX, SPLIT_PX] = [132, 9.5, 120]; // the width of a heading, and of its button
 
 export class Timeline {
   /** `options`: those of the query, as in an address. */

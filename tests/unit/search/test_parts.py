@@ -511,6 +511,15 @@ def test_similar_names_are_found_only_where_no_name_starts_so() -> None:
     assert labels("pasi") == []  # too short
 
 
+def test_what_a_text_means_is_suggested_where_no_single_meaning_is_that() -> None:
+    assert labels("turm")[0] == ("photos", "Eiffel Tower, Clérigos Tower")
+    assert labels("around milan") == [("photos", "around Milan")]
+    assert labels("hoi an")[:2] == [
+        ("photos", "Hoi An Ancient Town or Hoi An"),
+        ("landmark", "Hoi An Ancient Town"),
+    ]
+
+
 def test_what_has_no_photos_is_not_suggested() -> None:
     assert labels("tower bridge") == []
 
