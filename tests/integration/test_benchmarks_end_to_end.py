@@ -90,6 +90,13 @@ def test_pipeline_says_what_holds_the_lock_in_one_process_and_how_several_wait()
     assert re.search(r"^\| small \| 2 \| [\d.]+ \| [\d.]+ \| [\d.]+% \|$", done.stdout, re.MULTILINE)
 
 
+def test_growth_compares_libraries() -> None:
+    done = _run("bench.growth", "--photos", "400", "800")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for row in ("query --year 2010", "similar", "/api/timeline"):
+        assert re.search(rf"^\| {row} \|( [\d.]+ \|){{3}} ", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_page_measures_views() -> None:
     done = _run("bench.page", "--photos", "400", "--rounds", "1")
     assert done.returncode == 0, done.stdout + done.stderr

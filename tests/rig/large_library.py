@@ -1,4 +1,4 @@
-"""A database of many photos with five tags each, created with SQL only. Four of five have a position.
+"""A database of many photos with five tags and an embedding each. Four of five have a position.
 
 The landmarks are those of the shipped model; most photos show one of a few. Every value is derived from the
 photo's number, so two databases of the same size are equal.
@@ -6,19 +6,27 @@ photo's number, so two databases of the same size are equal.
 
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from random import Random
+from struct import pack
 
 from sqlalchemy import Connection, insert, make_url, select, text
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import landmarks, models, roots
-from tagger.registry.registered_models import resolve_models
+from tagger.database.statements import insert_page
+from tagger.database.tables import embeddings, landmarks, models, roots
+from tagger.registry.registered_models import RegisteredModel, resolve_models
+from tagger.teaching.classifiers import embedding_bytes
+from tagger.teaching.learning import embedding_of
 from tagger.transfer.upgrade import upgrade_database
 
 from .postgres_databases import autocommitted
 
 ROOT = Path("/library/photos")
 CHUNK = 256
+BOUNDS = pack("<ff", -1, 1)
+"""The lowest and the highest value of an embedding."""
 JOBS = 40
 """The number of jobs; each has the same number of photos."""
 
@@ -137,6 +145,7 @@ def fill_library(url: str, photos: int) -> None:
             connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
             add_older_model(connection, model.id)
             _fill(connection, photos)
+            add_embeddings(connection, model, photos)
 
 
 def add_older_model(connection: Connection, model_id: int) -> None:
@@ -171,6 +180,16 @@ def _fill(connection: Connection, photos: int) -> None:
         query = text(statement.format(**fragments))
         used = {name: parameters[name] for name in parameters if name in query._bindparams}
         connection.execute(query, used)
+
+
+def add_embeddings(connection: Connection, model: RegisteredModel, photos: int) -> None:
+    """Add an embedding of each image: the noise at its place in a longer one."""
+    size = embedding_bytes(embedding_of(model).dimension) - len(BOUNDS)
+    noise = Random(0).randbytes(photos + size)
+    names = ("content_id", "model_id", "taught_version", "data")
+    rows = ((n, model.id, 0, BOUNDS + noise[n : n + size]) for n in range(1, photos + 1))
+    while page := list(islice(rows, 1000)):
+        insert_page(connection, embeddings, names, page)
 
 
 def _settle(url: str) -> None:
