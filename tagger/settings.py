@@ -33,10 +33,10 @@ from pydantic import (
 
 from tagger.errors import SettingsInvalid
 from tagger.extensions import BACKENDS, extension_names
-from tagger.system.addresses import BUCKET_SCHEMES, database_address, redis_address
-from tagger.system.names import LANGUAGE_PATTERN
-from tagger.system.permissions import writable_by_all
-from tagger.system.text_format import invalid_text
+from tagger.processes.permissions import writable_by_all
+from tagger.texts.addresses import BUCKET_SCHEMES, database_address, redis_address
+from tagger.texts.names import LANGUAGE_PATTERN
+from tagger.texts.text_format import invalid_text
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.query.details import photo_details_by_id
@@ -20,6 +19,7 @@ from tagger.query.find import decode_cursor, encode_cursor, find_surrounding, fi
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import Tag, TaggedPhoto, select_photos
 from tagger.query.timeline import Section
+from tagger.roots.roots import RootPaths
 from tagger.shares import Share
 
 NAMES_TTL_S = 5.0

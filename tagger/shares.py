@@ -30,7 +30,6 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.actors import actor_of
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -40,6 +39,7 @@ from tagger.database.tables import access_tokens, photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, ShareInvalid, ShareNotFound
 from tagger.landmarks.landmarks import display_names, find_landmark, landmarks_in_country
 from tagger.people.tokens import require_access, token_digest
+from tagger.processes.permissions import create_private_file
 from tagger.query.filter_words import description
 from tagger.query.filters import ResolvedQuery
 from tagger.query.options import Alternatives, PhotoQuery
@@ -49,8 +49,8 @@ from tagger.query.trip_summaries import (
     summarize_trips,
     trip_summary,
 )
-from tagger.system.documents import document_of
-from tagger.system.permissions import create_private_file
+from tagger.roots.roots import RootPaths
+from tagger.texts.documents import document_of
 from tagger.trips import TripReference
 from tagger.trips.stored import find_trip, trip_at
 

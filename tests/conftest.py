@@ -27,7 +27,7 @@ from support.mounts import Disk
 
 from tagger.database.connection import Database, open_database
 from tagger.pipeline.child_process import minimal_environment
-from tagger.system.process import quiet_threads
+from tagger.processes.process import quiet_threads
 
 if TYPE_CHECKING:
     from support.buckets import Bucket, BucketServer

@@ -11,8 +11,8 @@ from celery import signals
 
 from tagger.database.connection import open_configured
 from tagger.errors import TaggerError
+from tagger.processes.process import quiet_threads
 from tagger.settings import load_settings
-from tagger.system.process import quiet_threads
 from worker.broker import check_broker, find_broker
 from worker.logs import set_up_logging
 from worker.producer import make_app

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from tagger.database.enums import Priority
 from tagger.errors import RedisMisconfigured, RedisRefused, RedisUnavailable
-from tagger.system.addresses import check_redis_url, redact_url
+from tagger.texts.addresses import check_redis_url, redact_url
 from worker.embedded_redis import socket_client, start_embedded
 from worker.embedded_socket import embedded_url
 from worker.messages import RedisKeys

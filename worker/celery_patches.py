@@ -9,8 +9,8 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 
+from tagger.processes.stall import watch
 from tagger.settings import load_settings
-from tagger.system.stall import watch
 from worker.broker import refusal, shared_monitor, unavailable_error
 from worker.producer import app_broker
 

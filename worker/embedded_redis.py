@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from tagger.errors import EmbeddedRedisUnavailable
 from tagger.extensions import install_command
-from tagger.system.permissions import create_private_file, make_private_folder
+from tagger.processes.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import (
     SOCKET_NAME,
     embedded_url,

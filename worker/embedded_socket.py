@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tagger.system.permissions import require_safe
+from tagger.processes.permissions import require_safe
 
 SOCKET_NAME = "redis.sock"
 

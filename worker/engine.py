@@ -22,10 +22,10 @@ from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.workers import ChunkClaimer, record_heartbeat, record_tick, remove_worker
 from tagger.model.devices import choose_device
+from tagger.processes.metrics import DEVICE_MEMORY
+from tagger.processes.stall import running_time, stall_check
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
-from tagger.system.metrics import DEVICE_MEMORY
-from tagger.system.stall import running_time, stall_check
 from worker.broker import shared_monitor
 from worker.producer import app_broker, send_wake_ups
 from worker.sweeper import SWEEP_S, Sweeper, database_unreachable, own_priorities

@@ -12,8 +12,6 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.catalog.availability import unavailable_folders
-from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.notes import Note, NoteCode
@@ -29,9 +27,11 @@ from tagger.ledger.workers import (
     resume_suspended_jobs,
 )
 from tagger.positions.update import SmallUpdates
+from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
+from tagger.processes.stall import running_time
+from tagger.roots.availability import unavailable_folders
+from tagger.roots.roots import list_roots
 from tagger.settings import Settings
-from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
-from tagger.system.stall import running_time
 from worker.broker import RedisMonitor, queue_depths
 from worker.messages import RedisKeys
 from worker.producer import send_wake_ups

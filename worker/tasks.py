@@ -16,8 +16,8 @@ from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerErr
 from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error
 from tagger.ledger.workers import FEWEST_AT_ONCE, chunks_at_once, worker_of
+from tagger.processes.stall import watch
 from tagger.settings import load_settings
-from tagger.system.stall import watch
 from worker.engine import Engine, current_engine, make_engine, stop_engine
 from worker.messages import TASK_NAME, TICK_NAME
 from worker.sweeper import database_unreachable

@@ -17,9 +17,9 @@ from celery.utils.nodenames import host_format
 from tagger.database.enums import Priority
 from tagger.jobs.processing.model_cache import share_memory
 from tagger.ledger.workers import worker_of
-from tagger.system.interruption import handle_own_signals
-from tagger.system.lifeline import report_ready
-from tagger.system.process import resume_collection
+from tagger.processes.interruption import handle_own_signals
+from tagger.processes.lifeline import report_ready
+from tagger.processes.process import resume_collection
 from worker.app import app, broker, settings
 from worker.broker import check_broker
 from worker.engine import current_engine

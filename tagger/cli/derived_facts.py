@@ -9,7 +9,7 @@ from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.job_text import count_of, first_names
 from tagger.errors import TaggerError
-from tagger.system.text_format import percent
+from tagger.texts.text_format import percent
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tagger.cli.output import console
-from tagger.system.interruption import drop_unwritable_results, has_closed_reader
+from tagger.processes.interruption import drop_unwritable_results, has_closed_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -163,7 +163,7 @@ def _ends() -> Iterator[None]:
         drop_unwritable_results()
         raise typer.Exit(0) from None
     except _UsageError as error:
-        from tagger.system.text_format import invalid_text  # the help needs it not
+        from tagger.texts.text_format import invalid_text  # the help needs it not
 
         text = io.StringIO()
         error.message = invalid_text(error.message)

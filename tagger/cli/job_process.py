@@ -17,9 +17,9 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tagger.system.interruption import leave_messages_to_parent, open_closed_streams, run_interruptible
-from tagger.system.lifeline import STDIN, follow_parent
-from tagger.system.process import postpone_collection, quiet_threads, resume_collection
+from tagger.processes.interruption import leave_messages_to_parent, open_closed_streams, run_interruptible
+from tagger.processes.lifeline import STDIN, follow_parent
+from tagger.processes.process import postpone_collection, quiet_threads, resume_collection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -25,7 +25,7 @@ from tagger.ledger.jobs import process_space
 from tagger.ledger.progress import count_open_chunks, find_job
 from tagger.ledger.workers import release_chunks_of
 from tagger.model.devices import process_count, thread_share
-from tagger.system.lifeline import LifelineProcess, end_text
+from tagger.processes.lifeline import LifelineProcess, end_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ MOST_DEATHS = SHARED_ATTEMPTS + MAX_DEATHS
 kills processes takes to fail."""
 POLL_S = 0.2
 PROCESS_STOP_S = STOP_S + 0.3
-"""How long processes have to stop. The whole command has two seconds (see system.interruption)."""
+"""How long processes have to stop. The whole command has two seconds (see processes.interruption)."""
 _READ_BYTES = 2**16
 T = TypeVar("T")
 

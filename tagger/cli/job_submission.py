@@ -28,8 +28,8 @@ from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.progress import count_changes, find_job, has_write_option
 from tagger.ledger.workers import list_workers
-from tagger.system.interruption import set_advice
-from tagger.system.process import resume_collection
+from tagger.processes.interruption import set_advice
+from tagger.processes.process import resume_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,13 +1,13 @@
 """The console script `tagger`. The commands are imported inside, where they can be interrupted.
 
 As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it (see
-system.lifeline).
+processes.lifeline).
 """
 
 import gc
 
-from tagger.system.interruption import open_closed_streams, run_interruptible
-from tagger.system.process import postpone_collection, quiet_threads
+from tagger.processes.interruption import open_closed_streams, run_interruptible
+from tagger.processes.process import postpone_collection, quiet_threads
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def _run() -> None:
 
 
 if __name__ == "__main__":
-    from tagger.system.lifeline import follow_parent
+    from tagger.processes.lifeline import follow_parent
 
     follow_parent()
     main()

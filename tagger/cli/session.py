@@ -46,7 +46,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     """
     from tagger.database.engine import sqlite_file
     from tagger.errors import SchemaOutdated
-    from tagger.system.stall import unwatch, watch
+    from tagger.processes.stall import unwatch, watch
 
     settings = settings or load_settings()
     watch(console.command, settings.data_folder, settings.stall_timeout_s)
@@ -108,7 +108,7 @@ def open_for_reading(settings: Settings | None = None, *, is_needed: bool = True
 
 def _note_endpoints() -> None:
     """Note the servers of the buckets in the open databases."""
-    from tagger.catalog.roots import note_endpoints
+    from tagger.roots.roots import note_endpoints
 
     for database in _databases:
         with database.read() as connection:

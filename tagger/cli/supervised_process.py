@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
 from tagger.errors import ProcessFailed
-from tagger.system.lifeline import LifelineProcess, end_text
-from tagger.system.permissions import create_private_file, make_private_folder, require_safe
-from tagger.system.stall import stalls
+from tagger.processes.lifeline import LifelineProcess, end_text
+from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
+from tagger.processes.stall import stalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

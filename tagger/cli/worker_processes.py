@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tagger.cli.supervised_process import SupervisedProcess, stop_processes
 from tagger.model.devices import thread_share
-from tagger.system.interruption import EXIT_CODE, handle_own_signals
+from tagger.processes.interruption import EXIT_CODE, handle_own_signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

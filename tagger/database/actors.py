@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tagger.database.schema import require_current_schema
 from tagger.database.statements import row_pages
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved, LibraryClosed, ProcessBound, SchemaOutdated
-from tagger.system.text_format import reader_language
+from tagger.texts.text_format import reader_language
 
 if TYPE_CHECKING:
     from tagger.settings import Settings

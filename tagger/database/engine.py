@@ -30,8 +30,8 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.extensions import extra_missing
-from tagger.system.addresses import AddressInvalid, database_address, split_servers
-from tagger.system.permissions import create_private_file, make_private_folder, require_safe
+from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
+from tagger.texts.addresses import AddressInvalid, database_address, split_servers
 
 BUSY_TIMEOUT_S = 30.0
 IDLE_WRITER_S = 30

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from tagger.system.text_format import N_
+from tagger.texts.text_format import N_
 
 
 class Outcome(StrEnum):

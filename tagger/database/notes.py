@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from tagger.system.text_format import N_
+from tagger.texts.text_format import N_
 
 
 class NoteCode(StrEnum):

@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
-from tagger.catalog.roots import is_stored
 from tagger.database.actors import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import Priority, Runner, Target, VerdictKind
@@ -43,6 +42,7 @@ from tagger.registry.registered_models import (
     models_to_try,
 )
 from tagger.registry.registration import landmarks_of_labels
+from tagger.roots.roots import is_stored
 from tagger.teaching.examples import find_examples, paths_to_tag
 from tagger.teaching.learning import TaughtState, embedding_of
 from tagger.teaching.lessons import lesson_of, teach

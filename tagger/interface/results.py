@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
 from tagger.errors import ArgumentInvalid, DataFramesMissing, JobFinished, JobUnfinished, QueryOptionInvalid
@@ -29,6 +28,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.query.tagged_photos import TaggedPhoto
+from tagger.roots.roots import RootPaths
 from tagger.search.text_query import text_query
 
 if TYPE_CHECKING:

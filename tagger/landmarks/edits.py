@@ -23,7 +23,8 @@ from tagger.errors import (
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark, landmarks_that_may_have, normalize_name
 from tagger.model.artifact import Extent
-from tagger.system.names import (
+from tagger.tags.contents import record_landmark
+from tagger.texts.names import (
     MAX_SLUG,
     check_language,
     check_slug,
@@ -33,8 +34,7 @@ from tagger.system.names import (
     optional_text,
     slug_of_name,
 )
-from tagger.system.text_format import N_
-from tagger.tags.contents import record_landmark
+from tagger.texts.text_format import N_
 
 EXTENTS: tuple[str, ...] = get_args(Extent)
 

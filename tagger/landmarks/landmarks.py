@@ -20,9 +20,9 @@ from tagger.database.connection import display_language
 from tagger.database.statements import among, distinct_values, unindexed
 from tagger.database.tables import effective_tags, landmarks, model_labels, models, photos
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
-from tagger.system.geo import WORLD_REGIONS, regional_slug
-from tagger.system.names import english_names, foreign_names, name_in_language, slug_of_name
-from tagger.system.text_format import gettext, without_accents
+from tagger.geo import WORLD_REGIONS, regional_slug
+from tagger.texts.names import english_names, foreign_names, name_in_language, slug_of_name
+from tagger.texts.text_format import gettext, without_accents
 
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
     "point": (1.0, 3.0, 100.0, 400.0),

@@ -34,9 +34,9 @@ from tagger.errors import (
     LandmarksDistinct,
 )
 from tagger.landmarks.landmarks import Landmark, find_landmark
-from tagger.system.text_format import N_, gettext
 from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
 from tagger.tags.contents import delete_unused, record_landmark
+from tagger.texts.text_format import N_, gettext
 
 PAGE = 500
 

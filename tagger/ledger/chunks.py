@@ -19,7 +19,7 @@ from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.ledger.jobs import CLAIMABLE, LEASE_S, InferenceOptions, keep_renewing, other_models
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.tables import job_items, metadata_writes, photos
 from tagger.errors import FailureKind
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 FAILURES_PAGE = 1000
 EDITED = "edited"

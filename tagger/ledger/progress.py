@@ -27,7 +27,7 @@ from tagger.ledger.jobs import (
     other_models,
 )
 from tagger.photos.paths import path_from_json, printable_path
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 
 def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:

@@ -34,7 +34,7 @@ from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, job_items, jobs, ledgers, photos, schedules, workers
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
 from tagger.ledger.jobs import CLAIMABLE, IS_UNFILLED
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 WORKER_TIMEOUT_S = 30.0
 """A worker without a heartbeat for this long is not active. Heartbeats come every 10 s."""

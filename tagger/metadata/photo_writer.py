@@ -44,7 +44,7 @@ from tagger.photos.formats.reader import Blocks
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.program_folders import owning_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
-from tagger.system.text_format import distance_text
+from tagger.texts.text_format import distance_text
 
 NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 """Refusals after which a sidecar could state wrong tags."""

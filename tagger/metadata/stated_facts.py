@@ -24,8 +24,8 @@ from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUD
 from tagger.photos.facts import FIRST_FACTS, LARGEST_ERROR_M, LARGEST_OFFSET_S, LEAST_OFFSET_S, PhotoFacts
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
-from tagger.system.text_encoding import decoded_text
-from tagger.system.text_format import plain_number
+from tagger.texts.text_encoding import decoded_text
+from tagger.texts.text_format import plain_number
 
 
 def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from tagger.geo import distance_km
 from tagger.metadata.gps import OUR_METHOD
-from tagger.system.geo import distance_km
-from tagger.system.names import name_in_language
+from tagger.texts.names import name_in_language
 
 HIERARCHY_ROOT = "Places"
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u02bb\u2032\u00b4`\uff07", "'"))

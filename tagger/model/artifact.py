@@ -39,7 +39,7 @@ from tagger.model.model_code import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.folders import new_file
-from tagger.system.names import LANGUAGE_PATTERN, MAX_TEXT, SLUG_PATTERN
+from tagger.texts.names import LANGUAGE_PATTERN, MAX_TEXT, SLUG_PATTERN
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,7 @@ from tagger.model.backends.selection import BackendSelector, reference_name
 from tagger.model.devices import Device, core_count
 from tagger.model.second_look import look_again
 from tagger.photos.decoding.memory import trim_memory
-from tagger.system.metrics import BATCH_SIZE
+from tagger.processes.metrics import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.errors import PicklableError, TaggerError
 from tagger.extensions import extra_missing
 from tagger.people.tokens import token_digest
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher

@@ -40,7 +40,7 @@ from tagger.people.users import (
     normalize_name,
     user_of,
 )
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, shares, users
 from tagger.errors import InputInvalid, NameNotFound, TaggerError
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
 """The name of the token in the settings."""

@@ -22,7 +22,7 @@ from tagger.people.tokens import (
     require_access,
     revoke_shares_of,
 )
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tagger.system.text_format import N_
+from tagger.texts.text_format import N_
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
 """The range of UTC offsets on Earth."""

@@ -10,7 +10,7 @@ from pathlib import Path, PosixPath
 from typing import NoReturn, Self
 
 from tagger.errors import ArgumentInvalid, ObjectAddressInvalid, ObjectUnsupported
-from tagger.system.addresses import BUCKET_SCHEMES as SCHEMES
+from tagger.texts.addresses import BUCKET_SCHEMES as SCHEMES
 
 _SCHEME_PARTS = tuple(f"{scheme}:" for scheme in SCHEMES)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")

@@ -32,7 +32,7 @@ from tagger.photos.photo_names import (
     may_have_stem_sidecar,
     stem_of,
 )
-from tagger.system.text_encoding import encoding_of
+from tagger.texts.text_encoding import encoding_of
 
 ReadSidecar = Callable[[str], bytes | None]
 """Reads the sidecar of this name; None if it cannot be read."""

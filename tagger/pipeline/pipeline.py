@@ -38,7 +38,7 @@ from tagger.pipeline.requests import (
     open_bytes,
 )
 from tagger.pipeline.sandbox import Sandbox
-from tagger.system.metrics import BATCH_FILL, stage_timer
+from tagger.processes.metrics import BATCH_FILL, stage_timer
 
 log = logging.getLogger(__name__)
 

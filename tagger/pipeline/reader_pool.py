@@ -41,7 +41,7 @@ from tagger.pipeline.requests import (
     read_photo_bytes,
     timeout_text,
 )
-from tagger.system.metrics import READS_HUNG
+from tagger.processes.metrics import READS_HUNG
 
 
 def read_in_time(

@@ -24,7 +24,7 @@ from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.formats import LIBRAW
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import PhotoSource
-from tagger.system.metrics import stage_timer
+from tagger.processes.metrics import stage_timer
 
 log = logging.getLogger(__name__)
 

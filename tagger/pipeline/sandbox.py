@@ -28,7 +28,7 @@ from tagger.pipeline.child_process import ChildProcess, RunningChild, minimal_en
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
 from tagger.pipeline.requests import Limits, OpenPhoto
-from tagger.system.metrics import stage_timer
+from tagger.processes.metrics import stage_timer
 
 MODULE = "tagger.pipeline.sandbox_main"
 _BUSY_TEXT = "This server has too many photos to decode. Send the photo again later."

@@ -23,7 +23,7 @@ from tagger.photos.decoding.raw_development import RAW_DEVELOPER
 from tagger.photos.formats import PHOTO_FORMATS
 from tagger.pipeline.confinement import confine, is_due, limit_memory
 from tagger.pipeline.requests import internal_failure
-from tagger.system.documents import json_default
+from tagger.texts.documents import json_default
 
 IDLE_S = 300
 """A child without photos ends after this time, and its memory is free."""

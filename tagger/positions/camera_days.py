@@ -18,14 +18,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, true
 
-from tagger.catalog.cameras import clock_seconds
+from tagger.cameras import clock_seconds
 from tagger.database.enums import FactSource, OddsReason
 from tagger.database.statements import among
 from tagger.database.tables import contents, landmarks, photos, tags
+from tagger.geo import distance_km
 from tagger.landmarks.landmarks import farthest_km
 from tagger.model.predictions import KNOWN_SHARE
 from tagger.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S
-from tagger.system.geo import distance_km
 from tagger.tags.rule import LEAST_SCORE, PositionOdds
 
 WEIGHT = 10

@@ -31,9 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.errors import InstallationDamaged
+from tagger.geo import EARTH_RADIUS_KM
 from tagger.landmarks.landmarks import normalize_name
 from tagger.positions.estimation import Floats, unit_vectors
-from tagger.system.geo import EARTH_RADIUS_KM
 
 Indices = npt.NDArray[np.intp]
 

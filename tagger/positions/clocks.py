@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true, update
 
-from tagger.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
+from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource
 from tagger.database.statements import pages

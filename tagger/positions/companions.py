@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
 
-from tagger.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
+from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
 from tagger.database.enums import PositionSource
 from tagger.database.statements import among
 from tagger.database.tables import cameras, photos

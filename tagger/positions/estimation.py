@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tagger.system.geo import EARTH_RADIUS_KM
+from tagger.geo import EARTH_RADIUS_KM
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

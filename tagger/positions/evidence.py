@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, select, true
 
-from tagger.catalog.cameras import clock_seconds, is_clock_time
+from tagger.cameras import clock_seconds, is_clock_time
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts

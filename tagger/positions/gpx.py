@@ -27,8 +27,8 @@ import numpy.typing as npt
 
 from tagger.errors import ImportRefused, PathNotFound, SystemRefused
 from tagger.photos.files import open_at_once
-from tagger.system.text_encoding import encoding_of
-from tagger.system.text_format import plain_number
+from tagger.texts.text_encoding import encoding_of
+from tagger.texts.text_format import plain_number
 
 Points = npt.NDArray[np.float64]
 """(N, 3): seconds since 1970, latitude and longitude in degrees."""

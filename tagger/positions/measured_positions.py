@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, delete, or_, select
 
-from tagger.catalog.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
+from tagger.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
 from tagger.database.enums import STATED, ClockSource, PositionSource
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import photos, positions, tracks
+from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.landmarks.landmarks import farthest_km
 from tagger.photos.facts import PhotoOrigin
 from tagger.positions.cities import places_of
@@ -39,7 +40,6 @@ from tagger.positions.evidence import (
     select_photos,
     shots_of,
 )
-from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 _COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
 _PLACE = ("country", "region", "city")

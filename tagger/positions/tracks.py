@@ -20,7 +20,7 @@ import numpy.typing as npt
 from blake3 import blake3
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select
 
-from tagger.catalog.cameras import LOCAL_TIMES
+from tagger.cameras import LOCAL_TIMES
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing

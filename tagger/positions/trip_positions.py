@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Text, cast, delete, select, update
 from tagger.database.enums import PositionSource
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import ledgers, photos, positions
-from tagger.system.geo import distance_km
+from tagger.geo import distance_km
 from tagger.trips.grouping import Trip
 from tagger.trips.stored import all_trips, photos_of_trips
 from tagger.trips.visits import Visit

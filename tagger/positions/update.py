@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text
 
-from tagger.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time
+from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages

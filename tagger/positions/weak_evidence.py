@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, func, or_, select, true, update
 
-from tagger.catalog.cameras import clock_seconds, clock_time, is_clock_time
+from tagger.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
 from tagger.database.statements import among, day_of
 from tagger.database.tables import contents, is_candidate, ledgers, photos, tags, taught_tags

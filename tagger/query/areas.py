@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Float, Select, and_, func, or_
 
 from tagger.database.statements import distinct_values, unindexed
 from tagger.database.tables import landmarks, positions
+from tagger.geo import EARTH_RADIUS_KM
 from tagger.landmarks.landmarks import (
     Landmark,
     all_landmarks,
@@ -22,8 +23,7 @@ from tagger.landmarks.landmarks import (
 from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import Condition
-from tagger.system.geo import EARTH_RADIUS_KM
-from tagger.system.text_format import distance_text, gettext
+from tagger.texts.text_format import distance_text, gettext
 
 _MARGIN = 1e-6
 """Degrees that a box is larger than its circle, against rounding."""

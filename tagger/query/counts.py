@@ -8,7 +8,6 @@ from typing import Self
 
 from sqlalchemy import Connection, Select, func, select, true
 
-from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, VerdictKind
 from tagger.database.statements import distinct_values, folder_of, unindexed
@@ -33,8 +32,9 @@ from tagger.landmarks.landmarks import (
 from tagger.query.photo_conditions import is_classified_by
 from tagger.query.position_clusters import COUNTED_POSITIONS, IS_COUNTED, PositionCell
 from tagger.query.tagged_photos import NameCache, first_photos
-from tagger.system.documents import document_of
+from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.contents import has_photo
+from tagger.texts.documents import document_of
 
 
 @dataclass(frozen=True)

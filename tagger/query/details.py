@@ -8,9 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from tagger.catalog.cameras import camera_name, may_be_reset
-from tagger.catalog.raw_pairs import files_of
-from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.cameras import camera_name, may_be_reset
 from tagger.database.connection import Database, display_language
 from tagger.database.enums import METADATA_KINDS, FactSource, Outcome, PositionSource, VerdictKind
 from tagger.database.tables import (
@@ -38,9 +36,11 @@ from tagger.query.tagged_photos import (
     select_photos,
     tag_rows,
 )
-from tagger.system.documents import document_of
-from tagger.system.names import name_in_language
-from tagger.system.text_format import N_, gettext
+from tagger.raw_pairs import files_of
+from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.texts.documents import document_of
+from tagger.texts.names import name_in_language
+from tagger.texts.text_format import N_, gettext
 
 _SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google Takeout", "track": N_("track")}
 

@@ -11,8 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 from sqlalchemy import ColumnElement, Connection, Exists, Row, Select, case, exists, false, func, select, true
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
-from tagger.catalog.cameras import camera_models
-from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.cameras import camera_models
 from tagger.database.connection import Database
 from tagger.database.statements import year_of
 from tagger.database.tables import photos, positions
@@ -24,6 +23,7 @@ from tagger.query.filters import AddedOption, ResolvedQuery, counts_copies_once
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, shown_landmarks
 from tagger.query.tagged_photos import select_photos
+from tagger.roots.roots import Root, RootPaths, list_roots
 
 _Key = TypeVar("_Key")
 

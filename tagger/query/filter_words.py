@@ -13,7 +13,7 @@ from typing import Any
 from tagger.errors import QueryOptionInvalid
 from tagger.query.areas import box_text, near_text
 from tagger.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery
-from tagger.system.text_format import (
+from tagger.texts.text_format import (
     N_,
     country_name,
     day_of_any_year_text,

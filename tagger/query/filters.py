@@ -26,8 +26,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from tagger.catalog.cameras import find_cameras
-from tagger.catalog.roots import RootPaths
+from tagger.cameras import find_cameras
 from tagger.database.enums import Outcome
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import (
@@ -63,6 +62,7 @@ from tagger.query.photo_conditions import (
     path_ranges,
     taken_in,
 )
+from tagger.roots.roots import RootPaths
 from tagger.tags.contents import is_dismissed, is_favourite
 
 if TYPE_CHECKING:

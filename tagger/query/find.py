@@ -20,7 +20,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import photos
@@ -29,6 +28,7 @@ from tagger.query.filters import ResolvedQuery
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import Key, PageRequest, SortedScan, is_id, sorted_scans
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos
+from tagger.roots.roots import RootPaths
 
 PAGE = 250
 """Photos of the first page. Each further page is twice as large: it may sort the same photos again."""

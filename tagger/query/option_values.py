@@ -6,8 +6,8 @@ from datetime import MAXYEAR, date, datetime
 from math import nan
 
 from tagger.errors import QueryOptionInvalid
-from tagger.system.geo import distance_km
-from tagger.system.text_format import plain_number
+from tagger.geo import distance_km
+from tagger.texts.text_format import plain_number
 
 DEFAULT_RADIUS_KM = 10.0
 

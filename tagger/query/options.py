@@ -27,7 +27,7 @@ from tagger.query.option_values import (
     parse_position,
     year_limits,
 )
-from tagger.system.text_format import N_, plain_number
+from tagger.texts.text_format import N_, plain_number
 from tagger.trips import TripReference
 
 MAX_NAMES = 100

@@ -29,7 +29,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
-from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
 from tagger.database.statements import among, calendar_day_of, month_of, name_of, unindexed
@@ -38,6 +37,7 @@ from tagger.errors import PathNotFound
 from tagger.photos.paths import ObjectPath, parse_path, path_text
 from tagger.query.option_values import year_limits
 from tagger.query.options import PositionOption, VerdictOption
+from tagger.roots.roots import Root, RootPaths, list_roots
 from tagger.tags.contents import is_dismissed, is_only_predicted
 
 Condition = ColumnElement[bool]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.photos.facts import RESULT_FACTS
 from tagger.query.tagged_photos import photo_document
-from tagger.system.documents import document_of, json_bytes
+from tagger.texts.documents import document_of, json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -15,11 +15,11 @@ from sqlalchemy import func, select, union_all
 from tagger.database.connection import Database
 from tagger.database.statements import rounded_down
 from tagger.database.tables import photos, positions
+from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.query.areas import Box
 from tagger.query.option_values import BoundingBox
-from tagger.system.city_names import place_text
-from tagger.system.documents import document_of
-from tagger.system.geo import EARTH_RADIUS_KM, distance_km
+from tagger.texts.city_names import place_text
+from tagger.texts.documents import document_of
 
 FINEST_DEGREES = 0.25
 """The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole ones."""

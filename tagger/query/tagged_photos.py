@@ -25,7 +25,6 @@ from sqlalchemy import (
     select,
 )
 
-from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import OddsReason, Outcome, PositionSource, TagReason, TagState
 from tagger.database.statements import among, pages
@@ -41,19 +40,20 @@ from tagger.database.tables import (
     tags,
 )
 from tagger.errors import PhotoIdNotFound
+from tagger.geo import distance_km
 from tagger.landmarks.landmarks import Landmark, farthest_km, landmarks_by_id
 from tagger.photos.facts import RESULT_FACTS, PhotoOrigin, ResultFacts
 from tagger.photos.paths import printable_path
-from tagger.system.city_names import place_text
-from tagger.system.documents import document_of
-from tagger.system.geo import distance_km
-from tagger.system.text_format import (
+from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
+from tagger.texts.city_names import place_text
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import (
     N_,
     distance_text,
     gettext,
     list_text,
 )
-from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
 
 
 def is_guess(scores: Sequence[float]) -> bool:

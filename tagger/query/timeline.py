@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, func, select
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import day_of, unindexed
@@ -19,7 +18,8 @@ from tagger.query.find import QueryReader, ScanPosition
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, Condition, has_tag
 from tagger.query.tagged_photos import select_photos
-from tagger.system.city_names import city_name
+from tagger.roots.roots import RootPaths
+from tagger.texts.city_names import city_name
 
 FEWEST_TO_READ_ALL = 300_000
 _SHARE_TO_READ_ALL = 10

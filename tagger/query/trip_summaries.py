@@ -28,8 +28,8 @@ from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
 from tagger.query.photo_conditions import is_first_copy
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.system.documents import document_of
-from tagger.system.text_format import reader_language
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import reader_language
 from tagger.trips.grouping import Trip, VisitedPlace, place_name
 from tagger.trips.stored import find_trip, find_trips, is_of_trip, photos_of_trips, trips_during
 

@@ -34,10 +34,10 @@ from tagger.model.backends.protocol import BackendName, SelectionKey
 from tagger.photos.source import check_exists
 from tagger.registry.registration import register
 from tagger.settings import is_model_path
-from tagger.system.documents import document_of
-from tagger.system.names import clean_name
 from tagger.tags import models_in_use
 from tagger.tags.settlement import Progress, settle_models
+from tagger.texts.documents import document_of
+from tagger.texts.names import clean_name
 
 UNNAMED = ""
 """The stored file of an imported model, until `tagger model add` names its file on this machine."""

@@ -19,6 +19,7 @@ from tagger.database.connection import Database, display_language
 from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import AlreadyExists, ModelRefused
+from tagger.geo import is_in_region, region_of_slug
 from tagger.landmarks.landmarks import Landmark, all_landmarks, landmarks_by_slug, normalize_name
 from tagger.landmarks.removal import move_labels
 from tagger.model.artifact import (
@@ -28,10 +29,9 @@ from tagger.model.artifact import (
     file_digest,
     manifest_document,
 )
-from tagger.system.geo import is_in_region, region_of_slug
-from tagger.system.names import name_in_language
 from tagger.tags import models_in_use
 from tagger.tags.contents import record_landmark
+from tagger.texts.names import name_in_language
 
 log = logging.getLogger(__name__)
 

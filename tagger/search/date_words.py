@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from tagger.system.names import LANGUAGES
-from tagger.system.text_format import without_accents
+from tagger.texts.names import LANGUAGES
+from tagger.texts.text_format import without_accents
 
 
 def plain_dates(text: str) -> str:

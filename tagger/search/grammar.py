@@ -20,7 +20,7 @@ import unicodedata
 from enum import Enum, auto
 
 from tagger.search.matching import folded
-from tagger.system.text_format import reader_language
+from tagger.texts.text_format import reader_language
 
 MAX_LETTERS = 200
 """The most of a text."""

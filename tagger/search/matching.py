@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from tagger.landmarks.landmarks import normalize_name
-from tagger.system.text_format import UNDECOMPOSED
+from tagger.texts.text_format import UNDECOMPOSED
 
 T = TypeVar("T")
 _NOT_OF_WORDS = re.compile(r"(?:[^\w\u0900-\u0dff]|_)+")

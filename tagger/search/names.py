@@ -22,8 +22,8 @@ from tagger.query.trip_summaries import TripSummary
 from tagger.search.dates import Dates
 from tagger.search.grammar import NEGATIONS
 from tagger.search.matching import Match, NameIndex, WordMatch, folded
-from tagger.system.names import english_names, foreign_names
-from tagger.system.text_format import gettext
+from tagger.texts.names import english_names, foreign_names
+from tagger.texts.text_format import gettext
 
 
 class Kind(StrEnum):

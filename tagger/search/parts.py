@@ -21,7 +21,7 @@ from tagger.search.grammar import (
 )
 from tagger.search.names import Kind, Meaning, Names
 from tagger.search.vocabulary import AREAS, Files, LeftOut, Part, Vocabulary, with_outcome
-from tagger.system.text_format import N_, country_name, gettext, list_text
+from tagger.texts.text_format import N_, country_name, gettext, list_text
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, select, true
 
-from tagger.catalog.cameras import names_of_camera_models
-from tagger.catalog.roots import RootPaths
+from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
 from tagger.database.statements import among, distinct_values
 from tagger.database.tables import effective_tags, trip_edits
@@ -26,6 +25,7 @@ from tagger.query.counts import LandmarkCount, city_counts, folder_counts
 from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.query.photo_conditions import files_by_name
 from tagger.query.trip_summaries import trip_summaries
+from tagger.roots.roots import RootPaths
 from tagger.search.grammar import MAX_LETTERS, MAX_WORDS, is_grammar, phrases, words_of
 from tagger.search.kinds import words_of_kind
 from tagger.search.matching import NameIndex, folded
@@ -47,7 +47,7 @@ from tagger.search.names import (
 )
 from tagger.search.parts import UnderstoodText, understand
 from tagger.search.vocabulary import Files, LeftOut
-from tagger.system.names import foreign_names
+from tagger.texts.names import foreign_names
 
 _REASONS = {
     LeftOut.UNKNOWN: "it is no date, and nothing in the library has this name.",

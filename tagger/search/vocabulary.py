@@ -23,7 +23,7 @@ from tagger.search.grammar import (
 from tagger.search.kinds import words_of_kind
 from tagger.search.matching import Match, WordMatch, folded
 from tagger.search.names import TRIP_WORDS, Kind, Meaning, Names, TripIndex, place_of_trip, with_surroundings
-from tagger.system.text_format import N_, gettext, without_accents
+from tagger.texts.text_format import N_, gettext, without_accents
 
 Files = Callable[[str, int], Sequence[Meaning]]
 """Files whose names start with a text, at most so many."""

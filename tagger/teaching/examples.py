@@ -20,7 +20,6 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import TagReason, TagState, VerdictKind
 from tagger.database.statements import among, unindexed
@@ -32,6 +31,7 @@ from tagger.query.details import photo_id_in
 from tagger.query.photo_conditions import path_ranges
 from tagger.query.tagged_photos import DAMAGED, NameCache, select_photos
 from tagger.registry.registered_models import RegisteredModel
+from tagger.roots.roots import RootPaths, list_roots
 from tagger.teaching.classifiers import Embeddings, restore
 
 

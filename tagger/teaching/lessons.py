@@ -13,11 +13,11 @@ from tagger.landmarks.landmarks import Landmark
 from tagger.photos.paths import printable_path
 from tagger.positions.update import update_positions
 from tagger.registry.registered_models import RegisteredModel
-from tagger.system.documents import document_of
-from tagger.system.text_format import gettext
 from tagger.teaching.comparison import Progress
 from tagger.teaching.examples import Example, NamedOtherwise, named_otherwise
 from tagger.teaching.learning import TaughtState, taught_state, undo_command, update_taught
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import gettext
 from tagger.verdicts.service import give_examples
 
 

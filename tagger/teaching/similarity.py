@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select, true
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import among, unindexed
@@ -30,6 +29,7 @@ from tagger.model.artifact import read_background
 from tagger.query.photo_conditions import path_ranges
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos, tag_rows
 from tagger.registry.registered_models import RegisteredModel
+from tagger.roots.roots import RootPaths
 from tagger.tags.contents import has_photo, is_dismissed
 from tagger.teaching.classifiers import Embeddings, restore
 from tagger.teaching.comparison import Progress, stored_pages

@@ -17,12 +17,12 @@ from sqlalchemy import (
     tuple_,
 )
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.database.tables import effective_tags, models
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
+from tagger.roots.roots import RootPaths
 from tagger.tags.contents import count_photos_of_job, has_photo
 
 PAGE = 250

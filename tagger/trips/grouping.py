@@ -14,9 +14,9 @@ from itertools import compress, groupby
 from operator import attrgetter
 
 from tagger.database.enums import TripEditKind
-from tagger.system.city_names import city_name
-from tagger.system.names import slug_of_name
-from tagger.system.text_format import country_name, dates_text, gettext, list_text
+from tagger.texts.city_names import city_name
+from tagger.texts.names import slug_of_name
+from tagger.texts.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.homes import Homes
 from tagger.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between

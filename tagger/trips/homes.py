@@ -12,7 +12,7 @@ from datetime import date
 from math import ceil, cos, radians
 from typing import NamedTuple
 
-from tagger.system.geo import distance_km
+from tagger.geo import distance_km
 from tagger.trips.visits import Visit
 
 HOME_RADIUS_KM = 50.0

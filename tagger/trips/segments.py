@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from itertools import accumulate, chain, groupby, product
 from operator import attrgetter
 
-from tagger.system.geo import distance_km
+from tagger.geo import distance_km
 from tagger.trips.homes import KM_PER_DEGREE, Homes
 from tagger.trips.visits import Locality, Visit
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.catalog.cameras import is_clock_time
+from tagger.cameras import is_clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import PAGE, day_of, is_midnight, pages

@@ -19,7 +19,6 @@ from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import ImportRefused
 from tagger.landmarks.landmarks import landmarks_by_slug
-from tagger.system.text_encoding import decoded_text
 from tagger.tags.causes import (
     NewDismissal,
     NewVerdict,
@@ -29,6 +28,7 @@ from tagger.tags.causes import (
     write_verdicts,
 )
 from tagger.tags.contents import lock_contents, lock_contents_shared
+from tagger.texts.text_encoding import decoded_text
 from tagger.verdicts.store import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
 
 _REMEDY = "correct the file, or create it again with `tagger review export`"

@@ -14,8 +14,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, exists, false, select
 
-from tagger.catalog.availability import UnavailableFolder, unavailable_folders
-from tagger.catalog.roots import Root, RootPaths, list_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, pages
@@ -25,6 +23,8 @@ from tagger.photos.paths import ObjectPath
 from tagger.query.filters import ResolvedQuery, matching_landmarks
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import NameCache, select_photos, tag_rows
+from tagger.roots.availability import UnavailableFolder, unavailable_folders
+from tagger.roots.roots import Root, RootPaths, list_roots
 from tagger.settings import Settings
 from tagger.verdicts.store import NOT_A_LANDMARK
 

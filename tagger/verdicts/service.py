@@ -9,7 +9,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
@@ -19,6 +18,7 @@ from tagger.errors import PhotoNotClassified
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import NameCache, select_photos
+from tagger.roots.roots import RootPaths
 from tagger.tags.causes import NewVerdict, delete_verdicts, hold_landmarks, write_verdicts
 from tagger.verdicts.store import images_of
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, delete, select, tuple_
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, insert_missing, pages
 from tagger.database.tables import dismissals, favourites, photos, verdicts
 from tagger.query.details import find_photo_id
+from tagger.roots.roots import RootPaths
 from tagger.tags.causes import NewDismissal, confirmed_contents, delete_dismissals, write_dismissals
 from tagger.tags.contents import lock_contents
 

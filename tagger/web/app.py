@@ -11,9 +11,9 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.database.connection import Database
+from tagger.processes.stall import running_time, stall_check
 from tagger.settings import Settings
 from tagger.shared_photos import SharedPhotos
-from tagger.system.stall import running_time, stall_check
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter

@@ -12,14 +12,14 @@ from math import inf
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from tagger.catalog.cameras import names_of_camera_models
-from tagger.catalog.roots import RootPaths
+from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
 from tagger.database.retry import DAMAGED_ROWS
 from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
 from tagger.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
 from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import TripSummary
+from tagger.roots.roots import RootPaths
 from tagger.search.names import (
     Meaning,
     Names,
@@ -38,8 +38,8 @@ from tagger.search.names import (
 )
 from tagger.search.parts import UnderstoodText, suggest, understand
 from tagger.search.text_query import named_files, this_day, unfamiliar_names
-from tagger.system.city_names import city_name
-from tagger.system.text_format import in_language
+from tagger.texts.city_names import city_name
+from tagger.texts.text_format import in_language
 
 log = logging.getLogger(__name__)
 

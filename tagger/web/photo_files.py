@@ -15,7 +15,6 @@ from itertools import chain
 from typing import BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.errors import (
     BucketUnavailable,
@@ -31,6 +30,7 @@ from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo
 from tagger.photos.paths import ObjectPath
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
+from tagger.roots.roots import RootPaths
 
 BLOCK_BYTES = 2**18
 MOST_OBJECT_BYTES = 64 * 2**20

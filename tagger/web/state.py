@@ -15,7 +15,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.actors import Actor
 from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
@@ -32,6 +31,7 @@ from tagger.registry.registered_models import (
     resolve_models,
     with_embeddings,
 )
+from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
 from tagger.web.cached_value import QueryCounts

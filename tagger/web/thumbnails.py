@@ -29,9 +29,9 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.source import open_source
 from tagger.pipeline.sandbox import Sandbox
+from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
-from tagger.system.permissions import create_private_file, make_private_folder
 from tagger.web.photo_files import stored_version, unavailable
 
 log = logging.getLogger(__name__)

@@ -27,8 +27,8 @@ from tagger.photos.folder_walk import PathFilter
 from tagger.photos.folders import OpenFolder, flush_to_disk, open_folder
 from tagger.photos.formats import detect_format
 from tagger.photos.photo_names import is_photo_name
-from tagger.system.text_format import INVISIBLE, gettext, has_controls
-from tagger.system.text_format import size as size_text
+from tagger.texts.text_format import INVISIBLE, gettext, has_controls
+from tagger.texts.text_format import size as size_text
 
 MOST_FOLDERS = 8
 MOST_NAME_BYTES = 200

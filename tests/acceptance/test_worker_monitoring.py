@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rig.servers import RedisServer, free_port
 from support.commands import Terminal, draw_many
 
-from tagger.system import metrics
+from tagger.processes import metrics
 from worker.logs import FIELDS
 
 Samples = dict[tuple[str, ...], float]

@@ -11,7 +11,6 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.catalog.roots import forget_path
 from tagger.database import audit_log as audit
 from tagger.database.actors import Actor, author_text, command_line_actor
 from tagger.database.audit_log import (
@@ -34,6 +33,7 @@ from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_sca
 from tagger.ledger.progress import list_jobs
 from tagger.people.tokens import add_token, revoke_token
 from tagger.registry.registered_models import use_models
+from tagger.roots.roots import forget_path
 from tagger.settings import Settings
 from tagger.verdicts.importing import import_verdicts, read_entries
 from tagger.verdicts.service import (

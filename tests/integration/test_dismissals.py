@@ -11,7 +11,6 @@ from sqlalchemy import func, select
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.stored_photos import StoredPhotos
 
-from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import dismissals
@@ -19,6 +18,7 @@ from tagger.query.details import photo_details
 from tagger.query.facets import count_facets
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
+from tagger.roots.roots import forget_path
 from tagger.search.text_query import text_query
 from tagger.teaching.suggestions import count_suggestions
 from tagger.transfer.integrity import check_database

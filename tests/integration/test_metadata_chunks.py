@@ -14,7 +14,6 @@ from support.colour_folders import EIFFEL, GATE
 from support.sidecar_plans import sidecar_plan
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
@@ -27,6 +26,7 @@ from tagger.metadata.plans import plan_embed
 from tagger.metadata.replacement import prepare
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.query.options import PhotoQuery
+from tagger.roots.roots import forget_path
 from tagger.settings import Settings
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"

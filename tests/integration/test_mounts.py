@@ -9,7 +9,6 @@ from sqlalchemy import select
 from support.ledgers import LedgerBuilder
 from support.mounts import Disk
 
-from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.tables import mounts, photos
@@ -18,6 +17,7 @@ from tagger.jobs.enqueue import scan as scan_module
 from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
 from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
 from tagger.photos import folder_walk, folders
+from tagger.roots.roots import forget_path
 
 if TYPE_CHECKING:
     from worker.sweeper import Sweeper

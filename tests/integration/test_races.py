@@ -12,7 +12,6 @@ from support.colour_folders import EIFFEL, GATE
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, dismissals, photos, verdicts
@@ -20,6 +19,7 @@ from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
 from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
 from tagger.landmarks.landmarks import find_landmark
 from tagger.landmarks.removal import merge_landmark, remove_landmark
+from tagger.roots.roots import forget_path
 from tagger.tags.contents import has_verdict
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.service import give_verdicts, withdraw_verdicts

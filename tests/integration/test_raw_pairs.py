@@ -12,8 +12,6 @@ from support.colour_folders import EIFFEL, GATE
 from support.query_plans import query_plans
 from support.raw_pairs import PairFolder
 
-from tagger.catalog.raw_pairs import pair_files
-from tagger.catalog.roots import forget_path, list_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
@@ -26,6 +24,8 @@ from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
+from tagger.raw_pairs import pair_files
+from tagger.roots.roots import forget_path, list_roots
 from tagger.tags.contents import lock_contents
 from tagger.verdicts.store import star_photos
 

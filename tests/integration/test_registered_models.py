@@ -32,6 +32,7 @@ from tagger.errors import (
     ModelNotSelected,
     ModelRefused,
 )
+from tagger.geo import regional_slug
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.model.artifact import Label
 from tagger.query.details import photo_details
@@ -47,7 +48,6 @@ from tagger.registry.registered_models import (
     verify_model,
 )
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.system.geo import regional_slug
 from tagger.tags import models_in_use
 from tagger.tags.settlement import settle
 

@@ -15,12 +15,12 @@ from sqlalchemy import insert, select, text, update
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 
-from tagger.catalog import roots as roots_module
-from tagger.catalog.roots import forget_path
 from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
 from tagger.jobs.processing.chunk_runner import StoredBatch
+from tagger.roots import roots as roots_module
+from tagger.roots.roots import forget_path
 from tagger.tags.settlement import settle
 from tagger.transfer.integrity import check_database
 

@@ -11,20 +11,20 @@ import pytest
 from sqlalchemy import insert, select
 from support.threads import in_threads
 
-from tagger.catalog import roots as roots_module
-from tagger.catalog.availability import unavailable_below, unavailable_folders
-from tagger.catalog.roots import (
-    count_root_photos,
-    ensure_root,
-    find_root,
-    list_roots,
-)
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import RootUnavailable
 from tagger.photos import folders
 from tagger.photos.folders import MountState
 from tagger.photos.paths import path_from_text, path_text
+from tagger.roots import roots as roots_module
+from tagger.roots.availability import unavailable_below, unavailable_folders
+from tagger.roots.roots import (
+    count_root_photos,
+    ensure_root,
+    find_root,
+    list_roots,
+)
 
 
 def ensure(database: Database, folder: Path, root_paths: dict[str, Path] | None = None) -> roots_module.Root:

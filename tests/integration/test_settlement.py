@@ -24,7 +24,6 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.examples import examples
 from support.teaching import teachable_artifact
 
-from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photo_tags, photos
@@ -41,6 +40,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import add_model, model_by_name, use_models
+from tagger.roots.roots import forget_path
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.comparison import TaughtCache, compare_images

@@ -12,7 +12,6 @@ from sqlalchemy import select, update
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.catalog.roots import forget_path
 from tagger.database.actors import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
@@ -27,6 +26,7 @@ from tagger.people.users import add_user, remove_user, set_role
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import timeline_sections
+from tagger.roots.roots import forget_path
 from tagger.shared_photos import SharedPhotos
 from tagger.shares import (
     KEPT_DAYS,

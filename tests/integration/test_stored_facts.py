@@ -12,7 +12,6 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
-from tagger.catalog.roots import ensure_root
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents, photos, position_changes
 from tagger.errors import FailureKind, PhotoFailure
@@ -22,6 +21,7 @@ from tagger.ledger.chunks import Claim
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoOrigin
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result
+from tagger.roots.roots import ensure_root
 from tagger.teaching.comparison import TaughtCache
 
 VERSION = PhotoVersion(1, 1)

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import select, update
 from support.ledgers import LedgerBuilder
 
-from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import FailureKind, RootUnavailable
@@ -16,6 +15,7 @@ from tagger.jobs.enqueue import watched_folders
 from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
 from tagger.jobs.enqueue.watched_folders import WatchedChanges, scan_watched
 from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
+from tagger.roots.roots import list_roots
 
 
 class Library:

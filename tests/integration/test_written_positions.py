@@ -8,7 +8,6 @@ from sqlalchemy import delete, select, update
 from support.camera_photos import draw_shot
 from support.written_folder import WrittenFolder
 
-from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
@@ -16,6 +15,7 @@ from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.metadata.photo_fields import photo_fields, xmp_fields
 from tagger.positions.update import update_positions
+from tagger.roots.roots import forget_path
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
 SIDECAR = MetadataOptions(Target.SIDECAR, max_error_m=MAX_ERROR_M)

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import piexif
 
+from tagger.geo import distance_km
 from tagger.model.artifact import read_manifest
-from tagger.system.geo import distance_km
 
 SHIPPED = Path(__file__).parents[2] / "tagger/shipped/landmarks.pt"
 HOME = (50.7374, 7.0982)

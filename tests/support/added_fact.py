@@ -54,9 +54,9 @@ def main(folder: Path) -> None:
     from support.raw_pairs import PairFolder
     from support.written_folder import SIDECAR_OF_USER
 
-    from tagger.catalog.raw_pairs import separate_files
     from tagger.cli.main import main as program
     from tagger.database.tables import photos
+    from tagger.raw_pairs import separate_files
 
     def rate(name: str, rating: int) -> None:
         (tagged.folder / f"{name}.xmp").write_text(SIDECAR_OF_USER.replace('"5"', f'"{rating}"'))

@@ -8,8 +8,7 @@ from typing import Any, Self
 from sqlalchemy import func, insert, select, update
 from support.artifacts import tiny_artifact
 
-from tagger.catalog.cameras import camera_of, ensure_cameras
-from tagger.catalog.roots import RootPaths
+from tagger.cameras import camera_of, ensure_cameras
 from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
@@ -27,6 +26,7 @@ from tagger.photos.paths import path_text
 from tagger.query.find import find_surrounding
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import RegisteredModel, add_model
+from tagger.roots.roots import RootPaths
 from tagger.tags.settlement import settle
 
 

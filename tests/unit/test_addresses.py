@@ -17,7 +17,7 @@ from tagger.database.diagnostics import bounded_url, schema_status
 from tagger.database.engine import parse_database_url, sqlite_file
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import Settings, load_settings
-from tagger.system.addresses import (
+from tagger.texts.addresses import (
     HIDDEN,
     AddressInvalid,
     check_postgresql_url,

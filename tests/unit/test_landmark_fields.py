@@ -4,7 +4,7 @@ import pytest
 
 from tagger.errors import LandmarkInvalid
 from tagger.landmarks.edits import check_position, derive_slug
-from tagger.system.names import MAX_SLUG, check_language, check_slug, clean_name, clean_text, name_in_language
+from tagger.texts.names import MAX_SLUG, check_language, check_slug, clean_name, clean_text, name_in_language
 
 
 @pytest.mark.parametrize(

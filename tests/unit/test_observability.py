@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-import tagger.system.metrics  # noqa: F401 - registers the metrics
+import tagger.processes.metrics  # noqa: F401 - registers the metrics
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT / "deploy" / "observability"

@@ -16,8 +16,8 @@ from tagger.database.diagnostics import schema_status
 from tagger.database.schema import read_revision
 from tagger.errors import PermissionsUnsafe, SettingsInvalid
 from tagger.model.backends.compiled import read_compiled, store_compiled
+from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
 from tagger.settings import Settings, load_settings
-from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 from tagger.web.thumbnails import DiskCache
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tagger.system import process
-from tagger.system.process import _run_in_root_folder
+from tagger.processes import process
+from tagger.processes.process import _run_in_root_folder
 
 PROGRAM = """
 import os, sys

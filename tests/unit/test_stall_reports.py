@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tagger.system import stall
+from tagger.processes import stall
 
 
 @pytest.fixture

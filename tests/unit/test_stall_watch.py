@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tagger.system import stall
+from tagger.processes import stall
 
 LIMIT_S = 2.0
 PROGRAM = f"""
 import ctypes, sys, threading, time
 from pathlib import Path
-from tagger.system import stall
+from tagger.processes import stall
 stall.CHECK_S, stall.MOST_ROUND_S = 0.1, 0.2
 stall.watch("tag", Path(sys.argv[1]), {LIMIT_S})
 

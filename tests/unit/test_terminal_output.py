@@ -22,9 +22,9 @@ from tagger.model.predictions import LabelPrediction
 from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import Classified, ModelResult
-from tagger.system.interruption import open_closed_streams
-from tagger.system.text_format import day_text, moment_text
+from tagger.processes.interruption import open_closed_streams
 from tagger.tags.rule import Candidate, EffectiveTag
+from tagger.texts.text_format import day_text, moment_text
 
 ESCAPES = "red\x1b[31m"
 

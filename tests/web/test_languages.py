@@ -18,8 +18,8 @@ from support.library_photos import EIFFEL, LibraryPhotos, picture
 from docs.update_languages import extracted, forms
 from tagger.database.notes import Note, NoteCode, note_columns
 from tagger.query.timeline import section_parts
-from tagger.system.city_names import city_name, place_text
-from tagger.system.text_format import (
+from tagger.texts.city_names import city_name, place_text
+from tagger.texts.text_format import (
     dates_text,
     day_text,
     distance_text,

@@ -21,8 +21,8 @@ from tagger.cli.output.photo_lines import print_predictions
 from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.tables import contents, jobs, photos
+from tagger.processes.metrics import BATCH_FILL
 from tagger.settings import Settings
-from tagger.system.metrics import BATCH_FILL
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
 

@@ -16,7 +16,7 @@ from support.page_server import LOCAL_URL, TOKEN, photo
 
 from tagger.database.connection import Database
 from tagger.people.tokens import add_token
-from tagger.system.addresses import is_loopback
+from tagger.texts.addresses import is_loopback
 from tagger.web.http import auth
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.auth import AccessPolicy

@@ -16,7 +16,7 @@ from support.page_server import photo, settings_in
 from tagger.database.connection import Database
 from tagger.registry.registered_models import RegisteredModel, resolve_models
 from tagger.settings import Settings
-from tagger.system.text_format import distance_text, percent, share, size
+from tagger.texts.text_format import distance_text, percent, share, size
 from tagger.web import state
 from tagger.web.http.templates import environment
 from tagger.web.pages.try_photo import UploadResult

@@ -1,7 +1,7 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
-from tagger.system.interruption import open_closed_streams, run_interruptible
-from tagger.system.process import quiet_threads
+from tagger.processes.interruption import open_closed_streams, run_interruptible
+from tagger.processes.process import quiet_threads
 
 
 def main() -> None:

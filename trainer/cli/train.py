@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tagger.cli.help import with_option_groups
-from tagger.system.interruption import set_advice
+from tagger.processes.interruption import set_advice
 from trainer.cli.options import Json
 from trainer.options import RecipeOptions, TransferOptions
 

@@ -25,7 +25,7 @@ from tagger.photos.photo_names import OtherFiles, is_photo_name
 from tagger.photos.program_folders import find_program_folder
 from tagger.photos.source import read_named
 from tagger.settings import Settings
-from tagger.system.text_encoding import decoded_text
+from tagger.texts.text_encoding import decoded_text
 from trainer.data.duplicates import Sketch, sketch_of
 from trainer.errors import DataUnusable
 from trainer.progress import photo_progress

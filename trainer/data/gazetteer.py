@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.paths import path_text
-from tagger.system.names import digest_slug, slug_of_name
+from tagger.texts.names import digest_slug, slug_of_name
 from trainer.data.folders import label_of, open_csv
 from trainer.errors import DataUnusable
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.errors import LandmarkInvalid
+from tagger.geo import regional_slug, world_region_in
 from tagger.model.artifact import Label
-from tagger.system.geo import regional_slug, world_region_in
-from tagger.system.names import clean_name, digest_slug, slug_of_name
-from tagger.system.text_encoding import decoded_text
+from tagger.texts.names import clean_name, digest_slug, slug_of_name
+from tagger.texts.text_encoding import decoded_text
 from trainer.errors import DataUnusable
 
 FORM = (

@@ -24,7 +24,7 @@ from tagger.positions import locating
 from tagger.positions.clocks import unknown_clocks
 from tagger.positions.tracks import list_tracks, remove_track
 from tagger.query.find import find_tagged
-from tagger.system.text_format import number_text
+from tagger.texts.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.catalog.roots import is_stored, list_roots
 from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import finish_in_process, finish_job, submit_job
 from tagger.cli.option_groups import QueryOptions, WriteOptions
@@ -40,6 +39,7 @@ from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists
 from tagger.positions.update import is_up_to_date
 from tagger.query.photo_conditions import require_folders
+from tagger.roots.roots import is_stored, list_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -16,7 +16,7 @@ from tagger.cli.output.formats import printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.errors import TaggerError
-from tagger.system.text_format import list_text
+from tagger.texts.text_format import list_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,8 +19,8 @@ from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Role
 from tagger.errors import AddressRefused, Unavailable
 from tagger.extensions import extra_missing
-from tagger.system.interruption import handle_own_signals
-from tagger.system.process import resume_collection
+from tagger.processes.interruption import handle_own_signals
+from tagger.processes.process import resume_collection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,7 +164,7 @@ def access_policy(
 
     `requires_sign_in`: also on this machine.
     """
-    from tagger.system.addresses import is_loopback
+    from tagger.texts.addresses import is_loopback
     from tagger.web.http.auth import AccessPolicy
 
     host, port = listener.getsockname()[:2]

@@ -18,7 +18,7 @@ from tagger.cli.session import Session, load_settings, open_session, prepare_pat
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ProcessFailed, TaggerError
 from tagger.model.devices import import_ahead, process_count
-from tagger.system.interruption import announce_stop, handle_own_signals, leave_messages_to_parent
+from tagger.processes.interruption import announce_stop, handle_own_signals, leave_messages_to_parent
 
 if TYPE_CHECKING:
     import socket

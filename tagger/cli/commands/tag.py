@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.catalog.roots import forget_path
 from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import (
     finish_in_process,
@@ -59,7 +58,8 @@ from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists
-from tagger.system.interruption import announce_stop, set_advice
+from tagger.processes.interruption import announce_stop, set_advice
+from tagger.roots.roots import forget_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -28,10 +28,10 @@ from tagger.database.diagnostics import (
 from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.errors import SettingsInvalid, TaggerError
+from tagger.processes.permissions import permission_problem, readable_by_others
+from tagger.processes.stall import stalls
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings, unknown_variables
-from tagger.system.addresses import redact_url
-from tagger.system.permissions import permission_problem, readable_by_others
-from tagger.system.stall import stalls
+from tagger.texts.addresses import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tagger.catalog.availability import unavailable_folders
-from tagger.catalog.roots import count_root_photos, list_roots
 from tagger.cli.doctor import failed, note, ok, wrong
 from tagger.cli.output.job_text import (
     START_BEAT,
@@ -19,16 +17,18 @@ from tagger.database.enums import JobState
 from tagger.errors import TaggerError
 from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers, silent_workers, waiting_chunks
+from tagger.roots.availability import unavailable_folders
+from tagger.roots.roots import count_root_photos, list_roots
 from worker.broker import check_accepts_messages, find_broker, is_stopped, queue_depths
 from worker.embedded_redis import server_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.catalog.roots import RootPaths
     from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
     from tagger.ledger.progress import JobProgress
+    from tagger.roots.roots import RootPaths
     from tagger.settings import Settings
 
 SHOWN = 10

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
-from tagger.system.text_format import percent
+from tagger.texts.text_format import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -77,7 +77,7 @@ def write_csv(parts: Iterable[bytes], output_format: Format) -> None:
 
 def write_json(document: object) -> None:
     """Write one indented JSON document."""
-    from tagger.system.documents import json_bytes
+    from tagger.texts.documents import json_bytes
 
     write_parts([json_bytes(document, indent=2) + b"\n"])
 

@@ -11,7 +11,7 @@ from tagger.cli.session import load_settings
 from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState, Runner
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
-from tagger.system.text_format import number_text
+from tagger.texts.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

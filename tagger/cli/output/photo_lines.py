@@ -14,7 +14,6 @@ from typing import Self
 
 import typer
 
-from tagger.catalog.roots import Root, list_roots
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_parts
@@ -40,10 +39,11 @@ from tagger.query.predictions import (
 from tagger.query.tagged_photos import is_guess
 from tagger.registry.registered_models import RegisteredModel, models_to_try
 from tagger.registry.registration import landmark_ids_of_labels
+from tagger.roots.roots import Root, list_roots
 from tagger.settings import Settings
-from tagger.system.documents import json_bytes
-from tagger.system.text_format import percent
 from tagger.tags.rule import EffectiveTag
+from tagger.texts.documents import json_bytes
+from tagger.texts.text_format import percent
 
 TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
 """Outcomes that most photos of a large job have, and that its summary counts."""

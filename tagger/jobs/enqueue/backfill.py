@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, exists, func, or_, select
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.audit_log import AuditAction, withdraw_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState
@@ -28,6 +27,7 @@ from tagger.registry.registered_models import (
     resolve_models,
     with_embeddings,
 )
+from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.tags.contents import is_classified_by
 from tagger.teaching.comparison import has_unapplied, outdated

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.statements import current_time
@@ -12,8 +11,9 @@ from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
-from tagger.system.documents import document_of
+from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.models_in_use import names_in_use, problems_in_use
+from tagger.texts.documents import document_of
 
 
 @dataclass(frozen=True)

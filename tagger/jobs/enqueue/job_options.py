@@ -12,8 +12,8 @@ from tagger.ledger.jobs import WRITE, InferenceOptions
 from tagger.photos.facts import LARGEST_ERROR_M
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
-from tagger.system.names import LANGUAGE_PATTERN
-from tagger.system.text_format import N_
+from tagger.texts.names import LANGUAGE_PATTERN
+from tagger.texts.text_format import N_
 
 
 def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, JobKind, Outcome, Target
 from tagger.database.tables import contents, job_items, jobs, metadata_writes, photos, positions
@@ -23,6 +22,7 @@ from tagger.query.filters import ResolvedQuery
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import has_tag, path_ranges
+from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 
 PAGE = 1000

@@ -8,9 +8,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, update
 
-from tagger.catalog.availability import UnavailableFolder, unavailable_below
-from tagger.catalog.raw_pairs import separate_files
-from tagger.catalog.roots import Root
 from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, photos
@@ -20,6 +17,9 @@ from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FoundPhoto
 from tagger.photos.paths import path_from_text
 from tagger.photos.source import PhotoSource
+from tagger.raw_pairs import separate_files
+from tagger.roots.availability import UnavailableFolder, unavailable_below
+from tagger.roots.roots import Root
 from tagger.tags.contents import is_classified_by_all
 
 PathKey = tuple[str, bytes]

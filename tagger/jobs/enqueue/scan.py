@@ -14,26 +14,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, select
 
-from tagger.catalog.availability import (
-    UnavailableFolder,
-    check_mounted,
-    store_mounts,
-    unavailable_below,
-    unavailable_folders,
-)
-from tagger.catalog.moved_roots import moved_roots
-from tagger.catalog.raw_pairs import pair_files, separate_files
-from tagger.catalog.roots import (
-    Root,
-    RootPaths,
-    find_root,
-    list_roots,
-    lock_root,
-    path_prefix,
-    photos_below,
-    store_endpoint,
-    stored_root,
-)
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind
 from tagger.database.tables import photos
@@ -61,6 +41,26 @@ from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_pat
 from tagger.photos.photo_names import OtherFiles, StemGroups
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import find_named, open_source
+from tagger.raw_pairs import pair_files, separate_files
+from tagger.roots.availability import (
+    UnavailableFolder,
+    check_mounted,
+    store_mounts,
+    unavailable_below,
+    unavailable_folders,
+)
+from tagger.roots.moved_roots import moved_roots
+from tagger.roots.roots import (
+    Root,
+    RootPaths,
+    find_root,
+    list_roots,
+    lock_root,
+    path_prefix,
+    photos_below,
+    store_endpoint,
+    stored_root,
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.jobs.enqueue.photo_rows import can_skip
 from tagger.jobs.enqueue.scan import (
@@ -22,6 +21,7 @@ from tagger.ledger.jobs import InferenceOptions
 from tagger.photos.folder_walk import FoundPhoto
 from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
 from tagger.photos.source import find_named
+from tagger.roots.roots import RootPaths
 
 
 def preview_scan(

@@ -22,8 +22,8 @@ from tagger.errors import JobFinished, NotFound, ScheduleExists, ScheduleInvalid
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.ledger.job_control import pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
-from tagger.system.documents import document_of
-from tagger.system.text_format import INVISIBLE, has_controls
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import INVISIBLE, has_controls
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner
 from tagger.database.tables import jobs
@@ -21,6 +20,7 @@ from tagger.ledger.jobs import PATHS, WRITE, NewJob, create_job, finish_scan, jo
 from tagger.ledger.progress import find_job
 from tagger.photos.paths import ObjectPath, path_to_json
 from tagger.registry.registered_models import model_by_id, verify_model
+from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 
 MOST_PATHS = 100

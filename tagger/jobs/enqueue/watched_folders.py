@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.statements import current_time
 from tagger.errors import FailureKind
@@ -25,6 +24,7 @@ from tagger.ledger.items import photos_in_open_jobs
 from tagger.ledger.jobs import InferenceOptions
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.photo_names import StemGroups, primary_files
+from tagger.roots.roots import RootPaths
 
 MOST_UNSEEN = 20_000
 """With more unseen photos in a folder, all of it gets a job, which scans it page by page."""

@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
-from tagger.catalog.cameras import camera_of, ensure_cameras
-from tagger.catalog.raw_pairs import carry_over, files_of
+from tagger.cameras import camera_of, ensure_cameras
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.statements import among, current_time, ids_parameter
@@ -22,9 +21,10 @@ from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Reader, Result, Unchanged
-from tagger.system.documents import document_of
+from tagger.raw_pairs import carry_over, files_of
 from tagger.tags.contents import is_classified_by_all, queue_position_updates, record_photos
 from tagger.tags.rule import EffectiveTag
+from tagger.texts.documents import document_of
 
 REMOVED = "removed with `tagger forget`"
 """The reason of a skipped item whose photo is no longer in the database."""

@@ -13,8 +13,6 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import TypeVar
 
-from tagger.catalog.availability import UnavailableFolder, unavailable_folders
-from tagger.catalog.roots import Root, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
@@ -23,8 +21,10 @@ from tagger.jobs.processing.chunk_items import Item, open_items
 from tagger.ledger.chunks import Claim, count_crashes
 from tagger.ledger.items import LARGEST_CHUNK
 from tagger.ledger.jobs import suspend_for_root
+from tagger.processes.metrics import FAILURES, PHOTOS
+from tagger.roots.availability import UnavailableFolder, unavailable_folders
+from tagger.roots.roots import Root, list_roots
 from tagger.settings import Settings
-from tagger.system.metrics import FAILURES, PHOTOS
 
 log = logging.getLogger(__name__)
 

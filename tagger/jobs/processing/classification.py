@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.jobs.processing.chunk_items import Item
@@ -20,7 +19,8 @@ from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ParentStopping
 from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result, last_line
 from tagger.pipeline.sandbox import Sandbox
-from tagger.system.metrics import stage_timer
+from tagger.processes.metrics import stage_timer
+from tagger.roots.roots import Root
 from tagger.tags.settlement import outcome_of
 from tagger.teaching.comparison import TaughtCache, compare_images, mark_applied
 

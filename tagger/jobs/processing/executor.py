@@ -37,9 +37,9 @@ from tagger.ledger.jobs import (
     finish_job,
     record_error,
 )
+from tagger.processes.metrics import CHUNKS_HELD, RETRIES
+from tagger.processes.stall import running_time, stall_check
 from tagger.settings import Settings
-from tagger.system.metrics import CHUNKS_HELD, RETRIES
-from tagger.system.stall import running_time, stall_check
 
 
 class ActivityMonitor:

@@ -11,8 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, select, true
 
-from tagger.catalog.availability import unavailable_folders
-from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, Target
 from tagger.database.tables import (
@@ -38,8 +36,10 @@ from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag
 from tagger.photos.paths import path_from_text
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import best_first
+from tagger.roots.availability import unavailable_folders
+from tagger.roots.roots import RootPaths, list_roots
 from tagger.settings import Settings
-from tagger.system.documents import document_of
+from tagger.texts.documents import document_of
 
 
 @dataclass(frozen=True)

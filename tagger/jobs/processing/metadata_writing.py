@@ -17,7 +17,6 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
 from tagger.database.statements import current_time
 from tagger.errors import FailureKind, LeaseLost, PhotoFailure
@@ -38,6 +37,7 @@ from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_r
 from tagger.metadata.restored_files import UndoRecord
 from tagger.metadata.temporary_files import remove_leftovers
 from tagger.photos.paths import ObjectPath
+from tagger.roots.roots import Root
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,6 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.statements import current_time
@@ -42,6 +41,7 @@ from tagger.metadata.plans import FilePlan
 from tagger.metadata.restored_files import UndoRecord, digest_file
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
+from tagger.roots.roots import RootPaths, list_roots
 
 _SAME_DIGEST_ROWS = 100
 

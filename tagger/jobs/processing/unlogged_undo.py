@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Target
@@ -33,6 +32,7 @@ from tagger.photos.photo_names import extension_of, is_photo_name
 from tagger.photos.program_folders import find_program_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.photos.source import read_named
+from tagger.roots.roots import RootPaths, list_roots
 from tagger.settings import Settings
 
 PAGE = 500

@@ -27,7 +27,7 @@ from tagger.metadata.xmp.schema import (
     SEQ,
     tag,
 )
-from tagger.system.text_encoding import encoding_of
+from tagger.texts.text_encoding import encoding_of
 
 PADDING = 2048
 _JPEG_ROOM = 65_502

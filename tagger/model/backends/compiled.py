@@ -11,7 +11,7 @@ from blake3 import blake3
 from tagger.errors import PermissionsUnsafe
 from tagger.photos.files import open_regular
 from tagger.photos.folders import new_file
-from tagger.system.permissions import create_private_file, make_private_folder, require_safe
+from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
 
 log = logging.getLogger(__name__)
 

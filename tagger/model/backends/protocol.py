@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from tagger.errors import Unavailable
 from tagger.model.devices import engine_version, engine_versions, hardware_name, instruction_sets
-from tagger.system.permissions import create_private_file, make_private_folder
+from tagger.processes.permissions import create_private_file, make_private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

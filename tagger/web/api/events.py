@@ -21,8 +21,8 @@ from starlette.exceptions import HTTPException
 from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.settings import Settings
-from tagger.system.documents import json_bytes
-from tagger.system.text_format import in_language, reader_language
+from tagger.texts.documents import json_bytes
+from tagger.texts.text_format import in_language, reader_language
 from tagger.web.api.jobs import JOBS_SHOWN, OverviewDocument, read_status
 from tagger.web.api.routes import api_router
 from tagger.web.http.access import Access, requires

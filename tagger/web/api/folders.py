@@ -14,14 +14,14 @@ from typing import Self
 
 from starlette.exceptions import HTTPException
 
-from tagger.catalog.roots import list_roots
 from tagger.database.connection import Database
 from tagger.errors import ObjectAddressInvalid, PathNotFound
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.photos.folders import MountState, check_mount
 from tagger.photos.paths import ObjectPath, parse_path
+from tagger.roots.roots import list_roots
 from tagger.settings import Settings
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 
 MAX_FOLDERS = 500
 

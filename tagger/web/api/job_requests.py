@@ -19,7 +19,7 @@ from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.ledger.progress import count_open_jobs
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
 from tagger.web.http.query_params import ONE_LINE, RequestModel
 from tagger.web.state import AppState

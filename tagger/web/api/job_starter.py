@@ -27,7 +27,7 @@ from tagger.jobs.enqueue.submission import JobRequest, prepare_job, queue_job
 from tagger.ledger import job_control
 from tagger.ledger.jobs import cancel_job, create_job
 from tagger.settings import Settings
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 from tagger.web.api.job_requests import check_open_jobs, check_schedule
 
 log = logging.getLogger(__name__)

@@ -31,8 +31,8 @@ from tagger.ledger.progress import JobProgress, find_job, job_options, list_rece
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.settings import Settings
-from tagger.system.text_format import N_, gettext, reader_language
 from tagger.teaching.suggestions import count_suggested_photos
+from tagger.texts.text_format import N_, gettext, reader_language
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import (
     BackfillRequest,

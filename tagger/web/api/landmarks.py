@@ -17,8 +17,8 @@ from tagger.positions.cities import City, find_cities, nearest_cities
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.option_values import parse_position
 from tagger.query.photo_json import LandmarkDocument, landmark_document
-from tagger.system.city_names import city_name
-from tagger.system.text_format import country_name, reader_language
+from tagger.texts.city_names import city_name
+from tagger.texts.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.http.access import Access, requires
 from tagger.web.http.query_params import RequestModel

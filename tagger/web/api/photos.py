@@ -31,8 +31,8 @@ from tagger.query.photo_json import (
 from tagger.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
 from tagger.query.timeline import Section, SectionStart, count_copies, find_section_ids
 from tagger.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
-from tagger.system.documents import document_of
-from tagger.system.text_format import N_, gettext, percent
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router
 from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import COUNTING

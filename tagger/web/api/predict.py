@@ -30,7 +30,7 @@ from tagger.query.predictions import (
     prediction_document,
 )
 from tagger.registry.registered_models import RegisteredModel
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 from tagger.web.api.routes import Problem, api_router, upload_body
 from tagger.web.http.access import Access, requires
 from tagger.web.http.responses import DocumentResponse

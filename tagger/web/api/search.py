@@ -9,9 +9,9 @@ from tagger.query.filter_words import Options
 from tagger.search.grammar import MAX_LETTERS
 from tagger.search.matching import Match
 from tagger.search.names import Kind, Meaning
-from tagger.system.city_names import city_name
-from tagger.system.documents import document_of
-from tagger.system.text_format import country_name, gettext, reader_language
+from tagger.texts.city_names import city_name
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
 from tagger.web.http.access import Access, requires

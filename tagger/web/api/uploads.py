@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.enums import Priority
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import Tagging
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
 from tagger.web.http.access import Access, requires

@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from tagger.database.enums import Role
 from tagger.people.tokens import Grant
-from tagger.system.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 

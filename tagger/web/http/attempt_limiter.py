@@ -18,7 +18,7 @@ from fastapi import Depends, HTTPException, Request
 from tagger.database.enums import Role
 from tagger.errors import PicklableError
 from tagger.people.tokens import Grant
-from tagger.system.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext
 
 MAX_ATTEMPTS = 5
 """Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""

@@ -33,8 +33,8 @@ from tagger.people.sessions import (
 )
 from tagger.people.tokens import Grant, token_digest
 from tagger.people.users import find_user_by_name, is_valid_name, normalize_name
-from tagger.system.addresses import is_loopback
-from tagger.system.text_format import N_, gettext
+from tagger.texts.addresses import is_loopback
+from tagger.texts.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.forwarded import Client, Network, sent_sessions, session_cookies
 

@@ -17,7 +17,7 @@ from tagger import errors
 from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_defect, stated_error
 from tagger.errors import TaggerError
 from tagger.people.tokens import AccessEnded
-from tagger.system.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import is_for_visitors
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.responses import DocumentResponse

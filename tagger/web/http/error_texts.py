@@ -8,7 +8,7 @@ from tagger.database.notes import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
 from tagger.people import passwords, tokens
-from tagger.system.text_format import N_, gettext, reader_language
+from tagger.texts.text_format import N_, gettext, reader_language
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.CameraNotFound: N_("No photo was taken with a camera {name}. Cameras of your photos: {names}."),

@@ -23,7 +23,7 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
-from tagger.system.text_format import Language
+from tagger.texts.text_format import Language
 from tagger.web.http.access import Access, requires
 from tagger.web.http.forwarded import local_address
 from tagger.web.http.origins import is_by_https

@@ -24,7 +24,7 @@ from tagger.query.options import (
     SortOption,
     options_used_by,
 )
-from tagger.system.text_format import has_controls
+from tagger.texts.text_format import has_controls
 
 
 class RequestModel(BaseModel):

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.database.retry import DatabaseError, stated_error
 from tagger.people.tokens import Grant
-from tagger.system.text_format import N_, gettext, in_language, reader_language
+from tagger.texts.text_format import N_, gettext, in_language, reader_language
 from tagger.web.http.access import SAFE_METHODS, Access, RouteAccess, refusal
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts
 from tagger.web.http.auth import AccessPolicy, Authenticator, UserRefused, actor_of

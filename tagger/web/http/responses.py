@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tagger.system.documents import json_bytes
+from tagger.texts.documents import json_bytes
 from tagger.web.http.auth import while_authenticated
 from tagger.web.http.templates import FOR_EVER
 

@@ -24,8 +24,8 @@ from tagger.database.connection import Database
 from tagger.people.tokens import Grant
 from tagger.query.tagged_photos import has_metadata_writes, has_photos
 from tagger.shares import MOST_PHOTOS as MOST_SHARED
-from tagger.system.city_names import city_name, place_text
-from tagger.system.text_format import (
+from tagger.texts.city_names import city_name, place_text
+from tagger.texts.text_format import (
     N_,
     country_name,
     day_text,

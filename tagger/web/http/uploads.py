@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Send
 
 from tagger.errors import DISK_FULL_ERRNOS
-from tagger.system.text_format import N_, gettext, reader_language
+from tagger.texts.text_format import N_, gettext, reader_language
 
 SMALL_BYTES = 2**20
 """The limit of a body that is no upload: JSON, and forms."""

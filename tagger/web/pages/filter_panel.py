@@ -7,7 +7,7 @@ from pathlib import PurePath
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.catalog.cameras import camera_model
+from tagger.cameras import camera_model
 from tagger.landmarks.landmarks import find_landmark
 from tagger.query.facets import MOST_READ, Facet, FacetName
 from tagger.query.filter_words import (
@@ -18,7 +18,7 @@ from tagger.query.filter_words import (
     whole_year,
 )
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery
-from tagger.system.text_format import N_, country_name, gettext, number_text
+from tagger.texts.text_format import N_, country_name, gettext, number_text
 from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.error_texts import page_text

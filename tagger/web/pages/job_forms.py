@@ -18,7 +18,7 @@ from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, local_zone
 from tagger.jobs.enqueue.submission import Tagging
-from tagger.system.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext
 from tagger.web.api.folders import (
     FolderEntry,
     FolderRefused,

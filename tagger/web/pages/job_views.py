@@ -25,7 +25,7 @@ from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.photos.paths import printable_path
 from tagger.query.filter_words import conditions_text
-from tagger.system.text_format import (
+from tagger.texts.text_format import (
     N_,
     NN_,
     gettext,

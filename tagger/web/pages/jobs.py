@@ -26,7 +26,7 @@ from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
-from tagger.system.text_format import gettext, list_text, moment_text, reader_language
+from tagger.texts.text_format import gettext, list_text, moment_text, reader_language
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest, WriteMode, check_schedule, write_modes
 from tagger.web.api.job_starter import Starter

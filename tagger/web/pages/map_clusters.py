@@ -27,9 +27,9 @@ from tagger.query.position_clusters import (
 )
 from tagger.query.trip_summaries import PathPoint, trip_path
 from tagger.settings import Settings
-from tagger.system.city_names import city_name
-from tagger.system.documents import document_of
-from tagger.system.text_format import N_, gettext
+from tagger.texts.city_names import city_name
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import N_, gettext
 from tagger.trips.stored import find_trip
 from tagger.web.api.photo_images import IMMUTABLE
 from tagger.web.http.access import Access, requires

@@ -19,10 +19,10 @@ from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import PositionCell, position_cells
 from tagger.query.timeline import count_photos
 from tagger.query.trip_summaries import TripSummary, trip_summaries
-from tagger.system.names import name_in_language
-from tagger.system.text_format import reader_language
 from tagger.teaching.similarity import LookAlikes
 from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
+from tagger.texts.names import name_in_language
+from tagger.texts.text_format import reader_language
 from tagger.web.cached_value import CachedValue, close_all
 from tagger.web.http.languages import ENGLISH, languages
 

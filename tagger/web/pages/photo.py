@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from tagger.geo import distance_km
 from tagger.landmarks.landmarks import all_landmarks
 from tagger.ledger.progress import open_job_of_photo
 from tagger.metadata.camera import Exposure, read_exposure
@@ -18,8 +19,7 @@ from tagger.photos.paths import parse_path
 from tagger.query.details import photo_details_by_id
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
-from tagger.system.geo import distance_km
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.access import Access, requires

@@ -32,10 +32,10 @@ from tagger.query.tagged_photos import TaggedPhoto
 from tagger.query.timeline import Area, section_parts
 from tagger.query.trip_summaries import TripSummary, summaries_of_trips
 from tagger.shares import is_kept, share_name
-from tagger.system.text_format import gettext, heading_text, number_text
 from tagger.teaching.examples import NamedOtherwise
 from tagger.teaching.learning import taught_state
 from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
+from tagger.texts.text_format import gettext, heading_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.access import Access, requires

@@ -16,13 +16,11 @@ from fastapi.responses import HTMLResponse
 
 from tagger.database.enums import TagState
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
+from tagger.geo import distance_km
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.counts import Cover, example_covers
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
-from tagger.system.city_names import city_name
-from tagger.system.geo import distance_km
-from tagger.system.text_format import day_text, distance_text, gettext, percent
 from tagger.teaching.similarity import (
     LEAST_LIKELIHOOD,
     LookAlikes,
@@ -31,6 +29,8 @@ from tagger.teaching.similarity import (
     place_likelihood,
 )
 from tagger.teaching.suggestions import count_suggestions, suggestion_page
+from tagger.texts.city_names import city_name
+from tagger.texts.text_format import day_text, distance_text, gettext, percent
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.access import Access, requires

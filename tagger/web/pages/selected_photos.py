@@ -26,7 +26,7 @@ from tagger.jobs.enqueue.metadata_jobs import (
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.metadata.plans import FilePlan
-from tagger.system.text_format import N_, gettext, ngettext
+from tagger.texts.text_format import N_, gettext, ngettext
 from tagger.web.api.job_requests import (
     WriteMode,
     check_mode,

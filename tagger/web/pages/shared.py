@@ -26,7 +26,7 @@ from tagger.errors import (
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.shared_photos import SharedPhotos
 from tagger.shares import Share, ShareState, find_share
-from tagger.system.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext
 from tagger.web.api import photo_images
 from tagger.web.api.photos import TimelinePage, timeline_photo
 from tagger.web.http.access import Access, requires

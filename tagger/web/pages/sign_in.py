@@ -16,7 +16,7 @@ from tagger.people.passwords import AttemptsUsedUp, PasswordRefused
 from tagger.people.sessions import check_user, end_open_session, list_sessions
 from tagger.people.tokens import Grant
 from tagger.people.users import find_user, has_passwords, set_password
-from tagger.system.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext
 from tagger.web.http.access import Access, requires
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator

@@ -16,7 +16,7 @@ from tagger.landmarks.landmarks import find_landmark
 from tagger.query.details import PhotoDetails, Verdict
 from tagger.query.tagged_photos import Tag, TaggedPhoto
 from tagger.query.timeline import count_copies
-from tagger.system.text_format import (
+from tagger.texts.text_format import (
     N_,
     day_text,
     gettext,

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tagger.database.connection import Database
 from tagger.database.enums import TripEditKind
 from tagger.query.trip_summaries import summarize_trips, trip_path, trip_summary
-from tagger.system.text_format import day_text, gettext
+from tagger.texts.text_format import day_text, gettext
 from tagger.trips import TripEdit
 from tagger.trips.stored import (
     LONGEST_NAME,

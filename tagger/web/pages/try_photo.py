@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.query.predictions import NamedPrediction, named_predictions
 from tagger.query.tagged_photos import DAMAGED, is_guess
-from tagger.system.text_format import gettext
+from tagger.texts.text_format import gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import classify
 from tagger.web.http.access import Access, requires

@@ -22,7 +22,7 @@ from tagger.photos.containers import exif_of
 from tagger.photos.facts import CameraFacts, PhotoOrigin
 from tagger.pipeline.sandbox import _opened
 from tagger.pipeline.sandbox_main import _open_reply
-from tagger.system.documents import json_default
+from tagger.texts.documents import json_default
 
 PICTURE = draw_photo(5, (64, 48))
 EIFFEL = {1: "N", 2: (48.0, 51.0, 30.24), 3: "E", 4: (2.0, 17.0, 40.2)}

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from tagger.catalog.cameras import is_clock_time
+from tagger.cameras import is_clock_time
 from tagger.positions.clocks import Sighting, TimedPosition, estimate_clock, passed_landmarks
 
 HOUR = 3600

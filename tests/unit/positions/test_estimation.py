@@ -5,6 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tagger.geo import distance_km
 from tagger.positions.estimation import (
     ONE_ANCHOR_S,
     Estimates,
@@ -16,7 +17,6 @@ from tagger.positions.estimation import (
     interpolate,
     reach_s,
 )
-from tagger.system.geo import distance_km
 
 GAP_S = 7200.0
 CAMERA, LANDMARK = 3, 2

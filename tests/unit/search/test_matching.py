@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tagger.search.matching import Match, NameIndex, folded, is_similar
 from tagger.search.names import country_names
-from tagger.system.names import foreign_names
+from tagger.texts.names import foreign_names
 
 EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"
 INDEX = NameIndex(

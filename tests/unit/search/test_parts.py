@@ -30,7 +30,7 @@ from tagger.search.names import (
     trip_names,
 )
 from tagger.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
-from tagger.system.names import foreign_names
+from tagger.texts.names import foreign_names
 from tagger.trips.grouping import Span, Trip, VisitedPlace
 
 TODAY = date(2024, 1, 5)

@@ -30,8 +30,8 @@ from support.trip_visits import (
     visits,
 )
 
-from tagger.system.geo import distance_km
-from tagger.system.text_format import dates_text
+from tagger.geo import distance_km
+from tagger.texts.text_format import dates_text
 from tagger.trips import homes, segments
 from tagger.trips.grouping import REACH, group_trips, place_name, visited_places
 from tagger.trips.visits import Locality

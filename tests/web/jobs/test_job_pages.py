@@ -23,7 +23,7 @@ from tagger.metadata.errors import RefusalKind
 from tagger.people.tokens import add_token
 from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
-from tagger.system.text_format import rounded_duration
+from tagger.texts.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
 from tagger.web.http.error_texts import FAILURES as FAILURE_TEXTS

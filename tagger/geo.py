@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from tagger.system.names import digest_slug, slug_of_name
+from tagger.texts.names import digest_slug, slug_of_name
 
 EARTH_RADIUS_KM = 6371.0088
 

@@ -3,7 +3,7 @@
 import importlib.resources
 from functools import cache
 
-from tagger.system.text_format import country_name, reader_language
+from tagger.texts.text_format import country_name, reader_language
 
 _LANGUAGES = ("de", "es", "fr", "pt")
 """Those of the file, in its order; other readers get the English or local names."""

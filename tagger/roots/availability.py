@@ -14,13 +14,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
-from tagger.catalog.roots import Root, count_root_photos, path_prefix, photos_below
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import mounts, photos
 from tagger.errors import BucketUnavailable, FolderReplaced, RootUnavailable
 from tagger.photos.folders import Mount, MountState, check_mount_point, is_mount_point
 from tagger.photos.paths import ObjectPath, path_from_text, path_text
+from tagger.roots.roots import Root, count_root_photos, path_prefix, photos_below
 
 PARALLEL_CHECKS = 16
 """Folders checked at a time, because a dead share blocks its check."""

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.catalog.cameras import move_folder_cameras
+from tagger.cameras import move_folder_cameras
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing, lock_tables

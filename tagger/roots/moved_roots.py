@@ -6,8 +6,6 @@ from pathlib import Path
 
 from sqlalchemy import Connection, update
 
-from tagger.catalog.availability import sample_photos
-from tagger.catalog.roots import Root, RootPaths, count_root_photos, forget_path, is_stored, list_roots
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
@@ -15,6 +13,8 @@ from tagger.database.tables import roots
 from tagger.errors import PathNotFound, PhotoNotFound, RootMoveRefused
 from tagger.photos.folders import MountState, check_mount
 from tagger.photos.paths import ObjectPath, path_text
+from tagger.roots.availability import sample_photos
+from tagger.roots.roots import Root, RootPaths, count_root_photos, forget_path, is_stored, list_roots
 
 
 def moved_roots(connection: Connection, folder: Path, root_paths: RootPaths) -> Iterator[Root]:

@@ -19,8 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from tagger.system.countdown import Countdown, SignallingPipe
-from tagger.system.permissions import create_private_file, make_private_folder
+from tagger.processes.countdown import Countdown, SignallingPipe
+from tagger.processes.permissions import create_private_file, make_private_folder
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,6 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.catalog.roots import Root
 from tagger.database.enums import FactSource, VerdictKind
 from tagger.database.statements import among, array, insert_missing
 from tagger.database.tables import (
@@ -41,6 +40,7 @@ from tagger.database.tables import (
 )
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
 from tagger.photos.photo_names import primary_files, stem_of
+from tagger.roots.roots import Root
 from tagger.tags.causes import NewDismissal, NewVerdict, write_dismissals, write_verdicts
 from tagger.tags.contents import lock_contents, record_photos
 

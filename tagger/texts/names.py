@@ -8,7 +8,7 @@ from functools import lru_cache
 from blake3 import blake3
 
 from tagger.errors import LandmarkInvalid
-from tagger.system.text_format import INVISIBLE, N_, UNDECOMPOSED, gettext, has_controls, territory_of
+from tagger.texts.text_format import INVISIBLE, N_, UNDECOMPOSED, gettext, has_controls, territory_of
 
 LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 """A language tag, like `de` or `zh-Hant` (BCP 47)."""
