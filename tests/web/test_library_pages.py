@@ -100,6 +100,7 @@ def test_landmarks_stand_with_most_photos_first_and_their_best_photo(
     library.photo("d.jpg", (EIFFEL, 0.8, True))
     page = client.get("/places").text
     assert covers_of(page) == ["Eiffel Tower", "Brandenburg Gate"]
+    assert re.findall(r'href="/photos\?country=(\w+)"', page) == ["France", "Germany"]
     assert "3 photos" in page
     assert "/api/photos/3/thumbnail?size=256" in page
 

@@ -295,10 +295,10 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
             assert not page.locator("#lightbox-title").evaluate(cut), moment
         fingers, stage = Fingers(page), page.locator("[data-stage]")
         fingers.drag(((300, 400), (80, 410)), lifts=False)
-        expect(stage.get_by_alt_text("photo-2.jpg")).to_be_in_viewport(
+        expect(stage.get_by_alt_text("14:04")).to_be_in_viewport(
             ratio=0.4
         )  # beside the other, as far as it is moved
-        expect(stage.get_by_alt_text("photo-1.jpg")).to_be_in_viewport()
+        expect(stage.get_by_alt_text("14:05")).to_be_in_viewport()
         fingers.lift()
         page.wait_for_url("**/photos/3?**")
         expect(stage.get_by_role("img")).to_have_count(1)

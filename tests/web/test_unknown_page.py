@@ -100,3 +100,11 @@ def test_settings_open_without_script(browser: Browser, address: str) -> None:
         page.get_by_role("button", name="Settings").click()
         settings.get_by_role("link", name="Jobs").click()
         page.wait_for_url("**/jobs")
+
+
+def test_photos_are_named_by_what_they_show_and_when(client: TestClient, library: LibraryPhotos) -> None:
+    taken_at = datetime(2024, 4, 12, 10, 5)
+    library.file("gate.jpg", (GATE, 0.9, True), data=picture((7, 7, 7)), taken_at=taken_at)
+    names = re.findall(r'alt="([^"]*)"', client.get("/photos?any_rank=1").text)
+    assert "Brandenburg Gate, 12 April 2024, 10:05" in names
+    assert "Brandenburg Gate" in names  # without a date

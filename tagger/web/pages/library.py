@@ -3,7 +3,8 @@
 A landmark is renamed, merged into another one, or deleted, as by `tagger landmark`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from tagger.landmarks.removal import (
     remove_landmark,
 )
 from tagger.ledger.progress import count_open_jobs
+from tagger.query.counts import LandmarkCount
 from tagger.query.option_values import parse_box
 from tagger.query.tagged_photos import has_photos
 from tagger.web.api.search import Lists, SearchText, suggestion_document
@@ -62,6 +64,7 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         request,
         "library.html",
         landmarks=with_photos,
+        countries=_by_country(with_photos),
         covers=covers or {},
         is_counted=is_counted,
         has_covers=covers is not None,
@@ -69,6 +72,14 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
     )
+
+
+def _by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str | None, list[LandmarkCount]]]:
+    """Return the landmarks of each country, those with most photos first."""
+    by_country = defaultdict[str | None, list[LandmarkCount]](list)
+    for each in counts:
+        by_country[each.country].append(each)
+    return sorted(by_country.items(), key=lambda item: -sum(each.photos for each in item[1]))
 
 
 Slug = Annotated[str, Path(max_length=500)]

@@ -52,6 +52,7 @@ class PhotoTile:
     small_px: tuple[int, int]
     large_px: tuple[int, int]
     alt: str
+    file: str
     name: str
     facts: str
     guess: str | None
@@ -84,7 +85,8 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         large=thumbnail_address(photo.id, photo.digest, 512),
         small_px=thumbnail_size(*size, 256),
         large_px=thumbnail_size(*size, 512),
-        alt=f"{name}, {file}" if name else file,
+        alt=", ".join(filter(None, (name or photo.place, taken))) or file,
+        file=file,
         name=name,
         facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
         guess=guess_text(photo, params.query),

@@ -1,6 +1,6 @@
 // The photos of a grid, as tiles and as documents of the API, and their addresses.
 
-import { ngettext } from "./texts.js";
+import { momentText, ngettext } from "./texts.js";
 
 /** The address of a share, below which are all addresses for its visitors. */
 const { share } = document.documentElement.dataset;
@@ -21,7 +21,7 @@ export function photoOfTile(tile) {
     version: new URL(image.src, location.origin).searchParams.get("v"), // a tile may be without its thumbnail as yet
     alt: image.alt,
     name,
-    file: name ? image.alt.slice(name.length + 2) : image.alt,
+    file: tile.dataset.file,
     width: Number(image.getAttribute("width")),
     height: Number(image.getAttribute("height")),
     facts: tile.querySelector(".photo-tile-name").textContent,
@@ -39,7 +39,7 @@ export function photoOfTile(tile) {
 export function photoOfTimeline({ digest, ...photo }) {
   const name = photo.name ?? "";
   const file = photo.files > 1 ? `${photo.file}, ${ngettext("%(count)s file", "%(count)s files", photo.files)}` : photo.file;
-  return { ...photo, version: digest?.slice(-16), name, file, alt: altOf(name, file) };
+  return { ...photo, version: digest?.slice(-16), name, file, alt: altOf({ ...photo, name, file }) };
 }
 
 /** The photo's page, which steps through the photos of the query at the address `source`. */
@@ -53,7 +53,8 @@ export function pageAddress(photo, source) {
 /** What the panel shows of a photo: its landmarks and facts. */
 export const detailsAddress = (photo) => (share ? `${share}/photos/${photo.id}` : `/photos/${photo.id}/details`);
 
-export const altOf = (name, file) => (name ? `${name}, ${file}` : file);
+/** The photo in words: “Colosseum, 12 April 2024, 10:05”; its file if nothing is known. */
+export const altOf = ({ name, place, taken_at: takenAt, file }) => [name || place, takenAt && momentText(takenAt)].filter(Boolean).join(", ") || file;
 
 export const thumbnailAddress = (photo, size) => apiAddress(`/photos/${photo.id}/thumbnail?size=${size}${version(photo, "&")}`);
 

@@ -161,7 +161,7 @@ function drawTitle() {
 function rename(renamed, details) {
   const name = [...details.querySelectorAll(".photo-title a")].map((link) => link.textContent).join(", ");
   const others = photos()?.loaded().filter(({ id }) => id === renamed.id) ?? [];
-  for (const each of [renamed, ...others]) Object.assign(each, { name, alt: altOf(name, each.file) });
+  for (const each of [renamed, ...others]) Object.assign(each, { name, alt: altOf({ ...each, name }) });
   if (photo?.id === renamed.id) drawTitle();
 }
 
