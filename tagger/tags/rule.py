@@ -44,7 +44,7 @@ In a library, one in four of the shipped model's names with a score of 0.5 to 0.
 LEAST_SUGGESTED_SCORE = 0.1
 """A landmark with a lower score is never suggested because of a position."""
 LEAST_PROBABILITY = 0.2
-"""From this one on, weighed by where the photo was taken, it is suggested: nine of ten of these are right."""
+"""From this one on, it is suggested if its photo was taken where it is seen: nine of ten of these are right."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class PositionOdds:
         """Whether they decide about suggestions alone."""
         return self.reason in (OddsReason.TRIP, OddsReason.LIBRARY)
 
+    @property
+    def are_of_the_place(self) -> bool:
+        """Whether the photo, or others of its day, may have been taken where the landmark is seen."""
+        return self.reason is OddsReason.TRIP or (self.odds > 1 and not self.is_weak)
+
 
 class Candidate(NamedTuple):
     """A landmark that a model or teaching gives an image. `is_enough`: the score reaches the threshold.
@@ -103,7 +108,7 @@ class Candidate(NamedTuple):
         """Whether it is suggested on an intact image that shows nothing else, unless it is accepted."""
         if self.suggested_from is None or self.odds is None:
             return self.suggested_from is not None and self.score >= self.suggested_from
-        least = min(self.suggested_from, 1 if self.odds.reason is OddsReason.LIBRARY else LEAST_PROBABILITY)
+        least = min(self.suggested_from, LEAST_PROBABILITY if self.odds.are_of_the_place else 1)
         is_high = self.score >= min(least, LEAST_SUGGESTED_SCORE)
         return is_high and weighed(self.score, self.odds.odds) >= least
 

@@ -29,6 +29,7 @@ RARE, FREQUENT = PositionOdds(0.25, None), PositionOdds(4.0, None)
 """What the other photos of the day say."""
 FROM_OTHERS = PositionOdds(0.05, 9_718_000.0, OddsReason.TRIP)
 LIBRARY = PositionOdds(2.0, None, OddsReason.LIBRARY)
+SILENT = PositionOdds(1.0, 150_000.0)
 TOO_FAST = PositionOdds(0.002, 9_718_000.0, OddsReason.SPEED)
 THRESHOLD = 0.5
 
@@ -355,7 +356,7 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.4)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
         ([probable(0.4)], {"dismissed": True}, None),
         ([probable(0.7, odds=RARE)], {}, ("suggested", "position")),
-        ([probable(0.6, odds=RARE)], {}, ("suggested", "position")),
+        ([probable(0.6, odds=RARE)], {}, ("doubtful", "position")),
         ([probable(0.81, odds=RARE)], {}, ("accepted", None)),
         ([predicted(TOWER, 0.6, RARE)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=RARE), taught(GATE, 0.95)], {}, ("doubtful", "position")),
@@ -364,6 +365,7 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.2, odds=LIBRARY)], {}, ("suggested", None)),
         ([probable(0.17, odds=LIBRARY)], {}, None),  # the library's share alone needs the model's limit
         ([probable(0.2, odds=NEAR)], {}, ("suggested", "position")),
+        ([probable(0.25, odds=SILENT)], {}, None),  # far from where it is seen, but not too far
         ([probable(0.09, odds=NEAR)], {}, None),  # below the least score
         ([probable(0.4, odds=FAR)], {}, None),
         ([probable(0.4, odds=FROM_OTHERS)], {}, None),
