@@ -83,8 +83,12 @@ def _show_months(page: Page, _library: DemoLibrary) -> None:
 
 
 def _wait_for_map(page: Page, _library: DemoLibrary) -> None:
-    """Wait for the photos, and until the land under them is drawn: two pictures in a row are equal."""
     expect(page.locator("a.map-cluster").first).to_be_visible(timeout=120_000)
+    _wait_for_land(page)
+
+
+def _wait_for_land(page: Page) -> None:
+    """Wait until the land of a map is drawn: two pictures in a row are equal."""
     page.wait_for_load_state("networkidle")
     before = b""
     for _ in range(MOST_PICTURES):
@@ -105,6 +109,8 @@ def _open_photo(page: Page, library: DemoLibrary) -> None:
     _open_lightbox(page, library)
     page.keyboard.press("i")
     page.locator("#lightbox #facts").wait_for()
+    page.locator("#lightbox .map-live canvas").wait_for()
+    _wait_for_land(page)
 
 
 def _name_another(page: Page, library: DemoLibrary) -> None:
