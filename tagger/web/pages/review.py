@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy import Connection
 
 from tagger.database.enums import TagState
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
@@ -161,8 +162,9 @@ def _groups(
     shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
     tiles = {each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))}
     trips = trips_of_photos(state.database, library_overview(request).named_trips(0, 0) or (), shown)
-    for slug, photos in found:
-        landmark, examples = _reference(state, slug, {photo.digest for photo in photos})
+    with state.database.read() as connection:
+        references = [_reference(connection, slug, {each.digest for each in some}) for slug, some in found]
+    for (_, photos), (landmark, examples) in zip(found, references, strict=True):
         cards = [
             _card(photo, tiles[photo.id], landmark, trips.get(photo.id)) for photo in photos[:SHOWN_OF_GROUP]
         ]
@@ -173,14 +175,13 @@ def _groups(
 
 
 def _reference(
-    state: AppState, slug: str | None, but: Collection[str | None]
+    connection: Connection, slug: str | None, but: Collection[str | None]
 ) -> tuple[Landmark | None, list[Cover]]:
     """Return a landmark, and photos of it other than these."""
     if slug is None:
         return None, []
-    with state.database.read() as connection:
-        landmark = find_landmark(connection, slug, by_slug=True)
-        examples = [each for each in example_covers(connection, landmark.id) if each.digest not in but]
+    landmark = find_landmark(connection, slug, by_slug=True)
+    examples = [each for each in example_covers(connection, landmark.id) if each.digest not in but]
     return landmark, examples[:EXAMPLES]
 
 
