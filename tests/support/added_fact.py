@@ -7,11 +7,11 @@ import json
 import re
 import sys
 from dataclasses import replace
-from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Integer, Text, select
+from support.changed_declarations import import_changed
 
 FIELD = '    taken_at: datetime | None = _fact("taken_source", label=N_("Taken"))\n'
 ADDED = '    rating: int | None = _fact("rating_source", (-1, 5), "Rating")\n'
@@ -19,13 +19,7 @@ ADDED = '    rating: int | None = _fact("rating_source", (-1, 5), "Rating")\n'
 
 def declare_rating() -> None:
     """Add a field to the declarations, its columns to the table, and its reading to that of XMP."""
-    spec = find_spec("tagger.photos.facts")
-    assert spec is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    source = Path(str(spec.origin)).read_text()
-    assert FIELD in source
-    exec(source.replace(FIELD, FIELD + ADDED), vars(module))
+    import_changed("tagger.photos.facts", FIELD, FIELD + ADDED)
 
     from tagger.database.tables import photos
 

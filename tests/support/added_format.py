@@ -6,9 +6,10 @@
 import io
 import json
 import sys
-from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
+
+from support.changed_declarations import import_changed
 
 DECLARED = "PHOTO_FORMATS = (JPEG, "
 ADDED = (
@@ -19,13 +20,7 @@ ADDED = (
 
 def declare_qoi() -> None:
     """Add the format to the declarations."""
-    spec = find_spec("tagger.photos.formats")
-    assert spec is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    source = Path(str(spec.origin)).read_text()
-    assert DECLARED in source
-    exec(source.replace(DECLARED, ADDED), vars(module))
+    import_changed("tagger.photos.formats", DECLARED, ADDED)
 
 
 def main(folder: Path) -> None:
