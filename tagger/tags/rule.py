@@ -44,7 +44,7 @@ In a library, one in four of the shipped model's names with a score of 0.5 to 0.
 LEAST_SUGGESTED_SCORE = 0.1
 """A landmark with a lower score is never suggested because of a position."""
 LEAST_PROBABILITY = 0.2
-"""From this one on, it is suggested if its photo was taken where it is seen: nine of ten of these are right."""
+"""From this one on, it is suggested if its photo was taken where it is: nine of ten of these are right."""
 
 
 @dataclass(frozen=True)
