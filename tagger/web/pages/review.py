@@ -6,14 +6,13 @@ a given one, as `tagger similar`.
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import Connection
 
 from tagger.database.enums import TagState
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
@@ -162,9 +161,7 @@ def _groups(
     shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
     tiles = {each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))}
     trips = trips_of_photos(state.database, library_overview(request).named_trips(0, 0) or (), shown)
-    with state.database.read() as connection:
-        references = [_reference(connection, slug, {each.digest for each in some}) for slug, some in found]
-    for (_, photos), (landmark, examples) in zip(found, references, strict=True):
+    for (_, photos), (landmark, examples) in zip(found, _references(state, found), strict=True):
         cards = [
             _card(photo, tiles[photo.id], landmark, trips.get(photo.id)) for photo in photos[:SHOWN_OF_GROUP]
         ]
@@ -174,15 +171,20 @@ def _groups(
         yield Group(landmark, _taken_together(photos), len(photos), cards, examples, around)
 
 
-def _reference(
-    connection: Connection, slug: str | None, but: Collection[str | None]
-) -> tuple[Landmark | None, list[Cover]]:
-    """Return a landmark, and photos of it other than these."""
-    if slug is None:
-        return None, []
-    landmark = find_landmark(connection, slug, by_slug=True)
-    examples = [each for each in example_covers(connection, landmark.id) if each.digest not in but]
-    return landmark, examples[:EXAMPLES]
+def _references(
+    state: AppState, found: Iterable[tuple[str | None, Sequence[TaggedPhoto]]]
+) -> list[tuple[Landmark | None, Sequence[Cover]]]:
+    """Return the landmark of each group, and photos of it other than those of the group."""
+    references: list[tuple[Landmark | None, Sequence[Cover]]] = []
+    with state.database.read() as connection:
+        for slug, photos in found:
+            landmark = find_landmark(connection, slug, by_slug=True) if slug else None
+            digests = {photo.digest for photo in photos}
+            examples = example_covers(connection, landmark.id) if landmark else ()
+            references.append(
+                (landmark, [each for each in examples if each.digest not in digests][:EXAMPLES])
+            )
+    return references
 
 
 def _taken_together(photos: Sequence[TaggedPhoto]) -> str:
