@@ -162,6 +162,10 @@ class LandmarkNotFound(NotFound):
     """
 
 
+class ThingNotFound(NotFound):
+    """There is no thing {name}. The models of things know: {names}. See `tagger model use --help`."""
+
+
 class LandmarkAmbiguous(Conflict):
     """Several landmarks have the name {name}, in {cities}: {slugs}. Use one of these slugs."""
 

@@ -39,6 +39,7 @@ def upgrade() -> None:
     _add_to_ledgers(true="1" if is_sqlite else "true")
     _create_mounts()
     _create_sketches()
+    _create_things()
     op.add_column("photos", sa.Column("retry_at", sa.DateTime(timezone=True)))
     op.execute(
         "INSERT INTO position_changes (content_id)"
@@ -132,3 +133,50 @@ def _create_sketches() -> None:
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_sketches_model_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("model_id", "block", name="pk_sketches"),
     )
+
+
+def _create_things() -> None:
+    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.add_column("models", sa.Column("kind", sa.Text, nullable=False, server_default="landmarks"))
+    op.create_table(
+        "things",
+        sa.Column("slug", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("names", sa.JSON, nullable=False),
+        sa.Column("aliases", sa.JSON, nullable=False),
+        sa.Column("parent", sa.Text),
+        sa.ForeignKeyConstraint(["parent"], ["things.slug"], name="fk_things_parent"),
+    )
+    op.create_table(
+        "thing_labels",
+        sa.Column("model_id", identifier, nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
+        sa.Column("thing", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["model_id"], ["models.id"], name="fk_thing_labels_model_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["thing"], ["things.slug"], name="fk_thing_labels_thing"),
+        sa.PrimaryKeyConstraint("model_id", "position", name="pk_thing_labels"),
+    )
+    op.create_table(
+        "image_things",
+        sa.Column("content_id", identifier, nullable=False),
+        sa.Column("thing", sa.Text, nullable=False),
+        sa.Column("score", sa.Float),
+        sa.Column("model_id", identifier),
+        sa.Column("verdict", sa.Text),
+        sa.Column("given_by", sa.Text),
+        sa.Column("given_at", sa.DateTime(timezone=True)),
+        sa.CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
+        sa.ForeignKeyConstraint(
+            ["content_id"], ["contents.id"], name="fk_image_things_content_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["thing"], ["things.slug"], name="fk_image_things_thing"),
+        sa.ForeignKeyConstraint(
+            ["model_id"], ["models.id"], name="fk_image_things_model_id", ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("content_id", "thing", name="pk_image_things"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_image_things_thing_content_id", "image_things", ["thing", "content_id"])
+    op.create_index("ix_image_things_model_id_content_id", "image_things", ["model_id", "content_id"])

@@ -20,6 +20,7 @@ from tagger.cli.options import (
     ModelName,
     Threshold,
     TopK,
+    WithThings,
     WriteTo,
     query_option,
     query_usage,
@@ -194,6 +195,7 @@ class WriteOptions:
     gps_estimated: GpsEstimated = False
     max_error_km: MaxErrorKm = None
     description: Description = False
+    things: WithThings = False
 
     def metadata(self) -> MetadataOptions | None:
         """Return what to write; None for nothing.
@@ -203,7 +205,7 @@ class WriteOptions:
         """
         if self.write != "none":
             return self.written()
-        for option in ("gps", "gps_estimated", "max_error_km", "description"):
+        for option in ("gps", "gps_estimated", "max_error_km", "description", "things"):
             if getattr(self, option):
                 hint = "--" + option.replace("_", "-")
                 raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
@@ -223,7 +225,8 @@ class WriteOptions:
         elif self.max_error_km is not None:
             raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
         language = load_settings().language
-        return MetadataOptions(Target(self.write), self.gps, self.description, language, max_error_m)
+        optional = self.gps, self.description, language, max_error_m, self.things
+        return MetadataOptions(Target(self.write), *optional)
 
     def arguments(self) -> list[str]:
         """The options as a command line has them."""
@@ -231,6 +234,7 @@ class WriteOptions:
             "--gps": self.gps,
             "--gps-estimated": self.gps_estimated,
             "--description": self.description,
+            "--things": self.things,
         }
         limit = [] if self.max_error_km is None else ["--max-error-km", str(self.max_error_km)]
         return ["--write", self.write, *(flag for flag, is_set in flags.items() if is_set), *limit]

@@ -134,6 +134,9 @@ MaxErrorKm = Annotated[
         show_default="5",
     ),
 ]
+WithThings = Annotated[
+    bool, flag("--things", "Also write keywords for the things that photos show.", METADATA)
+]
 Description = Annotated[
     bool, flag("--description", "Also write a description, to photos without one.", METADATA)
 ]

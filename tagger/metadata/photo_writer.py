@@ -470,12 +470,12 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
 def describe_result(photo: PreparedPhoto) -> str:
     """State in one line what was written or removed."""
     plan = photo.plan
-    names = ", ".join((*(landmark.name for landmark in plan.request.tag_fields.landmarks), *_estimate(plan)))
+    names = ", ".join((*plan.request.tag_fields.keywords, *_estimate(plan)))
     files = ", ".join(_file_name(file) for file in photo.replaced)
     parts = [plan.refusal.text] if plan.refusal else []
     if names and (files or plan.refusal):
         target = files or ", ".join(f"{file.original.path.name} (already written)" for file in plan.files)
-        values = "tags were" if plan.request.tag_fields.landmarks else "position was"
+        values = "tags were" if plan.request.tag_fields.keywords else "position was"
         # In the past: the text stays with the job, and an undo may delete the sidecar.
         parts.append(
             f"The {values} written to a sidecar: {names} → {target}"

@@ -12,7 +12,7 @@ from tagger.geo import distance_km
 from tagger.metadata.gps import OUR_METHOD
 from tagger.texts.names import name_in_language
 
-HIERARCHY_ROOT = "Places"
+HIERARCHY_ROOT, ROOT_OF_THINGS = "Places", "Things"
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u02bb\u2032\u00b4`\uff07", "'"))
 _MAX_NORMALISED = 1_000
 POINT = "point"
@@ -88,7 +88,7 @@ class TagFields:
     description: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.landmarks) or self.position is not None
+        return bool(self.keywords) or self.position is not None
 
     def without_landmark_coordinates(self) -> Self:
         """The same values, where the landmarks say nothing of where they are. The position stays."""
@@ -99,25 +99,28 @@ class TagFields:
 def make_tag_fields(
     landmarks: Sequence[NamedLandmark],
     *,
+    things: Sequence[tuple[str, ...]] = (),
     gps: bool = False,
     estimate: PositionEstimate | None = None,
     description: bool = False,
 ) -> TagFields:
     """Derive the values from a photo's accepted tags, best first.
 
-    The position is the `estimate`, else with `gps` that of a landmark.
+    The position is the `estimate`, else with `gps` that of a landmark. `things`: what else it shows, as the
+    names of what that is a kind of, and its own.
     """
-    if not landmarks:
-        return TagFields(position=estimate)
+    names = (*(landmark.name for landmark in landmarks), *(path[-1] for path in things))
+    places = (
+        (HIERARCHY_ROOT, *filter(None, (landmark.country, landmark.city)), landmark.name)
+        for landmark in landmarks  # Places, France, Paris, Eiffel Tower
+    )
+    describes = description and bool(landmarks)
     return TagFields(
         landmarks=tuple(landmarks),
-        keywords=tuple(dict.fromkeys(landmark.name for landmark in landmarks)),
-        paths=tuple(
-            (HIERARCHY_ROOT, *filter(None, (landmark.country, landmark.city)), landmark.name)
-            for landmark in landmarks  # Places, France, Paris, Eiffel Tower
-        ),
-        position=estimate or (_position(landmarks) if gps else None),
-        description="; ".join(_description(landmark) for landmark in landmarks) if description else None,
+        keywords=tuple(dict.fromkeys(names)),
+        paths=(*places, *((ROOT_OF_THINGS, *path) for path in things)),
+        position=estimate or (_position(landmarks) if gps and landmarks else None),
+        description="; ".join(_description(landmark) for landmark in landmarks) if describes else None,
     )
 
 

@@ -129,9 +129,10 @@ class LandmarkFacts(_Frozen):
 
 
 class Label(LandmarkFacts):
-    """One class of the model and the landmark it stands for."""
+    """One class of the model, and what it stands for. `parent`: the slug of what a thing is a kind of."""
 
     label: str = Field(min_length=1)
+    parent: str | None = Field(default=None, pattern=SLUG_PATTERN)
 
 
 class InputRule(_Frozen):
@@ -169,6 +170,7 @@ TRAINED_PHOTOS = "photo_digests"
 class Manifest(_Frozen):
     """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted.
 
+    `kind`: what its labels are. Scores of things are independent of each other, so their sum is not bounded.
     `suggestion_threshold`: the lowest score at which one is suggested; None: the model suggests nothing.
     `ranges`: the lowest and highest value that enters each convolution, in order, for eight bits.
     `second_look`: photos whose highest score is in this range, without its end, get the mean of their scores
@@ -176,6 +178,7 @@ class Manifest(_Frozen):
     """
 
     format: Literal[1, 2] = 1
+    kind: Literal["landmarks", "things"] = "landmarks"
     name: str = Field(min_length=1, max_length=MAX_TEXT)
     created_at: datetime
     labels: tuple[Label, ...] = Field(min_length=1)

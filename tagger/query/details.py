@@ -38,9 +38,11 @@ from tagger.query.tagged_photos import (
 )
 from tagger.raw_pairs import files_of
 from tagger.roots.roots import Root, RootPaths, list_roots
+from tagger.tags.models_in_use import LANDMARKS
 from tagger.texts.documents import document_of
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import N_, gettext
+from tagger.things import things_of_images
 
 _SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google Takeout", "track": N_("track")}
 
@@ -301,11 +303,13 @@ def _details(
         .outerjoin(models, models.c.id == contents.c.model_id)
         .where(photos.c.id == row.id)
     ).one()
+    images = {row.content_id} - {None}
+    things = things_of_images(connection, images, with_rejected=True).get(row.content_id, ())
     failure = (stored.failure_kind, stored.failure_text, stored.failure_attempts, stored.failure_job_id)
     return document_of(
         PhotoDetails,
         stored,
-        photo=names.photo(connection, row, photo_tags, photo_tags),
+        photo=names.photo(connection, row, photo_tags, photo_tags, things),
         evidence=position_evidence(connection, names, row.id),
         camera=camera_name(connection, stored.camera_id),
         clock_may_be_reset=stored.taken_at is not None
@@ -326,7 +330,7 @@ def _thresholds(connection: Connection, content_id: int | None, last: Row[Any]) 
     earlier = (
         select(models.c.name, classifications.c.threshold)
         .join(models, models.c.id == classifications.c.model_id)
-        .where(classifications.c.content_id == content_id)
+        .where(classifications.c.content_id == content_id, models.c.kind == LANDMARKS)
         .order_by(models.c.use_order, models.c.id)
     )
     found = {} if last.model is None else {last.model: last.threshold}

@@ -44,7 +44,7 @@ _OF_ACCEPTED_TAGS = ("landmark", "country")
 """Options that mean accepted tags: with one of them, the form adds no photos with a mere candidate."""
 _OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
 """Options that tags without acceptance match too, with `any_rank`."""
-_OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
+_OF_ALL_PHOTOS = ("thing", "near", "box", "position", "verdict", "trip", "job")
 """Options that select photos without a landmark, too."""
 
 POSITIONS = {
@@ -186,7 +186,7 @@ def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, 
         return value if is_invalid else _TEXTS[option](value)
     if option == "under":
         return PurePath(value).name or value
-    return names.get(value, value) if option in ("landmark", "trip") else value
+    return names.get(value, value) if option in ("landmark", "trip", "thing") else value
 
 
 def _alternatives_text(option: str, value: str, names: Mapping[str, str]) -> str:

@@ -64,6 +64,7 @@ from tagger.query.photo_conditions import (
 )
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import is_dismissed, is_favourite
+from tagger.things import images_of, shows_one_of, things_named
 
 if TYPE_CHECKING:
     from tagger.trips.grouping import Trip
@@ -161,6 +162,7 @@ class ResolvedQuery:
     ranges: "tuple[PathRange, ...]"
     trip: "Trip | None" = None
     camera_ids: tuple[int, ...] = ()
+    things: tuple[frozenset[str], ...] = ()
     any_of: "tuple[tuple[ResolvedQuery, ...], ...]" = ()
     without: "tuple[ResolvedQuery, ...]" = ()
     added: AddedOption | None = None
@@ -191,6 +193,7 @@ class ResolvedQuery:
             camera_ids=tuple(
                 sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
             ),
+            things=tuple(things_named(connection, query.thing)),
             any_of=tuple(map(resolved, query.any_of)),
             without=tuple(chain.from_iterable(map(resolved, query.without))),
         )
@@ -237,6 +240,7 @@ class ResolvedQuery:
         parts = (
             self._of_sets(),
             self._of_areas(),
+            self._of_things(),
             self._of_files(),
             self._of_contents(),
             self._of_tags(),
@@ -286,6 +290,12 @@ class ResolvedQuery:
             inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
             shown = _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
             yield Filter(inside, Found.by_ids(*area.photo_ids, images=shown))
+
+    def _of_things(self) -> Iterator[Filter]:
+        """By each of the things, or a kind of it."""
+        for slugs in self.things:
+            shown = Found.by_images(images_of(slugs))
+            yield Filter(shows_one_of(photos.c.content_id, slugs), shown)
 
     def _of_files(self) -> Iterator[Filter]:
         """By what is stored with the files: folders, cameras and dates."""
@@ -385,7 +395,7 @@ class ResolvedQuery:
     @property
     def _is_narrow(self) -> bool:
         """Whether another filter leaves fewer photos than one by outcome."""
-        return bool(self.landmark_ids or self.areas or self.has_verdict)
+        return bool(self.landmark_ids or self.areas or self.things or self.has_verdict)
 
     def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
         """The tags to return of all tags of a photo that meets the conditions."""
@@ -415,8 +425,9 @@ class ResolvedQuery:
 
     @property
     def _selects_untagged(self) -> bool:
-        """Whether the query is for photos of a place, a set or a verdict, and not for tags."""
-        return (self.copies_may_differ or self.query.verdict is not None) and not self._has_tag_options
+        """Whether the query is for photos of a place, a thing, a set or a verdict, and not for tags."""
+        is_of_images = bool(self.things) or self.query.verdict is not None
+        return (self.copies_may_differ or is_of_images) and not self._has_tag_options
 
     @property
     def copies_may_differ(self) -> bool:

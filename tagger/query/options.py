@@ -79,6 +79,8 @@ class QueryOption:
     """How an active filter is called, with its value at `{}`; None: it is no filter."""
     used_by: Literal["all", "searches", "addresses", "commands"] = "all"
     """All commands and addresses that select photos; those that find photos; or one of the two."""
+    all_of_several: bool = False
+    """Whether a photo fulfils each of several values, not one of them."""
     is_stored: bool = True
     """Whether shares, jobs and schedules keep it; without it, they would select more than was meant."""
 
@@ -241,6 +243,13 @@ class PhotoQuery:
         "Photos taken in this country, or of its landmarks.", value_name="NAME", most_values=MAX_NAMES
     )
     """Of a photo's position or an accepted landmark."""
+    thing: tuple[str, ...] = _option(
+        "Photos that show this thing, like dog.",
+        value_name="NAME",
+        most_values=MOST_ALTERNATIVES,
+        all_of_several=True,
+    )
+    """Like `position`, it selects classified photos, tagged or not."""
     near: tuple[float, float] | None = _option(
         "Photos taken, or with landmarks, near this position.",
         value_name="LAT,LON",
@@ -365,7 +374,7 @@ class PhotoQuery:
         chip=N_("not processed yet"),
     )
     failed: bool = _option(
-        "Photos that cannot be classified. `tagger job failures` says why.",
+        "Photos that fail; `tagger job failures` says why.",
         bool,
         used_by="searches",
         chip=N_("failed"),
@@ -524,6 +533,7 @@ def _json(name: str, value: Any) -> Json:
 _OF_TAGS = {"landmark": "a landmark", "min_score": "a minimum score"}
 _OF_CLASSIFIED = _OF_TAGS | {
     "country": "a country",
+    "thing": "a thing",
     "near": "a position",
     "box": "a box",
     "unknown": "unknown photos",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PHOTO_COLUMNS = (
     *("path", "outcome", "digest", "width", "height", *RESULT_FACTS, "taken_source"),
-    *("dismissed", "favourite", "damaged"),
+    *("dismissed", "favourite", "damaged", "things"),
 )
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
@@ -129,6 +129,8 @@ def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[obje
 
 
 def _photo_cell(photo: TaggedPhoto, column: str) -> object:
+    if column == "things":
+        return "; ".join(each.thing for each in photo.things)
     value: object = getattr(photo, _SIGNS.get(column, column))
     return round(value, 4) if column == "similarity" and isinstance(value, float) else value
 

@@ -54,6 +54,7 @@ from tagger.texts.text_format import (
     gettext,
     list_text,
 )
+from tagger.things import ShownThing, things_of_images
 
 
 def is_guess(scores: Sequence[float]) -> bool:
@@ -252,6 +253,8 @@ class TaggedPhoto(ResultFacts, _PhotoFile):
     """Those of nine parts of the image."""
     taken_source: str | None = None
     """Who says `taken_at`, as in SQL."""
+    things: tuple[ShownThing, ...] = ()
+    """What else it shows."""
 
     def __repr__(self) -> str:
         accepted = ", ".join(tag.name for tag in self.tags if tag.accepted)
@@ -283,6 +286,7 @@ class PhotoDocument(ResultFacts, _PhotoFile):
     files: int
     position: Position | None
     tags: tuple[Tag, ...]
+    things: tuple[ShownThing, ...]
 
 
 @dataclass(frozen=True)
@@ -426,8 +430,9 @@ class NameCache:
         content_ids = {row.content_id for row in rows} - {None}
         tags_of = tag_rows(connection, content_ids, accepted_suffice=accepted_suffice)
         self._read_landmarks(connection, {tag.landmark_id for tags in tags_of.values() for tag in tags})
-        every = ((row, tags_of.get(row.content_id, ())) for row in rows)
-        return [self.photo(connection, row, tags, select_tags(tags)) for row, tags in every]
+        things = things_of_images(connection, content_ids)
+        every = ((row, tags_of.get(row.content_id, ()), things.get(row.content_id, ())) for row in rows)
+        return [self.photo(connection, row, tags, select_tags(tags), things) for row, tags, things in every]
 
     def photo(
         self,
@@ -435,6 +440,7 @@ class NameCache:
         row: Row[Any],
         photo_tags: Sequence[Row[Any]],
         selected: Sequence[Row[Any]],
+        things: Sequence[ShownThing] = (),
     ) -> TaggedPhoto:
         """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
         guess = None if row.is_dismissed else best_guess(photo_tags)
@@ -459,6 +465,7 @@ class NameCache:
             is_favourite=bool(row.is_favourite),
             damaged=bool(row.damaged),
             taken_source=None if row.taken_at is None else row.taken_source,
+            things=tuple(things),
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:

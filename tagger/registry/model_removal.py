@@ -27,7 +27,7 @@ from tagger.errors import Conflict
 from tagger.ledger.job_control import remove_items
 from tagger.registry.registered_models import RegisteredModel, model_by_name
 from tagger.tags.causes import delete_model_results
-from tagger.tags.models_in_use import ids_in_use, shipped_digest
+from tagger.tags.models_in_use import ids_in_use, is_shipped_file
 from tagger.tags.settlement import Progress
 
 _ENDED = (JobState.FINISHED, JobState.CANCELLED)
@@ -96,7 +96,7 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
     Raises:
         Conflict: it cannot be removed.
     """
-    if model.digest == shipped_digest():
+    if is_shipped_file(model.file):
         raise _needed(model, "it comes with tagger. Put others in use instead.")
     if any(model.id in ids for ids in ids_in_use(connection)):
         raise _needed(model, "it is in use. Name those that stay in use: `tagger model use NAME…`.")

@@ -79,9 +79,10 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     found: Sequence[RegisteredModel]
     if selector is None:
         with database.read() as connection:
-            used = connection.execute(select(models.c.file).where(models.c.in_use)).all()
-        if not used or any(row.file is None for row in used):
-            _shipped(database)
+            used = connection.execute(select(models.c.file, models.c.kind).where(models.c.in_use)).all()
+        shipped = [row.kind for row in used if row.file is None]
+        for kind in shipped if used else [models_in_use.LANDMARKS]:
+            _shipped(database, kind)
         found = _in_use(database)
     elif (named := _by_name(database, selector)) is not None:
         found = [named]
@@ -139,10 +140,10 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
 
 
 def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
-    if selector in {None, models_in_use.shipped_name()}:
-        if not models_in_use.shipped_file().is_file():
+    if (kind := models_in_use.LANDMARKS if selector is None else _shipped_kind(selector)) is not None:
+        if not models_in_use.shipped_file(kind).is_file():
             raise ModelNotSelected
-        return unregistered_model(models_in_use.shipped_file())
+        return unregistered_model(models_in_use.shipped_file(kind))
     if not _is_file(str(selector)):
         raise _not_found(database, str(selector))
     model = unregistered_model(Path(str(selector)))
@@ -159,8 +160,10 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
         ArgumentInvalid: as `clean_model_name`.
     """
     name = None if name is None else clean_model_name(name)
-    shipped, file = models_in_use.shipped_file(), file.absolute()
-    is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
+    file = file.absolute()
+    is_shipped = any(
+        file.resolve() == models_in_use.shipped_file(kind).resolve() for kind in models_in_use.KINDS
+    )
     digest, manifest = file_digest(file), read_manifest(file)
     model_id = register(database, digest, manifest, file=None if is_shipped else file, name=name)
     return model_by_id(database, model_id)
@@ -184,10 +187,18 @@ def clean_model_name(name: str) -> str:
 def models_to_try(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
     """The models that `resolve_models` returns, for single photos: nothing is registered or written.
 
+    Of things, only one that is named: predictions are landmarks.
+
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
     """
-    return _with_file(preview_models(database, selector))
+    found = preview_models(database, selector)
+    return _with_file(models_of_landmarks(found) or found)
+
+
+def models_of_landmarks(found: Iterable[RegisteredModel]) -> list[RegisteredModel]:
+    """Those of these models that name landmarks."""
+    return [model for model in found if model.manifest.kind == models_in_use.LANDMARKS]
 
 
 def unregistered_model(file: Path) -> RegisteredModel:
@@ -212,7 +223,7 @@ def models_by_name(database: Database, names: Iterable[str]) -> Sequence[Registe
 def use_models(
     database: Database, names: Sequence[str], on_progress: Progress = lambda _done, _total: None
 ) -> Sequence[RegisteredModel]:
-    """Put these registered models in use in place of all others, and settle the images of others.
+    """Put these registered models in use in place of all others, those of landmarks first, and settle images.
 
     Using the shipped model follows upgrades: the shipped model of a newer package is then in use. If it is
     interrupted, the next call settles the rest.
@@ -220,32 +231,36 @@ def use_models(
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged: as `models_by_name`.
     """
-    chosen = models_by_name(database, names)
+    named = models_by_name(database, names)
+    of_landmarks = models_of_landmarks(named)
+    chosen = [*of_landmarks, *(model for model in named if model not in of_landmarks)]
     with database.write() as connection:
         connection.execute(select(ledgers.c.models_settled_to).with_for_update())  # first, as `settle_models`
         lock_tables(connection, models, mode="EXCLUSIVE")
-        before = models_in_use.ids_in_use(connection)
+        before = models_in_use.ids_in_use(connection, [models_in_use.LANDMARKS])
         connection.execute(update(models).where(models.c.in_use).values(in_use=False, use_order=None))
         for number, model in enumerate(chosen, 1):
             values = {"in_use": True, "use_order": number}
             connection.execute(update(models).where(models.c.id == model.id).values(values))
             record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
-        if models_in_use.ids_in_use(connection) != before:
+        if models_in_use.ids_in_use(connection, [models_in_use.LANDMARKS]) != before:
             connection.execute(update(ledgers).values(models_settled_to=0))
     settle_models(database, on_progress)
     return [model_by_id(database, model.id) for model in chosen]
 
 
 def list_models(database: Database) -> list[RegisteredModel]:
-    """Every registered model, in order of registration, and the shipped one, which a job will register."""
+    """Every registered model, in order of registration, and shipped ones, which a job will register."""
     found = _select(database)
-    shipped = models_in_use.shipped_digest()
-    if shipped is None or shipped in {model.digest for model in found}:
-        return found
-    used = preview_models(database, None)
-    order = next((number for number, model in enumerate(used, 1) if model.digest == shipped), None)
-    new = unregistered_model(models_in_use.shipped_file())
-    return [*found, replace(new, shipped=True, in_use=order is not None, use_order=order)]
+    known = {model.digest for model in found}
+    for kind in models_in_use.KINDS:
+        shipped = models_in_use.shipped_digest(kind)
+        if shipped is not None and shipped not in known:
+            used = preview_models(database, None)
+            order = next((number for number, model in enumerate(used, 1) if model.digest == shipped), None)
+            new = unregistered_model(models_in_use.shipped_file(kind))
+            found.append(replace(new, shipped=True, in_use=order is not None, use_order=order))
+    return found
 
 
 def model_by_id(database: Database, model_id: int) -> RegisteredModel:
@@ -295,22 +310,29 @@ def verify_model(model: RegisteredModel) -> None:
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
     model = _first(database, models.c.name == name)
-    return _shipped(database) if model is None and name == models_in_use.shipped_name() else model
+    if model is None and (kind := _shipped_kind(name)) is not None:
+        return _shipped(database, kind)
+    return model
+
+
+def _shipped_kind(name: str) -> str | None:
+    """The kind of the shipped model with this name; None: there is none."""
+    return next((kind for kind in models_in_use.KINDS if models_in_use.shipped_name(kind) == name), None)
 
 
 def _is_file(selector: str) -> bool:
     return is_model_path(selector) and Path(selector).is_file()
 
 
-def _shipped(database: Database) -> RegisteredModel:
+def _shipped(database: Database, kind: str = models_in_use.LANDMARKS) -> RegisteredModel:
     """The shipped model of this version, registered on first use."""
-    digest = models_in_use.shipped_digest()
+    digest = models_in_use.shipped_digest(kind)
     if digest is None:
         raise ModelNotSelected
     model = model_by_digest(database, digest)
     if model is not None:
         return model
-    manifest = read_manifest(models_in_use.shipped_file())
+    manifest = read_manifest(models_in_use.shipped_file(kind))
     return model_by_id(database, register(database, digest, manifest, file=None, name=None))
 
 
@@ -321,10 +343,17 @@ def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredMode
 def _in_use(database: Database) -> list[RegisteredModel]:
     with database.read() as connection:
         first = [ids[0] for ids in models_in_use.ids_in_use(connection)]
-    found = {model.id: model for model in _select(database, models.c.id.in_(first)) if model.in_use}
-    if models_in_use.shipped_file().is_file() and (earlier := [each for each in first if each not in found]):
-        found[earlier[0]] = unregistered_model(models_in_use.shipped_file())
-    return [found[model_id] for model_id in first if model_id in found]
+    found = {model.id: model for model in _select(database, models.c.id.in_(first))}
+    newest = (_of_this_package(found[model_id]) for model_id in first)
+    return [model for model in newest if model is not None]
+
+
+def _of_this_package(model: RegisteredModel) -> RegisteredModel | None:
+    """The model, or in place of one of an earlier package the one that replaces it; None: there is none."""
+    shipped = models_in_use.shipped_file(model.manifest.kind)
+    if model.in_use:
+        return model
+    return unregistered_model(shipped) if shipped.is_file() else None
 
 
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
@@ -335,8 +364,7 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
         query: Select[Any] = select(*columns, is_taught, cast(models.c.manifest, Text).label("manifest"))
         rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
         orders = {ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)}
-    shipped = models_in_use.shipped_digest()
-    return [_model(row, use_order=orders.get(row.id), shipped=shipped) for row in rows]
+    return [_model(row, use_order=orders.get(row.id)) for row in rows]
 
 
 @lru_cache(maxsize=8)
@@ -345,14 +373,15 @@ def _parsed(manifest: str) -> Manifest:
     return Manifest.model_validate_json(manifest)
 
 
-def _model(row: Row[Any], *, use_order: int | None, shipped: str | None) -> RegisteredModel:
+def _model(row: Row[Any], *, use_order: int | None) -> RegisteredModel:
+    shipped = models_in_use.shipped_digest(row.kind)
     is_shipped = row.file is None or row.digest == shipped
     if row.file is None and row.digest != shipped:  # of an earlier package
         use_order = None
     return document_of(
         RegisteredModel,
         row,
-        file=models_in_use.shipped_file() if is_shipped else Path(row.file),
+        file=models_in_use.shipped_file(row.kind) if is_shipped else Path(row.file),
         manifest=_parsed(row.manifest),
         in_use=use_order is not None,
         use_order=use_order,

@@ -32,8 +32,12 @@ from tagger.model.artifact import (
 from tagger.tags import models_in_use
 from tagger.tags.contents import record_landmark
 from tagger.texts.names import name_in_language
+from tagger.things import record_things
 
 log = logging.getLogger(__name__)
+
+_OF_THE_MODEL = {"label", "parent"}
+"""The fields of a label that no landmark has."""
 
 
 def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, int]:
@@ -139,13 +143,13 @@ def _separate_distinct(connection: Connection, manifest: Manifest, every: Iterab
 
 def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
     """Add a landmark for the label, with the labels of other models of that slug, merged into `landmark`."""
-    new = insert(landmarks).values(label.model_dump(exclude={"label"})).returning(landmarks.c.id)
+    new = insert(landmarks).values(label.model_dump(exclude=_OF_THE_MODEL)).returning(landmarks.c.id)
     landmark_id = connection.execute(new).scalar_one()
     move_labels(connection, landmark.id, {label.slug}, landmark_id)
 
 
 def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:
-    facts = label.model_dump(exclude={"label", "slug"})
+    facts = label.model_dump(exclude={*_OF_THE_MODEL, "slug"})
     old = {column: getattr(landmark, column) for column in facts}
     under, over = (old, facts) if newest else (facts, old)
     if over["name"].replace(" ", "-") == landmark.slug:  # the name of a folder of training photos
@@ -176,7 +180,7 @@ def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list
 
 
 def _unregistered(label: Label, language: str | None) -> Landmark:
-    facts = label.model_dump(exclude={"label"}) | {"aliases": list(label.aliases)}
+    facts = label.model_dump(exclude=_OF_THE_MODEL) | {"aliases": list(label.aliases)}
     display_name = name_in_language(label.name, label.names, language)
     return Landmark(id=0, edited=[], merged_slugs=[], own=False, display_name=display_name, **facts)
 
@@ -216,6 +220,9 @@ def register(
             # The stored manifest was imported, or written by an older version: the one in the file counts.
             values = {"manifest": document, "suggestion_threshold": manifest.suggestion_threshold}
             connection.execute(update(models).where(models.c.id == model_id).values(values))
+        if manifest.kind == models_in_use.THINGS:
+            record_things(connection, model_id, manifest.labels)
+            return model_id
         landmark_ids = record_landmarks(connection, manifest)
         connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
         names = ("model_id", "position", "label", "landmark_id")
@@ -233,6 +240,7 @@ def _insert_model(
     row = {
         "digest": digest,
         "name": _free_name(connection, digest, document["name"], name),
+        "kind": document["kind"],
         "file": path,
         "manifest": document,
         "suggestion_threshold": document["suggestion_threshold"],
@@ -264,7 +272,7 @@ def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
         storable = False
     if not storable:
         raise ModelRefused(
-            path=path or models_in_use.shipped_file(),
+            path=path or models_in_use.shipped_file(manifest.kind),
             reason="its manifest has a value that no database can store",
         )
     return document
@@ -288,7 +296,7 @@ def _update_existing(
 
 
 def _file_is_current(existing: Row[Any]) -> bool:
-    if existing.digest == models_in_use.shipped_digest():
+    if existing.digest == models_in_use.shipped_digest(existing.kind):
         return True
     return (
         existing.file is not None

@@ -24,6 +24,7 @@ from tagger.search.grammar import NEGATIONS
 from tagger.search.matching import Match, NameIndex, WordMatch, folded
 from tagger.texts.names import english_names, foreign_names
 from tagger.texts.text_format import gettext
+from tagger.things import ThingCount
 
 
 class Kind(StrEnum):
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     CITY = "city"
     REGION = "region"
     TRIP = "trip"
+    THING = "thing"
     CAMERA = "camera"
     FOLDER = "folder"
     FILE = "file"
@@ -247,6 +249,15 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
     """The names of folders, those nearest to their root first, and their paths. Those above a root have none."""
     in_order = sorted(counts, key=lambda each: (each.depth, each.folder))
     return NameIndex((_folder(each), (PurePath(each.name).name, each.path)) for each in in_order)
+
+
+def thing_names(counts: Iterable[ThingCount]) -> Names:
+    """The names of things in all languages. Parts of them mean nothing."""
+    return NameIndex(((_thing(each), each.thing.all_names) for each in counts), by_words=False)
+
+
+def _thing(count: ThingCount) -> Meaning:
+    return Meaning(Kind.THING, count.name, "", count.photos, {"thing": count.thing.slug})
 
 
 def outcome_names() -> Names:

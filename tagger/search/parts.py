@@ -183,7 +183,7 @@ def _are_alternatives(before: Part, part: Part, relations: set[Relation | None])
     if not part.meanings or Relation.NOT in relations:
         return False
     if Relation.AND in relations:
-        return kinds <= _PLACES or (len(kinds) == 1 and Kind.OUTCOME not in kinds)
+        return kinds <= _PLACES or (len(kinds) == 1 and kinds.isdisjoint((Kind.OUTCOME, Kind.THING)))
     return before.relation is Relation.AND and len(kinds) == 1 and kinds <= {Kind.CITY, Kind.REGION}
 
 
@@ -213,7 +213,7 @@ def _with_hints(parts: Iterable[Part], vocabulary: Vocabulary) -> Iterator[Part]
 
 
 def _options_of(parts: Iterable[Part]) -> Options:
-    """The options of all parts; values of one that can be repeated are united.
+    """The options of all parts; values of one that can be repeated come together.
 
     Raises:
         QueryOptionInvalid: two parts have different values of an option that a query can have once.
@@ -233,7 +233,7 @@ def _options_of_group(group: Sequence[Part]) -> Sequence[Options]:
     if group[0].relation is Relation.NOT:
         return [{"without": (_alternatives([each]),)} for each in every]
     names = {name for each in every for name in each}
-    if len(every) < 2 or (len(names) == 1 and QUERY_OPTIONS[names.pop()].several):
+    if len(every) < 2 or (len(names) == 1 and _has_any_of(names.pop())):
         return every
     return [{"any_of": (_alternatives(every),)}]
 
@@ -241,9 +241,14 @@ def _options_of_group(group: Sequence[Part]) -> Sequence[Options]:
 def _united(meanings: Sequence[Meaning]) -> Sequence[Options]:
     """The options of any of these; of several values of one option, once."""
     names = {name for each in meanings for name in each.options}
-    if len(meanings) < 2 or len(names) > 1 or not QUERY_OPTIONS[name := names.pop()].several:
+    if len(meanings) < 2 or len(names) > 1 or not _has_any_of(name := names.pop()):
         return [each.options for each in meanings]
     return [{name: tuple(value for each in meanings for value in _values(each.options[name]))}]
+
+
+def _has_any_of(option: str) -> bool:
+    """Whether several values of the option mean photos of any of them."""
+    return QUERY_OPTIONS[option].several and not QUERY_OPTIONS[option].all_of_several
 
 
 def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -258,7 +263,7 @@ def _both(option: str, value: Any, of_text: Any) -> Any:
     """The value of an option that fulfils both."""
     if value in (None, False, ()):
         return of_text
-    if option in ("any_of", "without"):
+    if option in ("any_of", "without") or QUERY_OPTIONS[option].all_of_several:
         return (*value, *of_text)
     if option == "taken_after":
         return max(value, of_text)

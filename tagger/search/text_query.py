@@ -43,11 +43,13 @@ from tagger.search.names import (
     landmark_names,
     outcome_names,
     region_names,
+    thing_names,
     trip_names,
 )
 from tagger.search.parts import UnderstoodText, understand
 from tagger.search.vocabulary import Files, LeftOut
 from tagger.texts.names import foreign_names
+from tagger.things import count_things
 
 _REASONS = {
     LeftOut.UNKNOWN: "it is no date, and nothing in the library has this name.",
@@ -146,6 +148,7 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
         landmarks = landmark_names(_counted(connection, found.values()))
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
+        things = thing_names(count_things(connection))
         given = NameIndex((name, [name]) for name in (*TRIP_WORDS, *connection.scalars(_NAMES_OF_TRIPS)))
     familiar = {each.slug for each in tagged}
     of_countries = country_names(countries)
@@ -155,6 +158,7 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
         of_countries,
         camera_names(cameras),
         outcome_names(),
+        things,
     )
     cities = city_counts(database)
     of_cities = city_names(cities), region_names(cities)

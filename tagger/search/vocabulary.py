@@ -106,10 +106,16 @@ class Vocabulary:
             every = (each for index in self._names for each in index.named(short))
             named = [each for each in every if each.kind is Kind.OUTCOME]
         dates = self._dates(phrase)
-        meanings = dates or _of_name(named) or self._trips_during(phrase) or self._around(phrase)
+        meanings = dates or self._of_name(named, phrase) or self._trips_during(phrase) or self._around(phrase)
         meanings = meanings or self._named_files(phrase)
         others = self._months(phrase) if dates else _others(named, meanings)
         return Part(phrase, meanings, others=others) if meanings else None
+
+    def _of_name(self, named: Sequence[Meaning], phrase: str) -> Sequence[Meaning]:
+        """As `_of_name`; a thing that landmarks are, too, is both: `church`."""
+        found = _of_name(named)
+        is_thing = any(each.kind is Kind.THING for each in found)
+        return [*found, *self._of_kind(phrase)] if is_thing else found
 
     def _trips_during(self, phrase: str) -> Sequence[Meaning]:
         """The trips of a phrase like `trips 2022`; of `trips` alone, all if they are few."""

@@ -1,8 +1,10 @@
-"""The only module that writes what decides about landmarks on images.
+"""The only module that writes what decides about landmarks and things on images.
 
-That is: classifications, predictions, taught tags, odds of positions, verdicts and dismissals. Each function
-locks the images that it changes, and settles them before it returns.
+That is: classifications, predictions, taught tags, odds of positions, verdicts, dismissals and things. Each
+function locks the images that it changes, and settles their landmarks before it returns.
 """
+
+from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     ColumnElement,
@@ -36,18 +39,22 @@ from tagger.database.tables import (
     contents,
     dismissals,
     embeddings,
+    image_things,
     jobs,
+    models,
     sketches,
     tags,
     taught_tags,
     verdicts,
 )
-from tagger.ledger.chunks import Claim
-from tagger.pipeline.requests import Classified
 from tagger.tags.contents import lock_contents
-from tagger.tags.models_in_use import ids_in_use
+from tagger.tags.models_in_use import LANDMARKS, ids_in_use
 from tagger.tags.rule import PositionOdds
 from tagger.tags.settlement import PAGE, EffectiveTags, settle
+
+if TYPE_CHECKING:
+    from tagger.ledger.chunks import Claim
+    from tagger.pipeline.requests import Classified
 
 TaughtTags = Mapping[int, Mapping[int, float]]
 """The scores of taught landmarks that images probably show, by content id and landmark id."""
@@ -75,13 +82,14 @@ def store_classifications(
     landmark_ids: Mapping[int, Mapping[int, int]],
     compared: Mapping[int, ComparedBatch],
 ) -> EffectiveTags:
-    """Replace what the claim's models say of images.
+    """Replace what the claim's models, all of landmarks, say of images.
 
     `landmark_ids`: of each model's labels, by their positions in its scores. The results of other models
     stay. If none of the job's models is in use, those from before the job go.
     """
     lock_contents(connection, classified)
-    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
+    in_use = chain.from_iterable(ids_in_use(connection, [LANDMARKS]))
+    if classified and claim.thresholds.keys().isdisjoint(in_use):
         _delete_earlier(connection, claim.name.job_id, classified)
     # The first of the models is the last one that is stored.
     for model_id in reversed(list(claim.thresholds)):
@@ -100,27 +108,95 @@ def store_classifications(
     return settle(connection, classified, record=False)  # the photos are recorded already
 
 
+def store_things(
+    connection: Connection,
+    claim: Claim,
+    classified: Mapping[int, Classified],
+    things: Mapping[int, Mapping[int, str]],
+) -> None:
+    """Replace the things that models find on images. `things`: of each model, by positions in its scores."""
+    now = datetime.now(UTC)
+    for model_id, labels in things.items():
+        own = {key: each.results[model_id] for key, each in classified.items() if model_id in each.results}
+        _delete_results(connection, model_id, own)
+        options = (model_id, claim.top_k, claim.thresholds[model_id], now)
+        names = ("content_id", "model_id", "top_k", "threshold", "classified_at")
+        insert_page(connection, classifications, names, [(key, *options) for key in own])
+        rows = [
+            {"content_id": key, "thing": labels[each.position], "score": each.score, "model_id": model_id}
+            for key in sorted(own)
+            for each in own[key].predictions
+            if each.accepted
+        ]
+        _upsert_things(connection, rows)
+
+
+def write_thing_verdicts(
+    connection: Connection,
+    content_ids: Collection[int],
+    thing: str,
+    verdict: VerdictKind,
+    given_by: str | None,
+    given_at: datetime,
+) -> None:
+    """Record that images show a thing, or do not."""
+    lock_contents(connection, content_ids)
+    given = {"verdict": verdict, "given_by": given_by, "given_at": given_at}
+    _upsert_things(connection, [{"content_id": key, "thing": thing} | given for key in sorted(content_ids)])
+
+
+def delete_thing_verdicts(
+    connection: Connection, content_ids: Collection[int], thing: str, kind: VerdictKind
+) -> int:
+    """Delete the verdicts of images about a thing, if they are of `kind`; returns how many."""
+    lock_contents(connection, content_ids)
+    is_given = image_things.c.thing == thing, image_things.c.verdict == kind
+    of_images = among(image_things.c.content_id, content_ids), *is_given
+    nothing = dict.fromkeys(("verdict", "given_by", "given_at"))
+    is_alone = image_things.c.score.is_(None)
+    changes = (
+        update(image_things).where(*of_images, ~is_alone).values(nothing),
+        delete(image_things).where(*of_images, is_alone),
+    )
+    return sum(connection.execute(change).rowcount for change in changes)
+
+
+def _upsert_things(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write these columns of `image_things`; others stay as they are."""
+    if not rows:
+        return
+    statement = upsert(connection, image_things)
+    values = {
+        name: statement.excluded[name] for name in rows[0] if name not in image_things.primary_key.columns
+    }
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=list(image_things.primary_key), set_=values), rows
+    )
+
+
 def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
     recorded_at = select(jobs.c.created_at).where(jobs.c.id == job_id).scalar_subquery()
     at = contents.c.classified_at  # null: before 2.1, by a model that was not the last one
     is_earlier = among(contents.c.id, content_ids), or_(at.is_(None), at < recorded_at)
     earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
+    of_landmarks = select(models.c.id).where(models.c.kind == LANDMARKS)
     for table in _RESULTS:
-        connection.execute(delete(table).where(among(table.c.content_id, earlier)))
+        is_earlier = among(table.c.content_id, earlier), table.c.model_id.in_(of_landmarks)
+        connection.execute(delete(table).where(*is_earlier))
     connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
 
 
 def _delete_results(connection: Connection, model_id: int, content_ids: Collection[int]) -> None:
-    for table in _RESULTS:
+    for table in (*_RESULTS, image_things):
         connection.execute(_delete_of_model(table), {"ids": list(content_ids), "model": model_id})
 
 
 @cache
 def _delete_of_model(table: Table) -> Delete:
     # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
-    return delete(table).where(
-        among(table.c.content_id, ids_parameter("ids")), table.c.model_id == bindparam("model")
-    )
+    of_model = among(table.c.content_id, ids_parameter("ids")), table.c.model_id == bindparam("model")
+    decided = [image_things.c.verdict.is_(None)] if table is image_things else []
+    return delete(table).where(*of_model, *decided)
 
 
 # Built once, too.

@@ -4,7 +4,7 @@ Importing it needs no numpy.
 """
 
 import importlib.resources
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from shlex import quote
@@ -17,24 +17,35 @@ from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelRefused, TaggerError
 
+LANDMARKS, THINGS = KINDS = ("landmarks", "things")
+"""What models name. The package has a file of each kind."""
 
-def ids_in_use(connection: Connection) -> Sequence[Sequence[int]]:
-    """The ids of the models in use, in their order. If none was put in use, the shipped one is.
 
-    After the shipped model come those of earlier packages, the newest first, which it replaces: on an image
+def ids_in_use(connection: Connection, kinds: Collection[str] = KINDS) -> Sequence[Sequence[int]]:
+    """The ids of the models in use, in their order. If none was put in use, the shipped one of landmarks is.
+
+    After a shipped model come those of earlier packages, the newest first, which it replaces: on an image
     that it has not classified yet, their results count.
     """
     rows = connection.execute(_MODELS)
     registered = sorted(rows, key=lambda row: (row.use_order or 0, row.id))
-    current = shipped_digest()
-    of_packages = [row for row in registered if row.file is None or row.digest == current]
-    shipped = [row.id for row in sorted(of_packages, key=lambda row: (row.digest != current, -row.id))]
-    in_use = [shipped if row in of_packages else [row.id] for row in registered if row.in_use]
-    return in_use or ([shipped] if shipped else [])
+    current = {kind: shipped_digest(kind) for kind in KINDS}
+    of_packages: dict[str, list[Row[Any]]] = {kind: [] for kind in KINDS}
+    for row in sorted(registered, key=lambda row: (row.digest != current[row.kind], -row.id)):
+        if row.file is None or row.digest == current[row.kind]:
+            of_packages[row.kind].append(row)
+    in_use = [row for row in registered if row.in_use] or of_packages[LANDMARKS][:1]
+    return [
+        [each.id for each in of_packages[row.kind]] if row in of_packages[row.kind] else [row.id]
+        for row in in_use
+        if row.kind in kinds
+    ]
 
 
 # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
-_MODELS = select(*(models.c[name] for name in ("id", "name", "digest", "file", "in_use", "use_order")))
+_MODELS = select(
+    *(models.c[name] for name in ("id", "name", "kind", "digest", "file", "in_use", "use_order"))
+)
 
 
 def names_in_use(database: Database) -> Sequence[str]:
@@ -54,7 +65,7 @@ def problems_in_use(database: Database) -> Iterator[str]:
     """Why models in use cannot be loaded on this machine."""
     for row in _in_use(database):
         try:
-            verify_file(row.name, shipped_file() if row.file is None else Path(row.file), row.digest)
+            verify_file(row.name, shipped_file(row.kind) if row.file is None else Path(row.file), row.digest)
         except TaggerError as error:
             yield str(error)
 
@@ -82,27 +93,32 @@ def verify_file(name: str, file: Path, digest: str) -> None:
             return
     except OSError as error:
         raise ModelRefused(path=file, reason=(error.strerror or str(error)).lower()) from error
-    if file == shipped_file():
+    if is_shipped_file(file):
         raise ModelFileNotFound(name=name, reason="it came with an earlier version of tagger")
     raise ModelChanged(path=file, name=name)
 
 
-def shipped_file() -> Path:
-    """The path of the shipped model. An installation may lack the file."""
-    return Path(str(importlib.resources.files("tagger") / "shipped" / "landmarks.pt"))
+def shipped_file(kind: str = LANDMARKS) -> Path:
+    """The path of the shipped model of a kind. An installation may lack the file."""
+    return Path(str(importlib.resources.files("tagger") / "shipped" / f"{kind}.pt"))
 
 
-def shipped_name() -> str | None:
-    """The name of the shipped model; None without one."""
+def is_shipped_file(file: Path) -> bool:
+    """Whether it is the path of a shipped model."""
+    return file in map(shipped_file, KINDS)
+
+
+def shipped_name(kind: str = LANDMARKS) -> str | None:
+    """The name of the shipped model of a kind; None without one."""
     from tagger.model.artifact import read_manifest
 
-    return read_manifest(shipped_file()).name if shipped_file().is_file() else None
+    return read_manifest(shipped_file(kind)).name if shipped_file(kind).is_file() else None
 
 
-def shipped_digest() -> str | None:
-    """The digest of the shipped model, that of artifact.file_digest; None without one."""
+def shipped_digest(kind: str = LANDMARKS) -> str | None:
+    """The digest of the shipped model of a kind, that of artifact.file_digest; None without one."""
     try:
-        return _digest_now(shipped_file())
+        return _digest_now(shipped_file(kind))
     except OSError:
         return None
 

@@ -39,7 +39,7 @@ from tagger.database.tables import (
 from tagger.ledger.outcomes import follow_images
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 from tagger.tags.contents import lock_contents, queue_position_updates
-from tagger.tags.models_in_use import ids_in_use
+from tagger.tags.models_in_use import LANDMARKS, ids_in_use
 from tagger.tags.rule import (
     Candidate,
     EffectiveTag,
@@ -222,7 +222,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
         causes[row.id] = Causes(outcome, ImageFacts(row.damaged, row.dismissed), thresholds)
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
-    in_use = ids_in_use(connection)
+    in_use = ids_in_use(connection, [LANDMARKS])
     suggested_from = {row.id: row.suggestion_threshold for row in connection.execute(_SUGGESTION_THRESHOLDS)}
     orders = {
         key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()

@@ -41,8 +41,10 @@ from tagger.database.tables import (
 )
 from tagger.model.artifact import Manifest
 from tagger.tags.contents import is_classified_by
+from tagger.tags.models_in_use import THINGS
 from tagger.tags.settlement import unsettled
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
+from tagger.things import things_of_labels
 from tagger.trips.visits import outdated_days
 
 PROBLEMS_SHOWN = 100
@@ -222,24 +224,13 @@ def _taught_problems() -> Iterator[Problem]:
 
 def _model_problems(connection: Connection) -> Iterator[str]:
     """Check that a model's labels are those of its manifest, and the dimension of its embeddings."""
-    labels = (
-        select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.merged_slugs)
-        .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
-        .order_by(model_labels.c.position)
-    )
     for model in connection.execute(select(models.c.id, models.c.name, models.c.manifest)).all():
         try:
             manifest = Manifest.model_validate(model.manifest)
         except ValueError:
             yield f"model {model.name}: its manifest cannot be used"
             continue
-        stored = connection.execute(labels.where(model_labels.c.model_id == model.id)).all()
-        are_same = len(stored) == len(manifest.labels) and all(
-            (row.position, row.label) == (position, label.label)
-            and label.slug in (row.slug, *row.merged_slugs)
-            for position, (row, label) in enumerate(zip(stored, manifest.labels, strict=True))
-        )
-        if not are_same:
+        if not _has_its_labels(connection, model.id, manifest):
             yield f"model {model.name}: its labels are not those of its manifest"
         dimension = None if manifest.embedding is None else manifest.embedding.dimension
         for table, size in ((embeddings, embedding_bytes), (classifiers, classifier_bytes)):
@@ -249,6 +240,22 @@ def _model_problems(connection: Connection) -> Iterator[str]:
             wrong = exists().where(table.c.model_id == model.id, or_(length == 0, rest != 0))
             if connection.scalar(select(wrong)):
                 yield f"model {model.name}: its {table.name} have another dimension than it has"
+
+
+def _has_its_labels(connection: Connection, model_id: int, manifest: Manifest) -> bool:
+    if manifest.kind == THINGS:
+        stored_things = things_of_labels(connection, [model_id]).get(model_id, {})
+        return stored_things == dict(enumerate(label.slug for label in manifest.labels))
+    labels = (
+        select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.merged_slugs)
+        .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
+        .order_by(model_labels.c.position)
+    )
+    stored = connection.execute(labels.where(model_labels.c.model_id == model_id)).all()
+    return len(stored) == len(manifest.labels) and all(
+        (row.position, row.label) == (position, label.label) and label.slug in (row.slug, *row.merged_slugs)
+        for position, (row, label) in enumerate(zip(stored, manifest.labels, strict=True))
+    )
 
 
 def _slug_problems(connection: Connection) -> Iterator[str]:

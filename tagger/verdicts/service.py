@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +14,21 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among
-from tagger.database.tables import photos, verdicts
-from tagger.errors import PhotoNotClassified
+from tagger.database.tables import image_things, photos, verdicts
+from tagger.errors import LandmarkNotFound, PhotoNotClassified, ThingNotFound
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import NameCache, select_photos
 from tagger.roots.roots import RootPaths
-from tagger.tags.causes import NewVerdict, delete_verdicts, hold_landmarks, write_verdicts
+from tagger.tags.causes import (
+    NewVerdict,
+    delete_thing_verdicts,
+    delete_verdicts,
+    hold_landmarks,
+    write_thing_verdicts,
+    write_verdicts,
+)
+from tagger.things import Thing, find_thing
 from tagger.verdicts.store import images_of
 
 VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
@@ -40,7 +49,7 @@ class PhotoVerdict:
 
 @dataclass(frozen=True)
 class VerdictsDocument:
-    """The verdicts of photos on a landmark, after a request. `left_out`: photos that are not classified."""
+    """The verdicts of photos on a landmark or thing, after a request. `left_out`: photos not classified."""
 
     landmark: str
     name: str
@@ -59,16 +68,16 @@ def give_verdicts(
     *,
     dry_run: bool = False,
 ) -> VerdictsDocument:
-    """Store verdicts for photos, named by path or id, and a landmark. They replace earlier ones.
+    """Store verdicts for photos, named by path or id, and a landmark or thing. They replace earlier ones.
 
     Raises:
         PhotoNotFound: the database does not have a photo at one of the paths.
         PhotoNotClassified: no model has classified it. Photos named by id are left out then.
-        LandmarkNotFound, LandmarkAmbiguous: no registered model has a landmark of that name.
+        LandmarkNotFound, LandmarkAmbiguous: no registered model has a landmark or thing of that name.
     """
     with database.write(dry_run=dry_run) as connection:
         current = _CurrentVerdicts.of(connection, photos, landmark, root_paths)
-        write_verdicts(connection, _new(current.before, current.landmark, kind, by))
+        current.write(connection, current.before, kind, by)
         return current.document(connection, root_paths, dry_run=dry_run)
 
 
@@ -88,8 +97,8 @@ def withdraw_verdicts(
     """
     with database.write(dry_run=dry_run) as connection:
         current = _CurrentVerdicts.of(connection, photos, landmark, root_paths)
-        if count := delete_verdicts(connection, current.before, current.landmark.id, kind):
-            slug = current.landmark.slug
+        if count := current.delete(connection, kind):
+            slug = current.subject.slug
             record_action(connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count)
         return current.document(connection, root_paths, dry_run=dry_run)
 
@@ -106,26 +115,21 @@ def give_examples(
         current = _CurrentVerdicts.of(connection, [*confirmed, *rejected], landmark, {})
         for photo_ids, kind in ((confirmed, VerdictKind.CONFIRMED), (rejected, VerdictKind.REJECTED)):
             images = {current.images[each] for each in photo_ids if each in current.images}
-            write_verdicts(connection, _new(images, current.landmark, kind, by))
-
-
-def _new(images: Iterable[int], landmark: Landmark, kind: VerdictKind, by: str | None) -> list[NewVerdict]:
-    now = datetime.now(UTC)
-    return [NewVerdict(image, landmark.id, kind, by, now) for image in images]
+            current.write(connection, images, kind, by)
 
 
 @dataclass(frozen=True)
 class _CurrentVerdicts:
-    """The verdicts of images about one landmark before a change. `images`: by photo id."""
+    """The verdicts of images about one landmark or thing before a change. `images`: by photo id."""
 
-    landmark: Landmark
+    subject: Landmark | Thing
     photo_ids: Sequence[int]
     images: Mapping[int, int]
     before: Mapping[int, VerdictKind | None]
 
     @classmethod
     def of(
-        cls, connection: Connection, named: Sequence[Path | int], landmark_name: str, root_paths: RootPaths
+        cls, connection: Connection, named: Sequence[Path | int], name: str, root_paths: RootPaths
     ) -> _CurrentVerdicts:
         paths = {
             path: find_photo_id(connection, path, root_paths) for path in named if isinstance(path, Path)
@@ -137,12 +141,29 @@ class _CurrentVerdicts:
                 kind = connection.scalar(select(photos.c.failure_kind).where(photos.c.id == photo_id))
                 raise PhotoNotClassified(path=path, why=f": it failed ({kind})" if kind else "")
         hold_landmarks(connection)
-        landmark = find_landmark(connection, landmark_name)
-        return cls(landmark, photo_ids, images, _kinds(connection, {*images.values()}, landmark))
+        subject = _find_subject(connection, name)
+        return cls(subject, photo_ids, images, _kinds(connection, {*images.values()}, subject))
+
+    def write(
+        self, connection: Connection, images: Collection[int], kind: VerdictKind, by: str | None
+    ) -> None:
+        """Record verdicts of images."""
+        now = datetime.now(UTC)
+        if isinstance(self.subject, Thing):
+            write_thing_verdicts(connection, images, self.subject.slug, kind, by, now)
+        else:
+            new = [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
+            write_verdicts(connection, new)
+
+    def delete(self, connection: Connection, kind: VerdictKind) -> int:
+        """Delete the verdicts of a kind; returns how many there were."""
+        if isinstance(self.subject, Thing):
+            return delete_thing_verdicts(connection, self.before, self.subject.slug, kind)
+        return delete_verdicts(connection, self.before, self.subject.id, kind)
 
     def document(self, connection: Connection, root_paths: RootPaths, *, dry_run: bool) -> VerdictsDocument:
         """What has become of them in this transaction."""
-        after = _kinds(connection, self.before, self.landmark)
+        after = _kinds(connection, self.before, self.subject)
         names = NameCache(connection, root_paths)
         rows = connection.execute(select_photos().where(among(photos.c.id, self.images)))
         found = {row.id: (names.path(connection, row), row.digest) for row in rows}
@@ -163,14 +184,28 @@ class _CurrentVerdicts:
         ]
         left_out = [photo_id for photo_id in self.photo_ids if photo_id not in self.images]
         return VerdictsDocument(
-            self.landmark.slug, self.landmark.display_name, changed, left_out, dry_run=dry_run
+            self.subject.slug, self.subject.display_name, changed, left_out, dry_run=dry_run
         )
 
 
+def _find_subject(connection: Connection, name: str) -> Landmark | Thing:
+    """The landmark of a name; without one, the thing."""
+    try:
+        return find_landmark(connection, name)
+    except LandmarkNotFound:
+        with suppress(ThingNotFound):
+            return find_thing(connection, name)
+        raise
+
+
 def _kinds(
-    connection: Connection, images: Collection[int], landmark: Landmark
+    connection: Connection, images: Collection[int], subject: Landmark | Thing
 ) -> dict[int, VerdictKind | None]:
-    """The verdict of each image about a landmark."""
-    of_images = among(verdicts.c.content_id, images), verdicts.c.landmark_id == landmark.id
-    rows = connection.execute(select(verdicts.c.content_id, verdicts.c.verdict).where(*of_images))
+    """The verdict of each image about a landmark or thing."""
+    if isinstance(subject, Thing):
+        table, is_subject = image_things, image_things.c.thing == subject.slug
+    else:
+        table, is_subject = verdicts, verdicts.c.landmark_id == subject.id
+    given = among(table.c.content_id, images), table.c.verdict.is_not(None), is_subject
+    rows = connection.execute(select(table.c.content_id, table.c.verdict).where(*given))
     return dict.fromkeys(images) | {row.content_id: VerdictKind(row.verdict) for row in rows}

@@ -316,6 +316,7 @@ def test_workers_write_what_jobs_backfills_and_schedules_ask_for(
             "gps": True,
             "description": False,
             "max_error_m": 5000,
+            "things": False,
         }
         assert "sidecar" in terminal.run("schedule", "list").stdout
         run = terminal.json("schedule", "run-now", "nightly")

@@ -22,7 +22,9 @@ from tagger.tags import models_in_use
 
 @pytest.fixture(autouse=True)
 def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models_in_use, "shipped_file", lambda: tmp_path / "package" / "landmarks.pt")
+    monkeypatch.setattr(
+        models_in_use, "shipped_file", lambda kind="landmarks": tmp_path / "package" / f"{kind}.pt"
+    )
 
 
 def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp_path: Path) -> None:
@@ -142,7 +144,9 @@ def test_a_new_model_is_put_in_use_beside_those_in_use(
         in tagger("model", "add", "c.pt").err
     )
     assert "to use it" not in tagger("model", "add", "b.pt").err
-    monkeypatch.setattr(models_in_use, "shipped_file", lambda: ARTIFACT)
+    monkeypatch.setattr(
+        models_in_use, "shipped_file", lambda kind="landmarks": ARTIFACT.with_name(f"{kind}.pt")
+    )
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/new/tagger.sqlite")
     shipped = read_manifest(ARTIFACT).name
     assert f"run: tagger model use {shipped} tower\n" in tagger("model", "add", "a.pt").err

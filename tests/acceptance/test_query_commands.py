@@ -53,6 +53,7 @@ PHOTO = {
     "files": 1,
     "position": None,
     "tags": [TAG],
+    "things": [],
 }
 
 
@@ -118,7 +119,8 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
     ]
     position_keys = ["latitude", "longitude", "error_m", "source", "country", "city"]
     assert list(rows[0]) == [
-        *list(PHOTO)[1:-3],
+        *list(PHOTO)[1:-4],
+        "things",
         *list(TAG)[:-1],
         *(f"position_{key}" for key in position_keys),
     ]

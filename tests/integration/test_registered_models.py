@@ -57,7 +57,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The path of the shipped model. A test may create the file."""
     file = tmp_path / "package" / "landmarks.pt"
     file.parent.mkdir()
-    monkeypatch.setattr(models_in_use, "shipped_file", lambda: file)
+    monkeypatch.setattr(models_in_use, "shipped_file", lambda kind="landmarks": file.with_name(f"{kind}.pt"))
     return file
 
 

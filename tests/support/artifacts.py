@@ -65,6 +65,7 @@ def tiny_artifact(
     suggestion_threshold: float | None = None,
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     max_batch: int = 10_000,
+    kind: str = "landmarks",
 ) -> Manifest:
     """Write an artifact to `path`. The seed determines the labels' colours and the file's digest.
 
@@ -72,7 +73,7 @@ def tiny_artifact(
     """
     documents = tuple(label.model_dump_json() for label in labels)
     thresholds = threshold, suggestion_threshold
-    manifest, data = _artifact(documents, seed, name, thresholds, created_at, max_batch)
+    manifest, data = _artifact(documents, seed, name, thresholds, created_at, max_batch, kind)
     path.write_bytes(data)
     return manifest
 
@@ -103,6 +104,7 @@ def _artifact(
     thresholds: tuple[float, float | None],
     created_at: datetime,
     max_batch: int,
+    kind: str,
 ) -> tuple[Manifest, bytes]:
     """The manifest and the file, of labels in JSON; compiling the model takes longer than most tests."""
     manifest = tiny_manifest(
@@ -112,6 +114,7 @@ def _artifact(
         threshold=thresholds[0],
         suggestion_threshold=thresholds[1],
         training={"seed": seed},
+        kind=kind,
     )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "artifact.pt"

@@ -508,7 +508,7 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library:
         ("landmark=Eifel+Tower", "Did you mean Eiffel Tower"),
         ("near=Paris", "is not a position"),
         ("under=2003", "is not a folder"),
-        ("contry=France", "unknown option contry; valid options: landmark, country, near"),
+        ("contry=France", "unknown option contry; valid options: landmark, country, thing"),
         ("after=nonsense", "Open the first page again"),
         ("unknown=1&min_score=0.5", "cannot be combined"),
     ):

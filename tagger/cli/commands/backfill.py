@@ -107,8 +107,6 @@ def backfill(
     A photo must match all options. It keeps its old tags until the new ones are stored, and its verdicts
     stay. The backfill `taught` reads no photo: it compares stored embeddings.
 
-    Without a worker, the job runs in this process; otherwise, its number is printed.
-
     For example:
 
     tagger backfill untagged --scan ~/Pictures

@@ -22,6 +22,7 @@ from tagger.cli.options import (
     MaxErrorKm,
     PriorityName,
     Wait,
+    WithThings,
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
@@ -107,6 +108,7 @@ def write(
     gps_estimated: GpsEstimated = False,
     max_error_km: MaxErrorKm = None,
     description: Description = False,
+    things: WithThings = False,
     query_options: QueryOptions,
     limit: Limit = None,
     enqueue: Enqueue = False,
@@ -115,7 +117,7 @@ def write(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Write all accepted tags of the photos that match the options to their metadata.
+    """Write the accepted tags of the photos that match to their metadata.
 
     Files that are up to date are not changed, so you can interrupt the command and run it again. Tags
     rejected since, and positions no longer estimated, are removed.
@@ -126,7 +128,7 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
-    options = WriteOptions(to, gps, gps_estimated, max_error_km, description)
+    options = WriteOptions(to, gps, gps_estimated, max_error_km, description, things)
     metadata = options.written()
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)

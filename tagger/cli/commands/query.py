@@ -71,7 +71,7 @@ def query(
 
     tagger query --country italy --taken-after 2024-06-01 --taken-before 2024-09-01 --format csv > italy.csv
 
-    tagger query --near "eiffel tower" --radius-km 5 -0 | xargs -0 cp -t paris/
+    tagger query --near "eiffel tower" -0 | xargs -0 cp -t paris/
     """
     from tagger.cli.output.photos import no_photo_text, write_photos
     from tagger.query.find import find_tagged

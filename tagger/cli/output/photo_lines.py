@@ -43,7 +43,8 @@ from tagger.roots.roots import Root, list_roots
 from tagger.settings import Settings
 from tagger.tags.rule import EffectiveTag
 from tagger.texts.documents import json_bytes
-from tagger.texts.text_format import percent
+from tagger.texts.text_format import list_text, percent
+from tagger.things import all_things, things_of_labels
 
 TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
 """Outcomes that most photos of a large job have, and that its summary counts."""
@@ -54,9 +55,13 @@ class StoredLines:
 
     def __init__(self, database: Database, settings: Settings, job: int, hidden: Collection[Outcome]) -> None:
         with database.read() as connection:
-            self._names = {
-                model_id: _LabelNames(database, model_id) for model_id in model_ids_of_job(connection, job)
-            }
+            model_ids = model_ids_of_job(connection, job)
+            things, labels = all_things(connection), things_of_labels(connection, model_ids)
+        self._names = {each: _LabelNames(database, each) for each in model_ids if each not in labels}
+        self._things = {
+            model_id: {position: things[slug].display_name for position, slug in each.items()}
+            for model_id, each in labels.items()
+        }
         self._landmark_names: dict[int, str] = {}
         self._hidden = hidden
         self._database, self._root_paths = database, settings.roots
@@ -76,7 +81,15 @@ class StoredLines:
         path = os.path.join(str(root.folder), item.file) if root else item.file  # noqa: PTH118
         names = self._landmark_names
         tags = [(tag, names[tag.landmark_id]) for tag in item.tags if tag.landmark_id in names]
-        return photo_line(path, item.result, item.outcome, self._names, tags, written=self._written)
+        line = photo_line(path, item.result, item.outcome, self._names, tags, written=self._written)
+        found = item.result.results if isinstance(item.result, Classified) else {}
+        things = [
+            self._things[model_id][each.position]
+            for model_id in self._things.keys() & found.keys()
+            for each in found[model_id].predictions
+            if each.accepted
+        ]
+        return f"{line}; shows {list_text(things)}" if things else line
 
     def _read_landmark_names(self, landmark_ids: set[int]) -> None:
         """Read the names that are not known yet. A landmark that was removed meanwhile has none."""
@@ -203,7 +216,10 @@ def _outcome_text(
             ordered = sorted(tags, key=lambda each: (each[0].rank is None, -each[0].score))
             return ", ".join(_tag_text(tag, name) for tag, name in ordered if tag.is_accepted)
         case _:
-            model_id, found = max(result.results.items(), key=lambda each: each[1].predictions[0].score)
+            of_landmarks = [(key, each) for key, each in result.results.items() if key in names]
+            if not of_landmarks:
+                return "unknown"
+            model_id, found = max(of_landmarks, key=lambda each: each[1].predictions[0].score)
             best, scores = found.predictions[0], [each.score for each in found.predictions]
             facts = ["a part of the image is missing"] if result.is_damaged else []
             by_score = sorted(tags, key=lambda pair: -pair[0].score)

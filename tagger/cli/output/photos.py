@@ -37,6 +37,7 @@ from tagger.query.photo_json import (
     photo_feature_parts,
 )
 from tagger.query.tagged_photos import photo_document
+from tagger.things import ShownThing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -140,7 +141,8 @@ def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -
 
 def _photo_rows(photo: TaggedPhoto, path: str) -> Iterator[list[object]]:
     if not photo.tags:
-        yield [path, None, None, photo.outcome or "not classified", None]
+        shown = ", ".join(each.name for each in photo.things)
+        yield [path, None, None, shown or photo.outcome or "not classified", None]
     for tag in photo.tags:
         score = None if tag.score is None else Score(tag.score)
         yield [path, tag.name, score, _tag_state(tag), tag.country]
@@ -216,6 +218,7 @@ def print_details(details: PhotoDetails) -> None:
             "follows",
             photo.position and details.evidence and _evidence(details.evidence, photo.position.source),
         ),
+        ("shows", ", ".join(f"{each.name}{_certainty(each)}" for each in photo.things) or None),
         ("classified", classified),
         ("threshold", details.threshold),
         *(
@@ -253,6 +256,13 @@ def print_details(details: PhotoDetails) -> None:
     )
     titles = ("Rank", "Landmark", "Score", "")
     write_table((*titles, "Model") if len(details.thresholds) > 1 else titles, rows)
+
+
+def _certainty(shown: ShownThing) -> str:
+    """` 93%`, or ` (rejected)`."""
+    if shown.verdict is not None:
+        return f" ({shown.verdict})"
+    return "" if shown.score is None else f" {shown.score:.0%}"
 
 
 _STATED_BY = {"sidecar": "from the sidecar", "takeout": "from Google Takeout", "name": "from the file's name"}

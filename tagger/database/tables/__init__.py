@@ -4,7 +4,7 @@ The reference of the tables, docs/reference/tables.md, is generated from `doc` o
 table's `info`.
 
 Photos and their tags: roots → mounts, photos → contents → classifications, tags, verdicts and dismissals,
-landmarks, models.
+landmarks, models. Things: contents, models → image_things → things.
 Teaching: contents → embeddings and taught_tags; embeddings → sketches; verdicts →
 classifiers.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
@@ -50,6 +50,11 @@ from tagger.database.tables.tag_tables import (
     tags as tags,
     taught_tags as taught_tags,
     verdicts as verdicts,
+)
+from tagger.database.tables.thing_tables import (
+    image_things as image_things,
+    thing_labels as thing_labels,
+    things as things,
 )
 from tagger.database.tables.photo_tables import (
     position_changes as position_changes,

@@ -44,6 +44,9 @@ models = Table(
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the model file"),
     Column("name", Text, nullable=False, unique=True, doc="name in commands and settings"),
+    Column(
+        "kind", Text, nullable=False, server_default="landmarks", doc="`landmarks` or `things`: its labels"
+    ),
     Column("file", Text, doc="path of the file; null: the model of the package; empty: imported without one"),
     Column("manifest", JSON, nullable=False, doc="labels, input size, default threshold, metrics"),
     Column("suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"),

@@ -45,6 +45,7 @@ _FOR_BUCKETS = "embed_objects"
 @dataclass(frozen=True)
 class MetadataOptions:
     """`gps` also writes the landmark's position, `description` a text; both only into empty fields.
+    `things` also writes keywords for what else a photo shows.
 
     `language`: of the names; None: that of the models. `max_error_m`: estimated positions with at most this
     error are written too; None: none.
@@ -57,6 +58,7 @@ class MetadataOptions:
     description: StrictBool = False
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
     max_error_m: Annotated[int, Field(strict=True, gt=0, le=LARGEST_ERROR_M)] | None = None
+    things: StrictBool = False
 
     @property
     def fields(self) -> list[str]:

@@ -24,6 +24,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import has_tag, path_ranges
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
+from tagger.things import shows_one_of
 
 PAGE = 1000
 
@@ -83,7 +84,7 @@ class Write:
         ):
             with database.read() as connection:
                 of_files = ResolvedQuery.resolve(connection, query, root_paths).file_conditions()
-            others = (~has_tag(), photos.c.gone_since.is_(None), _has_other_values(self.options.max_error_m))
+            others = (~has_tag(), photos.c.gone_since.is_(None), _has_other_values(self.options))
             yield from photo_id_pages(database, (*others, *of_files))
 
 
@@ -226,12 +227,15 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
     return or_(own.where(_own_writes.c.job_id == job).exists(), and_(~own.exists(), moved.exists()))
 
 
-def _has_other_values(max_error_m: int | None) -> ColumnElement[bool]:
-    """Whether a photo without tags was written before, or has a position of at most this error."""
-    if max_error_m is None:
-        return _was_written()
-    is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= max_error_m)
-    return or_(_was_written(), exists().where(positions.c.photo_id == photos.c.id, *is_precise))
+def _has_other_values(options: MetadataOptions | None) -> ColumnElement[bool]:
+    """Whether a photo without tags was written before, or has a position or things to write."""
+    found = [_was_written()]
+    if options is not None and options.max_error_m is not None:
+        is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= options.max_error_m)
+        found.append(exists().where(positions.c.photo_id == photos.c.id, *is_precise))
+    if options is not None and options.things:
+        found.append(shows_one_of(photos.c.content_id))
+    return or_(*found)
 
 
 def fill_chained_jobs(
@@ -271,7 +275,7 @@ def select_parent_photos(
     with job_heartbeat(database, job_id):
         update_positions(database, lambda done, _total: on_progress(done))
         options = MetadataOptions.from_job_options(job.options)
-        has_values = or_(has_tag(), _has_other_values(options.max_error_m if options else None))
+        has_values = or_(has_tag(), _has_other_values(options))
         fill_job(
             database,
             job_id,

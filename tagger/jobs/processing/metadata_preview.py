@@ -40,12 +40,14 @@ from tagger.roots.availability import unavailable_folders
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.settings import Settings
 from tagger.texts.documents import document_of
+from tagger.things import Thing, all_things, things_of_images
 
 
 @dataclass(frozen=True)
 class PhotoTags:
     """A photo's accepted tags, best first, and the writes of its files and of its image (see `_writes`).
 
+    `things`: what else it shows.
     `estimate`: its position, unless its camera measured it. `image_digest`: None before it is classified.
     `has_copy`: a photo that is not gone has the same image.
     """
@@ -56,6 +58,7 @@ class PhotoTags:
     has_copy: bool
     image_digest: str | None
     landmarks: tuple[NamedLandmark, ...]
+    things: tuple[Thing, ...]
     estimate: PositionEstimate | None
     writes: Sequence[Row[Any]]
 
@@ -108,7 +111,10 @@ class PhotoTags:
         if options.max_error_m is not None and self.estimate is not None:
             gps = False  # the stored position takes account of what contradicts the landmark
             estimate = self.estimate if self.estimate.error_m <= options.max_error_m else None
-        tag_fields = make_tag_fields(landmarks, gps=gps, estimate=estimate, description=options.description)
+        things = [thing.path_in(options.language) for thing in self.things] if options.things else []
+        tag_fields = make_tag_fields(
+            landmarks, things=things, gps=gps, estimate=estimate, description=options.description
+        )
         return replace(request, target=options.to, tag_fields=tag_fields, image_digest=self.image_digest)
 
 
@@ -133,6 +139,7 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
         ).all()
         estimates = _estimates(connection, photo_ids)
         accepted = _accepted_landmarks(connection, {row.content_id for row in rows})
+        things = _things(connection, {row.content_id for row in rows})
         writes = _writes(connection, photo_ids)
     return {
         row.id: PhotoTags(
@@ -142,6 +149,7 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
             row.has_copy,
             row.digest,
             accepted.get(row.content_id, ()),
+            things.get(row.content_id, ()),
             estimates.get(row.id),
             writes.get(row.id, ()),
         )
@@ -183,6 +191,14 @@ def _accepted_landmarks(
         content_id: tuple(document_of(NamedLandmark, row) for row in sorted(rows, key=_written_order))
         for content_id, rows in accepted.items()
     }
+
+
+def _things(connection: Connection, content_ids: Collection[int]) -> Mapping[int, tuple[Thing, ...]]:
+    """What else images show, by slug: another order would change files that are written again."""
+    found = things_of_images(connection, content_ids)
+    every = all_things(connection) if found else {}
+    slugs = {key: sorted(each.thing for each in shown) for key, shown in found.items()}
+    return {key: tuple(every[slug] for slug in each) for key, each in slugs.items()}
 
 
 def _written_order(row: Row[Any]) -> tuple[bool, int, float, str]:

@@ -48,11 +48,12 @@ from tagger.ledger.outcomes import follow_images
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Unchanged
 from tagger.positions.tag_odds import weigh_positions
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.tags.causes import ComparedBatch, hold_landmarks, store_classifications
+from tagger.tags.causes import ComparedBatch, hold_landmarks, store_classifications, store_things
 from tagger.tags.contents import delete_unused, is_classified_by_all, lock_contents, lock_contents_shared
 from tagger.tags.rule import EffectiveTag
-from tagger.tags.settlement import outcome_of
+from tagger.tags.settlement import EffectiveTags, outcome_of, settle
 from tagger.teaching.comparison import TaughtCache, compare_batch
+from tagger.things import things_of_labels
 
 
 def store_results(
@@ -78,8 +79,7 @@ def store_results(
         # All at once, so that workers lock images in one order.
         lock_contents(connection, {*classified, *(item.image_id for item, _ in taken_over)})
         store_photos(connection, claim.name.job_id, items, taken_over)
-        landmark_ids = _landmark_ids(connection, classified)
-        settled = store_classifications(connection, claim, classified, landmark_ids, compared)
+        settled = _store_classified(connection, claim, classified, compared)
         settled |= weigh_positions(connection, _located(items))
         events.record(connection, settled)
         changed = _last_outcomes(stored, settled, forgotten)
@@ -89,6 +89,24 @@ def store_results(
             follow_images(connection, among(job_items.c.photo_id, replaced))
         delete_unused(connection, {item.image_id for item in forgotten})
         return stored
+
+
+def _store_classified(
+    connection: Connection,
+    claim: Claim,
+    classified: Mapping[int, Classified],
+    compared: Mapping[int, ComparedBatch],
+) -> EffectiveTags:
+    """Store what the claim's models say of images. Returns the landmarks that follow, by content id."""
+    things = things_of_labels(connection, claim.thresholds)
+    store_things(connection, claim, classified, things)
+    of_landmarks = claim.thresholds.keys() - things.keys()
+    if not of_landmarks:
+        return settle(connection, classified, record=False)
+    landmark_ids = _landmark_ids(connection, classified)
+    return store_classifications(
+        connection, claim.of_models(of_landmarks), classified, landmark_ids, compared
+    )
 
 
 def _find_images(connection: Connection, items: Sequence[Item]) -> None:

@@ -149,24 +149,23 @@ class WriteRequest(RequestModel):
         description="With `gps_estimated`: leave out positions with a larger error.",
     )
     description: bool = Field(default=False, description="With `write`: also a description.")
+    things: bool = Field(default=False, description="With `write`: also keywords for things.")
 
     def metadata_options(self, settings: Settings) -> MetadataOptions | None:
         """Return what is to be written; None for nothing.
 
         Raises:
-            HTTPException: the server does not allow it, or `gps`, `gps_estimated` or `description` is set
-            without `write`.
+            HTTPException: the server does not allow it, or what else to write is set without `write`.
         """
         if self.write is not WriteMode.NONE:
             max_error_m = round(self.max_error_km * 1000) if self.gps_estimated else None
             target = Target(self.write)
-            options = MetadataOptions(
-                target, self.gps, self.description, settings.language, max_error_m=max_error_m
-            )
+            optional = self.gps, self.description, settings.language, max_error_m, self.things
+            options = MetadataOptions(target, *optional)
             check_write(settings, options)
             return options
-        if self.gps or self.gps_estimated or self.description:
-            text = "gps, gps_estimated and description need write: set it to sidecar or embed."
+        if self.gps or self.gps_estimated or self.description or self.things:
+            text = "gps, gps_estimated, description and things need write: set it to sidecar or embed."
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         return None
 

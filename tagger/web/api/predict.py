@@ -29,7 +29,7 @@ from tagger.query.predictions import (
     named_predictions,
     prediction_document,
 )
-from tagger.registry.registered_models import RegisteredModel
+from tagger.registry.registered_models import RegisteredModel, models_of_landmarks
 from tagger.texts.text_format import gettext
 from tagger.web.api.routes import Problem, api_router, upload_body
 from tagger.web.http.access import Access, requires
@@ -187,7 +187,7 @@ class _UploadSink:
 def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedModels]:
     """Return those of the models in use that can be loaded."""
     try:
-        models = state.models_in_use()
+        models = models_of_landmarks(state.models_in_use())
     except ModelNotFound as error:  # the server's settings name the model, not the request
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
     loaded = state.models.get(model.id for model in models)

@@ -1,0 +1,222 @@
+"""A model of things beside one of landmarks: what it stores, and what it leaves as it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from support.artifacts import LABELS, tiny_artifact
+from support.colour_folders import EIFFEL, TaggedFolder
+from support.inferences import record_inferences
+
+from tagger.database.connection import Database
+from tagger.database.enums import Runner, Target, VerdictKind
+from tagger.database.tables import contents, image_things, models
+from tagger.errors import ThingNotFound
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.metadata_jobs import Write
+from tagger.jobs.enqueue.submission import submit
+from tagger.jobs.processing.metadata_preview import load_photo_tags
+from tagger.model.artifact import Label
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.registry.model_removal import remove_model
+from tagger.registry.registered_models import add_model, models_to_try, use_models
+from tagger.search.text_query import text_query
+from tagger.tags.models_in_use import names_in_use
+from tagger.things import count_things, find_thing
+from tagger.transfer.integrity import check_database
+from tagger.verdicts.service import give_verdicts, withdraw_verdicts
+
+pytestmark = pytest.mark.postgresql
+
+DOG = Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, aliases=("puppy",), parent="animal")
+THINGS = (
+    DOG,
+    Label(label="castle", slug="castle", name="Castle", names={"de": "Burg"}),
+    Label(label="animal", slug="animal", name="Animal", names={"de": "Tier"}),
+    Label(label="cat", slug="cat", name="Cat", names={"de": "Katze"}, parent="animal"),
+)
+"""The thing at a position has the colour of the landmark at it."""
+
+
+class Library(TaggedFolder):
+    """The models `tiny` of landmarks, and `objects` of things."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        super().__init__(database, folder)
+        tiny_artifact(folder / "objects.pt", THINGS, name="objects", kind="things")
+        self.objects = add_model(database, folder / "objects.pt")
+        use_models(database, ["objects", "tiny"])
+        self.in_use = self.settings.model_copy(update={"model": None})
+
+    def backfill(self) -> dict[str, str]:
+        job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), Runner.LOCAL)
+        self.run(job)
+        return self.outcomes(job)
+
+    def things(self, name: str) -> Sequence[str]:
+        """What `show` names of a photo."""
+        return [each.thing for each in photo_details(self.database, self.folder / name).photo.things]
+
+    def names(self, **options: object) -> set[str]:
+        """The names of the files that a query finds."""
+        found = find_tagged(self.database, PhotoQuery.parse(options))
+        return {Path(photo.path).name for photo in found}
+
+    def search(self, words: str) -> set[str]:
+        found = find_tagged(self.database, text_query(self.database, words, {}).query)
+        return {Path(photo.path).name for photo in found}
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> Library:
+    return Library(database, tmp_path)
+
+
+def test_things_come_beside_landmarks_and_decide_nothing_about_them(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.draw("a.jpg", 0)
+    library.draw("b.jpg", 1)
+    sizes = record_inferences(monkeypatch)
+    assert library.tag(others=[library.objects]) == {"a.jpg": "tagged", "b.jpg": "tagged"}
+    assert sizes == [2, 2]
+    assert library.results == ["Classified", "Classified"]
+    assert (library.things("a.jpg"), library.things("b.jpg")) == (["dog"], ["castle"])
+    assert library.names(landmark=EIFFEL) == {"a.jpg"}
+    with library.database.read() as connection:
+        of_image = select(models.c.name).join(contents, contents.c.model_id == models.c.id)
+        assert set(connection.scalars(of_image)) == {"tiny"}
+        assert connection.scalar(text("SELECT count(*) FROM effective_tags")) == 2
+        assert connection.scalar(text("SELECT count(*) FROM landmarks")) == len(LABELS)
+    assert library.tag(others=[library.objects]) == {"a.jpg": "skipped", "b.jpg": "skipped"}
+    assert list(check_database(library.database)) == []
+    assert [model.name for model in models_to_try(library.database, None)] == ["tiny"]
+    assert names_in_use(library.database) == ["tiny", "objects"]
+
+
+def test_a_backfill_finds_things_in_photos_that_are_tagged_and_keeps_their_outcomes(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.draw("a.jpg", 0)
+    library.tag(top_k=library.settings.top_k)
+    before = photo_details(library.database, library.folder / "a.jpg")
+    sizes = record_inferences(monkeypatch)
+    assert library.backfill() == {"a.jpg": "tagged"}
+    assert sizes == [1]
+    after = photo_details(library.database, library.folder / "a.jpg")
+    assert [each.thing for each in after.photo.things] == ["dog"]
+    assert (after.photo.tags, after.thresholds) == (before.photo.tags, before.thresholds)
+    assert library.backfill() == {}
+
+
+def test_a_photo_that_only_a_model_of_things_has_seen_waits_for_landmarks(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    assert library.tag(model=library.objects) == {"a.jpg": "unknown"}
+    assert (library.things("a.jpg"), library.names(unknown=True)) == (["dog"], set())
+    assert library.tag(others=[library.objects]) == {"a.jpg": "tagged"}
+    assert library.names(thing="dog", landmark=EIFFEL) == {"a.jpg"}
+
+
+def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of(library: Library) -> None:
+    for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3)):
+        library.draw(name, position)
+    library.tag(others=[library.objects])
+    assert (
+        library.names(thing="dog")
+        == library.names(thing="Hund")
+        == library.names(thing="PUPPY")
+        == {"dog.jpg"}
+    )
+    assert library.names(thing="animal") == {"dog.jpg", "cat.jpg"}
+    assert library.names(thing=("animal", "cat")) == {"cat.jpg"}
+    assert library.names(thing=("dog", "cat")) == set()
+    assert library.names(thing="animal", without="thing=cat") == {"dog.jpg"}
+    assert library.names(thing="dog", country="Germany") == set()
+    with pytest.raises(ThingNotFound, match=r"no thing dgo.*know: dog\b"):
+        library.names(thing="dgo")
+    with library.database.read() as connection:
+        assert {each.thing.slug: each.photos for each in count_things(connection)} == {
+            "animal": 2,
+            "castle": 1,
+            "cat": 1,
+            "dog": 1,
+        }
+        assert find_thing(connection, "Katze").path_in("de") == ("Tier", "Katze")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("dog", {"dog.jpg"}),
+        ("hund", {"dog.jpg"}),
+        ("tier", {"dog.jpg", "cat.jpg"}),
+        ("animal not cat", {"dog.jpg"}),
+        ("animal dog", {"dog.jpg"}),
+        ("animal and cat", {"cat.jpg"}),
+        ("dog or cat", {"dog.jpg", "cat.jpg"}),
+        ("dog in paris", {"dog.jpg"}),
+        ("cat in paris", set()),
+        # What landmarks of the kind are, too, is both.
+        ("castle", {"castle.jpg", "chateau.jpg"}),
+    ],
+)
+def test_a_search_understands_things(library: Library, words: str, found: set[str]) -> None:
+    for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3)):
+        library.draw(name, position)
+    library.tag(others=[library.objects])
+    library.draw("chateau.jpg", 2)
+    library.tag()
+    assert library.search(words) == found
+
+
+def test_things_count_while_their_model_is_in_use_and_verdicts_always(library: Library) -> None:
+    library.draw("dog.jpg", 0)
+    library.draw("castle.jpg", 1)
+    library.tag(others=[library.objects])
+    photo, other = library.folder / "dog.jpg", library.folder / "castle.jpg"
+    given = give_verdicts(library.database, [photo], "Hund", VerdictKind.REJECTED, "ann", {})
+    assert (given.landmark, given.photos[0].verdict) == ("dog", "rejected")
+    give_verdicts(library.database, [other], "cat", VerdictKind.CONFIRMED, "ann", {})
+    assert library.names(thing="animal") == {"castle.jpg"}
+    library.tag(others=[library.objects], reprocess=True)
+    assert library.names(thing="animal") == {"castle.jpg"}
+    use_models(library.database, ["tiny"])
+    assert (library.names(thing="castle"), library.names(thing="cat")) == (set(), {"castle.jpg"})
+    use_models(library.database, ["tiny", "objects"])
+    withdrawn = withdraw_verdicts(library.database, [photo], "dog", VerdictKind.REJECTED, {})
+    assert withdrawn.photos[0].changed
+    assert withdraw_verdicts(library.database, [other], "cat", VerdictKind.CONFIRMED, {}).photos[0].changed
+    assert library.names(thing="animal") == {"dog.jpg"}
+    with library.database.read() as connection:
+        rows = connection.execute(select(image_things.c.thing, image_things.c.verdict)).all()
+    assert sorted(map(tuple, rows)) == [("castle", None), ("dog", None)]
+
+
+def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library: Library) -> None:
+    library.draw("dog.jpg", 0)
+    library.draw("castle.jpg", 1)
+    library.tag(others=[library.objects])
+    give_verdicts(library.database, [library.folder / "dog.jpg"], "dog", VerdictKind.CONFIRMED, "ann", {})
+    use_models(library.database, ["tiny"])
+    remove_model(library.database, "objects")
+    assert (library.names(thing="dog"), library.names(thing="castle")) == ({"dog.jpg"}, set())
+    assert library.names(landmark=EIFFEL) == {"dog.jpg"}
+    assert list(check_database(library.database)) == []
+
+
+def test_metadata_has_things_only_if_that_is_asked(library: Library) -> None:
+    library.draw("dog.jpg", 0)
+    library.tag(others=[library.objects])
+    plain = MetadataOptions(Target.SIDECAR, language="de")
+    with_things = MetadataOptions(Target.SIDECAR, language="de", things=True)
+    ((photo_id,),) = Write(with_things).photo_id_pages(library.database, {})
+    (tags,) = load_photo_tags(library.database, [photo_id]).values()
+    path, root = library.folder / "dog.jpg", library.folder
+    requests = [tags.write_request(path, root, each, max_bytes=10**6) for each in (plain, with_things)]
+    assert [each.tag_fields.keywords for each in requests] == [("Eiffelturm",), ("Eiffelturm", "Hund")]
+    assert requests[1].tag_fields.paths[-1] == ("Things", "Tier", "Hund")
+    assert MetadataOptions.from_job_options(with_things.to_job_options()) == with_things
