@@ -66,7 +66,9 @@ def create_app(
     job_starter = JobStarter(settings, database, state.stopping)
     refresh_lock = Lock()
     overview = LibraryOverview(database, lambda: look_alikes_of(state), refresh_lock)
-    search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips, refresh_lock)
+    search_lists = SearchLists(
+        database, settings.roots, overview.counts, overview.trips, overview.things, refresh_lock
+    )
 
     authenticator = (
         None if policy.token is None else Authenticator(database, policy.token, policy.new_user_role)

@@ -33,6 +33,7 @@ from tagger.search.names import (
     landmark_names,
     outcome_names,
     region_names,
+    thing_names,
     trip_names,
     with_surroundings,
 )
@@ -40,6 +41,7 @@ from tagger.search.parts import UnderstoodText, suggest, understand
 from tagger.search.text_query import named_files, this_day, unfamiliar_names
 from tagger.texts.city_names import city_name
 from tagger.texts.text_format import in_language
+from tagger.things import ThingCount
 
 log = logging.getLogger(__name__)
 
@@ -202,13 +204,14 @@ _NONE: list[Any] = []
 
 LandmarkCounts = Callable[[float, float], list[LandmarkCount] | None]
 Trips = Callable[[float, float], list[TripSummary] | None]
+Things = Callable[[float, float], list[ThingCount]]
 
 
 class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
-    `landmarks` and `trips` return these lists, with the arguments of `CachedValue.get`; None while they are
-    made for the first time. `refresh_lock`: see `CachedValue`.
+    `landmarks`, `trips` and `things` return these lists, with the arguments of `CachedValue.get`; None, or no
+    things, while they are made for the first time. `refresh_lock`: see `CachedValue`.
     """
 
     def __init__(
@@ -217,12 +220,14 @@ class SearchLists:
         root_paths: RootPaths,
         landmarks: LandmarkCounts,
         trips: Trips,
+        things: Things,
         refresh_lock: Lock,
     ) -> None:
         self._database = database
         self._files = named_files(database, root_paths)
         self._landmarks = landmarks
         self._trips = trips
+        self._things = things
         self._cities = CachedValue(lambda: city_counts(database), TTL_S, refresh_lock)
         self._cameras = CachedValue(self._read_cameras, TTL_S, refresh_lock)
         self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, refresh_lock)
@@ -274,6 +279,7 @@ class SearchLists:
             self._index(counted_countries, *known),
             self._index(camera_names, self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}),
             self._outcomes,
+            thing_names(self._things(WAIT_S, FIRST_WAIT_S)),
         )
         yield self._index(city_names, cities), self._index(region_names, cities)
         yield self._index(foreign_countries, *known), self._index(foreign_city_names, cities)

@@ -11,8 +11,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.connection import display_language
+from tagger.database.connection import Database, display_language
+from tagger.database.enums import Priority
 from tagger.errors import TaggerError
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.landmarks.edits import LandmarkChanges, edit_landmark
 from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.landmarks.removal import (
@@ -25,6 +27,9 @@ from tagger.ledger.progress import count_open_jobs
 from tagger.query.counts import LandmarkCount
 from tagger.query.option_values import parse_box
 from tagger.query.tagged_photos import has_photos
+from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
+from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
+from tagger.web.api.job_starter import Starter
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.access import Access, requires
@@ -71,7 +76,28 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         lacks_covers=any(each.landmark not in (covers or {}) for each in with_photos),
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
+        things=sorted(overview.things(), key=lambda each: -each.photos),
+        things_switch=may_change(request) and shipped_file(THINGS).is_file(),
+        things_are_on=_are_things_on(state.database),
     )
+
+
+def _are_things_on(database: Database) -> bool:
+    with database.read() as connection:
+        return bool(ids_in_use(connection, [THINGS]))
+
+
+@router.post("/places/things")
+@requires(Access.EDITOR)
+def switch_things(state: State, starter: Starter, on: Annotated[bool, Form()]) -> Response:
+    """Put the model of things in use and start a job for what it lacks, or take all of things out of use."""
+    names = [model.name for model in models_of_landmarks(resolve_models(state.database, None))]
+    of_things = shipped_name(THINGS)
+    use_models(state.database, [*names, of_things] if on and of_things else names)
+    if not on:
+        return RedirectResponse("/places", HTTPStatus.SEE_OTHER)
+    job = starter.start(Backfill(BackfillScope.OUTDATED), Priority.BULK)
+    return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
 def _by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str | None, list[LandmarkCount]]]:

@@ -23,6 +23,7 @@ from tagger.teaching.similarity import LookAlikes
 from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import reader_language
+from tagger.things import ThingCount, count_things
 from tagger.web.cached_value import CachedValue, close_all
 from tagger.web.http.languages import ENGLISH, languages
 
@@ -61,6 +62,7 @@ class LibraryOverview:
             for tag in languages()
             if tag != ENGLISH
         }
+        self._things = CachedValue(lambda: _count_things(database), COUNTS_TTL_S, refresh_lock)
         self._to_review = CachedValue(lambda: count_suggestions(database), COUNTS_TTL_S, refresh_lock)
 
     def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
@@ -102,6 +104,10 @@ class LibraryOverview:
         names = self._names.get(reader_language() or "")
         return (names and names.get(WAIT_S, FIRST_WAIT_S)) or {}
 
+    def things(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[ThingCount]:
+        """Return what else photos show; nothing while they are counted for the first time."""
+        return self._things.get(wait_s, first_wait_s) or []
+
     def position_cells(self) -> list[PositionCell] | None:
         """Return where photos were taken; None while they are counted for the first time."""
         return self._position_cells.get(WAIT_S)
@@ -122,6 +128,11 @@ class LibraryOverview:
         """Wait a moment for queries that are running."""
         values = (value for value in vars(self).values() if isinstance(value, CachedValue))
         close_all((*values, *self._names.values()))
+
+
+def _count_things(database: Database) -> list[ThingCount]:
+    with database.read() as connection:
+        return count_things(connection)
 
 
 def _names_in(database: Database, tag: str) -> Mapping[str, str]:

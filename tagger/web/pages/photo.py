@@ -34,6 +34,7 @@ from tagger.web.pages.tiles import (
     landmark_name,
     landmark_rows,
     photo_headline,
+    thing_rows,
     trip_address,
 )
 from tagger.web.photo_files import PhotoUnavailable, open_stored
@@ -127,6 +128,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "folder": str(parse_path(details.photo.path).parent),
         "headline": gettext(NOT_A_LANDMARK) if details.dismissal else photo_headline(rows, details.photo),
         "rows": rows,
+        "things": thing_rows(details),
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
         "near_here": _near_address(position),

@@ -250,6 +250,8 @@ def render_photos(
         names = display_names(connection, {slug for part in parts for slug in part.landmark})
     trips = summaries_of_trips(state.database, {part.trip for part in parts if part.trip})
     names |= {trip_id: trip.title for trip_id, trip in trips.items()}
+    if any(part.thing for part in parts):
+        names |= {each.thing.slug: each.name for each in overview.things()}
     if any(part.near or part.box for part in parts):
         names |= lists.area_names()
     if (box := form.query.box) and (city := area_name(box)):

@@ -182,6 +182,14 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
     return [*rows, *others]
 
 
+def thing_rows(details: PhotoDetails) -> list[LandmarkRow]:
+    """Return the things that a photo shows, and those that were rejected."""
+    return [
+        LandmarkRow(each.thing, each.name, each.score, each.verdict or "accepted")
+        for each in details.photo.things
+    ]
+
+
 def _tag_row(tag: Tag, verdict: Verdict | None) -> LandmarkRow:
     is_shown = tag.accepted or tag.state is TagState.SUGGESTED
     state = verdict.verdict if verdict else str(tag.state) if is_shown else "predicted"

@@ -1,0 +1,104 @@
+"""Things on the page: under Places, at a photo, in searches and filters, and their switch."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from support.artifacts import tiny_artifact
+from support.library_photos import EIFFEL, LibraryPhotos, picture
+
+from tagger.database.connection import Database
+from tagger.model.artifact import Label
+from tagger.registry.registered_models import add_model, use_models
+from tagger.tags.models_in_use import names_in_use
+from tagger.web.pages import overview
+
+LABELS = (
+    Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, parent="animal"),
+    Label(label="animal", slug="animal", name="Animal", names={"de": "Tier"}),
+)
+
+pytestmark = pytest.mark.usefixtures("patient")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers are counted at each visit."""
+    monkeypatch.setattr(overview, "COUNTS_TTL_S", 0.0)
+
+
+@pytest.fixture
+def dog(library: LibraryPhotos, tmp_path: Path) -> int:
+    """A photo of the tower, and one of which somebody says that it shows a dog."""
+    tiny_artifact(tmp_path / "objects.pt", LABELS, name="objects", kind="things")
+    objects = add_model(library.database, tmp_path / "objects.pt")
+    use_models(library.database, [library.model.name, objects.name])
+    library.file("tower.jpg", (EIFFEL, 0.9, True))
+    return library.file("dog.jpg", (EIFFEL, 0.1, False), data=picture((0, 0, 200)))
+
+
+def page_with(text: str, read: Callable[[], str]) -> str:
+    """The page, once its numbers are counted."""
+    until = time.monotonic() + 20
+    while text not in (page := read()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return page
+
+
+def say(client: TestClient, dog: int, verdict: str = "confirmed") -> None:
+    body = {"photos": [dog], "landmark": "dog", "verdict": verdict}
+    assert client.post("/api/verdicts", json=body).json()["name"] == "Dog"
+
+
+def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestClient, dog: int) -> None:
+    say(client, dog)
+    link = 'href="/photos?any_rank=1&amp;thing=dog"'
+    page = page_with(link, lambda: client.get("/places").text)
+    assert re.findall(r'href="/photos\?any_rank=1&amp;thing=(\w+)"', page) == ["animal", "dog"]
+    photos = client.get("/photos?any_rank=1&thing=animal").text
+    assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
+    german = client.get("/photos?any_rank=1&thing=dog", headers={"Accept-Language": "de"}).text
+    assert "Hund" in german
+
+
+def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client: TestClient, dog: int) -> None:
+    say(client, dog)
+    page = client.get(f"/photos/{dog}/details").text
+    assert re.search(r'Shows: <a href="/photos\?any_rank=1&amp;thing=dog">Dog</a>', page)
+    assert re.search(r'data-landmark="dog" data-name="Dog" data-state="confirmed"', page)
+    assert client.get(f"/api/photos/{dog}").json()["things"] == [
+        {"thing": "dog", "name": "Dog", "score": None, "verdict": "confirmed"}
+    ]
+    say(client, dog, "rejected")
+    page = client.get(f"/photos/{dog}/details").text
+    assert 'data-landmark="dog" data-name="Dog" data-state="rejected"' in page
+    assert "thing=dog" not in page.partition("<details")[0]
+
+
+def test_a_search_for_a_thing_leads_to_its_photos(client: TestClient, dog: int) -> None:
+    say(client, dog)
+    german = {"Accept-Language": "de"}
+    found = page_with("thing", lambda: str(client.get("/search?q=hund", headers=german).headers))
+    assert "/photos?thing=dog&q=hund" in found
+    photos = client.get("/photos?thing=dog&q=hund", headers=german).text
+    assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
+    assert (
+        client.get("/api/search?q=hun", headers={**german, "HX-Request": "true"}).json()[0]["label"] == "Hund"
+    )
+
+
+def test_the_model_of_things_is_turned_on_with_a_job_and_off(
+    client: TestClient, library: LibraryPhotos, web_database: Database
+) -> None:
+    library.file("tower.jpg", (EIFFEL, 0.9, True))
+    use_models(web_database, [library.model.name])
+    assert "Find things" in client.get("/places").text
+    turned = client.post("/places/things", data={"on": "true"}, follow_redirects=False)
+    assert re.fullmatch(r"/jobs/\d+", turned.headers["location"])
+    assert names_in_use(web_database) == ["tiny", "things"]
+    assert "Turn off" in client.get("/places").text
+    client.post("/places/things", data={"on": "false"})
+    assert names_in_use(web_database) == ["tiny"]
