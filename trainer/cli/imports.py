@@ -1,10 +1,12 @@
 """`trainer import`: models of other programs."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tagger.cli.output.formats import write_table
 from trainer.cli.options import Json, ModelFile, ModelName, print_results
 
 import_app = typer.Typer(
@@ -83,3 +85,54 @@ def google_landmarks(
         "threshold_reason": manifest.threshold_reason,
     }
     print_results(document, as_json=as_json)
+
+
+@import_app.command()
+def things(
+    *,
+    photos: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder of ordinary photos, the more the better.")
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="What they show: a CSV file with the columns file, things and not, slugs separated by `;`.",
+        ),
+    ],
+    out: ModelFile,
+    backbone: Annotated[
+        str, typer.Option(help="A network with the 1,000 classes of ImageNet, of torchvision or timm.")
+    ] = "timm/tf_efficientnet_lite0",
+    weights: Annotated[
+        Path | None, typer.Option(help="Its weights, classifier included. Defaults to the published ones.")
+    ] = None,
+    name: ModelName = None,
+    as_json: Json = False,
+) -> None:
+    """Make a model of things, such as dogs, snow and kitchens, of a classifier of ImageNet.
+
+    Of each thing, 92 % of its tags on the labelled photos must be right, or it is left out.
+
+    Example: trainer import things photos --labels things.csv --out things.pt
+    """
+    from trainer.imports.things import import_things
+
+    result = import_things(photos, labels, out, backbone=backbone, weights=weights, name=name)
+    kept = [each for each in result.qualities if each.threshold is not None]
+    document: dict[str, object] = {
+        "path": str(result.path.absolute()),
+        "name": result.manifest.name,
+        "digest": result.digest,
+        "size_bytes": result.size_bytes,
+        "things": len(kept),
+        "threshold": result.manifest.threshold,
+        "left_out": [each.thing for each in result.qualities if each.threshold is None],
+        "qualities": [asdict(each) for each in kept],
+    }
+    if as_json:
+        print_results(document, as_json=True)
+        return
+    print_results({name: value for name, value in document.items() if name != "qualities"}, as_json=False)
+    rows = ([each.thing, f"{each.threshold:.2f}", each.tagged, each.right, each.shown] for each in kept)
+    write_table(("Thing", "From", "Tagged", "Right", "Shown"), rows)

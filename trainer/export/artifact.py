@@ -126,7 +126,7 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
 
 
 def write_program(
-    classifier: nn.Module, manifest: Manifest, path: Path, background: BackgroundStatistics
+    classifier: nn.Module, manifest: Manifest, path: Path, background: BackgroundStatistics | None
 ) -> None:
     """Compile the model to a program that needs none of this code, and write it with its manifest.
 

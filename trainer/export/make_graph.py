@@ -1,6 +1,6 @@
-"""Make landmarks.openvino.zip, OpenVINO's form of the shipped model without its weights: `make graph`.
+"""Make OpenVINO's form of a shipped model without its weights: `make graph`.
 
-It runs the shipped model without torch. The same artifact and version of OpenVINO give the same bytes.
+It runs that model without torch. The same artifact and version of OpenVINO give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tagger.model.backends.openvino import CONSTANTS, GRAPH, convert
 
 LEAST_SHARED_BYTES = 64
 """Shorter constants are stored: an artifact may have the same bytes by chance, where a program is."""
+HALF_BYTES = 2
 PLACES = re.compile(r'offset="(\d+)" size="(\d+)"')
 """Where the graph names the bytes of a constant."""
 
@@ -27,8 +28,10 @@ def main(artifact: Path, out: Path) -> None:
     digest = file_digest(artifact)
     with tempfile.TemporaryDirectory() as parent:
         file = Path(parent, "model.xml")
-        model = convert(load_module(artifact, digest), read_manifest(artifact).input.size)
-        openvino.save_model(model, file, compress_to_fp16=False)
+        module = load_module(artifact, digest)
+        has_halves = any(each.element_size() == HALF_BYTES for each in module.parameters())
+        model = convert(module, read_manifest(artifact).input.size)
+        openvino.save_model(model, file, compress_to_fp16=has_halves)
         stored_graph, weights = file.read_text(), file.with_suffix(".bin").read_bytes()
     graph, constants = place_in_artifact(stored_graph, weights, artifact.read_bytes())
     with zipfile.ZipFile(out, "w") as archive:

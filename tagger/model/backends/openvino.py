@@ -60,8 +60,9 @@ def _convert_model(*arguments: Any, **options: Any) -> Any:
 if not TYPE_CHECKING:
     openvino = _openvino_without_converter()
 
-SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
-"""Made by trainer.export.make_graph. Its comment is the digest of the artifact."""
+SHIPPED = Path(__file__).parents[2] / "shipped"
+GRAPHS = "*.openvino.zip"
+"""Made by trainer.export.make_graph. The comment of each is the digest of its artifact."""
 GRAPH, CONSTANTS = "model.xml", "constants.bin"
 """Offsets in the graph count from the start of the artifact; constants that it lacks follow at its end."""
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
@@ -152,25 +153,31 @@ def _imported(network: bytes, properties: Mapping[str, object]) -> openvino.Comp
 
 def has_shipped_graph(digest: str) -> bool:
     """Whether the package has OpenVINO's form of the artifact with this digest."""
-    with zipfile.ZipFile(SHIPPED_GRAPH) as file:
-        return file.comment.decode() == digest
+    return any(_comment(file) == digest for file in SHIPPED.glob(GRAPHS))
+
+
+def _comment(graph: Path) -> str:
+    with zipfile.ZipFile(graph) as file:
+        return file.comment.decode()
 
 
 def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
-    """OpenVINO's form of the shipped model, or None for another one. Its weights are in the artifact.
+    """OpenVINO's form of a shipped model, or None for another one. Its weights are in the artifact.
 
     Raises:
         InstallationDamaged: the graph's file is.
         ModelRefused: the artifact's digest is not `digest`.
     """
-    try:
-        if not has_shipped_graph(digest):
-            return None
-        with zipfile.ZipFile(SHIPPED_GRAPH) as file:
-            graph, constants = file.read(GRAPH), file.read(CONSTANTS)
-    except DAMAGED as error:
-        raise InstallationDamaged(path=SHIPPED_GRAPH) from error
-    return openvino.Core().read_model(graph, read_registered(artifact, digest) + constants)
+    for path in SHIPPED.glob(GRAPHS):
+        try:
+            if _comment(path) != digest:
+                continue
+            with zipfile.ZipFile(path) as file:
+                graph, constants = file.read(GRAPH), file.read(CONSTANTS)
+        except DAMAGED as error:
+            raise InstallationDamaged(path=path) from error
+        return openvino.Core().read_model(graph, read_registered(artifact, digest) + constants)
+    return None
 
 
 def round_kernels(model: openvino.Model) -> None:

@@ -19,7 +19,7 @@ from support.threads import in_threads
 
 from tagger.errors import InstallationDamaged, SettingsInvalid
 from tagger.model.artifact import Range, file_digest
-from tagger.model.backends.openvino import SHIPPED_GRAPH, OpenVinoBackend, convert
+from tagger.model.backends.openvino import SHIPPED, OpenVinoBackend, convert
 from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs, Scores
 from tagger.model.backends.selection import BackendSelector, Difference, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
@@ -269,11 +269,11 @@ def test_a_full_disk_is_named_and_the_model_runs(tmp_path: Path, caplog: pytest.
 def test_a_damaged_graph_of_the_shipped_model_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
-    data = bytearray(SHIPPED_GRAPH.read_bytes())
+    damaged = tmp_path / "landmarks.openvino.zip"
+    data = bytearray((SHIPPED / damaged.name).read_bytes())
     data[place] ^= 4
-    damaged = tmp_path / SHIPPED_GRAPH.name
     damaged.write_bytes(data)
-    monkeypatch.setattr("tagger.model.backends.openvino.SHIPPED_GRAPH", damaged)
+    monkeypatch.setattr("tagger.model.backends.openvino.SHIPPED", tmp_path)
     conversions = Conversions(ARTIFACT, file_digest(ARTIFACT), None)
     selector = BackendSelector(shipped_module, FLOAT32, shipped_size(), 1, conversions=conversions)
     with pytest.raises(InstallationDamaged, match=f"{damaged}.*Install tagger again"):
