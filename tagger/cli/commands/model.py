@@ -177,7 +177,7 @@ def _try(session: Session, model: RegisteredModel) -> ModelTrial | None:
         some = "" if trial.unknown_so_far <= NAMED_PHOTOS else f", such as these {NAMED_PHOTOS}"
         found = (
             f"{model.name} would name {count_of(trial.named, 'photo')}{tried}, "
-            f"{trial.unknown_so_far} of them unknown so far"
+            f"{trial.unknown_so_far} of them unknown so far, in {trial.ms_per_photo:.0f} ms of a core each"
         )
         examples = [f"  {path}: {place}" for path, place in [*trial.photos.items()][:NAMED_PHOTOS]]
         console.info("\n".join([f"{found}{some}{':' if examples else ''}", *examples]))
