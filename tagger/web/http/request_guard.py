@@ -20,14 +20,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.database.retry import DatabaseError, stated_error
 from tagger.people.tokens import Grant
-from tagger.texts.text_format import N_, gettext, in_language, reader_language
+from tagger.texts.text_format import N_, gettext, in_language, in_zone, reader_language
 from tagger.web.http.access import DATABASE_LIMITER, SAFE_METHODS, Access, SignIn, refusal
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts
 from tagger.web.http.auth import AccessPolicy, Authenticator, UserRefused, actor_of
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import Client, client_of
-from tagger.web.http.languages import language_of
+from tagger.web.http.languages import language_of, zone_of
 from tagger.web.http.origins import Origin, is_from, own_origins
 from tagger.web.http.responses import add_headers, send_in_blocks
 from tagger.web.http.uploads import (
@@ -91,7 +91,7 @@ class RequestGuard:
             return
         send = send_in_blocks(add_headers(scope, send))
         headers = Headers(scope=scope)
-        with in_language(language_of(scope["path"], headers)):
+        with in_language(language_of(scope["path"], headers)), in_zone(zone_of(headers)):
             await self._pass_on(scope, headers, receive, send)
 
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
