@@ -93,6 +93,8 @@ _VERDICT_CHIPS = {
 
 UNDATED = N_("Without a date")
 """Photos whose day is not known, as words of the search."""
+RECENTLY_ADDED = N_("Recently added")
+"""The photos that were added last first, as words of the search."""
 _DATES = ("taken_after", "taken_before")
 _TOGETHER = {
     "under": (2, N_("in %(count)s folders: %(names)s")),
@@ -153,6 +155,8 @@ def active_filters(
             yield gettext(text, count=len(values), names=shown), {option: None}
         elif option == "calendar_day" and (days := _days_in_a_row(values)):
             yield days, {option: None}
+        elif (option, values) == ("sort", "added"):
+            yield gettext("recently added"), {option: None}
         elif declared and declared.chip and not (period and option in _DATES):
             for value, removed in _without_each(option, values):
                 text = _value_text(query, option, value, names)

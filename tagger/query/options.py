@@ -45,8 +45,8 @@ PositionOption = Literal[
 VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
 """What people said about a photo: confirmed, rejected, both; any of these; or none, and no dismissal."""
 
-SortOption = Literal["newest", "oldest", "name", "score"]
-"""By date, those without last; by path; by the best accepted score, of unknown photos the best guess."""
+SortOption = Literal["newest", "oldest", "added", "name", "score"]
+"""By date, those without last; last added first; by path; by the best accepted score or guess."""
 
 Json = str | int | float | bool | dict[str, str] | list[Any]
 
@@ -387,7 +387,7 @@ class PhotoQuery:
         "All classified photos, with all tags, accepted or not.", bool, used_by="searches", chip=None
     )
     sort: SortOption | None = _option(
-        "newest, oldest, name (path) or score.",
+        "newest, oldest, added (last first), name (path) or score.",
         value_name="ORDER",
         choices=get_args(SortOption),
         noun="order",

@@ -174,8 +174,8 @@ def _if_equal(text: str | None, other: str | None) -> str | None:
     return text if text == other else None
 
 
-SPACING_PX = 46
-"""The least distance of clusters: with it, each has room for a mark of 44 pixels, the size for a finger."""
+SPACING_PX = 68
+"""The least distance of clusters: each has room for the thumbnail of a photo."""
 _CELL_PX = 32
 _WORLD_PX = 512
 """The width of the world at zoom 0."""

@@ -207,8 +207,8 @@ def _scans_in_order(
     query: PhotoQuery, among: Condition | None, month: str | None = None
 ) -> Iterator[SortedScan]:
     """The scans for the order of the query; `month`: of that alone, `2024-06`, or `none` without a date."""
-    if query.sort is None and query.trip is None:
-        yield SortedScan((photos.c.id,), (int,), conditions=tuple(_waiting(query)), among=among)
+    if query.sort == "added" or (query.sort is None and query.trip is None):
+        yield SortedScan((photos.c.id,), (int,), query.sort == "added", _waiting(query), among)
         return
     if query.sort == "name":
         yield SortedScan(

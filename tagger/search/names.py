@@ -14,7 +14,7 @@ from pathlib import PurePath
 from tagger.positions.cities import City, names_of_cities
 from tagger.query.areas import Box
 from tagger.query.counts import CityCount, FolderCount, LandmarkCount
-from tagger.query.filter_words import POSITIONS, UNDATED, VERDICTS, WHICH, Options
+from tagger.query.filter_words import POSITIONS, RECENTLY_ADDED, UNDATED, VERDICTS, WHICH, Options
 from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
 from tagger.query.photo_conditions import NamedFile
@@ -294,6 +294,7 @@ _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
     (WHICH["untagged"], {"untagged": "1"}, "unclassified, not classified, not classified yet, not processed yet, nicht klassifiziert, nicht verarbeitet, non classé, non traitées, sin clasificar, sin procesar, não processadas, chưa xử lý"),
     (WHICH["failed"], {"failed": "1"}, "fehlgeschlagen, échoué, fallido, falhou"),
     (WHICH["favourite"], {"favourite": "1"}, "favourite, favorite, favorites, starred, Favoriten, Favorit, favoris, favori, favoritos, favorito, पसंदीदा, yêu thích, favoriti, favorieten"),
+    (RECENTLY_ADDED, {"sort": "added"}, "recently imported, recently uploaded, last added, added last, just added, latest uploads, zuletzt hinzugefügt, kürzlich hinzugefügt, neu hinzugefügt, zuletzt importiert, zuletzt hochgeladen, récemment ajouté, récemment ajoutés, récemment ajoutées, ajoutées récemment, ajouts récents, derniers ajouts, añadidas recientemente, agregadas recientemente, recién añadidas, últimas añadidas, adicionadas recentemente, recém-adicionadas, últimas adicionadas, aggiunte di recente, aggiunti di recente, ultime aggiunte, onlangs toegevoegd, recent toegevoegd, हाल ही में जोड़े गए, हाल ही में जोड़ी गईं, हाल में जोड़ी गई, mới thêm, thêm gần đây, vừa thêm"),
     (UNDATED, {"undated": "1"}, "undated, without date, no date, ohne Datum, undatiert, sans date, sin fecha, sem data, senza data, zonder datum, बिना तारीख, không có ngày"),
     (VERDICTS["confirmed"], {"verdict": "confirmed"}, "bestätigt, confirmé, confirmée, confirmado, confirmada, confermato, bevestigd"),
     (VERDICTS["rejected"], {"verdict": "rejected"}, "abgelehnt, rejeté, rejetée, rechazado, rejeitado, rifiutato, afgewezen"),

@@ -172,8 +172,8 @@ def _related_part(part: Part, before: Part | None, words: Sequence[Part]) -> Par
     return replace(part, relation=Relation.OR)
 
 
-_NO_ALTERNATIVES = ("untagged", "failed")
-"""Options for photos that are not classified, unlike those of a search."""
+_NO_ALTERNATIVES = ("untagged", "failed", "sort")
+"""Options for photos that are not classified, unlike those of a search, and their order."""
 _PLACES = {Kind.LANDMARK, *AREAS}
 
 

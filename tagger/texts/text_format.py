@@ -16,6 +16,8 @@ from gettext import NullTranslations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from babel import Locale
 
 _VALIDATION = (
@@ -69,6 +71,31 @@ def in_language(language: Language | None) -> Iterator[None]:
         yield
     finally:
         _reader.reset(token)
+
+
+_zone: ContextVar["ZoneInfo | None"] = ContextVar("time zone of the reader", default=None)
+
+
+@contextmanager
+def in_zone(zone: "ZoneInfo | None") -> Iterator[None]:
+    """Return times of the program in this zone within the context; None: in that of this machine."""
+    token = _zone.set(zone)
+    try:
+        yield
+    finally:
+        _zone.reset(token)
+
+
+def reader_zone() -> "ZoneInfo | None":
+    """The zone of the reader; None: it is not known."""
+    return _zone.get()
+
+
+def _reader_time(time: date) -> date:
+    """A time of the program in the reader's zone. A day, and a camera's time, which has no zone, as it is."""
+    if isinstance(time, datetime) and time.tzinfo is not None:
+        return time.astimezone(_zone.get())
+    return time
 
 
 def _reader_locale() -> "Locale":
@@ -185,10 +212,10 @@ def _unit_text(number: int, unit: str, name: str) -> str:
 
 
 def day_text(day: date) -> str:
-    """`3 June 2024`."""
+    """`3 June 2024`; of a time of the program, the day in the reader's zone."""
     from babel.dates import format_date
 
-    return format_date(day, "long", locale=_reader_locale())
+    return format_date(_reader_time(day), "long", locale=_reader_locale())
 
 
 def day_of_any_year_text(day: date) -> str:
@@ -213,8 +240,8 @@ def month_of_year_text(day: date) -> str:
 
 
 def moment_text(time: datetime) -> str:
-    """`3 June 2024, 14:05`."""
-    return f"{day_text(time)}, {time:%H:%M}"
+    """`3 June 2024, 14:05`; of a time of the program, in the reader's zone."""
+    return f"{day_text(time)}, {_reader_time(time):%H:%M}"
 
 
 def dates_text(first: date, last: date) -> str:

@@ -19,7 +19,7 @@ from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import SearchLists
-from tagger.web.http.access import Access, RouteAccess, requires
+from tagger.web.http.access import Access, SignIn, requires
 from tagger.web.http.attempt_limiter import (
     COUNTING_AT_ONCE,
     TOO_MANY_COUNTS,
@@ -28,7 +28,7 @@ from tagger.web.http.attempt_limiter import (
     AttemptLimiter,
     RequestLimiter,
 )
-from tagger.web.http.auth import AccessPolicy, Authenticator
+from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
@@ -70,16 +70,12 @@ def create_app(
         database, settings.roots, overview.counts, overview.trips, overview.things, refresh_lock
     )
 
-    authenticator = (
-        None if policy.token is None else Authenticator(database, policy.token, policy.new_user_role)
-    )
-
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with stall_check(_EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem):
             yield
-        if authenticator is not None:
-            authenticator.recorder.close()
+        if gate.authenticator is not None:
+            gate.authenticator.recorder.close()
         job_starter.close()
         search_lists.close()
         overview.close()
@@ -108,10 +104,7 @@ def create_app(
         _add_routes(app, router)
     add_error_handlers(app)
     app.add_exception_handler(PhotoUnavailable, unavailable_response)
-    if authenticator is not None:
-        for router in (sign_in.router, admin.router):
-            _add_routes(app, router)
-        app.state.authenticator = authenticator
+    gate = SignIn(app, database, policy, [*sign_in.router.routes, *admin.router.routes])
     # The last middleware that is added is the outermost. Compression reveals no secret by its length
     # (BREACH): pages hold no tokens, and a request that another site causes has no session (SameSite=Strict)
     # or is refused.
@@ -122,8 +115,7 @@ def create_app(
         RequestGuard,
         policy=policy,
         limits=limits,
-        authenticator=authenticator,
-        route_access=RouteAccess(app.routes),
+        sign_in=gate,
     )
     return app
 

@@ -166,37 +166,62 @@ _LATER_S = 2**33
 
 
 def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:
-    """Yield the archive, uncompressed, each file under its name; if that is taken, in a folder of its number.
+    """Yield the archive of the photos' own files."""
+    archive = Archive()
+    for photo in photos:
+        file: OpenFile | PhotoUnavailable
+        try:
+            file = open_stored(photo)
+        except PhotoUnavailable as error:
+            file = error
+        yield from archive.add(photo.id, photo.path.name, file)
+    yield archive.end()
 
-    A file that cannot be read, or only in part, is listed in `MISSING`, and the others follow.
+
+class Archive:
+    """A ZIP archive in parts, uncompressed. Of its files, only names and places are kept.
+
+    Each file has its name; if that is taken, it is in a folder of the photo's number.
     """
-    sink = _Sink()
-    used, missing = set[str](), list[str]()
-    with ZipFile(sink, "w", ZIP_STORED) as archive:
-        for photo in photos:
-            name = _safe_name(photo)
-            if name.lower() in used:  # some systems ignore the case
-                name = f"{photo.id}/{name}"
-            used.add(name.lower())
-            try:
-                with (opened := open_stored(photo)).file:
-                    yield from _file_parts(opened, name, archive, sink)
-            except (PhotoUnavailable, _FileIncomplete) as error:
-                missing.append(f"{name}: {error}\n")
-        if missing:
-            archive.writestr(MISSING, "".join(missing))
-    yield sink.take()
 
+    def __init__(self) -> None:
+        self._sink = _Sink()
+        self._zip = ZipFile(self._sink, "w", ZIP_STORED)
+        self._used, self._missing = set[str](), list[str]()
 
-def _safe_name(photo: StoredPhoto) -> str:
-    return _UNSAFE.sub("_", photo.path.name.encode(errors="replace").decode())
+    def add(
+        self, photo_id: int, name: str, file: OpenFile | PhotoUnavailable, time: datetime | None = None
+    ) -> Iterator[bytes]:
+        """Yield a photo's file, and close it. `time`: another than its own.
+
+        A file that there is not, or only in part, is listed in `MISSING`, and others can follow.
+        """
+        name = _UNSAFE.sub("_", name.encode(errors="replace").decode())
+        if name.lower() in self._used:  # some systems ignore the case
+            name = f"{photo_id}/{name}"
+        self._used.add(name.lower())
+        try:
+            if isinstance(file, PhotoUnavailable):
+                raise file
+            with file.file:
+                entry = ZipInfo(name, _entry_time(time or _local_time(file.mtime_ns)))
+                yield from _file_parts(file, entry, self._zip, self._sink)
+        except (PhotoUnavailable, _FileIncomplete) as error:
+            self._missing.append(f"{name}: {error}\n")
+
+    def end(self) -> bytes:
+        """The last part, with the list of all files."""
+        if self._missing:
+            self._zip.writestr(MISSING, "".join(self._missing))
+        self._zip.close()
+        return self._sink.take()
 
 
 class _FileIncomplete(Exception):
     """A file could not be read to its end; the text says why."""
 
 
-def _file_parts(file: OpenFile, name: str, archive: ZipFile, sink: "_Sink") -> Iterator[bytes]:
+def _file_parts(file: OpenFile, entry: ZipInfo, archive: ZipFile, sink: "_Sink") -> Iterator[bytes]:
     """Write a file as an entry, and yield what is written; no entry if not even its first block can be read.
 
     Raises:
@@ -206,7 +231,6 @@ def _file_parts(file: OpenFile, name: str, archive: ZipFile, sink: "_Sink") -> I
     try:
         blocks = file.blocks()
         first = next(blocks, b"")
-        entry = ZipInfo(name, _entry_time(file.mtime_ns))
         with archive.open(entry, "w", force_zip64=True) as target:
             for block in chain([first], blocks):
                 written_bytes += target.write(block)
@@ -238,9 +262,13 @@ class _Sink:
         return b"".join(parts)
 
 
-def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
-    """The time in the time zone of this machine, or the nearest one that an entry can have."""
-    time = datetime.fromtimestamp(min(max(mtime_ns // 10**9, 0), _LATER_S), UTC).astimezone()
+def _local_time(mtime_ns: int) -> datetime:
+    """The time in the time zone of this machine."""
+    return datetime.fromtimestamp(min(max(mtime_ns // 10**9, 0), _LATER_S), UTC).astimezone()
+
+
+def _entry_time(time: datetime) -> tuple[int, int, int, int, int, int]:
+    """The time, or the nearest one that an entry can have."""
     parts = (time.year, time.month, time.day, time.hour, time.minute, time.second)
     return min(max(parts, _FIRST_TIME), _LAST_TIME)
 

@@ -163,7 +163,7 @@ PREVIEW_DECODERS = 2
 PREVIEW_PX = 1600
 """The longest side of a photo as it is shown at first."""
 LARGE_PREVIEW_PX = 2048
-"""The longest side of a photo in a format that browsers do not display."""
+"""The longest side of a photo in a format that browsers do not display, and of downloads of a share."""
 CACHE_BYTES = 2**30
 MAX_FAILURES = 10_000
 _JPEG_QUALITY = 85
@@ -194,6 +194,8 @@ class ImageKind:
     encode: Callable[[DecodedImage], Mapping[int, bytes]]
     limiter: anyio.CapacityLimiter
     """Callers of `Thumbnails.create` hold it."""
+    is_stored: bool = True
+    """Whether the cache keeps them."""
 
 
 class Thumbnails:
@@ -203,7 +205,7 @@ class Thumbnails:
         self._cache = DiskCache(settings.data_folder / "web-cache" / "thumbnails", CACHE_BYTES)
         # Only jobs wait until a file no longer changes.
         limits = replace(photo_limits(settings), settle_s=0.0)
-        self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS)
+        self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS + 1)
         self._lock = threading.Lock()
         self._failures: OrderedDict[str, PhotoFailure] = OrderedDict()
         """Files that cannot be decoded, so that not every page tries them again."""
@@ -241,7 +243,7 @@ class Thumbnails:
         # A file that changed since it was classified must not represent the copies of its former content.
         identity = opened.digest if opened.digest == photo.digest else file
         images = kind.encode(image)
-        for side_px, encoded in images.items():
+        for side_px, encoded in images.items() if kind.is_stored else ():
             self._cache.put(_name(identity, side_px), encoded)
         return images[size]
 
@@ -284,6 +286,8 @@ PREVIEW = ImageKind(PREVIEW_PX, _preview, anyio.CapacityLimiter(PREVIEW_DECODERS
 """The whole photo as a WebP."""
 LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview, PREVIEW.limiter)
 """The whole photo as a JPEG, for formats that browsers do not display."""
+DOWNLOAD = ImageKind(LARGE_PREVIEW_PX, _large_preview, anyio.CapacityLimiter(1), is_stored=False)
+"""The same, one at a time: whole shares would take the place of all thumbnails in the cache."""
 
 
 def _webp(image: Image.Image, side_px: int) -> bytes:

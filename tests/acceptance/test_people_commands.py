@@ -31,7 +31,7 @@ def test_people_are_added_listed_changed_and_removed(tagger: CommandRunner) -> N
     added = tagger("people", "user", "add", "Ada", "--role", "editor", stdin=PASSWORD)
     assert added.text == ""
     assert "ada is added as editor" in added.err
-    assert "restart a page" in added.err
+    assert "the page asks for a name and password" in added.err
     (listed,) = tagger("people", "user", "list", "--json").json
     assert listed["name"] == "ada"
     assert (listed["role"], listed["has_password"]) == ("editor", True)

@@ -331,7 +331,7 @@ def test_photos_are_sorted_and_counted(tagger: CommandRunner, known: StoredPhoto
     assert names("score") == ["a.jpg", "berlin.jpg", "palace.jpg"]
     assert names("oldest")[0] == names("newest")[0] == "a.jpg"  # the others have no date
     refused = tagger("query", "--sort", "size")
-    assert (refused.code, "Choose one of newest, oldest, name, score" in " ".join(refused.err.split())) == (
+    assert (refused.code, "one of newest, oldest, added, name, score" in " ".join(refused.err.split())) == (
         2,
         True,
     )

@@ -5,6 +5,7 @@ import base64
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ from tagger.query.find import (
     find_tagged,
     find_tagged_page,
 )
-from tagger.query.options import PhotoQuery
+from tagger.query.options import PhotoQuery, SortOption
 from tagger.query.tagged_photos import TaggedPhoto
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -131,7 +132,7 @@ def random_queries(draw: st.DrawFn) -> PhotoQuery:
     chosen = draw(
         st.lists(st.sampled_from([*QUERIES.values(), {"position": "none"}, {"year": (2026,)}]), max_size=2)
     )
-    options: dict[str, object] = {"sort": draw(st.sampled_from([None, "newest", "oldest", "name", "score"]))}
+    options: dict[str, object] = {"sort": draw(st.sampled_from([None, *get_args(SortOption)]))}
     options |= {"distinct": draw(st.booleans()), "limit": draw(st.sampled_from([None, 1, 4, 9]))}
     for each in chosen:
         options |= each

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -24,7 +25,7 @@ from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import Classified, ModelResult
 from tagger.processes.interruption import open_closed_streams
 from tagger.tags.rule import Candidate, EffectiveTag
-from tagger.texts.text_format import day_text, moment_text
+from tagger.texts.text_format import day_text, in_zone, moment_text
 
 ESCAPES = "red\x1b[31m"
 
@@ -187,7 +188,14 @@ def test_times_are_shown_in_the_time_zone_of_the_machine(monkeypatch: pytest.Mon
 
 
 def test_a_day_and_a_moment_are_in_words() -> None:
-    time = datetime(2024, 6, 3, 4, 5, 59, tzinfo=UTC)
+    time = datetime(2024, 6, 3, 4, 5, 59)  # noqa: DTZ001 - cameras know no time zone
     assert day_text(time) == "3 June 2024"
     assert day_text(time.date()) == "3 June 2024"
     assert moment_text(time) == "3 June 2024, 04:05"
+    of_program = time.replace(tzinfo=UTC)
+    for zone, expected in (("Asia/Tokyo", "3 June 2024, 13:05"), ("America/New_York", "3 June 2024, 00:05")):
+        with in_zone(ZoneInfo(zone)):
+            assert moment_text(time) == "3 June 2024, 04:05"
+            assert moment_text(of_program) == expected
+    with in_zone(ZoneInfo("America/Los_Angeles")):
+        assert (day_text(of_program), day_text(time)) == ("2 June 2024", "3 June 2024")

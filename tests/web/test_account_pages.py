@@ -42,6 +42,32 @@ def post(client: TestClient, path: str, **form: object) -> int:
     return client.post(path, data=form, headers=ORIGIN).status_code
 
 
+# --- the first person
+
+
+def test_the_first_person_is_asked_to_sign_in_by_a_running_page(
+    client: TestClient, web_database: Database
+) -> None:
+    assert client.get("/photos?any_rank=1").status_code == 200
+    assert client.get("/sign-in").status_code == 404
+    add_user(web_database, "ada", Role.VIEWER, PASSWORD)
+    page = client.get("/admin/users", headers={"accept": "text/html"})
+    assert page.headers["location"] == "/sign-in?next=/admin/users"
+    assert client.get("/api/landmarks").status_code == 401
+    assert client.post("/api/favourites", json={}, headers=ORIGIN).status_code == 401
+    form = {"name": "ada", "password": PASSWORD}
+    assert client.post("/sign-in", data=form, headers=ORIGIN).status_code == 303
+    assert 'href="/account"' in client.get("/photos?any_rank=1").text
+    assert client.get("/admin/users").status_code == 403
+
+
+def test_a_session_of_before_has_the_rights_of_its_role_in_the_first_request(
+    sign_in: Callable[..., TestClient], client: TestClient
+) -> None:
+    client.cookies.update(sign_in("ada").cookies)
+    assert client.get("/admin/users").status_code == 403
+
+
 # --- roles
 
 

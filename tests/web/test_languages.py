@@ -11,6 +11,7 @@ import pytest
 from babel.messages import Catalog
 from babel.messages.plurals import get_plural
 from playwright.sync_api import Browser, expect
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from support.browser import open_page
 from support.library_photos import EIFFEL, LibraryPhotos, picture
@@ -40,7 +41,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)s|\{[^}]*\}|</?[a-z][^>]*>")
 IN_CATALOGUE = re.compile(r"\{%-? *trans\b.*?\{%-? *endtrans *-?%\}", re.DOTALL)
 JINJA = re.compile(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 NAMES = re.compile(
-    r"(· )?landmark tagger|RAW|JPEG\b.*|UTC|Ctrl|Shift|Esc|Home|End|tagger up|TAGGER_WEB_FOLDERS=.*"
+    r"(· )?landmark tagger|RAW|JPEG\b.*|Ctrl|Shift|Esc|Home|End|tagger up|TAGGER_WEB_FOLDERS=.*"
 )
 """Not translated."""
 
@@ -231,6 +232,12 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
 def test_cities_have_their_names_in_the_language(tag: str, city: str, area: str | None, name: str) -> None:
     with in_language(languages.load_language(tag)):
         assert city_name(city, area) == name
+
+
+def test_only_the_name_of_a_time_zone_is_one() -> None:
+    for name in ("Europe", "../etc/passwd", "Mars/Base", "", "\0", "Europe/Paris; x"):
+        found = languages.zone_of(Headers({"cookie": f"tagger_zone={name}"}))
+        assert (found and found.key) == ("Europe/Paris" if "Paris" in name else None), name
 
 
 def test_headings_of_days_name_cities_in_the_language() -> None:

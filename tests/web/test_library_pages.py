@@ -202,6 +202,25 @@ def test_photos_are_under_their_days_with_score_and_date(client: TestClient, lib
     assert client.get("/photos?sort=size").status_code == 400
 
 
+def test_the_photos_that_were_added_last_come_first_without_headings_of_days(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    for day in (3, 1, 2):
+        library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, day))
+    all_photos = client.get("/photos?any_rank=1").text
+    recent = address_of(all_photos, "Recently added")
+    assert recent == "/photos?any_rank=1&sort=added"
+    page = client.get(recent).text
+    assert (tiles_of(page), "June 2024</h2>" in page) == ([3, 2, 1], False)
+    assert address_of(page, "Remove filter recently added") == "/photos?any_rank=1"
+    assert ">Recently added</a>" not in page
+    assert "data-share=" not in page  # a share has no order
+    for text in ("recently added", "zuletzt hinzugefügt", "not recently added"):
+        sent = client.get("/search", params={"q": text}, follow_redirects=False)
+        found = sent.headers.get("location", "").startswith("/photos?sort=added&any_rank=1&q=")
+        assert found == ("not" not in text), text
+
+
 def test_confirmed_landmarks_have_a_tick(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True), digest="seen")
     library.photo("b.jpg", (EIFFEL, 0.8, True))

@@ -13,6 +13,12 @@ from tagger.settings import Settings
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
 CLUSTER = "a.map-cluster"
+IN_SIGHT = """(photos) => {
+    const map = document.querySelector(".map-live").getBoundingClientRect();
+    const isIn = ({ left, right, top, bottom }) => left >= map.left && right <= map.right && top >= map.top && bottom <= map.bottom;
+    const marks = [...document.querySelectorAll("a.map-cluster")].filter((mark) => isIn(mark.getBoundingClientRect()));
+    return marks.reduce((sum, { dataset }) => sum + Number(dataset.photos), 0) === photos;
+}"""
 LOADED_BYTES = """performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
     .reduce((sum, entry) => sum + entry.transferSize, 0)"""
 WAIT_MS = 120_000
@@ -56,6 +62,18 @@ def test_a_cluster_opens_its_photos(browser: Browser, web_settings: Settings, li
         expect(page.get_by_role("link", name="Remove filter in Nice")).to_be_visible()
 
 
+def test_the_first_view_has_every_mark_on_a_phone_too(
+    browser: Browser, web_settings: Settings, library: LibraryPhotos
+) -> None:
+    for n, (latitude, longitude) in enumerate(((43.88, -103.46), (21.03, 105.85))):
+        library.file(f"far-{n}.jpg", data=picture((9, 9, 90 * n)))
+        library.position(f"far-{n}.jpg", latitude, longitude, "", "camera")
+    with serving(web_settings) as address, open_page(browser, f"{address}/map", screen=PHONE) as page:
+        page.wait_for_function(IN_SIGHT, arg=7, timeout=WAIT_MS)
+        assert axe_findings(page) == []
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
 def drag_up(page: Page) -> None:
     """Move a finger up on the map."""
     session = page.context.new_cdp_session(page)
@@ -88,7 +106,7 @@ def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(
         wait_for_clusters(page)
         cluster = page.locator(CLUSTER).filter(has_text="4")
         cluster.focus()
-        page.keyboard.press("Enter")  # nearer, the map of the package would be empty
+        page.keyboard.press("Enter")
         page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
         expect(page.locator("[data-grid] > .photo-tile")).to_have_count(4)
         page.goto(f"{address}/map?box=43.55,7.0,43.8,7.4")

@@ -16,7 +16,7 @@ from support.trip_photos import TRIP, add_trip
 from tagger.database.tables import positions
 from tagger.query.trip_summaries import PathPoint
 from tagger.settings import Settings
-from tagger.web.pages.map_clusters import path_geometry, trip_bounds
+from tagger.web.pages.map_clusters import extent_of, path_geometry, trip_bounds, trip_cells
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
@@ -80,6 +80,16 @@ def test_each_camera_has_a_way_which_crosses_the_edge_of_the_world() -> None:
     assert (box.south, box.west, box.north, box.east) == (10, 170, 12, -178)
     assert box.contains(11, 179)
     assert not box.contains(11, 0)
+
+
+def test_the_box_around_photos_leaves_out_the_widest_gap() -> None:
+    for longitudes, expected in (
+        ([-103, 2, 107], (-103, 107)),
+        ([-157, 140, 135], (135, -157)),
+        ([5], (5, 5)),
+    ):
+        box = extent_of(trip_cells([point(1, 10, longitude) for longitude in longitudes]))
+        assert (box.west, box.east) == expected
 
 
 def test_the_map_of_one_spot_shows_the_land_around_it() -> None:

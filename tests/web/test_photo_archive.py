@@ -14,7 +14,9 @@ from support.library_photos import LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.people.tokens import add_token, revoke_token
+from tagger.people.users import add_user
 from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web import photo_files
@@ -121,4 +123,22 @@ def test_a_download_ends_when_its_token_is_revoked(
         with patch.object(photo_files, "open_stored", open_and_revoke):
             cut = client.post("/photos/download", data=form, headers=headers)
     assert len(ZipFile(io.BytesIO(whole.content)).namelist()) == 3
+    assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1
+
+
+def test_a_download_of_somebody_without_a_name_ends_with_the_first_person(
+    client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
+) -> None:
+    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
+    numbers = [library.file(f"{n}.jpg", data=os.urandom(SIZE_BYTES)) for n in range(3)]
+
+    def open_and_add(photo: StoredPhoto) -> OpenFile:
+        if photo.id == numbers[1]:
+            add_user(web_database, "ada", Role.VIEWER, None)
+            assert client.get("/api/landmarks").status_code == 401
+        return open_stored(photo)
+
+    open_stored = photo_files.open_stored
+    with patch.object(auth, "RECHECK_S", 0.0), patch.object(photo_files, "open_stored", open_and_add):
+        cut = client.post("/photos/download", data={"photo": ",".join(map(str, numbers))}, headers=ORIGIN)
     assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1

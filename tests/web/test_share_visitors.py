@@ -1,5 +1,6 @@
 """Visitors with the link of a share see its photos and nothing else; most of these tests try to see more."""
 
+import io
 import re
 import threading
 from collections.abc import Iterator
@@ -7,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
 
 import httpx2 as httpx
 import pytest
 from fastapi import FastAPI
+from PIL import Image
 from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
@@ -26,6 +29,7 @@ from tagger.database.tables import cameras, shares
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.landmarks.removal import merge_landmark
 from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import StoredPhoto
 from tagger.query.timeline import Section
 from tagger.query.trip_summaries import trip_summary
 from tagger.settings import Settings
@@ -33,9 +37,12 @@ from tagger.shares import NewShare, Share, add_share, revoke_share, share_docume
 from tagger.trips.stored import all_trips, merge_trips
 from tagger.verdicts.service import give_verdicts
 from tagger.verdicts.store import dismiss_photos, star_photos
+from tagger.web.api import photo_images
 from tagger.web.app import create_app
 from tagger.web.http.attempt_limiter import MAX_ATTEMPTS, RequestLimiter, is_for_visitors
 from tagger.web.http.auth import AccessPolicy
+from tagger.web.pages import shared
+from tagger.web.state import AppState
 
 SHARE_PATHS = sorted({route.path for route in ROUTES if route.path.startswith("/shared/")})
 OTHER_PATHS = sorted(
@@ -373,9 +380,71 @@ def test_the_token_is_in_no_log(
     assert link.token[:20] not in repr(entries)
 
 
+def archive_of(response: httpx.Response) -> ZipFile:
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/zip")
+    assert "content-encoding" not in response.headers
+    return ZipFile(io.BytesIO(response.content))
+
+
+def test_a_share_is_downloaded_as_jpegs_without_metadata(
+    visitor: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    taken_at = datetime(1979, 1, 2)  # noqa: DTZ001 - cameras know no time zone
+    library.file(
+        "webp/Paris.webp", (EIFFEL, 0.7, True), data=picture((7, 7, 7), kind="WEBP"), taken_at=taken_at
+    )
+    link = Link(web_database, visitor, PhotoQuery(landmark=EIFFEL))
+    single = get(visitor, f"{link.address}/photos/4/download", link)
+    assert single.headers["content-disposition"].startswith('attachment; filename="Paris.jpg"')
+    with archive_of(get(visitor, f"{link.address}/download", link)) as archive:
+        times = {entry.filename: entry.date_time for entry in archive.infolist()}
+        assert {entry.compress_type for entry in archive.infolist()} == {ZIP_STORED}
+        assert times == {
+            "paris.jpg": (2026, 1, 2, 3, 4, 0),
+            "4/Paris.jpg": (1980, 1, 1, 0, 0, 0),
+            "night.jpg": (1980, 1, 1, 0, 0, 0),
+        }
+        jpegs = [archive.read(name) for name in times]
+    assert single.content in jpegs
+    for jpeg in jpegs:
+        image = Image.open(io.BytesIO(jpeg))
+        assert (image.format, dict(image.getexif()), "exif" in image.info) == ("JPEG", {}, False)
+
+
+def test_a_download_of_a_share_ends_with_it(
+    visitor: TestClient, web_database: Database, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = photo_images.download
+
+    async def create_and_revoke(state: AppState, photo: StoredPhoto) -> bytes:
+        revoke_share(web_database, link.share.id)
+        return await created(state, photo)
+
+    monkeypatch.setattr(photo_images, "download", create_and_revoke)
+    cut = get(visitor, f"{link.address}/download", link).content
+    assert b"paris.jpg" in cut
+    assert b"night.jpg" not in cut
+    assert get(visitor, f"{link.address}/download", link).status_code == 410
+
+
+def test_a_share_of_too_many_photos_is_not_downloaded_at_once(
+    visitor: TestClient, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f'href="{link.address}/download"' in get(visitor, link.address, link).text
+    monkeypatch.setattr(shared, "MOST_ARCHIVED", 1)
+    assert f'href="{link.address}/download"' not in get(visitor, link.address, link).text
+    assert get(visitor, f"{link.address}/download", link).status_code == 422
+
+
 def test_a_file_that_is_away_names_no_folder(visitor: TestClient, link: Link, library: LibraryPhotos) -> None:
     library.root.rename(library.root.with_name("elsewhere"))
-    for path in ("thumbnail", "preview"):
+    for path in ("thumbnail", "preview", "download"):
         response = visitor.get(f"{link.address}/photos/1/{path}", headers=link.cookie)
         assert response.status_code == 404
         assert "folder" not in response.text
+    with archive_of(get(visitor, f"{link.address}/download", link)) as archive:
+        assert archive.namelist() == ["missing.txt"]
+        missing = archive.read("missing.txt").decode().splitlines()
+    assert missing == [
+        f"{name}.jpg: This photo cannot be shown now. Try again later." for name in ("paris", "night")
+    ]

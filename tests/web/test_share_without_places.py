@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from html import unescape
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode
+from zipfile import ZipFile
 
 import httpx2 as httpx
 import pytest
@@ -161,6 +162,8 @@ class Visitor:
             response = self.get(address, **headers, **self._cookie)
             assert response.status_code in EXPECTED, (address, response.text)
             read += readable(response)
+            if response.headers.get("content-type", "").startswith(("image/", "application/zip")):
+                break  # it has no language
         return read
 
 
@@ -173,16 +176,25 @@ def parameters_of(dependant: Dependant) -> set[str]:
 def readable(response: httpx.Response) -> str:
     """All that somebody can read in a response: its headers, texts, pictures, and what is encoded in them."""
     texts = [unquote(str(dict(response.headers)))]
-    if response.headers.get("content-type", "").startswith("image/"):
-        image = Image.open(io.BytesIO(response.content))
-        texts += [response.content.decode("latin-1"), repr(image.info), repr(dict(image.getexif()))]
-        texts.append(repr(dict(image.getexif().get_ifd(0x8825))))
-    elif response.headers.get("content-type", "").startswith("application/json"):
+    media_type = response.headers.get("content-type", "")
+    if media_type.startswith("image/"):
+        texts += texts_of_image(response.content)
+    elif media_type == "application/zip":
+        archive = ZipFile(io.BytesIO(response.content))
+        texts.append(response.content.decode("latin-1"))
+        texts += chain.from_iterable(texts_of_image(archive.read(name)) for name in archive.namelist())
+    elif media_type.startswith("application/json"):
         texts.append(json.dumps(response.json(), ensure_ascii=False))
     else:
         texts.append(unquote(unescape(response.text)))
     encoded = re.findall(r"[\w+/-]{16,}", "\n".join(texts), re.ASCII)
     return "\n".join([*texts, *filter(None, map(decoded, encoded))])
+
+
+def texts_of_image(data: bytes) -> Iterator[str]:
+    image = Image.open(io.BytesIO(data))
+    yield from (data.decode("latin-1"), repr(image.info), repr(dict(image.getexif())))
+    yield repr(dict(image.getexif().get_ifd(0x8825)))
 
 
 def decoded(text: str) -> str:

@@ -76,7 +76,7 @@ def add_person(
     if not json:
         console.info(f"{user.name} is added as {user.role}")
         if is_first:
-            console.info("restart a page without TAGGER_WEB_TOKEN: it then asks for a name and password")
+            console.info("from now on, the page asks for a name and password")
 
 
 @user_app.command("list")

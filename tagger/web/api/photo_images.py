@@ -22,6 +22,7 @@ from tagger.web.http.responses import DocumentResponse
 from tagger.web.photo_files import OpenFile, PhotoUnavailable, open_stored
 from tagger.web.state import AppState, State
 from tagger.web.thumbnails import (
+    DOWNLOAD,
     LARGE_PREVIEW,
     LARGE_PREVIEW_PX,
     PREVIEW,
@@ -93,8 +94,25 @@ async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Vers
     return await _webp_response(request, state, photo_id, PREVIEW, PREVIEW_PX, v)
 
 
+async def jpeg(request: Request, state: AppState, photo_id: int) -> Response:
+    """Return the photo as a JPEG without metadata, to be saved under its name."""
+    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
+    data = await download(state, photo, request)
+    headers = _named("attachment", f"{photo.path.stem}.jpg", _digest(data))
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+async def download(state: AppState, photo: StoredPhoto, request: Request | None = None) -> bytes:
+    """Return the JPEG of `jpeg`. `request`: that which waits for this photo alone.
+
+    Raises:
+        PhotoUnavailable: it cannot be created.
+    """
+    return await _cached_or_created(request, state, photo, DOWNLOAD, LARGE_PREVIEW_PX)
+
+
 async def _cached_or_created(
-    request: Request, state: AppState, photo: StoredPhoto, kind: ImageKind, size: int
+    request: Request | None, state: AppState, photo: StoredPhoto, kind: ImageKind, size: int
 ) -> bytes:
     """Return the image of this size, from the cache if it is there.
 
@@ -107,7 +125,7 @@ async def _cached_or_created(
         return image
     # Waiting for the limiter holds no thread; the client may have gone on to other photos meanwhile.
     async with kind.limiter:
-        if await request.is_disconnected():
+        if request and await request.is_disconnected():
             raise ClientDisconnect
         return await run_sync(state.thumbnails.create, photo, kind, size)
 
@@ -119,7 +137,7 @@ async def _webp_response(
     webp = await _cached_or_created(request, state, photo, kind, size)
     is_version = version and photo.digest and photo.digest.endswith(version)
     cache_control = IMMUTABLE if is_version else REVALIDATE
-    etag = f'"{blake2b(webp, digest_size=12).hexdigest()}"'
+    etag = _digest(webp)
     not_modified = _not_modified(request, etag, cache_control)
     return not_modified or Response(webp, media_type="image/webp", headers=_headers(etag, cache_control))
 
@@ -196,6 +214,10 @@ def _media_type(file: OpenFile) -> str | None:
         return require_format(head).media_type
     except PhotoFailed as error:
         raise PhotoUnavailable(422, error.failure.kind, error.failure.text) from error
+
+
+def _digest(image: bytes) -> str:
+    return f'"{blake2b(image, digest_size=12).hexdigest()}"'
 
 
 def _etag(file: OpenFile) -> str:

@@ -1,18 +1,26 @@
-"""Who may use a route: what each declares beside its address, and what a request needs by that."""
+"""Who may use a route: what each declares beside its address, what a request needs by that, and from when."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
+from secrets import token_urlsafe
 from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import Scope
 
+from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.people.tokens import Grant
+from tagger.people.users import has_users
 from tagger.texts.text_format import N_, gettext
+from tagger.web.http.auth import AccessPolicy, Authenticator
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+DATABASE_LIMITER = CapacityLimiter(8)
+"""Threads that look up people, tokens and sessions: apart from those of the pages, which may all be busy."""
 
 
 class Access(Enum):
@@ -69,6 +77,45 @@ class RouteAccess:
         beside = self._areas.get(_area(scope["path"]), Access.VIEWER)
         is_change = scope["method"] not in SAFE_METHODS
         return Access.EDITOR if beside is Access.VIEWER and is_change else beside
+
+
+class SignIn:
+    """Sign-in: from the start of a page with a token, else from the first person on.
+
+    `routes`: those for people who sign in, which the application has from then on.
+    """
+
+    def __init__(
+        self, app: FastAPI, database: Database, policy: AccessPolicy, routes: Sequence[BaseRoute]
+    ) -> None:
+        self.authenticator: Authenticator | None = None
+        """None: everybody on this machine has access."""
+        self.route_access = RouteAccess(app.routes)
+        self._app = app
+        self._database = database
+        self._policy = policy
+        self._routes = routes
+        if policy.token is not None:
+            self._start(policy.token)
+
+    async def start_if_due(self) -> bool:
+        """Start it if a person was added since the last request; return whether it has just started.
+
+        Raises:
+            DatabaseError: the database cannot be asked.
+        """
+        if self.authenticator is not None:
+            return False
+        is_due = await to_thread.run_sync(has_users, self._database, limiter=DATABASE_LIMITER)
+        if is_due and self.authenticator is None:  # another request may have started it meanwhile
+            self._start(token_urlsafe())
+        return is_due
+
+    def _start(self, token: str) -> None:
+        self._app.router.routes.extend(self._routes)
+        self.route_access = RouteAccess(self._app.routes)
+        self.authenticator = Authenticator(self._database, token, self._policy.new_user_role)
+        self._app.state.authenticator = self.authenticator
 
 
 def refusal(grant: Grant, access: Access) -> str | None:

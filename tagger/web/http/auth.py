@@ -276,9 +276,9 @@ class Authenticator:
 
 async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the parts of a response until its token or session ends, checked every `RECHECK_S`."""
-    authenticator: Authenticator | None = getattr(request.app.state, "authenticator", None)
     checked_at_s = time.monotonic()
     async for part in parts:
+        authenticator: Authenticator | None = getattr(request.app.state, "authenticator", None)
         if authenticator is not None and time.monotonic() - checked_at_s >= RECHECK_S:
             try:
                 is_valid = await to_thread.run_sync(

@@ -1,4 +1,4 @@
-"""The languages of the page: their catalogues, and which one a request is answered in.
+"""The languages of the page: their catalogues, and in which one and time zone a request is answered.
 
 Catalogues are PO files, which are read when their language is first requested: nothing is compiled for a
 wheel, and no compiled file can be older than its source. The texts of scripts have a catalogue of their own.
@@ -6,13 +6,14 @@ wheel, and no compiled file can be older than its source. The texts of scripts h
 The reader's choice is in a cookie: the server writes the pages, and a browser may forget what a script keeps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from babel import Locale
 from babel.messages import Catalog
@@ -33,6 +34,7 @@ MESSAGES = "messages"
 SCRIPTS = "scripts"
 """The catalogue of texts that scripts have; those that templates have too are in it alone."""
 COOKIE = "tagger_language"
+ZONE_COOKIE = "tagger_zone"
 ENGLISH = "en"
 _EVENTS = "/api/events"
 """The texts of events are for pages, though browsers request events without the header of htmx."""
@@ -65,6 +67,17 @@ def chosen_language(headers: Headers) -> str | None:
     """Return the language that the reader chose on the page; None: the browser's decides."""
     tag = cookie_parser(headers.get("cookie", "")).get(COOKIE)
     return tag if tag in languages() else None
+
+
+def zone_of(headers: Headers) -> ZoneInfo | None:
+    """Return the time zone of the browser, of which theme.js tells; None: it did not, or it is not known."""
+    name = cookie_parser(headers.get("cookie", "")).get(ZONE_COOKIE, "")
+    return ZoneInfo(name) if name in _zones() else None
+
+
+@cache
+def _zones() -> Collection[str]:
+    return available_timezones()
 
 
 def accepted_tags(header: str) -> Sequence[str]:

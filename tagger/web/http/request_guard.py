@@ -6,12 +6,13 @@ state, and sets the language of its texts.
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
@@ -19,14 +20,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.database.retry import DatabaseError, stated_error
 from tagger.people.tokens import Grant
-from tagger.texts.text_format import N_, gettext, in_language, reader_language
-from tagger.web.http.access import SAFE_METHODS, Access, RouteAccess, refusal
+from tagger.texts.text_format import N_, gettext, in_language, in_zone, reader_language
+from tagger.web.http.access import DATABASE_LIMITER, SAFE_METHODS, Access, SignIn, refusal
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts
 from tagger.web.http.auth import AccessPolicy, Authenticator, UserRefused, actor_of
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import Client, client_of
-from tagger.web.http.languages import language_of
+from tagger.web.http.languages import language_of, zone_of
 from tagger.web.http.origins import Origin, is_from, own_origins
 from tagger.web.http.responses import add_headers, send_in_blocks
 from tagger.web.http.uploads import (
@@ -56,8 +57,6 @@ _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 _OPEN = frozenset({Access.ANYBODY, Access.VISITOR})
 _UPLOAD_PATHS = frozenset({"/try", "/api/predict", "/api/uploads"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
-_database_limiter = CapacityLimiter(8)
-"""Threads that check tokens and sessions: apart from those of the pages, which may all be busy."""
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
@@ -78,14 +77,12 @@ class RequestGuard:
         app: ASGIApp,
         policy: AccessPolicy,
         limits: ClientLimits,
-        authenticator: Authenticator | None,
-        route_access: RouteAccess,
+        sign_in: SignIn,
     ) -> None:
         self._app = app
         self._policy = policy
-        self._route_access = route_access
         self._limits = limits
-        self._authenticator = authenticator
+        self._sign_in = sign_in
         self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,21 +91,25 @@ class RequestGuard:
             return
         send = send_in_blocks(add_headers(scope, send))
         headers = Headers(scope=scope)
-        with in_language(language_of(scope["path"], headers)):
+        with in_language(language_of(scope["path"], headers)), in_zone(zone_of(headers)):
             await self._pass_on(scope, headers, receive, send)
 
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         client = client_of(scope, headers, self._policy.trusted_proxies, self._policy.user_header)
-        access = self._route_access.of(scope)
+        access = self._sign_in.route_access.of(scope)
         grant = VISITOR if access is Access.VISITOR else None
         try:
             limit = self._check(scope, headers, client, access)
-            if self._authenticator is not None and access not in _OPEN:
+            if access not in _OPEN:
+                with _outages():
+                    if await self._sign_in.start_if_due():
+                        access = self._sign_in.route_access.of(scope)
+            if self._sign_in.authenticator is not None and access not in _OPEN:
                 self._warn_of_proxy(headers, client)
-                grant = await self._authenticate(self._authenticator, headers, client)
+                grant = await self._authenticate(self._sign_in.authenticator, headers, client)
                 _check_role(grant, access)
-                self._authenticator.record_use(grant)
+                self._sign_in.authenticator.record_use(grant)
         except RequestRefused as refused:
             response = _refusal_response(scope, headers, refused)
             await response(scope, receive, drain_before_end(receive, send))
@@ -120,7 +121,7 @@ class RequestGuard:
 
     def _is_open(self, access: Access) -> bool:
         """Return whether a route needs no authentication, though others do."""
-        return self._authenticator is not None and access in _OPEN
+        return self._sign_in.authenticator is not None and access in _OPEN
 
     def _check(self, scope: Scope, headers: Headers, client: Client, access: Access) -> BodyLimit:
         """Return the limit of the body.
@@ -144,18 +145,15 @@ class RequestGuard:
             RequestRefused: it has none, or its client sent too many wrong tokens.
         """
         try:
-            grant = await to_thread.run_sync(
-                authenticator.authenticate, headers, client, limiter=_database_limiter
-            )
+            with _outages():
+                grant = await to_thread.run_sync(
+                    authenticator.authenticate, headers, client, limiter=DATABASE_LIMITER
+                )
         except TooManyAttempts as error:
             retry_after = {"retry-after": str(error.retry_after_s)}
             raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after) from None
         except UserRefused as error:
             raise RequestRefused(HTTPStatus.FORBIDDEN, str(error)) from None
-        except DatabaseError as error:
-            log.exception("database error in authentication")
-            reason = type(getattr(error, "orig", None) or error).__name__
-            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, _outage_text(error, reason)) from None
         if grant is None:
             raise RequestRefused(
                 HTTPStatus.UNAUTHORIZED,
@@ -216,6 +214,17 @@ class RequestGuard:
             size_bytes = self._policy.upload_bytes + FRAMING_BYTES
             return BodyLimit(size_bytes, limits.upload_s, limits.upload_pause_s, limits.upload_bytes_per_s)
         return BodyLimit(SMALL_BYTES, limits.body_s)
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
+    """Refuse a request whose access cannot be looked up."""
+    try:
+        yield
+    except DatabaseError as error:
+        log.exception("database error in authentication")
+        reason = type(getattr(error, "orig", None) or error).__name__
+        raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, _outage_text(error, reason)) from None
 
 
 def _outage_text(error: DatabaseError, reason: str) -> str:

@@ -5,7 +5,7 @@ nothing of HEAD: the rest of the body is not produced, so a download of a millio
 row.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from http import HTTPStatus
 
 from anyio import CancelScope
@@ -110,7 +110,13 @@ def stream_download(
 
     A download can last for hours. It ends when the token or session of its request does.
     """
-    blocks = while_authenticated(request, iterate_in_threadpool(_blocks(parts)))
+    return download_of(
+        while_authenticated(request, iterate_in_threadpool(_blocks(parts))), media_type, file_name
+    )
+
+
+def download_of(blocks: AsyncIterator[bytes], media_type: str, file_name: str) -> StreamingResponse:
+    """Stream blocks, for a browser to save as `file_name`."""
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
     return StreamingResponse(blocks, media_type=media_type, headers=headers)
 

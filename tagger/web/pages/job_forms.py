@@ -18,7 +18,7 @@ from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, local_zone
 from tagger.jobs.enqueue.submission import Tagging
-from tagger.texts.text_format import N_, gettext
+from tagger.texts.text_format import N_, gettext, reader_zone
 from tagger.web.api.folders import (
     FolderEntry,
     FolderRefused,
@@ -62,7 +62,7 @@ class FolderForm(WriteRequest):
 
 
 class NightlyForm(RequestModel):
-    """A schedule that tags the new photos of a folder every day at a time of the server's zone."""
+    """A schedule that tags the new photos of a folder every day at a time of the reader's zone."""
 
     scan: Key
     time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = AT_NIGHT
@@ -140,7 +140,9 @@ def _add_nightly(state: AppState, form: NightlyForm) -> None:
     title = " ".join(gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split())
     hour, minute = map(int, form.time.split(":"))
     cron = f"{minute} {hour} * * *"
-    add_schedule(state.database, title, cron, backfill, Priority.BULK, None, follows_links=False)
+    zone = reader_zone()
+    zone_name = None if zone is None else zone.key
+    add_schedule(state.database, title, cron, backfill, Priority.BULK, zone_name, follows_links=False)
 
 
 def _refuse(
@@ -194,7 +196,7 @@ def _render(
         usual=_usual_folders(),
         uploads=state.upload_folder.folder,
         waiting_reason=waiting_reason(state, read_status(state.settings, state.database, 0)),
-        zone=local_zone() or time.tzname[0],
+        zone=reader_zone() or local_zone() or time.tzname[0],
     )
 
 

@@ -33,6 +33,7 @@ from tagger.texts.text_format import (
     ngettext,
     number_text,
     percent,
+    reader_zone,
     rounded_duration,
     share,
 )
@@ -184,10 +185,10 @@ def last_tick_text(last_tick: LastTick) -> str:
 
 
 def time_text(time: datetime) -> str:
-    """Return a time in the server's zone; without the date if it is today."""
-    local = time.astimezone()
-    is_today = local.date() == datetime.now().astimezone().date()
-    return f"{local:%H:%M}" if is_today else moment_text(local)
+    """Return a time in the reader's zone; without the date if it is today."""
+    local = time.astimezone(reader_zone())
+    is_today = local.date() == datetime.now(local.tzinfo).date()
+    return f"{local:%H:%M}" if is_today else moment_text(time)
 
 
 def rate_text(photos_per_second: float) -> str:

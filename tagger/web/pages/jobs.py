@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -255,7 +254,7 @@ def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, ob
     return {
         "what": backfill_text(backfill),
         "when": f"{_cron_text(schedule)} ({schedule.zone})",
-        "due": moment_text(schedule.next_due.astimezone(ZoneInfo(schedule.zone))),
+        "due": moment_text(schedule.next_due),
     }
 
 

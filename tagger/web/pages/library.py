@@ -219,7 +219,7 @@ def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
     understood = lists.understand(q)
     if understood.options:
         order = {"sort": "newest"} if understood.query.unknown else {}
-        return RedirectResponse(address_of("/photos", {**understood.options, **order, "q": q}), 303)
+        return RedirectResponse(address_of("/photos", {**order, **understood.options, "q": q}), 303)
     close = [each for part in understood.left_out for each in part.others] or lists.suggest(q)
     similar = [suggestion_document(request, each) for each in close]
     return render(request, "search.html", search_text=q, search_note=understood.note, similar=similar)

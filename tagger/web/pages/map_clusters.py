@@ -6,7 +6,7 @@ at its dot.
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from itertools import groupby
+from itertools import accumulate, groupby
 from math import ceil, cos, floor, radians
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -108,12 +108,13 @@ def _path(state: AppState, trip_id: str) -> list[PathPoint]:
 
 
 def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
-    """Return the least box around cells."""
+    """Return the least box around cells, which begins east of the widest gap. It may cross 180°."""
+    by_west = sorted(cells, key=lambda cell: cell.west)
+    wests = [*(cell.west for cell in by_west[1:]), by_west[0].west + 360]
+    easts = list(accumulate((cell.east for cell in by_west), max))
+    _, west, east = max((west - east, west, east) for west, east in zip(wests, easts, strict=True))
     return BoundingBox(
-        min(cell.south for cell in cells),
-        min(cell.west for cell in cells),
-        max(cell.north for cell in cells),
-        max(cell.east for cell in cells),
+        min(cell.south for cell in cells), _turned(west), max(cell.north for cell in cells), east
     )
 
 
@@ -231,11 +232,7 @@ def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
 
 def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
     """What the map of a trip shows: the least box around its photos, or a spot. It may cross 180°."""
-    latitudes = [point.latitude for point in path]
-    origin = path[0].longitude
-    easts = [_turned(point.longitude - origin) for point in path]
-    west, east = _turned(origin + min(easts)), _turned(origin + max(easts))
-    bounds = BoundingBox(min(latitudes), west, max(latitudes), east)
+    bounds = extent_of(trip_cells(path))
     if max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360) >= _SPOT_DEGREES:
         return bounds
     return BoundingBox(

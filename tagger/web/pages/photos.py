@@ -241,7 +241,8 @@ def render_photos(
 
     `opened`: the details of the photo over them. `text`: that of the search that led here.
     """
-    can_share = grid and grid.tiles and is_kept(form.query)
+    is_recent = form.query.sort == "added"
+    can_share = grid and grid.tiles and is_kept(form.query) and not is_recent
     share = form.address("", sort=None, distinct=None).removeprefix("?") if can_share else ""
     parts = list(form.query.parts)
     lists = search_lists(request)
@@ -279,6 +280,7 @@ def render_photos(
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
         share=share,
+        recently_added="" if is_recent else form.address("/photos", sort="added"),
         share_names=_share_names(state, form.query, trips.get(form.query.trip or "")) if share else ("", ""),
         filter_address=form.address("/photos/filter"),
         opened=opened,

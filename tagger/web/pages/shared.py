@@ -4,14 +4,18 @@ The link sets a cookie, which says who may see the share. Visitors without it ge
 What they see of a photo, `tagger.shared_photos` decides.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from io import BytesIO
+from pathlib import PurePath
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
@@ -21,9 +25,10 @@ from tagger.errors import (
     DatabaseRemoved,
     DatabaseUnavailable,
     DiskFull,
+    PhotoIdNotFound,
     TaggerError,
 )
-from tagger.query.tagged_photos import TaggedPhoto
+from tagger.query.tagged_photos import StoredPhoto, TaggedPhoto, stored_photo
 from tagger.shared_photos import SharedPhotos
 from tagger.shares import Share, ShareState, find_share
 from tagger.texts.text_format import N_, gettext
@@ -39,15 +44,18 @@ from tagger.web.http.attempt_limiter import (
 )
 from tagger.web.http.origins import is_by_https
 from tagger.web.http.query_params import QueryParams, address_of
-from tagger.web.http.responses import DocumentResponse
+from tagger.web.http.responses import DocumentResponse, download_of
 from tagger.web.http.templates import render
 from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_sections
 from tagger.web.pages.tiles import PhotoTile, photo_tile
-from tagger.web.photo_files import PhotoUnavailable
+from tagger.web.photo_files import Archive, OpenFile, PhotoUnavailable
 from tagger.web.state import AppState, State
 from tagger.web.thumbnails import ThumbnailSize
 
 COOKIE_S = 7 * 24 * 3600
+MOST_ARCHIVED = 10_000
+"""Photos of an archive: of each, a line is kept until its end."""
+NOT_NOW = N_("This photo cannot be shown now. Try again later.")
 ENDED = N_("This link is no longer valid. Ask the person who shared it for a new one.")
 _PASSED_ON = (CursorInvalid, DatabaseConnectionLost)
 """Errors whose texts name nothing of the library."""
@@ -199,8 +207,13 @@ def show_share(request: Request, photos: Photos, share: VisitedShare, after: Aft
         share=share,
         address=share_address(share),
         grid=_grid(photos, share, after),
-        photos=sum(section.photos for section in photos.sections(share)),
+        photos=_count(photos, share),
+        most_archived=MOST_ARCHIVED,
     )
+
+
+def _count(photos: SharedPhotos, share: Share) -> int:
+    return sum(section.photos for section in photos.sections(share))
 
 
 @router.get(SHARES + "{share_id}/photos/{photo_id}")
@@ -266,6 +279,65 @@ async def preview(request: Request, state: State, photo_id: VisitedPhoto) -> Res
     return await photo_images.preview(request, state, photo_id)
 
 
+@data_router.get("/photos/{photo_id}/download")
+@requires(Access.VISITOR)
+async def download_photo(request: Request, state: State, photo_id: VisitedPhoto) -> Response:
+    """Download the photo as a JPEG, which all programs read, without metadata."""
+    return await photo_images.jpeg(request, state, photo_id)
+
+
+@data_router.get("/download")
+@requires(Access.VISITOR)
+def download_all(request: Request, state: State, photos: Photos, share: VisitedShare) -> StreamingResponse:
+    """Download all photos, each as by `download_photo`, as a ZIP archive. It ends when the share does."""
+    if _count(photos, share) > MOST_ARCHIVED:
+        text = gettext("More than %(count)s photos cannot be downloaded at once.", count=MOST_ARCHIVED)
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+    return download_of(_archive_parts(request, state, photos, share), "application/zip", "photos.zip")
+
+
+async def _archive_parts(
+    request: Request, state: AppState, photos: SharedPhotos, share: Share
+) -> AsyncIterator[bytes]:
+    archive = Archive()
+    after: str | None = ""
+    with suppress(HTTPException, TaggerError):  # the share has ended
+        while after is not None:
+            page = await run_sync(photos.page, share, after, PAGE_SIZE)
+            for photo in page.photos:
+                stored = await run_sync(_shared_file, request, state, photos, share, photo.id)
+                if stored is not None:
+                    name, file = f"{PurePath(photo.path).stem}.jpg", await _jpeg_file(state, stored)
+                    for part in archive.add(photo.id, name, file, photo.taken_at):
+                        yield part
+            after = page.next
+        yield archive.end()
+
+
+def _shared_file(
+    request: Request, state: AppState, photos: SharedPhotos, share: Share, photo_id: int
+) -> StoredPhoto | None:
+    """The photo, if it is still shared.
+
+    Raises:
+        HTTPException, TaggerError: the share has ended.
+    """
+    visited_share(request, state, share.id)
+    with suppress(PhotoIdNotFound):
+        if photos.contains(share, photo_id):
+            return stored_photo(state.database, photo_id, state.settings.roots)
+    return None
+
+
+async def _jpeg_file(state: AppState, photo: StoredPhoto) -> OpenFile | PhotoUnavailable:
+    """The photo as a JPEG, or an error that names no folder."""
+    try:
+        jpeg = await photo_images.download(state, photo)
+    except PhotoUnavailable as error:
+        return PhotoUnavailable(error.status, error.kind, gettext(NOT_NOW))
+    return OpenFile(BytesIO(jpeg), len(jpeg), mtime_ns=0)
+
+
 @data_router.get("/timeline")
 @requires(Access.VISITOR)
 def timeline(photos: Photos, share: VisitedShare) -> Response:
@@ -293,5 +365,4 @@ async def _without_reason(request: Request, error: PhotoUnavailable) -> Response
     response = await photo_images.unavailable_response(request, error)
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return response
-    text = gettext("This photo cannot be shown now. Try again later.")
-    return DocumentResponse({"error": text}, HTTPStatus.NOT_FOUND)
+    return DocumentResponse({"error": gettext(NOT_NOW)}, HTTPStatus.NOT_FOUND)

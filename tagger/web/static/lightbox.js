@@ -127,8 +127,7 @@ function show() {
   describe();
   showPreview(photo);
   drawStar(photo);
-  download.href = apiAddress(`/photos/${photo.id}/${hasOriginals ? "file" : "preview"}`);
-  if (!hasOriginals) download.download = photo.file.replace(/\.\w+$/, ".webp"); // without the metadata of the original
+  download.href = apiAddress(`/photos/${photo.id}/${hasOriginals ? "file" : "download"}`);
   panel.show(photo);
   lookAround();
 }

@@ -7,6 +7,9 @@ import { requestJson } from "./server.js";
 import { gettext } from "./texts.js";
 
 const MOST_ZOOM = 18;
+const LEAST_ZOOM = -1; // a phone shows the whole world
+const WORLD_PX = 512; // at zoom 0
+const MARK_PX = 40; // from the edge, in the first view
 const PACKAGE_ZOOM = 10; // the map of the package has names of cities, and no streets
 const isTouch = matchMedia("(pointer: coarse)");
 
@@ -65,13 +68,21 @@ async function boundsOfFile(file) {
   }
 }
 
+/** The centre from which nothing beyond the poles is in sight; of a world that is lower than the map, its middle. */
+function withinWorld({ MercatorCoordinate }, height, center, zoom) {
+  const half = Math.min(0.5, height / 2 / (WORLD_PX * 2 ** zoom));
+  const { x, y } = MercatorCoordinate.fromLngLat(center);
+  return { center: new MercatorCoordinate(x, Math.max(half, Math.min(1 - half, y))).toLngLat(), zoom };
+}
+
 function createMap(maplibre, host, style, maxZoom) {
   const map = new maplibre.Map({
     container: host,
     style: style(),
     bounds: corners(host.dataset.bounds),
-    fitBoundsOptions: { padding: { top: 48, right: 48, bottom: 80, left: 48 }, maxZoom: 15 },
+    fitBoundsOptions: { padding: { top: MARK_PX, right: MARK_PX, bottom: 2 * MARK_PX, left: MARK_PX }, maxZoom: 15 },
     maxZoom,
+    transformConstrain: (center, zoom) => withinWorld(maplibre, host.clientHeight, center, Math.max(LEAST_ZOOM, Math.min(maxZoom, zoom))),
     cooperativeGestures: isTouch.matches, // one finger scrolls the page
     locale: { "CooperativeGesturesHandler.MobileHelpText": gettext("Use two fingers to move the map") },
     dragRotate: false,
@@ -110,7 +121,7 @@ export class LiveMap {
     const style = () => withPath(mapStyle(host.dataset, boundsNearBy), path);
     const drawnZoom = host.dataset.tiles || boundsNearBy ? MOST_ZOOM : PACKAGE_ZOOM;
     this.map = createMap(maplibre, host, style, drawnZoom);
-    this.#marks = new ClusterMarks(maplibre, this.map, drawnZoom);
+    this.#marks = new ClusterMarks(maplibre, this.map);
     followTheme(this.map, style);
     this.#maplibre = maplibre;
   }

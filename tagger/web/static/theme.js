@@ -1,4 +1,4 @@
-// Applies the stored mode before the first paint: a classic script, loaded in the head.
+// Applies the stored mode before the first paint, and tells the server the time zone: a classic script, loaded in the head.
 (() => {
   let stored = null;
   try {
@@ -8,4 +8,5 @@
   }
   if (stored === "light" || stored === "dark") document.documentElement.dataset.theme = stored;
   document.documentElement.classList.add("js");
+  document.cookie = `tagger_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;
 })();

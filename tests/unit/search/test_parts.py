@@ -354,6 +354,9 @@ QUESTIONS = [
     ("summer 22", "1 June – 31 August 2022"),
     ("without date", "without a date"),
     ("Fotos ohne Datum", "without a date"),
+    ("recently added rome", "Rome, recently added"),
+    ("zuletzt hinzugefügt", "recently added"),
+    ("hinzugefügt", "", "“hinzugefügt”"),
     ("sin fecha", "without a date"),
     # around a place
     ("around milan", "around Milan"),

@@ -1,6 +1,7 @@
 """Schedules through the forms of the page."""
 
 import os
+import re
 import threading
 import time
 from datetime import UTC, datetime
@@ -161,3 +162,16 @@ def test_new_photos_of_a_folder_are_tagged_every_night(
     assert again.status_code == 409
     assert 'value="22:05"' in again.text  # what was typed stays
     assert client.post("/jobs/nightly", data=form | {"time": "24:00"}).status_code == 422
+
+
+def test_times_of_schedules_are_in_the_readers_zone(
+    client: TestClient, web_database: Database, folder: Path
+) -> None:
+    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "UTC")
+    client.cookies.set("tagger_zone", "Asia/Tokyo")
+    page = client.get("/jobs").text
+    assert "every day at 03:00 (UTC)" in page
+    assert re.search(r"next: [^<]*, 12:00<", page)
+    assert "At (Asia/Tokyo)" in client.get(f"/jobs/new?folder={folder_key(folder)}").text
+    client.post("/jobs/nightly", data={"scan": folder_key(folder), "time": "22:05"})
+    assert {each.zone for each in list_schedules(web_database)} == {"UTC", "Asia/Tokyo"}
