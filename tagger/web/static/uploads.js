@@ -78,8 +78,13 @@ async function send(path, file, onLost) {
 async function startJob() {
   try {
     const { job } = await requestJson("/api/uploads/tag", { method: "POST" });
-    status.append(" · ", create("a", { href: `/jobs/${job}` }, gettext("Tagging has begun")));
-    followJobs(({ jobs }) => jobs.filter((each) => each.job === job && each.state === "finished").forEach(showEnd));
+    const begun = create("a", { href: `/jobs/${job}` }, gettext("Tagging has begun"));
+    status.append(" · ", begun);
+    followJobs(({ jobs, waits }) => {
+      const mine = jobs.find((each) => each.job === job);
+      begun.textContent = (mine?.state === "queued" && waits) || gettext("Tagging has begun");
+      if (mine?.state === "finished") showEnd(mine);
+    });
   } catch (error) {
     toast(error.message, { tone: "bad" });
   }
