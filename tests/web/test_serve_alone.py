@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,6 +123,7 @@ def test_a_job_goes_on_after_its_worker_was_killed(terminal: Terminal, folder: P
         os.kill(own_worker(server), signal.SIGKILL)
         assert_tagged_once(terminal, job)
         assert os.getpriority(os.PRIO_PROCESS, own_worker(server)) > 0
+        assert resource.prlimit(own_worker(server), resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
     assert "the worker process was ended by signal 9; restarting it" in terminal.log.read_text()
 
 
