@@ -416,7 +416,7 @@ class RedisRefused(TaggerError):
 
 
 class ProcessFailed(TaggerError):
-    """The {name} process keeps exiting right after its start: {reason} The full log is {log}."""
+    """The {name} process exits right after its start: {reason} The full log is {log}."""
 
 
 class JobProcessesFailed(TaggerError):

@@ -19,18 +19,11 @@ from tagger.database.retry import DatabaseError, outage_text
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
-from tagger.ledger.workers import (
-    list_suspended_jobs,
-    record_heartbeat,
-    release_expired,
-    remove_worker,
-    resume_suspended_jobs,
-)
+from tagger.ledger.workers import record_heartbeat, release_expired, remove_worker
 from tagger.positions.update import SmallUpdates
 from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.processes.stall import running_time
-from tagger.roots.availability import unavailable_folders
-from tagger.roots.roots import list_roots
+from tagger.roots.availability import resume_jobs
 from tagger.settings import Settings
 from worker.broker import RedisMonitor, queue_depths
 from worker.messages import RedisKeys
@@ -142,7 +135,7 @@ class Sweeper:
         if self._can_judge_leases():
             recover_stale_jobs(self._database)
             self._release_expired()
-        self._resume_suspended()
+        self._missing_roots = resume_jobs(self._database, self._settings.roots)
         self._send_wake_ups()
         self._locate_while_idle()
 
@@ -187,26 +180,6 @@ class Sweeper:
         if released:
             LEASES_RETURNED.inc(released)
             log.warning("Photos of workers that do not answer go to others: %d parts of jobs", released)
-
-    def _resume_suspended(self) -> None:
-        suspended = list_suspended_jobs(self._database)
-        self._missing_roots = []
-        if not suspended:
-            return
-        needed = {root_id for job in suspended.values() for root_id in job.root_ids}
-        with self._database.read() as connection:
-            roots = [root for root in list_roots(connection, self._settings.roots) if root.id in needed]
-            unavailable = unavailable_folders(connection, roots)
-        names = {each.name for each in unavailable}
-        waited_for = {job.folder for job in suspended.values()}
-        self._missing_roots = [each.name for each in unavailable if each.is_root or each.name in waited_for]
-        available = {root.id for root in roots} - {each.root.id for each in unavailable if each.is_root}
-        jobs = [
-            number
-            for number, job in suspended.items()
-            if available.issuperset(job.root_ids) and job.folder not in names
-        ]
-        resume_suspended_jobs(self._database, jobs)
 
     def _locate_while_idle(self) -> None:
         """Locate photos for LOCATE_S, unless a job runs, which needs the database."""

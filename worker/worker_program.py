@@ -17,6 +17,7 @@ from celery.utils.nodenames import host_format
 from tagger.database.enums import Priority
 from tagger.jobs.processing.model_cache import share_memory
 from tagger.ledger.workers import worker_of
+from tagger.pipeline.confinement import limit_data, memory_beside_this_process
 from tagger.processes.interruption import handle_own_signals
 from tagger.processes.lifeline import report_ready
 from tagger.processes.process import resume_collection
@@ -24,14 +25,25 @@ from worker.app import app, broker, settings
 from worker.broker import check_broker
 from worker.engine import current_engine
 
+BACKGROUND_NICENESS = 5
+BACKGROUND_SHARE = 4
+"""The part of the memory for images, and of a GPU's, that a background worker takes: one in so many."""
+
 
 def run_worker(
-    priorities: Collection[Priority], log_level: str, *, wait: bool, beat: bool, process: int | None = None
+    priorities: Collection[Priority],
+    log_level: str,
+    *,
+    wait: bool,
+    beat: bool,
+    process: int | None = None,
+    is_background: bool = False,
 ) -> None:
     """Run until stopped, then exit with the worker's exit code. With `wait`, the consumer waits for Redis.
 
     With `beat`, the scheduler runs in a thread: Celery's --beat forks a process after torch has threads.
     `process`: which of the processes of a worker this is, from 1. Their parent has set their number.
+    `is_background`: other programs come first, and it may take half of the memory.
 
     Raises:
         RedisUnavailable: Redis does not answer, without `wait`.
@@ -49,6 +61,10 @@ def run_worker(
         signals.worker_ready.connect(_on_process_ready)
         if process > 1:  # the first one speaks for all
             celery.apps.worker.safe_say = lambda *_: None
+    if is_background:
+        os.nice(BACKGROUND_NICENESS)
+        share_memory(settings, BACKGROUND_SHARE)
+        signals.worker_ready.connect(_limit_memory)
     queues = [queue for priority, queue in broker.keys.queues.items() if priority in priorities]
     program = app.Worker(
         hostname=host_format(f"{name}@%h"),
@@ -86,6 +102,12 @@ def _on_ready(**_: Any) -> None:
         ends = "Ctrl-C stores the current batch and stops it"
         sys.stderr.write(f"worker {name} is ready on {engine.device}; {ends}\n")
         sys.stderr.flush()
+
+
+def _limit_memory(**_: Any) -> None:
+    """Let allocations fail in this process, rather than the machine. Drivers of GPUs reserve any amount."""
+    if current_engine().device == "cpu":
+        limit_data(memory_beside_this_process() // 2)
 
 
 def _on_process_ready(**_: Any) -> None:

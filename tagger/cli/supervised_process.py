@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
+REFUSED = 1
+"""The exit code of a process that cannot start."""
 
 
 def stop_processes(processes: Sequence[SupervisedProcess], timeout_s: float) -> None:
@@ -78,7 +80,7 @@ class SupervisedProcess:
         """Restart the process if it has exited, after a pause.
 
         Raises:
-            ProcessFailed: it keeps exiting right after its start.
+            ProcessFailed: it exits right after each start.
         """
         if self._restart_at is not None:
             if time.monotonic() >= self._restart_at:
@@ -90,14 +92,22 @@ class SupervisedProcess:
         self.child.stop()
         is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
         self._early_exits = self._early_exits + 1 if is_early else 1
-        cause = next(iter(stalls(self.log.parent, self._stall_name).values()), None) or self._last_line()
         if self._early_exits > len(RESTART_PAUSES_S):
-            log = self.log if self._is_logged else "above"
-            raise ProcessFailed(name=self._name, log=log, reason=cause or f"it {end_text(code)}.")
+            raise self.failure(code)
         pause_s = RESTART_PAUSES_S[self._early_exits - 1]
+        cause = self._cause()
         end = end_text(code) if code < 0 or not cause else f"{end_text(code)} ({cause})"
         self._warn(f"the {self._name} process {end}; restarting it in {pause_s:.0f} s")
         self._restart_at = time.monotonic() + pause_s
+
+    def failure(self, code: int) -> ProcessFailed:
+        """Return the error that it has exited with `code` right after its start, and why."""
+        log = self.log if self._is_logged else "above"
+        return ProcessFailed(name=self._name, log=log, reason=self._cause() or f"it {end_text(code)}.")
+
+    def _cause(self) -> str:
+        """What stood still, or what the process wrote last."""
+        return next(iter(stalls(self.log.parent, self._stall_name).values()), None) or self._last_line()
 
     def _start(self) -> None:
         self._started_at = time.monotonic()

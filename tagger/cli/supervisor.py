@@ -58,7 +58,7 @@ class Supervisor:
         """Restart processes that have exited. While Redis is away, nothing is restarted: they wait for it.
 
         Raises:
-            ProcessFailed: one keeps exiting right after its start. Without the page, the others continue.
+            ProcessFailed: one exits right after each start. Without the page, the others continue.
         """
         has_exited = any(process.child.exit_code is not None for process in self._processes)
         if has_exited or time.monotonic() - self._redis_checked_at > REDIS_CHECK_S:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tagger.cli.supervised_process import SupervisedProcess, stop_processes
+from tagger.cli.supervised_process import REFUSED, SupervisedProcess, stop_processes
 from tagger.model.devices import thread_share
 from tagger.processes.interruption import EXIT_CODE, handle_own_signals
 
@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 STOP_TIMEOUT_S = 58.0
 """Longer than a worker takes to stop (see worker.tasks), and less than its supervisor usually waits."""
-REFUSED = 1
-"""The exit code of a worker that cannot start."""
 
 
 def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str], *, beat: bool) -> int:

@@ -135,6 +135,12 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
     return dict(zip(Priority, row, strict=True))
 
 
+def is_worker_needed(database: Database) -> bool:
+    """Whether workers have a job to process."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().where(*_HAS_WORKERS))))
+
+
 def worker_places(connection: Connection) -> int:
     """The number of chunks that all active workers process at once, at least FEWEST_PLACES."""
     active = _silent_s() < WORKER_TIMEOUT_S

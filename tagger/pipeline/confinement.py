@@ -80,17 +80,22 @@ def memory_beside_this_process() -> int:
 
 def limit_memory(more_bytes: int) -> None:
     """Let allocations fail once this process has taken this much more, where the system has such a limit."""
-    try:
-        import resource
-    except ImportError:
-        return
-    # Libraries reserve much that they never use, for each core: it must not count.
-    data_bytes = _statm_bytes(_DATA) + more_bytes
+    limit_data(more_bytes)
     # RLIMIT_DATA does not count shared memory.
-    address_bytes = _statm_bytes(_ADDRESSES) + more_bytes + _RESERVED_BYTES
-    for name, limit_bytes in ((resource.RLIMIT_DATA, data_bytes), (resource.RLIMIT_AS, address_bytes)):
-        with suppress(OSError, ValueError):  # a lower limit holds already
-            resource.setrlimit(name, (limit_bytes, limit_bytes))
+    _limit("RLIMIT_AS", _statm_bytes(_ADDRESSES) + more_bytes + _RESERVED_BYTES)
+
+
+def limit_data(more_bytes: int) -> None:
+    """As `limit_memory`, without shared memory and mapped files."""
+    # Libraries reserve much that they never use, for each core: it must not count.
+    _limit("RLIMIT_DATA", _statm_bytes(_DATA) + more_bytes)
+
+
+def _limit(name: str, limit_bytes: int) -> None:
+    with suppress(ImportError, OSError, ValueError):  # a system without limits, or a lower one holds already
+        import resource
+
+        resource.setrlimit(getattr(resource, name), (limit_bytes, limit_bytes))
 
 
 def _statm_bytes(column: int) -> int:

@@ -18,9 +18,10 @@ from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import mounts, photos
 from tagger.errors import BucketUnavailable, FolderReplaced, RootUnavailable
+from tagger.ledger.workers import list_suspended_jobs, resume_suspended_jobs
 from tagger.photos.folders import Mount, MountState, check_mount_point, is_mount_point
 from tagger.photos.paths import ObjectPath, path_from_text, path_text
-from tagger.roots.roots import Root, count_root_photos, path_prefix, photos_below
+from tagger.roots.roots import Root, RootPaths, count_root_photos, list_roots, path_prefix, photos_below
 
 PARALLEL_CHECKS = 16
 """Folders checked at a time, because a dead share blocks its check."""
@@ -69,6 +70,27 @@ class UnavailableFolder:
         if self.mount.state is MountState.LINK:
             return FolderReplaced(folder=self.folder, photos=photos_text, target=self.folder.resolve())
         return RootUnavailable(folder=self.folder, photos=photos_text, state=self.mount.text)
+
+
+def resume_jobs(database: Database, root_paths: RootPaths) -> list[str]:
+    """Resume the jobs whose folders are available again; return the names of those that others wait for."""
+    suspended = list_suspended_jobs(database)
+    if not suspended:
+        return []
+    needed = {root_id for job in suspended.values() for root_id in job.root_ids}
+    with database.read() as connection:
+        roots = [root for root in list_roots(connection, root_paths) if root.id in needed]
+        unavailable = unavailable_folders(connection, roots)
+    names = {each.name for each in unavailable}
+    waited_for = {job.folder for job in suspended.values()}
+    available = {root.id for root in roots} - {each.root.id for each in unavailable if each.is_root}
+    jobs = [
+        number
+        for number, job in suspended.items()
+        if available.issuperset(job.root_ids) and job.folder not in names
+    ]
+    resume_suspended_jobs(database, jobs)
+    return [each.name for each in unavailable if each.is_root or each.name in waited_for]
 
 
 def unavailable_folders(connection: Connection, candidates: Sequence[Root]) -> list[UnavailableFolder]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from threading import Lock
 
@@ -58,12 +59,12 @@ def create_app(
 ) -> FastAPI:
     """Return the page and the API over a database.
 
-    `policy`: who has access; `limits`: what clients may hold; `has_own_worker`: `tagger up` runs one.
+    `policy`: who has access; `limits`: what clients may hold; `has_own_worker`: see `AppState`.
     """
     limits = limits or ClientLimits()
     check_map_file(settings.web_map_file)
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
-    job_starter = JobStarter(settings, database, state.stopping)
+    job_starter = JobStarter(settings, database, state.stopping, has_own_worker=has_own_worker)
     refresh_lock = Lock()
     overview = LibraryOverview(database, lambda: look_alikes_of(state), refresh_lock)
     search_lists = SearchLists(
@@ -98,7 +99,7 @@ def create_app(
     app.state.visitor_limiter = RequestLimiter(TOO_MANY_VISITORS, at_once=VISITORS_AT_ONCE)
     app.state.count_limiter = RequestLimiter(TOO_MANY_COUNTS, at_once=COUNTING_AT_ONCE)
     app.state.search_lists = search_lists
-    app.state.event_hub = EventHub(settings, database, state.stopping, live_document)
+    app.state.event_hub = EventHub(settings, database, state.stopping, partial(live_document, state))
     app.mount("/static", requires(Access.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)

@@ -162,7 +162,9 @@ class AppState:
         self.settings = settings
         self.database = database
         self.has_own_worker = has_own_worker
-        """Whether `tagger up` runs this server and keeps a worker running beside it."""
+        """Whether a worker runs beside this server when there is a job: that of `tagger up`, or its own."""
+        self.worker_problem = ""
+        """Why its own worker cannot run; empty if it can."""
         self.stopping = threading.Event()
         """Set when the server stops: event streams and scans end."""
         most_bytes = settings.web_upload_bytes
@@ -184,6 +186,10 @@ class AppState:
         view = copy(self)
         view.database = self.database.acting_as(actor)
         return view
+
+    def report_worker(self, problem: str) -> None:
+        """Record why its own worker cannot run; empty if it can."""
+        self.worker_problem = problem
 
     def embedding_model(self) -> RegisteredModel:
         """Return the model in use whose embeddings are taught and compared."""

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
-from support.browser import PHONE, axe_findings, colour_findings, open_page, serving
+from support.browser import DESKTOP, PHONE, axe_findings, colour_findings, open_page, serving
 from support.page_server import LOCAL_URL, TOKEN
 from test_accessibility import OUTSIDE_THE_SCREEN
 
@@ -48,6 +48,29 @@ def test_people_sign_in_and_their_pages_are_accessible(
         check(page)
         page.get_by_role("button", name="Sign out", exact=True).click()
         page.wait_for_url(f"{address}/sign-in")
+
+
+@pytest.mark.slow
+def test_people_and_sessions_stand_side_by_side_on_a_desktop_in_german(
+    web_settings: Settings, web_database: Database, browser: Browser
+) -> None:
+    for name, role in (("ada", Role.ADMIN), ("a-name-without-any-break" * 3, Role.EDITOR)):
+        add_user(web_database, name, role, PASSWORD)
+    with (
+        serving(web_settings, token=TOKEN) as address,
+        open_page(browser, f"{address}/sign-in", screen=DESKTOP, locale="de") as page,
+    ):
+        page.fill("#name", "ada")
+        page.fill("#password", PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Einstellungen")).to_be_visible()
+        for path in ("/admin/users", "/account"):
+            page.goto(address + path)
+            check(page)
+            left, right = (part.bounding_box() for part in page.locator(".account > section").all())
+            assert left
+            assert right
+            assert left["x"] + left["width"] < right["x"]
 
 
 def test_a_wrong_token_and_a_missing_page_say_what_to_do(client_with_token: TestClient) -> None:

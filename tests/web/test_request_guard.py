@@ -20,7 +20,7 @@ from tagger.texts.addresses import is_loopback
 from tagger.web.http import auth
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
 from tagger.web.http.auth import AccessPolicy
-from tagger.web.http.responses import SECURITY_HEADERS
+from tagger.web.http.responses import DOCUMENT_HEADERS, SECURITY_HEADERS
 from tagger.web.http.templates import with_code
 from tagger.web.http.uploads import SMALL_BYTES
 
@@ -344,7 +344,8 @@ def test_every_answer_has_security_headers(client: TestClient) -> None:
     client.app.add_api_route("/api/broken", _broken)
     answers = {
         client.get("/api/openapi.json"): 200,
-        client.get("/static/app.css"): 200,
+        client.get("/static/icon.svg"): 200,
+        client.get("/static/no-such.css"): 404,
         client.get("/no-such-page"): 404,
         client.get("/api/no-such-thing"): 404,
         client.get("/", headers={"host": "evil.example"}): 421,
@@ -354,9 +355,12 @@ def test_every_answer_has_security_headers(client: TestClient) -> None:
     }
     for answer, status in answers.items():
         assert answer.status_code == status
-        assert SECURITY_HEADERS.items() <= dict(answer.headers).items()
+        assert (SECURITY_HEADERS | DOCUMENT_HEADERS).items() <= dict(answer.headers).items()
         assert "access-control-allow-origin" not in answer.headers
         assert "'unsafe" not in answer.headers["content-security-policy"]
+    style = client.get("/static/app.css")
+    assert SECURITY_HEADERS.items() <= dict(style.headers).items()
+    assert DOCUMENT_HEADERS.keys().isdisjoint(style.headers)
 
 
 def test_answers_are_not_cached_and_files_are_cached_by_digest(client: TestClient) -> None:

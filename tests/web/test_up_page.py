@@ -152,9 +152,7 @@ def test_up_continues_without_a_page_that_does_not_start(terminal: Terminal, tmp
         terminal.wait_until(lambda: "no longer served" in terminal.log.read_text())
         output = terminal.log.read_text()
         assert output.count("the page process exited with code 1 (it does not come up); restarting it") == 4
-        assert (
-            "The page process keeps exiting right after its start: it does not come up The full log" in output
-        )
+        assert "The page process exits right after its start: it does not come up The full log" in output
         with pytest.raises(httpx.ConnectError):
             responds(address)
         terminal.wait_until(lambda: len(terminal.active_workers()) == 1)

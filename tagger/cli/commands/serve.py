@@ -7,7 +7,7 @@ import logging
 import secrets
 import socket
 import sys
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,9 +64,13 @@ def serve(
     By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN,
     which the command generates and prints if it is not set, or by name after `tagger people user add`.
 
+    Jobs of the page are processed by a worker in the background, which runs while there are jobs and no other
+    worker runs. On PostgreSQL with TAGGER_REDIS_URL, start `tagger worker`.
+
     Example: tagger serve
     """
     check_extra()
+    from tagger.cli.page_worker import PageWorker, tags_photos
     from tagger.people.users import has_users
     from tagger.web.app import create_app
     from worker.logs import set_up_logging
@@ -81,14 +85,15 @@ def serve(
         by_name = has_users(database)
         requires_sign_in = by_name or bool(settings.web_user_header)
         policy = access_policy(listener, settings, requires_sign_in=requires_sign_in)
-        app = create_app(
-            settings, database, policy, has_own_worker=fd is not None
-        )  # only `tagger up` has --fd
+        starts_worker = fd is None and tags_photos(settings, database)  # only `tagger up` has --fd
+        app = create_app(settings, database, policy, has_own_worker=starts_worker or fd is not None)
+        state = app.state.app_state
         _end_former_token(database, settings, keep_shares=keep_shares)
-        _print_address(policy, settings, by_name=by_name, has_own_worker=fd is not None)
+        _print_address(policy, settings, by_name=by_name, has_own_worker=state.has_own_worker)
         handle_own_signals()
         resume_collection()
-        with suppress(KeyboardInterrupt):
+        worker = PageWorker(database, settings, state.report_worker) if starts_worker else nullcontext()
+        with suppress(KeyboardInterrupt), worker:
             server_for(app).run(sockets=[listener])
     console.info("the web page has stopped")
 

@@ -60,6 +60,7 @@ def worker(
     ] = False,
     no_wait: NoWait = False,
     process: Annotated[int | None, typer.Option("--process", metavar="N", hidden=True, min=1, max=64)] = None,
+    background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
@@ -76,7 +77,7 @@ def worker(
     level = "info" if console.verbosity > 0 else "warning"
     settings = load_settings()
     if process is None:
-        count = settings.processes or process_count(settings.threads)
+        count = 1 if background else settings.processes or process_count(settings.threads)
         if count > 1:
             from tagger.cli.worker_processes import run_worker_processes
             from worker.logs import set_up_logging
@@ -95,6 +96,7 @@ def worker(
         wait=not no_wait,
         beat=beat,
         process=process,
+        is_background=background,
     )
 
 

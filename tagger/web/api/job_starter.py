@@ -43,10 +43,13 @@ STOP_TIMEOUT_S = 5.0
 class JobStarter:
     """Starts jobs, with at most `MAX_SCANS` scans at a time. Created once per server."""
 
-    def __init__(self, settings: Settings, database: Database, stopping: threading.Event) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, stopping: threading.Event, *, has_own_worker: bool
+    ) -> None:
         self._settings = settings
         self._database = database
         self._stopping = stopping
+        self._has_own_worker = has_own_worker
         self._scan_slots = threading.BoundedSemaphore(MAX_SCANS)
         self._running: set[Future[Any]] = set()
 
@@ -162,7 +165,7 @@ class JobStarter:
 
     def _send(self, job: int) -> None:
         problem = self._wake_workers()
-        if problem:
+        if problem and not self._has_own_worker:  # which starts Redis, or says what it waits for
             log.warning("job %d is recorded and will be sent later: %s", job, problem)
 
     def _wake_workers(self) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import Path, Query
 
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, Priority
+from tagger.database.enums import METADATA_KINDS, Priority, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import count_photos
 from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
@@ -27,6 +27,7 @@ from tagger.ledger.failures import (
     failure_conditions,
     unwritten_photos,
 )
+from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.query.counts import LandmarkCount, landmark_counts
@@ -325,7 +326,7 @@ def redis_text(problem: str) -> str:
 
 
 def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
-    """Return why jobs wait and what to do; None if they need not wait."""
+    """Return why jobs wait, or would wait, and what to do; None if they need not."""
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
         return gettext(REDIS_AWAY)
@@ -334,11 +335,13 @@ def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
         if "" in waits:
             return None
         return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(waits))
-    if state.has_own_worker:
+    is_needed = any(job.runner == Runner.WORKERS and job.state in CLAIMABLE for job in now.jobs)
+    if not state.has_own_worker:
         return gettext(
-            "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
+            "No worker is running. Jobs are recorded and wait for one. Start it on the server with "
+            "`tagger worker`, or start everything with `tagger up`."
         )
-    return gettext(
-        "No worker is running. Jobs are recorded and wait for one. Start it on the server with "
-        "`tagger worker`, or start everything with `tagger up`."
+    starting = gettext(
+        "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."
     )
+    return (state.worker_problem or starting) if is_needed else None

@@ -37,8 +37,9 @@ from tagger.texts.text_format import (
     rounded_duration,
     share,
 )
-from tagger.web.api.jobs import OverviewDocument, failures_page
+from tagger.web.api.jobs import OverviewDocument, failures_page, waiting_reason
 from tagger.web.http.error_texts import FAILURES, note_text
+from tagger.web.state import AppState
 
 MAX_FOLDERS = 2
 KIND_TEXTS = {
@@ -137,19 +138,19 @@ def state_text(job: JobProgress) -> str:
     return gettext(job.state)
 
 
-def page_version(status: OverviewDocument) -> str:
+def page_version(state: AppState, status: OverviewDocument) -> str:
     """Return a digest that changes when a page has to be rendered again."""
     parts = (
         [(job.job, job.state, job.write_job, bool(job.failed)) for job in status.jobs],
-        [(worker.name, worker.waits_for) for worker in status.workers],
-        status.has_redis,
+        [worker.name for worker in status.workers],
         status.last_tick and status.last_tick.is_late,
         status.problem,
+        waiting_reason(state, status),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def live_document(status: OverviewDocument) -> dict[str, Any]:
+def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
     """Return an event's document: the JSON of /api/status, with the texts that pages show."""
     jobs = [vars(job) | {"shown": _live_fields(job)} for job in status.jobs]
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
@@ -159,8 +160,8 @@ def live_document(status: OverviewDocument) -> dict[str, Any]:
         for worker in status.workers
     ]
     tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
-    changes = {"jobs": jobs, "workers": workers, "last_tick": tick, "version": page_version(status)}
-    return vars(status) | changes
+    changes = {"jobs": jobs, "workers": workers, "last_tick": tick, "version": page_version(state, status)}
+    return vars(status) | changes | {"waits": waiting_reason(state, status)}
 
 
 def photo_count(count: int) -> str:

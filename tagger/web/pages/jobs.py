@@ -32,7 +32,6 @@ from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import (
     JOBS_SHOWN,
     JobNumber,
-    OverviewDocument,
     plan_undo,
     read_status,
     redis_text,
@@ -88,9 +87,8 @@ def render_jobs(
         workers=status.workers,
         worker_text=worker_text,
         waiting_reason=(status.problem and redis_text(status.problem)) or waiting_reason(state, status),
-        needs_worker=status.problem is None and _needs_worker(state, status),
-        worker_starts=state.has_own_worker and status.problem is None,
-        version=page_version(status),
+        has_own_worker=state.has_own_worker,
+        version=page_version(state, status),
         last_tick=status.last_tick,
         last_tick_text=last_tick_text,
         schedules=[(each, _schedule_texts(state, each)) for each in list_schedules(state.database)],
@@ -133,8 +131,7 @@ def show_job(
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,
         waiting_reason=reason,
-        needs_worker=not progress.is_over and _needs_worker(state, status),
-        version=page_version(status),
+        version=page_version(state, status),
         kind_words=REFUSALS if view.is_writing else FAILURES,
         photo_count=photo_count,
         may_undo=progress.is_over
@@ -229,11 +226,6 @@ def control(
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)
     return RedirectResponse("/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER)
-
-
-def _needs_worker(state: AppState, status: OverviewDocument) -> bool:
-    """Return whether no worker runs or starts; the page then says how to start one."""
-    return not status.workers and not state.has_own_worker
 
 
 def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:

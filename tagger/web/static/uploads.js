@@ -1,4 +1,4 @@
-// Sends photos and folders to the server, one after the other, from a field or dropped on any page, and has them tagged.
+// Sends photos and folders that people choose or drop on a page, one by one, and has them tagged.
 
 import { create } from "./elements.js";
 import { followJobs } from "./job_events.js";
@@ -11,11 +11,11 @@ const WAIT_MS = 3000; // before the next one, longer each time
 const MOST_NAMED = 5; // files of one reason
 
 const most = Number(document.querySelector("[data-uploads]")?.dataset.uploads); // bytes of a file
-const here = document.querySelector("[data-uploads-here]"); // the fields that choose photos, with their status
+const here = document.querySelector("[data-uploads-here]"); // fields for photos, and their status
 const status = here?.querySelector("[role=status]") ?? create("span");
 const bar = here?.querySelector("progress") ?? create("progress", { value: 0, "aria-label": gettext("Send photos") });
 let note = null; // on other pages, what shows the status
-let queue = Promise.resolve(); // files are sent in the order in which they were chosen
+let queue = Promise.resolve(); // files are sent in the order of their choice
 let isSending = false;
 
 /** Sends files, each as [path, file], and starts the job. */
@@ -78,14 +78,18 @@ async function send(path, file, onLost) {
 async function startJob() {
   try {
     const { job } = await requestJson("/api/uploads/tag", { method: "POST" });
-    status.append(" · ", create("a", { href: `/jobs/${job}` }, gettext("Tagging has begun")));
-    followJobs(({ jobs }) => jobs.filter((each) => each.job === job && each.state === "finished").forEach(showEnd));
+    const begun = create("a", { href: `/jobs/${job}` }, gettext("Tagging has begun"));
+    status.append(" · ", begun);
+    followJobs(({ jobs, waits }) => {
+      const mine = jobs.find((each) => each.job === job);
+      begun.textContent = (mine?.state === "queued" && waits) || gettext("Tagging has begun");
+      if (mine?.state === "finished") showEnd(mine);
+    });
   } catch (error) {
     toast(error.message, { tone: "bad" });
   }
 }
 
-/** Once the job has ended, its photos are one click away. */
 function showEnd({ job, tagged, unknown }) {
   const link = create("a", { href: `/photos?job=${job}` }, gettext("Show them"));
   if (!isSending && tagged + unknown) status.replaceChildren(ngettext("%(count)s photo processed", "%(count)s photos processed", tagged + unknown), ": ", link);
