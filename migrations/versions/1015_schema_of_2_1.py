@@ -1,4 +1,4 @@
-"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, mounts, sketches.
+"""The schema of 2.1: odds that decide suggestions, positions of photos of trips, trips, mounts, sketches.
 
 Suggestions, and what follows from days and trips, are decided again after the upgrade.
 """
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from tagger.database.schema import view_statements
-from tagger.database.visit_triggers import trigger_statements
+from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
 
 revision = "1015"
 down_revision = "1014"
@@ -36,7 +36,8 @@ def upgrade() -> None:
             _replace_check(table, "odds_reason", _REASONS)
     _replace_triggers(is_sqlite=is_sqlite)
     op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
-    _add_to_ledgers(true="1" if is_sqlite else "true")
+    _add_to_ledgers()
+    _create_trips(is_sqlite=is_sqlite)
     _create_mounts()
     _create_sketches()
     _create_things()
@@ -104,11 +105,29 @@ def _replace_triggers(*, is_sqlite: bool) -> None:
         op.get_bind().exec_driver_sql(statement)
 
 
-def _add_to_ledgers(true: str) -> None:
+def _add_to_ledgers() -> None:
     op.add_column("ledgers", sa.Column("library_odds", sa.Float, nullable=False, server_default="1"))
-    due = sa.Column("trip_positions_due", sa.Boolean, nullable=False, server_default=sa.text("false"))
-    op.add_column("ledgers", due)
-    op.execute(f"UPDATE ledgers SET trip_positions_due = {true}, settled_to = 0")  # noqa: S608
+    op.execute("UPDATE ledgers SET settled_to = 0")
+
+
+def _create_trips(*, is_sqlite: bool) -> None:
+    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "trips",
+        sa.Column("id", identifier, primary_key=True),
+        sa.Column("first_at", sa.DateTime, nullable=False),
+        sa.Column("last_at", sa.DateTime, nullable=False),
+        sa.Column("summary", sa.JSON, nullable=False),
+    )
+    op.create_table(
+        "trip_changes",
+        sa.Column("id", identifier, primary_key=True),
+        sa.Column("day", sa.Date, nullable=False),
+    )
+    op.create_index("ix_trip_changes_day", "trip_changes", ["day"])
+    op.execute("INSERT INTO trip_changes (day) SELECT DISTINCT day FROM visits")
+    for statement in tag_trigger_statements(is_sqlite=is_sqlite):
+        op.get_bind().exec_driver_sql(statement)
 
 
 def _create_mounts() -> None:

@@ -110,6 +110,7 @@ class Database:
         self._process = os.getpid()
         self._is_closed = False
         self._rehearsal: Connection | None = None
+        self._commits = _Commits(engine)
 
     def __reduce__(self) -> NoReturn:
         raise self._bound()
@@ -128,6 +129,12 @@ class Database:
     def is_in_memory(self) -> bool:
         """Whether it ends with this process, which then should leave no other files either."""
         return self.is_sqlite and self._file is None
+
+    def change_mark(self) -> int | None:
+        """A number that differs once anybody has written; None: unknown, as on PostgreSQL."""
+        self._require_open()
+        is_known = self.is_sqlite and not self.is_in_memory and self._rehearsal is None
+        return self._commits.version() if is_known else None
 
     def require_file(self) -> None:
         """Check that the SQLite file is the one that was opened. SQLite itself keeps using a deleted file.
@@ -215,6 +222,7 @@ class Database:
 
     def close(self) -> None:
         self._is_closed = True
+        self._commits.close()
         self._engine.dispose()
 
     def _require_open(self) -> None:
@@ -227,6 +235,27 @@ class Database:
     @staticmethod
     def _bound() -> ProcessBound:
         return ProcessBound(what="A library with its jobs and queries", call="tagger.open")
+
+
+class _Commits:
+    """The number that SQLite changes for a connection with each commit of another one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    def version(self) -> int:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._engine.connect().execution_options(tagger_begin=None)
+            return int(self._connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
 
 _HAS_DECISIONS = "tagger_has_decisions"

@@ -1,16 +1,15 @@
 """Changes that are recorded until positions, visits and trips follow them: whether there are any."""
 
-from sqlalchemy import Connection, exists, or_, select, true
+from sqlalchemy import Connection, exists, or_, select
 
 from tagger.database.enums import JobState
-from tagger.database.tables import jobs, ledgers, position_changes, visit_changes
+from tagger.database.tables import jobs, position_changes, trip_changes, visit_changes
 
 
 def are_consequences_due(connection: Connection) -> bool:
     """Whether days, positions or trips do not follow all photos and verdicts yet."""
-    are_trips_due = exists().where(ledgers.c.trip_positions_due == true())
-    is_due = or_(exists(position_changes.c.id), exists(visit_changes.c.id), are_trips_due)
-    return bool(connection.scalar(select(is_due)))
+    changes = (position_changes, visit_changes, trip_changes)
+    return bool(connection.scalar(select(or_(*(exists(each.c.id) for each in changes)))))
 
 
 def are_left_due(connection: Connection) -> bool:

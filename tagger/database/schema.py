@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata, views
-from tagger.database.visit_triggers import trigger_statements
+from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
 SCHEMA_REVISION = "1015"
@@ -198,8 +198,9 @@ def _create_schema(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
-    for statement in trigger_statements(is_sqlite=is_sqlite):
-        connection.exec_driver_sql(statement)
+    for statements in (trigger_statements, tag_trigger_statements):
+        for statement in statements(is_sqlite=is_sqlite):
+            connection.exec_driver_sql(statement)
     connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))
 
 

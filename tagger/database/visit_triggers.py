@@ -1,4 +1,7 @@
-"""Triggers that record in `visit_changes` the days of cameras whose visits change, whoever changes them."""
+"""Triggers that record the days on which visits change, in `visit_changes`, and tags, in `trip_changes`.
+
+They see each change, whoever makes it.
+"""
 
 from collections.abc import Iterator
 
@@ -12,8 +15,29 @@ def trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
         yield from _postgresql_triggers()
 
 
-_OF_VISITS = "camera_id, taken_at, utc_offset_s, gone_since, origin, path"
-"""The columns of a photo from which visits follow."""
+def tag_trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
+    """The statements that create the triggers of tags. Those that change are deleted, and inserted again."""
+    if not is_sqlite:
+        yield _POSTGRESQL_TAGS
+    for event, row in (("INSERT", "NEW"), ("DELETE", "OLD")):
+        timing = f"AFTER {event} ON effective_tags"
+        if is_sqlite:
+            action = f"WHEN {row}.accepted BEGIN {_SQLITE_TAG.format(row=row)} END"
+        else:
+            action = f"REFERENCING {row} TABLE AS changed EXECUTE FUNCTION mark_trips_of_tags()"
+        yield f"CREATE TRIGGER trips_{event.lower()}_tags {timing} {action}"
+
+
+_SQLITE_TAG = """INSERT INTO trip_changes (day) SELECT DISTINCT substr(taken_at, 1, 10) FROM photos AS p
+    WHERE content_id = {row}.content_id AND camera_id IS NOT NULL AND taken_at IS NOT NULL AND NOT EXISTS
+    (SELECT 1 FROM trip_changes AS c WHERE c.day = substr(p.taken_at, 1, 10));"""
+_POSTGRESQL_TAGS = """CREATE FUNCTION mark_trips_of_tags() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO trip_changes (day) SELECT DISTINCT p.taken_at::date
+    FROM changed JOIN photos AS p ON p.content_id = changed.content_id
+    WHERE changed.accepted AND p.camera_id IS NOT NULL AND p.taken_at IS NOT NULL;
+    RETURN NULL; END $$"""
+_OF_VISITS = "camera_id, taken_at, utc_offset_s, gone_since, origin, path, content_id"
+"""The columns of a photo from which visits follow, and what its trip shows."""
 _OF_PLACES = "latitude, longitude, source, country, region, city"
 _SQLITE_MARK = """INSERT INTO visit_changes (camera_id, day) SELECT camera_id, substr(taken_at, 1, 10)
     FROM ({photo}) AS p WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL AND NOT EXISTS (SELECT 1

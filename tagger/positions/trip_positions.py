@@ -13,14 +13,15 @@ from datetime import datetime, time, timedelta
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, delete, select, update
+from sqlalchemy import Connection, Text, cast, delete, exists, select
 
 from tagger.database.enums import PositionSource
 from tagger.database.statements import among, insert_page
-from tagger.database.tables import ledgers, photos, positions
+from tagger.database.tables import photos, positions, trip_changes
 from tagger.geo import distance_km
+from tagger.query.trip_summaries import update_trips
 from tagger.trips.grouping import Trip
-from tagger.trips.stored import all_trips, photos_of_trips
+from tagger.trips.stored import ChangedTrips, changed_trips, photos_of_trips
 from tagger.trips.visits import Visit
 
 LEAST_ERROR_M = 10_000.0
@@ -33,16 +34,23 @@ _Row = tuple[Any, ...]
 
 
 def are_due(connection: Connection) -> bool:
-    """Whether trips may have changed since their photos were located."""
-    return bool(connection.scalar(select(ledgers.c.trip_positions_due)))
+    """Whether trips may have changed since they were stored, and their photos located."""
+    return bool(connection.scalar(select(exists(trip_changes.c.id))))
 
 
 def update_trip_positions(connection: Connection) -> int:
-    """Locate the photos of all trips that have no other position; returns how many moved."""
-    # First: who changes trips from here on waits, and records that they are due again.
-    connection.execute(update(ledgers).values(trip_positions_due=False))
-    stored = _stored(connection)
-    found = {row[0]: row for row in _rows(connection, all_trips(connection))}
+    """Store the trips that may have changed, and locate their photos that have no other position.
+
+    Returns how many moved.
+    """
+    # First: a change that is too late for this is recorded again.
+    days = set(connection.scalars(delete(trip_changes).returning(trip_changes.c.day)))
+    changed = changed_trips(connection, days)
+    if changed is None:
+        return 0
+    update_trips(connection, changed)
+    stored = _stored(connection, changed)
+    found = {row[0]: row for row in _rows(connection, changed.trips)}
     old = [photo_id for photo_id, row in stored.items() if found.get(photo_id) != row]
     connection.execute(delete(positions).where(among(positions.c.photo_id, old), _IS_OF_TRIP))
     new = [row for photo_id, row in sorted(found.items()) if stored.get(photo_id) != row]
@@ -53,9 +61,12 @@ def update_trip_positions(connection: Connection) -> int:
 _IS_OF_TRIP = positions.c.source == PositionSource.TRIP
 
 
-def _stored(connection: Connection) -> dict[int, _Row]:
+def _stored(connection: Connection, changed: ChangedTrips) -> dict[int, _Row]:
+    """What is stored of photos that were taken then, or that have lost their time."""
     columns = (cast(positions.c[name], Text) if name == "evidence" else positions.c[name] for name in _NAMES)
-    return {row[0]: tuple(row) for row in connection.execute(select(*columns).where(_IS_OF_TRIP))}
+    is_then = photos.c.taken_at.between(changed.first, changed.end) | photos.c.taken_at.is_(None)
+    query = select(*columns).join(photos, photos.c.id == positions.c.photo_id).where(_IS_OF_TRIP, is_then)
+    return {row[0]: tuple(row) for row in connection.execute(query)}
 
 
 def _rows(connection: Connection, trips: Sequence[Trip]) -> Iterator[_Row]:

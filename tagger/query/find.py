@@ -11,9 +11,10 @@ The photos before and after one are found from its row, which gives its key in a
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice, repeat
 from typing import Any
@@ -98,12 +99,14 @@ def find_tagged_page(
 
 @dataclass(frozen=True)
 class PositionedPhotos:
-    """Photos of a page of a scan, each with the position after it, and that of the next page or None.
+    """Photos of a page of a scan, and the position of the next page or None.
 
-    `is_short`: the scan goes on, but few photos along its index match.
+    `after` returns the position after one of them, by its index. `is_short`: the scan goes on, but few photos
+    along its index match.
     """
 
-    photos: Sequence[tuple[TaggedPhoto, ScanPosition]]
+    photos: Sequence[TaggedPhoto]
+    after: Callable[[int], ScanPosition]
     next: ScanPosition | None
     is_short: bool = False
 
@@ -139,7 +142,7 @@ class QueryReader:
         """All photos, or at least as many as the limit. After a short page, the others are found at once."""
         number = 0
         for page in self.pages(self.begin, min(self.query.query.limit or PAGE, PAGE)):
-            yield from (photo for photo, _ in page.photos)
+            yield from page.photos
             number += len(page.photos)
             if page.is_short and page.next is not None:
                 yield from self._following(page.next, number)
@@ -172,15 +175,16 @@ class QueryReader:
 
     def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
         """At most `limit` photos after `begin`."""
-        found: list[tuple[TaggedPhoto, ScanPosition]] = []
+        found: list[TaggedPhoto] = []
         end: ScanPosition | None = begin
         for page in islice(self.pages(begin, limit + 1), MOST_PAGES):
-            found += page.photos
-            end = page.next
-            if len(found) > limit:
-                end = found[limit - 1][1]
+            missing = limit - len(found)
+            found += page.photos[:missing]
+            if len(page.photos) > missing:
+                end = page.after(missing - 1) if missing else end
                 break
-        return FoundPage(tuple(photo for photo, _ in found[:limit]), end)
+            end = page.next
+        return FoundPage(tuple(found), end)
 
     def ids(
         self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
@@ -213,18 +217,15 @@ class QueryReader:
                 with self.database.snapshot() as connection:
                     page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
                     photos = self._named(connection, page.photos)
-                matches = [
-                    (photo, ScanPosition(number, scan.key(row)))
-                    for photo, row in zip(photos, page.photos, strict=True)
-                ]
+                position_after = partial(_position_after, number, scan, page.photos)
                 after = page.after
                 if after is None:
                     break
-                is_short = len(matches) < min(rows, FEWEST_OF_PAGE)
-                yield PositionedPhotos(matches, ScanPosition(number, after), is_short)
+                is_short = len(photos) < min(rows, FEWEST_OF_PAGE)
+                yield PositionedPhotos(photos, position_after, ScanPosition(number, after), is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
-            is_last = number == numbers[-1]
-            yield PositionedPhotos(matches, None if is_last else ScanPosition(number + numbers.step, None))
+            following = None if number == numbers[-1] else ScanPosition(number + numbers.step, None)
+            yield PositionedPhotos(photos, position_after, following)
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
         if begin.scan and begin.scan >= len(self.scans):
@@ -232,6 +233,10 @@ class QueryReader:
         if begin.after is not None and not (self.scans and self.scans[begin.scan].accepts(begin.after)):
             raise CursorInvalid
         return self.scans
+
+
+def _position_after(number: int, scan: SortedScan, rows: Sequence[Row[Any]], index: int) -> ScanPosition:
+    return ScanPosition(number, scan.key(rows[index]))
 
 
 MOST_CHARACTERS = 20_000
@@ -327,5 +332,5 @@ def _position(connection: Connection, photo_id: int, search: QueryReader) -> Sca
 
 def _first(pages: Iterator[PositionedPhotos], count: int) -> tuple[TaggedPhoto, ...]:
     """The first `count` photos of at most `MOST_PAGES` pages."""
-    photos = (photo for page in islice(pages, MOST_PAGES) for photo, _ in page.photos)
+    photos = (photo for page in islice(pages, MOST_PAGES) for photo in page.photos)
     return tuple(islice(photos, count))

@@ -1,9 +1,13 @@
-"""Trips with what their photos show: numbers of photos, landmarks, a cover, and the way. Reads only."""
+"""Trips with what their photos show: numbers of photos, landmarks, a cover, and the way.
+
+The table `trips` keeps them, and `trip_changes` and `visit_changes` the days that have changed since. Reading
+computes the trips that these may have changed; `update_trips` stores them.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import astuple, dataclass, replace
+from datetime import date, datetime
 from typing import Any, Self
 
 from sqlalchemy import (
@@ -11,8 +15,10 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Select,
+    delete,
     exists,
     func,
+    insert,
     literal,
     null,
     select,
@@ -24,14 +30,25 @@ from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import among, rounded_down
 from tagger.database.tables import contents, effective_tags, photos, positions
+from tagger.database.tables import trips as stored_trips
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.query.counts import Cover
 from tagger.query.photo_conditions import is_first_copy
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import reader_language
-from tagger.trips.grouping import Trip, VisitedPlace, place_name
-from tagger.trips.stored import find_trip, find_trips, is_of_trip, photos_of_trips, trips_during
+from tagger.trips import TripEdit
+from tagger.trips.grouping import Span, Trip, VisitedPlace, place_name
+from tagger.trips.stored import (
+    ChangedTrips,
+    all_trips,
+    changed_trips,
+    find_trip,
+    find_trips,
+    is_of_trip,
+    photos_of_trips,
+    read_edits,
+)
 
 _MEASURED = (*STATED, PositionSource.TRACK)
 
@@ -158,9 +175,10 @@ def trip_summaries(
     database: Database, taken_after: datetime | None = None, taken_before: datetime | None = None
 ) -> list[TripSummary]:
     """The trips with photos from `taken_after` until before `taken_before`, the newest first."""
-    with database.read() as connection:
-        trips = trips_during(connection, taken_after, taken_before)
-    return summarize_trips(database, trips[::-1])
+    with database.snapshot() as connection:
+        every = _read_trips(connection, taken_after or datetime.min, taken_before or datetime.max)  # noqa: DTZ901
+        newest = sorted(every, key=lambda each: (each.trip.first, each.trip.spans), reverse=True)
+        return _named(connection, newest)
 
 
 def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[str, TripSummary]:
@@ -196,24 +214,54 @@ def trips_of_photos(
 
 def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
     """What the photos of these trips show."""
-    if not trips:
-        return []
     with database.read() as connection:
         return _summaries(connection, trips)
 
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
+    return _named(connection, _shown(connection, trips))
+
+
+@dataclass(frozen=True)
+class _ShownTrip:
+    """A trip with its number of photos, those of its landmarks, and its cover, by their ids."""
+
+    trip: Trip
+    photos: int
+    landmarks: Sequence[tuple[int, int]]
+    cover: int | None
+
+
+def _shown(connection: Connection, trips: Sequence[Trip]) -> list[_ShownTrip]:
+    if not trips:
+        return []
     rows = photos_of_trips(connection, dict(enumerate(trips)))
-    numbers, shown, best = _numbers(connection, rows)
+    numbers, landmarks_of, best = _numbers(connection, rows)
     others = {index: trip for index, trip in enumerate(trips) if index not in best}
     if others:
         middle = _middle_photos(photos_of_trips(connection, others))
         best |= {row.trip: row.unit for row in connection.execute(middle)}
-    covers = _covers(connection, best)
     return [
-        TripSummary(trip, numbers.get(index, 0), tuple(shown.get(index, ())), covers.get(index))
+        _ShownTrip(trip, numbers.get(index, 0), sorted(landmarks_of[index]), best.get(index))
         for index, trip in enumerate(trips)
     ]
+
+
+def _named(connection: Connection, shown: Sequence[_ShownTrip]) -> list[TripSummary]:
+    """The trips with names of landmarks, of which some may have been removed, and images of covers."""
+    known = landmarks_by_id(connection, {landmark_id for each in shown for landmark_id, _ in each.landmarks})
+    covers = _covers(connection, {each.cover for each in shown if each.cover is not None})
+    summaries = []
+    for each in shown:
+        found = [
+            TripLandmark(known[landmark_id].slug, known[landmark_id].display_name, number)
+            for landmark_id, number in each.landmarks
+            if landmark_id in known
+        ]
+        found.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
+        cover = None if each.cover is None else covers.get(each.cover)
+        summaries.append(TripSummary(each.trip, each.photos, tuple(found), cover))
+    return summaries
 
 
 _SCORES, _IDS = 2**20, 2**40
@@ -222,8 +270,8 @@ _SCORES, _IDS = 2**20, 2**40
 
 def _numbers(
     connection: Connection, rows: CTE
-) -> tuple[dict[int, int], dict[int, list[TripLandmark]], dict[int, int]]:
-    """By the trip's number: photos; landmarks, most photos first; and the first photo with the best score.
+) -> tuple[dict[int, int], Mapping[int, Sequence[tuple[int, int]]], dict[int, int]]:
+    """By the trip's number: photos; those of landmarks; and the first photo with the best score.
 
     One statement counts all, for which the photos are read once. Scores that differ by less than a millionth
     are equal.
@@ -242,17 +290,12 @@ def _numbers(
     )
     found_rows = connection.execute(query).all()
     numbers = {trip: number for trip, landmark_id, number, _ in found_rows if landmark_id is None}
-    counted = [row for row in found_rows if row[1] is not None]
-    landmarks = landmarks_by_id(connection, {landmark_id for _, landmark_id, *_ in counted})
-    found = defaultdict[int, list[TripLandmark]](list)
+    found = defaultdict[int, list[tuple[int, int]]](list)
     best: dict[int, int] = {}
-    for trip, landmark_id, number, photo in counted:
-        best[trip] = max(best.get(trip, photo), photo)
-        if landmark_id in landmarks:  # or it was merged or removed since
-            landmark = landmarks[landmark_id]
-            found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
-    for each in found.values():
-        each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
+    for trip, landmark_id, number, photo in found_rows:
+        if landmark_id is not None:
+            best[trip] = max(best.get(trip, photo), photo)
+            found[trip].append((landmark_id, number))
     return numbers, found, {trip: -photo % _IDS for trip, photo in best.items()}
 
 
@@ -265,8 +308,81 @@ def _middle_photos(rows: CTE) -> Select[Any]:
     return select(at.c.trip, at.c.unit).where(at.c.place == 1)
 
 
-def _covers(connection: Connection, photo_of: Mapping[int, int]) -> dict[int, Cover]:
+def _covers(connection: Connection, photo_ids: Collection[int]) -> dict[int, Cover]:
     query = select(photos.c.id, contents.c.digest).join(contents, contents.c.id == photos.c.content_id)
-    rows = connection.execute(query.where(among(photos.c.id, photo_of.values())))
-    covers = {row.id: Cover(row.id, row.digest) for row in rows}
-    return {trip: covers[photo_id] for trip, photo_id in photo_of.items() if photo_id in covers}
+    rows = connection.execute(query.where(among(photos.c.id, photo_ids)))
+    return {row.id: Cover(row.id, row.digest) for row in rows}
+
+
+# ----- the table -----
+
+
+def _read_trips(connection: Connection, first: datetime, end: datetime) -> list[_ShownTrip]:
+    """The trips with photos from a time until before another, in no order."""
+    changed = changed_trips(connection)
+    is_then = (stored_trips.c.last_at >= first) & (stored_trips.c.first_at < end)
+    edits = {edit.id: edit for edit in read_edits(connection)}
+    stored = connection.execute(
+        select(stored_trips.c.first_at, stored_trips.c.last_at, stored_trips.c.summary).where(is_then)
+    )
+    found = [
+        _restored(summary, edits) for *times, summary in stored if changed is None or not changed.have(*times)
+    ]
+    if changed is not None:
+        then = [trip for trip in changed.trips if trip.last >= first and trip.first < end]
+        found += _shown(connection, then)
+    return found
+
+
+def update_trips(connection: Connection, changed: ChangedTrips) -> None:
+    """Store the trips that have changed."""
+    is_changed = (stored_trips.c.last_at >= changed.first) & (stored_trips.c.first_at < changed.end)
+    connection.execute(delete(stored_trips).where(is_changed))
+    rows = [
+        {"first_at": each.trip.first, "last_at": each.trip.last, "summary": _document(each)}
+        for each in _shown(connection, changed.trips)
+    ]
+    if rows:
+        connection.execute(insert(stored_trips), rows)
+
+
+def outdated_trips(connection: Connection) -> Iterator[str]:
+    """The ids of trips that are not what visits, tags and edits say."""
+    computed = {each.trip.id: _document(each) for each in _shown(connection, all_trips(connection))}
+    every = _read_trips(connection, datetime.min, datetime.max)  # noqa: DTZ901 - cameras' times have no zone
+    read = {each.trip.id: _document(each) for each in every}
+    yield from sorted(key for key in {*computed, *read} if computed.get(key) != read.get(key))
+
+
+def _document(shown: _ShownTrip) -> dict[str, Any]:
+    trip = shown.trip
+    return {
+        "id": trip.id,
+        "name": trip.name,
+        "spans": [[each.camera_id, each.first.isoformat(), each.last.isoformat()] for each in trip.spans],
+        "places": [list(astuple(place)) for place in trip.places],
+        "days": [day.isoformat() for day in trip.days],
+        "given_name": trip.given_name,
+        "edits": [edit.id for edit in trip.edits],
+        "photos": shown.photos,
+        "landmarks": [list(each) for each in shown.landmarks],
+        "cover": shown.cover,
+    }
+
+
+def _restored(document: Mapping[str, Any], edits: Mapping[int, TripEdit]) -> _ShownTrip:
+    first, last = map(date.fromisoformat, document["days"])
+    trip = Trip(
+        document["id"],
+        document["name"],
+        tuple(
+            Span(camera_id, datetime.fromisoformat(begin), datetime.fromisoformat(end))
+            for camera_id, begin, end in document["spans"]
+        ),
+        tuple(VisitedPlace(*place) for place in document["places"]),
+        (first, last),
+        document["given_name"],
+        tuple(edits[edit_id] for edit_id in document["edits"] if edit_id in edits),
+    )
+    landmarks = [(landmark_id, number) for landmark_id, number in document["landmarks"]]
+    return _ShownTrip(trip, document["photos"], landmarks, document["cover"])

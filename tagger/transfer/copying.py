@@ -11,11 +11,20 @@ from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.schema import upgrade_schema
 from tagger.database.statements import insert_page, pages
-from tagger.database.tables import ledgers, metadata, sketches, visit_changes, visits, workers
+from tagger.database.tables import (
+    ledgers,
+    metadata,
+    sketches,
+    trip_changes,
+    trips,
+    visit_changes,
+    visits,
+    workers,
+)
 from tagger.errors import Conflict
 from tagger.trips.visits import update_some_visits
 
-_NOT_COPIED = {workers, sketches, visits, visit_changes}
+_NOT_COPIED = {workers, sketches, visits, visit_changes, trips, trip_changes}
 """Workers belong to their database; the others are computed."""
 TABLES = [table for table in metadata.sorted_tables if table not in _NOT_COPIED]
 """Each after those that its foreign keys refer to."""

@@ -40,6 +40,7 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.model.artifact import Manifest
+from tagger.query.trip_summaries import outdated_trips
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS
 from tagger.tags.settlement import unsettled
@@ -111,6 +112,8 @@ def cross_problems(connection: Connection) -> Iterator[str]:
         yield f"image {digest}: its effective tags or its outcome do not follow from its tags and verdicts"
     for camera_id, day in islice(outdated_days(connection), PROBLEMS_SHOWN):
         yield f"camera {camera_id}, {day}: its visits do not follow from photos and positions"
+    for trip_id in islice(outdated_trips(connection), PROBLEMS_SHOWN):
+        yield f"trip {trip_id}: what is stored of it does not follow from visits and tags"
     yield from _model_problems(connection)
     yield from _slug_problems(connection)
 

@@ -8,7 +8,7 @@ places that cover most of its photos name it.
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import compress, groupby
 from operator import attrgetter
@@ -138,6 +138,7 @@ class Trip:
     """A trip. `name` is its place, like `Arles and Avignon`, `given_name` that of a person.
 
     `places`: most photos first. `days`: the first and the last. `edits`: the changes of it, the newest last.
+    `visits`: none of a trip as the table `trips` keeps it.
     """
 
     id: str
@@ -147,7 +148,7 @@ class Trip:
     days: tuple[date, date]
     given_name: str | None = None
     edits: tuple[TripEdit, ...] = ()
-    visits: tuple[Visit, ...] = ()
+    visits: tuple[Visit, ...] = field(default=(), compare=False)
 
     @property
     def first(self) -> datetime:

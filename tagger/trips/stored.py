@@ -5,7 +5,7 @@ An edit names a moment of its trip, not its id, so it applies again each time tr
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import (
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     and_,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import TripEditKind
-from tagger.database.tables import photos, trip_edits
+from tagger.database.tables import photos, trip_changes, trip_edits, visit_changes
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import REACH, Trip, group_trips
@@ -42,7 +43,7 @@ LONGEST_NAME = 200
 
 def all_trips(connection: Connection) -> list[Trip]:
     """The trips of all photos, in order of time."""
-    return group_trips(read_visits(connection), _edits(connection))
+    return group_trips(read_visits(connection), read_edits(connection))
 
 
 def trips_during(
@@ -51,7 +52,7 @@ def trips_during(
     """The trips with photos from `first` until before `end`, in order of time. Reads the visits around it."""
     if first is None and end is None:
         return all_trips(connection)
-    edits = _edits(connection)
+    edits = read_edits(connection)
     after = _EARLIEST if first is None else max(first, _EARLIEST)
     before = _LATEST if end is None else min(end, _LATEST)
     begin, last = after - _USUAL_LENGTH, before + _USUAL_LENGTH
@@ -64,6 +65,40 @@ def trips_during(
         if all(begin <= trip.first and trip.last <= last for trip in trips):
             return trips
         begin, last = min(begin, *(trip.first for trip in trips)), max(last, *(trip.last for trip in trips))
+
+
+@dataclass(frozen=True)
+class ChangedTrips:
+    """All trips of a time, in order; no other has a photo on one of its days."""
+
+    first: datetime
+    end: datetime
+    trips: Sequence[Trip] = ()
+
+    def have(self, first: datetime, last: datetime) -> bool:
+        """Whether a trip of this time would be one of them."""
+        return last >= self.first and first < self.end
+
+
+def changed_trips(connection: Connection, days: Collection[date] = ()) -> ChangedTrips | None:
+    """The trips that these days may have changed, or other days since trips were stored; None: no day.
+
+    A trip depends on visits within REACH of it.
+    """
+    changes = (select(func.min(each.c.day), func.max(each.c.day)) for each in (visit_changes, trip_changes))
+    recorded = (day for query in changes for day in connection.execute(query).one() if day is not None)
+    every = sorted({*days, *recorded})
+    if not every:
+        return None
+    first = date.min if every[0] < _EARLIEST.date() else every[0] - REACH
+    last = date.max if every[-1] > _LATEST.date() else every[-1] + REACH
+    while True:
+        begin, end = datetime.combine(first, time.min), datetime.combine(last, time.max)
+        found = trips_during(connection, begin, end)
+        days_of_trips = {each.date() for trip in found for each in (trip.first, trip.last)}
+        if all(first <= day <= last for day in days_of_trips):
+            return ChangedTrips(begin, end, found)
+        first, last = min(first, *days_of_trips), max(last, *days_of_trips)
 
 
 def find_trip(connection: Connection, trip_id: str) -> Trip:
@@ -85,7 +120,7 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, T
     begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
     if not begins:
         return {}
-    edits = _edits(connection)
+    edits = read_edits(connection)
     first, last = min(begins), max(begins) + _USUAL_LENGTH
     while True:
         trips = _trips_between(connection, first, last, edits)
@@ -98,7 +133,7 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, T
 
 def trip_at(connection: Connection, moment: TripReference) -> Trip | None:
     """The trip that a camera was on at a time, if there is one."""
-    edits = _edits(connection)
+    edits = read_edits(connection)
     first, last = (
         max(moment.taken_at, _EARLIEST) - _USUAL_LENGTH,
         min(moment.taken_at, _LATEST) + _USUAL_LENGTH,
@@ -150,7 +185,7 @@ def is_of_trip(trip: Trip) -> ColumnElement[bool]:
 
 def trips_beside(connection: Connection, trip: Trip) -> tuple[Trip | None, Trip | None]:
     """The trips before and after one with which it can be merged."""
-    trips = _trips_between(connection, trip.first - FARTHEST, trip.last + FARTHEST, _edits(connection))
+    trips = _trips_between(connection, trip.first - FARTHEST, trip.last + FARTHEST, read_edits(connection))
     others = [other for other in trips if other.id != trip.id]
     before = [other for other in others if trip.first - FARTHEST <= other.last and other.first < trip.first]
     after = [other for other in others if trip.first <= other.first <= trip.last + FARTHEST]
@@ -195,7 +230,8 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
 # ----- edits -----
 
 
-def _edits(connection: Connection) -> list[TripEdit]:
+def read_edits(connection: Connection) -> list[TripEdit]:
+    """All edits, in the order in which they apply."""
     return [
         TripEdit(
             row.id,
@@ -246,7 +282,7 @@ def _add(
 ) -> None:
     row = {"kind": kind, "camera_id": moment.camera_id, "taken_at": moment.taken_at, **values}
     connection.execute(insert(trip_edits).values(row))
-    record_trip_changes(connection)
+    record_trip_changes(connection, (trip.first.date(), trip.last.date()))
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
 
 
@@ -254,7 +290,7 @@ def trips_before(connection: Connection, edit: TripEdit) -> list[Trip]:
     """The trips that an edit concerns, as they were before it."""
     moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
     times = [moment.taken_at for moment in moments]
-    earlier = [each for each in _edits(connection) if each.id < edit.id]
+    earlier = [each for each in read_edits(connection) if each.id < edit.id]
     trips = _trips_between(connection, min(times), max(times), earlier)
     return [trip for trip in trips if any(map(trip.contains, moments))]
 
@@ -274,5 +310,5 @@ def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
     if edit_id not in undoable_edits(trip) and any(edit.id == edit_id for edit in trip.edits):
         raise TripEditFollowed
     if connection.execute(delete(trip_edits).where(trip_edits.c.id == edit_id)).rowcount:
-        record_trip_changes(connection)
+        record_trip_changes(connection, (trip.first.date(), trip.last.date()))
         record_action(connection, AuditAction.TRIP_EDIT, trip.id, change="undo")

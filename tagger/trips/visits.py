@@ -29,14 +29,13 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    update,
 )
 
 from tagger.cameras import is_clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import PAGE, day_of, is_midnight, pages
-from tagger.database.tables import ledgers, photos, positions, visit_changes, visits
+from tagger.database.tables import photos, positions, trip_changes, visit_changes, visits
 
 _MEASURED = (*STATED, PositionSource.TRACK)
 _STRIP_DEGREES = 10
@@ -128,7 +127,6 @@ def update_some_visits(connection: Connection) -> bool:
     """Store the visits of a page of changed days. Returns whether there were any."""
     if not has_changed_visits(connection):
         return False
-    record_trip_changes(connection)  # before the lock on visits: in the order in which all lock both
     if connection.dialect.name == "postgresql":  # one update at a time
         connection.execute(text(f"LOCK TABLE {visits.name} IN SHARE ROW EXCLUSIVE MODE"))
     days = _changed_days(connection, limit=PAGE)
@@ -139,15 +137,14 @@ def update_some_visits(connection: Connection) -> bool:
     rows = [dict(zip(names, values, strict=True)) for values in computed_visits(connection, days)]
     if rows:
         connection.execute(insert(visits), rows)
+    record_trip_changes(connection, {day for _, day in days})
     return bool(days)
 
 
-def record_trip_changes(connection: Connection) -> None:
-    """Record that trips may have changed, for the next update of their photos' positions.
-
-    It waits for one that runs, which may have read the trips before.
-    """
-    connection.execute(update(ledgers).values(trip_positions_due=True))
+def record_trip_changes(connection: Connection, days: Iterable[date]) -> None:
+    """Record days with whose photos trips may have changed since the table `trips` was updated."""
+    if rows := [{"day": day} for day in days]:
+        connection.execute(insert(trip_changes), rows)
 
 
 def outdated_days(connection: Connection) -> Iterator[CameraDay]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from threading import Lock
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -19,7 +18,7 @@ from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
-from tagger.web.cached_value import SearchLists
+from tagger.web.cached_value import Refreshes, SearchLists
 from tagger.web.http.access import Access, SignIn, requires
 from tagger.web.http.attempt_limiter import (
     COUNTING_AT_ONCE,
@@ -65,10 +64,10 @@ def create_app(
     check_map_file(settings.web_map_file)
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping, has_own_worker=has_own_worker)
-    refresh_lock = Lock()
-    overview = LibraryOverview(database, lambda: look_alikes_of(state), refresh_lock)
+    refreshes = Refreshes(database.change_mark)
+    overview = LibraryOverview(database, lambda: look_alikes_of(state), refreshes)
     search_lists = SearchLists(
-        database, settings.roots, overview.counts, overview.trips, overview.things, refresh_lock
+        database, settings.roots, overview.counts, overview.trips, overview.things, refreshes
     )
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from threading import Lock
@@ -56,16 +56,31 @@ CLOSE_S = 5.0
 """How long a server that stops waits for queries: those of a large library take minutes."""
 
 
+ChangeMark = Callable[[], int | None]
+"""As `Database.change_mark`: while it stays the same, results are fresh."""
+
+
+def _unknown() -> None:
+    """Whether anything has changed is not known."""
+
+
+@dataclass(frozen=True)
+class Refreshes:
+    """Refreshes of values of one database, one at a time: together, they would delay requests."""
+
+    change_mark: ChangeMark = _unknown
+    lock: Lock = field(default_factory=Lock)
+
+
 class CachedValue(Generic[T]):
-    """The result of `query`, refreshed in a thread when it is older than `ttl_s`.
+    """The result of `query`, refreshed in a thread when it is older than `ttl_s` and may have changed."""
 
-    Of values that share `refresh_lock`, one is refreshed at a time: together, they would delay requests.
-    """
-
-    def __init__(self, query: Callable[[], T], ttl_s: float, refresh_lock: "Lock | None" = None) -> None:
+    def __init__(self, query: Callable[[], T], ttl_s: float, refreshes: Refreshes | None = None) -> None:
         self._query = query
         self._ttl_s = ttl_s
-        self._refresh_lock = refresh_lock or Lock()
+        self._refreshes = refreshes or Refreshes()
+        self._mark: int | None = None
+        """That of before the query."""
         self._waits = False
         """Whether another refresh holds the lock."""
         self._waited_s = 0.0
@@ -99,8 +114,11 @@ class CachedValue(Generic[T]):
         with self._lock:
             if time.monotonic() < self._stale_at_s:
                 return self._value
+            if self._mark is not None and self._mark == self._refreshes.change_mark():
+                self._stale_at_s = time.monotonic() + self._ttl_s
+                return self._value
             if self._thread is None or not self._thread.is_alive():
-                self._waits = self._refresh_lock.locked()
+                self._waits = self._refreshes.lock.locked()
                 self._waited_s = 0.0
                 thread = threading.Thread(target=self._refresh, name="overview", daemon=True)
                 thread.start()
@@ -125,7 +143,7 @@ class CachedValue(Generic[T]):
             thread.join(wait_s)
 
     def _refresh(self) -> None:
-        with self._refresh_lock:
+        with self._refreshes.lock:
             self._waits = False
             if not self._closed:
                 self._run_query()
@@ -133,8 +151,11 @@ class CachedValue(Generic[T]):
     def _run_query(self) -> None:
         start_s = time.monotonic()
         try:
+            mark = self._refreshes.change_mark()
             self._value = self._query()
+            self._mark = mark
         except Exception:
+            self._mark = None
             # Also for values that this program never stores: the thread would try again at once.
             log.exception("cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS)
         now_s = time.monotonic()
@@ -155,8 +176,9 @@ MOST_QUERIES = 100
 class QueryCounts(Generic[T]):
     """Results of `count` by its arguments. Created once per server."""
 
-    def __init__(self, count: Callable[..., T]) -> None:
+    def __init__(self, count: Callable[..., T], change_mark: ChangeMark = _unknown) -> None:
         self._count = count
+        self._change_mark = change_mark
         self._lock = threading.Lock()
         self._counts: OrderedDict[Hashable, _QueryCount[T]] = OrderedDict()
 
@@ -165,14 +187,14 @@ class QueryCounts(Generic[T]):
         key = query, *options.items()
         with self._lock:
             counted = self._counts.get(key)
-            is_first = counted is None or time.monotonic() >= counted.stale_at_s
+            is_first = counted is None or not counted.is_fresh(self._change_mark)
             if counted is None or is_first:
                 counted = self._counts[key] = _QueryCount()
                 self._counts.move_to_end(key)
                 while len(self._counts) > MOST_QUERIES:
                     self._counts.popitem(last=False)
         if is_first:
-            counted.run(partial(self._count, query, **options))
+            counted.run(partial(self._count, query, **options), self._change_mark)
         return counted.result()
 
 
@@ -180,16 +202,23 @@ class _QueryCount(Future[T]):
     """A result, fresh until `stale_at_s`. One that is still being counted is fresh; an error never is."""
 
     stale_at_s = inf
+    mark: int | None = None
 
-    def run(self, count: Callable[[], T]) -> None:
+    def is_fresh(self, change_mark: ChangeMark) -> bool:
+        is_same = self.mark is not None and self.mark == change_mark()
+        return is_same or time.monotonic() < self.stale_at_s
+
+    def run(self, count: Callable[[], T], change_mark: ChangeMark) -> None:
         start_s = time.monotonic()
         try:
+            mark = change_mark()
             result = count()
         except BaseException as error:  # noqa: BLE001 - all callers raise it
             self.stale_at_s = 0.0
             self.set_exception(error)
         else:
             now_s = time.monotonic()
+            self.mark = mark
             self.stale_at_s = now_s + COST_FACTOR * (now_s - start_s)
             self.set_result(result)
 
@@ -211,7 +240,7 @@ class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
     `landmarks`, `trips` and `things` return these lists, with the arguments of `CachedValue.get`; None, or no
-    things, while they are made for the first time. `refresh_lock`: see `CachedValue`.
+    things, while they are made for the first time.
     """
 
     def __init__(
@@ -221,16 +250,16 @@ class SearchLists:
         landmarks: LandmarkCounts,
         trips: Trips,
         things: Things,
-        refresh_lock: Lock,
+        refreshes: Refreshes,
     ) -> None:
         self._database = database
         self._files = named_files(database, root_paths)
         self._landmarks = landmarks
         self._trips = trips
         self._things = things
-        self._cities = CachedValue(lambda: city_counts(database), TTL_S, refresh_lock)
-        self._cameras = CachedValue(self._read_cameras, TTL_S, refresh_lock)
-        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, refresh_lock)
+        self._cities = CachedValue(lambda: city_counts(database), TTL_S, refreshes)
+        self._cameras = CachedValue(self._read_cameras, TTL_S, refreshes)
+        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, refreshes)
         self._outcomes = outcome_names()
         self._indexes: dict[Callable[..., Names], tuple[tuple[object, ...], Names]] = {}
 
@@ -270,11 +299,15 @@ class SearchLists:
         """The indexes for a text, in the order in which commands read them."""
         landmarks, cities = self._landmarks(WAIT_S, FIRST_WAIT_S), self.cities() or _NONE
         known = landmarks or _NONE, cities
-        familiar = {count.landmark for count in landmarks or () if count.photos}
+        if landmarks is None:
+            uncounted = uncounted_landmarks(self._database)
+            names = landmark_names(uncounted, is_counted=False)
+            familiar = {each.landmark for each in uncounted}
+        else:
+            names = self._index(landmark_names, landmarks)
+            familiar = {each.landmark for each in landmarks if each.photos}
         yield (
-            landmark_names(uncounted_landmarks(self._database), is_counted=False)
-            if landmarks is None
-            else self._index(landmark_names, landmarks),
+            names,
             unfamiliar_names(self._database, text, familiar),
             self._index(counted_countries, *known),
             self._index(camera_names, self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}),

@@ -175,8 +175,12 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
-        self.section_counts = QueryCounts(partial(timeline_sections, database, root_paths=settings.roots))
-        self.facet_counts = QueryCounts(lambda query: _count_choices(database, query, settings.roots))
+        self.section_counts = QueryCounts(
+            partial(timeline_sections, database, root_paths=settings.roots), database.change_mark
+        )
+        self.facet_counts = QueryCounts(
+            lambda query: _count_choices(database, query, settings.roots), database.change_mark
+        )
         self.models_in_use = ModelsInUse(database, settings.model).get
         self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)
         database.after_decisions = self.taught_updates.request

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner
-from tagger.database.tables import chunks, contents, landmarks, ledgers, verdicts
+from tagger.database.tables import chunks, contents, landmarks, verdicts
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import finish_job
 from tagger.positions.trip_positions import are_due, update_trip_positions
@@ -70,10 +71,10 @@ def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others
 def test_trips_that_change_while_their_photos_are_located_stay_due(database: Database) -> None:
     def change() -> None:
         with database.write() as connection:
-            record_trip_changes(connection)
+            record_trip_changes(connection, [date(2024, 5, 4)])
 
     with database.write() as connection:
-        connection.execute(update(ledgers).values(trip_positions_due=True))
+        record_trip_changes(connection, [date(2024, 5, 3)])
     with database.write() as connection:
         update_trip_positions(connection)
         changer = started(database, change)

@@ -23,6 +23,7 @@ from tagger.query.photo_conditions import files_by_name
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.trips.stored import find_trip, rename_trip
+from tagger.web.cached_value import Refreshes, SearchLists
 
 PATHS = (
     "top.jpg",
@@ -212,3 +213,14 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
     library.photo("house.jpg", ("grandmas-house", 0.9, True))
     names = unfamiliar_names(library.database, "house", familiar)
     assert [(each.label, each.photos) for _, each in names.find("house")] == [("Grandma's House", 1)]
+
+
+@pytest.mark.postgresql
+def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library: StoredPhotos) -> None:
+    library.photo("a.jpg", ("eiffel-tower", 0.9, True))
+    lists = SearchLists(library.database, {}, lambda *_: None, lambda *_: [], Refreshes())
+    with statements(library.database, "GROUP BY effective_tags.landmark_id") as counted:
+        assert lists.understand("eiffel tower").query.landmark == ("eiffel-tower",)
+    lists.close()
+    unfamiliar = str(library.landmark_ids["nameless-hill"])
+    assert [re.findall(r"\d+", str(ids).replace("param_1", "")) for _, ids in counted] == [[unfamiliar]]

@@ -99,7 +99,7 @@ def test_positions_follow_the_trip(library: PositionLibrary) -> None:
     assert stored(library, ids["between"]) is not None
     later, earlier = trip_summaries(library.database)
     with library.database.write() as connection:
-        merge_trips(connection, earlier.trip, later.trip)
+        merge_trips(connection, *(find_trip(connection, each.trip.id) for each in (earlier, later)))
     library.update()
     assert [each.photos for each in trip_summaries(library.database)] == [11]
     assert library.update() == 0

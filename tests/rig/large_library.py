@@ -1,7 +1,8 @@
 """A database of many photos with five tags and an embedding each. Four of five have a position.
 
-The landmarks are those of the shipped model; most photos show one of a few. Every value is derived from the
-photo's number, so two databases of the same size are equal.
+In 20 years, four families with three cameras each make 1,460 trips of five days, each to one of the landmarks
+of the shipped model, and a few of these far more often. Every value is derived from the photo's number, so two
+databases of the same size are equal.
 """
 
 from contextlib import closing
@@ -16,9 +17,11 @@ from sqlalchemy import Connection, insert, make_url, select, text
 from tagger.database.connection import Database, open_database
 from tagger.database.statements import insert_page
 from tagger.database.tables import embeddings, landmarks, models, roots
+from tagger.positions.update import update_positions
 from tagger.registry.registered_models import RegisteredModel, resolve_models
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of
+from tagger.teaching.sketches import update_sketches
 from tagger.transfer.upgrade import upgrade_database
 
 from .postgres_databases import autocommitted
@@ -37,8 +40,18 @@ _NUMBERS = {
 }
 _SHUFFLED = "((n * 7919 + 104729) % 1000003)"
 """A pseudo-random number below 1,000,003."""
-_FAME = f"(({_SHUFFLED} % 1000) * ({_SHUFFLED} % 1000) * :landmarks / 1000000)"
-"""The index of a photo's landmark; low ones are far more frequent."""
+_PHOTOS_A_DAY = 137
+"""Of a million photos. So many moments, of each day the same, are in as many shuffled numbers."""
+_DAY = f"({_SHUFFLED} / {_PHOTOS_A_DAY})"
+"""Days since 2000."""
+CAMERAS = 12
+_CAMERA = f"(1 + (n / 20) % {CAMERAS})"
+_FAMILY = f"({_CAMERA} % 4)"
+_FIVE_DAYS = f"({_DAY} / 5)"
+_DRAWN = f"((({_FIVE_DAYS} * 4 + {_FAMILY}) * 7919) % 1000)"
+_SIGHT = f"""(CASE WHEN ({_FIVE_DAYS} + {_FAMILY}) % 4 = 0 THEN {_DRAWN} * {_DRAWN} * :landmarks / 1000000
+    ELSE 7 * {_FAMILY} END)"""
+"""The index of a photo's landmark: of a trip, of which low ones are far more frequent, or near the family's home."""
 _IS_TAGGED = f"({_SHUFFLED} % 10 < 6)"
 _IN_FOLDER = """
     'y' || CAST(2000 + n % 25 AS text) || '/m' || CAST(10 + (n / 25) % 12 AS text)
@@ -51,29 +64,34 @@ _FILL = {
             CASE WHEN {_IS_TAGGED} THEN 'tagged' ELSE 'unknown' END, {{classified_at}}
         FROM numbers""",
     # One photo in 20 is a copy of another, one in 200 is not classified yet, one in 100 is gone.
+    "cameras": """
+        INSERT INTO cameras (id, key, name)
+        {numbers} SELECT n, 'camera|' || CAST(n AS text), 'Camera ' || CAST(n AS text) FROM numbers
+        WHERE n <= :cameras""",
     "photos": f"""
-        INSERT INTO photos (root_id, path, path_bytes, size_bytes, mtime_ns, taken_at, gone_since, content_id,
-            classified_size_bytes, classified_mtime_ns)
-        {{numbers}} SELECT 1, {_IN_FOLDER}, {{no_bytes}}, 2000000 + n, n, {{taken_at}},
+        INSERT INTO photos (root_id, path, path_bytes, size_bytes, mtime_ns, camera_id, taken_at, gone_since,
+            content_id, classified_size_bytes, classified_mtime_ns)
+        {{numbers}} SELECT 1, {_IN_FOLDER}, {{no_bytes}}, 2000000 + n, n, {_CAMERA}, {{taken_at}},
             CASE WHEN n % 100 = 3 THEN {{classified_at}} END,
             CASE WHEN n % 200 = 7 THEN NULL WHEN n % 20 = 0 THEN n - 1 ELSE n END,
             CASE WHEN n % 200 <> 7 THEN 2000000 + n END, CASE WHEN n % 200 <> 7 THEN n END
         FROM numbers""",
     "tags": f"""
         INSERT INTO tags (content_id, rank, landmark_id, score, enough, model_id)
-        {{numbers}} SELECT n, rank, 1 + ({_FAME} + (rank - 1) * 7) % :landmarks,
+        {{numbers}} SELECT n, rank, 1 + ({_SIGHT} + (rank - 1) * 7) % :landmarks,
             CASE WHEN rank > 1 THEN 0.1 / rank
                  WHEN {_IS_TAGGED} THEN 0.5 + 0.5 * ({_SHUFFLED} % 997) / 997.0
                  ELSE 0.4 * ({_SHUFFLED} % 997) / 997.0 END,
             CASE WHEN rank = 1 AND {_IS_TAGGED} THEN {{true}} ELSE {{false}} END, 1 + n % 2
         FROM numbers, (SELECT 1 AS rank UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5) AS ranks
         WHERE n > 0""",
+    # Of tags alone: landmarks that the model misses would be taught.
     "verdicts": f"""
         INSERT INTO verdicts (content_id, landmark_id, verdict, given_by, given_at)
-        {{numbers}} SELECT n, 1 + {_FAME} % :landmarks,
+        {{numbers}} SELECT n, 1 + {_SIGHT} % :landmarks,
             CASE WHEN n % 2000 = 0 THEN 'rejected' ELSE 'confirmed' END,
             'ada', {{classified_at}}
-        FROM numbers WHERE n % 1000 = 0""",
+        FROM numbers WHERE n % 1000 = 0 AND {_IS_TAGGED}""",
     # What the rule says of these rows: nothing else speaks against an accepted tag.
     "effective_tags": """
         INSERT INTO effective_tags (content_id, landmark_id, state, score, source, rank, model_id)
@@ -93,7 +111,7 @@ _FILL = {
         {{numbers}} SELECT photos.id, landmarks.latitude + distance,
             landmarks.longitude + 2 * distance, 300.0,
             source, '{{{{}}}}', landmarks.country, landmarks.region, landmarks.city
-        FROM (SELECT n, 1 + {_FAME} % :landmarks AS landmark_id,
+        FROM (SELECT n, 1 + {_SIGHT} % :landmarks AS landmark_id,
                 CASE WHEN n % 10 < 3 THEN 'camera' WHEN n % 10 = 3 THEN 'track'
                     WHEN n % 10 < 6 AND {_IS_TAGGED} THEN 'landmark' ELSE 'neighbour' END AS source,
                 CASE WHEN n % 10 >= 4 AND n % 10 < 6 AND {_IS_TAGGED} THEN 0.0
@@ -133,6 +151,9 @@ def make_library(url: str, photos: int) -> Database:
         is_empty = not connection.scalar(text("SELECT count(*) FROM roots"))
     if is_empty:
         fill_library(url, photos)
+        with closing(open_database(url)) as database:
+            update_positions(database)
+            update_sketches(database, resolve_models(database, None))
         _settle(url)
     return open_database(url)
 
@@ -157,6 +178,12 @@ def add_older_model(connection: Connection, model_id: int) -> None:
 def _fill(connection: Connection, photos: int) -> None:
     sqlite = connection.dialect.name == "sqlite"
     classified_at = datetime(2026, 3, 1, tzinfo=UTC)
+    minutes = f"({_DAY} * 24 * 60 + 7 * 60 + {_SHUFFLED} % {_PHOTOS_A_DAY} * 6)"
+    taken_at = (
+        f"datetime('2000-01-01', {minutes} || ' minutes') || '.000000'"
+        if sqlite
+        else f"timestamp '2000-01-01' + {minutes} * interval '1 minute'"
+    )
     fragments = {
         "numbers": _NUMBERS[connection.dialect.name],
         "true": "1" if sqlite else "true",
@@ -166,16 +193,17 @@ def _fill(connection: Connection, photos: int) -> None:
         "classified_at": "'2026-03-01 00:00:00.000000'"
         if sqlite
         else f"timestamptz '{classified_at.isoformat()}'",
-        # Times since 2000 in no order; one photo in nine has none.
-        "taken_at": (
-            f"CASE WHEN n % 9 > 0 THEN datetime('2000-01-01', {_SHUFFLED} || ' minutes', '0 minutes') || "
-            f"'.000000' END"
-            if sqlite
-            else f"CASE WHEN n % 9 > 0 THEN timestamp '2000-01-01' + {_SHUFFLED} * interval '1 minute' END"
-        ),
+        # In no order; one photo in nine has none.
+        "taken_at": f"CASE WHEN n % 9 > 0 THEN {taken_at} END",
     }
     landmark_count = connection.scalar(select(text("count(*)")).select_from(landmarks))
-    parameters = {"photos": photos, "landmarks": landmark_count, "jobs": JOBS, "chunk": CHUNK}
+    parameters = {
+        "photos": photos,
+        "landmarks": landmark_count,
+        "jobs": JOBS,
+        "chunk": CHUNK,
+        "cameras": CAMERAS,
+    }
     for statement in _FILL.values():
         query = text(statement.format(**fragments))
         used = {name: parameters[name] for name in parameters if name in query._bindparams}

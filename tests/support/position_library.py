@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import cameras, photos, positions
@@ -37,7 +37,7 @@ class PositionLibrary(StoredPhotos):
         **columns: Any,
     ) -> int:
         with self.database.read() as connection:
-            number = len(connection.execute(select(photos.c.id)).all())
+            number = connection.scalar(select(func.max(photos.c.id))) or 0
         latitude, longitude = gps or (None, None)
         self.photo(
             f"{number}.jpg",

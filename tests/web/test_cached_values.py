@@ -3,13 +3,17 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
+from sqlalchemy import insert
 
+from tagger.database.connection import Database
+from tagger.database.tables import cameras
 from tagger.errors import LandmarkNotFound
 from tagger.query.options import PhotoQuery
 from tagger.web import cached_value
-from tagger.web.cached_value import CachedValue, QueryCounts, close_all
+from tagger.web.cached_value import CachedValue, QueryCounts, Refreshes, close_all
 
 QUERY = PhotoQuery(landmark="eiffel-tower")
 
@@ -95,7 +99,7 @@ def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
 
 
 def test_values_that_share_a_turn_are_refreshed_one_after_the_other() -> None:
-    turn, has_begun, may_end, order = threading.Lock(), threading.Event(), threading.Event(), list[str]()
+    turn, has_begun, may_end, order = Refreshes(), threading.Event(), threading.Event(), list[str]()
 
     def first() -> int:
         has_begun.set()
@@ -116,11 +120,11 @@ def test_values_that_share_a_turn_are_refreshed_one_after_the_other() -> None:
 
 
 def test_in_the_turn_of_another_the_old_value_is_shown_and_a_closed_one_is_not_refreshed() -> None:
-    turn, values = threading.Lock(), iter([1, 2])
+    turn, values = Refreshes(), iter([1, 2])
     cached, closed = CachedValue(lambda: next(values), 0.0, turn), CachedValue(lambda: 1, 1000.0, turn)
     assert cached.get(30.0) == 1
     cached._stale_at_s = 0.0
-    with turn:
+    with turn.lock:
         assert cached.get(3600.0) == 1
         closed.get(0.0)
         closed.close(0.0)
@@ -151,7 +155,7 @@ def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.Monk
 
 
 def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    turn = threading.Lock()
+    turn = Refreshes()
     values = [CachedValue(lambda: 1, 1000.0, turn) for _ in range(2)]
 
     def refuse(_thread: threading.Thread) -> None:
@@ -162,3 +166,37 @@ def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyP
         with pytest.raises(RuntimeError, match="can't start"):
             values[0].get(10.0)
     assert [value.get(10.0) for value in values] == [1, 1]
+
+
+def test_what_has_not_changed_is_not_counted_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL does not say whether anything has changed")
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 0.0)
+    counted = Counted()
+    counted.release.set()
+    counts = QueryCounts(counted, database.change_mark)
+    numbers = count(1)
+    cached = CachedValue(lambda: next(numbers), 0.0, Refreshes(database.change_mark))
+    for _ in range(2):
+        assert (cached.get(30.0), counts.get(QUERY)) == (1, 1)
+    with database.write() as connection:
+        connection.execute(insert(cameras).values(key="a", name="a"))
+    for _ in range(2):
+        assert (cached.get(30.0), counts.get(QUERY)) == (2, 2)
+
+
+def test_what_changes_while_it_is_counted_is_counted_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 0.0)
+
+    def find() -> int:
+        with database.write() as connection:
+            connection.execute(insert(cameras).values(key=(key := str(next(numbers))), name=key))
+        return int(key)
+
+    numbers = count(1)
+    cached = CachedValue(find, 0.0, Refreshes(database.change_mark))
+    assert [cached.get(30.0) for _ in range(3)] == [1, 2, 3]

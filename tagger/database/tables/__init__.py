@@ -61,7 +61,9 @@ from tagger.database.tables.photo_tables import (
     positions as positions,
     track_parts as track_parts,
     tracks as tracks,
+    trip_changes as trip_changes,
     trip_edits as trip_edits,
+    trips as trips,
     visit_changes as visit_changes,
     visits as visits,
 )

@@ -51,13 +51,6 @@ ledgers = Table(
         server_default="1",
         doc="factor of the odds of suggestions: below 1 where few photos of the library show landmarks",
     ),
-    Column(
-        "trip_positions_due",
-        Boolean,
-        nullable=False,
-        server_default="0",
-        doc="whether trips may have changed since their photos were located",
-    ),
     Column("settled_to", Id, doc="during an upgrade of `effective_tags`: the last one done; null: all are"),
     Column("models_settled_to", Id, doc="like `settled_to`, after other models were put in use"),
     info={"doc": "A single row: the database's identity, which messages carry."},

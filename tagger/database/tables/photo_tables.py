@@ -345,6 +345,26 @@ visit_changes = Table(
     info={"doc": "A day of a camera for which `visits` is out of date. Triggers insert rows."},
 )
 
+trips = Table(
+    "trips",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("first_at", DateTime, nullable=False, doc="local time of its first photo"),
+    Column("last_at", DateTime, nullable=False, doc="local time of its last photo"),
+    Column(
+        "summary", JSON, nullable=False, doc="its cameras' times, places, landmarks, number of photos, cover"
+    ),
+    info={"doc": "A trip with what its photos show. Follows from `visits`, `trip_edits` and tags."},
+)
+trip_changes = Table(
+    "trip_changes",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("day", Date, nullable=False, doc="the local date"),
+    Index(None, "day"),
+    info={"doc": "A day on which visits, tags or edits of trips have changed since `trips` was updated."},
+)
+
 trip_edits = Table(
     "trip_edits",
     metadata,

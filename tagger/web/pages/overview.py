@@ -7,7 +7,6 @@ refresh.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Lock
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -24,7 +23,7 @@ from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import reader_language
 from tagger.things import ThingCount, count_things
-from tagger.web.cached_value import CachedValue, close_all
+from tagger.web.cached_value import CachedValue, Refreshes, close_all
 from tagger.web.http.languages import ENGLISH, languages
 
 WAIT_S = 0.4
@@ -44,26 +43,26 @@ class UnclassifiedPhotos:
 
 
 class LibraryOverview:
-    """Counts, covers and position cells of one database. `refresh_lock`: see `CachedValue`."""
+    """Counts, covers and position cells of one database."""
 
     def __init__(
-        self, database: Database, find_look_alikes: Callable[[], LookAlikes], refresh_lock: Lock
+        self, database: Database, find_look_alikes: Callable[[], LookAlikes], refreshes: Refreshes
     ) -> None:
         self._look_alikes = CachedValue(
             find_look_alikes, LOOK_ALIKES_TTL_S
         )  # takes minutes, and reads little
-        self._counts = CachedValue(lambda: familiar_landmark_counts(database), COUNTS_TTL_S, refresh_lock)
-        self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, refresh_lock)
-        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, refresh_lock)
-        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, refresh_lock)
-        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, refresh_lock)
+        self._counts = CachedValue(lambda: familiar_landmark_counts(database), COUNTS_TTL_S, refreshes)
+        self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, refreshes)
+        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, refreshes)
+        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, refreshes)
+        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, refreshes)
         self._names = {
-            tag: CachedValue(partial(_names_in, database, tag), COUNTS_TTL_S, refresh_lock)
+            tag: CachedValue(partial(_names_in, database, tag), COUNTS_TTL_S, refreshes)
             for tag in languages()
             if tag != ENGLISH
         }
-        self._things = CachedValue(lambda: _count_things(database), COUNTS_TTL_S, refresh_lock)
-        self._to_review = CachedValue(lambda: count_suggestions(database), COUNTS_TTL_S, refresh_lock)
+        self._things = CachedValue(lambda: _count_things(database), COUNTS_TTL_S, refreshes)
+        self._to_review = CachedValue(lambda: count_suggestions(database), COUNTS_TTL_S, refreshes)
 
     def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
         """Return the familiar landmarks, most photos first; None while counted for the first time."""

@@ -1,0 +1,264 @@
+"""Trips that the database keeps: whatever changes, what is read is what photos, tags and edits say."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, delete, func, select, update
+from support.position_library import NOON, PositionLibrary
+from support.query_plans import statements
+
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import (
+    cameras,
+    contents,
+    landmarks,
+    photos,
+    trip_changes,
+    trip_edits,
+    trips,
+    verdicts,
+)
+from tagger.query.trip_summaries import TripSummary, trip_summaries
+from tagger.tags.contents import record_photos
+from tagger.tags.settlement import settle
+from tagger.transfer.copying import copy_database
+from tagger.transfer.integrity import check_database
+from tagger.trips.stored import (
+    all_trips,
+    find_trip,
+    merge_trips,
+    rename_trip,
+    split_trip,
+    undo_trip_edit,
+    undoable_edits,
+)
+
+DAY = 24 * 60
+PLACES = ((48.8584, 2.2945), (41.8902, 12.4922), (40.85, 14.26), (53.55, 9.99))
+TOWER, GATE = "eiffel-tower", "brandenburg-gate"
+STAYS = ((0, 0), (3, 1), (7, 2), (40, 1), (420, 0), (700, 2), (1500, 1), (1503, 0), (3000, 2))
+"""Days after the first photo, each with a place."""
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> PositionLibrary:
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
+    for key in ("phone", "camera"):
+        library.camera(key)
+    for day, place in STAYS:
+        for number in range(8):
+            gps = PLACES[place] if number % 4 != 1 else None
+            tower = ((TOWER, 0.9, True),) if place == 0 and number == 2 else ()
+            library.shot(day * DAY + 300 * number, *tower, gps=gps, camera=1 + number % 2)
+    library.update()
+    assert len(trip_summaries(database)) >= 7
+    return library
+
+
+def seen(database: Database) -> list[tuple[object, ...]]:
+    """All trips, with all that is known of them."""
+    return [_facts(each) for each in trip_summaries(database)]
+
+
+def _facts(summary: TripSummary) -> tuple[object, ...]:
+    trip = summary.trip
+    places = [
+        (each.city, each.photos, round(each.latitude, 6), round(each.longitude, 6)) for each in trip.places
+    ]
+    of_trip = trip.id, trip.name, trip.given_name, trip.days, trip.spans, trip.edits, places
+    return *of_trip, summary.title, summary.photos, summary.landmarks, summary.cover
+
+
+def computed_from_nothing(library: PositionLibrary, folder: Path) -> list[tuple[object, ...]]:
+    """The same of a copy, to which no visit and no trip comes along."""
+    file = folder / "copy.db"
+    file.unlink(missing_ok=True)
+    copy_database(library.database, f"sqlite:///{file}")
+    copy = open_database(f"sqlite:///{file}")
+    found = seen(copy)
+    copy.close()
+    return found
+
+
+class Changes:
+    """The changes of a library that a program or a person may make, each by chance."""
+
+    def __init__(self, library: PositionLibrary, random: Random) -> None:
+        self.library, self.random = library, random
+
+    def change(self) -> None:
+        changes: tuple[Callable[[], None], ...] = (
+            *(self.add, self.lose, self.remove, self.date, self.move, self.locate, self.clock),
+            *(
+                self.judge,
+                self.name,
+                self.split,
+                self.merge,
+                self.undo,
+                self.read_again,
+                self.rename_landmark,
+            ),
+        )
+        self.random.choice(changes)()
+
+    def add(self) -> None:
+        day, place = self.random.choice(STAYS)
+        minutes = day * DAY + self.random.randrange(2 * DAY)
+        tags = self.random.choice(((), ((TOWER, 0.8, True),), ((GATE, 0.95, True),)))
+        gps = self.random.choice((None, PLACES[place], self.random.choice(PLACES)))
+        copied = self.random.choice((None, None, "digest of 2.jpg"))
+        self.library.shot(minutes, *tags, gps=gps, camera=self.random.choice((1, 2, None)), digest=copied)
+
+    def lose(self) -> None:
+        since = self.random.choice((None, NOON.astimezone()))
+        self._update(gone_since=since)
+
+    def remove(self) -> None:
+        with self.library.database.write() as connection:
+            record_photos(connection, [photo_id := self._photo(connection)])
+            connection.execute(delete(photos).where(photos.c.id == photo_id))
+
+    def date(self) -> None:
+        day, _ = self.random.choice(STAYS)
+        taken_at = NOON + timedelta(days=day, minutes=self.random.randrange(DAY))
+        self._update(taken_at=self.random.choice((None, taken_at)))
+
+    def move(self) -> None:
+        self._update(path=f"elsewhere/{self.random.random()}.jpg")
+
+    def locate(self) -> None:
+        latitude, longitude = self.random.choice(((None, None), *PLACES))
+        self._update(latitude=latitude, longitude=longitude)
+        self.library.update()
+
+    def clock(self) -> None:
+        with self.library.database.write() as connection:
+            offset_s = self.random.choice((None, 0, 7200))
+            connection.execute(update(cameras).where(cameras.c.id == 2).values(clock_offset_s=offset_s))
+            of_camera = photos.c.camera_id == 2
+            record_photos(connection, connection.scalars(select(photos.c.id).where(of_camera)).all())
+
+    def judge(self) -> None:
+        with self.library.database.read() as connection:
+            digests = select(contents.c.digest).order_by(contents.c.id)
+            digest = self.random.choice(connection.scalars(digests).all())
+            content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
+        slug, verdict = self.random.choice((TOWER, GATE)), self.random.choice(("confirmed", "rejected"))
+        with self.library.database.write() as connection:
+            is_same = verdicts.c.content_id == content_id
+            connection.execute(delete(verdicts).where(is_same))
+            settle(connection, [content_id or 0])
+        if self.random.random() < 0.7:
+            self.library.verdict(digest, slug, verdict)
+
+    def name(self) -> None:
+        with self.library.database.write() as connection:
+            if (trip_id := self._trip(connection)) is not None:
+                rename_trip(connection, find_trip(connection, trip_id), self.random.choice(("", "Holidays")))
+
+    def split(self) -> None:
+        with self.library.database.write() as connection:
+            if (trip_id := self._trip(connection)) is not None:
+                trip = find_trip(connection, trip_id)
+                split_trip(connection, trip, trip.days[self.random.randrange(2)])
+
+    def merge(self) -> None:
+        with self.library.database.write() as connection:
+            found = all_trips(connection)
+            near = [(one, two) for one, two in pairwise(found) if (two.first - one.last).days < 50]
+            if near:
+                merge_trips(connection, *self.random.choice(near))
+
+    def undo(self) -> None:
+        with self.library.database.write() as connection:
+            edited = [trip for trip in all_trips(connection) if trip.edits]
+            if edited:
+                trip = self.random.choice(edited)
+                undo_trip_edit(connection, trip, self.random.choice(sorted(undoable_edits(trip))))
+
+    def read_again(self) -> None:
+        """The file has another image."""
+        with self.library.database.read() as connection:
+            content_id = self.random.choice(connection.scalars(select(contents.c.id)).all())
+        self._update(content_id=content_id)
+
+    def rename_landmark(self) -> None:
+        with self.library.database.write() as connection:
+            is_tower = landmarks.c.slug == TOWER
+            name = self.random.choice(("Eiffel Tower", "La tour Eiffel"))
+            connection.execute(update(landmarks).where(is_tower).values(name=name))
+
+    def _update(self, **values: Any) -> None:
+        with self.library.database.write() as connection:
+            record_photos(connection, [photo_id := self._photo(connection)])
+            connection.execute(update(photos).where(photos.c.id == photo_id).values(values))
+            record_photos(connection, [photo_id])
+
+    def _photo(self, connection: Connection) -> int:
+        return self.random.choice(connection.scalars(select(photos.c.id).order_by(photos.c.id)).all())
+
+    def _trip(self, connection: Connection) -> str | None:
+        return self.random.choice([trip.id for trip in all_trips(connection)] or [None])
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("seed", range(2))
+def test_trips_that_are_kept_are_those_computed_from_nothing(
+    library: PositionLibrary, tmp_path: Path, seed: int
+) -> None:
+    changes = Changes(library, Random(seed))
+    for _ in range(20):
+        for _ in range(changes.random.randrange(1, 4)):
+            changes.change()
+        if changes.random.random() < 0.5:
+            library.update()
+        assert seen(library.database) == computed_from_nothing(library, tmp_path)
+    library.update()
+    assert list(check_database(library.database)) == []
+
+
+def test_trips_are_grouped_again_around_the_days_that_change(library: PositionLibrary) -> None:
+    with library.database.write() as connection:
+        connection.execute(update(trips).values(first_at=func.datetime(trips.c.first_at, "+1 second")))
+    library.shot(DAY, gps=PLACES[0])
+    library.update()
+    with library.database.read() as connection:
+        seconds = connection.scalars(select(trips.c.first_at).order_by(trips.c.first_at)).all()
+    untouched = [each - NOON > timedelta(days=600) for each in seconds if each.second == 1]
+    assert untouched
+    assert all(untouched)
+    assert len(untouched) < len(seconds)
+
+
+def test_kept_trips_are_read_without_visits_and_tags(library: PositionLibrary) -> None:
+    with statements(library.database, "") as executed:
+        assert trip_summaries(library.database)
+    assert not [text for text, _ in executed if "FROM visits" in text or "effective_tags" in text]
+
+
+def test_a_suggestion_changes_no_trip(library: PositionLibrary) -> None:
+    library.photo("suggested.jpg", (TOWER, 0.3, False), taken_at=NOON)
+    with library.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(trip_changes)) == 0
+
+
+def test_the_check_finds_a_trip_that_does_not_follow(library: PositionLibrary) -> None:
+    with library.database.write() as connection:
+        connection.execute(delete(trips).where(trips.c.first_at < NOON + timedelta(days=1)))
+    (problem,) = check_database(library.database)
+    assert problem.startswith("trip 2024-05-03-")
+    assert problem.endswith("what is stored of it does not follow from visits and tags")
+
+
+def test_an_edit_that_another_program_removed_is_no_edit_of_a_kept_trip(library: PositionLibrary) -> None:
+    with library.database.write() as connection:
+        rename_trip(connection, all_trips(connection)[0], "Holidays")
+    library.update()
+    with library.database.write() as connection:
+        connection.execute(delete(trip_edits))
+    assert trip_summaries(library.database)[-1].trip.edits == ()
