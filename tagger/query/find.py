@@ -136,12 +136,16 @@ class QueryReader:
         return cls(database, resolved, names, scans, begin or ScanPosition(0, None))
 
     def results(self) -> Iterator[TaggedPhoto]:
-        """All photos, or at least as many as the limit. After a short page, the others are found at once."""
-        number = 0
-        for page in self.pages(self.begin, min(self.query.query.limit or PAGE, PAGE)):
+        """All photos, or at least as many as the limit. After a short page, the others are found at once.
+
+        The time of that grows with the library, that of further pages only with their number.
+        """
+        number, limit = 0, self.query.query.limit
+        for page in self.pages(self.begin, min(limit or PAGE, PAGE)):
             yield from (photo for photo, _ in page.photos)
             number += len(page.photos)
-            if page.is_short and page.next is not None:
+            suffices = limit is not None and limit - number <= MOST_PAGES * len(page.photos)
+            if page.is_short and page.next is not None and not suffices:
                 yield from self._following(page.next, number)
                 return
 
