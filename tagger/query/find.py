@@ -136,10 +136,7 @@ class QueryReader:
         return cls(database, resolved, names, scans, begin or ScanPosition(0, None))
 
     def results(self) -> Iterator[TaggedPhoto]:
-        """All photos, or at least as many as the limit. After a short page, the others are found at once.
-
-        The time of that grows with the library, that of further pages only with their number.
-        """
+        """All photos, or at least as many as the limit. What few further pages lack is found at once."""
         number, limit = 0, self.query.query.limit
         for page in self.pages(self.begin, min(limit or PAGE, PAGE)):
             yield from (photo for photo, _ in page.photos)
@@ -166,8 +163,7 @@ class QueryReader:
         query = select_photos().where(among(photos.c.id, ids), *self.query.conditions())
         with self.database.snapshot() as connection:
             rows = {row.id: row for row in connection.execute(query)}
-            found = [rows[photo_id] for photo_id in ids if photo_id in rows]
-            return self._named(connection, found)
+            return self._named(connection, [rows[each] for each in ids if each in rows])
 
     def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
         """The photos of these rows, with the tags that the query returns."""
