@@ -139,12 +139,13 @@ class QueryReader:
         return cls(database, resolved, names, scans, begin or ScanPosition(0, None))
 
     def results(self) -> Iterator[TaggedPhoto]:
-        """All photos, or at least as many as the limit. After a short page, the others are found at once."""
-        number = 0
-        for page in self.pages(self.begin, min(self.query.query.limit or PAGE, PAGE)):
+        """All photos, or at least as many as the limit. What few further pages lack is found at once."""
+        number, limit = 0, self.query.query.limit
+        for page in self.pages(self.begin, min(limit or PAGE, PAGE)):
             yield from page.photos
             number += len(page.photos)
-            if page.is_short and page.next is not None:
+            suffices = limit is not None and limit - number <= MOST_PAGES * len(page.photos)
+            if page.is_short and page.next is not None and not suffices:
                 yield from self._following(page.next, number)
                 return
 
@@ -165,8 +166,7 @@ class QueryReader:
         query = select_photos().where(among(photos.c.id, ids), *self.query.conditions())
         with self.database.snapshot() as connection:
             rows = {row.id: row for row in connection.execute(query)}
-            found = [rows[photo_id] for photo_id in ids if photo_id in rows]
-            return self._named(connection, found)
+            return self._named(connection, [rows[each] for each in ids if each in rows])
 
     def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
         """The photos of these rows, with the tags that the query returns."""

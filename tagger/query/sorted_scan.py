@@ -96,13 +96,15 @@ class SortedScan:
     def page(self, connection: Connection, request: PageRequest) -> ScanPage:
         """Read a page of photos: along an index, those among the next MOST_CANDIDATES, so it may be short."""
         if self.among is not None:
-            return self._page(connection, self._lazy_statement(request), request.rows)
+            return self._page(connection, self._lazy_statement(connection, request), request.rows)
         if connection.dialect.name == "sqlite":
             last = self._last_candidate(connection, request)
-            return self._page(connection, self.statement(replace(request, last=last)), request.rows, last)
+            statement = self.statement(connection, replace(request, last=last))
+            return self._page(connection, statement, request.rows, last)
         # PostgreSQL would look up all photos of a landmark, or sort a month, before it reads along an index.
         # If it is asked for few photos in this order, and then for those that match, it reads along it.
-        page = self._page(connection, self._lazy_statement(request, MOST_CANDIDATES), request.rows)
+        statement = self._lazy_statement(connection, request, MOST_CANDIDATES)
+        page = self._page(connection, statement, request.rows)
         return page if page.after else replace(page, after=self._last_candidate(connection, request))
 
     def _page(
@@ -121,9 +123,10 @@ class SortedScan:
         self, connection: Connection, conditions: Sequence[Condition], after: Key | None, limit: int | None
     ) -> "array[int]":
         """The ids of at most `limit` photos after the key, in order, by one statement; None: of all."""
-        statement = self.statement(PageRequest(conditions, after, 0, backwards=False))
+        statement = self.statement(connection, PageRequest(conditions, after, 0, backwards=False))
         # PostgreSQL would expect the first ones soon, and look up one photo after the other.
-        ids = statement.with_only_columns(photos.c.id, maintain_column_froms=True).cte("in_order")
+        photo_id = statement.selected_columns["id"]
+        ids = statement.with_only_columns(photo_id, maintain_column_froms=True).cte("following")
         every = select(ids.prefix_with("MATERIALIZED", dialect="postgresql").c.id).limit(limit)
         return array("q", connection.scalars(every.execution_options(yield_per=MOST_CANDIDATES)))
 
@@ -140,7 +143,7 @@ class SortedScan:
 
     def ids(self, connection: Connection, request: PageRequest, skip: int) -> Sequence[Row[Any]]:
         """The ids and keys alone of a page after `skip` photos."""
-        statement = self.statement(request)
+        statement = self.statement(connection, request)
         names = ("id", *(f"key_{number}" for number in range(len(self.keys))))
         columns = (statement.selected_columns[name] for name in names)
         ids = statement.with_only_columns(*columns, maintain_column_froms=True)
@@ -148,27 +151,37 @@ class SortedScan:
 
     def count(self, connection: Connection, request: PageRequest) -> int:
         """How many photos there are from the request's key on."""
-        every = (
-            self.statement(request).order_by(None).with_only_columns(func.count(), maintain_column_froms=True)
-        )
-        return connection.scalar(every) or 0
+        every = self.statement(connection, request).order_by(None)
+        return connection.scalar(every.with_only_columns(func.count(), maintain_column_froms=True)) or 0
 
     def row(self, connection: Connection, photo_id: int) -> Row[Any] | None:
         """The photo as a row of this scan, though not one to sort; None: the scan has no place for it."""
         request = PageRequest((photos.c.id == photo_id,), None, 1, backwards=False)
-        return connection.execute(replace(self, among=None).statement(request)).one_or_none()
+        return connection.execute(replace(self, among=None).statement(connection, request)).one_or_none()
 
-    def statement(self, request: PageRequest) -> Select[Any]:
+    def statement(self, connection: Connection, request: PageRequest) -> Select[Any]:
         """The query for photos of a page, in order, with their keys."""
         if self.among is not None:
-            return self._lazy_statement(request)
+            return self._lazy_statement(connection, request)
         in_order = self._directed(request)
         return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
 
-    def _lazy_statement(self, request: PageRequest, candidates: int | None = None) -> Select[Any]:
+    def _lazy_statement(
+        self, connection: Connection, request: PageRequest, candidates: int | None = None
+    ) -> Select[Any]:
         """As `statement`, but the first `candidates` are checked in order until the page is full."""
-        photo_id, *keys = self._ordered_ids(request, candidates).c
-        found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
+        in_order = self._ordered_ids(request, candidates)
+        photo_id, *keys = in_order.c
+        found = select_photos().where(photos.c.id == photo_id, *request.conditions)
+        if connection.dialect.name == "sqlite":
+            found = found.add_columns(*keys)
+        else:
+            # Otherwise, PostgreSQL may read all photos of a folder for each of these; and without the second
+            # one, what is returned of a photo before its conditions.
+            ids = found.with_only_columns(photos.c.id, maintain_column_froms=True)
+            match = ids.offset(0).lateral("match")
+            photo = select_photos().where(photos.c.id == match.c.id).offset(0).lateral("photo")
+            found = select(photo, *keys).select_from(in_order.join(match, true()).join(photo, true()))
         return found.order_by(*(key.desc() if self._directed(request).backwards else key for key in keys))
 
     def _directed(self, request: PageRequest) -> PageRequest:

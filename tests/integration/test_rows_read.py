@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.large_library import make_library
+from rig.large_library import ROOT, make_library
 from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection
 from support.query_plans import query_plans, statements
@@ -116,6 +116,28 @@ def test_a_page_reads_few_rows(
     with large_library.read() as connection:
         for statement, parameters in seen:
             assert most_rows(connection, statement, parameters) < 5_000
+
+
+def test_the_photos_of_a_folder_are_looked_up_once(large_library: Database) -> None:
+    query = PhotoQuery(under=(ROOT / "y2006" / "m10",))
+    with statements(large_library, "photos.path") as seen:
+        find_tagged_page(large_library, query, {}, None, 60)
+    assert seen
+    with large_library.read() as connection:
+        for statement, parameters in seen:
+            assert most_rows(connection, statement, parameters) < 500
+
+
+def test_a_limited_result_reads_only_the_pages_that_it_needs(
+    large_library: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
+    monkeypatch.setattr(sorted_scan, "MOST_CANDIDATES", 200)
+    with statements(large_library, "FROM photos") as seen:
+        found = list(find_tagged(large_library, PhotoQuery(sort="newest", min_score=0.9, limit=30)))
+    assert len(found) == 30
+    with large_library.read() as connection:
+        assert sum(most_rows(connection, *each) for each in seen) < 6_000
 
 
 def most_rows(connection: Connection, statement: str, parameters: Any) -> float:

@@ -7,18 +7,17 @@ databases of the same size are equal.
 
 from contextlib import closing
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from random import Random
 from struct import pack
 
 from sqlalchemy import Connection, insert, make_url, select, text
 
+from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
-from tagger.database.statements import insert_page
-from tagger.database.tables import embeddings, landmarks, models, roots
+from tagger.database.tables import landmarks, models, roots
 from tagger.positions.update import update_positions
-from tagger.registry.registered_models import RegisteredModel, resolve_models
+from tagger.registry.registered_models import resolve_models
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of
 from tagger.teaching.sketches import update_sketches
@@ -120,6 +119,9 @@ _FILL = {
         JOIN photos ON photos.id = n AND photos.content_id IS NOT NULL
         JOIN landmarks ON landmarks.id = landmark_id AND landmarks.latitude IS NOT NULL
         WHERE n % 10 < 8""",
+    "embeddings": """
+        INSERT INTO embeddings (content_id, model_id, taught_version, data)
+        {numbers} SELECT n, 1, 0, {embedding} FROM numbers""",
     "jobs": """
         INSERT INTO jobs (kind, options, model_id, top_k, threshold, reprocess, runner, priority,
             state, total, created_at,
@@ -141,6 +143,10 @@ _FILL = {
                   THEN (n - 1) % (:photos / :jobs) + :chunk - 1
                   ELSE :photos / :jobs - 1 END AS least_of FROM numbers) AS each
         WHERE ((n - 1) % (:photos / :jobs)) % :chunk = 0""",
+    # As triggers record them, which do not run.
+    "visit_changes": """
+        INSERT INTO visit_changes (camera_id, day)
+        SELECT DISTINCT camera_id, {day} FROM photos WHERE taken_at IS NOT NULL""",
 }
 
 
@@ -165,17 +171,18 @@ def fill_library(url: str, photos: int) -> None:
         with database.write() as connection:
             connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
             add_older_model(connection, model.id)
-            _fill(connection, photos)
-            add_embeddings(connection, model, photos)
+            with bulk_load(connection):
+                _fill(connection, photos, embedding_bytes(embedding_of(model).dimension) - len(BOUNDS))
 
 
 def add_older_model(connection: Connection, model_id: int) -> None:
     """Register a second model, `older`, with the manifest of this one."""
-    row = connection.execute(select(models).where(models.c.id == model_id)).one()._asdict()
-    connection.execute(insert(models).values(row | {"id": 2, "digest": "0" * 64, "name": "older"}))
+    columns = (column for column in models.c if column is not models.c.id)
+    row = connection.execute(select(*columns).where(models.c.id == model_id)).one()._asdict()
+    connection.execute(insert(models).values(row | {"digest": "0" * 64, "name": "older"}))
 
 
-def _fill(connection: Connection, photos: int) -> None:
+def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
     sqlite = connection.dialect.name == "sqlite"
     classified_at = datetime(2026, 3, 1, tzinfo=UTC)
     minutes = f"({_DAY} * 24 * 60 + 7 * 60 + {_SHUFFLED} % {_PHOTOS_A_DAY} * 6)"
@@ -189,12 +196,17 @@ def _fill(connection: Connection, photos: int) -> None:
         "true": "1" if sqlite else "true",
         "false": "0" if sqlite else "false",
         "digest": "printf('%064d', n)" if sqlite else "lpad(CAST(n AS text), 64, '0')",
+        "day": "substr(taken_at, 1, 10)" if sqlite else "CAST(taken_at AS date)",
         "no_bytes": "x''" if sqlite else r"'\x'::bytea",
         "classified_at": "'2026-03-01 00:00:00.000000'"
         if sqlite
         else f"timestamptz '{classified_at.isoformat()}'",
         # In no order; one photo in nine has none.
         "taken_at": f"CASE WHEN n % 9 > 0 THEN {taken_at} END",
+        # An embedding is the noise at its place in a longer one.
+        "embedding": "CAST(:bounds || substr(:noise, n + 1, :noise_bytes) AS blob)"
+        if sqlite
+        else "CAST(:bounds AS bytea) || substring(CAST(:noise AS bytea), CAST(n AS integer) + 1, :noise_bytes)",
     }
     landmark_count = connection.scalar(select(text("count(*)")).select_from(landmarks))
     parameters = {
@@ -203,21 +215,14 @@ def _fill(connection: Connection, photos: int) -> None:
         "jobs": JOBS,
         "chunk": CHUNK,
         "cameras": CAMERAS,
+        "bounds": BOUNDS,
+        "noise": Random(0).randbytes(photos + noise_bytes),
+        "noise_bytes": noise_bytes,
     }
     for statement in _FILL.values():
         query = text(statement.format(**fragments))
         used = {name: parameters[name] for name in parameters if name in query._bindparams}
         connection.execute(query, used)
-
-
-def add_embeddings(connection: Connection, model: RegisteredModel, photos: int) -> None:
-    """Add an embedding of each image: the noise at its place in a longer one."""
-    size = embedding_bytes(embedding_of(model).dimension) - len(BOUNDS)
-    noise = Random(0).randbytes(photos + size)
-    names = ("content_id", "model_id", "taught_version", "data")
-    rows = ((n, model.id, 0, BOUNDS + noise[n : n + size]) for n in range(1, photos + 1))
-    while page := list(islice(rows, 1000)):
-        insert_page(connection, embeddings, names, page)
 
 
 def _settle(url: str) -> None:
