@@ -29,7 +29,8 @@ from bench.processes import SHIPPED, TAGGER, tagger_environment
 from bench.report import note, print_heading, print_table
 from tagger.database.connection import Database
 from tagger.query.counts import landmark_counts
-from tagger.query.find import encode_cursor, find_tagged_page
+from tagger.query.cursors import encode_cursor
+from tagger.query.find import find_tagged_page
 from tagger.query.options import PhotoQuery
 from tests.rig.large_library import JOBS, ROOT, make_library
 

@@ -13,9 +13,10 @@ from pathlib import PurePath
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
+from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.details import photo_details_by_id
 from tagger.query.filters import ResolvedQuery
-from tagger.query.find import decode_cursor, encode_cursor, find_surrounding, find_tagged_page
+from tagger.query.find import find_surrounding, find_tagged_page
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import Tag, TaggedPhoto, select_photos
 from tagger.query.timeline import Section

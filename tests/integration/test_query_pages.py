@@ -15,11 +15,10 @@ from support.stored_photos import StoredPhotos, neighbours_of
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid, QueryOptionInvalid
 from tagger.query import filters, find, sorted_scan
+from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import (
     ScanPosition,
-    decode_cursor,
-    encode_cursor,
     find_surrounding,
     find_tagged,
     find_tagged_page,

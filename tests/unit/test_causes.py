@@ -15,10 +15,19 @@ OF_ANY_TABLE = {
     "tagger/database/statements.py",  # the functions that others call with a table
     "tagger/transfer/copying.py",  # copies what was decided, too
     "tagger/trips/visits.py",
+    "tagger/query/trip_summaries.py",
     "tagger/people/sessions.py",
 }
 """Modules that write tables that they do not name."""
-GUARDED = {"classifications", "dismissals", "effective_tags", "tags", "taught_tags", "verdicts"}
+GUARDED = {
+    "classifications",
+    "dismissals",
+    "effective_tags",
+    "image_things",
+    "tags",
+    "taught_tags",
+    "verdicts",
+}
 OWN_METHODS = {"insert", "update", "delete"}
 CHANGES = OWN_METHODS | {"upsert", "insert_page", "insert_missing"}
 SQL = re.compile(rf"\b(?:INTO|UPDATE|DELETE FROM|UPDATE OR \w+)\s+\W?({'|'.join(GUARDED)}|contents)\b")

@@ -34,7 +34,7 @@ from tagger.database.tables import cameras
 from tagger.errors import CursorInvalid
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.positions.update import update_positions
-from tagger.query.find import decode_cursor
+from tagger.query.cursors import decode_cursor
 from tagger.query.trip_summaries import trip_summaries
 from tagger.settings import Settings
 from tagger.shares import find_share

@@ -14,11 +14,10 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
+from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.details import PhotoDetailsDocument, photo_details_by_id
 from tagger.query.find import (
     ScanPosition,
-    decode_cursor,
-    encode_cursor,
     find_tagged,
     find_tagged_page,
 )
