@@ -84,7 +84,7 @@ def locate(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Estimate where photos without GPS were taken, and count what tells it.
+    """Estimate where photos without GPS were taken, and count the sources.
 
     A photo with a landmark was taken near it; others where a track was at their time, else between photos
     of the same camera, or of one used with it. No photo is changed. The query options select which photos are
