@@ -207,7 +207,7 @@ def test_the_photos_that_were_added_last_come_first_without_headings_of_days(
 ) -> None:
     for day in (3, 1, 2):
         library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, day))
-    all_photos = client.get("/photos?any_rank=1").text
+    all_photos = client.get("/").text
     recent = address_of(all_photos, "Recently added")
     assert recent == "/photos?any_rank=1&sort=added"
     page = client.get(recent).text
@@ -385,7 +385,7 @@ def test_before_a_photo_is_classified_or_has_a_landmark_lists_say_so(
     library.photo("b.jpg", (EIFFEL, 0.2, False))
     page = client.get("/photos").text
     assert "No photo with a landmark yet" in page
-    assert address_of(page, "all photos") == "/photos?any_rank=1"
+    assert address_of(page, "all photos") == "/"
 
 
 @pytest.mark.usefixtures("counted")
@@ -399,7 +399,7 @@ def test_all_classified_photos_are_no_filter(client: TestClient, library: Librar
     assert address_of(one, "Remove filter score from 50") == "/photos?any_rank=1"
     assert "Clear all" not in one
     two = client.get("/photos?any_rank=1&min_score=0.5&year=2026").text
-    assert address_of(two, "Clear all") == "/photos?any_rank=1"
+    assert address_of(two, "Clear all") == "/"
     assert "all photos" not in two
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from rig.drawing import draw_photo
-from support.browser import PHONE, axe_findings, open_page, serving
+from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
 from support.format_photos import encode_photo
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import settings_in
@@ -353,6 +353,21 @@ def test_a_verdict_in_the_lightbox_is_undone_by_its_note(browser: Browser, addre
             page.keyboard.press("u")
         expect(page.get_by_role("button", name="Undo")).to_have_count(0)
         page.wait_for_function("async () => !(await (await fetch('/api/photos/1')).json()).verdicts.length")
+
+
+def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?any_rank=1", base=address) as page:
+        page.clock.install()
+        open_photo(page, 1)
+        page.mouse.move(WINDOW.width / 2, WINDOW.height - 40)
+        page.keyboard.press("r")
+        note = page.locator("#lightbox .toast")
+        expect(note).to_contain_text("Eiffel Tower rejected")
+        box = note.bounding_box()
+        assert box is not None
+        assert box["y"] < WINDOW.height - 40 < box["y"] + box["height"]
+        page.clock.run_for(7000)
+        expect(note).to_have_count(0)
 
 
 def test_the_details_have_a_small_map(browser: Browser, address: str) -> None:

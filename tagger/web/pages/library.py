@@ -26,7 +26,6 @@ from tagger.landmarks.removal import (
 from tagger.ledger.progress import count_open_jobs
 from tagger.query.counts import LandmarkCount
 from tagger.query.option_values import parse_box
-from tagger.query.tagged_photos import has_photos
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
 from tagger.web.api.job_starter import Starter
@@ -35,23 +34,14 @@ from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import address_of
-from tagger.web.http.templates import may_change, render
+from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import extent_of, live_map, render_map
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.photos import ALL_PHOTOS
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Text = Annotated[str, Query(max_length=200)]
-
-
-@router.get("/")
-@requires(Access.VIEWER)
-def show_first_view(request: Request, state: State) -> RedirectResponse:
-    """Lead to the photos; until there are some, to the choice of their folder."""
-    may_start = may_change(request) and not has_photos(state.database)
-    return RedirectResponse("/jobs/new" if may_start else ALL_PHOTOS)
 
 
 @router.get("/places")

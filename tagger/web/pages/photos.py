@@ -28,7 +28,7 @@ from tagger.query.filter_words import (
 )
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
-from tagger.query.tagged_photos import TaggedPhoto
+from tagger.query.tagged_photos import TaggedPhoto, has_photos
 from tagger.query.timeline import Area, section_parts
 from tagger.query.trip_summaries import TripSummary, summaries_of_trips
 from tagger.shares import is_kept, share_name
@@ -41,7 +41,7 @@ from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.access import Access, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
-from tagger.web.http.templates import render
+from tagger.web.http.templates import may_change, render
 from tagger.web.pages.map_clusters import area_name
 from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import Link, PhotoTile, photo_tiles
@@ -132,7 +132,7 @@ def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-ALL_PHOTOS = "/photos?any_rank=1"
+ALL_PHOTOS = "/"
 """The address of all classified photos."""
 PAGE_SIZE = 60
 """Photos in the page itself. A script loads more; without it, there is a link to the next page."""
@@ -199,6 +199,16 @@ def show_landmark(
         grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
         learning={"examples": 0, "tagged": 0} | _learning(state, landmark),
     )
+
+
+@router.get("/")
+@requires(Access.VIEWER)
+def show_all(request: Request, state: State, overview: Overview) -> Response:
+    """Show all photos; until there are some, lead to the choice of their folder."""
+    if may_change(request) and not has_photos(state.database):
+        return RedirectResponse("/jobs/new")
+    params = QueryParams.of(any_rank=True)
+    return render_photos(request, state, overview, params, photo_grid(state, params, None, "/photos"))
 
 
 @router.get("/photos")

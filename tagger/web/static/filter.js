@@ -169,7 +169,7 @@ isWide.addEventListener("change", () => form && leave());
 
 addEventListener("popstate", (event) => {
   if (event.state?.lightbox || addressOf(location) === shown || document.querySelector("[data-opened]")) return;
-  if (location.pathname === "/photos") show(addressOf(location), { isBack: true });
+  if (["/", "/photos"].includes(location.pathname)) show(addressOf(location), { isBack: true });
 });
 
 try {
