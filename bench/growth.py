@@ -23,7 +23,6 @@ MOST_GROWTH = 1.5
 EQUAL = 0.1
 """Results are as long as others if their lengths differ by at most this share."""
 ROUNDS = 2
-PHOTO = f"{ROOT}/y2006/m10/IMG_10000006.jpg"
 PAGE = "--limit 100 --format csv"
 COMMANDS = (
     "query",
@@ -32,10 +31,9 @@ COMMANDS = (
     "query --job 1",
     "query --position none",
     "query --country France --year 2010 --min-score 0.9",
-    f"similar {PHOTO}",
+    f"similar {ROOT}/y2006/m10/IMG_10000006.jpg",
 )
-OTHER_COMMANDS = ("trips", "trips --year 2010", f"confirm eiffel-tower {PHOTO}", "locate")
-"""The last two follow each other: a verdict, and what follows from it."""
+LISTS = ("trips", "trips --year 2010")
 ALL_PHOTOS = ("query --format csv", "db check")
 PROBLEMS = 1
 """The exit code of a check: the older model has no labels."""
@@ -87,9 +85,9 @@ def _costs_of_commands(url: str, folder: Path, photos: int) -> Iterator[Cost]:
         rounds = [finished(f"{words} {PAGE}") for _ in range(ROUNDS)]
         name = words.partition(f" {ROOT}")[0]
         yield Cost(name, min(each.cpu_s for each in rounds), _length(rounds[0].out))
-    for words in OTHER_COMMANDS:
+    for words in LISTS:
         once = finished(words)
-        yield Cost(words.partition(f" {ROOT}")[0], once.cpu_s, _length(once.out))
+        yield Cost(words, once.cpu_s, _length(once.out))
     for words in ALL_PHOTOS:
         yield Cost(f"{words}, ms a photo", 1000 * finished(words).cpu_s / photos, 0)
 

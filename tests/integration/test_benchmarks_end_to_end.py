@@ -93,7 +93,7 @@ def test_pipeline_says_what_holds_the_lock_in_one_process_and_how_several_wait()
 def test_growth_compares_libraries() -> None:
     done = _run("bench.growth", "--photos", "400", "800")
     assert done.returncode == 0, done.stdout + done.stderr
-    for row in ("query --year 2010", "similar", "trips", "locate", "db check, ms a photo", "/api/timeline"):
+    for row in ("query --year 2010", "similar", "trips", "db check, ms a photo", "/api/timeline"):
         assert re.search(rf"^\| {row} \|( [\d.]+ \|){{3}} ", done.stdout, re.MULTILINE), done.stdout
 
 
