@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
-from support.browser import PHONE, axe_findings, open_page, serving
+from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
 from support.library_photos import GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
 
@@ -156,6 +156,9 @@ def test_a_trip_is_split_beside_the_heading_of_a_day(
         buttons = page.get_by_role("button", name="Split here")
         expect(buttons).to_have_count(2)
         assert axe_findings(page) == []
+        page.set_viewport_size({"width": 280, "height": 600})  # less than a heading and its button need
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+        page.set_viewport_size({"width": WINDOW.width, "height": WINDOW.height})
         buttons.first.click()
         expect(page.get_by_text("Split on 4 May 2019")).to_be_visible()
         expect(buttons).to_have_count(1)
