@@ -52,7 +52,7 @@ def list_models(json: Json = False) -> None:
         [
             f"*{model.use_order if several else ''}" if model.in_use else "",
             model.name,
-            len(model.manifest.labels),
+            f"{len(model.manifest.labels)} {model.manifest.kind}",
             model.digest[:12],
             model.file_text,
         ]
@@ -60,7 +60,7 @@ def list_models(json: Json = False) -> None:
     )
     console.write_list(
         [model_document(model) for model in models],
-        ("", "Name", "Landmarks", "Digest", "File"),
+        ("", "Name", "Knows", "Digest", "File"),
         rows,
         "no model is registered; register one with: tagger model add FILE",
         json=json,
@@ -280,7 +280,7 @@ def verify(
     registered = f"registered as {names[0]}" if names else "not registered"
     console.write_result(
         document | {"registered_as": names[0] if names else None},
-        f"{printable(str(path))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}",
+        f"{printable(str(path))}: valid, {label_count} {checked.manifest.kind}, digest {checked.digest}, {registered}",
         json=json,
     )
 

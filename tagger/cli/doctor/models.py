@@ -81,7 +81,7 @@ def _check_derived_facts(models: Sequence[RegisteredModel], database: Database) 
 
 def _check_run(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:
     """Load the model as a worker does, and classify a blank image."""
-    name = f"{model.name} ({len(model.manifest.labels)} landmarks)"
+    name = f"{model.name} ({len(model.manifest.labels)} {model.manifest.kind})"
     try:
         device = choose_device(settings.device, 1)
         loaded = load_model(model.file, model.digest, model.manifest, device, threads=settings.threads)
