@@ -46,6 +46,10 @@ class Thing:
         return (self.display_name, self.name, *self.names.values(), *self.aliases)
 
 
+PREFIX = "thing:"
+"""Before the name of a thing, where the name of a landmark may stand, too."""
+
+
 @dataclass(frozen=True)
 class ShownThing:
     """A thing that an image shows. `score`: 0 to 1; None: only a person says so."""
@@ -106,7 +110,7 @@ def find_thing(connection: Connection, text: str) -> Thing:
     Raises:
         ThingNotFound: there is none, or no model of things was ever in use.
     """
-    every = all_things(connection)
+    text, every = text.removeprefix(PREFIX), all_things(connection)
     by_name = {name.casefold(): thing for thing in every.values() for name in thing.all_names}
     if (found := every.get(text) or by_name.get(text.casefold())) is not None:
         return found

@@ -215,6 +215,15 @@ class Manifest(_Frozen):
         return self
 
     @model_validator(mode="after")
+    def _is_of_its_kind(self) -> Self:
+        parents = {label.parent for label in self.labels} - {None}
+        if self.kind == "things" and self.embedding is not None:
+            raise ValueError("a model of things has no embedding")
+        if not parents <= {label.slug for label in self.labels if self.kind == "things"}:
+            raise ValueError("the parent of a label is no thing of the model")
+        return self
+
+    @model_validator(mode="after")
     def _labels_are_distinct(self) -> Self:
         for field in ("label", "slug"):
             values = [getattr(label, field) for label in self.labels]

@@ -28,7 +28,7 @@ from tagger.tags.causes import (
     write_thing_verdicts,
     write_verdicts,
 )
-from tagger.things import Thing, find_thing
+from tagger.things import PREFIX, Thing, find_thing
 from tagger.verdicts.store import images_of
 
 VERDICT_COLUMNS = ("path", "landmark", "name", "verdict", "by", "at", "digest")
@@ -189,7 +189,9 @@ class _CurrentVerdicts:
 
 
 def _find_subject(connection: Connection, name: str) -> Landmark | Thing:
-    """The landmark of a name; without one, the thing."""
+    """The landmark of a name; without one, or with its prefix, the thing."""
+    if name.startswith(PREFIX):
+        return find_thing(connection, name)
     try:
         return find_landmark(connection, name)
     except LandmarkNotFound:

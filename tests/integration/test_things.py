@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import select, text
-from support.artifacts import LABELS, tiny_artifact
+from support.artifacts import LABELS, tiny_artifact, tiny_manifest
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
 
@@ -18,6 +19,7 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Write
 from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing.metadata_preview import load_photo_tags
+from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.model.artifact import Label
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
@@ -220,3 +222,37 @@ def test_metadata_has_things_only_if_that_is_asked(library: Library) -> None:
     assert [each.tag_fields.keywords for each in requests] == [("Eiffelturm",), ("Eiffelturm", "Hund")]
     assert requests[1].tag_fields.paths[-1] == ("Things", "Tier", "Hund")
     assert MetadataOptions.from_job_options(with_things.to_job_options()) == with_things
+
+
+def test_a_thing_is_meant_by_its_prefix_where_a_landmark_has_its_name(library: Library) -> None:
+    library.draw("dog.jpg", 0)
+    library.tag(others=[library.objects])
+    add_landmark(library.database, NewLandmark(name="Dog"))
+    photo = [library.folder / "dog.jpg"]
+    give_verdicts(library.database, photo, "dog", VerdictKind.REJECTED, "ann", {})
+    assert library.names(thing="dog") == {"dog.jpg"}
+    give_verdicts(library.database, photo, "thing:dog", VerdictKind.REJECTED, "ann", {})
+    assert library.names(thing="dog") == set()
+
+
+@pytest.mark.parametrize(
+    ("labels", "fields", "reason"),
+    [
+        ([DOG], {"kind": "things"}, "the parent of a label is no thing"),
+        (THINGS, {}, "the parent of a label is no thing"),
+        (
+            THINGS,
+            {
+                "kind": "things",
+                "format": 2,
+                "embedding": {"dimension": 2, "layer": "last", "background_photos": 2},
+            },
+            "has no embedding",
+        ),
+    ],
+)
+def test_a_manifest_of_things_has_their_parents_and_no_embedding(
+    labels: Sequence[Label], fields: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        tiny_manifest(labels, name="objects", **fields)

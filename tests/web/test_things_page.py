@@ -49,7 +49,7 @@ def page_with(text: str, read: Callable[[], str]) -> str:
 
 
 def say(client: TestClient, dog: int, verdict: str = "confirmed") -> None:
-    body = {"photos": [dog], "landmark": "dog", "verdict": verdict}
+    body = {"photos": [dog], "landmark": "thing:dog", "verdict": verdict}
     assert client.post("/api/verdicts", json=body).json()["name"] == "Dog"
 
 
@@ -67,15 +67,15 @@ def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestCli
 def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client: TestClient, dog: int) -> None:
     say(client, dog)
     page = client.get(f"/photos/{dog}/details").text
-    assert re.search(r'Shows: <a href="/photos\?any_rank=1&amp;thing=dog">Dog</a>', page)
-    assert re.search(r'data-landmark="dog" data-name="Dog" data-state="confirmed"', page)
+    assert re.search(r'Shows: <a href="/photos\?any_rank=1&amp;thing=thing%3Adog">Dog</a>', page)
+    assert re.search(r'data-landmark="thing:dog" data-name="Dog" data-state="confirmed"', page)
     assert client.get(f"/api/photos/{dog}").json()["things"] == [
         {"thing": "dog", "name": "Dog", "score": None, "verdict": "confirmed"}
     ]
     say(client, dog, "rejected")
     page = client.get(f"/photos/{dog}/details").text
-    assert 'data-landmark="dog" data-name="Dog" data-state="rejected"' in page
-    assert "thing=dog" not in page.partition("<details")[0]
+    assert 'data-landmark="thing:dog" data-name="Dog" data-state="rejected"' in page
+    assert "%3Adog" not in page.partition("<details")[0]
 
 
 def test_a_search_for_a_thing_leads_to_its_photos(client: TestClient, dog: int) -> None:

@@ -275,12 +275,12 @@ def verify(
         for model in models:
             if model.file.resolve() == path.resolve():
                 registered_models.verify_model(model)
-    label_count = len(checked.manifest.labels)
+    label_count, kind = len(checked.manifest.labels), checked.manifest.kind
     document = {"file": str(path.absolute()), "digest": checked.digest, "labels": label_count}
     registered = f"registered as {names[0]}" if names else "not registered"
     console.write_result(
         document | {"registered_as": names[0] if names else None},
-        f"{printable(str(path))}: valid, {label_count} {checked.manifest.kind}, digest {checked.digest}, {registered}",
+        f"{printable(str(path))}: valid, {label_count} {kind}, digest {checked.digest}, {registered}",
         json=json,
     )
 

@@ -24,6 +24,7 @@ from tagger.texts.text_format import (
     ngettext,
     percent,
 )
+from tagger.things import PREFIX
 from tagger.web.api.photos import guess_text, headline, photo_colours
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import thumbnail_address
@@ -185,7 +186,7 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
 def thing_rows(details: PhotoDetails) -> list[LandmarkRow]:
     """Return the things that a photo shows, and those that were rejected."""
     return [
-        LandmarkRow(each.thing, each.name, each.score, each.verdict or "accepted")
+        LandmarkRow(PREFIX + each.thing, each.name, each.score, each.verdict or "accepted")
         for each in details.photo.things
     ]
 
