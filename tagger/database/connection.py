@@ -3,8 +3,9 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, select
@@ -15,6 +16,7 @@ from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
 from tagger.database.statements import row_pages
 from tagger.database.tables import ledgers
+from tagger.database.turns import turn_to_write
 from tagger.errors import DatabaseRemoved, LibraryClosed, ProcessBound, SchemaOutdated
 from tagger.texts.text_format import reader_language
 
@@ -103,10 +105,9 @@ class Database:
         """Who makes the changes: each transaction for writing carries it to the audit log."""
         self.after_decisions: Callable[[], object] = lambda: None
         """Called after verdicts or dismissals have changed. Who opens the database sets it, to learn."""
-        # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms
-        # of work.
-        self._write_lock = threading.RLock()
         self._file = _file_identity(engine)
+        # Threads wait for each other here, as SQLite's own wait sleeps: up to 100 ms for each transaction.
+        self._write_lock = threading.RLock() if self.is_sqlite else nullcontext()
         self._process = os.getpid()
         self._is_closed = False
         self._rehearsal: Connection | None = None
@@ -193,11 +194,11 @@ class Database:
             "tagger_language": self._language,
             RECEIVERS: self._receivers,
         }
-        with (
-            self._write_lock if self.is_sqlite else nullcontext(),
-            self._engine.connect().execution_options(**options) as connection,
-            connection.begin() as transaction,
-        ):
+        file = self._engine.url.database if self._file is not None else None
+        with self._write_lock, ExitStack() as stack:
+            with nullcontext() if file is None else turn_to_write(Path(file)):
+                connection = stack.enter_context(self._engine.connect().execution_options(**options))
+                transaction = stack.enter_context(connection.begin())
             yield connection
             if dry_run:
                 transaction.rollback()

@@ -49,7 +49,7 @@ from tagger.tags.rule import (
     decide,
 )
 
-PAGE = 5000
+PAGE = 1000
 """Images whose causes are in memory at the same time."""
 
 _NAMES = tuple(column.name for column in effective_tags.columns if column.computed is None)
