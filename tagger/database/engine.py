@@ -110,14 +110,15 @@ _SET_PARAMETERS = """
         ('search_path', (SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), 'public')
                          FROM unnest(current_schemas(false)) WITH ORDINALITY AS path(name, place)
                          WHERE NOT starts_with(name, 'pg_')), true),
-        ('random_page_cost', '1.1', false), ('tcp_keepalives_idle', '20', false),
+        ('random_page_cost', '1.1', false), ('jit', 'off', false), ('tcp_keepalives_idle', '20', false),
         ('tcp_keepalives_interval', '5', false), ('tcp_keepalives_count', '2', false),
         ('tcp_user_timeout', '30000', false)
     ) AS own(name, value, is_pinned) USING (name) WHERE is_pinned OR source = 'default'"""
 """Parameters of a session, set by a statement, as poolers refuse them at the login.
 
-The driver and the statements rely on the pinned ones. Of the others a setting counts: PostgreSQL expects
-disks with heads by default, and keeps the locks of a machine that is gone for two hours."""
+The driver and the statements rely on the pinned ones. Of the others a setting counts: by default, PostgreSQL
+expects disks with heads, compiles statements of large tables for a second, and keeps the locks of a machine
+that is gone for two hours."""
 
 
 def _postgresql_engine(url: URL) -> Engine:

@@ -29,9 +29,10 @@ def page_cost(database: Database) -> str:
         return str(connection.scalar(SHOW))
 
 
-def test_looking_up_photos_is_planned_for_disks_without_heads(postgres_url: str) -> None:
-    with closing(open_database(postgres_url)) as database:
-        assert page_cost(database) == "1.1"
+def test_looking_up_photos_is_planned_for_disks_without_heads_and_not_compiled(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database, database.read() as connection:
+        assert connection.scalar(SHOW) == "1.1"
+        assert connection.scalar(text("SHOW jit")) == "off"
 
 
 def test_an_operators_page_cost_counts(postgres_url: str) -> None:
