@@ -7,16 +7,16 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, Row, Select, Table, and_, delete, func, or_, select, text, update
 
+from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.schema import upgrade_schema
 from tagger.database.statements import insert_page, pages
-from tagger.database.tables import ledgers, metadata, sketches, visit_changes, visits, workers
+from tagger.database.tables import ledgers, metadata, sketches, workers
 from tagger.errors import Conflict
-from tagger.trips.visits import update_some_visits
 
-_NOT_COPIED = {workers, sketches, visits, visit_changes}
-"""Workers belong to their database; the others are computed."""
+_NOT_COPIED = {workers, sketches}
+"""Workers belong to their database; sketches are computed."""
 TABLES = [table for table in metadata.sorted_tables if table not in _NOT_COPIED]
 """Each after those that its foreign keys refer to."""
 Progress = Callable[[int, int], None]
@@ -37,18 +37,17 @@ def copy_database(
         new.execute(delete(ledgers))
         counts = _counts(old)
         done = 0
-        for table in TABLES:
-            for rows in _pages(old, table):
-                _insert(new, table, rows)
-                done += len(rows)
-                progress(done, sum(counts.values()))
+        with bulk_load(new):
+            for table in TABLES:
+                for rows in _pages(old, table):
+                    _insert(new, table, rows)
+                    done += len(rows)
+                    progress(done, sum(counts.values()))
         new.execute(update(ledgers).values(ledger_id=target.ledger_id))
         for name, found in _counts(new).items():
             if found != counts[name]:
                 text = f"Of {counts[name]} rows of {name}, {found} arrived, so nothing was stored."
                 raise Conflict(reason=f"{text} Run `tagger db check`, and copy again.")
-        while update_some_visits(new):
-            pass
         if not target.is_sqlite:
             _continue_sequences(new)
     return counts

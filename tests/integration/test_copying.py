@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Connection, Row, Table, delete, insert, select, update
+from sqlalchemy import Connection, Row, Table, delete, insert, select, text, update
 from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
+from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Role, Runner, VerdictKind
 from tagger.database.tables import (
@@ -220,3 +221,26 @@ def test_a_copy_that_misses_rows_stores_nothing(
         copy_database(folder.database, url)
     with closing(open_database(url)) as copy:
         assert not any(rows(copy).values())
+
+
+@pytest.mark.postgresql
+def test_rows_are_loaded_before_indexes_and_keys_are_created(database: Database) -> None:
+    with database.write() as connection:
+        schema = _parts(connection)
+        with bulk_load(connection):
+            assert not _parts(connection)
+        assert _parts(connection) == schema
+        assert len(schema) > 40
+
+
+def _parts(connection: Connection) -> set[str]:
+    """The statements that create the indexes, foreign keys and triggers, except what a key implies."""
+    if connection.dialect.name == "sqlite":
+        every = "SELECT sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND sql > ''"
+        return set(connection.scalars(text(every)))
+    queries = (
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname LIKE 'ix%'",
+        "SELECT pg_get_constraintdef(oid) || conrelid FROM pg_constraint WHERE contype = 'f'",
+        "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'",
+    )
+    return {part for query in queries for part in connection.scalars(text(query))}

@@ -6,17 +6,16 @@ photo's number, so two databases of the same size are equal.
 
 from contextlib import closing
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from random import Random
 from struct import pack
 
 from sqlalchemy import Connection, insert, make_url, select, text
 
+from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
-from tagger.database.statements import insert_page
-from tagger.database.tables import embeddings, landmarks, models, roots
-from tagger.registry.registered_models import RegisteredModel, resolve_models
+from tagger.database.tables import landmarks, models, roots
+from tagger.registry.registered_models import resolve_models
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of
 from tagger.transfer.upgrade import upgrade_database
@@ -102,6 +101,9 @@ _FILL = {
         JOIN photos ON photos.id = n AND photos.content_id IS NOT NULL
         JOIN landmarks ON landmarks.id = landmark_id AND landmarks.latitude IS NOT NULL
         WHERE n % 10 < 8""",
+    "embeddings": """
+        INSERT INTO embeddings (content_id, model_id, taught_version, data)
+        {numbers} SELECT n, 1, 0, {embedding} FROM numbers""",
     "jobs": """
         INSERT INTO jobs (kind, options, model_id, top_k, threshold, reprocess, runner, priority,
             state, total, created_at,
@@ -144,8 +146,8 @@ def fill_library(url: str, photos: int) -> None:
         with database.write() as connection:
             connection.execute(insert(roots).values(name=ROOT.name, location=str(ROOT), location_bytes=b""))
             add_older_model(connection, model.id)
-            _fill(connection, photos)
-            add_embeddings(connection, model, photos)
+            with bulk_load(connection):
+                _fill(connection, photos, embedding_bytes(embedding_of(model).dimension) - len(BOUNDS))
 
 
 def add_older_model(connection: Connection, model_id: int) -> None:
@@ -154,7 +156,7 @@ def add_older_model(connection: Connection, model_id: int) -> None:
     connection.execute(insert(models).values(row | {"id": 2, "digest": "0" * 64, "name": "older"}))
 
 
-def _fill(connection: Connection, photos: int) -> None:
+def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
     sqlite = connection.dialect.name == "sqlite"
     classified_at = datetime(2026, 3, 1, tzinfo=UTC)
     fragments = {
@@ -166,30 +168,31 @@ def _fill(connection: Connection, photos: int) -> None:
         "classified_at": "'2026-03-01 00:00:00.000000'"
         if sqlite
         else f"timestamptz '{classified_at.isoformat()}'",
-        # Times since 2000 in no order; one photo in nine has none.
+        # An embedding is the noise at its place in a longer one.
+        "embedding": "CAST(:bounds || substr(:noise, n + 1, :noise_bytes) AS blob)"
+        if sqlite
+        else "CAST(:bounds AS bytea) || substring(CAST(:noise AS bytea), CAST(n AS integer) + 1, :noise_bytes)",
+        # Times of 19 years since 2000 in no order; one photo in nine has none.
         "taken_at": (
-            f"CASE WHEN n % 9 > 0 THEN datetime('2000-01-01', {_SHUFFLED} || ' minutes', '0 minutes') || "
-            f"'.000000' END"
+            f"CASE WHEN n % 9 > 0 THEN datetime('2000-01-01', {_SHUFFLED} || '0 minutes') || '.000000' END"
             if sqlite
-            else f"CASE WHEN n % 9 > 0 THEN timestamp '2000-01-01' + {_SHUFFLED} * interval '1 minute' END"
+            else f"CASE WHEN n % 9 > 0 THEN timestamp '2000-01-01' + {_SHUFFLED} * interval '10 minutes' END"
         ),
     }
     landmark_count = connection.scalar(select(text("count(*)")).select_from(landmarks))
-    parameters = {"photos": photos, "landmarks": landmark_count, "jobs": JOBS, "chunk": CHUNK}
+    parameters = {
+        "photos": photos,
+        "landmarks": landmark_count,
+        "jobs": JOBS,
+        "chunk": CHUNK,
+        "bounds": BOUNDS,
+        "noise": Random(0).randbytes(photos + noise_bytes),
+        "noise_bytes": noise_bytes,
+    }
     for statement in _FILL.values():
         query = text(statement.format(**fragments))
         used = {name: parameters[name] for name in parameters if name in query._bindparams}
         connection.execute(query, used)
-
-
-def add_embeddings(connection: Connection, model: RegisteredModel, photos: int) -> None:
-    """Add an embedding of each image: the noise at its place in a longer one."""
-    size = embedding_bytes(embedding_of(model).dimension) - len(BOUNDS)
-    noise = Random(0).randbytes(photos + size)
-    names = ("content_id", "model_id", "taught_version", "data")
-    rows = ((n, model.id, 0, BOUNDS + noise[n : n + size]) for n in range(1, photos + 1))
-    while page := list(islice(rows, 1000)):
-        insert_page(connection, embeddings, names, page)
 
 
 def _settle(url: str) -> None:
