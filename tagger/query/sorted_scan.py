@@ -176,9 +176,12 @@ class SortedScan:
         if connection.dialect.name == "sqlite":
             found = found.add_columns(*keys)
         else:
-            # Otherwise, PostgreSQL may read all photos of a folder for each of these.
-            photo = found.offset(0).lateral("photo")
-            found = select(photo, *keys).select_from(in_order.join(photo, true()))
+            # Otherwise, PostgreSQL may read all photos of a folder for each of these; and without the second
+            # one, what is returned of a photo before its conditions.
+            ids = found.with_only_columns(photos.c.id, maintain_column_froms=True)
+            match = ids.offset(0).lateral("match")
+            photo = select_photos().where(photos.c.id == match.c.id).offset(0).lateral("photo")
+            found = select(photo, *keys).select_from(in_order.join(match, true()).join(photo, true()))
         return found.order_by(*(key.desc() if self._directed(request).backwards else key for key in keys))
 
     def _directed(self, request: PageRequest) -> PageRequest:
