@@ -1,5 +1,6 @@
 """Stores what the rule says of images: reads the causes, and replaces the `effective_tags` that differ."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
@@ -12,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    bindparam,
     delete,
     func,
     null,
@@ -319,27 +319,24 @@ def _replace(
     """Make these the rows of the images; returns the images with rows that differ."""
     stored = _stored_rows(connection, content_ids)
     rows = {_row(content_id, tag) for content_id, each in found.items() for tag in each}
-    old, new = (sorted(some, key=_KEY) for some in (stored - rows, rows - stored))
-    if old:
-        columns = effective_tags.c.content_id, effective_tags.c.landmark_id
-        is_row = (column == bindparam(f"old_{column.name}") for column in columns)
-        keys = [{"old_content_id": row[0], "old_landmark_id": row[1]} for row in old]
-        connection.execute(delete(effective_tags).where(*is_row), keys)
-    insert_page(connection, effective_tags, _NAMES, new)
-    return {row[0] for row in (*old, *new)}
+    changed = {row[0] for row in stored ^ rows}
+    if replaced := {row[0] for row in stored} & changed:
+        connection.execute(delete(effective_tags).where(among(effective_tags.c.content_id, replaced)))
+    insert_page(
+        connection, effective_tags, _NAMES, sorted((row for row in rows if row[0] in changed), key=_KEY)
+    )
+    return changed
 
 
 def _store_counts(connection: Connection, causes: Mapping[int, Causes]) -> None:
     """Store which predictions count, where it differs."""
-    rows = [
-        {"content": content_id, "model": model_id, "of_rank": rank, "counts": counts}
-        for content_id, each in causes.items()
-        for model_id, rank, counts in each.wrong_counts()
-    ]
-    if rows:
-        keys = {"content": tags.c.content_id, "model": tags.c.model_id, "of_rank": tags.c.rank}
-        of_row = (column == bindparam(name) for name, column in keys.items())
-        connection.execute(update(tags).where(*of_row).values(counts=bindparam("counts")), rows)
+    images = defaultdict[tuple[int, int, bool], list[int]](list)
+    for content_id, each in causes.items():
+        for wrong in each.wrong_counts():
+            images[wrong].append(content_id)
+    for (model_id, rank, counts), ids in images.items():
+        of_row = among(tags.c.content_id, ids), tags.c.model_id == model_id, tags.c.rank == rank
+        connection.execute(update(tags).where(*of_row).values(counts=counts))
 
 
 def _store_outcomes(

@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
+from support.query_plans import statements
 
 from tagger.cli.output.photo_lines import print_predictions
 from tagger.cli.session import Session
@@ -334,6 +335,20 @@ def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library: 
     library.tag(others=[library.other])
     query = PhotoQuery(unknown=True, sort="score")
     assert len(list(find_tagged(library.database, query))) == 3
+
+
+def test_images_are_settled_by_as_many_statements_as_there_are_models(library: Library) -> None:
+    for shade in range(5):
+        library.draw(f"{shade}.jpg", 0, shade=shade)
+    use_models(library.database, ["tiny", "other"])
+    library.tag(others=[library.other])
+    with statements(library.database, "UPDATE tags") as updates:
+        use_models(library.database, ["other"])
+    with statements(library.database, "DELETE FROM effective_tags") as deletes:
+        use_models(library.database, ["tiny"])
+    assert 0 < len(updates) <= 2 * len(LABELS)
+    assert len(deletes) == 1
+    assert not any(isinstance(parameters, list) for _, parameters in (*updates, *deletes))
 
 
 def test_settling_that_was_interrupted_goes_on(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
