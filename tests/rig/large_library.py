@@ -152,8 +152,9 @@ def fill_library(url: str, photos: int) -> None:
 
 def add_older_model(connection: Connection, model_id: int) -> None:
     """Register a second model, `older`, with the manifest of this one."""
-    row = connection.execute(select(models).where(models.c.id == model_id)).one()._asdict()
-    connection.execute(insert(models).values(row | {"id": 2, "digest": "0" * 64, "name": "older"}))
+    columns = (column for column in models.c if column is not models.c.id)
+    row = connection.execute(select(*columns).where(models.c.id == model_id)).one()._asdict()
+    connection.execute(insert(models).values(row | {"digest": "0" * 64, "name": "older"}))
 
 
 def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
