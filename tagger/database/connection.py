@@ -106,6 +106,8 @@ class Database:
         self.after_decisions: Callable[[], object] = lambda: None
         """Called after verdicts or dismissals have changed. Who opens the database sets it, to learn."""
         self._file = _file_identity(engine)
+        # Threads wait for each other here, as SQLite's own wait sleeps: up to 100 ms for each transaction.
+        self._write_lock = threading.RLock() if self.is_sqlite else nullcontext()
         self._process = os.getpid()
         self._is_closed = False
         self._rehearsal: Connection | None = None
@@ -200,7 +202,7 @@ class Database:
             RECEIVERS: self._receivers,
         }
         file = self._engine.url.database if self._file is not None else None
-        with ExitStack() as stack:
+        with self._write_lock, ExitStack() as stack:
             with nullcontext() if file is None else turn_to_write(Path(file)):
                 connection = stack.enter_context(self._engine.connect().execution_options(**options))
                 transaction = stack.enter_context(connection.begin())

@@ -19,7 +19,7 @@ POLL_S = 0.01
 
 @contextmanager
 def turn_to_write(file: Path) -> Iterator[None]:
-    """Wait until all who waited before have begun to write to the file, threads and processes alike."""
+    """Wait until all who waited before have begun to write to the file, those of other processes too."""
     try:
         folder = os.open(file.parent, os.O_RDONLY)
     except OSError:  # who may not list it writes without a turn
