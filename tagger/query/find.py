@@ -7,9 +7,8 @@ statement, and kept: eight bytes a photo.
 The photos before and after one are found from its row, which gives its key in a scan.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any
 
@@ -93,14 +92,14 @@ def find_tagged_page(
 
 @dataclass(frozen=True)
 class PositionedPhotos:
-    """Photos of a page of a scan, and the position of the next page or None.
+    """Photos of a page of the scan with this number, their rows, and the position of the next page or None.
 
-    `after` returns the position after one of them, by its index. `is_short`: the scan goes on, but few photos
-    along its index match.
+    `is_short`: the scan goes on, but few photos along its index match.
     """
 
     photos: Sequence[TaggedPhoto]
-    after: Callable[[int], ScanPosition]
+    rows: Sequence[Row[Any]]
+    scan: int
     next: ScanPosition | None
     is_short: bool = False
 
@@ -175,7 +174,8 @@ class QueryReader:
             missing = limit - len(found)
             found += page.photos[:missing]
             if len(page.photos) > missing:
-                end = page.after(missing - 1) if missing else end
+                if missing:
+                    end = ScanPosition(page.scan, self.scans[page.scan].key(page.rows[missing - 1]))
                 break
             end = page.next
         return FoundPage(tuple(found), end)
@@ -211,15 +211,14 @@ class QueryReader:
                 with self.database.snapshot() as connection:
                     page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
                     photos = self._named(connection, page.photos)
-                position_after = partial(_position_after, number, scan, page.photos)
                 after = page.after
                 if after is None:
                     break
                 is_short = len(photos) < min(rows, FEWEST_OF_PAGE)
-                yield PositionedPhotos(photos, position_after, ScanPosition(number, after), is_short)
+                yield PositionedPhotos(photos, page.photos, number, ScanPosition(number, after), is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
             following = None if number == numbers[-1] else ScanPosition(number + numbers.step, None)
-            yield PositionedPhotos(photos, position_after, following)
+            yield PositionedPhotos(photos, page.photos, number, following)
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
         if begin.scan and begin.scan >= len(self.scans):
@@ -227,10 +226,6 @@ class QueryReader:
         if begin.after is not None and not (self.scans and self.scans[begin.scan].accepts(begin.after)):
             raise CursorInvalid
         return self.scans
-
-
-def _position_after(number: int, scan: SortedScan, rows: Sequence[Row[Any]], index: int) -> ScanPosition:
-    return ScanPosition(number, scan.key(rows[index]))
 
 
 @dataclass(frozen=True)
