@@ -82,7 +82,7 @@ def test_labels_name_what_photos_show_and_a_kind_shows_what_it_is_a_kind_of(tmp_
     labels = tmp_path / "labels.csv"
     labels.write_text("file,things,not\na.jpg,dog;snow,animal;cat\nmissing.jpg,dog,\n")
     (found,) = read_labels(tmp_path, labels)
-    assert found == labelled(str(tmp_path / "a.jpg"), "dog", "snow", "animal", "", absent=("cat",))
+    assert found == labelled(str(tmp_path / "a.jpg"), "dog", "snow", "animal", absent=("cat",))
     labels.write_text("file,things\na.jpg,dog\n")
     with pytest.raises(DataUnusable, match="no column not"):
         read_labels(tmp_path, labels)

@@ -174,9 +174,10 @@ def read_labels(photos: Path, labels: Path) -> list[LabelledThings]:
         if missing := set(columns) - set(rows.fieldnames or ()):
             raise DataUnusable(path=labels, reason=f"has no column {min(missing)}", remedy=remedy)
         found = [
-            LabelledThings(photos / row["file"], frozenset(shown), _slugs(row["not"]) - shown)
+            LabelledThings(photos / row["file"], shown, _slugs(row["not"]) - shown)
             for row in rows
-            for shown in [_slugs(row["things"]) | {parents.get(each) or "" for each in _slugs(row["things"])}]
+            for named in [_slugs(row["things"])]
+            for shown in [named.union(filter(None, map(parents.get, named)))]
         ]
     if not (present := [each for each in found if each.path.is_file()]):
         raise DataUnusable(path=labels, reason=f"names no photo in {photos}", remedy=remedy)
