@@ -218,7 +218,7 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
 @pytest.mark.postgresql
 def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library: StoredPhotos) -> None:
     library.photo("a.jpg", ("eiffel-tower", 0.9, True))
-    lists = SearchLists(library.database, {}, lambda *_: None, lambda *_: [], Refreshes())
+    lists = SearchLists(library.database, {}, lambda *_: None, lambda *_: [], lambda *_: [], Refreshes())
     with statements(library.database, "GROUP BY effective_tags.landmark_id") as counted:
         assert lists.understand("eiffel tower").query.landmark == ("eiffel-tower",)
     lists.close()

@@ -68,7 +68,8 @@ def write_gazetteer(path: Path, landmarks: Iterable[Label]) -> None:
             if not path_text(landmark.label)[1]:
                 names = _SEPARATOR.join(f"{language}={name}" for language, name in landmark.names.items())
                 aliases = _SEPARATOR.join(landmark.aliases)
-                writer.writerow(landmark.model_dump() | {"names": names, "aliases": aliases})
+                facts = landmark.model_dump(exclude={"parent"})
+                writer.writerow(facts | {"names": names, "aliases": aliases})
 
 
 def name_of(label: str) -> str:

@@ -1,4 +1,4 @@
-// Applies the stored mode before the first paint, and tells the server the time zone: a classic script, loaded in the head.
+// Applies the stored mode before the first paint, and tells the time zone: a classic script.
 (() => {
   let stored = null;
   try {

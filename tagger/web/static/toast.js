@@ -20,7 +20,7 @@ export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {
   if (!duration_ms) note.append(createButton("×", remove, "button--quiet button--icon button--small", { "aria-label": gettext("Close") }));
   const leave = () => duration_ms && setTimeout(remove, duration_ms);
   let timer = leave();
-  // The toast stays while the pointer moves, or the focus is, on it: one that appears below a resting pointer leaves.
+  // It stays while the pointer moves on it, not where one only rests, or the focus is on it.
   for (const name of ["pointermove", "focusin"]) note.addEventListener(name, () => clearTimeout(timer));
   for (const name of ["pointerleave", "focusout"]) {
     note.addEventListener(name, () => (clearTimeout(timer), (timer = leave())));
