@@ -131,7 +131,10 @@ def _give_verdicts(database: Database, landmark: str, best: list[int]) -> None:
 def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[Claim]:
     """Create a cancelled, a waiting, a queued, a paused and a running job; return the claims of the last."""
     stopping = Event()
-    starter, executor = JobStarter(settings, database, stopping), ChunkExecutor(database, settings)
+    starter, executor = (
+        JobStarter(settings, database, stopping, has_own_worker=False),
+        ChunkExecutor(database, settings),
+    )
     folders = sorted(folder for folder in pictures.iterdir() if folder.is_dir()) or [pictures]
 
     def start(folder: Path, priority: Priority = Priority.BULK) -> int:
