@@ -276,7 +276,9 @@ def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: s
         page.route("**/api/timeline/photos?*", lambda route: route.abort())
         page.goto(f"{many}/photos?any_rank=1")
         expect(page.locator("[data-grid] > .photo-tile").first).to_be_visible()  # those of the page itself
-        page.wait_for_function("() => { scrollTo(0, document.documentElement.scrollHeight); return scrollY > 0; }")
+        page.wait_for_function(
+            "() => { scrollTo(0, document.documentElement.scrollHeight); return scrollY > 0; }"
+        )
         expect(page.get_by_role("status").filter(has_text="could not be loaded")).to_be_visible()
         page.unroute("**/api/timeline/photos?*")
         page.get_by_role("button", name="Try again").click()
