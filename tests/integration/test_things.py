@@ -15,7 +15,7 @@ from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models
 from tagger.errors import ThingNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.metadata_jobs import Write
 from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing.metadata_preview import load_photo_tags
@@ -98,6 +98,12 @@ def test_things_come_beside_landmarks_and_decide_nothing_about_them(
     assert list(check_database(library.database)) == []
     assert [model.name for model in models_to_try(library.database, None)] == ["tiny"]
     assert names_in_use(library.database) == ["tiny", "objects"]
+
+
+def test_a_threshold_of_the_settings_is_one_of_landmarks(library: Library) -> None:
+    settings = library.in_use.model_copy(update={"threshold": 0.9})
+    thresholds = inference_options(library.database, settings).thresholds
+    assert thresholds == {library.model.id: 0.9, library.objects.id: 0.5}
 
 
 def test_a_backfill_finds_things_in_photos_that_are_tagged_and_keeps_their_outcomes(

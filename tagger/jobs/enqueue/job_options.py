@@ -12,6 +12,7 @@ from tagger.ledger.jobs import WRITE, InferenceOptions
 from tagger.photos.facts import LARGEST_ERROR_M
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
+from tagger.tags.models_in_use import THINGS
 from tagger.texts.names import LANGUAGE_PATTERN
 from tagger.texts.text_format import N_
 
@@ -19,12 +20,15 @@ from tagger.texts.text_format import N_
 def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:
     """The options of new jobs: those of the settings, else the models in use, each with its own threshold.
 
+    A threshold of the settings is one of landmarks.
+
     Raises:
         ModelNotFound, ModelNotSelected: there is no such model.
     """
+    given = settings.threshold
     (first, threshold), *others = [
-        (model.id, model.manifest.threshold if settings.threshold is None else settings.threshold)
-        for model in resolve_models(database, settings.model)
+        (each.id, each.manifest.threshold if given is None or each.manifest.kind == THINGS else given)
+        for each in resolve_models(database, settings.model)
     ]
     return InferenceOptions(first, settings.top_k, threshold, reprocess=reprocess, other_models=tuple(others))
 
