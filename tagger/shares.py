@@ -51,6 +51,7 @@ from tagger.query.trip_summaries import (
 )
 from tagger.roots.roots import RootPaths
 from tagger.texts.documents import document_of
+from tagger.things import all_things, find_thing
 from tagger.trips import TripReference
 from tagger.trips.stored import find_trip, trip_at
 
@@ -114,7 +115,7 @@ MOST_VALUES = 3
 
 
 def share_name(database: Database, photos: PhotoQuery | Sequence[int], *, with_positions: bool) -> str:
-    """The landmarks, trip, countries and years of the query: visitors read it, so it has no folder.
+    """The landmarks, things, trip, countries and years of the query: visitors read it, so it has no folder.
 
     Without positions it has no country, and a trip without its place.
 
@@ -135,6 +136,7 @@ def share_name(database: Database, photos: PhotoQuery | Sequence[int], *, with_p
 
 def _parts(connection: Connection, query: PhotoQuery) -> Iterator[list[str]]:
     yield [find_landmark(connection, name).display_name for name in query.landmark[: MOST_VALUES + 1]]
+    yield [find_thing(connection, name).display_name for name in query.thing[: MOST_VALUES + 1]]
     yield [_country_name(connection, name) for name in query.country[: MOST_VALUES + 1]]
     yield list(map(str, sorted(query.year)))
 
@@ -423,6 +425,7 @@ def share_documents(database: Database, shares: Sequence[Share]) -> list[ShareDo
     with database.read() as connection:
         slugs = {slug for share in shares for each in share.query.parts for slug in each.landmark}
         names = display_names(connection, slugs)
+        names |= {slug: each.display_name for slug, each in all_things(connection).items()}
     trip_ids = {trip_id for share in shares if (trip_id := share.query.trip) is not None}
     trips = summaries_of_trips(database, trip_ids)
     return [
