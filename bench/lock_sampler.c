@@ -4,6 +4,7 @@
    The stack of a sample is written by Python, where it lets others call this, else by its faulthandler, whose
    handler of SIGPROF was installed before. A sample within a call finds a frame that is not complete, and has a
    part of its stack; faulthandler writes no more after that. */
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -28,6 +29,7 @@ static void leave_stack(int number) {
 }
 
 static void sample(int number) {
+    int error = errno; /* writing a stack sets it, and what was interrupted may be about to read it */
     while (__sync_lock_test_and_set(&is_writing, 1)) {}
     void *thread = PyGILState_GetThisThreadState();
     const char *kind = !thread ? "@ no thread of Python\n" : PyGILState_Check() ? "@ locked\n" : "@ unlocked\n";
@@ -41,6 +43,7 @@ static void sample(int number) {
     }
     reads_frames = 0;
     __sync_lock_release(&is_writing);
+    errno = error;
 }
 
 int start(int file, int per_second) {
