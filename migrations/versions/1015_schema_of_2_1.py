@@ -14,6 +14,7 @@ down_revision = "1014"
 branch_labels = None
 depends_on = None
 
+_IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _SOURCES = "'camera', 'sidecar', 'takeout', 'landmark', 'track', 'neighbour', 'trip'"
 _REASONS = "'position', 'speed', 'trip', 'library'"
 _INDEXES = (
@@ -111,17 +112,16 @@ def _add_to_ledgers() -> None:
 
 
 def _create_trips(*, is_sqlite: bool) -> None:
-    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "trips",
-        sa.Column("id", identifier, primary_key=True),
+        sa.Column("id", _IDENTIFIER, primary_key=True),
         sa.Column("first_at", sa.DateTime, nullable=False),
         sa.Column("last_at", sa.DateTime, nullable=False),
         sa.Column("summary", sa.JSON, nullable=False),
     )
     op.create_table(
         "trip_changes",
-        sa.Column("id", identifier, primary_key=True),
+        sa.Column("id", _IDENTIFIER, primary_key=True),
         sa.Column("day", sa.Date, nullable=False),
     )
     op.create_index("ix_trip_changes_day", "trip_changes", ["day"])
@@ -131,10 +131,9 @@ def _create_trips(*, is_sqlite: bool) -> None:
 
 
 def _create_mounts() -> None:
-    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "mounts",
-        sa.Column("root_id", identifier, nullable=False),
+        sa.Column("root_id", _IDENTIFIER, nullable=False),
         sa.Column("path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("path_bytes", sa.LargeBinary, nullable=False),
         sa.ForeignKeyConstraint(["root_id"], ["roots.id"], name="fk_mounts_root_id", ondelete="CASCADE"),
@@ -143,10 +142,9 @@ def _create_mounts() -> None:
 
 
 def _create_sketches() -> None:
-    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "sketches",
-        sa.Column("model_id", identifier, nullable=False),
+        sa.Column("model_id", _IDENTIFIER, nullable=False),
         sa.Column("block", sa.Integer, nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_sketches_model_id", ondelete="CASCADE"),
@@ -155,7 +153,6 @@ def _create_sketches() -> None:
 
 
 def _create_things() -> None:
-    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.add_column("models", sa.Column("kind", sa.Text, nullable=False, server_default="landmarks"))
     op.create_table(
         "things",
@@ -168,7 +165,7 @@ def _create_things() -> None:
     )
     op.create_table(
         "thing_labels",
-        sa.Column("model_id", identifier, nullable=False),
+        sa.Column("model_id", _IDENTIFIER, nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("thing", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(
@@ -179,10 +176,10 @@ def _create_things() -> None:
     )
     op.create_table(
         "image_things",
-        sa.Column("content_id", identifier, nullable=False),
+        sa.Column("content_id", _IDENTIFIER, nullable=False),
         sa.Column("thing", sa.Text, nullable=False),
         sa.Column("score", sa.Float),
-        sa.Column("model_id", identifier),
+        sa.Column("model_id", _IDENTIFIER),
         sa.Column("verdict", sa.Text),
         sa.Column("given_by", sa.Text),
         sa.Column("given_at", sa.DateTime(timezone=True)),

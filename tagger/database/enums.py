@@ -107,7 +107,7 @@ STATED = (PositionSource.CAMERA, PositionSource.SIDECAR, PositionSource.TAKEOUT)
 
 
 class VerdictKind(StrEnum):
-    """Whether the landmark is in the image (confirmed) or not (rejected)."""
+    """Whether the landmark or thing is in the image (confirmed) or not (rejected)."""
 
     CONFIRMED = "confirmed"
     REJECTED = "rejected"

@@ -3,7 +3,6 @@
 from sqlalchemy import (
     JSON,
     Boolean,
-    CheckConstraint,
     Column,
     ColumnElement,
     Computed,
@@ -25,7 +24,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import FactSource, OddsReason, PositionSource, TagReason, TagState
+from tagger.database.enums import FactSource, OddsReason, PositionSource, TagReason, TagState, VerdictKind
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,
@@ -274,9 +273,9 @@ verdicts = Table(
     Column(
         "verdict",
         Text,
-        CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
+        one_of("verdict", VerdictKind),
         nullable=False,
-        doc="`confirmed` or `rejected`",
+        doc=listed(VerdictKind),
     ),
     Column("given_by", Text),
     Column("given_at", UtcDateTime, nullable=False),

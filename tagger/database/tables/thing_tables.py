@@ -2,7 +2,6 @@
 
 from sqlalchemy import (
     JSON,
-    CheckConstraint,
     Column,
     Float,
     ForeignKey,
@@ -13,7 +12,8 @@ from sqlalchemy import (
     Text,
 )
 
-from tagger.database.tables.column_types import Id, UtcDateTime, metadata
+from tagger.database.enums import VerdictKind
+from tagger.database.tables.column_types import Id, UtcDateTime, listed, metadata, one_of
 
 things = Table(
     "things",
@@ -56,8 +56,8 @@ image_things = Table(
     Column(
         "verdict",
         Text,
-        CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
-        doc="`confirmed` or `rejected`; null: nobody decided",
+        one_of("verdict", VerdictKind),
+        doc=f"{listed(VerdictKind)}; null: nobody decided",
     ),
     Column("given_by", Text, doc="who gave the verdict"),
     Column("given_at", UtcDateTime, doc="when"),
