@@ -110,7 +110,11 @@ def find_thing(connection: Connection, text: str) -> Thing:
     Raises:
         ThingNotFound: there is none, or no model of things was ever in use.
     """
-    text, every = text.removeprefix(PREFIX), all_things(connection)
+    return _find(all_things(connection), text)
+
+
+def _find(every: Mapping[str, Thing], text: str) -> Thing:
+    text = text.removeprefix(PREFIX)
     by_name = {name.casefold(): thing for thing in every.values() for name in thing.all_names}
     if (found := every.get(text) or by_name.get(text.casefold())) is not None:
         return found
@@ -118,14 +122,15 @@ def find_thing(connection: Connection, text: str) -> Thing:
     raise ThingNotFound(name=text, names=", ".join(dict.fromkeys(close)) or ", ".join(every) or "none so far")
 
 
-def things_named(connection: Connection, names: Iterable[str]) -> Iterator[frozenset[str]]:
+def things_named(connection: Connection, names: Collection[str]) -> Iterator[frozenset[str]]:
     """For each name, the slugs of its thing and of all that are kinds of it.
 
     Raises:
         ThingNotFound: as `find_thing`.
     """
+    every = all_things(connection) if names else {}
     for name in names:
-        yield _with_kinds(all_things(connection), find_thing(connection, name).slug)
+        yield _with_kinds(every, _find(every, name).slug)
 
 
 def _with_kinds(every: Mapping[str, Thing], slug: str) -> frozenset[str]:

@@ -181,8 +181,8 @@ def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection
     earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
     of_landmarks = select(models.c.id).where(models.c.kind == LANDMARKS)
     for table in _RESULTS:
-        is_earlier = among(table.c.content_id, earlier), table.c.model_id.in_(of_landmarks)
-        connection.execute(delete(table).where(*is_earlier))
+        of_images = among(table.c.content_id, earlier), table.c.model_id.in_(of_landmarks)
+        connection.execute(delete(table).where(*of_images))
     connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
 
 
