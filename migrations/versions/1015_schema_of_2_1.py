@@ -6,7 +6,9 @@ Suggestions, and what follows from days and trips, are decided again after the u
 import sqlalchemy as sa
 from alembic import op
 
+from tagger.database.count_triggers import count_trigger_statements
 from tagger.database.schema import view_statements
+from tagger.database.statements import part_of
 from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
 
 revision = "1015"
@@ -39,6 +41,7 @@ def upgrade() -> None:
     op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
     _add_to_ledgers()
     _create_trips(is_sqlite=is_sqlite)
+    _create_counts(is_sqlite=is_sqlite)
     _create_mounts()
     _create_sketches()
     _create_things()
@@ -127,6 +130,40 @@ def _create_trips(*, is_sqlite: bool) -> None:
     op.create_index("ix_trip_changes_day", "trip_changes", ["day"])
     op.execute("INSERT INTO trip_changes (day) SELECT DISTINCT day FROM visits")
     for statement in tag_trigger_statements(is_sqlite=is_sqlite):
+        op.get_bind().exec_driver_sql(statement)
+
+
+def _create_counts(*, is_sqlite: bool) -> None:
+    op.create_table(
+        "day_places",
+        sa.Column("id", _IDENTIFIER, primary_key=True),
+        sa.Column("part", sa.Integer, nullable=False),
+        *(sa.Column(name, sa.Boolean, nullable=False) for name in ("is_tagged", "is_classified")),
+        *(sa.Column(name, sa.Text) for name in ("country", "region", "city")),
+        *(sa.Column(name, sa.Integer) for name in ("cell_row", "cell_column")),
+        *(sa.Column(name, sa.Integer, nullable=False) for name in ("photos", "located")),
+        sa.Column("aspect", sa.Float, nullable=False),
+        *(sa.Column(name, sa.Float) for name in ("south", "north", "west", "east")),
+        sa.Column("photo_id", _IDENTIFIER, nullable=False),
+    )
+    op.create_table(
+        "day_landmarks",
+        sa.Column("id", _IDENTIFIER, primary_key=True),
+        sa.Column("part", sa.Integer, nullable=False),
+        sa.Column("landmark_id", _IDENTIFIER, nullable=False),
+        *(sa.Column(name, sa.Integer, nullable=False) for name in ("photos", "images")),
+    )
+    op.create_table(
+        "count_changes",
+        sa.Column("id", _IDENTIFIER, primary_key=True),
+        sa.Column("part", sa.Integer, nullable=False),
+    )
+    for table in ("day_places", "day_landmarks", "count_changes"):
+        op.create_index(f"ix_{table}_part", table, ["part"])
+    part = (part_of.sqlite if is_sqlite else part_of.postgresql).format("taken_at", "id")
+    op.execute(f"CREATE INDEX ix_photos_part ON photos ({part})")
+    op.execute(f"INSERT INTO count_changes (part) SELECT DISTINCT {part} FROM photos")  # noqa: S608
+    for statement in count_trigger_statements(is_sqlite=is_sqlite):
         op.get_bind().exec_driver_sql(statement)
 
 

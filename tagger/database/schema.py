@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, insert, inspect, select, text
 from sqlalchemy.engine.reflection import ObjectKind
 from sqlalchemy.exc import OperationalError
 
+from tagger.database.count_triggers import count_trigger_statements
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata, views
 from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
@@ -198,7 +199,7 @@ def _create_schema(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
-    for statements in (trigger_statements, tag_trigger_statements):
+    for statements in (trigger_statements, tag_trigger_statements, count_trigger_statements):
         for statement in statements(is_sqlite=is_sqlite):
             connection.exec_driver_sql(statement)
     connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))

@@ -55,7 +55,7 @@ class _Expression(FunctionElement[_Value]):
 @compiles(_Expression)
 def _compile_expression(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     form: str = element.sqlite if compiler.dialect.name == "sqlite" else element.postgresql
-    return form.format(compiler.process(element.clauses, **options))
+    return form.format(*(compiler.process(each, **options) for each in element.clauses))
 
 
 class db_now(_Expression[float]):  # noqa: N801 - these read as SQL functions where they are used
@@ -103,6 +103,15 @@ class day_of(_Expression[Any]):  # noqa: N801
 
     sqlite = "substr({0}, 1, 10)"
     postgresql = "date_trunc('day', {0})"
+
+
+class part_of(_Expression[int]):  # noqa: N801
+    """The part of a photo by its time and its id, which numbers of photos are kept of."""
+
+    type = Integer()
+    sqlite = "CAST(coalesce(julianday(substr({0}, 1, 10)) - 1721424.5, -1 - {1} / 10000) AS INTEGER)"
+    # As PostgreSQL writes it, so that Alembic finds the index equal.
+    postgresql = "coalesce({0}::date - '0001-01-01'::date + 1, ('-1'::integer - {1} / 10000)::integer)"
 
 
 class is_midnight(_Expression[bool]):  # noqa: N801

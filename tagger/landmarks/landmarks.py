@@ -17,7 +17,7 @@ from operator import attrgetter
 from sqlalchemy import ColumnElement, Connection, Text, cast, exists, func, or_, select, true
 
 from tagger.database.connection import display_language
-from tagger.database.statements import among, distinct_values, unindexed
+from tagger.database.statements import among, distinct_values
 from tagger.database.tables import effective_tags, landmarks, model_labels, models, photos
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
 from tagger.geo import WORLD_REGIONS, regional_slug
@@ -42,16 +42,11 @@ def farthest_km(extent: str | None) -> float:
     return REACHES_KM.get(extent or UNKNOWN_EXTENT, REACHES_KM[UNKNOWN_EXTENT])[2]
 
 
-def photos_by_landmark(
-    connection: Connection, *conditions: ColumnElement[bool], copies_once: bool = False
-) -> Counter[int]:
+def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
     """Numbers of photos with these conditions that have a landmark as a tag, by its id."""
-    # Of all photos, both tables are read in the order of images.
-    image_id = photos.c.content_id if conditions else unindexed(photos.c.content_id)
-    number = func.count(effective_tags.c.content_id.distinct()) if copies_once else func.count()
     numbers = (
-        select(effective_tags.c.landmark_id, number.label("photos"))
-        .select_from(effective_tags.join(photos, image_id == effective_tags.c.content_id))
+        select(effective_tags.c.landmark_id, func.count().label("photos"))
+        .select_from(effective_tags.join(photos, photos.c.content_id == effective_tags.c.content_id))
         .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
         .group_by(effective_tags.c.landmark_id)
     )

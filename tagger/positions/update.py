@@ -27,6 +27,7 @@ from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.positions.measured_positions import store_positions
 from tagger.positions.weak_evidence import update_library_odds
+from tagger.query.kept_counts import has_changed_counts, update_counts, update_some_counts
 from tagger.tags.contents import record_matching_photos
 from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
 
@@ -123,19 +124,21 @@ LOCK_S = 2.0
 _NONE: Ids = np.empty(0, np.int64)
 
 Progress = Callable[[int, int], None]
-"""Called with the number of changes done, and of all. Visits follow: it is called for each page of them."""
+"""Called with the number of changes done, and of all; then for each page of visits and counts."""
 
 
 def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
-    """Compute the positions that may have changed, and visits and trips. Returns how many moved."""
+    """Compute the positions that may have changed; visits, trips and counts. Returns how many moved."""
     moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
     update_visits(database, lambda: on_progress(1, 1))
     with database.read() as connection:
-        if not trip_positions.are_due(connection):
-            return moved
-    with database.write() as connection:
-        lock_positions(connection)
-        return moved + trip_positions.update_trip_positions(connection)
+        are_trips_due = trip_positions.are_due(connection)
+    if are_trips_due:
+        with database.write() as connection:
+            lock_positions(connection)
+            moved += trip_positions.update_trip_positions(connection)
+    update_counts(database, lambda: on_progress(1, 1))
+    return moved
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
@@ -185,11 +188,19 @@ class SmallUpdates:
         try:
             if is_up_to_date(self._database):
                 self._ids = _NONE
-                return self._update_visits()
+                return self._update_visits() or self._update_counts()
             self._step()
         except LockTimedOut:
             return False
         return True
+
+    def _update_counts(self) -> bool:
+        """Store the numbers of some days that have changed. Returns whether there were any."""
+        with self._database.read() as connection:
+            if not has_changed_counts(connection):
+                return False
+        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+            return update_some_counts(connection)
 
     def _update_visits(self) -> bool:
         with self._database.read() as connection:

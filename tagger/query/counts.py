@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Self
+from typing import Literal, Self
 
 from sqlalchemy import Connection, Select, func, select, true
 
@@ -18,7 +18,6 @@ from tagger.database.tables import (
     favourites,
     landmarks,
     photos,
-    positions,
     verdicts,
 )
 from tagger.landmarks.landmarks import (
@@ -29,8 +28,9 @@ from tagger.landmarks.landmarks import (
     landmarks_in_country,
     photos_by_landmark,
 )
+from tagger.query.kept_counts import kept_landmarks, kept_places
 from tagger.query.photo_conditions import is_classified_by
-from tagger.query.position_clusters import COUNTED_POSITIONS, IS_COUNTED, PositionCell
+from tagger.query.position_clusters import PositionCell, located_photos
 from tagger.query.tagged_photos import NameCache, first_photos
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.contents import has_photo
@@ -79,8 +79,11 @@ def landmark_counts(
         CountryNotFound: no landmark is in `country`.
     """
     with database.snapshot() as connection:
-        of_job = () if job is None else (is_classified_by(job),)
-        numbers = photos_by_landmark(connection, *of_job)
+        numbers = (
+            _numbers(connection, "photos")
+            if job is None
+            else photos_by_landmark(connection, is_classified_by(job))
+        )
         if country is not None:
             found = landmarks_in_country(connection, country)
         elif include_empty:
@@ -93,8 +96,17 @@ def landmark_counts(
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
     """The landmarks with photos or more facts than a name, most photos first. Copies count once."""
     with database.snapshot() as connection:
-        numbers = photos_by_landmark(connection, copies_once=True)
+        numbers = _numbers(connection, "images")
         return _counted(familiar_landmarks(connection), numbers)
+
+
+def _numbers(connection: Connection, counted: Literal["photos", "images"]) -> Counter[int]:
+    """Numbers of all photos, or of images, by the id of their landmarks."""
+    kept = kept_landmarks(connection).c
+    numbers = select(kept.landmark_id, func.sum(kept[counted])).group_by(kept.landmark_id)
+    return Counter(
+        {landmark_id: int(number) for landmark_id, number in connection.execute(numbers) if number}
+    )
 
 
 def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
@@ -160,25 +172,14 @@ class CityCount:
 
 def city_counts(database: Database) -> list[CityCount]:
     """The cities of photos that exist, most photos first. Copies at one position count once."""
-    place = positions.c.country, positions.c.region, positions.c.city
-    latitude, longitude = positions.c.latitude, positions.c.longitude
-    query = (
-        select(
-            *place,
-            func.count().label("photos"),
-            func.min(latitude).label("south"),
-            func.max(latitude).label("north"),
-            func.min(longitude).label("west"),
-            func.max(longitude).label("east"),
-        )
-        .select_from(COUNTED_POSITIONS)
-        .where(IS_COUNTED, positions.c.city.is_not(None), positions.c.country.is_not(None))
-        .group_by(*place)
-    )
-    with database.read() as connection:
-        found = []
+    found = []
+    with database.snapshot() as connection:
+        kept = kept_places(connection)
+        place = kept.c.country, kept.c.region, kept.c.city
+        is_in_city = kept.c.located > 0, kept.c.city.is_not(None), kept.c.country.is_not(None)
+        query = select(*place, *located_photos(kept)).where(*is_in_city).group_by(*place)
         for row in connection.execute(query):
-            box = document_of(PositionCell, row, photo_id=0, is_estimated=False)
+            box = document_of(PositionCell, row, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)
             found.append(CityCount(row.city, row.region, row.country, *centre, box.radius_km, row.photos))
     return sorted(found, key=lambda count: (-count.photos, count.city, count.country, count.region or ""))

@@ -4,62 +4,24 @@ The database counts positions by the cells of a grid. The number of cells depend
 map, not of the library.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import product
 from math import asinh, ceil, floor, pi, radians, tan
+from typing import Any
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Subquery, func, literal, select
 
 from tagger.database.connection import Database
 from tagger.database.statements import rounded_down
 from tagger.database.tables import photos, positions
 from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.query.areas import Box
+from tagger.query.kept_counts import FINEST_DEGREES, IS_FIRST_THERE, kept_places
 from tagger.query.option_values import BoundingBox
 from tagger.texts.city_names import place_text
 from tagger.texts.documents import document_of
-
-FINEST_DEGREES = 0.25
-"""The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole ones."""
-
-_copied = (
-    select(photos.c.content_id)
-    .where(photos.c.content_id.is_not(None), photos.c.gone_since.is_(None))
-    .group_by(photos.c.content_id)
-    .having(func.count() > 1)
-    .cte("copied")
-    .prefix_with("MATERIALIZED")
-)
-_copies = (
-    select(
-        photos.c.id,
-        func.row_number()
-        .over(
-            partition_by=(photos.c.content_id, positions.c.latitude, positions.c.longitude),
-            order_by=photos.c.id,
-        )
-        .label("place"),
-    )
-    .join_from(_copied, photos, photos.c.content_id == _copied.c.content_id)
-    .join(positions, positions.c.photo_id == photos.c.id)
-    .where(photos.c.gone_since.is_(None))
-    .subquery()
-)
-_uncounted = (
-    union_all(
-        select(photos.c.id).where(photos.c.gone_since.is_not(None)),
-        select(_copies.c.id).where(_copies.c.place > 1),
-    )
-    .cte("uncounted")
-    .prefix_with("MATERIALIZED")
-)
-COUNTED_POSITIONS = positions.outerjoin(_uncounted, _uncounted.c.id == positions.c.photo_id)
-"""Positions of photos. Few are gone or copies: databases find these in a list faster than in the table."""
-IS_COUNTED = _uncounted.c.id.is_(None)
-"""Whether the photo exists, and is the first copy of its image at its position."""
-_EXTREMES = (positions.c.latitude, positions.c.longitude, positions.c.city, positions.c.country)
 
 
 @dataclass(frozen=True)
@@ -105,42 +67,70 @@ class PositionCell:
         return place_text(self.city, self.country)
 
 
-def position_cells(
-    database: Database, degrees: float = FINEST_DEGREES, bounds: BoundingBox | None = None
-) -> list[PositionCell]:
-    """The cells with photos that exist, and are within the bounds. Copies at one position count once."""
-    latitude, longitude = positions.c.latitude, positions.c.longitude
+def position_cells(database: Database) -> list[PositionCell]:
+    """The finest cells with photos that exist. Copies at one position count once."""
+    with database.snapshot() as connection:
+        return _cells(connection, kept_places(connection))
+
+
+def located_photos(located: Subquery) -> Iterator[ColumnElement[Any]]:
+    """The number of photos in rows like those of `kept_places`, one of them, and the box around them."""
+    yield func.sum(located.c.located).label("photos")
+    yield func.max(located.c.photo_id).label("photo_id")
+    for least, greatest in (("south", "north"), ("west", "east")):
+        yield func.min(located.c[least]).label(least)
+        yield func.max(located.c[greatest]).label(greatest)
+
+
+def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[PositionCell]:
+    """The cells of a map with these bounds at this zoom: at 0 the world has 512 pixels, at 1 1,024."""
+    width = bounds.east - bounds.west + (360 if bounds.east < bounds.west else 0)
+    degrees = max(_cell_degrees(zoom), max(width, bounds.north - bounds.south) / _MOST_CELLS)
+    box, latitude, longitude = Box.of(bounds), positions.c.latitude, positions.c.longitude
+    extremes = {"south": latitude, "north": latitude, "west": longitude, "east": longitude}
+    inside = (
+        select(
+            literal(1).label("located"),
+            positions.c.photo_id,
+            *(column.label(name) for name, column in extremes.items()),
+            positions.c.city,
+            positions.c.country,
+            rounded_down((latitude + 90) / degrees).label("cell_row"),
+            rounded_down((longitude + 180) / degrees).label("cell_column"),
+        )
+        .join(photos, photos.c.id == positions.c.photo_id)
+        .where(latitude.between(box.south, box.north), box.has_longitude)
+        .where(photos.c.gone_since.is_(None), IS_FIRST_THERE)
+    )
+    with database.read() as connection:
+        return _cells(connection, inside.subquery())
+
+
+def _cells(connection: Connection, located: Subquery) -> list[PositionCell]:
+    """The cells of rows like those of `kept_places`."""
+    rows = located.c
     query = (
         select(
-            func.count().label("photos"),
-            func.max(positions.c.photo_id).label("photo_id"),
-            *(func.min(column).label(f"least_{column.name}") for column in _EXTREMES),
-            *(func.max(column).label(f"greatest_{column.name}") for column in _EXTREMES),
+            *located_photos(located),
+            *(
+                each(rows[name]).label(f"{end}_{name}")
+                for name in ("city", "country")
+                for end, each in (("least", func.min), ("greatest", func.max))
+            ),
         )
-        .select_from(COUNTED_POSITIONS)
-        .where(IS_COUNTED)
-        .group_by(
-            rounded_down((latitude + 90) / degrees),
-            rounded_down((longitude + 180) / degrees),
-        )
+        .where(rows.located > 0)
+        .group_by(rows.cell_row, rows.cell_column)
     )
-    if bounds is not None:
-        box = Box.of(bounds)
-        query = query.where(latitude.between(box.south, box.north), box.has_longitude)
-    with database.read() as connection:
-        return [
-            PositionCell(
-                photos=row.photos,
-                south=row.least_latitude,
-                north=row.greatest_latitude,
-                west=row.least_longitude,
-                east=row.greatest_longitude,
-                city=_if_equal(row.least_city, row.greatest_city),
-                country=_if_equal(row.least_country, row.greatest_country),
-                photo_id=row.photo_id,
-            )
-            for row in connection.execute(query)
-        ]
+    return [
+        document_of(
+            PositionCell,
+            row,
+            city=_if_equal(row.least_city, row.greatest_city),
+            country=_if_equal(row.least_country, row.greatest_country),
+            is_estimated=False,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def _merge_cells(cells: Iterable[PositionCell], degrees: float) -> list[PositionCell]:
@@ -204,13 +194,6 @@ class PositionCluster:
 def needs_fine_cells(zoom: float) -> bool:
     """Whether a map of this zoom shows more than the finest cells of `position_cells` tell."""
     return _cell_degrees(zoom) < FINEST_DEGREES
-
-
-def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[PositionCell]:
-    """The cells of a map with these bounds at this zoom: at 0 the world has 512 pixels, at 1 1,024."""
-    width = bounds.east - bounds.west + (360 if bounds.east < bounds.west else 0)
-    least_degrees = max(width, bounds.north - bounds.south) / _MOST_CELLS
-    return position_cells(database, max(_cell_degrees(zoom), least_degrees), bounds)
 
 
 def cluster_cells(cells: Iterable[PositionCell], bounds: BoundingBox, zoom: float) -> list[PositionCluster]:

@@ -7,14 +7,14 @@ from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome
-from tagger.database.statements import day_of, unindexed
+from tagger.database.statements import day_of
 from tagger.database.tables import contents, photos, positions
 from tagger.query.filters import ResolvedQuery, counts_copies_once
 from tagger.query.find import QueryReader, ScanPosition
+from tagger.query.kept_counts import ASPECT, IS_TAGGED, kept_places
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, Condition, has_tag
 from tagger.query.tagged_photos import select_photos
@@ -24,13 +24,6 @@ from tagger.texts.city_names import city_name
 FEWEST_TO_READ_ALL = 300_000
 _SHARE_TO_READ_ALL = 10
 """Results of so many photos, or of the tenth of a library, are counted by reading all photos."""
-_USUAL_ASPECT = 4 / 3
-"""The width of a photo whose size is unknown, divided by its height."""
-_ASPECT = case(
-    (contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT
-)
-
-
 MANY_OF_A_DAY = 12
 """A day with so many photos is a part of its own in its month."""
 
@@ -124,29 +117,14 @@ def timeline_sections(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: no such name.
     """
-    by_date = query.sort in ("newest", "oldest")
-    keys = (day_of(photos.c.taken_at),) if by_date else ()
+    names_places = with_places and _is_by_date(query)
     with database.snapshot() as connection:
-        resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
-        photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
-        limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
-        narrowest, is_small = resolved.narrowest(connection, limit)
-        # Where copies may differ, their conditions would be tried on all photos again.
-        has_copies = counts_copies_once(query) and resolved.copies_may_differ
-        selected = replace(resolved, query=replace(query, distinct=False)) if has_copies else resolved
-        found = select_photos().where(*_by_outcome(selected.conditions()))
-        if narrowest is not None and is_small:
-            found = found.where(narrowest.among)
-        # Finding the photos takes most of the time. If they or their days are few, or of an area, their
-        # cities are few too.
-        is_dated = bool(query.year or query.taken_after or query.taken_before)
-        names_places = with_places and by_date
-        has_areas = names_places and (is_small or is_dated or bool(resolved.areas))
-        groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()), has_copies=has_copies)
-        days = list(_days(groups))
-        has_places = names_places and _has_places(days, query)
-        if has_places and not has_areas:
-            groups = _groups(connection, found, *keys, *_AREA, has_copies=has_copies)
+        if _selects_all(query):
+            groups = list(_kept_groups(connection, query))
+        else:
+            groups = _read_groups(connection, query, root_paths or {}, names_places=names_places)
+    days = list(_days(groups))
+    has_places = names_places and _has_places(days, query)
     places = _places(groups) if has_places else {}
     dated = [each for each in days if each.day is not None]
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
@@ -154,11 +132,56 @@ def timeline_sections(
     return list(_sections((*dated, *undated), places, by_day=query.trip is not None))
 
 
+def _is_by_date(query: PhotoQuery) -> bool:
+    return query.sort in ("newest", "oldest")
+
+
+def _selects_all(query: PhotoQuery) -> bool:
+    """Whether it has no filter, but for the outcome."""
+    return query == PhotoQuery(sort=query.sort, any_rank=query.any_rank, limit=query.limit, distinct=True)
+
+
+def _kept_groups(connection: Connection, query: PhotoQuery) -> Iterator["_Group"]:
+    """The photos of all days, by area."""
+    kept = kept_places(connection).c
+    keys = (kept.part, kept.region, kept.city) if _is_by_date(query) else ()
+    photos_of = func.sum(kept.photos).label("photos")
+    counted = select(photos_of, func.sum(kept.aspect), *keys).group_by(*keys).having(photos_of > 0)
+    for number, aspect, *key in connection.execute(
+        counted.where((kept.is_classified if query.any_rank else kept.is_tagged) == true())
+    ):
+        part, *area = key or (0,)
+        yield _Group(number, aspect / number, date.fromordinal(part).isoformat() if part > 0 else None, *area)
+
+
+def _read_groups(
+    connection: Connection, query: PhotoQuery, root_paths: RootPaths, *, names_places: bool
+) -> list["_Group"]:
+    """The photos of a query by day; by area too, where these are named or few."""
+    keys = (day_of(photos.c.taken_at),) if _is_by_date(query) else ()
+    resolved = ResolvedQuery.resolve(connection, query, root_paths)
+    photos_at_most = connection.scalar(select(func.max(photos.c.id))) or 0
+    limit = min(FEWEST_TO_READ_ALL, photos_at_most // _SHARE_TO_READ_ALL + 1)
+    narrowest, is_small = resolved.narrowest(connection, limit)
+    # Where copies may differ, their conditions would be tried on all photos again.
+    has_copies = counts_copies_once(query) and resolved.copies_may_differ
+    selected = replace(resolved, query=replace(query, distinct=False)) if has_copies else resolved
+    found = select_photos().where(*_by_outcome(selected.conditions()))
+    if narrowest is not None and is_small:
+        found = found.where(narrowest.among)
+    # Finding the photos takes most of the time. If they or their days are few, or of an area, their cities
+    # are few too.
+    is_dated = bool(query.year or query.taken_after or query.taken_before)
+    has_areas = names_places and (is_small or is_dated or bool(resolved.areas))
+    groups = _groups(connection, found, *keys, *(_AREA if has_areas else ()), has_copies=has_copies)
+    if names_places and not has_areas and _has_places(list(_days(groups)), query):
+        groups = _groups(connection, found, *keys, *_AREA, has_copies=has_copies)
+    return groups
+
+
 def _by_outcome(conditions: Iterable[Condition]) -> Iterator[Condition]:
     """The conditions, with the outcome of an image in place of its accepted tags, which say the same."""
-    has_outcome = unindexed(contents.c.outcome).is_not(None)
-    is_tagged = case((has_outcome, contents.c.outcome == Outcome.TAGGED), else_=has_tag())
-    return (is_tagged if each.compare(has_tag()) else each for each in conditions)
+    return (IS_TAGGED if each.compare(has_tag()) else each for each in conditions)
 
 
 def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | None = None) -> int:
@@ -185,7 +208,7 @@ def _groups(
     connection: Connection, found: Select[Any], *keys: ColumnElement[Any], has_copies: bool
 ) -> list[_Group]:
     """The photos of a query by these keys; of copies, if it has them, the first one."""
-    columns = [_ASPECT.label("aspect"), *(key.label(f"key_{number}") for number, key in enumerate(keys))]
+    columns = [ASPECT.label("aspect"), *(key.label(f"key_{number}") for number, key in enumerate(keys))]
     if has_copies:
         columns.append(func.row_number().over(partition_by=IMAGE, order_by=photos.c.id).label("copy"))
     rows = found.with_only_columns(*columns, maintain_column_froms=True).subquery()

@@ -6,6 +6,7 @@ from contextlib import closing
 from tagger.database.connection import open_database
 from tagger.database.schema import SCHEMA_REVISION, read_revision, upgrade_schema
 from tagger.errors import SchemaOutdated
+from tagger.query.kept_counts import update_counts
 from tagger.tags.settlement import settle_after_upgrade
 from tagger.trips.visits import update_visits
 
@@ -23,6 +24,7 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
     with closing(open_database(url, is_upgrade=True)) as database:
         settle_after_upgrade(database, on_progress)
         update_visits(database)
+        update_counts(database)
     return before
 
 

@@ -43,10 +43,10 @@ from tagger.transfer.upgrade import upgrade_database
 pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.filterwarnings(
-        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder)"
+        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
     ),
     pytest.mark.filterwarnings(
-        "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder)"
+        "ignore:autogenerate skipping metadata-specified expression-based index '?ix_photos_(name|folder|part)"
     ),
 ]
 

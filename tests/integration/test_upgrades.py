@@ -22,7 +22,7 @@ from tagger.transfer.upgrade import upgrade_database
 pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.filterwarnings(
-        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder)"
+        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_(name|folder|part)"
     ),
 ]
 CHURCH = "(SELECT id FROM landmarks WHERE slug = 'our-church')"

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, make_url, select, text
 
 from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
+from tagger.database.statements import part_of
 from tagger.database.tables import landmarks, models, roots
 from tagger.positions.update import update_positions
 from tagger.registry.registered_models import resolve_models
@@ -147,6 +148,7 @@ _FILL = {
     "visit_changes": """
         INSERT INTO visit_changes (camera_id, day)
         SELECT DISTINCT camera_id, {day} FROM photos WHERE taken_at IS NOT NULL""",
+    "count_changes": "INSERT INTO count_changes (part) SELECT DISTINCT {part} FROM photos",
 }
 
 
@@ -197,6 +199,7 @@ def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
         "false": "0" if sqlite else "false",
         "digest": "printf('%064d', n)" if sqlite else "lpad(CAST(n AS text), 64, '0')",
         "day": "substr(taken_at, 1, 10)" if sqlite else "CAST(taken_at AS date)",
+        "part": (part_of.sqlite if sqlite else part_of.postgresql).format("taken_at", "id"),
         "no_bytes": "x''" if sqlite else r"'\x'::bytea",
         "classified_at": "'2026-03-01 00:00:00.000000'"
         if sqlite

@@ -8,6 +8,7 @@ landmarks, models. Things: contents, models → image_things → things.
 Teaching: contents → embeddings and taught_tags; embeddings → sketches; verdicts →
 classifiers.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
+Numbers: photos, positions, tags → day_places, day_landmarks.
 Work: jobs → job_models, job_items and chunks. Access to the page: access_tokens, users → page_sessions;
 sign_in_attempts; shares → share_photos. Who did what: audit_log.
 
@@ -57,6 +58,9 @@ from tagger.database.tables.thing_tables import (
     things as things,
 )
 from tagger.database.tables.photo_tables import (
+    count_changes as count_changes,
+    day_landmarks as day_landmarks,
+    day_places as day_places,
     position_changes as position_changes,
     positions as positions,
     track_parts as track_parts,

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.enums import ClockSource, FactProblem, FactSource, PositionSource, TripEditKind
-from tagger.database.statements import folder_of, name_of
+from tagger.database.statements import folder_of, name_of, part_of
 from tagger.database.tables.column_types import (
     Id,
     PathText,
@@ -193,6 +193,7 @@ add_partial_index("ix_photos_failing", photos.c.id, where=FAILING)
 add_partial_index("ix_photos_failing_taken_at", photos.c.taken_at, photos.c.id, where=FAILING)
 
 Index("ix_photos_name", name_of(photos.c.path))
+Index("ix_photos_part", part_of(photos.c.taken_at, photos.c.id))
 
 # Of all photos, SQLite would read it instead of the index in the order of images, which takes longer.
 add_partial_index(
@@ -345,6 +346,8 @@ visit_changes = Table(
     info={"doc": "A day of a camera for which `visits` is out of date. Triggers insert rows."},
 )
 
+_PART = "the day, counted from 1 January 1; below 0: photos without a time, by their ids"
+
 trips = Table(
     "trips",
     metadata,
@@ -363,6 +366,53 @@ trip_changes = Table(
     Column("day", Date, nullable=False, doc="the local date"),
     Index(None, "day"),
     info={"doc": "A day on which visits, tags or edits of trips have changed since `trips` was updated."},
+)
+
+day_places = Table(
+    "day_places",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("part", Integer, nullable=False, doc=_PART),
+    Column("is_tagged", Boolean, nullable=False, doc="whether the photos have an accepted tag"),
+    Column("is_classified", Boolean, nullable=False, doc="whether a model has classified them"),
+    Column("country", Text, doc="country of their positions"),
+    Column("region", Text, doc="region of their positions"),
+    Column("city", Text, doc="city of their positions"),
+    Column(
+        "cell_row",
+        Integer,
+        doc="row of a grid of a quarter of a degree from the south pole; null: no position",
+    ),
+    Column("cell_column", Integer, doc="column of the grid from 180° west; null: no position"),
+    Column("photos", Integer, nullable=False, doc="number of photos, of copies the first"),
+    Column("located", Integer, nullable=False, doc="number of positions, of copies the first at each"),
+    Column("aspect", Float, nullable=False, doc="sum of the photos' widths divided by their heights"),
+    Column("south", Float, doc="least latitude, degrees"),
+    Column("north", Float, doc="greatest latitude, degrees"),
+    Column("west", Float, doc="least longitude, degrees"),
+    Column("east", Float, doc="greatest longitude, degrees"),
+    Column("photo_id", Id, nullable=False, doc="one of the photos"),
+    Index(None, "part"),
+    info={"doc": "Numbers of the photos of a day in a place. Follows from `photos` and `positions`."},
+)
+day_landmarks = Table(
+    "day_landmarks",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("part", Integer, nullable=False, doc=_PART),
+    Column("landmark_id", Id, nullable=False, doc="the landmark"),
+    Column("photos", Integer, nullable=False, doc="number of photos with it as an accepted tag"),
+    Column("images", Integer, nullable=False, doc="the same, of copies the first"),
+    Index(None, "part"),
+    info={"doc": "Numbers of the photos of a day by landmark. Follows from `photos` and `effective_tags`."},
+)
+count_changes = Table(
+    "count_changes",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key"),
+    Column("part", Integer, nullable=False, doc=_PART),
+    Index(None, "part"),
+    info={"doc": "A part of the photos that the tables `day_…` count wrongly by now. Triggers insert rows."},
 )
 
 trip_edits = Table(

@@ -39,6 +39,7 @@ from tagger.ledger.jobs import (
 )
 from tagger.processes.metrics import CHUNKS_HELD, RETRIES
 from tagger.processes.stall import running_time, stall_check
+from tagger.query.kept_counts import update_some_counts
 from tagger.settings import Settings
 
 
@@ -233,6 +234,7 @@ class ChunkExecutor:
                 end = self._settle(chunk, on_step)
             else:
                 end = chunk.run(self._processor(chunk))
+                chunk.with_retry(self._count_some)
         except LeaseLost:
             end = ChunkEnd.LOST
         except BaseException as error:
@@ -242,6 +244,11 @@ class ChunkExecutor:
         if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
             self._release(chunk)
         return end
+
+    def _count_some(self) -> None:
+        """Bring numbers of photos up to date, so that readers of a large job need not count its photos."""
+        with self._database.write() as connection:
+            update_some_counts(connection)
 
     def _settle(self, chunk: ChunkRunner, on_step: Progress) -> ChunkEnd:
         """Store what follows from the photos of a job. An error leaves it due, and the job ends."""

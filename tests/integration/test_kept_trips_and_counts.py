@@ -1,6 +1,7 @@
-"""Trips that the database keeps: whatever changes, what is read is what photos, tags and edits say."""
+"""Trips and numbers that the database keeps: whatever changes, what is read is what photos and tags say."""
 
 from collections.abc import Callable
+from dataclasses import astuple, replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -8,14 +9,17 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, text, update
 from support.position_library import NOON, PositionLibrary
 from support.query_plans import statements
 
 from tagger.database.connection import Database, open_database
+from tagger.database.statements import part_of
 from tagger.database.tables import (
     cameras,
     contents,
+    day_landmarks,
+    day_places,
     landmarks,
     photos,
     trip_changes,
@@ -23,6 +27,12 @@ from tagger.database.tables import (
     trips,
     verdicts,
 )
+from tagger.query import kept_counts
+from tagger.query.counts import city_counts, familiar_landmark_counts, landmark_counts
+from tagger.query.kept_counts import update_counts
+from tagger.query.options import PhotoQuery
+from tagger.query.position_clusters import position_cells
+from tagger.query.timeline import timeline_sections
 from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import settle
@@ -60,9 +70,20 @@ def library(database: Database, tmp_path: Path) -> PositionLibrary:
     return library
 
 
-def seen(database: Database) -> list[tuple[object, ...]]:
-    """All trips, with all that is known of them."""
-    return [_facts(each) for each in trip_summaries(database)]
+def seen(database: Database) -> dict[str, object]:
+    """All that is kept: trips, and numbers of photos by landmark, city, position and day."""
+    by_day = (
+        timeline_sections(database, PhotoQuery(sort="newest", distinct=True, any_rank=any_rank))
+        for any_rank in (False, True)
+    )
+    return {
+        "trips": [_facts(each) for each in trip_summaries(database)],
+        "landmarks": landmark_counts(database),
+        "landmarks of images": familiar_landmark_counts(database),
+        "cities": city_counts(database),
+        "positions": sorted((replace(each, photo_id=0) for each in position_cells(database)), key=astuple),
+        "days": [[replace(each, aspect=round(each.aspect, 6)) for each in found] for found in by_day],
+    }
 
 
 def _facts(summary: TripSummary) -> tuple[object, ...]:
@@ -74,12 +95,24 @@ def _facts(summary: TripSummary) -> tuple[object, ...]:
     return *of_trip, summary.title, summary.photos, summary.landmarks, summary.cover
 
 
-def computed_from_nothing(library: PositionLibrary, folder: Path) -> list[tuple[object, ...]]:
-    """The same of a copy, to which no visit and no trip comes along."""
+_NOTHING_KEPT = (
+    *(f"DELETE FROM {table}" for table in ("visits", "trips", "day_places", "day_landmarks")),
+    """INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT camera_id, substr(taken_at, 1, 10) FROM photos
+    WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL""",
+    "INSERT INTO trip_changes (day) SELECT DISTINCT substr(taken_at, 1, 10) FROM photos WHERE taken_at NOT NULL",
+    f"INSERT INTO count_changes (part) SELECT {part_of.sqlite.format('taken_at', 'id')} FROM photos",
+)
+
+
+def computed_from_nothing(library: PositionLibrary, folder: Path) -> dict[str, object]:
+    """The same of a copy in which nothing is kept."""
     file = folder / "copy.db"
     file.unlink(missing_ok=True)
     copy_database(library.database, f"sqlite:///{file}")
     copy = open_database(f"sqlite:///{file}")
+    with copy.write() as connection:
+        for statement in _NOTHING_KEPT:
+            connection.execute(text(statement))
     found = seen(copy)
     copy.close()
     return found
@@ -208,7 +241,7 @@ class Changes:
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("seed", range(2))
-def test_trips_that_are_kept_are_those_computed_from_nothing(
+def test_what_is_kept_is_what_is_computed_from_nothing(
     library: PositionLibrary, tmp_path: Path, seed: int
 ) -> None:
     changes = Changes(library, Random(seed))
@@ -253,6 +286,56 @@ def test_the_check_finds_a_trip_that_does_not_follow(library: PositionLibrary) -
     (problem,) = check_database(library.database)
     assert problem.startswith("trip 2024-05-03-")
     assert problem.endswith("what is stored of it does not follow from visits and tags")
+
+
+def test_kept_numbers_are_read_without_photos_and_tags(library: PositionLibrary) -> None:
+    with statements(library.database, "") as executed:
+        assert landmark_counts(library.database)
+        assert city_counts(library.database)
+        assert timeline_sections(library.database, PhotoQuery(sort="newest", distinct=True))
+    assert not [text for text, _ in executed if "FROM photos" in text or "effective_tags" in text]
+
+
+def test_the_check_finds_numbers_that_do_not_follow(library: PositionLibrary) -> None:
+    with library.database.write() as connection:
+        connection.execute(update(day_places).values(photos=day_places.c.photos + 1))
+    problem, *_ = check_database(library.database)
+    assert (
+        problem == "photos of 2024-05-03: their stored numbers do not follow from photos, tags and positions"
+    )
+
+
+@pytest.fixture
+def uncounted(library: PositionLibrary) -> PositionLibrary:
+    """A library of which no numbers are stored. Each of its stays has two days."""
+    with library.database.write() as connection:
+        connection.execute(delete(day_places))
+        connection.execute(delete(day_landmarks))
+        connection.execute(text(_NOTHING_KEPT[-1]))
+    return library
+
+
+def test_days_that_change_are_counted_again_some_at_a_time(
+    uncounted: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_counts, "_MOST_STORED", 8)
+    pages = []
+    update_counts(uncounted.database, lambda: pages.append(1))
+    assert len(pages) == len(STAYS)
+    assert list(check_database(uncounted.database)) == []
+
+
+def test_reading_counts_no_more_photos_again_than_it_may(
+    uncounted: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def photos_of_cities() -> int:
+        return sum(each.photos for each in city_counts(uncounted.database))
+
+    every = photos_of_cities()
+    monkeypatch.setattr(kept_counts, "MOST_READ", 16)
+    assert photos_of_cities() <= 16 < every
+    update_counts(uncounted.database)
+    assert photos_of_cities() == every
 
 
 def test_an_edit_that_another_program_removed_is_no_edit_of_a_kept_trip(library: PositionLibrary) -> None:

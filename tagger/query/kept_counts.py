@@ -1,0 +1,227 @@
+"""Numbers of all photos by day, with their places and landmarks, which the tables `day_…` keep.
+
+A part is the photos of a day, or those without a time among 10,000 ids. Triggers record in `count_changes`
+which parts have changed since. Reading counts the photos of these again, but no more than `MOST_READ`: the
+numbers of others are old. `update_counts` stores them, and jobs some after each chunk.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    Subquery,
+    Table,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    true,
+    union_all,
+)
+
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome
+from tagger.database.statements import among, part_of, rounded_down, unindexed
+from tagger.database.tables import (
+    contents,
+    count_changes,
+    day_landmarks,
+    day_places,
+    effective_tags,
+    photos,
+    positions,
+)
+from tagger.query.photo_conditions import Condition, is_first_copy
+
+FINEST_DEGREES = 0.25
+"""The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole ones."""
+_USUAL_ASPECT = 4 / 3
+"""The width of a photo whose size is unknown, divided by its height."""
+ASPECT = case((contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT)
+_HAS_TAG = exists(
+    # With the offset, PostgreSQL looks up the tags of a photo, and reads not all tags.
+    select(true())
+    .where(effective_tags.c.content_id == photos.c.content_id, effective_tags.c.accepted == true())
+    .correlate(photos)
+    .offset(0)
+)
+IS_TAGGED = case(
+    (unindexed(contents.c.outcome).is_not(None), contents.c.outcome == Outcome.TAGGED), else_=_HAS_TAG
+)
+"""Whether it has an accepted tag: the outcome of a classified image says the same, and is read faster."""
+MOST_READ = 50_000
+"""Photos that reading counts again, in half a second to a whole one."""
+_MOST_STORED = 5_000
+"""Photos that one transaction counts again, if there are several parts, in a tenth of a second."""
+_FEW = 4
+"""Parts whose photos are counted first: twice as many each time, as the size of a library is not known."""
+_LOCK = 7_309_454
+"""Key of PostgreSQL's advisory lock: one update at a time. On SQLite, there is one writer anyway."""
+_PART = part_of(photos.c.taken_at, photos.c.id)
+
+
+def kept_places(connection: Connection) -> Subquery:
+    """The rows of `day_places` as they are now, in a snapshot."""
+    return _kept(connection, day_places)
+
+
+def kept_landmarks(connection: Connection) -> Subquery:
+    """The rows of `day_landmarks` as they are now, in a snapshot."""
+    return _kept(connection, day_landmarks)
+
+
+def _kept(connection: Connection, table: Table) -> Subquery:
+    stored = select(*_columns(table))
+    changed = _changed_parts(connection, MOST_READ)
+    if not changed:
+        return stored.subquery()
+    unchanged = stored.where(~among(table.c.part, changed))
+    return union_all(unchanged, _COUNTED[table](among(_PART, changed))).subquery()
+
+
+def update_counts(database: Database, on_page: Callable[[], object] = lambda: None) -> None:
+    """Store the numbers that have changed, some days per transaction."""
+    while True:
+        with database.read() as connection:
+            if not has_changed_counts(connection):
+                return
+        with database.write() as connection:
+            update_some_counts(connection)
+        on_page()
+
+
+def has_changed_counts(connection: Connection) -> bool:
+    """Whether photos have changed since their numbers were stored."""
+    return bool(connection.scalar(select(exists(count_changes.c.id))))
+
+
+def update_some_counts(connection: Connection) -> bool:
+    """Store the numbers of some parts that have changed. Returns whether there were any."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    changed = _changed_parts(connection, _MOST_STORED)
+    if not changed:
+        return False
+    # First: a change that is too late for this is recorded again.
+    connection.execute(delete(count_changes).where(among(count_changes.c.part, changed)))
+    for table in _COUNTED:
+        connection.execute(delete(table).where(among(table.c.part, changed)))
+        names = [column.name for column in _columns(table)]
+        connection.execute(insert(table).from_select(names, _COUNTED[table](among(_PART, changed))))
+    return True
+
+
+def miscounted_parts(connection: Connection) -> Iterator[int]:
+    """The parts whose stored numbers are not those of their photos, without those recorded as changed."""
+    wrong = set[int]()
+    for table in _COUNTED:
+        # A sum of fractions depends on their order.
+        compared = [column.name for column in _columns(table) if column is not day_places.c.aspect]
+        counted = _COUNTED[table]().subquery()
+        stored, found = (
+            {tuple(row) for row in connection.execute(select(*(rows.c[name] for name in compared)))}
+            for rows in (table, counted)
+        )
+        wrong |= {part for part, *_ in stored ^ found}
+    yield from sorted(wrong.difference(connection.scalars(select(count_changes.c.part))))
+
+
+def _changed_parts(connection: Connection, most_photos: int) -> list[int]:
+    """The first parts that have changed, with so many photos, or the first one."""
+    changed = connection.scalars(select(count_changes.c.part).distinct().order_by(count_changes.c.part)).all()
+    found = list[int]()
+    while len(found) < len(changed):
+        page = changed[len(found) : 2 * len(found) + _FEW]
+        sizes = select(_PART, func.count()).where(among(_PART, page)).group_by(_PART)
+        photos_of = {row[0]: row[1] for row in connection.execute(sizes)}
+        for part in page:
+            most_photos -= photos_of.get(part, 0)
+            if found and most_photos < 0:
+                return found
+            found.append(part)
+    return found
+
+
+def _columns(table: Table) -> Sequence[Any]:
+    return [column for column in table.columns if not column.primary_key]
+
+
+def _select(table: Table, *values: ColumnElement[Any]) -> Select[Any]:
+    """These values of the table's columns. Sums have the columns' types: else PostgreSQL adds up decimals."""
+    pairs = zip(_columns(table), values, strict=True)
+    return select(*(cast(value, column.type).label(column.name) for column, value in pairs))
+
+
+_other, _there = photos.alias("other"), positions.alias("there")
+IS_FIRST_THERE = ~exists(
+    select(true())
+    .select_from(_other.join(_there, _there.c.photo_id == _other.c.id))
+    .where(
+        _other.c.content_id == photos.c.content_id,
+        _other.c.gone_since.is_(None),
+        _other.c.id < photos.c.id,
+        unindexed(_there.c.latitude) == positions.c.latitude,
+        _there.c.longitude == positions.c.longitude,
+    )
+    .correlate(photos, positions)
+)
+"""Whether the photo has the lowest id of the existing ones with its image at its position."""
+_IS_FIRST = is_first_copy(())
+_IS_LOCATED = positions.c.photo_id.is_not(None)
+
+
+def _places(*conditions: Condition) -> Select[Any]:
+    rows = (
+        select(
+            _PART.label("part"),
+            photos.c.id,
+            IS_TAGGED.label("is_tagged"),
+            contents.c.outcome.is_not(None).label("is_classified"),
+            ASPECT.label("aspect"),
+            *positions.columns,
+            case((_IS_FIRST, 1), (_IS_LOCATED & IS_FIRST_THERE, 0)).label("is_first"),
+        )
+        .select_from(photos)
+        .outerjoin(contents, contents.c.id == photos.c.content_id)
+        .outerjoin(positions, positions.c.photo_id == photos.c.id)
+        .where(photos.c.gone_since.is_(None), *conditions)
+        .cte("counted")
+        .prefix_with("MATERIALIZED")  # else conditions on copies are asked again for each column
+    )
+    keys = (
+        *(rows.c[name] for name in ("part", "is_tagged", "is_classified", "country", "region", "city")),
+        rounded_down((rows.c.latitude + 90) / FINEST_DEGREES),
+        rounded_down((rows.c.longitude + 180) / FINEST_DEGREES),
+    )
+    numbers = (
+        func.sum(rows.c.is_first),
+        func.count(rows.c.photo_id),
+        func.sum(rows.c.is_first * rows.c.aspect),
+    )
+    extremes = (
+        each(column) for column in (rows.c.latitude, rows.c.longitude) for each in (func.min, func.max)
+    )
+    counted = _select(day_places, *keys, *numbers, *extremes, func.max(rows.c.id))
+    return counted.where(rows.c.is_first.is_not(None)).group_by(*keys)
+
+
+def _landmarks(*conditions: Condition) -> Select[Any]:
+    keys = _PART, effective_tags.c.landmark_id
+    return (
+        _select(day_landmarks, *keys, func.count(), func.sum(case((_IS_FIRST, 1), else_=0)))
+        .select_from(photos)
+        .join(effective_tags, effective_tags.c.content_id == photos.c.content_id)
+        .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
+        .group_by(*keys)
+    )
+
+
+_COUNTED: Mapping[Table, Callable[..., Select[Any]]] = {day_places: _places, day_landmarks: _landmarks}
