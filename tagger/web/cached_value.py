@@ -223,8 +223,8 @@ class _QueryCount(Future[T]):
             self.set_result(result)
 
 
-FIRST_WAIT_S = 0.4
-"""How long the first search waits for a list. Without it, a search finds nothing of that kind."""
+FIRST_WAIT_S = 1.5
+"""How long the first search waits for its lists. Without one, a search finds nothing of that kind."""
 WAIT_S = 0.02
 """How long others wait for a refresh: a small library's takes less."""
 TTL_S = 2.0
@@ -297,7 +297,12 @@ class SearchLists:
 
     def _names(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
         """The indexes for a text, in the order in which commands read them."""
-        landmarks, cities = self._landmarks(WAIT_S, FIRST_WAIT_S), self.cities() or _NONE
+        until_s = time.monotonic() + FIRST_WAIT_S
+
+        def left() -> tuple[float, float]:
+            return WAIT_S, max(until_s - time.monotonic(), 0.0)
+
+        landmarks, cities = self._landmarks(*left()), self._cities.get(*left()) or _NONE
         known = landmarks or _NONE, cities
         if landmarks is None:
             uncounted = uncounted_landmarks(self._database)
@@ -310,15 +315,15 @@ class SearchLists:
             names,
             unfamiliar_names(self._database, text, familiar),
             self._index(counted_countries, *known),
-            self._index(camera_names, self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}),
+            self._index(camera_names, self._cameras.get(*left()) or {}),
             self._outcomes,
-            thing_names(self._things(WAIT_S, FIRST_WAIT_S)),
+            thing_names(self._things(*left())),
         )
         yield self._index(city_names, cities), self._index(region_names, cities)
         yield self._index(foreign_countries, *known), self._index(foreign_city_names, cities)
-        trips = self._trips(WAIT_S, FIRST_WAIT_S) or _NONE
+        trips = self._trips(*left()) or _NONE
         yield self._index(journey_names, trips), self._index(trip_names, trips)
-        yield (self._index(folder_names, self.folders() or _NONE),)
+        yield (self._index(folder_names, self._folders.get(*left()) or _NONE),)
         if by_name:
             yield (unfamiliar_names(self._database, text, familiar, by_name=True),)
 
