@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, delete, select, text
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.database.connection import Database
@@ -72,13 +72,12 @@ def expand_images(connection: Connection, limit: int, after: int = 0) -> int | N
 
 
 def changes_in_order(connection: Connection) -> Ids:
-    """The ids of changes by camera and time, as photos are read together. Companions count as one camera."""
+    """The ids of changes by time, so that what the photos of a day say about each other is decided once."""
     query = (
         select(position_changes.c.id)
         .outerjoin(photos, photos.c.id == position_changes.c.photo_id)
-        .outerjoin(cameras, cameras.c.id == photos.c.camera_id)
         .where(position_changes.c.photo_id.is_not(None))
-        .order_by(func.coalesce(cameras.c.companions_id, photos.c.camera_id), photos.c.taken_at)
+        .order_by(photos.c.taken_at, photos.c.camera_id)
         .limit(MOST_SORTED)
         .execution_options(yield_per=_ROWS)
     )
@@ -109,13 +108,11 @@ def lock_positions(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
-BATCH = 20_000
-"""Changes per transaction."""
+BATCH = 2_000
+"""Changes per transaction. It takes a second or two if they change all that is around them."""
 MOST_ROUNDS = 20
 """Each round may change evidence of further photos: of a few rounds, the last ones are small. Changes that
 other processes record meanwhile are not waited for without end."""
-SMALL_BATCH = 5_000
-"""Changes per transaction in the background."""
 LONGEST_RUN = timedelta(days=100)
 """Changes that span a longer time are not computed together: photos of years may lie between them."""
 LOCK_S = 2.0
@@ -217,17 +214,17 @@ class SmallUpdates:
     def _step(self) -> None:
         if not len(self._ids):
             with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-                last = expand_images(connection, SMALL_BATCH, self._expanded)
+                last = expand_images(connection, BATCH, self._expanded)
             self._expanded = last or 0
             if last is not None:
                 return
             with self._database.read() as connection:
                 self._ids = changes_in_order(connection)
         with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-            _update(connection, self._ids[:SMALL_BATCH].tolist())
-            if len(self._ids) <= SMALL_BATCH:
+            _update(connection, self._ids[:BATCH].tolist())
+            if len(self._ids) <= BATCH:
                 update_library_odds(connection)
-        self._ids = self._ids[SMALL_BATCH:]
+        self._ids = self._ids[BATCH:]
 
 
 def is_up_to_date(database: Database) -> bool:

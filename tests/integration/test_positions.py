@@ -26,7 +26,7 @@ from tagger.positions.measured_positions import (
     contradicted_photos,
     measured_positions,
 )
-from tagger.positions.update import SmallUpdates, lock_positions, update_positions
+from tagger.positions.update import SmallUpdates, changes_in_order, lock_positions, update_positions
 from tagger.tags.contents import record_photos
 from worker.sweeper import Sweeper
 
@@ -303,7 +303,7 @@ def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated: PositionLibrar
 def test_a_small_update_takes_a_limited_number_of_changes(
     unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(position_updates, "SMALL_BATCH", 2)
+    monkeypatch.setattr(position_updates, "BATCH", 2)
     updates = SmallUpdates(unlocated.database)
     updates.update()
     assert changes(unlocated.database) == SHOTS - 2
@@ -311,6 +311,18 @@ def test_a_small_update_takes_a_limited_number_of_changes(
         pass
     assert changes(unlocated.database) == 0
     assert len(unlocated.found()) == SHOTS
+
+
+@pytest.mark.postgresql
+def test_photos_of_a_day_are_located_together_whichever_camera_took_them(library: PositionLibrary) -> None:
+    library.camera("phone")
+    days = {library.shot(day * DAY, camera=camera): day for camera in (1, 2) for day in (2, 0, 1)}
+    with library.database.read() as connection:
+        ids = changes_in_order(connection).tolist()
+        photo_of = dict(
+            map(tuple, connection.execute(select(position_changes.c.id, position_changes.c.photo_id)))
+        )
+    assert [days[photo_of[each]] for each in ids] == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.postgresql
