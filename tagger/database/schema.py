@@ -11,10 +11,8 @@ from sqlalchemy import Connection, Engine, func, insert, inspect, select, text
 from sqlalchemy.engine.reflection import ObjectKind
 from sqlalchemy.exc import OperationalError
 
-from tagger.database.count_triggers import count_trigger_statements
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata, views
-from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
 SCHEMA_REVISION = "1015"
@@ -191,6 +189,10 @@ def _missing_parts(connection: Connection) -> list[str]:
 
 def _create_schema(connection: Connection) -> None:
     """Create all that the database of a new ledger has, and the row of its identity."""
+    # Only here: few commands create a database.
+    from tagger.database.count_triggers import count_trigger_statements
+    from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
+
     is_sqlite = connection.dialect.name == "sqlite"
     for table in metadata.tables.values():
         for index in table.indexes:

@@ -20,16 +20,17 @@ from math import log
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, func, or_, select, true, update
+from sqlalchemy import Connection, Row, case, func, or_, select, true, update
 
 from tagger.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
 from tagger.database.statements import among, day_of
-from tagger.database.tables import contents, is_candidate, ledgers, photos, tags, taught_tags
+from tagger.database.tables import is_candidate, ledgers, photos, tags, taught_tags
 from tagger.model.predictions import KNOWN_SHARE
 from tagger.positions.camera_days import Day, Sighting, runs_of
 from tagger.positions.distance_odds import position_odds
 from tagger.positions.estimation import distances_m
+from tagger.query.kept_counts import kept_places
 from tagger.tags.contents import queue_position_updates
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, PositionOdds
 
@@ -202,10 +203,10 @@ def odds_of_library(images: int, showing: int) -> float:
 
 def update_library_odds(connection: Connection) -> bool:
     """Store the odds of the library if they differ, and record the images whose suggestions they may turn."""
-    images = connection.scalar(select(func.count()).select_from(contents)) or 0
-    is_shown = tags.c.rank == 1, tags.c.enough == true()
-    showing = connection.scalar(select(func.count(tags.c.content_id.distinct())).where(*is_shown)) or 0
-    odds = odds_of_library(images, showing)
+    kept = kept_places(connection).c
+    numbers = select(func.sum(kept.photos), func.sum(case((kept.is_tagged == true(), kept.photos), else_=0)))
+    images, showing = connection.execute(numbers.where(kept.is_classified == true())).one()
+    odds = odds_of_library(int(images or 0), int(showing or 0))
     if odds == connection.scalar(select(ledgers.c.library_odds)):
         return False
     connection.execute(update(ledgers).values(library_odds=odds))

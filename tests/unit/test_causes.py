@@ -15,6 +15,7 @@ OF_ANY_TABLE = {
     "tagger/database/statements.py",  # the functions that others call with a table
     "tagger/transfer/copying.py",  # copies what was decided, too
     "tagger/trips/visits.py",
+    "tagger/query/kept_counts.py",
     "tagger/query/trip_summaries.py",
     "tagger/people/sessions.py",
 }
