@@ -1,29 +1,37 @@
 """Measures what queries and first views of the page cost in libraries of growing size.
 
-    python -m bench.growth [--photos 10000 100000 1000000]
+    python -m bench.growth [--photos 10000 100000 1000000] [--postgresql]
 
-Creates SQLite databases with so many photos (see tests/rig/large_library.py), and prints the CPU time of
-commands with their start, and of new servers until their first response, with what they count meanwhile. Time
-should follow the result: a row says FAIL if it takes more than 1.5 times as long in the largest library as in
-the one before, for a result that is as long; or for a photo, if the command reads all.
+Creates databases with so many photos (see tests/rig/large_library.py), and prints the CPU time of commands
+with their start, and of new servers until their first response, with what they count meanwhile; on PostgreSQL
+with that of its processes. Time should follow the result: a row says FAIL if it takes more than 1.5 times as
+long in the largest library as in the one before, for a result that is as long; or for a photo, if the command
+reads all.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from bench.page import running_server
-from bench.processes import TAGGER, Finished, run, tagger_environment
+from bench.processes import TAGGER, run, tagger_environment
 from bench.report import note, print_heading, print_table
 from tests.rig.large_library import JOBS, ROOT, make_library
+from tests.rig.servers import PostgresServer
 
 MOST_GROWTH = 1.5
 EQUAL = 0.1
 """Results are as long as others if their lengths differ by at most this share."""
 ROUNDS = 2
 PAGE = "--limit 100 --format csv"
+PHOTO = f"{ROOT}/y2006/m10/IMG_10000006.jpg"
+UNDATED = f"{ROOT}/y2018/m10/IMG_10000018.jpg"
+"""A photo whose verdict says nothing of others."""
 COMMANDS = (
     "query",
     "query --sort score",
@@ -31,10 +39,17 @@ COMMANDS = (
     "query --job 1",
     "query --position none",
     "query --country France --year 2010 --min-score 0.9",
-    f"similar {ROOT}/y2006/m10/IMG_10000006.jpg",
+    f"similar {PHOTO}",
 )
-LISTS = ("trips", "trips --year 2010")
+LISTS = (
+    "trips",
+    "trips --year 2010",
+    f"confirm eiffel-tower {UNDATED}",
+    f"confirm --withdraw eiffel-tower {UNDATED}",
+)
 ALL_PHOTOS = ("query --format csv", "db check")
+_SERVER_SETTINGS = ("shared_buffers=1GB", "fsync=off", "autovacuum=off")
+"""The library is vacuumed when it is created; later, it would be at any time."""
 PROBLEMS = 1
 """The exit code of a check: the older model has no labels."""
 VIEWS = ("/photos", "/photos?q=paris", "/photos/filter", "/api/timeline", "/api/landmarks", "/map", "/review")
@@ -46,11 +61,12 @@ def main() -> None:
     sizes = (10_000, 100_000, 1_000_000)
     help_text = f"at least two sizes, multiples of {JOBS} [{' '.join(map(str, sizes))}]"
     parser.add_argument("--photos", type=int, nargs="+", default=sizes, help=help_text)
+    parser.add_argument("--postgresql", action="store_true", help="measure PostgreSQL in place of SQLite")
     args = parser.parse_args()
     if len(args.photos) < 2 or any(number % JOBS for number in args.photos):
         parser.error(f"--photos: use {help_text}")
     print_heading("Growth with the library")
-    columns = [_measured(number) for number in sorted(args.photos)]
+    columns = [_measured(number, on_postgresql=args.postgresql) for number in sorted(args.photos)]
     print_table(
         ("CPU s", *(f"{number:,} photos" for number in sorted(args.photos)), "growth", ""),
         [_row(costs) for costs in zip(*columns, strict=True)],
@@ -66,39 +82,64 @@ class Cost:
     length: int
 
 
-def _measured(photos: int) -> list[Cost]:
-    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
-        note(f"creating {photos} photos")
-        url = f"sqlite:///{name}/tagger.sqlite"
-        make_library(url, photos).close()
-        return [*_costs_of_commands(url, Path(name), photos), *_costs_of_views(url)]
+@dataclass(frozen=True)
+class _Library:
+    """A database, with the process of its server, if it has one, and a folder for data."""
+
+    url: str
+    photos: int
+    folder: Path
+    server: psutil.Process | None = None
+
+    def server_cpu_s(self) -> float:
+        """The CPU time of the database server, with that of sessions that have ended."""
+        if self.server is None:
+            return 0.0
+        sessions = sum(sum(each.cpu_times()[:2]) for each in self.server.children())
+        return float(sessions + sum(self.server.cpu_times()[:4]))
 
 
-def _costs_of_commands(url: str, folder: Path, photos: int) -> Iterator[Cost]:
-    environment = tagger_environment(folder, database_url=url, device="cpu")
+def _measured(photos: int, *, on_postgresql: bool) -> list[Cost]:
+    note(f"creating {photos} photos")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tagger-bench-")))
+        if on_postgresql:
+            server = stack.enter_context(PostgresServer(_SERVER_SETTINGS))
+            url = server.url.replace("postgresql:", "postgresql+psycopg:")
+            library = _Library(url, photos, folder, psutil.Process(server.pid))
+        else:
+            library = _Library(f"sqlite:///{folder}/tagger.sqlite", photos, folder)
+        make_library(library.url, photos).close()
+        return [*_costs_of_commands(library), *_costs_of_views(library)]
 
-    def finished(words: str) -> Finished:
+
+def _costs_of_commands(library: _Library) -> Iterator[Cost]:
+    environment = tagger_environment(library.folder, database_url=library.url, device="cpu")
+
+    def cost(words: str) -> tuple[float, str]:
         note(f"tagger {words}")
-        return run((*TAGGER, *words.split()), environment).checked(0, PROBLEMS)
+        before_s = library.server_cpu_s()
+        finished = run((*TAGGER, *words.split()), environment).checked(0, PROBLEMS)
+        return finished.cpu_s + library.server_cpu_s() - before_s, finished.out
 
     for words in COMMANDS:
-        rounds = [finished(f"{words} {PAGE}") for _ in range(ROUNDS)]
-        name = words.partition(f" {ROOT}")[0]
-        yield Cost(name, min(each.cpu_s for each in rounds), _length(rounds[0].out))
+        rounds = [cost(f"{words} {PAGE}") for _ in range(ROUNDS)]
+        yield Cost(words.partition(f" {ROOT}")[0], min(cpu_s for cpu_s, _ in rounds), _length(rounds[0][1]))
     for words in LISTS:
-        once = finished(words)
-        yield Cost(words, once.cpu_s, _length(once.out))
+        cpu_s, out = cost(words)
+        yield Cost(words.partition(f" {ROOT}")[0], cpu_s, _length(out))
     for words in ALL_PHOTOS:
-        yield Cost(f"{words}, ms a photo", 1000 * finished(words).cpu_s / photos, 0)
+        yield Cost(f"{words}, ms a photo", 1000 * cost(words)[0] / library.photos, 0)
 
 
-def _costs_of_views(url: str) -> Iterator[Cost]:
+def _costs_of_views(library: _Library) -> Iterator[Cost]:
     for path in VIEWS:
         note(path)
-        with running_server(url) as server:
-            before_s = server.cpu_s()
+        with running_server(library.url) as server:
+            before_s = server.cpu_s() + library.server_cpu_s()
             body = server.get(path)
-            yield Cost(path, server.cpu_s() - before_s, _length(body.decode()))
+            cpu_s = server.cpu_s() + library.server_cpu_s() - before_s
+            yield Cost(path, cpu_s, _length(body.decode()))
 
 
 def _length(result: str) -> int:
