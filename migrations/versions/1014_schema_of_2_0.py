@@ -8,7 +8,7 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
-from tagger.database.visit_triggers import trigger_statements
+from tagger.database.triggers import visit_trigger_statements
 
 revision = "1014"
 down_revision = "1007"
@@ -227,7 +227,7 @@ def _add_visits() -> None:
     op.create_index("ix_visit_changes_camera_id_day", "visit_changes", ["camera_id", "day"])
     bind = op.get_bind()
     is_sqlite = bind.dialect.name == "sqlite"
-    for statement in trigger_statements(is_sqlite=is_sqlite):
+    for statement in visit_trigger_statements(is_sqlite=is_sqlite):
         bind.exec_driver_sql(statement)
     day = "substr(taken_at, 1, 10)" if is_sqlite else "taken_at::date"
     dated = "camera_id IS NOT NULL AND taken_at IS NOT NULL"

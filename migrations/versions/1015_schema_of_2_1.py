@@ -6,10 +6,13 @@ Suggestions, and what follows from days and trips, are decided again after the u
 import sqlalchemy as sa
 from alembic import op
 
-from tagger.database.count_triggers import count_trigger_statements
 from tagger.database.schema import view_statements
 from tagger.database.statements import part_of
-from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
+from tagger.database.triggers import (
+    count_trigger_statements,
+    tag_trigger_statements,
+    visit_trigger_statements,
+)
 
 revision = "1015"
 down_revision = "1014"
@@ -105,7 +108,7 @@ def _replace_triggers(*, is_sqlite: bool) -> None:
             op.execute(f"DROP TRIGGER IF EXISTS visits_{event}_{table}{on_table}")
     if not is_sqlite:
         op.execute("DROP FUNCTION mark_visits_of_photo, mark_visits_of_positions")
-    for statement in trigger_statements(is_sqlite=is_sqlite):
+    for statement in visit_trigger_statements(is_sqlite=is_sqlite):
         op.get_bind().exec_driver_sql(statement)
 
 
@@ -138,11 +141,10 @@ def _create_counts(*, is_sqlite: bool) -> None:
         "day_places",
         sa.Column("id", _IDENTIFIER, primary_key=True),
         sa.Column("part", sa.Integer, nullable=False),
-        *(sa.Column(name, sa.Boolean, nullable=False) for name in ("is_tagged", "is_classified")),
         *(sa.Column(name, sa.Text) for name in ("country", "region", "city")),
         *(sa.Column(name, sa.Integer) for name in ("cell_row", "cell_column")),
-        *(sa.Column(name, sa.Integer, nullable=False) for name in ("photos", "located")),
-        sa.Column("aspect", sa.Float, nullable=False),
+        *(sa.Column(name, sa.Integer, nullable=False) for name in ("classified", "tagged", "located")),
+        *(sa.Column(name, sa.Float, nullable=False) for name in ("classified_aspect", "tagged_aspect")),
         *(sa.Column(name, sa.Float) for name in ("south", "north", "west", "east")),
         sa.Column("photo_id", _IDENTIFIER, nullable=False),
     )

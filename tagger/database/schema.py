@@ -190,8 +190,7 @@ def _missing_parts(connection: Connection) -> list[str]:
 def _create_schema(connection: Connection) -> None:
     """Create all that the database of a new ledger has, and the row of its identity."""
     # Only here: few commands create a database.
-    from tagger.database.count_triggers import count_trigger_statements
-    from tagger.database.visit_triggers import tag_trigger_statements, trigger_statements
+    from tagger.database import triggers
 
     is_sqlite = connection.dialect.name == "sqlite"
     for table in metadata.tables.values():
@@ -201,7 +200,11 @@ def _create_schema(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
-    for statements in (trigger_statements, tag_trigger_statements, count_trigger_statements):
+    for statements in (
+        triggers.visit_trigger_statements,
+        triggers.tag_trigger_statements,
+        triggers.count_trigger_statements,
+    ):
         for statement in statements(is_sqlite=is_sqlite):
             connection.exec_driver_sql(statement)
     connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))

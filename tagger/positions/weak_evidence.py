@@ -20,7 +20,7 @@ from math import log
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, case, func, or_, select, true, update
+from sqlalchemy import Connection, Row, func, or_, select, true, update
 
 from tagger.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
@@ -204,8 +204,8 @@ def odds_of_library(images: int, showing: int) -> float:
 def update_library_odds(connection: Connection) -> bool:
     """Store the odds of the library if they differ, and record the images whose suggestions they may turn."""
     kept = kept_places(connection).c
-    numbers = select(func.sum(kept.photos), func.sum(case((kept.is_tagged == true(), kept.photos), else_=0)))
-    images, showing = connection.execute(numbers.where(kept.is_classified == true())).one()
+    numbers = select(func.sum(kept.classified), func.sum(kept.tagged))
+    images, showing = connection.execute(numbers).one()
     odds = odds_of_library(int(images or 0), int(showing or 0))
     if odds == connection.scalar(select(ledgers.c.library_odds)):
         return False

@@ -124,7 +124,7 @@ def miscounted_parts(connection: Connection) -> Iterator[int]:
     wrong = set[int]()
     for table in _COUNTED:
         # A sum of fractions depends on their order.
-        compared = [column.name for column in _columns(table) if column is not day_places.c.aspect]
+        compared = [column.name for column in _columns(table) if not column.name.endswith("_aspect")]
         counted = _COUNTED[table]().subquery()
         stored, found = (
             {tuple(row) for row in connection.execute(select(*(rows.c[name] for name in compared)))}
@@ -183,8 +183,8 @@ def _places(*conditions: Condition) -> Select[Any]:
         select(
             _PART.label("part"),
             photos.c.id,
-            IS_TAGGED.label("is_tagged"),
-            contents.c.outcome.is_not(None).label("is_classified"),
+            case((contents.c.outcome.is_not(None), 1), else_=0).label("is_classified"),
+            case((IS_TAGGED, 1), else_=0).label("is_tagged"),
             ASPECT.label("aspect"),
             *positions.columns,
             case((_IS_FIRST, 1), (_IS_LOCATED & IS_FIRST_THERE, 0)).label("is_first"),
@@ -197,19 +197,17 @@ def _places(*conditions: Condition) -> Select[Any]:
         .prefix_with("MATERIALIZED")  # else conditions on copies are asked again for each column
     )
     keys = (
-        *(rows.c[name] for name in ("part", "is_tagged", "is_classified", "country", "region", "city")),
+        *(rows.c[name] for name in ("part", "country", "region", "city")),
         rounded_down((rows.c.latitude + 90) / FINEST_DEGREES),
         rounded_down((rows.c.longitude + 180) / FINEST_DEGREES),
     )
-    numbers = (
-        func.sum(rows.c.is_first),
-        func.count(rows.c.photo_id),
-        func.sum(rows.c.is_first * rows.c.aspect),
-    )
+    classified, tagged = rows.c.is_first * rows.c.is_classified, rows.c.is_first * rows.c.is_tagged
+    numbers = func.sum(classified), func.sum(tagged), func.count(rows.c.photo_id)
+    aspects = func.sum(classified * rows.c.aspect), func.sum(tagged * rows.c.aspect)
     extremes = (
         each(column) for column in (rows.c.latitude, rows.c.longitude) for each in (func.min, func.max)
     )
-    counted = _select(day_places, *keys, *numbers, *extremes, func.max(rows.c.id))
+    counted = _select(day_places, *keys, *numbers, *aspects, *extremes, func.max(rows.c.id))
     return counted.where(rows.c.is_first.is_not(None)).group_by(*keys)
 
 

@@ -7,7 +7,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, true
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from tagger.database.connection import Database
 from tagger.database.statements import day_of
@@ -145,11 +145,10 @@ def _kept_groups(connection: Connection, query: PhotoQuery) -> Iterator["_Group"
     """The photos of all days, by area."""
     kept = kept_places(connection).c
     keys = (kept.part, kept.region, kept.city) if _is_by_date(query) else ()
-    photos_of = func.sum(kept.photos).label("photos")
-    counted = select(photos_of, func.sum(kept.aspect), *keys).group_by(*keys).having(photos_of > 0)
-    for number, aspect, *key in connection.execute(
-        counted.where((kept.is_classified if query.any_rank else kept.is_tagged) == true())
-    ):
+    counted = "classified" if query.any_rank else "tagged"
+    number_of = func.sum(kept[counted])
+    groups = select(number_of, func.sum(kept[f"{counted}_aspect"]), *keys).group_by(*keys)
+    for number, aspect, *key in connection.execute(groups.having(number_of > 0)):
         part, *area = key or (0,)
         yield _Group(number, aspect / number, date.fromordinal(part).isoformat() if part > 0 else None, *area)
 

@@ -298,7 +298,7 @@ def test_kept_numbers_are_read_without_photos_and_tags(library: PositionLibrary)
 
 def test_the_check_finds_numbers_that_do_not_follow(library: PositionLibrary) -> None:
     with library.database.write() as connection:
-        connection.execute(update(day_places).values(photos=day_places.c.photos + 1))
+        connection.execute(update(day_places).values(tagged=day_places.c.tagged + 1))
     problem, *_ = check_database(library.database)
     assert (
         problem == "photos of 2024-05-03: their stored numbers do not follow from photos, tags and positions"
