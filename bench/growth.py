@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import psutil
@@ -135,11 +136,16 @@ def _costs_of_commands(library: _Library) -> Iterator[Cost]:
 def _costs_of_views(library: _Library) -> Iterator[Cost]:
     for path in VIEWS:
         note(path)
-        with running_server(library.url) as server:
-            before_s = server.cpu_s() + library.server_cpu_s()
-            body = server.get(path)
-            cpu_s = server.cpu_s() + library.server_cpu_s() - before_s
-            yield Cost(path, cpu_s, _length(body.decode()))
+        rounds = [_cost_of_view(library, path) for _ in range(ROUNDS)]
+        yield min(rounds, key=attrgetter("cpu_s"))
+
+
+def _cost_of_view(library: _Library, path: str) -> Cost:
+    with running_server(library.url) as server:
+        before_s = server.cpu_s() + library.server_cpu_s()
+        body = server.get(path)
+        cpu_s = server.cpu_s() + library.server_cpu_s() - before_s
+        return Cost(path, cpu_s, _length(body.decode()))
 
 
 def _length(result: str) -> int:
