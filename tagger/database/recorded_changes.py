@@ -1,14 +1,14 @@
-"""Changes that are recorded until positions, visits, trips and counts follow them: whether there are any."""
+"""Changes that are recorded until positions, visits and trips follow them: whether there are any."""
 
 from sqlalchemy import Connection, exists, or_, select
 
 from tagger.database.enums import JobState
-from tagger.database.tables import count_changes, jobs, position_changes, trip_changes, visit_changes
+from tagger.database.tables import jobs, position_changes, trip_changes, visit_changes
 
 
 def are_consequences_due(connection: Connection) -> bool:
-    """Whether positions, days, trips or counts do not follow all photos and verdicts yet."""
-    changes = (position_changes, visit_changes, trip_changes, count_changes)
+    """Whether days, positions or trips do not follow all photos and verdicts yet."""
+    changes = (position_changes, visit_changes, trip_changes)
     return bool(connection.scalar(select(or_(*(exists(each.c.id) for each in changes)))))
 
 
