@@ -121,40 +121,42 @@ _COUNTED = {
 def count_trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
     """The statements that create the triggers, with the functions that those of PostgreSQL call."""
     for table, (columns, photos) in _COUNTED.items():
-        for event in ("INSERT", "DELETE", "UPDATE"):
+        for event, rows in (("INSERT", ["NEW"]), ("DELETE", ["OLD"]), ("UPDATE", ["OLD", "NEW"])):
             name = f"counts_{event.lower()}_{table}"
-            yield from (_sqlite_count_triggers if is_sqlite else _postgresql_count_triggers)(
-                name, event, table, columns, photos
+            changed = " UNION ALL ".join(
+                f"SELECT {', '.join(f'{row}.{each} AS {each}' for each in columns.split(', '))}"
+                for row in rows
             )
+            timing = f"AFTER {event} ON {table}"
+            if is_sqlite:
+                if event == "UPDATE":
+                    timing = f"AFTER UPDATE OF {columns} ON {table} WHEN {_differ(columns, 'IS NOT')}"
+                mark = _sqlite_count_mark(photos.format(changed=f"({changed})"))
+                yield f"CREATE TRIGGER {name} {timing} BEGIN {mark} END"
+            elif event == "UPDATE":
+                # Row by row: of many rows in which nothing of this changes, both versions would be kept.
+                yield _postgresql_count_function(name, photos.format(changed=f"({changed}) AS changed"))
+                when = _differ(columns, "IS DISTINCT FROM")
+                timing = f"AFTER UPDATE OF {columns} ON {table} FOR EACH ROW WHEN ({when})"
+                yield f"CREATE TRIGGER {name} {timing} EXECUTE FUNCTION {name}()"
+            else:
+                yield _postgresql_count_function(name, photos.format(changed="changed"))
+                of_rows = f"REFERENCING {rows[0]} TABLE AS changed"
+                yield f"CREATE TRIGGER {name} {timing} {of_rows} EXECUTE FUNCTION {name}()"
 
 
-def _sqlite_count_triggers(name: str, event: str, table: str, columns: str, photos: str) -> Iterator[str]:
-    marks = []
-    for row in {"INSERT": ["NEW"], "DELETE": ["OLD"], "UPDATE": ["OLD", "NEW"]}[event]:
-        changed = ", ".join(f"{row}.{each} AS {each}" for each in columns.split(", "))
-        parts = f"SELECT DISTINCT {_part(is_sqlite=True)} AS part FROM ({photos})"  # noqa: S608 - names of columns
-        unmarked = "NOT EXISTS (SELECT 1 FROM count_changes AS c WHERE c.part = p.part)"
-        mark = f"INSERT INTO count_changes (part) SELECT part FROM ({parts}) AS p WHERE {unmarked};"  # noqa: S608
-        marks.append(mark.format(changed=f"(SELECT {changed})"))
-    timing = f"{event} ON {table}"
-    if event == "UPDATE":
-        old, new = (", ".join(f"{row}.{each}" for each in columns.split(", ")) for row in ("OLD", "NEW"))
-        timing = f"UPDATE OF {columns} ON {table} WHEN ({old}) IS NOT ({new})"
-    yield f"CREATE TRIGGER {name} AFTER {timing} BEGIN {' '.join(marks)} END"
+def _sqlite_count_mark(photos: str) -> str:
+    parts = f"SELECT DISTINCT {_part(is_sqlite=True)} AS part FROM ({photos})"  # noqa: S608 - names of columns
+    unmarked = "NOT EXISTS (SELECT 1 FROM count_changes AS c WHERE c.part = p.part)"
+    return f"INSERT INTO count_changes (part) SELECT part FROM ({parts}) AS p WHERE {unmarked};"  # noqa: S608
 
 
-def _postgresql_count_triggers(name: str, event: str, table: str, columns: str, photos: str) -> Iterator[str]:
-    source, tables = "", f"{'OLD' if event == 'DELETE' else 'NEW'} TABLE AS changed"
-    if event == "UPDATE":
-        tables = "OLD TABLE AS old_rows NEW TABLE AS new_rows"
-        old, new = (f"SELECT {columns} FROM {rows}" for rows in ("old_rows", "new_rows"))  # noqa: S608
-        source = f"WITH changed AS (({old} EXCEPT {new}) UNION ALL ({new} EXCEPT {old})) "
-    marked = f"SELECT DISTINCT {_part(is_sqlite=False)} FROM ({photos.format(changed='changed')}) AS p"  # noqa: S608
-    yield (
+def _postgresql_count_function(name: str, photos: str) -> str:
+    parts = f"SELECT DISTINCT {_part(is_sqlite=False)} FROM ({photos}) AS p"  # noqa: S608 - names of columns
+    return (
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" {source}INSERT INTO count_changes (part) {marked}; RETURN NULL; END $$"
+        f" INSERT INTO count_changes (part) {parts}; RETURN NULL; END $$"
     )
-    yield f"CREATE TRIGGER {name} AFTER {event} ON {table} REFERENCING {tables} EXECUTE FUNCTION {name}()"
 
 
 def _part(*, is_sqlite: bool) -> str:
