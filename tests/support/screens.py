@@ -29,14 +29,16 @@ class Screen:
         )
         os.close(theirs)
         self.written = b""
+        self._found_to = 0
 
     def read_until(self, expected: bytes) -> None:
-        """Until that has been written since the last call."""
-        start, deadline = len(self.written), time.monotonic() + WAIT_S
-        while expected not in self.written[start:]:
+        """Until that has been written after what the last call waited for."""
+        deadline = time.monotonic() + WAIT_S
+        while (found := self.written.find(expected, self._found_to)) < 0:
             ready, _, _ = select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
             assert ready, f"{expected!r} was not written: {self.written!r}"
             self.written += os.read(self._ours, 65536)
+        self._found_to = found + len(expected)
 
     def close(self) -> None:
         if self.process.poll() is None:
