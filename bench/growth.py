@@ -11,7 +11,7 @@ reads all.
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import attrgetter
@@ -42,7 +42,7 @@ COMMANDS = (
     "query --country France --year 2010 --min-score 0.9",
     f"similar {PHOTO}",
 )
-LISTS = (
+ONCE = (
     "trips",
     "trips --year 2010",
     f"confirm eiffel-tower {UNDATED}",
@@ -117,27 +117,25 @@ def _measured(photos: int, *, on_postgresql: bool) -> list[Cost]:
 def _costs_of_commands(library: _Library) -> Iterator[Cost]:
     environment = tagger_environment(library.folder, database_url=library.url, device="cpu")
 
-    def cost(words: str) -> tuple[float, str]:
+    def cost(words: str, options: str = "") -> Cost:
         note(f"tagger {words}")
         before_s = library.server_cpu_s()
-        finished = run((*TAGGER, *words.split()), environment).checked(0, PROBLEMS)
-        return finished.cpu_s + library.server_cpu_s() - before_s, finished.out
+        finished = run((*TAGGER, *words.split(), *options.split()), environment).checked(0, PROBLEMS)
+        cpu_s = finished.cpu_s + library.server_cpu_s() - before_s
+        return Cost(words.partition(f" {ROOT}")[0], cpu_s, _length(finished.out))
 
     for words in COMMANDS:
-        rounds = [cost(f"{words} {PAGE}") for _ in range(ROUNDS)]
-        yield Cost(words.partition(f" {ROOT}")[0], min(cpu_s for cpu_s, _ in rounds), _length(rounds[0][1]))
-    for words in LISTS:
-        cpu_s, out = cost(words)
-        yield Cost(words.partition(f" {ROOT}")[0], cpu_s, _length(out))
+        yield _least(cost(words, PAGE) for _ in range(ROUNDS))
+    for words in ONCE:
+        yield cost(words)
     for words in ALL_PHOTOS:
-        yield Cost(f"{words}, ms a photo", 1000 * cost(words)[0] / library.photos, 0)
+        yield Cost(f"{words}, ms a photo", 1000 * cost(words).cpu_s / library.photos, 0)
 
 
 def _costs_of_views(library: _Library) -> Iterator[Cost]:
     for path in VIEWS:
         note(path)
-        rounds = [_cost_of_view(library, path) for _ in range(ROUNDS)]
-        yield min(rounds, key=attrgetter("cpu_s"))
+        yield _least(_cost_of_view(library, path) for _ in range(ROUNDS))
 
 
 def _cost_of_view(library: _Library, path: str) -> Cost:
@@ -146,6 +144,10 @@ def _cost_of_view(library: _Library, path: str) -> Cost:
         body = server.get(path)
         cpu_s = server.cpu_s() + library.server_cpu_s() - before_s
         return Cost(path, cpu_s, _length(body.decode()))
+
+
+def _least(rounds: Iterable[Cost]) -> Cost:
+    return min(rounds, key=attrgetter("cpu_s"))
 
 
 def _length(result: str) -> int:

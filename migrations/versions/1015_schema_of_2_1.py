@@ -162,7 +162,7 @@ def _create_counts(*, is_sqlite: bool) -> None:
     )
     for table in ("day_places", "day_landmarks", "count_changes"):
         op.create_index(f"ix_{table}_part", table, ["part"])
-    part = (part_of.sqlite if is_sqlite else part_of.postgresql).format("taken_at", "id")
+    part = part_of.sql("taken_at", "id", is_sqlite=is_sqlite)
     op.execute(f"CREATE INDEX ix_photos_part ON photos ({part})")
     op.execute(f"INSERT INTO count_changes (part) SELECT DISTINCT {part} FROM photos")  # noqa: S608
     for statement in count_trigger_statements(is_sqlite=is_sqlite):

@@ -51,11 +51,17 @@ class _Expression(FunctionElement[_Value]):
         cls.inherit_cache = True  # SQLAlchemy asks each class itself
         super().__init_subclass__()
 
+    @classmethod
+    def sql(cls, *arguments: str, is_sqlite: bool) -> str:
+        """The expression with these arguments, for statements that are written as text."""
+        return (cls.sqlite if is_sqlite else cls.postgresql).format(*arguments)
+
 
 @compiles(_Expression)
 def _compile_expression(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    form: str = element.sqlite if compiler.dialect.name == "sqlite" else element.postgresql
-    return form.format(*(compiler.process(each, **options) for each in element.clauses))
+    arguments = (compiler.process(each, **options) for each in element.clauses)
+    text: str = element.sql(*arguments, is_sqlite=compiler.dialect.name == "sqlite")
+    return text
 
 
 class db_now(_Expression[float]):  # noqa: N801 - these read as SQL functions where they are used

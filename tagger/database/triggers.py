@@ -146,18 +146,14 @@ def count_trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
 
 
 def _sqlite_count_mark(photos: str) -> str:
-    parts = f"SELECT DISTINCT {_part(is_sqlite=True)} AS part FROM ({photos})"  # noqa: S608 - names of columns
+    parts = f"SELECT DISTINCT {part_of.sql('taken_at', 'id', is_sqlite=True)} AS part FROM ({photos})"  # noqa: S608 - names of columns
     unmarked = "NOT EXISTS (SELECT 1 FROM count_changes AS c WHERE c.part = p.part)"
     return f"INSERT INTO count_changes (part) SELECT part FROM ({parts}) AS p WHERE {unmarked};"  # noqa: S608
 
 
 def _postgresql_count_function(name: str, photos: str) -> str:
-    parts = f"SELECT DISTINCT {_part(is_sqlite=False)} FROM ({photos}) AS p"  # noqa: S608 - names of columns
+    parts = f"SELECT DISTINCT {part_of.sql('taken_at', 'id', is_sqlite=False)} FROM ({photos}) AS p"  # noqa: S608 - names of columns
     return (
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         f" INSERT INTO count_changes (part) {parts}; RETURN NULL; END $$"
     )
-
-
-def _part(*, is_sqlite: bool) -> str:
-    return (part_of.sqlite if is_sqlite else part_of.postgresql).format("taken_at", "id")

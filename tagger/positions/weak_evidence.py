@@ -206,7 +206,7 @@ def update_library_odds(connection: Connection) -> bool:
     kept = kept_places(connection).c
     numbers = select(func.sum(kept.classified), func.sum(kept.tagged))
     images, showing = connection.execute(numbers).one()
-    odds = odds_of_library(int(images or 0), int(showing or 0))
+    odds = odds_of_library(images or 0, showing or 0)
     if odds == connection.scalar(select(ledgers.c.library_odds)):
         return False
     connection.execute(update(ledgers).values(library_odds=odds))

@@ -104,9 +104,7 @@ def _numbers(connection: Connection, counted: Literal["photos", "images"]) -> Co
     """Numbers of all photos, or of images, by the id of their landmarks."""
     kept = kept_landmarks(connection).c
     numbers = select(kept.landmark_id, func.sum(kept[counted])).group_by(kept.landmark_id)
-    return Counter(
-        {landmark_id: int(number) for landmark_id, number in connection.execute(numbers) if number}
-    )
+    return Counter({landmark_id: number for landmark_id, number in connection.execute(numbers) if number})
 
 
 def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
-from sqlalchemy import ColumnElement, Connection, Exists, Row, Select, case, exists, false, func, select, true
-from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, false, func, select, true
 
 from tagger.cameras import camera_models
 from tagger.database.connection import Database
@@ -21,7 +20,7 @@ from tagger.photos.paths import path_text
 from tagger.query.areas import Area
 from tagger.query.filters import AddedOption, ResolvedQuery, counts_copies_once
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import IMAGE, shown_landmarks
+from tagger.query.photo_conditions import IMAGE, looked_up, shown_landmarks
 from tagger.query.tagged_photos import select_photos
 from tagger.roots.roots import Root, RootPaths, list_roots
 
@@ -263,7 +262,7 @@ class _FacetCounts:
         unit = IMAGE if counts_copies_once(query) else photos.c.id
         conditions = resolved.conditions()
         if resolved.areas:
-            conditions = tuple(replacement_traverse(each, {}, _looked_up) for each in conditions)
+            conditions = tuple(map(looked_up, conditions))
         return select_photos().where(among, *conditions), unit, exact, resolved.areas
 
     def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
@@ -294,13 +293,6 @@ class _FacetCounts:
         for content_id, landmark_id in self.connection.execute(shown).all():
             self.landmarks_of[content_id].append(landmark_id)
         return self.landmarks_of
-
-
-def _looked_up(element: ExternallyTraversible, **_: Any) -> Any:
-    """An EXISTS that PostgreSQL looks up for each photo: for those of an area, it would read all tags."""
-    if isinstance(element, Exists) and isinstance(select_ := element.element.element, Select):
-        return exists(select_.offset(0))
-    return None
 
 
 _DEPTH = 2

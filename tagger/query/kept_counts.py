@@ -6,6 +6,7 @@ numbers of others are old. `update_counts` stores them, and jobs some after each
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from sqlalchemy import (
@@ -29,6 +30,7 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
+from tagger.database.recorded_changes import follow_some
 from tagger.database.statements import among, part_of, rounded_down, unindexed
 from tagger.database.tables import (
     contents,
@@ -39,23 +41,15 @@ from tagger.database.tables import (
     photos,
     positions,
 )
-from tagger.query.photo_conditions import Condition, is_first_copy
+from tagger.query.photo_conditions import Condition, has_tag, is_first_copy, looked_up
 
 FINEST_DEGREES = 0.25
 """The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole ones."""
 _USUAL_ASPECT = 4 / 3
 """The width of a photo whose size is unknown, divided by its height."""
 ASPECT = case((contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT)
-_HAS_TAG = exists(
-    # With the offset, PostgreSQL looks up the tags of a photo, and reads not all tags.
-    select(true())
-    .where(effective_tags.c.content_id == photos.c.content_id, effective_tags.c.accepted == true())
-    .correlate(photos)
-    .offset(0)
-)
-IS_TAGGED = case(
-    (unindexed(contents.c.outcome).is_not(None), contents.c.outcome == Outcome.TAGGED), else_=_HAS_TAG
-)
+_HAS_OUTCOME = unindexed(contents.c.outcome).is_not(None)
+IS_TAGGED = case((_HAS_OUTCOME, contents.c.outcome == Outcome.TAGGED), else_=looked_up(has_tag()))
 """Whether it has an accepted tag: the outcome of a classified image says the same, and is read faster."""
 MOST_READ = 50_000
 """Photos that reading counts again, in half a second to a whole one."""
@@ -89,12 +83,7 @@ def _kept(connection: Connection, table: Table) -> Subquery:
 
 def update_counts(database: Database, on_page: Callable[[], object] = lambda: None) -> None:
     """Store the numbers that have changed, some days per transaction."""
-    while True:
-        with database.read() as connection:
-            if not has_changed_counts(connection):
-                return
-        with database.write() as connection:
-            update_some_counts(connection)
+    while follow_some(database, has_changed_counts, update_some_counts):
         on_page()
 
 
@@ -117,6 +106,11 @@ def update_some_counts(connection: Connection) -> bool:
         names = [column.name for column in _columns(table)]
         connection.execute(insert(table).from_select(names, _COUNTED[table](among(_PART, changed))))
     return True
+
+
+def day_of_part(part: int) -> date | None:
+    """The day of a part; None: its photos have no time."""
+    return date.fromordinal(part) if part > 0 else None
 
 
 def miscounted_parts(connection: Connection) -> Iterator[int]:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Exists,
     FromClause,
     Select,
     Table,
@@ -114,6 +115,18 @@ def has_tag(
         for each, conditions in _tables(min_score, any_rank=any_rank)
     )
     return or_(*matching)
+
+
+def looked_up(condition: Condition) -> Condition:
+    """The condition with each EXISTS looked up for each photo: PostgreSQL would read all tags for some."""
+
+    def with_offset(element: ExternallyTraversible, **_: Any) -> Any:
+        if isinstance(element, Exists) and isinstance(select_ := element.element.element, Select):
+            return exists(select_.offset(0))
+        return None
+
+    found: Condition = replacement_traverse(condition, {}, with_offset)
+    return found
 
 
 def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table, tuple[Condition, ...]]]:

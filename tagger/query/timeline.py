@@ -14,7 +14,7 @@ from tagger.database.statements import day_of
 from tagger.database.tables import contents, photos, positions
 from tagger.query.filters import ResolvedQuery, counts_copies_once
 from tagger.query.find import QueryReader, ScanPosition
-from tagger.query.kept_counts import ASPECT, IS_TAGGED, kept_places
+from tagger.query.kept_counts import ASPECT, IS_TAGGED, day_of_part, kept_places
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, Condition, has_tag
 from tagger.query.tagged_photos import select_photos
@@ -150,7 +150,8 @@ def _kept_groups(connection: Connection, query: PhotoQuery) -> Iterator["_Group"
     groups = select(number_of, func.sum(kept[f"{counted}_aspect"]), *keys).group_by(*keys)
     for number, aspect, *key in connection.execute(groups.having(number_of > 0)):
         part, *area = key or (0,)
-        yield _Group(number, aspect / number, date.fromordinal(part).isoformat() if part > 0 else None, *area)
+        day = day_of_part(part)
+        yield _Group(number, aspect / number, str(day) if day else None, *area)
 
 
 def _read_groups(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
 from itertools import islice
 from typing import Any
 
@@ -41,7 +40,7 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.model.artifact import Manifest
-from tagger.query.kept_counts import miscounted_parts
+from tagger.query.kept_counts import day_of_part, miscounted_parts
 from tagger.query.trip_summaries import outdated_trips
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS
@@ -117,7 +116,8 @@ def cross_problems(connection: Connection) -> Iterator[str]:
     for trip_id in islice(outdated_trips(connection), PROBLEMS_SHOWN):
         yield f"trip {trip_id}: what is stored of it does not follow from visits and tags"
     for part in islice(miscounted_parts(connection), PROBLEMS_SHOWN):
-        photos_of = f"photos of {date.fromordinal(part)}" if part > 0 else "photos without a date"
+        date = day_of_part(part)
+        photos_of = f"photos of {date}" if date else "photos without a date"
         yield f"{photos_of}: their stored numbers do not follow from photos, tags and positions"
     yield from _model_problems(connection)
     yield from _slug_problems(connection)

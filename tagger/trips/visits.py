@@ -27,14 +27,14 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     tuple_,
 )
 
 from tagger.cameras import is_clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
-from tagger.database.statements import PAGE, day_of, is_midnight, pages
+from tagger.database.recorded_changes import follow_some
+from tagger.database.statements import PAGE, day_of, is_midnight, lock_tables, pages
 from tagger.database.tables import photos, positions, trip_changes, visit_changes, visits
 
 _MEASURED = (*STATED, PositionSource.TRACK)
@@ -109,12 +109,7 @@ def read_visits(connection: Connection, begin: date = date.min, end: date = date
 
 def update_visits(database: Database, on_page: Callable[[], object] = lambda: None) -> None:
     """Store the visits that have changed, a page of days per transaction."""
-    while True:
-        with database.read() as connection:
-            if not has_changed_visits(connection):
-                return
-        with database.write() as connection:
-            update_some_visits(connection)
+    while follow_some(database, has_changed_visits, update_some_visits):
         on_page()
 
 
@@ -127,8 +122,7 @@ def update_some_visits(connection: Connection) -> bool:
     """Store the visits of a page of changed days. Returns whether there were any."""
     if not has_changed_visits(connection):
         return False
-    if connection.dialect.name == "postgresql":  # one update at a time
-        connection.execute(text(f"LOCK TABLE {visits.name} IN SHARE ROW EXCLUSIVE MODE"))
+    lock_tables(connection, visits)  # one update at a time
     days = _changed_days(connection, limit=PAGE)
     for table in (visit_changes, visits):
         connection.execute(delete(table).where(tuple_(table.c.camera_id, table.c.day).in_(days)))

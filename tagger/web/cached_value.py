@@ -16,7 +16,7 @@ from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
 from tagger.database.retry import DAMAGED_ROWS
 from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
-from tagger.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
+from tagger.query.counts import LandmarkCount, city_counts, folder_counts
 from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import TripSummary
 from tagger.roots.roots import RootPaths
@@ -274,7 +274,7 @@ class SearchLists:
 
     def area_names(self) -> Mapping[str, str]:
         """Return the reader's names of cities and regions by the values of their options."""
-        cities = self.cities() or _NONE
+        cities = self._cities.get(WAIT_S, FIRST_WAIT_S) or _NONE
         areas = {each.options["box"]: each.label for each in self._index(region_names, cities).things}
         for each in self._index(city_names, cities).things:
             city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
@@ -282,14 +282,6 @@ class SearchLists:
             areas[city.options["near"]] = city.label
             areas[f"{wide.options['near']},{wide.options['radius_km']}"] = wide.label
         return {str(value): name for value, name in areas.items()}
-
-    def folders(self) -> Sequence[FolderCount] | None:
-        """Return all folders with photos; None while they are counted for the first time."""
-        return self._folders.get(WAIT_S, FIRST_WAIT_S)
-
-    def cities(self) -> Sequence[CityCount] | None:
-        """Return all cities with photos; None while they are counted for the first time."""
-        return self._cities.get(WAIT_S, FIRST_WAIT_S)
 
     def close(self) -> None:
         """Wait a moment for queries that are running."""

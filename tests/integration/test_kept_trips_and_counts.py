@@ -101,7 +101,7 @@ _NOTHING_KEPT = (
     """INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT camera_id, substr(taken_at, 1, 10) FROM photos
     WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL""",
     "INSERT INTO trip_changes (day) SELECT DISTINCT substr(taken_at, 1, 10) FROM photos WHERE taken_at NOT NULL",
-    f"INSERT INTO count_changes (part) SELECT {part_of.sqlite.format('taken_at', 'id')} FROM photos",
+    f"INSERT INTO count_changes (part) SELECT {part_of.sql('taken_at', 'id', is_sqlite=True)} FROM photos",
 )
 
 

@@ -202,7 +202,7 @@ def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
         "false": "0" if sqlite else "false",
         "digest": "printf('%064d', n)" if sqlite else "lpad(CAST(n AS text), 64, '0')",
         "day": "substr(taken_at, 1, 10)" if sqlite else "CAST(taken_at AS date)",
-        "part": (part_of.sqlite if sqlite else part_of.postgresql).format("taken_at", "id"),
+        "part": part_of.sql("taken_at", "id", is_sqlite=sqlite),
         "no_bytes": "x''" if sqlite else r"'\x'::bytea",
         "classified_at": "'2026-03-01 00:00:00.000000'"
         if sqlite

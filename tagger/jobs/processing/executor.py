@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.notes import Note, NoteCode
+from tagger.database.recorded_changes import follow_some
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.consequences import Progress, update_consequences
@@ -39,7 +40,7 @@ from tagger.ledger.jobs import (
 )
 from tagger.processes.metrics import CHUNKS_HELD, RETRIES
 from tagger.processes.stall import running_time, stall_check
-from tagger.query.kept_counts import update_some_counts
+from tagger.query.kept_counts import has_changed_counts, update_some_counts
 from tagger.settings import Settings
 
 
@@ -247,8 +248,7 @@ class ChunkExecutor:
 
     def _count_some(self) -> None:
         """Bring numbers of photos up to date, so that readers of a large job need not count its photos."""
-        with self._database.write() as connection:
-            update_some_counts(connection)
+        follow_some(self._database, has_changed_counts, update_some_counts)
 
     def _settle(self, chunk: ChunkRunner, on_step: Progress) -> ChunkEnd:
         """Store what follows from the photos of a job. An error leaves it due, and the job ends."""
