@@ -69,12 +69,13 @@ def check_mount(folder: Path) -> Mount:
     return Mount(check.state, error=check.error)
 
 
-def check_mount_point(folder: Path) -> Mount:
-    """Like `check_mount`, of a folder that was mounted below a root: whether it still is."""
+def check_folder(folder: Path, *, was_mounted: bool) -> Mount:
+    """Like `check_mount`, of a folder below a root: whether it is a link, or no longer mounted."""
     check = _finished_check(folder)
     if check.is_link:
         return Mount(MountState.LINK)
-    is_unmounted = check.state in {MountState.FILLED, MountState.EMPTY} and not check.is_mount_point
+    is_listed = check.state in {MountState.FILLED, MountState.EMPTY}
+    is_unmounted = was_mounted and is_listed and not check.is_mount_point
     return Mount(MountState.UNMOUNTED if is_unmounted else check.state, error=check.error)
 
 

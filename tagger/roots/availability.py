@@ -1,8 +1,12 @@
 """Which folders of photos are unavailable: roots, and disks and shares that are mounted below them.
 
 An unavailable folder (missing, or empty although photos are stored in it) is never mistaken for one whose
-photos were deleted. Scans record where another file system is mounted below a root. Such a folder is also
-unavailable if nothing is mounted there any more and none of its photos is there, or if it became a link.
+photos were deleted. That is so for roots, and for recorded folders below them, which are of two kinds:
+
+- Mounted folders, where a scan found another file system. They are also unavailable if nothing is mounted
+  there any more and none of their photos is there.
+- Guarded folders, which were roots before a folder around them became one, or which became links. The next
+  scan that finds files there makes ordinary folders of them, or mounted ones.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -10,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
@@ -19,7 +23,7 @@ from tagger.database.statements import insert_missing
 from tagger.database.tables import mounts, photos
 from tagger.errors import BucketUnavailable, FolderReplaced, RootUnavailable
 from tagger.ledger.workers import list_suspended_jobs, resume_suspended_jobs
-from tagger.photos.folders import Mount, MountState, check_mount_point, is_mount_point
+from tagger.photos.folders import Mount, MountState, check_folder, is_mount_point
 from tagger.photos.paths import ObjectPath, path_from_text, path_text
 from tagger.roots.roots import Root, RootPaths, count_root_photos, list_roots, path_prefix, photos_below
 
@@ -146,33 +150,45 @@ def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mou
 def _unmounted(connection: Connection, root: Root) -> list[UnavailableFolder]:
     """The outermost of the recorded folders of a root that are unavailable."""
     found: list[UnavailableFolder] = []
-    for folder, mount in _recorded_mounts(connection, root).items():
+    for recorded in _recorded_folders(connection, root):
+        folder = recorded.folder
         is_inner = any(folder.is_relative_to(each.folder) for each in found)
-        if not is_inner and not _has_its_photos(connection, root, folder, mount):
-            found.append(UnavailableFolder(root, folder, mount))
+        if not is_inner and not recorded.is_available(connection, root):
+            found.append(UnavailableFolder(root, folder, recorded.mount))
     return found
 
 
-def _recorded_mounts(connection: Connection, root: Root) -> dict[Path, Mount]:
-    """The recorded folders of a root, an outer one before those in it, with their answers."""
-    of_root = select(mounts).where(mounts.c.root_id == root.id).order_by(mounts.c.path)
-    folders = [root.folder / path_from_text(row.path, row.path_bytes) for row in connection.execute(of_root)]
-    if not folders:
-        return {}
+@dataclass(frozen=True)
+class _RecordedFolder:
+    """A mounted or guarded folder below a root, with the answer of its file system."""
+
+    folder: Path
+    is_mounted: bool
+    mount: Mount
+
+    def is_available(self, connection: Connection, root: Root) -> bool:
+        """Whether the photos in it may be gone if they are not found there."""
+        if self.mount.state is MountState.FILLED:
+            return True
+        sample = sample_photos(connection, root, self.folder)
+        # Somebody may have moved them from the disk to the folder.
+        is_here = self.mount.state is MountState.UNMOUNTED and any(photo.is_at(root) for photo in sample)
+        return is_here or not sample
+
+
+def _recorded_folders(connection: Connection, root: Root) -> list[_RecordedFolder]:
+    """The recorded folders of a root, an outer one before those in it."""
+    rows = connection.execute(select(mounts).where(mounts.c.root_id == root.id).order_by(mounts.c.path))
+    paths = [path_from_text(row.path, row.path_bytes) for row in rows]
+    if not paths:
+        return []
+    folders = [root.folder / path for path in paths]
+    are_mounted = [not path.endswith("/") for path in paths]
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        return dict(zip(folders, pool.map(check_mount_point, folders), strict=True))
-
-
-def _has_its_photos(connection: Connection, root: Root, folder: Path, mount: Mount) -> bool:
-    """Whether the photos in a recorded folder may be gone if they are not found there.
-
-    That is so if it is mounted; if it has none; or if somebody moved them from the disk to the folder.
-    """
-    if mount.state is MountState.FILLED:
-        return True
-    sample = sample_photos(connection, root, folder)
-    is_here = mount.state is MountState.UNMOUNTED and any(photo.is_at(root) for photo in sample)
-    return is_here or not sample
+        answers = pool.map(
+            lambda path, is_mounted: check_folder(path, was_mounted=is_mounted), folders, are_mounted
+        )
+        return list(map(_RecordedFolder, folders, are_mounted, answers))
 
 
 @dataclass(frozen=True)
@@ -202,32 +218,50 @@ def store_mounts(
 ) -> None:
     """Record the mounted folders that a scan of a folder found, and links in whose place photos are stored.
 
-    Those outside of the folder are left out. What is no longer mounted, and has its photos, is an ordinary
-    folder from now on.
+    Those outside of the folder are left out. A recorded folder is an ordinary one from now on if it is no
+    longer mounted, and has its photos; or if it is guarded, and has files.
     """
     around = (outer for outer in (folder, *folder.parents) if outer.is_relative_to(root.folder))
-    paths = {path for path in map(Path, found) if path.is_relative_to(folder)}
-    paths.update(filter(is_mount_point, around))
+    mounted = {path for path in map(Path, found) if path.is_relative_to(folder)}
+    mounted.update(filter(is_mount_point, around))
+    guarded = set[Path]()
+    outdated = set[_Row]()
     with database.read() as connection:
         for link in map(Path, links):
             if link.is_relative_to(folder) and count_root_photos(connection, root, link):
-                paths.add(link)
-        recorded = _recorded_mounts(connection, root)
-        ordinary = [
-            each
-            for each, mount in recorded.items()
-            if mount.state is MountState.UNMOUNTED and _has_its_photos(connection, root, each, mount)
-        ]
-    new = [_row(root, path) for path in sorted(paths - recorded.keys())]
-    if not new and not ordinary:
+                guarded.add(link)
+        recorded = _recorded_folders(connection, root)
+        for each in recorded:
+            if each.mount.state is MountState.LINK:
+                is_over = each.is_mounted and each.folder in guarded
+            elif each.is_mounted:
+                is_over = each.mount.state is MountState.UNMOUNTED and each.is_available(connection, root)
+            else:
+                is_over = each.is_available(connection, root)
+                if is_over and is_mount_point(each.folder):  # one that the scan did not enter
+                    mounted.add(each.folder)
+            if is_over:
+                outdated.add(_row(root, each.folder, is_mounted=each.is_mounted))
+    known = {_row(root, each.folder, is_mounted=each.is_mounted) for each in recorded}
+    new = {_row(root, path, is_mounted=True) for path in mounted}
+    new |= {_row(root, path, is_mounted=False) for path in guarded}
+    if new <= known and not outdated:
         return
     with database.write() as connection:
-        insert_missing(connection, mounts, new)
-        for path in ordinary:
-            values = _row(root, path)
-            connection.execute(delete(mounts).where(*(mounts.c[name] == values[name] for name in values)))
+        insert_missing(connection, mounts, [row._asdict() for row in sorted(new - known)])
+        for row in outdated:
+            is_row = (mounts.c[name] == value for name, value in row._asdict().items())
+            connection.execute(delete(mounts).where(*is_row))
 
 
-def _row(root: Root, folder: Path) -> dict[str, Any]:
-    path, path_bytes = path_text("" if folder == root.folder else str(folder.relative_to(root.folder)))
-    return {"root_id": root.id, "path": path, "path_bytes": path_bytes}
+class _Row(NamedTuple):
+    """A row of `mounts`."""
+
+    root_id: int
+    path: str
+    path_bytes: bytes
+
+
+def _row(root: Root, folder: Path, *, is_mounted: bool) -> _Row:
+    path = "" if folder == root.folder else str(folder.relative_to(root.folder))
+    return _Row(root.id, *path_text(path if is_mounted else path + "/"))

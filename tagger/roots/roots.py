@@ -5,7 +5,6 @@ Knows nothing of the photos' content, and not whether a root is available (see a
 Photos are removed from the database by their paths. The files and verdicts stay.
 """
 
-import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -184,22 +183,30 @@ def _absorb(connection: Connection, root: Root, child: Root) -> None:
             .where(photos.c.root_id == child.id, photos.c.path_bytes == b"")
             .values(root_id=root.id, path=literal(prefix).concat(photos.c.path))
         )
-    _absorb_non_utf8(connection, root, child, os.fsdecode(prefix_bytes) or prefix)
+    path = path_from_text(prefix, prefix_bytes)
+    _absorb_non_utf8(connection, root, child, path)
     move_folder_cameras(connection, (child.id, child.name), (root.id, root.name), prefix)
-    _absorb_mounts(connection, root, child)
+    _absorb_mounts(connection, root, child, path)
     connection.execute(roots.delete().where(roots.c.id == child.id))
 
 
-def _absorb_mounts(connection: Connection, root: Root, child: Root) -> None:
-    """Move what is mounted in the child. It counts as mounted itself, in case it is unavailable now."""
+def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str) -> None:
+    """Move what is recorded in the child, and let the child be a guarded folder of the root.
+
+    `prefix`: the path of the child in the root, with a slash at the end, as `path_from_text` returns paths.
+    """
     if root.is_bucket:
         return
-    rows = connection.execute(select(mounts).where(mounts.c.root_id == child.id)).all()
-    folders = {child.folder, *(child.path_of(row.path, row.path_bytes) for row in rows)}
+    of_child = mounts.c.root_id == child.id
+    paths = {
+        path_from_text(row.path, row.path_bytes) for row in connection.execute(select(mounts).where(of_child))
+    }
+    in_root = {prefix + path for path in paths if path}
+    in_root.add(prefix.removesuffix("/") if "" in paths else prefix)
     columns = ("root_id", "path", "path_bytes")
-    values = [(root.id, *path_text(str(folder.relative_to(root.folder)))) for folder in sorted(folders)]
-    insert_missing(connection, mounts, [dict(zip(columns, row, strict=True)) for row in values])
-    connection.execute(delete(mounts).where(mounts.c.root_id == child.id))
+    values = [dict(zip(columns, (root.id, *path_text(path)), strict=True)) for path in sorted(in_root)]
+    insert_missing(connection, mounts, values)
+    connection.execute(delete(mounts).where(of_child))
 
 
 def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: str) -> None:

@@ -1,17 +1,19 @@
 """Disks, shares and links below a root: what is away marks nothing as gone, in scans, jobs and watches."""
 
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from support.ledgers import LedgerBuilder
 from support.mounts import Disk
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
-from tagger.database.tables import mounts, photos
+from tagger.database.tables import mounts, photos, roots
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue import scan as scan_module
 from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
@@ -23,18 +25,15 @@ if TYPE_CHECKING:
     from worker.sweeper import Sweeper
 
 
-class Library:
-    """A folder `p` with a disk at `p/nas`, two photos on it and one beside it; scanned once."""
+class Folder:
+    """A folder with photos, which is scanned as often as a test wants."""
 
-    def __init__(self, database: Database, root: Path, disk: Disk) -> None:
+    def __init__(self, database: Database, root: Path, *names: str) -> None:
         self.database = database
         self.ledger = LedgerBuilder(database)
         self.root = root
-        self.disk = disk
-        self.nas = disk.mount(root / "nas")
-        for name in ("nas/a.jpg", "nas/sub/b.jpg", "local.jpg"):
+        for name in names:
             self.file(name)
-        self.scan()
 
     def file(self, name: str, size: int = 5) -> Path:
         path = self.root / name
@@ -42,10 +41,10 @@ class Library:
         path.write_bytes(b"x" * size)
         return path
 
-    def scan(self, *paths: Path) -> ScanReport:
+    def scan(self, *paths: Path, exclude: Sequence[str] = ()) -> ScanReport:
         job = self.ledger.scanning()
         scan = Scan(self.database, job, NewJob(self.ledger.model_id, 5, 0.5), {})
-        report = scan.run(select_paths(paths or [self.root]))
+        report = scan.run(select_paths(paths or [self.root], exclude=exclude))
         finish_scan(self.database, job)
         return report
 
@@ -62,6 +61,16 @@ class Library:
     def mounts(self) -> set[str]:
         with self.database.read() as connection:
             return set(connection.scalars(select(mounts.c.path)))
+
+
+class Library(Folder):
+    """A folder `p` with a disk at `p/nas`, two photos on it and one beside it; scanned once."""
+
+    def __init__(self, database: Database, root: Path, disk: Disk) -> None:
+        self.disk = disk
+        self.nas = disk.mount(root / "nas")
+        super().__init__(database, root, "nas/a.jpg", "nas/sub/b.jpg", "local.jpg")
+        self.scan()
 
 
 @pytest.fixture
@@ -189,8 +198,7 @@ def test_a_disk_scanned_before_the_folder_around_it_is_known_there(
     nas = disk.mount(tmp_path / "p" / "nas")
     (nas / "a.jpg").write_bytes(b"x")
     (tmp_path / "p" / "local.jpg").write_bytes(b"x")
-    library = Library.__new__(Library)
-    library.database, library.ledger, library.root = database, LedgerBuilder(database), tmp_path / "p"
+    library = Folder(database, tmp_path / "p")
     library.scan(nas)
     assert library.mounts() == {""}
     disk.unmount()
@@ -202,10 +210,7 @@ def test_a_disk_scanned_before_the_folder_around_it_is_known_there(
 def test_a_root_whose_disk_is_away_is_unavailable_although_a_file_is_in_its_folder(
     database: Database, tmp_path: Path, disk: Disk
 ) -> None:
-    library = Library.__new__(Library)
-    library.database, library.ledger = database, LedgerBuilder(database)
-    library.root = disk.mount(tmp_path / "p")
-    library.file("a.jpg")
+    library = Folder(database, disk.mount(tmp_path / "p"), "a.jpg")
     library.scan()
     disk.unmount()
     library.file("thumbs.jpg")
@@ -221,10 +226,8 @@ def test_where_nothing_can_be_mounted_the_decision_is_the_same(
     mounted = {str(tmp_path / "p" / "nas")}
     for module in (folders, folder_walk):
         monkeypatch.setattr(module, "is_mount_point", lambda folder: str(folder).rstrip("/") in mounted)
-    library = Library.__new__(Library)
-    library.database, library.ledger, library.root = database, LedgerBuilder(database), tmp_path / "p"
+    library = Folder(database, tmp_path / "p", "local.jpg")
     photo = library.file("nas/a.jpg")
-    library.file("local.jpg")
     library.scan()
     mounted.clear()
     photo.unlink()
@@ -294,6 +297,114 @@ def test_a_link_whose_target_is_away_marks_nothing_as_gone(library: Library, tmp
     shutil.rmtree(tmp_path / "big")
     assert library.scan().gone == 0
     assert library.gone() == set()
+
+
+def test_a_folder_that_was_a_link_is_an_ordinary_one(library: Library, tmp_path: Path) -> None:
+    library.file("trip/c.jpg")
+    library.scan()
+    become_link(library, tmp_path / "big")
+    library.scan()
+    (library.root / "trip").unlink()
+    library.file("trip/other.jpg")
+    report = library.scan()
+    assert (report.new, report.gone, report.problems) == (1, 1, [])
+    assert library.mounts() == {"nas"}
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("order", [("a/b/c", "a/b", "a"), ("a/b/c", "a"), ("a", "a/b", "a/b/c", "a")])
+def test_photos_of_a_folder_that_is_tagged_before_those_around_it_may_be_replaced(
+    database: Database, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    folder = Folder(database, tmp_path, "a/b/c/1.jpg", "a/2.jpg")
+    *before, last = (tmp_path / name for name in order)
+    for path in before:
+        folder.scan(path)
+    (tmp_path / "a/b/c/1.jpg").rename(tmp_path / "a/b/c/3.jpg")
+    report = folder.scan(last)
+    assert (report.gone, report.problems) == (1, [])
+    assert folder.mounts() == set()
+
+
+@pytest.mark.parametrize("name", ["phone", os.fsdecode(b"phone\xfe")])
+def test_a_folder_that_is_away_when_the_one_around_it_is_tagged_waits_for_files(
+    database: Database, tmp_path: Path, name: str
+) -> None:
+    """It may be a disk that no scan has seen, or a folder whose photos were deleted."""
+    folder = Folder(database, tmp_path / "p", f"{name}/a.jpg", "local.jpg")
+    phone = folder.root / name
+    folder.scan(phone)
+    shutil.rmtree(phone)
+    for step in (lambda: None, phone.mkdir):
+        step()
+        report = folder.scan()
+        assert report.gone == 0
+        assert only_problem(report, phone).startswith("It is empty or missing")
+        assert folder.select()[0] == 1
+    folder.file(f"{name}/other.jpg")
+    report = folder.scan()
+    assert (report.new, report.gone, report.problems) == (1, 1, [])
+    assert folder.mounts() == set()
+
+
+def test_a_disk_of_which_a_photo_was_tagged_is_known_once_the_folder_around_it_was_scanned(
+    database: Database, tmp_path: Path, disk: Disk
+) -> None:
+    folder = Folder(database, tmp_path / "p", "local.jpg")
+    nas = disk.mount(folder.root / "nas")
+    folder.scan(folder.file("nas/a.jpg"))
+    disk.unmount()
+    assert folder.scan().gone == 0
+    disk.mount(nas)
+    assert folder.scan().problems == []
+    assert folder.mounts() == {"nas"}
+    disk.unmount()
+    folder.file("nas/other.jpg")
+    report = folder.scan()
+    assert (report.found, report.gone) == (1, 0)
+    only_problem(report, nas)
+
+
+def test_a_disk_around_a_folder_that_was_tagged_first_is_the_one_that_is_recorded(
+    database: Database, tmp_path: Path, disk: Disk
+) -> None:
+    folder = Folder(database, tmp_path / "p", "local.jpg")
+    nas = disk.mount(folder.root / "nas")
+    folder.file("nas/trips/a.jpg")
+    folder.scan(nas / "trips")
+    disk.unmount()
+    assert folder.scan().gone == 0
+    disk.mount(nas)
+    folder.scan()
+    assert folder.mounts() == {"nas"}
+    disk.unmount()
+    assert folder.scan().gone == 0
+
+
+def test_a_disk_whose_folder_is_left_out_of_the_scan_is_recorded(
+    database: Database, tmp_path: Path, disk: Disk
+) -> None:
+    folder = Folder(database, tmp_path / "p", "local.jpg")
+    nas = disk.mount(folder.root / "nas")
+    folder.scan(folder.file("nas/a.jpg"))
+    folder.scan(exclude=["nas"])
+    assert folder.mounts() == {"nas"}
+    disk.unmount()
+    folder.file("nas/other.jpg")
+    assert folder.scan().gone == 0
+    assert nas.is_dir()
+
+
+def test_a_record_of_a_folder_that_was_never_mounted_is_dropped(database: Database, tmp_path: Path) -> None:
+    folder = Folder(database, tmp_path / "p", "phone/a.jpg", "phone/b.jpg")
+    folder.scan()
+    with database.write() as connection:
+        root_id = connection.scalar(select(roots.c.id))
+        connection.execute(insert(mounts).values(root_id=root_id, path="phone", path_bytes=b""))
+    (folder.root / "phone/a.jpg").unlink()
+    report = folder.scan()
+    assert (report.gone, report.problems) == (1, [])
+    assert folder.mounts() == set()
 
 
 def test_links_inside_the_root_and_to_files_are_not_named(library: Library, tmp_path: Path) -> None:

@@ -52,10 +52,18 @@ mounts = Table(
     "mounts",
     metadata,
     Column("root_id", Id, ForeignKey("roots.id", ondelete="CASCADE"), nullable=False, doc="the root"),
-    Column("path", PathText, nullable=False, doc="path relative to the root; empty: the root itself"),
+    Column(
+        "path",
+        PathText,
+        nullable=False,
+        doc="path relative to the root; empty: the root itself; with a slash at the end: guarded",
+    ),
     Column("path_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"),
     PrimaryKeyConstraint("root_id", "path", "path_bytes"),
-    info={"doc": "A disk or share that a scan found mounted in a root, or a folder that has become a link."},
+    info={
+        "doc": "A disk or share that a scan found mounted in a root; or a guarded folder, which was a root "
+        "or has become a link: photos in it are gone only once it is a folder with files again."
+    },
 )
 
 contents = Table(
