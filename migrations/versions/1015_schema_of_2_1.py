@@ -42,7 +42,7 @@ def upgrade() -> None:
             _replace_check(table, "odds_reason", _REASONS)
     _replace_triggers(is_sqlite=is_sqlite)
     op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
-    _add_to_ledgers()
+    op.execute("UPDATE ledgers SET settled_to = 0")
     _create_trips(is_sqlite=is_sqlite)
     _create_counts(is_sqlite=is_sqlite)
     _create_mounts()
@@ -110,11 +110,6 @@ def _replace_triggers(*, is_sqlite: bool) -> None:
         op.execute("DROP FUNCTION mark_visits_of_photo, mark_visits_of_positions")
     for statement in visit_trigger_statements(is_sqlite=is_sqlite):
         op.get_bind().exec_driver_sql(statement)
-
-
-def _add_to_ledgers() -> None:
-    op.add_column("ledgers", sa.Column("library_odds", sa.Float, nullable=False, server_default="1"))
-    op.execute("UPDATE ledgers SET settled_to = 0")
 
 
 def _create_trips(*, is_sqlite: bool) -> None:

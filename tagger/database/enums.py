@@ -136,7 +136,10 @@ class TagReason(StrEnum):
 
 
 class OddsReason(StrEnum):
-    """What the odds of a landmark follow from. The last two decide about suggestions alone."""
+    """What the odds of a landmark follow from. A trip decides about suggestions alone.
+
+    `LIBRARY` is not written any more, and says nothing: the share of landmarks among all photos.
+    """
 
     POSITION = TagReason.POSITION.value
     SPEED = TagReason.SPEED.value

@@ -5,7 +5,7 @@ where the distance is from where the camera stood to the landmark (see distance_
 count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has
 none, its camera's GPS before and after it counts, if nobody reaches the landmark in that time (see
 measured_positions), then the other photos of its camera's day (see camera_days), and at last, for suggestions
-alone, where all photos of that day were taken, and the library (see weak_evidence).
+alone, where all photos of that day were taken (see weak_evidence).
 
 A row of `tags` or `taught_tags` has `position_odds` only if they reverse what its score alone decides:
 whether it is accepted, or suggested.
@@ -58,7 +58,7 @@ from tagger.positions.measured_positions import (
     measured_positions,
     passages,
 )
-from tagger.positions.weak_evidence import candidates_around, library_odds, trip_odds
+from tagger.positions.weak_evidence import candidates_around, trip_odds
 from tagger.tags.causes import TagOdds, store_odds
 from tagger.tags.contents import count_photos_of_job, record_matching_photos
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
@@ -142,6 +142,7 @@ def _changes(
         for row in rows
         if (new := _reversing(row, odds.get((row.content_id, row.landmark_id))))
         != stored_odds(row.position_odds, row.distance_m, row.odds_reason)
+        or row.odds_reason == OddsReason.LIBRARY
     ]
 
 
@@ -163,13 +164,7 @@ def _all_odds(
         if row.counts and odds is not None and odds.odds < 1.0:
             refused[row.content_id].add(row.landmark_id)
     sightings, images = read_sightings(connection, days_of_images(connection, content_ids), refused)
-    of_models = [row for row in rows if not row.is_taught]
-    return (
-        library_odds(connection, of_models)
-        | trip_odds(connection, rows, located, sightings)
-        | day_odds(sightings, images)
-        | strong
-    )
+    return trip_odds(connection, rows, located, sightings) | day_odds(sightings, images) | strong
 
 
 def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:

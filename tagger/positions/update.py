@@ -26,7 +26,6 @@ from tagger.positions.camera_days import days_of
 from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.positions.measured_positions import store_positions
-from tagger.positions.weak_evidence import update_library_odds
 from tagger.query.kept_counts import has_changed_counts, update_counts, update_some_counts
 from tagger.tags.contents import record_matching_photos
 from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
@@ -155,7 +154,7 @@ def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], o
                 last = expand_images(connection, BATCH, last)
         with transaction() as connection:
             ids = changes_in_order(connection)
-            if not len(ids) and not update_library_odds(connection):
+            if not len(ids):
                 break
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH].tolist()
@@ -222,8 +221,6 @@ class SmallUpdates:
                 self._ids = changes_in_order(connection)
         with self._database.write() as connection, lock_timeout(connection, LOCK_S):
             _update(connection, self._ids[:BATCH].tolist())
-            if len(self._ids) <= BATCH:
-                update_library_odds(connection)
         self._ids = self._ids[BATCH:]
 
 

@@ -1,12 +1,9 @@
-"""Weak evidence for and against suggestions: where other photos of the day were taken, and the whole library.
+"""Weak evidence for and against suggestions: where other photos of the day were taken.
 
 Where a photo has no position, it was probably taken near the photos of that day that have one: a camera
 without GPS travels with the phones of its owners. On a day without any, the last ones before and the first
 ones after it count, if both are in one area. Positions are those that files state, and landmarks that other
 photos of the camera show by their scores alone: never one that follows from another.
-
-Where hardly any photo of a library shows a landmark, fewer names with a low score are right, and where many
-do, more: thresholds are chosen for the usual share.
 
 None of this turns a tag whose score is enough: a camera may travel alone.
 """
@@ -16,22 +13,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cache
-from math import log
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, func, or_, select, true, update
+from sqlalchemy import Connection, Row, func, or_, select, true
 
 from tagger.cameras import clock_seconds, clock_time, is_clock_time
 from tagger.database.enums import OddsReason
 from tagger.database.statements import among, day_of
-from tagger.database.tables import is_candidate, ledgers, photos, tags, taught_tags
-from tagger.model.predictions import KNOWN_SHARE
+from tagger.database.tables import photos, tags, taught_tags
 from tagger.positions.camera_days import Day, Sighting, runs_of
 from tagger.positions.distance_odds import position_odds
 from tagger.positions.estimation import distances_m
-from tagger.query.kept_counts import kept_places
-from tagger.tags.contents import queue_position_updates
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, PositionOdds
 
 LEAST_OF_DAY = 0.05
@@ -186,41 +179,3 @@ def _around(first: date, last: date) -> tuple[datetime, datetime]:
     begin, end = map(clock_seconds, ends)
     around_s = DAYS_AROUND.total_seconds()
     return clock_time(begin - around_s), clock_time(end + around_s)
-
-
-USUAL_IMAGES = 50
-"""As many images with the usual share count beside those of a library."""
-LIBRARY_ODDS = (16.0, 11.0, 8.0, 5.6, 4.0, 2.8, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.13, 0.1)
-"""The odds that a library can have: few, so that more photos rarely change them."""
-
-
-def odds_of_library(images: int, showing: int) -> float:
-    """The factor of a suggestion's odds in a library of classified images, of which some show landmarks."""
-    share = (showing + USUAL_IMAGES * KNOWN_SHARE) / (images + USUAL_IMAGES)
-    odds = share / (1 - share) / (KNOWN_SHARE / (1 - KNOWN_SHARE))
-    return min(LIBRARY_ODDS, key=lambda each: abs(log(each / odds)))
-
-
-def update_library_odds(connection: Connection) -> bool:
-    """Store the odds of the library if they differ, and record the images whose suggestions they may turn."""
-    kept = kept_places(connection).c
-    numbers = select(func.sum(kept.classified), func.sum(kept.tagged))
-    images, showing = connection.execute(numbers).one()
-    odds = odds_of_library(images or 0, showing or 0)
-    if odds == connection.scalar(select(ledgers.c.library_odds)):
-        return False
-    connection.execute(update(ledgers).values(library_odds=odds))
-    is_close = is_candidate(tags), tags.c.score >= LEAST_SUGGESTED_SCORE
-    queue_position_updates(
-        connection, connection.scalars(select(tags.c.content_id).where(*is_close).distinct())
-    )
-    return True
-
-
-def library_odds(connection: Connection, rows: Sequence[Row[Any]]) -> dict[tuple[int, int], PositionOdds]:
-    """The odds of models' tags by content and landmark id, where the library changes them."""
-    odds = connection.execute(select(ledgers.c.library_odds)).scalar_one()
-    if odds == 1.0:
-        return {}
-    of_library = PositionOdds(odds, None, OddsReason.LIBRARY)
-    return {(row.content_id, row.landmark_id): of_library for row in rows if not row.is_enough}

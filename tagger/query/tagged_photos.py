@@ -105,7 +105,7 @@ _NOT_SUGGESTED = N_("not suggested: %(reason)s")
 def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
     """The reason of a tag in words, with the source of the position; None: its score, or a verdict."""
     if tag.state is None:
-        is_refused = tag.odds_reason is not None and tag.position_odds < 1.0
+        is_refused = tag.odds_reason not in (None, OddsReason.LIBRARY) and tag.position_odds < 1.0
         return gettext(_NOT_SUGGESTED, reason=_of_odds(tag, source)) if is_refused else None
     if tag.reason is None:
         return None
@@ -125,8 +125,6 @@ def _of_odds(tag: Row[Any], source: str | None) -> str:
     """What the odds of a tag follow from."""
     if tag.distance_m is not None:
         return _where_taken(tag, source, tag.distance_m)
-    if tag.odds_reason == OddsReason.LIBRARY:
-        return gettext("few photos here show a landmark")
     if tag.position_odds is not None and tag.position_odds > 1.0:
         return gettext("other photos of that day show it")
     return gettext("on that day, another landmark was photographed, too far away")

@@ -66,8 +66,7 @@ class PositionOdds:
     """The factor by which what is known of a photo changes the odds of a landmark, and their distance.
 
     `reason`: what is known: the position of the photo, of its camera before and after, or of other photos of
-    its day; or how many photos of the library show landmarks. `distance_m` None: the other photos of its day
-    show the landmark, or one that is too far away; or it follows from the library.
+    its day. `distance_m` None: the other photos of its day show the landmark, or one that is too far away.
     """
 
     odds: float
@@ -77,12 +76,12 @@ class PositionOdds:
     @property
     def is_weak(self) -> bool:
         """Whether they decide about suggestions alone."""
-        return self.reason in (OddsReason.TRIP, OddsReason.LIBRARY)
+        return self.reason is OddsReason.TRIP
 
     @property
     def are_of_the_place(self) -> bool:
         """Whether the photo, or others of its day, may have been taken where the landmark is seen."""
-        return self.reason is OddsReason.TRIP or (self.odds > 1 and not self.is_weak)
+        return self.is_weak or self.odds > 1
 
 
 class Candidate(NamedTuple):

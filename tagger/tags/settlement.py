@@ -287,7 +287,9 @@ _CANDIDATES = union_all(
 
 def stored_odds(odds: float | None, distance_m: float | None, reason: str | None) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
-    return None if odds is None or reason is None else PositionOdds(odds, distance_m, OddsReason(reason))
+    if odds is None or reason is None or reason == OddsReason.LIBRARY:
+        return None
+    return PositionOdds(odds, distance_m, OddsReason(reason))
 
 
 def _row(content_id: int, tag: EffectiveTag) -> _Row:

@@ -9,11 +9,11 @@ from typing import Any, Self
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, true, update
+from sqlalchemy import select, update
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import contents, effective_tags, models, photos, tags
+from tagger.database.tables import contents, effective_tags, models, photos
 from tagger.positions.update import is_up_to_date
 from tagger.query.details import photo_details_by_id
 from tagger.tags.contents import record_matching_photos
@@ -136,40 +136,6 @@ def test_a_lone_camera_keeps_its_suggestions_near_what_it_shows(library: Library
     assert library.state(far)[0] in ("suggested", "accepted")
 
 
-def test_in_a_library_without_landmarks_fewer_are_suggested(library: Library) -> None:
-    probable = library.shoot(None, (EIFFEL, 0.6, False))
-    library.update()
-    assert library.state(probable) == ("suggested", None)
-    for _ in range(300):
-        library.shoot(None, (GATE, 0.05, False))
-    library.update()
-    assert library.state(probable) == (None, "not suggested: few photos here show a landmark")
-    for _ in range(40):
-        library.shoot(None, (GATE, 0.95, True))
-    library.update()
-    assert library.state(probable) == ("suggested", None)
-
-
-def test_in_a_library_of_landmarks_more_are_suggested(library: Library) -> None:
-    probable = library.shoot(None, (EIFFEL, 0.3, False))
-    library.update()
-    assert library.state(probable) == (None, None)
-    for _ in range(40):
-        library.shoot(None, (GATE, 0.95, True))
-    library.update()
-    assert library.state(probable) == ("suggested", None)
-
-
-def test_a_score_that_is_enough_is_no_matter_of_the_library(library: Library) -> None:
-    for _ in range(300):
-        library.shoot(None, (GATE, 0.05, False))
-    library.update()
-    library.shoot(None, (EIFFEL, 0.6, True))
-    library.update()
-    with library.database.read() as connection:
-        assert connection.scalars(select(tags.c.position_odds).where(tags.c.enough == true())).all() == [None]
-
-
 def test_what_the_gps_of_another_camera_says_of_a_taught_landmark_does_not_wait(library: Library) -> None:
     photo = library.shoot(0)
     library.taught(photo, EIFFEL, 0.5)
@@ -242,3 +208,13 @@ def test_the_order_of_jobs_makes_no_difference(states_of: Any, found: Any, data:
     order = data.draw(st.permutations(numbers))
     updates = data.draw(st.frozensets(st.sampled_from(numbers)))
     assert states_of(order, found, updates) == states_of(numbers, found, frozenset())
+
+
+def test_other_photos_without_a_date_say_nothing_about_a_suggestion(library: Library) -> None:
+    """However many of them show a landmark: a verdict on one photo settles no other image."""
+    probable = library.shoot(None, (EIFFEL, 0.6, False))
+    for predictions, photos_of_each in (((GATE, 0.05, False), 300), ((GATE, 0.95, True), 40)):
+        for _ in range(photos_of_each):
+            library.shoot(None, predictions)
+        library.update()
+        assert library.state(probable) == ("suggested", None)

@@ -18,7 +18,6 @@ from tagger.database.connection import Database, open_database
 from tagger.database.statements import part_of
 from tagger.database.tables import landmarks, models, roots
 from tagger.positions.update import update_positions
-from tagger.positions.weak_evidence import LIBRARY_ODDS
 from tagger.registry.registered_models import resolve_models
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of
@@ -105,8 +104,6 @@ _FILL = {
         UPDATE contents SET outcome = CASE WHEN EXISTS (
             SELECT 1 FROM effective_tags AS e WHERE e.content_id = contents.id AND e.accepted = {true}
         ) THEN 'tagged' ELSE 'unknown' END WHERE id IN (SELECT content_id FROM verdicts)""",
-    # As `update_library_odds` finds: more than half of the images show a landmark.
-    "ledgers": "UPDATE ledgers SET library_odds = :library_odds",
     # Photos of a landmark are where it is, others around it.
     "positions": f"""
         INSERT INTO positions (
@@ -222,7 +219,6 @@ def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
         "chunk": CHUNK,
         "cameras": CAMERAS,
         "bounds": BOUNDS,
-        "library_odds": max(LIBRARY_ODDS),
         "noise": Random(0).randbytes(photos + noise_bytes),
         "noise_bytes": noise_bytes,
     }

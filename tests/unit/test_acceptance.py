@@ -28,7 +28,6 @@ FAR, NEAR = PositionOdds(0.002, 9_718_000.0), PositionOdds(5.0, 160.0)
 RARE, FREQUENT = PositionOdds(0.25, None), PositionOdds(4.0, None)
 """What the other photos of the day say."""
 FROM_OTHERS = PositionOdds(0.05, 9_718_000.0, OddsReason.TRIP)
-LIBRARY = PositionOdds(2.0, None, OddsReason.LIBRARY)
 SILENT = PositionOdds(1.0, 150_000.0)
 TOO_FAST = PositionOdds(0.002, 9_718_000.0, OddsReason.SPEED)
 THRESHOLD = 0.5
@@ -362,8 +361,6 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.6, odds=RARE), taught(GATE, 0.95)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=FAR)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=RARE)], {"damaged": True}, ("doubtful", "damaged")),
-        ([probable(0.2, odds=LIBRARY)], {}, ("suggested", None)),
-        ([probable(0.17, odds=LIBRARY)], {}, None),  # the library's share alone needs the model's limit
         ([probable(0.2, odds=NEAR)], {}, ("suggested", "position")),
         ([probable(0.25, odds=SILENT)], {}, None),  # far from where it is seen, but not too far
         ([probable(0.09, odds=NEAR)], {}, None),  # below the least score

@@ -44,13 +44,6 @@ ledgers = Table(
     Column(
         "position_odds", Boolean, nullable=False, server_default="1", doc="whether positions count for tags"
     ),
-    Column(
-        "library_odds",
-        Float,
-        nullable=False,
-        server_default="1",
-        doc="factor of the odds of suggestions: below 1 where few photos of the library show landmarks",
-    ),
     Column("settled_to", Id, doc="during an upgrade of `effective_tags`: the last one done; null: all are"),
     Column("models_settled_to", Id, doc="like `settled_to`, after other models were put in use"),
     info={"doc": "A single row: the database's identity, which messages carry."},
