@@ -18,6 +18,8 @@ from support.tls_servers import (
 
 from tagger.transfer.upgrade import upgrade_database
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tls_redis() -> Iterator[TlsRedisServer]:
@@ -45,7 +47,6 @@ def addresses(tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer) -> dic
     }
 
 
-@pytest.mark.slow
 def test_a_job_runs_over_tls(
     tls_redis: TlsRedisServer, tls_postgres: TlsPostgresServer, tmp_path: Path
 ) -> None:
@@ -62,7 +63,6 @@ def test_a_job_runs_over_tls(
         )
 
 
-@pytest.mark.slow
 def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
     port, authority = tls_redis.port, str(tls_redis.certificates.authority)
     with Redis(host="localhost", port=port, socket_timeout=1) as unencrypted, pytest.raises(RedisError):

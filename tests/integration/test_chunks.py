@@ -122,9 +122,9 @@ def test_outcomes_stored_twice_count_once(ledger: LedgerBuilder) -> None:
     assert ledger.progress(job).state is JobState.FINISHED
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
 def test_stores_of_one_job_do_not_wait_for_each_other(ledger: LedgerBuilder) -> None:
-    if ledger.database.is_sqlite:
-        pytest.skip("SQLite has one writer")
     job = ledger.job(40)
     first, second = ledger.claim(job), ledger.claim(job, 1)
     with ledger.database.write() as connection:

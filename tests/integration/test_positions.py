@@ -326,11 +326,10 @@ def test_photos_of_a_day_are_located_together_whichever_camera_took_them(library
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
 def test_a_small_update_does_not_wait_for_a_long_one(
     unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if unlocated.database.is_sqlite:
-        pytest.skip("SQLite has one writer")
     monkeypatch.setattr(position_updates, "LOCK_S", 0.1)
     updates = SmallUpdates(unlocated.database)
     with unlocated.database.write() as connection:

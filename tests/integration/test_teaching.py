@@ -174,11 +174,10 @@ def test_a_backfill_compares_what_an_interrupted_comparison_did_not(library: Lib
 
 
 @pytest.mark.postgresql
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
 def test_what_chunks_that_are_stored_at_once_compared_is_applied(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if library.database.is_sqlite:
-        pytest.skip("SQLite has one writer")
     library.confirm(library.landmark("Our church"), CHURCH, 0, 1, 2, 3)
     learn_landmarks(library.database, library.model)
     both = threading.Barrier(2)

@@ -69,6 +69,7 @@ def promtool() -> str:
     return program
 
 
+@pytest.mark.slow
 def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promtool: str) -> None:
     for arguments in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts-test.yml"]):
         done = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
@@ -77,6 +78,7 @@ def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promto
     assert all(f"alertname: {rule['alert']}\n        exp_alerts: [{{" in tested for rule in alerts())
 
 
+@pytest.mark.slow
 def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(
     promtool: str, tmp_path: Path
 ) -> None:

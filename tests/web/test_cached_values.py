@@ -168,11 +168,11 @@ def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyP
     assert [value.get(10.0) for value in values] == [1, 1]
 
 
+# PostgreSQL does not say whether anything has changed.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_has_not_changed_is_not_counted_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not database.is_sqlite:
-        pytest.skip("PostgreSQL does not say whether anything has changed")
     monkeypatch.setattr(cached_value, "COST_FACTOR", 0.0)
     counted = Counted()
     counted.release.set()

@@ -22,6 +22,9 @@ from support.waiting import wait_until
 from tagger.database.connection import Database
 from tagger.settings import Settings
 
+pytestmark = pytest.mark.slow
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
 HOST = "photos.example.org"
 CLIENTS = ("127.0.0.2", "127.0.0.3")

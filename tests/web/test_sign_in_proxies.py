@@ -20,6 +20,9 @@ from tagger.database.connection import Database
 from tagger.people.users import list_users
 from tagger.settings import Settings
 
+pytestmark = pytest.mark.slow
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "single-sign-on.md").read_text()
 HEADER = "X-Remote-User"
 COOKIE = {"Cookie": "who=ada@example.org"}

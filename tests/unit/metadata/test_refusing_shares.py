@@ -12,6 +12,9 @@ import pytest
 
 from tagger.metadata.temporary_files import temporary_name
 
+pytestmark = pytest.mark.slow
+
+
 REFUSING = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
