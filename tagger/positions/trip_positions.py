@@ -20,7 +20,7 @@ from tagger.database.statements import among, insert_page
 from tagger.database.tables import photos, positions, trip_changes
 from tagger.geo import distance_km
 from tagger.query.trip_summaries import update_trips
-from tagger.trips.grouping import Trip
+from tagger.trips.grouping import GroupedTrip
 from tagger.trips.stored import ChangedTrips, changed_trips, photos_of_trips
 from tagger.trips.visits import Visit
 
@@ -69,7 +69,7 @@ def _stored(connection: Connection, changed: ChangedTrips) -> dict[int, _Row]:
     return {row[0]: tuple(row) for row in connection.execute(query)}
 
 
-def _rows(connection: Connection, trips: Sequence[Trip]) -> Iterator[_Row]:
+def _rows(connection: Connection, trips: Sequence[GroupedTrip]) -> Iterator[_Row]:
     if not trips:
         return
     of_trips = photos_of_trips(connection, dict(enumerate(trips)))
@@ -93,7 +93,7 @@ class TripRoute:
     visits: Sequence[Visit]
 
     @classmethod
-    def of(cls, trip: Trip) -> "TripRoute":
+    def of(cls, trip: GroupedTrip) -> "TripRoute":
         return cls(sorted(trip.visits, key=attrgetter("first", "last", "camera_id")))
 
     def at(self, taken_at: datetime) -> tuple[float, float, float, str]:

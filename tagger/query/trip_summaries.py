@@ -38,7 +38,7 @@ from tagger.query.tagged_photos import TaggedPhoto
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import reader_language
 from tagger.trips import TripEdit
-from tagger.trips.grouping import Span, Trip, VisitedPlace, place_name
+from tagger.trips.grouping import GroupedTrip, Span, Trip, VisitedPlace, place_name
 from tagger.trips.stored import (
     ChangedTrips,
     all_trips,
@@ -212,13 +212,13 @@ def trips_of_photos(
     return found
 
 
-def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
+def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[TripSummary]:
     """What the photos of these trips show."""
     with database.read() as connection:
         return _summaries(connection, trips)
 
 
-def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
+def _summaries(connection: Connection, trips: Sequence[GroupedTrip]) -> list[TripSummary]:
     return _named(connection, _shown(connection, trips))
 
 
@@ -232,7 +232,7 @@ class _ShownTrip:
     cover: int | None
 
 
-def _shown(connection: Connection, trips: Sequence[Trip]) -> list[_ShownTrip]:
+def _shown(connection: Connection, trips: Sequence[GroupedTrip]) -> list[_ShownTrip]:
     if not trips:
         return []
     rows = photos_of_trips(connection, dict(enumerate(trips)))
@@ -242,7 +242,7 @@ def _shown(connection: Connection, trips: Sequence[Trip]) -> list[_ShownTrip]:
         middle = _middle_photos(photos_of_trips(connection, others))
         best |= {row.trip: row.unit for row in connection.execute(middle)}
     return [
-        _ShownTrip(trip, numbers.get(index, 0), sorted(landmarks_of[index]), best.get(index))
+        _ShownTrip(trip.without_visits(), numbers.get(index, 0), sorted(landmarks_of[index]), best.get(index))
         for index, trip in enumerate(trips)
     ]
 

@@ -135,10 +135,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Trip:
-    """A trip. `name` is its place, like `Arles and Avignon`, `given_name` that of a person.
+    """A trip, as the table `trips` keeps it. `name` is its place, like `Arles and Avignon`.
 
-    `places`: most photos first. `days`: the first and the last. `edits`: the changes of it, the newest last.
-    `visits`: none of a trip as the table `trips` keeps it.
+    `places`: most photos first. `days`: the first and the last. `given_name`: that of a person.
+    `edits`: the changes of it, the newest last.
     """
 
     id: str
@@ -148,7 +148,6 @@ class Trip:
     days: tuple[date, date]
     given_name: str | None = None
     edits: tuple[TripEdit, ...] = ()
-    visits: tuple[Visit, ...] = field(default=(), compare=False)
 
     @property
     def first(self) -> datetime:
@@ -157,14 +156,6 @@ class Trip:
     @property
     def last(self) -> datetime:
         return max(span.last for span in self.spans)
-
-    @property
-    def moment(self) -> TripReference:
-        """The middle visit of the camera with most of them: it stays in the trip when its ends change."""
-        visits_of = Counter(visit.camera_id for visit in self.visits)
-        camera_id = max(visits_of, key=lambda each: (visits_of[each], each))
-        times = sorted(visit.first for visit in self.visits if visit.camera_id == camera_id)
-        return TripReference(camera_id, times[len(times) // 2])
 
     def contains(self, moment: TripReference) -> bool:
         """Whether the camera was on the trip at that time."""
@@ -175,7 +166,26 @@ class Trip:
         return dates_text(*self.days)
 
 
-def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list[Trip]:
+@dataclass(frozen=True)
+class GroupedTrip(Trip):
+    """A trip with the visits that it was grouped from, which no table keeps with it."""
+
+    visits: tuple[Visit, ...] = field(default=(), compare=False)
+
+    @property
+    def moment(self) -> TripReference:
+        """The middle visit of the camera with most of them: it stays in the trip when its ends change."""
+        visits_of = Counter(visit.camera_id for visit in self.visits)
+        camera_id = max(visits_of, key=lambda each: (visits_of[each], each))
+        times = sorted(visit.first for visit in self.visits if visit.camera_id == camera_id)
+        return TripReference(camera_id, times[len(times) // 2])
+
+    def without_visits(self) -> Trip:
+        """The trip as it is kept."""
+        return Trip(self.id, self.name, self.spans, self.places, self.days, self.given_name, self.edits)
+
+
+def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list[GroupedTrip]:
     """The trips, in order of time. No photo belongs to two. The order of `visits` makes no difference.
 
     `edits`: the changes by people, in their order.
@@ -298,12 +308,12 @@ def _is_beside(
     return gap <= GAP and days <= timedelta(days=1)
 
 
-def _trip(draft: _Draft) -> Trip:
+def _trip(draft: _Draft) -> GroupedTrip:
     places = visited_places(draft.visits)
     days = [visit.day for visit in (*draft.visits, *draft.beside)]
     of_days = min(days), max(days)
     name = place_name(places)
-    return Trip("", name, draft.spans, places, of_days, draft.name, draft.edits, draft.visits)
+    return GroupedTrip("", name, draft.spans, places, of_days, draft.name, draft.edits, draft.visits)
 
 
 def _contain(spans: Iterable[Span], moment: TripReference) -> bool:
@@ -394,7 +404,7 @@ def _spans(group: Sequence[TripSegment]) -> Iterator[Span]:
     yield from spans
 
 
-def _with_ids(trips: Sequence[Trip]) -> list[Trip]:
+def _with_ids(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
     """The trips with their ids: `2019-05-03-provence`, of one day the second `2019-05-03-provence-2`."""
     numbers: Counter[str] = Counter()
     named = []

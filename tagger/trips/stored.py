@@ -30,7 +30,7 @@ from tagger.database.enums import TripEditKind
 from tagger.database.tables import photos, trip_changes, trip_edits, visit_changes
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.trips import TripEdit, TripReference
-from tagger.trips.grouping import REACH, Trip, group_trips
+from tagger.trips.grouping import REACH, GroupedTrip, Trip, group_trips
 from tagger.trips.visits import read_visits, record_trip_changes
 
 _USUAL_LENGTH = timedelta(days=60)
@@ -41,14 +41,14 @@ _DATE = len("2019-05-03")
 LONGEST_NAME = 200
 
 
-def all_trips(connection: Connection) -> list[Trip]:
+def all_trips(connection: Connection) -> list[GroupedTrip]:
     """The trips of all photos, in order of time."""
     return group_trips(read_visits(connection), read_edits(connection))
 
 
 def trips_during(
     connection: Connection, first: datetime | None = None, end: datetime | None = None
-) -> list[Trip]:
+) -> list[GroupedTrip]:
     """The trips with photos from `first` until before `end`, in order of time. Reads the visits around it."""
     if first is None and end is None:
         return all_trips(connection)
@@ -73,7 +73,7 @@ class ChangedTrips:
 
     first: datetime
     end: datetime
-    trips: Sequence[Trip] = ()
+    trips: Sequence[GroupedTrip] = ()
 
     def have(self, first: datetime, last: datetime) -> bool:
         """Whether a trip of this time would be one of them."""
@@ -101,7 +101,7 @@ def changed_trips(connection: Connection, days: Collection[date] = ()) -> Change
         first, last = min(first, *days_of_trips), max(last, *days_of_trips)
 
 
-def find_trip(connection: Connection, trip_id: str) -> Trip:
+def find_trip(connection: Connection, trip_id: str) -> GroupedTrip:
     """The trip with this id, else the only one that begins on its day, or has it.
 
     More photos may rename a trip, and people merge some. Reads only the visits of the years around it.
@@ -115,7 +115,7 @@ def find_trip(connection: Connection, trip_id: str) -> Trip:
     return trips[trip_id]
 
 
-def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, Trip]:
+def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, GroupedTrip]:
     """The trips with these ids, as `find_trip`, by id; those that are not found are left out."""
     begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
     if not begins:
@@ -131,7 +131,7 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, T
         last = end + _USUAL_LENGTH
 
 
-def trip_at(connection: Connection, moment: TripReference) -> Trip | None:
+def trip_at(connection: Connection, moment: TripReference) -> GroupedTrip | None:
     """The trip that a camera was on at a time, if there is one."""
     edits = read_edits(connection)
     first, last = (
@@ -148,7 +148,7 @@ def trip_at(connection: Connection, moment: TripReference) -> Trip | None:
 
 def _trips_between(
     connection: Connection, first: datetime, last: datetime, edits: Sequence[TripEdit]
-) -> list[Trip]:
+) -> list[GroupedTrip]:
     """The trips of a time, and others around it, which may be incomplete."""
     begin, end = max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH
     return group_trips(read_visits(connection, begin.date(), end.date()), edits)
@@ -163,7 +163,7 @@ def _begin(trip_id: str) -> datetime | None:
     return begin if _EARLIEST <= begin <= _LATEST else None
 
 
-def _match(trips: list[Trip], trip_id: str) -> Trip | None:
+def _match(trips: list[GroupedTrip], trip_id: str) -> GroupedTrip | None:
     """The trip with this id; else the only one that begins on its day; else the only one that has it."""
     day = trip_id[:_DATE]
     if same := [trip for trip in trips if trip.id == trip_id]:
@@ -183,7 +183,7 @@ def is_of_trip(trip: Trip) -> ColumnElement[bool]:
     )
 
 
-def trips_beside(connection: Connection, trip: Trip) -> tuple[Trip | None, Trip | None]:
+def trips_beside(connection: Connection, trip: Trip) -> tuple[GroupedTrip | None, GroupedTrip | None]:
     """The trips before and after one with which it can be merged."""
     trips = _trips_between(connection, trip.first - FARTHEST, trip.last + FARTHEST, read_edits(connection))
     others = [other for other in trips if other.id != trip.id]
@@ -245,13 +245,13 @@ def read_edits(connection: Connection) -> list[TripEdit]:
     ]
 
 
-def rename_trip(connection: Connection, trip: Trip, name: str) -> None:
+def rename_trip(connection: Connection, trip: GroupedTrip, name: str) -> None:
     """Give a trip a name; an empty one is that of its place."""
     clean = " ".join("".join(each if each.isprintable() else " " for each in name).split())[:LONGEST_NAME]
     _add(connection, trip, TripEditKind.RENAME, trip.moment, name=clean or None)
 
 
-def split_trip(connection: Connection, trip: Trip, day: date) -> None:
+def split_trip(connection: Connection, trip: GroupedTrip, day: date) -> None:
     """Make the photos from a day on a trip of their own. The first day divides nothing."""
     midnight = datetime.combine(day, time())
     late = tuple(visit for visit in trip.visits if visit.first >= midnight)
@@ -259,7 +259,7 @@ def split_trip(connection: Connection, trip: Trip, day: date) -> None:
         _add(connection, trip, TripEditKind.SPLIT, replace(trip, visits=late).moment, split_at=midnight)
 
 
-def merge_trips(connection: Connection, trip: Trip, other: Trip) -> None:
+def merge_trips(connection: Connection, trip: GroupedTrip, other: GroupedTrip) -> None:
     """Make one trip of two.
 
     Raises:
@@ -286,7 +286,7 @@ def _add(
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
 
 
-def trips_before(connection: Connection, edit: TripEdit) -> list[Trip]:
+def trips_before(connection: Connection, edit: TripEdit) -> list[GroupedTrip]:
     """The trips that an edit concerns, as they were before it."""
     moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
     times = [moment.taken_at for moment in moments]

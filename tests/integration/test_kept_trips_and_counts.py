@@ -342,6 +342,23 @@ def test_reading_counts_no_more_photos_again_than_it_may(
     assert photos_of_cities() == every
 
 
+def test_a_kept_trip_says_the_same_as_a_grouped_one(library: PositionLibrary) -> None:
+    with library.database.write() as connection:
+        rename_trip(connection, all_trips(connection)[0], "Holidays")
+    library.update()
+
+    with library.database.read() as connection:
+        grouped_trips = {trip.id: trip for trip in all_trips(connection)}
+        assert not connection.scalar(select(func.count()).select_from(trip_changes))
+    for summary in trip_summaries(library.database):
+        kept, grouped = summary.trip, grouped_trips[summary.trip.id]
+        for name in dir(kept):
+            if not name.startswith("_") and not callable(getattr(kept, name)):
+                assert getattr(kept, name) == getattr(grouped, name), name
+        assert kept == grouped.without_visits()
+        assert kept.contains(grouped.moment)
+
+
 def test_an_edit_that_another_program_removed_is_no_edit_of_a_kept_trip(library: PositionLibrary) -> None:
     with library.database.write() as connection:
         rename_trip(connection, all_trips(connection)[0], "Holidays")
