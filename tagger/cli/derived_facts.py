@@ -121,4 +121,4 @@ def update_positions(session: Session) -> None:
     from tagger.positions import update
 
     with ProgressLine("locating photos") as line:
-        update.update_positions(session.database, line.show)
+        update.update_positions(session.database, line.show_step)

@@ -1,16 +1,11 @@
 """What follows from photos and verdicts: tags of taught landmarks, days, positions and trips."""
 
-from collections.abc import Callable
-
 from tagger.database.connection import Database
 from tagger.errors import TaggerError
-from tagger.positions.update import update_positions
+from tagger.positions.update import Progress, update_positions
 from tagger.registry.registered_models import models_to_teach, preview_models
 from tagger.teaching.learning import Lessons, update_taught
 from tagger.teaching.sketches import update_sketches
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is done, and the numbers of photos that are done and of all; None: not known."""
 
 
 def update_consequences(
@@ -35,7 +30,7 @@ def update_consequences(
         update_sketches(database, models)
     except TaggerError as error:
         problem = error
-    update_positions(database, lambda done, total: on_progress("locating photos", done, total))
+    update_positions(database, on_progress)
     if problem is not None:
         raise problem
     return lessons

@@ -14,13 +14,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, delete, select, text
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
-from tagger.database.tables import cameras, ledgers, photos, position_changes
+from tagger.database.tables import (
+    cameras,
+    count_changes,
+    ledgers,
+    photos,
+    position_changes,
+    visit_changes,
+)
 from tagger.positions import companions, estimation, tag_odds, trip_positions
 from tagger.positions.camera_days import days_of
 from tagger.positions.companions import estimate_together
@@ -119,22 +126,43 @@ LOCK_S = 2.0
 
 _NONE: Ids = np.empty(0, np.int64)
 
-Progress = Callable[[int, int], None]
-"""Called with the number of changes done, and of all; then for each page of visits and counts."""
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is done, and how much of it, of how much; None: not known."""
 
 
-def update_positions(database: Database, on_progress: Progress = lambda _done, _total: None) -> int:
+def _no_progress(_step: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+def update_positions(database: Database, on_progress: Progress = _no_progress) -> int:
     """Compute the positions that may have changed; visits, trips and counts. Returns how many moved."""
     moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
-    update_visits(database, lambda: on_progress(1, 1))
+    update_visits(database, _page_progress(database, visit_changes, "finding trips", on_progress))
     with database.read() as connection:
         are_trips_due = trip_positions.are_due(connection)
     if are_trips_due:
         with database.write() as connection:
             lock_positions(connection)
             moved += trip_positions.update_trip_positions(connection)
-    update_counts(database, lambda: on_progress(1, 1))
+    update_counts(database, _page_progress(database, count_changes, "counting photos", on_progress))
     return moved
+
+
+def _page_progress(database: Database, queue: Table, step: str, on_progress: Progress) -> Callable[[], None]:
+    """What tells, after each page of a step, how many days of its queue are done, of all."""
+
+    def length() -> int:
+        with database.read() as connection:
+            return int(connection.scalar(select(func.count()).select_from(queue)) or 0)
+
+    total = length()
+
+    def tell() -> None:
+        left = length()
+        # Other processes may have recorded more days meanwhile.
+        on_progress(step, max(0, total - left), max(total, left))
+
+    return tell
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
@@ -146,21 +174,24 @@ def update_positions_in(connection: Connection, on_progress: Progress) -> int:
 
 
 def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], on_progress: Progress) -> int:
-    moved = 0
+    step, moved, done = "locating photos", 0, 0
     for _ in range(MOST_ROUNDS):
         last: int | None = 0
         while last is not None:
             with transaction() as connection:
                 last = expand_images(connection, BATCH, last)
+            on_progress(step, done, None)
         with transaction() as connection:
             ids = changes_in_order(connection)
             if not len(ids):
                 break
+            total = done + connection.execute(select(func.count()).select_from(position_changes)).scalar_one()
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH].tolist()
             with transaction() as connection:
                 moved += _update(connection, batch)
-            on_progress(start + len(batch), len(ids))
+            done += len(batch)
+            on_progress(step, done, total)
     return moved
 
 

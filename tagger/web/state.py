@@ -112,7 +112,7 @@ class TaughtUpdates:
         for model in models_to_teach(self._models()):
             with self.learning:
                 update_taught(self._database, model, on_progress=self._check_stopping)
-        update_positions(self._database, lambda count, _total: self._check_stopping(count))
+        update_positions(self._database, lambda _step, done, _total: self._check_stopping(done))
 
     def _check_stopping(self, _count: int) -> None:
         if self._is_closed or self._stopping.is_set():

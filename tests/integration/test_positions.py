@@ -146,7 +146,7 @@ def test_an_interrupted_update_is_continued(
     monkeypatch.setattr(position_updates, "BATCH", 2)
     numbers = [library.shot(60 * 24 * 30 * month, gps=(48.0, 2.0)) for month in range(6)]
 
-    def stop(done: int, _total: int) -> None:
+    def stop(_step: str, done: int, _total: int | None) -> None:
         if done == 4:
             raise KeyboardInterrupt
 
@@ -155,6 +155,26 @@ def test_an_interrupted_update_is_continued(
     assert sorted(library.found()) == numbers[:4]
     assert library.update() == 2
     assert sorted(library.found()) == numbers
+
+
+def test_an_update_says_how_much_of_each_step_is_done(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(position_updates, "BATCH", 2)
+    monkeypatch.setattr("tagger.trips.visits.PAGE", 2)
+    monkeypatch.setattr("tagger.query.kept_counts._MOST_STORED", 2)
+    library.update()
+    for month in range(5):
+        library.shot(60 * 24 * 30 * month, gps=(48.0, 2.0))
+    told: dict[str, list[tuple[int, int]]] = {}
+
+    def tell(step: str, done: int, total: int | None) -> None:
+        if total is not None:
+            told.setdefault(step, []).append((done, total))
+
+    update_positions(library.database, tell)
+    pages = [(2, 5), (4, 5), (5, 5)]
+    assert told == {"locating photos": pages, "finding trips": pages, "counting photos": pages}
 
 
 @pytest.mark.parametrize("are_companions", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -428,7 +448,7 @@ def _travel(two_cameras: PositionLibrary) -> None:
 
 def locate_all(two_cameras: PositionLibrary, *, dry_run: bool = False, **clocks: int) -> PositionCounts:
     settings = EstimateSettings(None, clocks)
-    return locate(two_cameras.database, settings, None, lambda _done, _total: None, dry_run=dry_run)
+    return locate(two_cameras.database, settings, None, lambda _step, _done, _total: None, dry_run=dry_run)
 
 
 def _stored(two_cameras: PositionLibrary) -> dict[int, Any]:

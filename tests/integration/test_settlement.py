@@ -344,7 +344,7 @@ class History(RuleBasedStateMachine):
     @rule(position_odds=st.booleans())
     def locate(self, position_odds: bool) -> None:
         changed = EstimateSettings(None, {}, position_odds)
-        locate(self.library.database, changed, None, lambda _done, _total: None, dry_run=False)
+        locate(self.library.database, changed, None, lambda _step, _done, _total: None, dry_run=False)
 
 
 @pytest.mark.hypothesis

@@ -59,7 +59,7 @@ class Library(PositionLibrary):
 
     def locate(self, *, position_odds: bool | None = None, dry_run: bool = False) -> PositionCounts:
         settings = EstimateSettings(None, {}, position_odds)
-        return locate(self.database, settings, None, lambda _done, _total: None, dry_run=dry_run)
+        return locate(self.database, settings, None, lambda _step, _done, _total: None, dry_run=dry_run)
 
     def state(self) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:

@@ -105,7 +105,7 @@ def locate(
         query = query_options.parse(any_rank=not (query_options.landmark or query_options.country))
         photo_ids = [photo.id for photo in find_tagged(session.database, query, session.settings.roots)]
     with ProgressLine("locating photos") as line:
-        counts = locating.locate(session.database, settings, photo_ids, line.show, dry_run=dry_run)
+        counts = locating.locate(session.database, settings, photo_ids, line.show_step, dry_run=dry_run)
     _print_tracks(counts.tracks, dry_run=dry_run)
     if json:
         write_json(_document(counts))

@@ -273,7 +273,7 @@ def select_parent_photos(
         .exists()
     )
     with job_heartbeat(database, job_id):
-        update_positions(database, lambda done, _total: on_progress(done))
+        update_positions(database, lambda _step, done, _total: on_progress(done))
         options = MetadataOptions.from_job_options(job.options)
         has_values = or_(has_tag(), _has_other_values(options))
         fill_job(

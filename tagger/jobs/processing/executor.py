@@ -18,7 +18,7 @@ from tagger.database.notes import Note, NoteCode
 from tagger.database.recorded_changes import follow_some
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost, TaggerError
-from tagger.jobs.consequences import Progress, update_consequences
+from tagger.jobs.consequences import update_consequences
 from tagger.jobs.processing.chunk_runner import (
     ChunkEnd,
     ChunkRunner,
@@ -38,6 +38,7 @@ from tagger.ledger.jobs import (
     finish_job,
     record_error,
 )
+from tagger.positions.update import Progress
 from tagger.processes.metrics import CHUNKS_HELD, RETRIES
 from tagger.processes.stall import running_time, stall_check
 from tagger.query.kept_counts import has_changed_counts, update_some_counts
