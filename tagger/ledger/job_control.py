@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, exists, func, or_, select, update
@@ -15,7 +16,6 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.notes import Note, NoteCode, has_code, note_columns
-from tagger.database.retry import DatabaseError, may_only_read, outage_text
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable
@@ -127,8 +127,7 @@ RECOVERY_LOCK_S = 2.0
 def recover_stale_jobs(database: Database) -> None:
     """Cancel stale local jobs, queue what interrupted scans have recorded, and finish jobs that are done.
 
-    A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call, and so are
-    all where the disk is full, or this user may only read: who shows jobs needs no more.
+    A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
     """
     dead = _is_dead(database)
     with database.read() as connection:
@@ -136,9 +135,9 @@ def recover_stale_jobs(database: Database) -> None:
             select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.owner.is_not(None), dead)
         ).all()
     for row in stale:
-        _try_on(database, row.id, lambda connection, job_id: _recover(connection, job_id, dead))
+        _recover_unless_locked(database, row.id, partial(_recover, dead=dead))
     for job_id in done_jobs(database):
-        _try_on(database, job_id, finish_if_done)
+        _recover_unless_locked(database, job_id, finish_if_done)
 
 
 PAGE = 5000
@@ -187,16 +186,14 @@ def _remove_page(database: Database, query: Select[Any]) -> int:
     return int(end - job.items_removed)
 
 
-def _try_on(database: Database, job_id: int, recover: Callable[[Connection, int], None]) -> None:
+def _recover_unless_locked(
+    database: Database, job_id: int, recover: Callable[[Connection, int], None]
+) -> None:
     try:
         with database.write() as connection, lock_timeout(connection, RECOVERY_LOCK_S):
             recover(connection, job_id)
     except LockTimedOut:
         log.warning("Job %d waits to be recovered: another process has locked it", job_id)
-    except DatabaseError as error:
-        if not may_only_read(error):
-            raise
-        log.warning("Job %d waits to be recovered: %s", job_id, outage_text(error))
 
 
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:

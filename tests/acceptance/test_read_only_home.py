@@ -144,6 +144,8 @@ def test_a_job_that_a_full_disk_ended_is_shown(terminal: Terminal, small_disk: P
         assert "job 1 running" in done.stdout
         assert "its process does not answer" in done.stdout
         assert done.stderr == ""
+        refused = terminal.run("job", "cancel", "1", code=1)
+        assert "No space is left for the database" in refused.stderr
     (small_disk / "filler").unlink()
     terminal.run("tag", "photos")
     assert "job 1 finished" in terminal.run("status").stdout
