@@ -109,6 +109,8 @@ def outage_text(error: DatabaseError) -> str:
         return f"the disk of {file} is full: free some space"
     if is_read_only(error):
         return f"the database is read-only ({reason_of(error)})"
+    if is_permission_missing(error):
+        return f"the user of the database lacks a right ({reason_of(error)})"
     if is_defect(error):
         return f"the database refuses a statement, which is a defect of this program ({reason_of(error)})"
     return f"the database does not answer ({reason_of(error)})"

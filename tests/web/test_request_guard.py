@@ -16,6 +16,7 @@ from support.page_server import LOCAL_URL, TOKEN, photo
 
 from tagger.database.connection import Database
 from tagger.people.tokens import add_token
+from tagger.settings import Settings
 from tagger.texts.addresses import is_loopback
 from tagger.web.http import auth
 from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
@@ -414,3 +415,33 @@ def test_commands_in_messages_are_code_and_wrong_parameters_are_named(client: Te
     answer = client.post("/api/predict?top_k=0", content=photo(0), headers=PNG)
     assert answer.status_code == 422
     assert answer.json() == {"error": "top_k: should be greater than or equal to 1."}
+
+
+# --- outages
+
+
+def test_strangers_cause_one_line_about_an_outage_and_read_nothing_of_it(
+    client_with_token: TestClient, web_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = web_settings.data_folder / "tagger.sqlite"
+    file.write_bytes(b"not a database" * 10_000)
+    cookie = {"cookie": f"{cookie_name(client_with_token)}={'a' * 43}"}
+    for _ in range(3):
+        for headers in ({"authorization": "Bearer a-guess"}, cookie):
+            assert_outage(client_with_token.get("/api/photos", headers=headers))
+        assert_outage(sign_in(client_with_token, "a-guess"))
+        assert_outage(client_with_token.get(f"/s/{'a' * 43}"))
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [line.partition(": ")[0] for line in lines] == [
+        "database error in authentication",
+        "database error in /sign-in",
+        "database error in /s/{token}",
+    ]
+    assert all("the database does not answer" in line for line in lines)
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def assert_outage(answer: httpx.Response) -> None:
+    assert answer.status_code == 503
+    assert "tagger.sqlite" not in answer.text
+    assert "malformed" not in answer.text

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -14,11 +15,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
-from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_defect, stated_error
+from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_defect, outage_text, stated_error
 from tagger.errors import TaggerError
 from tagger.people.tokens import AccessEnded
 from tagger.texts.text_format import N_, gettext
-from tagger.web.http.attempt_limiter import is_for_visitors
+from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts, is_for_visitors
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
@@ -43,8 +44,13 @@ TITLES = {
 }
 
 
+OUTAGE_LOG_S = 60.0
+"""The time between two lines about an outage at one route: strangers cause these, too."""
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Give every error a response that says what to do."""
+    app.state.logged_outages = AttemptLimiter(1, OUTAGE_LOG_S)
     app.add_exception_handler(TaggerError, _tagger_error)
     app.add_exception_handler(DatabaseError, _database_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -123,9 +129,17 @@ async def _database_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatabaseError)  # noqa: S101 - it is registered for these alone
     if is_defect(error):
         raise error  # it is unexpected, and logged as such
-    log.error("database error in %s", _route_path(request.scope), exc_info=error)
+    log_outage(request.scope, error, _route_path(request.scope))
     reason = type(getattr(error, "orig", None) or error).__name__  # the message may hold values and addresses
     return await _tagger_error(request, stated_error(error, reason))
+
+
+def log_outage(scope: Scope, error: DatabaseError, where: str) -> None:
+    """Log why the database could not be asked, in one line, unless one about this was logged lately."""
+    logged: AttemptLimiter = scope["app"].state.logged_outages
+    with suppress(TooManyAttempts):
+        logged.check_and_record(where)
+        log.error("database error in %s: %s", where, outage_text(error))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ from tagger.texts.text_format import N_, gettext, in_language, in_zone, reader_l
 from tagger.web.http.access import DATABASE_LIMITER, SAFE_METHODS, Access, SignIn, refusal
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts
 from tagger.web.http.auth import AccessPolicy, Authenticator, UserRefused, actor_of
-from tagger.web.http.error_responses import error_response
+from tagger.web.http.error_responses import error_response, log_outage
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import Client, client_of
 from tagger.web.http.languages import language_of, zone_of
@@ -102,12 +102,12 @@ class RequestGuard:
         try:
             limit = self._check(scope, headers, client, access)
             if access not in _OPEN:
-                with _outages():
+                with _outages(scope):
                     if await self._sign_in.start_if_due():
                         access = self._sign_in.route_access.of(scope)
             if self._sign_in.authenticator is not None and access not in _OPEN:
                 self._warn_of_proxy(headers, client)
-                grant = await self._authenticate(self._sign_in.authenticator, headers, client)
+                grant = await self._authenticate(self._sign_in.authenticator, scope, headers, client)
                 _check_role(grant, access)
                 self._sign_in.authenticator.record_use(grant)
         except RequestRefused as refused:
@@ -138,14 +138,16 @@ class RequestGuard:
         _check_content_type(scope, headers)
         return self._body_limit(scope, headers, access)
 
-    async def _authenticate(self, authenticator: Authenticator, headers: Headers, client: Client) -> Grant:
+    async def _authenticate(
+        self, authenticator: Authenticator, scope: Scope, headers: Headers, client: Client
+    ) -> Grant:
         """Return what the token or session of the request allows.
 
         Raises:
             RequestRefused: it has none, or its client sent too many wrong tokens.
         """
         try:
-            with _outages():
+            with _outages(scope):
                 grant = await to_thread.run_sync(
                     authenticator.authenticate, headers, client, limiter=DATABASE_LIMITER
                 )
@@ -217,12 +219,12 @@ class RequestGuard:
 
 
 @contextmanager
-def _outages() -> Iterator[None]:
+def _outages(scope: Scope) -> Iterator[None]:
     """Refuse a request whose access cannot be looked up."""
     try:
         yield
     except DatabaseError as error:
-        log.exception("database error in authentication")
+        log_outage(scope, error, "authentication")
         reason = type(getattr(error, "orig", None) or error).__name__
         raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, _outage_text(error, reason)) from None
 
