@@ -55,18 +55,22 @@ def submit_job(
     with ProgressLine(text) as line:
         job, report = submit(database, settings, request, runner, priority, line.show)
     print_problems(report.problems)
+    for line_of_job in report.other_job_lines():
+        console.info(line_of_job)
     return job, report
 
 
-def submit_tagging(session: Session, request: Tagging, runner: Runner, priority: Priority) -> int:
-    """Record a tagging job and scan its folders; returns its number. Prints what was left out."""
+def submit_tagging(
+    session: Session, request: Tagging, runner: Runner, priority: Priority
+) -> tuple[int, ScanReport]:
+    """Record a tagging job and scan its folders, as `submit_job`. Prints what was left out."""
     job, report = submit_job(session, request, runner, priority, "scanning folders")
     print_left_out(report)
     if report.gone:
         console.info(gone_text(report.gone))
     if not report.found:
         console.warning("no photos were found there")
-    return job
+    return job, report
 
 
 def print_left_out(report: ScanReport) -> None:
@@ -97,10 +101,18 @@ def send_job(session: Session, job: int, *, start_redis: bool) -> None:
         console.warning(f"{problem} Job {job} is recorded; workers process it when Redis is available.")
 
 
-def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: bool) -> None:
+def finish_job(
+    session: Session,
+    job: int,
+    runner: Runner,
+    other_jobs: Iterable[int] = (),
+    *,
+    wait: bool,
+    json: bool,
+) -> None:
     """Run a recorded job in this process, or wake the workers for it and print its number.
 
-    With `wait`, the job of workers is followed until it ends.
+    With `wait`, the job of workers is followed until it ends, and the others that have photos of it too.
     """
     if runner is Runner.LOCAL:
         set_advice(f"no work is lost; {PUT_BACK}")
@@ -111,13 +123,15 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
     if not wait:
         _print_submission(session, job, json=json)
         return
-    follow_to_end(session.database, job, json=json)
+    follow_to_end(session.database, job, other_jobs, json=json)
 
 
-def follow_to_end(database: Database, job: int, *, json: bool) -> NoReturn:
-    """Follow a job of workers until it ends, and end the command as it does."""
+def follow_to_end(database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool) -> NoReturn:
+    """Follow a job of workers until it ends, then others, and end the command as they do."""
     set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
     code = follow(database, job, json=json)
+    for other in other_jobs:
+        code = follow(database, other) or code
     if not json:
         print_next_steps(database, job)
     raise typer.Exit(code)

@@ -1,15 +1,36 @@
 """Items: the photos of a job, in chunks. A scan appends them; retries and backfills select them in SQL."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS, Outcome
+from tagger.database.enums import CLASSIFICATION_KINDS, Outcome, Priority, Runner
 from tagger.database.statements import among, db_now, insert_page
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
-from tagger.ledger.jobs import LEASE_S, OPEN_STATES, process_name
+from tagger.ledger.jobs import (
+    CLAIMABLE,
+    LEASE_S,
+    OPEN_STATES,
+    WRITE,
+    other_models,
+    process_name,
+    process_space,
+)
 
 CHUNK_SIZES = (32, 32, 64, 64, 128, 128)
 LARGEST_CHUNK = 256
@@ -76,6 +97,51 @@ def photos_in_open_jobs(connection: Connection, photo_ids: Sequence[int]) -> set
     return set(connection.scalars(query))
 
 
+_LOCK = 7_309_455
+"""Key of PostgreSQL's advisory lock: one job takes photos at a time. SQLite has one writer anyway."""
+
+
+def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:
+    """The open jobs that classify their photos as this one would, so that it can leave these to them.
+
+    None for a job that classifies photos again, or then writes metadata: it needs all of its photos. A job
+    that waits or is paused keeps nobody from its photos, and one for later no job for now. So does one in a
+    process of another machine, which may have died.
+
+    Call it in the transaction that adds photos, before that locks photos: other jobs wait until it ends.
+    """
+    job = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+    if job.kind not in CLASSIFICATION_KINDS or job.reprocess or WRITE in job.options:
+        return []
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    is_here = jobs.c.owner.startswith(f"{process_space()}/", autoescape=True)
+    query = select(jobs.c.id).where(
+        jobs.c.id != job_id,
+        jobs.c.runner == job.runner,
+        jobs.c.model_id == job.model_id,
+        jobs.c.top_k == job.top_k,
+        jobs.c.threshold == job.threshold,
+        jobs.c.state.in_(CLAIMABLE),
+        jobs.c.kind.in_(CLASSIFICATION_KINDS),
+        or_(jobs.c.runner == Runner.WORKERS, is_here),
+        or_(jobs.c.priority == Priority.INTERACTIVE, job.priority == Priority.BULK),
+    )
+    models = other_models(connection, job_id)
+    return [each for each in connection.scalars(query).all() if other_models(connection, each) == models]
+
+
+def jobs_of_photos(
+    connection: Connection, job_ids: Sequence[int], photo_ids: Sequence[int]
+) -> dict[int, int]:
+    """Which of the jobs is still to process a photo, by the photo's id."""
+    if not job_ids:
+        return {}
+    is_open = job_items.c.job_id.in_(job_ids) & job_items.c.outcome.is_(None)
+    query = select(job_items).where(among(job_items.c.photo_id, photo_ids), is_open)
+    return {row.photo_id: row.job_id for row in connection.execute(query)}
+
+
 def append_chunks(connection: Connection, job_id: int, position: int, skipped: Sequence[bool]) -> None:
     """Divide the items from `position` on into chunks. `skipped` has one value per item."""
     latest = connection.scalar(select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id))
@@ -106,12 +172,14 @@ def fill_job(
     conditions: Sequence[Condition],
     source: FromClause = photos,
     on_progress: Callable[[int], None] = lambda _count: None,
+    in_other_jobs: Counter[int] | None = None,
     *,
     after: int = 0,
 ) -> int:
     """Add all photos that match the conditions, in pages, by SQL alone. Returns the count.
 
     `source` is photos, or a join that the conditions need. Photos with ids up to `after` are items already.
+    `in_other_jobs` gets the numbers of photos that are left to other jobs.
 
     Raises:
         ScanInterrupted: the job was cancelled.
@@ -119,20 +187,26 @@ def fill_job(
     count = 0
     while True:
         with database.write() as connection:
-            added, after = _add_page(connection, job_id, conditions, source, after)
+            added, of_others, after = _add_page(connection, job_id, conditions, source, after)
         count += added
+        if in_other_jobs is not None:
+            in_other_jobs.update(of_others)
         on_progress(count)
-        if added < PAGE:
+        if added + of_others.total() < PAGE:
             return count
 
 
 def _add_page(
     connection: Connection, job_id: int, conditions: Sequence[Condition], source: FromClause, after: int
-) -> tuple[int, int]:
-    """Add the next photos by id. Returns their number and the last id."""
+) -> tuple[int, Counter[int], int]:
+    """Add the next photos by id. Returns their number, those that other jobs have, and the last id."""
     position = lock_scan(connection, job_id)
+    other_jobs = jobs_with_the_same_task(connection, job_id)
+    is_open = job_items.c.job_id.in_(other_jobs) & job_items.c.outcome.is_(None)
+    open_in = select(func.min(job_items.c.job_id)).where(job_items.c.photo_id == photos.c.id, is_open)
+    other_job = open_in.scalar_subquery() if other_jobs else null()
     page = (
-        select(photos.c.id, photos.c.root_id)
+        select(photos.c.id, photos.c.root_id, other_job.label("other_job"))
         .select_from(source)
         .where(*conditions, photos.c.id > after)
         .order_by(photos.c.id)
@@ -140,17 +214,26 @@ def _add_page(
         .with_for_update(read=True, key_share=True, of=photos)  # no photo is deleted before it is an item
     )
     selected = page.subquery()
+    of_others = Counter[int]()
+    last = 0
+    if other_jobs:
+        query = select(selected.c.other_job, func.count(), func.max(selected.c.id))
+        for other, number, latest in connection.execute(query.group_by(selected.c.other_job)):
+            last = max(last, latest)
+            if other is not None:
+                of_others[other] = number
     # Ordered by root, as in a scan: the first and last item of a chunk then tell which roots it needs.
     number = func.row_number().over(order_by=(selected.c.root_id, selected.c.id))
     rows = select(literal(job_id), literal(position - 1) + number, selected.c.id)
+    if other_jobs:
+        rows = rows.where(selected.c.other_job.is_(None))
     connection.execute(insert(job_items).from_select(["job_id", "position", "photo_id"], rows))
-    last = 0
     added = 0
     for count, latest in _counts_by_root(connection, job_id, position):
         append_chunks(connection, job_id, position + added, [False] * count)
         added += count
         last = max(last, latest)
-    return added, last
+    return added, of_others, last
 
 
 def _counts_by_root(connection: Connection, job_id: int, position: int) -> list[tuple[int, int]]:

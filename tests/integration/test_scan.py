@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 from support.examples import examples
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
@@ -54,7 +54,8 @@ class Folder:
 
     def counts(self, *paths: Path, **patterns: tuple[str, ...]) -> tuple[int, int, int, int]:
         report = self.scan(*paths, **patterns)
-        assert self.ledger.progress(self.job).total == report.found
+        of_others = report.in_other_jobs.total()
+        assert self.ledger.progress(self.job).total + of_others == report.found
         return report.found, report.new, report.changed, report.gone
 
     def stored_paths(self, *, gone: bool = False) -> set[str]:
@@ -275,24 +276,26 @@ def test_concurrent_scans_of_one_folder_record_every_photo_once(folder: Folder, 
         folder.file(f"{number % 4}/{number:02}.jpg")
     url = folder.ledger.database._engine.url.render_as_string(hide_password=False)
     databases = [open_database(url) for _ in range(3)]
-    counts_by_job: dict[int, int] = {}
+    reports: dict[int, ScanReport] = {}
 
     def run(number: int) -> None:
         job = folder.ledger.scanning()
         path = folder.path if number else folder.path / "1"
-        counts_by_job[job] = folder.run(job, select_paths([path]), database=databases[number]).found
+        reports[job] = folder.run(job, select_paths([path]), database=databases[number])
 
     in_threads([lambda number=number: run(number) for number in range(3)])
     for database in databases:
         database.close()
-    assert sorted(counts_by_job.values()) == [10, 40, 40]
+    assert sorted(report.found for report in reports.values()) == [10, 40, 40]
     assert len(folder.stored_paths()) == 40
     with folder.ledger.database.read() as connection:
         assert len(connection.execute(select(photos.c.id)).all()) == 40
         assert connection.scalars(select(roots.c.location).where(roots.c.location.endswith("photos"))).all()
-        for job, count in counts_by_job.items():
-            ids = connection.scalars(select(job_items.c.photo_id).where(job_items.c.job_id == job)).all()
-            assert len(set(ids)) == len(ids) == count
+        for job, report in reports.items():
+            items = select(func.count()).where(job_items.c.job_id == job)
+            assert connection.scalar(items) == report.found - report.in_other_jobs.total()
+        ids = connection.scalars(select(job_items.c.photo_id)).all()
+        assert len(set(ids)) == len(ids) == 40
 
 
 @pytest.mark.postgresql

@@ -3,18 +3,21 @@
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from support.colour_folders import TaggedFolder
 from support.written_folder import EMBED, WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner, Target
-from tagger.database.tables import jobs
+from tagger.database.enums import JobState, Priority, Runner, Target
+from tagger.database.tables import job_items, jobs, photos
 from tagger.errors import (
     EmbeddingsMissing,
     JobNotFound,
@@ -28,9 +31,10 @@ from tagger.errors import (
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
-from tagger.jobs.enqueue.scan import Selection, select_paths
+from tagger.jobs.enqueue.scan import ScanReport, Selection, select_paths
 from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, Retry, Tagging, submit
 from tagger.ledger.failures import FailureFilter
+from tagger.ledger.job_control import cancel, pause
 from tagger.ledger.progress import list_jobs, tag_job_paths
 from tagger.photos.paths import ObjectPath
 from tagger.query.options import PhotoQuery
@@ -122,6 +126,76 @@ def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, settings: Se
 def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, settings: Settings) -> None:
     job, _ = submit(folder.database, settings, Tagging(select_paths([folder.folder])), Runner.LOCAL)
     assert folder.progress(job).note == "no photos were found there"
+
+
+UNTAGGED = Backfill(BackfillScope.UNTAGGED)
+
+
+@pytest.mark.postgresql
+def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, settings: Settings) -> None:
+    for number in range(30):
+        folder.draw(f"{number}.jpg", shade=number)
+    first = folder.record(runner=Runner.WORKERS, top_k=2)
+    cancel(folder.database, first)
+    barrier = threading.Barrier(3)
+
+    def start(request: JobRequest) -> tuple[int, ScanReport]:
+        barrier.wait()
+        return submit(folder.database, settings, request, Runner.WORKERS)
+
+    requests = (UNTAGGED, UNTAGGED, Tagging(select_paths([folder.folder])))
+    with ThreadPoolExecutor(3) as pool:
+        started = list(pool.map(start, requests))
+    with folder.database.read() as connection:
+        query = select(job_items.c.photo_id).where(job_items.c.outcome.is_(None))
+        assert sorted(connection.scalars(query)) == list(range(1, 31))
+    for job, report in started:
+        assert folder.progress(job).total + report.in_other_jobs.total() == 30
+
+
+def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, settings: Settings) -> None:
+    folder.draw("a.jpg")
+    other = folder.record(runner=Runner.WORKERS, top_k=2)
+    job, _ = submit(folder.database, settings, Tagging(select_paths([folder.folder])), Runner.WORKERS)
+    progress = folder.progress(job)
+    assert (progress.state, progress.note) == (JobState.FINISHED, f"1 photo is in job {other} already")
+
+
+@pytest.mark.parametrize(
+    ("change", "is_left"),
+    [
+        ({}, True),
+        ({"request": Retry(FailureFilter())}, True),
+        ({"priority": Priority.INTERACTIVE}, False),
+        ({"runner": Runner.LOCAL}, False),
+        ({"top_k": 3}, False),
+        ({"request": Backfill(BackfillScope.ALL)}, False),
+        ({"request": Backfill(BackfillScope.UNTAGGED, write=EMBED)}, False),
+        ({"is_paused": True}, False),
+    ],
+)
+def test_a_job_leaves_photos_to_another_one_that_does_the_same(
+    folder: TaggedFolder, settings: Settings, change: dict[str, Any], is_left: bool
+) -> None:
+    folder.draw("a.jpg")
+    other = folder.record(runner=Runner.WORKERS, top_k=2)
+    if change.pop("is_paused", False):
+        pause(folder.database, other)
+    with folder.database.write() as connection:
+        connection.execute(update(photos).values(failure_kind="unreadable", retry_at=datetime.now(UTC)))
+    settings = settings.model_copy(update={"top_k": change.pop("top_k", 2)})
+    options = {"request": UNTAGGED, "runner": Runner.WORKERS, "priority": Priority.BULK} | change
+    job, report = submit(folder.database, settings, **options)
+    assert report.in_other_jobs == ({other: 1} if is_left else {})
+    assert folder.progress(job).total == (0 if is_left else 1)
+
+
+def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, settings: Settings) -> None:
+    photo = folder.draw("a.jpg")
+    folder.record(runner=Runner.WORKERS, top_k=2)
+    os.utime(photo, (0, 0))
+    job, report = submit(folder.database, settings, Tagging(select_paths([photo])), Runner.WORKERS)
+    assert (folder.progress(job).total, report.in_other_jobs) == (1, {})
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import (
     announce_runner,
     finish_job,
+    follow,
     print_left_out,
     select_runner,
     submit_job,
@@ -134,9 +135,12 @@ def backfill(
         if runner is Runner.LOCAL:  # the command may have been interrupted after its last photo
             update_derived_facts(session)
         _print_nothing(report.skipped_folders, json=json)
-        raise typer.Exit(console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE)
+        code = console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE
+        for other in report.in_other_jobs if wait and runner is Runner.WORKERS else ():
+            code = follow(database, other) or code
+        raise typer.Exit(code)
     announce_runner(runner, local=local)
-    finish_job(session, job, runner, wait=wait, json=json)
+    finish_job(session, job, runner, report.in_other_jobs, wait=wait, json=json)
 
 
 def _print_nothing(skipped_folders: int, *, json: bool) -> None:

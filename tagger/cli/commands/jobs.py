@@ -175,8 +175,8 @@ def retry(
         return
     runner = select_runner(session, local=local)
     announce_runner(runner, local=local)
-    number, _ = submit_job(session, request, runner, priority, "failed photos")
-    finish_job(session, number, runner, wait=wait, json=json)
+    number, report = submit_job(session, request, runner, priority, "failed photos")
+    finish_job(session, number, runner, report.in_other_jobs, wait=wait, json=json)
 
 
 def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:

@@ -180,9 +180,11 @@ def _supervise(
     from tagger.cli.supervisor import Supervisor
     from tagger.jobs.enqueue.submission import Tagging
 
-    job = None
+    job, other_jobs = None, list[int]()
     if selection:
-        job = submit_tagging(session, Tagging(selection, write=metadata), Runner.WORKERS, Priority.BULK)
+        request = Tagging(selection, write=metadata)
+        job, report = submit_tagging(session, request, Runner.WORKERS, Priority.BULK)
+        other_jobs = list(report.in_other_jobs)
         send_job(session, job, start_redis=True)
     handle_own_signals()
     # Stop when the terminal is closed, unless the command was started with nohup.
@@ -195,6 +197,8 @@ def _supervise(
             console.info(f"the web page is at {address_of(*page.getsockname()[:2])}")
         if job is not None:
             code = _follow_job(session, job, supervisor)
+            for other in other_jobs:
+                code = _follow_job(session, other, supervisor) or code
         if watched is not None:
             console.info(f"watching for new photos; the log is {supervisor.watch(watched)}")
         if not once:

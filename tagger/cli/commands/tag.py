@@ -107,7 +107,7 @@ def tag(
 
 def tag_here(session: Session, request: Tagging, *, json: bool = False) -> tuple[int, int]:
     """Tag photos without workers; returns the number of the job, and the exit code."""
-    job = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
+    job, _ = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
     return job, finish_in_process(session, job, json=json)
 
 
@@ -171,8 +171,8 @@ def enqueue(
         print_plan(settings, request)
         return
     session = open_session(settings, settle_jobs=True)
-    job = submit_tagging(session, request, Runner.WORKERS, priority)
-    finish_job(session, job, Runner.WORKERS, wait=wait, json=json)
+    job, report = submit_tagging(session, request, Runner.WORKERS, priority)
+    finish_job(session, job, Runner.WORKERS, report.in_other_jobs, wait=wait, json=json)
 
 
 def forget(
@@ -365,7 +365,7 @@ def watch(
     def tag_photos(photos: Selection) -> int:
         request = Tagging(photos, write=metadata)
         if enqueue:
-            job = submit_tagging(session, request, Runner.WORKERS, Priority.BULK)
+            job, _ = submit_tagging(session, request, Runner.WORKERS, Priority.BULK)
             send_job(session, job, start_redis=True)
             return job
         return tag_here(session, request)[0]

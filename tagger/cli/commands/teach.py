@@ -53,7 +53,9 @@ def find_lesson(
 
     settings, database = session
     if untagged := paths_to_tag(database, model, (*confirmed, *rejected), settings.roots):
-        job = submit_tagging(session, Tagging(select_paths(untagged)), Runner.LOCAL, Priority.INTERACTIVE)
+        # Again: this job needs the photos now, also those that another one has.
+        request = Tagging(select_paths(untagged), reprocess=True)
+        job, _ = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
         run_local_job(database, settings, job, lines=False)
     groups = [find_examples(database, model, paths, settings.roots) for paths in (confirmed, rejected)]
     for example in chain.from_iterable(groups):

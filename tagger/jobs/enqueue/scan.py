@@ -4,6 +4,7 @@ Folders and tables are read in the same order of paths and merged page by page, 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +32,7 @@ from tagger.jobs.enqueue.photo_rows import (
     store_gone,
     update_photos,
 )
-from tagger.ledger.items import append_items, fill_job, lock_scan
+from tagger.ledger.items import append_items, fill_job, jobs_of_photos, jobs_with_the_same_task, lock_scan
 from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.photos.buckets import is_object
 from tagger.photos.files import PhotoVersion
@@ -148,6 +149,8 @@ class ScanReport:
     problems: list[FolderProblem] = field(default_factory=list)
     moved: list[tuple[Path, Path]] = field(default_factory=list)
     """Folders of roots that do not exist any more, each with the scanned folder that has their photos."""
+    in_other_jobs: Counter[int] = field(default_factory=Counter)
+    """Open jobs with photos that the job would have, and the number of these."""
 
     @property
     def skipped_folders(self) -> int:
@@ -157,11 +160,19 @@ class ScanReport:
     def note(self) -> str | None:
         """A line about what the scan could not read or left out; None if there is nothing to report."""
         nothing = [] if self.found else ["no photos were found there"]
-        return "; ".join([*self._problem_lines(), *nothing, *self.other_files.copies_lines()]) or None
+        lines = [*self._problem_lines(), *nothing, *self.other_files.copies_lines(), *self.other_job_lines()]
+        return "; ".join(lines) or None
 
     def problem_note(self) -> str | None:
-        """A line about what could not be read; None if there is nothing to report."""
-        return "; ".join(self._problem_lines()) or None
+        """A line about what could not be read, or was left to others; None if there is nothing to report."""
+        return "; ".join([*self._problem_lines(), *self.other_job_lines()]) or None
+
+    def other_job_lines(self) -> list[str]:
+        """Which photos are left to other jobs."""
+        return [
+            f"1 photo is in job {job} already" if number == 1 else f"{number} photos are in job {job} already"
+            for job, number in sorted(self.in_other_jobs.items())
+        ]
 
     def _problem_lines(self) -> list[str]:
         first = self.problems[:NOTED_PROBLEMS]
@@ -205,7 +216,12 @@ class Scan:
         before = self.selected
         conditions = [*conditions, *(~each.condition for each in self._unavailable(conditions, source))]
         self.selected += fill_job(
-            self.database, self.job_id, conditions, source, lambda count: self.on_progress(before + count)
+            self.database,
+            self.job_id,
+            conditions,
+            source,
+            lambda count: self.on_progress(before + count),
+            self.report.in_other_jobs,
         )
 
     def _unavailable(
@@ -258,6 +274,7 @@ class Scan:
         """Store the files found in a folder, all of a stem at once, and add their photos to the job."""
         with self.database.write() as connection:
             lock_scan(connection, self.job_id)
+            other_jobs = jobs_with_the_same_task(connection, self.job_id)
             root = lock_root(connection, folder, self.root_paths)
             store_endpoint(connection, root)
             found = dict(zip(_path_keys(root.folder, page), page, strict=True))
@@ -271,8 +288,14 @@ class Scan:
             files = {rows[key].id: photo for key, photo in found.items()}
             photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
             items: Mapping[int, bool] = {}
+            of_others: Mapping[int, int] = {}
             if self.new.kind is JobKind.TAG:
                 items = _skipped_photos(connection, photo_ids, rows.values(), files, self.new)
+                # A job that reads a changed file just now may have the picture from before.
+                changed_ids = {primary_ids.get(rows[key].id, rows[key].id) for key in changed}
+                due = [each for each, skipped in items.items() if not skipped and each not in changed_ids]
+                of_others = jobs_of_photos(connection, other_jobs, due)
+                items = {each: skipped for each, skipped in items.items() if each not in of_others}
                 append_items(connection, self.job_id, items)
             side_files = _new_side_files(rows, found)
             # What the job reads gets its facts then.
@@ -287,6 +310,7 @@ class Scan:
             root.source,
             {file_id: side_files[file_id] for file_id in side_files.keys() - unread},
         )
+        self.report.in_other_jobs.update(of_others.values())
         self.report.found += len(photo_ids)
         self.report.new += sum(rows[key].id in photo_ids for key in new)
         self.report.changed += sum(rows[key].id in photo_ids for key in changed)

@@ -154,7 +154,7 @@ def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(
     state = client.app.state.app_state  # type: ignore[attr-defined]
     for has_own_worker, text in ((True, "The worker is starting"), (False, "No worker is running")):
         state.has_own_worker = has_own_worker
-        started = jobs.start(folder)
+        started = jobs.start(folder, again=True)
         assert text in started["problem"]
         for address in ("/jobs", f"/jobs/{started['job']}"):
             page = client.get(address).text
