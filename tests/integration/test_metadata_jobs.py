@@ -19,7 +19,7 @@ from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, fill_chained_jobs
 from tagger.jobs.enqueue.submission import Retry
-from tagger.jobs.processing import metadata_writing
+from tagger.jobs.processing import chunk_runner, metadata_writing
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.metadata_preview import PhotoTags
@@ -33,6 +33,7 @@ from tagger.ledger.workers import resume_suspended_jobs
 from tagger.metadata import photo_writer
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.photo_writer import PreparedPhoto
+from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
 from tagger.registry.registered_models import add_model
 from tagger.tags.contents import record_photos
 
@@ -262,6 +263,41 @@ def test_an_undo_that_was_done_before_it_failed_says_so(
     call_around_replacement(monkeypatch, 0, fail, before=False)
     assert folder.undo() == {"a.jpg": "written"}
     assert [item.result for batch in folder.stored for item in batch] == ["by an earlier attempt of this job"]
+
+
+def test_a_file_that_a_frozen_worker_holds_is_written_when_that_ends(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_runner, "PAUSE_S", 0.05)
+    draw_photos(folder, 3)
+    folder.tag()
+    held = frozen_write(folder.folder / "00.jpg")
+    ended = threading.Timer(3, held.discard)
+    ended.start()
+    assert set(folder.write(EMBED).values()) == {"written"}
+    ended.join()
+
+
+def test_a_file_that_stays_in_use_is_refused_with_what_to_do(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata_writing, "BUSY_S", 1.0)
+    draw_photos(folder, 3)
+    folder.tag()
+    held = frozen_write(folder.folder / "00.jpg")
+    outcomes = folder.write(EMBED)
+    held.discard()
+    assert (outcomes.pop("00.jpg"), set(outcomes.values())) == ("refused", {"written"})
+    ((reason, text),) = [(reason, text) for _, reason, text in folder.reasons(2).values() if reason]
+    assert reason == "busy"
+    assert "end its process, and run the command of this job again" in text
+    assert folder.write(EMBED)["00.jpg"] == "written"
+
+
+def frozen_write(photo: Path) -> PreparedFile:
+    """What a worker holds that stands still between writing the new file and renaming it."""
+    original = read_for_writing(photo, max_bytes=2**20)
+    return prepare(original, b"new")
 
 
 def test_lost_lease_before_intents_replaces_nothing(

@@ -5,10 +5,11 @@ died are removed; those of running ones are locked.
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -43,13 +44,34 @@ log = logging.getLogger(__name__)
 
 THREADS = 4
 """Preparing a file is mostly waiting for the disk or the network."""
-BUSY_TRIES = 20
-"""How often a photo is tried that another process is writing."""
+BUSY_S = 360.0
+"""How long a photo is tried that another process is writing: one that hangs ends earlier, unless settings say
+otherwise."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+"""The pauses between tries; they double."""
 
 _INTERNAL_ERROR = (
     "An unexpected error occurred in its metadata; the file is unchanged. Please report it, "
     "with the worker's log."
 )
+
+
+@dataclass(frozen=True)
+class _BusyPhoto:
+    """A photo that another process writes: since when, when it is tried next, and the pause after that."""
+
+    since: float
+    next_try: float
+    pause_s: float
+
+
+def _refusal_text(refused: WriteRefused) -> str:
+    if refused.kind is not RefusalKind.BUSY:
+        return refused.text
+    return (
+        f"{refused.text} It was tried for {BUSY_S / 60:.0f} minutes. If `tagger status` shows a worker that "
+        "does not answer, end its process, and run the command of this job again."
+    )
 
 
 class MetadataWriter(PhotoProcessor):
@@ -64,7 +86,8 @@ class MetadataWriter(PhotoProcessor):
         self._options = MetadataOptions.from_job_options(chunk.claim.options)
         """None in a job that undoes writes."""
         self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
-        self._tries: dict[int, int] = {}
+        self._busy: dict[int, _BusyPhoto] = {}
+        """Photos that another process is writing, by the positions of their items."""
         self._cleaned: set[Path] = set()
         """Folders without temporary files of processes that died."""
         self._prepared: list[PreparedPhoto] = []
@@ -73,6 +96,9 @@ class MetadataWriter(PhotoProcessor):
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Prepare the new files, record the intended writes, replace the files, and store the outcomes."""
+        items = [item for item in items if self._is_due(item)]
+        if not items:
+            return
         self._remove_leftovers(items, roots)
         photo_ids = [item.photo_id for item in items]
         tags = self.chunk.with_retry(lambda: load_photo_tags(self.chunk.database, photo_ids))
@@ -150,7 +176,7 @@ class MetadataWriter(PhotoProcessor):
         except WriteRefused as refused:
             if refused.kind is RefusalKind.BUSY and self._may_retry(item):
                 return None
-            return PhotoResult(item, Outcome.REFUSED, refused.text, refused.kind)
+            return PhotoResult(item, Outcome.REFUSED, _refusal_text(refused), refused.kind)
         except WriteFailed as failed:
             return PhotoResult(item, Outcome.FAILED, failed.text, failed.kind)
         except (SQLAlchemyError, LeaseLost):
@@ -174,9 +200,18 @@ class MetadataWriter(PhotoProcessor):
         )
 
     def _may_retry(self, item: Item) -> bool:
-        tries = self._tries.get(item.position, 0) + 1
-        self._tries[item.position] = tries
-        return tries < BUSY_TRIES
+        """Let a photo that another process writes be tried again after a pause, unless it took too long."""
+        now = time.monotonic()
+        busy = self._busy.setdefault(item.position, _BusyPhoto(now, now, FIRST_PAUSE_S))
+        if now - busy.since >= BUSY_S:
+            return False
+        pause = min(2 * busy.pause_s, LONGEST_PAUSE_S)
+        self._busy[item.position] = replace(busy, next_try=now + busy.pause_s, pause_s=pause)
+        return True
+
+    def _is_due(self, item: Item) -> bool:
+        busy = self._busy.get(item.position)
+        return busy is None or time.monotonic() >= busy.next_try
 
     def _record_intents(self, results: Sequence[PhotoResult]) -> None:
         """Record the intended writes: if this process dies, the files show which of them were done."""
@@ -195,7 +230,8 @@ class MetadataWriter(PhotoProcessor):
         except WriteRefused as refused:
             if refused.kind is RefusalKind.BUSY and self._may_retry(result.item):
                 return None
-            return replace(result, outcome=Outcome.REFUSED, text=refused.text, reason=refused.kind)
+            text = _refusal_text(refused)
+            return replace(result, outcome=Outcome.REFUSED, text=text, reason=refused.kind)
         except WriteFailed as failed:
             return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
         finally:
@@ -209,7 +245,7 @@ class MetadataWriter(PhotoProcessor):
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
         """Whether this job changed the file in an earlier try, or a claim that died before its outcome."""
-        is_first = self._claim.attempts < 2 and result.item.position not in self._tries
+        is_first = self._claim.attempts < 2 and result.item.position not in self._busy
         if result.outcome is not Outcome.UNCHANGED or is_first:
             return False
         if self._options is None:
