@@ -213,6 +213,16 @@ class Database:
         if has_decisions.is_set():
             self.after_decisions()
 
+    def update_statistics(self) -> None:
+        """Gather anew what the planner of queries knows of the tables. Writers wait for a second at most."""
+        if self.is_sqlite:
+            with self.write() as connection:
+                connection.exec_driver_sql(f"PRAGMA analysis_limit = {_ANALYSED_ROWS}")
+                connection.exec_driver_sql("ANALYZE")
+        else:
+            with self.read(in_transaction=False) as connection:
+                connection.exec_driver_sql("ANALYZE")
+
     @contextmanager
     def rehearsal(self) -> Iterator["Database"]:
         """The same database, all in one transaction that rolls back at the end. Other writers wait."""
@@ -236,6 +246,10 @@ class Database:
     @staticmethod
     def _bound() -> ProcessBound:
         return ProcessBound(what="A library with its jobs and queries", call="tagger.open")
+
+
+_ANALYSED_ROWS = 1000
+"""Rows of each index that SQLite reads for statistics: all of them would take minutes in large databases."""
 
 
 class _Commits:

@@ -187,7 +187,7 @@ def _remove_page(database: Database, query: Select[Any]) -> int:
 
 
 def _recover_unless_locked(
-    database: Database, job_id: int, recover: Callable[[Connection, int], None]
+    database: Database, job_id: int, recover: Callable[[Connection, int], object]
 ) -> None:
     try:
         with database.write() as connection, lock_timeout(connection, RECOVERY_LOCK_S):

@@ -256,23 +256,29 @@ def finish_scan(
         finish_if_done(connection, job_id)
 
 
-def finish_job(database: Database, job_id: int) -> None:
-    """Finish the job if it is done, after the transaction that closed a chunk, which would keep it locked."""
+def finish_job(database: Database, job_id: int) -> int:
+    """Finish the job if it is done, after the transaction that closed a chunk, which would keep it locked.
+
+    Returns the number of its items, as `finish_if_done`.
+    """
     with database.read() as connection:
         if connection.scalar(select(_has_open_chunk(job_id))):
-            return
+            return 0
     with database.write() as connection:
-        finish_if_done(connection, job_id)
+        return finish_if_done(connection, job_id)
 
 
-def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool = True) -> None:
-    """Finish the job if all its items are recorded and no chunk is open, after its last step."""
+def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool = True) -> int:
+    """Finish the job if all its items are recorded and no chunk is open, after its last step.
+
+    Returns the number of its items if it has finished now, else 0.
+    """
     # The lock comes first: an update that waited for it would decide by chunks that it read before.
     connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update(key_share=True))
     is_done = jobs.c.id == job_id, _is_recorded(), ~_has_open_chunk(job_id)
     job = connection.execute(select(jobs).where(*is_done)).one_or_none()
     if job is None or (has_last_step and _add_last_step(connection, job)):
-        return
+        return 0
     retake_outcomes(connection, job_id)
     job = connection.execute(
         update(jobs)
@@ -285,6 +291,7 @@ def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool =
     _record_end(connection, job)
     if WRITE in job.options and job.kind not in METADATA_KINDS:
         _create_write_job(connection, job)
+    return int(job.total)
 
 
 def _add_last_step(connection: Connection, job: Row[Any]) -> bool:

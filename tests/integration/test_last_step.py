@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from support.camera_photos import draw_shot
 from support.colour_folders import TaggedFolder
 
@@ -77,6 +77,26 @@ def test_a_job_of_workers_ends_when_its_photos_are_located(folder: TaggedFolder,
     assert list(dict.fromkeys(steps)) == ["locating photos", "finding trips", "counting photos"]
     assert located(folder) == 3
     assert not is_due(folder)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("large", [3, 4])
+def test_the_planner_knows_the_tables_after_a_large_job(
+    folder: TaggedFolder, last_step: int, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(executor_module, "LARGE_JOB", large)
+    executor = folder.executor()
+    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    executor.close()
+    assert folder.progress(last_step).total == 3
+    with folder.database.read() as connection:
+        if folder.database.is_sqlite:
+            is_known = connection.scalar(
+                text("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'")
+            )
+        else:
+            is_known = connection.scalar(text("SELECT reltuples = 3 FROM pg_class WHERE relname = 'photos'"))
+    assert bool(is_known) is (large == 3)
 
 
 def test_another_worker_goes_on_with_the_last_step_of_one_that_died(

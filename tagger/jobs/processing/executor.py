@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.notes import Note, NoteCode
 from tagger.database.recorded_changes import follow_some
-from tagger.database.retry import is_transient, with_retry
+from tagger.database.retry import is_transient, outage_text, with_retry
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.consequences import update_consequences
 from tagger.jobs.processing.chunk_runner import (
@@ -100,6 +100,8 @@ class ActivityMonitor:
 
 
 _STOP_CHECK_S = 0.5
+LARGE_JOB = 100_000
+"""Photos of a job after which the statistics of the planner are gathered anew: the tables have grown."""
 
 
 class SharedExclusiveLock:
@@ -215,10 +217,18 @@ class ChunkExecutor:
             end = self._process_or_release(chunk, is_acquired=is_acquired, on_step=on_step)
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
-            with_retry(lambda: finish_job(self._database, claim.name.job_id), self.stop)
+            items = with_retry(lambda: finish_job(self._database, claim.name.job_id), self.stop)
+            if items >= LARGE_JOB:
+                self._update_statistics()
         if end is ChunkEnd.LOST:
             log.info("%s: another process goes on with them, or the job was paused or cancelled", chunk.title)
         return end
+
+    def _update_statistics(self) -> None:
+        try:
+            self._database.update_statistics()
+        except SQLAlchemyError as error:
+            log.warning("the statistics of the database were not updated: %s", outage_text(error))
 
     def close(self) -> None:
         """Stop, end the lease renewal and close the models."""
