@@ -9,12 +9,32 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    distinct,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from tagger.database.connection import display_language
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, insert_page
-from tagger.database.tables import contents, image_things, models, photos, thing_labels, things
+from tagger.database.tables import (
+    contents,
+    image_things,
+    models,
+    photos,
+    thing_labels,
+    thing_verdicts,
+    things,
+)
 from tagger.errors import ThingNotFound
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import reader_language
@@ -140,44 +160,66 @@ def _with_kinds(every: Mapping[str, Thing], slug: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _counts() -> ColumnElement[bool]:
-    """Whether a row of `image_things` says that its image shows the thing."""
-    in_use = image_things.c.model_id.in_(select(models.c.id).where(models.c.in_use))
-    verdict = image_things.c.verdict
-    return or_(verdict == VerdictKind.CONFIRMED, and_(verdict.is_(None), in_use))
+# What a model finds counts while it is in use, unless a person rejected it; what a person confirmed does.
+_IS_IN_USE = image_things.c.model_id.in_(select(models.c.id).where(models.c.in_use))
+_IS_REJECTED = exists().where(
+    thing_verdicts.c.content_id == image_things.c.content_id,
+    thing_verdicts.c.thing == image_things.c.thing,
+    thing_verdicts.c.verdict == VerdictKind.REJECTED,
+)
+_FOUND = select(image_things.c.content_id).where(_IS_IN_USE, ~_IS_REJECTED)
+_CONFIRMED = select(thing_verdicts.c.content_id).where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)
 
 
-def images_of(slugs: Collection[str]) -> Select[tuple[int]]:
-    """The ids of images that show one of these things."""
-    return select(image_things.c.content_id).where(image_things.c.thing.in_(slugs), _counts())
+def images_of(slugs: Collection[str]) -> tuple[Select[tuple[int]], Select[tuple[int]]]:
+    """The ids of images that show one of these things: by models in use, and by people."""
+    return _FOUND.where(image_things.c.thing.in_(slugs)), _CONFIRMED.where(thing_verdicts.c.thing.in_(slugs))
 
 
 def shows_one_of(content_id: ColumnElement[int], slugs: Collection[str] | None = None) -> ColumnElement[bool]:
     """Whether the image shows one of these things, or any."""
-    is_one = [] if slugs is None else [image_things.c.thing.in_(slugs)]
-    return exists().where(image_things.c.content_id == content_id, *is_one, _counts())
+    found, confirmed = (_FOUND, _CONFIRMED) if slugs is None else images_of(slugs)
+    return or_(
+        found.where(image_things.c.content_id == content_id).exists(),
+        confirmed.where(thing_verdicts.c.content_id == content_id).exists(),
+    )
 
 
 def things_of_images(
-    connection: Connection, content_ids: Collection[int], *, with_rejected: bool = False
+    connection: Connection,
+    content_ids: Collection[int],
+    *,
+    model_ids: Collection[int] | None = None,
+    with_rejected: bool = False,
 ) -> Mapping[int, Sequence[ShownThing]]:
-    """What these images show, by their ids, the surest first. `with_rejected`: and what they do not show."""
-    found: dict[int, list[ShownThing]] = {}
+    """What these images show, by their ids, the surest first; each thing once, with its best score.
+
+    `model_ids`: by these models, instead of those in use. `with_rejected`: and what they do not show.
+    """
     if not content_ids:
-        return found
-    is_said = or_(_counts(), image_things.c.verdict.is_not(None)) if with_rejected else _counts()
-    query = select(image_things).where(among(image_things.c.content_id, content_ids), is_said)
-    rows = connection.execute(query).all()
-    every = all_things(connection) if rows else {}
-    for row in sorted(rows, key=lambda row: (-(row.score or 1.0), row.thing)):
-        shown = ShownThing(row.thing, every[row.thing].display_name, row.score, row.verdict)
-        found.setdefault(row.content_id, []).append(shown)
-    return found
+        return {}
+    is_of_model = _IS_IN_USE if model_ids is None else image_things.c.model_id.in_(model_ids)
+    key = image_things.c.content_id, image_things.c.thing
+    best = select(*key, func.max(image_things.c.score).label("score")).group_by(*key)
+    is_found = among(image_things.c.content_id, content_ids), is_of_model
+    scores = {(row.content_id, row.thing): row.score for row in connection.execute(best.where(*is_found))}
+    decided = select(thing_verdicts).where(among(thing_verdicts.c.content_id, content_ids))
+    kinds = {(row.content_id, row.thing): VerdictKind(row.verdict) for row in connection.execute(decided)}
+    every = all_things(connection) if scores or kinds else {}
+    shown: dict[int, list[ShownThing]] = {}
+    for content_id, slug in sorted(scores.keys() | kinds.keys()):
+        score, verdict = scores.get((content_id, slug)), kinds.get((content_id, slug))
+        if with_rejected or verdict is not VerdictKind.REJECTED:
+            thing = ShownThing(slug, every[slug].display_name, score, verdict)
+            shown.setdefault(content_id, []).append(thing)
+    for of_image in shown.values():
+        of_image.sort(key=lambda thing: 1.0 if thing.score is None else thing.score, reverse=True)
+    return shown
 
 
 @dataclass(frozen=True)
 class ThingCount:
-    """A thing, the number of photos that show it or a kind of it, and the latest of them."""
+    """A thing, the number of images that show it or a kind of it, and the latest photo of them."""
 
     thing: Thing
     photos: int
@@ -191,16 +233,35 @@ class ThingCount:
 
 
 def count_things(connection: Connection) -> list[ThingCount]:
-    """The things that photos show, in the order of their English names."""
-    every = all_things(connection)
-    found = []
-    for slug, thing in every.items():
-        of_thing = photos.c.content_id.in_(images_of(_with_kinds(every, slug))), photos.c.gone_since.is_(None)
-        number, latest = connection.execute(
-            select(func.count(), func.max(photos.c.id)).where(*of_thing)
-        ).one()
-        if number:
-            of_photo = contents.c.id == photos.c.content_id, photos.c.id == latest
-            digest = connection.execute(select(contents.c.digest).where(*of_photo)).scalar_one()
-            found.append(ThingCount(thing, number, latest, digest))
-    return found
+    """The things that photos show, in the order of their English names. Copies count once, as in a query."""
+    shown = union_all(
+        _FOUND.add_columns(image_things.c.thing), _CONFIRMED.add_columns(thing_verdicts.c.thing)
+    ).subquery()
+    # Each thing with itself and with all that it is a kind of.
+    kinds = select(things.c.slug.label("thing"), things.c.slug.label("kind")).cte(recursive=True)
+    upwards = select(kinds.c.thing, things.c.parent).join(things, things.c.slug == kinds.c.kind)
+    kinds = kinds.union(upwards.where(things.c.parent.is_not(None)))
+    counted = (
+        select(
+            kinds.c.kind,
+            func.count(distinct(photos.c.content_id)).label("images"),
+            func.max(photos.c.id).label("latest"),
+        )
+        .join(shown, shown.c.thing == kinds.c.thing)
+        .join(photos, photos.c.content_id == shown.c.content_id)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(photos.c.gone_since.is_(None), contents.c.outcome.is_not(None))
+        .group_by(kinds.c.kind)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(counted, contents.c.digest)
+        .join(photos, photos.c.id == counted.c.latest)
+        .join(contents, contents.c.id == photos.c.content_id)
+    )
+    counts = {row.kind: row for row in rows}
+    return [
+        ThingCount(thing, counts[slug].images, counts[slug].latest, counts[slug].digest)
+        for slug, thing in all_things(connection).items()
+        if slug in counts
+    ]

@@ -294,7 +294,7 @@ class ResolvedQuery:
     def _of_things(self) -> Iterator[Filter]:
         """By each of the things, or a kind of it."""
         for slugs in self.things:
-            shown = Found.by_images(images_of(slugs))
+            shown = Found.by_images(*images_of(slugs))
             yield Filter(shows_one_of(photos.c.content_id, slugs), shown)
 
     def _of_files(self) -> Iterator[Filter]:

@@ -45,6 +45,7 @@ from tagger.database.tables import (
     sketches,
     tags,
     taught_tags,
+    thing_verdicts,
     verdicts,
 )
 from tagger.tags.contents import lock_contents
@@ -71,7 +72,7 @@ class ComparedBatch:
     embeddings: Sequence[tuple[int, int, bytes]]
 
 
-_RESULTS = (classifications, tags, taught_tags, embeddings)
+_RESULTS = (classifications, tags, taught_tags, embeddings, image_things)
 """The tables of what a model says of images, except the last model of an image, which is in `contents`."""
 
 
@@ -123,55 +124,12 @@ def store_things(
         names = ("content_id", "model_id", "top_k", "threshold", "classified_at")
         insert_page(connection, classifications, names, [(key, *options) for key in own])
         rows = [
-            {"content_id": key, "thing": labels[each.position], "score": each.score, "model_id": model_id}
+            (key, labels[each.position], model_id, each.score)
             for key in sorted(own)
             for each in own[key].predictions
             if each.accepted
         ]
-        _upsert_things(connection, rows)
-
-
-def write_thing_verdicts(
-    connection: Connection,
-    content_ids: Collection[int],
-    thing: str,
-    verdict: VerdictKind,
-    given_by: str | None,
-    given_at: datetime,
-) -> None:
-    """Record that images show a thing, or do not."""
-    lock_contents(connection, content_ids)
-    given = {"verdict": verdict, "given_by": given_by, "given_at": given_at}
-    _upsert_things(connection, [{"content_id": key, "thing": thing} | given for key in sorted(content_ids)])
-
-
-def delete_thing_verdicts(
-    connection: Connection, content_ids: Collection[int], thing: str, kind: VerdictKind
-) -> int:
-    """Delete the verdicts of images about a thing, if they are of `kind`; returns how many."""
-    lock_contents(connection, content_ids)
-    is_given = image_things.c.thing == thing, image_things.c.verdict == kind
-    of_images = among(image_things.c.content_id, content_ids), *is_given
-    nothing = dict.fromkeys(("verdict", "given_by", "given_at"))
-    is_alone = image_things.c.score.is_(None)
-    changes = (
-        update(image_things).where(*of_images, ~is_alone).values(nothing),
-        delete(image_things).where(*of_images, is_alone),
-    )
-    return sum(connection.execute(change).rowcount for change in changes)
-
-
-def _upsert_things(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write these columns of `image_things`; others stay as they are."""
-    if not rows:
-        return
-    statement = upsert(connection, image_things)
-    values = {
-        name: statement.excluded[name] for name in rows[0] if name not in image_things.primary_key.columns
-    }
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=list(image_things.primary_key), set_=values), rows
-    )
+        insert_page(connection, image_things, ("content_id", "thing", "model_id", "score"), rows)
 
 
 def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
@@ -187,7 +145,7 @@ def _delete_earlier(connection: Connection, job_id: int, content_ids: Collection
 
 
 def _delete_results(connection: Connection, model_id: int, content_ids: Collection[int]) -> None:
-    for table in (*_RESULTS, image_things):
+    for table in _RESULTS:
         connection.execute(_delete_of_model(table), {"ids": list(content_ids), "model": model_id})
 
 
@@ -195,8 +153,7 @@ def _delete_results(connection: Connection, model_id: int, content_ids: Collecti
 def _delete_of_model(table: Table) -> Delete:
     # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
     of_model = among(table.c.content_id, ids_parameter("ids")), table.c.model_id == bindparam("model")
-    decided = [image_things.c.verdict.is_(None)] if table is image_things else []
-    return delete(table).where(*of_model, *decided)
+    return delete(table).where(*of_model)
 
 
 # Built once, too.
@@ -380,6 +337,21 @@ class NewVerdict:
 
 
 @dataclass(frozen=True)
+class NewThingVerdict:
+    """A row of `thing_verdicts` to write, on an image and a thing that have rows."""
+
+    content_id: int
+    thing: str
+    verdict: VerdictKind
+    given_by: str | None
+    given_at: datetime
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.content_id, self.thing
+
+
+@dataclass(frozen=True)
 class NewDismissal:
     """A row of `dismissals` to write, of an image that has a row."""
 
@@ -416,6 +388,27 @@ def delete_verdicts(
     return count
 
 
+def write_thing_verdicts(
+    connection: Connection, new: Iterable[NewThingVerdict], *, newer_only: bool = False
+) -> None:
+    """Write verdicts on things, as `write_verdicts` does those on landmarks. No landmark depends on them."""
+    latest = {each.key: each for each in sorted(new, key=attrgetter("given_at"))}
+    if latest:
+        lock_contents(connection, {content_id for content_id, _ in latest})
+        rows = [latest[key] for key in sorted(latest)]
+        _upsert(connection, thing_verdicts, rows, newer_only=newer_only)
+
+
+def delete_thing_verdicts(
+    connection: Connection, content_ids: Collection[int], thing: str, kind: VerdictKind
+) -> int:
+    """Delete the verdicts of images about a thing, if they are of `kind`; returns how many."""
+    lock_contents(connection, content_ids)
+    of_thing = thing_verdicts.c.thing == thing, thing_verdicts.c.verdict == kind
+    of_images = among(thing_verdicts.c.content_id, content_ids)
+    return connection.execute(delete(thing_verdicts).where(of_images, *of_thing)).rowcount
+
+
 def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> None:
     """Write dismissals over older ones, except for images on which a landmark is confirmed."""
     latest = {each.content_id: each for each in sorted(new, key=attrgetter("given_at"))}
@@ -441,7 +434,11 @@ def confirmed_contents(connection: Connection, content_ids: Collection[int]) -> 
 
 
 def _upsert(
-    connection: Connection, table: Table, new: Sequence[NewVerdict | NewDismissal], *, newer_only: bool
+    connection: Connection,
+    table: Table,
+    new: Sequence[NewVerdict | NewThingVerdict | NewDismissal],
+    *,
+    newer_only: bool,
 ) -> None:
     """Write rows over those with the same keys, in the order of their keys, which prevents deadlocks."""
     statement = upsert(connection, table)

@@ -33,12 +33,12 @@ from tagger.database.tables import (
     dismissals,
     effective_tags,
     favourites,
-    image_things,
     job_items,
     photos,
     position_changes,
     tags,
     taught_tags,
+    thing_verdicts,
     verdicts,
 )
 
@@ -164,7 +164,7 @@ def has_photo(content_id: ColumnElement[int]) -> Exists:
 def has_verdict() -> ColumnElement[bool]:
     """Whether a person decided about the image of a row of `contents`, which then stays without a photo."""
     of_landmark = exists().where(verdicts.c.content_id == contents.c.id)
-    of_thing = exists().where(image_things.c.content_id == contents.c.id, image_things.c.verdict.is_not(None))
+    of_thing = exists().where(thing_verdicts.c.content_id == contents.c.id)
     return or_(of_landmark, of_thing, is_dismissed(contents.c.id), is_favourite(contents.c.id))
 
 

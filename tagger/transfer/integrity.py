@@ -27,9 +27,11 @@ from tagger.database.enums import JobState, Outcome
 from tagger.database.statements import distinct_values
 from tagger.database.tables import (
     chunks,
+    classifications,
     classifiers,
     contents,
     embeddings,
+    image_things,
     job_items,
     jobs,
     landmarks,
@@ -38,6 +40,7 @@ from tagger.database.tables import (
     models,
     photos,
     taught_tags,
+    thing_labels,
 )
 from tagger.model.artifact import Manifest
 from tagger.query.kept_counts import day_of_part, miscounted_parts
@@ -107,7 +110,8 @@ def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:
 
 def cross_problems(connection: Connection) -> Iterator[str]:
     """Yield a line per problem with what rows say about each other."""
-    yield from found_problems(connection, *job_problems(), *_taught_problems(), *_content_problems())
+    of_images = *_taught_problems(), *_content_problems(), *_thing_problems()
+    yield from found_problems(connection, *job_problems(), *of_images)
     for content_id in islice(unsettled(connection), PROBLEMS_SHOWN):
         digest = connection.scalar(select(contents.c.digest).where(contents.c.id == content_id))
         yield f"image {digest}: its effective tags or its outcome do not follow from its tags and verdicts"
@@ -202,6 +206,25 @@ def _content_problems() -> Iterator[Problem]:
     is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
     unread = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
     yield "photo {}: its file counts as classified, and its image is not", unread.order_by(photos.c.id)
+
+
+def _thing_problems() -> Iterator[Problem]:
+    """What can be wrong with the things that models find."""
+    is_classified = exists().where(
+        classifications.c.content_id == image_things.c.content_id,
+        classifications.c.model_id == image_things.c.model_id,
+    )
+    has_label = exists().where(
+        thing_labels.c.model_id == image_things.c.model_id, thing_labels.c.thing == image_things.c.thing
+    )
+    found = (
+        select(contents.c.digest, image_things.c.thing, models.c.name)
+        .join(contents, contents.c.id == image_things.c.content_id)
+        .join(models, models.c.id == image_things.c.model_id)
+        .order_by(image_things.c.content_id)
+    )
+    yield "image {}: {} is of the model {}, which did not classify it", found.where(~is_classified)
+    yield "image {}: {} is of the model {}, which does not name it", found.where(~has_label)
 
 
 def _taught_problems() -> Iterator[Problem]:

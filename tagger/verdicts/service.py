@@ -14,13 +14,14 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among
-from tagger.database.tables import image_things, photos, verdicts
+from tagger.database.tables import photos, thing_verdicts, verdicts
 from tagger.errors import LandmarkNotFound, PhotoNotClassified, ThingNotFound
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.details import find_photo_id
 from tagger.query.tagged_photos import NameCache, select_photos
 from tagger.roots.roots import RootPaths
 from tagger.tags.causes import (
+    NewThingVerdict,
     NewVerdict,
     delete_thing_verdicts,
     delete_verdicts,
@@ -150,7 +151,9 @@ class _CurrentVerdicts:
         """Record verdicts of images."""
         now = datetime.now(UTC)
         if isinstance(self.subject, Thing):
-            write_thing_verdicts(connection, images, self.subject.slug, kind, by, now)
+            slug = self.subject.slug
+            of_things = [NewThingVerdict(image, slug, kind, by, now) for image in images]
+            write_thing_verdicts(connection, of_things)
         else:
             new = [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
             write_verdicts(connection, new)
@@ -205,9 +208,9 @@ def _kinds(
 ) -> dict[int, VerdictKind | None]:
     """The verdict of each image about a landmark or thing."""
     if isinstance(subject, Thing):
-        table, is_subject = image_things, image_things.c.thing == subject.slug
+        table, is_subject = thing_verdicts, thing_verdicts.c.thing == subject.slug
     else:
         table, is_subject = verdicts, verdicts.c.landmark_id == subject.id
-    given = among(table.c.content_id, images), table.c.verdict.is_not(None), is_subject
+    given = among(table.c.content_id, images), is_subject
     rows = connection.execute(select(table.c.content_id, table.c.verdict).where(*given))
     return dict.fromkeys(images) | {row.content_id: VerdictKind(row.verdict) for row in rows}

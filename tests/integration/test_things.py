@@ -1,18 +1,20 @@
 """A model of things beside one of landmarks: what it stores, and what it leaves as it is."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text, update
 from support.artifacts import LABELS, tiny_artifact, tiny_manifest
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
+from support.query_plans import statements
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
-from tagger.database.tables import contents, image_things, models
+from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
 from tagger.errors import ThingNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
@@ -24,8 +26,9 @@ from tagger.model.artifact import Label
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
+from tagger.query.timeline import count_photos
 from tagger.registry.model_removal import remove_model
-from tagger.registry.registered_models import add_model, models_to_try, use_models
+from tagger.registry.registered_models import RegisteredModel, add_model, models_to_try, use_models
 from tagger.search.text_query import text_query
 from tagger.shares import share_name
 from tagger.tags.models_in_use import names_in_use
@@ -205,8 +208,96 @@ def test_things_count_while_their_model_is_in_use_and_verdicts_always(library: L
     assert withdraw_verdicts(library.database, [other], "cat", VerdictKind.CONFIRMED, {}).photos[0].changed
     assert library.names(thing="animal") == {"dog.jpg"}
     with library.database.read() as connection:
-        rows = connection.execute(select(image_things.c.thing, image_things.c.verdict)).all()
-    assert sorted(map(tuple, rows)) == [("castle", None), ("dog", None)]
+        assert sorted(connection.scalars(select(image_things.c.thing))) == ["castle", "dog"]
+        assert connection.execute(select(thing_verdicts)).all() == []
+
+
+@pytest.fixture
+def second(library: Library, tmp_path: Path) -> RegisteredModel:
+    """Another model of things, which finds a dog in the same colour, and for the castle's another dog."""
+    labels = (DOG, *THINGS[2:])
+    tiny_artifact(tmp_path / "second.pt", labels, name="second", kind="things")
+    return add_model(library.database, tmp_path / "second.pt")
+
+
+def test_two_models_that_find_one_thing_keep_a_row_each(library: Library, second: RegisteredModel) -> None:
+    library.draw("dog.jpg", 0)
+    library.tag(others=[library.objects])
+    library.tag(model=second)
+    assert library.names(thing="dog") == {"dog.jpg"}
+    use_models(library.database, ["tiny", "objects", "second"])
+    (dog,) = photo_details(library.database, library.folder / "dog.jpg").photo.things
+    with library.database.write() as connection:
+        scores = select(image_things.c.model_id, image_things.c.score)
+        assert {row.model_id for row in connection.execute(scores)} == {library.objects.id, second.id}
+        of_second = update(image_things).where(image_things.c.model_id == second.id)
+        connection.execute(of_second.values(score=0.6))
+    (photo,) = find_tagged(library.database, PhotoQuery.parse({"thing": "dog"}))
+    assert photo.things == (dog,)
+    with library.database.read() as connection:
+        assert [each.photos for each in count_things(connection)] == [1, 1]
+    use_models(library.database, ["tiny", "second"])
+    (photo,) = find_tagged(library.database, PhotoQuery.parse({"thing": "dog"}))
+    assert [(each.thing, each.score) for each in photo.things] == [("dog", 0.6)]
+    use_models(library.database, ["tiny", "objects"])
+    remove_model(library.database, "second")
+    assert library.names(thing="dog") == {"dog.jpg"}
+    assert list(check_database(library.database)) == []
+
+
+def test_a_score_that_no_model_gives_any_more_does_not_come_back(library: Library) -> None:
+    path = library.draw("dog.jpg", 0)
+    library.tag(others=[library.objects])
+    give_verdicts(library.database, [path], "dog", VerdictKind.CONFIRMED, "ann", {})
+    with library.database.write() as connection:
+        position = update(thing_labels).where(thing_labels.c.thing == "dog")
+        connection.execute(position.values(thing="cat"))
+    library.tag(others=[library.objects], reprocess=True)
+    shown = photo_details(library.database, path).photo.things
+    assert [(each.thing, each.score is None) for each in shown] == [("dog", True), ("cat", False)]
+    withdraw_verdicts(library.database, [path], "dog", VerdictKind.CONFIRMED, {})
+    assert library.things("dog.jpg") == ["cat"]
+
+
+def test_numbers_of_things_are_those_of_the_queries(library: Library) -> None:
+    for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3), ("gone.jpg", 0)):
+        library.draw(name, position, shade=len(name))
+    shutil.copy(library.folder / "dog.jpg", library.folder / "copy.jpg")
+    library.tag(others=[library.objects])
+    (library.folder / "gone.jpg").unlink()
+    library.tag(others=[library.objects])
+    # Only a model of things has classified this one.
+    alone = library.draw("alone.jpg", 3, shade=1)
+    library.tag(alone, model=library.objects)
+    give_verdicts(library.database, [library.folder / "castle.jpg"], "cat", VerdictKind.CONFIRMED, "ann", {})
+    give_verdicts(library.database, [library.folder / "cat.jpg"], "cat", VerdictKind.REJECTED, "ann", {})
+    with statements(library.database, "image_things") as executed, library.database.read() as connection:
+        counts = count_things(connection)
+    assert len(executed) == 1
+    numbers = {each.thing.slug: each.photos for each in counts}
+    assert numbers == {"animal": 2, "castle": 1, "cat": 1, "dog": 1}
+    for slug, number in numbers.items():
+        query = PhotoQuery(thing=slug, any_rank=True, sort="newest", distinct=True)
+        assert count_photos(library.database, query, 100) == number
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("DELETE FROM classifications", "is of the model objects, which did not classify it"),
+        ("UPDATE image_things SET thing = 'extra'", "extra is of the model objects, which does not name it"),
+    ],
+)
+def test_a_check_finds_things_that_no_model_can_have_found(
+    library: Library, change: str, problem: str
+) -> None:
+    library.draw("dog.jpg", 0)
+    library.tag(others=[library.objects])
+    with library.database.write() as connection:
+        connection.execute(insert(things).values(slug="extra", name="Extra", names={}, aliases=[]))
+        connection.execute(text(change))
+    (found,) = check_database(library.database)
+    assert found.endswith(problem)
 
 
 def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library: Library) -> None:

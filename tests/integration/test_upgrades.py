@@ -3,17 +3,19 @@
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect, text
-from support.schemas import library_of_1_1
+from sqlalchemy import Engine, inspect, select, text
+from support.schemas import library_of_1_1, migrate
 
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.enums import JobState
 from tagger.database.notes import NoteCode
+from tagger.database.tables import thing_verdicts
 from tagger.errors import DatabaseUnavailable
 from tagger.ledger.job_control import resume
 from tagger.ledger.progress import find_job
@@ -41,6 +43,10 @@ class Library:
     def execute(self, statement: str, **values: object) -> None:
         with self._engine.begin() as connection:
             connection.execute(text(statement), values)
+
+    def migrate(self, revision: str) -> None:
+        with self._engine.begin() as connection:
+            migrate(connection, revision)
 
     def upgraded(self) -> Database:
         self._engine.dispose()
@@ -202,6 +208,38 @@ def test_a_library_of_1_1_gets_the_schema_of_a_new_one(
         new_url = request.getfixturevalue("postgres_url")
     upgrade_database(new_url)
     assert library.schema == _schema(new_url)
+
+
+def test_things_and_verdicts_on_them_stay_apart_from_what_removed_models_found(library: Library) -> None:
+    """A library of the schema 1015, in which a row was both."""
+    library.migrate("1015")
+    for slug in ("dog", "cat"):
+        library.execute("INSERT INTO things (slug, name, names, aliases) VALUES (:s, :s, '{}', '[]')", s=slug)
+    at = "2026-03-01 00:00:00"
+    for row in (
+        (1, "dog", 0.9, 1, None, None, None),
+        (2, "dog", 0.8, 1, "rejected", "ann", at),
+        (3, "cat", None, None, "confirmed", None, at),
+        (4, "cat", 0.7, None, "confirmed", "ann", at),  # of a removed model
+    ):
+        values = dict(zip(("id", "thing", "score", "model", "verdict", "by", "at"), row, strict=True))
+        library.execute(
+            "INSERT INTO image_things (content_id, thing, score, model_id, verdict, given_by, given_at)"
+            " VALUES (:id, :thing, :score, :model, :verdict, :by, :at)",
+            **values,
+        )
+    database = library.upgraded()
+    found = rows(database, "SELECT content_id, thing, model_id, score FROM image_things ORDER BY content_id")
+    assert found == [(1, "dog", 1, 0.9), (2, "dog", 1, 0.8)]
+    with database.read() as connection:
+        decided = connection.execute(select(thing_verdicts).order_by(thing_verdicts.c.content_id)).all()
+    given_at = datetime(2026, 3, 1, tzinfo=UTC)
+    assert [tuple(row) for row in decided] == [
+        (2, "dog", "rejected", "ann", given_at),
+        (3, "cat", "confirmed", None, given_at),
+        (4, "cat", "confirmed", "ann", given_at),
+    ]
+    database.close()
 
 
 @pytest.mark.parametrize(

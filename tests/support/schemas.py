@@ -6,7 +6,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from rig.released_library import LIBRARIES, unpack_library
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import migrations_folder
@@ -22,8 +22,13 @@ def library_of_1_1(kind: str, folder: Path, request: pytest.FixtureRequest) -> t
     url = terminal.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{terminal.data}/tagger.sqlite"
     engine = create_database_engine(url)
     with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(migrations_folder()))
-        config.attributes["connection"] = connection
-        command.upgrade(config, BEFORE)
+        migrate(connection, BEFORE)
     return url, engine
+
+
+def migrate(connection: Connection, revision: str) -> None:
+    """Upgrade the schema to a revision."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

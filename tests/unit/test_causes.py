@@ -27,6 +27,7 @@ GUARDED = {
     "image_things",
     "tags",
     "taught_tags",
+    "thing_verdicts",
     "verdicts",
 }
 OWN_METHODS = {"insert", "update", "delete"}

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers are counted at each visit."""
-    monkeypatch.setattr(overview, "COUNTS_TTL_S", 0.0)
+def patient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Numbers are counted at each visit, or kept for some seconds."""
+    monkeypatch.setattr(overview, "COUNTS_TTL_S", getattr(request, "param", 0.0))
 
 
 @pytest.fixture
@@ -62,6 +62,14 @@ def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestCli
     assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
     german = client.get("/photos?any_rank=1&thing=dog", headers={"Accept-Language": "de"}).text
     assert "Hund" in german
+
+
+@pytest.mark.parametrize("patient", [60.0], indirect=True)
+def test_a_card_follows_a_verdict_at_once(client: TestClient, dog: int) -> None:
+    say(client, dog)
+    page_with("thing=dog", lambda: client.get("/places").text)
+    say(client, dog, "rejected")
+    assert "thing=dog" not in client.get("/places").text
 
 
 def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client: TestClient, dog: int) -> None:

@@ -4,7 +4,7 @@ The reference of the tables, docs/reference/tables.md, is generated from `doc` o
 table's `info`.
 
 Photos and their tags: roots → mounts, photos → contents → classifications, tags, verdicts and dismissals,
-landmarks, models. Things: contents, models → image_things → things.
+landmarks, models. Things: contents, models → image_things → things; thing_verdicts.
 Teaching: contents → embeddings and taught_tags; embeddings → sketches; verdicts →
 classifiers.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
@@ -55,6 +55,7 @@ from tagger.database.tables.tag_tables import (
 from tagger.database.tables.thing_tables import (
     image_things as image_things,
     thing_labels as thing_labels,
+    thing_verdicts as thing_verdicts,
     things as things,
 )
 from tagger.database.tables.photo_tables import (

@@ -82,7 +82,7 @@ class LibraryOverview:
 
     def expire(self) -> None:
         """Count again for the next page what a person may have changed, as far as that is quick."""
-        for value in (self._counts, self._covers, self._to_review, self._unclassified):
+        for value in (self._counts, self._covers, self._things, self._to_review, self._unclassified):
             if value.is_quick:
                 value.expire()
 
