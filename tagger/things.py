@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    delete,
     distinct,
     exists,
     func,
@@ -100,8 +101,22 @@ def record_things(connection: Connection, model_id: int, labels: "Iterable[Label
             "parent": label.parent,
         }
         connection.execute(update(things).where(things.c.slug == label.slug).values(facts))
+    connection.execute(delete(thing_labels).where(thing_labels.c.model_id == model_id))
     rows = ((model_id, position, slug) for position, slug in enumerate(given))
-    insert_page(connection, thing_labels, ("model_id", "position", "thing"), rows, skip_existing=True)
+    insert_page(connection, thing_labels, ("model_id", "position", "thing"), rows)
+
+
+def delete_unused_things(connection: Connection) -> None:
+    """Delete the things that no model names, that are on no image, and that no other is a kind of."""
+    kinds = things.alias()
+    users = (
+        *(table.c.thing == things.c.slug for table in (thing_labels, image_things, thing_verdicts)),
+        kinds.c.parent == things.c.slug,
+    )
+    unused = delete(things).where(*(~exists().where(user) for user in users))
+    # Each round deletes what the things of the round before were kinds of.
+    while connection.execute(unused).rowcount:
+        pass
 
 
 def things_of_labels(connection: Connection, model_ids: Collection[int]) -> dict[int, dict[int, str]]:

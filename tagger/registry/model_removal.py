@@ -25,10 +25,12 @@ from tagger.database.tables import (
 )
 from tagger.errors import Conflict
 from tagger.ledger.job_control import remove_items
+from tagger.model.artifact import Manifest
 from tagger.registry.registered_models import RegisteredModel, model_by_name
 from tagger.tags.causes import delete_model_results
-from tagger.tags.models_in_use import ids_in_use, is_shipped_file
+from tagger.tags.models_in_use import THINGS, ids_in_use, is_shipped_file
 from tagger.tags.settlement import Progress
+from tagger.things import delete_unused_things, record_things
 
 _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 
@@ -145,4 +147,14 @@ def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Seque
     connection.execute(delete(classifiers).where(classifiers.c.model_id == model.id))
     connection.execute(delete(backend_selections).where(backend_selections.c.model_digest == model.digest))
     connection.execute(delete(models).where(models.c.id == model.id))
+    if model.manifest.kind == THINGS:
+        _update_things(connection)
     record_action(connection, AuditAction.MODEL_REMOVE, model.name, digest=model.digest)
+
+
+def _update_things(connection: Connection) -> None:
+    """Give things the names that the models that are left give them, and delete those that go."""
+    of_things = select(models.c.id, models.c.manifest).where(models.c.kind == THINGS)
+    for row in connection.execute(of_things.order_by(models.c.id)).all():
+        record_things(connection, row.id, Manifest.model_validate(row.manifest).labels)
+    delete_unused_things(connection)

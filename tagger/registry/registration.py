@@ -215,13 +215,16 @@ def register(
         else:
             model_id = int(existing.id)
             _update_existing(connection, existing, path=path, name=name)
+        # Names of things are those of the model that was added last, also if it was there already.
+        if manifest.kind == models_in_use.THINGS:
+            record_things(connection, model_id, manifest.labels)
+        if existing is not None:
             if existing.manifest == document:
                 return model_id
             # The stored manifest was imported, or written by an older version: the one in the file counts.
             values = {"manifest": document, "suggestion_threshold": manifest.suggestion_threshold}
             connection.execute(update(models).where(models.c.id == model_id).values(values))
         if manifest.kind == models_in_use.THINGS:
-            record_things(connection, model_id, manifest.labels)
             return model_id
         landmark_ids = record_landmarks(connection, manifest)
         connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))

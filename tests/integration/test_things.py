@@ -12,6 +12,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
 from support.query_plans import statements
 
+from tagger.cli.output.photo_lines import StoredLines
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
@@ -32,7 +33,7 @@ from tagger.registry.registered_models import RegisteredModel, add_model, models
 from tagger.search.text_query import text_query
 from tagger.shares import share_name
 from tagger.tags.models_in_use import names_in_use
-from tagger.things import count_things, find_thing
+from tagger.things import all_things, count_things, find_thing
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.service import give_verdicts, withdraw_verdicts
 
@@ -46,6 +47,7 @@ THINGS = (
     Label(label="cat", slug="cat", name="Cat", names={"de": "Katze"}, parent="animal"),
 )
 """The thing at a position has the colour of the landmark at it."""
+FISH = Label(label="fish", slug="fish", name="Fish")
 
 
 class Library(TaggedFolder):
@@ -214,8 +216,8 @@ def test_things_count_while_their_model_is_in_use_and_verdicts_always(library: L
 
 @pytest.fixture
 def second(library: Library, tmp_path: Path) -> RegisteredModel:
-    """Another model of things, which finds a dog in the same colour, and for the castle's another dog."""
-    labels = (DOG, *THINGS[2:])
+    """Another model of things, which finds a dog in the same colour, and an animal in the castle's."""
+    labels = (DOG, *THINGS[2:], FISH)
     tiny_artifact(tmp_path / "second.pt", labels, name="second", kind="things")
     return add_model(library.database, tmp_path / "second.pt")
 
@@ -307,9 +309,69 @@ def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library
     give_verdicts(library.database, [library.folder / "dog.jpg"], "dog", VerdictKind.CONFIRMED, "ann", {})
     use_models(library.database, ["tiny"])
     remove_model(library.database, "objects")
-    assert (library.names(thing="dog"), library.names(thing="castle")) == ({"dog.jpg"}, set())
+    assert library.names(thing="dog") == {"dog.jpg"}
+    with pytest.raises(ThingNotFound):
+        library.names(thing="castle")
     assert library.names(landmark=EIFFEL) == {"dog.jpg"}
     assert list(check_database(library.database)) == []
+
+
+@pytest.mark.parametrize("is_added_again", [True, False])
+def test_names_of_things_are_those_of_the_model_that_was_added_last(
+    library: Library, tmp_path: Path, is_added_again: bool
+) -> None:
+    labels = (
+        Label(label="dog", slug="dog", name="Doggy", aliases=("doggo",)),
+        Label(label="pet", slug="pet", name="Pet"),
+        Label(label="fish", slug="fish", name="Fish", parent="pet"),
+    )
+    tiny_artifact(tmp_path / "second.pt", labels, name="second", kind="things")
+    add_model(library.database, tmp_path / "second.pt")
+    with library.database.read() as connection:
+        assert find_thing(connection, "doggo").name == "Doggy"
+    if is_added_again:
+        add_model(library.database, library.settings.data_folder / "objects.pt")
+    else:
+        remove_model(library.database, "second")
+    with library.database.read() as connection:
+        every = all_things(connection)
+    assert (every["dog"].name, every["dog"].parent) == ("Dog", "animal")
+    assert ({"fish", "pet"} <= every.keys()) == is_added_again
+    assert list(check_database(library.database)) == []
+
+
+def test_a_thing_of_a_removed_model_stays_where_people_decided(
+    library: Library, second: RegisteredModel
+) -> None:
+    path = library.draw("castle.jpg", 1)
+    library.tag(others=[library.objects])
+    give_verdicts(library.database, [path], "castle", VerdictKind.REJECTED, "ann", {})
+    use_models(library.database, ["tiny", "second"])
+    remove_model(library.database, "objects")
+    with library.database.read() as connection:
+        assert set(all_things(connection)) == {"dog", "animal", "cat", "fish", "castle"}
+
+
+def test_lines_name_each_thing_once_without_rejected_ones_and_escaped(
+    library: Library, second: RegisteredModel, tmp_path: Path
+) -> None:
+    dog = Label(label="dog", slug="dog", name="Dog")
+    hostile = Label(label="cat", slug="cat", name="Cat\x1b[31m\u202e")
+    labels = (dog, THINGS[1], hostile, FISH)
+    tiny_artifact(tmp_path / "third.pt", labels, name="third", kind="things")
+    third = add_model(library.database, tmp_path / "third.pt")
+    paths = [library.draw("dog.jpg", 0), library.draw("cat.jpg", 2), library.draw("castle.jpg", 1)]
+    library.tag(others=[library.objects])
+    give_verdicts(library.database, paths[2:], "castle", VerdictKind.REJECTED, "ann", {})
+    job = library.record(others=[library.objects, third, second], reprocess=True)
+    lines = StoredLines(library.database, library.settings, job, ())
+    library.run(job)
+    shown = {
+        Path(line.partition(".jpg")[0]).name: line.partition("shows ")[2]
+        for stored in library.stored
+        for line in lines.of(stored)
+    }
+    assert shown == {"dog": "Dog", "cat": "Animal and Cat\\x1b[31m\\u202e", "castle": "Animal"}
 
 
 def test_metadata_has_things_only_if_that_is_asked(library: Library) -> None:

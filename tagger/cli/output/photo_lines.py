@@ -44,7 +44,7 @@ from tagger.settings import Settings
 from tagger.tags.rule import EffectiveTag
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import list_text, percent
-from tagger.things import all_things, things_of_labels
+from tagger.things import ShownThing, things_of_images, things_of_labels
 
 TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
 """Outcomes that most photos of a large job have, and that its summary counts."""
@@ -56,12 +56,9 @@ class StoredLines:
     def __init__(self, database: Database, settings: Settings, job: int, hidden: Collection[Outcome]) -> None:
         with database.read() as connection:
             model_ids = model_ids_of_job(connection, job)
-            things, labels = all_things(connection), things_of_labels(connection, model_ids)
-        self._names = {each: _LabelNames(database, each) for each in model_ids if each not in labels}
-        self._things = {
-            model_id: {position: things[slug].display_name for position, slug in each.items()}
-            for model_id, each in labels.items()
-        }
+            self._models_of_things = things_of_labels(connection, model_ids).keys()
+        of_landmarks = [each for each in model_ids if each not in self._models_of_things]
+        self._names = {each: _LabelNames(database, each) for each in of_landmarks}
         self._landmark_names: dict[int, str] = {}
         self._hidden = hidden
         self._database, self._root_paths = database, settings.roots
@@ -73,23 +70,28 @@ class StoredLines:
         """The lines of a stored batch, in the order of the job."""
         shown = [photo for photo in stored if photo.outcome.outcome not in self._hidden]
         self._read_landmark_names({tag.landmark_id for item in shown for tag in item.tags})
-        return [self._line(item) for item in sorted(shown, key=lambda photo: photo.outcome.position)]
+        things = self._read_things(shown)
+        in_order = sorted(shown, key=lambda photo: photo.outcome.position)
+        return [self._line(item, things.get(item.image_id, ())) for item in in_order]
 
-    def _line(self, item: Item) -> str:
+    def _line(self, item: Item, things: Sequence[ShownThing]) -> str:
         root = self._root(item.root_id)
         # A Path for each line costs more than the line.
         path = os.path.join(str(root.folder), item.file) if root else item.file  # noqa: PTH118
         names = self._landmark_names
         tags = [(tag, names[tag.landmark_id]) for tag in item.tags if tag.landmark_id in names]
-        line = photo_line(path, item.result, item.outcome, self._names, tags, written=self._written)
-        found = item.result.results if isinstance(item.result, Classified) else {}
-        things = [
-            self._things[model_id][each.position]
-            for model_id in self._things.keys() & found.keys()
-            for each in found[model_id].predictions
-            if each.accepted
-        ]
-        return f"{line}; shows {list_text(things)}" if things else line
+        shows = [thing.name for thing in things]
+        return photo_line(
+            path, item.result, item.outcome, self._names, tags, shows=shows, written=self._written
+        )
+
+    def _read_things(self, items: Sequence[Item]) -> Mapping[int, Sequence[ShownThing]]:
+        """What the job's models find on the images that they have classified, after verdicts."""
+        classified = {item.image_id for item in items if isinstance(item.result, Classified)}
+        if not (classified and self._models_of_things):
+            return {}
+        with self._database.read() as connection:
+            return things_of_images(connection, classified, model_ids=self._models_of_things)
 
     def _read_landmark_names(self, landmark_ids: set[int]) -> None:
         """Read the names that are not known yet. A landmark that was removed meanwhile has none."""
@@ -187,16 +189,18 @@ def photo_line(
     names: Mapping[int, Mapping[int, str] | Sequence[str]],
     tags: Sequence[tuple[EffectiveTag, str]] = (),
     *,
+    shows: Sequence[str] = (),
     written: str = "written",
 ) -> str:
     """`names` are those of each model's landmarks, by position, `tags` the photo's with theirs.
 
-    `written` says what the job did with metadata that changed.
+    `shows` names what else is on it. `written` says what the job did with metadata that changed.
     """
     if isinstance(result, str):
         done = written if outcome.outcome is Outcome.WRITTEN else outcome.outcome
         return printable(f"{path}: {done}: {result}")
-    return printable(f"{path}: {_outcome_text(result, outcome, names, tags)}")
+    things = f"; shows {list_text(shows)}" if shows else ""
+    return printable(f"{path}: {_outcome_text(result, outcome, names, tags)}{things}")
 
 
 def _outcome_text(
