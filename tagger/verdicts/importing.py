@@ -16,19 +16,22 @@ from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
-from tagger.database.tables import contents
+from tagger.database.tables import contents, thing_verdicts, verdicts
 from tagger.errors import ImportRefused
 from tagger.landmarks.landmarks import landmarks_by_slug
 from tagger.tags.causes import (
     NewDismissal,
+    NewThingVerdict,
     NewVerdict,
     confirmed_contents,
     hold_landmarks,
     write_dismissals,
+    write_thing_verdicts,
     write_verdicts,
 )
 from tagger.tags.contents import lock_contents, lock_contents_shared
 from tagger.texts.text_encoding import decoded_text
+from tagger.things import PREFIX, all_things
 from tagger.verdicts.store import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
 
 _REMEDY = "correct the file, or create it again with `tagger review export`"
@@ -37,7 +40,7 @@ _REMEDY = "correct the file, or create it again with `tagger review export`"
 class VerdictEntry(BaseModel):
     """A verdict about an image, by digest, and a landmark, by slug. `path` is a photo of it elsewhere.
 
-    Without a landmark, the image is not a landmark.
+    With its prefix, a thing stands in place of the landmark. Without either, the image is not a landmark.
     """
 
     digest: Annotated[str, Field(pattern=r"^[0-9]+-[0-9a-f]{64}$")]
@@ -133,55 +136,72 @@ def import_verdicts(
             known = lock_contents_shared(connection, {entry.digest for entry in page})
             lock_contents(connection, known.values())
             hold_landmarks(connection)
-            new, away = _count_page(connection, page, report, add=True)
-            write_verdicts(connection, new, newer_only=True)
-            write_dismissals(connection, away)
+            new = _count_page(connection, page, report, add=True)
+            write_verdicts(connection, new.verdicts, newer_only=True)
+            write_thing_verdicts(connection, new.of_things, newer_only=True)
+            write_dismissals(connection, new.dismissals)
             if audit_entry is None:
                 audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
             update_details(connection, audit_entry, added=report.added, replaced=report.replaced)
     return report
 
 
+@dataclass
+class _NewRows:
+    """What a page of entries says, with the ids of this database."""
+
+    verdicts: list[NewVerdict] = field(default_factory=list)
+    of_things: list[NewThingVerdict] = field(default_factory=list)
+    dismissals: list[NewDismissal] = field(default_factory=list)
+
+
 def _count_page(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
-) -> tuple[list[NewVerdict], list[NewDismissal]]:
-    """Count what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
-    known = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
-    usable = []
-    for entry in page:
-        if entry.landmark is None or entry.landmark in known:
-            usable.append(entry)
-        else:
-            report.unknown_landmarks[entry.landmark] += 1
+) -> _NewRows:
+    """Count what a page changes, and return its rows. With `add`, unknown images get rows."""
+    landmarks = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
+    known = {*landmarks, None}
+    if any(entry.landmark and entry.landmark.startswith(PREFIX) for entry in page):
+        known |= {PREFIX + slug for slug in all_things(connection)}
+    usable = [entry for entry in page if entry.landmark in known]
+    report.unknown_landmarks.update(
+        entry.landmark for entry in page if entry.landmark and entry.landmark not in known
+    )
     content_ids = _content_ids(connection, usable, report, add=add)
-    new, away = [], []
+    new = _NewRows()
     for entry in usable:
-        content_id = content_ids.get(entry.digest, 0)
+        content_id, given = content_ids.get(entry.digest, 0), (entry.by, entry.at)
         if entry.landmark is None:
-            away.append(NewDismissal(content_id, entry.by, entry.at))
+            new.dismissals.append(NewDismissal(content_id, *given))
+        elif entry.landmark in landmarks:
+            kind = VerdictKind(entry.verdict)
+            new.verdicts.append(NewVerdict(content_id, landmarks[entry.landmark].id, kind, *given))
         else:
-            landmark_id, kind = known[entry.landmark].id, VerdictKind(entry.verdict)
-            new.append(NewVerdict(content_id, landmark_id, kind, entry.by, entry.at))
-    stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
-    for verdict in new:
+            thing, kind = entry.landmark.removeprefix(PREFIX), VerdictKind(entry.verdict)
+            new.of_things.append(NewThingVerdict(content_id, thing, kind, *given))
+    things = stored_verdicts(connection, thing_verdicts, {each.key for each in new.of_things})
+    for of_thing in new.of_things:
+        report.count((of_thing.verdict, of_thing.given_at), things.get(of_thing.key))
+    stored = stored_verdicts(connection, verdicts, {each.key for each in new.verdicts})
+    for verdict in new.verdicts:
         report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))
     # A confirmed landmark outranks a dismissal, which then counts as older.
-    away_ids = {dismissal.content_id for dismissal in away}
+    away_ids = {dismissal.content_id for dismissal in new.dismissals}
     confirmed = confirmed_contents(connection, away_ids)
     confirmed |= {
         verdict.content_id
-        for verdict in new
+        for verdict in new.verdicts
         if verdict.verdict is VerdictKind.CONFIRMED
         if verdict.key not in stored or stored[verdict.key][1] < verdict.given_at
     }
     dismissed = stored_dismissals(connection, away_ids)
-    for dismissal in away:
+    for dismissal in new.dismissals:
         at = dismissed.get(dismissal.content_id)
         if dismissal.content_id and dismissal.content_id in confirmed:
             report.older += 1
         else:
             report.count((None, dismissal.given_at), None if at is None else (None, at))
-    return new, away
+    return new
 
 
 def _content_ids(

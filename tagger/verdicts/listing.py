@@ -17,7 +17,15 @@ from sqlalchemy import Connection, Row, Select, Table, exists, false, select
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, pages
-from tagger.database.tables import contents, dismissals, model_labels, models, photos, verdicts
+from tagger.database.tables import (
+    contents,
+    dismissals,
+    model_labels,
+    models,
+    photos,
+    thing_verdicts,
+    verdicts,
+)
 from tagger.landmarks.landmarks import Landmark, all_landmarks
 from tagger.photos.paths import ObjectPath
 from tagger.query.filters import ResolvedQuery, matching_landmarks
@@ -26,6 +34,7 @@ from tagger.query.tagged_photos import NameCache, select_photos, tag_rows
 from tagger.roots.availability import UnavailableFolder, unavailable_folders
 from tagger.roots.roots import Root, RootPaths, list_roots
 from tagger.settings import Settings
+from tagger.things import PREFIX, all_things
 from tagger.verdicts.store import NOT_A_LANDMARK
 
 PAGE = 250
@@ -47,7 +56,8 @@ class VerdictFilter:
 class ListedVerdict:
     """A verdict for people and other databases. `path` is one photo of the image; None: it has none now.
 
-    A photo that was put away has the verdict `not-a-landmark`, and no landmark.
+    A thing stands in place of a landmark as `thing:dog`. A photo that was put away has the verdict
+    `not-a-landmark`, and no landmark.
     """
 
     path: str | None
@@ -62,21 +72,24 @@ class ListedVerdict:
 def list_verdicts(
     database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
 ) -> Iterator[ListedVerdict]:
-    """Yield each matching verdict once, then the dismissed photos, in the order in which images were added.
+    """Yield the matching verdicts on landmarks, then on things, then the dismissed photos.
+
+    Each kind is in the order in which images were added.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    listings = []
+    tables = []
     if verdict_filter.verdict != NOT_A_LANDMARK:
-        listings.append(_Listing(database, verdicts, verdict_filter, root_paths or {}))
+        tables += [verdicts, thing_verdicts]
     if verdict_filter.verdict in {None, NOT_A_LANDMARK}:
-        listings.append(_Listing(database, dismissals, verdict_filter, root_paths or {}))
+        tables.append(dismissals)
+    listings = [_Listing(database, table, verdict_filter, root_paths or {}) for table in tables]
     return chain.from_iterable(listing.all() for listing in listings)
 
 
 class _Listing:
-    """The matching rows of `verdicts` or `dismissals`, along their key."""
+    """The matching rows of a table of verdicts, along their key."""
 
     def __init__(
         self, database: Database, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
@@ -84,6 +97,7 @@ class _Listing:
         self._database, self._table = database, table
         with database.read() as connection:
             self._names = NameCache(connection, root_paths)
+            self._things = all_things(connection) if table is thing_verdicts else {}
             self._query = _select_rows(connection, table, verdict_filter, root_paths)
 
     def all(self) -> Iterator[ListedVerdict]:
@@ -92,8 +106,27 @@ class _Listing:
                 of_page = photos.c.id.in_([row.photo_id for row in rows if row.photo_id is not None])
                 found = connection.execute(select_photos().where(of_page))
                 paths = {row.id: self._names.path(connection, row) for row in found}
-                listed = [_verdict(connection, self._names, row, paths) for row in rows]
+                listed = [self._verdict(connection, row, paths) for row in rows]
             yield from listed
+
+    def _verdict(self, connection: Connection, row: Row[Any], paths: Mapping[int, str]) -> ListedVerdict:
+        landmark = name = None
+        kind = NOT_A_LANDMARK
+        if self._table is verdicts:
+            found = self._names.landmark(connection, row.landmark_id)
+            landmark, name, kind = found.slug, found.display_name, row.verdict
+        elif self._table is thing_verdicts:
+            thing = self._things[row.thing]
+            landmark, name, kind = f"{PREFIX}{thing.slug}", thing.display_name, row.verdict
+        return ListedVerdict(
+            path=paths.get(row.photo_id),
+            digest=row.digest,
+            landmark=landmark,
+            name=name,
+            verdict=kind,
+            by=row.given_by,
+            at=row.given_at,
+        )
 
 
 def _select_rows(
@@ -114,8 +147,8 @@ def _select_rows(
         contents, contents.c.id == table.c.content_id
     )
     landmark_ids = matching_landmarks(connection, verdict_filter.photos)
-    if table is verdicts and verdict_filter.verdict is not None:
-        query = query.where(verdicts.c.verdict == verdict_filter.verdict)
+    if table is not dismissals and verdict_filter.verdict is not None:
+        query = query.where(table.c.verdict == verdict_filter.verdict)
     if landmark_ids is not None:
         of_landmark = among(verdicts.c.landmark_id, landmark_ids) if table is verdicts else false()
         query = query.where(of_landmark)
@@ -124,23 +157,6 @@ def _select_rows(
     if photo_conditions:
         query = query.where(exists().where(of_image, *photo_conditions))
     return query
-
-
-def _verdict(
-    connection: Connection, names: NameCache, row: Row[Any], paths: Mapping[int, str]
-) -> ListedVerdict:
-    """A row of `verdicts`, or of `dismissals`, which has no landmark and no kind."""
-    landmark_id: int | None = getattr(row, "landmark_id", None)
-    landmark = None if landmark_id is None else names.landmark(connection, landmark_id)
-    return ListedVerdict(
-        path=paths.get(row.photo_id),
-        digest=row.digest,
-        landmark=None if landmark is None else landmark.slug,
-        name=None if landmark is None else landmark.display_name,
-        verdict=NOT_A_LANDMARK if landmark is None else row.verdict,
-        by=row.given_by,
-        at=row.given_at,
-    )
 
 
 @dataclass(frozen=True)

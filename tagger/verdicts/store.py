@@ -9,14 +9,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, Table, delete, select, tuple_
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import among, insert_missing, pages
-from tagger.database.tables import dismissals, favourites, photos, verdicts
+from tagger.database.tables import dismissals, favourites, photos
 from tagger.query.details import find_photo_id
 from tagger.roots.roots import RootPaths
 from tagger.tags.causes import NewDismissal, confirmed_contents, delete_dismissals, write_dismissals
@@ -26,13 +27,19 @@ NOT_A_LANDMARK = "not-a-landmark"
 """The verdict on an image as a whole, a dismissal. It is no kind: it is about no landmark."""
 
 
+_Key = TypeVar("_Key", int, str)
+
+
 def stored_verdicts(
-    connection: Connection, keys: Collection[tuple[int, int]]
-) -> dict[tuple[int, int], tuple[VerdictKind, datetime]]:
-    """Kind and time of the stored verdicts among `keys` (content id, landmark id)."""
-    key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
-    rows = connection.execute(select(verdicts).where(key.in_(keys)))
-    return {(row.content_id, row.landmark_id): (VerdictKind(row.verdict), row.given_at) for row in rows}
+    connection: Connection, table: Table, keys: Collection[tuple[int, _Key]]
+) -> dict[tuple[int, _Key], tuple[VerdictKind, datetime]]:
+    """Kind and time of the stored verdicts among `keys`: content id, and landmark id or slug of a thing."""
+    key = tuple(table.primary_key)
+    query = select(*key, table.c.verdict, table.c.given_at).where(tuple_(*key).in_(keys))
+    return {
+        (content_id, subject): (VerdictKind(verdict), given_at)
+        for content_id, subject, verdict, given_at in connection.execute(query)
+    }
 
 
 def stored_dismissals(connection: Connection, content_ids: Collection[int]) -> dict[int, datetime]:

@@ -1,17 +1,20 @@
 """A model of things beside one of landmarks: what it stores, and what it leaves as it is."""
 
+import io
 import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 from support.artifacts import LABELS, tiny_artifact, tiny_manifest
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
 from support.query_plans import statements
 
+from tagger.cli.commands.review import EXPORT_COLUMNS
 from tagger.cli.output.photo_lines import StoredLines
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
@@ -33,8 +36,11 @@ from tagger.registry.registered_models import RegisteredModel, add_model, models
 from tagger.search.text_query import text_query
 from tagger.shares import share_name
 from tagger.tags.models_in_use import names_in_use
+from tagger.texts.documents import json_bytes
 from tagger.things import all_things, count_things, find_thing
 from tagger.transfer.integrity import check_database
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
+from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.verdicts.service import give_verdicts, withdraw_verdicts
 
 pytestmark = pytest.mark.postgresql
@@ -73,6 +79,9 @@ class Library(TaggedFolder):
         """The names of the files that a query finds."""
         found = find_tagged(self.database, PhotoQuery.parse(options))
         return {Path(photo.path).name for photo in found}
+
+    def import_(self, documents: Sequence[dict[str, object]]) -> ImportedVerdicts:
+        return import_verdicts(self.database, read_entries(io.BytesIO(json_bytes(documents)), "file"))
 
     def search(self, words: str) -> set[str]:
         found = find_tagged(self.database, text_query(self.database, words, {}).query)
@@ -372,6 +381,30 @@ def test_lines_name_each_thing_once_without_rejected_ones_and_escaped(
         for line in lines.of(stored)
     }
     assert shown == {"dog": "Dog", "cat": "Animal and Cat\\x1b[31m\\u202e", "castle": "Animal"}
+
+
+def test_verdicts_on_things_go_to_another_database(library: Library) -> None:
+    paths = [library.draw("dog.jpg", 0), library.draw("castle.jpg", 1)]
+    library.tag(others=[library.objects])
+    give_verdicts(library.database, paths[:1], "dog", VerdictKind.REJECTED, "ann", {})
+    give_verdicts(library.database, paths[1:], "cat", VerdictKind.CONFIRMED, "bob", {})
+    listed = list(list_verdicts(library.database, VerdictFilter()))
+    assert [(each.landmark, each.name, each.verdict, each.by) for each in listed] == [
+        ("thing:dog", "Dog", "rejected", "ann"),
+        ("thing:cat", "Cat", "confirmed", "bob"),
+    ]
+    assert list(list_verdicts(library.database, VerdictFilter("confirmed"))) == listed[1:]
+    assert list(list_verdicts(library.database, VerdictFilter(photos=PhotoQuery(landmark=EIFFEL)))) == []
+    exported = [{name: getattr(each, name) for name in EXPORT_COLUMNS} for each in listed]
+    assert library.import_(exported) == ImportedVerdicts(unchanged=2)
+    with library.database.write() as connection:
+        connection.execute(update(thing_verdicts).values(given_at=datetime(2020, 1, 1, tzinfo=UTC)))
+        connection.execute(delete(thing_verdicts).where(thing_verdicts.c.thing == "cat"))
+    unknown = exported[0] | {"landmark": "thing:unicorn"}
+    done = library.import_([*exported, unknown])
+    assert (done.added, done.replaced, dict(done.unknown_landmarks)) == (1, 1, {"thing:unicorn": 1})
+    assert list(list_verdicts(library.database, VerdictFilter())) == listed
+    assert library.names(thing="cat") == {"castle.jpg"}
 
 
 def test_metadata_has_things_only_if_that_is_asked(library: Library) -> None:

@@ -247,7 +247,7 @@ def list_(
 
 @review_app.command("export")
 def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
-    """Export all verdicts as JSON, with the digests of images and the slugs of landmarks.
+    """Export all verdicts as JSON, with the digests of images and the slugs of landmarks or things.
 
     Any other database can import the file.
 
