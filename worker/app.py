@@ -2,6 +2,11 @@
 
 Beat only sends ticks. SQL decides what is due, so two beats do no harm, and missed runs are made up for.
 """
+# ruff: noqa: E402 - `celery` has no other place that comes before what could keep the interpreter's lock
+
+from tagger.processes.stall import watch_start
+
+watch_start()
 
 import sys
 from contextlib import closing

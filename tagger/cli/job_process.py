@@ -15,11 +15,13 @@ import sys
 import threading
 import traceback
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagger.processes.interruption import leave_messages_to_parent, open_closed_streams, run_interruptible
 from tagger.processes.lifeline import STDIN, follow_parent
 from tagger.processes.process import postpone_collection, quiet_threads, resume_collection
+from tagger.processes.stall import unwatch, watch, watch_start
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -36,12 +38,16 @@ def main() -> None:
     open_closed_streams()
     postpone_collection()
     quiet_threads()
+    watch_start()
     with socket.socket(fileno=os.dup(STDIN)) as parent, parent.makefile("rb", buffering=0) as lines:
-        line = lines.readline()
+        request = json.loads(lines.readline())
     follow_parent()
+    name, settings = f"{request['command']}.{request['number']}", request["settings"]
+    watch(name, Path(settings["data_folder"]), settings["stall_timeout_s"])
     try:
-        run_interruptible(partial(_run, json.loads(line)), "")
+        run_interruptible(partial(_run, request), "")
     finally:
+        unwatch()
         gc.freeze()  # as commands end (see main)
 
 

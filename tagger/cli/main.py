@@ -5,20 +5,43 @@ processes.lifeline).
 """
 
 import gc
+import sys
 
 from tagger.processes.interruption import open_closed_streams, run_interruptible
 from tagger.processes.process import postpone_collection, quiet_threads
+
+WATCHED = frozenset({"beat", "serve", "tag", "up", "watch", "worker"})
+"""Commands that are watched from their start: their imports, too, may hold the interpreter's lock for good.
+Those of others are over sooner without the watch."""
 
 
 def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
+    _watch_start()
     postpone_collection()
     quiet_threads()
     try:
         run_interruptible(_run, "no work is lost. Run the same command again to continue")
     finally:
+        _unwatch()
         gc.freeze()  # Python would search all modules for cycles before it ends: a quarter of `tagger query`
+
+
+def _watch_start() -> None:
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if WATCHED.intersection(words[:1]):
+        from tagger.processes.stall import watch_start
+
+        watch_start()
+
+
+def _unwatch() -> None:
+    """Stop watching a command that was watched from its start, or since it opened a database."""
+    if "tagger.processes.stall" in sys.modules:
+        from tagger.processes.stall import unwatch
+
+        unwatch()
 
 
 def _run() -> None:

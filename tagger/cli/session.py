@@ -9,7 +9,7 @@ from tagger.cli.output import console
 from tagger.errors import DiskFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from tagger.database.connection import Database
@@ -20,8 +20,6 @@ _databases: list[Database] = []
 """Open databases of this command."""
 _decided: list[Session] = []
 """Sessions in which people's verdicts or dismissals have changed, and nobody has learned from them yet."""
-_at_end: list[Callable[[], None]] = []
-"""What ends with the command after its databases are closed."""
 
 
 class Session(NamedTuple):
@@ -46,11 +44,10 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     """
     from tagger.database.engine import sqlite_file
     from tagger.errors import SchemaOutdated
-    from tagger.processes.stall import unwatch, watch
+    from tagger.processes.stall import watch
 
     settings = settings or load_settings()
     watch(console.command, settings.data_folder, settings.stall_timeout_s)
-    _at_end.append(unwatch)
     try:
         return _open(settings, settle_jobs=settle_jobs)
     except SchemaOutdated:
@@ -136,5 +133,3 @@ def close_sessions() -> None:
     _decided.clear()
     while _databases:
         _databases.pop().close()
-    while _at_end:
-        _at_end.pop()()

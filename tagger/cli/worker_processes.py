@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tagger.cli.supervised_process import REFUSED, SupervisedProcess, stop_processes
 from tagger.model.devices import thread_share
 from tagger.processes.interruption import EXIT_CODE, handle_own_signals
+from tagger.processes.stall import watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str
     The first one is ready before the others start: what keeps it from starting is said once.
     """
     handle_own_signals()
+    watch("worker", settings.data_folder, settings.stall_timeout_s)
 
     def start(number: int) -> SupervisedProcess:
         own = [*arguments, "--process", str(number)]

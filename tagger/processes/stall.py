@@ -3,10 +3,14 @@
 One thread asks, every CHECK_S, registered checks. A native library may hold the interpreter's lock for good,
 so each round renews a countdown in C, which ends the process with exit code 1 if no other round comes. Both
 write into a report what each thread was doing. Time in which the process was stopped does not count.
+
+Programs call `watch_start` before they import what could hold the lock, and `watch` once they know the
+settings: until then, the report goes to stderr.
 """
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import stat
@@ -31,6 +35,8 @@ MOST_ROUND_S = 2 * CHECK_S
 STEM = "stalled-"
 """What the names of reports begin with."""
 STDERR = 2
+START_VARIABLE, START_TIMEOUT_S = "TAGGER_STALL_TIMEOUT_S", 300.0
+"""The limit of a start, whose settings are not read yet: this variable, and its default."""
 DUMP_SIGNAL = signal.SIGURG
 """What it does otherwise is nothing."""
 DUMP_AFTER = 0.75
@@ -62,11 +68,21 @@ def stall_check(check: Check) -> Iterator[None]:
         _checks.remove(check)
 
 
-def watch(program: str, folder: Path, timeout_s: float) -> None:
-    """Watch this process until `unwatch`, as its first `program`. `folder` gets the report."""
+def watch_start() -> None:
+    """Watch this process from its start, unless it is watched; `watch` follows with the settings."""
     global _watch  # noqa: PLW0603 - a process has one timer
     if _watch is None:
-        _watch = _Watch(folder / f"{STEM}{program}.log", timeout_s)
+        _watch = _Watch(_start_timeout_s())
+
+
+def watch(program: str, folder: Path, timeout_s: float) -> None:
+    """Watch this process until `unwatch`, as its first `program`. `folder` gets the report."""
+    global _watch  # noqa: PLW0603
+    if _watch is None:
+        _watch = _Watch(timeout_s)
+    if _watch.program is None:
+        _watch.program = program
+        _watch.set_report(_opened(folder / f"{STEM}{program}.log"), timeout_s)
 
 
 def unwatch() -> None:
@@ -75,6 +91,15 @@ def unwatch() -> None:
     if _watch is not None:
         _watch.close()
         _watch = None
+
+
+def _start_timeout_s() -> float:
+    """The limit in the environment. A wrong value is refused when the settings are read."""
+    try:
+        timeout_s = float(os.environ[START_VARIABLE])
+    except (KeyError, ValueError):
+        return START_TIMEOUT_S
+    return timeout_s if MOST_ROUND_S <= timeout_s < math.inf else START_TIMEOUT_S
 
 
 def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
@@ -100,45 +125,67 @@ def _text(report: Path, ended_at: float) -> str:
 class _Watch:
     """The two threads."""
 
-    def __init__(self, report: Path, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._report = _opened(report)
+    def __init__(self, timeout_s: float) -> None:
+        self.program: str | None = None
+        """Whose report it writes; None: the report goes to stderr."""
         self._closed = threading.Event()
         self._failed: set[Check] = set()
-        self._countdowns: list[Countdown] = []
-        try:
+        self._lock = threading.Lock()
+        self._pipe: SignallingPipe | None = None
+        with suppress(AttributeError, OSError):
             self._pipe = SignallingPipe(DUMP_SIGNAL)
-            faulthandler.register(DUMP_SIGNAL, self._report)
-            self._countdowns.append(Countdown(DUMP_AFTER * timeout_s, "write", self._pipe.writer))
-            self._countdowns.append(Countdown(timeout_s, "_exit", 1))
-        except (AttributeError, OSError):
-            self._close_countdowns()
+        self._report, self._timeout_s = _stderr(), timeout_s
+        self._countdowns = self._new_countdowns()
         self._begin_round()
         self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
         self._thread.start()
 
+    def set_report(self, report: BinaryIO, timeout_s: float) -> None:
+        """Write into this file from now on, after this time without progress."""
+        with self._lock:
+            former_report, former_countdowns = self._report, self._countdowns
+            self._report, self._timeout_s = report, timeout_s
+            self._countdowns = self._new_countdowns()
+            self._begin_round()
+            for countdown in former_countdowns:
+                countdown.close()
+            former_report.close()
+
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
-        self._close_countdowns()
+        for countdown in self._countdowns:
+            countdown.close()
         faulthandler.unregister(DUMP_SIGNAL)
         faulthandler.cancel_dump_traceback_later()
         self._report.close()
 
-    def _close_countdowns(self) -> None:
-        while self._countdowns:
-            self._countdowns.pop().close()
+    def _new_countdowns(self) -> list[Countdown]:
+        """Until the report, and until the end; none where the system lacks what they need."""
+        if self._pipe is None:
+            return []
+        faulthandler.register(DUMP_SIGNAL, self._report)
+        countdowns: list[Countdown] = []
+        try:
+            countdowns.append(Countdown(DUMP_AFTER * self._timeout_s, "write", self._pipe.writer))
+            countdowns.append(Countdown(self._timeout_s, "_exit", 1))
+        except (AttributeError, OSError):
+            for countdown in countdowns:
+                countdown.close()
+            return []
+        return countdowns
 
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):
-            self._begin_round()
+            with self._lock:
+                self._begin_round()
             for check in [*_checks]:
                 if (problem := self._problem(check)) is not None:
                     self._end(problem)
 
     def _begin_round(self) -> None:
         _count_round()
-        if not self._countdowns:
+        if not self._countdowns or self._pipe is None:
             faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
             return
         for countdown in self._countdowns:
@@ -183,7 +230,11 @@ def _opened(report: Path) -> BinaryIO:
         create_private_file(report)
         return report.open("ab")
     except OSError:
-        return os.fdopen(os.dup(STDERR), "wb")
+        return _stderr()
+
+
+def _stderr() -> BinaryIO:
+    return os.fdopen(os.dup(STDERR), "wb")
 
 
 _watch: _Watch | None = None

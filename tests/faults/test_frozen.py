@@ -76,6 +76,48 @@ def test_programs_end_when_a_thread_keeps_the_interpreters_lock(terminal: Termin
         assert "most recent call first" in (terminal.data / f"stalled-{name}.log").read_text()
 
 
+STARTS = {
+    "tagger": [*SERVICES.values(), ("tag", "photos"), ("up", "--port", "0")],
+    "celery": [("-A", "worker.app", "worker"), ("-A", "worker.app", "beat")],
+}
+
+
+@pytest.mark.parametrize(("program", "module"), [("tagger", "tagger.cli.program"), ("celery", "sqlalchemy")])
+def test_programs_end_when_an_import_of_their_start_keeps_the_lock(
+    terminal: Terminal, program: str, module: str
+) -> None:
+    commands = [next(word for word in words if word.isalpha()) for words in STARTS[program]]
+    terminal.inject(freeze_on_import=module)
+    for file in freezing(terminal, *commands).values():
+        file.touch()
+    processes = [terminal.start(*words, program=program) for words in STARTS[program]]
+    try:
+        for process in processes:
+            assert_ended(process, terminal)
+    finally:
+        for process in processes:
+            process.kill()
+    assert "most recent call first" in terminal.log.read_text()
+
+
+def test_services_whose_start_freezes_are_started_again(terminal: Terminal) -> None:
+    services = ("worker", "beat", "serve")
+    terminal.inject(freeze_on_import="tagger.cli.program")
+    for file in freezing(terminal, *services).values():
+        file.touch()
+    up = terminal.start("up", "--port", "0")
+    try:
+        terminal.wait_until(terminal.active_workers)
+        terminal.wait_until(lambda: len(psutil.Process(up.pid).children()) == len(services))
+        assert terminal.log.read_text().count(" process exited with code 1 ") == len(services)
+        assert all(
+            "most recent call first" in terminal.data.joinpath(f"{name}.log").read_text()
+            for name in ("worker", "beat", "page")
+        )
+    finally:
+        stop(up)
+
+
 def test_programs_continue_after_they_were_stopped_for_longer_than_the_limit(terminal: Terminal) -> None:
     """By Ctrl-Z, with a container, or by a debugger."""
     terminal.run("db", "upgrade")
@@ -217,16 +259,20 @@ def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(
                 stop(program)
 
 
-@pytest.mark.slow
-def test_a_process_of_tag_that_freezes_is_replaced(terminal: Terminal) -> None:
+@pytest.mark.parametrize("moment", ["in its start", pytest.param("later", marks=pytest.mark.slow)])
+def test_a_process_of_tag_that_freezes_is_replaced(terminal: Terminal, moment: str) -> None:
     terminal.environment |= {"TAGGER_PROCESSES": "2"}
     draw_many(terminal.folder / "photos", 3 * PHOTOS)  # enough for both
     module = "tagger.cli.job_process"
     file = freezing(terminal, module)[module]
     terminal.inject(slow_pass_s="0.5")
+    if moment == "in its start":
+        terminal.inject(freeze_on_import="tagger.cli.session")
+        file.touch()
     tag = terminal.start("tag", "photos")
     terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
-    file.touch()
+    if moment == "later":
+        file.touch()
     assert tag.wait(120) == 0
     text = terminal.log.read_text()
     assert text.count("of 2 exited with code 1; the others continue, and a new one replaces it") == 1

@@ -152,7 +152,7 @@ def test_every_module_of_commands_is_in_the_table() -> None:
 def test_a_quick_command_imports_no_other_and_help_none(
     words: str, module: str | None, most: int, tmp_path: Path
 ) -> None:
-    """Neither imports pixels, models, queues or metadata, nor more modules than it needs."""
+    """Neither imports pixels, models, queues, metadata or the stall watch, nor more modules than it needs."""
     run = "try: tagger.cli.main.main()\nfinally: print(*sys.modules, file=sys.stderr)"
     program = f"import sys, tagger.cli.main\n{run}"
     done = subprocess.run(
@@ -166,7 +166,7 @@ def test_a_quick_command_imports_no_other_and_help_none(
     modules = done.stderr.splitlines()[-1].split()
     imported = [name for name in modules if name.startswith(prefix)]
     assert imported == ([prefix + module] if module else []), done.stderr
-    assert {"numpy", "PIL", "torch", "celery", "lxml"}.isdisjoint(modules)
+    assert {"numpy", "PIL", "torch", "celery", "lxml", "tagger.processes.stall"}.isdisjoint(modules)
     assert len([name for name in modules if name.partition(".")[0] == "tagger"]) <= most
 
 

@@ -1,5 +1,6 @@
 """Which processes are ended because they make no progress: real ones, with short limits."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tagger.processes import stall
+from tagger.settings import Settings
 
 LIMIT_S = 2.0
 PROGRAM = f"""
@@ -18,7 +20,6 @@ import ctypes, sys, threading, time
 from pathlib import Path
 from tagger.processes import stall
 stall.CHECK_S, stall.MOST_ROUND_S = 0.1, 0.2
-stall.watch("tag", Path(sys.argv[1]), {LIMIT_S})
 
 def fail():
     raise RuntimeError("no loop")
@@ -34,15 +35,19 @@ since = stall.running_time()
 def slow():
     return "slow" if stall.running_time() - since > {LIMIT_S} else None
 """
+WATCH = f'stall.watch("tag", Path(sys.argv[1]), {LIMIT_S})'
 
 
 @contextmanager
-def running(folder: Path, acts: str) -> Iterator["subprocess.Popen[str]"]:
+def running(folder: Path, acts: str, watch: str = WATCH) -> Iterator["subprocess.Popen[str]"]:
     """A process that is watched, and then does what `acts` says at each line of its input."""
-    program = f"{PROGRAM}\nprint(flush=True)\nfor line in sys.stdin:\n    {acts}\n    print(flush=True)\n"
+    program = (
+        f"{PROGRAM}\n{watch}\nprint(flush=True)\nfor line in sys.stdin:\n    {acts}\n    print(flush=True)\n"
+    )
     command = [sys.executable, "-c", program, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+    environment = os.environ | {stall.START_VARIABLE: str(LIMIT_S)}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:  # type: ignore[call-overload]
         try:
             process.stdout.readline()
             yield process
@@ -66,7 +71,34 @@ def test_a_process_whose_interpreter_stands_still_is_ended(tmp_path: Path) -> No
         act(process)
         assert process.wait(10 * LIMIT_S) == 1
         assert LIMIT_S * 0.9 < time.monotonic() - began < LIMIT_S * 3
-    assert ", line 12 in <lambda>" in report(tmp_path)
+    assert ", line 11 in <lambda>" in report(tmp_path)
+
+
+@pytest.mark.parametrize("knows_its_settings", [False, True])
+def test_a_start_is_watched_before_its_settings_are_known(tmp_path: Path, knows_its_settings: bool) -> None:
+    acts = f"{WATCH}; freeze()" if knows_its_settings else "freeze()"
+    with running(tmp_path, acts, watch="stall.watch_start()") as process:
+        act(process)
+        assert process.wait(10 * LIMIT_S) == 1
+        assert process.stderr
+        text = report(tmp_path) if knows_its_settings else process.stderr.read()
+    assert ", line 11 in <lambda>" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "limit_s"), [(None, 300), ("20", 20), ("5", 300), ("soon", 300), ("inf", 300), ("nan", 300)]
+)
+def test_the_limit_of_a_start_is_in_the_environment(
+    value: str | None, limit_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(stall.START_VARIABLE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(stall.START_VARIABLE, value)
+    assert stall._start_timeout_s() == limit_s
+
+
+def test_the_limit_of_a_start_is_that_of_the_settings_by_default() -> None:
+    assert Settings.model_fields["stall_timeout_s"].default == stall.START_TIMEOUT_S
 
 
 @pytest.mark.parametrize("stops_s", [(2 * LIMIT_S,), (0.7 * LIMIT_S,) * 3], ids=["once", "several times"])

@@ -16,7 +16,8 @@ Environment variables select the fault:
     INJECT_KILL_PARENT_AT=MOMENT  SIGKILL of the parent; with INJECT_KILL_AT, before this one
     INJECT_KILL_AT_COMMIT=NUMBER  SIGKILL before the database commits its NUMBERth transaction of this process
     INJECT_FREEZE=COMMAND…        in `tagger COMMAND`, a thread keeps the interpreter's lock once the file
-    INJECT_FREEZE_WHEN=FILE       … FILE.COMMAND is there, which it removes
+    INJECT_FREEZE_WHEN=FILE       … FILE.COMMAND is there, which it removes;
+    INJECT_FREEZE_ON_IMPORT=NAME  … and only when it imports the module NAME
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
     INJECT_COUNT_INFERENCES=FILE  a line with the number of photos follows each forward pass
@@ -45,6 +46,8 @@ import attacks
 import flushes
 
 AN_HOUR_S = 3600.0
+MUTEX_BYTES = 64
+"""At least those of a `pthread_mutex_t`, which is free when all are 0."""
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
@@ -178,15 +181,29 @@ def kill_parent() -> None:
 
 
 def freeze_when(file: Path) -> None:
-    """Hold the interpreter's lock, as a library in a deadlock does: `PyDLL` keeps it."""
-
     def freeze() -> None:
         while not file.exists():
             time.sleep(0.1)
-        file.unlink()
-        ctypes.PyDLL(None).sleep(int(AN_HOUR_S))
+        hold_lock(file)
 
     threading.Thread(target=freeze, daemon=True).start()
+
+
+def freeze_on_import(module: str, file: Path) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "import" and arguments[0] == module and file.exists():
+            hold_lock(file)
+
+    sys.addaudithook(hook)
+
+
+def hold_lock(file: Path) -> None:
+    """Hold the interpreter's lock, as a library in a deadlock does: `PyDLL` keeps it."""
+    file.unlink()
+    library = ctypes.PyDLL(None)
+    mutex = ctypes.create_string_buffer(MUTEX_BYTES)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)  # unlike a sleep, no signal ends it
 
 
 def do_once(once: Path, *acts: Callable[[], None]) -> None:
@@ -269,8 +286,11 @@ def main() -> None:
         slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)
         around("tagger.model.model", "Model", "outputs", before=slow)
     for command in faults.get("FREEZE", "").split():
-        if command in sys.orig_argv:
-            freeze_when(Path(f"{faults['FREEZE_WHEN']}.{command}"))
+        file = Path(f"{faults['FREEZE_WHEN']}.{command}")
+        if command in sys.orig_argv and "FREEZE_ON_IMPORT" in faults:
+            freeze_on_import(faults["FREEZE_ON_IMPORT"], file)
+        elif command in sys.orig_argv:
+            freeze_when(file)
     kills = {"KILL_PARENT_AT": kill_parent, "KILL_AT": kill}
     for moment in {faults[name] for name in kills if name in faults}:
         acts = [act for name, act in kills.items() if faults.get(name) == moment]
