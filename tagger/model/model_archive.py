@@ -27,8 +27,8 @@ FORMAT = {
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others raise errors of their own where they are damaged, and none is used by torch."""
 COMPRESSED_BYTES = 2**21
-"""Of all code and compressed entries: few bytes may state gigabytes, and code is parsed into 600 times as
-many. The trainer compresses only code, and that of large networks has some 100 kB."""
+"""Of all code, pickles and compressed entries: few bytes may state gigabytes, and code is parsed into 600
+times as many. The trainer compresses only code. Large networks have some 100 kB of code, and of pickles."""
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -47,14 +47,23 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     """Open a model file, of which no entry is read yet.
 
     Raises:
-        ProgramRefused: its code or its compressed entries are too large.
+        ProgramRefused: its code, pickles or compressed entries are too large, or share their data.
         one of DAMAGED: it is no zip archive.
     """
     archive = zipfile.ZipFile(file)
     entries = archive.infolist()
-    limited = (each for each in entries if each.compress_type or CODE.search(each.filename))
+    limited = [
+        each
+        for each in entries
+        if each.compress_type or CODE.search(each.filename) or each.filename.endswith(OBJECTS)
+    ]
     if sum(each.file_size for each in limited) > COMPRESSED_BYTES:
-        raise ProgramRefused(f"it has more than {COMPRESSED_BYTES >> 20} MiB of code or compressed data")
+        raise ProgramRefused(
+            f"it has more than {COMPRESSED_BYTES >> 20} MiB of code, pickles or compressed data"
+        )
+    if sum(each.compress_size for each in entries) > file.seek(0, io.SEEK_END):
+        # Thousands of entries that name the same gigabyte would be read one after the other.
+        raise ProgramRefused("its entries share their data")
     return archive
 
 

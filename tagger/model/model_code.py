@@ -102,6 +102,7 @@ class Program:
 
     classes: dict[str, ModuleClass] = field(default_factory=dict)
     enums: dict[str, dict[str, object]] = field(default_factory=dict)
+    enum_values: dict[str, frozenset[object]] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -125,6 +126,7 @@ class Program:
                 self.functions.add(name)
             elif [ast.unparse(base) for base in node.bases] == ["Enum"]:
                 self.enums[name] = _declared_members(node)
+                self.enum_values[name] = frozenset(self.enums[name].values())
             else:
                 self.classes[name] = _declared_class(name, node, path)
 
@@ -231,8 +233,8 @@ class _FileChecker(ast.NodeVisitor):
 
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)
-        for target in node.targets:
-            self._assign(target, node.value)
+        self._require(len(node.targets) == 1, node)
+        self._assign(node.targets[0], node.value)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.visit(node.annotation)
@@ -265,22 +267,31 @@ class _FileChecker(ast.NodeVisitor):
 
     def _kind(self, node: ast.expr) -> str | None:
         """The class of the module that the expression names, or `_FUNCTION`; None for other values."""
-        match node:
-            case ast.Name(id=name):
-                return self._kinds.get(name)
-            case ast.Attribute() if _dotted(node) in self._program.functions:
-                return _FUNCTION
-            case (
-                ast.Attribute(value=owner, attr=name)
-                | ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name))])
-            ) if (declared := self._program.classes.get(self._kind(owner) or "")) is not None:
-                return self._class_named(declared.attributes.get(name, ""))
-        return None
+        if isinstance(node, ast.Attribute) and _dotted(node) in self._program.functions:
+            return _FUNCTION
+        names: list[str] = []
+        while not isinstance(node, ast.Name):
+            match node:
+                case (
+                    ast.Attribute(value=owner, attr=name)
+                    | ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name))])
+                ):
+                    names.append(name)
+                    node = owner
+                case _:
+                    return None
+        kind = self._kinds.get(node.id)
+        for name in reversed(names):
+            declared = self._program.classes.get(kind or "")
+            if declared is None:
+                return None
+            kind = self._class_named(declared.attributes.get(name, ""))
+        return kind
 
     def _attribute(self, owner: ast.expr, name: str) -> str | None:
         """The declared type of a module's attribute; None for a constant."""
         declared = self._program.classes.get(self._kind(owner) or "")
-        if declared is None or name not in {*declared.attributes, *declared.constants}:
+        if declared is None or not (name in declared.attributes or name in declared.constants):
             raise _not_allowed(self._path, f"{ast.unparse(owner)}.{name}")
         return declared.attributes.get(name)
 
@@ -342,16 +353,16 @@ class _FileChecker(ast.NodeVisitor):
                 pass
             case _:
                 raise _not_allowed(self._path, ast.unparse(node))
-        has_class = any(isinstance(each, ast.Attribute) for each in ast.walk(type_node))
-        self._require(not has_class and not node.keywords, node)
+        is_type = not any(isinstance(each, ast.Attribute | ast.Call) for each in ast.walk(type_node))
+        self._require(is_type and not node.keywords, node)
         self._require(
             name != "unchecked_cast" or self._can_be_cast(ast.unparse(type_node), node.args[1]), node
         )
 
     def _can_be_cast(self, type_text: str, value: ast.expr) -> bool:
         """Whether a cast is safe: operators check simple types, and an argument that is not None is known."""
-        is_argument = self._optional.get(ast.unparse(value)) == f"Optional[{type_text}]"
-        return is_argument or CASTABLE.fullmatch(type_text) is not None
+        declared = self._optional.get(value.id) if isinstance(value, ast.Name) else None
+        return declared == f"Optional[{type_text}]" or CASTABLE.fullmatch(type_text) is not None
 
 
 def _dotted(node: ast.expr) -> str | None:

@@ -8,6 +8,7 @@ import pickletools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain, repeat
 from math import prod
 from typing import Any
 
@@ -33,17 +34,21 @@ ORDERED_DICT = "collections OrderedDict"
 FUNCTIONS = frozenset({*TYPED_LISTS, REBUILD_TENSOR, RESTORE_TYPE, ORDERED_DICT})
 CLASS_NAME = re.compile(r"__torch__[.\w]* \w+", re.ASCII)
 DATA_TYPE = re.compile(r"(Dict|List|Optional|Tuple|Tensor|bool|float|int|str|[\[\], ])+")
-STORAGE_KEY = re.compile(r"\d+", re.ASCII)
+STORAGE_KEY = re.compile(r"\d{1,9}", re.ASCII)
 BOOLEANS = b"\x00\x01"
+COMPARED_LETTERS = 2_000_000
+"""Of types that values are compared with, which bounds the work on values that are shared many times. The
+largest networks of torchvision and timm need 75,000."""
+DIMENSIONS = 64
+"""Of a tensor; those of classifiers have up to 6."""
 
 
 @dataclass(frozen=True)
 class _Global:
-    name: str
+    """A function of torch, a type of storage, or a class of the program, which has a `class_name`."""
 
-    @property
-    def is_class(self) -> bool:
-        return CLASS_NAME.fullmatch(self.name) is not None
+    name: str
+    class_name: str | None
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,11 @@ def check_module(entries: Entries, program: Program) -> None:
     Raises:
         ProgramRefused: it has something else.
     """
-    root = _read(entries, "data")
+    types = _TypeChecker()
+    root = _read(entries, "data", types)
     if not isinstance(root, _Object):
         raise ProgramRefused("data.pkl has no module")
-    _check_object(root, program)
+    _check_object(root, program, types)
 
 
 def check_constants(entries: Entries) -> None:
@@ -110,14 +116,14 @@ def check_constants(entries: Entries) -> None:
     Raises:
         ProgramRefused: it has something else.
     """
-    constants = _read(entries, "constants")
+    constants = _read(entries, "constants", _TypeChecker())
     if not isinstance(constants, tuple) or not all(isinstance(each, _Tensor) for each in constants):
         raise ProgramRefused("constants.pkl has more than tensors")
 
 
-def _read(entries: Entries, folder: str) -> Any:
+def _read(entries: Entries, folder: str, types: "_TypeChecker") -> Any:
     try:
-        return _Reader(entries, folder).read(entries[f"{folder}.pkl"])
+        return _Reader(entries, folder, types).read(entries[f"{folder}.pkl"])
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProgramRefused(f"{folder}.pkl is not what TorchScript writes") from error
 
@@ -130,10 +136,12 @@ def _require(condition: object) -> None:
 class _Reader:
     """Follows the operations that torch writes. Others, and unusual combinations, raise an error."""
 
-    def __init__(self, entries: Entries, folder: str) -> None:
-        self._entries, self._folder = entries, folder
+    def __init__(self, entries: Entries, folder: str, types: "_TypeChecker") -> None:
+        self._entries, self._folder, self._types = entries, folder, types
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self._boolean_keys: set[str] = set()
+        """The storages of booleans that are checked."""
 
     def read(self, data: bytes) -> Any:
         end = 0
@@ -173,9 +181,11 @@ class _Reader:
                 return self._memo[argument]
             case "GLOBAL":
                 module, _, name = argument.partition(" ")
+                if CLASS_NAME.fullmatch(argument):
+                    return _Global(argument, argument.replace(" ", "."))
                 is_storage = module == "torch" and name in ITEM_BYTES
-                _require(is_storage or argument in FUNCTIONS or CLASS_NAME.fullmatch(argument))
-                return _Global(argument)
+                _require(is_storage or argument in FUNCTIONS)
+                return _Global(argument, None)
         _require(operation in {"BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE"})
         return argument
 
@@ -189,8 +199,8 @@ class _Reader:
         if operation == "REDUCE":
             return self._call(new, values)
         if operation == "NEWOBJ":
-            _require(new.is_class and values == ())
-            return _Unbuilt(new.name.replace(" ", "."))
+            _require(new.class_name and values == ())
+            return _Unbuilt(new.class_name)
         _require(isinstance(new, _Unbuilt) and isinstance(values, dict))
         return _Object(new.class_name, values)
 
@@ -208,7 +218,9 @@ class _Reader:
         return values
 
     def _pop_to_mark(self) -> tuple[Any, ...]:
-        position = max(at for at, value in enumerate(self._stack) if value is MARK)
+        position = len(self._stack) - 1
+        while self._stack[position] is not MARK:
+            position -= 1
         values = tuple(self._stack[position + 1 :])
         del self._stack[position:]
         return values
@@ -222,8 +234,8 @@ class _Reader:
         target.update(zip(keys, values[1::2], strict=True))
 
     def _call(self, function: Any, arguments: Any) -> Any:
-        if function.is_class:
-            return _Member(function.name.replace(" ", "."), arguments)
+        if function.class_name:
+            return _Member(function.class_name, arguments)
         _require(isinstance(arguments, tuple))
         if function.name in TYPED_LISTS:
             (values,) = arguments
@@ -236,8 +248,8 @@ class _Reader:
         return _Typed({}, ORDERED_DICT)
 
     def _typed(self, values: Any, type_text: Any) -> _Typed:
-        _require(isinstance(values, list | dict) and DATA_TYPE.fullmatch(type_text))
-        _require(_matches(values, type_text, tagging=True))
+        _require(isinstance(values, list | dict))
+        _require(self._types.matches(values, type_text, tagging=True) and DATA_TYPE.fullmatch(type_text))
         return _Typed(values, type_text)
 
     def _storage(self, kind: Any, storage: Any, key: Any, device: Any, items: Any) -> _Storage:
@@ -245,15 +257,18 @@ class _Reader:
         name = storage.name.removeprefix("torch ")
         data = self._entries[f"{self._folder}/{key}"]
         _require(items * ITEM_BYTES[name] == len(data))
-        # torch reads a byte that is neither true nor false as both.
-        _require(name != "BoolStorage" or not data.strip(BOOLEANS))
+        if name == "BoolStorage" and key not in self._boolean_keys:
+            # torch reads a byte that is neither true nor false as both.
+            _require(not data.strip(BOOLEANS))
+            self._boolean_keys.add(key)
         return _Storage(items)
 
     def _tensor(
         self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any
     ) -> _Tensor:
+        _require(isinstance(size, tuple) and isinstance(stride, tuple))
+        _require(len(size) == len(stride) <= DIMENSIONS)
         _require(all(type(each) is int and each >= 0 for each in (offset, *size, *stride)))
-        _require(isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride))
         _require(isinstance(requires_grad, bool) and hooks == _Typed({}, ORDERED_DICT))
         sides = zip(size, stride, strict=True)
         extent = 1 + sum((side - 1) * step for side, step in sides) if prod(size) else 0
@@ -261,7 +276,7 @@ class _Reader:
         return _Tensor()
 
 
-def _check_object(root: _Object, program: Program) -> None:
+def _check_object(root: _Object, program: Program, types: "_TypeChecker") -> None:
     """Check a module and its modules, each once: they can be shared and deeply nested."""
     waiting, checked = [root], {id(root)}
     while waiting:
@@ -273,43 +288,62 @@ def _check_object(root: _Object, program: Program) -> None:
             )
         for name, type_text in declared.attributes.items():
             value = instance.attributes[name]
-            if not _is_declared(value, type_text, program.enums):
+            if not types.is_declared(value, type_text, program):
                 raise ProgramRefused(f"data.pkl has a {name} that is no {type_text}, as its class declares")
             if isinstance(value, _Object) and id(value) not in checked:
                 checked.add(id(value))
                 waiting.append(value)
 
 
-def _is_declared(value: Any, type_text: str, enums: Mapping[str, Mapping[str, object]]) -> bool:
-    if isinstance(value, _Object):
-        return value.class_name == type_text
-    if isinstance(value, _Member):
-        is_member = isinstance(value.value, str) and value.value in enums.get(value.enum_name, {}).values()
-        return value.enum_name == type_text and is_member
-    return _matches(value, type_text)
+class _TypeChecker:
+    """Compares the values of a file with types, of which it reads a limited number of letters.
 
+    A list can have one tuple twice, which has one list twice, and so on: a few bytes make millions of values.
+    """
 
-def _matches(value: Any, type_text: str, *, tagging: bool = False) -> bool:
-    """Whether a value has this type. `tagging`: the type of a list or dictionary follows from its content."""
-    name, _, inner = type_text.removesuffix("]").partition("[")
-    if not inner:
-        return name == ("Tensor" if isinstance(value, _Tensor) else type(value).__name__)
-    parts = _split(inner)
-    if isinstance(value, _Typed) and value.type == type_text:
-        return True
-    if name in {"Optional", "Union"}:
-        choices = [*parts, "NoneType"] if name == "Optional" else parts
-        return any(_matches(value, part, tagging=tagging) for part in choices)
-    match name, value:
-        case "Tuple", tuple() if len(value) == len(parts):
-            pairs = list(zip(value, parts, strict=True))
-        case "List", list() if tagging:
-            pairs = [(each, parts[0]) for each in value]
-        case "Dict", dict() if tagging:
-            pairs = [pair for item in value.items() for pair in zip(item, parts, strict=True)]
-        case _:
-            return False
-    return all(_matches(each, part, tagging=tagging) for each, part in pairs)
+    def __init__(self) -> None:
+        self._letters = 0
+
+    def is_declared(self, value: Any, type_text: str, program: Program) -> bool:
+        """Whether the value of an attribute has the type that its class declares."""
+        if isinstance(value, _Object):
+            return value.class_name == type_text
+        if isinstance(value, _Member):
+            members = program.enum_values.get(value.enum_name, frozenset())
+            is_member = isinstance(value.value, str) and value.value in members
+            return value.enum_name == type_text and is_member
+        return self.matches(value, type_text)
+
+    def matches(self, value: Any, type_text: str, *, tagging: bool = False) -> bool:
+        """Whether a value has this type.
+
+        `tagging`: the type of a list or dictionary follows from its content.
+
+        Raises:
+            ProgramRefused: too many values were compared with types that are too long.
+        """
+        self._letters += len(type_text)
+        if self._letters > COMPARED_LETTERS:
+            raise ProgramRefused("it has more values than a classifier needs")
+        name, _, inner = type_text.removesuffix("]").partition("[")
+        if not inner:
+            return name == ("Tensor" if isinstance(value, _Tensor) else type(value).__name__)
+        if isinstance(value, _Typed) and value.type == type_text:
+            return True
+        parts = _split(inner)
+        if name in {"Optional", "Union"}:
+            choices = [*parts, "NoneType"] if name == "Optional" else parts
+            return any(self.matches(value, part, tagging=tagging) for part in choices)
+        match name, value:
+            case "Tuple", tuple() if len(value) == len(parts):
+                pairs = zip(value, parts, strict=True)
+            case "List", list() if tagging:
+                pairs = zip(value, repeat(parts[0]))
+            case "Dict", dict() if tagging and len(parts) == 2:
+                pairs = chain(zip(value.keys(), repeat(parts[0])), zip(value.values(), repeat(parts[1])))
+            case _:
+                return False
+        return all(self.matches(each, part, tagging=tagging) for each, part in pairs)
 
 
 def _split(types: str) -> list[str]:

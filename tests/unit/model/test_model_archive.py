@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from tagger.registry.registered_models import check_model_file
 
 CODE = "archive/code/__torch__/support/artifacts.py"
 DATA = "archive/data.pkl"
+LARGE_BYTES = 2**25
 FIRST_LINE = "    images: Tensor) -> Tensor:\n"
 
 
@@ -263,6 +265,114 @@ def test_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
         checked_archive(_edited(artifact, {DATA: lambda _: deep}))
 
 
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def _typed(value: bytes, type_text: str) -> bytes:
+    return b"ctorch.jit._pickle\nrestore_type_tag\n" + value + _text(type_text) + b"\x86R"
+
+
+def _shared_values(container: str, levels: int) -> bytes:
+    """A list or dictionary that has a tuple twice, which has one that has a tuple twice, and so on."""
+    data, type_text = b"K\x01\x85q\x00", "Tuple[int]"
+    for level in range(levels):
+        tuple_before = b"h" + bytes([level])
+        if container == "List":
+            twice, type_text = b"](" + tuple_before * 2 + b"e", f"List[{type_text}]"
+        else:
+            twice = b"}(K\x00" + tuple_before + b"K\x01" + tuple_before + b"u"
+            type_text = f"Dict[int, {type_text}]"
+        data += twice + b"\x85q" + bytes([level + 1])
+        type_text = f"Tuple[{type_text}]"
+    return data + _typed(b"](h" + bytes([levels]) + b"e", f"List[{type_text}]")
+
+
+def _long_shared_list(uses: int) -> bytes:
+    """A list that is compared with a type again and again."""
+    listed = b"](" + b"K\x01" * 200_000 + b"e"
+    return b"ctorch.jit._pickle\nbuild_intlist\nq\x00" + listed + b"\x85q\x01" + b"h\x00h\x01R" * uses
+
+
+def _storage(kind: str, items: int) -> bytes:
+    names = _text("storage") + f"ctorch\n{kind}\n".encode() + _text("0") + _text("cpu")
+    return b"(" + names + b"J" + struct.pack("<i", items) + b"t"
+
+
+def _long_shape(uses: int) -> bytes:
+    """A tuple of many numbers as the size and the strides of many tensors."""
+    ones = b"(" + b"K\x01" * 200_000 + b"tq\x00"
+    storage = _storage("FloatStorage", LARGE_BYTES // 4) + b"Q"
+    values = b"(" + storage + b"K\x00h\x00h\x00\x89ccollections\nOrderedDict\n)Rtq\x01"
+    return ones + values + b"ctorch._utils\n_rebuild_tensor_v2\nq\x02" + b"h\x02h\x01R" * uses
+
+
+def _long_type(uses: int) -> bytes:
+    nested = _text("List[" * 30_000 + "int" + "]" * 30_000)
+    pair = b"]" + nested + b"\x86q\x01"
+    return b"ctorch.jit._pickle\nrestore_type_tag\nq\x00" + pair + b"h\x00h\x01R" * uses
+
+
+def _long_class_name(uses: int) -> bytes:
+    return b"c__torch__\n" + b"a" * 500_000 + b"\nq\x00" + b"h\x00)\x81" * uses
+
+
+def _shared_storage(uses: int) -> bytes:
+    return _storage("BoolStorage", LARGE_BYTES) + b"q\x00" + b"h\x00Q" * uses
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        pytest.param(_shared_values("List", 60), id="tuples in lists"),
+        pytest.param(_shared_values("Dict", 60), id="tuples in dictionaries"),
+        pytest.param(_long_shared_list(100_000), id="list"),
+        pytest.param(_long_shape(20_000), id="shape"),
+        pytest.param(_long_type(100_000), id="type"),
+        pytest.param(_long_class_name(100_000), id="class"),
+        pytest.param(_shared_storage(100_000), id="storage"),
+        pytest.param(b"N" * 300_000 + b"(t" * 150_000, id="marks"),
+        pytest.param(
+            b")q\x00" + b"".join(b"h%c\x85q%c" % (at, at + 1) for at in range(255)), id="memo chain"
+        ),
+    ],
+)
+def test_values_that_are_shared_many_times_are_refused(artifact: bytes, pickled: bytes) -> None:
+    """Without bounds, the check of most of these takes between minutes and the age of the universe."""
+    with zipfile.ZipFile(io.BytesIO(artifact)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries[DATA] = b"\x80\x02" + pickled + b"."
+    entries["archive/data/0"] = bytes(LARGE_BYTES)
+    hostile = io.BytesIO()
+    with zipfile.ZipFile(hostile, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    with pytest.raises(ProgramRefused, match=r"data\.pkl|more values"):
+        checked_archive(hostile.getvalue())
+
+
+def test_code_that_assigns_one_value_many_times_is_refused(artifact: bytes) -> None:
+    """Its kind would be looked up for each of the variables."""
+    with pytest.raises(ProgramRefused, match="a = b = images"):
+        checked_archive(_with_code(artifact, "a = b = images"))
+
+
+def test_types_of_casts_and_annotations_have_no_calls(artifact: bytes) -> None:
+    with pytest.raises(ProgramRefused, match="annotate"):
+        checked_archive(_with_code(artifact, "x = annotate(annotate(int, 1), 1)"))
+
+
+def test_entries_that_share_their_data_are_refused(artifact: bytes) -> None:
+    """A file that names the same data a thousand times would be read for as long as a thousand files."""
+    hostile = io.BytesIO(artifact)
+    with zipfile.ZipFile(hostile, "a") as archive:
+        archive.writestr("archive/data/9", bytes(2**20))
+        large = archive.infolist()[-1]
+        archive.filelist.extend([large] * 1000)
+    with pytest.raises(ProgramRefused, match="share their data"):
+        checked_archive(hostile.getvalue())
+
+
 @pytest.mark.parametrize("entry", ["extra/manifest.json", "code/__torch__/support/artifacts.py"])
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_damaged_and_unusual_compression_is_refused(
@@ -284,7 +394,7 @@ def test_damaged_and_unusual_compression_is_refused(
         check_model_file(path)
 
 
-@pytest.mark.parametrize("entry", ["archive/extra/manifest.json", "archive/data/0", CODE])
+@pytest.mark.parametrize("entry", ["archive/extra/manifest.json", "archive/data/0", CODE, DATA])
 def test_a_small_file_that_states_gigabytes_is_refused_before_they_are_read(
     artifact: bytes, tmp_path: Path, entry: str
 ) -> None:
@@ -292,9 +402,9 @@ def test_a_small_file_that_states_gigabytes_is_refused_before_they_are_read(
         entries = {name: archive.read(name) for name in archive.namelist()}
     path = tmp_path / "hostile.pt"
     path.write_bytes(zip_of(entries | {entry: entries[entry] + b"\n" * 2**21}))
-    with pytest.raises(ModelRefused, match="more than 2 MiB of code or compressed data"):
+    with pytest.raises(ModelRefused, match="more than 2 MiB of code, pickles or compressed data"):
         read_manifest(path)
-    with pytest.raises(ModelRefused, match="more than 2 MiB of code or compressed data"):
+    with pytest.raises(ModelRefused, match="more than 2 MiB of code, pickles or compressed data"):
         load_module(path, file_digest(path))
 
 
