@@ -18,7 +18,7 @@ from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
-from tagger.web.cached_value import Refreshes, SearchLists
+from tagger.web.cached_value import Changes, SearchLists
 from tagger.web.http.access import Access, SignIn, requires
 from tagger.web.http.attempt_limiter import (
     COUNTING_AT_ONCE,
@@ -64,10 +64,9 @@ def create_app(
     check_map_file(settings.web_map_file)
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping, has_own_worker=has_own_worker)
-    refreshes = Refreshes(database.change_mark)
-    overview = LibraryOverview(database, lambda: look_alikes_of(state), refreshes)
+    overview = LibraryOverview(database, lambda: look_alikes_of(state), state.changes)
     search_lists = SearchLists(
-        database, settings.roots, overview.counts, overview.trips, overview.things, refreshes
+        database, settings.roots, overview.counts, overview.trips, overview.things, state.changes
     )
 
     @asynccontextmanager
@@ -110,7 +109,7 @@ def create_app(
     # or is refused.
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS)
     app.add_middleware(HeadRequests)
-    app.add_middleware(_ExpireCounts, overview=overview)
+    app.add_middleware(_RecordChanges, changes=state.changes)
     app.add_middleware(
         RequestGuard,
         policy=policy,
@@ -120,21 +119,21 @@ def create_app(
     return app
 
 
-class _ExpireCounts:
-    """Expires the counts of pages before a change is answered: other tabs ask for them next."""
+class _RecordChanges:
+    """Makes results stale before a change is answered: the next request sees what it changed."""
 
-    def __init__(self, app: ASGIApp, overview: LibraryOverview) -> None:
+    def __init__(self, app: ASGIApp, changes: Changes) -> None:
         self._app = app
-        self._overview = overview
+        self._changes = changes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_counted(message: Message) -> None:
+        async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._overview.expire()
+                self._changes.record_request()
             await send(message)
 
         is_change = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
-        await self._app(scope, receive, send_counted if is_change else send)
+        await self._app(scope, receive, send_recorded if is_change else send)
 
 
 def _add_routes(app: FastAPI, router: APIRouter) -> None:

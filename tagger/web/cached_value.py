@@ -5,11 +5,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from math import inf
-from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from tagger.cameras import names_of_camera_models
@@ -47,120 +47,144 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Changes by jobs and other programs make a result stale only after so many times its query's duration: while
+# a job stores photos, counting takes at most 5 % of the time.
 COST_FACTOR = 20.0
-"""A value is fresh for so many times its query's duration: refreshing takes at most 5 % of the time."""
-
+# How long a query that failed waits at least: each attempt is logged.
+RETRY_S = 2.0
+# Queries that take longer are refreshed one at a time: together, they would delay requests.
 QUICK_S = 0.5
-
+# How long a server that stops waits for queries: those of a large library take minutes.
 CLOSE_S = 5.0
-"""How long a server that stops waits for queries: those of a large library take minutes."""
+MOST_QUERIES = 100
 
 
-ChangeMark = Callable[[], int | None]
-"""As `Database.change_mark`: while it stays the same, results are fresh."""
+class Changes:
+    """What tells that results of one database may be outdated, shared by all its results.
+
+    `database_mark`: as `Database.change_mark`.
+    """
+
+    def __init__(self, database_mark: Callable[[], int | None] = lambda: None) -> None:
+        self.database_mark = database_mark
+        self.requests = 0
+        """Requests to this server that may have changed something: the next one sees what they did."""
+        self.slow_queries = threading.Lock()
+
+    def record_request(self) -> None:
+        """Make all results stale, also those of queries that run now."""
+        self.requests += 1
 
 
-def _unknown() -> None:
-    """Whether anything has changed is not known."""
+class _Result(Future[T]):
+    """The result of a query that runs or has run."""
 
+    def __init__(self, changes: Changes) -> None:
+        super().__init__()
+        self._changes = changes
+        # Read before the query, which may not see what changes while it runs.
+        self.requests = changes.requests
+        self._database_mark = changes.database_mark()
+        self._fresh_until_s = inf
+        self.waited_s = 0.0
+        """How long a request has waited for it in vain."""
 
-@dataclass(frozen=True)
-class Refreshes:
-    """Refreshes of values of one database, one at a time: together, they would delay requests."""
+    def is_fresh(self) -> bool:
+        if self.requests == self._changes.requests and time.monotonic() < self._fresh_until_s:
+            return True
+        mark = self._database_mark
+        return mark is not None and mark == self._changes.database_mark()
 
-    change_mark: ChangeMark = _unknown
-    lock: Lock = field(default_factory=Lock)
+    def run(self, query: Callable[[], T]) -> None:
+        start_s, least_s = time.monotonic(), 0.0
+        try:
+            finish = partial(self.set_result, query())
+        except BaseException as error:  # noqa: BLE001 - who asks for the result raises it
+            self._database_mark, least_s = None, RETRY_S
+            finish = partial(self.set_exception, error)
+        end_s = time.monotonic()
+        self._fresh_until_s = end_s + max(COST_FACTOR * (end_s - start_s), least_s)
+        finish()
 
 
 class CachedValue(Generic[T]):
-    """The result of `query`, refreshed in a thread when it is older than `ttl_s` and may have changed."""
+    """The result of `query`, refreshed in a thread once it is stale."""
 
-    def __init__(self, query: Callable[[], T], ttl_s: float, refreshes: Refreshes | None = None) -> None:
+    def __init__(self, query: Callable[[], T], changes: Changes | None = None) -> None:
         self._query = query
-        self._ttl_s = ttl_s
-        self._refreshes = refreshes or Refreshes()
-        self._mark: int | None = None
-        """That of before the query."""
-        self._waits = False
-        """Whether another refresh holds the lock."""
-        self._waited_s = 0.0
-        """How long a request has waited for this refresh without a result."""
-        self._closed = False
+        self._changes = changes or Changes()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._newest: _Result[T] | None = None
         self._value: T | None = None
-        self._stale_at_s = 0.0
-        self._query_s = 0.0
+        self._query_s = inf
+        self._is_closed = False
 
     @property
     def has_value(self) -> bool:
         return self._value is not None
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether its query is so short that it may follow each change."""
-        return self._query_s < QUICK_S
 
     def get(self, wait_s: float, first_wait_s: float | None = None) -> T | None:
         """Return the newest value available within `wait_s`, possibly a stale one; None if there is none yet.
 
         `first_wait_s` replaces `wait_s` as long as there is no value.
 
-        A stale value is returned at once if the last refresh took longer than `wait_s`, or another runs.
-        The time that a request waited in vain is subtracted for the next ones, so that not every page waits.
+        A stale value is returned at once if the last query took longer than `wait_s`. The time that a request
+        waited in vain is subtracted for the next ones, so that not every page waits.
         """
-        if first_wait_s is not None and not self.has_value:
+        if self.has_value:
+            wait_s = wait_s if self._query_s <= wait_s else 0.0
+        elif first_wait_s is not None:
             wait_s = first_wait_s
-        with self._lock:
-            if time.monotonic() < self._stale_at_s:
-                return self._value
-            if self._mark is not None and self._mark == self._refreshes.change_mark():
-                self._stale_at_s = time.monotonic() + self._ttl_s
-                return self._value
-            if self._thread is None or not self._thread.is_alive():
-                self._waits = self._refreshes.lock.locked()
-                self._waited_s = 0.0
-                thread = threading.Thread(target=self._refresh, name="overview", daemon=True)
-                thread.start()
-                self._thread = thread
-            thread = self._thread
-        if not (self.has_value and (self._waits or self._query_s > wait_s)):
-            thread.join(max(wait_s - self._waited_s, 0.0))
-            if thread.is_alive():
-                self._waited_s = max(self._waited_s, wait_s)
+        requests = self._changes.requests
+        until_s = time.monotonic() + wait_s
+        result = self._refreshed()
+        _wait(result, wait_s)
+        if result.done() and result.requests < requests:  # its query began before the last change
+            _wait(self._refreshed(), until_s - time.monotonic())
         return self._value
 
-    def expire(self) -> None:
-        """Make the value stale."""
-        self._stale_at_s = 0.0
-
     def close(self, wait_s: float = CLOSE_S) -> None:
-        """Wait for the thread, if there is one. The end of the process ends a query that takes longer."""
-        self._closed = True
+        """Wait for the query that runs. The end of the process ends one that takes longer."""
+        self._is_closed = True
         with self._lock:
-            thread = self._thread
-        if thread is not None:
-            thread.join(wait_s)
+            newest = self._newest
+        if newest is not None:
+            wait([newest], wait_s)
 
-    def _refresh(self) -> None:
-        with self._refreshes.lock:
-            self._waits = False
-            if not self._closed:
-                self._run_query()
+    def _refreshed(self) -> _Result[T]:
+        """The newest result if it is fresh or its query runs, else one whose query is started."""
+        with self._lock:
+            newest = self._newest
+            if newest is None or (newest.done() and not newest.is_fresh()):
+                newest = _Result(self._changes)
+                threading.Thread(target=self._refresh, args=[newest], name="overview", daemon=True).start()
+                self._newest = newest
+            return newest
 
-    def _run_query(self) -> None:
+    def _refresh(self, result: _Result[T]) -> None:
+        is_quick = self._query_s < QUICK_S
+        with nullcontext() if is_quick else self._changes.slow_queries:
+            result.run(self._run_query)
+
+    def _run_query(self) -> T:
+        if self._is_closed:
+            raise CancelledError
         start_s = time.monotonic()
         try:
-            mark = self._refreshes.change_mark()
-            self._value = self._query()
-            self._mark = mark
+            self._value = value = self._query()
         except Exception:
-            self._mark = None
             # Also for values that this program never stores: the thread would try again at once.
             log.exception("cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS)
-        now_s = time.monotonic()
-        self._query_s = now_s - start_s
-        self._stale_at_s = now_s + max(self._ttl_s, COST_FACTOR * self._query_s)
+            raise
+        finally:
+            self._query_s = time.monotonic() - start_s
+        return value
+
+
+def _wait(result: _Result[Any], wait_s: float) -> None:
+    wait([result], max(wait_s - result.waited_s, 0.0))
+    if not result.done():
+        result.waited_s = max(result.waited_s, wait_s)
 
 
 def close_all(values: Iterable[CachedValue[Any]]) -> None:
@@ -170,64 +194,38 @@ def close_all(values: Iterable[CachedValue[Any]]) -> None:
         value.close(max(until_s - time.monotonic(), 0.0))
 
 
-MOST_QUERIES = 100
-
-
 class QueryCounts(Generic[T]):
     """Results of `count` by its arguments. Created once per server."""
 
-    def __init__(self, count: Callable[..., T], change_mark: ChangeMark = _unknown) -> None:
+    def __init__(self, count: Callable[..., T], changes: Changes | None = None) -> None:
         self._count = count
-        self._change_mark = change_mark
+        self._changes = changes or Changes()
         self._lock = threading.Lock()
-        self._counts: OrderedDict[Hashable, _QueryCount[T]] = OrderedDict()
+        self._results: OrderedDict[Hashable, _Result[T]] = OrderedDict()
 
     def get(self, query: PhotoQuery, **options: Hashable) -> T:
         """Return the result for the query; raises as `count`. Callers that come meanwhile wait for it."""
         key = query, *options.items()
         with self._lock:
-            counted = self._counts.get(key)
-            is_first = counted is None or not counted.is_fresh(self._change_mark)
-            if counted is None or is_first:
-                counted = self._counts[key] = _QueryCount()
-                self._counts.move_to_end(key)
-                while len(self._counts) > MOST_QUERIES:
-                    self._counts.popitem(last=False)
+            result = self._results.get(key)
+            is_first = result is None or not result.is_fresh()
+            if result is None or is_first:
+                result = self._results[key] = _Result(self._changes)
+                self._results.move_to_end(key)
+                while len(self._results) > MOST_QUERIES:
+                    self._results.popitem(last=False)
         if is_first:
-            counted.run(partial(self._count, query, **options), self._change_mark)
-        return counted.result()
-
-
-class _QueryCount(Future[T]):
-    """A result, fresh until `stale_at_s`. One that is still being counted is fresh; an error never is."""
-
-    stale_at_s = inf
-    mark: int | None = None
-
-    def is_fresh(self, change_mark: ChangeMark) -> bool:
-        is_same = self.mark is not None and self.mark == change_mark()
-        return is_same or time.monotonic() < self.stale_at_s
-
-    def run(self, count: Callable[[], T], change_mark: ChangeMark) -> None:
-        start_s = time.monotonic()
-        try:
-            mark = change_mark()
-            result = count()
-        except BaseException as error:  # noqa: BLE001 - all callers raise it
-            self.stale_at_s = 0.0
-            self.set_exception(error)
-        else:
-            now_s = time.monotonic()
-            self.mark = mark
-            self.stale_at_s = now_s + COST_FACTOR * (now_s - start_s)
-            self.set_result(result)
+            result.run(partial(self._count, query, **options))
+            if result.exception() is not None:
+                with self._lock:
+                    self._results.pop(key, None)
+        return result.result()
 
 
 FIRST_WAIT_S = 1.5
 """How long the first search waits for its lists. Without one, a search finds nothing of that kind."""
 WAIT_S = 0.02
 """How long others wait for a refresh: a small library's takes less."""
-TTL_S = 2.0
 
 _NONE: list[Any] = []
 
@@ -250,16 +248,16 @@ class SearchLists:
         landmarks: LandmarkCounts,
         trips: Trips,
         things: Things,
-        refreshes: Refreshes,
+        changes: Changes,
     ) -> None:
         self._database = database
         self._files = named_files(database, root_paths)
         self._landmarks = landmarks
         self._trips = trips
         self._things = things
-        self._cities = CachedValue(lambda: city_counts(database), TTL_S, refreshes)
-        self._cameras = CachedValue(self._read_cameras, TTL_S, refreshes)
-        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, refreshes)
+        self._cities = CachedValue(lambda: city_counts(database), changes)
+        self._cameras = CachedValue(self._read_cameras, changes)
+        self._folders = CachedValue(lambda: folder_counts(database, root_paths), changes)
         self._outcomes = outcome_names()
         self._indexes: dict[Callable[..., Names], tuple[tuple[object, ...], Names]] = {}
 

@@ -34,7 +34,7 @@ from tagger.registry.registered_models import (
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
-from tagger.web.cached_value import QueryCounts
+from tagger.web.cached_value import Changes, QueryCounts
 from tagger.web.http.uploads import ClientLimits, UploadReader
 from tagger.web.thumbnails import Thumbnails
 from tagger.web.upload_folder import UploadFolder
@@ -175,11 +175,12 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
+        self.changes = Changes(database.change_mark)
         self.section_counts = QueryCounts(
-            partial(timeline_sections, database, root_paths=settings.roots), database.change_mark
+            partial(timeline_sections, database, root_paths=settings.roots), self.changes
         )
         self.facet_counts = QueryCounts(
-            lambda query: _count_choices(database, query, settings.roots), database.change_mark
+            lambda query: _count_choices(database, query, settings.roots), self.changes
         )
         self.models_in_use = ModelsInUse(database, settings.model).get
         self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)

@@ -23,7 +23,7 @@ from tagger.query.photo_conditions import files_by_name
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.trips.stored import find_trip, rename_trip
-from tagger.web.cached_value import Refreshes, SearchLists
+from tagger.web.cached_value import Changes, SearchLists
 
 PATHS = (
     "top.jpg",
@@ -218,7 +218,7 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
 @pytest.mark.postgresql
 def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library: StoredPhotos) -> None:
     library.photo("a.jpg", ("eiffel-tower", 0.9, True))
-    lists = SearchLists(library.database, {}, lambda *_: None, lambda *_: [], lambda *_: [], Refreshes())
+    lists = SearchLists(library.database, {}, lambda *_: None, lambda *_: [], lambda *_: [], Changes())
     with statements(library.database, "GROUP BY effective_tags.landmark_id") as counted:
         assert lists.understand("eiffel tower").query.landmark == ("eiffel-tower",)
     lists.close()

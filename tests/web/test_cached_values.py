@@ -1,19 +1,22 @@
 """Values that the server keeps: shown at once, refreshed in the background, and counted once for all who ask at the same time."""
 
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
+from starlette.testclient import TestClient
+from support.library_photos import EIFFEL, LibraryPhotos
 
 from tagger.database.connection import Database
-from tagger.database.tables import cameras
+from tagger.database.tables import cameras, models
 from tagger.errors import LandmarkNotFound
 from tagger.query.options import PhotoQuery
 from tagger.web import cached_value
-from tagger.web.cached_value import CachedValue, QueryCounts, Refreshes, close_all
+from tagger.web.cached_value import CachedValue, Changes, QueryCounts, close_all
 
 QUERY = PhotoQuery(landmark="eiffel-tower")
 
@@ -69,17 +72,16 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
 
 
 def test_slow_values_delay_no_page_and_old_ones_are_shown_meanwhile() -> None:
-    may_end, values = threading.Event(), iter([1, 2])
-    cached = CachedValue(lambda: may_end.wait(30) and next(values), 0.0)
+    may_end, values, changes = threading.Event(), iter([1, 2]), Changes()
+    cached = CachedValue(lambda: may_end.wait(30) and next(values), changes)
     assert cached.get(0.0) is None
     may_end.set()
     assert cached.get(30.0) == 1
-    cached._stale_at_s = 0.0
     may_end.clear()
+    changes.record_request()
     assert cached.get(0.0) == 1
     may_end.set()
-    cached.close()
-    assert cached._value == 2
+    assert cached.get(30.0) == 2
 
 
 def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
@@ -87,7 +89,7 @@ def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
 ) -> None:
     monkeypatch.setattr(cached_value, "CLOSE_S", 0.1)
     may_end = threading.Event()
-    values = [CachedValue(lambda: may_end.wait(30), 1000.0) for _ in range(2)]
+    values = [CachedValue(lambda: may_end.wait(30)) for _ in range(2)]
     for value in values:
         value.get(0.0)
     close_all(values)
@@ -98,39 +100,93 @@ def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
     assert all(value.has_value for value in values)
 
 
-def test_values_that_share_a_turn_are_refreshed_one_after_the_other() -> None:
-    turn, has_begun, may_end, order = Refreshes(), threading.Event(), threading.Event(), list[str]()
+class HeldQuery:
+    """A query that ends when `may_end` is set, and returns how often it has run."""
 
-    def first() -> int:
-        has_begun.set()
-        assert may_end.wait(30)
-        order.append("first")
-        return 1
+    def __init__(self) -> None:
+        self.has_begun, self.may_end = threading.Event(), threading.Event()
+        self.runs = 0
 
-    slow = CachedValue(first, 1000.0, turn)
-    other = CachedValue(lambda: order.append("other"), 1000.0, turn)
-    assert slow.get(0.0) is None
-    assert has_begun.wait(30)
-    other.get(0.1)
-    assert order == []
-    may_end.set()
-    assert slow.get(30.0) == 1
-    other.get(30.0)
-    assert order == ["first", "other"]
+    def __call__(self) -> int:
+        self.runs += 1
+        runs = self.runs
+        self.has_begun.set()
+        assert self.may_end.wait(60)
+        return runs
 
 
-def test_in_the_turn_of_another_the_old_value_is_shown_and_a_closed_one_is_not_refreshed() -> None:
-    turn, values = Refreshes(), iter([1, 2])
-    cached, closed = CachedValue(lambda: next(values), 0.0, turn), CachedValue(lambda: 1, 1000.0, turn)
-    assert cached.get(30.0) == 1
-    cached._stale_at_s = 0.0
-    with turn.lock:
-        assert cached.get(3600.0) == 1
-        closed.get(0.0)
-        closed.close(0.0)
-    cached.close(30.0)
+def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all() -> None:
+    changes, slow = Changes(), HeldQuery()
+    first, second, closed = (CachedValue(query, changes) for query in (slow, lambda: 2, lambda: 3))
+    assert first.get(0.0) is None
+    assert slow.has_begun.wait(30)
+    assert second.get(0.1) is None
+    closed.get(0.0)
+    closed.close(0.0)
+    slow.may_end.set()
+    assert (first.get(30.0), second.get(30.0)) == (1, 2)
     closed.close(30.0)
     assert not closed.has_value
+
+
+def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cached_value, "QUICK_S", 30.0)
+    changes, numbers = Changes(), count(1)
+    quick = CachedValue(lambda: next(numbers), changes)
+    assert quick.get(30.0) == 1
+    changes.record_request()
+    with changes.slow_queries:
+        assert quick.get(30.0) == 2
+
+
+def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    changes, query = Changes(), HeldQuery()
+    cached = CachedValue(query, changes)
+    assert cached.get(0.0) is None
+    assert query.has_begun.wait(30)
+    changes.record_request()
+    query.may_end.set()
+    assert cached.get(30.0) == 2
+    assert cached.get(30.0) == 2
+
+
+def test_who_asks_after_a_change_does_not_get_what_is_counted_since_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    changes, counted = Changes(), Counted()
+    counts = QueryCounts(counted, changes)
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(counts.get, QUERY)
+        assert counted.has_begun.wait(60)
+        changes.record_request()
+        counted.has_begun.clear()
+        after = pool.submit(counts.get, QUERY)
+        assert counted.has_begun.wait(60)
+        counted.release.set()
+        assert (before.result(60), after.result(60)) == (1, 2)
+    assert counts.get(QUERY) == 2
+
+
+def test_what_another_program_changes_is_seen_once_counting_again_costs_little(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, numbers = [0.0], count(1)
+    monkeypatch.setattr(cached_value.time, "monotonic", lambda: now_s[0])
+
+    def find() -> int:
+        now_s[0] += 1.0
+        return next(numbers)
+
+    cached = CachedValue(find, Changes(database.change_mark))
+    assert cached.get(30.0) == 1
+    with database.write() as connection:
+        connection.execute(insert(cameras).values(key="a", name="a"))
+    now_s[0] += cached_value.COST_FACTOR - 0.5
+    assert cached.get(30.0) == 1
+    now_s[0] += 1.0
+    assert cached.get(30.0) == 2
 
 
 def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,19 +200,18 @@ def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.Monk
 
     now_s = [0.0]
     monkeypatch.setattr(cached_value.time, "monotonic", lambda: now_s[0])
-    cached = CachedValue(find, 1.0)
+    cached = CachedValue(find)
     assert cached.get(30.0) == "at 9"
     now_s[0] = 1000.0
     may_end.clear()
     assert cached.get(8.0) == "at 9"  # at once: the query cannot end before the event
     may_end.set()
-    cached.close()
-    assert cached.get(8.0) == "at 1000"
+    assert cached.get(30.0) == "at 1000"
 
 
 def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    turn = Refreshes()
-    values = [CachedValue(lambda: 1, 1000.0, turn) for _ in range(2)]
+    changes = Changes()
+    values = [CachedValue(lambda: 1, changes) for _ in range(2)]
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -174,13 +229,13 @@ def test_what_has_not_changed_is_not_counted_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cached_value, "COST_FACTOR", 0.0)
-    counted = Counted()
+    changes, counted, numbers = Changes(database.change_mark), Counted(), count(1)
     counted.release.set()
-    counts = QueryCounts(counted, database.change_mark)
-    numbers = count(1)
-    cached = CachedValue(lambda: next(numbers), 0.0, Refreshes(database.change_mark))
+    counts = QueryCounts(counted, changes)
+    cached = CachedValue(lambda: next(numbers), changes)
     for _ in range(2):
         assert (cached.get(30.0), counts.get(QUERY)) == (1, 1)
+        changes.record_request()
     with database.write() as connection:
         connection.execute(insert(cameras).values(key="a", name="a"))
     for _ in range(2):
@@ -198,5 +253,34 @@ def test_what_changes_while_it_is_counted_is_counted_again(
         return int(key)
 
     numbers = count(1)
-    cached = CachedValue(find, 0.0, Refreshes(database.change_mark))
+    cached = CachedValue(find, Changes(database.change_mark))
     assert [cached.get(30.0) for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("counted")
+def test_the_next_request_sees_a_verdict(
+    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    with library.database.write() as connection:
+        connection.execute(update(models).values(suggestion_threshold=0.3))
+    library.number("tower.jpg", (EIFFEL, 0.9, True))
+    likely = library.number("likely.jpg", (EIFFEL, 0.4, False))
+
+    def numbers() -> dict[str, object]:
+        page = client.get("/places").text
+        panel = client.get("/photos/filter").text.partition(f'value="{EIFFEL}"')[2]
+        return {
+            "badge": re.findall(r'class="nav-count">(\d+)', page),
+            "card": re.findall(r"(\d+) photos?</span>", page),
+            "filter": re.findall(r'class="count small">(\d+)', panel)[0],
+            "timeline": [each["photos"] for each in client.get(f"/api/timeline?landmark={EIFFEL}").json()],
+        }
+
+    before = {"badge": ["1"], "card": ["1"], "filter": "1", "timeline": [1]}
+    body = {"photos": [likely], "landmark": EIFFEL, "verdict": "confirmed"}
+    assert numbers() == before
+    client.post("/api/verdicts", json=body)
+    assert numbers() == {"badge": [], "card": ["2"], "filter": "2", "timeline": [2]}
+    client.request("DELETE", "/api/verdicts", json=body)
+    assert numbers() == before

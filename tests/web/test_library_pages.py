@@ -604,7 +604,7 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
     may_end = threading.Event()
     overview = client.app.state.overview  # type: ignore[attr-defined]
     counts = overview._counts
-    overview._counts = CachedValue(lambda: may_end.wait(30) and None, 1.0)
+    overview._counts = CachedValue(lambda: may_end.wait(30) and None)
     page = client.get("/places").text
     assert covers_of(page) == ["Eiffel Tower"]
     assert "Counting photos" in page
@@ -615,6 +615,6 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
     assert "Choosing covers" in page
     assert "Counting photos" not in page
     assert 'hx-trigger="load delay:1s, outdated"' in page
-    overview._covers = CachedValue(dict, 1.0)
+    overview._covers = CachedValue(dict)
     assert 'hx-trigger="every 5s, outdated"' in client.get("/places").text
     may_end.set()

@@ -1,33 +1,27 @@
 """Things on the page: under Places, at a photo, in searches and filters, and their switch."""
 
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from tagger.database.connection import Database
+from tagger.database.tables import contents, image_things, thing_labels
 from tagger.model.artifact import Label
 from tagger.registry.registered_models import add_model, use_models
 from tagger.tags.models_in_use import names_in_use
-from tagger.web.pages import overview
+from tagger.web import cached_value
 
 LABELS = (
     Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, parent="animal"),
     Label(label="animal", slug="animal", name="Animal", names={"de": "Tier"}),
 )
 
-pytestmark = pytest.mark.usefixtures("patient")
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Numbers are counted at each visit, or kept for some seconds."""
-    monkeypatch.setattr(overview, "COUNTS_TTL_S", getattr(request, "param", 0.0))
+pytestmark = pytest.mark.usefixtures("counted")
 
 
 @pytest.fixture
@@ -40,14 +34,6 @@ def dog(library: LibraryPhotos, tmp_path: Path) -> int:
     return library.file("dog.jpg", (EIFFEL, 0.1, False), data=picture((0, 0, 200)))
 
 
-def page_with(text: str, read: Callable[[], str]) -> str:
-    """The page, once its numbers are counted."""
-    until = time.monotonic() + 20
-    while text not in (page := read()) and time.monotonic() < until:
-        time.sleep(0.05)
-    return page
-
-
 def say(client: TestClient, dog: int, verdict: str = "confirmed") -> None:
     body = {"photos": [dog], "landmark": "thing:dog", "verdict": verdict}
     assert client.post("/api/verdicts", json=body).json()["name"] == "Dog"
@@ -55,8 +41,7 @@ def say(client: TestClient, dog: int, verdict: str = "confirmed") -> None:
 
 def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestClient, dog: int) -> None:
     say(client, dog)
-    link = 'href="/photos?any_rank=1&amp;thing=dog"'
-    page = page_with(link, lambda: client.get("/places").text)
+    page = client.get("/places").text
     assert re.findall(r'href="/photos\?any_rank=1&amp;thing=(\w+)"', page) == ["animal", "dog"]
     photos = client.get("/photos?any_rank=1&thing=animal").text
     assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
@@ -64,10 +49,12 @@ def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestCli
     assert "Hund" in german
 
 
-@pytest.mark.parametrize("patient", [60.0], indirect=True)
-def test_a_card_follows_a_verdict_at_once(client: TestClient, dog: int) -> None:
+def test_a_card_follows_a_verdict_at_once(
+    client: TestClient, dog: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
     say(client, dog)
-    page_with("thing=dog", lambda: client.get("/places").text)
+    assert "thing=dog" in client.get("/places").text
     say(client, dog, "rejected")
     assert "thing=dog" not in client.get("/places").text
 
@@ -89,7 +76,7 @@ def test_a_photo_says_what_else_it_shows_and_takes_verdicts(client: TestClient, 
 def test_a_search_for_a_thing_leads_to_its_photos(client: TestClient, dog: int) -> None:
     say(client, dog)
     german = {"Accept-Language": "de"}
-    found = page_with("thing", lambda: str(client.get("/search?q=hund", headers=german).headers))
+    found = str(client.get("/search?q=hund", headers=german).headers)
     assert "/photos?thing=dog&q=hund" in found
     photos = client.get("/photos?thing=dog&q=hund", headers=german).text
     assert re.findall(r'data-photo="(\d+)"', photos) == [str(dog)]
@@ -110,3 +97,23 @@ def test_the_model_of_things_is_turned_on_with_a_job_and_off(
     assert "Turn off" in client.get("/places").text
     client.post("/places/things", data={"on": "false"})
     assert names_in_use(web_database) == ["tiny"]
+
+
+def test_cards_of_things_follow_their_switch(
+    client: TestClient, library: LibraryPhotos, web_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    library.file("tower.jpg", (EIFFEL, 0.9, True))
+    use_models(web_database, [library.model.name])
+    client.post("/places/things", data={"on": "true"})
+    with web_database.write() as connection:
+        of_things = select(thing_labels.c.model_id, thing_labels.c.thing).limit(1)
+        row = connection.execute(of_things).one()
+        content = connection.scalar(select(contents.c.id))
+        values = {"content_id": content, "model_id": row.model_id, "thing": row.thing, "score": 0.9}
+        connection.execute(insert(image_things).values(values))
+    card = f"thing={row.thing}"
+    assert card in client.get("/places").text
+    for switch, is_shown in (("false", False), ("true", True)):
+        client.post("/places/things", data={"on": switch})
+        assert (card in client.get("/places").text) is is_shown

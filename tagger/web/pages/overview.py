@@ -23,15 +23,13 @@ from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import reader_language
 from tagger.things import ThingCount, count_things
-from tagger.web.cached_value import CachedValue, Refreshes, close_all
+from tagger.web.cached_value import CachedValue, Changes, close_all
 from tagger.web.http.languages import ENGLISH, languages
 
 WAIT_S = 0.4
 """How long a page waits for a refresh."""
 FIRST_WAIT_S = 1.2
 """How long the first page waits for covers or trips, since a library without any looks broken."""
-COUNTS_TTL_S = 2.0
-LOOK_ALIKES_TTL_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -46,23 +44,22 @@ class LibraryOverview:
     """Counts, covers and position cells of one database."""
 
     def __init__(
-        self, database: Database, find_look_alikes: Callable[[], LookAlikes], refreshes: Refreshes
+        self, database: Database, find_look_alikes: Callable[[], LookAlikes], changes: Changes
     ) -> None:
-        self._look_alikes = CachedValue(
-            find_look_alikes, LOOK_ALIKES_TTL_S
-        )  # takes minutes, and reads little
-        self._counts = CachedValue(lambda: familiar_landmark_counts(database), COUNTS_TTL_S, refreshes)
-        self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, refreshes)
-        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, refreshes)
-        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, refreshes)
-        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, refreshes)
+        # Comparing takes minutes: changes of the database do not start it again.
+        self._look_alikes = CachedValue(find_look_alikes)
+        self._counts = CachedValue(lambda: familiar_landmark_counts(database), changes)
+        self._covers = CachedValue(lambda: find_covers(database), changes)
+        self._trips = CachedValue(lambda: trip_summaries(database), changes)
+        self._position_cells = CachedValue(lambda: position_cells(database), changes)
+        self._unclassified = CachedValue(lambda: _count_unclassified(database), changes)
         self._names = {
-            tag: CachedValue(partial(_names_in, database, tag), COUNTS_TTL_S, refreshes)
+            tag: CachedValue(partial(_names_in, database, tag), changes)
             for tag in languages()
             if tag != ENGLISH
         }
-        self._things = CachedValue(lambda: _count_things(database), COUNTS_TTL_S, refreshes)
-        self._to_review = CachedValue(lambda: count_suggestions(database), COUNTS_TTL_S, refreshes)
+        self._things = CachedValue(lambda: _count_things(database), changes)
+        self._to_review = CachedValue(lambda: count_suggestions(database), changes)
 
     def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
         """Return the familiar landmarks, most photos first; None while counted for the first time."""
@@ -75,16 +72,6 @@ class LibraryOverview:
     def trips(self, wait_s: float = WAIT_S, first_wait_s: float = FIRST_WAIT_S) -> list[TripSummary] | None:
         """Return all trips, newest first; None while they are found for the first time."""
         return self._trips.get(wait_s, first_wait_s)
-
-    def expire_trips(self) -> None:
-        """Find trips again for the next page that shows them: a person changed one."""
-        self._trips.expire()
-
-    def expire(self) -> None:
-        """Count again for the next page what a person may have changed, as far as that is quick."""
-        for value in (self._counts, self._covers, self._things, self._to_review, self._unclassified):
-            if value.is_quick:
-                value.expire()
 
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""

@@ -95,7 +95,6 @@ def show_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
 @requires(Access.EDITOR)
 def change(
     state: State,
-    overview: Overview,
     trip_id: TripId,
     name: Annotated[str | None, Form(max_length=1000)] = None,
     day: Annotated[date | None, Form()] = None,
@@ -114,7 +113,6 @@ def change(
         elif name is not None:
             rename_trip(connection, trip, name)
         now = trip_at(connection, trip.moment)
-    overview.expire_trips()
     changed = "" if undo is not None else "?changed=1"
     return RedirectResponse(f"{trip_address(now.id if now else trip_id)}{changed}", HTTPStatus.SEE_OTHER)
 
