@@ -1,4 +1,4 @@
-"""The worker of `tagger serve`, for people who start none: a process that runs while there are jobs."""
+"""The worker of `tagger serve`, for people who start none: it runs while there are jobs or due schedules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tagger.cli.supervised_process import REFUSED, SupervisedProcess, stop_proce
 from tagger.cli.worker_processes import STOP_TIMEOUT_S
 from tagger.database.retry import with_retry
 from tagger.errors import TaggerError
-from tagger.ledger.workers import is_worker_needed, list_workers
+from tagger.ledger.workers import find_last_tick, is_worker_needed, list_workers, record_tick
 from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.roots.availability import resume_jobs
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 FOLDERS_POLL_S = 10.0
 """How often it looks for the folders that jobs wait for."""
+TICK_S = 20.0
+"""How often it says that due schedules are looked for, as beat does."""
 IDLE_END_S = 60.0
 """How long the worker stays without a job: loading the model takes seconds."""
 RETRY_S = 30.0
@@ -39,7 +41,7 @@ def tags_photos(settings: Settings, database: Database) -> bool:
 
 
 class PageWorker:
-    """Starts a worker when a job waits for one and nobody else runs any, and ends it afterwards.
+    """Starts a worker when a job waits for one or a schedule is due, and nobody else runs any; ends it later.
 
     It works in a thread. Of several servers with one data folder, one runs a worker, and none beside those
     that people start.
@@ -57,6 +59,7 @@ class PageWorker:
         self._needed_at = 0.0
         self._next_start = 0.0
         self._next_folders = 0.0
+        self._next_tick = 0.0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="page-worker", daemon=True)
 
@@ -91,6 +94,10 @@ class PageWorker:
         if now >= self._next_folders:
             resume_jobs(self._database, self._settings.roots)
             self._next_folders = now + FOLDERS_POLL_S
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_S
+            if self._is_alone() and find_last_tick(self._database) is not None:
+                record_tick(self._database)
         if is_worker_needed(self._database):
             self._needed_at = now
         elif self._process is None or now - self._needed_at > IDLE_END_S:
@@ -98,13 +105,16 @@ class PageWorker:
             return
         if self._process is not None:
             self._started.add(f"tagger-{self._process.child.pid}@")
-        workers = list_workers(self._database)
-        if any(not worker.is_starting for worker in workers):
+        if any(not worker.is_starting for worker in list_workers(self._database)):
             self._report("")
-        if all(worker.name.startswith(tuple(self._started)) for worker in workers):
+        if self._is_alone():
             self._keep_running()
         else:
             self._stop()
+
+    def _is_alone(self) -> bool:
+        """Whether nobody else runs a worker."""
+        return all(worker.name.startswith(tuple(self._started)) for worker in list_workers(self._database))
 
     def _keep_running(self) -> None:
         if self._process is not None:
@@ -113,7 +123,7 @@ class PageWorker:
                 raise self._process.failure(code)
             self._process.check()
         elif time.monotonic() >= self._next_start and self._has_lock():
-            folder, command = self._settings.data_folder, ("worker", "--background")
+            folder, command = self._settings.data_folder, ("worker", "--background", "--beat")
             self._process = SupervisedProcess("worker", folder, command, warn=log.warning)
 
     def _has_lock(self) -> bool:

@@ -136,9 +136,11 @@ def waiting_chunks(database: Database) -> Mapping[Priority, int]:
 
 
 def is_worker_needed(database: Database) -> bool:
-    """Whether workers have a job to process."""
+    """Whether workers have a job to process, or a schedule to start."""
     with database.read() as connection:
-        return bool(connection.scalar(select(exists().where(*_HAS_WORKERS))))
+        is_due = schedules.c.paused.is_(False), schedules.c.next_due <= current_time(connection)
+        needed = select(or_(exists().where(*_HAS_WORKERS), exists().where(*is_due)))
+        return bool(connection.scalar(needed))
 
 
 def worker_places(connection: Connection) -> int:
@@ -353,7 +355,7 @@ LATE_TICK_S = 180.0
 
 @dataclass(frozen=True)
 class LastTick:
-    """The last tick that a worker executed; None before the first. `is_late`: none for LATE_TICK_S.
+    """The last check for due schedules; None before the first. `is_late`: none for LATE_TICK_S.
 
     `seconds_ago` is negative if the clock was set back since.
     """
@@ -364,7 +366,7 @@ class LastTick:
 
 
 def record_tick(database: Database) -> None:
-    """Record that a worker executes a tick now."""
+    """Record that it is checked now which schedules are due."""
     with database.write() as connection:
         connection.execute(update(ledgers).values(last_tick_at=db_now()))
 

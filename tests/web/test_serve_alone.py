@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2 as httpx
@@ -14,12 +15,14 @@ import pytest
 from playwright.sync_api import Browser, expect
 from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import RedisServer
+from sqlalchemy import update
 from support.browser import open_page
 from support.commands import Process, Terminal, draw_many
 from support.fault_durations import SHORT_DURATIONS
 from support.page_server import photo
 
 from tagger.database.enums import JobState
+from tagger.database.tables import schedules
 from tagger.ledger.progress import JobProgress
 
 PHOTOS = 60
@@ -90,6 +93,21 @@ def assert_tagged_once(terminal: Terminal, job: int) -> None:
     with terminal.database() as database:
         assert job_violations(database, job) == []
         assert library_violations(database) == []
+
+
+def test_a_schedule_that_is_due_runs_and_the_worker_leaves(terminal: Terminal, folder: Path) -> None:
+    terminal.inject(values=f"{QUICK} tagger.cli.page_worker.TICK_S=1")
+    terminal.run("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged", "--scan", "photos")
+    with serving(terminal) as (server, address):
+        terminal.wait_until(lambda: terminal.json("status")["last_tick"]["at"])
+        assert "Schedules do not run now" not in httpx.get(f"{address}/jobs").text
+        assert workers_of(server) == []
+        with terminal.database() as database, database.write() as connection:
+            due = datetime.now(UTC) - timedelta(minutes=1)
+            connection.execute(update(schedules).values(next_due=due))
+        terminal.wait_until(lambda: terminal.jobs() and terminal.jobs()[0].is_over)
+        assert terminal.progress(1).total == PHOTOS
+        terminal.wait_until(lambda: workers_of(server) == [])
 
 
 def test_photos_that_are_sent_end_as_a_link_and_the_worker_leaves(

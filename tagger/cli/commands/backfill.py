@@ -169,7 +169,7 @@ def _print_plan(count: int, selection: Backfill, *, json: bool) -> None:
 
 
 schedule_app = typer.Typer(
-    help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
+    help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up` or `serve`.",
     no_args_is_help=True,
 )
 

@@ -64,8 +64,8 @@ def serve(
     By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN,
     which the command generates and prints if it is not set, or by name after `tagger people user add`.
 
-    Jobs of the page are processed by a worker in the background, which runs while there are jobs and no other
-    worker runs. On PostgreSQL with TAGGER_REDIS_URL, start `tagger worker`.
+    Jobs of the page and schedules are processed by a worker in the background, which runs while there are any
+    and no other worker runs. On PostgreSQL with TAGGER_REDIS_URL, start `tagger worker --beat`.
 
     Example: tagger serve
     """

@@ -33,7 +33,7 @@ ledgers = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True, doc="always 1"),
     Column("ledger_id", Text, nullable=False, doc="random id of this database"),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("last_tick_at", Float, doc="when a worker last executed a tick of beat; null: never"),
+    Column("last_tick_at", Float, doc="when it was last checked which schedules are due; null: never"),
     Column(
         "max_gap_s",
         Integer,
