@@ -8,8 +8,6 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
-from tagger.database.triggers import visit_trigger_statements
-
 revision = "1014"
 down_revision = "1007"
 branch_labels = None
@@ -227,8 +225,6 @@ def _add_visits() -> None:
     op.create_index("ix_visit_changes_camera_id_day", "visit_changes", ["camera_id", "day"])
     bind = op.get_bind()
     is_sqlite = bind.dialect.name == "sqlite"
-    for statement in visit_trigger_statements(is_sqlite=is_sqlite):
-        bind.exec_driver_sql(statement)
     day = "substr(taken_at, 1, 10)" if is_sqlite else "taken_at::date"
     dated = "camera_id IS NOT NULL AND taken_at IS NOT NULL"
     found = f"SELECT DISTINCT camera_id, {day} FROM photos WHERE {dated}"  # noqa: S608 - no values

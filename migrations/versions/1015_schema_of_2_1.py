@@ -8,11 +8,6 @@ from alembic import op
 
 from tagger.database.schema import view_statements
 from tagger.database.statements import part_of
-from tagger.database.triggers import (
-    count_trigger_statements,
-    tag_trigger_statements,
-    visit_trigger_statements,
-)
 
 revision = "1015"
 down_revision = "1014"
@@ -40,10 +35,9 @@ def upgrade() -> None:
             _allow_reasons_on_sqlite(table)
         else:
             _replace_check(table, "odds_reason", _REASONS)
-    _replace_triggers(is_sqlite=is_sqlite)
     op.add_column("classifications", sa.Column("classified_at", sa.DateTime(timezone=True)))
     op.execute("UPDATE ledgers SET settled_to = 0")
-    _create_trips(is_sqlite=is_sqlite)
+    _create_trips()
     _create_counts(is_sqlite=is_sqlite)
     _create_mounts()
     _create_sketches()
@@ -100,19 +94,7 @@ def _allow_reasons_on_sqlite(table: str) -> None:
     op.execute(f"ALTER TABLE {table} DROP COLUMN old_reason")
 
 
-def _replace_triggers(*, is_sqlite: bool) -> None:
-    """Positions that follow from trips make no visits."""
-    for event in ("insert", "delete", "update"):
-        for table in ("photos", "positions"):
-            on_table = "" if is_sqlite else f" ON {table}"
-            op.execute(f"DROP TRIGGER IF EXISTS visits_{event}_{table}{on_table}")
-    if not is_sqlite:
-        op.execute("DROP FUNCTION mark_visits_of_photo, mark_visits_of_positions")
-    for statement in visit_trigger_statements(is_sqlite=is_sqlite):
-        op.get_bind().exec_driver_sql(statement)
-
-
-def _create_trips(*, is_sqlite: bool) -> None:
+def _create_trips() -> None:
     op.create_table(
         "trips",
         sa.Column("id", _IDENTIFIER, primary_key=True),
@@ -127,8 +109,6 @@ def _create_trips(*, is_sqlite: bool) -> None:
     )
     op.create_index("ix_trip_changes_day", "trip_changes", ["day"])
     op.execute("INSERT INTO trip_changes (day) SELECT DISTINCT day FROM visits")
-    for statement in tag_trigger_statements(is_sqlite=is_sqlite):
-        op.get_bind().exec_driver_sql(statement)
 
 
 def _create_counts(*, is_sqlite: bool) -> None:
@@ -160,8 +140,6 @@ def _create_counts(*, is_sqlite: bool) -> None:
     part = part_of.sql("taken_at", "id", is_sqlite=is_sqlite)
     op.execute(f"CREATE INDEX ix_photos_part ON photos ({part})")
     op.execute(f"INSERT INTO count_changes (part) SELECT DISTINCT {part} FROM photos")  # noqa: S608
-    for statement in count_trigger_statements(is_sqlite=is_sqlite):
-        op.get_bind().exec_driver_sql(statement)
 
 
 def _create_mounts() -> None:

@@ -15,7 +15,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.tables import ledgers, metadata, views
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
-SCHEMA_REVISION = "1016"
+SCHEMA_REVISION = "1017"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 LOCK_S = 30.0
@@ -190,7 +190,7 @@ def _missing_parts(connection: Connection) -> list[str]:
 def _create_schema(connection: Connection) -> None:
     """Create all that the database of a new ledger has, and the row of its identity."""
     # Only here: few commands create a database.
-    from tagger.database import triggers
+    from tagger.database.triggers import trigger_statements
 
     is_sqlite = connection.dialect.name == "sqlite"
     for table in metadata.tables.values():
@@ -200,13 +200,8 @@ def _create_schema(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
-    for statements in (
-        triggers.visit_trigger_statements,
-        triggers.tag_trigger_statements,
-        triggers.count_trigger_statements,
-    ):
-        for statement in statements(is_sqlite=is_sqlite):
-            connection.exec_driver_sql(statement)
+    for statement in trigger_statements(is_sqlite=is_sqlite):
+        connection.exec_driver_sql(statement)
     connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))
 
 

@@ -6,7 +6,7 @@ PostgreSQL waits for locks for ever, so statements here can have a limit; SQLite
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -32,7 +32,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
-from sqlalchemy.types import BigInteger, Boolean, Float, Integer, Text, TypeEngine
+from sqlalchemy.types import BigInteger, Boolean, Date, Float, Integer, Text, TypeEngine
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -109,6 +109,14 @@ class day_of(_Expression[Any]):  # noqa: N801
 
     sqlite = "substr({0}, 1, 10)"
     postgresql = "date_trunc('day', {0})"
+
+
+class date_of(_Expression[date]):  # noqa: N801
+    """The day of a time, as a date."""
+
+    type = Date()
+    sqlite = "substr({0}, 1, 10)"
+    postgresql = "({0})::date"
 
 
 class part_of(_Expression[int]):  # noqa: N801
@@ -322,6 +330,18 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 class LockTimedOut(Exception):
     """Another transaction held a lock for too long. The waiting one has to be rolled back."""
+
+
+def try_lock(connection: Connection, key: int) -> None:
+    """Take an advisory lock of PostgreSQL until the transaction ends. SQLite has one writer anyway.
+
+    Raises:
+        LockTimedOut: another transaction holds it.
+    """
+    if connection.dialect.name == "postgresql":
+        is_taken = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key})
+        if not is_taken:
+            raise LockTimedOut
 
 
 @contextmanager

@@ -1,159 +1,145 @@
-"""Triggers that record what is out of date: days of visits and of trips, and parts of the photos' numbers.
+"""Triggers that record what visits, trips and numbers of photos no longer follow from.
 
-They see each change, whoever makes it, and record it in `visit_changes`, `trip_changes` and `count_changes`.
+They see each change, whoever makes it. A photo, an image, a position and a tag may change in transactions
+that do not see each other, so a mark names what has changed, and not the days that follow from it: these are
+found when the mark is taken, after both have ended. Only a photo's own day, which is lost with the change, is
+named at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tagger.database.statements import part_of
 
 
-def visit_trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
-    """The statements that create the triggers, with the functions that those of PostgreSQL call."""
-    if is_sqlite:
-        yield from _sqlite_triggers()
-    else:
-        yield from _POSTGRESQL_FUNCTIONS
-        yield from _postgresql_triggers()
+@dataclass(frozen=True)
+class _Marks:
+    """What a change of a table's row inserts into a table of marks: statements over the rows `{changed}`.
+
+    `name`: of the triggers. `columns`: those that count.
+    """
+
+    name: str
+    table: str
+    columns: str
+    statements: Sequence[str]
 
 
-def tag_trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
-    """The statements that create the triggers of tags. Those that change are deleted, and inserted again."""
-    if not is_sqlite:
-        yield _POSTGRESQL_TAGS
-    for event, row in (("INSERT", "NEW"), ("DELETE", "OLD")):
-        timing = f"AFTER {event} ON effective_tags"
-        if is_sqlite:
-            action = f"WHEN {row}.accepted BEGIN {_SQLITE_TAG.format(row=row)} END"
-        else:
-            action = f"REFERENCING {row} TABLE AS changed EXECUTE FUNCTION mark_trips_of_tags()"
-        yield f"CREATE TRIGGER trips_{event.lower()}_tags {timing} {action}"
-
-
-_SQLITE_TAG = """INSERT INTO trip_changes (day) SELECT DISTINCT substr(taken_at, 1, 10) FROM photos AS p
-    WHERE content_id = {row}.content_id AND camera_id IS NOT NULL AND taken_at IS NOT NULL AND NOT EXISTS
-    (SELECT 1 FROM trip_changes AS c WHERE c.day = substr(p.taken_at, 1, 10));"""
-_POSTGRESQL_TAGS = """CREATE FUNCTION mark_trips_of_tags() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO trip_changes (day) SELECT DISTINCT p.taken_at::date
-    FROM changed JOIN photos AS p ON p.content_id = changed.content_id
-    WHERE changed.accepted AND p.camera_id IS NOT NULL AND p.taken_at IS NOT NULL;
-    RETURN NULL; END $$"""
-_OF_VISITS = "camera_id, taken_at, utc_offset_s, gone_since, origin, path, content_id"
-"""The columns of a photo from which visits follow, and what its trip shows."""
-_OF_PLACES = "latitude, longitude, source, country, region, city"
-_SQLITE_MARK = """INSERT INTO visit_changes (camera_id, day) SELECT camera_id, substr(taken_at, 1, 10)
-    FROM ({photo}) AS p WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL AND NOT EXISTS (SELECT 1
-    FROM visit_changes AS c WHERE c.camera_id = p.camera_id AND c.day = substr(p.taken_at, 1, 10));"""
-_ROW = "SELECT {row}.camera_id AS camera_id, {row}.taken_at AS taken_at"
-_PHOTO = "SELECT camera_id, taken_at FROM photos WHERE id = {row}.photo_id AND {row}.source <> 'trip'"
-"""Positions that follow from trips make no visits."""
-_POSTGRESQL_FUNCTIONS = (
-    """CREATE FUNCTION mark_visits_of_photo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT camera_id, taken_at::date
-    FROM (VALUES (OLD.camera_id, OLD.taken_at), (NEW.camera_id, NEW.taken_at)) AS photo (camera_id, taken_at)
-    WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL; RETURN NULL; END $$""",
-    """CREATE FUNCTION mark_visits_of_positions() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT p.camera_id, p.taken_at::date
-    FROM changed JOIN photos AS p ON p.id = changed.photo_id
-    WHERE changed.source <> 'trip' AND p.camera_id IS NOT NULL AND p.taken_at IS NOT NULL;
-    RETURN NULL; END $$""",
+# On SQLite, which has one writer, a day that is marked needs no second mark.
+_VISITS_OF_PHOTO = """INSERT INTO visit_changes (camera_id, day)
+    SELECT DISTINCT camera_id, {day} FROM {changed}
+    WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL{unmarked_visit}"""
+_NUMBERS_OF_PHOTO = "INSERT INTO count_changes (part) SELECT DISTINCT {part} FROM {changed}{unmarked_part}"
+# Another photo of the image may be the first one now.
+_NUMBERS_OF_IMAGE = """INSERT INTO count_changes (content_id) SELECT DISTINCT content_id FROM {changed}
+    WHERE content_id IS NOT NULL"""
+# Positions that follow from trips make no visits.
+_VISITS_OF_POSITION = """INSERT INTO visit_changes (photo_id) SELECT DISTINCT photo_id FROM {changed}
+    WHERE source <> 'trip'"""
+_NUMBERS_OF_POSITION = "INSERT INTO count_changes (photo_id) SELECT DISTINCT photo_id FROM {changed}"
+_NUMBERS_OF_CONTENT = "INSERT INTO count_changes (content_id) SELECT DISTINCT id FROM {changed}"
+_TRIPS_OF_TAG = """INSERT INTO trip_changes (content_id) SELECT DISTINCT content_id FROM {changed}
+    WHERE accepted"""
+_NUMBERS_OF_TAG = """INSERT INTO count_changes (content_id) SELECT DISTINCT content_id FROM {changed}
+    WHERE accepted"""
+_MARKS = (
+    _Marks(
+        "visits",
+        "photos",
+        "camera_id, taken_at, utc_offset_s, gone_since, origin, path, content_id",
+        [_VISITS_OF_PHOTO],
+    ),
+    _Marks(
+        "visits",
+        "positions",
+        "photo_id, latitude, longitude, source, country, region, city",
+        [_VISITS_OF_POSITION],
+    ),
+    _Marks(
+        "counts",
+        "photos",
+        "id, taken_at, content_id, gone_since",
+        [_NUMBERS_OF_PHOTO, _NUMBERS_OF_IMAGE],
+    ),
+    _Marks(
+        "counts",
+        "positions",
+        "photo_id, latitude, longitude, country, region, city",
+        [_NUMBERS_OF_POSITION],
+    ),
+    _Marks("counts", "contents", "id, outcome, width, height", [_NUMBERS_OF_CONTENT]),
+    _Marks(
+        "tags",
+        "effective_tags",
+        "content_id, landmark_id, state, score, accepted",
+        [_TRIPS_OF_TAG, _NUMBERS_OF_TAG],
+    ),
 )
+_SQLITE_PART_OF_CHANGED = part_of.sql("changed.taken_at", "changed.id", is_sqlite=True)
+_SQLITE_PARTS = {
+    "day": "substr(taken_at, 1, 10)",
+    "part": part_of.sql("taken_at", "id", is_sqlite=True),
+    "unmarked_visit": """ AND NOT EXISTS (SELECT 1 FROM visit_changes AS c
+    WHERE c.camera_id = changed.camera_id AND c.day = substr(changed.taken_at, 1, 10))""",
+    "unmarked_part": " WHERE NOT EXISTS (SELECT 1 FROM count_changes AS c WHERE c.part = "  # noqa: S608
+    f"{_SQLITE_PART_OF_CHANGED})",
+}
+_POSTGRESQL_PARTS = {
+    "day": "taken_at::date",
+    "part": part_of.sql("taken_at", "id", is_sqlite=False),
+    "unmarked_visit": "",
+    "unmarked_part": "",
+}
+_ROWS = {"insert": ["NEW"], "delete": ["OLD"], "update": ["OLD", "NEW"]}
 
 
-def _sqlite_triggers() -> Iterator[str]:
-    for table, columns, source in (("photos", _OF_VISITS, _ROW), ("positions", _OF_PLACES, _PHOTO)):
-        for event, rows in (("INSERT", ["NEW"]), ("DELETE", ["OLD"]), ("UPDATE", ["OLD", "NEW"])):
-            marks = " ".join(_SQLITE_MARK.format(photo=source.format(row=row)) for row in rows)
-            timing = f"AFTER {event} ON {table}"
-            if event == "UPDATE":
-                timing = f"AFTER UPDATE OF {columns} ON {table} WHEN {_differ(columns, 'IS NOT')}"
-            yield f"CREATE TRIGGER visits_{event.lower()}_{table} {timing} BEGIN {marks} END"
+def trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
+    """The statements that create the triggers, with the functions that those of PostgreSQL call."""
+    for marks in _MARKS:
+        for event, rows in _ROWS.items():
+            if is_sqlite:
+                yield _sqlite_trigger(marks, event, rows)
+            else:
+                yield from _postgresql_trigger(marks, event, rows)
 
 
-def _postgresql_triggers() -> Iterator[str]:
-    mark = "FOR EACH ROW {when} EXECUTE FUNCTION mark_visits_of_photo()"
-    for event, row in (("INSERT", "NEW"), ("DELETE", "OLD")):
-        when = f"WHEN ({row}.camera_id IS NOT NULL)"
-        timing = f"AFTER {event} ON photos"
-        yield f"CREATE TRIGGER visits_{event.lower()}_photos {timing} {mark.format(when=when)}"
-    when = f"WHEN ({_differ(_OF_VISITS, 'IS DISTINCT FROM')})"
-    timing = f"AFTER UPDATE OF {_OF_VISITS} ON photos"
-    yield f"CREATE TRIGGER visits_update_photos {timing} {mark.format(when=when)}"
-    # Of positions that are deleted with their photos, the trigger on these says it.
-    marks = "FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION mark_visits_of_positions()"
-    for event, rows in (("INSERT", "NEW"), ("DELETE", "OLD"), ("UPDATE", "NEW")):
-        timing = f"AFTER {event} ON positions REFERENCING {rows} TABLE AS changed"
-        yield f"CREATE TRIGGER visits_{event.lower()}_positions {timing} {marks}"
+def _sqlite_trigger(marks: _Marks, event: str, rows: Sequence[str]) -> str:
+    timing = f"AFTER {event.upper()} ON {marks.table}"
+    if event == "update":
+        differs = _differ(marks.columns, "IS NOT")
+        timing = f"AFTER UPDATE OF {marks.columns} ON {marks.table} WHEN {differs}"
+    changed = _rows_of_trigger(marks, rows)
+    statements = (each.format(changed=changed, **_SQLITE_PARTS) for each in marks.statements)
+    return f"CREATE TRIGGER {marks.name}_{event}_{marks.table} {timing} BEGIN {'; '.join(statements)}; END"
+
+
+def _postgresql_trigger(marks: _Marks, event: str, rows: Sequence[str]) -> Iterator[str]:
+    name = f"{marks.name}_{event}_{marks.table}"
+    timing = f"AFTER {event.upper()} ON {marks.table} REFERENCING {rows[0]} TABLE AS changed"
+    changed = "changed"
+    if event == "update":
+        # Row by row: of many rows in which nothing of this changes, both versions would be kept.
+        differs = _differ(marks.columns, "IS DISTINCT FROM")
+        timing = f"AFTER UPDATE OF {marks.columns} ON {marks.table} FOR EACH ROW WHEN ({differs})"
+        changed = _rows_of_trigger(marks, rows)
+    elif marks.table == "positions":
+        # Of positions that are deleted with their photos, the triggers on these say it.
+        timing += " WHEN (pg_trigger_depth() = 0)"
+    statements = (each.format(changed=changed, **_POSTGRESQL_PARTS) for each in marks.statements)
+    yield (
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" {'; '.join(statements)}; RETURN NULL; END $$"
+    )
+    yield f"CREATE TRIGGER {name} {timing} EXECUTE FUNCTION {name}()"
+
+
+def _rows_of_trigger(marks: _Marks, rows: Sequence[str]) -> str:
+    """The changed row before and after, as far as there is one, as a table."""
+    names = marks.columns.split(", ")
+    selected = (f"SELECT {', '.join(f'{row}.{name} AS {name}' for name in names)}" for row in rows)
+    return f"({' UNION ALL '.join(selected)}) AS changed"
 
 
 def _differ(columns: str, operator: str) -> str:
-    old, new = (", ".join(f"{row}.{each}" for each in columns.split(", ")) for row in ("OLD", "NEW"))
+    old, new = (", ".join(f"{row}.{name}" for name in columns.split(", ")) for row in ("OLD", "NEW"))
     return f"({old}) {operator} ({new})"
-
-
-# ----- numbers of photos: with a photo, its copies change, since another may be the first -----
-
-_COUNTED = {
-    "photos": (
-        "id, taken_at, content_id, gone_since",
-        """SELECT taken_at, id FROM {changed} UNION
-        SELECT taken_at, id FROM photos WHERE content_id IN (SELECT content_id FROM {changed})""",
-    ),
-    "positions": (
-        "photo_id, latitude, longitude, country, region, city",
-        """SELECT taken_at, id FROM photos WHERE id IN (SELECT photo_id FROM {changed}) UNION
-        SELECT taken_at, id FROM photos WHERE content_id IN
-        (SELECT content_id FROM photos WHERE id IN (SELECT photo_id FROM {changed}))""",
-    ),
-    "contents": (
-        "id, outcome, width, height",
-        "SELECT taken_at, id FROM photos WHERE content_id IN (SELECT id FROM {changed})",
-    ),
-    "effective_tags": (
-        "content_id, landmark_id, state, accepted",
-        """SELECT taken_at, id FROM photos WHERE content_id IN
-        (SELECT content_id FROM {changed} WHERE accepted)""",
-    ),
-}
-"""The columns that count, by table; and the photos that are to be counted again."""
-
-
-def count_trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
-    """The statements that create the triggers, with the functions that those of PostgreSQL call."""
-    for table, (columns, photos) in _COUNTED.items():
-        for event, rows in (("INSERT", ["NEW"]), ("DELETE", ["OLD"]), ("UPDATE", ["OLD", "NEW"])):
-            name = f"counts_{event.lower()}_{table}"
-            changed = " UNION ALL ".join(
-                f"SELECT {', '.join(f'{row}.{each} AS {each}' for each in columns.split(', '))}"
-                for row in rows
-            )
-            timing = f"AFTER {event} ON {table}"
-            if is_sqlite:
-                if event == "UPDATE":
-                    timing = f"AFTER UPDATE OF {columns} ON {table} WHEN {_differ(columns, 'IS NOT')}"
-                mark = _sqlite_count_mark(photos.format(changed=f"({changed})"))
-                yield f"CREATE TRIGGER {name} {timing} BEGIN {mark} END"
-            elif event == "UPDATE":
-                # Row by row: of many rows in which nothing of this changes, both versions would be kept.
-                yield _postgresql_count_function(name, photos.format(changed=f"({changed}) AS changed"))
-                when = _differ(columns, "IS DISTINCT FROM")
-                timing = f"AFTER UPDATE OF {columns} ON {table} FOR EACH ROW WHEN ({when})"
-                yield f"CREATE TRIGGER {name} {timing} EXECUTE FUNCTION {name}()"
-            else:
-                yield _postgresql_count_function(name, photos.format(changed="changed"))
-                of_rows = f"REFERENCING {rows[0]} TABLE AS changed"
-                yield f"CREATE TRIGGER {name} {timing} {of_rows} EXECUTE FUNCTION {name}()"
-
-
-def _sqlite_count_mark(photos: str) -> str:
-    parts = f"SELECT DISTINCT {part_of.sql('taken_at', 'id', is_sqlite=True)} AS part FROM ({photos})"  # noqa: S608 - names of columns
-    unmarked = "NOT EXISTS (SELECT 1 FROM count_changes AS c WHERE c.part = p.part)"
-    return f"INSERT INTO count_changes (part) SELECT part FROM ({parts}) AS p WHERE {unmarked};"  # noqa: S608
-
-
-def _postgresql_count_function(name: str, photos: str) -> str:
-    parts = f"SELECT DISTINCT {part_of.sql('taken_at', 'id', is_sqlite=False)} FROM ({photos}) AS p"  # noqa: S608 - names of columns
-    return (
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" INSERT INTO count_changes (part) {parts}; RETURN NULL; END $$"
-    )

@@ -13,9 +13,10 @@ from tagger.database.tables import cameras, contents, ledgers, photos, positions
 from tagger.errors import CameraNotFound, NameAmbiguous
 from tagger.positions.clocks import CameraClock, estimate_clocks
 from tagger.positions.companions import Companions, find_companions
+from tagger.positions.measured_positions import lock_positions
 from tagger.positions.tag_odds import count_overruled_by_gps
 from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
-from tagger.positions.update import Progress, lock_positions, update_positions, update_positions_in
+from tagger.positions.update import Progress, update_positions, update_positions_in
 from tagger.tags.contents import record_camera, record_matching_photos
 
 

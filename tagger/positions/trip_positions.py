@@ -7,26 +7,34 @@ visits are. These positions locate nothing else: neither photos nor visits nor t
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, delete, exists, select
+from sqlalchemy import Connection, Text, cast, delete, exists, func, insert, select, update
 
+from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
-from tagger.database.statements import among, insert_page
-from tagger.database.tables import photos, positions, trip_changes
+from tagger.database.recorded_changes import MOST_TAKEN, follow_some, take_marks, wait_for_others
+from tagger.database.statements import LockTimedOut, among, date_of, insert_page, try_lock
+from tagger.database.tables import ledgers, photos, positions, trip_changes, visits
 from tagger.geo import distance_km
-from tagger.query.trip_summaries import update_trips
+from tagger.positions.measured_positions import lock_positions
+from tagger.query.trip_summaries import store_trips, trip_rows
 from tagger.trips.grouping import GroupedTrip
-from tagger.trips.stored import ChangedTrips, changed_trips, photos_of_trips
+from tagger.trips.stored import ChangedTrips, photos_of_trips, trips_around
 from tagger.trips.visits import Visit
 
 LEAST_ERROR_M = 10_000.0
 """The least error on a day with a visit: that within a city."""
 LEAST_ERROR_OF_OTHER_DAYS_M = 100_000.0
+_MOST_PHOTOS = 50_000
+"""Photos from the first marked day of a page to its last one."""
+_LOCK = 7_309_455
+"""Key of PostgreSQL's advisory lock: one process groups trips. On SQLite, the later one of two notices."""
 _NAMES = ("photo_id", "latitude", "longitude", "error_m", "source", "evidence", "country", "region", "city")
 
 _Row = tuple[Any, ...]
@@ -38,24 +46,136 @@ def are_due(connection: Connection) -> bool:
     return bool(connection.scalar(select(exists(trip_changes.c.id))))
 
 
-def update_trip_positions(connection: Connection) -> int:
-    """Store the trips that may have changed, and locate their photos that have no other position.
+@dataclass(frozen=True)
+class _Page:
+    """What a page of marked days has changed: trips and positions of photos, as they are in one state."""
+
+    version: int
+    marks: Sequence[int]
+    last_day: date
+    changed: ChangedTrips
+    trips: Sequence[dict[str, Any]]
+    stored: dict[int, _Row]
+    located: dict[int, _Row]
+
+
+def update_trip_positions(database: Database, on_page: Callable[[], object] = lambda: None) -> int:
+    """Store the trips that may have changed until now, and locate their photos that have no other position.
 
     Returns how many moved.
     """
-    # First: a change that is too late for this is recorded again.
-    days = set(connection.scalars(delete(trip_changes).returning(trip_changes.c.day)))
-    changed = changed_trips(connection, days)
-    if changed is None:
-        return 0
-    update_trips(connection, changed)
-    stored = _stored(connection, changed)
-    found = {row[0]: row for row in _rows(connection, changed.trips)}
-    old = [photo_id for photo_id, row in stored.items() if found.get(photo_id) != row]
+    moved = 0
+    last_day: date | None = None
+    while True:
+        step = partial(update_some_trips, database, last_day)
+        page = wait_for_others(step, on_page)
+        if page is None:
+            return moved
+        last_day, moved_now = page
+        moved += moved_now
+        on_page()
+
+
+def update_some_trips(database: Database, after: date | None = None) -> tuple[date, int] | None:
+    """Do so for a page of marked days: the first ones after a day.
+
+    Trips are grouped while others may write; only what differs is stored in a transaction for writing.
+
+    Returns the last of the days, after which the next call continues, and how many photos moved; None: no
+    day is marked.
+
+    Raises:
+        LockTimedOut: another process stores trips.
+    """
+    while follow_some(database, are_due, _mark_days_of_images):
+        pass
+    with database.read() as reading:
+        try_lock(reading, _LOCK)
+        page = _find_page(reading, after)
+        if page is None:
+            return None
+        with database.write() as connection:
+            return page.last_day, _store_page(connection, page)
+
+
+def update_trip_positions_in(connection: Connection) -> int:
+    """Like `update_trip_positions`, in one transaction."""
+    while _mark_days_of_images(connection):
+        pass
+    moved = 0
+    while (page := _find_page(connection)) is not None:
+        moved += _store_page(connection, page)
+    return moved
+
+
+def _mark_days_of_images(connection: Connection) -> bool:
+    """Replace marks of images by those of their days. Returns whether there may be more."""
+    marks = take_marks(connection, trip_changes, trip_changes.c.day)
+    days = (
+        select(date_of(photos.c.taken_at))
+        .where(among(photos.c.content_id, {each.content_id for each in marks}))
+        .where(photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None))
+        .distinct()
+    )
+    if marks:
+        connection.execute(insert(trip_changes).from_select(["day"], days))
+    return len(marks) == MOST_TAKEN
+
+
+def _find_page(connection: Connection, after: date | None = None) -> _Page | None:
+    # First the version, then the marks: what is stored or changed later is noticed, or marked again.
+    version = connection.execute(select(ledgers.c.trips_version)).scalar_one()
+    first = select(func.min(trip_changes.c.day))
+    first_day = connection.scalar(first if after is None else first.where(trip_changes.c.day > after))
+    if first_day is None:
+        return None
+    is_marked = trip_changes.c.day.between(first_day, _last_day_of_page(connection, first_day))
+    days_by_id = {row.id: row.day for row in connection.execute(select(trip_changes).where(is_marked))}
+    last_day = max(days_by_id.values())
+    changed = trips_around(connection, first_day, last_day)
+    return _Page(
+        version,
+        tuple(days_by_id),
+        last_day,
+        changed,
+        trip_rows(connection, changed.trips),
+        _stored(connection, changed),
+        {row[0]: row for row in _rows(connection, changed.trips)},
+    )
+
+
+def _last_day_of_page(connection: Connection, first_day: date) -> date:
+    """The day with whose photos there are _MOST_PHOTOS since the first one, or the last of all days."""
+    number = func.sum(visits.c.photos).label("number")
+    per_day = select(visits.c.day, number).where(visits.c.day >= first_day).group_by(visits.c.day)
+    rest = _MOST_PHOTOS
+    day: date
+    for day, of_day in connection.execute(per_day.order_by(visits.c.day)):
+        rest -= of_day
+        if rest < 0:
+            return day
+    return date.max
+
+
+def _store_page(connection: Connection, page: _Page) -> int:
+    """Raises:
+    LockTimedOut: another process has stored trips since the page was computed.
+    """
+    lock_positions(connection)
+    is_same = ledgers.c.trips_version == page.version
+    next_version = update(ledgers).where(is_same).values(trips_version=page.version + 1)
+    if not connection.execute(next_version).rowcount:
+        raise LockTimedOut
+    connection.execute(delete(trip_changes).where(among(trip_changes.c.id, page.marks)))
+    store_trips(connection, page.changed, page.trips)
+    old = [photo_id for photo_id, row in page.stored.items() if page.located.get(photo_id) != row]
     connection.execute(delete(positions).where(among(positions.c.photo_id, old), _IS_OF_TRIP))
-    new = [row for photo_id, row in sorted(found.items()) if stored.get(photo_id) != row]
-    insert_page(connection, positions, _NAMES, new)
-    return len({*old, *(row[0] for row in new)})
+    new = {photo_id: row for photo_id, row in page.located.items() if page.stored.get(photo_id) != row}
+    # Meanwhile, photos may have been removed, or have got a position of their own.
+    present = select(photos.c.id).where(among(photos.c.id, new)).with_for_update(read=True, key_share=True)
+    rows = [new[photo_id] for photo_id in sorted(connection.scalars(present))]
+    insert_page(connection, positions, _NAMES, rows, skip_existing=True)
+    return len({*old, *new})
 
 
 _IS_OF_TRIP = positions.c.source == PositionSource.TRIP

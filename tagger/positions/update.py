@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
+from tagger.database.recorded_changes import follow_some
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
 from tagger.database.tables import (
     cameras,
@@ -26,22 +27,20 @@ from tagger.database.tables import (
     ledgers,
     photos,
     position_changes,
+    trip_changes,
     visit_changes,
 )
 from tagger.positions import companions, estimation, tag_odds, trip_positions
 from tagger.positions.camera_days import days_of
 from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
-from tagger.positions.measured_positions import store_positions
+from tagger.positions.measured_positions import lock_positions, store_positions
 from tagger.query.kept_counts import has_changed_counts, update_counts, update_some_counts
 from tagger.tags.contents import record_matching_photos
 from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
 
 MOST_SORTED = 1_000_000
 """Changes that are sorted at a time, in some 50 MB."""
-
-_LOCK = 7_309_453
-"""Key of PostgreSQL's advisory lock: one update at a time. On SQLite, there is one writer anyway."""
 _ROWS = 10_000
 """Rows that are read at a time."""
 
@@ -108,12 +107,6 @@ def take_changes(connection: Connection, ids: Sequence[int]) -> list[Change]:
     ]
 
 
-def lock_positions(connection: Connection) -> None:
-    """Make other updates of positions wait until this transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-
-
 BATCH = 2_000
 """Changes per transaction. It takes a second or two if they change all that is around them."""
 MOST_ROUNDS = 20
@@ -138,12 +131,9 @@ def update_positions(database: Database, on_progress: Progress = _no_progress) -
     """Compute the positions that may have changed; visits, trips and counts. Returns how many moved."""
     moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
     update_visits(database, _page_progress(database, visit_changes, "finding trips", on_progress))
-    with database.read() as connection:
-        are_trips_due = trip_positions.are_due(connection)
-    if are_trips_due:
-        with database.write() as connection:
-            lock_positions(connection)
-            moved += trip_positions.update_trip_positions(connection)
+    moved += trip_positions.update_trip_positions(
+        database, _page_progress(database, trip_changes, "finding trips", on_progress)
+    )
     update_counts(database, _page_progress(database, count_changes, "counting photos", on_progress))
     return moved
 
@@ -170,7 +160,7 @@ def update_positions_in(connection: Connection, on_progress: Progress) -> int:
     moved = _update_all(lambda: nullcontext(connection), on_progress)
     while update_some_visits(connection):
         pass
-    return moved + trip_positions.update_trip_positions(connection)
+    return moved + trip_positions.update_trip_positions_in(connection)
 
 
 def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], on_progress: Progress) -> int:
@@ -209,8 +199,7 @@ class SmallUpdates:
     def update(self) -> bool:
         """Take one step in a short transaction. Returns whether there was anything to do.
 
-        False, too, if another process updates positions on PostgreSQL for longer than LOCK_S: that process
-        continues.
+        False, too, if another process does this, on PostgreSQL for longer than LOCK_S: it continues.
         """
         try:
             if is_up_to_date(self._database):
@@ -223,23 +212,15 @@ class SmallUpdates:
 
     def _update_counts(self) -> bool:
         """Store the numbers of some days that have changed. Returns whether there were any."""
-        with self._database.read() as connection:
-            if not has_changed_counts(connection):
-                return False
-        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-            return update_some_counts(connection)
+        return follow_some(self._database, has_changed_counts, update_some_counts) is not None
 
     def _update_visits(self) -> bool:
         with self._database.read() as connection:
             has_changed = has_changed_visits(connection)
-            if not has_changed and not trip_positions.are_due(connection):
-                return False
-        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-            if has_changed:
+        if has_changed:
+            with self._database.write() as connection, lock_timeout(connection, LOCK_S):
                 return update_some_visits(connection)
-            lock_positions(connection)
-            trip_positions.update_trip_positions(connection)
-            return True
+        return trip_positions.update_some_trips(self._database) is not None
 
     def _step(self) -> None:
         if not len(self._ids):

@@ -1,18 +1,21 @@
 """Numbers of all photos by day, with their places and landmarks, which the tables `day_…` keep.
 
 A part is the photos of a day, or those without a time among 10,000 ids. Triggers record in `count_changes`
-which parts have changed since. Reading counts the photos of these again, but no more than `MOST_READ`: the
-numbers of others are old. `update_counts` stores them, and jobs some after each chunk.
+which parts have changed since, or photos and images whose parts have. Reading counts the photos of these
+again, but no more than `MOST_READ`: the numbers of others are old. `update_counts` stores them, and jobs some
+after each chunk.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    Row,
     Select,
     Subquery,
     Table,
@@ -23,15 +26,14 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     true,
     union_all,
 )
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.recorded_changes import follow_some
-from tagger.database.statements import among, part_of, rounded_down, unindexed
+from tagger.database.recorded_changes import MOST_TAKEN, follow_some, take_marks, wait_for_others
+from tagger.database.statements import among, part_of, rounded_down, try_lock, unindexed
 from tagger.database.tables import (
     contents,
     count_changes,
@@ -55,10 +57,12 @@ MOST_READ = 50_000
 """Photos that reading counts again, in half a second to a whole one."""
 _MOST_STORED = 5_000
 """Photos that one transaction counts again, if there are several parts, in a tenth of a second."""
+BEFORE_ALL = -(2**31)
+"""A number below all parts."""
 _FEW = 4
 """Parts whose photos are counted first: twice as many each time, as the size of a library is not known."""
 _LOCK = 7_309_454
-"""Key of PostgreSQL's advisory lock: one update at a time. On SQLite, there is one writer anyway."""
+"""Key of PostgreSQL's advisory lock: one update at a time."""
 _PART = part_of(photos.c.taken_at, photos.c.id)
 
 
@@ -74,7 +78,7 @@ def kept_landmarks(connection: Connection) -> Subquery:
 
 def _kept(connection: Connection, table: Table) -> Subquery:
     stored = select(*_columns(table))
-    changed = _changed_parts(connection, MOST_READ)
+    changed = _first_parts(connection, sorted(_changed_parts(connection, MOST_READ)), MOST_READ)
     if not changed:
         return stored.subquery()
     unchanged = stored.where(~among(table.c.part, changed))
@@ -82,9 +86,19 @@ def _kept(connection: Connection, table: Table) -> Subquery:
 
 
 def update_counts(database: Database, on_page: Callable[[], object] = lambda: None) -> None:
-    """Store the numbers that have changed, some days per transaction."""
-    while follow_some(database, has_changed_counts, update_some_counts):
-        on_page()
+    """Store the numbers that have changed until now, some days per transaction."""
+    last: int | None = BEFORE_ALL
+    while last is not None:
+        step = partial(update_some_counts, after=last)
+        last = wait_for_others(partial(follow_some, database, has_changed_counts, step), on_page)
+        if last is not None:
+            on_page()
+
+
+def record_count_changes(connection: Connection, parts: Iterable[int]) -> None:
+    """Record parts whose photos are counted again."""
+    if rows := [{"part": part} for part in parts]:
+        connection.execute(insert(count_changes), rows)
 
 
 def has_changed_counts(connection: Connection) -> bool:
@@ -92,20 +106,31 @@ def has_changed_counts(connection: Connection) -> bool:
     return bool(connection.scalar(select(exists(count_changes.c.id))))
 
 
-def update_some_counts(connection: Connection) -> bool:
-    """Store the numbers of some parts that have changed. Returns whether there were any."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    changed = _changed_parts(connection, _MOST_STORED)
+def update_some_counts(connection: Connection, after: int = BEFORE_ALL) -> int | None:
+    """Store the numbers of some parts that have changed: the first ones after a part.
+
+    Returns the last of them, after which the next call continues; None: there were none.
+
+    Raises:
+        LockTimedOut: another process counts.
+    """
+    try_lock(connection, _LOCK)
+    marks = take_marks(connection, count_changes, count_changes.c.part)
+    record_count_changes(connection, _parts_of(connection, marks))
+    if len(marks) == MOST_TAKEN:
+        return after  # first all photos and images, so that each part is counted once
+    is_marked = count_changes.c.part > after
+    parts = connection.scalars(select(count_changes.c.part).where(is_marked).distinct()).all()
+    changed = _first_parts(connection, sorted(parts), _MOST_STORED)
     if not changed:
-        return False
+        return None
     # First: a change that is too late for this is recorded again.
     connection.execute(delete(count_changes).where(among(count_changes.c.part, changed)))
     for table in _COUNTED:
         connection.execute(delete(table).where(among(table.c.part, changed)))
         names = [column.name for column in _columns(table)]
         connection.execute(insert(table).from_select(names, _COUNTED[table](among(_PART, changed))))
-    return True
+    return changed[-1]
 
 
 def day_of_part(part: int) -> date | None:
@@ -125,12 +150,36 @@ def miscounted_parts(connection: Connection) -> Iterator[int]:
             for rows in (table, counted)
         )
         wrong |= {part for part, *_ in stored ^ found}
-    yield from sorted(wrong.difference(connection.scalars(select(count_changes.c.part))))
+    yield from sorted(wrong - _changed_parts(connection))
 
 
-def _changed_parts(connection: Connection, most_photos: int) -> list[int]:
-    """The first parts that have changed, with so many photos, or the first one."""
-    changed = connection.scalars(select(count_changes.c.part).distinct().order_by(count_changes.c.part)).all()
+def _changed_parts(connection: Connection, most_marks: int | None = None) -> set[int]:
+    """The parts that have changed; of marks of photos and images, the first ones."""
+    parts = set(connection.scalars(select(count_changes.c.part).distinct()))
+    if None not in parts:
+        return parts
+    of_rows = select(count_changes).where(count_changes.c.part.is_(None)).limit(most_marks)
+    return parts - {None} | _parts_of(connection, connection.execute(of_rows).all())
+
+
+def _parts_of(connection: Connection, marks: Sequence[Row[Any]]) -> set[int]:
+    """The parts of marked photos, and of all photos of their images and of marked ones."""
+    if not marks:
+        return set()
+    photo_ids = {each.photo_id for each in marks if each.photo_id is not None}
+    content_ids = {each.content_id for each in marks if each.content_id is not None}
+    of_photos = select(_PART, photos.c.content_id).where(among(photos.c.id, photo_ids)).distinct()
+    parts = set[int]()
+    for part, content_id in connection.execute(of_photos):
+        parts.add(part)
+        if content_id is not None:
+            content_ids.add(content_id)
+    of_images = select(_PART).where(among(photos.c.content_id, content_ids)).distinct()
+    return parts.union(connection.scalars(of_images))
+
+
+def _first_parts(connection: Connection, changed: Sequence[int], most_photos: int) -> list[int]:
+    """The first of these parts, with so many photos, or one."""
     found = list[int]()
     while len(found) < len(changed):
         page = changed[len(found) : 2 * len(found) + _FEW]

@@ -1,7 +1,7 @@
 """Trips with what their photos show: numbers of photos, landmarks, a cover, and the way.
 
 The table `trips` keeps them, and `trip_changes` and `visit_changes` the days that have changed since. Reading
-computes the trips that these may have changed; `update_trips` stores them.
+computes the trips that these may have changed; `update_trip_positions` stores them.
 """
 
 from collections import defaultdict
@@ -334,24 +334,32 @@ def _read_trips(connection: Connection, first: datetime, end: datetime) -> list[
     return found
 
 
-def update_trips(connection: Connection, changed: ChangedTrips) -> None:
-    """Store the trips that have changed."""
+def trip_rows(connection: Connection, trips: Sequence[Trip]) -> list[dict[str, Any]]:
+    """The rows of trips in the table, without ids."""
+    return [
+        {"first_at": each.trip.first, "last_at": each.trip.last, "summary": _document(each)}
+        for each in _shown(connection, trips)
+    ]
+
+
+def store_trips(connection: Connection, changed: ChangedTrips, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the trips of a time by these rows."""
     is_changed = (stored_trips.c.last_at >= changed.first) & (stored_trips.c.first_at < changed.end)
     connection.execute(delete(stored_trips).where(is_changed))
-    rows = [
-        {"first_at": each.trip.first, "last_at": each.trip.last, "summary": _document(each)}
-        for each in _shown(connection, changed.trips)
-    ]
     if rows:
         connection.execute(insert(stored_trips), rows)
 
 
-def outdated_trips(connection: Connection) -> Iterator[str]:
-    """The ids of trips that are not what visits, tags and edits say."""
-    computed = {each.trip.id: _document(each) for each in _shown(connection, all_trips(connection))}
+def outdated_trips(connection: Connection) -> Iterator[tuple[str, set[date]]]:
+    """The ids of trips that are not what visits, tags and edits say, each with days on which it is wrong."""
+    computed = {each.trip.id: each for each in _shown(connection, all_trips(connection))}
     every = _read_trips(connection, datetime.min, datetime.max)  # noqa: DTZ901 - cameras' times have no zone
-    read = {each.trip.id: _document(each) for each in every}
-    yield from sorted(key for key in {*computed, *read} if computed.get(key) != read.get(key))
+    read = {each.trip.id: each for each in every}
+    for trip_id in sorted({*computed, *read}):
+        both = [each[trip_id] for each in (computed, read) if trip_id in each]
+        if len(both) == 1 or _document(both[0]) != _document(both[1]):
+            times = (time for each in both for time in (each.trip.first, each.trip.last))
+            yield trip_id, {time.date() for time in times}
 
 
 def _document(shown: _ShownTrip) -> dict[str, Any]:

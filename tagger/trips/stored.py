@@ -28,6 +28,7 @@ from sqlalchemy import (
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import TripEditKind
 from tagger.database.tables import photos, trip_changes, trip_edits, visit_changes
+from tagger.database.tables import trips as stored_trips
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import REACH, GroupedTrip, Trip, group_trips
@@ -80,22 +81,31 @@ class ChangedTrips:
         return last >= self.first and first < self.end
 
 
-def changed_trips(connection: Connection, days: Collection[date] = ()) -> ChangedTrips | None:
-    """The trips that these days may have changed, or other days since trips were stored; None: no day.
+def changed_trips(connection: Connection) -> ChangedTrips | None:
+    """The trips that may have changed since trips were stored; None: no day has changed."""
+    of_photos = select(func.min(photos.c.taken_at), func.max(photos.c.taken_at))
+    queries = (
+        *(select(func.min(each.c.day), func.max(each.c.day)) for each in (visit_changes, trip_changes)),
+        of_photos.join(visit_changes, visit_changes.c.photo_id == photos.c.id),
+        of_photos.join(trip_changes, trip_changes.c.content_id == photos.c.content_id),
+    )
+    found = (each for query in queries for each in connection.execute(query).one() if each is not None)
+    days = {each.date() if isinstance(each, datetime) else each for each in found}
+    return trips_around(connection, min(days), max(days)) if days else None
 
-    A trip depends on visits within REACH of it.
-    """
-    changes = (select(func.min(each.c.day), func.max(each.c.day)) for each in (visit_changes, trip_changes))
-    recorded = (day for query in changes for day in connection.execute(query).one() if day is not None)
-    every = sorted({*days, *recorded})
-    if not every:
-        return None
-    first = date.min if every[0] < _EARLIEST.date() else every[0] - REACH
-    last = date.max if every[-1] > _LATEST.date() else every[-1] + REACH
+
+def trips_around(connection: Connection, first_day: date, last_day: date) -> ChangedTrips:
+    """The trips that changes from a day to another may have changed: one depends on visits within REACH."""
+    first = date.min if first_day < _EARLIEST.date() else first_day - REACH
+    last = date.max if last_day > _LATEST.date() else last_day + REACH
     while True:
         begin, end = datetime.combine(first, time.min), datetime.combine(last, time.max)
         found = trips_during(connection, begin, end)
         days_of_trips = {each.date() for trip in found for each in (trip.first, trip.last)}
+        # Those that are stored may be longer: a trip of which a part is a trip of its own now.
+        is_then = (stored_trips.c.last_at >= begin) & (stored_trips.c.first_at <= end)
+        stored = select(func.min(stored_trips.c.first_at), func.max(stored_trips.c.last_at)).where(is_then)
+        days_of_trips |= {each.date() for each in connection.execute(stored).one() if each is not None}
         if all(first <= day <= last for day in days_of_trips):
             return ChangedTrips(begin, end, found)
         first, last = min(first, *days_of_trips), max(last, *days_of_trips)

@@ -14,7 +14,6 @@ from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Integer,
     Select,
@@ -28,13 +27,14 @@ from sqlalchemy import (
     insert,
     select,
     tuple_,
+    union,
 )
 
 from tagger.cameras import is_clock_time
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
-from tagger.database.recorded_changes import follow_some
-from tagger.database.statements import PAGE, day_of, is_midnight, lock_tables, pages
+from tagger.database.recorded_changes import MOST_TAKEN, follow_some, take_marks
+from tagger.database.statements import PAGE, among, date_of, day_of, is_midnight, lock_tables, pages
 from tagger.database.tables import photos, positions, trip_changes, visit_changes, visits
 
 _MEASURED = (*STATED, PositionSource.TRACK)
@@ -82,7 +82,7 @@ _Values = Sequence[Any]
 
 def read_visits(connection: Connection, begin: date = date.min, end: date = date.max) -> Iterator[Visit]:
     """The visits of all photos with a time, from one day to another; of one day without a position too."""
-    changed = _changed_days(connection, visit_changes.c.day.between(begin, end))
+    changed = _changed_days(connection, begin, end)
     stored = connection.execute(select(*_COLUMNS).where(visits.c.day.between(begin, end)))
     unchanged = (row for row in stored if (row[1], row[0]) not in changed) if changed else stored
     places: dict[tuple[str, str, str], Locality] = {}
@@ -113,6 +113,12 @@ def update_visits(database: Database, on_page: Callable[[], object] = lambda: No
         on_page()
 
 
+def record_visit_changes(connection: Connection, days: Iterable[CameraDay]) -> None:
+    """Record days of cameras whose visits are computed again."""
+    if rows := [{"camera_id": camera_id, "day": day} for camera_id, day in days]:
+        connection.execute(insert(visit_changes), rows)
+
+
 def has_changed_visits(connection: Connection) -> bool:
     """Whether photos or positions have changed since visits were stored."""
     return bool(connection.scalar(select(exists(visit_changes.c.id))))
@@ -123,6 +129,13 @@ def update_some_visits(connection: Connection) -> bool:
     if not has_changed_visits(connection):
         return False
     lock_tables(connection, visits)  # one update at a time
+    marks = take_marks(connection, visit_changes, visit_changes.c.day)
+    if marks:
+        is_marked = among(photos.c.id, {each.photo_id for each in marks})
+        days_of_photos = _days_of_photos().where(is_marked)
+        connection.execute(insert(visit_changes).from_select(["camera_id", "day"], days_of_photos))
+    if len(marks) == MOST_TAKEN:
+        return True  # first all photos, so that each day is computed once
     days = _changed_days(connection, limit=PAGE)
     for table in (visit_changes, visits):
         connection.execute(delete(table).where(tuple_(table.c.camera_id, table.c.day).in_(days)))
@@ -166,12 +179,26 @@ def _comparable(values: _Values) -> tuple[Any, ...]:
 
 
 def _changed_days(
-    connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None
+    connection: Connection, begin: date = date.min, end: date = date.max, *, limit: int | None = None
 ) -> dict[CameraDay, None]:
-    """The days in order."""
+    """The days in order, with those of marked photos."""
     columns = visit_changes.c.camera_id, visit_changes.c.day
-    query = select(*columns).distinct().where(*conditions).order_by(*columns).limit(limit)
+    of_photos = _days_of_photos().join(visit_changes, visit_changes.c.photo_id == photos.c.id)
+    marked = union(
+        select(*columns).where(visit_changes.c.day.between(begin, end)),
+        of_photos.where(date_of(photos.c.taken_at).between(begin, end)),
+    ).subquery()
+    query = select(*marked.c).order_by(*marked.c).limit(limit)
     return dict.fromkeys((camera_id, day) for camera_id, day in connection.execute(query))
+
+
+def _days_of_photos() -> Select[Any]:
+    """The days of cameras on which photos were taken."""
+    return (
+        select(photos.c.camera_id, date_of(photos.c.taken_at).label("day"))
+        .where(photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None))
+        .distinct()
+    )
 
 
 def computed_visits(connection: Connection, days: Iterable[CameraDay]) -> Iterator[_Values]:

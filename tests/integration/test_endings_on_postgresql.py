@@ -17,7 +17,7 @@ from tagger.database.enums import JobState, Runner
 from tagger.database.tables import chunks, contents, landmarks, verdicts
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import finish_job
-from tagger.positions.trip_positions import are_due, update_trip_positions
+from tagger.positions.trip_positions import are_due, update_trip_positions_in
 from tagger.tags.settlement import settle
 from tagger.trips.visits import record_trip_changes
 
@@ -76,7 +76,7 @@ def test_trips_that_change_while_their_photos_are_located_stay_due(database: Dat
     with database.write() as connection:
         record_trip_changes(connection, [date(2024, 5, 3)])
     with database.write() as connection:
-        update_trip_positions(connection)
+        update_trip_positions_in(connection)
         changer = started(database, change)
     changer.join()
     with database.read() as connection:

@@ -27,6 +27,7 @@ from tagger.database.tables import (
     trip_edits,
     trips,
     verdicts,
+    visits,
 )
 from tagger.query import kept_counts
 from tagger.query.counts import city_counts, familiar_landmark_counts, landmark_counts
@@ -38,7 +39,7 @@ from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import settle
 from tagger.transfer.copying import copy_database
-from tagger.transfer.integrity import check_database
+from tagger.transfer.integrity import MENDED, check_database
 from tagger.trips.stored import (
     all_trips,
     find_trip,
@@ -288,7 +289,7 @@ def test_the_check_finds_a_trip_that_does_not_follow(library: PositionLibrary) -
         connection.execute(delete(trips).where(trips.c.first_at < NOON + timedelta(days=1)))
     (problem,) = check_database(library.database)
     assert problem.startswith("trip 2024-05-03-")
-    assert problem.endswith("what is stored of it does not follow from visits and tags")
+    assert f"what is stored of it does not follow from visits and tags; {MENDED}" in problem
 
 
 def test_kept_numbers_are_read_without_photos_and_tags(library: PositionLibrary) -> None:
@@ -303,9 +304,37 @@ def test_the_check_finds_numbers_that_do_not_follow(library: PositionLibrary) ->
     with library.database.write() as connection:
         connection.execute(update(day_places).values(tagged=day_places.c.tagged + 1))
     problem, *_ = check_database(library.database)
-    assert (
-        problem == "photos of 2024-05-03: their stored numbers do not follow from photos, tags and positions"
+    assert problem == (
+        "photos of 2024-05-03: their stored numbers do not follow from photos, tags and positions; " + MENDED
     )
+
+
+_DAMAGE = (
+    update(visits).where(visits.c.day < NOON + timedelta(days=2)).values(photos=visits.c.photos + 1),
+    delete(visits).where(visits.c.day > NOON + timedelta(days=1000)),
+    delete(trips).where(trips.c.first_at < NOON + timedelta(days=1)),
+    update(day_places).values(tagged=day_places.c.tagged + 1),
+    delete(day_landmarks),
+)
+
+
+@pytest.mark.postgresql
+def test_what_the_check_finds_is_computed_again_with_the_next_update(
+    library: PositionLibrary, tmp_path: Path
+) -> None:
+    before = seen(library.database)
+    with library.database.write() as connection:
+        for damage in _DAMAGE:
+            connection.execute(damage)
+        connection.execute(delete(trip_changes))
+        connection.execute(delete(count_changes))
+    assert seen(library.database) != before
+    problems = list(check_database(library.database))
+    assert {problem.partition(" ")[0] for problem in problems} == {"camera", "trip", "photos"}
+    assert all(problem.endswith(MENDED) for problem in problems)
+    library.update()
+    assert list(check_database(library.database)) == []
+    assert seen(library.database) == before == computed_from_nothing(library, tmp_path)
 
 
 @pytest.fixture

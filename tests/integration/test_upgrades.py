@@ -15,6 +15,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.enums import JobState
 from tagger.database.notes import NoteCode
+from tagger.database.schema import upgrade_schema
 from tagger.database.tables import thing_verdicts
 from tagger.errors import DatabaseUnavailable
 from tagger.ledger.job_control import resume
@@ -257,6 +258,58 @@ def test_a_library_that_no_release_has_made_is_refused_and_stays_as_it_is(
     with pytest.raises(DatabaseUnavailable, match=rf"would lack {missing}\. Nothing was changed"):
         library.upgraded()
     assert library.schema == before
+
+
+_OLD_TRIGGERS = {
+    "sqlite": [
+        (
+            "CREATE TRIGGER trips_insert_tags AFTER INSERT ON effective_tags WHEN NEW.accepted BEGIN"
+            " INSERT INTO trip_changes (day) VALUES ('2020-01-01'); END"
+        )
+    ],
+    "postgresql": [
+        (
+            "CREATE FUNCTION mark_trips_of_tags() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO trip_changes (day) VALUES ('2020-01-01'); RETURN NULL; END $$"
+        ),
+        (
+            "CREATE TRIGGER trips_insert_tags AFTER INSERT ON effective_tags REFERENCING NEW TABLE AS changed"
+            " EXECUTE FUNCTION mark_trips_of_tags()"
+        ),
+    ],
+}
+_ACCEPTED = """INSERT INTO effective_tags (content_id, landmark_id, state, score, source)
+    SELECT 1, min(id), 'accepted', 0.9, 'model' FROM landmarks"""
+_MARKED = {
+    "visit_changes": ("camera_id, day", "1, '2019-05-03'"),
+    "trip_changes": ("day", "'2019-05-04'"),
+    "count_changes": ("part", "737180"),
+}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_was_marked_as_changed_before_an_upgrade_of_2_1_still_is_after_it(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url, engine = library_of_1_1(kind, tmp_path / "home", request, revision="1015")
+    with engine.begin() as connection:
+        for statement in _OLD_TRIGGERS[kind]:
+            connection.exec_driver_sql(statement)
+        marked = {}
+        for table, (names, values) in _MARKED.items():
+            connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"))
+            marked[table] = connection.execute(text(f"SELECT {names} FROM {table} ORDER BY {names}")).all()
+    upgrade_schema(url)
+    with engine.begin() as connection:
+        for table, (names, _) in _MARKED.items():
+            query = text(f"SELECT {names} FROM {table} ORDER BY {names}")
+            assert connection.execute(query).all() == marked[table] != []
+        connection.execute(text("DELETE FROM trip_changes"))
+        connection.execute(text("DELETE FROM effective_tags"))
+        connection.execute(text(_ACCEPTED))
+        marks = connection.execute(text("SELECT day, content_id FROM trip_changes")).all()
+        assert marks == [(None, 1)]
+    engine.dispose()
 
 
 _TRIGGERS = {

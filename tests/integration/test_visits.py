@@ -13,7 +13,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.tables import cameras, photos, positions, roots, visit_changes, visits
 from tagger.positions.update import update_positions
 from tagger.transfer.copying import copy_database
-from tagger.transfer.integrity import check_database
+from tagger.transfer.integrity import MENDED, check_database
 from tagger.trips.visits import read_visits, update_some_visits, update_visits
 
 PLACES = (("France", "Paris", 48.86, 2.35), ("Italy", "Rome", 41.9, 12.5), (None, None, 0.0, 179.9))
@@ -139,7 +139,7 @@ def test_the_check_finds_visits_that_do_not_follow(database: Database, tmp_path:
     with database.write() as connection:
         connection.execute(update(visits).values(photos=2))
     assert list(check_database(database)) == [
-        "camera 1, 2024-05-03: its visits do not follow from photos and positions"
+        f"camera 1, 2024-05-03: its visits do not follow from photos and positions; {MENDED}"
     ]
 
 

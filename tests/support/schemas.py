@@ -15,14 +15,16 @@ BEFORE = "1007"
 """The schema of 1.1."""
 
 
-def library_of_1_1(kind: str, folder: Path, request: pytest.FixtureRequest) -> tuple[str, Engine]:
-    """The address of a library of 1.0 that 1.1 has upgraded, and an engine for it."""
+def library_of_1_1(
+    kind: str, folder: Path, request: pytest.FixtureRequest, revision: str = BEFORE
+) -> tuple[str, Engine]:
+    """The address of a library of 1.0 that 1.1 has upgraded, or one with another schema, and an engine for it."""
     file = next(file for file in LIBRARIES if file.name.startswith("1.0") and kind in file.name)
     terminal = unpack_library(file, folder, lambda: str(request.getfixturevalue("empty_postgres_url")))
     url = terminal.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{terminal.data}/tagger.sqlite"
     engine = create_database_engine(url)
     with engine.begin() as connection:
-        migrate(connection, BEFORE)
+        migrate(connection, revision)
     return url, engine
 
 

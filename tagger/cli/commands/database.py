@@ -60,17 +60,19 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 def check(json: Json = False) -> None:
     """Check the database: the file, whether every row can be read, references, and the counts of every job.
 
-    The exit code is 1 if there is a problem.
+    The exit code is 1 if there is a problem. Visits, trips and numbers of a day that do not follow from its
+    photos are recorded as changed: the next job, or `tagger locate`, computes them again.
 
     Example: tagger db check
     """
-    from tagger.transfer.integrity import check_database
+    from tagger.transfer.integrity import MENDED, check_database
 
     problems = list(check_database(open_for_reading().database))
     text = "\n".join(map(printable, problems)) or "the database is consistent"
     console.write_result({"ok": not problems, "problems": problems}, text, json=json)
     if problems:
-        console.warning("restore a backup, or report these problems")
+        if not all(problem.endswith(MENDED) for problem in problems):
+            console.warning("restore a backup, or report these problems")
         raise typer.Exit(console.NOT_DONE)
 
 

@@ -348,8 +348,9 @@ visit_changes = Table(
     "visit_changes",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("camera_id", Id, nullable=False, doc="the camera"),
-    Column("day", Date, nullable=False, doc="the local date"),
+    Column("camera_id", Id, doc="the camera"),
+    Column("day", Date, doc="the local date"),
+    Column("photo_id", Id, doc="a photo: the day on which it was taken"),
     Index(None, "camera_id", "day"),
     info={"doc": "A day of a camera for which `visits` is out of date. Triggers insert rows."},
 )
@@ -371,7 +372,8 @@ trip_changes = Table(
     "trip_changes",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("day", Date, nullable=False, doc="the local date"),
+    Column("day", Date, doc="the local date"),
+    Column("content_id", Id, doc="an image: the days on which its photos were taken"),
     Index(None, "day"),
     info={"doc": "A day on which visits, tags or edits of trips have changed since `trips` was updated."},
 )
@@ -418,7 +420,9 @@ count_changes = Table(
     "count_changes",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("part", Integer, nullable=False, doc=_PART),
+    Column("part", Integer, doc=_PART),
+    Column("photo_id", Id, doc="a photo: its part, and those of its copies"),
+    Column("content_id", Id, doc="an image: the parts of its photos"),
     Index(None, "part"),
     info={"doc": "A part of the photos that the tables `day_…` count wrongly by now. Triggers insert rows."},
 )

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +17,7 @@ from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.notes import Note, NoteCode
 from tagger.database.recorded_changes import follow_some
 from tagger.database.retry import is_transient, outage_text, with_retry
+from tagger.database.statements import LockTimedOut
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.consequences import update_consequences
 from tagger.jobs.processing.chunk_runner import (
@@ -258,8 +259,13 @@ class ChunkExecutor:
         return end
 
     def _count_some(self) -> None:
-        """Bring numbers of photos up to date, so that readers of a large job need not count its photos."""
-        follow_some(self._database, has_changed_counts, update_some_counts)
+        """Bring numbers of photos up to date, so that readers of a large job need not count its photos.
+
+        While another worker counts, the next one that does counts these photos too; at the latest, the last
+        step of the job.
+        """
+        with suppress(LockTimedOut):
+            follow_some(self._database, has_changed_counts, update_some_counts)
 
     def _settle(self, chunk: ChunkRunner, on_step: Progress) -> ChunkEnd:
         """Store what follows from the photos of a job. An error leaves it due, and the job ends."""
