@@ -1,15 +1,21 @@
 """Import of verdicts from another database: images match by digest, and the newer verdict wins.
 
-The file is a JSON list, or has one document on each line. Other entries are refused with their numbers.
+The file is a JSON list, or has one document on each line. It is checked, then read again and stored in pages:
+other entries are refused with their numbers, and the same import continues one that ended early.
 """
 
+import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError, model_validator
 from sqlalchemy import Connection
 
 from tagger.database.audit_log import AuditAction, record_action, update_details
@@ -30,7 +36,7 @@ from tagger.tags.causes import (
     write_verdicts,
 )
 from tagger.tags.contents import lock_contents, lock_contents_shared
-from tagger.texts.text_encoding import decoded_text
+from tagger.texts.text_encoding import text_blocks
 from tagger.things import PREFIX, all_things
 from tagger.verdicts.store import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
 
@@ -57,33 +63,104 @@ class VerdictEntry(BaseModel):
         return self
 
 
-_ENTRIES = TypeAdapter(list[VerdictEntry])
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
+_LIST_END = re.compile(r"[ \t\r\n]*\][ \t\r\n]*")
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # numbers of any length
+_LONGEST_ELEMENT = 1 << 20  # letters: a path has a few thousand
+_SPOOL_BYTES = 1 << 22
 
 
-def read_entries(source: IO[bytes], name: str) -> list[VerdictEntry]:
-    """The verdicts in a file. `name` is its name in error messages.
+def read_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
+    """Yield the verdicts in a file, in flat memory. `name` is its name in error messages.
+
+    All are checked before the first one, so that nothing of a file with an error is stored.
 
     Raises:
         ImportRefused: it is no JSON, or an entry is not a verdict.
     """
+    with ExitStack() as stack:
+        if not source.seekable():  # a pipe can be read only once
+            pipe = source
+            source = stack.enter_context(SpooledTemporaryFile(_SPOOL_BYTES))
+            copyfileobj(pipe, source)
+            source.seek(0)
+        start = source.tell()
+        for _ in _checked_entries(source, name):
+            pass
+        source.seek(start)
+        yield from _checked_entries(source, name)
+
+
+def _checked_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
+    count = 0
     try:
-        text = decoded_text(source.read())
-        if not text.startswith("["):  # lines with one each are a list without its marks
-            text = "[" + ",\n".join(filter(str.strip, text.split("\n"))) + "]"
-        return _ENTRIES.validate_json(text, strict=True)
+        for element in _json_elements(source):
+            yield VerdictEntry.model_validate_json(element, strict=True)
+            count += 1
     except UnicodeDecodeError as error:
         raise ImportRefused(file=name, reason="it is not text in UTF-8 or UTF-16", remedy=_REMEDY) from error
+    except _NotJson as error:
+        raise ImportRefused(file=name, reason=str(error), remedy=_REMEDY) from error
     except ValidationError as error:
-        raise ImportRefused(file=name, reason=_reason(error), remedy=_REMEDY) from error
+        raise ImportRefused(file=name, reason=_reason(error, count + 1), remedy=_REMEDY) from error
 
 
-def _reason(error: ValidationError) -> str:
+class _NotJson(Exception):
+    """The text is not JSON, or ends early."""
+
+    def __init__(self, problem: str, line: int) -> None:
+        super().__init__(f"it is not JSON, or ends early ({problem} at line {line})")
+
+
+def _json_elements(source: IO[bytes]) -> Iterator[str]:
+    """Yield the JSON of each element of a list, or of each of the documents that follow one another."""
+    blocks = text_blocks(source)
+    text = next(blocks, "")
+    is_list = text.startswith("[")
+    end = _LIST_END if is_list else _BLANKS
+    before = _BLANKS
+    position = int(is_list)
+    line = 1
+    is_last_block = False
+    while True:
+        if is_last_block and end.fullmatch(text, position):
+            return
+        try:
+            start, stop = _element_bounds(text, position, before)
+        except json.JSONDecodeError as error:
+            if is_last_block or len(text) - position > _LONGEST_ELEMENT:
+                problem = error.msg.lower().removesuffix(" starting at")
+                raise _NotJson(problem, line + text.count("\n", 0, error.pos)) from error
+        except RecursionError as error:
+            raise _NotJson("too many levels", line + text.count("\n", 0, position)) from error
+        else:
+            if is_last_block or stop < len(text):
+                yield text[start:stop]
+                position = stop
+                before = _COMMA if is_list else _BLANKS
+                continue
+        # The element may go on in the next block.
+        line += text.count("\n", 0, position)
+        block = next(blocks, "")
+        is_last_block = not block
+        text = text[position:] + block
+        position = 0
+
+
+def _element_bounds(text: str, position: int, before: re.Pattern[str]) -> tuple[int, int]:
+    """Start and end of the next element, after what has to be before it."""
+    gap = before.match(text, position)
+    if not gap:
+        raise json.JSONDecodeError("expected a comma or the end of the list", text, position)
+    _, stop = _DECODER.raw_decode(text, gap.end())
+    return gap.end(), stop
+
+
+def _reason(error: ValidationError, number: int) -> str:
     problem = error.errors(include_url=False)[0]
-    if not problem["loc"]:
-        return f"it is not JSON, or ends early ({problem['ctx']['error']})"
-    number, *fields = problem["loc"]
-    where = "".join(f"{each}: " for each in fields)
-    return f"entry {int(number) + 1}: {where}{problem['msg'].removeprefix('Value error, ').lower()}"
+    where = "".join(f"{each}: " for each in problem["loc"])
+    return f"entry {number}: {where}{problem['msg'].removeprefix('Value error, ').lower()}"
 
 
 _KindAndTime = tuple[VerdictKind | None, datetime]
@@ -108,16 +185,19 @@ class ImportedVerdicts:
     unknown_images: int = 0
     unknown_paths: list[str] = field(default_factory=list)
 
-    def count(self, new: _KindAndTime, stored: _KindAndTime | None) -> None:
-        """Count a verdict by what it does to the stored one."""
+    def count(self, new: _KindAndTime, stored: _KindAndTime | None) -> bool:
+        """Count a verdict by what it does to the stored one. Returns whether it changes that."""
         if stored is None:
             self.added += 1
-        elif stored == new:
-            self.unchanged += 1
-        elif stored[1] < new[1]:
+            return True
+        if stored[1] < new[1]:
             self.replaced += 1
+            return True
+        if stored == new:
+            self.unchanged += 1
         else:
             self.older += 1
+        return False
 
 
 def import_verdicts(
@@ -148,7 +228,7 @@ def import_verdicts(
 
 @dataclass
 class _NewRows:
-    """What a page of entries says, with the ids of this database."""
+    """What a page of entries changes, with the ids of this database."""
 
     verdicts: list[NewVerdict] = field(default_factory=list)
     of_things: list[NewThingVerdict] = field(default_factory=list)
@@ -158,7 +238,7 @@ class _NewRows:
 def _count_page(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> _NewRows:
-    """Count what a page changes, and return its rows. With `add`, unknown images get rows."""
+    """Count what a page changes, and return those rows. With `add`, unknown images get rows."""
     landmarks = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
     known = {*landmarks, None}
     if any(entry.landmark and entry.landmark.startswith(PREFIX) for entry in page):
@@ -179,28 +259,27 @@ def _count_page(
         else:
             thing, kind = entry.landmark.removeprefix(PREFIX), VerdictKind(entry.verdict)
             new.of_things.append(NewThingVerdict(content_id, thing, kind, *given))
-    things = stored_verdicts(connection, thing_verdicts, {each.key for each in new.of_things})
-    for of_thing in new.of_things:
-        report.count((of_thing.verdict, of_thing.given_at), things.get(of_thing.key))
     stored = stored_verdicts(connection, verdicts, {each.key for each in new.verdicts})
-    for verdict in new.verdicts:
-        report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))
+    new.verdicts = [
+        each for each in new.verdicts if report.count((each.verdict, each.given_at), stored.get(each.key))
+    ]
+    of_things = stored_verdicts(connection, thing_verdicts, {each.key for each in new.of_things})
+    new.of_things = [
+        each for each in new.of_things if report.count((each.verdict, each.given_at), of_things.get(each.key))
+    ]
     # A confirmed landmark outranks a dismissal, which then counts as older.
     away_ids = {dismissal.content_id for dismissal in new.dismissals}
     confirmed = confirmed_contents(connection, away_ids)
-    confirmed |= {
-        verdict.content_id
-        for verdict in new.verdicts
-        if verdict.verdict is VerdictKind.CONFIRMED
-        if verdict.key not in stored or stored[verdict.key][1] < verdict.given_at
-    }
+    confirmed |= {each.content_id for each in new.verdicts if each.verdict is VerdictKind.CONFIRMED}
     dismissed = stored_dismissals(connection, away_ids)
+    changed = []
     for dismissal in new.dismissals:
         at = dismissed.get(dismissal.content_id)
         if dismissal.content_id and dismissal.content_id in confirmed:
             report.older += 1
-        else:
-            report.count((None, dismissal.given_at), None if at is None else (None, at))
+        elif report.count((None, dismissal.given_at), None if at is None else (None, at)):
+            changed.append(dismissal)
+    new.dismissals = changed
     return new
 
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, delete, select, tuple_
+from sqlalchemy import Connection, Select, Table, delete, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -34,11 +34,14 @@ def stored_verdicts(
     connection: Connection, table: Table, keys: Collection[tuple[int, _Key]]
 ) -> dict[tuple[int, _Key], tuple[VerdictKind, datetime]]:
     """Kind and time of the stored verdicts among `keys`: content id, and landmark id or slug of a thing."""
-    key = tuple(table.primary_key)
-    query = select(*key, table.c.verdict, table.c.given_at).where(tuple_(*key).in_(keys))
+    if not keys:
+        return {}
+    query: Select[Any] = select(*table.primary_key, table.c.verdict, table.c.given_at)
+    of_images = among(table.c.content_id, {content_id for content_id, _ in keys})
     return {
         (content_id, subject): (VerdictKind(verdict), given_at)
-        for content_id, subject, verdict, given_at in connection.execute(query)
+        for content_id, subject, verdict, given_at in connection.execute(query.where(of_images))
+        if (content_id, subject) in keys
     }
 
 

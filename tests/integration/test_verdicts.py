@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model
 from tagger.roots.roots import forget_path
+from tagger.texts import text_encoding
 from tagger.verdicts import listing
-from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
+from tagger.verdicts.importing import ImportedVerdicts, VerdictEntry, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.verdicts.service import (
     give_verdicts,
@@ -271,6 +274,17 @@ SOUND = {"digest": "1-" + "0" * 64, "landmark": EIFFEL, "verdict": "confirmed", 
     [
         ("no json", "it is not JSON.* line 1"),
         ("[", "it is not JSON, or ends early"),
+        (json.dumps([SOUND])[:-1], "it is not JSON, or ends early .expected a comma or the end"),
+        (json.dumps([SOUND] * 600, indent=0)[:-9], "it is not JSON, or ends early .* line 3600"),
+        (json.dumps([SOUND]) + "\n7", "it is not JSON"),
+        (f"[{json.dumps(SOUND)} {json.dumps(SOUND)}]", "expected a comma"),
+        (f"[{json.dumps(SOUND)},]", "it is not JSON"),
+        (f"{json.dumps(SOUND)},\n{json.dumps(SOUND)}", "it is not JSON"),
+        (json.dumps([SOUND] * 1000 + [7]), "entry 1001: input should be an object"),
+        ("[" + "7" * 5000 + "]", "entry 1: "),
+        ("[" * 100_000, "too many levels at line 1"),
+        ('["' + "a" * 3_000_000, "it is not JSON"),
+        (r'["\ud800"]', "entry 1: "),
         (f"[{json.dumps(SOUND)},\n\n 7]", "entry 2: input should be an object"),
         (json.dumps([SOUND | {"digest": "abc"}]), "entry 1: digest"),
         (json.dumps([SOUND | {"landmark": None}]), "without a landmark"),
@@ -287,10 +301,50 @@ def test_invalid_entry_is_refused_with_its_number(text: str, where: str) -> None
         list(read_entries(io.BytesIO(text.encode("latin-1")), "file"))
 
 
-def test_lists_and_lines_are_read_the_same_way() -> None:
+def test_lists_and_lines_are_read_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [SOUND | {"digest": f"1-{number:064x}", "path": "é" * number} for number in range(20)]
     lines = [json.dumps(verdict, ensure_ascii=False) for verdict in many]
     of_list = ",\n ".join(lines)
-    for text in ("\n".join(lines), f"\ufeff[{of_list}]\n", "\n\n".join(lines) + "\n"):
-        entries = read_entries(io.BytesIO(text.encode()), "file")
-        assert [entry.path for entry in entries] == [verdict["path"] for verdict in many]
+    indented = json.dumps(many, indent=2)
+    for text in ("\n".join(lines), f"\ufeff[{of_list}]\n", "\n\n".join(lines) + "\n", indented):
+        for encoding, block_bytes in (("utf-8", 1 << 16), ("utf-8", 3), ("utf-16-le", 5)):
+            monkeypatch.setattr(text_encoding, "_BLOCK_BYTES", block_bytes)
+            entries = read_entries(io.BytesIO(text.encode(encoding)), "file")
+            assert [entry.path for entry in entries] == [verdict["path"] for verdict in many]
+
+
+def test_a_pipe_is_read_like_a_file() -> None:
+    many = [SOUND | {"digest": f"1-{number:064x}"} for number in range(20)]
+    reader, writer = os.pipe()
+    os.write(writer, json.dumps(many).encode())
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        assert len(list(read_entries(pipe, "stdin"))) == len(many)
+
+
+def test_a_long_import_is_read_while_it_is_stored(tagged_folder: VerdictFolder) -> None:
+    many = [SOUND | {"digest": f"1-{number:064x}"} for number in range(1000)]
+    source = io.BytesIO(json.dumps(many).encode())
+    read_at = []
+
+    def entries() -> Iterator[VerdictEntry]:
+        for entry in read_entries(source, "file"):
+            read_at.append(source.tell())
+            yield entry
+            if len(read_at) == 7:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_verdicts(tagged_folder.database, entries())
+    assert read_at[0] < len(source.getvalue()) / 2
+    assert tagged_folder.count(verdicts) == 6  # in pages of two
+    assert tagged_folder.import_(many) == ImportedVerdicts(
+        added=994, unchanged=6, unknown_images=994, unknown_paths=[each["digest"] for each in many[6:26]]
+    )
+
+
+def test_nothing_of_a_file_with_an_error_is_stored(tagged_folder: VerdictFolder) -> None:
+    many = [SOUND | {"digest": f"1-{number:064x}"} for number in range(1000)]
+    with pytest.raises(ImportRefused, match=r"entry 1001: .*Nothing of it was stored"):
+        tagged_folder.import_([*many, {**SOUND, "by": 7}])
+    assert tagged_folder.count(verdicts) == 0

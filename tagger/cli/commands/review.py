@@ -272,8 +272,7 @@ def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = F
     database = open_session().database
     name = display_name(file)
     with open_input(file) as source:
-        entries = read_entries(source, name)
-    report = import_verdicts(database, entries, dry_run=dry_run)
+        report = import_verdicts(database, read_entries(source, name), dry_run=dry_run)
     if json:
         write_json({**vars(report), "dry_run": dry_run})
     else:
