@@ -2,16 +2,22 @@
 
 import re
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import insert, select
 from starlette.testclient import TestClient
+from support.artifacts import tiny_artifact
 from support.browser import axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.waiting import wait_until
 
+from tagger.database.tables import image_things, photos
+from tagger.model.artifact import Label
+from tagger.registry.registered_models import add_model, use_models
 from tagger.web.pages.try_photo import UploadResult
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
@@ -328,3 +334,48 @@ def test_naming_offers_what_is_near_the_photo_first(client: TestClient, library:
     assert found["trip"] == []
     elsewhere = library.number("nowhere.jpg")
     assert client.get(f"/photos/{elsewhere}/landmarks").json() == {"near": [], "trip": []}
+
+
+@pytest.mark.parametrize("predicted", [(EIFFEL, 0.1, False), (EIFFEL, 0.9, True)], ids=["thing", "landmark"])
+def test_landmarks_and_things_are_separate_questions(
+    browser: Browser, client: TestClient, library: LibraryPhotos, address: str, tmp_path: Path,
+    predicted: tuple[str, float, bool],
+) -> None:  # fmt: skip
+    """Of a dog, keys are about the dog, not the animal; where a landmark counts, about that; a name takes no thing along."""
+    labels = (
+        Label(label="animal", slug="animal", name="Animal"),
+        Label(label="dog", slug="dog", name="Dog", parent="animal"),
+    )
+    tiny_artifact(tmp_path / "things.pt", labels, name="things", kind="things")
+    model = add_model(library.database, tmp_path / "things.pt")
+    number = library.file("dog.jpg", predicted, data=picture((0, 0, 200)))
+    with library.database.write() as connection:
+        content = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
+        rows = [
+            {"content_id": content, "model_id": model.id, "score": 0.9, "thing": name}
+            for name in ("animal", "dog")
+        ]
+        connection.execute(insert(image_things), rows)
+    shown = "thing:dog" if not predicted[2] else EIFFEL
+    use_models(library.database, [library.model.name, "things"])
+    with open_page(browser, "about:blank", base=address) as page:
+        open_details(page, f"/photos/{number}")
+        page.keyboard.press("r")
+        expect(page.locator(f'#landmarks [data-landmark="{shown}"]')).to_have_attribute(
+            "data-state", "rejected"
+        )
+        page.keyboard.press("c")
+        expect(page.locator(f'#landmarks [data-landmark="{shown}"]')).to_have_attribute(
+            "data-state", "confirmed"
+        )
+        page.keyboard.press("n")
+        page.get_by_label("Landmark, city or country").fill("Brandenburg Gate")
+        first = page.locator("#naming [data-results] button").first
+        expect(first).to_contain_text("Brandenburg Gate")
+        first.click()
+        expect(page.locator(STATUS)).to_contain_text("Brandenburg Gate confirmed")
+        things = page.request.get(f"{address}/api/photos/{number}").json()["things"]
+        assert {each["thing"]: each["verdict"] for each in things} == {
+            "animal": None,
+            "dog": "confirmed" if shown == "thing:dog" else None,
+        }

@@ -20,6 +20,7 @@ from tagger.query.details import photo_details_by_id
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
 from tagger.texts.text_format import gettext
+from tagger.things import all_things
 from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.access import Access, requires
@@ -118,6 +119,8 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
     """Everything that the database has about a photo, for its template."""
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
+    with state.database.read() as connection:
+        things = thing_rows(details, all_things(connection))
     position = details.position
     unavailable, exposure = _file_facts(state, photo_id)
     return {
@@ -128,7 +131,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "folder": str(parse_path(details.photo.path).parent),
         "headline": gettext(NOT_A_LANDMARK) if details.dismissal else photo_headline(rows, details.photo),
         "rows": rows,
-        "things": thing_rows(details),
+        "things": things,
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
         "near_here": _near_address(position),

@@ -3,7 +3,7 @@
 Those are the ones that count, that are suggested, or that have verdicts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import PurePath
@@ -24,7 +24,7 @@ from tagger.texts.text_format import (
     ngettext,
     percent,
 )
-from tagger.things import PREFIX
+from tagger.things import PREFIX, Thing
 from tagger.web.api.photos import guess_text, headline, photo_colours
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import thumbnail_address
@@ -183,11 +183,20 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
     return [*rows, *others]
 
 
-def thing_rows(details: PhotoDetails) -> list[LandmarkRow]:
-    """Return the things that a photo shows, and those that were rejected."""
+def thing_rows(details: PhotoDetails, every: Mapping[str, Thing]) -> list[LandmarkRow]:
+    """Return the things that a photo shows, and those that were rejected, the surest first.
+
+    What others are a kind of is behind them, such as an animal behind the dog: keys act on the first one.
+    """
+    kinds = set[str]()
+    for each in details.photo.things:
+        parent = every[each.thing].parent
+        while parent is not None and parent not in kinds:
+            kinds.add(parent)
+            parent = every[parent].parent
     return [
         LandmarkRow(PREFIX + each.thing, each.name, each.score, each.verdict or "accepted")
-        for each in details.photo.things
+        for each in sorted(details.photo.things, key=lambda each: each.thing in kinds)
     ]
 
 

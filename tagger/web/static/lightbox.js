@@ -36,6 +36,7 @@ const panel = new Panel(dialog.querySelector("[data-panel]"), {
   announce: (text) => void (status.textContent = text),
   report,
   fallback: stage,
+  askedThing: () => new URLSearchParams(grid.dataset.options).get("thing"),
   onChange: ({ id }, verdict) => grid.dispatchEvent(new CustomEvent("verdict", { detail: { photo: id, ...verdict } })),
   onRefresh: rename,
 });

@@ -11,10 +11,11 @@ export class Marks {
     this.removed = new Set();
   }
 
-  /** Sets a photo's verdict, or null for none. */
-  set(photo, verdict, text) {
+  /** Sets a photo's verdict, or null for none. One on a thing does not remove the photo: `mayRemove` is false. */
+  set(photo, verdict, text, mayRemove = true) {
     if (verdict) this.texts.set(photo, text);
     else this.texts.delete(photo);
+    if (!mayRemove) return;
     if (this.removing.includes(verdict)) this.removed.add(photo);
     else this.removed.delete(photo);
   }

@@ -4,7 +4,7 @@
 import { create, createButton } from "./elements.js";
 import { Marks } from "./marks.js";
 import { removeAdded, selectLandmark } from "./naming.js";
-import { DISMISSAL_MARKS, DismissalChange, setStars, starText, VerdictChange } from "./selection_changes.js";
+import { DISMISSAL_MARKS, DismissalChange, isThing, setStars, starText, VerdictChange } from "./selection_changes.js";
 import { createSelectionMenu } from "./selection_menu.js";
 import { showFound } from "./teaching.js";
 import { gettext, ngettext, number } from "./texts.js";
@@ -59,7 +59,7 @@ class Selection {
   /** Marks a photo that got a verdict in the lightbox. */
   markVerdict({ photo, landmark, name, verdict }) {
     if (landmark === null) this.markDismissal(photo, verdict ?? "restored");
-    else if (!this.landmark || this.landmark === landmark) this.marks.set(photo, verdict, new VerdictChange(verdict, { landmark, name }, this.isAlone).mark(verdict));
+    else if (!this.landmark || this.landmark === landmark) this.marks.set(photo, verdict, new VerdictChange(verdict, { landmark, name }, this.isAlone).mark(verdict), !isThing(landmark));
     this.draw();
   }
 

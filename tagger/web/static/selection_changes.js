@@ -3,6 +3,9 @@
 import { requestJson } from "./server.js";
 import { gettext, ngettext, verdictText } from "./texts.js";
 
+/** Whether a verdict on this is on a thing: one on a landmark says nothing about things, and the other way round. */
+export const isThing = (landmark) => landmark.startsWith("thing:");
+
 /** Confirms or rejects a landmark. `isAlone`: the page is about this landmark, so that marks leave out its name. */
 export class VerdictChange {
   constructor(verdict, { landmark, name }, isAlone) {

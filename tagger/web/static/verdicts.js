@@ -3,7 +3,7 @@
 
 import { loadIdiomorph } from "./morphing.js";
 import { removeAdded, selectLandmark } from "./naming.js";
-import { sendDismissal, sendVerdict } from "./selection_changes.js";
+import { isThing, sendDismissal, sendVerdict } from "./selection_changes.js";
 import { gettext, verdictText } from "./texts.js";
 import { removeUndo, toast } from "./toast.js";
 
@@ -55,15 +55,16 @@ export const actionOfKey = (key) => KEYS[key];
 
 /**
  * `root` has the photo's number in `data-photo` and contains the parts of its page. `load` returns the page as the server has it now,
- * `announce` tells screen readers, `report` what was done and how to undo it; `fallback` gets a focus that would be lost. `onChange` is called with each new verdict, null for none.
+ * `announce` tells screen readers, `report` what was done and how to undo it; `fallback` gets a focus that would be lost. `askedThing` returns the thing that the photos around this one show. `onChange` is called with each new verdict, null for none.
  */
 export class PhotoVerdicts {
-  constructor(root, { load, announce, report = announce, fallback, onChange = (_verdict) => {}, onRefresh = (_page) => {} }) {
+  constructor(root, { load, announce, report = announce, fallback, askedThing = () => null, onChange = (_verdict) => {}, onRefresh = (_page) => {} }) {
     this.root = root;
     this.load = load;
     this.announce = announce;
     this.report = report;
     this.fallback = fallback;
+    this.askedThing = askedThing;
     this.onChange = onChange;
     this.onRefresh = onRefresh;
     this.photo = root.dataset.photo;
@@ -78,6 +79,18 @@ export class PhotoVerdicts {
 
   rows() {
     return [...this.root.querySelectorAll("#landmarks [data-landmark]")];
+  }
+
+  landmarkRows() {
+    return this.rows().filter(({ dataset }) => !isThing(dataset.landmark));
+  }
+
+  /** The row that keys are about: the landmark that counts, or the first one; without any, a thing. */
+  shownRow() {
+    const isAccepted = ({ dataset }) => ["accepted", "confirmed"].includes(dataset.state);
+    const landmarks = this.landmarkRows();
+    if (landmarks.length) return landmarks.find(isAccepted) ?? landmarks[0];
+    return this.rowOf(`thing:${this.askedThing()}`) ?? this.rows()[0];
   }
 
   rowOf(landmark) {
@@ -151,7 +164,7 @@ export class PhotoVerdicts {
   }
 
   giveFirst(verdict) {
-    const [row] = this.rows();
+    const row = this.shownRow();
     if (!row?.querySelector("button")) return; // a read-only session
     return this.giveAll([requestOf(row, verdict)]);
   }
@@ -168,7 +181,7 @@ export class PhotoVerdicts {
 
   openNaming() {
     if (!this.root.querySelector("[data-name-another]")) return;
-    const others = this.rows().filter((row) => row.dataset.state === "accepted").map((row) => requestOf(row, "rejected"));
+    const others = this.landmarkRows().filter((row) => row.dataset.state === "accepted").map((row) => requestOf(row, "rejected"));
     // A confirmation of another landmark may have been queued meanwhile.
     const isRejected = (other, landmark) => other.landmark !== landmark && this.rowOf(other.landmark)?.dataset.state !== "confirmed";
     const onSelect = ({ landmark, name }, isInstead) => {
