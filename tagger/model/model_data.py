@@ -6,7 +6,7 @@ type than its class declares, both of which read and write foreign memory. Only 
 
 import pickletools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, repeat
 from math import prod
@@ -334,6 +334,7 @@ class _TypeChecker:
         if name in {"Optional", "Union"}:
             choices = [*parts, "NoneType"] if name == "Optional" else parts
             return any(self.matches(value, part, tagging=tagging) for part in choices)
+        pairs: Iterable[tuple[Any, str]]
         match name, value:
             case "Tuple", tuple() if len(value) == len(parts):
                 pairs = zip(value, parts, strict=True)
