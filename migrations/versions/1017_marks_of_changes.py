@@ -1,5 +1,7 @@
 """Marks of changed photos and images, from which their days are found later; and a version of trips."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_MARKS = {
+_MARKS: dict[str, tuple[dict[str, sa.types.TypeEngine[Any]], list[str]]] = {
     "visit_changes": ({"camera_id": _IDENTIFIER, "day": sa.Date()}, ["photo_id"]),
     "trip_changes": ({"day": sa.Date()}, ["content_id"]),
     "count_changes": ({"part": sa.Integer()}, ["photo_id", "content_id"]),
@@ -63,7 +65,7 @@ def _forget_library_odds(connection: sa.Connection) -> None:
     )
 
 
-def _make_again(table: str, days: dict[str, sa.types.TypeEngine], added: list[str]) -> None:
+def _make_again(table: str, days: dict[str, sa.types.TypeEngine[Any]], added: list[str]) -> None:
     """SQLite lets no column become nullable: the table is made again, with its rows."""
     index = f"ix_{table}_{'_'.join(days)}"
     op.drop_index(index, table)

@@ -334,7 +334,7 @@ def _read_trips(connection: Connection, first: datetime, end: datetime) -> list[
     return found
 
 
-def trip_rows(connection: Connection, trips: Sequence[Trip]) -> list[dict[str, Any]]:
+def trip_rows(connection: Connection, trips: Sequence[GroupedTrip]) -> list[dict[str, Any]]:
     """The rows of trips in the table, without ids."""
     return [
         {"first_at": each.trip.first, "last_at": each.trip.last, "summary": _document(each)}
