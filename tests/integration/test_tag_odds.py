@@ -27,7 +27,7 @@ from tagger.query.details import photo_details_by_id
 from tagger.tags.causes import replace_taught_tags
 from tagger.tags.contents import record_photos
 from tagger.teaching.suggestions import find_suggestions
-from tagger.transfer.integrity import cross_problems
+from tagger.transfer.integrity import WrongDays, cross_problems
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 DOUBTFUL = ("eiffel-tower", 0.6, False)
@@ -78,7 +78,7 @@ def library(database: Database, tmp_path: Path) -> Iterator[Library]:
     library.camera()
     yield library
     with database.read() as connection:
-        assert list(cross_problems(connection)) == []
+        assert list(cross_problems(connection, WrongDays())) == []
 
 
 def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library: Library) -> None:
