@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Row, Table, delete, exists, or_, sele
 from tagger.database.connection import Database
 from tagger.database.enums import JobState
 from tagger.database.statements import LockTimedOut
-from tagger.database.tables import count_changes, jobs, position_changes, trip_changes, visit_changes
+from tagger.database.tables import jobs, photos, position_changes, trip_changes, visit_changes
 
 MOST_TAKEN = 10_000
 """Marks of photos and images that one transaction replaces by those of their days."""
@@ -21,8 +21,11 @@ _Result = TypeVar("_Result")
 
 
 def are_consequences_due(connection: Connection) -> bool:
-    """Whether days, positions, trips or numbers do not follow all photos and verdicts yet."""
-    changes = (position_changes, visit_changes, trip_changes, count_changes)
+    """Whether days, positions or trips do not follow all photos and verdicts yet.
+
+    Numbers are left out: readers count the photos of changed days themselves.
+    """
+    changes = (position_changes, visit_changes, trip_changes)
     return bool(connection.scalar(select(or_(*(exists(each.c.id) for each in changes)))))
 
 
@@ -70,6 +73,19 @@ def take_marks(connection: Connection, table: Table, day: Column[Any]) -> Sequen
 
 
 def are_left_due(connection: Connection) -> bool:
-    """Whether they do not, and no open job will see to it."""
+    """Whether they do not, and no open job will see to it.
+
+    Marks of photos without a date or a camera change no day.
+    """
+    is_dated = photos.c.camera_id.is_not(None) & photos.c.taken_at.is_not(None)
+    is_of_photo = photos.c.id == visit_changes.c.photo_id
+    is_of_image = photos.c.content_id == trip_changes.c.content_id
+    due = (
+        exists(position_changes.c.id),
+        exists().where(visit_changes.c.day.is_not(None)),
+        exists().where(trip_changes.c.day.is_not(None)),
+        exists().where(is_of_photo, is_dated),
+        exists().where(is_of_image, is_dated),
+    )
     is_open = exists().where(jobs.c.state.not_in((JobState.FINISHED, JobState.CANCELLED)))
-    return are_consequences_due(connection) and not connection.scalar(select(is_open))
+    return bool(connection.scalar(select(or_(*due)))) and not connection.scalar(select(is_open))

@@ -17,7 +17,9 @@ from tagger.database.tables import mounts, photos, roots
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue import scan as scan_module
 from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
+from tagger.ledger import job_control
 from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
+from tagger.ledger.progress import list_jobs
 from tagger.photos import folder_walk, folders
 from tagger.roots.roots import forget_path
 
@@ -50,6 +52,9 @@ class Folder:
 
     def select(self) -> tuple[int, ScanReport]:
         """Add all stored photos to a job, as a backfill does. Returns their number, and the report."""
+        for job in list_jobs(self.database):
+            if not job.is_over:
+                job_control.cancel(self.database, job.job)  # it keeps its photos from the next one
         scan = Scan(self.database, self.ledger.scanning(), NewJob(self.ledger.model_id, 5, 0.5), {})
         scan.select([photos.c.gone_since.is_(None)])
         return scan.selected, scan.report

@@ -91,7 +91,7 @@ def test_a_moved_file_keeps_its_tags(folder: TaggedFolder) -> None:
 def test_a_photo_tagged_by_another_job_since_the_scan_is_not_read_again(folder: TaggedFolder) -> None:
     folder.draw("a.jpg")
     late = folder.record()
-    folder.tag()
+    folder.tag(reprocess=True)  # otherwise, it would leave the photo to the other job
     folder.run(late)
     assert folder.results == ["Unchanged"]
     assert folder.outcomes(late) == {"a.jpg": "skipped"}
