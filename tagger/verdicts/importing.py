@@ -23,7 +23,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents, thing_verdicts, verdicts
-from tagger.errors import ImportRefused
+from tagger.errors import ImportRefused, PicklableError
 from tagger.landmarks.landmarks import landmarks_by_slug
 from tagger.tags.causes import (
     NewDismissal,
@@ -106,7 +106,7 @@ def _checked_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
         raise ImportRefused(file=name, reason=_reason(error, count + 1), remedy=_REMEDY) from error
 
 
-class _NotJson(Exception):
+class _NotJson(PicklableError):
     """The text is not JSON, or ends early."""
 
     def __init__(self, problem: str, line: int) -> None:
