@@ -17,9 +17,10 @@ from tagger.processes.permissions import create_private_file, make_private_folde
 from tagger.roots.availability import resume_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tagger.database.connection import Database
+    from tagger.ledger.workers import WorkerStatus
     from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class PageWorker:
             self._next_folders = now + FOLDERS_POLL_S
         if now >= self._next_tick:
             self._next_tick = now + TICK_S
-            if self._is_alone() and find_last_tick(self._database) is not None:
+            if self._are_own(list_workers(self._database)) and find_last_tick(self._database) is not None:
                 record_tick(self._database)
         if is_worker_needed(self._database):
             self._needed_at = now
@@ -105,16 +106,17 @@ class PageWorker:
             return
         if self._process is not None:
             self._started.add(f"tagger-{self._process.child.pid}@")
-        if any(not worker.is_starting for worker in list_workers(self._database)):
+        workers = list_workers(self._database)
+        if any(not worker.is_starting for worker in workers):
             self._report("")
-        if self._is_alone():
+        if self._are_own(workers):
             self._keep_running()
         else:
             self._stop()
 
-    def _is_alone(self) -> bool:
-        """Whether nobody else runs a worker."""
-        return all(worker.name.startswith(tuple(self._started)) for worker in list_workers(self._database))
+    def _are_own(self, workers: Iterable[WorkerStatus]) -> bool:
+        """Whether nobody else runs one of these workers."""
+        return all(worker.name.startswith(tuple(self._started)) for worker in workers)
 
     def _keep_running(self) -> None:
         if self._process is not None:

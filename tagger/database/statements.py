@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from enum import IntEnum, unique
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -332,14 +333,30 @@ class LockTimedOut(Exception):
     """Another transaction held a lock for too long. The waiting one has to be rolled back."""
 
 
-def try_lock(connection: Connection, key: int) -> None:
-    """Take an advisory lock of PostgreSQL until the transaction ends. SQLite has one writer anyway.
+@unique
+class AdvisoryLock(IntEnum):
+    """What one transaction at a time may do, by its key in PostgreSQL. SQLite has one writer anyway."""
+
+    UPDATE_POSITIONS = 7_309_453
+    COUNT_PHOTOS = 7_309_454
+    GROUP_TRIPS = 7_309_455
+    ADD_ITEMS = 7_309_456
+
+
+def take_lock(connection: Connection, lock: AdvisoryLock) -> None:
+    """Take the lock until the transaction ends, once others have given it back."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock.value})
+
+
+def try_lock(connection: Connection, lock: AdvisoryLock) -> None:
+    """Take the lock until the transaction ends, if it is free.
 
     Raises:
         LockTimedOut: another transaction holds it.
     """
     if connection.dialect.name == "postgresql":
-        is_taken = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key})
+        is_taken = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": lock.value})
         if not is_taken:
             raise LockTimedOut
 

@@ -13,13 +13,12 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    text,
     update,
 )
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, Outcome, Priority, Runner
-from tagger.database.statements import among, db_now, insert_page
+from tagger.database.statements import AdvisoryLock, among, db_now, insert_page, take_lock
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
 from tagger.ledger.jobs import (
@@ -97,10 +96,6 @@ def photos_in_open_jobs(connection: Connection, photo_ids: Sequence[int]) -> set
     return set(connection.scalars(query))
 
 
-_LOCK = 7_309_455
-"""Key of PostgreSQL's advisory lock: one job takes photos at a time. SQLite has one writer anyway."""
-
-
 def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:
     """The open jobs that classify their photos as this one would, so that it can leave these to them.
 
@@ -113,8 +108,7 @@ def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:
     job = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
     if job.kind not in CLASSIFICATION_KINDS or job.reprocess or WRITE in job.options:
         return []
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    take_lock(connection, AdvisoryLock.ADD_ITEMS)
     is_here = jobs.c.owner.startswith(f"{process_space()}/", autoescape=True)
     query = select(jobs.c.id).where(
         jobs.c.id != job_id,

@@ -19,11 +19,11 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, delete, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, delete, or_, select
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
 from tagger.database.enums import STATED, ClockSource, PositionSource
-from tagger.database.statements import among, insert_page
+from tagger.database.statements import AdvisoryLock, among, insert_page, take_lock
 from tagger.database.tables import photos, positions, tracks
 from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.landmarks.landmarks import farthest_km
@@ -44,16 +44,13 @@ from tagger.positions.evidence import (
 _COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
 _PLACE = ("country", "region", "city")
 
-_LOCK = 7_309_453
-"""Key of PostgreSQL's advisory lock: one update at a time. On SQLite, there is one writer anyway."""
 _Facts = tuple[float, float, float, str, str]
 """The values of _COLUMNS; the evidence is JSON."""
 
 
 def lock_positions(connection: Connection) -> None:
     """Make other updates of positions wait until this transaction ends."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    take_lock(connection, AdvisoryLock.UPDATE_POSITIONS)
 
 
 def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:

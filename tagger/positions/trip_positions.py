@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Text, cast, delete, exists, func, insert, sel
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
 from tagger.database.recorded_changes import MOST_TAKEN, follow_some, take_marks, wait_for_others
-from tagger.database.statements import LockTimedOut, among, date_of, insert_page, try_lock
+from tagger.database.statements import AdvisoryLock, LockTimedOut, among, date_of, insert_page, try_lock
 from tagger.database.tables import ledgers, photos, positions, trip_changes, visits
 from tagger.geo import distance_km
 from tagger.positions.measured_positions import lock_positions
@@ -33,8 +33,6 @@ LEAST_ERROR_M = 10_000.0
 LEAST_ERROR_OF_OTHER_DAYS_M = 100_000.0
 _MOST_PHOTOS = 50_000
 """Photos from the first marked day of a page to its last one."""
-_LOCK = 7_309_455
-"""Key of PostgreSQL's advisory lock: one process groups trips. On SQLite, the later one of two notices."""
 _NAMES = ("photo_id", "latitude", "longitude", "error_m", "source", "evidence", "country", "region", "city")
 
 _Row = tuple[Any, ...]
@@ -90,7 +88,8 @@ def update_some_trips(database: Database, after: date | None = None) -> tuple[da
     while follow_some(database, are_due, _mark_days_of_images):
         pass
     with database.read() as reading:
-        try_lock(reading, _LOCK)
+        # On SQLite, the later one of two notices that the version has changed.
+        try_lock(reading, AdvisoryLock.GROUP_TRIPS)
         page = _find_page(reading, after)
         if page is None:
             return None

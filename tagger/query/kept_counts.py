@@ -33,7 +33,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.recorded_changes import MOST_TAKEN, follow_some, take_marks, wait_for_others
-from tagger.database.statements import among, part_of, rounded_down, try_lock, unindexed
+from tagger.database.statements import AdvisoryLock, among, part_of, rounded_down, try_lock, unindexed
 from tagger.database.tables import (
     contents,
     count_changes,
@@ -61,8 +61,6 @@ BEFORE_ALL = -(2**31)
 """A number below all parts."""
 _FEW = 4
 """Parts whose photos are counted first: twice as many each time, as the size of a library is not known."""
-_LOCK = 7_309_454
-"""Key of PostgreSQL's advisory lock: one update at a time."""
 _PART = part_of(photos.c.taken_at, photos.c.id)
 
 
@@ -114,7 +112,7 @@ def update_some_counts(connection: Connection, after: int = BEFORE_ALL) -> int |
     Raises:
         LockTimedOut: another process counts.
     """
-    try_lock(connection, _LOCK)
+    try_lock(connection, AdvisoryLock.COUNT_PHOTOS)
     marks = take_marks(connection, count_changes, count_changes.c.part)
     record_count_changes(connection, _parts_of(connection, marks))
     if len(marks) == MOST_TAKEN:

@@ -1,7 +1,7 @@
 """Transactions of PostgreSQL that touch copies of one image at once: what is kept by day follows both."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from support.position_library import NOON, PositionLibrary
 from support.stored_photos import CLASSIFIED_AT
 
 from tagger.database.connection import Database, open_database
+from tagger.database.statements import AdvisoryLock, LockTimedOut, take_lock, try_lock
 from tagger.database.tables import contents, landmarks, photos, positions, verdicts
 from tagger.tags.settlement import settle
 from tagger.transfer.integrity import check_database
@@ -125,3 +126,17 @@ def test_what_is_kept_by_day_follows_both_of_two_transactions_that_end_one_after
         library.update()
     library.update()
     assert list(check_database(library.database)) == []
+
+
+@pytest.mark.postgresql
+def test_who_holds_one_lock_keeps_nobody_from_the_others(database: Database) -> None:
+    """Who adds photos to a job does not wait for one who groups trips."""
+    with ExitStack() as transactions:
+        for lock in AdvisoryLock:
+            take_lock(transactions.enter_context(database.read()), lock)
+        with database.read() as late:
+            for lock in AdvisoryLock:
+                with pytest.raises(LockTimedOut):
+                    try_lock(late, lock)
+    with database.read() as later:
+        try_lock(later, AdvisoryLock.GROUP_TRIPS)
