@@ -157,6 +157,7 @@ class Settings(BaseModel):
         frozen=True,
         extra="forbid",
         validate_default=True,
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # addresses contain passwords
     )
 

@@ -17,9 +17,8 @@ from tagger.database.enums import Priority
 from tagger.database.notes import Note, NoteCode
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
-from tagger.ledger.workers import record_heartbeat, release_expired, remove_worker
+from tagger.ledger.workers import ExpiredLeases, record_heartbeat, release_expired, remove_worker
 from tagger.positions.update import SmallUpdates
 from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.processes.stall import running_time
@@ -75,9 +74,8 @@ class Sweeper:
         """Why the last sweep failed; empty if it did not."""
         self._missing_roots: list[str] = []
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
-        self._heartbeat_at = time.monotonic()
+        self._leases = ExpiredLeases(database)
         self._began_at = running_time()
-        self._grace_until = 0.0
         self._counts: deque[tuple[float, float]] = deque(maxlen=RATE_SWEEPS + 1)
         """When the latest sweeps began, and how many photos were stored by then."""
         self._closed = threading.Event()
@@ -132,7 +130,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Sweep once."""
         self._record_heartbeat()
-        if self._can_judge_leases():
+        if self._leases.can_judge():
             recover_stale_jobs(self._database)
             self._release_expired()
         self._missing_roots = resume_jobs(self._database, self._settings.roots)
@@ -167,16 +165,8 @@ class Sweeper:
         (start, before), (now, count) = self._counts[0], self._counts[-1]
         return None if now == start else round((count - before) / (now - start), 2)
 
-    def _can_judge_leases(self) -> bool:
-        """Whether an expired lease tells that its holder ended; after an outage, holders have RENEW_S."""
-        now = time.monotonic()
-        if now - self._heartbeat_at > LEASE_S - RENEW_S:
-            self._grace_until = now + RENEW_S
-        self._heartbeat_at = now
-        return now >= self._grace_until
-
     def _release_expired(self) -> None:
-        released = release_expired(self._database)
+        released = len(release_expired(self._database))
         if released:
             LEASES_RETURNED.inc(released)
             log.warning("Photos of workers that do not answer go to others: %d parts of jobs", released)

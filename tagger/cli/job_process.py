@@ -76,7 +76,7 @@ def _run_job(request: Mapping[str, Any], results: _Results) -> None:
     from tagger.settings import Settings
 
     logging.getLogger("tagger.settings").setLevel(logging.ERROR)  # the parent has warned of variables
-    session = open_session(Settings(**request["settings"]))
+    session = open_session(Settings(**request["settings"]), waits=True)
     share_memory(session.settings, request["count"])
     on_stored = _Reporter(session, request["job"], request["hidden"], results).report
     resume_collection()

@@ -1,6 +1,7 @@
 """Runs a local job in several processes, which claim its chunks from SQL, as workers do.
 
-This process coordinates: it keeps the job's lease, prints, restarts processes that died, and loads no model.
+This process coordinates: it keeps the job's lease, prints, replaces processes that died or do not answer, and
+loads no model.
 `job_process` is the program of the others.
 """
 
@@ -9,11 +10,10 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from tagger.cli.output import console
 from tagger.database.enums import CLASSIFICATION_KINDS, JobState
@@ -21,9 +21,9 @@ from tagger.database.retry import with_retry
 from tagger.errors import JobProcessesFailed, error_of
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS
 from tagger.jobs.processing.local_jobs import STOP_S, own_job
-from tagger.ledger.jobs import process_space
+from tagger.ledger.jobs import finish_job, process_space
 from tagger.ledger.progress import count_open_chunks, find_job
-from tagger.ledger.workers import release_chunks_of
+from tagger.ledger.workers import has_lease, release_chunks_of
 from tagger.model.devices import process_count, thread_share
 from tagger.processes.lifeline import LifelineProcess, end_text
 
@@ -43,8 +43,9 @@ kills processes takes to fail."""
 POLL_S = 0.2
 PROCESS_STOP_S = STOP_S + 0.3
 """How long processes have to stop. The whole command has two seconds (see processes.interruption)."""
+END_S = 10.0
+"""How long processes have to end after their job, without writing anything: one may be stopped."""
 _READ_BYTES = 2**16
-T = TypeVar("T")
 
 
 def job_process_count(database: Database, settings: Settings, progress: JobProgress) -> int:
@@ -66,7 +67,8 @@ def run_in_processes(
     Raises:
         JobProcessesFailed: they keep dying. And any error that `run_job` raises.
     """
-    with own_job(database, job), _JobProcesses(database, settings, job, count, printer) as processes:
+    processes = _JobProcesses(database, settings, job, count, printer)
+    with own_job(database, job, processes.expired.update), processes:
         processes.run()
 
 
@@ -100,6 +102,8 @@ class _JobProcess:
         self.pipes = (output, errors)
         self.error: Mapping[str, Any] | None = None
         """The error with which it has ended."""
+        self.is_silent = False
+        """Whether it was killed because it renewed no lease."""
         self.process = LifelineProcess(
             "tagger.cli.job_process", [], output=output.writer, errors=errors.writer
         )
@@ -121,6 +125,8 @@ class _JobProcesses:
         self._job = job
         self._count = count
         self._printer = printer
+        self.expired: set[str] = set()
+        """Workers whose leases have expired. Another thread adds them."""
         self._running: list[_JobProcess] = []
         self._deaths = dict.fromkeys(range(1, count + 1), 0)
         """How often the process of each number has died since a photo was stored."""
@@ -154,15 +160,19 @@ class _JobProcesses:
         """
         for number in self._deaths:
             self._start(number)
-        while self._running:
-            self._pass_on(POLL_S)
+        is_open, quiet_rounds = True, 0
+        while self._running and quiet_rounds * POLL_S < END_S:
+            has_read = self._pass_on(POLL_S)
+            quiet_rounds = 0 if is_open or has_read else quiet_rounds + 1
+            self._kill_silent()
             for ended in self._remove_ended():
                 if ended.error is not None:
                     raise error_of(ended.error)
-                self._with_retry(partial(release_chunks_of, self._database, self._job, ended.name))
+                with_retry(partial(release_chunks_of, self._database, self._job, ended.name))
+                is_open = self._is_open()
                 is_dead = ended.process.exit_code != 0
-                if (is_dead or not self._running) and self._is_open():
-                    self._replace(ended.number, ended.process.exit_code or 0)
+                if (is_dead or not self._running) and is_open:
+                    self._replace(ended)
 
     def _start(self, number: int) -> None:
         threads = thread_share(self._settings.threads, self._count, number)
@@ -182,11 +192,23 @@ class _JobProcesses:
             self._selector.register(pipe.reader, selectors.EVENT_READ, pipe)
         self._running.append(process)
 
-    def _pass_on(self, timeout_s: float) -> None:
-        """Print what the processes write, waiting for it at most so long."""
-        for key, _ in self._selector.select(timeout_s):
+    def _pass_on(self, timeout_s: float) -> bool:
+        """Print what the processes write, waiting for it at most so long; returns whether they wrote."""
+        ready = self._selector.select(timeout_s)
+        for key, _ in ready:
             if not key.data.read():
                 self._selector.unregister(key.fileobj)
+        return bool(ready)
+
+    def _kill_silent(self) -> None:
+        """Kill processes that renew no lease: they are stopped, and others have taken their chunks."""
+        for each in self._running:
+            if each.name in self.expired:
+                self.expired.discard(each.name)
+                # Otherwise it is at work, and the answer to an earlier claim was lost with the connection.
+                if not with_retry(partial(has_lease, self._database, self._job, each.name)):
+                    each.is_silent = True
+                    each.process.kill()
 
     def _on_result(self, process: _JobProcess, line: bytes) -> None:
         match json.loads(line):
@@ -217,19 +239,20 @@ class _JobProcesses:
             each.process.stop()
         return ended
 
-    def _replace(self, number: int, code: int) -> None:
+    def _replace(self, ended: _JobProcess) -> None:
         """Start a process in place of one that has ended before the job."""
+        number, code = ended.number, ended.process.exit_code or 0
         self._deaths[number] += 1
         if self._deaths[number] > MOST_DEATHS:
             raise JobProcessesFailed(end=end_text(code))
         if code:
-            text = f"process {number} of {self._count} {end_text(code)}; the others continue, and a new one"
+            end = "did not answer and was ended" if ended.is_silent else end_text(code)
+            text = f"process {number} of {self._count} {end}; the others continue, and a new one"
             self._printer.show_message(f"warning: {text} replaces it")
         self._start(number)
 
     def _is_open(self) -> bool:
-        progress = self._with_retry(partial(find_job, self._database, self._job))
+        # A process may have died between its last chunk and this.
+        with_retry(partial(finish_job, self._database, self._job))
+        progress = with_retry(partial(find_job, self._database, self._job))
         return not progress.is_over and progress.state != JobState.WAITING
-
-    def _with_retry(self, work: Callable[[], T]) -> T:
-        return with_retry(work, threading.Event())

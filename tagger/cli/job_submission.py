@@ -24,7 +24,7 @@ from tagger.cli.output.job_text import (
 )
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.enums import JobState, Priority, Runner
-from tagger.database.retry import DatabaseError, is_transient, outage_text
+from tagger.database.retry import DatabaseError, is_transient, outage_text, with_retry
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.progress import count_changes, find_job, has_write_option
 from tagger.ledger.workers import list_workers
@@ -272,7 +272,9 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     run = partial(run_local_job, database, settings, lines=not json)
     code = console.DONE
     for progress in run_local_jobs(database, job, run, "run the same command again"):
-        code = print_end(database, progress.job, json=json and progress.job == job) or code
+        # It reads everything before it prints.
+        end = partial(print_end, database, progress.job, json=json and progress.job == job)
+        code = with_retry(end) or code
     return code
 
 
@@ -283,13 +285,13 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
     """
     from tagger.cli.output.photo_lines import StoredPrinter
 
-    progress = find_job(database, job)
+    progress = with_retry(partial(find_job, database, job))
     if progress.is_over:
         return
     from tagger.cli.job_processes import job_process_count, run_in_processes
     from tagger.jobs.processing.local_jobs import run_job
 
-    count = job_process_count(database, settings, progress)
+    count = with_retry(partial(job_process_count, database, settings, progress))
     with StoredPrinter(database, settings, job, lines=lines) as printer:
         resume_collection()
         if count > 1:

@@ -36,11 +36,14 @@ def load_settings(**options: object) -> Settings:
     return settings.load_settings(**options)
 
 
-def open_session(settings: Settings | None = None, *, settle_jobs: bool = False) -> Session:
+def open_session(
+    settings: Settings | None = None, *, settle_jobs: bool = False, waits: bool = False
+) -> Session:
     """Open the database of `settings`, or of the environment's, until the command ends, and watch for stalls.
 
     An SQLite file of an earlier version is upgraded, which `open_for_reading` refuses.
-    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
+    `settle_jobs` ends jobs whose process died; commands that create or control jobs set it. `waits`: see
+    `open_database`.
     """
     from tagger.database.engine import sqlite_file
     from tagger.errors import SchemaOutdated
@@ -49,7 +52,7 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     settings = settings or load_settings()
     watch(console.command, settings.data_folder, settings.stall_timeout_s)
     try:
-        return _open(settings, settle_jobs=settle_jobs)
+        return _open(settings, settle_jobs=settle_jobs, waits=waits)
     except SchemaOutdated:
         url = settings.effective_database_url
         if sqlite_file(url) is None:
@@ -62,11 +65,11 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
     return _open(settings, settle_jobs=settle_jobs)
 
 
-def _open(settings: Settings, *, settle_jobs: bool = False) -> Session:
+def _open(settings: Settings, *, settle_jobs: bool = False, waits: bool = False) -> Session:
     from tagger.database.connection import open_configured
     from tagger.photos.object_store import note_endpoints_on_demand
 
-    database = open_configured(settings)
+    database = open_configured(settings, waits=waits)
     _databases.append(database)
     session = Session(settings, database)
     database.after_decisions = lambda: _decided.append(session)

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, select
 from tagger.database.actors import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.events import RECEIVERS, Receivers, event_receivers
+from tagger.database.retry import with_retry
 from tagger.database.schema import require_current_schema
 from tagger.database.statements import row_pages
 from tagger.database.tables import ledgers
@@ -32,12 +33,13 @@ def open_database(
     raw_pairs: bool = True,
     receivers: Receivers = tuple,
     is_upgrade: bool = False,
+    waits: bool = False,
 ) -> "Database":
     """Open the database at `url`. A missing SQLite file is created.
 
     `actor`: by default the user of this process. `language`: of landmarks' names. `raw_pairs`: see
     `Database`. `receivers`: of events, by default nobody. `is_upgrade`: although tags do not follow this
-    version's rule yet.
+    version's rule yet. `waits`: for a database that is away, as `with_retry` does.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -45,10 +47,9 @@ def open_database(
         SchemaOutdated: it is missing on a server, of an earlier version, or not upgraded to the end.
     """
     engine = create_database_engine(url)
+    read_ledger = partial(_read_ledger, engine)
     with unavailable_on_error(engine):
-        require_current_schema(engine)
-        with engine.connect() as connection:
-            ledger = connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
+        ledger = with_retry(read_ledger) if waits else read_ledger()
     if ledger.settled_to is not None and not is_upgrade:
         raise SchemaOutdated(url=redact(engine.url))
     return Database(
@@ -61,7 +62,13 @@ def open_database(
     )
 
 
-def open_configured(settings: "Settings", actor: Actor | None = None) -> "Database":
+def _read_ledger(engine: Engine) -> Row[Any, Any]:
+    require_current_schema(engine)
+    with engine.connect() as connection:
+        return connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
+
+
+def open_configured(settings: "Settings", actor: Actor | None = None, *, waits: bool = False) -> "Database":
     """Open the database of the settings, with the language, pairs and receivers of events that they name.
 
     Raises:
@@ -73,6 +80,7 @@ def open_configured(settings: "Settings", actor: Actor | None = None) -> "Databa
         language=settings.language,
         raw_pairs=settings.raw_pairs,
         receivers=cache(lambda: event_receivers(settings)),
+        waits=waits,
     )
 
 

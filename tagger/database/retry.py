@@ -138,7 +138,9 @@ def is_transient(error: SQLAlchemyError) -> bool:
     return isinstance(error, PoolTimeout)
 
 
-def with_retry(work: Callable[[], T], stop: threading.Event, give_up: threading.Event | None = None) -> T:
+def with_retry(
+    work: Callable[[], T], stop: threading.Event | None = None, give_up: threading.Event | None = None
+) -> T:
     """Call `work`, and call it again after transient errors until RETRY_S has passed.
 
     `stop` shortens the limit to STOPPING_RETRY_S; `give_up` ends the retries. Only the first error is logged.
@@ -146,6 +148,7 @@ def with_retry(work: Callable[[], T], stop: threading.Event, give_up: threading.
     Raises:
         SQLAlchemyError: the last error of `work`.
     """
+    stop = stop or threading.Event()
     began = time.monotonic()
     pause = PAUSE_S
     is_logged = False

@@ -86,13 +86,19 @@ def process_space() -> str:
 
 
 @contextmanager
-def job_heartbeat(database: Database, job_id: int) -> Iterator[None]:
-    """Renew this process's lease on the job from a thread of its own, so that a slow disk does not end it."""
+def job_heartbeat(
+    database: Database, job_id: int, after_renewal: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Renew this process's lease on the job from a thread of its own, so that a slow disk does not end it.
+
+    That thread calls `after_renewal`.
+    """
     closed, own_job = threading.Event(), (jobs.c.id == job_id, jobs.c.owner == process_name())
 
     def renew() -> None:
         with database.write() as connection:
             connection.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))
+        after_renewal()
 
     thread = threading.Thread(target=keep_renewing, args=(renew, closed), name="owner", daemon=True)
     thread.start()

@@ -188,7 +188,6 @@ def count_open_chunks(database: Database, job_id: int) -> int:
         select(func.count())
         .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id))
         .where(chunks.c.job_id == job_id, chunks.c.done.is_(False), chunks.c.last >= chunks.c.first)
-        .where(or_(chunks.c.lease_until.is_(None), chunks.c.lease_until > db_now()))
         .where(jobs.c.state.in_(CLAIMABLE))
     )
     with database.read() as connection:

@@ -33,7 +33,7 @@ from tagger.database.notes import Note, NoteCode, has_code, note_columns
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, job_items, jobs, ledgers, photos, schedules, workers
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
-from tagger.ledger.jobs import CLAIMABLE, IS_UNFILLED
+from tagger.ledger.jobs import CLAIMABLE, IS_UNFILLED, LEASE_S, RENEW_S
 from tagger.texts.documents import document_of
 
 WORKER_TIMEOUT_S = 30.0
@@ -156,17 +156,56 @@ def chunks_at_once(device: str) -> int:
     return CHUNKS_AT_ONCE.get(device, FEWEST_AT_ONCE)
 
 
-def release_expired(database: Database) -> int:
-    """Release the chunks whose lease has expired. Returns their number.
+class ExpiredLeases:
+    """Chunks whose worker has not renewed its lease: of one job, or of all.
+
+    The sweepers of workers release those of all jobs, and who runs a local job releases those of this one.
+    """
+
+    def __init__(self, database: Database, job_id: int | None = None) -> None:
+        self._database = database
+        self._job_id = job_id
+        self._checked_at: float | None = None
+        """By the database's clock."""
+        self._grace_until = 0.0
+
+    def can_judge(self) -> bool:
+        """Whether an expired lease tells that its holder ended; after an outage, holders have RENEW_S.
+
+        So they have after this machine slept, or this process was stopped with its workers. Call it at least
+        every RENEW_S.
+        """
+        with self._database.read() as connection:
+            checked_at, self._checked_at = self._checked_at, connection.execute(select(db_now())).scalar_one()
+        if checked_at is not None and self._checked_at - checked_at > LEASE_S - RENEW_S:
+            self._grace_until = time.monotonic() + RENEW_S
+        return time.monotonic() >= self._grace_until
+
+    def release(self) -> list[str]:
+        """Release them, if they can be judged. Returns the worker of each."""
+        return release_expired(self._database, self._job_id) if self.can_judge() else []
+
+
+def release_expired(database: Database, job_id: int | None = None) -> list[str]:
+    """Release the chunks whose lease has expired, of one job or of all. Returns the worker of each.
 
     The token stays valid until the next claim. A chunk that its worker has locked waits.
     """
     key = chunks.c.job_id, chunks.c.chunk
     expired = select(*key).where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
+    if job_id is not None:
+        expired = expired.where(chunks.c.job_id == job_id)
     is_free = tuple_(*key).in_(expired.with_for_update(skip_locked=True))
+    released = update(chunks).where(is_free).values(lease_until=None).returning(chunks.c.worker)
     with database.write() as connection:
-        released = connection.execute(update(chunks).where(is_free).values(lease_until=None))
-    return released.rowcount
+        return list(connection.scalars(released))
+
+
+def has_lease(database: Database, job_id: int, worker: str) -> bool:
+    """Whether a worker holds a chunk of a job, and renews its lease."""
+    held = (chunks.c.job_id == job_id, chunks.c.worker == worker, chunks.c.lease_until > db_now())
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().where(*held, chunks.c.done.is_(False)))))
 
 
 def release_chunks_of(database: Database, job_id: int, worker: str) -> None:

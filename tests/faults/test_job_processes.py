@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
+from rig.servers import PostgresServer
 from support.child_processes import child_processes, wait_until_gone
 from support.commands import Process, Terminal, draw, draw_many
+from support.fault_durations import SHORT_DURATIONS, FaultDurations
 
 PHOTOS = 110
 """In three chunks."""
@@ -41,6 +43,11 @@ def started(terminal: Terminal) -> Iterator[Process]:
 
 def children(parent: Process) -> list[psutil.Process]:
     return child_processes(parent, "tagger.cli.job_process")
+
+
+def has_driver(process: psutil.Process) -> bool:
+    """Whether the process is about to connect to PostgreSQL, or has done so."""
+    return any("libpq" in each.path for each in process.memory_maps())
 
 
 def assert_complete(terminal: Terminal, photos: int = PHOTOS) -> None:
@@ -128,6 +135,81 @@ def test_the_error_of_a_process_is_that_of_the_command(terminal: Terminal) -> No
         ends.append((errors, terminal.jobs()[0].note))
     assert ends[0] == ends[1]
     assert len(ends[0][0]) == 1
+
+
+@pytest.fixture
+def terminal_on_postgres(terminal: Terminal, postgres: PostgresServer) -> Terminal:
+    """On the server that may be broken."""
+    terminal.environment["TAGGER_DATABASE_URL"] = postgres.url
+    return terminal
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "while the last chunks are claimed",
+        "while a new process opens its session",
+        pytest.param("while the processes start", marks=pytest.mark.slow),
+        pytest.param("while the last step is due", marks=pytest.mark.slow),
+    ],
+)
+def test_an_outage_of_the_database_ends_no_process(
+    terminal_on_postgres: Terminal, postgres: PostgresServer, durations: FaultDurations, moment: str
+) -> None:
+    terminal = terminal_on_postgres
+    terminal.inject(**SLOW)
+    tag = terminal.start("tag", "photos")
+    try:
+        terminal.wait_until(lambda: len(children(tag)) == 3, every_s=0.02)
+        if moment != "while the processes start":
+            terminal.wait_until(lambda: terminal.jobs()[0].tagged)
+        if moment == "while a new process opens its session":
+            former = children(tag)
+            former[1].kill()
+            terminal.wait_until(lambda: set(children(tag)) - set(former), every_s=0.02)
+        if moment == "while the last step is due":
+            terminal.wait_until(lambda: terminal.jobs()[0].done > PHOTOS - 12, every_s=0.02)
+        postgres.kill()
+        terminal.wait_until(lambda: all(map(has_driver, children(tag))))
+        time.sleep(durations.away_s)
+        postgres.start()
+        assert tag.wait(150) == 0, terminal.log.read_text()[-2000:]
+    finally:
+        tag.kill()
+        tag.wait()
+    assert_complete(terminal)
+    killed = int(moment == "while a new process opens its session")
+    assert terminal.log.read_text().count("warning: process") == killed
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "while it classifies photos",
+        pytest.param("while it starts", marks=pytest.mark.slow),
+    ],
+)
+def test_a_process_that_is_stopped_does_not_hold_up_the_job(
+    terminal_on_postgres: Terminal, moment: str
+) -> None:
+    """As by SIGSTOP, or a debugger: another process takes its chunks, and it is ended."""
+    terminal = terminal_on_postgres
+    terminal.inject(**SLOW, values=SHORT_DURATIONS.values or "")
+    tag = terminal.start("tag", "photos")
+    try:
+        terminal.wait_until(lambda: len(children(tag)) == 3, every_s=0.02)
+        if moment == "while it classifies photos":
+            terminal.wait_until(lambda: terminal.jobs()[0].tagged)
+        stopped = children(tag)[1]
+        with terminal.frozen([stopped]):
+            assert tag.wait(150) == 0, terminal.log.read_text()[-2000:]
+            assert not stopped.is_running()
+    finally:
+        tag.kill()
+        tag.wait()
+    assert_complete(terminal)
+    silent = int(moment == "while it classifies photos")
+    assert terminal.log.read_text().count("did not answer and was ended; the others continue") == silent
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Claims of chunks: one at a time, results stored under its token only, expired ones released."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -23,8 +24,8 @@ from tagger.ledger.chunks import (
 )
 from tagger.ledger.job_control import pause, recover_stale_jobs, resume
 from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
-from tagger.ledger.progress import find_job
-from tagger.ledger.workers import release_expired
+from tagger.ledger.progress import count_open_chunks, find_job
+from tagger.ledger.workers import ExpiredLeases, has_lease, release_expired
 
 pytestmark = pytest.mark.postgresql
 
@@ -34,7 +35,7 @@ def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: Led
     first = ledger.claim(job)
     ledger.store(first, Outcome.TAGGED, count=5)
     ledger.expire(job)
-    assert release_expired(ledger.database) == 1
+    assert len(release_expired(ledger.database)) == 1
     assert ledger.progress(job).running == 0
     second = ledger.claim(job)
     assert second.attempts == 2
@@ -59,7 +60,7 @@ def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger
         lambda: record_intents(ledger.database, claim, []),
     ):
         ledger.expire(job)
-        assert release_expired(ledger.database) == 1
+        assert len(release_expired(ledger.database)) == 1
         assert ledger.progress(job).running == 0
         take_back()
         assert claim_next_chunk(ledger.database, claim.name.job_id, Runner.WORKERS, "w") is None
@@ -74,7 +75,7 @@ def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger: L
     ledger.expire(job)
     with ledger.database.write() as connection:
         renew_lease(connection, claims[0])
-        assert release_expired(ledger.database) == 1
+        assert len(release_expired(ledger.database)) == 1
 
 
 def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger: LedgerBuilder) -> None:
@@ -94,8 +95,40 @@ def test_leases_end_by_the_clock_of_the_database(ledger: LedgerBuilder) -> None:
     for apart in (timedelta(minutes=8), timedelta(minutes=-8)):
         with clock_ahead(apart):
             claim = ledger.claim(job)
-        assert release_expired(ledger.database) == 0
+        assert len(release_expired(ledger.database)) == 0
         release_chunk(ledger.database, claim)
+
+
+def test_who_runs_a_local_job_releases_the_expired_chunks_of_this_job_alone(ledger: LedgerBuilder) -> None:
+    own, other = (ledger.job(20, runner=Runner.LOCAL) for _ in range(2))
+    for job, worker in ((own, "stopped"), (other, "elsewhere")):
+        assert claim_next_chunk(ledger.database, job, Runner.LOCAL, worker)
+        assert has_lease(ledger.database, job, worker)
+        ledger.expire(job)
+        assert not has_lease(ledger.database, job, worker)
+    assert count_open_chunks(ledger.database, own) == 1
+    leases = ExpiredLeases(ledger.database, own)
+    assert leases.release() == ["stopped"]
+    assert leases.release() == []
+    assert claim_next_chunk(ledger.database, own, Runner.LOCAL, "w")
+    assert claim_next_chunk(ledger.database, other, Runner.LOCAL, "w") is None
+
+
+def test_after_a_pause_holders_have_time_to_renew_their_leases(
+    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage of the database, Ctrl-Z, or the sleep of a laptop."""
+    monkeypatch.setattr("tagger.ledger.workers.LEASE_S", 0.6)
+    monkeypatch.setattr("tagger.ledger.workers.RENEW_S", 0.2)
+    job = ledger.job(20)
+    ledger.claim(job)
+    leases = ExpiredLeases(ledger.database)
+    assert leases.release() == []
+    ledger.expire(job)
+    time.sleep(0.5)
+    assert leases.release() == []
+    time.sleep(0.25)
+    assert len(leases.release()) == 1
 
 
 def rows(ledger: LedgerBuilder, job: int) -> list[tuple]:
@@ -191,7 +224,7 @@ def test_renewal_returns_the_lost_claims(ledger: LedgerBuilder) -> None:
     ledger.store(done, Outcome.TAGGED)
     ledger.expire(active.name.job_id)
     assert renew_leases(ledger.database, [active, cancelled, done]) == [cancelled, done]
-    assert release_expired(ledger.database) == 0
+    assert len(release_expired(ledger.database)) == 0
 
 
 def test_a_claimed_chunk_is_finished_after_its_job_was_suspended(ledger: LedgerBuilder) -> None:

@@ -80,9 +80,9 @@ def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Photos, and short leases."""
     monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
     monkeypatch.setattr("tagger.database.retry.LONGEST_PAUSE_S", 0.2)
-    for module in ("tagger.ledger.chunks", "worker.sweeper"):
+    for module in ("tagger.ledger.chunks", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)
-    for module in ("tagger.ledger.jobs", "worker.sweeper"):
+    for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.RENEW_S", RENEW_S)
     monkeypatch.setattr("tagger.ledger.jobs.RETRY_S", 0.1)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)

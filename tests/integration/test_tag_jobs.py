@@ -338,6 +338,20 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     assert (folder.progress(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
 
 
+def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke before the answer came: the chunk has a lease that nobody renews."""
+    monkeypatch.setattr("tagger.ledger.chunks.LEASE_S", 1.0)
+    for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
+        monkeypatch.setattr(f"{module}.RENEW_S", 0.2)
+    for number in range(40):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    job = folder.record()
+    assert claim_next_chunk(folder.database, job, Runner.LOCAL, "lost")
+    assert (folder.run(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
+
+
 def test_a_job_cancelled_in_mid_run_ends_quietly(folder: TaggedFolder) -> None:
     for number in range(32):
         folder.draw(f"{number:02}.jpg", shade=number)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 from PIL import Image
 from sqlalchemy import select, text
@@ -175,7 +176,7 @@ class Terminal:
             database.close()
 
     @contextmanager
-    def frozen(self, workers: Sequence[Process]) -> Iterator[None]:
+    def frozen(self, workers: Sequence[Process | psutil.Process]) -> Iterator[None]:
         """Pause the workers (SIGSTOP) inside the context, so that a job does not run ahead of the test."""
         with self.database() as database:
             for worker in workers:
@@ -184,7 +185,8 @@ class Terminal:
             yield
         finally:
             for worker in workers:
-                worker.send_signal(signal.SIGCONT)
+                with suppress(psutil.NoSuchProcess):  # a supervisor has ended it
+                    worker.send_signal(signal.SIGCONT)
 
     def freeze_with_a_lease(self, worker: Process, database: Database) -> None:
         """Pause the worker (SIGSTOP) while it holds the lease of an unfinished chunk."""
@@ -243,7 +245,7 @@ def stop(process: Process) -> int:
     return process.wait(timeout=60)
 
 
-def _freeze(worker: Process, database: Database) -> bool:
+def _freeze(worker: Process | psutil.Process, database: Database) -> bool:
     """Pause the process, unless it is in a transaction, which would block all other writers."""
     worker.send_signal(signal.SIGSTOP)
     if _has_open_transaction(database):

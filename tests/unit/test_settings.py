@@ -126,6 +126,7 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
         ),
         ("TAGGER_TOP_K", "0", r"is '0': it must be greater than or equal to 1\."),
         ("TAGGER_THRESHOLD", "half", r"is 'half': it must be a number\."),
+        ("TAGGER_STALL_TIMEOUT_S", "inf", r"is 'inf': it must be a finite number\."),
         ("TAGGER_DEVICE", "gpu", r"is 'gpu': it must be 'auto', 'cuda', 'mps' or 'cpu'\."),
         ("TAGGER_LANGUAGE", "German", r"language \(TAGGER_LANGUAGE\)"),
         ("TAGGER_REDIS_URL", "geheim", r"redis_url \(TAGGER_REDIS_URL\): it is not an address like redis://"),

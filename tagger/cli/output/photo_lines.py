@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,7 @@ from tagger.cli.output.formats import printable, write_parts
 from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
+from tagger.database.retry import with_retry
 from tagger.errors import PhotoFailed
 from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import StoredBatch
@@ -54,20 +56,28 @@ class StoredLines:
     """Makes a line for each stored photo, except those with a hidden outcome, in one thread at a time."""
 
     def __init__(self, database: Database, settings: Settings, job: int, hidden: Collection[Outcome]) -> None:
+        self._database, self._root_paths = database, settings.roots
+        self._hidden = hidden
+        self._landmark_names: dict[int, str] = {}
+        self._roots: dict[int, Root] = {}
+        with_retry(partial(self._read_labels, job))
+
+    def _read_labels(self, job: int) -> None:
+        """Read what the photos of the job can show."""
+        database = self._database
         with database.read() as connection:
             model_ids = model_ids_of_job(connection, job)
             self._models_of_things = things_of_labels(connection, model_ids).keys()
         of_landmarks = [each for each in model_ids if each not in self._models_of_things]
         self._names = {each: _LabelNames(database, each) for each in of_landmarks}
-        self._landmark_names: dict[int, str] = {}
-        self._hidden = hidden
-        self._database, self._root_paths = database, settings.roots
-        self._roots: dict[int, Root] = {}
         is_undo = find_job(database, job).kind == JobKind.UNDO
         self._written = "undone" if is_undo else str(Outcome.WRITTEN)
 
     def of(self, stored: StoredBatch) -> list[str]:
         """The lines of a stored batch, in the order of the job."""
+        return with_retry(partial(self._lines, stored))
+
+    def _lines(self, stored: StoredBatch) -> list[str]:
         shown = [photo for photo in stored if photo.outcome.outcome not in self._hidden]
         self._read_landmark_names({tag.landmark_id for item in shown for tag in item.tags})
         things = self._read_things(shown)
@@ -116,7 +126,7 @@ class StoredPrinter:
     """
 
     def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
-        progress = find_job(database, job)
+        progress = with_retry(partial(find_job, database, job))
         self.has_lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
         """Whether lines are printed: not any more once nobody reads them."""
         least = 1 if sys.stdout.isatty() else 0

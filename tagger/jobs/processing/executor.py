@@ -303,7 +303,8 @@ class ChunkExecutor:
             return MetadataWriter(chunk)
         if chunk.claim.kind is JobKind.COMPARE:
             return PhotoComparer(chunk)
-        loaded = self.models.get(chunk.claim.thresholds)  # its first start on a machine may take minutes
+        # Its first start on a machine may take minutes.
+        loaded = chunk.with_retry(partial(self.models.get, chunk.claim.thresholds))
         chunk.on_progress()
         for model_id in chunk.claim.thresholds.keys() - loaded.models.keys():
             note = Note(NoteCode.MODEL_LEFT_OUT, {"problem": str(self.models.errors[model_id])})

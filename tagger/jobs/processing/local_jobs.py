@@ -1,20 +1,27 @@
 """Local jobs: a command runs them itself, in this process or in several that share the chunks."""
 
-from collections.abc import Callable, Iterator
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import Self
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
-from tagger.database.retry import with_retry
+from tagger.database.retry import DatabaseError, outage_text, with_retry
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.jobs import PUT_BACK, cancel_job, end_local_job, job_heartbeat, process_name
 from tagger.ledger.progress import JobProgress, count_open_chunks, find_job
+from tagger.ledger.workers import ExpiredLeases
 from tagger.positions.update import Progress
 from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
 
 CONCURRENT_CHUNKS = 2
 """The next chunk is read while the last batches of one are stored."""
@@ -38,20 +45,49 @@ def run_job(
     """
     with JobThreads(database, settings, job_id) as threads, own_job(database, job_id):
         threads.run(on_stored, on_step)
+        # A chunk may be held by a claim whose answer was lost with the connection, until its lease expires.
+        while with_retry(partial(count_open_chunks, database, job_id)):
+            time.sleep(FREE_CHUNK_CHECK_S)
+            threads.run(on_stored, on_step)
 
 
 @contextmanager
-def own_job(database: Database, job_id: int) -> Iterator[None]:
-    """Renew the lease on a local job inside the context. An error or interruption cancels what is left."""
+def own_job(
+    database: Database, job_id: int, on_expired: Callable[[Sequence[str]], object] = lambda _workers: None
+) -> Iterator[None]:
+    """Renew the lease on a local job inside the context, and release chunks whose own lease has expired.
+
+    `on_expired` is called with the workers of these chunks, in another thread. An error or interruption
+    cancels what is left.
+    """
+    leases = ExpiredLeases(database, job_id)
+
+    def release_expired() -> None:
+        on_expired(leases.release())
+
     try:
-        with job_heartbeat(database, job_id):
+        with job_heartbeat(database, job_id, release_expired):
             yield
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if is_interrupted else f"ended by an error: {error}"
-        with database.write() as connection:
-            end_local_job(connection, job_id, f"{reason}; {PUT_BACK}")
+        _cancel_rest(database, job_id, f"{reason}; {PUT_BACK}")
         raise
+
+
+def _cancel_rest(database: Database, job_id: int, note: str) -> None:
+    """End the job of a command that ends. While the database is away, the next command does it."""
+
+    def end() -> None:
+        with database.write() as connection:
+            end_local_job(connection, job_id, note)
+
+    is_stopping = threading.Event()
+    is_stopping.set()
+    try:
+        with_retry(end, is_stopping)
+    except DatabaseError as error:
+        log.warning("Job %d is cancelled by the next command: %s", job_id, outage_text(error))
 
 
 class JobThreads:
@@ -102,13 +138,16 @@ class JobThreads:
             if claim is not None:
                 if self._executor.execute(claim, on_stored, on_step) is ChunkEnd.WAITING:
                     return
-            elif self._is_shared and count_open_chunks(self._database, self._job_id):
+            elif self._is_shared and with_retry(self._count_open, stop):
                 stop.wait(FREE_CHUNK_CHECK_S)
             else:
                 return
 
     def _claim(self) -> Claim | None:
         return claim_next_chunk(self._database, self._job_id, Runner.LOCAL, process_name())
+
+    def _count_open(self) -> int:
+        return count_open_chunks(self._database, self._job_id)
 
 
 def run_local_jobs(
@@ -121,15 +160,21 @@ def run_local_jobs(
     next_id: int | None = job_id
     while next_id is not None:
         run(next_id)
-        progress = find_job(database, next_id)
-        if progress.state is JobState.WAITING:
-            with database.write() as connection:
-                cancel_job(connection, next_id, f"{progress.note}; {advice} when it is available")
-            progress = find_job(database, next_id)
+        progress = with_retry(partial(_ended_job, database, next_id, advice))
         yield progress
         next_id = progress.write_job
         if next_id is not None:
             # Only here: most jobs are not followed by one that writes.
             from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
 
-            select_parent_photos(database, next_id)
+            with_retry(partial(select_parent_photos, database, next_id))
+
+
+def _ended_job(database: Database, job_id: int, advice: str) -> JobProgress:
+    """A job that has run. One that waits for a folder is cancelled."""
+    progress = find_job(database, job_id)
+    if progress.state is not JobState.WAITING:
+        return progress
+    with database.write() as connection:
+        cancel_job(connection, job_id, f"{progress.note}; {advice} when it is available")
+    return find_job(database, job_id)
