@@ -97,7 +97,8 @@ def create_app(
     app.state.visitor_limiter = RequestLimiter(TOO_MANY_VISITORS, at_once=VISITORS_AT_ONCE)
     app.state.count_limiter = RequestLimiter(TOO_MANY_COUNTS, at_once=COUNTING_AT_ONCE)
     app.state.search_lists = search_lists
-    app.state.event_hub = EventHub(settings, database, state.stopping, partial(live_document, state))
+    document = partial(live_document, state, overview)
+    app.state.event_hub = EventHub(settings, database, state.stopping, document)
     app.mount("/static", requires(Access.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)

@@ -74,6 +74,13 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
         expect(groups).to_have_count(1, timeout=SLOW_MS)  # the other one has one unknown photo left
 
 
+def headings_of(page: str) -> list[str]:
+    return [
+        " ".join(re.sub(r"<[^>]*>", " ", each).split())
+        for each in re.findall(r'<h2 id="group-.*?</h2>', page)
+    ]
+
+
 def test_look_alikes_of_a_likely_landmark_are_in_its_group(client: TestClient, library: TaggedFolder) -> None:
     with library.database.write() as connection:
         bridge = [library.photo(f"bridge/{number}.jpg").id for number in range(4)]
@@ -85,11 +92,17 @@ def test_look_alikes_of_a_likely_landmark_are_in_its_group(client: TestClient, l
         taught = {"landmark_id": landmark_id, "score": 0.5, "model_id": library.model.id}
         connection.execute(insert(taught_tags), [{"content_id": each, **taught} for each in content_ids])
         settle(connection, content_ids, record=False)
+        landmark = connection.scalar(select(landmarks.c.slug).where(landmarks.c.id == landmark_id))
     page = client.get("/review").text
-    headings = [" ".join(re.sub(r"<[^>]*>", " ", each).split()) for each in re.findall(r"<h2 .*?</h2>", page)]
+    headings = headings_of(page)
     assert re.fullmatch(r"Cologne, 4 October 2025 · .* \? 4 photos", headings[0])
     assert headings[1] == "3 October 2025 5 photos"
     assert page.count(" checked") == 5  # those that nothing is suggested for
+    rejected = {"photos": bridge[2:3], "landmark": landmark, "verdict": "rejected"}
+    client.post("/api/verdicts", json=rejected)
+    named, other = headings_of(client.get("/review").text)
+    assert re.fullmatch(r"Cologne, 4 October 2025 · .* \? 3 photos", named)
+    assert other == headings[1]
 
 
 def test_photos_of_several_towns_are_no_place(client: TestClient, library: TaggedFolder) -> None:

@@ -212,6 +212,19 @@ def test_buttons_have_room_for_long_words(browser: Browser, address: str, librar
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE.width
 
 
+def test_without_embeddings_no_photos_are_compared_with_those_named(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review", base=address) as page:
+        taught: list[str] = []
+        page.on("request", lambda request: "/teach" in request.url and taught.append(request.url))
+        page.get_by_label("Select all").check()
+        page.get_by_role("button", name="Other place").click()
+        page.get_by_label("Landmark, city or country").fill("Brandenburg")
+        page.get_by_role("button", name="Brandenburg Gate").click()
+        expect(page.locator("#toasts")).to_contain_text(f"{PHOTOS} photos named Brandenburg Gate")
+        expect(page.locator("#toasts")).not_to_contain_text("Comparing")
+        assert taught == []
+
+
 def test_all_tabs_show_how_many_are_left(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", base=address) as page:
         open_one_by_one(page)

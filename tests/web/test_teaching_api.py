@@ -182,7 +182,16 @@ def test_what_a_taught_landmark_does_to_others_is_told(page: Page) -> None:
     assert "Kept, because the model is nearly certain: Eiffel Tower (2)." in text
 
 
-def test_what_cannot_be_taught_is_refused(page: Page) -> None:
-    for landmark, status in (("our-church", 409), ("nowhere", 404)):
+def test_where_there_is_nothing_to_learn_no_photo_is_an_example(page: Page) -> None:
+    page.library.draw("wall.jpg")
+    page.library.tag()
+    known = {
+        "photos": [page.library.photo("wall.jpg").id],
+        "landmark": "eiffel-tower",
+        "verdict": "confirmed",
+    }
+    assert page.client.post("/api/verdicts", json=known).json()["photos"][0]["changed"]
+    for landmark in ("our-church", "eiffel-tower"):
         answer = page.client.post(f"/api/landmarks/{landmark}/teach")
-        assert (answer.status_code, bool(answer.json()["error"])) == (status, True), landmark
+        assert (answer.status_code, answer.json()["examples"]) == (200, 0)
+    assert page.client.post("/api/landmarks/nowhere/teach").status_code == 404

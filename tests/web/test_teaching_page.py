@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import insert
+from playwright.sync_api import Browser, Locator, Page, Response, expect
+from sqlalchemy import delete, insert, select, update
 from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
+from support.library_photos import EIFFEL
 from support.teaching import draw_place, teachable_artifact
+from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.database.tables import positions
+from tagger.database.tables import contents, embeddings, landmarks, models, positions, tags
+from tagger.tags.settlement import settle
 
 CHURCH, SIDE, PHOTOS = 0, 1, 6
 
@@ -106,6 +109,109 @@ def test_what_a_confirmed_group_is_found_in_is_said(
         page.locator('[data-group] [data-action="confirm"]').click()
         note = page.locator("#toasts", has_text="confirmed as Our church")
         expect(note.get_by_role("link", name="Found in ")).to_be_visible(timeout=60_000)
+
+
+@pytest.fixture
+def to_review(web_database: Database, tmp_path: Path) -> TaggedFolder:
+    """Photos on which the model suggests two of its landmarks; those of the tower cannot be compared."""
+    library = TaggedFolder(web_database, tmp_path, teachable_artifact)
+    for label in range(2):
+        for shade in range(PHOTOS):
+            library.draw(f"{label}-{shade}.jpg", label, shade=shade)
+    library.tag()
+    with web_database.write() as connection:
+        connection.execute(update(models).values(suggestion_threshold=0.3))
+        connection.execute(update(tags).where(tags.c.rank == 1).values(score=0.4, enough=False))
+        tower = select(tags.c.content_id).where(tags.c.rank == 1).join(landmarks)
+        of_tower = tower.where(landmarks.c.slug == EIFFEL)
+        connection.execute(delete(embeddings).where(embeddings.c.content_id.in_(of_tower)))
+        settle(connection, connection.scalars(select(contents.c.id)).all(), record=False)
+    return library
+
+
+def numbers_of(page: Page) -> dict[str, int]:
+    """The numbers that a page of Review shows: in its navigation, and of each group that is not done."""
+    groups = page.locator("[data-group]").evaluate_all(
+        """(groups) => groups.map((group) => [group.dataset.name, group.querySelector("[data-photos]").textContent])"""
+    )
+    texts = dict(groups)
+    badge = page.locator(".nav-count")
+    if badge.is_visible():
+        texts["badge"] = badge.inner_text()
+    numbers = {name: int(text.split()[0]) for name, text in texts.items()}
+    return {name: number for name, number in numbers.items() if number}
+
+
+def test_no_request_of_a_review_fails_and_its_numbers_are_the_servers(
+    browser: Browser, to_review: TaggedFolder
+) -> None:
+    failed: list[str] = []
+    taught: list[str] = []
+
+    def record(response: Response) -> None:
+        if response.status >= 400:
+            failed.append(f"{response.status} {response.request.method} {response.url}")
+        if response.url.endswith("/teach"):
+            taught.append(response.url)
+
+    with (
+        serving(to_review.page_settings) as address,
+        open_page(browser, f"{address}/review", base=address) as page,
+    ):
+        page.on("response", record)
+        other = page.context.new_page()
+        other.on("response", record)
+
+        def expect_numbers(tower: int, gate: int) -> None:
+            expected = {"Eiffel Tower": tower, "Brandenburg Gate": gate, "badge": tower + gate}
+            expected = {name: number for name, number in expected.items() if number}
+            wait_until(lambda: numbers_of(page) == expected, timeout_s=30, every_s=0.2)
+            other.goto("/review")
+            assert numbers_of(other) == expected
+
+        def group(name: str) -> Locator:
+            return page.locator(f'[data-group][data-name="{name}"]')
+
+        def act(name: str, action: str) -> None:
+            group(name).locator(f'[data-action="{action}"]').click()
+
+        expect_numbers(PHOTOS, PHOTOS)
+        for name in ("Eiffel Tower", "Brandenburg Gate"):
+            group(name).get_by_label("Select all").check()
+        group("Eiffel Tower").locator("[data-card] label").first.click()
+        # Five of the tower, which cannot be compared, and back
+        act("Eiffel Tower", "confirm")
+        expect(page.locator("#toasts")).to_contain_text("5 photos confirmed as Eiffel Tower")
+        expect_numbers(1, PHOTOS)
+        page.keyboard.press("u")
+        expect(page.locator("#announcement")).to_have_text("Undone on 5 photos")
+        expect_numbers(PHOTOS, PHOTOS)
+        # All of the gate, from which it is learned, and back
+        act("Brandenburg Gate", "confirm")
+        expect(page.locator("#toasts")).to_contain_text("6 photos confirmed as Brandenburg Gate")
+        expect_numbers(PHOTOS, 0)
+        page.locator("#toasts").get_by_role("button", name="Undo").click()
+        expect(page.locator("#announcement")).to_have_text("Undone on 6 photos")
+        expect_numbers(PHOTOS, PHOTOS)
+        # The others of a group are rejected; then the group before, one by one
+        act("Eiffel Tower", "reject")
+        expect_numbers(PHOTOS - 1, PHOTOS)
+        page.get_by_role("button", name="One by one").click()
+        page.keyboard.press("c")
+        expect_numbers(PHOTOS - 1, PHOTOS - 1)
+        page.keyboard.press("u")
+        expect_numbers(PHOTOS - 1, PHOTOS)
+        for key in "crxs":
+            page.keyboard.press(key)
+        expect_numbers(PHOTOS - 1, PHOTOS - 3)
+        page.keyboard.press("Escape")
+        # All that is ticked in both groups
+        page.get_by_role("button", name="Confirm all").click()
+        expect_numbers(0, 0)
+        page.keyboard.press("u")
+        expect_numbers(PHOTOS - 1, PHOTOS - 3)
+    assert failed == []
+    assert len(taught) >= 2
 
 
 def test_the_position_of_a_new_place_is_that_of_its_photos(

@@ -77,7 +77,9 @@ class EventHub:
             if self._latest is not None and sent_number != self._event_number:
                 sent_number, sent_at_s = self._event_number, time.monotonic()
                 # The texts are in the language of the listener's request.
-                data = self._json(self._status) if reader_language() and self._status else self._latest
+                data = self._latest
+                if reader_language() and self._status:
+                    data = await run_sync(self._json, self._status)
                 yield f"event: state\ndata: {data}\n\n".encode()
                 continue
             if time.monotonic() - sent_at_s >= HEARTBEAT_S:
@@ -102,7 +104,7 @@ class EventHub:
             log.warning("cannot read the state of jobs: %s", type(error).__name__)
             return
         with in_language(None):
-            state = self._json(status)
+            state = await run_sync(self._json, status)  # may wait for a count
         if state != self._latest:
             self._latest, self._status = state, status
             self._event_number += 1

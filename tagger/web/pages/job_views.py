@@ -39,6 +39,7 @@ from tagger.texts.text_format import (
 )
 from tagger.web.api.jobs import OverviewDocument, failures_page, waiting_reason
 from tagger.web.http.error_texts import FAILURES, note_text
+from tagger.web.pages.overview import LibraryOverview
 from tagger.web.state import AppState
 
 MAX_FOLDERS = 2
@@ -150,8 +151,8 @@ def page_version(state: AppState, status: OverviewDocument) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
-    """Return an event's document: the JSON of /api/status, with the texts that pages show."""
+def live_document(state: AppState, overview: LibraryOverview, status: OverviewDocument) -> dict[str, Any]:
+    """Return an event's document: the JSON of /api/status, with what else pages show."""
     jobs = [vars(job) | {"shown": _live_fields(job)} for job in status.jobs]
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
     workers = [
@@ -161,7 +162,8 @@ def live_document(state: AppState, status: OverviewDocument) -> dict[str, Any]:
     ]
     tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
     changes = {"jobs": jobs, "workers": workers, "last_tick": tick, "version": page_version(state, status)}
-    return vars(status) | changes | {"waits": waiting_reason(state, status)}
+    beside = {"waits": waiting_reason(state, status), "to_review": overview.to_review()}
+    return vars(status) | changes | beside
 
 
 def photo_count(count: int) -> str:

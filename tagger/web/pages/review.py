@@ -125,7 +125,11 @@ def _is_likely(photos: Sequence[TaggedPhoto]) -> bool:
 def _gather(
     suggested: Iterable[TaggedPhoto], alike: Iterable[list[TaggedPhoto]]
 ) -> tuple[dict[str, list[TaggedPhoto]], list[list[TaggedPhoto]]]:
-    """The photos by the slug of the landmark that they may show, and groups that may show any."""
+    """The photos by the slug of the landmark that they may show, and groups that may show any.
+
+    A photo on which a landmark is rejected is not in its group, though it looks like others there: once these
+    have verdicts, it may be in a group of others.
+    """
     by_landmark: dict[str, list[TaggedPhoto]] = {}
     for photo in suggested:
         by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
@@ -137,8 +141,12 @@ def _gather(
             continue
         known = by_landmark.setdefault(slug, [])
         ids = {photo.id for photo in known}
-        known += [photo for photo in photos if photo.id not in ids]
+        known += [photo for photo in photos if photo.id not in ids and not _is_rejected(photo, slug)]
     return by_landmark, others
+
+
+def _is_rejected(photo: TaggedPhoto, slug: str) -> bool:
+    return any(tag.landmark == slug and tag.state is TagState.REJECTED for tag in photo.tags)
 
 
 def _likeliest(photo: TaggedPhoto) -> str | None:

@@ -4,7 +4,7 @@
 import { removeAdded, selectLandmark } from "./naming.js";
 import { DismissalChange, VerdictChange } from "./selection_changes.js";
 import { showFound } from "./teaching.js";
-import { gettext, ngettext, number } from "./texts.js";
+import { gettext, ngettext, number, photoCount } from "./texts.js";
 import { removeUndo, toast } from "./toast.js";
 
 const LEARN_FROM = 3; // with this many photos, a place is found in others
@@ -39,6 +39,8 @@ function update() {
     if (field) field.textContent = isShown ? number(count) : "";
   };
   for (const group of allGroups()) {
+    const total = group.querySelector("[data-photos]");
+    total.textContent = photoCount(Number(total.dataset.photos) - group.querySelectorAll("[data-done]").length);
     for (const button of group.querySelectorAll('[data-action]:not([data-action="skip"])')) setNumber(button, cardsFor(button.dataset.action, group).length, !shown() && !isAlone(group));
     for (const all of group.querySelectorAll("[data-all]")) {
       const open = openCards(group);
@@ -69,7 +71,7 @@ async function apply(change, photos) {
 
 /**
  * Does something in steps, one after the other: `run` resolves to the number of photos and what undoes it. The cards are done at once, and
- * the focus goes on. `textOf` says what was done; `place` is the landmark of which photos were confirmed.
+ * the focus goes on. `textOf` says what was done; `place` is the landmark of which all photos were confirmed.
  */
 async function change(steps, textOf, place = null) {
   const cards = steps.flatMap((step) => step.cards);
@@ -101,7 +103,8 @@ async function change(steps, textOf, place = null) {
   if (!undos.has(undo)) return;
   const text = textOf(count);
   announcement.textContent = text;
-  if (place) showFound(place, text, undo);
+  const isLearned = place && cards.length >= LEARN_FROM && "compares" in groupOf(cards[0]).dataset;
+  if (isLearned) showFound(place, text, undo);
   else toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: steps.length > 1 ? 0 : 15000 });
 }
 
@@ -139,10 +142,9 @@ function goOn(card) {
 
 function confirm(parts) {
   const steps = parts.map(({ group, cards }) => ({ cards, run: () => apply(new VerdictChange("confirmed", group.dataset), photosOf(cards)) }));
-  const [{ group, cards }] = parts;
+  const [{ group }] = parts;
   const text = (count) => (steps.length > 1 ? ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count) : ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name: group.dataset.name }));
-  const isLearned = steps.length === 1 && "compares" in group.dataset && cards.length >= LEARN_FROM;
-  return change(steps, text, isLearned ? group.dataset : null);
+  return change(steps, text, steps.length === 1 ? group.dataset : null);
 }
 
 function changeCards(cards, changeOf) {
@@ -158,7 +160,7 @@ function name(group, cards) {
       const rejected = await apply(new VerdictChange("rejected", group.dataset), isInstead && place.landmark !== landmark ? photos : []);
       return { ...named, undo: async () => (await named.undo(), await rejected.undo(), await removeAdded(place.landmark)) };
     };
-    change([{ cards, run }], (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), photos.length < LEARN_FROM ? null : place);
+    change([{ cards, run }], (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), place);
   }, photos, guess ? [guess] : []);
 }
 

@@ -1,19 +1,17 @@
-// The progress of running jobs, in the header of every view: one line, and nothing without jobs.
+// The progress of running jobs in the header of every view, and how many photos are to review.
 
 import { followJobs } from "./job_events.js";
-import { showToReview } from "./results.js";
-import { changes, requestPage } from "./server.js";
+import { changes } from "./server.js";
 import { gettext, ngettext, part } from "./texts.js";
 
 const line = document.querySelector("[data-jobs-progress]");
 const announcement = document.querySelector("[data-jobs-announcement]");
 const MOVING = ["scanning", "queued", "running", "waiting"];
-const REFRESH_MS = 3000; // the server keeps what it has counted for two seconds
+const REFRESH_MS = 3000; // changes come in rows
 let before = null; // the states of jobs in the event before, by number
 let numbers = null; // of photos that jobs have processed
 let refresh = null;
 let isLate = false; // whether numbers have changed since the refresh was planned
-let isOutdated = false; // whether the view is fetched again too: one shows by itself what a person changes in it
 
 function show(state) {
   const moving = state.jobs.filter((job) => MOVING.includes(job.state));
@@ -25,6 +23,7 @@ function show(state) {
   }
   announceChanges(state.jobs);
   followNumbers(state.jobs);
+  showToReview(state.to_review);
 }
 
 /** Parts of pages that show the library (data-follows-jobs) are fetched again while jobs, or people in other tabs, change it. */
@@ -35,18 +34,24 @@ function followNumbers(jobs) {
   if (hasChanged) planRefresh();
 }
 
-function planRefresh({ ofView = true } = {}) {
-  isOutdated ||= ofView;
+function planRefresh() {
   isLate = Boolean(refresh);
   refresh ??= setTimeout(showAgain, REFRESH_MS);
 }
 
 function showAgain() {
-  if (isOutdated) document.querySelectorAll("[data-follows-jobs]").forEach((element) => element.dispatchEvent(new Event("outdated")));
-  isOutdated = false;
-  requestPage("/try", "main").then(showToReview, () => {}); // the view that costs least; the next change asks again
+  document.querySelectorAll("[data-follows-jobs]").forEach((element) => element.dispatchEvent(new Event("outdated")));
   refresh = isLate ? setTimeout(showAgain, REFRESH_MS) : null;
   isLate = false;
+}
+
+/** Shows in the navigation how many photos are to review; null: not counted yet. */
+function showToReview(count) {
+  const badge = document.querySelector(".site-nav .nav-count");
+  if (!badge || count === null) return;
+  badge.hidden = !count;
+  badge.firstChild.textContent = count > 999 ? "999+" : String(count);
+  badge.lastChild.textContent = ` ${ngettext("photo", "photos", count)}`;
 }
 
 const progressOf = ({ state, shown }) => (state === "running" ? [shown.percent, shown.remaining].filter(Boolean) : [shown.state]);
@@ -76,5 +81,4 @@ function announceChanges(jobs) {
 }
 
 if (line) followJobs(show);
-changes.addEventListener("message", () => planRefresh());
-document.addEventListener("changed", () => planRefresh({ ofView: false }));
+changes.addEventListener("message", planRefresh);

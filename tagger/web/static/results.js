@@ -1,16 +1,8 @@
-// The parts of a view that follow the library (data-results), and the number of photos to review: shown as the server has them now.
+// The parts of a view that follow the library (data-results), shown as the server has them now.
 
 import { requestPage } from "./server.js";
 
 const LINKS = ".site-nav a";
-const COUNT = '.site-nav a[href="/review"] .nav-count';
-
-/** Shows in the navigation how many are to review, as another page does. */
-export function showToReview(page) {
-  document.querySelector(COUNT)?.remove();
-  const count = page.querySelector(COUNT);
-  if (count) document.querySelector('.site-nav a[href="/review"]')?.append(count);
-}
 
 /** Replaces the parts by those of another page. Scripts that draw them listen to the events. */
 export function replaceResults(page) {
@@ -18,7 +10,6 @@ export function replaceResults(page) {
   for (const part of document.querySelectorAll("[data-results]")) {
     part.replaceWith(document.adoptNode(page.querySelector(`[data-results="${part.dataset.results}"]`)));
   }
-  showToReview(page);
   for (const [at, { ariaCurrent }] of page.querySelectorAll(LINKS).entries()) document.querySelectorAll(LINKS)[at].ariaCurrent = ariaCurrent; // the unknown photos are of Review
   document.dispatchEvent(new CustomEvent("results"));
 }

@@ -2,7 +2,7 @@
 
 import { gettext } from "./texts.js";
 
-/** Tells all tabs of changes that a person made in this one: others by the channel, this one by the event "changed" of the document. */
+/** Tells other tabs of changes that a person made in this one. */
 export const changes = new BroadcastChannel("changes");
 
 /**
@@ -15,10 +15,7 @@ export async function requestJson(address, { body, ...options } = {}) {
   const response = await respond(address, { headers, body: body && JSON.stringify(body), ...options });
   const document_ = await response.json().catch(() => null);
   if (!response.ok || !document_) throw new Error(document_?.error ?? gettext("The server responded with status %(status)s.", { status: response.status }));
-  if ((options.method ?? "GET") !== "GET") {
-    changes.postMessage(null);
-    document.dispatchEvent(new Event("changed"));
-  }
+  if ((options.method ?? "GET") !== "GET") changes.postMessage(null);
   return document_;
 }
 

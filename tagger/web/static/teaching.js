@@ -15,17 +15,21 @@ export async function showFound({ landmark, name }, text, undo) {
   const words = create("p", {}, `${text}. ${comparing}`);
   const photos = create("p", { className: "toast-photos" });
   const note = toast(create("div", { className: "stack stack--tight" }, words, photos), { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: 0 });
+  const comparison = new AbortController();
+  const { signal } = comparison;
+  note.addEventListener("removed", () => comparison.abort()); // a new place is gone once it is undone
   const address = `landmark=${encodeURIComponent(landmark)}`;
   try {
-    const { tagged, suggested } = await requestJson(`/api/landmarks/${encodeURIComponent(landmark)}/teach`, { method: "POST" });
-    const found = tagged ? (await requestJson(`/api/photos?${address}&verdict=none&sort=score&limit=${SHOWN}`)).photos : [];
+    const { examples, tagged, suggested } = await requestJson(`/api/landmarks/${encodeURIComponent(landmark)}/teach`, { method: "POST", signal });
+    if (!examples) throw new Error("nothing to learn");
+    const found = tagged ? (await requestJson(`/api/photos?${address}&verdict=none&sort=score&limit=${SHOWN}`, { signal })).photos : [];
     const link = create("a", { href: `/landmarks/${encodeURIComponent(landmark)}` }, ngettext("Found in %(count)s more photo", "Found in %(count)s more photos", tagged));
     const review = create("a", { href: `/review?${address}` }, gettext("%(number)s to review", { number: number(suggested) }));
     words.replaceChildren(`${text}. `, link, ...(suggested ? [" · ", review] : []));
     photos.append(...found.map((photo) => createThumbnail(photo)));
     for (const element of document.querySelectorAll("[data-follows-jobs]")) element.dispatchEvent(new CustomEvent("outdated", { detail: "taught" }));
   } catch {
-    words.textContent = text; // the model cannot compare photos, or the server does so later
+    words.textContent = text; // there is nothing to learn, or the server does so later
     setTimeout(() => note.remove(), UNTAUGHT_MS);
   }
 }

@@ -30,5 +30,8 @@ export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {
   return note;
 }
 
-/** Removes the note of a change that has been undone in another way. */
-export const removeUndo = () => undoable?.remove();
+/** Removes the note of a change that is undone, or is no longer the last one, which gets the event "removed". */
+export function removeUndo() {
+  undoable?.dispatchEvent(new Event("removed"));
+  undoable?.remove();
+}
