@@ -199,7 +199,10 @@ def _stem(name: str) -> str:
 
 def folded_name(name: str) -> str:
     """The name without case. Programs that copy files also change how accents are encoded."""
-    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+    if name.isascii():
+        return name.lower()
+    # Decomposed first, since the capital of a letter like `ΐ` has its accents apart.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 _SUPPLEMENT = "supplemental-metadata"

@@ -5,9 +5,10 @@ Paths are selected below folders, by name, or by how the file's name begins.
 
 import os
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,6 +37,7 @@ from tagger.database.statements import among, calendar_day_of, month_of, name_of
 from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
 from tagger.photos.paths import ObjectPath, parse_path, path_text
+from tagger.photos.side_files import folded_name
 from tagger.query.option_values import year_limits
 from tagger.query.options import PositionOption, VerdictOption
 from tagger.roots.roots import Root, RootPaths, list_roots
@@ -216,22 +218,54 @@ def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: 
     ]
 
 
-def _spellings_of_name(connection: Connection, start: str) -> list[str]:
+def searched_name(name: str) -> str:
+    """The form in which a search compares names: as `folded_name`, in NFD, with one `i` also for Turkish."""
+    folded = unicodedata.normalize("NFD", folded_name(name))
+    # The capital of the dotless i is `I`. That of `i` may be `İ`, which is folded to `i` with a dot above.
+    return folded.replace(_DOTTED_I, "i").replace(_DOTLESS_I, "i")
+
+
+def _spellings_of_name(connection: Connection, start: str) -> set[str]:
     """How names that start with a text are spelt in the index of `name_of`, which folds only ASCII letters.
 
-    Other letters may have either case, and accents of their own (NFD). Each of them is looked up, so that
-    only spellings that there are remain.
+    Other letters may have any case, and accents of their own (NFD). Each of them is looked up, so that only
+    spellings that there are remain.
     """
-    spellings = [""]
-    for letter in unicodedata.normalize("NFC", start):
-        cases = {letter, letter.lower(), letter.upper(), letter.casefold()}
-        forms = {unicodedata.normalize(form, case) for form in ("NFC", "NFD") for case in cases}
-        low = sorted({_lower_ascii(form) for form in forms})
-        spellings = [spelling + form for spelling in spellings for form in low]
-        if len(low) > 1:
-            found = (connection.execute(_files_from(each).limit(1)).first() for each in spellings)
-            spellings = [each for each, row in zip(spellings, found, strict=True) if row is not None]
-    return spellings
+    letters = searched_name(start)
+    # At each place, the spellings of the letters before it.
+    spellings: list[set[str]] = [{""}, *(set[str]() for _ in letters)]
+    for place, letter in enumerate(letters):
+        forms = [(place + 1, letter)]
+        for end in range(place + 1, min(place + _MOST_LETTERS, len(letters)) + 1):
+            forms += [(end, form) for form in _other_forms().get(letters[place:end], ())]
+        for end, form in forms:
+            longer = {spelling + form for spelling in spellings[place]}
+            if len(forms) > 1:
+                longer = {each for each in longer if _has_files(connection, each)}
+            spellings[end] |= longer
+    return spellings[-1]
+
+
+def _has_files(connection: Connection, low: str) -> bool:
+    return connection.execute(_files_from(low).limit(1)).first() is not None
+
+
+# From U+80 on, letters up to here have another case or accents. Above are rare Chinese characters.
+_END_OF_LETTERS = 0x1E944
+_MOST_LETTERS = 4  # of which a single letter consists: `ᾂ` is an alpha, two accents and an iota
+_DOTLESS_I = "\N{LATIN SMALL LETTER DOTLESS I}"
+_DOTTED_I = "i\N{COMBINING DOT ABOVE}"
+
+
+@cache
+def _other_forms() -> Mapping[str, Sequence[str]]:
+    """The other forms of letters of a `searched_name`: `ß` and `ẞ` of `ss`."""
+    forms: dict[str, list[str]] = {"i": [_DOTTED_I]}
+    for letter in map(chr, range(0x80, _END_OF_LETTERS)):
+        is_other = letter.casefold() != letter or letter == _DOTLESS_I
+        if is_other or not unicodedata.is_normalized("NFD", letter):
+            forms.setdefault(searched_name(letter), []).append(letter)
+    return forms
 
 
 def _files_from(low: str) -> Select[Any]:
@@ -241,11 +275,6 @@ def _files_from(low: str) -> Select[Any]:
         .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
         .order_by(name)
     )
-
-
-def _lower_ascii(text: str) -> str:
-    """As `name_of` on both databases."""
-    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
 
 
 _FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this

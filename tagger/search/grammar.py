@@ -13,9 +13,12 @@
 4. `not` excludes the part after it and its alternatives. In Hindi, it follows what it excludes.
 5. Words that say nothing are left out silently, unless they are within what is not understood.
 6. A part that contradicts those before it is left out.
+
+A text that is the whole name of a file, with its ending, has no grammar: `Paris (1).jpg` is that file.
 """
 
 import re
+import string
 import unicodedata
 from enum import Enum, auto
 
@@ -71,6 +74,7 @@ _NOT_AFTER = "नहीं"
 _NO = "no"
 """This is `not` in English and Spanish, and `in the` in Portuguese."""
 _EDGES = ",;:.!?\"'()“”„«»"
+SPACES_AND_QUOTES = string.whitespace + '"“”„«»'
 _QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
 _SIGNS = (
     (re.compile(r"(?<!\S)-(?=[^\W\d])"), "not "),  # paris -louvre

@@ -12,6 +12,7 @@ from tagger.query.filter_words import Options, conditions_text
 from tagger.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery
 from tagger.search.grammar import (
     MAX_WORDS,
+    SPACES_AND_QUOTES,
     Relation,
     is_grammar,
     is_not_after,
@@ -100,6 +101,9 @@ def _label(meaning: Meaning) -> str:
 def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> UnderstoodText:
     """Understand a text. Of the lists, no more are read than it needs."""
     words, vocabulary = words_of(text), Vocabulary(files, today)
+    name = text.strip(SPACES_AND_QUOTES)
+    if vocabulary.is_name_of_files(name):
+        words = [name]  # with its marks: `Paris (1).jpg`, `a & b.jpg`
     fitting, parts = list[Part](), list[Part]()
     for group in _groups(_related(vocabulary.parts(words[:MAX_WORDS], lists, quoted_words(text)))):
         try:

@@ -7,10 +7,11 @@ from enum import Enum
 from functools import cache, partial
 from itertools import groupby
 
-from tagger.photos.side_files import folded_name
+from tagger.photos.photo_names import is_photo_name
 from tagger.positions.cities import is_name_of_city
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
 from tagger.query.options import MAX_NAMES, QUERY_OPTIONS, PhotoQuery
+from tagger.query.photo_conditions import searched_name
 from tagger.search.date_words import AROUND
 from tagger.search.dates import Dates, dates_with_short_year, parse_dates
 from tagger.search.grammar import (
@@ -72,6 +73,10 @@ class Vocabulary:
         # Kept, since each list of names is tried with the same phrases.
         self._dates = cache(partial(_dates, today=today))
         self._named_files = cache(partial(_named_files, files=files))
+
+    def is_name_of_files(self, text: str) -> bool:
+        """Whether the whole text is the name of files, with its ending."""
+        return is_photo_name(text) and bool(self._named_files(text))
 
     def parts(
         self, words: Sequence[str], lists: Iterable[Iterable[Names]], quoted: frozenset[str]
@@ -295,12 +300,13 @@ def _others(named: Iterable[Meaning], chosen: Sequence[Meaning]) -> Sequence[Mea
 
 
 def _named_files(phrase: str, files: Files) -> Sequence[Meaning]:
-    """Files with this name, with or without its ending."""
-    if " " in phrase or len(phrase) < _LEAST_FOR_FILES or not any(each in "._0123456789" for each in phrase):
+    """Files with this name, with or without its ending; names of several words have theirs."""
+    is_one_word = " " not in phrase and any(each in "._0123456789" for each in phrase)
+    if len(phrase) < _LEAST_FOR_FILES or not (is_one_word or is_photo_name(phrase)):
         return ()
-    name, found = folded_name(phrase), files(phrase, MAX_NAMES)
-    names = [(each, folded_name(each.label)) for each in found]
-    return [each for each, folded in names if name in (folded, folded.rpartition(".")[0])]
+    name = searched_name(phrase)
+    names = [(each, searched_name(each.label)) for each in files(phrase, MAX_NAMES)]
+    return [each for each, other in names if name in (other, other.rpartition(".")[0])]
 
 
 def with_outcome(options: Options) -> Options:

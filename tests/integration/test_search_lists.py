@@ -1,13 +1,18 @@
 """What search finds in a database, on both databases."""
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from unicodedata import normalize
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 from support.position_library import PositionLibrary
 from support.query_plans import query_plans, statements
 from support.stored_photos import StoredPhotos
@@ -19,12 +24,13 @@ from tagger.landmarks.landmarks import find_landmark
 from tagger.query.counts import city_counts, folder_counts, landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import files_by_name
+from tagger.query.photo_conditions import files_by_name, searched_name
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.trips.stored import find_trip, rename_trip
 from tagger.web.cached_value import Changes, SearchLists
 
+NormalForm = Literal["NFC", "NFD"]
 PATHS = (
     "top.jpg",
     "a/IMG_1.jpg",
@@ -53,29 +59,68 @@ def test_files_are_found_by_the_start_of_their_names(library: StoredPhotos) -> N
     assert names("g_1") == names("a/") == []
 
 
+# Letters whose cases are no pairs, or that consist of others.
+DOTLESS_I, LONG_S, SIGMA = "\N{LATIN SMALL LETTER DOTLESS I}", "\N{LATIN SMALL LETTER LONG S}", "\u03c3"
+LETTERS = "aikszÆØŁÄŸßẞﬁİǅΣςΐᾳДйḌệ한Ⴀა" + DOTLESS_I + LONG_S + SIGMA
+NAME_OF_WORDS = st.text(LETTERS + " ", min_size=1, max_size=12).map(str.strip).filter(bool)
+CASES = (str, str.lower, str.upper, str.title, str.swapcase, str.casefold)
+
+
 @pytest.mark.postgresql
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-@pytest.mark.parametrize("name", ["Łódź 1.jpg", "Дым 1.jpg", "Ärger 1.jpg", "Λέξη 1.jpg", "plain 1.jpg"])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=NAME_OF_WORDS,
+    form=st.sampled_from(["NFC", "NFD"]),
+    case=st.sampled_from(CASES),
+    typed_form=st.sampled_from(["NFC", "NFD"]),
+    typed_case=st.sampled_from(CASES),
+)
+@example("ærø", "NFC", str, "NFC", str.upper)
+@example("ΟΔΟΣ", "NFD", str, "NFC", str.lower)
+@example(f"straße i{DOTLESS_I}", "NFC", str, "NFC", str.upper)
+@example("İ", "NFC", str, "NFD", str.lower)
+@example("ΐᾳ", "NFD", str.upper, "NFC", str)
 def test_files_are_found_whatever_the_case_of_their_names(
-    library: StoredPhotos, name: str, form: Literal["NFC", "NFD"]
+    library: StoredPhotos,
+    name: str,
+    form: NormalForm,
+    case: Callable[[str], str],
+    typed_form: NormalForm,
+    typed_case: Callable[[str], str],
 ) -> None:
-    stored = normalize(form, name)
-    for other in ("Zebra 1.jpg", "łup 1.jpg", "дыня 1.jpg", "ärmel 1.jpg"):
-        library.photo(f"a/{other}")
-    library.photo(f"a/{stored}")
+    stored = normalize(form, case(f"{name} 12.jpg"))
+    with suppress(IntegrityError):  # an earlier example stored it
+        library.photo(f"a/{stored}")
 
-    for text in (name, name.lower(), name.upper(), name.swapcase(), normalize("NFD", name.upper())):
-        found = files_by_name(library.database, {}, text, 9)
-        assert [file.name for file in found] == [stored], text
+    typed = normalize(typed_form, typed_case(f"{name} 12.jpg"))
+    assert stored in [file.name for file in files_by_name(library.database, {}, typed, 999)]
+    assert stored in [file.name for file in files_by_name(library.database, {}, typed[:-7], 999)]
+    assert searched_name(typed) == searched_name(stored)
 
 
+@pytest.mark.postgresql
 def test_a_file_is_found_by_its_name_in_another_case_and_encoding(library: StoredPhotos) -> None:
-    stored = normalize("NFD", "Łódź.jpg")
-    library.photo(f"a/{stored}")
+    names = ("Łódź.jpg", "ærø 12.jpg", "STRASSE 1.jpg", "İzmir.jpg", "ǆ.jpg", "ΟΔΟΣ 1.jpg")
+    typed = ("ŁÓDŹ.JPG", "ÆRØ 12.jpg", "Straße 1.jpg", "izmir.jpg", "ǅ.jpg", "οδος 1.jpg")
+    for name, text in zip(names, typed, strict=True):
+        stored = normalize("NFD", name)
+        library.photo(f"a/{stored}")
+        for spelling in (text, stored, text.casefold()):
+            query = text_query(library.database, spelling, {}).query
+            assert query.under == (library.root / "a" / stored,), spelling
 
-    for text in ("łódź.jpg", "ŁÓDŹ.JPG", stored.upper()):
-        query = text_query(library.database, text, {}).query
-        assert query.under == (library.root / "a" / stored,)
+
+def test_files_are_found_by_names_of_words_and_signs(library: StoredPhotos) -> None:
+    names = ("Paris (1).jpg", "Paris 2019.jpg", "not me.jpg", "a,  b & c.jpg", "-x.jpg", "Old Town.JPG")
+    for name in names:
+        library.photo(f"a/{name}")
+    for name in names:
+        for text in (name, f' "{name.upper()}" '):
+            assert text_query(library.database, text, {}).query.under == (library.root / "a" / name,)
+    with pytest.raises(SearchTextInvalid):
+        text_query(library.database, "old town", {})
+    query = text_query(library.database, "old town.jpg 2019", {}).query
+    assert (query.under, query.year) == ((library.root / "a/Old Town.JPG",), (2019,))
 
 
 def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:

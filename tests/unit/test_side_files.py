@@ -1,11 +1,19 @@
 """Side files of photos and files that are one photo, by the names in a folder."""
 
+from unicodedata import normalize
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagger.photos.photo_names import StemGroups, is_raw_name, primary_files, stem_of
-from tagger.photos.side_files import SideFile, side_files_from_text, side_files_of, side_files_to_text
+from tagger.photos.side_files import (
+    SideFile,
+    folded_name,
+    side_files_from_text,
+    side_files_of,
+    side_files_to_text,
+)
 
 LONG = "a_very_long_name_of_a_photo_that_somebody_save"  # 46 characters
 PIXEL = "PXL_20190714_213803123.MP.jpg"
@@ -228,3 +236,12 @@ def test_a_sidecar_of_several_photos_is_that_of_the_one_it_names(
 def test_an_image_that_is_no_photo_here_keeps_its_sidecar() -> None:
     for other in ("IMG_1.heic", "IMG_1.srf", "IMG_1.jxl"):
         assert side_files_of(["IMG_1.jpg"], [other, "IMG_1.xmp"]) == {}
+
+
+@given(st.text(st.characters(categories=["Lu", "Ll", "Lt", "Lo", "Nd"], exclude_characters="\u0131")))
+@example("\N{GREEK SMALL LETTER IOTA WITH DIALYTIKA AND TONOS}")
+def test_names_are_equal_in_every_case_and_form(name: str) -> None:
+    spellings = [name.lower(), name.upper(), name.swapcase(), name.casefold()]
+    spellings += [normalize("NFD", each) for each in spellings]
+    spellings += [normalize("NFC", each) for each in spellings]
+    assert {folded_name(each) for each in spellings} == {folded_name(name)}
