@@ -1,5 +1,7 @@
 """PNG: chunks, of which some are the image, and some hold EXIF, XMP and what ImageMagick keeps as texts."""
 
+import binascii
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from PIL.PngImagePlugin import PngImageFile
 from tagger.photos.formats.reader import Blocks, BrokenBlocks, FormatReader, opened
 from tagger.photos.jpeg import EXIF, SEGMENT_LIMIT, XMP, Part
 from tagger.photos.photoshop import iptc_in
-from tagger.photos.tiff import first_with_tags
+from tagger.photos.tiff import first_with_tags, has_tags, open_tiff
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {b"tRNS", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP"}
@@ -18,8 +20,11 @@ _BARE = _STILL - {b"iCCP", b"cICP"}
 """Without colour profiles: a broken profile makes decoders fail."""
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _XMP_TEXT = b"XML:com.adobe.xmp"
-_PROFILES = [b"Raw profile type " + name for name in (b"exif", b"APP1", b"xmp", b"iptc", b"8bim")]
-"""The names of the texts in which ImageMagick keeps blocks, as digits."""
+# ImageMagick keeps blocks as digits in texts with these names, in upper or lower case.
+_PROFILES = {b"raw profile type " + name for name in (b"exif", b"app1", b"xmp", b"iptc", b"8bim")}
+_PROFILES_READ = 8
+# Before the digits come an empty line, which may be missing, a name, and the size.
+_PROFILE_HEADER = re.compile(rb"(?:\r?\n)?[^\n]{,100}\n\s{,100}\d{1,20}\s")
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _UNPACKED_LIMIT = 16 * 2**20
 
@@ -60,34 +65,55 @@ def _exif(data: bytes) -> bytes | None:
 
 
 def _blocks(data: bytes) -> Blocks:
-    """The XMP text and the EXIF chunk, else ImageMagick's profiles, the first of each name."""
-    texts: dict[bytes, tuple[bytes, bytes]] = {}
-    for kind, chunk in png_chunks(data):
-        if kind in _TEXT_CHUNKS:
-            name, _, content = bytes(chunk[8:-4]).partition(b"\0")
-            texts.setdefault(name, (kind, content))
+    """The XMP text and the EXIF chunk, else the first of ImageMagick's profiles."""
+    xmp_text: tuple[bytes, bytes] | None = None
     blocks: dict[str, bytes] = {}
-    for name in filter(texts.__contains__, _PROFILES):
-        blocks |= _profile(name, *texts[name])
-    if _XMP_TEXT in texts:
-        blocks["xmp"] = _text(*texts[_XMP_TEXT])
+    profiles = 0
+    for kind, chunk in png_chunks(data):
+        if kind not in _TEXT_CHUNKS:
+            continue
+        name, _, content = bytes(chunk[8:-4]).partition(b"\0")
+        if name == _XMP_TEXT:
+            xmp_text = xmp_text or (kind, content)
+        elif name.lower() in _PROFILES and profiles < _PROFILES_READ:
+            profiles += 1
+            block_name, block = _profile(name.lower(), _profile_content(kind, content))
+            if block_name == "exif" and not has_tags(blocks.get("exif", b"")):
+                blocks["exif"] = block
+            elif block:
+                blocks.setdefault(block_name, block)
+    if xmp_text is not None:
+        blocks["xmp"] = _text(*xmp_text)
     if (exif := _exif(data)) is not None:
         blocks["exif"] = exif.removeprefix(EXIF)
     return Blocks(**blocks)
 
 
-def _profile(name: bytes, kind: bytes, content: bytes) -> dict[str, bytes]:
-    """The block in a profile, which is its type, its size, and its bytes as digits; none if it is broken."""
+def _profile_content(kind: bytes, content: bytes) -> bytes:
+    """The bytes of a profile: lines with its name, its size, and hexadecimal digits; empty if it is broken.
+
+    As exiftool does, the size is not compared with the digits.
+    """
     try:
-        _, _, digits = _text(kind, content).split(maxsplit=2)
-        block = bytes.fromhex(digits.decode())
+        text = _text(kind, content)
+        header = _PROFILE_HEADER.match(text)
+        if header is None:
+            return b""
+        # Lines may have any length, so one may end within a byte.
+        return binascii.unhexlify(text[header.end() :].translate(None, b" \t\r\n\0"))
     except ValueError:
-        return {}
-    if name.endswith(b"xmp") or block.startswith(XMP):
-        return {"xmp": block.removeprefix(XMP)}
-    if name.endswith((b"iptc", b"8bim")):
-        return {"iptc": (iptc_in(block) or b"") if block.startswith(b"8BIM") else block}
-    return {"exif": block.removeprefix(EXIF)}
+        return b""
+
+
+def _profile(name: bytes, content: bytes) -> tuple[str, bytes]:
+    """The kind of block in a profile, and the block; EXIF and XMP are known by how they begin."""
+    exif = content.removeprefix(EXIF).removeprefix(EXIF)  # some programs write it twice
+    if open_tiff(exif) is not None:
+        return "exif", exif
+    if content.startswith(XMP) or name.endswith(b"xmp"):
+        return "xmp", content.removeprefix(XMP)
+    is_bare_iptc = content.startswith(b"\x1c")
+    return "iptc", content if is_bare_iptc else iptc_in(content) or b""
 
 
 def _text(kind: bytes, content: bytes) -> bytes:

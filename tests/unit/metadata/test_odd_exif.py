@@ -4,16 +4,22 @@ import json
 import shutil
 import struct
 import subprocess
+import tracemalloc
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rig.containers import jpeg_segment
 from rig.containers import png_chunk as chunk
 from support.format_photos import encode_photo
 
 from tagger.metadata.camera import camera_facts
+from tagger.metadata.errors import WriteRefused
 from tagger.metadata.photo_fields import photo_fields
 from tagger.photos.jpeg import EXIF, XMP, jpeg_exif
 
@@ -71,11 +77,19 @@ def check(data: bytes) -> None:
 
 
 def exiftool(file: Path) -> dict[str, object]:
+    (answer,) = exiftool_answers(file)
+    return answer
+
+
+def exiftool_answers(path: Path) -> list[dict[str, object]]:
+    """What exiftool reads in a file, or in each file of a folder."""
     if shutil.which("exiftool") is None:
         pytest.skip("exiftool is not installed")
-    command = ["exiftool", "-json", "-n", "-DateTimeOriginal", "-GPSLatitude", str(file)]
-    answer: dict[str, object] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[0]
-    return answer
+    command = ["exiftool", "-json", "-n", "-DateTimeOriginal", "-GPSLatitude", str(path)]
+    answers: list[dict[str, object]] = json.loads(
+        subprocess.run(command, capture_output=True, check=True).stdout
+    )
+    return answers
 
 
 def test_exif_that_begins_as_in_jpeg_is_read(tmp_path: Path) -> None:
@@ -104,28 +118,128 @@ PROFILES = {
 }
 
 
-def profile(kind: bytes, name: str, content: bytes) -> bytes:
+FORMS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"tEXt": lambda text: text,
+    b"zTXt": lambda text: b"\0" + zlib.compress(text),
+    b"iTXt": lambda text: b"\0\0\0translated\0" + text,
+    b"packed iTXt": lambda text: b"\1\0\0\0" + zlib.compress(text),
+}
+# How programs write the lines before the digits, with the name and the size of the profile.
+HEADERS = (
+    "\n{name}\n{size:8}\n",
+    "{name}\n{size}\n",
+    "\r\n{name}\r\n{size}\r\n",
+    "\ngeneric profile\n{size} ",
+)
+USUAL_HEADER = HEADERS[0]
+
+
+def profile(
+    form: bytes,
+    name: str,
+    content: bytes,
+    *,
+    header: str = USUAL_HEADER,
+    line_digits: int = 72,
+    is_upper: bool = False,
+) -> bytes:
     """A text of a PNG with a block, as ImageMagick writes it."""
-    digits = content.hex()
-    lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
-    text = f"\n{name}\n{len(content):8}\n{lines}\n".encode()
-    form = {b"tEXt": text, b"zTXt": b"\0" + zlib.compress(text), b"iTXt": b"\1\0\0\0" + zlib.compress(text)}
-    return chunk(kind, f"Raw profile type {name}".encode() + b"\0" + form[kind])
+    digits = content.hex().upper() if is_upper else content.hex()
+    lines = "\n".join(digits[at : at + line_digits] for at in range(0, len(digits), line_digits))
+    text = header.format(name=name, size=len(content)) + lines + "\n"
+    return text_chunk(form, name, text.encode())
 
 
-@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"], ids=bytes.decode)
+def text_chunk(form: bytes, name: str, text: bytes) -> bytes:
+    return chunk(form[-4:], f"Raw profile type {name}".encode() + b"\0" + FORMS[form](text))
+
+
+@pytest.mark.parametrize("form", FORMS, ids=bytes.decode)
 @pytest.mark.parametrize(("name", "content"), PROFILES.values(), ids=PROFILES)
-def test_profiles_of_imagemagick_are_read(kind: bytes, name: str, content: bytes, tmp_path: Path) -> None:
-    data = png(profile(kind, name, content))
+def test_profiles_of_imagemagick_are_read(form: bytes, name: str, content: bytes, tmp_path: Path) -> None:
+    data = png(profile(form, name, content))
     if name == "iptc":
         assert camera_facts(data).taken_at == TAKEN_AT
     else:
         check(data)
     assert photo_fields(data)
-    assert camera_facts(png(profile(kind, name, content)[:-60])).taken_at is None
+    assert camera_facts(png(profile(form, name, content)[:-60])).taken_at is None
     (tmp_path / "a.png").write_bytes(data)
-    if kind != b"iTXt" and "alone" not in name and name != "iptc":
+    if name != "iptc":
         assert str(exiftool(tmp_path / "a.png")["DateTimeOriginal"])[:10] == "2019:07:14"
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("line_digits", [71, 80, 99_999])
+@pytest.mark.parametrize("is_upper", [False, True])
+def test_profiles_are_read_in_every_form(header: str, line_digits: int, is_upper: bool) -> None:
+    for name, content in PROFILES.values():
+        for spelling in (name, name.lower(), name.upper()):
+            options = {"header": header, "line_digits": line_digits, "is_upper": is_upper}
+            data = png(profile(b"zTXt", spelling, content, **options))
+            assert camera_facts(data).taken_at == TAKEN_AT
+
+
+def test_profiles_are_read_as_exiftool_reads_them(tmp_path: Path) -> None:
+    contents = [each for each in PROFILES.values() if each[0] != "iptc"]
+    for number, (name, content) in enumerate(contents):
+        text = profile(b"tEXt", name, content, line_digits=71, is_upper=True)
+        (tmp_path / f"{number}.png").write_bytes(png(text))
+    answers = exiftool_answers(tmp_path)
+    assert [str(answer["DateTimeOriginal"])[:10] for answer in answers] == ["2019:07:14"] * len(contents)
+
+
+def test_exif_and_xmp_may_be_in_profiles_of_one_name() -> None:
+    other = XMP_OF_TIME.replace(b"2019", b"2001")
+    data = png(profile(b"tEXt", "APP1", XMP + other), profile(b"tEXt", "APP1", EXIF + block()))
+    check(data)
+    assert photo_fields(data)["XMP:exif:DateTimeOriginal"] == "2001-07-14T10:20:30"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\nexif\n",
+        b"\nexif\n      12\n",
+        b"\nexif\n      12\n456",
+        b"\nexif\n     many\n" + block().hex().encode(),
+        b"\nexif\n%d\n" % len(block()) + block().hex().encode()[:-1],
+        b"\nexif\n%d\nxy" % len(block()) + block().hex().encode(),
+        b"\nexif\n" + b"9" * 1000,
+    ],
+    ids=["empty", "no size", "no digits", "odd", "no number", "cut", "letters", "long number"],
+)
+def test_broken_profiles_hold_nothing(text: bytes) -> None:
+    for form in FORMS:
+        data = png(text_chunk(form, "exif", text))
+        assert camera_facts(data) == camera_facts(png())
+        assert photo_fields(data) == {}
+
+
+@pytest.mark.parametrize("digits", [2**24 - 100, 2**26])
+def test_packed_profiles_take_little_memory(digits: int) -> None:
+    text = b"\nexif\n%d\n" % (digits // 2) + b"0" * digits
+    data = png(*[text_chunk(b"zTXt", "exif", text)] * 99)
+    tracemalloc.start()
+    assert camera_facts(data) == camera_facts(png())
+    assert tracemalloc.get_traced_memory()[1] < 96 * 2**20
+    tracemalloc.stop()
+
+
+@given(
+    data=st.data(), form=st.sampled_from(list(FORMS)), name=st.sampled_from(["exif", "APP1", "xmp", "iptc"])
+)
+def test_no_profile_makes_reading_fail(data: st.DataObject, form: bytes, name: str) -> None:
+    _, content = data.draw(st.sampled_from(list(PROFILES.values())))
+    text = bytearray(f"\n{name}\n{len(content):8}\n{content.hex()}".encode())
+    for at in data.draw(st.lists(st.integers(0, len(text) - 1), max_size=9)):
+        text[at] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(text)))
+    photo = png(text_chunk(form, name, bytes(text[:cut])))
+    camera_facts(photo)
+    with suppress(WriteRefused):  # for XMP that is no XML
+        photo_fields(photo)
 
 
 def test_the_blocks_of_the_standard_come_before_profiles() -> None:
