@@ -89,6 +89,16 @@ def test_a_landmark_that_nobody_can_have_reached_from_another_is_only_suggested(
         assert list(unsettled(connection)) == []
 
 
+def test_below_the_threshold_the_distance_from_what_the_day_shows_decides(library: Library) -> None:
+    probable = library.shoot(0, PROBABLE)
+    library.shoot(5, (GATE, 0.95, True))
+    library.update()
+    assert library.state(probable) == (
+        None,
+        "not suggested: 879 km from where other photos of that time were taken",
+    )
+
+
 def test_other_landmarks_copies_and_other_cameras_lift_nothing(library: Library) -> None:
     probable = library.shoot(0, PROBABLE, digest="same")
     library.shoot(5, PROBABLE, digest="same")
