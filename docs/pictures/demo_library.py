@@ -25,6 +25,7 @@ from tagger.ledger import job_control
 from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_tick
+from tagger.positions.update import update_positions
 from tagger.query.counts import landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
@@ -78,6 +79,7 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
             _give_verdicts(database, landmark, [photo.id for photo in best])
             terminal.run("metadata", "write", "--to", "sidecar", "--landmark", landmark)
             claims = _start_jobs(database, settings, pictures)
+            update_positions(database)  # as an idle worker does
             _add_schedules(database, pictures)
             _set_times(database)
             yield DemoLibrary(
@@ -101,12 +103,13 @@ def _start_redis(data_folder: Path, ledger_id: str) -> None:
 
 
 def _tag(database: Database, settings: Settings, pictures: Path) -> int:
-    """Tag all photos as workers do, in this process; return the job."""
+    """Tag all photos as workers do, to the job's last step, in this process; return the job."""
     job, _ = submit(database, settings, Tagging(select_paths([pictures])), Runner.WORKERS)
     executor = ChunkExecutor(database, settings)
+    worker = next(iter(WORKERS))
     try:
-        for chunk in range(_count_chunks(database, job)):
-            executor.execute(_claim(database, job, chunk))
+        while claim := claim_next_chunk(database, job, Runner.WORKERS, worker):
+            executor.execute(claim)
     finally:
         executor.close()
     return job

@@ -22,25 +22,25 @@ WATERS = ((74, 116, 150), (92, 136, 148))
 
 
 GAZETTEER = """\
-label,slug,name,country,city,latitude,longitude
-eiffel-tower,eiffel-tower,Eiffel Tower,France,Paris,48.8584,2.2945
-arc-de-triomphe,arc-de-triomphe,Arc de Triomphe,France,Paris,48.8738,2.2950
-pont-du-gard,pont-du-gard,Pont du Gard,France,Vers-Pont-du-Gard,43.9475,4.5350
-big-ben,big-ben,Big Ben,United Kingdom,London,51.5007,-0.1246
-stonehenge,stonehenge,Stonehenge,United Kingdom,Amesbury,51.1789,-1.8262
-leaning-tower-of-pisa,leaning-tower-of-pisa,Leaning Tower of Pisa,Italy,Pisa,43.7230,10.3966
-parthenon,parthenon,Parthenon,Greece,Athens,37.9715,23.7267
-brandenburg-gate,brandenburg-gate,Brandenburg Gate,Germany,Berlin,52.5163,13.3777
-cologne-cathedral,cologne-cathedral,Cologne Cathedral,Germany,Cologne,50.9413,6.9583
-neuschwanstein,neuschwanstein,Neuschwanstein,Germany,Schwangau,47.5576,10.7498
-taj-mahal,taj-mahal,Taj Mahal,India,Agra,27.1751,78.0421
-pyramids-of-giza,pyramids-of-giza,Pyramids of Giza,Egypt,Giza,29.9792,31.1342
-chichen-itza,chichen-itza,Chichén Itzá,Mexico,Tinúm,20.6843,-88.5678
-golden-gate-bridge,golden-gate-bridge,Golden Gate Bridge,United States,San Francisco,37.8199,-122.4783
-burj-khalifa,burj-khalifa,Burj Khalifa,United Arab Emirates,Dubai,25.1972,55.2744
-sydney-opera-house,sydney-opera-house,Sydney Opera House,Australia,Sydney,-33.8568,151.2153
-itsukushima-torii,itsukushima-torii,Itsukushima Torii,Japan,Hatsukaichi,34.2973,132.3180
-mount-fuji,mount-fuji,Mount Fuji,Japan,,35.3606,138.7274
+label,slug,name,country,city,latitude,longitude,extent
+eiffel-tower,eiffel-tower,Eiffel Tower,France,Paris,48.8584,2.2945,point
+arc-de-triomphe,arc-de-triomphe,Arc de Triomphe,France,Paris,48.8738,2.2950,point
+pont-du-gard,pont-du-gard,Pont du Gard,France,Vers-Pont-du-Gard,43.9475,4.5350,point
+big-ben,big-ben,Big Ben,United Kingdom,London,51.5007,-0.1246,point
+stonehenge,stonehenge,Stonehenge,United Kingdom,Amesbury,51.1789,-1.8262,point
+leaning-tower-of-pisa,leaning-tower-of-pisa,Leaning Tower of Pisa,Italy,Pisa,43.7230,10.3966,point
+parthenon,parthenon,Parthenon,Greece,Athens,37.9715,23.7267,point
+brandenburg-gate,brandenburg-gate,Brandenburg Gate,Germany,Berlin,52.5163,13.3777,point
+cologne-cathedral,cologne-cathedral,Cologne Cathedral,Germany,Cologne,50.9413,6.9583,point
+neuschwanstein,neuschwanstein,Neuschwanstein,Germany,Schwangau,47.5576,10.7498,point
+taj-mahal,taj-mahal,Taj Mahal,India,Agra,27.1751,78.0421,point
+pyramids-of-giza,pyramids-of-giza,Pyramids of Giza,Egypt,Giza,29.9792,31.1342,point
+chichen-itza,chichen-itza,Chichén Itzá,Mexico,Tinúm,20.6843,-88.5678,point
+golden-gate-bridge,golden-gate-bridge,Golden Gate Bridge,United States,San Francisco,37.8199,-122.4783,point
+burj-khalifa,burj-khalifa,Burj Khalifa,United Arab Emirates,Dubai,25.1972,55.2744,point
+sydney-opera-house,sydney-opera-house,Sydney Opera House,Australia,Sydney,-33.8568,151.2153,point
+itsukushima-torii,itsukushima-torii,Itsukushima Torii,Japan,Hatsukaichi,34.2973,132.3180,point
+mount-fuji,mount-fuji,Mount Fuji,Japan,,35.3606,138.7274,area
 """
 """The landmarks' names and coordinates, as a file that the trainer reads."""
 

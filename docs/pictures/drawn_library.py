@@ -1,4 +1,4 @@
-"""Folders of drawn holiday photos with EXIF dates: of landmarks at different hours, and of no landmark."""
+"""Folders of drawn holiday photos of one camera, with dates: of landmarks at different hours, and of none."""
 
 import os
 import random
@@ -23,6 +23,8 @@ JOURNEYS = {
     "2025/Sydney": ("sydney-opera-house",),
 }
 FAVOURITE = "eiffel-tower"
+CAMERA = ("Canon", "Canon EOS 600D")
+"""Without a camera, the photos of a day would say nothing about each other."""
 SIZES = ((960, 640), (960, 720), (640, 960), (1040, 585), (720, 960))
 EMPTY = 3
 """The number of photos without a landmark per journey."""
@@ -34,6 +36,7 @@ def draw_library(folder: Path, most: int = 24) -> None:
         path = folder / journey / f"IMG_{2000 + seed}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         exif = Image.Exif()
+        exif[Base.Make], exif[Base.Model] = CAMERA
         exif[Base.DateTime] = exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = f"{taken_at:%Y:%m:%d %H:%M:%S}"
         draw_landmark(slug, seed, SIZES[seed % len(SIZES)]).save(path, quality=88, exif=exif)
         os.utime(path, (taken_at.timestamp(), taken_at.timestamp()))

@@ -41,7 +41,7 @@ def learn_landmarks(path: Path, per_label: int = 40) -> None:
         created_at=datetime(2026, 5, 1, tzinfo=UTC),
         labels=tuple(labels),
         input=InputRule(size=SIDE, short_side=SIDE),
-        threshold=0.6,
+        threshold=0.7,
         suggestion_threshold=0.4,
         threshold_reason="chosen for the screenshots",
         calibration={"method": "none"},
