@@ -16,7 +16,7 @@ from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, trans
 from tagger.photos.buckets import sidecars_of
 from tagger.photos.folder_walk import read_sidecar_in
 from tagger.photos.folders import OpenFolder, open_folder
-from tagger.photos.paths import ObjectPath, path_text
+from tagger.photos.paths import ObjectPath, folded_name, path_text
 from tagger.photos.photo_names import (
     RAW_EXTENSIONS,
     extension_of,
@@ -24,7 +24,7 @@ from tagger.photos.photo_names import (
     may_have_stem_sidecar,
     stem_of,
 )
-from tagger.photos.side_files import ReadSidecar, folded_name, owner_of_stem_sidecar, stated_extension
+from tagger.photos.side_files import ReadSidecar, owner_of_stem_sidecar, stated_extension
 from tagger.photos.source import has_entry
 
 _ENDINGS = (".xmp", ".XMP", ".Xmp")

@@ -6,6 +6,7 @@ reached is in object_store.
 
 import os
 import re
+import unicodedata
 from pathlib import Path, PosixPath
 from typing import NoReturn, Self
 
@@ -148,3 +149,11 @@ def printable_path(path: str | Path) -> str:
     """The path on one line: control characters and bytes that are not UTF-8 are escaped."""
     text, _ = path_text(path)
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def folded_name(name: str) -> str:
+    """The name without case. Programs that copy files also change how accents are encoded."""
+    if name.isascii():
+        return name.lower()
+    # Decomposed first, since the capital of a letter like `ΐ` has its accents apart.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())

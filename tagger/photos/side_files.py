@@ -22,6 +22,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from tagger.photos.formats import HEIC
+from tagger.photos.paths import folded_name
 from tagger.photos.photo_names import (
     JPEG_EXTENSIONS,
     SIDECAR_EXTENSION,
@@ -195,14 +196,6 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[
 
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0]  # noqa: PTH122 - see photo_names.extension_of
-
-
-def folded_name(name: str) -> str:
-    """The name without case. Programs that copy files also change how accents are encoded."""
-    if name.isascii():
-        return name.lower()
-    # Decomposed first, since the capital of a letter like `ΐ` has its accents apart.
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 _SUPPLEMENT = "supplemental-metadata"

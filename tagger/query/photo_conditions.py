@@ -36,8 +36,7 @@ from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
 from tagger.database.statements import among, calendar_day_of, month_of, name_of, unindexed
 from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
-from tagger.photos.paths import ObjectPath, parse_path, path_text
-from tagger.photos.side_files import folded_name
+from tagger.photos.paths import ObjectPath, folded_name, parse_path, path_text
 from tagger.query.option_values import year_limits
 from tagger.query.options import PositionOption, VerdictOption
 from tagger.roots.roots import Root, RootPaths, list_roots

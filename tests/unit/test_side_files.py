@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tagger.photos.paths import folded_name
 from tagger.photos.photo_names import StemGroups, is_raw_name, primary_files, stem_of
 from tagger.photos.side_files import (
     SideFile,
-    folded_name,
     side_files_from_text,
     side_files_of,
     side_files_to_text,

@@ -27,10 +27,10 @@ from tagger.metadata.restored_files import digest_file
 from tagger.metadata.temporary_files import remove_leftovers
 from tagger.metadata.xmp import has_our_fields, names_our_namespace
 from tagger.photos.buckets import is_object
-from tagger.photos.paths import ObjectPath, path_text
+from tagger.photos.paths import ObjectPath, folded_name, path_text
 from tagger.photos.photo_names import extension_of, is_photo_name
 from tagger.photos.program_folders import find_program_folder
-from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
+from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.photos.source import read_named
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.settings import Settings
