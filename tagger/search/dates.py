@@ -1,4 +1,4 @@
-"""Dates in typed text: years, seasons, quarters, months, weeks, days, holidays, in several languages.
+"""Dates in typed text: years, seasons, months, weeks, days, christmas and new year, in several languages.
 
 Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019
 for another day. Seasons are those of the north; a winter is named after the year in which it begins.
@@ -11,21 +11,16 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from tagger.search.date_words import (
+    A_YEAR_AGO,
     AFTER,
-    AGO,
     AROUND,
     BEFORE,
     BETWEEN,
-    EASTER,
     FROM,
     HOLIDAYS,
     LAST,
     MONTH,
-    NUMBERED_WEEK,
     ON_THIS_DAY,
-    QUARTER,
-    QUARTER_NUMBERS,
-    QUARTERS,
     SEASONS,
     SINCE,
     THIS,
@@ -109,7 +104,6 @@ _NAMES = (
 )
 _LEAP_YEAR = 2000
 """It has all days of any year."""
-_WITH_YEAR = re.compile(r"(?:(?P<before>\d{4})[ ,/-]*)?(?P<rest>.+?)(?:[ ,/-]+(?P<after>\d{4}))?")
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
 _SHORT_YEAR = re.compile(r"(?P<rest>.*[^\W\d].*[^\d']|\d{1,2}\. ?\d{1,2}\. ?)'?(?P<year>\d\d)")
 _LONGEST_SEASON = timedelta(days=92)
@@ -172,21 +166,18 @@ def _single(plain: str, today: date) -> Dates | None:
             found = _dates_of(match.groupdict())
             if found is not None:
                 return found
-    return _quarter_or_week(plain) or _ago(plain, today) or _relative(plain, today)
+    return _on_this_day(plain, today) or _relative(plain, today)
 
 
-def _ago(plain: str, today: date) -> Dates | None:
-    """Today's day of any year, or of one that is over: `on this day`, `today 2 years ago`; or such a year."""
+def _on_this_day(plain: str, today: date) -> Dates | None:
+    """Today's day of any year, or of the year before: `on this day`, `today a year ago`."""
     if ON_THIS_DAY.fullmatch(plain):
         return Dates(days=(today.replace(year=_LEAP_YEAR),))
     words = plain.split()
-    rest = " ".join(word for word in words if word not in TODAY)
-    match = AGO.fullmatch(rest)
-    if match is None:
-        return None
-    number = match["before"] or match["after"]
-    year = today.year - (int(number) if number.isdigit() else 1)
-    return _calendar(year, today.month, str(today.day)) if len(rest) < len(plain) else _years(year)
+    other_words = [word for word in words if word not in TODAY]
+    if len(other_words) < len(words) and A_YEAR_AGO.fullmatch(" ".join(other_words)):
+        return _calendar(today.year - 1, today.month, str(today.day))
+    return None
 
 
 def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
@@ -239,29 +230,6 @@ def _named_month(name: str, *, is_whole: bool) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _quarter_or_week(plain: str) -> Dates | None:
-    """A quarter of a year, or of any, or a week of a year by ISO 8601."""
-    match = _WITH_YEAR.fullmatch(plain)
-    if match is None or (match["before"] and match["after"]):
-        return None
-    year = int(match["before"] or match["after"] or 0)
-    if quarter := QUARTER.fullmatch(match["rest"]):
-        months = _quarter_months(QUARTER_NUMBERS[quarter[quarter.lastindex or 0]])
-        return _in_year(year, months) if year else Dates(months=months)
-    week = NUMBERED_WEEK.fullmatch(match["rest"])
-    if week is None or not _FIRST_YEAR <= year <= _LAST_YEAR:
-        return None
-    try:
-        monday = date.fromisocalendar(year, int(week[week.lastindex or 0]), 1)
-    except ValueError:
-        return None
-    return Dates(monday, monday + timedelta(days=7))
-
-
-def _quarter_months(quarter: int) -> tuple[int, ...]:
-    return tuple(range(3 * quarter - 2, 3 * quarter + 1))
-
-
 def _relative(plain: str, today: date) -> Dates | None:
     """`yesterday`, `last month`, `this summer`: the last one is the last that began before this one."""
     if plain in TODAY | YESTERDAY:
@@ -275,12 +243,9 @@ def _relative(plain: str, today: date) -> Dates | None:
 
 
 def _whole_period(name: str, today: date, back: int) -> Dates | None:
-    """The year, quarter, month or week of today, or the one before it (back: 1)."""
+    """The year, month or week of today, or the one before it (back: 1)."""
     if name in YEAR:
         return _years(today.year - back)
-    if name in QUARTERS:
-        number = (today.month - 1) // 3 - back
-        return _in_year(today.year + number // 4, _quarter_months(number % 4 + 1))
     if name in MONTH:
         day = today.replace(day=1) - timedelta(days=back)
         return _month(day.year, day.month)
@@ -316,20 +281,17 @@ def _in_year(year: int, months: tuple[int, ...]) -> Dates | None:
 
 
 def _holiday(year: int, number: int) -> Dates | None:
-    """Christmas, New Year with its eve, New Year's Eve with the next day, or Easter from Good Friday on."""
+    """Christmas, New Year with its eve, or New Year's Eve with the next day."""
     if not _FIRST_YEAR <= year <= _LAST_YEAR:
         return None
     eve = date(year, 12, 31)
-    first = (eve - timedelta(days=7), eve.replace(year=year - 1), eve, _easter(year) - timedelta(days=2))[
-        number
-    ]
-    return Dates(first, first + timedelta(days=(3, 2, 2, 4)[number]))
+    first = (eve - timedelta(days=7), eve.replace(year=year - 1), eve)[number]
+    return Dates(first, first + timedelta(days=(3, 2, 2)[number]))
 
 
 def _of_each_year(holiday: int) -> Dates | None:
-    """The days of a holiday that has the same in each year."""
     dates = _holiday(_LEAP_YEAR, holiday)
-    if dates is None or dates.first is None or dates.end is None or holiday == EASTER:
+    if dates is None or dates.first is None or dates.end is None:
         return None
     return Dates(days=_days(dates.first, (dates.end - dates.first).days))
 
@@ -337,15 +299,6 @@ def _of_each_year(holiday: int) -> Dates | None:
 def _days(first: date, count: int) -> tuple[date, ...]:
     """So many days from the first on, of any year."""
     return tuple((first + timedelta(days=each)).replace(year=_LEAP_YEAR) for each in range(count))
-
-
-def _easter(year: int) -> date:
-    """Easter Sunday by the calendar of the west (the anonymous Gregorian algorithm)."""
-    century, golden = year // 100, year % 19
-    epact = (19 * golden + century - century // 4 - (century - (century + 8) // 25 + 1) // 3 + 15) % 30
-    weekday = (32 + 2 * (century % 4) + 2 * (year % 100 // 4) - epact - year % 4) % 7
-    days = epact + weekday + 114 - 7 * ((golden + 11 * epact + 22 * weekday) // 451)
-    return date(year, days // 31, days % 31 + 1)
 
 
 def _day(day: date) -> Dates:

@@ -32,7 +32,6 @@ TODAY = date(2024, 1, 5)
         ("summer 2016", "2016-06-01", "2016-09-01"),
         ("Winter, 2016", "2016-12-01", "2017-03-01"),
         ("Last year", "2023-01-01", "2024-01-01"),
-        ("2 years ago", "2022-01-01", "2023-01-01"),
         ("last month", "2023-12-01", "2024-01-01"),
         ("last week", "2023-12-25", "2024-01-01"),
         ("last summer", "2023-06-01", "2023-09-01"),
@@ -47,7 +46,6 @@ TODAY = date(2024, 1, 5)
         ("März 2019", "2019-03-01", "2019-04-01"),
         ("von Mai bis Juli 2019", "2019-05-01", "2019-08-01"),
         ("letztes Jahr", "2023-01-01", "2024-01-01"),
-        ("vor 2 Jahren", "2022-01-01", "2023-01-01"),
         ("1er août 2019", "2019-08-01", "2019-08-02"),
         ("l'année dernière", "2023-01-01", "2024-01-01"),
         ("3 de mayo de 2019", "2019-05-03", "2019-05-04"),
@@ -142,7 +140,7 @@ def test_months_without_a_year_are_those_beside_the_dates_with_one(text: str, fi
 
 @pytest.mark.parametrize(
     "text",
-    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2022 to march", "march to 2023", "may to may", "winter 2022/24", "may 2022/23", "2018 2019", "31 April", "since 3 May", "3 summer", "32 jan", "jui 3", "tower 2019", "q5 2023", "week 54 2023", "week 0 2023", "week 53 2023", "week 12", "fifth quarter 2023", "2022 q1 2023", "quarter"],
+    ["", "mar", "201", "0019", "9999", "2019-13", "29 Feb 2023", "31.4.2019", "3/5/2019", "jui 2019", "2021-2019", "ma2019", "2022 to march", "march to 2023", "may to may", "winter 2022/24", "may 2022/23", "2018 2019", "31 April", "since 3 May", "3 summer", "32 jan", "jui 3", "tower 2019", "q1 2023", "week 12 2023", "KW 12 2023", "last quarter", "easter 2023", "2 years ago", "a year ago"],
 )  # fmt: skip
 def test_other_texts_are_no_dates(text: str) -> None:
     assert parse_dates(text, TODAY) is None
@@ -181,7 +179,7 @@ def test_this_day_is_that_of_any_year(text: str) -> None:
         "oggi un anno fa", "vandaag een jaar geleden", "आज एक साल पहले",
     ],
 )  # fmt: skip
-def test_today_may_be_years_ago(text: str) -> None:
+def test_today_may_be_a_year_ago(text: str) -> None:
     assert parse_dates(text, TODAY) == Dates(date(2023, 1, 5), date(2023, 1, 6))
     assert parse_dates("today a year ago", date(2024, 2, 29)) is None
 
@@ -192,8 +190,6 @@ def test_today_may_be_years_ago(text: str) -> None:
         ("summer 22", "2022-06-01", "2022-09-01"),
         ("Sommer '22", "2022-06-01", "2022-09-01"),
         ("christmas 23", "2023-12-24", "2023-12-27"),
-        ("q1 23", "2023-01-01", "2023-04-01"),
-        ("KW 12 23", "2023-03-20", "2023-03-27"),
         ("3.5.19", "2019-05-03", "2019-05-04"),
         ("May 85", "1985-05-01", "1985-06-01"),
         ("2022 to 23", "2022-01-01", "2024-01-01"),
@@ -217,46 +213,6 @@ def test_holidays_without_a_year_are_those_of_any(text: str, days: list[str]) ->
     found = parse_dates(text, TODAY)
     assert found is not None
     assert [f"{day:%m-%d}" for day in found.days] == days
-    assert parse_dates("easter", TODAY) is None  # its days differ
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "q2 2023", "Q2/2023", "2023 Q2", "2023-Q2", "second quarter 2023", "2nd quarter of 2023", "quarter 2, 2023", "2. Quartal 2023",
-        "zweites Quartal 2023", "im zweiten Quartal 2023", "T2 2023", "2e trimestre 2023", "deuxième trimestre de 2023",
-        "segundo trimestre de 2023", "secondo trimestre 2023", "tweede kwartaal 2023", "दूसरी तिमाही 2023", "quý 2 năm 2023", "quý II năm 2023",
-    ],
-)  # fmt: skip
-def test_quarters_are_read_in_each_language(text: str) -> None:
-    assert parse_dates(text, TODAY) == Dates(date(2023, 4, 1), date(2023, 7, 1))
-
-
-def test_quarters_are_of_any_year_relative_or_in_periods() -> None:
-    assert parse_dates("q4", TODAY) == Dates(months=(10, 11, 12))
-    assert parse_dates("first quarter", TODAY) == Dates(months=(1, 2, 3))
-    assert parse_dates("last quarter", TODAY) == Dates(date(2023, 10, 1), date(2024, 1, 1))
-    assert parse_dates("this quarter", TODAY) == Dates(date(2024, 1, 1), date(2024, 4, 1))
-    assert parse_dates("dieses Quartal", date(2024, 12, 31)) == Dates(date(2024, 10, 1), date(2025, 1, 1))
-    assert parse_dates("q4 2022 to q1 2023", TODAY) == Dates(date(2022, 10, 1), date(2023, 4, 1))
-    assert parse_dates("since q2 2023", TODAY) == Dates(first=date(2023, 4, 1))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "week 12 2023", "2023 week 12", "2023-W12", "W12 2023", "calendar week 12, 2023", "CW 12 2023", "KW 12 2023", "KW12/2023",
-        "12. KW 2023", "Kalenderwoche 12 2023", "in der 12. Woche 2023", "semaine 12 2023", "semaine 12 de 2023", "semana 12 de 2023",
-        "settimana 12 del 2023", "week 12 van 2023", "सप्ताह 12 2023", "tuần 12 năm 2023",
-    ],
-)  # fmt: skip
-def test_weeks_are_read_in_each_language(text: str) -> None:
-    assert parse_dates(text, TODAY) == Dates(date(2023, 3, 20), date(2023, 3, 27))
-
-
-def test_weeks_are_those_of_iso_8601() -> None:
-    assert parse_dates("week 1 2021", TODAY) == Dates(date(2021, 1, 4), date(2021, 1, 11))
-    assert parse_dates("week 53 2020", TODAY) == Dates(date(2020, 12, 28), date(2021, 1, 4))
 
 
 @given(st.text(max_size=20), st.dates(date(1990, 1, 1), date(2100, 1, 1)))
