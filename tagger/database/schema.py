@@ -18,6 +18,8 @@ from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 SCHEMA_REVISION = "1017"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
+_FIRST_REVISION = "1014"
+"""The schema of 2.0, where the migrations begin."""
 LOCK_S = 30.0
 """How long migrations wait for a lock of PostgreSQL, and others behind them."""
 SHOWN = 10
@@ -94,12 +96,18 @@ def require_current_schema(engine: Engine) -> None:
     elif revision is None or revision in supported_revisions():
         raise SchemaOutdated(url=redact(engine.url))
     else:
-        raise _newer(engine, revision)
+        raise _unsupported(engine, revision)
 
 
-def _newer(engine: Engine, revision: str) -> DatabaseUnavailable:
+def _unsupported(engine: Engine, revision: str) -> DatabaseUnavailable:
+    url = redact(engine.url)
+    if revision < _FIRST_REVISION:
+        reason = f"a version before 2.0 created it (schema {revision})"
+        return DatabaseUnavailable(
+            url=url, reason=reason, remedy="Run `tagger db upgrade` of version 2.1 first, then this one's"
+        )
     reason = f"a newer version of tagger created it (schema {revision})"
-    return DatabaseUnavailable(url=redact(engine.url), reason=reason, remedy="Upgrade tagger on this machine")
+    return DatabaseUnavailable(url=url, reason=reason, remedy="Upgrade tagger on this machine")
 
 
 def schema_revision(engine: Engine) -> str | None:
@@ -154,7 +162,7 @@ def _migrate(connection: Connection) -> None:
 
     current = _stored_revision(connection)
     if current is not None and current not in supported_revisions():
-        raise _newer(connection.engine, current)
+        raise _unsupported(connection.engine, current)
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.attributes["connection"] = connection

@@ -27,7 +27,6 @@ from worker.producer import make_app
 
 SOURCES = Path(__file__).parents[2]
 PAGE = (SOURCES / "docs" / "how-to" / "servers.md").read_text()
-CONTAINERS = (SOURCES / "docs" / "how-to" / "deploy.md").read_text()
 ROLES = SOURCES / "deploy" / "postgres-roles.sql"
 HIDE = yaml.safe_load((SOURCES / "deploy" / "compose.yaml").read_text())["services"]["hide"]["command"]
 """What the Compose file does after each upgrade."""
@@ -81,32 +80,6 @@ def test_the_script_of_compose_gives_the_roles_of_the_page_passwords_and_the_sup
         ("tagger_owner", False, True),
         ("tagger_reader", False, True),
     ]
-
-
-def test_a_database_of_a_superuser_is_moved_to_the_roles_of_compose(tmp_path: Path) -> None:
-    dump, restore = (
-        re.findall(rf"postgres ({program} [^`<>]*)", CONTAINERS)[0].split()
-        for program in ("pg_dump --username tagger --format=custom --no-privileges", "pg_restore")
-    )
-    with PostgresServer() as old, (tmp_path / "tagger.dump").open("w+b") as file:
-        with closing(psycopg.connect(old.url, autocommit=True)) as connection:
-            connection.execute("CREATE ROLE tagger LOGIN SUPERUSER")
-            connection.execute("CREATE DATABASE tagger OWNER tagger")
-        upgrade_database(old.url.replace("//postgres@/postgres", "//tagger@/tagger"))
-        subprocess.run([old.programs / dump[0], f"--host={old.folder}", *dump[1:]], check=True, stdout=file)
-        file.seek(0)
-        with PostgresServer() as new:
-            create_roles_of_compose(new)
-            subprocess.run(
-                [new.programs / restore[0], f"--host={new.folder}", "--exit-on-error", *restore[1:]],
-                check=True,
-                stdin=file,
-            )
-            for role in ("tagger", "tagger_reader"):
-                with closing(
-                    psycopg.connect(owner_of(new).replace("_owner@", "@" if role == "tagger" else "_reader@"))
-                ) as connection:
-                    assert connection.execute("SELECT count(*) FROM photos").fetchone() == (0,)
 
 
 def test_the_user_of_redis_may_do_nothing_else(limited_redis: RedisServer) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import SchemaItem
-from support.schemas import BEFORE, library_of_1_1
+from support.schemas import BEFORE, library_of_2_0
 
 from tagger.database import schema
 from tagger.database.connection import Database, open_database
@@ -79,9 +79,9 @@ def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "LOCK_S", 0.2)
-    url, engine = library_of_1_1("postgresql", tmp_path / "home", request)
+    url, engine = library_of_2_0("postgresql", tmp_path / "home", request)
     with engine.connect() as dump:
-        dump.execute(text("LOCK TABLE effective_tags IN ACCESS SHARE MODE"))
+        dump.execute(text("LOCK TABLE photos IN ACCESS SHARE MODE"))
         with pytest.raises(Unavailable, match="another transaction uses its tables"):
             upgrade_schema(url)
     assert schema_revision(engine) == BEFORE
@@ -130,6 +130,15 @@ def test_a_newer_database_is_refused(database: Database, database_url: str) -> N
         open_database(database_url)
     with pytest.raises(DatabaseUnavailable, match=r"a newer version.*9999"):
         upgrade_database(database_url)
+
+
+def test_a_database_of_version_1_is_refused_and_says_the_way(database: Database, database_url: str) -> None:
+    for revision in ("0033", "1007"):
+        with database.write() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :old"), {"old": revision})
+        for use in (open_database, upgrade_database):
+            with pytest.raises(DatabaseUnavailable, match=rf"before 2\.0.*{revision}.*version 2\.1 first"):
+                use(database_url)
 
 
 @pytest.mark.slow
