@@ -78,7 +78,6 @@ Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](fa
 """
 
 BOOKKEEPING = {
-    "access_tokens",
     "audit_log",
     "backend_selections",
     "chunks",
@@ -92,19 +91,14 @@ BOOKKEEPING = {
     "ledgers",
     "metadata_writes",
     "mounts",
-    "page_sessions",
     "position_changes",
     "schedule_runs",
     "schedules",
-    "share_photos",
-    "shares",
-    "sign_in_attempts",
     "taught_tags",
     "track_parts",
     "trip_changes",
     "trip_edits",
     "trips",
-    "users",
     "visit_changes",
     "visits",
     "workers",

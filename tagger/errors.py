@@ -228,14 +228,6 @@ class LibraryClosed(TaggerError):
     """The library is closed, with its jobs and queries. Open it again with tagger.open."""
 
 
-class ShareNotFound(NotFound):
-    """There is no share {share}. `tagger people share list` shows the shares."""
-
-
-class ShareInvalid(InputInvalid):
-    """Invalid share: {reason}."""
-
-
 class QueryInvalid(TaggerError):
     """Invalid query: {reason}."""
 

@@ -45,15 +45,10 @@ _PREFIX = "tagger_"
 JSON_EXAMPLES = {
     "web_folders": '["/photos", "s3://bucket/photos"]',
     "web_trusted_proxies": '["127.0.0.1", "10.0.0.0/8"]',
+    "web_editors": '["ada", "bob"]',
     "roots": '{"holidays": "/mnt/holidays"}',
 }
 """Settings that are lists or objects, in the environment as JSON, each with an example."""
-FORMER_SETTINGS = {
-    "keep_jobs_days": "let cron run `tagger db prune --older-than 90d`",
-    "webhooks": 'cron and `tagger status --json` tell what happened: see "Notifications" in the docs',
-    "web_oidc_": 'a proxy in front of the page can sign people in: see "Single sign-on" in the documentation',
-}
-"""Beginnings of settings of version 1 that are gone, and what to do instead. Version 3 drops this table."""
 _OTHER_VARIABLES = ("config", "test_data")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
@@ -225,6 +220,8 @@ class Settings(BaseModel):
     """Format of log lines of workers and the web page."""
     web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
     """Token to sign in to the page from other machines. Default: `tagger serve` makes one at each start."""
+    web_view_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
+    """Token to sign in to look and search, and change nothing. Default: none."""
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
     web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = None
@@ -246,12 +243,14 @@ class Settings(BaseModel):
     """
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like
-    `X-Remote-User`. Default: people sign in to the page.
+    `X-Remote-User`. Default: people sign in with a token.
     """
     web_user_role: Literal["viewer", "editor", "none"] | None = None
-    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER`. `none` refuses all but those whom
-    `tagger people user` added. Default: `viewer`.
+    """Role of people whom `TAGGER_WEB_USER_HEADER` names. `none` refuses all but `TAGGER_WEB_EDITORS`.
+    Default: `viewer`.
     """
+    web_editors: list[str] = []
+    """Names of `TAGGER_WEB_USER_HEADER` that are editors, as a JSON list."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other
     origins. Default: the map of the package.
@@ -264,8 +263,7 @@ class Settings(BaseModel):
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_page_url)] | None = None
     """Public address of the web page, like `https://photos.example` or `https://photos.example:8443`, with a
-    host name of its own, for links of shares and the API, and to recognise its own pages behind proxies.
-    Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative.
+    host name of its own, to recognise its own pages behind proxies. Default: links are relative.
     """
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""
@@ -456,10 +454,7 @@ def config_file() -> Path:
 
 
 def _instead(name: str, prefix: str = "") -> str:
-    """What to do about the name of no setting: what replaced it, or the name that was probably meant."""
-    for start, text in FORMER_SETTINGS.items():
-        if name.startswith(start):
-            return f" any more: {text}"
+    """The name of a setting that was probably meant by one that there is not."""
     close = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.75)
     return f"; did you mean {prefix}{close[0].upper() if prefix else close[0]}?" if close else ""
 

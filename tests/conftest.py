@@ -245,18 +245,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.fixture
-def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real hashes of passwords that take little time and memory."""
-    import argon2
-
-    from tagger.people import passwords
-
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
-    passwords._hash_of_nobody.cache_clear()
-
-
-@pytest.fixture
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Inject a fault into child processes of this one (see faults/injected)."""
 

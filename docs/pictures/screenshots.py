@@ -26,7 +26,7 @@ from docs.pictures.drawn_model import learn_landmarks
 from tagger.tags.models_in_use import shipped_file
 
 REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = [REPOSITORY / "docs" / name for name in ("reference/page.md", "how-to/people.md")]
+DOCUMENTS = [REPOSITORY / "docs" / "reference/page.md"]
 PICTURES = REPOSITORY / "docs" / "images" / "page"
 TOKEN = "shown-to-nobody-at-all"
 MOST_RELOADS = 300
@@ -120,26 +120,6 @@ def _name_another(page: Page, library: DemoLibrary) -> None:
     expect(page.locator("#naming [data-results] button").first).to_be_visible()
 
 
-def _list_links(page: Page, _library: DemoLibrary) -> None:
-    """Make two links, and list them in the dialog that makes another."""
-    for address in ("/photos?min_score=0.9", page.url):
-        page.goto(address)
-        _open_share(page)
-        page.locator("#share-expires").select_option("")
-        page.get_by_role("button", name="Make a link").click()
-        expect(page.locator("#share-link")).to_be_visible()
-    page.reload()
-    _open_share(page)
-    page.get_by_role("button", name="All links").click()
-    expect(page.get_by_role("button", name="Revoke")).to_have_count(2)
-    page.locator("#share-name").focus()
-
-
-def _open_share(page: Page) -> None:
-    page.locator(".page-tools summary", has_text="More").click()
-    page.locator("button[data-share]").click()
-
-
 def _open_folder(page: Page, _library: DemoLibrary) -> None:
     folder = page.locator(".folder-list a")
     if folder.count() == 1:
@@ -154,7 +134,6 @@ VIEWS = {
     "lightbox": View("/landmarks/{landmark}", _open_lightbox),
     "review": View("/review"),
     "select": View("/landmarks/{landmark}", _select),
-    "share": View("/landmarks/{landmark}", _list_links),
     "map": View("/map", _wait_for_map, dark=True),
     "unknown": View("/photos?unknown=1"),
     "photo": View("/landmarks/{landmark}", _open_photo, dark=True),

@@ -65,22 +65,17 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
 
 
-_PROXY = 'a proxy in front of the page can sign people in (see "Single sign-on" in the documentation)'
-_COPY = "`tagger db copy URL` moves a database, and the database's own tools back it up"
+_TOKENS = (
+    "TAGGER_WEB_TOKEN may do everything, TAGGER_WEB_VIEW_TOKEN may look, and a proxy can name people "
+    '(see "Who may use the page" in the documentation)'
+)
 FORMER_COMMANDS = {
-    "--embed-objects": "buckets are only read; to write tags, copy the photos to a folder",
-    "tagger db export": _COPY,
-    "tagger db import": _COPY,
-    "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
-    "tagger people user link": _PROXY,
-    "tagger people user unlink": _PROXY,
-    "tagger people webhook": (
-        'let cron and `tagger status --json` tell what happened (see "Notifications" in the documentation)'
-    ),
-    "trainer data gldv2": "use `trainer import google-landmarks`, or train with your own folders of photos",
-    "trainer pack": "send a few photos of each place instead, and teach it from them with `tagger teach`",
+    "tagger people share": "download photos as a ZIP archive from the page, and send that",
+    "tagger people audit": "read the table audit_log in SQL",
+    "tagger people": _TOKENS,
+    "--keep-shares": "there are no shares any more",
 }
-"""Commands and options of version 1 that are gone, and what to do instead. Version 3 drops this table."""
+"""Commands and options of version 2 that are gone, and what to do instead. Version 4 drops this table."""
 
 _LISTS = "to list photos, run: tagger query; landmarks: tagger landmark list; jobs: tagger job list"
 _SEARCH = "to search photos, run: tagger query TEXT"

@@ -136,7 +136,6 @@ COMMANDS = {
         "model.model_app": "Register models, and select the one in use.",
         "tag.forget": "Remove photos from the database. The files stay.",
         "database.db_app": "Upgrade, check and copy the database.",
-        "people.people_app": "Manage users, tokens and shares.",
     },
 }
 """The panels of the help: the places of their commands in order, each with its summary."""

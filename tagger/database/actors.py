@@ -14,25 +14,17 @@ from tagger.texts.text_format import gettext
 class Actor:
     """Who makes a change. `name`: the door and the user, token or machine, like `cli ada@laptop`.
 
-    `address`: the address of the page's client. `is_person`: a person who signed in by name. `access_id`: the
-    id of that person, or of a named token.
+    `address`: the address of the page's client.
     """
 
     name: str
     address: str | None = None
-    is_person: bool = False
-    access_id: int | None = None
 
 
 def actor_of(connection: Connection) -> Actor:
     """Who makes the changes of the transaction."""
     actor: Actor = connection.get_execution_options()["tagger_actor"]
     return actor
-
-
-def act_as(connection: Connection, actor: Actor) -> None:
-    """Record the further changes of the transaction as those of this actor, whom it has just added."""
-    connection.execution_options(tagger_actor=actor)
 
 
 def author_text(author: str | None) -> str:

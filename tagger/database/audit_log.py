@@ -1,15 +1,11 @@
 """The audit log: who did what, written in the transaction of the change."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from tagger.database.actors import actor_of
-from tagger.database.connection import Database
 from tagger.database.tables import audit_log
 
 KEPT_DAYS = 400
@@ -24,15 +20,6 @@ class AuditAction(StrEnum):
     SIGN_IN = "sign-in"
     SIGN_IN_REFUSED = "sign-in-refused"
     SIGN_OUT = "sign-out"
-    TOKEN_ADD = "token-add"  # noqa: S105 - an action
-    TOKEN_REVOKE = "token-revoke"  # noqa: S105
-    USER_ADD = "user-add"
-    USER_REMOVE = "user-remove"
-    USER_PASSWORD = "user-password"  # noqa: S105
-    USER_ROLE = "user-role"
-    SESSION_END = "session-end"
-    SHARE_ADD = "share-add"
-    SHARE_REVOKE = "share-revoke"
     JOB_CREATE = "job-create"
     JOB_PAUSE = "job-pause"
     JOB_RESUME = "job-resume"
@@ -56,27 +43,6 @@ class AuditAction(StrEnum):
     SCHEDULE_RESUME = "schedule-resume"
     PHOTOS_FORGET = "photos-forget"
     PHOTOS_MOVE = "photos-move"
-
-
-@dataclass(frozen=True)
-class AuditEntry:
-    """`subject`: the number of the job, or the name of the thing, that was changed."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    subject: str | None
-    details: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class AuditFilter:
-    """Selects entries of these actions (empty: all), since a time, by an actor with or without `web`."""
-
-    actions: tuple[AuditAction, ...] = ()
-    since: datetime | None = None
-    by: str | None = None
 
 
 def record_action(
@@ -116,23 +82,6 @@ def _stored_details(connection: Connection, details: dict[str, object]) -> dict[
     """The details that are not None, with the actor's address."""
     details = {"address": actor_of(connection).address} | details
     return {name: value for name, value in details.items() if value is not None}
-
-
-def list_entries(
-    database: Database, entry_filter: AuditFilter, limit: int, before: int | None = None
-) -> Sequence[AuditEntry]:
-    """The newest entries, newest first; with `before`, of those with a lower number."""
-    query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
-    if entry_filter.actions:
-        query = query.where(audit_log.c.action.in_(entry_filter.actions))
-    if entry_filter.since is not None:
-        query = query.where(audit_log.c.at >= entry_filter.since)
-    if entry_filter.by is not None:
-        query = query.where(audit_log.c.actor.in_((entry_filter.by, f"web {entry_filter.by}")))
-    if before is not None:
-        query = query.where(audit_log.c.id < before)
-    with database.read() as connection:
-        return [AuditEntry(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
 
 
 def _remove(connection: Connection, is_old: ColumnElement[bool]) -> None:

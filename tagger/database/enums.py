@@ -152,20 +152,3 @@ class ClockSource(StrEnum):
 
     GIVEN = "given"
     ESTIMATED = "estimated"
-
-
-class Role(StrEnum):
-    """What somebody may do on the page. Each role may do what those before it may."""
-
-    VIEWER = N_("viewer")
-    EDITOR = N_("editor")
-    ADMIN = N_("admin")
-
-    @property
-    def rights(self) -> str:
-        """What a person with this role does, as it follows the name of the role in a sentence."""
-        return {
-            Role.VIEWER: N_("looks and searches"),
-            Role.EDITOR: N_("also changes what is known of photos and starts jobs"),
-            Role.ADMIN: N_("also manages access"),
-        }[self]

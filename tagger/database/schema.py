@@ -15,7 +15,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.tables import ledgers, metadata, views
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
-SCHEMA_REVISION = "1017"
+SCHEMA_REVISION = "1020"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 _FIRST_REVISION = "1014"

@@ -6,7 +6,6 @@ Its classifiers are deleted with its row (`ON DELETE CASCADE`).
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, select, update
@@ -21,7 +20,6 @@ from tagger.database.tables import (
     model_labels,
     models,
     schedules,
-    shares,
     taught_tags,
     verdicts,
 )
@@ -115,7 +113,7 @@ def merge_landmark(database: Database, name: str, into: str, *, dry_run: bool = 
 def remove_landmark(
     database: Database, name: str, *, with_verdicts: bool = False, dry_run: bool = False
 ) -> RemovedLandmarkDocument:
-    """Remove a landmark that no registered model knows, with its verdicts. Its shares end.
+    """Remove a landmark that no registered model knows, with its verdicts.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
@@ -149,7 +147,6 @@ def remove_landmark(
         record_landmark(connection, landmark.id)
         delete_of_landmark(connection, images, landmark.id)
         delete_unused(connection, images)
-        _revoke_shares(connection, landmark)
         connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
         record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
         return RemovedLandmarkDocument(
@@ -224,18 +221,6 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
         "edited": sorted(edited),
         **filled,
     }
-
-
-def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
-    active = select(shares.c.id, shares.c.name, shares.c.options).where(
-        shares.c.options.is_not(None), shares.c.revoked_at.is_(None)
-    )
-    for row in connection.execute(active.order_by(shares.c.id)).all():
-        shared = row.options.get("landmark") or ()  # one slug, or several
-        if not set(landmark.all_slugs).isdisjoint([shared] if isinstance(shared, str) else shared):
-            revoked = update(shares).where(shares.c.id == row.id)
-            connection.execute(revoked.values(revoked_at=datetime.now(UTC)))
-            record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=row.id)
 
 
 def _schedules_of(connection: Connection, landmark: Landmark) -> list[str]:

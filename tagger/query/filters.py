@@ -42,7 +42,6 @@ from tagger.database.tables import (
     jobs,
     models,
     photos,
-    share_photos,
     tags,
     verdicts,
 )
@@ -250,7 +249,7 @@ class ResolvedQuery:
         return list(chain.from_iterable(parts))
 
     def _of_sets(self) -> Iterator[Filter]:
-        """By what a photo belongs to: a trip, a job, a share."""
+        """By what a photo belongs to: a trip, a job."""
         if self.trip is not None:
             from tagger.trips.stored import is_of_trip
 
@@ -259,9 +258,6 @@ class ResolvedQuery:
         if self.query.job is not None:
             of_job = select(job_items.c.photo_id).where(job_items.c.job_id == self.query.job)
             yield Filter(photos.c.id.in_(of_job), Found.by_ids(of_job))
-        if self.query.share is not None:
-            shared = select(share_photos.c.photo_id).where(share_photos.c.share_id == self.query.share)
-            yield Filter(photos.c.id.in_(shared), Found.by_ids(shared))
 
     def _of_tags(self) -> Iterator[Filter]:
         query = self.query
@@ -386,7 +382,7 @@ class ResolvedQuery:
     def _classified(self) -> Filter:
         """Photos that a model has classified, with a tag or not; with a set or a verdict, others too."""
         query = self.query
-        has_set = any(each is not None for each in (self.trip, query.job, query.share))
+        has_set = any(each is not None for each in (self.trip, query.job))
         is_unclassified_too = (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
         condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
         outcomes = [*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED]
@@ -435,7 +431,7 @@ class ResolvedQuery:
         query = self.query
         if self.added == "place":
             return True
-        options = (query.position, query.trip, query.job, query.share)
+        options = (query.position, query.trip, query.job)
         of_others = (*chain.from_iterable(self.any_of), *self.without)
         return (
             any(option is not None for option in options)

@@ -190,7 +190,7 @@ class QueryReader:
         for number in range(begin.scan, len(scans)):
             scan = scans[number]
             after = begin.after if number == begin.scan else None
-            request = PageRequest(conditions, after, limit - len(ids), backwards=False)
+            request = PageRequest(conditions, after, limit - len(ids))
             rows = scan.ids(connection, request, skip)
             ids += [row.id for row in rows]
             if len(ids) == limit:
@@ -199,17 +199,16 @@ class QueryReader:
                 skip = 0 if rows else skip - scan.count(connection, request)
         return ids, None
 
-    def pages(self, begin: ScanPosition, rows: int, *, backwards: bool = False) -> Iterator[PositionedPhotos]:
-        """The pages after `begin`, the first of `rows` photos; `backwards`: those before, nearest first."""
+    def pages(self, begin: ScanPosition, rows: int) -> Iterator[PositionedPhotos]:
+        """The pages after `begin`, the first of `rows` photos."""
         scans, conditions = self._scans(begin), self.query.conditions()
-        numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
         after, rows = begin.after, min(rows, LARGEST_PAGE)
-        for number in numbers:
+        for number in range(begin.scan, len(scans)):
             scan = scans[number]
             while True:
                 # Two statements read photos and tags. Without a snapshot, these could be of others.
                 with self.database.snapshot() as connection:
-                    page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
+                    page = scan.page(connection, PageRequest(conditions, after, rows))
                     photos = self._named(connection, page.photos)
                 after = page.after
                 if after is None:
@@ -217,7 +216,7 @@ class QueryReader:
                 is_short = len(photos) < min(rows, FEWEST_OF_PAGE)
                 yield PositionedPhotos(photos, page.photos, number, ScanPosition(number, after), is_short)
                 rows = min(2 * rows, LARGEST_PAGE)
-            following = None if number == numbers[-1] else ScanPosition(number + numbers.step, None)
+            following = None if number + 1 == len(scans) else ScanPosition(number + 1, None)
             yield PositionedPhotos(photos, page.photos, number, following)
 
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
@@ -226,50 +225,3 @@ class QueryReader:
         if begin.after is not None and not (self.scans and self.scans[begin.scan].accepts(begin.after)):
             raise CursorInvalid
         return self.scans
-
-
-@dataclass(frozen=True)
-class SurroundingPhotos:
-    """The photos before and after one, the nearest first; fewer if the next are too far away."""
-
-    previous: tuple[TaggedPhoto, ...] = ()
-    following: tuple[TaggedPhoto, ...] = ()
-
-
-def find_surrounding(
-    database: Database,
-    query: PhotoQuery,
-    root_paths: RootPaths | None,
-    photo_id: int,
-    *,
-    before: int,
-    after: int,
-) -> SurroundingPhotos:
-    """Up to `before` photos before one in the result of `find_tagged`, and up to `after` photos after it.
-
-    Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
-    """
-    search = QueryReader.start(database, query, root_paths)
-    with database.read() as connection:
-        position = _position(connection, photo_id, search)
-    if position is None:
-        return SurroundingPhotos()
-    return SurroundingPhotos(
-        previous=_first(search.pages(position, before, backwards=True), before) if before else (),
-        following=_first(search.pages(position, after), after) if after else (),
-    )
-
-
-def _position(connection: Connection, photo_id: int, search: QueryReader) -> ScanPosition | None:
-    """The scan that returns the photo, and its key there."""
-    for number, scan in enumerate(search.scans):
-        if (row := scan.row(connection, photo_id)) is not None:
-            return ScanPosition(number, scan.key(row))
-    return None
-
-
-def _first(pages: Iterator[PositionedPhotos], count: int) -> tuple[TaggedPhoto, ...]:
-    """The first `count` photos of at most `MOST_PAGES` pages."""
-    photos = (photo for page in islice(pages, MOST_PAGES) for photo in page.photos)
-    return tuple(islice(photos, count))

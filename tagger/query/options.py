@@ -1,6 +1,6 @@
 """A query for photos: its options, each declared once, and how their values are read and written.
 
-`PhotoQuery(**options)` reads the options of commands, addresses, scripts, and of the documents of shares,
+`PhotoQuery(**options)` reads the options of commands, addresses, scripts, and of the documents of jobs,
 jobs and schedules: the same text means the same everywhere. `texts` and `document` write them. The help of
 commands, the parameters of addresses and the words of filters come from the declarations.
 """
@@ -82,7 +82,7 @@ class QueryOption:
     all_of_several: bool = False
     """Whether a photo fulfils each of several values, not one of them."""
     is_stored: bool = True
-    """Whether shares, jobs and schedules keep it; without it, they would select more than was meant."""
+    """Whether jobs and schedules keep it; without it, they would select more than was meant."""
 
     @property
     def several(self) -> bool:
@@ -411,8 +411,6 @@ class PhotoQuery:
         is_stored=False,
         chip=None,
     )
-    share: int | None = None
-    """Photos that were selected for the share with this id, tagged or not."""
     by_slug: bool = False
     """Each `landmark` is a slug, not a name."""
     trip_moment: TripReference | None = None
@@ -447,7 +445,7 @@ class PhotoQuery:
 
     @property
     def document(self) -> dict[str, Json]:
-        """The query as JSON, for shares, jobs and schedules: without its order and limit."""
+        """The query as JSON, for jobs and schedules: without its order and limit."""
         return {name: _json(name, value) for name, value in self._set() if QUERY_OPTIONS[name].is_stored}
 
     @property

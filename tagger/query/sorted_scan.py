@@ -48,7 +48,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class PageRequest:
-    """About `rows` photos with these conditions after the key; `backwards`: before it, nearest first.
+    """About `rows` photos with these conditions after the key.
 
     `last`: the key at which they end; None: that of the last photo.
     """
@@ -56,23 +56,20 @@ class PageRequest:
     conditions: Sequence[Condition]
     after: Key | None
     rows: int
-    backwards: bool
     last: Key | None = None
 
-    def select(self, order: Sequence[ColumnElement[Any]]) -> Select[Any]:
-        """The statement for photos from the key on, in this order."""
-        return self.in_order(select_photos().where(*self.conditions), order)
-
-    def in_order(self, query: Select[Any], order: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    def in_order(
+        self, query: Select[Any], order: Sequence[ColumnElement[Any]], *, descending: bool
+    ) -> Select[Any]:
         """The query from the key on, in this order."""
         key = tuple_(*order)
         if self.after is not None:
             bound = tuple_(*self.after)
-            query = query.where(key < bound if self.backwards else key > bound)
+            query = query.where(key < bound if descending else key > bound)
         if self.last is not None:
             bound = tuple_(*self.last)
-            query = query.where(key >= bound if self.backwards else key <= bound)
-        return query.order_by(*(column.desc() if self.backwards else column for column in order))
+            query = query.where(key >= bound if descending else key <= bound)
+        return query.order_by(*(column.desc() if descending else column for column in order))
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class SortedScan:
         self, connection: Connection, conditions: Sequence[Condition], after: Key | None, limit: int | None
     ) -> "array[int]":
         """The ids of at most `limit` photos after the key, in order, by one statement; None: of all."""
-        statement = self.statement(connection, PageRequest(conditions, after, 0, backwards=False))
+        statement = self.statement(connection, PageRequest(conditions, after, 0))
         # PostgreSQL would expect the first ones soon, and look up one photo after the other.
         photo_id = statement.selected_columns["id"]
         ids = statement.with_only_columns(photo_id, maintain_column_froms=True).cte("following")
@@ -154,17 +151,13 @@ class SortedScan:
         every = self.statement(connection, request).order_by(None)
         return connection.scalar(every.with_only_columns(func.count(), maintain_column_froms=True)) or 0
 
-    def row(self, connection: Connection, photo_id: int) -> Row[Any] | None:
-        """The photo as a row of this scan, though not one to sort; None: the scan has no place for it."""
-        request = PageRequest((photos.c.id == photo_id,), None, 1, backwards=False)
-        return connection.execute(replace(self, among=None).statement(connection, request)).one_or_none()
-
     def statement(self, connection: Connection, request: PageRequest) -> Select[Any]:
         """The query for photos of a page, in order, with their keys."""
         if self.among is not None:
             return self._lazy_statement(connection, request)
-        in_order = self._directed(request)
-        return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
+        found = select_photos().where(*request.conditions, *self.conditions)
+        in_order = request.in_order(found, self.keys, descending=self.descending)
+        return in_order.add_columns(*self._labelled_keys())
 
     def _lazy_statement(
         self, connection: Connection, request: PageRequest, candidates: int | None = None
@@ -182,10 +175,7 @@ class SortedScan:
             match = ids.offset(0).lateral("match")
             photo = select_photos().where(photos.c.id == match.c.id).offset(0).lateral("photo")
             found = select(photo, *keys).select_from(in_order.join(match, true()).join(photo, true()))
-        return found.order_by(*(key.desc() if self._directed(request).backwards else key for key in keys))
-
-    def _directed(self, request: PageRequest) -> PageRequest:
-        return replace(request, backwards=request.backwards != self.descending)
+        return found.order_by(*(key.desc() if self.descending else key for key in keys))
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
         """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all before."""
@@ -194,7 +184,8 @@ class SortedScan:
         among = () if self.among is None else (self.among,)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
         ids = select((photos.c.id + 0).label("id"), *self._labelled_keys()).where(*among, *self.conditions)
-        return self._directed(request).in_order(ids, keys).offset(0).limit(limit).subquery("in_order")
+        in_order = request.in_order(ids, keys, descending=self.descending)
+        return in_order.offset(0).limit(limit).subquery("in_order")
 
     def _labelled_keys(self) -> Iterator[ColumnElement[Any]]:
         return (key.label(f"key_{number}") for number, key in enumerate(self.keys))

@@ -134,11 +134,6 @@ class TripSummary:
         """The name with the dates: `Arles and Avignon, 3 May 2019`."""
         return f"{self.name}, {self.trip.dates}"
 
-    @property
-    def title_without_place(self) -> str:
-        """The title without the place where photos were taken: if no other name is known, the dates."""
-        return ", ".join(filter(None, (self._name_without_place, self.trip.dates)))
-
     def with_names(self, names: Mapping[str, str]) -> Self:
         """The summary with other names of landmarks, by their slugs."""
         landmarks = tuple(replace(each, name=names.get(each.landmark, each.name)) for each in self.landmarks)

@@ -13,28 +13,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger.database.connection import Database
 from tagger.processes.stall import running_time, stall_check
 from tagger.settings import Settings
-from tagger.shared_photos import SharedPhotos
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import Changes, SearchLists
-from tagger.web.http.access import Access, SignIn, requires
+from tagger.web.http.access import Access, RouteAccess, requires
 from tagger.web.http.attempt_limiter import (
     COUNTING_AT_ONCE,
     TOO_MANY_COUNTS,
-    TOO_MANY_VISITORS,
-    VISITORS_AT_ONCE,
-    AttemptLimiter,
     RequestLimiter,
 )
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.auth import AccessPolicy, Authenticator
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.http.uploads import ClientLimits
-from tagger.web.pages import admin, sign_in
+from tagger.web.pages import sign_in
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.map_clusters import check_map_file
 from tagger.web.pages.overview import LibraryOverview
@@ -73,8 +69,8 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with stall_check(_EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem):
             yield
-        if gate.authenticator is not None:
-            gate.authenticator.recorder.close()
+        if authenticator is not None:
+            authenticator.recorder.close()
         job_starter.close()
         search_lists.close()
         overview.close()
@@ -92,9 +88,6 @@ def create_app(
     app.state.app_state = state
     app.state.job_starter = job_starter
     app.state.overview = overview
-    app.state.shared_photos = SharedPhotos(database, settings.roots, state.section_counts.get)
-    app.state.share_attempts = AttemptLimiter()
-    app.state.visitor_limiter = RequestLimiter(TOO_MANY_VISITORS, at_once=VISITORS_AT_ONCE)
     app.state.count_limiter = RequestLimiter(TOO_MANY_COUNTS, at_once=COUNTING_AT_ONCE)
     app.state.search_lists = search_lists
     document = partial(live_document, state, overview)
@@ -104,7 +97,11 @@ def create_app(
         _add_routes(app, router)
     add_error_handlers(app)
     app.add_exception_handler(PhotoUnavailable, unavailable_response)
-    gate = SignIn(app, database, policy, [*sign_in.router.routes, *admin.router.routes])
+    authenticator: Authenticator | None = None
+    if policy.token is not None:
+        authenticator = Authenticator(database, policy, policy.token)
+        app.state.authenticator = authenticator
+        _add_routes(app, sign_in.router)
     # The last middleware that is added is the outermost. Compression reveals no secret by its length
     # (BREACH): pages hold no tokens, and a request that another site causes has no session (SameSite=Strict)
     # or is refused.
@@ -115,7 +112,8 @@ def create_app(
         RequestGuard,
         policy=policy,
         limits=limits,
-        sign_in=gate,
+        route_access=RouteAccess(app.routes),
+        authenticator=authenticator,
     )
     return app
 

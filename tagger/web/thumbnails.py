@@ -163,7 +163,7 @@ PREVIEW_DECODERS = 2
 PREVIEW_PX = 1600
 """The longest side of a photo as it is shown at first."""
 LARGE_PREVIEW_PX = 2048
-"""The longest side of a photo in a format that browsers do not display, and of downloads of a share."""
+"""The longest side of a photo in a format that browsers do not display, and of downloads."""
 CACHE_BYTES = 2**30
 MAX_FAILURES = 10_000
 _JPEG_QUALITY = 85
@@ -288,7 +288,7 @@ PREVIEW = ImageKind(PREVIEW_PX, _preview, anyio.CapacityLimiter(PREVIEW_DECODERS
 LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview, PREVIEW.limiter)
 """The whole photo as a JPEG, for formats that browsers do not display."""
 DOWNLOAD = ImageKind(LARGE_PREVIEW_PX, _large_preview, anyio.CapacityLimiter(1), is_stored=False)
-"""The same, one at a time: whole shares would take the place of all thumbnails in the cache."""
+"""The same, one at a time: whole searches would take the place of all thumbnails in the cache."""
 
 
 def _webp(image: Image.Image, side_px: int) -> bytes:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from rig.servers import RedisServer
 from sqlalchemy import update
+from support.audit_entries import audit_entries
 from support.commands import Terminal, draw, draw_many, stop
 
+from tagger.database.audit_log import AuditAction
 from tagger.database.tables import schedules
 from tagger.ledger.workers import record_tick
 
@@ -43,8 +45,8 @@ def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:
     nothing = {"job": None, "total": 0, "skipped_folders": 0, "note": "nothing to do"}
     assert terminal.json("backfill", "failed", "--wait") == nothing
     assert [job.job for job in terminal.jobs()] == [1]
-    created = terminal.json("people", "audit", "--action", "job-create")
-    assert [entry["subject"] for entry in created["entries"]] == ["1"]
+    with terminal.database() as database:
+        assert [entry.subject for entry in audit_entries(database, AuditAction.JOB_CREATE)] == ["1"]
 
 
 def test_a_second_shell_is_told_which_job_has_the_photos(terminal: Terminal) -> None:

@@ -78,8 +78,6 @@ def test_metadata_is_shown_and_never_written(terminal: Terminal, bucket: Bucket)
     ):
         refused = terminal.run(*write, bucket.address, code=1).stderr
         assert f"{bucket.address} is in a bucket, and this works with files and folders only" in refused
-    gone = terminal.run("metadata", "write", "--to", "embed", "--embed-objects", code=2).stderr
-    assert gone.startswith("error: `--embed-objects` is gone: buckets are only read")
     bucket.put("trip/tower.jpg.xmp", SIDECAR)
     terminal.run("tag", bucket.address)
     shown = terminal.run("metadata", "show", tower).stdout

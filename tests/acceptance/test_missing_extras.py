@@ -44,7 +44,7 @@ COMMANDS = {
         "trainer evaluate tiny.pt --data data --out report",
         "trainer export run --out model.pt",
     ],
-    "web": ["tagger serve", "tagger people user add ada --generate"],
+    "web": ["tagger serve"],
 }
 SETTINGS = {
     "cloud": {"TAGGER_MODEL": "none"},  # the tiny one gives no embeddings

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.audit_entries import audit_entries
 from support.camera_photos import SAMPLES, copy_samples
 from support.command_line import run_command
 from support.commands import Terminal, draw, draw_many
 from support.teaching import teachable_artifact
 
 import tagger
-from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
+from tagger.database.audit_log import AuditAction
 from tagger.errors import (
     LandmarkNotFound,
     LibraryClosed,
@@ -317,7 +318,7 @@ def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path
     for _ in range(2):  # the second time changes nothing
         job.cancel()
         assert library.job(job.number).state == "cancelled"
-    entries = list_entries(library._database, AuditFilter((AuditAction.JOB_CANCEL,)), 10)
+    entries = audit_entries(library._database, AuditAction.JOB_CANCEL)
     assert [entry.subject for entry in entries] == [str(job.number)]
 
 

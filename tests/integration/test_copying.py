@@ -17,7 +17,7 @@ from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Role, Runner, VerdictKind
+from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import (
     cameras,
     classifications,
@@ -27,8 +27,6 @@ from tagger.database.tables import (
     positions,
     schedule_runs,
     schedules,
-    share_photos,
-    shares,
     track_parts,
     tracks,
     trip_edits,
@@ -38,8 +36,6 @@ from tagger.database.tables import (
 from tagger.errors import Conflict
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.metadata.splices import Splice, inverse_of
-from tagger.people.tokens import add_token
-from tagger.people.users import add_user
 from tagger.photos.paths import path_to_json
 from tagger.registry.registered_models import add_model
 from tagger.tags.settlement import settle
@@ -62,7 +58,7 @@ def folder(tmp_path: Path) -> Iterator[TaggedFolder]:
 
 
 def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
-    """Photos in every state, verdicts, a taught landmark, two jobs, a schedule, a share, and people."""
+    """Photos in every state, verdicts, a taught landmark, two jobs, a schedule."""
     folder = TaggedFolder(database, tmp_path, teachable_artifact)
     for number in range(3):
         folder.draw(f"{number}.jpg", number, shade=number)
@@ -90,12 +86,6 @@ def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
     folder.record(reprocess=True, others=[other], runner=Runner.WORKERS)
     _insert_schedule(database)
     _insert_track(database)
-    add_user(database, "ada", Role.EDITOR, "correct horse battery")
-    add_token(database, "phone")
-    with database.write() as connection:
-        share = {"digest": A_DIGEST, "name": "Easter", "with_positions": True, "created_at": NOW}
-        number = connection.execute(insert(shares).values(**share).returning(shares.c.id)).scalar_one()
-        connection.execute(insert(share_photos).values(share_id=number, photo_id=1))
     return folder
 
 
@@ -200,9 +190,9 @@ def test_every_row_is_the_same_after_the_way_to_postgresql_and_back(
 def test_a_database_with_rows_is_refused(folder: TaggedFolder, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/other.sqlite"
     with closing(open_database(url)) as other:
-        add_token(other, "phone")
+        add_landmark(other, NewLandmark("Our church"))
         before = rows(other)
-        with pytest.raises(Conflict, match="contains 1 access token, 1 audit log"):
+        with pytest.raises(Conflict, match="contains 1 audit log, 1 landmark"):
             copy_database(folder.database, url)
         assert rows(other) == before
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 from support.artifacts import LABELS, tiny_artifact
+from support.audit_entries import audit_entries
 
-from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks
 from tagger.errors import (
@@ -77,7 +77,7 @@ def test_an_own_landmark_is_found_and_listed_without_photos(database: Database) 
     assert find(database, "FRAUENKIRCHE") == find(database, "church of our lady") == added
     counts = {count.landmark: count.photos for count in landmark_counts(database, include_empty=True)}
     assert counts["frauenkirche"] == counts[EIFFEL] == 0
-    entry = list_entries(database, AuditFilter(), 1)[0]
+    entry = audit_entries(database)[0]
     assert (entry.action, entry.subject, entry.details["city"]) == ("landmark-add", "frauenkirche", "Dresden")
 
 
@@ -166,18 +166,18 @@ def test_an_edit_changes_what_it_names_and_records_it(database: Database) -> Non
     assert landmark == result.landmark
     assert (landmark.city, landmark.latitude, landmark.longitude) == ("Dresden", None, None)
     assert landmark.aliases == ["Our Lady", "Kirche", "kirche"]
-    entry = list_entries(database, AuditFilter(), 1)[0]
+    entry = audit_entries(database)[0]
     assert (entry.action, entry.details["changes"]["city"]) == ("landmark-edit", ["Berlin", "Dresden"])
     assert edit(database, "frauenkirche", city="", names={"en": None}).landmark.names == {}
 
 
 @pytest.mark.postgresql
 def test_an_edit_that_changes_nothing_has_no_entry(database: Database) -> None:
-    before = len(list_entries(database, AuditFilter(), 100))
+    before = len(audit_entries(database)[:100])
     assert edit(database, EIFFEL, city="Paris").changes == {}
     assert edit(database, EIFFEL, dry_run=True, city="Rome").changes == {"city": ("Paris", "Rome")}
     assert find(database, EIFFEL).city == "Paris"
-    assert len(list_entries(database, AuditFilter(), 100)) == before
+    assert len(audit_entries(database)[:100]) == before
 
 
 INVALID: list[tuple[dict[str, object], str]] = [

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 from support.artifacts import LABELS, tiny_artifact
+from support.audit_entries import audit_entries
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.stored_photos import StoredPhotos
 
-from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.tables import contents, effective_tags, landmarks, verdicts
@@ -115,7 +115,7 @@ def test_verdicts_and_names_of_an_own_landmark_go_to_the_model_s(library: Librar
     assert library.verdicts() == [(digest(1), EIFFEL, "confirmed"), (digest(2), EIFFEL, "rejected")]
     assert library.found(EIFFEL) == library.found(TOWER) == library.found("the tower") == ["a.jpg"]
     assert TOWER not in library.slugs()
-    entry = list_entries(library.database, AuditFilter(), 1)[0]
+    entry = audit_entries(library.database)[0]
     assert (entry.action, entry.subject) == ("landmark-merge", TOWER)
     assert {name: entry.details[name] for name in ("into", "verdicts", "tags")} == {
         "into": EIFFEL,
@@ -145,7 +145,7 @@ def test_of_opposite_verdicts_the_newest_stays_and_the_other_is_in_the_audit_log
         (digest(3), EIFFEL, "rejected"),
         (digest(4), EIFFEL, "confirmed"),
     ]
-    replaced = list_entries(library.database, AuditFilter(), 1)[0].details["replaced"]
+    replaced = audit_entries(library.database)[0].details["replaced"]
     assert [(each["digest"], each["verdict"], each["by"]) for each in replaced] == [
         (digest(1), "rejected", "ada"),
         (digest(2), "confirmed", "ada"),
@@ -286,7 +286,7 @@ def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(libra
     assert library.verdicts() == [(digest(1), EIFFEL, "rejected")]
     with pytest.raises(LandmarkNotFound):
         library.find(TOWER)
-    entry = list_entries(library.database, AuditFilter(), 1)[0]
+    entry = audit_entries(library.database)[0]
     assert (entry.action, entry.subject, entry.details["confirmed"]) == ("landmark-remove", TOWER, 1)
     assert library.problems() == []
 

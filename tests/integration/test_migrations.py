@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import SchemaItem
-from support.schemas import BEFORE, library_of_2_0
+from support.schemas import BEFORE, released_library
 
 from tagger.database import schema
 from tagger.database.connection import Database, open_database
@@ -79,7 +79,7 @@ def test_an_upgrade_that_waits_for_a_dump_gives_up_and_says_why(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "LOCK_S", 0.2)
-    url, engine = library_of_2_0("postgresql", tmp_path / "home", request)
+    url, engine = released_library("2.0", "postgresql", tmp_path / "home", request)
     with engine.connect() as dump:
         dump.execute(text("LOCK TABLE photos IN ACCESS SHARE MODE"))
         with pytest.raises(Unavailable, match="another transaction uses its tables"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, select
 from support.query_plans import query_plans, statements
-from support.stored_photos import StoredPhotos, neighbours_of
+from support.stored_photos import StoredPhotos
 
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
@@ -20,7 +20,7 @@ from tagger.errors import CountryNotFound
 from tagger.query import filters
 from tagger.query.counts import city_counts, landmark_counts
 from tagger.query.facets import count_facets
-from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.find import find_tagged
 from tagger.query.kept_counts import update_counts
 from tagger.query.option_values import BoundingBox
 from tagger.query.options import PhotoQuery
@@ -171,8 +171,6 @@ def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: Sto
         assert found(library, **in_area) == shown
         assert found(library, **in_area, any_rank=True) == shown
         assert found(library, **in_area, sort="name").keys() == shown.keys()
-        (first,) = find_tagged_page(library.database, query, None, None, 1).photos
-        assert neighbours_of(library.database, query, first.id) == (None, first.id + 1)
         facets = {facet.facet: facet.values for facet in count_facets(library.database, query)}
         assert sorted(value.value for value in facets["landmark"]) == sorted((slugs[1], slugs[-1]))
         counts = landmark_counts(library.database, "Peru")

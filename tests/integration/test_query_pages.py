@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.stored_photos import StoredPhotos, neighbours_of
+from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid, QueryOptionInvalid
@@ -19,7 +19,6 @@ from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import (
     ScanPosition,
-    find_surrounding,
     find_tagged,
     find_tagged_page,
 )
@@ -188,48 +187,6 @@ def test_each_filter_with_an_index_finds_all_photos_of_an_area(
             found.add(tuple(sorted(photo.id for photo in find_tagged(library.database, query))))
         assert len(found) == 1, name
         assert found != {()}, name
-
-
-@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
-def test_each_photo_of_a_result_has_its_neighbours(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch, every: int
-) -> None:
-    in_short_pages(monkeypatch)
-    for query in queries(library):
-        whole = [photo.id for photo in find_tagged(library.database, query)]
-        all_neighbours = list(zip([None, *whole], whole, [*whole[1:], None], strict=False))
-        for before, number, after in [*all_neighbours[::every], all_neighbours[-1]]:
-            assert neighbours_of(library.database, query, number) == (before, after), query
-
-
-def test_photos_around_one_are_those_of_the_result_the_nearest_first(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_short_pages(monkeypatch)
-    for query in queries(library):
-        whole = [photo.id for photo in find_tagged(library.database, query)]
-        at = len(whole) // 2
-        around = find_surrounding(library.database, query, None, whole[at], before=7, after=9)
-        assert [photo.id for photo in around.previous] == whole[:at][-7:][::-1], query
-        assert [photo.id for photo in around.following] == whole[at + 1 : at + 10], query
-    none = find_surrounding(library.database, PhotoQuery(), None, whole[0], before=0, after=0)
-    assert (none.previous, none.following) == ((), ())
-
-
-def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(own_library: StoredPhotos) -> None:
-    for query in (PhotoQuery(), PhotoQuery(landmark=EIFFEL), PhotoQuery(country="Germany")):
-        whole = list(find_tagged(own_library.database, query))
-        photo = whole[len(whole) // 2]
-        for tag in photo.tags:
-            own_library.verdict(photo.digest or "", tag.landmark, "rejected")
-        remaining = [photo.id for photo in find_tagged(own_library.database, query)]
-        assert photo.id not in remaining
-        deleted = {photo.id for photo in whole} - set(remaining)  # its copies too
-        order = [photo.id for photo in whole]
-        at = order.index(photo.id)
-        before = next((number for number in reversed(order[:at]) if number not in deleted), None)
-        after = next((number for number in order[at:] if number not in deleted), None)
-        assert neighbours_of(own_library.database, query, photo.id) == (before, after)
 
 
 def test_photos_added_between_two_pages_repeat_no_photo(own_library: StoredPhotos) -> None:

@@ -34,7 +34,6 @@ from tagger.query.timeline import count_photos
 from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import RegisteredModel, add_model, models_to_try, use_models
 from tagger.search.text_query import text_query
-from tagger.shares import share_name
 from tagger.tags.models_in_use import names_in_use
 from tagger.texts.documents import json_bytes
 from tagger.things import all_things, count_things, find_thing
@@ -161,10 +160,6 @@ def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of
     assert library.names(thing="dog", country="Germany") == set()
     with pytest.raises(ThingNotFound, match=r"no thing dgo.*know: dog\b"):
         library.names(thing="dgo")
-    for with_positions in (True, False):
-        query = PhotoQuery(thing="hund", country="France")
-        name = share_name(library.database, query, with_positions=with_positions)
-        assert name == ("Dog, France" if with_positions else "Dog")
     with library.database.read() as connection:
         assert {each.thing.slug: each.photos for each in count_things(connection)} == {
             "animal": 2,

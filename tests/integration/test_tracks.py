@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
+from support.audit_entries import audit_entries
 from support.gpx_files import START, START_S, add_track, gpx_text, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 from support.query_plans import query_plans
 from support.threads import in_threads
 
-from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
 from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound
@@ -174,7 +174,7 @@ def test_a_track_is_removed_by_name_or_number(database: Database, tmp_path: Path
             remove_track(database, name)
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(track_parts)) == 0
-    entries = list_entries(database, AuditFilter(), limit=10)
+    entries = audit_entries(database)[:10]
     actions = [entry.action for entry in entries]
     assert actions == ["track-remove", "track-remove", "track-add", "track-add"]
 

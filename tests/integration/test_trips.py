@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import select
 from support.position_library import NOON, PositionLibrary
 from support.query_plans import query_plans
-from support.stored_photos import neighbours_of
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
@@ -83,13 +82,12 @@ def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> N
 
 
 @pytest.mark.postgresql
-def test_pages_and_neighbours_are_in_order_of_time(library: PositionLibrary) -> None:
+def test_pages_are_in_order_of_time(library: PositionLibrary) -> None:
     ids = in_paris(library)
     query = PhotoQuery(trip="2024-05-03-paris")
     first = find_tagged_page(library.database, query, None, None, 4)
     second = find_tagged_page(library.database, query, None, first.next, 4)
     assert [photo.id for photo in (*first.photos, *second.photos)] == ids
-    assert neighbours_of(library.database, query, ids[5]) == (ids[4], ids[6])
 
 
 def test_dates_of_no_clock_make_no_trip(library: PositionLibrary) -> None:

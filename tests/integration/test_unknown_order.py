@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from support.stored_photos import StoredPhotos, neighbours_of
+from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.query import sorted_scan
@@ -92,12 +92,6 @@ def test_pages_continue_when_the_photos_become_few_or_many(
 def test_filters_apply(library: StoredPhotos) -> None:
     of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(library.root / "near.jpg",))
     assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
-
-
-def test_a_photo_leads_to_those_beside_it(library: StoredPhotos) -> None:
-    listed = find_tagged_page(library.database, BY_SCORE, {}, None, 100).photos
-    for before, photo, after in zip(listed, listed[1:], listed[2:], strict=False):
-        assert neighbours_of(library.database, BY_SCORE, photo.id) == (before.id, after.id)
 
 
 @pytest.mark.postgresql

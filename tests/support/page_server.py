@@ -13,24 +13,17 @@ from support.artifacts import colour_of, tiny_artifact
 
 from tagger.cli.commands.serve import listen, server_for
 from tagger.database.connection import Database
-from tagger.database.enums import Role
-from tagger.people.sessions import session_grant
-from tagger.people.tokens import Grant
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.grants import Role
 from tagger.web.http.uploads import ClientLimits
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
+VIEW_TOKEN = "a-token-to-look-only"
 GREY = (128, 128, 128)
 """No label's colour."""
-
-
-def grant_of(database: Database, session: str) -> Grant:
-    grant = session_grant(database, session, TOKEN)
-    assert grant is not None
-    return grant
 
 
 def settings_in(folder: Path) -> Settings:
@@ -64,10 +57,10 @@ def served(
             "127.0.0.1",
             port,
             token,
-            settings.web_upload_bytes,
-            proxies,
-            settings.web_user_header,
-            Role.VIEWER,
+            upload_bytes=settings.web_upload_bytes,
+            trusted_proxies=proxies,
+            user_header=settings.web_user_header,
+            user_role=Role.VIEWER,
         )
         app = create_app(settings, database, policy, limits)
         server = server_for(app)
@@ -95,7 +88,9 @@ def client_at(app: FastAPI, address: str = "testclient") -> TestClient:
 @contextmanager
 def client_of_page(settings: Settings, database: Database) -> Iterator[TestClient]:
     """A client on the same machine of a page with these settings, until it stops."""
-    app = create_app(settings, database, AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes))
+    app = create_app(
+        settings, database, AccessPolicy("127.0.0.1", 8080, upload_bytes=settings.web_upload_bytes)
+    )
     with TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""Libraries that 2.0 made, with its schema."""
+"""Libraries that releases made, with their schema."""
 
 from pathlib import Path
 
@@ -15,9 +15,11 @@ BEFORE = "1014"
 """The schema of 2.0."""
 
 
-def library_of_2_0(kind: str, folder: Path, request: pytest.FixtureRequest) -> tuple[str, Engine]:
-    """The address of a library that 2.0 made, and an engine for it."""
-    file = next(file for file in LIBRARIES if file.name.startswith("2.0") and kind in file.name)
+def released_library(
+    version: str, kind: str, folder: Path, request: pytest.FixtureRequest
+) -> tuple[str, Engine]:
+    """The address of a library that a release made, and an engine for it."""
+    file = next(file for file in LIBRARIES if file.name.startswith(version) and kind in file.name)
     terminal = unpack_library(file, folder, lambda: str(request.getfixturevalue("empty_postgres_url")))
     url = terminal.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{terminal.data}/tagger.sqlite"
     return url, create_database_engine(url)

@@ -23,21 +23,8 @@ from tagger.database.tables import (
 )
 from tagger.photos.facts import CameraFacts
 from tagger.photos.paths import path_text
-from tagger.query.find import find_surrounding
-from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import RegisteredModel, add_model
-from tagger.roots.roots import RootPaths
 from tagger.tags.settlement import settle
-
-
-def neighbours_of(
-    database: Database, query: PhotoQuery, photo_id: int, root_paths: RootPaths | None = None
-) -> tuple[int | None, int | None]:
-    """The photos before and after one in the result of a query."""
-    around = find_surrounding(database, query, root_paths, photo_id, before=1, after=1)
-    before, after = (next((photo.id for photo in side), None) for side in (around.previous, around.following))
-    return before, after
-
 
 COLOURS = bytes(range(27))
 CLASSIFIED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

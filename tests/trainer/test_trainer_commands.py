@@ -214,16 +214,6 @@ def test_wrong_usage_exits_with_2_and_help_teaches(trainer: CommandRunner) -> No
     assert "train/LABEL/photo.jpg" in output.text
 
 
-def test_a_removed_command_is_wrong_usage_that_names_the_alternative() -> None:
-    program = "import trainer.cli.main; trainer.cli.main.main()"
-    words = [sys.executable, "-c", program, "data", "gldv2", "folder", "--out", "index"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    (sentence,) = done.stderr.splitlines()
-    assert "`trainer data gldv2` is gone" in sentence
-    assert "trainer import google-landmarks" in sentence
-
-
 @pytest.mark.slow
 def test_help_and_wrong_usage_do_not_import_torch() -> None:
     for arguments in (["--help"], ["train", "transfer", "--help"], ["train", "transfer", "--bogus"]):

@@ -18,7 +18,6 @@ OF_ANY_TABLE = {
     "tagger/trips/visits.py",
     "tagger/query/kept_counts.py",
     "tagger/query/trip_summaries.py",
-    "tagger/people/sessions.py",
 }
 """Modules that write tables that they do not name."""
 GUARDED = {

@@ -311,16 +311,3 @@ def test_a_variable_that_is_no_setting_is_mentioned_once(
     load_settings()
     load_settings()
     assert [record.getMessage() for record in caplog.records] == [problem]
-
-
-def test_a_former_setting_says_what_replaces_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("TAGGER_WEB_OIDC_ISSUER", "https://sso.example")
-    load_settings()
-    assert "TAGGER_WEB_OIDC_ISSUER is no setting any more: a proxy in front of the page" in caplog.text
-    file = tmp_path / "tagger.toml"
-    file.write_text('web_oidc_client_id = "tagger"')
-    monkeypatch.setenv("TAGGER_CONFIG", str(file))
-    with pytest.raises(SettingsInvalid, match="no setting web_oidc_client_id any more: a proxy"):
-        load_settings()

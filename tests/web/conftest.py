@@ -11,7 +11,7 @@ from support.api_documents import share_api_documents
 from support.browser import open_browser, serving
 from support.empty_databases import empty_database
 from support.library_photos import LibraryPhotos
-from support.page_server import TOKEN, client_at, settings_in
+from support.page_server import TOKEN, VIEW_TOKEN, client_at, settings_in
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
@@ -78,9 +78,9 @@ def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callab
     with ExitStack() as opened:
 
         def make(host: str = "127.0.0.1", token: str | None = None) -> TestClient:
-            app = create_app(
-                web_settings, web_database, AccessPolicy(host, 8080, token, web_settings.web_upload_bytes)
-            )
+            view_token = VIEW_TOKEN if token else None
+            policy = AccessPolicy(host, 8080, token, view_token, upload_bytes=web_settings.web_upload_bytes)
+            app = create_app(web_settings, web_database, policy)
             client = client_at(app)
             return opened.enter_context(client)
 

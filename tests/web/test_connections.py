@@ -14,14 +14,11 @@ import psutil
 import pytest
 from PIL import Image
 from support.colour_folders import TaggedFolder
-from support.library_photos import LibraryPhotos
 from support.page_server import TOKEN, served
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
-from tagger.shares import list_shares
 from tagger.web.http.uploads import OPEN_BYTES, SMALL_BYTES, ClientLimits
 
 MOST = 6
@@ -344,22 +341,3 @@ def test_documented_limits_are_those_of_the_server() -> None:
     ):
         assert shown in text
     assert limits.spooled_uploads == 8  # "eight times"
-
-
-def test_a_share_that_arrives_after_its_token_was_revoked_is_refused(
-    web_settings: Settings, library: LibraryPhotos, web_database: Database
-) -> None:
-    number = library.file("1.jpg")
-    _, secret = add_token(web_database, "phone")
-    body = b'{"photos": [%d]}' % number
-    head = (
-        b"POST /api/shares HTTP/1.1\r\nHost: page\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n"
-    )
-    with page(web_settings, web_database, ClientLimits()) as (port, opened):
-        connection = connected(port, opened, head % (secret.encode(), len(body)))
-        assert status(connection) == 100  # the token was checked
-        revoke_token(web_database, "phone")
-        connection.sendall(body)
-        assert status(connection) == 401
-    assert list_shares(web_database) == []

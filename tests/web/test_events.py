@@ -16,10 +16,9 @@ from support.page_server import TOKEN, served
 
 from tagger.database.connection import Database
 from tagger.ledger.job_control import pause
-from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
 from tagger.web.api import events
-from tagger.web.http import auth
+from tagger.web.http import auth, grants
 
 
 @pytest.fixture
@@ -103,29 +102,22 @@ def test_listeners_above_the_limit_are_refused_until_one_leaves(
             assert time.monotonic() < until
 
 
-@pytest.mark.parametrize("end", ["token revoked", "signed out"])
-def test_a_stream_ends_with_the_access_of_its_listener(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch, end: str
+def test_a_stream_ends_with_the_cookie_of_its_listener(
+    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "RECHECK_S", 0.0)
     monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
-    _, secret = add_token(web_database, "phone")
+    later = time.time() + grants.SESSION_S
     with served(web_settings, web_database, TOKEN) as port, ExitStack() as stack:
         address = f"http://127.0.0.1:{port}"
         client = stack.enter_context(httpx.Client(base_url=address, headers={"Origin": address}))
-        client.post("/sign-in", data={"token": secret})
-        (session,) = client.cookies.items()
-        access = (
-            {"cookie": "=".join(session)} if end == "signed out" else {"authorization": f"Bearer {secret}"}
-        )
-        listener = Listener(stack, address, **access)
+        client.post("/sign-in", data={"token": TOKEN})
+        (cookie,) = client.cookies.items()
+        listener = Listener(stack, address, cookie="=".join(cookie))
         listener.event()
-        if end == "signed out":
-            client.post("/sign-out")
-        else:
-            revoke_token(web_database, "phone")
+        monkeypatch.setattr(grants.time, "time", lambda: later + 1)
         listener.rest()
-        assert Listener(stack, address, **access).answer.status_code == 401
+        assert Listener(stack, address, cookie="=".join(cookie)).answer.status_code == 401
 
 
 def test_a_stopping_server_ends_the_streams_of_its_listeners(

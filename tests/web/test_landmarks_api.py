@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from support.audit_entries import audit_entries
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 
-from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.landmarks.edits import edit_landmark
 
 
@@ -32,7 +32,7 @@ def test_a_landmark_is_added_and_removed(client: TestClient, library: LibraryPho
     add(client, slug="other", name="Other")
     removed = client.delete("/api/landmarks/other").json()
     assert (removed["landmark"], removed["confirmed"]) == ("other", 0)
-    actions = [entry.action for entry in list_entries(library.database, AuditFilter(), 3)]
+    actions = [entry.action for entry in audit_entries(library.database)[:3]]
     assert actions == ["landmark-remove", "landmark-add", "landmark-add"]
 
 

@@ -26,7 +26,6 @@ from tagger.web.api.photos import PhotoPage
 from tagger.web.api.predict import FailedUpload, UploadPrediction
 from tagger.web.api.routes import Problem
 from tagger.web.api.search import SearchResult
-from tagger.web.api.shares import NewShareDocument, ShareDocument
 
 STREAMS = ("csv", "geojson", "image", "preview", "thumbnail", "file", "events")
 
@@ -60,9 +59,6 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (VerdictsDocument, "DELETE", "/api/verdicts", WORD | {"photos": [1]}),
     (LandmarkDocument, "POST", "/api/landmarks", {"name": "Old Tower", "city": "Paris"}),
     (RemovedLandmarkDocument, "DELETE", OLD, None),
-    (NewShareDocument, "POST", "/api/shares", {"photos": [1]}),
-    (list[ShareDocument], "GET", "/api/shares?selection=1", None),
-    (ShareDocument, "DELETE", "/api/shares/1", None),
     (UploadPrediction, "POST", "/api/predict", photo()),
     (FailedUpload, "POST", "/api/predict", b"no"),
     (OverviewDocument, "GET", "/api/status", None),

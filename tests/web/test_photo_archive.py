@@ -3,24 +3,22 @@
 import errno
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import patch
 from zipfile import ZipFile
 
+import httpx2 as httpx
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
-from support.library_photos import LibraryPhotos
-from support.page_server import LOCAL_URL, TOKEN
+from support.camera_photos import draw_shot
+from support.library_photos import EIFFEL, LibraryPhotos
+from support.page_server import LOCAL_URL
 
 from tagger.database.connection import Database
-from tagger.database.enums import Role
-from tagger.people.tokens import add_token, revoke_token
-from tagger.people.users import add_user
 from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web import photo_files
-from tagger.web.http import auth
+from tagger.web.pages import selected_photos
 from tagger.web.photo_files import BLOCK_BYTES, OpenFile, archive_parts
 
 SIZE_BYTES = 3 * BLOCK_BYTES
@@ -102,43 +100,41 @@ def test_names_cannot_lead_out_of_a_folder_or_start_a_line(monkeypatch: pytest.M
         assert len(archive.read("missing.txt").decode().splitlines()) == 1
 
 
-def test_a_download_ends_when_its_token_is_revoked(
-    client_of: Callable[..., TestClient], web_database: Database, web_settings: Settings, tmp_path: Path
-) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    numbers = [library.file(f"{n}.jpg", data=os.urandom(SIZE_BYTES)) for n in range(3)]
-    _, secret = add_token(web_database, "phone")
-    client = client_of("0.0.0.0", TOKEN)
-    form = {"photo": ",".join(map(str, numbers))}
-    headers = ORIGIN | {"authorization": f"Bearer {secret}"}
-
-    def open_and_revoke(photo: StoredPhoto) -> OpenFile:
-        if photo.id == numbers[1]:
-            revoke_token(web_database, "phone")
-        return open_stored(photo)
-
-    open_stored = photo_files.open_stored
-    with patch.object(auth, "RECHECK_S", 0.0):
-        whole = client.post("/photos/download", data=form, headers=headers)
-        with patch.object(photo_files, "open_stored", open_and_revoke):
-            cut = client.post("/photos/download", data=form, headers=headers)
-    assert len(ZipFile(io.BytesIO(whole.content)).namelist()) == 3
-    assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1
-
-
-def test_a_download_of_somebody_without_a_name_ends_with_the_first_person(
+def test_archives_have_files_or_jpegs_without_metadata(
     client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
 ) -> None:
     library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    numbers = [library.file(f"{n}.jpg", data=os.urandom(SIZE_BYTES)) for n in range(3)]
+    draw_shot(tmp_path / "shot.jpg", 0, gps=(48.8584, 2.2945))
+    shot = (tmp_path / "shot.jpg").read_bytes()
+    numbers = [library.file(f"{n}.jpg", (EIFFEL, 0.9, True), data=shot + bytes(n)) for n in range(2)]
+    (library.root / "1.jpg").unlink()
+    form = {"photo": ",".join(map(str, numbers))}
 
-    def open_and_add(photo: StoredPhoto) -> OpenFile:
-        if photo.id == numbers[1]:
-            add_user(web_database, "ada", Role.VIEWER, None)
-            assert client.get("/api/landmarks").status_code == 401
-        return open_stored(photo)
+    def selected(**options: str) -> ZipFile:
+        return zip_of(client.post("/photos/download", data=form | options, headers=ORIGIN))
 
-    open_stored = photo_files.open_stored
-    with patch.object(auth, "RECHECK_S", 0.0), patch.object(photo_files, "open_stored", open_and_add):
-        cut = client.post("/photos/download", data={"photo": ",".join(map(str, numbers))}, headers=ORIGIN)
-    assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1
+    def found(name: str) -> ZipFile:
+        return zip_of(client.get(f"/download/{name}?landmark={EIFFEL}"))
+
+    for archive in (selected(with_metadata="1"), found("files.zip")):
+        assert archive.read("0.jpg") == shot
+        assert b"1.jpg: The file no longer exists" in archive.read("missing.txt")
+    for archive in (selected(), found("photos.zip")):
+        assert archive.namelist() == ["0.jpg", "missing.txt"]
+        with Image.open(io.BytesIO(archive.read("0.jpg"))) as image:
+            assert (image.format, dict(image.getexif())) == ("JPEG", {})
+
+
+def zip_of(answer: httpx.Response) -> ZipFile:
+    assert answer.headers["content-disposition"] == 'attachment; filename="photos.zip"'
+    return ZipFile(io.BytesIO(answer.content))
+
+
+def test_a_search_with_too_many_photos_is_not_downloaded(
+    client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selected_photos, "MOST_ARCHIVED", 1)
+    for number in range(2):
+        library.file(f"{number}.jpg", (EIFFEL, 0.9, True))
+    answer = client.get(f"/download/files.zip?landmark={EIFFEL}")
+    assert (answer.status_code, "More than 1 photos cannot be" in answer.text) == (422, True)

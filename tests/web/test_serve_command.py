@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import httpx2 as httpx
@@ -15,13 +14,7 @@ from support.commands import Process, Terminal
 
 from tagger.cli.commands.serve import access_policy, listen
 from tagger.cli.main import main
-from tagger.database.actors import Actor
-from tagger.database.connection import open_database
-from tagger.people.sessions import adopt_settings_token
-from tagger.people.tokens import SETTINGS_TOKEN
-from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
-from tagger.shares import NewShare, add_share
 
 ENDS_S = 20
 TOKEN = "sixteen-or-more-letters"
@@ -95,17 +88,6 @@ def test_a_token_is_printed_unless_the_settings_have_one(terminal: Terminal, has
         assert httpx.get(address, headers={"authorization": f"Bearer {token}"}).status_code == 200
 
 
-def test_a_start_with_another_token_says_which_shares_end(terminal: Terminal) -> None:
-    terminal.data.mkdir(0o700)
-    with closing(open_database(f"sqlite:///{terminal.data}/tagger.sqlite")) as database:
-        adopt_settings_token(database, "another token of ours")
-        new = NewShare(PhotoQuery(year=(2020,)), "Ours", None)
-        add_share(database.acting_as(Actor(f"web {SETTINGS_TOKEN}")), new, {})
-    terminal.environment["TAGGER_WEB_TOKEN"] = TOKEN
-    with serving(terminal) as (_process, output):
-        assert "TAGGER_WEB_TOKEN has changed, 1 share revoked: 1" in output
-
-
 @pytest.mark.parametrize("token", ["short", "with spaces in between", "späte-umlaute-im-wort"])
 def test_an_invalid_token_is_refused_and_not_printed(terminal: Terminal, token: str) -> None:
     terminal.environment["TAGGER_WEB_TOKEN"] = token
@@ -140,6 +122,5 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         policy = access_policy(listener, Settings(data_folder=tmp_path))
         assert (policy.token is not None) is needs_token
         assert policy.port == listener.getsockname()[1]
-        assert (
-            access_policy(listener, Settings(data_folder=tmp_path), requires_sign_in=True).token is not None
-        )
+        with_view_token = Settings(data_folder=tmp_path, web_view_token="a-token-to-look-only")
+        assert access_policy(listener, with_view_token).token is not None

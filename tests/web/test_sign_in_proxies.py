@@ -17,13 +17,12 @@ from support.page_server import TOKEN, served
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.people.users import list_users
 from tagger.settings import Settings
 
 pytestmark = pytest.mark.slow
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "single-sign-on.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "access.md").read_text()
 HEADER = "X-Remote-User"
 COOKIE = {"Cookie": "who=ada@example.org"}
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -104,22 +103,16 @@ def _get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[i
             return answer.status, answer.headers.get("Location", ""), answer.read().decode()
 
 
-def test_a_person_whom_the_proxy_signs_in_is_added_by_their_name(port: int, web_database: Database) -> None:
-    status, _, text = _get(port, "/account", COOKIE)
-    assert (status, "by the proxy in front of this page" in text) == (200, True)
-    assert [user.name for user in list_users(web_database)] == ["ada@example.org"]
+def test_a_person_whom_the_proxy_signs_in_may_look(port: int) -> None:
+    assert _get(port, "/places", COOKIE)[0] == 200
 
 
-def test_a_client_cannot_name_itself(port: int, web_database: Database) -> None:
+def test_a_client_cannot_name_itself(port: int) -> None:
     for forged in ({HEADER: "eve"}, {HEADER.lower(): "eve"}, {HEADER.replace("-", "_"): "eve"}):
-        status, address, _ = _get(port, "/account", forged)
+        status, address, _ = _get(port, "/places", forged)
         assert (status, address.split("?")[0].rpartition("/")[2]) in {(302, "sign_in"), (302, "")}
-        assert _get(port, "/account", COOKIE | forged)[0] == 200
-        assert _get(port, "/shared/1/photos/1/preview", forged)[0] == 404
-    assert [user.name for user in list_users(web_database)] == ["ada@example.org"]
+        assert _get(port, "/places", COOKIE | forged)[0] == 200
 
 
-def test_visitors_of_shares_and_styles_pass_without_signing_in(port: int) -> None:
+def test_styles_pass_without_signing_in(port: int) -> None:
     assert _get(port, "/static/app.css")[0] == 200
-    status, address, _ = _get(port, "/s/no-such-link")
-    assert (status, address) == (404, "")

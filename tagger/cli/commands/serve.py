@@ -12,24 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import ADVANCED, flag, option
+from tagger.cli.help import ADVANCED, option
 from tagger.cli.output import console
-from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
-from tagger.database.enums import Role
 from tagger.errors import AddressRefused, Unavailable
 from tagger.extensions import extra_missing
 from tagger.processes.interruption import handle_own_signals
 from tagger.processes.process import resume_collection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import FrameType
 
     import uvicorn
     from fastapi import FastAPI
 
-    from tagger.database.connection import Database
     from tagger.settings import Settings
     from tagger.web.http.auth import AccessPolicy
 
@@ -50,10 +46,6 @@ def serve(
     port: Annotated[
         int, option("--port", "N", "Port to listen at. 0 selects a free port.", min=0, max=65535)
     ] = PORT,
-    keep_shares: Annotated[
-        bool,
-        flag("--keep-shares", "Leave the links that were shared with another TAGGER_WEB_TOKEN as they are."),
-    ] = False,
     fd: Annotated[
         int | None,
         typer.Option("--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True, min=0, max=2**31 - 1),
@@ -62,7 +54,7 @@ def serve(
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
 
     By default, only this machine can connect. From other machines, people sign in with TAGGER_WEB_TOKEN,
-    which the command generates and prints if it is not set, or by name after `tagger people user add`.
+    which the command generates and prints if it is not set, or with TAGGER_WEB_VIEW_TOKEN, to look only.
 
     Jobs of the page and schedules are processed by a worker in the background, which runs while there are any
     and no other worker runs. On PostgreSQL with TAGGER_REDIS_URL, start `tagger worker --beat`.
@@ -71,7 +63,6 @@ def serve(
     """
     check_extra()
     from tagger.cli.page_worker import PageWorker, tags_photos
-    from tagger.people.users import has_users
     from tagger.web.app import create_app
     from worker.logs import set_up_logging
 
@@ -82,14 +73,11 @@ def serve(
         closing(open_session(settings, settle_jobs=True).database) as database,
         closing(_listener(host, port, fd)) as listener,
     ):
-        by_name = has_users(database)
-        requires_sign_in = by_name or bool(settings.web_user_header)
-        policy = access_policy(listener, settings, requires_sign_in=requires_sign_in)
+        policy = access_policy(listener, settings)
         starts_worker = fd is None and tags_photos(settings, database)  # only `tagger up` has --fd
         app = create_app(settings, database, policy, has_own_worker=starts_worker or fd is not None)
         state = app.state.app_state
-        _end_former_token(database, settings, keep_shares=keep_shares)
-        _print_address(policy, settings, by_name=by_name, has_own_worker=state.has_own_worker)
+        _print_address(policy, settings, has_own_worker=state.has_own_worker)
         handle_own_signals()
         resume_collection()
         worker = PageWorker(database, settings, state.report_worker) if starts_worker else nullcontext()
@@ -105,7 +93,6 @@ def check_extra() -> None:
         ExtraMissing: one of them is not.
     """
     try:
-        import argon2  # noqa: F401
         import fastapi  # noqa: F401
         import jinja2  # noqa: F401
         import python_multipart  # noqa: F401
@@ -162,47 +149,32 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
     raise typer.BadParameter(f"{fd} is not a listening socket", param_hint="--fd")
 
 
-def access_policy(
-    listener: socket.socket, settings: Settings, *, requires_sign_in: bool = False
-) -> AccessPolicy:
-    """The access policy for the socket's actual address: a host name may stand for any.
-
-    `requires_sign_in`: also on this machine.
-    """
+def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
+    """The access policy for the socket's actual address: a host name may stand for any."""
     from tagger.texts.addresses import is_loopback
     from tagger.web.http.auth import AccessPolicy
+    from tagger.web.http.grants import Role
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token
-    if token is None and (requires_sign_in or not is_loopback(host)):
+    requires_sign_in = settings.web_view_token or settings.web_user_header or not is_loopback(host)
+    if token is None and requires_sign_in:
         token = secrets.token_urlsafe(24)
     return AccessPolicy(
         host,
         port,
         token,
+        settings.web_view_token,
         settings.web_upload_bytes,
         tuple(settings.web_trusted_proxies),
         settings.web_user_header,
         None if settings.web_user_role == "none" else Role(settings.web_user_role or Role.VIEWER),
+        tuple(settings.web_editors),
         settings.web_url,
     )
 
 
-def _end_former_token(database: Database, settings: Settings, *, keep_shares: bool) -> None:
-    from tagger.people.sessions import adopt_settings_token
-
-    if settings.web_token is not None:
-        shares = adopt_settings_token(database, settings.web_token, keep_shares=keep_shares)
-        if shares:
-            console.info(f"TAGGER_WEB_TOKEN has changed, {revoked_shares(shares)}")
-
-
-def revoked_shares(shares: Sequence[int]) -> str:
-    """Like `2 shares revoked: 3, 4`."""
-    return f"{count_of(len(shares), 'share')} revoked: {', '.join(map(str, shares))}"
-
-
-def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool, has_own_worker: bool) -> None:
+def _print_address(policy: AccessPolicy, settings: Settings, *, has_own_worker: bool) -> None:
     host = socket.gethostname() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
@@ -212,9 +184,7 @@ def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool, h
         )
     if policy.token is None:
         return
-    if by_name:
-        console.info("sign in with a name and password of `tagger people user`, or with a token")
-    elif settings.web_token is None:
+    if settings.web_token is None:
         sys.stderr.write(
             f"token to sign in, valid until the command stops: {policy.token}\n"
             "to set a permanent token of at least 16 characters, use TAGGER_WEB_TOKEN\n"

@@ -9,8 +9,7 @@ Teaching: contents → embeddings and taught_tags; embeddings → sketches; verd
 classifiers.
 Positions: photos, cameras, tracks → positions. Trips: photos, positions → visits; cameras → trip_edits.
 Numbers: photos, positions, tags → day_places, day_landmarks.
-Work: jobs → job_models, job_items and chunks. Access to the page: access_tokens, users → page_sessions;
-sign_in_attempts; shares → share_photos. Who did what: audit_log.
+Work: jobs → job_models, job_items and chunks. Who did what: audit_log.
 
 These modules define tables only; the rules for writing them are in the packages above.
 """
@@ -73,6 +72,7 @@ from tagger.database.tables.photo_tables import (
     visits as visits,
 )
 from tagger.database.tables.job_tables import (
+    audit_log as audit_log,
     backend_selections as backend_selections,
     chunks as chunks,
     job_items as job_items,
@@ -83,13 +83,4 @@ from tagger.database.tables.job_tables import (
     schedule_runs as schedule_runs,
     schedules as schedules,
     workers as workers,
-)
-from tagger.database.tables.access_tables import (
-    access_tokens as access_tokens,
-    audit_log as audit_log,
-    page_sessions as page_sessions,
-    share_photos as share_photos,
-    shares as shares,
-    sign_in_attempts as sign_in_attempts,
-    users as users,
 )

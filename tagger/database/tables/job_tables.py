@@ -228,3 +228,17 @@ schedule_runs = Table(
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
 )
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key, in the order of writing"),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False, doc="`cli`, `web` or `worker`, and who used it"),
+    Column("action", Text, nullable=False, doc="what was done, like `job-create`"),
+    Column("subject", Text, doc="the number of a job, or the name of a schedule, model or token"),
+    Column("details", JSON, nullable=False, doc="more about it, without secrets"),
+    Index(None, "at"),
+    Index(None, "action", "id"),
+    info={"doc": "Who did what, for 400 days and at most a million entries."},
+)

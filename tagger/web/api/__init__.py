@@ -11,7 +11,6 @@ from tagger.web.api import (
     predict,
     routes,
     search,
-    shares,
     teaching,
     uploads,
     verdicts,
@@ -20,6 +19,6 @@ from tagger.web.api import (
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
-    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares, uploads
+    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, uploads
     of_jobs = jobs, events
     return *(module.router for module in (*of_photos, *of_jobs, routes)), photos.trips_router

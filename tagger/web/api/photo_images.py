@@ -94,21 +94,13 @@ async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Vers
     return await _webp_response(request, state, photo_id, PREVIEW, PREVIEW_PX, v)
 
 
-async def jpeg(request: Request, state: AppState, photo_id: int) -> Response:
-    """Return the photo as a JPEG without metadata, to be saved under its name."""
-    photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
-    data = await download(state, photo, request)
-    headers = _named("attachment", f"{photo.path.stem}.jpg", _digest(data))
-    return Response(data, media_type="image/jpeg", headers=headers)
-
-
-async def download(state: AppState, photo: StoredPhoto, request: Request | None = None) -> bytes:
-    """Return the JPEG of `jpeg`. `request`: that which waits for this photo alone.
+async def download(state: AppState, photo: StoredPhoto) -> bytes:
+    """Return the photo as a JPEG of at most 2048 pixels a side, without metadata.
 
     Raises:
         PhotoUnavailable: it cannot be created.
     """
-    return await _cached_or_created(request, state, photo, DOWNLOAD, LARGE_PREVIEW_PX)
+    return await _cached_or_created(None, state, photo, DOWNLOAD, LARGE_PREVIEW_PX)
 
 
 async def _cached_or_created(

@@ -1,4 +1,4 @@
-"""Limits of wrong tokens and passwords, of requests without access, and of requests that count many photos.
+"""Limits of wrong tokens, and of requests that count many photos.
 
 Requests of filters and of the map, for example, count or group many photos. Their limit lets others be
 answered meanwhile.
@@ -15,9 +15,7 @@ import anyio
 from anyio import CapacityLimiter
 from fastapi import Depends, HTTPException, Request
 
-from tagger.database.enums import Role
 from tagger.errors import PicklableError
-from tagger.people.tokens import Grant
 from tagger.texts.text_format import N_, gettext
 
 MAX_ATTEMPTS = 5
@@ -86,28 +84,13 @@ class AttemptLimiter:
             self.record(key)
 
 
-LINKS = "/s/"
-"""The address of each link is below it. It sets a cookie, and leads to the share."""
-SHARES = "/shared/"
-"""All that visitors see is below it."""
-VISITOR = Grant("visitor", Role.VIEWER)
-
-
-def is_for_visitors(path: str) -> bool:
-    """Return whether the path is that of a share or its link, whose routes check access themselves."""
-    return path.startswith((LINKS, SHARES))
-
-
 COUNTING_AT_ONCE = 4
 """Requests that count photos at a time. The server has 40 threads and 32 connections to its database."""
-VISITORS_AT_ONCE = 6
-"""Requests of all visitors at a time, which need the same threads and connections."""
 MOST_WAITING = 128
 """As many as a browser sends at once through a proxy with HTTP/2, for a grid. They hold no thread."""
 RETRY_AFTER_S = 5
 GONE_CHECK_S = 0.5
 TOO_MANY_COUNTS = N_("Too many requests count photos now. Try again in some seconds.")
-TOO_MANY_VISITORS = N_("Too many people are looking at shared photos. Try again in some seconds.")
 CLIENT_GONE = 499
 """The status of nginx for a client that has closed the connection: nobody reads it."""
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -17,9 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger import errors
 from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_defect, outage_text, stated_error
 from tagger.errors import TaggerError
-from tagger.people.tokens import AccessEnded
 from tagger.texts.text_format import N_, gettext
-from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts, is_for_visitors
+from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
@@ -30,14 +28,12 @@ STATUS_OF_ERROR = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    AccessEnded: HTTPStatus.UNAUTHORIZED,
 }
 """The status of an error; all others are 400."""
 
 TITLES = {
     HTTPStatus.FORBIDDEN: N_("Not allowed"),
     HTTPStatus.NOT_FOUND: N_("Not found"),
-    HTTPStatus.GONE: N_("No longer shared"),
     HTTPStatus.TOO_MANY_REQUESTS: N_("Too many attempts"),
     HTTPStatus.INTERNAL_SERVER_ERROR: N_("Something went wrong"),
     HTTPStatus.SERVICE_UNAVAILABLE: N_("Not available right now"),
@@ -45,7 +41,7 @@ TITLES = {
 
 
 OUTAGE_LOG_S = 60.0
-"""The time between two lines about an outage at one route: strangers cause these, too."""
+"""The time between two lines about an outage at one route: open pages ask again every few seconds."""
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -66,16 +62,13 @@ def error_response(
         return DocumentResponse({"error": text}, status, headers)
     code = HTTPStatus(status)
     title = gettext(TITLES.get(code, N_("Request failed")))
-    template = "shared_error.html" if is_for_visitors(scope["path"]) else "error.html"
-    page = render(Request(scope), template, code, address=None, status=int(status), title=title, text=text)
+    page = render(Request(scope), "error.html", code, status=int(status), title=title, text=text)
     page.headers.update(headers or {})
     return page
 
 
 def _is_for_program(scope: Scope) -> bool:
     path = scope["path"]
-    if is_for_visitors(path):  # scripts of shares request lists below the pages
-        return "application/json" in Headers(scope=scope).get("accept", "")
     return bool(path == "/api" or path.startswith("/api/"))
 
 
@@ -129,17 +122,13 @@ async def _database_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatabaseError)  # noqa: S101 - it is registered for these alone
     if is_defect(error):
         raise error  # it is unexpected, and logged as such
-    log_outage(request.scope, error, _route_path(request.scope))
+    route = _route_path(request.scope)
+    logged: AttemptLimiter = request.app.state.logged_outages
+    with suppress(TooManyAttempts):
+        logged.check_and_record(route)
+        log.error("database error in %s: %s", route, outage_text(error))
     reason = type(getattr(error, "orig", None) or error).__name__  # the message may hold values and addresses
     return await _tagger_error(request, stated_error(error, reason))
-
-
-def log_outage(scope: Scope, error: DatabaseError, where: str) -> None:
-    """Log why the database could not be asked, in one line, unless one about this was logged lately."""
-    logged: AttemptLimiter = scope["app"].state.logged_outages
-    with suppress(TooManyAttempts):
-        logged.check_and_record(where)
-        log.error("database error in %s: %s", where, outage_text(error))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

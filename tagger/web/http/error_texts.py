@@ -7,7 +7,6 @@ from tagger import errors
 from tagger.database.notes import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
-from tagger.people import passwords, tokens
 from tagger.texts.text_format import N_, gettext, reader_language
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
@@ -58,7 +57,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "The schedule {name} exists already. Choose another name, or remove that one first."
     ),
     errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
-    tokens.NameExists: N_("There is already a person or token with the name {name}. Choose another name."),
     errors.NameNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
     errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
     errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
@@ -76,7 +74,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.PathNotFound: N_(
         "There is no file or folder at {path}. Check the name, and that its disk is connected."
     ),
-    errors.ShareNotFound: N_("This link is not there any more."),
     errors.TripNotFound: N_(
         "There is no trip {trip}. A trip gets a new name where more photos change its first day."
     ),
@@ -110,14 +107,9 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.ScheduleInvalid: N_("The schedule is not valid. Check its times and its time zone."),
     errors.SchemaOutdated: SCHEMA_DIFFERS,
     errors.SearchTextInvalid: N_("The search does not understand {text}. Try other words."),
-    errors.ShareInvalid: N_("This cannot be shared like this. Check the title, the end and the photos."),
     errors.TripEditFollowed: N_("Undo the later change of this trip first."),
     errors.TripsApart: N_("These trips are more than {days} days apart, and cannot be merged."),
     errors.SystemRefused: N_("The server has no access to {what}. Check its permissions."),
-    passwords.PasswordRefused: N_("The password cannot be used: it is too short, too long or easy to guess."),
-    tokens.NameInvalid: N_(
-        "{name} cannot be a name. Use letters, digits, dots, hyphens, underscores, + and @."
-    ),
 }
 """In other languages than English, with the kinds of errors below each. The English texts say more."""
 

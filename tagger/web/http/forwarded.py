@@ -9,7 +9,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import Scope
 
-from tagger.people.sessions import SESSION_S
+from tagger.web.http.grants import SESSION_S
 
 Network = IPv4Network | IPv6Network
 _Address = IPv4Address | IPv6Address

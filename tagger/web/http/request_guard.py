@@ -6,27 +6,23 @@ state, and sets the language of its texts.
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
-from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tagger.database.retry import DatabaseError, stated_error
-from tagger.people.tokens import Grant
-from tagger.texts.text_format import N_, gettext, in_language, in_zone, reader_language
-from tagger.web.http.access import DATABASE_LIMITER, SAFE_METHODS, Access, SignIn, refusal
-from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts
+from tagger.texts.text_format import N_, gettext, in_language, in_zone
+from tagger.web.http.access import SAFE_METHODS, Access, RouteAccess, refusal
+from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import AccessPolicy, Authenticator, UserRefused, actor_of
-from tagger.web.http.error_responses import error_response, log_outage
-from tagger.web.http.error_texts import page_text
+from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
+from tagger.web.http.grants import Grant
 from tagger.web.http.languages import language_of, zone_of
 from tagger.web.http.origins import Origin, is_from, own_origins
 from tagger.web.http.responses import add_headers, send_in_blocks
@@ -54,7 +50,6 @@ RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without a preflight request; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
-_OPEN = frozenset({Access.ANYBODY, Access.VISITOR})
 _UPLOAD_PATHS = frozenset({"/try", "/api/predict", "/api/uploads"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
@@ -77,12 +72,14 @@ class RequestGuard:
         app: ASGIApp,
         policy: AccessPolicy,
         limits: ClientLimits,
-        sign_in: SignIn,
+        route_access: RouteAccess,
+        authenticator: Authenticator | None,
     ) -> None:
         self._app = app
         self._policy = policy
         self._limits = limits
-        self._sign_in = sign_in
+        self._route_access = route_access
+        self._authenticator = authenticator
         self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,19 +94,14 @@ class RequestGuard:
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         client = client_of(scope, headers, self._policy.trusted_proxies, self._policy.user_header)
-        access = self._sign_in.route_access.of(scope)
-        grant = VISITOR if access is Access.VISITOR else None
+        access = self._route_access.of(scope)
+        grant: Grant | None = None
         try:
             limit = self._check(scope, headers, client, access)
-            if access not in _OPEN:
-                with _outages(scope):
-                    if await self._sign_in.start_if_due():
-                        access = self._sign_in.route_access.of(scope)
-            if self._sign_in.authenticator is not None and access not in _OPEN:
+            if self._authenticator is not None and access is not Access.ANYBODY:
                 self._warn_of_proxy(headers, client)
-                grant = await self._authenticate(self._sign_in.authenticator, scope, headers, client)
+                grant = _authenticate(self._authenticator, headers, client)
                 _check_role(grant, access)
-                self._sign_in.authenticator.record_use(grant)
         except RequestRefused as refused:
             response = _refusal_response(scope, headers, refused)
             await response(scope, receive, drain_before_end(receive, send))
@@ -121,7 +113,7 @@ class RequestGuard:
 
     def _is_open(self, access: Access) -> bool:
         """Return whether a route needs no authentication, though others do."""
-        return self._sign_in.authenticator is not None and access in _OPEN
+        return self._authenticator is not None and access is Access.ANYBODY
 
     def _check(self, scope: Scope, headers: Headers, client: Client, access: Access) -> BodyLimit:
         """Return the limit of the body.
@@ -137,34 +129,6 @@ class RequestGuard:
         _check_origin(scope["method"], headers, own_origins(headers, client, self._policy.web_url))
         _check_content_type(scope, headers)
         return self._body_limit(scope, headers, access)
-
-    async def _authenticate(
-        self, authenticator: Authenticator, scope: Scope, headers: Headers, client: Client
-    ) -> Grant:
-        """Return what the token or session of the request allows.
-
-        Raises:
-            RequestRefused: it has none, or its client sent too many wrong tokens.
-        """
-        try:
-            with _outages(scope):
-                grant = await to_thread.run_sync(
-                    authenticator.authenticate, headers, client, limiter=DATABASE_LIMITER
-                )
-        except TooManyAttempts as error:
-            retry_after = {"retry-after": str(error.retry_after_s)}
-            raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after) from None
-        except UserRefused as error:
-            raise RequestRefused(HTTPStatus.FORBIDDEN, str(error)) from None
-        if grant is None:
-            raise RequestRefused(
-                HTTPStatus.UNAUTHORIZED,
-                gettext(
-                    "A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in."
-                ),
-                {"www-authenticate": "Bearer"},
-            )
-        return grant
 
     def _warn_of_proxy(self, headers: Headers, client: Client) -> None:
         if self._has_warned or self._policy.trusted_proxies or "x-forwarded-for" not in headers:
@@ -218,21 +182,26 @@ class RequestGuard:
         return BodyLimit(SMALL_BYTES, limits.body_s)
 
 
-@contextmanager
-def _outages(scope: Scope) -> Iterator[None]:
-    """Refuse a request whose access cannot be looked up."""
+def _authenticate(authenticator: Authenticator, headers: Headers, client: Client) -> Grant:
+    """Return what the token or cookie of the request allows.
+
+    Raises:
+        RequestRefused: it has none, or its client sent too many wrong tokens.
+    """
     try:
-        yield
-    except DatabaseError as error:
-        log_outage(scope, error, "authentication")
-        reason = type(getattr(error, "orig", None) or error).__name__
-        raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, _outage_text(error, reason)) from None
-
-
-def _outage_text(error: DatabaseError, reason: str) -> str:
-    """Say that the database is away: in English as programs read it."""
-    stated = stated_error(error, reason)
-    return str(stated) if reader_language() is None else page_text(stated)
+        grant = authenticator.authenticate(headers, client)
+    except TooManyAttempts as error:
+        retry_after = {"retry-after": str(error.retry_after_s)}
+        raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after) from None
+    except UserRefused as error:
+        raise RequestRefused(HTTPStatus.FORBIDDEN, str(error)) from None
+    if grant is None:
+        raise RequestRefused(
+            HTTPStatus.UNAUTHORIZED,
+            gettext("A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in."),
+            {"www-authenticate": "Bearer"},
+        )
+    return grant
 
 
 def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -> ASGIApp:

@@ -114,19 +114,19 @@ class DocumentResponse(JSONResponse):
 def stream_download(
     request: Request, parts: Iterable[bytes], media_type: str, file_name: str
 ) -> StreamingResponse:
-    """Stream `parts` as they are produced; a browser saves them as `file_name`.
+    """Stream `parts`, which are produced in a thread, as `stream_blocks`."""
+    return stream_blocks(request, iterate_in_threadpool(_blocks(parts)), media_type, file_name)
+
+
+def stream_blocks(
+    request: Request, blocks: AsyncIterator[bytes], media_type: str, file_name: str
+) -> StreamingResponse:
+    """Stream `blocks` as they are produced; a browser saves them as `file_name`.
 
     A download can last for hours. It ends when the token or session of its request does.
     """
-    return download_of(
-        while_authenticated(request, iterate_in_threadpool(_blocks(parts))), media_type, file_name
-    )
-
-
-def download_of(blocks: AsyncIterator[bytes], media_type: str, file_name: str) -> StreamingResponse:
-    """Stream blocks, for a browser to save as `file_name`."""
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
-    return StreamingResponse(blocks, media_type=media_type, headers=headers)
+    return StreamingResponse(while_authenticated(request, blocks), media_type=media_type, headers=headers)
 
 
 def send_in_blocks(send: Send) -> Send:

@@ -21,9 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from tagger.database.connection import Database
-from tagger.people.tokens import Grant
 from tagger.query.tagged_photos import has_metadata_writes, has_photos
-from tagger.shares import MOST_PHOTOS as MOST_SHARED
 from tagger.texts.city_names import city_name, place_text
 from tagger.texts.text_format import (
     N_,
@@ -40,6 +38,7 @@ from tagger.texts.text_format import (
     weekday_text,
 )
 from tagger.web.http.auth import may_send_photos
+from tagger.web.http.grants import Grant
 from tagger.web.http.languages import chosen_language, languages, script_texts
 from tagger.web.http.query_params import MOST_PHOTOS
 
@@ -166,7 +165,7 @@ def environment() -> Environment:
     templates.globals |= {"_": _gettext, "N_": N_, "gettext": _gettext, "ngettext": _ngettext}
     templates.globals |= {"language": reader_language, "languages": languages, "script_texts": script_texts}
     templates.globals |= {"chosen_language": chosen_language, "thumbnail_address": thumbnail_address}
-    templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
+    templates.globals["selection_limits"] = {"list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     texts: dict[str, Callable[[Any], str]] = {}
     texts |= {

@@ -13,7 +13,6 @@ from tagger.web.pages import (
     photos,
     review,
     selected_photos,
-    shared,
     trips,
     try_photo,
 )
@@ -22,5 +21,5 @@ from tagger.web.pages import (
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the pages; the order decides between `/jobs/new` and `/jobs/{job}`."""
     of_photos = try_photo, library, filter_panel, photos, map_clusters, review, selected_photos, photo
-    others = trips, job_forms, jobs, languages, shared
-    return *(module.router for module in (*of_photos, *others)), shared.data_router
+    others = trips, job_forms, jobs, languages
+    return tuple(module.router for module in (*of_photos, *others))

@@ -30,8 +30,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import NO_MONTH
 from tagger.query.tagged_photos import TaggedPhoto, has_photos
 from tagger.query.timeline import Area, section_parts
-from tagger.query.trip_summaries import TripSummary, summaries_of_trips
-from tagger.shares import is_kept, share_name
+from tagger.query.trip_summaries import summaries_of_trips
 from tagger.teaching.examples import NamedOtherwise
 from tagger.teaching.learning import taught_state
 from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
@@ -157,6 +156,14 @@ class PhotoSection:
 
 
 @dataclass(frozen=True)
+class Archives:
+    """Addresses of ZIP archives of all photos of a query: JPEGs without metadata, and their own files."""
+
+    photos: str
+    files: str
+
+
+@dataclass(frozen=True)
 class PhotoGrid:
     """A page of photos. `source`: the address of the query in the API; `options`: those of its order, too.
 
@@ -169,6 +176,7 @@ class PhotoGrid:
     next_page: str | None = None
     first_page: str | None = None
     downloads: tuple[Link, ...] = ()
+    archives: Archives | None = None
     opened: int | None = None
 
     @property
@@ -252,8 +260,6 @@ def render_photos(
     `opened`: the details of the photo over them. `text`: that of the search that led here.
     """
     is_recent = form.query.sort == "added"
-    can_share = grid and grid.tiles and is_kept(form.query) and not is_recent
-    share = form.address("", sort=None, distinct=None).removeprefix("?") if can_share else ""
     parts = list(form.query.parts)
     lists = search_lists(request)
     understood = lists.understand(text)
@@ -289,20 +295,11 @@ def render_photos(
         view=_view(filters),
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
-        share=share,
         recently_added="" if is_recent else form.address("/photos", sort="added"),
-        share_names=_share_names(state, form.query, trips.get(form.query.trip or "")) if share else ("", ""),
         filter_address=form.address("/photos/filter"),
         opened=opened,
         **(opened or {}),
     )
-
-
-def _share_names(state: AppState, query: PhotoQuery, trip: TripSummary | None) -> Sequence[str]:
-    """The titles of a share of the query: with positions, and without."""
-    if trip is not None:
-        return trip.title, trip.title_without_place
-    return [share_name(state.database, query, with_positions=each) for each in (True, False)]
 
 
 def _view(filters: Collection[str]) -> str:
@@ -340,6 +337,9 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
         downloads=tuple(Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS),
+        archives=Archives(
+            data_params.address("/download/photos.zip"), data_params.address("/download/files.zip")
+        ),
     )
 
 

@@ -5,14 +5,16 @@ metadata write` and `tagger metadata undo`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from io import BytesIO
 from itertools import chain
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.concurrency import iterate_in_threadpool
 from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority, Target
@@ -26,7 +28,11 @@ from tagger.jobs.enqueue.metadata_jobs import (
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.metadata.plans import FilePlan
+from tagger.query.facets import count_photos
+from tagger.query.find import find_tagged
+from tagger.query.tagged_photos import StoredPhoto
 from tagger.texts.text_format import N_, gettext, ngettext
+from tagger.web.api import photo_images
 from tagger.web.api.job_requests import (
     WriteMode,
     check_mode,
@@ -35,15 +41,18 @@ from tagger.web.api.job_requests import (
     write_modes,
 )
 from tagger.web.api.job_starter import Starter
+from tagger.web.api.photos import Params
 from tagger.web.http.access import Access, requires
-from tagger.web.http.query_params import PhotoNumbers, RequestModel
-from tagger.web.http.responses import stream_download
+from tagger.web.http.query_params import PhotoNumbers, QueryParams, RequestModel
+from tagger.web.http.responses import stream_blocks, stream_download
 from tagger.web.http.templates import MOST_FILES, render
-from tagger.web.photo_files import archive_parts, archived_photos
+from tagger.web.photo_files import Archive, OpenFile, PhotoUnavailable, archive_parts, archived_photos
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
+MOST_ARCHIVED = 10_000
+"""Photos of an archive: of each, a line is kept until its end."""
 PREVIEWS = 20
 """Photos whose files are read for the preview; the number of the others is shown."""
 TARGET_TEXTS = {
@@ -156,12 +165,15 @@ class DownloadForm(RequestModel):
     """The selected photos, in the order of the selection."""
 
     photo: PhotoNumbers
+    with_metadata: bool = False
 
 
 @router.post("/photos/download")
-@requires(Access.EDITOR)
-def download(request: Request, state: State, form: Annotated[DownloadForm, Form()]) -> StreamingResponse:
-    """Download the files of the selected photos as a ZIP archive."""
+@requires(Access.VIEWER)
+def download_selected(
+    request: Request, state: State, form: Annotated[DownloadForm, Form()]
+) -> StreamingResponse:
+    """Download the selected photos as a ZIP archive: their own files, or JPEGs without metadata."""
     photo_ids = list(dict.fromkeys(form.photo))
     if len(photo_ids) > MOST_FILES:
         text = ngettext(
@@ -170,5 +182,56 @@ def download(request: Request, state: State, form: Annotated[DownloadForm, Form(
             MOST_FILES,
         )
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-    files = archived_photos(state.database, photo_ids, state.settings.roots)
-    return stream_download(request, archive_parts(files), "application/zip", "photos.zip")
+    return _archive(request, state, photo_ids, with_metadata=form.with_metadata)
+
+
+@router.get("/download/photos.zip")
+@requires(Access.VIEWER)
+def download_photos(request: Request, state: State, params: Params) -> StreamingResponse:
+    """Download all photos of a query as JPEGs without metadata."""
+    return _archive(request, state, _found_photo_ids(state, params), with_metadata=False)
+
+
+@router.get("/download/files.zip")
+@requires(Access.VIEWER)
+def download_files(request: Request, state: State, params: Params) -> StreamingResponse:
+    """Download the files of all photos of a query."""
+    return _archive(request, state, _found_photo_ids(state, params), with_metadata=True)
+
+
+def _found_photo_ids(state: AppState, params: QueryParams) -> Iterator[int]:
+    """The photos of a query, in its order.
+
+    Raises:
+        HTTPException: there are more than MOST_ARCHIVED.
+    """
+    [(_, count)] = count_photos(state.database, [params.query], state.settings.roots)
+    if count > MOST_ARCHIVED:
+        text = gettext("More than %(count)s photos cannot be downloaded at once.", count=MOST_ARCHIVED)
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+    with params.model_checked():
+        photos = find_tagged(state.database, params.query, state.settings.roots)
+    return (photo.id for photo in photos)
+
+
+def _archive(
+    request: Request, state: AppState, photo_ids: Iterable[int], *, with_metadata: bool
+) -> StreamingResponse:
+    photos = archived_photos(state.database, photo_ids, state.settings.roots)
+    if with_metadata:
+        return stream_download(request, archive_parts(photos), "application/zip", "photos.zip")
+    return stream_blocks(request, _jpeg_archive_parts(state, photos), "application/zip", "photos.zip")
+
+
+async def _jpeg_archive_parts(state: AppState, photos: Iterator[StoredPhoto]) -> AsyncIterator[bytes]:
+    archive = Archive()
+    async for photo in iterate_in_threadpool(photos):
+        file: OpenFile | PhotoUnavailable
+        try:
+            jpeg = await photo_images.download(state, photo)
+            file = OpenFile(BytesIO(jpeg), len(jpeg), photo.mtime_ns)
+        except PhotoUnavailable as error:
+            file = error
+        for part in archive.add(photo.id, f"{photo.path.stem}.jpg", file):
+            yield part
+    yield archive.end()

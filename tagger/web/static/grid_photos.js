@@ -2,14 +2,6 @@
 
 import { momentText, ngettext } from "./texts.js";
 
-/** The address of a share, below which are all addresses for its visitors. */
-const { share } = document.documentElement.dataset;
-
-/** Visitors of a share get previews, and no originals. */
-export const hasOriginals = share === undefined;
-
-export const apiAddress = (path) => `${share ?? "/api"}${path}`;
-
 export function photoOfTile(tile) {
   const image = tile.querySelector("img");
   const { name } = tile.querySelector(".photo-tile-name").dataset;
@@ -44,21 +36,20 @@ export function photoOfTimeline({ digest, ...photo }) {
 
 /** The photo's page, which steps through the photos of the query at the address `source`. */
 export function pageAddress(photo, source) {
-  if (share) return `${share}/photos/${photo.id}`;
   const options = new URL(source, location.origin).searchParams;
   options.set("within", "1");
   return `/photos/${photo.id}?${options}`;
 }
 
 /** What the panel shows of a photo: its landmarks and facts. */
-export const detailsAddress = (photo) => (share ? `${share}/photos/${photo.id}` : `/photos/${photo.id}/details`);
+export const detailsAddress = (photo) => `/photos/${photo.id}/details`;
 
 /** The photo in words: “Colosseum, 12 April 2024, 10:05”; its file if nothing is known. */
 export const altOf = ({ name, place, taken_at: takenAt, file }) => [name || place, takenAt && momentText(takenAt)].filter(Boolean).join(", ") || file;
 
-export const thumbnailAddress = (photo, size) => apiAddress(`/photos/${photo.id}/thumbnail?size=${size}${version(photo, "&")}`);
+export const thumbnailAddress = (photo, size) => `/api/photos/${photo.id}/thumbnail?size=${size}${version(photo, "&")}`;
 
-export const previewAddress = (photo) => apiAddress(`/photos/${photo.id}/preview${version(photo, "?")}`);
+export const previewAddress = (photo) => `/api/photos/${photo.id}/preview${version(photo, "?")}`;
 
 function version(photo, separator) {
   return photo.version ? `${separator}v=${encodeURIComponent(photo.version)}` : "";

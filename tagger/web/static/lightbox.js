@@ -2,7 +2,7 @@
 // the grid, with the focus on the photo that was shown last.
 
 import { create } from "./elements.js";
-import { altOf, apiAddress, hasOriginals, pageAddress, photoOfTile } from "./grid_photos.js";
+import { altOf, pageAddress, photoOfTile } from "./grid_photos.js";
 import { Panel } from "./lightbox_panel.js";
 import { Previews } from "./lightbox_previews.js";
 import { Zoom } from "./lightbox_zoom.js";
@@ -128,7 +128,7 @@ function show() {
   describe();
   showPreview(photo);
   drawStar(photo);
-  download.href = apiAddress(`/photos/${photo.id}/${hasOriginals ? "file" : "download"}`);
+  download.href = `/api/photos/${photo.id}/file`;
   panel.show(photo);
   lookAround();
 }

@@ -1,7 +1,7 @@
 // The previews of the photo that is shown and of those beside it.
 
 import { create } from "./elements.js";
-import { apiAddress, hasOriginals, previewAddress, thumbnailAddress } from "./grid_photos.js";
+import { previewAddress, thumbnailAddress } from "./grid_photos.js";
 
 const PRELOADED = [1, -1, 2]; // previews to load beside the one that is shown, in this order
 const MOST_KEPT = 2; // previews to keep before and after it
@@ -34,9 +34,9 @@ export class Previews {
   /** Loads the photo's own file, or a larger preview of a format that browsers do not display; null if it was loaded before. */
   async original(photo) {
     const preview = this.images.get(photo.id);
-    if (!hasOriginals || !preview?.complete || preview.isOriginal || preview.isReplaced) return null;
+    if (!preview?.complete || preview.isOriginal || preview.isReplaced) return null;
     preview.isReplaced = true; // requested once
-    const image = createImage(photo, apiAddress(`/photos/${photo.id}/image`), "high");
+    const image = createImage(photo, `/api/photos/${photo.id}/image`, "high");
     await image.decode();
     image.isOriginal = true;
     if (this.images.get(photo.id) === preview) this.images.set(photo.id, image);

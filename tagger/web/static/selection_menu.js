@@ -1,7 +1,6 @@
 // The menu of the bar for selected photos: what can be done with them beside verdicts.
 
 import { create } from "./elements.js";
-import { openShare } from "./share.js";
 import { gettext, ngettext } from "./texts.js";
 
 /**
@@ -13,8 +12,8 @@ export function createSelectionMenu(photos, { mayWrite, mayUndo, options }, limi
   const summary = create("summary", { className: "button button--quiet" }, gettext("More"));
   const items = create("div", {},
     createItem(isOfFavourites ? gettext("Remove from favourites") : gettext("Add to favourites"), Infinity, () => star(!isOfFavourites)),
-    createItem(gettext("Share…"), limits.share, () => openShare({ photos: photos() }, gettext("Photos"))),
-    createItem(gettext("Download the photos (ZIP)"), limits.files, () => send("/photos/download", photos())),
+    createItem(gettext("Download without metadata (ZIP)"), limits.files, () => send("/photos/download", photos())),
+    createItem(gettext("Download the files (ZIP)"), limits.files, () => send("/photos/download", photos(), { with_metadata: "1" })),
   );
   // Both show a preview with the number of photos, and change nothing before it is confirmed.
   if (mayWrite) items.append(createItem(gettext("Write metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "write" })));

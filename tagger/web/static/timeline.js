@@ -2,7 +2,7 @@
 // there are, so every chunk has its place and its estimated height before it is loaded. A chunk is loaded from any place.
 
 import { aspectOf, justify } from "./grid_layout.js";
-import { apiAddress, photoOfTimeline } from "./grid_photos.js";
+import { photoOfTimeline } from "./grid_photos.js";
 import { canSplitAt, monthName } from "./grid_tiles.js";
 import { requestJson } from "./server.js";
 import { headingText } from "./texts.js";
@@ -256,7 +256,7 @@ function sectionsOf({ month, photos, aspect, parts = [] }, isNewestFirst) {
 async function fetchDocument(path, options, more = {}, signal = undefined) {
   const query = new URLSearchParams(options);
   for (const [name, value] of Object.entries(more)) query.set(name, value);
-  return requestJson(`${apiAddress(path)}?${query}`, { priority: "high", signal });
+  return requestJson(`/api${path}?${query}`, { priority: "high", signal });
 }
 
 function lastIndex(sorted, isBefore) {

@@ -20,7 +20,6 @@ from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.job_control import remove_old_items
 from tagger.ledger.workers import WorkerStatus
 from tagger.metadata.errors import RefusalKind
-from tagger.people.tokens import add_token
 from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
 from tagger.texts.text_format import rounded_duration
@@ -92,13 +91,6 @@ def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_f
     page = client.get("/jobs/new").text
     assert "Folder on the server" in page
     assert str(tmp_path / "Pictures") in page
-    client.headers["authorization"] = f"Bearer {add_token(web_database, 'editor')[1]}"
-    for address in ("/jobs", "/jobs/new"):
-        page = client.get(address).text
-        assert "TAGGER_WEB_FOLDERS" in page
-        assert "may read this folder" not in page
-    mine = {"path": str(tmp_path), "consent": "true"}
-    assert client.post("/jobs/new", data=mine).status_code == 403
 
 
 def test_invalid_forms_are_refused(client: TestClient) -> None:

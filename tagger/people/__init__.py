@@ -1,1 +1,0 @@
-"""People who use the page: passwords and roles, named tokens, and sessions. Knows nothing of HTTP."""
