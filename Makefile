@@ -76,59 +76,22 @@ screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots of the documentation; needs Chromium
 	$(BIN)/python -m docs.pictures.screenshots
 
-# COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others}, course/{train,test}, unknown/{train,test} and ordinary,
-# with the sources of their photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0; IMAGENET has the backbone's weights. Some
-# landmarks are in the folders of unknown photos. QUICK=1 goes through all of it with every fortieth photo,
-# shrunk, and one epoch, to test that it runs; WEIGHTS and IMAGENET may then be the shipped model.
+# DATA has the photos that the model card describes, joined by whoever trains: train/LABEL, test/LABEL and others/LANDMARK; ordinary, which
+# the network learns, and everyday, which has these and more that only the last layer learns; ordinary-test; landmarks.csv, a copy of
+# trainer/data/shipped-landmarks.csv; and sources.csv, which says where photos come from. What looks like a photo of test/ must be in none of
+# the others. Training goes on from WEIGHTS, the shipped model, whose network was pruned. Then the last layer and the rule of scores are
+# fitted again, to everyday photos, too. QUICK=1 trains one epoch on small images, to test that it runs.
 MODEL := build/$(if $(QUICK),quick-)model
-COLLECTED = $(if $(QUICK),$(MODEL)/collections,$(COLLECTIONS))
-epochs = --epochs $(if $(QUICK),1,$(1))
-SHIPPED := $(MODEL)/landmarks-203-v11.pt
-model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file IMAGENET=file; run it again to continue
-	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" -a -f "$(IMAGENET)" || { echo "set COLLECTIONS=folder WEIGHTS=file IMAGENET=file"; exit 2; }
-	mkdir -p $(MODEL)/found
-	$(if $(QUICK),mkdir -p $(COLLECTED) && cd "$(COLLECTIONS)" && find landmarks more places course unknown ordinary -type f | sort | \
-		awk 'NR % 40 == 1 || /csv$$/ || /^unknown.*landmarks/' | tar -c -T - | tar -x -C "$(abspath $(COLLECTED))")
-	test -d $(MODEL)/ordinary || { cp -r "$(COLLECTED)/unknown" $(MODEL)/copied && chmod -R u+w $(MODEL)/copied && \
-		for split in train test; do mv $(MODEL)/copied/$$split/landmarks $(MODEL)/found/$$split || exit 1; done && \
-		mv $(MODEL)/copied $(MODEL)/ordinary; }
-	cd "$(COLLECTED)" && { echo photo,source; \
-		tail -qn +2 landmarks/sources.csv unknown/sources*.csv | cut -d, -f2-4 | sed 's|,|/|'; \
-		tail -qn +2 more/sources.csv places/sources*.csv course/sources.csv | cut -d, -f1,2 | sed -E 's|^[^,]*/([^/,]*/[^/,]*),|\1,|'; \
-		} > "$(abspath $(MODEL))/sources.csv"
-	test -d $(MODEL)/everyday || { cp -r $(MODEL)/ordinary/train $(MODEL)/copied && cp -r "$(COLLECTED)"/ordinary/*/ $(MODEL)/copied && \
-		{ cat $(MODEL)/sources.csv; tail -n +2 "$(COLLECTED)/ordinary/ordinary.csv" | cut -d, -f1,2 | sed 's/@.*//'; } \
-		> $(MODEL)/copied/sources.csv && chmod -R u+w $(MODEL)/copied && mv $(MODEL)/copied $(MODEL)/everyday; }
-	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTED)/landmarks" "$(COLLECTED)/more" \
-		$(MODEL)/found "$(COLLECTED)/places/known" "$(COLLECTED)/places/others" "$(COLLECTED)/course" \
-		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
-		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
-	$(MAKE) $(SHIPPED)
-	$(BIN)/trainer evaluate $(SHIPPED) --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test --out $(MODEL)/report
-
-# One model goes on from WEIGHTS, another begins with IMAGENET. The first learns what all three say, is pruned, learns again what WEIGHTS
-# and it said before, and at last what all three say. Then the linear layer and the rule of scores are fitted again, to everyday photos, too,
-# by which the rule is validated. make build/model/landmarks-203-v11.pt TRUNK=MODEL fits them alone, to the network of a model.
-TRUNK = $(MODEL)/landmarks-203-v9.pt
-LEARN = --learning-rate 2.5e-4 --teacher "$(WEIGHTS)"
-$(MODEL)/tuned.pt: OPTIONS = --weights "$(WEIGHTS)" $(call epochs,6) --learning-rate 2.5e-4
-$(MODEL)/fresh.pt: OPTIONS = --weights "$(IMAGENET)" $(call epochs,22)
-$(MODEL)/taught.pt: OPTIONS = --weights $(MODEL)/tuned.pt --teacher $(MODEL)/tuned.pt --teacher $(MODEL)/fresh.pt $(call epochs,8) $(LEARN)
-$(MODEL)/pruned.pt: OPTIONS = --weights $(MODEL)/taught.pt --multiply-adds $(if $(QUICK),90,600) --epochs 0
-$(MODEL)/small.pt: OPTIONS = --weights $(MODEL)/pruned.pt --teacher $(MODEL)/taught.pt $(call epochs,20) $(LEARN)
-$(MODEL)/landmarks-203-v9.pt: OPTIONS = --weights $(MODEL)/small.pt --teacher $(MODEL)/taught.pt --teacher $(MODEL)/fresh.pt $(call epochs,16) $(LEARN)
-$(SHIPPED): OPTIONS = --weights "$(TRUNK)" --epochs 0 --precision 0.92
-$(SHIPPED): private UNKNOWN = $(MODEL)/everyday
-$(MODEL)/taught.pt: $(MODEL)/tuned.pt $(MODEL)/fresh.pt
-$(MODEL)/pruned.pt: $(MODEL)/taught.pt
-$(MODEL)/small.pt: $(MODEL)/pruned.pt
-$(MODEL)/landmarks-203-v9.pt: $(MODEL)/small.pt
-$(SHIPPED): $(TRUNK)
-UNKNOWN = $(MODEL)/ordinary/train
-$(MODEL)/%.pt:
-	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(UNKNOWN) \
-		--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size $(if $(QUICK),96,224) --resume $(OPTIONS) --out $(MODEL)/$*
-	$(BIN)/trainer export $(MODEL)/$* --out $@
+WEIGHTS ?= tagger/shipped/landmarks.pt
+TRAIN = $(BIN)/trainer train transfer --data "$(DATA)" --others "$(DATA)/others" --cache $(MODEL)/pixels \
+	--backbone timm/mobilenet_edgetpu_100 --size $(if $(QUICK),96,224) --resume
+model: setup  ## train the model of the package again: DATA=folder; run it again to continue
+	@test -d "$(DATA)/train" || { echo "set DATA=folder"; exit 2; }
+	$(TRAIN) --weights "$(WEIGHTS)" --unknown "$(DATA)/ordinary" --epochs $(if $(QUICK),1,16) --learning-rate 2.5e-4 --out $(MODEL)/network
+	$(BIN)/trainer export $(MODEL)/network --out $(MODEL)/network.pt
+	$(TRAIN) --weights $(MODEL)/network.pt --unknown "$(DATA)/everyday" --epochs 0 --precision 0.92 --out $(MODEL)/landmarks
+	$(BIN)/trainer export $(MODEL)/landmarks --out $(MODEL)/landmarks.pt
+	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data "$(DATA)" --distractors "$(DATA)/ordinary-test" --out $(MODEL)/report
 
 cities: export PYTHONPATH := .
 cities: setup  ## make tagger/shipped/cities.npz and cities.names.tsv again from NATURAL_EARTH=folder; see cities.md there
