@@ -74,6 +74,7 @@ FORMER_COMMANDS = {
     "tagger people audit": "read the table audit_log in SQL",
     "tagger people": _TOKENS,
     "--keep-shares": "there are no shares any more",
+    "trainer data combine": "copy the photos of all collections into one folder, train/LABEL/photo.jpg",
 }
 """Commands and options of version 2 that are gone, and what to do instead. Version 4 drops this table."""
 

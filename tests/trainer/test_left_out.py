@@ -11,8 +11,10 @@ from support.artifacts import LABELS, tiny_artifact
 from support.command_line import CommandRunner
 from support.scenes import draw_label
 
+from trainer.data.folders import sources_of
 from trainer.data.gazetteer import read_gazetteer
 from trainer.data.preparation import FoundPhotos, find_training_photos, prepare
+from trainer.errors import DataUnusable
 from trainer.evaluation.evaluation import evaluate
 from trainer.evaluation.mixture import FAMILY
 
@@ -99,10 +101,6 @@ def test_one_image_under_two_labels_is_said_by_each_command(
     assert output.json["label_conflicts"] == 1
     assert "images with several labels, or one and none: 1" in output.err
 
-    (tmp_path / "landmarks.csv").write_text(f"label\n{COMPOSED}\nBridge\n", encoding="utf-8")
-    options = ("--landmarks", tmp_path / "landmarks.csv", "--out", tmp_path / "both", "--json")
-    assert data("combine", folder, *options).json["left_out"] == {"a copy that has another label": 1}
-
 
 def test_evaluation_says_which_image_has_two_labels(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     tiny_artifact(tmp_path / "tiny.pt")
@@ -132,8 +130,6 @@ def test_a_label_is_one_however_its_accents_are_encoded(
     assert log.messages == []
     split = data("split", folder, "--out", tmp_path / "split", "--json").json
     assert set(split["by_label"]) == {COMPOSED, "Bridge"}
-    options = ("--landmarks", folder / "landmarks.csv", "--out", tmp_path / "both", "--json")
-    assert data("combine", folder, *options).json["other_landmarks"] == 0
 
 
 def test_a_model_with_a_decomposed_label_is_evaluated_on_the_composed_one(tmp_path: Path) -> None:
@@ -145,14 +141,20 @@ def test_a_model_with_a_decomposed_label_is_evaluated_on_the_composed_one(tmp_pa
     assert (result.photos, result.skipped) == (1, {})
 
 
-def test_lists_of_photos_are_found_however_their_accents_are_encoded(
-    folder: Path, tmp_path: Path, data: CommandRunner
-) -> None:
-    _write(folder / "landmarks.csv", ("label",), (COMPOSED,), ("Bridge",))
-    _write(tmp_path / "exclude.csv", ("photo", " reason"), (f"{DECOMPOSED}/1.jpg", " blurred"))
-    options = ("--landmarks", folder / "landmarks.csv", "--exclude", tmp_path / "exclude.csv", "--json")
+def test_sources_of_photos_are_found_however_their_accents_are_encoded(folder: Path) -> None:
+    _write(folder / "sources.csv", ("photo", " source"), (f"{DECOMPOSED}/1.jpg", " museum"))
+    photos = [folder / "train" / COMPOSED / f"{number}.jpg" for number in (1, 2)]
 
-    assert data("combine", folder, *options, "--out", tmp_path / "both").json["left_out"] == {"blurred": 1}
+    assert sources_of(photos, folder) == ["museum", ""]
+
+
+@pytest.mark.parametrize(
+    "content", ["photo,source\nBridge,web\n", "photo\nBridge/1.jpg\n", "photo,source\n\xff"]
+)
+def test_a_list_that_is_no_list_of_sources_is_refused(folder: Path, content: str) -> None:
+    (folder / "sources.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataUnusable, match=r"sources\.csv cannot be used"):
+        sources_of([folder / "train" / "Bridge" / "100.jpg"], folder)
 
 
 def test_blanks_in_a_gazetteer_do_not_count(tmp_path: Path) -> None:

@@ -249,3 +249,10 @@ def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
         output.err
         == "interrupted; repeat the command with --resume to continue after the last finished epoch\n"
     )
+
+
+@pytest.mark.parametrize(("words", "former"), [("data combine one two", "trainer data combine")])
+def test_a_former_command_says_what_replaces_it(trainer: CommandRunner, words: str, former: str) -> None:
+    done = trainer(*words.split())
+    assert (done.code, done.text, len(done.err.splitlines())) == (2, "", 1)
+    assert done.err.startswith(f"error: `{former}` is gone: ")

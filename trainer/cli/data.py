@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +11,6 @@ import typer
 
 from tagger.settings import load_settings
 from trainer.cli.options import Json, print_results
-from trainer.data.combination import plan_combination, write_combination
 from trainer.data.corrections import collect_corrections, write_corrections
 from trainer.data.folders import find_labelled_photos
 from trainer.data.output_folder import require_free_folder, require_outside
@@ -20,7 +18,7 @@ from trainer.data.split import plan_split, split_document, write_split
 from trainer.data.udacity import URL, fetch_udacity
 
 data_app = typer.Typer(
-    help="Prepare training data: download, inspect, split and combine photos, or export them from verdicts.",
+    help="Prepare training data: download, inspect and split photos, or export them from verdicts.",
     no_args_is_help=True,
 )
 
@@ -129,69 +127,6 @@ def _join(names: list[str]) -> str:
 
 
 @data_app.command()
-def combine(
-    *,
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. "
-            "Of equal photos, the first is taken."
-        ),
-    ],
-    landmarks: Annotated[
-        Path,
-        typer.Option(
-            help="The landmarks.csv of the labels. Folders are named after a label or its slug; "
-            "all others are other landmarks."
-        ),
-    ],
-    out: NewFolder,
-    exclude: Annotated[
-        Path | None,
-        typer.Option(
-            help="A CSV file of training photos to leave out: photo (FOLDER/NAME, or FOLDER/) and reason."
-        ),
-    ] = None,
-    sources: Annotated[
-        Path | None,
-        typer.Option(
-            help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. "
-            "Photos not listed come from their collection. Training balances sources."
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
-    ] = 0,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Combine collections into one training folder: {train,test}/LABEL and others/LANDMARK.
-
-    It has landmarks.csv and sources.csv, too. Photos for testing stay what they are, and what looks like one
-    of them is left out of training. Of a landmark without any, a fifth is held out for testing. Photos are
-    copied, never moved or changed.
-
-    Example: trainer data combine landmarks more-photos --landmarks landmarks/landmarks.csv --out combined
-    """
-    for folder in folders:
-        require_free_folder(out, folder)
-    combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
-    _log_left_out(combination.left_out)
-    if without := combination.document["without_photos"]:
-        log.warning("landmarks without a photo for training: %s", _join(without))
-    if not dry_run:
-        write_combination(combination, out)
-    document = combination.document | {"out": str(out), "dry_run": dry_run}
-    columns = ("labels", "train", "val", "test", "others", "other_landmarks")
-    print_results(document, columns, as_json=as_json)
-
-
-def _log_left_out(left_out: Mapping[str, int]) -> None:
-    for reason, count in sorted(left_out.items()):
-        log.info("%d photos left out: %s", count, reason)
-
-
-@data_app.command()
 def download(
     *,
     dataset: Annotated[
@@ -246,7 +181,8 @@ def from_verdicts(
     for reason, count in sorted(corrections.skipped.items()):
         text = _REASONS[reason].replace("%s", _join(corrections.conflicts))
         log.warning("%d images skipped: %s", count, text)
-    _log_left_out(corrections.left_out)
+    for reason, count in sorted(corrections.left_out.items()):
+        log.info("%d photos left out: %s", count, reason)
     if unreadable := corrections.unreadable:
         log.warning(
             "%d earlier photos cannot be read and are skipped: %s", len(unreadable), _join(unreadable)

@@ -5,9 +5,10 @@ Reads the database through `tagger.verdicts.listing`. Photos are only read and c
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from tagger.verdicts.listing import LabelledImage, TrainingExport, open_training_export
-from trainer.data.combination import TEST, Candidate, apart_from_tests, first_of_copies, write_photos
 from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import (
+    SOURCES,
     LabelledPhoto,
     PhotoFacts,
     examine_dataset,
@@ -25,13 +26,23 @@ from trainer.data.folders import (
     label_of,
     sources_of,
 )
-from trainer.data.gazetteer import COLUMNS, labels_with_landmarks
-from trainer.data.output_folder import PhotoCopy
+from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.data.split import TRAIN
-from trainer.errors import DataUnusable
+from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
-UNKNOWN = "unknown"
+TEST, UNKNOWN = "test", "unknown"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A readable photo, its label, and where it comes from. Without a label, it is an ordinary photo."""
+
+    photo: LabelledPhoto
+    facts: PhotoFacts
+    label: str | None
+    source: str
 
 
 def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corrections:
@@ -67,8 +78,25 @@ def _without_verdicts(url: str, reason: str) -> DataUnusable:
 
 def write_corrections(corrections: Corrections, out: Path) -> None:
     """Copy the photos to OUT/SPLIT/LABEL and OUT/unknown, with landmarks.csv, all of them or nothing."""
-    sources = {copy.photo.path: copy.source for copy in corrections.photos.values()}
-    write_photos(corrections.copies, corrections.labels.values(), sources, out)
+    sources = {each.photo.path: each.source for each in corrections.photos.values() if each.source}
+    with new_folder(out) as folder:
+        targets = copy_photos(corrections.copies, folder)
+        with writing_to(out):
+            write_gazetteer(folder / FILE_NAME, corrections.labels.values())
+            if sources:
+                rows = [(target, sources[photo]) for photo, target in targets if photo in sources]
+                _write_sources(folder / SOURCES, rows)
+
+
+def _write_sources(path: Path, sources: Iterable[tuple[Path, str]]) -> None:
+    """Write where photos come from. Names that are not UTF-8 are left out."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("photo", "source"))
+        for photo, source in sources:
+            name, is_altered = path_text(f"{photo.parent.name}/{photo.name}")
+            if not is_altered:
+                rows.writerow((name, path_text(source)[0]))
 
 
 class Corrections:
@@ -139,7 +167,11 @@ class Corrections:
             for photo, facts, source in zip(earlier.photos, earlier.facts, sources, strict=True)
         ]
         candidates.sort(key=lambda each: each.photo.split != TEST)
-        self.photos = first_of_copies(candidates, self.left_out)
+        for candidate in candidates:
+            first = self.photos.setdefault(candidate.facts.digest, candidate)
+            if first is not candidate:
+                is_same = candidate.label == first.label
+                self.left_out["a copy" if is_same else "a copy that has another label"] += 1
 
     def add(self, image: LabelledImage) -> None:
         """Add one image with verdicts, or count why it is skipped."""
@@ -191,7 +223,11 @@ class Corrections:
         photos = list(self.photos.values())
         groups = group_near_duplicates([each.facts.sketch for each in photos])
         splits = [(each.label and each.photo.split) or TRAIN for each in photos]
-        for photo, split in apart_from_tests(photos, groups, splits, self.left_out):
+        tested = {group for group, split in zip(groups, splits, strict=True) if split == TEST}
+        for photo, group, split in zip(photos, groups, splits, strict=True):
+            if split != TEST and group in tested:
+                self.left_out["like a photo for testing"] += 1
+                continue
             folder = Path(split, photo.label) if photo.label else Path(UNKNOWN)
             self.copies.append(PhotoCopy(photo.photo.path, folder, photo.facts.digest))
 

@@ -1,6 +1,6 @@
 """Labelled photos in folders, F/{train,val,test}/LABEL/photo.jpg or F/LABEL/photo.jpg, and their facts.
 
-CSV lists state for photos, by FOLDER/NAME, where they come from, or why they are left out.
+sources.csv says for photos, by FOLDER/NAME, where they come from.
 
 Knows nothing of the landmarks that labels stand for (see gazetteer). Does not import torch.
 """
@@ -217,23 +217,6 @@ def _log_left_out(folder: Path, other_files: OtherFiles) -> None:
         log.info("files in %s that are no photos: %d%s", folder, other_files.count, extensions)
 
 
-def read_photo_list(path: Path, column: str) -> dict[str, str]:
-    """What a CSV file says in `column` of each photo, FOLDER/NAME, or of all in FOLDER/.
-
-    Raises:
-        PathNotFound, DataUnusable: the file is missing, or is not such a file.
-    """
-    if not path.is_file():
-        raise PathNotFound(path=path)
-    remedy = f"It is a CSV file with the columns photo and {column}"
-    with open_csv(path, remedy) as rows:
-        values = {label_of(row.get("photo") or ""): (row.get(column) or "").strip() for row in rows}
-    if not all("/" in photo and value for photo, value in values.items()):
-        reason = f"each row needs a photo, FOLDER/NAME, and a {column}"
-        raise DataUnusable(path=path, reason=reason, remedy=remedy)
-    return values
-
-
 @contextmanager
 def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator["csv.DictReader[str]"]:
     """The rows of a CSV file. Blanks around the names of columns do not count.
@@ -261,8 +244,19 @@ def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
     Raises:
         DataUnusable: the list cannot be used.
     """
-    listed = read_photo_list(folder / SOURCES, "source") if (folder / SOURCES).is_file() else {}
+    listed = _read_sources(folder / SOURCES) if (folder / SOURCES).is_file() else {}
     return [listed.get(label_of(f"{path.parent.name}/{path.name}"), "") for path in paths]
+
+
+def _read_sources(path: Path) -> dict[str, str]:
+    """The source of each photo, FOLDER/NAME."""
+    remedy = "It is a CSV file with the columns photo and source"
+    with open_csv(path, remedy) as rows:
+        sources = {label_of(row.get("photo") or ""): (row.get("source") or "").strip() for row in rows}
+    if not all("/" in photo and source for photo, source in sources.items()):
+        reason = "each row needs a photo, FOLDER/NAME, and a source"
+        raise DataUnusable(path=path, reason=reason, remedy=remedy)
+    return sources
 
 
 def read_dataset(folder: Path) -> Dataset:
