@@ -179,14 +179,6 @@ class TransferOptions(RecipeOptions):
             "each may know only some of the landmarks."
         ),
     ] = None
-    multiply_adds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Prune the backbone to at most so many million multiply-adds for a photo, before all else. "
-            "For networks of timm with fused blocks, such as timm/mobilenet_edgetpu_100.",
-        ),
-    ] = None
 
     def settings(self) -> dict[str, object]:
-        return super().settings() | {"backbone": self.backbone, "multiply-adds": self.multiply_adds}
+        return super().settings() | {"backbone": self.backbone}

@@ -251,7 +251,13 @@ def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("words", "former"), [("data combine one two", "trainer data combine")])
+@pytest.mark.parametrize(
+    ("words", "former"),
+    [
+        ("data combine one two", "trainer data combine"),
+        ("train transfer --data places --multiply-adds 600 --out run", "--multiply-adds"),
+    ],
+)
 def test_a_former_command_says_what_replaces_it(trainer: CommandRunner, words: str, former: str) -> None:
     done = trainer(*words.split())
     assert (done.code, done.text, len(done.err.splitlines())) == (2, "", 1)

@@ -35,7 +35,8 @@ class Backbone:
     """A network as recorded in a run, so that it can be built again.
 
     `weights` is their origin: the digest of a file, or the name of published weights. `features` is F, the
-    number of features. `expansions` has the channels of each one if the network was pruned.
+    number of features. `expansions` has the channels of each one if the network was pruned, as that of the
+    shipped model.
     """
 
     architecture: str
@@ -157,27 +158,10 @@ def expansions(network: nn.Module) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
     return [(block.conv_exp, block.conv_pwl) for block in blocks if isinstance(block.se, nn.Identity)]
 
 
-def narrow(first: nn.Conv2d, second: nn.Conv2d, channels: Tensor) -> None:
-    """Leave only these channels, int64 (K,), between two convolutions."""
-    first.weight = nn.Parameter(first.weight[channels].detach())
+def narrow(first: nn.Conv2d, second: nn.Conv2d, channels: int) -> None:
+    """Leave only so many channels between two convolutions."""
+    first.weight = nn.Parameter(first.weight[:channels].detach())
     if first.bias is not None:
-        first.bias = nn.Parameter(first.bias[channels].detach())
-    second.weight = nn.Parameter(second.weight[:, channels].detach())
-    first.out_channels = second.in_channels = len(channels)
-
-
-@torch.no_grad()
-def multiply_adds(network: nn.Module, size: int) -> int:
-    """Those of its convolutions and linear layers for one image of `size` pixels."""
-    counts: list[int] = []
-
-    def count(layer: Any, _: object, output: Tensor) -> None:
-        pixels = output.shape[2:].numel() if output.ndim == 4 else 1
-        counts.append(layer.weight.numel() * pixels)
-
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    network.eval()(torch.zeros(1, 3, size, size))
-    for hook in hooks:
-        hook.remove()
-    return sum(counts)
+        first.bias = nn.Parameter(first.bias[:channels].detach())
+    second.weight = nn.Parameter(second.weight[:, :channels].detach())
+    first.out_channels = second.in_channels = channels

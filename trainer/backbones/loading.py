@@ -127,7 +127,7 @@ def build_network(backbone: Backbone) -> nn.Module:
     network = fuse_in_place(network.eval()) if backbone.folded else network.eval()
     if backbone.expansions:
         for pair, width in zip(expansions(network), backbone.expansions, strict=True):
-            narrow(*pair, torch.arange(width))
+            narrow(*pair, width)
     return network
 
 

@@ -27,11 +27,10 @@ from trainer.data.preparation import (
 from trainer.errors import TrainingFailed
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
-from trainer.learning.batches import Augmentation, MixOptions, training_set
+from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import FeatureSet, features_from_cache, fit_head, without_blends
 from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
-from trainer.learning.pruning import prune
 from trainer.learning.state import Epoch, TrainingState
 from trainer.options import TransferOptions
 from trainer.recipes.taught import train_taught
@@ -47,7 +46,6 @@ FIRST_LAYER = 0.06
 """The rate of the first layer as a share of `LEARNING_RATE`."""
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
-PRUNING_EPOCHS = 8
 AUGMENTATION = Augmentation(light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2)
 SIZES = ((0.35, 0.57), (0.7, 0.72), (0.9, 0.86), (1.0, 1.0))
 """(end as a share of the epochs, share of the input side): most views are smaller than the input.
@@ -89,12 +87,6 @@ def train_found(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
         learnt = trained_photos(read_manifest(options.weights)) or None
     data = prepare(found, options.pixels, size=options.size, seed=options.seed, learnt=learnt)
     encoder = Encoder(backbone, network)
-    if options.multiply_adds:
-        views = training_set(data, AUGMENTATION, options.batch_size, options.seed)
-        sizes = growing_sizes(PRUNING_EPOCHS, options.size, SIZES)
-        backbone, encoder = prune(
-            backbone, encoder, options.multiply_adds, views, sizes, options.size, device
-        )
     # Fine-tuning augments photos itself.
     model = _train_head(data, encoder, backbone, options, device.kind, mirrored=not options.epochs)
     if options.epochs:
