@@ -172,13 +172,6 @@ class TransferOptions(RecipeOptions):
             "Downloaded if omitted."
         ),
     ] = None
-    teacher: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A model (.pt) whose scores fine-tuning learns, too. Repeat it for the mean of several; "
-            "each may know only some of the landmarks."
-        ),
-    ] = None
 
     def settings(self) -> dict[str, object]:
         return super().settings() | {"backbone": self.backbone}

@@ -76,6 +76,7 @@ FORMER_COMMANDS = {
     "--keep-shares": "there are no shares any more",
     "trainer data combine": "copy the photos of all collections into one folder, train/LABEL/photo.jpg",
     "--multiply-adds": "name a smaller network with --backbone",
+    "--teacher": "go on from the model with --weights MODEL.pt",
 }
 """Commands and options of version 2 that are gone, and what to do instead. Version 4 drops this table."""
 

@@ -256,6 +256,7 @@ def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
     [
         ("data combine one two", "trainer data combine"),
         ("train transfer --data places --multiply-adds 600 --out run", "--multiply-adds"),
+        ("train transfer --data places --teacher old.pt --out run", "--teacher"),
     ],
 )
 def test_a_former_command_says_what_replaces_it(trainer: CommandRunner, words: str, former: str) -> None:

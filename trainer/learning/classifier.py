@@ -115,13 +115,6 @@ def embedding_of(features: Tensor) -> Tensor:
     return features.sign() * features.abs().sqrt()
 
 
-def outcome_logits(logits: Tensor, labels: int) -> Tensor:
-    """Logits (B, C) → those of each label and, if C > L, of all background classes together (B, L + 1)."""
-    if logits.shape[1] == labels:
-        return logits
-    return torch.cat([logits[:, :labels], logits[:, labels:].logsumexp(dim=1, keepdim=True)], dim=1)
-
-
 def validation_loss(logits: Tensor, targets: Tensor, labels: int) -> Tensor:
     """The mean negative log probability of the right label, or of all background classes together.
 
@@ -130,7 +123,10 @@ def validation_loss(logits: Tensor, targets: Tensor, labels: int) -> Tensor:
         targets: int64 (N,); L: none of them
         labels: L
     """
-    outcomes = outcome_logits(logits, labels)
+    outcomes = logits
+    if logits.shape[1] > labels:
+        background = logits[:, labels:].logsumexp(dim=1, keepdim=True)
+        outcomes = torch.cat([logits[:, :labels], background], dim=1)
     has_outcome = targets < outcomes.shape[1]
     return functional.cross_entropy(outcomes[has_outcome], targets[has_outcome])
 

@@ -8,9 +8,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,7 +30,6 @@ from trainer.learning.state import (
     resume_checkpoint,
     save_checkpoint,
 )
-from trainer.learning.teachers import Teachers
 from trainer.options import RecipeOptions
 from trainer.progress import PhotoCounter, photo_counter
 
@@ -41,9 +38,6 @@ CHECK_EVERY = 10
 VALIDATION_BATCH = 32
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _RETAINED_BYTES = 2**30
-
-Teaching = Callable[[Tensor, Tensor], Tensor]
-"""Images and the network's logits → a second loss, which counts as much as that of the targets."""
 
 log = logging.getLogger("trainer")
 
@@ -98,7 +92,6 @@ def train_network(
     *,
     options: RecipeOptions,
     settings: dict[str, object],
-    teachers: Sequence[Path] = (),
 ) -> None:
     """Train the network on prepared photos; write a checkpoint after every epoch, or continue from one.
 
@@ -109,7 +102,6 @@ def train_network(
         device: where to train
         options: the run folder, and whether to continue
         settings: what else must stay the same to continue, apart from options, plan and photos
-        teachers: models whose scores the network learns, too
 
     Raises:
         TrainingFailed, OutputUnwritable: with what to change. The last epoch's checkpoint is intact.
@@ -121,7 +113,6 @@ def train_network(
         resume_checkpoint(checkpoint, state, settings)
         log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
     photos = training_set(data, plan.augmentation, plan.batch_size, plan.seed)
-    teach = Teachers(teachers, data.labels, device).loss if teachers else None
     # torch's stubs lack it.
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,7 +122,7 @@ def train_network(
         for number in range(len(state.history) + 1, plan.epochs + 1):
             start = time.monotonic()
             try:
-                loss = _epoch(state, photos, data.classes, plan, device, number, teach, counter)
+                loss = _epoch(state, photos, data.classes, plan, device, number, counter)
                 seconds = time.monotonic() - start
                 validation = _validate(state.average, data, plan.sizes[-1], device)
             except (RuntimeError, MemoryError) as error:
@@ -166,7 +157,6 @@ def _epoch(
     plan: TrainingPlan,
     device: Device,
     number: int,
-    teach: Teaching | None,
     counter: PhotoCounter,
 ) -> float:
     torch.manual_seed(plan.seed * 1_000_003 + number)  # for dropout
@@ -181,7 +171,7 @@ def _epoch(
         targets = batch.targets.to(device.kind)
         images, probabilities = mix(images, targets, classes, plan.mixing, generator)
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = _step(state, images, probabilities, plan, device, teach)
+        loss = _step(state, images, probabilities, plan, device)
         total += loss
         _average(state, plan.average_decay, (number - 1) * photos.steps + step)
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
@@ -199,14 +189,11 @@ def _step(
     probabilities: Tensor,
     plan: TrainingPlan,
     device: Device,
-    teach: Teaching | None,
 ) -> Tensor:
     """Take one step of the optimiser; returns its loss, on the device."""
     with torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32):
         logits = state.network(images).float()
     loss = functional.cross_entropy(logits, probabilities)
-    if teach is not None:
-        loss = (loss + teach(images, logits)) / 2
     state.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), plan.clip)

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tagger.model.artifact import file_digest, read_manifest
+from tagger.model.artifact import read_manifest
 from tagger.model.devices import Device, choose_device
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import goes_on_from_model, load_backbone
@@ -156,8 +156,6 @@ def _fine_tune(
 ) -> TrainedClassifier:
     """Train backbone and linear layer together, from the run's checkpoint if the run is resumed."""
     rate = options.learning_rate or LEARNING_RATE
-    teachers = options.teacher or []
-    taught = {"teachers": [f"blake3:{file_digest(path)}" for path in teachers]} if teachers else {}
     head = without_blends(model.head, data.classes)
     network = TrainingNetwork(model.encoder, head, dropout=DROPOUT)
     state = TrainingState(network, _optimiser(model.encoder, head, rate))
@@ -176,8 +174,7 @@ def _fine_tune(
         plan,
         device,
         options=options,
-        settings={"recipe": "transfer", "weights": model.backbone.weights, **taught},
-        teachers=teachers,
+        settings={"recipe": "transfer", "weights": model.backbone.weights},
     )
     return TrainedClassifier(
         backbone=model.backbone,
@@ -186,7 +183,6 @@ def _fine_tune(
         history=tuple(state.history),
         recipe=f"{model.recipe}, then both fine-tuned",
         settings=model.settings
-        | taught
         | {"learning_rate": rate, "weight_decay": WEIGHT_DECAY, "dropout": DROPOUT, "plan": asdict(plan)},
     )
 
