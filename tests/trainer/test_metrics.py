@@ -10,13 +10,9 @@ from support.examples import examples
 from torch import Tensor
 
 from trainer.evaluation.metrics import (
-    aurocs,
-    average_precisions,
     bootstrap,
     calibration_errors,
-    false_positive_rates_at,
     in_top_k,
-    macro_accuracies,
     top_k_accuracy,
     wilson_interval,
 )
@@ -35,7 +31,6 @@ EXAMPLES = examples(20)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
 LOOSE = st.floats(0, 1, width=32)
 SCORE = TIED | LOOSE
-SOME = st.lists(SCORE, min_size=1, max_size=30)
 NAMED = st.lists(st.tuples(SCORE, st.booleans()), min_size=1, max_size=30)
 NONE: dict[str, torch.Tensor] = {}
 
@@ -46,38 +41,6 @@ def test_top_k_accuracy() -> None:
 
     assert [top_k_accuracy(scores, targets, k) for k in (1, 2, 3, 5)] == [0.5, 0.75, 1.0, 1.0]
     assert in_top_k(scores, targets, 2).tolist() == [True, True, False, True]
-
-
-@EXAMPLES
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=40))
-def test_macro_accuracy_is_the_mean_over_labels_that_have_photos(photos: list[tuple[bool, int]]) -> None:
-    by_label = [[is_correct for is_correct, label in photos if label == each] for each in range(5)]
-    expected = [sum(values) / len(values) for values in by_label if values]
-    correct, targets = (torch.tensor(values)[None] for values in zip(*photos, strict=True))
-
-    assert macro_accuracies(correct, targets, 5).item() == pytest.approx(sum(expected) / len(expected))
-
-
-@EXAMPLES
-@given(SOME, SOME)
-def test_auroc_counts_pairs_and_half_of_ties(positives: list[float], negatives: list[float]) -> None:
-    pairs = [(p > n) + 0.5 * (p == n) for p in positives for n in negatives]
-
-    assert aurocs(_scores(positives)[None], _scores(negatives)[None]).item() == pytest.approx(
-        sum(pairs) / len(pairs)
-    )
-
-
-@EXAMPLES
-@given(SOME, SOME, st.sampled_from([0.5, 0.9, 0.95, 1.0]))
-def test_false_positive_rate_is_at_the_highest_cut_that_keeps_the_recall(
-    positives: list[float], negatives: list[float], recall: float
-) -> None:
-    cuts = [cut for cut in positives if sum(p >= cut for p in positives) >= recall * len(positives) - 1e-9]
-    expected = sum(n >= max(cuts) for n in negatives) / len(negatives)
-    measured = false_positive_rates_at(recall, _scores(positives)[None], _scores(negatives)[None])
-
-    assert measured.item() == pytest.approx(expected)
 
 
 @EXAMPLES
@@ -93,24 +56,6 @@ def test_calibration_error_has_fifteen_bins_of_equal_width(
     expected = sum(_gap(bin_predictions) for bin_predictions in bins.values()) / len(predictions)
 
     assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
-
-
-@EXAMPLES
-@given(NAMED, st.lists(SCORE, max_size=15))
-def test_average_precision_is_the_mean_precision_down_to_each_right_name(
-    predictions: list[tuple[float, bool]], distractors: list[float]
-) -> None:
-    confidence, correct = _tensors(predictions)
-    ranked = [*zip(confidence.tolist(), correct.tolist(), strict=True)]
-    ranked += [(score, False) for score in _scores(distractors).tolist()]
-    ranked.sort(key=lambda each: (-each[0], each[1]))  # of equal scores, wrong ones first
-    total = 0.0
-    for place, (_, is_correct) in enumerate(ranked, start=1):
-        if is_correct:
-            total += sum(each for _, each in ranked[:place]) / place
-    measured = average_precisions(confidence[None], correct[None], _scores(distractors)[None]).item()
-
-    assert measured == pytest.approx(total / len(predictions))
 
 
 def test_wilson_interval_of_a_known_share() -> None:
@@ -131,28 +76,17 @@ def test_bootstrap_of_a_mean_agrees_with_theory() -> None:
     assert measured.value - measured.low == pytest.approx(expected, rel=0.15)
 
 
-def test_few_distractors_none_of_them_taken_for_a_landmark_prove_little() -> None:
-    landmarks, distractors = torch.linspace(0.8, 1, 200), torch.full((20,), 0.1)
-    rejection = measure_rejection(landmarks, distractors, ["cats"] * 15 + ["."] * 5, 0.5)
-
-    assert rejection is not None
-    assert rejection.overall.fpr_at_95_recall.value == rejection.overall.false_tags.value == 0
-    assert rejection.overall.fpr_at_95_recall.high > 0.15
-    assert {name: folder.photos for name, folder in rejection.by_folder.items()} == {"cats": 15, ".": 5}
-
-
-def test_each_folder_of_distractors_is_measured_against_all_landmark_photos() -> None:
-    landmarks = torch.tensor([0.9, 0.8, 0.7, 0.6])
+def test_false_tags_are_counted_by_folder_of_distractors() -> None:
     distractors = torch.tensor([0.1, 0.2, 0.65, 0.95])
-    rejection = measure_rejection(landmarks, distractors, ["cats", "cats", "towers", "towers"], 0.5)
+    rejection = measure_rejection(distractors, ["cats", "cats", "towers", "towers"], 0.5)
 
     assert rejection is not None
-    assert rejection.by_folder["cats"].auroc.value == 1.0
-    assert rejection.by_folder["towers"].auroc.value == pytest.approx(3 / 8)
-    assert rejection.by_folder["towers"].fpr_at_95_recall.value == 1.0
+    assert {name: folder.photos for name, folder in rejection.by_folder.items()} == {"cats": 2, "towers": 2}
+    assert rejection.by_folder["cats"].false_tags.value == 0.0
+    assert rejection.by_folder["cats"].false_tags.high > 0.5, "few photos prove little"
     assert rejection.by_folder["towers"].false_tags.value == 1.0
     assert rejection.overall.false_tags.value == 0.5
-    assert measure_rejection(landmarks, torch.empty(0), [], 0.5) is None
+    assert measure_rejection(torch.empty(0), [], 0.5) is None
 
 
 def _gap(bin_predictions: list[tuple[float, bool]]) -> float:

@@ -26,7 +26,6 @@ from trainer.data.folders import (
 from trainer.data.pixels import decode_batches
 from trainer.data.preparation import DIGEST_LENGTH, trained_photos
 from trainer.errors import DataUnusable
-from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
 from trainer.evaluation.mixture import ORDINARY, OTHERS, Mixture
 from trainer.evaluation.recognition import (
     LibraryResult,
@@ -55,7 +54,6 @@ class Evaluation:
     skipped: dict[str, int]  # photos by label that the model lacks
     trained: int  # photos left out because they, or others of their landmark, were in training
     recognition: Recognition
-    gap: Estimate
     rejection: Rejection | None
     false_tags_by_kind: dict[str, float]  # shares of `ORDINARY` and `OTHERS`
     other_photos: int
@@ -127,8 +125,7 @@ def evaluate(
         skipped=skipped,
         trained=len(trained),
         recognition=recognition,
-        gap=bootstrap(average_precisions, (top, correct), (other_top,)),
-        rejection=measure_rejection(top, other_top, folders, threshold),
+        rejection=measure_rejection(other_top, folders, threshold),
         false_tags_by_kind={
             kind: float((each >= threshold).float().mean()) for kind, each in kinds.items() if len(each)
         },

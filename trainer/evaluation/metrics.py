@@ -103,19 +103,6 @@ def in_top_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
     return (best == targets[:, None]).any(dim=1)
 
 
-def macro_accuracies(correct: Tensor, targets: Tensor, labels: int) -> Tensor:
-    """The mean accuracy over labels with photos, float64 (R,).
-
-    Args:
-        correct: bool (R, N)
-        targets: int64 (R, N), the right label of each
-        labels: L
-    """
-    photos = _sums(torch.ones_like(correct, dtype=torch.float64), targets, labels)  # float64 (R, L)
-    right = _sums(correct.double(), targets, labels)
-    return (right / photos.clamp(min=1)).sum(dim=1) / (photos > 0).sum(dim=1)
-
-
 def confusion_counts(predicted: Tensor, targets: Tensor, labels: int) -> Tensor:
     """Photos by right label (row) and predicted label (column), int64 (L, L)."""
     return torch.bincount(targets * labels + predicted, minlength=labels * labels).reshape(labels, labels)
@@ -136,43 +123,6 @@ def calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
     distance = confidence.double() - correct.double()
     sums = _sums(distance, _bin_numbers(confidence), RELIABILITY_BINS)
     return sums.abs().sum(dim=1) / confidence.shape[1]
-
-
-def aurocs(positives: Tensor, negatives: Tensor) -> Tensor:
-    """The probability that a positive's score is above a negative's, float64 (R,); ties count half."""
-    ordered, positives = negatives.sort(dim=1).values.contiguous(), positives.contiguous()
-    below = torch.searchsorted(ordered, positives)  # int64 (R, P), negatives strictly below each positive
-    below_or_equal = torch.searchsorted(ordered, positives, right=True)
-    return (below + below_or_equal).double().mean(dim=1) / (2 * negatives.shape[1])
-
-
-def false_positive_rates_at(recall: float, positives: Tensor, negatives: Tensor) -> Tensor:
-    """The share of negatives with at least the lowest score among the best `recall` of the positives.
-
-    One share for each row of (R, P) and (R, M): float64 (R,).
-    """
-    needed = math.ceil(recall * positives.shape[1])
-    cut = positives.sort(dim=1, descending=True).values[:, needed - 1, None]  # float (R, 1)
-    return (negatives >= cut).double().mean(dim=1)
-
-
-def average_precisions(confidence: Tensor, correct: Tensor, distractors: Tensor) -> Tensor:
-    """µAP, also called GAP: the mean precision at each right one of all first predictions, by score.
-
-    Among equal scores, wrong predictions come first, so that the order of the photos does not matter.
-
-    Args:
-        confidence: float (R, N), the top score of each photo of a landmark
-        correct: bool (R, N), whether its label is right
-        distractors: float (R, M), the top score of each distractor; its label is always wrong
-    """
-    right = torch.cat([correct, torch.zeros_like(distractors, dtype=torch.bool)], dim=1)
-    scores = torch.cat([confidence, distractors], dim=1)
-    wrong_first = right.long().argsort(dim=1, stable=True)
-    order = scores.gather(1, wrong_first).argsort(dim=1, descending=True, stable=True)
-    ranked = right.gather(1, wrong_first).gather(1, order).double()
-    precision = ranked.cumsum(dim=1) / torch.arange(1, ranked.shape[1] + 1)
-    return (precision * ranked).sum(dim=1) / confidence.shape[1]
 
 
 def _bin_numbers(confidence: Tensor) -> Tensor:

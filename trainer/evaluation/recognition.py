@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,19 +10,14 @@ from torch import Tensor
 from tagger.model.artifact import Label
 from trainer.evaluation.metrics import (
     Estimate,
-    aurocs,
     bootstrap,
     calibration_errors,
     confusion_counts,
     estimate_share,
-    false_positive_rates_at,
     in_top_k,
-    macro_accuracies,
-    wilson_interval,
 )
 from trainer.evaluation.mixture import Mixture
 
-RECALL = 0.95
 MOST_MISTAKES = 24
 """The mistakes that fit on one sheet."""
 
@@ -49,7 +43,6 @@ class Recognition:
     top1: Estimate
     top3: Estimate
     top5: Estimate
-    macro_top1: Estimate  # the mean over labels
     ece: Estimate
     accepted: Estimate  # share with an accepted label
     accepted_right: Estimate  # share with the right label accepted
@@ -68,11 +61,9 @@ class Recognition:
 
 @dataclass(frozen=True)
 class DistractorResult:
-    """Figures on photos that show none of the landmarks, by their highest score."""
+    """Figures on photos that show none of the landmarks."""
 
     photos: int
-    auroc: Estimate
-    fpr_at_95_recall: Estimate
     false_tags: Estimate  # share with a tag at the threshold
 
 
@@ -117,7 +108,6 @@ def measure_recognition(
         top1=estimate_share(correct),
         top3=estimate_share(in_top_k(scores, targets, 3)),
         top5=estimate_share(in_top_k(scores, targets, 5)),
-        macro_top1=bootstrap(partial(macro_accuracies, labels=len(labels)), (correct, targets)),
         ece=bootstrap(calibration_errors, (top, correct)),
         accepted=estimate_share(accepted),
         accepted_right=estimate_share(accepted & correct),
@@ -154,36 +144,22 @@ def _per_label(
     return tuple(results)
 
 
-def measure_rejection(
-    landmark_scores: Tensor, scores: Tensor, folders: Sequence[str], threshold: float
-) -> Rejection | None:
-    """Compare the highest scores of landmark photos and of distractors; None if there are no distractors.
+def measure_rejection(scores: Tensor, folders: Sequence[str], threshold: float) -> Rejection | None:
+    """Count false tags by the highest scores of distractors; None if there are none.
 
     Args:
-        landmark_scores: float32 (N,)
-        scores: float32 (M,), of the distractors
-        folders: the folder of each distractor
+        scores: float32 (M,)
+        folders: the folder of each
         threshold: the score from which a label is accepted
     """
     if not len(scores):
         return None
+    is_tag = scores >= threshold
     by_folder = {}
     for name in sorted(set(folders)):
-        is_inside = torch.tensor([folder == name for folder in folders])
-        by_folder[name] = _measure_distractors(landmark_scores, scores[is_inside], threshold)
-    return Rejection(_measure_distractors(landmark_scores, scores, threshold), by_folder)
-
-
-def _measure_distractors(landmark_scores: Tensor, scores: Tensor, threshold: float) -> DistractorResult:
-    rate = bootstrap(partial(false_positive_rates_at, RECALL), (landmark_scores,), (scores,))
-    # With few distractors and no false positive, no resample has one either: the interval contains both.
-    low, high = wilson_interval(rate.value, len(scores))
-    return DistractorResult(
-        photos=len(scores),
-        auroc=bootstrap(aurocs, (landmark_scores,), (scores,)),
-        fpr_at_95_recall=Estimate(rate.value, min(rate.low, low), max(rate.high, high)),
-        false_tags=estimate_share(scores >= threshold),
-    )
+        tags = is_tag[torch.tensor([folder == name for folder in folders])]
+        by_folder[name] = DistractorResult(len(tags), estimate_share(tags))
+    return Rejection(DistractorResult(len(is_tag), estimate_share(is_tag)), by_folder)
 
 
 def measure_library(

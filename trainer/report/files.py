@@ -69,7 +69,6 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "threshold": evaluation.manifest.threshold,
         "suggestion_threshold": evaluation.manifest.suggestion_threshold,
         **_figures(recognition),
-        **_estimate("gap", evaluation.gap),
         "labels": [_figures(result) for result in recognition.per_label],
         "rejection": rejection
         and {

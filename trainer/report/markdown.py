@@ -40,30 +40,20 @@ def _percent(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def _number(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
 def _headline(evaluation: Evaluation) -> str:
     recognition, rejection = evaluation.recognition, evaluation.rejection
     rows = [
         ("top-1: the first prediction is right", _percent(recognition.top1)),
         ("top-3", _percent(recognition.top3)),
         ("top-5", _percent(recognition.top5)),
-        ("top-1, mean over landmarks", _percent(recognition.macro_top1)),
         ("expected calibration error, 15 bins of equal width", _percent(recognition.ece)),
-        (f"GAP (µAP){', including distractors' if rejection else ''}", _number(evaluation.gap)),
         ("landmark photos with the right tag", _percent(recognition.accepted_right)),
         ("landmark photos with the right tag or suggestion", _percent(recognition.suggested_right)),
         ("landmark photos with a tag", _percent(recognition.accepted)),
         ("tags of landmark photos that are right", _percent(recognition.precision_at_threshold)),
     ]
     if rejection:
-        rows += [
-            ("distractors with a false tag", _percent(rejection.overall.false_tags)),
-            ("AUROC, landmarks against distractors", _number(rejection.overall.auroc)),
-            ("FPR at 95 % recall of landmark photos", _percent(rejection.overall.fpr_at_95_recall)),
-        ]
+        rows.append(("distractors with a false tag", _percent(rejection.overall.false_tags)))
     photos = f"{evaluation.photos} photos of landmarks"
     if rejection:
         photos += f" and {rejection.overall.photos} distractors, which show none of the landmarks"
@@ -85,7 +75,7 @@ def _headline(evaluation: Evaluation) -> str:
 def _rejection(rejection: Rejection) -> str:
     rows = [_rejection_row("all", rejection.overall)]
     rows += [_rejection_row(f"`{name}`", result) for name, result in rejection.by_folder.items()]
-    head = ("distractors", "photos", "AUROC", "FPR at 95 % recall", "with a false tag")
+    head = ("distractors", "photos", "with a false tag")
     return f"## Photos that show none of the landmarks\n\n{table(head, rows)}"
 
 
@@ -103,8 +93,7 @@ def _library(library: LibraryResult) -> str:
 
 
 def _rejection_row(name: str, result: DistractorResult) -> tuple[str, ...]:
-    rate, false_tags = _percent(result.fpr_at_95_recall), _percent(result.false_tags)
-    return name, str(result.photos), _number(result.auroc), rate, false_tags
+    return name, str(result.photos), _percent(result.false_tags)
 
 
 def _mistakes(evaluation: Evaluation) -> str:
