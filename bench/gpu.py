@@ -2,6 +2,9 @@
 
     python -m bench.gpu [--device auto] [--photos 4000] [--pictures FOLDER]
 
+Limits are decoding, forward passes, and what the rest of the tagger does: `tagger tag` runs with a model that
+returns at once, too. One process of it shows the bound by the interpreter's lock, on any number of cores.
+
 Prints a table. The exit code is 1 if a goal is missed. On a CPU, a GPU's goals are not judged.
 """
 
@@ -85,8 +88,11 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
         forward = max(forward, rate)
     # A GPU computes while the cores decode; on a CPU, the same cores do both.
     limit = min(decoding, forward) if device.kind == "cuda" else 1 / (1 / decoding + 1 / forward)
-    yield _figure("`tagger tag` in one process", _rate(_tag_rate(device, folder, len(photos), processes=1)))
-    rate = _tag_rate(device, folder, len(photos))
+    yield from _without_model(device, folder, len(photos))
+    environment = _environment(device, folder / "data")
+    alone = environment | {"TAGGER_PROCESSES": "1"}
+    yield _figure("`tagger tag` in one process", _rate(_tag_rate(folder, len(photos), alone)))
+    rate = _tag_rate(folder, len(photos), environment)
     yield _figure("`tagger tag`", _rate(rate))
     share, goal = rate / limit, f"≥ {SHARE}"
     verdict = "needs a GPU" if device.kind != "cuda" else "pass" if share >= SHARE else "FAIL"
@@ -175,11 +181,24 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _tag_rate(device: Device, folder: Path, count: int, **settings: object) -> float:
+def _without_model(device: Device, folder: Path, count: int) -> Iterator[Row]:
+    """The rates of the tagger with a model that returns at once, in one process and in several."""
+    package = folder / "site" / "bench_stub-1.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-stub\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[tagger.backends]\nstub = bench.stub_backend:make\n")
+    path = f"{Path(__file__).parents[1]}:{package.parent}"
+    environment = _environment(device, folder / "stub", backend="stub") | {"PYTHONPATH": path}
+    for where, processes in (("one process", {"TAGGER_PROCESSES": "1"}), ("all processes", {})):
+        rate = _tag_rate(folder, count, environment | processes)
+        yield _figure(f"`tagger tag` without its model in {where}", _rate(rate))
+
+
+def _tag_rate(folder: Path, count: int, environment: dict[str, str]) -> float:
     """That of `tagger tag` over a few photos, and over these and the others; the difference counts."""
 
     def tag(*folders: Path) -> Finished:
-        return run(_tag(*folders), _environment(device, folder, **settings)).checked(0, 3)
+        return run(_tag(*folders), environment).checked(0, 3)
 
     *_, start = (tag(folder / "warm-up") for _ in repeat(None, 2))  # the first one chooses the batch size
     return count / max(tag(folder / "warm-up", folder / "photos").wall_s - start.wall_s, 1e-3)
@@ -189,14 +208,14 @@ def _tag(*folders: Path) -> list[str | Path]:
     return [*TAGGER, "tag", "--again", *folders]
 
 
-def _environment(device: Device, folder: Path, **settings: object) -> dict[str, str]:
-    options = {"model": SHIPPED, "device": device.kind, "backend": "torchscript", **settings}
-    return tagger_environment(folder / "data", **{name: str(value) for name, value in options.items()})
+def _environment(device: Device, data: Path, **settings: str) -> dict[str, str]:
+    options = {"model": str(SHIPPED), "device": device.kind, "backend": "torchscript", **settings}
+    return tagger_environment(data, **options)
 
 
 def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
     """Kill one of two processes amid a job: photos without an outcome, and outcomes that counted twice."""
-    environment = _environment(device, folder, processes=2)
+    environment = _environment(device, folder / "data", processes="2")
     with closing(sqlite3.connect(folder / "data" / "tagger.sqlite", timeout=60)) as database:
         job = before = database.execute(_LAST_JOB).fetchone()
         program = subprocess.Popen(_tag(folder / "photos"), env=environment, stdout=subprocess.DEVNULL)
@@ -226,7 +245,8 @@ def _failed_without_memory(device: Device, folder: Path) -> int:
 
     free, _ = torch.cuda.mem_get_info()
     taken = torch.empty(max(free - LEFT_BYTES, 0), dtype=torch.uint8, device=device.kind)
-    end = run([*_tag(folder / "warm-up"), "--json"], _environment(device, folder, processes=1)).checked(0, 3)
+    environment = _environment(device, folder / "data", processes="1")
+    end = run([*_tag(folder / "warm-up"), "--json"], environment).checked(0, 3)
     del taken
     failed: int = json.loads(end.out)["failed"]
     return failed

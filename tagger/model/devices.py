@@ -110,7 +110,7 @@ def passes_at_once(device: Device, threads: int | None) -> int:
 
 CORES_PER_PROCESS = 4
 """Cores that the threads of one process keep busy: a thread in three or four holds the interpreter's lock,
-more often where a GPU computes and photos are small (`python -m bench.pipeline`)."""
+more often where a GPU computes and photos are small (docs/explanation/performance.md)."""
 PROCESS_BYTES = 3 * 2**29
 """The memory of one process, with its part of the images that are decoded (measured: 1.1 GiB, and images)."""
 GPU_SHARED_OUT = 0.9
