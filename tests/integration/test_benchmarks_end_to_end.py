@@ -81,11 +81,13 @@ def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu() -> None:
 def test_growth_compares_libraries() -> None:
     done = _run("bench.growth", "--photos", "400", "800")
     assert done.returncode == 0, done.stdout + done.stderr
-    for row in ("query --year 2010", "similar", "trips", "db check, ms a photo", "/api/timeline"):
+    for row in (
+        "query --year 2010",
+        "similar",
+        "trips",
+        "db check, ms a photo",
+        "/api/timeline",
+        "/places",
+        "/places, again",
+    ):
         assert re.search(rf"^\| {row} \|( [\d.]+ \|){{3}} ", done.stdout, re.MULTILINE), done.stdout
-
-
-def test_page_measures_views() -> None:
-    done = _run("bench.page", "--photos", "400", "--rounds", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^\| /places \|( [\d.]+ \|){6} ", done.stdout, re.MULTILINE)
