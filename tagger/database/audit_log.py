@@ -24,7 +24,6 @@ class AuditAction(StrEnum):
     JOB_PAUSE = "job-pause"
     JOB_RESUME = "job-resume"
     JOB_CANCEL = "job-cancel"
-    METADATA_UNDO = "metadata-undo"
     VERDICTS_IMPORT = "verdicts-import"
     VERDICTS_WITHDRAW = "verdicts-withdraw"
     LANDMARK_ADD = "landmark-add"

@@ -153,8 +153,7 @@ class Library:
         """Undo what was written to the metadata of photos and folders, or by one job; return its job.
 
         A file that no other program has changed since becomes identical to the original. Files that the
-        database does not know, such as copies of written photos, stay as they are: `tagger metadata undo`
-        undoes these by their own record.
+        database does not know, such as copies of written photos, stay as they are.
 
         Raises:
             ArgumentInvalid: neither photos nor a job is named.

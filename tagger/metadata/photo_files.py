@@ -5,14 +5,17 @@ Whose the latter is, says `owner_of_stem_sidecar`, as for reading. What this pro
 it was written: what stands beside a photo today decides only about what is not on record.
 """
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tagger.database.enums import Target
-from tagger.errors import BucketUnavailable
+from tagger.errors import BucketUnavailable, PhotoFailed
+from tagger.metadata import xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
+from tagger.metadata.photo_fields import xmp_packet
 from tagger.photos.buckets import sidecars_of
 from tagger.photos.folder_walk import read_sidecar_in
 from tagger.photos.folders import OpenFolder, open_folder
@@ -20,14 +23,23 @@ from tagger.photos.paths import ObjectPath, folded_name, path_text
 from tagger.photos.photo_names import (
     RAW_EXTENSIONS,
     extension_of,
+    is_photo_name,
     is_raw_name,
     may_have_stem_sidecar,
     stem_of,
 )
-from tagger.photos.side_files import ReadSidecar, owner_of_stem_sidecar, stated_extension
-from tagger.photos.source import has_entry
+from tagger.photos.program_folders import find_program_folder
+from tagger.photos.side_files import (
+    SIDECAR_MAX_BYTES,
+    ReadSidecar,
+    owner_of_stem_sidecar,
+    stated_extension,
+)
+from tagger.photos.source import has_entry, read_named
 
 _ENDINGS = (".xmp", ".XMP", ".Xmp")
+# In a JPEG, our XMP comes before the image, whose bytes are not read.
+_JPEG_HEAD_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class PhotoFiles:
 def find_photo_files(
     photo: Path, root: Path | None = None, written: Sequence[WrittenFile] = ()
 ) -> PhotoFiles:
-    """Find the sidecars of a photo; a sidecar is its own. No link to a folder is followed below `root`.
+    """Find the sidecars of a photo. No link to a folder is followed below `root`.
 
     `written`: the photo's files on record.
 
@@ -95,8 +107,6 @@ def find_photo_files(
 def _find_beside(photo: Path, root: Path | None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     if isinstance(photo, ObjectPath):
         return _sidecars_in_bucket(photo), ()
-    if is_sidecar_name(photo.name):
-        return (photo,), ()
     with translated_os_errors(photo):
         try:
             folder = open_folder(photo.parent, root)
@@ -219,6 +229,41 @@ def refuse_shared(photo: Path, root: Path | None, sidecars: Iterable[Path]) -> N
 def is_sidecar_name(name: str) -> bool:
     """Whether a file of this name is a sidecar."""
     return name.lower().endswith(".xmp")
+
+
+def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Path]:
+    """Yield the photos and sidecars at or below `paths` that hold values of ours, by what they say.
+
+    Folders of other programs below them are left out: libraries, snapshots, trash. So are buckets.
+    """
+    for path in paths:
+        if isinstance(path, ObjectPath):
+            continue
+        if path.is_file() and _holds_our_values(path, max_bytes):
+            yield path
+        for parent, folders, names in os.walk(path.resolve()):
+            folders[:] = sorted(
+                name for name in folders if not find_program_folder(f"{parent}/{name}", os.path.lexists)
+            )
+            for name in sorted(names):
+                file = Path(parent, name)
+                if not file.is_symlink() and file.is_file() and _holds_our_values(file, max_bytes):
+                    yield file
+
+
+def _holds_our_values(file: Path, max_bytes: int) -> bool:
+    """Whether a photo or sidecar says that it holds values of ours. False for one that cannot be read."""
+    try:
+        if is_sidecar_name(file.name):
+            return xmp.names_our_namespace(read_named(file, max_bytes=SIDECAR_MAX_BYTES).data)
+        if extension_of(file.name) in (".jpg", ".jpeg", ".jpe"):
+            with file.open("rb") as jpeg:
+                return xmp.names_our_namespace(jpeg.read(_JPEG_HEAD_BYTES))
+        if not is_photo_name(file.name):
+            return False
+        return xmp.has_our_fields(xmp_packet(read_named(file, max_bytes=max_bytes).data))
+    except (OSError, PhotoFailed, WriteRefused):
+        return False
 
 
 def _sidecars(folder: OpenFolder, base: str) -> tuple[str, ...]:

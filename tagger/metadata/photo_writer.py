@@ -52,7 +52,7 @@ NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """A photo, or a sidecar alone, and the values its metadata should hold.
+    """A photo, and the values its metadata should hold.
 
     No link to a folder is followed below `root`. `written_targets` are the targets that this program has
     written before, and `written_files` the files on record. `target` None is an undo; `single_job` limits it
@@ -358,8 +358,7 @@ def _find_lost(request: WriteRequest, plans: Sequence[FilePlan]) -> Mapping[Path
 
 _MISSING = (
     "{!r}, into which tags were written, is not there any more: it was moved, renamed or deleted. "
-    "If it was moved, undo it by "
-    "its name: tagger metadata undo PATH."
+    "If it was moved, move it back, and undo again."
 )
 _REPLACED = (
     "{!r} was replaced by another program, without the record of what had been written into it. "

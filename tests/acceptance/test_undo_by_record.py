@@ -1,4 +1,4 @@
-"""`tagger metadata undo` finds what was written, also of renamed, copied and forgotten photos, or says so."""
+"""`tagger metadata undo` undoes what is on record, and names files that hold tags of tagger without a record."""
 
 import shutil
 import sqlite3
@@ -20,6 +20,7 @@ def folder(tagger_with_redis: CommandRunner, tmp_path: Path) -> Path:
     draw(folder / "a.jpg", 0, seed=1)
     tagger_with_redis("tag", folder, "--write", "sidecar")
     draw(folder / "b.jpg", 0, seed=2)
+    shutil.copy2(folder / "b.jpg", tmp_path)
     tagger_with_redis("tag", folder / "b.jpg", "--write", "embed")
     return folder
 
@@ -28,42 +29,48 @@ def left(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*.*") if OURS in path.read_bytes()}
 
 
-def test_copies_that_were_not_scanned_are_undone(tagger_with_redis: CommandRunner, folder: Path) -> None:
+def test_copies_that_were_not_scanned_are_named(tagger_with_redis: CommandRunner, folder: Path) -> None:
     shutil.copytree(folder, folder / "copies")
-    shutil.copy2(folder / "a.jpg.xmp", folder / "old.xmp")
-    assert len(left(folder)) == 5
-    output = tagger_with_redis("metadata", "undo", "--all")
-    assert (output.code, left(folder)) == (0, set())
-    assert "the original is restored" in output.text
-    assert not (folder / "copies" / "a.jpg.xmp").exists()
+    undone = tagger_with_redis("metadata", "undo", "--all")
+    assert (undone.code, left(folder)) == (3, {"copies/a.jpg.xmp", "copies/b.jpg"})
+    assert "tags of tagger are still in 2 files" in undone.err
+    assert f"{folder}/copies/a.jpg.xmp, {folder}/copies/b.jpg;" in undone.err
 
 
-def test_forgotten_photos_are_named_with_the_command_that_undoes_them(
+def test_forgotten_photos_are_named_with_the_commands_that_undo_them(
     tagger_with_redis: CommandRunner, folder: Path
 ) -> None:
+    original_bytes = folder.with_name("b.jpg").read_bytes()
     tagger_with_redis("forget", folder)
     for _ in range(2):
         output = tagger_with_redis("metadata", "undo", "--all")
         assert output.code == 3
         assert "2 written files belong to photos that were removed from the database" in output.err
         assert "tagger metadata undo FOLDER" in output.err
+    named = tagger_with_redis("metadata", "undo", folder)
+    assert (named.code, left(folder)) == (3, {"a.jpg.xmp", "b.jpg"})
+    tagger_with_redis("tag", folder, "--write", "sidecar")
     undone = tagger_with_redis("metadata", "undo", folder)
     assert (undone.code, left(folder)) == (0, set())
-    assert "a.jpg.xmp deleted" in undone.text
     assert "the original is restored" in undone.text
+    assert (folder / "b.jpg").read_bytes() == original_bytes
     nothing = tagger_with_redis("metadata", "undo", folder)
     assert (nothing.code, "nothing is left to undo" in nothing.err) == (0, True)
 
 
-def test_another_database_finds_values_by_what_the_files_say(
+def test_what_another_database_wrote_is_named_and_can_be_taken_over(
     tagger_with_redis: CommandRunner, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
     other = tagger_with_redis
-    output = other("metadata", "undo", "--all")
-    assert (output.code, "tagger metadata undo FOLDER" in output.err) == (3, True)
+    for named in (other("metadata", "undo", folder), other("metadata", "undo", folder / "b.jpg")):
+        assert named.code == 3
+        assert str(folder / "b.jpg") in named.err
+    assert "tagger tag FOLDER --write sidecar, then: tagger metadata undo FOLDER" in named.err
+    other("tag", folder, "--write", "sidecar")
     undone = other("metadata", "undo", folder)
     assert (undone.code, left(folder)) == (0, set())
+    assert (folder / "b.jpg").read_bytes() == folder.with_name("b.jpg").read_bytes()
 
 
 def test_show_goes_by_the_record(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
@@ -96,7 +103,7 @@ def test_two_libraries_leave_each_other_s_files(
     first = run("metadata", "undo", "--all")
     # An older backup of the other database looks the same, so the files are named.
     assert (first.code, left(photos)) == (3, {"b/2.jpg.xmp"})
-    assert "another database wrote them" in first.err
+    assert "which no job of this database wrote" in first.err
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/b.db")
     second = run("metadata", "undo", "--all")
     assert (second.code, {path: path.read_bytes() for path in photos.rglob("*.*")}) == (0, before)
@@ -124,7 +131,7 @@ def test_an_older_backup_of_the_database_names_the_files(
     shutil.copy2(backup, tmp_path / "data" / "tagger.sqlite")
     undone = run("metadata", "undo", "--all")
     assert (undone.code, left(photos)) == (3, {"b/2.jpg.xmp", "b/3.jpg"})
-    assert "2 files hold tags of tagger" in undone.err
+    assert "tags of tagger are still in 2 files" in undone.err
+    run("tag", photos, "--write", "sidecar")
     assert run("metadata", "undo", photos).code == 0
-    assert left(photos) == set()
-    assert set(photos.rglob("*.*")) == before.keys()
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before

@@ -9,25 +9,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from rig.drawing import draw_photo
 from support.colour_folders import EIFFEL, GATE
-from support.sidecar_plans import sidecar_plan
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.processing import metadata_writing, undo_log
-from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_fields import photo_fields, xmp_fields
-from tagger.metadata.plans import plan_embed
-from tagger.metadata.replacement import prepare
+from tagger.metadata.photo_files import files_with_our_values
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.query.options import PhotoQuery
 from tagger.roots.roots import forget_path
-from tagger.settings import Settings
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -289,35 +283,17 @@ def test_a_clock_that_is_behind_keeps_no_record_of_what_is_undone(
     assert folder.undo_rows == []
 
 
-def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
-    paths = [draw_with_keyword(folder, name) for name in ("a.jpg", "b.jpg")]
+def test_forgotten_photos_are_restored_exactly_once_they_are_tagged_again(folder: WrittenFolder) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        draw_with_keyword(folder, name)
     before = folder.files()
     folder.tag()
     folder.write(SIDECAR)
     folder.write()
-    for path in paths:
-        forget_path(folder.database, path, folder.settings.roots)
-    previews = preview_unlogged_undo(folder.database, folder.settings, [paths[0]])
-    ((_, text, _),) = undo_unlogged(folder.database, previews, folder.settings.roots)
-    assert "removed from" in text
-    assert paths[0].read_bytes() == before["a.jpg"]
+    forget_path(folder.database, folder.folder, folder.settings.roots)
     folder.tag()
     folder.undo()
     assert folder.files() == before
-
-
-def test_every_copy_of_a_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
-    photo = draw_with_keyword(folder, "a.jpg")
-    original = photo.read_bytes()
-    shutil.copy2(photo, folder.folder / "b.jpg")
-    folder.tag()
-    folder.write()
-    shutil.copy2(photo, folder.folder / "c.jpg")
-    forget_path(folder.database, folder.folder, folder.settings.roots)
-    found = FoundValues(folder.database, folder.settings, [folder.folder], dry_run=False)
-    assert len(list(undo_unlogged(folder.database, found.copies(), folder.settings.roots))) == 3
-    assert folder.files() == dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), original)
-    assert folder.undo_rows == []
 
 
 def test_an_empty_sidecar_is_restored_though_many_new_ones_are_equal(
@@ -408,7 +384,7 @@ def test_what_was_written_in_a_library_before_can_be_undone(
     assert folder.files() == before
 
 
-def test_undo_searches_no_folders_of_other_programs(folder: WrittenFolder) -> None:
+def test_no_folders_of_other_programs_are_searched_for_our_values(folder: WrittenFolder) -> None:
     photo = folder.draw("a.jpg", 0)
     folder.tag()
     folder.write()
@@ -416,10 +392,10 @@ def test_undo_searches_no_folders_of_other_programs(folder: WrittenFolder) -> No
         (folder.folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(photo, folder.folder / name)
     (folder.folder / "immich" / "encoded-video").mkdir()
-    for searched, expected in (("", "copies/a.jpg"), ("#snapshot", "#snapshot/1/a.jpg")):
-        found = FoundValues(folder.database, folder.settings, [folder.folder / searched], dry_run=True)
-        assert [preview.path for preview in found.copies()] == [folder.folder / expected]
-        assert list(found.left()) == []
+    (folder.folder / "link.jpg").symlink_to(photo)
+    for searched, expected in (("", ["a.jpg", "copies/a.jpg"]), ("#snapshot", ["#snapshot/1/a.jpg"])):
+        found = files_with_our_values([folder.folder / searched], max_bytes=10**6)
+        assert list(found) == [folder.folder / name for name in expected]
 
 
 @pytest.mark.parametrize("length", [0, 40, 400, -30])
@@ -441,40 +417,3 @@ def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder: WrittenFolder, leng
     sidecar.write_bytes(whole)  # from a backup
     folder.undo()
     assert not sidecar.exists()
-
-
-def undo(database: Database, *paths: Path) -> list[str]:
-    previews = preview_unlogged_undo(database, Settings(), paths)
-    return [text for _, text, _ in undo_unlogged(database, previews, {})]
-
-
-def sidecar_beside(photo: Path) -> Path:
-    path = photo.with_name(photo.name + ".xmp")
-    plan = sidecar_plan(path, TOWER, lambda _: None, photo_data=photo.read_bytes())
-    prepare(plan.original, plan.data, photo=photo).replace()
-    return path
-
-
-@pytest.mark.parametrize("name", ["of-an-unsupported-format.gif", "write-protected.jpg", "lost.jpg"])
-def test_sidecar_is_deleted(database: Database, tmp_path: Path, name: str) -> None:
-    photo = tmp_path / name
-    draw_photo(1, (64, 48)).save(photo)
-    photo.chmod(0o444)
-    sidecar = sidecar_beside(photo)
-    if name == "lost.jpg":
-        photo.unlink()
-    assert undo(database, sidecar if name == "lost.jpg" else photo) == [f"{name}.xmp deleted"]
-    assert not sidecar.exists()
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_unlogged_photo_is_restored(database: Database, tmp_path: Path, times: int) -> None:
-    photo = tmp_path / "photo.jpg"
-    draw_photo(3, (64, 48)).save(photo)
-    original = photo.read_bytes()
-    plan = plan_embed(photo, TOWER, lambda _: None, image_digest=None, max_bytes=10**6)
-    prepare(plan.original, plan.data).replace()
-    results = [undo(database, photo) for _ in range(times)]
-    assert results[0] == ["removed from the photo itself; changes by other programs are kept"]
-    assert results[1:] in ([], [["it holds none of our values"]])
-    assert photo.read_bytes() == original

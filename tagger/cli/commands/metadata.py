@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,17 +24,16 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of
+from tagger.cli.output.job_text import count_of, first_names
 from tagger.cli.output.metadata import metadata_state, print_differences, print_state
 from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sidecars
 from tagger.jobs.processing.undo_log import count_forgotten
-from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.ledger.progress import find_job
-from tagger.photos.buckets import is_object
-from tagger.photos.paths import ObjectPath, parse_path
+from tagger.metadata.photo_files import files_with_our_values
+from tagger.photos.paths import parse_path
 from tagger.photos.source import check_exists
 from tagger.positions.update import is_up_to_date
 from tagger.query.photo_conditions import require_folders
@@ -57,13 +54,8 @@ NOTHING_TO_UNDO = "nothing is left to undo: neither the database nor a file ther
 NOTHING_TO_UNDO_OF_JOB = (
     "nothing of job {job} is left to undo: it wrote nothing, or this was undone or written again later"
 )
-SEARCH_FOLDERS = (
-    "to undo them by what the files themselves say, name their folders: tagger metadata undo FOLDER"
-)
-NO_FOLDERS = (
-    "the database has no written metadata and no folders to search; "
-    f"if another database has written tags to files, {SEARCH_FOLDERS}"
-)
+TAKE_OVER = "run: tagger tag FOLDER --write sidecar, then: tagger metadata undo FOLDER"
+SHOWN_FILES = 3
 
 To = Annotated[
     Literal["sidecar", "embed"],
@@ -167,8 +159,8 @@ def undo(
     """Undo what tagger wrote to photos and sidecar files, and nothing else.
 
     A file that no other program has changed since becomes identical to the original. From other files, only
-    the values that tagger wrote are removed. The tags in the database stay. Folders that you name are
-    searched for files that hold tags of tagger, also without a record of them.
+    the values that tagger wrote are removed. The tags in the database stay. Afterwards, files that still hold
+    tags of tagger are named: no job of this database wrote them, or it could not undo them.
 
     For example:
 
@@ -186,82 +178,47 @@ def undo(
     _check_targets(session, files, job)
     request = Undo(job, files)
     logged = request.photo_id_pages(database, settings.roots)
-    # Files without a record in this database, such as copies, are undone by the record inside the file.
-    unlogged = preview_unlogged_undo(database, settings, files if job is None else ())
-    found = _found_values(session, files, job, dry_run=dry_run)
     if dry_run:
-        left = found.left() if files else ()
-        previews = chain(unlogged, found.copies(), _previews(session, logged, undo_job=job), left)
-        print_differences(_distinct(previews), json=json)
+        print_differences(_previews(session, logged, undo_job=job), json=json)
         return
-    undone = _undo_unlogged(session, chain(unlogged, found.copies()), json=json)
+    code = console.DONE
     has_job = next(logged, None) is not None
     if has_job:
         number, _ = submit_job(session, request, runner, job_priority, "photos")
         if runner is Runner.WORKERS:
             finish_job(session, number, runner, wait=wait, json=json)
             return
-        undone.code = finish_in_process(session, number, json=json) or undone.code
-    undone.add(_undo_rest(session, found, job, is_named=bool(files), json=json))
-    if not has_job:
-        _print_without_job(undone, job, json=json)
-    raise typer.Exit(undone.code)
-
-
-def _found_values(session: Session, files: Sequence[Path], job: int | None, *, dry_run: bool) -> FoundValues:
-    """The files that hold values of tagger in the named folders, else in all folders of the database."""
-    settings, database = session
-    if files:
-        folders = [] if job is not None else [path.resolve() for path in files if _is_folder(path)]
-        return FoundValues(database, settings, folders, dry_run=dry_run)
-    with database.read() as connection:
-        folders = [root.folder for root in list_roots(connection, settings.roots) if not root.is_bucket]
-    return FoundValues(database, settings, folders, job, dry_run=dry_run)
-
-
-def _is_folder(path: Path) -> bool:
-    return not is_object(path) if isinstance(path, ObjectPath) else path.is_dir()
-
-
-def _undo_rest(
-    session: Session, found: FoundValues, job: int | None, *, is_named: bool, json: bool
-) -> _Undone:
-    """Undo the files without a record in the database, if their folders were named; else say how many."""
-    if is_named:
-        return _undo_unlogged(session, found.left(), json=json)
-    others = sum(1 for _ in found.left()) if job is None else 0
-    forgotten = count_forgotten(session.database, job)
-    if others:
-        files = count_of(others, "file")
-        console.warning(
-            f"{files} hold tags of tagger without a record here: another database wrote them, "
-            f"or a later state of this one; {SEARCH_FOLDERS}"
-        )
-    if forgotten:
-        files = count_of(forgotten, "written file")
-        console.warning(f"{files} belong to photos that were removed from the database; {SEARCH_FOLDERS}")
-    is_searched = job is not None or bool(found.folders)
-    if not (is_searched or forgotten):
-        console.warning(NO_FOLDERS)
-    is_complete = is_searched and not others and not forgotten
-    return _Undone(0, console.DONE if is_complete else console.SOME_PHOTOS_FAILED)
-
-
-def _print_without_job(undone: _Undone, job: int | None, *, json: bool) -> None:
-    if json:
-        write_json({"job": None, "total": undone.count})
-    if not undone.count and undone.code == console.DONE:
+        code = finish_in_process(session, number, json=json)
+    elif json:
+        write_json({"job": None, "total": 0})
+    is_complete = _name_what_is_left(session, files, job)
+    if is_complete and not has_job:
         console.info(NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job))
+    raise typer.Exit(code or (console.DONE if is_complete else console.SOME_PHOTOS_FAILED))
 
 
-def _distinct(previews: Iterable[MetadataPreview]) -> Iterator[MetadataPreview]:
-    """The previews without those of files that are in an earlier one."""
-    paths: set[Path] = set()
-    for preview in previews:
-        changing = {file.path for file in preview.plan.files if file.changes} if preview.plan else set()
-        if not changing or changing - paths:
-            yield preview
-        paths |= changing
+def _name_what_is_left(session: Session, files: Sequence[Path], job: int | None) -> bool:
+    """Name the files that no job can undo. Returns whether there are none."""
+    settings, database = session
+    searched = files
+    if not files and job is None:
+        with database.read() as connection:
+            searched = [root.folder for root in list_roots(connection, settings.roots)]
+    left = files_with_our_values(searched if job is None else (), settings.max_bytes)
+    paths = [printable(str(path)) for path in dict.fromkeys(left)]
+    if paths:
+        console.warning(
+            f"tags of tagger are still in {count_of(len(paths), 'file')}, which no job of this database "
+            f"wrote or could undo: {first_names(paths, SHOWN_FILES)}; "
+            f"to undo what another database wrote, {TAKE_OVER}; else restore them from a backup"
+        )
+    forgotten = 0 if files else count_forgotten(database, job)
+    if forgotten:
+        console.warning(
+            f"{count_of(forgotten, 'written file')} belong to photos that were removed from the database; "
+            f"to undo them, {TAKE_OVER}"
+        )
+    return not (paths or forgotten)
 
 
 def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
@@ -279,26 +236,6 @@ def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> 
     for path in paths:
         if not is_stored(session.database, path, session.settings.roots):
             check_exists(path)
-
-
-@dataclass
-class _Undone:
-    """How many files were examined outside of jobs, and the exit code so far."""
-
-    count: int = 0
-    code: int = console.DONE
-
-    def add(self, other: _Undone) -> None:
-        self.count += other.count
-        self.code = self.code or other.code
-
-
-def _undo_unlogged(session: Session, previews: Iterable[MetadataPreview], *, json: bool) -> _Undone:
-    undone = _Undone()
-    for path, text, is_complete in undo_unlogged(session.database, previews, session.settings.roots):
-        typer.echo(f"{printable(str(path))}: {printable(text)}", err=json)
-        undone.add(_Undone(1, console.DONE if is_complete else console.SOME_PHOTOS_FAILED))
-    return undone
 
 
 def _previews(

@@ -4,6 +4,7 @@ A preview changes nothing. In files that the undo log does not know, the XMP nam
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,6 @@ from tagger.metadata.photo_fields import TAGGER_RECORD, differences, photo_field
 from tagger.metadata.photo_files import WrittenFile
 from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan
-from tagger.metadata.restored_files import FindUndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields
 from tagger.photos.paths import path_from_text
 from tagger.query.details import find_photo_id
@@ -232,20 +232,13 @@ def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, 
     return {photo_id: list(rows.values()) for photo_id, rows in writes.items()}
 
 
-def find_writes(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[Row[Any]]:
-    """The writes of a stored photo's files, and of its image in any file (see `_writes`)."""
-    try:
-        with database.read() as connection:
-            photo_id = find_photo_id(connection, photo, root_paths)
-            return _writes(connection, [photo_id]).get(photo_id, ())
-    except PhotoNotFound:
-        return ()
-
-
 def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
     """The names of a photo's sidecars that were written and not undone."""
-    writes = find_writes(database, photo, root_paths)
-    return [write.file for write in writes if write.target == Target.SIDECAR and write.is_complete]
+    with suppress(PhotoNotFound), database.read() as connection:
+        photo_id = find_photo_id(connection, photo, root_paths)
+        writes = _writes(connection, [photo_id]).get(photo_id, ())
+        return [write.file for write in writes if write.target == Target.SIDECAR and write.is_complete]
+    return []
 
 
 @dataclass(frozen=True)
@@ -302,12 +295,9 @@ def preview_photos(
                 undo_job=undo_job,
                 raw_files=(root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ())),
             )
-            yield preview_of(request, partial(find_undo_record, database, photo_id))
-
-
-def preview_of(request: WriteRequest, find_undo_record: FindUndoRecord) -> MetadataPreview:
-    """The preview of a request, which may be refused."""
-    try:
-        return MetadataPreview(request.path, plan_photo(request, find_undo_record))
-    except (WriteRefused, WriteFailed) as problem:
-        return MetadataPreview(request.path, None, problem)
+            try:
+                plan = plan_photo(request, partial(find_undo_record, database, photo_id))
+            except (WriteRefused, WriteFailed) as problem_of_file:
+                yield MetadataPreview(path, None, problem_of_file)
+            else:
+                yield MetadataPreview(path, plan)

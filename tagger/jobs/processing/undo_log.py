@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -41,7 +40,6 @@ from tagger.metadata.plans import FilePlan
 from tagger.metadata.restored_files import UndoRecord, digest_file
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
-from tagger.roots.roots import RootPaths, list_roots
 
 _SAME_DIGEST_ROWS = 100
 
@@ -50,7 +48,7 @@ WriteRow = Mapping[str, Any]
 """A row of `metadata_writes`: a written file, by its name, with the digest of the tagged image."""
 
 
-def find_undo_record(database: Database, photo_id: int | None, written_digest: str) -> UndoRecord | None:
+def find_undo_record(database: Database, photo_id: int, written_digest: str) -> UndoRecord | None:
     """Find the record of the write that produced a file: the photo's own, else any other's."""
     query = select(metadata_writes).where(metadata_writes.c.written_digest == written_digest)
     newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
@@ -111,7 +109,9 @@ def _complete_write(connection: Connection, state: "_FileState") -> None:
         )
     )
     other_states = and_(of_file, metadata_writes.c.id != (current_id or 0))
-    orphaned = and_(_orphaned_with_digest(state.digest_before), _matches_file(state.file))
+    # Sidecars of different photos may be equal, so theirs must match in name, too.
+    is_named_so = or_(metadata_writes.c.target == Target.EMBED, metadata_writes.c.file == state.file)
+    orphaned = and_(_orphaned_with_digest(state.digest_before), is_named_so)
     for obsolete in (other_states, orphaned):
         connection.execute(delete(metadata_writes).where(obsolete))
     if current_id is not None:
@@ -144,59 +144,12 @@ def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> N
         connection.execute(separated, rows)
 
 
-def find_jobs(
-    database: Database, path: Path, written_digest: str, root_paths: RootPaths
-) -> set[int | None] | None:
-    """The jobs that wrote such a file at another place than `path`; None if the digest is not known."""
-    query = (
-        select(metadata_writes.c.job_id, metadata_writes.c.file, photos)
-        .outerjoin(photos, photos.c.id == metadata_writes.c.photo_id)
-        .where(metadata_writes.c.written_digest == written_digest)
-    )
-    with database.read() as connection:
-        rows = connection.execute(query).all()
-        roots = {root.id: root for root in list_roots(connection, root_paths)} if rows else {}
-    if not rows:
-        return None
-    name = path_text(path.name)[0]
-    is_here = any(
-        row.id is not None
-        and row.file == name
-        and roots[row.root_id].path_of(row.path, row.path_bytes).parent.resolve() == path.parent.resolve()
-        for row in rows
-    )
-    return set() if is_here else {row.job_id for row in rows}
-
-
 def count_forgotten(database: Database, job: int | None = None) -> int:
     """The number of written files of forgotten photos: the database does not know where they are."""
     is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
     query = select(func.count()).select_from(metadata_writes).where(*is_forgotten)
     with database.read() as connection:
         return connection.scalar(query if job is None else query.where(metadata_writes.c.job_id == job)) or 0
-
-
-def delete_undone(database: Database, path: Path, written_digest: str, root_paths: RootPaths) -> None:
-    """Delete the rows of a file that was undone outside of a job, and those of forgotten photos with it."""
-    file = path_text(path.name)[0]
-    orphaned = and_(
-        metadata_writes.c.photo_id.is_(None),
-        metadata_writes.c.written_digest == written_digest,
-        _matches_file(file),
-    )
-    held = (
-        select(metadata_writes.c.id, photos.c.root_id, photos.c.path, photos.c.path_bytes)
-        .join(photos, photos.c.id == metadata_writes.c.photo_id)
-        .where(metadata_writes.c.file == file)
-    )
-    with database.write() as connection:
-        roots = {root.id: root for root in list_roots(connection, root_paths)}
-        here = [
-            row.id
-            for row in connection.execute(held)
-            if roots[row.root_id].path_of(row.path, row.path_bytes).parent.resolve() == path.parent.resolve()
-        ]
-        connection.execute(delete(metadata_writes).where(or_(orphaned, metadata_writes.c.id.in_(here))))
 
 
 def _update_file_versions(connection: Connection, rows: Sequence[Mapping[str, int]]) -> None:
@@ -242,11 +195,6 @@ def _orphaned_with_digest(digest: str | None) -> ColumnElement[bool]:
     gone = exists().where(photos.c.id == metadata_writes.c.photo_id, photos.c.gone_since.is_not(None))
     orphaned = or_(metadata_writes.c.photo_id.is_(None), gone)
     return and_(metadata_writes.c.written_digest == (digest or ""), orphaned)
-
-
-def _matches_file(file: str) -> ColumnElement[bool]:
-    """Sidecars of different photos may be equal, so rows that are found by digest must match in name, too."""
-    return or_(metadata_writes.c.target == Target.EMBED, metadata_writes.c.file == file)
 
 
 def _undo_record(row: Row[Any]) -> UndoRecord:
