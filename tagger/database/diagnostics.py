@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,10 @@ from tagger.database.connection import Database
 from tagger.database.engine import (
     parse_database_url,
     read_only_address,
-    require_safe_database,
     sqlite_file,
 )
 from tagger.database.retry import is_disk_full, reason_of
-from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
+from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.statements import row_pages
 from tagger.database.tables import (
     PRESENT,
@@ -51,25 +49,15 @@ from tagger.database.tables import (
     roots,
     verdicts,
 )
-from tagger.errors import DatabaseUnavailable, DiskFull
+from tagger.errors import DiskFull
 
 CONNECT_S = 3
 QUICK_CHECK_S = 1.5
-LOCK_S = 2.0
 NETWORK_FILE_SYSTEMS = {
     *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "ncpfs", "davfs"),
     *(f"fuse.{name}" for name in ("sshfs", "glusterfs", "s3fs", "rclone", "davfs", "cephfs")),
 }
 """SQLite's locks and shared memory do not work reliably on these."""
-
-
-class SchemaStatus(StrEnum):
-    """How the schema of a database compares with this version's."""
-
-    MISSING = "missing"
-    CURRENT = "current"
-    OLDER = "older"
-    NEWER = "newer"
 
 
 def bounded_url(url: str) -> str:
@@ -80,40 +68,6 @@ def bounded_url(url: str) -> str:
     # No statement_timeout: connection poolers refuse options that they do not know.
     timeout = {"connect_timeout": str(CONNECT_S)}
     return parsed.update_query_dict(timeout).render_as_string(hide_password=False)
-
-
-def schema_status(url: str) -> tuple[SchemaStatus, str]:
-    """How the schema at `url` compares with this version's, and its revision.
-
-    Raises:
-        DatabaseUnavailable: the database does not answer, or the file is not a database.
-        DiskFull: the disk has no space for the files that SQLite creates to read.
-        PermissionsUnsafe: other users can change the file.
-        SettingsInvalid: the address is invalid.
-    """
-    file = sqlite_file(url)
-    revision = read_revision(bounded_url(url)) if file is None else _sqlite_revision(file)
-    if not revision:
-        return SchemaStatus.MISSING, ""
-    if revision == SCHEMA_REVISION:
-        return SchemaStatus.CURRENT, revision
-    return (SchemaStatus.OLDER if revision in supported_revisions() else SchemaStatus.NEWER), revision
-
-
-def _sqlite_revision(file: Path) -> str:
-    if not file.exists():
-        return ""
-    require_safe_database(file.absolute())
-    try:
-        with _connected(file, "ro") as connection:
-            has_table = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
-            if connection.execute(has_table).fetchone() is None:
-                return ""
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.Error as error:
-        remedy = "Check the file, and that it is on a local disk"
-        raise DatabaseUnavailable(url=f"sqlite:///{file}", reason=str(error), remedy=remedy) from error
-    return str(row[0]) if row else ""
 
 
 def quick_check(file: Path) -> str | None:
@@ -129,19 +83,6 @@ def quick_check(file: Path) -> str | None:
             return str(error)
         finally:
             timer.cancel()
-
-
-def is_locked(file: Path) -> bool:
-    """Whether another process holds the write lock for longer than LOCK_S."""
-    with _connected(file, "rw", timeout_s=LOCK_S) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "busy" in str(error):
-                return True
-            raise
-        connection.execute("ROLLBACK")
-        return False
 
 
 def file_system_of(path: Path, mounts: str) -> str | None:

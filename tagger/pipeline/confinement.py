@@ -1,9 +1,9 @@
 """Takes from a process what decoding a photo does not need: files, network, programs, processes, memory.
 
 A photo that takes over its decoder finds nothing there, and one that needs too much memory ends its own
-process, not the worker. Layers that the system lacks are left out; `tagger doctor` names those that are
-active. On Linux they are Landlock, with which a process gives up all access by path, by port, and to
-processes outside, and a filter of system calls (seccomp).
+process, not the worker. Layers that the system lacks are left out. On Linux they are Landlock, with which a
+process gives up all access by path, by port, and to processes outside, and a filter of system calls
+(seccomp).
 
 The filter is a list of allowed calls: a process that computes may use its memory, its pipes and its threads.
 Calls that a new kernel or C library adds are refused with EPERM like all others, for which libraries are

@@ -3,12 +3,10 @@
 import os
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,15 @@ from support.command_line import CommandRunner
 from support.commands import draw
 
 from tagger.cli import doctor as findings
-from tagger.cli.doctor import CheckGroup, State, check_folders, check_space, ok
-from tagger.database import diagnostics
+from tagger.cli.doctor import CheckGroup, State, check_space, ok
+from tagger.database import diagnostics, schema
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers, workers
 from tagger.errors import SettingsInvalid
-from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_heartbeat, record_tick
-from tagger.settings import Settings, load_settings
+from tagger.settings import load_settings
 
 
 def checked(tagger_with_redis: CommandRunner, *, code: int) -> dict[str, dict[str, Any]]:
@@ -59,10 +56,8 @@ def test_a_healthy_installation_has_nothing_wrong(
     assert {each["state"] for each in checks} == {"ok"}, checks
     names = [each["name"] for each in checks]
     assert len(names) == len(set(names))
-    of_machine = {"settings", "environment", "data folder", "disk space", "permissions", "device"}
-    assert of_machine | {"database", "database file", "model", "redis", "workers", "jobs", "roots"} == set(
-        names
-    )
+    of_machine = {"settings", "disk space", "permissions", "device"}
+    assert of_machine | {"database", "database file", "redis"} == set(names)
     done = tagger_with_redis("doctor")
     assert (done.code, done.err) == (0, "no problems found\n")
     assert all(line.startswith("ok     ") for line in done.text.splitlines())
@@ -75,32 +70,10 @@ def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRu
     assert list(tmp_path.iterdir()) == []
 
 
-def test_mistakes_in_the_environment_are_reported(
-    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    for name, value, code, check, told in (
-        ("TAGGER_COLOUR", "blue", 1, "environment", "TAGGER_COLOUR is no setting"),
-        ("TAGGER_REDISURL", "redis://x", 1, "environment", "did you mean TAGGER_REDIS_URL?"),
-        ("TAGGER_TOP_K", "many", 1, "settings", "TAGGER_TOP_K"),
-        ("TAGGER_DATA_FOLDER", str(tmp_path / "file"), 1, "data folder", "is not a folder"),
-    ):
-        with monkeypatch.context() as variables:
-            variables.setenv(name, value)
-            assert told in str(checked(tagger_with_redis, code=code)[check]), name
-
-
 def test_a_locale_in_which_names_are_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
     with pytest.raises(SettingsInvalid, match="file names are iso8859-1; run: export PYTHONUTF8=1"):
         load_settings()
-
-
-def test_a_data_folder_of_others_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    for folder in (tmp_path / "absent" / "tagger", tmp_path):
-        finding = next(iter(check_folders(Settings(data_folder=folder))))
-        assert finding.found == f"the current user cannot write to {tmp_path}"
 
 
 def test_little_space_is_a_note_and_hardly_any_is_wrong(tmp_path: Path) -> None:
@@ -137,13 +110,6 @@ def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch: 
     never.set()
 
 
-def test_a_locked_database_is_reported(tagger_with_redis: CommandRunner, sqlite_database: Database) -> None:
-    file = Path(sqlite_database.redacted_url.removeprefix("sqlite:///"))
-    with _writing(file):
-        assert f"fuser -v {file}" in checked(tagger_with_redis, code=1)["database lock"]["remedy"]
-    assert checked(tagger_with_redis, code=0)["database file"]["state"] == "ok"
-
-
 @pytest.mark.usefixtures("failing_photos")
 def test_a_damaged_database_is_reported(tagger_with_redis: CommandRunner, sqlite_url: str) -> None:
     file = Path(sqlite_url.removeprefix("sqlite:///"))
@@ -161,12 +127,9 @@ def test_an_older_or_newer_schema_is_reported_and_not_changed(
     tagger_with_redis: CommandRunner, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as upgraded:
-        upgraded.setattr(diagnostics, "SCHEMA_REVISION", "9999")  # as a later version of this program has it
+        upgraded.setattr(schema, "SCHEMA_REVISION", "9999")  # as a later version of this program has it
         database = checked(tagger_with_redis, code=1)["database"]
-    assert (database["state"], database["remedy"]) == (
-        "wrong",
-        "make a backup, stop the workers, then: tagger db upgrade",
-    )
+    assert (database["state"], database["remedy"]) == ("wrong", "Run `tagger db upgrade`.")
     with sqlite_database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
     assert "newer version" in checked(tagger_with_redis, code=1)["database"]["found"]
@@ -181,7 +144,7 @@ def test_a_server_without_database_or_schema_is_reported(
     monkeypatch.setenv("TAGGER_DATABASE_URL", missing)
     assert "Create it on the server" in checked(tagger_with_redis, code=1)["database"]["remedy"]
     monkeypatch.setenv("TAGGER_DATABASE_URL", empty_postgres_url)
-    assert checked(tagger_with_redis, code=1)["database"]["remedy"] == "tagger db upgrade"
+    assert "tagger db upgrade" in checked(tagger_with_redis, code=1)["database"]["remedy"]
     tagger_with_redis("db", "upgrade")
     assert checked(tagger_with_redis, code=0)["database"]["state"] == "ok"
 
@@ -197,7 +160,7 @@ def test_a_server_that_is_away_or_never_answers_ends_no_check_but_its_own(
             output = tagger_with_redis("doctor")
             assert output.code == 1
             assert "wrong  database" in output.text
-            assert "ok     model" in output.text
+            assert "ok     device" in output.text
             assert "ok     redis" in output.text
             assert "geheim" not in output.text + output.err
 
@@ -212,37 +175,12 @@ def test_the_remedy_of_a_redis_that_is_away_follows_the_whole_reason(
     assert redis["remedy"].startswith("Check TAGGER_REDIS_URL")
 
 
-def test_changed_or_missing_model_files_are_reported(
-    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw(tmp_path / "photos" / "a.jpg", 0)
-    file = tmp_path / "tiny.pt"
-    tagger_with_redis("model", "add", file, "--name", "mine")
-    monkeypatch.setenv("TAGGER_MODEL", "mine")
-    assert checked(tagger_with_redis, code=0)["model"]["state"] == "ok"
-    with file.open("ab") as changed:
-        changed.write(b"x")
-    assert "digest differs" in checked(tagger_with_redis, code=1)["model"]["found"]
-    file.unlink()
-    assert "is missing" in checked(tagger_with_redis, code=1)["model"]["found"]
-
-
-def test_the_selected_backend_is_shown(
-    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TAGGER_BACKEND", "auto")
-    assert "its backend is selected when" in checked(tagger_with_redis, code=0)["model"]["found"]
-    draw(tmp_path / "photos" / "a.jpg", 0)
-    tagger_with_redis("tag", "photos")
-    assert "; runs on " in checked(tagger_with_redis, code=0)["model"]["found"]
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_missing_device_is_reported(
     tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAGGER_DEVICE", "cuda")
-    assert "export TAGGER_DEVICE=" in checked(tagger_with_redis, code=1)["device"]["remedy"]
+    assert "this machine has no cuda" in checked(tagger_with_redis, code=1)["device"]["found"]
 
 
 def test_a_redis_that_refuses_messages_is_reported(
@@ -254,21 +192,12 @@ def test_a_redis_that_refuses_messages_is_reported(
         assert client.dbsize() == 0
 
 
-def test_jobs_without_a_worker_are_reported(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
-    draw(tmp_path / "photos" / "a.jpg", 0)
-    assert "start one with" in tagger_with_redis("enqueue", "photos").err
-    found = checked(tagger_with_redis, code=1)
-    workers = found["workers"]["found"], found["workers"]["remedy"]
-    assert workers == ("photos wait: no worker is running", "tagger worker")
-    assert found["jobs"]["state"] == "ok"
-
-
 def test_schedules_that_do_not_run_are_reported(
     tagger_with_redis: CommandRunner, sqlite_database: Database
 ) -> None:
     assert tagger_with_redis("status", "--json").json["last_tick"] is None
     tagger_with_redis("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged")
-    assert checked(tagger_with_redis, code=0)["schedules"]["state"] == "ok"
+    assert "schedules" not in checked(tagger_with_redis, code=0)
     record_tick(sqlite_database)
     assert "schedules: last tick" in tagger_with_redis("status").text
     with sqlite_database.write() as connection:
@@ -292,41 +221,14 @@ def test_a_worker_that_disappeared_is_reported_for_an_hour(
     assert "dmesg" in output
     with sqlite_database.write() as connection:
         connection.execute(update(workers).values(heartbeat_at=time.time() - 7200))
-    assert checked(tagger_with_redis, code=0)["workers"]["state"] == "ok"
+    assert "workers" not in checked(tagger_with_redis, code=0)
 
 
-def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
-    tagger_with_redis: CommandRunner,
-    tmp_path: Path,
-    sqlite_database: Database,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_location_of_no_root_is_reported(
+    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(tmp_path / "photos" / "a.jpg", 0)
     tagger_with_redis("tag", "photos")
-    draw(tmp_path / "photos" / "b.jpg", 1)
-    tagger_with_redis("enqueue", "photos")
-    (tmp_path / "photos").rename(tmp_path / "elsewhere")
-    suspend_for_root(sqlite_database, 2, "photos")
-    found = checked(tagger_with_redis, code=1)
-    assert "is empty or missing, but the database has 2 photos in it" in found["roots"]["found"]
-    assert "photos" in found["jobs"]["found"]
-    monkeypatch.setenv("TAGGER_ROOTS", f'{{"photos": "{tmp_path}/elsewhere"}}')
-    assert checked(tagger_with_redis, code=1)["roots"]["state"] == "ok"
     monkeypatch.setenv("TAGGER_ROOTS", '{"photo": "/x"}')
-    output = tagger_with_redis("doctor").text
-    assert "TAGGER_ROOTS names photo, which is not a root; the roots are photos" in output
-
-
-@contextmanager
-def _writing(file: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that has begun to write, and takes its time."""
-    program = (
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
-        "c.execute('BEGIN IMMEDIATE'); print('begun', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", program, str(file)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        yield process
-        process.kill()
+    found = checked(tagger_with_redis, code=0)["roots"]["found"]
+    assert found == "TAGGER_ROOTS names photo, which is not a root; the roots are photos"

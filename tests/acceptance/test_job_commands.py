@@ -84,7 +84,6 @@ def test_commands_that_read_leave_a_job_whose_process_ended_to_the_next_that_wri
     for command in (("status",), ("job", "show", "1")):
         assert f"  {text}\n" in terminal.run(*command).stdout
     assert f"warning: job 1: {text}" in terminal.run("job", "show", "1", "--watch", code=1).stderr
-    assert f"job 1: {text}" in terminal.run("doctor").stdout
     with terminal.database() as database, database.read() as connection:
         assert connection.execute(select(jobs.c.state, jobs.c.note)).one() == (JobState.QUEUED, None)
     terminal.run("tag", "photos")

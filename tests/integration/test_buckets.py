@@ -6,7 +6,6 @@ from support.buckets import Bucket, Fault
 from support.ledgers import LedgerBuilder
 from support.program_libraries import LIBRARIES
 
-from tagger.cli.doctor.jobs import check_roots
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
@@ -192,10 +191,6 @@ def test_the_reason_is_that_of_the_listing_that_failed_although_the_next_one_suc
     with pytest.raises(BucketUnavailable, match="refuses access") as problem:
         require_available_roots(database, selection, {})
     assert "forget" not in str(problem.value)
-    bucket.proxy.inject(Fault("list-type", status=403, code="AccessDenied"))
-    (finding,) = check_roots(database, {})
-    assert "refuses access" in finding.found
-    assert "forget" not in str(finding.remedy)
 
 
 def test_an_empty_prefix_with_stored_photos_is_unavailable(prefixes: Prefixes, bucket: Bucket) -> None:

@@ -13,8 +13,9 @@ from rig.servers import KEYS
 from support.examples import examples
 
 from tagger.database.connection import open_database
-from tagger.database.diagnostics import bounded_url, schema_status
+from tagger.database.diagnostics import bounded_url
 from tagger.database.engine import parse_database_url, sqlite_file
+from tagger.database.schema import read_revision
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import Settings, load_settings
 from tagger.texts.addresses import (
@@ -114,7 +115,7 @@ def find_broker_of(url: str) -> object:
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "mysql"])
 def test_no_part_of_the_password_of_postgresql_is_shown(scheme: str, password: str) -> None:
     for url in manglings(scheme, password):
-        for action in (open_database, schema_status, bounded_check, redact_url, sqlite_file, settings_of):
+        for action in (open_database, read_revision, bounded_check, redact_url, sqlite_file, settings_of):
             assert_hidden(password, shown_by(action, url))
 
 

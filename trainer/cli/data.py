@@ -200,7 +200,7 @@ _REASONS = {
     "several-confirmed": "several landmarks are confirmed; reject all but one: %s",
     "still-tagged": "one landmark is rejected and another has no verdict; confirm or reject that one",
     "gone": "the photo no longer exists",
-    "unavailable": "the folder or bucket is unavailable; mount its disk or share, or check the bucket with "
-    "tagger doctor, and run this again",
+    "unavailable": "the folder or bucket is unavailable; mount its disk or share, or check the bucket, "
+    "and run this again",
     "changed": "the file now shows something else; tag it again",
 }

@@ -11,10 +11,9 @@ from tagger.cli.doctor import (
     CheckGroup,
     DatabaseChecks,
     State,
-    check_folders,
+    check_disk_space,
     check_permissions,
     check_settings,
-    check_stalls,
     ok,
     wrong,
 )
@@ -40,7 +39,7 @@ def doctor(
         bool,
         flag(
             "--quick",
-            "For health checks: only data folder, database and Redis, within 8 seconds, in one line.",
+            "For health checks: only disk space, database and Redis, within 8 seconds, in one line.",
         ),
     ] = False,
     worker: Annotated[
@@ -48,9 +47,10 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check settings, disk, database, model, device, Redis, workers, jobs and folders, and suggest remedies.
+    """Check disk, permissions, database, device, Redis, workers and schedules, and suggest remedies.
 
-    The command changes nothing. The exit code is 1 if something is wrong; notes do not count.
+    It finds what no command says when it fails; for jobs, see `tagger status`. The command changes nothing.
+    The exit code is 1 if something is wrong; notes do not count.
 
     Example: tagger doctor, tagger doctor --quick
     """
@@ -75,30 +75,29 @@ def doctor(
 
 def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks, or of a health check."""
-    settings, findings = check_settings()
-    if settings is None or not quick:
-        yield from findings
-    if settings is not None:
-        yield from _quick_checks(settings, worker=worker) if quick else _run_groups(settings)
+    settings, finding = check_settings()
+    if quick:
+        yield from _quick_checks(settings, worker=worker)
+        return
+    yield finding
+    yield from _run_groups(settings)
 
 
 def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
     checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", checks.run)
-    folders = CheckGroup("data folder", lambda: check_folders(settings))
+    disks = CheckGroup("disk space", lambda: check_disk_space(settings))
     permissions = CheckGroup("permissions", lambda: check_permissions(settings))
     device = _group("device", "models:check_device", settings)
     database_group.findings()  # wait: other groups read the database
     database = checks.database
-    model = _group("model", "models:check_models", settings, database)
     redis = _group("redis", "jobs:check_redis", settings, database)
-    yield from _findings(folders, permissions, database_group, model, device)
-    yield from check_stalls(settings)
-    yield from _findings(redis)
+    yield from _findings(disks, permissions, database_group, device, redis)
     if database is not None:
+        models = _group("models", "models:check_models", settings, database)
         jobs = _group("workers", "jobs:check_jobs", database)
-        yield from _findings(jobs, _group("roots", "jobs:check_roots", database, settings.roots))
+        yield from _findings(models, jobs, _group("roots", "jobs:check_roots", database, settings.roots))
         database.close()
 
 
@@ -113,7 +112,7 @@ def _findings(*groups: CheckGroup) -> Iterator[Finding]:
 
 
 def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
-    """The health check: data folder, database and Redis, within QUICK_LIMIT_S and without a model.
+    """The health check: disk space, database and Redis, within QUICK_LIMIT_S and without a model.
 
     With `worker`, a worker of this machine must be alive, too.
     """
@@ -124,7 +123,7 @@ def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
     if settings.redis_url is not None:  # the embedded one starts when it is needed
         redis = [CheckGroup("redis", lambda: check_redis(settings, checks.database), QUICK_LIMIT_S)]
     return _findings(
-        CheckGroup("data folder", lambda: check_folders(settings), QUICK_LIMIT_S),
+        CheckGroup("disk space", lambda: check_disk_space(settings), QUICK_LIMIT_S),
         CheckGroup("database", lambda: _check_quickly(checks, worker=worker), QUICK_LIMIT_S),
         *redis,
     )

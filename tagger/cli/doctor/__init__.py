@@ -1,6 +1,6 @@
 """The checks of `tagger doctor`, which change nothing: findings, and the checks of machine and database.
 
-Checks run in groups, in parallel and with a time limit.
+They find what no command says when it fails. Checks run in groups, in parallel and with a time limit.
 """
 
 from __future__ import annotations
@@ -16,21 +16,16 @@ from typing import TYPE_CHECKING
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
-    LOCK_S,
     NETWORK_FILE_SYSTEMS,
-    SchemaStatus,
     bounded_url,
     file_system_of,
-    is_locked,
     quick_check,
-    schema_status,
 )
-from tagger.database.engine import read_only_address, sqlite_file
-from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import SettingsInvalid, TaggerError
+from tagger.database.engine import sqlite_file
+from tagger.database.schema import read_revision
+from tagger.errors import TaggerError
 from tagger.processes.permissions import permission_problem, readable_by_others
-from tagger.processes.stall import stalls
-from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings, unknown_variables
+from tagger.settings import Settings, config_file, load_settings
 from tagger.texts.addresses import redact_url
 
 if TYPE_CHECKING:
@@ -109,53 +104,31 @@ class CheckGroup:
         try:
             for finding in checks():
                 self._findings.append(finding)
+        except TaggerError as error:
+            self._findings.append(failed(self._name, error))
         except Exception as error:  # noqa: BLE001 - a check that fails must not hide the findings of others
             reason = str(error).strip().splitlines() or [type(error).__name__]
             remedy = "run tagger doctor again; if the error stays, report this line"
             self._findings.append(wrong(self._name, f"the check failed: {reason[0]}", remedy))
 
 
-def check_settings() -> tuple[Settings | None, list[Finding]]:
-    """The settings, None if they are invalid, and the findings."""
-    try:
-        settings = load_settings()
-        file = config_file().absolute()
-    except SettingsInvalid as error:
-        config = os.environ.get("TAGGER_CONFIG") or CONFIG_NAME
-        remedy = f"correct it in the environment or in {config}; other checks were skipped"
-        return None, [wrong("settings", str(error), remedy), *_check_environment()]
-    source = str(file) if file.is_file() else f"there is no {file}"
-    return settings, [ok("settings", f"valid; {source}"), *_check_environment()]
+def check_settings() -> tuple[Settings, Finding]:
+    """The settings, and the file that they come from.
+
+    Raises:
+        SettingsInvalid: as for every command.
+    """
+    settings, file = load_settings(), config_file().absolute()
+    return settings, ok("settings", f"valid; {file if file.is_file() else f'there is no {file}'}")
 
 
-def _check_environment() -> Iterator[Finding]:
-    problems = unknown_variables()
-    for problem in problems:
-        yield wrong("environment", problem, f"unset {problem.partition(' ')[0]}")
-    if not problems:
-        yield ok("environment", "all variables TAGGER_… are settings")
-
-
-def check_folders(settings: Settings) -> Iterator[Finding]:
-    """Check that the folders of data and of the SQLite file can be written, and have space."""
-    folders = {settings.data_folder.absolute(): "data folder"}
+def check_disk_space(settings: Settings) -> Iterator[Finding]:
+    """Check that the disks of the data folder and of the SQLite file have space."""
+    folders = [settings.data_folder.absolute()]
     if (file := sqlite_file(settings.effective_database_url)) is not None:
-        folders.setdefault(file.absolute().parent, "database folder")
-    for folder, name in folders.items():
-        yield _check_folder(name, folder)
-    for folder in {_existing(folder).stat().st_dev: folder for folder in folders}.values():
+        folders.append(file.absolute().parent)
+    for folder in {_existing(folder).stat().st_dev: folder for folder in reversed(folders)}.values():
         yield check_space(folder, shutil.disk_usage(_existing(folder)).free)
-
-
-def _check_folder(name: str, folder: Path) -> Finding:
-    existing = _existing(folder)
-    remedy = "choose a folder that you can write to: TAGGER_DATA_FOLDER, TAGGER_DATABASE_URL"
-    if not existing.is_dir():
-        return wrong(name, f"{existing} is not a folder", remedy)
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return wrong(name, f"the current user cannot write to {existing}", remedy)
-    state = "is writable" if existing == folder else "will be created when it is needed"
-    return ok(name, f"{folder} {state}")
 
 
 def _existing(folder: Path) -> Path:
@@ -195,12 +168,6 @@ def check_permissions(settings: Settings) -> Iterator[Finding]:
     yield from findings or [ok("permissions", "other users can neither read nor change the data")]
 
 
-def check_stalls(settings: Settings) -> Iterator[Finding]:
-    """Name the reports of processes that made no progress and were ended. No finding without any."""
-    for report, text in stalls(settings.data_folder).items():
-        yield note("stalls", text, f"report it with this file, then remove it: {report}")
-
-
 class DatabaseChecks:
     """Checks one database. `database` is open after the checks, if its schema is current."""
 
@@ -215,37 +182,23 @@ class DatabaseChecks:
             yield from check_database_file(self._file)
 
     def check_connection(self) -> Iterator[Finding]:
-        """Check that the database answers and has this version's schema."""
-        try:
-            schema, revision = schema_status(self._url)
-            if schema is SchemaStatus.CURRENT:
-                self.database = open_database(bounded_url(self._url))
-        except TaggerError as error:
-            yield failed("database", error)
-        else:
-            yield self._check_schema(schema, revision)
+        """Check that the database answers and has this version's schema; no SQLite file is created.
 
-    def _check_schema(self, schema: SchemaStatus, revision: str) -> Finding:
+        Raises:
+            DatabaseUnavailable, DiskFull, PermissionsUnsafe, SchemaOutdated: it cannot be used.
+        """
+        url = bounded_url(self._url)
         shown = redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
-        match schema:
-            case SchemaStatus.CURRENT:
-                return ok("database", f"{shown} answers, schema {revision}")
-            case SchemaStatus.MISSING if self._file is None:
-                return wrong("database", f"{shown} answers, but has no schema", "tagger db upgrade")
-            case SchemaStatus.MISSING:
-                return ok(
-                    "database", f"{shown} does not exist yet; the first command that needs it creates it"
-                )
-            case SchemaStatus.OLDER:
-                found = f"{shown} has schema {revision}, older than this version's {SCHEMA_REVISION}"
-                return wrong("database", found, "make a backup, stop the workers, then: tagger db upgrade")
-            case SchemaStatus.NEWER:
-                found = f"{shown} was created by a newer version of tagger (schema {revision})"
-                return wrong("database", found, "pip install --upgrade landmark-tagger")
+        revision = read_revision(url)
+        if self._file is not None and not revision:
+            yield ok("database", f"{shown} does not exist yet; the first command that needs it creates it")
+            return
+        self.database = open_database(url)
+        yield ok("database", f"{shown} answers, schema {revision}")
 
 
 def check_database_file(file: Path) -> Iterator[Finding]:
-    """Check the disk, the integrity and the lock of an SQLite file."""
+    """Check the disk and the integrity of an SQLite file."""
     mounts = Path("/proc/mounts")
     kind = file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
     if kind in NETWORK_FILE_SYSTEMS:
@@ -254,11 +207,5 @@ def check_database_file(file: Path) -> Iterator[Finding]:
     if (result := quick_check(file)) not in {None, "ok"}:
         remedy = "restore a backup; tagger db check shows details"
         yield wrong("database file", f"it is damaged: {result}", remedy)
-    elif read_only_address(file.absolute()) is not None:
-        found = "this user cannot write the file or its folder: only commands that read work"
-        yield wrong("database lock", found, f"run as the user to whom it belongs: ls -l {file}")
-    elif is_locked(file):
-        found = f"a process has held the write lock for more than {LOCK_S:.0f} s; others cannot store results"
-        yield wrong("database lock", found, f"end the process that this shows: fuser -v {file}")
     else:
-        yield ok("database file", "no damage found by a quick check, and no process holds its lock")
+        yield ok("database file", "no damage found by a quick check")

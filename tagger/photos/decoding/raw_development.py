@@ -158,7 +158,7 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
     remedy = (
         "Export it as JPEG."
         if LIBRAW.is_installed
-        else "To develop it, install the extra raw, as `tagger doctor` says, and retry; or export it as JPEG."
+        else "To develop it, install the extra raw and retry; or export it as JPEG."
     )
     return NoPreview(
         FailureKind.UNSUPPORTED,

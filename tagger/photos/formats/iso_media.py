@@ -82,7 +82,7 @@ def _heic_image() -> Any:
     except ImportError:
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
-            "HEIC needs the extra heic. Install it, as `tagger doctor` says, then retry the failed photos.",
+            "HEIC needs the extra heic. Install it, then retry the failed photos.",
         ) from None
 
 
