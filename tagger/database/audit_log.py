@@ -18,7 +18,6 @@ class AuditAction(StrEnum):
     """What is recorded."""
 
     SIGN_IN = "sign-in"
-    SIGN_IN_REFUSED = "sign-in-refused"
     SIGN_OUT = "sign-out"
     JOB_CREATE = "job-create"
     JOB_PAUSE = "job-pause"

@@ -19,17 +19,12 @@ from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import Changes, SearchLists
 from tagger.web.http.access import Access, RouteAccess, requires
-from tagger.web.http.attempt_limiter import (
-    COUNTING_AT_ONCE,
-    TOO_MANY_COUNTS,
-    RequestLimiter,
-)
 from tagger.web.http.auth import AccessPolicy, Authenticator
+from tagger.web.http.count_limiter import CountLimiter
 from tagger.web.http.error_responses import add_error_handlers
 from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.templates import STATIC, AssetFiles
-from tagger.web.http.uploads import ClientLimits
 from tagger.web.pages import sign_in
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.map_clusters import check_map_file
@@ -48,17 +43,15 @@ def create_app(
     settings: Settings,
     database: Database,
     policy: AccessPolicy,
-    limits: ClientLimits | None = None,
     *,
     has_own_worker: bool = False,
 ) -> FastAPI:
     """Return the page and the API over a database.
 
-    `policy`: who has access; `limits`: what clients may hold; `has_own_worker`: see `AppState`.
+    `policy`: who has access; `has_own_worker`: see `AppState`.
     """
-    limits = limits or ClientLimits()
     check_map_file(settings.web_map_file)
-    state = AppState(settings, database, limits, has_own_worker=has_own_worker)
+    state = AppState(settings, database, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping, has_own_worker=has_own_worker)
     overview = LibraryOverview(database, lambda: look_alikes_of(state), state.changes)
     search_lists = SearchLists(
@@ -69,8 +62,6 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with stall_check(_EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem):
             yield
-        if authenticator is not None:
-            authenticator.recorder.close()
         job_starter.close()
         search_lists.close()
         overview.close()
@@ -84,11 +75,10 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.policy = policy
-    app.state.limits = limits
     app.state.app_state = state
     app.state.job_starter = job_starter
     app.state.overview = overview
-    app.state.count_limiter = RequestLimiter(TOO_MANY_COUNTS, at_once=COUNTING_AT_ONCE)
+    app.state.count_limiter = CountLimiter()
     app.state.search_lists = search_lists
     document = partial(live_document, state, overview)
     app.state.event_hub = EventHub(settings, database, state.stopping, document)
@@ -111,7 +101,7 @@ def create_app(
     app.add_middleware(
         RequestGuard,
         policy=policy,
-        limits=limits,
+        upload_bytes=settings.web_upload_bytes,
         route_access=RouteAccess(app.routes),
         authenticator=authenticator,
     )

@@ -35,7 +35,7 @@ from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
 from tagger.web.cached_value import Changes, QueryCounts
-from tagger.web.http.uploads import ClientLimits, UploadReader
+from tagger.web.http.uploads import UploadReader
 from tagger.web.thumbnails import Thumbnails
 from tagger.web.upload_folder import UploadFolder
 
@@ -129,6 +129,8 @@ def _log_failure(error: Exception) -> None:
 
 LARGEST_UPLOADS = 4
 """Uploads of the largest size that fit into memory at once; of smaller ones more."""
+SPOOLED_UPLOADS = 8
+"""Those for which there is space in the temporary folder."""
 SENT_PHOTOS = "sent"
 """The folder of the data folder for photos that admins send, if no setting names one."""
 UPLOAD_DECODERS = 4
@@ -156,9 +158,7 @@ class ModelsInUse:
 class AppState:
     """Created once per server. The model is loaded with the first uploaded photo."""
 
-    def __init__(
-        self, settings: Settings, database: Database, limits: ClientLimits, *, has_own_worker: bool = False
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, *, has_own_worker: bool = False) -> None:
         self.settings = settings
         self.database = database
         self.has_own_worker = has_own_worker
@@ -170,7 +170,7 @@ class AppState:
         most_bytes = settings.web_upload_bytes
         folder = settings.web_upload_folder or settings.data_folder / SENT_PHOTOS
         self.upload_folder = UploadFolder(folder, settings.web_upload_quota_bytes)
-        self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, limits.spooled_uploads * most_bytes)
+        self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, SPOOLED_UPLOADS * most_bytes)
         self.thumbnails = Thumbnails(settings)
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)

@@ -17,7 +17,6 @@ from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.grants import Role
-from tagger.web.http.uploads import ClientLimits
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
@@ -42,13 +41,7 @@ def settings_in(folder: Path) -> Settings:
 
 
 @contextmanager
-def served(
-    settings: Settings,
-    database: Database,
-    token: str | None = None,
-    port: int = 0,
-    limits: ClientLimits | None = None,
-) -> Iterator[int]:
+def served(settings: Settings, database: Database, token: str | None = None, port: int = 0) -> Iterator[int]:
     """Run the server on this port, by default a free one; yield the port."""
     with listen("127.0.0.1", port) as listener:
         port = listener.getsockname()[1]
@@ -57,12 +50,11 @@ def served(
             "127.0.0.1",
             port,
             token,
-            upload_bytes=settings.web_upload_bytes,
             trusted_proxies=proxies,
             user_header=settings.web_user_header,
             user_role=Role.VIEWER,
         )
-        app = create_app(settings, database, policy, limits)
+        app = create_app(settings, database, policy)
         server = server_for(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -88,9 +80,7 @@ def client_at(app: FastAPI, address: str = "testclient") -> TestClient:
 @contextmanager
 def client_of_page(settings: Settings, database: Database) -> Iterator[TestClient]:
     """A client on the same machine of a page with these settings, until it stops."""
-    app = create_app(
-        settings, database, AccessPolicy("127.0.0.1", 8080, upload_bytes=settings.web_upload_bytes)
-    )
+    app = create_app(settings, database, AccessPolicy("127.0.0.1", 8080))
     with TestClient(app, base_url=LOCAL_URL, raise_server_exceptions=False) as client:
         yield client
 

@@ -79,10 +79,8 @@ def client_of(web_settings: Settings, web_database: Database) -> Iterator[Callab
 
         def make(host: str = "127.0.0.1", token: str | None = None) -> TestClient:
             view_token = VIEW_TOKEN if token else None
-            policy = AccessPolicy(host, 8080, token, view_token, upload_bytes=web_settings.web_upload_bytes)
-            app = create_app(web_settings, web_database, policy)
-            client = client_at(app)
-            return opened.enter_context(client)
+            policy = AccessPolicy(host, 8080, token, view_token)
+            return opened.enter_context(client_at(create_app(web_settings, web_database, policy)))
 
         yield make
 

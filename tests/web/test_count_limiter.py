@@ -9,7 +9,7 @@ import anyio
 from fastapi import HTTPException
 from starlette.testclient import TestClient
 
-from tagger.web.http.attempt_limiter import CLIENT_GONE, COUNTING_AT_ONCE, RequestLimiter
+from tagger.web.http.count_limiter import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
 
 
 class Asking:
@@ -48,7 +48,7 @@ def test_a_few_things_are_counted_at_once_and_others_are_answered(client: TestCl
 
 def test_who_comes_while_too_many_wait_is_told_to_come_back() -> None:
     async def run() -> None:
-        limiter = RequestLimiter("Try again.", at_once=1, waiting=1)
+        limiter = CountLimiter(at_once=1, most_waiting=1)
         statuses: list[int] = []
         waiting = Asking()
 

@@ -12,13 +12,12 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from support.commands import draw_many
-from support.page_server import TOKEN, served
+from support.page_server import served
 
 from tagger.database.connection import Database
 from tagger.ledger.job_control import pause
 from tagger.settings import Settings
 from tagger.web.api import events
-from tagger.web.http import auth, grants
 
 
 @pytest.fixture
@@ -100,24 +99,6 @@ def test_listeners_above_the_limit_are_refused_until_one_leaves(
     with ExitStack() as stack:
         while Listener(stack, address).answer.status_code != 200:
             assert time.monotonic() < until
-
-
-def test_a_stream_ends_with_the_cookie_of_its_listener(
-    web_settings: Settings, web_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(auth, "RECHECK_S", 0.0)
-    monkeypatch.setattr(events, "HEARTBEAT_S", 0.2)
-    later = time.time() + grants.SESSION_S
-    with served(web_settings, web_database, TOKEN) as port, ExitStack() as stack:
-        address = f"http://127.0.0.1:{port}"
-        client = stack.enter_context(httpx.Client(base_url=address, headers={"Origin": address}))
-        client.post("/sign-in", data={"token": TOKEN})
-        (cookie,) = client.cookies.items()
-        listener = Listener(stack, address, cookie="=".join(cookie))
-        listener.event()
-        monkeypatch.setattr(grants.time, "time", lambda: later + 1)
-        listener.rest()
-        assert Listener(stack, address, cookie="=".join(cookie)).answer.status_code == 401
 
 
 def test_a_stopping_server_ends_the_streams_of_its_listeners(

@@ -1,5 +1,6 @@
 """Uploaded photos are classified at once, as by `tagger predict --json`, many at a time, and not stored."""
 
+import asyncio
 import json
 import tempfile
 import threading
@@ -13,7 +14,10 @@ import httpx2 as httpx
 import pytest
 from rig.drawing import draw_photo
 from sqlalchemy import func, select
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.testclient import TestClient
+from starlette.types import Message
 from support.artifacts import LABELS
 from support.page_server import LOCAL_URL, photo, served
 
@@ -25,6 +29,7 @@ from tagger.processes.metrics import BATCH_FILL
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.uploads import UploadReader
 
 PNG = {"content-type": "image/png"}
 AT_ONCE = 24
@@ -122,8 +127,7 @@ def test_a_full_temporary_folder_is_reported_with_the_remedy(
 
 def impatient_client(settings: Settings, database: Database, timeout_s: float) -> TestClient:
     changes = {"read_timeout_s": timeout_s, "max_pixels": 10**8, "web_upload_bytes": 10**8}
-    policy = AccessPolicy("127.0.0.1", 8080, None, 10**8)
-    app = create_app(settings.model_copy(update=changes), database, policy)
+    app = create_app(settings.model_copy(update=changes), database, AccessPolicy("127.0.0.1", 8080))
     return TestClient(app, base_url=LOCAL_URL)
 
 
@@ -192,3 +196,43 @@ def test_photos_sent_at_once_share_forward_passes_and_all_get_their_own_answer(
         assert document["outcome"] == ("unknown" if label is None else "tagged")
         assert label is None or document["tags"][0]["landmark"] == LABELS[label].slug
     assert shared < AT_ONCE
+
+
+def test_uploads_share_the_space_for_temporary_files() -> None:
+    async def run() -> None:
+        reader = UploadReader(memory_bytes=200, space_bytes=100)
+        client_leaves = asyncio.Event()
+
+        def upload(*parts: int, length: int | None = None, leaves: bool = False) -> Request:
+            messages = [{"type": "http.request", "body": bytes(size), "more_body": True} for size in parts]
+
+            async def receive() -> Message:
+                if messages:
+                    return messages.pop(0)
+                if leaves:
+                    await client_leaves.wait()
+                    return {"type": "http.disconnect"}
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+            headers = [] if length is None else [(b"content-length", str(length).encode())]
+            return Request({"type": "http", "headers": headers}, receive)
+
+        async def read(request: Request) -> int:
+            async with reader.read(request, max_bytes=100) as file:
+                return len(file.data)
+
+        unfinished = asyncio.create_task(read(upload(50, 40, leaves=True)))
+        await asyncio.sleep(0.01)
+        for refused in (upload(20, length=20), upload(5, 5, 5)):
+            with pytest.raises(HTTPException) as error:
+                await read(refused)
+            assert (error.value.status_code, error.value.headers) == (503, {"Retry-After": "10"})
+        assert await read(upload(5, 5)) == 10
+        client_leaves.set()
+        with pytest.raises(ClientDisconnect):
+            await unfinished
+        assert await read(upload(100, length=100)) == 100
+
+    # Browser tests of this process leave a loop in this thread.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, run()).result()

@@ -11,8 +11,13 @@ from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo
 
 from tagger.settings import Settings
 from tagger.texts.addresses import is_loopback
-from tagger.web.http.attempt_limiter import ATTEMPT_WINDOW_S, MAX_ATTEMPTS, AttemptLimiter, TooManyAttempts
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.auth import (
+    ATTEMPT_WINDOW_S,
+    MAX_ATTEMPTS,
+    AccessPolicy,
+    AttemptLimiter,
+    TooManyAttempts,
+)
 from tagger.web.http.responses import DOCUMENT_HEADERS, SECURITY_HEADERS
 from tagger.web.http.templates import with_code
 from tagger.web.http.uploads import SMALL_BYTES

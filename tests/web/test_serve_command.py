@@ -4,6 +4,8 @@ import contextlib
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,3 +126,14 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         assert policy.port == listener.getsockname()[1]
         with_view_token = Settings(data_folder=tmp_path, web_view_token="a-token-to-look-only")
         assert access_policy(listener, with_view_token).token is not None
+
+
+def test_a_low_limit_of_open_files_is_raised() -> None:
+    pytest.importorskip("resource")
+    program = (
+        "import resource; from tagger.cli.commands.serve import raise_file_limit; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 900)); raise_file_limit(); "
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "900\n"

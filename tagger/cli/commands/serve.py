@@ -35,7 +35,8 @@ PORTS_TRIED = 20
 SHUTDOWN_GRACE_S = 3
 """Time for open requests to finish after a signal."""
 BACKLOG = 128
-"""Connections waiting to be accepted. Each holds a file descriptor before it counts against the limit."""
+"""Connections waiting to be accepted."""
+MIN_OPEN_FILES = 4096
 ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
@@ -165,7 +166,6 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
         port,
         token,
         settings.web_view_token,
-        settings.web_upload_bytes,
         tuple(settings.web_trusted_proxies),
         settings.web_user_header,
         None if settings.web_user_role == "none" else Role(settings.web_user_role or Role.VIEWER),
@@ -201,13 +201,10 @@ def server_for(app: FastAPI) -> uvicorn.Server:
     """Return a server that runs until a signal or `should_exit`. Event streams end before it shuts down."""
     import uvicorn
 
-    from tagger.web.http.connections import connection_type
-    from tagger.web.http.uploads import raise_file_limit
-
     raise_file_limit()
-    # It warns of invalid forms, which unauthenticated clients can send in any number. Answers say the same.
+    # They warn of what clients send, in any number and without an address. The answers say the same.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
-    limits = app.state.limits
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -218,16 +215,27 @@ def server_for(app: FastAPI) -> uvicorn.Server:
         app,
         loop="asyncio",
         # Based on h11, which limits the size of headers; httptools does not.
-        http=connection_type(limits, app.state.policy),
+        http="h11",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         # Forwarded headers are believed only from TAGGER_WEB_TRUSTED_PROXIES, see forwarded.
         proxy_headers=False,
-        limit_concurrency=limits.connections + limits.refused_connections + 1,
-        timeout_keep_alive=limits.keep_alive_s,
         backlog=BACKLOG,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
     return Server(config)
+
+
+def raise_file_limit() -> None:
+    """Raise the open-file limit if it is low, as on macOS: a proxy opens a connection for each thumbnail."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    minimum = MIN_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MIN_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < minimum:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (minimum, hard))

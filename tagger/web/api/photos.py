@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Annotated
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 
 from tagger.query.cursors import decode_cursor, encode_cursor
@@ -34,7 +34,7 @@ from tagger.texts.documents import document_of
 from tagger.texts.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router
 from tagger.web.http.access import Access, requires
-from tagger.web.http.attempt_limiter import COUNTING
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.responses import CSV, GEOJSON, stream_download
 from tagger.web.state import AppState, State
@@ -83,16 +83,16 @@ def cursor_of(position: ScanPosition | None, query: PhotoQuery) -> str | None:
 
 @router.get("/photos.csv", response_class=StreamingResponse)
 @requires(Access.VIEWER)
-def photos_csv(request: Request, state: State, params: Params) -> StreamingResponse:
+def photos_csv(state: State, params: Params) -> StreamingResponse:
     """List all photos as CSV, a row per tag."""
-    return stream_download(request, photo_csv_parts(_find_all(state, params)), CSV, "photos.csv")
+    return stream_download(photo_csv_parts(_find_all(state, params)), CSV, "photos.csv")
 
 
 @router.get("/photos.geojson", response_class=StreamingResponse)
 @requires(Access.VIEWER)
-def photos_geojson(request: Request, state: State, params: Params) -> StreamingResponse:
+def photos_geojson(state: State, params: Params) -> StreamingResponse:
     """List all photos as GeoJSON, each at its position, else at its first landmark that has coordinates."""
-    return stream_download(request, photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
+    return stream_download(photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
 
 
 @router.get("/photos/{photo_id}")

@@ -71,7 +71,6 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The photo cannot be decoded; kind and text say why.",
     },
     507: {"model": Problem, "description": "The disk of the server's temporary folder is full."},
-    408: {"model": Problem, "description": "The photo arrived too slowly."},
     503: {
         "model": Problem,
         "description": "No model is available, or too many photos are uploaded; the text says what to do.",

@@ -15,7 +15,7 @@ from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
 from tagger.web.http.access import Access, requires
-from tagger.web.http.attempt_limiter import COUNTING
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import address_of
 
 router = api_router("search")

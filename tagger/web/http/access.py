@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-from anyio import CapacityLimiter
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.types import Scope
 
@@ -13,8 +12,6 @@ from tagger.texts.text_format import N_, gettext
 from tagger.web.http.grants import Grant
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-DATABASE_LIMITER = CapacityLimiter(8)
-"""Threads that record sign-ins: apart from those of the pages, which may all be busy."""
 
 
 class Access(Enum):

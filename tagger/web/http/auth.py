@@ -1,58 +1,30 @@
 """Who uses the page: its address and proxies, and the token, cookie or proxy that a request comes with.
 
-Sign-ins and wrong tokens are recorded in the audit log.
+Wrong tokens are logged, and limited by the address of their client.
 """
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from tagger.database.actors import Actor
-from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.retry import DatabaseError
-from tagger.errors import PicklableError
 from tagger.texts.addresses import is_loopback
-from tagger.texts.text_format import N_, gettext
-from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
+from tagger.texts.text_format import gettext
 from tagger.web.http.forwarded import Client, Network, session_cookies
 from tagger.web.http.grants import Grant, Role, TokenGrants, proxied_grant
 
-MAX_RECORDED, RECORDED_WINDOW_S = 50, 3600
-"""Wrong tokens recorded within the time. The others are only logged."""
+log = logging.getLogger(__name__)
 
-
-class RefusalRecorder:
-    """Logs wrong tokens, and writes the first ones of an hour in a thread: requests must not wait for it."""
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
-        self._database = database
-        self._recorded = AttemptLimiter(MAX_RECORDED, RECORDED_WINDOW_S, clock=clock)
-        self._writer = ThreadPoolExecutor(1, "refusal-recorder")
-
-    def record(self, client: Client) -> None:
-        """Log a wrong token, for fail2ban and the like."""
-        log.warning("wrong token from %s", client.address or "an unknown address")
-        with suppress(TooManyAttempts):
-            self._recorded.check_and_record("")
-            self._writer.submit(self._write, Actor("web", client.address or None))
-
-    def close(self) -> None:
-        """Write what waits."""
-        self._writer.shutdown()
-
-    def _write(self, actor: Actor) -> None:
-        try:
-            with self._database.acting_as(actor).write() as connection:
-                record_action(connection, AuditAction.SIGN_IN_REFUSED)
-        except DatabaseError as error:
-            log.warning("a wrong token was not recorded: %s", type(error).__name__)
+ANYBODY = "web"
+"""The actor of requests without a token, where none is required."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +40,6 @@ class AccessPolicy:
     token: str | None = field(default=None, repr=False)
     view_token: str | None = field(default=None, repr=False)
     """Who has it may look, and change nothing."""
-    upload_bytes: int = 64 * 2**20
     trusted_proxies: tuple[Network, ...] = ()
     """Reverse proxies whose X-Forwarded headers are believed."""
     user_header: str | None = None
@@ -92,131 +63,92 @@ class AccessPolicy:
         return frozenset(with_port | names if self.port == 80 else with_port)
 
 
-log = logging.getLogger(__name__)
-
-ANYBODY = "web"
-"""The actor of requests without a token, where none is required."""
-MAX_SIGN_INS = 100
-"""Sign-ins with one token within `SIGN_IN_WINDOW_S`: more could push all else out of the audit log."""
-SIGN_IN_WINDOW_S = 3600
-RECHECK_S = 30.0
-"""How often an endless response checks whether its reader still has access."""
+MAX_ATTEMPTS = 5
+"""Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""
+ATTEMPT_WINDOW_S = 60
+MAX_ADDRESSES = 10_000
 
 
-class TooManySignIns(TooManyAttempts):
-    """A token has used up the sign-ins of an hour."""
+class TooManyAttempts(HTTPException):
+    """A client has used up its attempts."""
 
-    text = N_("Too many sign-ins with this token within an hour. Stay signed in, or try again later.")
-    retry_after_s = SIGN_IN_WINDOW_S
+    def __init__(self) -> None:
+        text = gettext("Too many wrong tokens came from this address. Try again in a minute.")
+        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, text, {"retry-after": str(ATTEMPT_WINDOW_S)})
 
 
-class UserRefused(PicklableError):
-    """The proxy has signed in somebody who has no access here."""
+class AttemptLimiter:
+    """Counts wrong tokens by the address of their client."""
 
-    def __init__(self, name: str) -> None:
-        text = N_(
-            "The proxy in front of this page has signed you in as %(name)s, who has no access here. Ask "
-            "the owner to add this name to TAGGER_WEB_EDITORS, or to set TAGGER_WEB_USER_ROLE."
-        )
-        super().__init__(gettext(text, name=repr(name[:100])))
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def check(self, address: str) -> None:
+        """Raises:
+        TooManyAttempts: the address has used up its attempts.
+        """
+        times = self._times.get(address, deque())
+        if len(times) == MAX_ATTEMPTS and times[0] >= self._clock() - ATTEMPT_WINDOW_S:
+            raise TooManyAttempts
+
+    def record(self, address: str) -> None:
+        """Count a wrong token."""
+        self._times.setdefault(address, deque(maxlen=MAX_ATTEMPTS)).append(self._clock())
+        self._times.move_to_end(address)
+        if len(self._times) > MAX_ADDRESSES:
+            self._times.popitem(last=False)
 
 
 class Authenticator:
-    """Checks tokens, cookies and the names that a proxy sends."""
+    """Checks tokens, cookies and the names that a proxy sends, all in the server's event loop."""
 
     def __init__(self, database: Database, policy: AccessPolicy, token: str) -> None:
         self.cookie = f"tagger_session_{database.ledger_id[:8]}"
         """All processes of the page share it. Over https it has the prefix `forwarded.HOST_PREFIX`."""
-        self._database = database
         self._policy = policy
         self._tokens = TokenGrants(token, policy.view_token, database.ledger_id)
         self._limiter = AttemptLimiter()
-        self._sign_ins = AttemptLimiter(MAX_SIGN_INS, SIGN_IN_WINDOW_S, TooManySignIns)
-        self.recorder = RefusalRecorder(database)
 
     def authenticate(self, headers: Headers, client: Client) -> Grant | None:
         """Return what the token, the cookie or the proxy of the request allows; None if it has none of them.
 
         Raises:
+            HTTPException: a trusted proxy names a person without access.
             TooManyAttempts: it has a token, and the client has used up its attempts.
-            UserRefused: a trusted proxy names a person without access.
         """
         if client.user is not None:
-            grant = self._proxied_grant(client.user)
+            grant = proxied_grant(client.user, self._policy.user_role, self._policy.editors)
             if grant is None:
-                raise UserRefused(client.user)
+                text = gettext(
+                    "The proxy in front of this page has signed you in as %(name)s, who has no access here. "
+                    "Ask the owner to add this name to TAGGER_WEB_EDITORS, or to set TAGGER_WEB_USER_ROLE.",
+                    name=repr(client.user[:100]),
+                )
+                raise HTTPException(HTTPStatus.FORBIDDEN, text)
             return grant
-        secret = _bearer_token(headers)
-        if secret is None:
-            return self._cookie_grant(headers, client)
-        self._limiter.check(client.network)
-        grant = self._tokens.of_token(secret)
-        if grant is None:
-            self._refuse(client)
-        return grant
-
-    def is_valid(self, headers: Headers, client: Client) -> bool:
-        """Return whether a request that was authenticated before still is."""
-        if client.user is not None:
-            return self._proxied_grant(client.user) is not None
-        secret = _bearer_token(headers)
-        if secret is None:
-            return self._cookie_grant(headers, client) is not None
-        return self._tokens.of_token(secret) is not None
-
-    def sign_in(self, secret: str, client: Client) -> str | None:
-        """Return the cookie that stands for this token; None if it is wrong.
-
-        Raises:
-            TooManyAttempts: the client has used up its attempts.
-            TooManySignIns: the token has used up its sign-ins.
-        """
-        self._limiter.check(client.network)
-        grant = self._tokens.of_token(secret)
-        if grant is None:
-            self._refuse(client)
-            return None
-        self._sign_ins.check_and_record(grant.name)
-        self._record(AuditAction.SIGN_IN, grant, client)
-        return self._tokens.cookie_of(grant)
-
-    def record_sign_out(self, headers: Headers, client: Client) -> None:
-        """Record that a browser forgets its cookie."""
-        grant = self._cookie_grant(headers, client)
-        if grant is not None:
-            self._record(AuditAction.SIGN_OUT, grant, client)
-
-    def _record(self, action: AuditAction, grant: Grant, client: Client) -> None:
-        with self._database.acting_as(actor_of(grant, client)).write() as connection:
-            record_action(connection, action, grant.name)
-
-    def _refuse(self, client: Client) -> None:
-        self._limiter.check_and_record(client.network)
-        self.recorder.record(client)
-
-    def _cookie_grant(self, headers: Headers, client: Client) -> Grant | None:
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self.grant_of_token(secret.strip(), client)
         cookies = session_cookies(headers, client, self.cookie)
         return self._tokens.of_cookie(cookies[0]) if cookies else None
 
-    def _proxied_grant(self, name: str) -> Grant | None:
-        return proxied_grant(name, self._policy.user_role, self._policy.editors)
+    def grant_of_token(self, secret: str, client: Client) -> Grant | None:
+        """Return what a token allows; None, logged for fail2ban and the like, if it is wrong.
 
+        Raises:
+            TooManyAttempts: the client has used up its attempts.
+        """
+        self._limiter.check(client.network)
+        grant = self._tokens.of_token(secret)
+        if grant is None:
+            self._limiter.record(client.network)
+            log.warning("wrong token from %s", client.address or "an unknown address")
+        return grant
 
-def _bearer_token(headers: Headers) -> str | None:
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else None
-
-
-async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the parts of a response until its cookie ends, checked every `RECHECK_S`."""
-    checked_at_s = time.monotonic()
-    async for part in parts:
-        authenticator: Authenticator | None = getattr(request.app.state, "authenticator", None)
-        if authenticator is not None and time.monotonic() - checked_at_s >= RECHECK_S:
-            if not authenticator.is_valid(request.headers, request.state.client):
-                return
-            checked_at_s = time.monotonic()
-        yield part
+    def cookie_of(self, grant: Grant) -> str:
+        """Return the cookie that stands for the token of a grant."""
+        return self._tokens.cookie_of(grant)
 
 
 def actor_of(grant: Grant | None, client: Client) -> Actor:

@@ -1,8 +1,8 @@
 """Responses to errors: `{"error": text}` for programs, a page for people. Internals go to the log only."""
 
 import logging
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +17,6 @@ from tagger import errors
 from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_defect, outage_text, stated_error
 from tagger.errors import TaggerError
 from tagger.texts.text_format import N_, gettext
-from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
@@ -46,7 +45,7 @@ OUTAGE_LOG_S = 60.0
 
 def add_error_handlers(app: FastAPI) -> None:
     """Give every error a response that says what to do."""
-    app.state.logged_outages = AttemptLimiter(1, OUTAGE_LOG_S)
+    app.state.outages_logged_at = {}  # by route
     app.add_exception_handler(TaggerError, _tagger_error)
     app.add_exception_handler(DatabaseError, _database_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -123,9 +122,10 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if is_defect(error):
         raise error  # it is unexpected, and logged as such
     route = _route_path(request.scope)
-    logged: AttemptLimiter = request.app.state.logged_outages
-    with suppress(TooManyAttempts):
-        logged.check_and_record(route)
+    logged_at: dict[str, float] = request.app.state.outages_logged_at
+    now = time.monotonic()
+    if now - logged_at.get(route, -OUTAGE_LOG_S) >= OUTAGE_LOG_S:
+        logged_at[route] = now
         log.error("database error in %s: %s", route, outage_text(error))
     reason = type(getattr(error, "orig", None) or error).__name__  # the message may hold values and addresses
     return await _tagger_error(request, stated_error(error, reason))

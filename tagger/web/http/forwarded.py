@@ -75,14 +75,6 @@ def client_of(
     )
 
 
-def peer_network(peer: str, trusted: Sequence[Network]) -> str | None:
-    """Return the network of a connection's peer, as `Client.network`; None for a trusted proxy."""
-    address = _parse(peer)
-    if address is not None and _is_trusted(address, trusted):
-        return None
-    return Client(peer if address is None else str(address)).network
-
-
 def _values(headers: Headers, name: str) -> list[str]:
     return [part.strip() for line in headers.getlist(name) for part in line.split(",") if part.strip()]
 
@@ -144,11 +136,7 @@ def sent_sessions(headers: Headers, name: str) -> Mapping[str, str]:
     return {each: session for each in (HOST_PREFIX + name, name) if (session := cookies.get(each))}
 
 
-MAX_NEXT_LENGTH = 4096
-"""Of the address to continue at: the form has to fit into the limit of a body without access."""
-
-
 def local_address(address: str) -> str:
     """Return the address if it is a page of this server, else the start page."""
     is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if is_local and len(address) <= MAX_NEXT_LENGTH else "/"
+    return address if is_local else "/"

@@ -6,9 +6,8 @@ state, and sets the language of its texts.
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from http import HTTPStatus
-from types import MappingProxyType
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.datastructures import Headers
@@ -16,52 +15,26 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tagger.texts.text_format import N_, gettext, in_language, in_zone
+from tagger.texts.text_format import gettext, in_language, in_zone
 from tagger.web.http.access import SAFE_METHODS, Access, RouteAccess, refusal
-from tagger.web.http.attempt_limiter import TooManyAttempts
-from tagger.web.http.auth import AccessPolicy, Authenticator, UserRefused, actor_of
+from tagger.web.http.auth import AccessPolicy, Authenticator, actor_of
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
 from tagger.web.http.grants import Grant
 from tagger.web.http.languages import language_of, zone_of
 from tagger.web.http.origins import Origin, is_from, own_origins
-from tagger.web.http.responses import add_headers, send_in_blocks
-from tagger.web.http.uploads import (
-    CLOSE_CONNECTION,
-    FRAMING_BYTES,
-    OPEN_BYTES,
-    SMALL_BYTES,
-    BodyLimit,
-    ClientLimits,
-    drain_before_end,
-    limit_body,
-    too_large_text,
-)
+from tagger.web.http.responses import add_headers
+from tagger.web.http.uploads import FRAMING_BYTES, SMALL_BYTES, limit_body, too_large_text
 
 log = logging.getLogger(__name__)
 
 MAX_ADDRESS_BYTES = 8 * 2**10
-HAS_ACCESS = "has_access"
-"""In the state of a request that has passed authentication, for its connection."""
-IS_REFUSED = "is_refused"
-"""In the state of a request whose connection is one too many."""
-BUSY = N_("This server has as many connections as it can serve at once. Try again in some seconds.")
-RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without a preflight request; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 _UPLOAD_PATHS = frozenset({"/try", "/api/predict", "/api/uploads"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
-
-
-class RequestRefused(HTTPException):
-    """The request goes no further; the text says why, and what to do."""
-
-    def __init__(
-        self, status: HTTPStatus, text: str, headers: Mapping[str, str] = MappingProxyType(CLOSE_CONNECTION)
-    ) -> None:
-        super().__init__(status, text, dict(headers))
 
 
 class RequestGuard:
@@ -71,13 +44,13 @@ class RequestGuard:
         self,
         app: ASGIApp,
         policy: AccessPolicy,
-        limits: ClientLimits,
+        upload_bytes: int,
         route_access: RouteAccess,
         authenticator: Authenticator | None,
     ) -> None:
         self._app = app
         self._policy = policy
-        self._limits = limits
+        self._upload_bytes = upload_bytes
         self._route_access = route_access
         self._authenticator = authenticator
         self._has_warned = False
@@ -86,7 +59,7 @@ class RequestGuard:
         if scope["type"] != "http":  # lifespan events; the server has no web sockets
             await self._app(scope, receive, send)
             return
-        send = send_in_blocks(add_headers(scope, send))
+        send = add_headers(scope, send)
         headers = Headers(scope=scope)
         with in_language(language_of(scope["path"], headers)), in_zone(zone_of(headers)):
             await self._pass_on(scope, headers, receive, send)
@@ -97,38 +70,28 @@ class RequestGuard:
         access = self._route_access.of(scope)
         grant: Grant | None = None
         try:
-            limit = self._check(scope, headers, client, access)
+            most_bytes = self._check(scope, headers, client)
             if self._authenticator is not None and access is not Access.ANYBODY:
                 self._warn_of_proxy(headers, client)
-                grant = _authenticate(self._authenticator, headers, client)
+                grant = self._authenticator.authenticate(headers, client)
                 _check_role(grant, access)
-        except RequestRefused as refused:
-            response = _refusal_response(scope, headers, refused)
-            await response(scope, receive, drain_before_end(receive, send))
+        except HTTPException as refused:
+            await _refusal_response(scope, headers, refused)(scope, receive, send)
             return
-        if not self._is_open(access):
-            state[HAS_ACCESS] = True
         state.update(client=client, grant=grant, actor=actor_of(grant, client))
-        await self._app(scope, limit_body(receive, limit), send)
+        await self._app(scope, limit_body(receive, most_bytes), send)
 
-    def _is_open(self, access: Access) -> bool:
-        """Return whether a route needs no authentication, though others do."""
-        return self._authenticator is not None and access is Access.ANYBODY
-
-    def _check(self, scope: Scope, headers: Headers, client: Client, access: Access) -> BodyLimit:
-        """Return the limit of the body.
+    def _check(self, scope: Scope, headers: Headers, client: Client) -> int:
+        """Return how many bytes the body may have.
 
         Raises:
-            RequestRefused: the request must not have any effect.
+            HTTPException: the request must not have any effect; the text says why, and what to do.
         """
-        if IS_REFUSED in scope["state"]:
-            retry_after = {"retry-after": str(RETRY_AFTER_S), **CLOSE_CONNECTION}
-            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, gettext(BUSY), retry_after)
         _check_address(scope)
         self._check_host(headers)
         _check_origin(scope["method"], headers, own_origins(headers, client, self._policy.web_url))
         _check_content_type(scope, headers)
-        return self._body_limit(scope, headers, access)
+        return self._check_length(scope, headers)
 
     def _warn_of_proxy(self, headers: Headers, client: Client) -> None:
         if self._has_warned or self._policy.trusted_proxies or "x-forwarded-for" not in headers:
@@ -136,17 +99,16 @@ class RequestGuard:
         self._has_warned = True
         log.warning(
             "requests from %s have X-Forwarded-For, which is ignored, so all clients of this proxy share one "
-            "limit of "
-            "wrong tokens; if the proxy is yours, name it in TAGGER_WEB_TRUSTED_PROXIES",
+            "limit of wrong tokens; if the proxy is yours, name it in TAGGER_WEB_TRUSTED_PROXIES",
             client.address,
         )
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-            raise RequestRefused(HTTPStatus.BAD_REQUEST, "The request needs exactly one valid Host header.")
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "The request needs exactly one valid Host header.")
         if self._policy.token is None and hosts[0].lower() not in self._policy.hosts:
-            raise RequestRefused(
+            raise HTTPException(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 gettext(
                     "This server is not %(host)s. Open http://127.0.0.1:%(port)s/ instead. To use "
@@ -156,55 +118,38 @@ class RequestGuard:
                 ),
             )
 
-    def _body_limit(self, scope: Scope, headers: Headers, access: Access) -> BodyLimit:
-        limit = self._limit_for(scope, headers, access)
+    def _check_length(self, scope: Scope, headers: Headers) -> int:
+        is_upload = scope["method"] == "POST" and scope["path"] in _UPLOAD_PATHS
+        is_photo = is_upload and _content_type(headers).startswith(_UPLOAD_TYPES)
+        most_bytes = self._upload_bytes + FRAMING_BYTES if is_photo else SMALL_BYTES
         length = headers.get("content-length")
         if length is not None and "transfer-encoding" in headers:
             # Request smuggling: a proxy and this server could disagree about where the body ends.
-            raise RequestRefused(
+            raise HTTPException(
                 HTTPStatus.BAD_REQUEST,
                 "The request has both Content-Length and Transfer-Encoding. Send one of them.",
+                {"connection": "close"},
             )
         if length is not None and (not length.isascii() or not length.isdigit()):
-            raise RequestRefused(HTTPStatus.BAD_REQUEST, "The request's Content-Length is not a number.")
-        if length is not None and int(length[:20]) > limit.size_bytes:
-            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(limit.size_bytes))
-        return limit
-
-    def _limit_for(self, scope: Scope, headers: Headers, access: Access) -> BodyLimit:
-        limits = self._limits
-        if self._is_open(access):
-            return BodyLimit(OPEN_BYTES, limits.open_body_s)
-        is_upload = scope["method"] == "POST" and scope["path"] in _UPLOAD_PATHS
-        if is_upload and _content_type(headers).startswith(_UPLOAD_TYPES):
-            size_bytes = self._policy.upload_bytes + FRAMING_BYTES
-            return BodyLimit(size_bytes, limits.upload_s, limits.upload_pause_s, limits.upload_bytes_per_s)
-        return BodyLimit(SMALL_BYTES, limits.body_s)
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "The request's Content-Length is not a number.")
+        if length is not None and int(length[:20]) > most_bytes:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(most_bytes))
+        return most_bytes
 
 
-def _authenticate(authenticator: Authenticator, headers: Headers, client: Client) -> Grant:
-    """Return what the token or cookie of the request allows.
-
-    Raises:
-        RequestRefused: it has none, or its client sent too many wrong tokens.
-    """
-    try:
-        grant = authenticator.authenticate(headers, client)
-    except TooManyAttempts as error:
-        retry_after = {"retry-after": str(error.retry_after_s)}
-        raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, str(error), retry_after) from None
-    except UserRefused as error:
-        raise RequestRefused(HTTPStatus.FORBIDDEN, str(error)) from None
+def _check_role(grant: Grant | None, access: Access) -> None:
     if grant is None:
-        raise RequestRefused(
+        raise HTTPException(
             HTTPStatus.UNAUTHORIZED,
             gettext("A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in."),
             {"www-authenticate": "Bearer"},
         )
-    return grant
+    reason = refusal(grant, access)
+    if reason is not None:
+        raise HTTPException(HTTPStatus.FORBIDDEN, reason)
 
 
-def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -> ASGIApp:
+def _refusal_response(scope: Scope, headers: Headers, refused: HTTPException) -> ASGIApp:
     is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
     if (
         refused.status_code == HTTPStatus.UNAUTHORIZED
@@ -217,23 +162,17 @@ def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -
     return error_response({**scope, "headers": []}, refused.status_code, refused.detail, refused.headers)
 
 
-def _check_role(grant: Grant, access: Access) -> None:
-    reason = refusal(grant, access)
-    if reason is not None:
-        raise RequestRefused(HTTPStatus.FORBIDDEN, reason)
-
-
 def _check_address(scope: Scope) -> None:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     if len(raw) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
-        raise RequestRefused(
+        raise HTTPException(
             HTTPStatus.REQUEST_URI_TOO_LONG, gettext("The address is too long. Ask for less at once.")
         )
     # No file and no name in the database has control characters, and some databases fail on them.
     has_control = any(ord(character) < 32 or ord(character) == 127 for character in scope["path"])
     query = unquote_to_bytes(scope["query_string"])
     if has_control or "\ufffd" in scope["path"] or b"\0" in query or not _is_utf8(query):
-        raise RequestRefused(
+        raise HTTPException(
             HTTPStatus.BAD_REQUEST,
             gettext("The address has control characters or invalid UTF-8 in it. Correct it."),
         )
@@ -256,7 +195,7 @@ def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> Non
     else:
         is_foreign = site not in {"same-origin", "none"} or not is_from(headers, own)
     if is_foreign:
-        raise RequestRefused(
+        raise HTTPException(
             HTTPStatus.FORBIDDEN,
             gettext("The request came from a page of another site. Open this page directly and try again."),
         )
@@ -266,7 +205,7 @@ def _check_content_type(scope: Scope, headers: Headers) -> None:
     if scope["method"] in SAFE_METHODS or not scope["path"].startswith("/api/") or not _has_body(headers):
         return
     if _content_type(headers) in _FORM_TYPES:
-        raise RequestRefused(
+        raise HTTPException(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Set the content type: `Content-Type: application/json`, or for a photo its own, such as "
             "image/jpeg.",

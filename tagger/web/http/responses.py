@@ -13,12 +13,10 @@ from anyio import CancelScope
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.texts.documents import json_bytes
-from tagger.web.http.auth import while_authenticated
 from tagger.web.http.templates import FOR_EVER
 
 
@@ -99,9 +97,7 @@ def _cache_control(scope: Scope, status: int) -> str:
 CSV = "text/csv; charset=utf-8"
 GEOJSON = "application/geo+json"
 BLOCK_BYTES = 2**16
-"""Small parts are joined, since each send costs more. Large ones are sent in blocks: only one is buffered
-of them for a slow client.
-"""
+"""Small parts are joined, since each send costs more."""
 
 
 class DocumentResponse(JSONResponse):
@@ -111,35 +107,15 @@ class DocumentResponse(JSONResponse):
         return json_bytes(content) + b"\n"
 
 
-def stream_download(
-    request: Request, parts: Iterable[bytes], media_type: str, file_name: str
-) -> StreamingResponse:
+def stream_download(parts: Iterable[bytes], media_type: str, file_name: str) -> StreamingResponse:
     """Stream `parts`, which are produced in a thread, as `stream_blocks`."""
-    return stream_blocks(request, iterate_in_threadpool(_blocks(parts)), media_type, file_name)
+    return stream_blocks(iterate_in_threadpool(_blocks(parts)), media_type, file_name)
 
 
-def stream_blocks(
-    request: Request, blocks: AsyncIterator[bytes], media_type: str, file_name: str
-) -> StreamingResponse:
-    """Stream `blocks` as they are produced; a browser saves them as `file_name`.
-
-    A download can last for hours. It ends when the token or session of its request does.
-    """
+def stream_blocks(blocks: AsyncIterator[bytes], media_type: str, file_name: str) -> StreamingResponse:
+    """Stream `blocks` as they are produced; a browser saves them as `file_name`."""
     headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
-    return StreamingResponse(while_authenticated(request, blocks), media_type=media_type, headers=headers)
-
-
-def send_in_blocks(send: Send) -> Send:
-    """Return a `send` that passes on blocks of at most `BLOCK_BYTES`, each when the one before was sent."""
-
-    async def send_blocks(message: Message) -> None:
-        body = message.get("body", b"")
-        last = max(len(body) - 1, 0) // BLOCK_BYTES * BLOCK_BYTES
-        for start in range(0, last, BLOCK_BYTES):
-            await send({**message, "body": body[start : start + BLOCK_BYTES], "more_body": True})
-        await send({**message, "body": body[last:]} if last else message)
-
-    return send_blocks
+    return StreamingResponse(blocks, media_type=media_type, headers=headers)
 
 
 def _blocks(parts: Iterable[bytes]) -> Iterator[bytes]:

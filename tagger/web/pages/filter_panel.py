@@ -20,7 +20,7 @@ from tagger.query.filter_words import (
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.texts.text_format import N_, country_name, gettext, number_text
 from tagger.web.http.access import Access, requires
-from tagger.web.http.attempt_limiter import COUNTING
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

@@ -170,9 +170,7 @@ class DownloadForm(RequestModel):
 
 @router.post("/photos/download")
 @requires(Access.VIEWER)
-def download_selected(
-    request: Request, state: State, form: Annotated[DownloadForm, Form()]
-) -> StreamingResponse:
+def download_selected(state: State, form: Annotated[DownloadForm, Form()]) -> StreamingResponse:
     """Download the selected photos as a ZIP archive: their own files, or JPEGs without metadata."""
     photo_ids = list(dict.fromkeys(form.photo))
     if len(photo_ids) > MOST_FILES:
@@ -182,21 +180,21 @@ def download_selected(
             MOST_FILES,
         )
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-    return _archive(request, state, photo_ids, with_metadata=form.with_metadata)
+    return _archive(state, photo_ids, with_metadata=form.with_metadata)
 
 
 @router.get("/download/photos.zip")
 @requires(Access.VIEWER)
-def download_photos(request: Request, state: State, params: Params) -> StreamingResponse:
+def download_photos(state: State, params: Params) -> StreamingResponse:
     """Download all photos of a query as JPEGs without metadata."""
-    return _archive(request, state, _found_photo_ids(state, params), with_metadata=False)
+    return _archive(state, _found_photo_ids(state, params), with_metadata=False)
 
 
 @router.get("/download/files.zip")
 @requires(Access.VIEWER)
-def download_files(request: Request, state: State, params: Params) -> StreamingResponse:
+def download_files(state: State, params: Params) -> StreamingResponse:
     """Download the files of all photos of a query."""
-    return _archive(request, state, _found_photo_ids(state, params), with_metadata=True)
+    return _archive(state, _found_photo_ids(state, params), with_metadata=True)
 
 
 def _found_photo_ids(state: AppState, params: QueryParams) -> Iterator[int]:
@@ -214,13 +212,11 @@ def _found_photo_ids(state: AppState, params: QueryParams) -> Iterator[int]:
     return (photo.id for photo in photos)
 
 
-def _archive(
-    request: Request, state: AppState, photo_ids: Iterable[int], *, with_metadata: bool
-) -> StreamingResponse:
+def _archive(state: AppState, photo_ids: Iterable[int], *, with_metadata: bool) -> StreamingResponse:
     photos = archived_photos(state.database, photo_ids, state.settings.roots)
     if with_metadata:
-        return stream_download(request, archive_parts(photos), "application/zip", "photos.zip")
-    return stream_blocks(request, _jpeg_archive_parts(state, photos), "application/zip", "photos.zip")
+        return stream_download(archive_parts(photos), "application/zip", "photos.zip")
+    return stream_blocks(_jpeg_archive_parts(state, photos), "application/zip", "photos.zip")
 
 
 async def _jpeg_archive_parts(state: AppState, photos: Iterator[StoredPhoto]) -> AsyncIterator[bytes]:

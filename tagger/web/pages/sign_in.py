@@ -6,22 +6,21 @@ Part of the application only where signing in is required.
 from http import HTTPStatus
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
 from tagger.texts.text_format import gettext
-from tagger.web.http.access import DATABASE_LIMITER, Access, requires
-from tagger.web.http.attempt_limiter import TooManyAttempts
-from tagger.web.http.auth import Authenticator
-from tagger.web.http.forwarded import (
-    delete_session_cookie,
-    local_address,
-    set_session_cookie,
-)
+from tagger.web.http.access import Access, requires
+from tagger.web.http.auth import Authenticator, TooManyAttempts, actor_of
+from tagger.web.http.forwarded import delete_session_cookie, local_address, set_session_cookie
+from tagger.web.http.grants import Grant
 from tagger.web.http.origins import is_by_https
 from tagger.web.http.templates import render
+from tagger.web.state import State
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,21 +40,22 @@ def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 -
 
 @router.post("/sign-in")
 @requires(Access.ANYBODY)
-async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
+async def sign_in(request: Request, state: State, form: Annotated[SignInForm, Form()]) -> Response:
     """Give the browser a cookie if the token is right."""
     authenticator: Authenticator = request.app.state.authenticator
     try:
-        cookie = await to_thread.run_sync(
-            authenticator.sign_in, form.token, request.state.client, limiter=DATABASE_LIMITER
-        )
+        grant = authenticator.grant_of_token(form.token, request.state.client)
     except TooManyAttempts as error:
-        page = _show_form(request, form.next, str(error), HTTPStatus.TOO_MANY_REQUESTS)
-        page.headers["retry-after"] = str(error.retry_after_s)
+        page = _show_form(request, form.next, error.detail, HTTPStatus.TOO_MANY_REQUESTS)
+        page.headers.update(error.headers or {})
         return page
-    if cookie is None:
+    if grant is None:
         problem = gettext("That is not a valid token. Copy the whole token and try again.")
         return _show_form(request, form.next, problem, HTTPStatus.FORBIDDEN)
+    database = state.database.acting_as(actor_of(grant, request.state.client))
+    await run_in_threadpool(_record, database, AuditAction.SIGN_IN, grant)
     response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
+    cookie = authenticator.cookie_of(grant)
     set_session_cookie(response, authenticator.cookie, cookie, by_https=is_by_https(request))
     return response
 
@@ -68,14 +68,17 @@ def _show_form(
 
 @router.post("/sign-out")
 @requires(Access.VIEWER)
-async def sign_out(request: Request) -> Response:
+def sign_out(request: Request, state: State) -> Response:
     """Let the browser forget its cookie."""
     authenticator: Authenticator = request.app.state.authenticator
-    await to_thread.run_sync(
-        authenticator.record_sign_out, request.headers, request.state.client, limiter=DATABASE_LIMITER
-    )
+    _record(state.database, AuditAction.SIGN_OUT, request.state.grant)
     response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     # Browsers keep thumbnails for a year, and the next user could open them by their address.
     response.headers["Clear-Site-Data"] = '"cache"'
     delete_session_cookie(response, authenticator.cookie)
     return response
+
+
+def _record(database: Database, action: AuditAction, grant: Grant) -> None:
+    with database.write() as connection:
+        record_action(connection, action, grant.name)

@@ -26,7 +26,7 @@ from tagger.trips.stored import (
     undoable_edits,
 )
 from tagger.web.http.access import Access, requires
-from tagger.web.http.attempt_limiter import COUNTING
+from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import live_map, render_map, trip_bounds
