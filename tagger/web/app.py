@@ -18,7 +18,7 @@ from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import Changes, SearchLists
-from tagger.web.http.access import Access, RouteAccess, requires
+from tagger.web.http.access import Role, RouteRoles, requires
 from tagger.web.http.auth import AccessPolicy, Authenticator
 from tagger.web.http.count_limiter import CountLimiter
 from tagger.web.http.error_responses import add_error_handlers
@@ -82,7 +82,7 @@ def create_app(
     app.state.search_lists = search_lists
     document = partial(live_document, state, overview)
     app.state.event_hub = EventHub(settings, database, state.stopping, document)
-    app.mount("/static", requires(Access.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
+    app.mount("/static", requires(Role.ANYBODY)(AssetFiles(directory=STATIC)), name="static")
     for router in (*api.routers(), *pages.routers()):
         _add_routes(app, router)
     add_error_handlers(app)
@@ -102,7 +102,7 @@ def create_app(
         RequestGuard,
         policy=policy,
         upload_bytes=settings.web_upload_bytes,
-        route_access=RouteAccess(app.routes),
+        route_roles=RouteRoles(app.routes),
         authenticator=authenticator,
     )
     return app

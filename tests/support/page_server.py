@@ -16,7 +16,6 @@ from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
-from tagger.web.http.grants import Role
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
@@ -52,7 +51,6 @@ def served(settings: Settings, database: Database, token: str | None = None, por
             token,
             trusted_proxies=proxies,
             user_header=settings.web_user_header,
-            user_role=Role.VIEWER,
         )
         app = create_app(settings, database, policy)
         server = server_for(app)

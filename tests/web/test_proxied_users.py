@@ -19,8 +19,8 @@ from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
 from tagger.settings import Settings, load_settings
 from tagger.web.app import create_app
+from tagger.web.http.access import Role
 from tagger.web.http.auth import AccessPolicy
-from tagger.web.http.grants import Role
 
 HEADER = "X-Remote-User"
 PROXY, STRANGER = "10.0.0.1", "203.0.113.7"
@@ -35,7 +35,7 @@ def client_at(web_settings: Settings, web_database: Database) -> Iterator[Client
     """Creates clients with an address, of a server where 10.0.0.1 is the proxy."""
     opened: list[TestClient] = []
 
-    def make(address: str, role: Role | None = Role.VIEWER) -> TestClient:
+    def make(address: str, role: Role = Role.VIEWER) -> TestClient:
         policy = AccessPolicy(
             "0.0.0.0",
             8080,
@@ -96,7 +96,7 @@ def test_the_header_goes_before_cookies_and_tokens(client_at: ClientAt) -> None:
 
 
 def test_only_editors_have_access_if_the_setting_says_so(client_at: ClientAt) -> None:
-    client = client_at(PROXY, None)
+    client = client_at(PROXY, Role.ANYBODY)
     assert status(client, EDITOR) == 200
     refused = client.get("/places", headers={HEADER: "eve", "accept": "text/html"})
     assert refused.status_code == 403
@@ -153,4 +153,4 @@ def test_the_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TAGGER_WEB_EDITORS", '["ada", "Bob"]')
         refusing = access_policy(listener, load_settings())
     assert (by_default.user_header, by_default.user_role) == (HEADER, Role.VIEWER)
-    assert (refusing.user_role, refusing.editors) == (None, ("ada", "Bob"))
+    assert (refusing.user_role, refusing.editors) == (Role.ANYBODY, ("ada", "bob"))

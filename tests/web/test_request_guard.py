@@ -28,7 +28,7 @@ PAGE = {"accept": "text/html"}
 
 
 def cookie_name(client: TestClient) -> str:
-    name: str = client.app.state.authenticator.cookie
+    name: str = client.app.state.authenticator._cookie
     return name
 
 

@@ -27,7 +27,7 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http import auth, grants
+from tagger.web.http import auth
 from tagger.web.http.auth import MAX_ATTEMPTS, AccessPolicy
 
 WRONG = "a-wrong-token-of-16"
@@ -212,8 +212,8 @@ def test_a_cookie_ends_with_its_token_and_its_time(
         other = client_with(token, view_token)
         other.cookies.update(cookies)
         assert status(other) == expected, (token, view_token)
-    later = time.time() + grants.SESSION_S
-    monkeypatch.setattr(grants.time, "time", lambda: later + 1)
+    later = time.time() + auth.SESSION_S
+    monkeypatch.setattr(auth.time, "time", lambda: later + 1)
     assert status(client) == 401
 
 

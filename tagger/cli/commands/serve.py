@@ -153,14 +153,15 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
 def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
     """The access policy for the socket's actual address: a host name may stand for any."""
     from tagger.texts.addresses import is_loopback
+    from tagger.web.http.access import Role
     from tagger.web.http.auth import AccessPolicy
-    from tagger.web.http.grants import Role
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token
     requires_sign_in = settings.web_view_token or settings.web_user_header or not is_loopback(host)
     if token is None and requires_sign_in:
         token = secrets.token_urlsafe(24)
+    roles = {None: Role.VIEWER, "viewer": Role.VIEWER, "editor": Role.EDITOR, "none": Role.ANYBODY}
     return AccessPolicy(
         host,
         port,
@@ -168,8 +169,8 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
         settings.web_view_token,
         tuple(settings.web_trusted_proxies),
         settings.web_user_header,
-        None if settings.web_user_role == "none" else Role(settings.web_user_role or Role.VIEWER),
-        tuple(settings.web_editors),
+        roles[settings.web_user_role],
+        tuple(name.strip().lower() for name in settings.web_editors),
         settings.web_url,
     )
 

@@ -25,7 +25,7 @@ from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import in_language, reader_language
 from tagger.web.api.jobs import JOBS_SHOWN, OverviewDocument, read_status
 from tagger.web.api.routes import api_router
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
 
 
 @router.get("/events", response_class=StreamingResponse)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 async def events(hub: Annotated[EventHub, Depends(event_listener)]) -> StreamingResponse:
     """Stream jobs, workers and queues as server-sent events: the state at once, then each change."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

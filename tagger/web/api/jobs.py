@@ -48,7 +48,7 @@ from tagger.web.api.job_requests import (
 )
 from tagger.web.api.job_starter import JobStarter, Starter
 from tagger.web.api.routes import api_router
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.error_texts import note_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.state import AppState, State
@@ -140,14 +140,14 @@ class FailurePage:
 
 
 @router.get("/status")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OverviewDocument:
     """Return all open jobs and the newest others, the running workers, and the depth of the queues."""
     return read_status(state.settings, state.database, limit)
 
 
 @router.get("/jobs/{job}")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def job(state: State, job: JobNumber) -> JobDetails:
     """Return a job, its progress and what it found."""
     progress = find_job(state.database, job)
@@ -160,7 +160,7 @@ def job(state: State, job: JobNumber) -> JobDetails:
 
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def enqueue(state: State, starter: Starter, body: TaggingRequest) -> Job:
     """Start a job over folders. The job is recorded before the response; the scan may continue after it."""
     selection = allowed_folders(state.settings, state.database).selection(folder_paths(body.paths))
@@ -169,7 +169,7 @@ def enqueue(state: State, starter: Starter, body: TaggingRequest) -> Job:
 
 
 @router.post("/backfills", status_code=HTTPStatus.ACCEPTED)
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | CountedBackfill:
     """Start a job over photos that are already in the database."""
     backfill = body.backfill(state)
@@ -181,14 +181,14 @@ def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | Cou
 
 
 @router.post("/jobs/{job}/pause")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def pause(state: State, job: JobNumber) -> JobProgress:
     """Pause a job. Batches that are being processed are still stored."""
     return job_control.pause(state.database, job)
 
 
 @router.post("/jobs/{job}/resume")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def resume(state: State, starter: Starter, job: JobNumber) -> Job:
     """Resume a paused job."""
     problem = starter.resume(job)
@@ -196,14 +196,14 @@ def resume(state: State, starter: Starter, job: JobNumber) -> Job:
 
 
 @router.post("/jobs/{job}/cancel")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def cancel(state: State, job: JobNumber) -> JobProgress:
     """Cancel a job. Results that are stored already remain."""
     return job_control.cancel(state.database, job)
 
 
 @router.post("/jobs/{job}/retry")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def retry(
     state: State, starter: Starter, job: JobNumber, body: RetryRequest | None = None
 ) -> Job | NothingToRetry:
@@ -232,7 +232,7 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
 
 
 @router.post("/jobs/{job}/undo")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def undo(
     state: State, starter: Starter, job: JobNumber, body: UndoRequest | None = None
 ) -> Job | PlannedUndo:
@@ -267,7 +267,7 @@ def _metadata_options(state: AppState, job: int) -> MetadataOptions | None:
 
 
 @router.get("/jobs/{job}/failures")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def failures(
     state: State,
     job: JobNumber,

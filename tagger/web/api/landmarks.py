@@ -20,7 +20,7 @@ from tagger.query.photo_json import LandmarkDocument, landmark_document
 from tagger.texts.city_names import city_name
 from tagger.texts.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.query_params import RequestModel
 from tagger.web.state import State
 
@@ -68,7 +68,7 @@ class NewLandmarkRequest(_Facts):
 
 
 @router.get("/landmarks")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def landmarks(
     state: State,
     country: Annotated[
@@ -97,14 +97,14 @@ def landmarks(
 
 
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     """Add a landmark that the model does not know. It is confirmed and searched for as any other."""
     return landmark_document(add_landmark(state.database, body.landmark()), dry_run=False)
 
 
 @router.delete("/landmarks/{landmark}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def remove(state: State, landmark: Landmark) -> RemovedLandmarkDocument:
     """Remove a landmark that no registered model knows, and that has no verdicts."""
     return remove_landmark(state.database, landmark)
@@ -122,7 +122,7 @@ class Place:
 
 
 @router.get("/cities")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def cities(
     q: Annotated[
         str,

@@ -17,7 +17,7 @@ from tagger.photos.formats import require_format
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.photo_files import OpenFile, PhotoUnavailable, open_stored
 from tagger.web.state import AppState, State
@@ -46,7 +46,7 @@ Version = Annotated[
 
 
 @router.get("/photos/{photo_id}/image", response_class=Response)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 async def image(request: Request, state: State, photo_id: PhotoNumber) -> Response:
     """Return the photo's file if browsers display its format, else a JPEG of at most 2048 pixels a side."""
     photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
@@ -58,7 +58,7 @@ async def image(request: Request, state: State, photo_id: PhotoNumber) -> Respon
 
 
 @router.get("/photos/{photo_id}/file", response_class=Response)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def original(request: Request, state: State, photo_id: PhotoNumber) -> Response:
     """Return the photo's own file in any format, or a range of it, to be saved under its name."""
     photo = stored_photo(state.database, photo_id, state.settings.roots)
@@ -73,7 +73,7 @@ def original(request: Request, state: State, photo_id: PhotoNumber) -> Response:
 
 
 @router.get("/photos/{photo_id}/thumbnail", response_class=Response)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 async def thumbnail(
     request: Request,
     state: State,
@@ -88,7 +88,7 @@ async def thumbnail(
 
 
 @router.get("/photos/{photo_id}/preview", response_class=Response)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Version = None) -> Response:
     """Return the whole photo as a WebP with sides of at most 1600 pixels, upright and in sRGB."""
     return await _webp_response(request, state, photo_id, PREVIEW, PREVIEW_PX, v)

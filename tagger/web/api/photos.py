@@ -33,7 +33,7 @@ from tagger.query.trip_summaries import TripDocument, trip_document, trip_summar
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
 from tagger.web.http.responses import CSV, GEOJSON, stream_download
@@ -54,7 +54,7 @@ class PhotoPage:
 
 
 @router.get("/photos")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def photos(
     state: State,
     params: Params,
@@ -82,21 +82,21 @@ def cursor_of(position: ScanPosition | None, query: PhotoQuery) -> str | None:
 
 
 @router.get("/photos.csv", response_class=StreamingResponse)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def photos_csv(state: State, params: Params) -> StreamingResponse:
     """List all photos as CSV, a row per tag."""
     return stream_download(photo_csv_parts(_find_all(state, params)), CSV, "photos.csv")
 
 
 @router.get("/photos.geojson", response_class=StreamingResponse)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def photos_geojson(state: State, params: Params) -> StreamingResponse:
     """List all photos as GeoJSON, each at its position, else at its first landmark that has coordinates."""
     return stream_download(photo_feature_parts(_find_all(state, params)), GEOJSON, "photos.geojson")
 
 
 @router.get("/photos/{photo_id}")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def photo(state: State, photo_id: PhotoNumber) -> PhotoDetailsDocument:
     """Return everything the database has about a photo."""
     return photo_details_by_id(state.database, photo_id, state.settings.roots).document()
@@ -114,7 +114,7 @@ TripId = Annotated[str, Path(max_length=500, description="A trip's id, from the 
 
 
 @trips_router.get("/trips")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def trips(state: State, taken_after: Date = None, taken_before: Date = None) -> list[TripDocument]:
     """List trips with photos of this time, newest first."""
     after = parse_date(taken_after, "taken_after") if taken_after else None
@@ -123,7 +123,7 @@ def trips(state: State, taken_after: Date = None, taken_before: Date = None) -> 
 
 
 @trips_router.get("/trips/{trip}")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def trip(state: State, trip: TripId) -> TripDocument:
     """Return one trip."""
     return trip_document(trip_summary(state.database, trip))
@@ -223,7 +223,7 @@ class TimelineIds:
 
 
 @router.get("/timeline", dependencies=[COUNTING])
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def timeline(state: State, params: TimelineParams) -> Sequence[Section]:
     """Count the photos of each month in the order of the result; if that is not by time, all photos."""
     with params.model_checked():
@@ -231,7 +231,7 @@ def timeline(state: State, params: TimelineParams) -> Sequence[Section]:
 
 
 @router.get("/timeline/photos")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def timeline_photos(
     state: State,
     params: TimelineParams,
@@ -258,7 +258,7 @@ def timeline_photos(
 
 
 @router.get("/timeline/ids")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def timeline_ids(
     state: State,
     params: TimelineParams,

@@ -32,7 +32,7 @@ from tagger.query.predictions import (
 from tagger.registry.registered_models import RegisteredModel, models_of_landmarks
 from tagger.texts.text_format import gettext
 from tagger.web.api.routes import Problem, api_router, upload_body
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.state import AppState, State
 
@@ -87,7 +87,7 @@ _submit_limiter = CapacityLimiter(2)
     openapi_extra=upload_body("image/*", "application/octet-stream"),
     responses=_RESPONSES,
 )
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 async def predict(
     request: Request, state: State, top_k: TopK = None, threshold: Threshold = None
 ) -> Response:

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.responses import DocumentResponse
 
 
@@ -84,7 +84,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/api/openapi.json")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def describe_api(request: Request) -> JSONResponse:
     """Return the OpenAPI document, which describes every request and answer."""
     return JSONResponse(request.app.openapi())

@@ -14,7 +14,7 @@ from tagger.texts.documents import document_of
 from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.cached_value import SearchLists
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import address_of
 
@@ -49,7 +49,7 @@ class SearchResult:
 
 
 @router.get("/search", dependencies=[COUNTING])
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def search(
     request: Request,
     lists: Lists,

@@ -14,7 +14,7 @@ from tagger.teaching.lessons import teach as teach_landmark
 from tagger.teaching.similarity import content_with_embedding, find_similar
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import person_of
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.state import AppState, State
 
@@ -26,7 +26,7 @@ Landmark = Annotated[
 
 
 @router.post("/landmarks/{landmark}/teach")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def teach(state: State, landmark: Landmark) -> TaughtDocument:
     """Learn the landmark from its verdicts, and tag every photo that shows it.
 

@@ -13,7 +13,7 @@ from tagger.jobs.enqueue.submission import Tagging
 from tagger.texts.text_format import gettext
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.auth import may_send_photos
 from tagger.web.state import AppState, State
 from tagger.web.upload_folder import ReceivedPhoto, UploadFolder
@@ -35,7 +35,7 @@ PhotoPath = Annotated[
         }
     },
 )
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 async def send_photo(request: Request, state: State, path: PhotoPath) -> ReceivedPhoto:
     """Store a photo, the body of the request. Another photo of the same name gets a number."""
     return await _folder(request, state).receive(path, request.stream())
@@ -49,7 +49,7 @@ class UploadJob:
 
 
 @router.post("/uploads/tag", status_code=HTTPStatus.CREATED)
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def tag_uploads(request: Request, state: State, starter: Starter) -> UploadJob:
     """Start the job that tags the photos that were sent, before all others."""
     selection = select_paths([_folder(request, state).folder])

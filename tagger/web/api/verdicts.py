@@ -15,8 +15,8 @@ from tagger.verdicts.store import (
     star_photos,
 )
 from tagger.web.api.routes import api_router
-from tagger.web.http.access import Access, requires
-from tagger.web.http.auth import ANYBODY
+from tagger.web.http.access import Role, requires
+from tagger.web.http.auth import UNNAMED
 from tagger.web.http.query_params import ONE_LINE, PhotoId, RequestModel
 from tagger.web.state import AppState, State
 
@@ -38,7 +38,7 @@ class VerdictsRequest(RequestModel):
 
 
 @router.post("/verdicts")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Confirm or reject a landmark on photos. The verdict applies to every copy and survives new models."""
     change = body.photos, body.landmark, body.verdict, person_of(state), state.settings.roots
@@ -46,7 +46,7 @@ def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
 
 
 @router.delete("/verdicts")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
     """Withdraw exactly this verdict from photos; the prediction applies again."""
     change = body.photos, body.landmark, body.verdict, state.settings.roots
@@ -56,7 +56,7 @@ def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
 def person_of(state: AppState) -> str:
     """Return whose verdicts these are: `web` and the name of the person or token, else the server's user."""
     actor = state.database.actor
-    if actor.name != ANYBODY:
+    if actor.name != UNNAMED:
         return actor.name
     return f"web {login_name() or ''}".rstrip()
 
@@ -68,28 +68,28 @@ class PhotosRequest(RequestModel):
 
 
 @router.post("/favourites")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def star(state: State, body: PhotosRequest) -> StarredPhotos:
     """Mark photos and their copies with a star."""
     return star_photos(state.database, body.photos, person_of(state), starred=True)
 
 
 @router.delete("/favourites")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def remove_star(state: State, body: PhotosRequest) -> StarredPhotos:
     """Take the star from photos and their copies."""
     return star_photos(state.database, body.photos, person_of(state), starred=False)
 
 
 @router.post("/dismissals")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def dismiss(state: State, body: PhotosRequest) -> DismissedPhotos:
     """Put photos and their copies away as not a landmark, until brought back or a landmark is confirmed."""
     return dismiss_photos(state.database, body.photos, person_of(state))
 
 
 @router.delete("/dismissals")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def restore(state: State, body: PhotosRequest) -> DismissedPhotos:
     """Bring back photos that were put away; the predictions of the model apply again."""
     return restore_photos(state.database, body.photos)

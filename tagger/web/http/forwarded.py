@@ -1,15 +1,11 @@
 """What a reverse proxy says of a request: its address and scheme, and cookies that follow the scheme."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
-from starlette.responses import Response
 from starlette.types import Scope
-
-from tagger.web.http.grants import SESSION_S
 
 Network = IPv4Network | IPv6Network
 _Address = IPv4Address | IPv6Address
@@ -98,42 +94,6 @@ def _parse(text: str) -> _Address | None:
 
 def _is_trusted(address: _Address, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted)
-
-
-HOST_PREFIX = "__Host-"
-"""Browsers accept cookies with this prefix only over https from this host."""
-
-
-def set_session_cookie(response: Response, name: str, session: str, *, by_https: bool) -> None:
-    """Let the browser send the session with all requests."""
-    response.set_cookie(
-        HOST_PREFIX + name if by_https else name,
-        session,
-        max_age=SESSION_S,
-        path="/",
-        httponly=True,
-        samesite="strict",
-        secure=by_https,
-    )
-
-
-def delete_session_cookie(response: Response, name: str) -> None:
-    """Let the browser forget the session, however it was set."""
-    response.delete_cookie(name, httponly=True, samesite="strict")
-    response.delete_cookie(HOST_PREFIX + name, httponly=True, samesite="strict", secure=True)
-
-
-def session_cookies(headers: Headers, client: Client, name: str) -> Sequence[str]:
-    """Return the sessions of a request, the preferred one first; over https only cookies with the prefix."""
-    sessions = sent_sessions(headers, name)
-    return [session for each, session in sessions.items() if client.scheme != "https" or each != name]
-
-
-def sent_sessions(headers: Headers, name: str) -> Mapping[str, str]:
-    """Return the sessions of a request by the name of their cookie, first the one for https alone."""
-    cookies = cookie_parser(headers.get("cookie", ""))
-    # Some cookies have no name or no value.
-    return {each: session for each in (HOST_PREFIX + name, name) if (session := cookies.get(each))}
 
 
 def local_address(address: str) -> str:

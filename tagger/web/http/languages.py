@@ -25,7 +25,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from tagger.texts.text_format import Language
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.forwarded import local_address
 from tagger.web.http.origins import is_by_https
 
@@ -144,7 +144,7 @@ def _page_of(referer: str) -> str:
 
 
 @router.post("/language")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def choose_language(request: Request, language: Annotated[str, Form(max_length=20)] = "") -> RedirectResponse:
     """Show pages in this language, or in the browser's if it is empty; redirect to the page with the form."""
     response = RedirectResponse(_page_of(request.headers.get("referer", "/")), 303)

@@ -16,11 +16,10 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.texts.text_format import gettext, in_language, in_zone
-from tagger.web.http.access import SAFE_METHODS, Access, RouteAccess, refusal
+from tagger.web.http.access import SAFE_METHODS, STRANGER, Grant, Role, RouteRoles
 from tagger.web.http.auth import AccessPolicy, Authenticator, actor_of
 from tagger.web.http.error_responses import error_response
 from tagger.web.http.forwarded import Client, client_of
-from tagger.web.http.grants import Grant
 from tagger.web.http.languages import language_of, zone_of
 from tagger.web.http.origins import Origin, is_from, own_origins
 from tagger.web.http.responses import add_headers
@@ -45,13 +44,13 @@ class RequestGuard:
         app: ASGIApp,
         policy: AccessPolicy,
         upload_bytes: int,
-        route_access: RouteAccess,
+        route_roles: RouteRoles,
         authenticator: Authenticator | None,
     ) -> None:
         self._app = app
         self._policy = policy
         self._upload_bytes = upload_bytes
-        self._route_access = route_access
+        self._route_roles = route_roles
         self._authenticator = authenticator
         self._has_warned = False
 
@@ -67,18 +66,20 @@ class RequestGuard:
     async def _pass_on(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         client = client_of(scope, headers, self._policy.trusted_proxies, self._policy.user_header)
-        access = self._route_access.of(scope)
-        grant: Grant | None = None
+        state.update(client=client, grant=STRANGER)
+        role = self._route_roles.of(scope)
         try:
             most_bytes = self._check(scope, headers, client)
-            if self._authenticator is not None and access is not Access.ANYBODY:
+            if self._authenticator is None:
+                state["grant"] = self._policy.local_grant
+            elif role is not Role.ANYBODY:
                 self._warn_of_proxy(headers, client)
-                grant = self._authenticator.authenticate(headers, client)
-                _check_role(grant, access)
+                state["grant"] = self._authenticator.authenticate(headers, client)
+            _check_role(state["grant"], role)
         except HTTPException as refused:
             await _refusal_response(scope, headers, refused)(scope, receive, send)
             return
-        state.update(client=client, grant=grant, actor=actor_of(grant, client))
+        state["actor"] = actor_of(state["grant"], client)
         await self._app(scope, limit_body(receive, most_bytes), send)
 
     def _check(self, scope: Scope, headers: Headers, client: Client) -> int:
@@ -137,16 +138,20 @@ class RequestGuard:
         return most_bytes
 
 
-def _check_role(grant: Grant | None, access: Access) -> None:
-    if grant is None:
+def _check_role(grant: Grant, needed: Role) -> None:
+    if grant.role >= needed:
+        return
+    if grant.role is Role.ANYBODY:
         raise HTTPException(
             HTTPStatus.UNAUTHORIZED,
             gettext("A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in."),
             {"www-authenticate": "Bearer"},
         )
-    reason = refusal(grant, access)
-    if reason is not None:
-        raise HTTPException(HTTPStatus.FORBIDDEN, reason)
+    text = gettext(
+        "Your access is read-only: you can search photos and classify uploads. Sign in with another token or "
+        "name to make changes."
+    )
+    raise HTTPException(HTTPStatus.FORBIDDEN, text)
 
 
 def _refusal_response(scope: Scope, headers: Headers, refused: HTTPException) -> ASGIApp:

@@ -37,8 +37,8 @@ from tagger.texts.text_format import (
     size,
     weekday_text,
 )
+from tagger.web.http.access import Grant
 from tagger.web.http.auth import may_send_photos
-from tagger.web.http.grants import Grant
 from tagger.web.http.languages import chosen_language, languages, script_texts
 from tagger.web.http.query_params import MOST_PHOTOS
 
@@ -130,8 +130,8 @@ def render(request: Request, name: str, status_code: int = 200, **values: object
 
 def may_change(request: Request) -> bool:
     """Return whether the session of a request may change anything."""
-    grant: Grant | None = getattr(request.state, "grant", None)
-    return grant is None or grant.may_change
+    grant: Grant = request.state.grant
+    return grant.may_change
 
 
 def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:

@@ -19,7 +19,7 @@ from tagger.query.filter_words import (
 )
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.texts.text_format import N_, country_name, gettext, number_text
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams
@@ -127,7 +127,7 @@ class ChoiceGroup:
 
 
 @router.get("/photos/filter", dependencies=[COUNTING])
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_filter(
     request: Request,
     state: State,

@@ -29,7 +29,7 @@ from tagger.web.api.folders import (
 from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, WriteRequest, write_modes
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import read_status, waiting_reason
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.auth import may_allow_folder
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import RequestModel
@@ -70,14 +70,14 @@ class NightlyForm(RequestModel):
 
 
 @router.get("/jobs/new")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def show_new(request: Request, state: State, folder: Annotated[str, Query(max_length=8192)] = "") -> Response:
     """Show the folder browser and the form of a schedule."""
     return _render(request, state, folder)
 
 
 @router.post("/jobs/new")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def start_folder(
     request: Request, state: State, starter: Starter, form: Annotated[FolderForm, Form()]
 ) -> Response:
@@ -116,7 +116,7 @@ def _other_folder(request: Request, form: FolderForm) -> Selection:
 
 
 @router.post("/jobs/nightly")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, Form()]) -> Response:
     """Add a schedule that tags new photos."""
     try:

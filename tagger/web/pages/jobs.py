@@ -38,7 +38,7 @@ from tagger.web.api.jobs import (
     start_retry,
     waiting_reason,
 )
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.auth import may_allow_folder
 from tagger.web.http.error_texts import FAILURES, REFUSALS, note_text, page_text
 from tagger.web.http.query_params import ONE_LINE
@@ -65,7 +65,7 @@ OLDER_PER_PAGE = 50
 
 
 @router.get("/jobs")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_jobs(request: Request, state: State) -> HTMLResponse:
     """Show open and recent jobs, schedules and workers."""
     return render_jobs(request, state)
@@ -99,7 +99,7 @@ def render_jobs(
 
 
 @router.get("/jobs/older")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_older_jobs(
     request: Request, state: State, before: Annotated[int, Query(ge=1, lt=2**63)]
 ) -> HTMLResponse:
@@ -110,7 +110,7 @@ def show_older_jobs(
 
 
 @router.get("/jobs/{job}")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_job(
     request: Request, state: State, job: JobNumber, after: Annotated[int, Query(ge=-1, lt=2**63)] = -1
 ) -> HTMLResponse:
@@ -141,7 +141,7 @@ def show_job(
 
 
 @router.post("/jobs/{job}/undo")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def undo(
     request: Request,
     state: State,
@@ -167,7 +167,7 @@ def undo(
 
 
 @router.post("/jobs/schedules/{action}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def change_schedule(
     request: Request,
     state: State,
@@ -194,7 +194,7 @@ def change_schedule(
 
 
 @router.post("/jobs/{job}/retry")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def retry(
     state: State, starter: Starter, job: JobNumber, kind: Annotated[FailureKind | None, Form()] = None
 ) -> Response:
@@ -204,7 +204,7 @@ def retry(
 
 
 @router.post("/jobs/{job}/{action}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def control(
     request: Request,
     state: State,

@@ -31,7 +31,7 @@ from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import address_of
 from tagger.web.http.templates import may_change, render
@@ -45,7 +45,7 @@ Text = Annotated[str, Query(max_length=200)]
 
 
 @router.get("/places")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_library(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show landmarks as cards."""
     counts, covers = overview.named_counts(), overview.covers()
@@ -78,7 +78,7 @@ def _are_things_on(database: Database) -> bool:
 
 
 @router.post("/places/things")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def switch_things(state: State, starter: Starter, on: Annotated[bool, Form()]) -> Response:
     """Put the model of things in use and start a job for what it lacks, or take all of things out of use."""
     names = [model.name for model in models_of_landmarks(resolve_models(state.database, None))]
@@ -104,14 +104,14 @@ IsConfirmed = Annotated[bool, Form()]
 
 
 @router.get("/places/edit/{slug}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def show_edit(request: Request, state: State, slug: Slug) -> HTMLResponse:
     """Show the forms that rename and merge a landmark."""
     return _render_edit(request, state, slug)
 
 
 @router.post("/places/edit/{slug}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Response:
     """Change the name that the reader sees: that in the reader's language, if there is one."""
     try:
@@ -128,7 +128,7 @@ def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Respo
 
 
 @router.post("/places/merge/{slug}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def merge(
     request: Request, state: State, slug: Slug, into: TypedName, is_confirmed: IsConfirmed = False
 ) -> Response:
@@ -143,7 +143,7 @@ def merge(
 
 
 @router.post("/places/delete/{slug}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def delete(request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False) -> Response:
     """Show what would go with a landmark that no model knows; once that is confirmed, delete it."""
     try:
@@ -189,7 +189,7 @@ def _render_edit(
 
 
 @router.get("/map")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
     """Show photos on a map, or the part of it in a box."""
     cells = overview.position_cells()
@@ -203,7 +203,7 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
 
 
 @router.get("/search")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
     """Open the photos that the text means. If it means nothing, say so, with names like it."""
     understood = lists.understand(q)

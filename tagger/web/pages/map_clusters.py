@@ -32,7 +32,7 @@ from tagger.texts.documents import document_of
 from tagger.texts.text_format import N_, gettext
 from tagger.trips.stored import find_trip
 from tagger.web.api.photo_images import IMMUTABLE
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse, policy_with_tiles
@@ -56,7 +56,7 @@ _AROUND_DEGREES = 4.0
 
 
 @router.get("/map/clusters", dependencies=[COUNTING])
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def clusters(
     state: State,
     overview: Overview,
@@ -85,7 +85,7 @@ def clusters(
 
 
 @router.get("/map/near.pmtiles")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def near_map(state: State) -> Response:
     """Return the map file of the settings, or a range of it."""
     file = state.settings.web_map_file
@@ -95,7 +95,7 @@ def near_map(state: State) -> Response:
 
 
 @router.get("/trips/{trip_id}/path")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def path(state: State, trip_id: Annotated[str, Path(max_length=500)]) -> DocumentResponse:
     """Return the path of a trip, as GeoJSON."""
     return DocumentResponse(path_geometry(_path(state, trip_id)))

@@ -23,7 +23,7 @@ from tagger.texts.text_format import gettext
 from tagger.things import all_things
 from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import map_around
@@ -54,7 +54,7 @@ NAMES_WITHIN_KM = 30.0
 
 
 @router.get("/photos/{photo_id}")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_photo(
     request: Request,
     state: State,
@@ -76,7 +76,7 @@ def show_photo(
 
 
 @router.get("/photos/{photo_id}/details")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_details(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
     """Return the landmarks and the facts of a photo, a part of a page."""
     return render(request, "photo_details.html", **_details(request, state, photo_id))
@@ -91,7 +91,7 @@ class LikelyLandmarks:
 
 
 @router.get("/photos/{photo_id}/landmarks", response_class=JSONResponse)
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def list_likely_landmarks(request: Request, state: State, photo_id: PhotoNumber) -> LikelyLandmarks:
     """Return the landmarks that are offered first when a photo is named."""
     photo = photo_details_by_id(state.database, photo_id, state.settings.roots).photo

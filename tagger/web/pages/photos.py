@@ -37,7 +37,7 @@ from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.texts.text_format import gettext, heading_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
 from tagger.web.http.templates import may_change, render
@@ -185,7 +185,7 @@ class PhotoGrid:
 
 
 @router.get("/landmarks/{slug}")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_landmark(
     request: Request,
     state: State,
@@ -210,7 +210,7 @@ def show_landmark(
 
 
 @router.get("/")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_all(request: Request, state: State, overview: Overview) -> Response:
     """Show all photos; until there are some, lead to the choice of their folder."""
     if may_change(request) and not has_photos(state.database):
@@ -220,7 +220,7 @@ def show_all(request: Request, state: State, overview: Overview) -> Response:
 
 
 @router.get("/photos")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_photos(
     request: Request,
     state: State,

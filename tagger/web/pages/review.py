@@ -33,7 +33,7 @@ from tagger.texts.city_names import city_name
 from tagger.texts.text_format import day_text, distance_text, gettext, percent
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -90,7 +90,7 @@ class Group:
 
 
 @router.get("/review")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def show_review(
     request: Request,
     state: State,
@@ -247,7 +247,7 @@ def look_alikes_of(state: AppState) -> LookAlikes:
 
 
 @router.get("/photos/{photo_id}/similar")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
     """Show the photos that resemble a photo most, best first."""
     photo = stored_photo(state.database, photo_id, state.settings.roots)

@@ -42,7 +42,7 @@ from tagger.web.api.job_requests import (
 )
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.photos import Params
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.query_params import PhotoNumbers, QueryParams, RequestModel
 from tagger.web.http.responses import stream_blocks, stream_download
 from tagger.web.http.templates import MOST_FILES, render
@@ -73,7 +73,7 @@ class MetadataForm(RequestModel):
 
 
 @router.post("/photos/metadata")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def change_metadata(
     request: Request, state: State, starter: Starter, form: Annotated[MetadataForm, Form()]
 ) -> Response:
@@ -169,7 +169,7 @@ class DownloadForm(RequestModel):
 
 
 @router.post("/photos/download")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def download_selected(state: State, form: Annotated[DownloadForm, Form()]) -> StreamingResponse:
     """Download the selected photos as a ZIP archive: their own files, or JPEGs without metadata."""
     photo_ids = list(dict.fromkeys(form.photo))
@@ -184,14 +184,14 @@ def download_selected(state: State, form: Annotated[DownloadForm, Form()]) -> St
 
 
 @router.get("/download/photos.zip")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def download_photos(state: State, params: Params) -> StreamingResponse:
     """Download all photos of a query as JPEGs without metadata."""
     return _archive(state, _found_photo_ids(state, params), with_metadata=False)
 
 
 @router.get("/download/files.zip")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def download_files(state: State, params: Params) -> StreamingResponse:
     """Download the files of all photos of a query."""
     return _archive(state, _found_photo_ids(state, params), with_metadata=True)

@@ -14,10 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.texts.text_format import gettext
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import STRANGER, Grant, Role, requires
 from tagger.web.http.auth import Authenticator, TooManyAttempts, actor_of
-from tagger.web.http.forwarded import delete_session_cookie, local_address, set_session_cookie
-from tagger.web.http.grants import Grant
+from tagger.web.http.forwarded import local_address
 from tagger.web.http.origins import is_by_https
 from tagger.web.http.templates import render
 from tagger.web.state import State
@@ -33,13 +32,13 @@ class SignInForm(BaseModel):
 
 
 @router.get("/sign-in")
-@requires(Access.ANYBODY)
+@requires(Role.ANYBODY)
 def show_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002 - as in the address
     return _show_form(request, local_address(next))
 
 
 @router.post("/sign-in")
-@requires(Access.ANYBODY)
+@requires(Role.ANYBODY)
 async def sign_in(request: Request, state: State, form: Annotated[SignInForm, Form()]) -> Response:
     """Give the browser a cookie if the token is right."""
     authenticator: Authenticator = request.app.state.authenticator
@@ -49,14 +48,13 @@ async def sign_in(request: Request, state: State, form: Annotated[SignInForm, Fo
         page = _show_form(request, form.next, error.detail, HTTPStatus.TOO_MANY_REQUESTS)
         page.headers.update(error.headers or {})
         return page
-    if grant is None:
+    if grant is STRANGER:
         problem = gettext("That is not a valid token. Copy the whole token and try again.")
         return _show_form(request, form.next, problem, HTTPStatus.FORBIDDEN)
     database = state.database.acting_as(actor_of(grant, request.state.client))
     await run_in_threadpool(_record, database, AuditAction.SIGN_IN, grant)
     response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
-    cookie = authenticator.cookie_of(grant)
-    set_session_cookie(response, authenticator.cookie, cookie, by_https=is_by_https(request))
+    authenticator.set_cookie(response, grant, by_https=is_by_https(request))
     return response
 
 
@@ -67,7 +65,7 @@ def _show_form(
 
 
 @router.post("/sign-out")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def sign_out(request: Request, state: State) -> Response:
     """Let the browser forget its cookie."""
     authenticator: Authenticator = request.app.state.authenticator
@@ -75,7 +73,7 @@ def sign_out(request: Request, state: State) -> Response:
     response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     # Browsers keep thumbnails for a year, and the next user could open them by their address.
     response.headers["Clear-Site-Data"] = '"cache"'
-    delete_session_cookie(response, authenticator.cookie)
+    authenticator.delete_cookie(response)
     return response
 
 

@@ -25,7 +25,7 @@ from tagger.trips.stored import (
     undo_trip_edit,
     undoable_edits,
 )
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -41,14 +41,14 @@ TripId = Annotated[str, Path(max_length=500)]
 
 
 @router.get("/trips", dependencies=[COUNTING])
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_trips(request: Request, overview: Overview) -> HTMLResponse:
     """Show all trips as cards, newest first, by year."""
     return render(request, "trips.html", trips=overview.named_trips(), trip_address=trip_address)
 
 
 @router.get("/trips/{trip_id}")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_trip(
     request: Request, state: State, trip_id: TripId, after: After = None, changed: bool = False
 ) -> HTMLResponse:
@@ -71,7 +71,7 @@ def show_trip(
 
 
 @router.get("/trips/edit/{trip_id}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def show_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
     """Show the forms that change a trip, and its changes so far."""
     summary = trip_summary(state.database, trip_id)
@@ -92,7 +92,7 @@ def show_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
 
 
 @router.post("/trips/edit/{trip_id}")
-@requires(Access.EDITOR)
+@requires(Role.EDITOR)
 def change(
     state: State,
     trip_id: TripId,

@@ -12,7 +12,7 @@ from tagger.query.tagged_photos import DAMAGED, is_guess
 from tagger.texts.text_format import gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import classify
-from tagger.web.http.access import Access, requires
+from tagger.web.http.access import Role, requires
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile
 from tagger.web.state import AppState, State
@@ -56,14 +56,14 @@ class UploadResult:
 
 
 @router.get("/try")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 def show_form(request: Request, state: State) -> HTMLResponse:
     """Show the field for a photo."""
     return render(request, "try.html", max_bytes=_max_upload_bytes(state))
 
 
 @router.post("/try")
-@requires(Access.VIEWER)
+@requires(Role.VIEWER)
 async def try_photo(request: Request, state: State) -> HTMLResponse:
     """Classify one photo, and return the part of the page that says what it shows."""
     async with state.uploads.read(request, _max_upload_bytes(state)) as photo:
