@@ -24,7 +24,7 @@ from tagger.database.connection import Database
 from tagger.texts.addresses import is_loopback
 from tagger.texts.text_format import gettext
 from tagger.web.http.access import STRANGER, Grant, Role
-from tagger.web.http.forwarded import Client, Network
+from tagger.web.http.clients import Client, Network
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,7 @@ from starlette.requests import cookie_parser
 
 from tagger.texts.text_format import Language
 from tagger.web.http.access import Role, requires
-from tagger.web.http.forwarded import local_address
-from tagger.web.http.origins import is_by_https
+from tagger.web.http.clients import is_by_https, local_address
 
 LOCALE = Path(__file__).parents[1] / "locale"
 MESSAGES = "messages"

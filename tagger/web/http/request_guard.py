@@ -18,10 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tagger.texts.text_format import gettext, in_language, in_zone
 from tagger.web.http.access import SAFE_METHODS, STRANGER, Grant, Role, RouteRoles
 from tagger.web.http.auth import AccessPolicy, Authenticator, actor_of
+from tagger.web.http.clients import Client, Origin, client_of, is_from, own_origins
 from tagger.web.http.error_responses import error_response
-from tagger.web.http.forwarded import Client, client_of
 from tagger.web.http.languages import language_of, zone_of
-from tagger.web.http.origins import Origin, is_from, own_origins
 from tagger.web.http.responses import add_headers
 from tagger.web.http.uploads import FRAMING_BYTES, SMALL_BYTES, limit_body, too_large_text
 

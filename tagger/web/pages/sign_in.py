@@ -16,8 +16,7 @@ from tagger.database.connection import Database
 from tagger.texts.text_format import gettext
 from tagger.web.http.access import STRANGER, Grant, Role, requires
 from tagger.web.http.auth import Authenticator, TooManyAttempts, actor_of
-from tagger.web.http.forwarded import local_address
-from tagger.web.http.origins import is_by_https
+from tagger.web.http.clients import is_by_https, local_address
 from tagger.web.http.templates import render
 from tagger.web.state import State
 

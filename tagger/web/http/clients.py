@@ -1,10 +1,16 @@
-"""What a reverse proxy says of a request: its address and scheme, and cookies that follow the scheme."""
+"""Where a request comes from: its client, by what reverse proxies say, and the page that caused it.
 
-from collections.abc import Sequence
+Origins are scheme, host and port of the page itself, as browsers tell sites apart.
+"""
+
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import Scope
 
 Network = IPv4Network | IPv6Network
@@ -94,6 +100,67 @@ def _parse(text: str) -> _Address | None:
 
 def _is_trusted(address: _Address, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted)
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?", re.IGNORECASE
+)
+
+
+class Origin(NamedTuple):
+    """A site as browsers tell sites apart. The port is that of the scheme where none is named."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def parse_origin(text: str) -> Origin | None:
+    """The origin that a header or a setting names; None if it is none, like `null`."""
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        return None
+    scheme = match["scheme"].lower()
+    return Origin(scheme, match["host"].lower(), int(match["port"] or _DEFAULT_PORTS[scheme]))
+
+
+def own_origins(headers: Headers, client: Client, web_url: str | None) -> Collection[Origin]:
+    """The origins at which a browser can have opened this page, by the settings, the request and its proxy.
+
+    A trusted proxy may have replaced the Host header, and says the scheme. Without one, either scheme is
+    possible: another proxy may terminate TLS.
+    """
+    host = client.host or headers.get("host", "")
+    schemes = (client.scheme,) if client.scheme else ("http", "https")
+    texts = [f"{scheme}://{host}" for scheme in schemes]
+    if client.port:
+        texts += [f"{text}:{client.port}" for text in texts]
+    if web_url is not None:
+        texts.append(web_url.rstrip("/"))
+    return {origin for text in texts if (origin := parse_origin(text)) is not None}
+
+
+def is_from(headers: Headers, own: Collection[Origin]) -> bool:
+    """Whether Origin, or else Referer, names one of these origins, or nothing does: programs send neither.
+
+    If the browser itself says that the request stays in its origin, the name of the host suffices: a proxy
+    may drop the port.
+    """
+    texts = headers.getlist("origin") or [
+        "/".join(page.split("/")[:3]) for page in headers.getlist("referer")
+    ]
+    stated = [parse_origin(text) for text in texts]
+    if headers.get("sec-fetch-site") == "same-origin":
+        hosts = {origin.host for origin in own}
+        return all(origin is not None and origin.host in hosts for origin in stated)
+    return all(origin in own for origin in stated)
+
+
+def is_by_https(request: Request) -> bool:
+    """Whether the browser uses https, as far as the request, which a form has sent, shows."""
+    client: Client = request.state.client
+    return client.scheme == "https" or request.headers.get("origin", "").startswith("https://")
 
 
 def local_address(address: str) -> str:
