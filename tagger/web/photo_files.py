@@ -189,10 +189,8 @@ class Archive:
         self._zip = ZipFile(self._sink, "w", ZIP_STORED)
         self._used, self._missing = set[str](), list[str]()
 
-    def add(
-        self, photo_id: int, name: str, file: OpenFile | PhotoUnavailable, time: datetime | None = None
-    ) -> Iterator[bytes]:
-        """Yield a photo's file, and close it. `time`: another than its own.
+    def add(self, photo_id: int, name: str, file: OpenFile | PhotoUnavailable) -> Iterator[bytes]:
+        """Yield a photo's file, and close it.
 
         A file that there is not, or only in part, is listed in `MISSING`, and others can follow.
         """
@@ -204,7 +202,7 @@ class Archive:
             if isinstance(file, PhotoUnavailable):
                 raise file
             with file.file:
-                entry = ZipInfo(name, _entry_time(time or _local_time(file.mtime_ns)))
+                entry = ZipInfo(name, _entry_time(file.mtime_ns))
                 yield from _file_parts(file, entry, self._zip, self._sink)
         except (PhotoUnavailable, _FileIncomplete) as error:
             self._missing.append(f"{name}: {error}\n")
@@ -262,13 +260,9 @@ class _Sink:
         return b"".join(parts)
 
 
-def _local_time(mtime_ns: int) -> datetime:
-    """The time in the time zone of this machine."""
-    return datetime.fromtimestamp(min(max(mtime_ns // 10**9, 0), _LATER_S), UTC).astimezone()
-
-
-def _entry_time(time: datetime) -> tuple[int, int, int, int, int, int]:
-    """The time, or the nearest one that an entry can have."""
+def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
+    """The time in the time zone of this machine, or the nearest one that an entry can have."""
+    time = datetime.fromtimestamp(min(max(mtime_ns // 10**9, 0), _LATER_S), UTC).astimezone()
     parts = (time.year, time.month, time.day, time.hour, time.minute, time.second)
     return min(max(parts, _FIRST_TIME), _LAST_TIME)
 

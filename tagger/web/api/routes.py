@@ -73,11 +73,9 @@ class DocumentRoute(APIRoute):
         return handle
 
 
-def api_router(tag: str, prefix: str = "") -> APIRouter:
+def api_router(tag: str) -> APIRouter:
     """Return a router of the API; `tag` groups its routes in OpenAPI."""
-    return APIRouter(
-        prefix=f"/api{prefix}", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES)
-    )
+    return APIRouter(prefix="/api", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES))
 
 
 router = APIRouter(include_in_schema=False)

@@ -33,7 +33,6 @@ from tagger.texts.text_format import (
     number_text,
     percent,
     reader_language,
-    share,
     size,
     weekday_text,
 )
@@ -167,16 +166,15 @@ def environment() -> Environment:
     templates.globals |= {"chosen_language": chosen_language, "thumbnail_address": thumbnail_address}
     templates.globals["selection_limits"] = {"list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
-    texts: dict[str, Callable[[Any], str]] = {}
-    texts |= {
+    texts: dict[str, Callable[[Any], str]] = {
         "percent": percent,
         "size": size,
         "day": day_text,
         "moment": moment_text,
         "weekday": weekday_text,
+        "country": country_name,
     }
     templates.filters |= {name: _for_reader(text) for name, text in texts.items()}
-    templates.filters |= {"country": _for_reader(country_name), "share": share}
     templates.globals |= {"city_name": city_name, "place_text": place_text}
     templates.policies["ext.i18n.trimmed"] = True
     templates.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension

@@ -50,7 +50,6 @@ from tagger.web.pages.job_views import (
     job_view,
     last_tick_text,
     page_version,
-    photo_count,
     time_text,
     worker_text,
 )
@@ -133,7 +132,6 @@ def show_job(
         waiting_reason=reason,
         version=page_version(state, status),
         kind_words=REFUSALS if view.is_writing else FAILURES,
-        photo_count=photo_count,
         may_undo=progress.is_over
         and WriteMode.SIDECAR in write_modes(state.settings)
         and has_job_writes(state.database, job),
