@@ -74,7 +74,6 @@ def create_app(
         redirect_slashes=False,  # a redirect would go to the host that the request names
         lifespan=lifespan,
     )
-    app.state.policy = policy
     app.state.app_state = state
     app.state.job_starter = job_starter
     app.state.overview = overview
