@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -11,6 +12,7 @@ from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo
 
 from tagger.settings import Settings
 from tagger.texts.addresses import is_loopback
+from tagger.web.api.events import MAX_LISTENERS
 from tagger.web.http.auth import (
     ATTEMPT_WINDOW_S,
     MAX_ATTEMPTS,
@@ -18,9 +20,11 @@ from tagger.web.http.auth import (
     AttemptLimiter,
     TooManyAttempts,
 )
+from tagger.web.http.request_guard import MAX_ADDRESS_BYTES
 from tagger.web.http.responses import DOCUMENT_HEADERS, SECURITY_HEADERS
 from tagger.web.http.templates import with_code
 from tagger.web.http.uploads import SMALL_BYTES
+from tagger.web.state import SPOOLED_UPLOADS
 
 PNG = {"content-type": "image/png"}
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -387,3 +391,13 @@ def assert_outage(answer: httpx.Response) -> None:
     assert answer.status_code == 503
     assert "tagger.sqlite" not in answer.text
     assert "malformed" not in answer.text
+def test_documented_limits_are_those_of_the_server() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
+    for row in (
+        f"| address | {MAX_ADDRESS_BYTES // 2**10} KiB |",
+        f"| JSON and forms | {SMALL_BYTES // 2**20} MiB |",
+        f"| wrong tokens of an address | [{MAX_ATTEMPTS} a minute]",
+        f"| pages that follow jobs | {MAX_LISTENERS} |",
+    ):
+        assert row in text
+    assert SPOOLED_UPLOADS == 8  # "eight times"

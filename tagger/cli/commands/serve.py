@@ -166,12 +166,12 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
         host,
         port,
         token,
-        settings.web_view_token,
-        tuple(settings.web_trusted_proxies),
-        settings.web_user_header,
-        roles[settings.web_user_role],
-        tuple(name.strip().lower() for name in settings.web_editors),
-        settings.web_url,
+        view_token=settings.web_view_token,
+        trusted_proxies=tuple(settings.web_trusted_proxies),
+        user_header=settings.web_user_header,
+        user_role=roles[settings.web_user_role],
+        editors=tuple(name.strip().lower() for name in settings.web_editors),
+        web_url=settings.web_url,
     )
 
 
