@@ -57,7 +57,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "The schedule {name} exists already. Choose another name, or remove that one first."
     ),
     errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
-    errors.NameNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
     errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
     errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
     errors.DatabasePermissionMissing: N_("The database refuses this. Tell the administrator of the server."),
