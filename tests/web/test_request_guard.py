@@ -391,6 +391,8 @@ def assert_outage(answer: httpx.Response) -> None:
     assert answer.status_code == 503
     assert "tagger.sqlite" not in answer.text
     assert "malformed" not in answer.text
+
+
 def test_documented_limits_are_those_of_the_server() -> None:
     text = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
     for row in (
