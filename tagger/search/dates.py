@@ -2,11 +2,12 @@
 
 Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019
 for another day. Seasons are those of the north; a winter is named after the year in which it begins.
+
+A text without a year is read with one: `last summer` with a year near today, `May` with that of the date beside
+it, and alone with a leap year, for the days or months of any year.
 """
 
-import calendar
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -17,11 +18,10 @@ from tagger.search.date_words import (
     BEFORE,
     BETWEEN,
     FROM,
-    HOLIDAYS,
     LAST,
     MONTH,
     ON_THIS_DAY,
-    SEASONS,
+    PERIODS,
     SINCE,
     THIS,
     TO,
@@ -35,6 +35,33 @@ from tagger.search.date_words import (
 )
 
 _FIRST_YEAR, _LAST_YEAR = 1800, 2199
+_LEAP_YEAR = 2000  # has all days of any year
+_ONE_DAY = timedelta(days=1)
+_LONGEST_SEASON = timedelta(days=92)
+_AROUND = timedelta(days=4)
+
+_YEAR = r"(?P<year>\d{4})"
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.)?"
+_NAME = r"(?P<name>[^\d\s,./-]{2,12})\.?"
+_FORMS = tuple(
+    map(
+        re.compile,
+        (
+            rf"{_YEAR}(?P<decade>(?<=0)'?s)?",
+            rf"{_YEAR}[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?",
+            rf"(?:(?P<day>\d{{1,2}})\. ?)?(?P<month>\d{{1,2}})\. ?{_YEAR}",
+            rf"(?P<month>\d{{1,2}})[/-]{_YEAR}",
+            rf"(?:{_DAY} )?{_NAME},? {_YEAR}(?:[/-](?P<next_year>\d{{2}}|\d{{4}}))?",
+            rf"{_NAME} {_DAY},? {_YEAR}",
+            rf"{_YEAR},? {_NAME}(?: {_DAY})?",
+        ),
+    )
+)
+_SHORT_YEAR = re.compile(r"(?P<rest>.*[^\W\d].*[^\d']|\d{1,2}\. ?\d{1,2}\. ?)'?(?P<year>\d\d)")
+_DAY_OF_MONTH = re.compile(r".*\d.*[^\W\d].*|.*[^\W\d].*\d.*")
+
+Days = tuple[date, date]
+"""The first day, and the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -69,251 +96,152 @@ def dates_with_short_year(text: str, today: date) -> Dates | None:
 
 
 def _parse(plain: str, today: date) -> Dates | None:
-    if found := _single(plain, today) or _period(plain, today) or _open(plain, today):
-        return found
-    return _around(_single(AROUND.sub("", plain).strip(), today)) if AROUND.search(plain) else None
+    dates = _single(plain, today) or _range(plain, today) or _open(plain, today)
+    if dates or not AROUND.search(plain):
+        return dates
+    dates = _single(AROUND.sub("", plain).strip(), today)
+    if dates and dates.days:
+        return _of_any_year(dates.days[0] - _AROUND, dates.days[0] + _AROUND + len(dates.days) * _ONE_DAY)
+    if dates and dates.first and dates.end:
+        more = max((dates.end - dates.first) // 2, _AROUND)
+        return Dates(dates.first - more, dates.end + more)
+    return None
 
 
-def _around(dates: Dates | None) -> Dates | None:
-    """The dates with days before and after them: half as many each, and four at least."""
-    if dates is None:
+def _single(plain: str, today: date) -> Dates | None:
+    if ON_THIS_DAY.fullmatch(plain):
+        return Dates(days=(today.replace(year=_LEAP_YEAR),))
+    if days := _of_one_year(plain, today):
+        return Dates(*days)
+    days = _in_year(plain, _LEAP_YEAR)
+    return _of_any_year(*days) if days else None
+
+
+def _of_any_year(first: date, end: date) -> Dates:
+    days = [first + each * _ONE_DAY for each in range((end - first).days)]
+    if first.day == end.day == 1:
+        return Dates(months=tuple(dict.fromkeys(day.month for day in days)))
+    return Dates(days=tuple(day.replace(year=_LEAP_YEAR) for day in days))
+
+
+def _range(plain: str, today: date) -> Dates | None:
+    """Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`."""
+    plain = FROM.sub("", plain, count=1).removesuffix(" तक")
+    ends = [(plain[: each.start()], plain[each.end() :]) for each in TO.finditer(plain)]
+    if between := BETWEEN.fullmatch(plain):
+        ends = [tuple(filter(None, between.groups()))]
+    for begin, end in ends:
+        if dates := _from_to(begin, end, today):
+            return dates
+    return None
+
+
+def _from_to(begin: str, end: str, today: date) -> Dates | None:
+    first, last = _of_one_year(begin, today), _of_one_year(end, today)
+    is_of_any_year = not (first or last)
+    if is_of_any_year:
+        first = _in_year(begin, _LEAP_YEAR)
+    first = first or _beside(begin, last, -1)
+    last = last or _beside(end, first, 1)
+    if not (first and last) or first >= last:
         return None
-    if dates.days:
-        first = dates.days[0] - timedelta(days=4)
-        return Dates(days=_days(first, len(dates.days) + 8))
-    if dates.first is None or dates.end is None:
+    if not is_of_any_year:
+        return Dates(first[0], last[1])
+    dates = _of_any_year(first[0], last[1])
+    return dates if dates.months and begin != end else None
+
+
+def _beside(plain: str, other: Days | None, step: int) -> Days | None:
+    """The days of a text without a year, in the last year before others (-1) or the next one after them (1)."""
+    # Beside dates that are longer than a season, it is not clear which year is meant, nor whether figures
+    # at the end are a day: `May 2022 to June 24`.
+    if other is None or other[1] - other[0] > _LONGEST_SEASON or plain[-1:].isdigit():
         return None
-    more = max((dates.end - dates.first) // 2, timedelta(days=4))
-    return Dates(dates.first - more, dates.end + more)
-
-
-_YEAR = r"(?P<year>\d{4})"
-_NUMBERS = (
-    re.compile(rf"{_YEAR}(?:[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?)?"),
-    re.compile(rf"(?:(?P<day>\d{{1,2}})\. ?)?(?P<month>\d{{1,2}})\. ?{_YEAR}"),
-    re.compile(rf"(?P<month>\d{{1,2}})[/-]{_YEAR}"),
-)
-_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.)?"
-_NAME = r"(?P<name>[^\d\s,./-]{2,12})\.?"
-_NAMES = (
-    re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}(?:[/-](?P<next_year>\d{{2}}|\d{{4}}))?"),
-    re.compile(rf"{_NAME} {_DAY},? {_YEAR}"),
-    re.compile(rf"{_YEAR},? {_NAME}(?: {_DAY})?"),
-    re.compile(rf"(?:{_DAY} )?{_NAME}"),
-    re.compile(rf"{_NAME} {_DAY}"),
-)
-_LEAP_YEAR = 2000
-"""It has all days of any year."""
-_DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
-_SHORT_YEAR = re.compile(r"(?P<rest>.*[^\W\d].*[^\d']|\d{1,2}\. ?\d{1,2}\. ?)'?(?P<year>\d\d)")
-_LONGEST_SEASON = timedelta(days=92)
+    for year in (other[0].year, other[0].year + step):
+        days = _in_year(plain, year)
+        if days and (days[0] - other[0]) * step > timedelta(0):
+            return days
+    return None
 
 
 def _open(plain: str, today: date) -> Dates | None:
     """Dates from a time on, or up to one: `since 2020`, `before May 2019`."""
     word, _, rest = plain.partition(" ")
-    dates = _single(rest, today) if rest else None
-    if dates is None or dates.first is None:
+    days = _of_one_year(rest, today)
+    if days is None:
         return None
     if word in SINCE | AFTER:
-        return Dates(first=dates.first if word in SINCE else dates.end)
+        return Dates(first=days[word in AFTER])
     if word in BEFORE | UNTIL:
-        return Dates(end=dates.first if word in BEFORE else dates.end)
+        return Dates(end=days[word in UNTIL])
     return None
 
 
-def _period(plain: str, today: date) -> Dates | None:
-    """Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`."""
-    plain = FROM.sub("", plain, count=1).removesuffix(" तक")
-    pairs = [(plain[: each.start()], plain[each.end() :]) for each in TO.finditer(plain)]
-    if between := BETWEEN.fullmatch(plain):
-        pairs = [tuple(filter(None, between.groups()))]
-    for begin, end in pairs:
-        first, last = _single(begin, today), _single(end, today)
-        if first and last and (dates := _from_to(_beside(first, last, -1), _beside(last, first, 1))):
-            return dates
-    return None
-
-
-def _beside(dates: Dates, other: Dates, step: int) -> Dates:
-    """Months without a year in the last year before other dates (-1), or the next one after them (1).
-
-    Beside dates that are longer than a season, it is not clear which year is meant.
-    """
-    if not dates.months or not other.first or not other.end or other.end - other.first > _LONGEST_SEASON:
-        return dates
-    for year in (other.first.year, other.first.year + step):
-        found = _in_year(year, dates.months)
-        if found and found.first and (found.first - other.first) * step > timedelta(0):
-            return found
-    return dates
-
-
-def _from_to(first: Dates, last: Dates) -> Dates | None:
-    if first.first and last.first and last.end and first.first < last.first:
-        return Dates(first.first, last.end)
-    if first.months and last.months and first != last:
-        start, count = first.months[0], (last.months[-1] - first.months[0]) % 12 + 1
-        return Dates(months=tuple((start + each - 1) % 12 + 1 for each in range(count)))
-    return None
-
-
-def _single(plain: str, today: date) -> Dates | None:
-    if match := _DECADE.fullmatch(plain):
-        return _years(int(match["year"]), int(match["year"]) + 9)
-    for pattern in (*_NUMBERS, *_NAMES):
-        if match := pattern.fullmatch(plain):
-            found = _dates_of(match.groupdict())
-            if found is not None:
-                return found
-    return _on_this_day(plain, today) or _relative(plain, today)
-
-
-def _on_this_day(plain: str, today: date) -> Dates | None:
-    """Today's day of any year, or of the year before: `on this day`, `today a year ago`."""
-    if ON_THIS_DAY.fullmatch(plain):
-        return Dates(days=(today.replace(year=_LEAP_YEAR),))
+def _of_one_year(plain: str, today: date) -> Days | None:
+    """Days whose year is in the text, or follows from today: `yesterday`, `last month`, `this summer`."""
     words = plain.split()
-    other_words = [word for word in words if word not in TODAY]
-    if len(other_words) < len(words) and A_YEAR_AGO.fullmatch(" ".join(other_words)):
-        return _calendar(today.year - 1, today.month, str(today.day))
-    return None
-
-
-def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
-    name, year, day, next_year = (parts.get(part) for part in ("name", "year", "day", "next_year"))
-    if name in HOLIDAYS and not day:
-        return _holiday(int(year), HOLIDAYS[name]) if year else _of_each_year(HOLIDAYS[name])
-    if name in SEASONS:
-        months = _season_months(SEASONS[name])
-        if day is not None or (next_year and not _is_winter_of(months, int(year or 0), next_year)):
-            return None
-        return _in_year(int(year), months) if year else Dates(months=months)
-    is_whole = year is None and day is None
-    month = _named_month(name, is_whole=is_whole) if name else int(parts.get("month") or 0) or None
-    if year is None:
-        return None if month is None else _of_any_year(month, day)
-    if next_year or (name and month is None):
-        return None
-    return _calendar(int(year), month if parts.get("month") is None else int(parts["month"] or 0), day)
-
-
-def _of_any_year(month: int, day: str | None) -> Dates | None:
-    if day is None:
-        return Dates(months=(month,))
-    of_leap_year = _calendar(_LEAP_YEAR, month, day)
-    return Dates(days=(of_leap_year.first,)) if of_leap_year and of_leap_year.first else None
-
-
-def _is_winter_of(months: tuple[int, ...], year: int, next_year: str) -> bool:
-    """Whether the months of a year end in the next one, as in `winter 2022/23`."""
-    return months[-1] < months[0] and str(year + 1).endswith(next_year)
-
-
-def _calendar(year: int, month: int | None, day: str | None) -> Dates | None:
-    if month is None:
-        return _years(year)
-    if not (_FIRST_YEAR <= year <= _LAST_YEAR and 1 <= month <= 12):
-        return None
-    if day is None:
-        return _month(year, month)
-    if not 1 <= int(day) <= calendar.monthrange(year, month)[1]:
-        return None
-    return _day(date(year, month, int(day)))
-
-
-def _named_month(name: str, *, is_whole: bool) -> int | None:
-    """The month of a name or, beside a year, of three letters at its start, if these are of one month."""
-    if name in months_by_name() or is_whole:
-        return months_by_name().get(name)
-    found = {month for word, month in months_by_name().items() if len(name) > 2 and word.startswith(name)}
-    return found.pop() if len(found) == 1 else None
-
-
-def _relative(plain: str, today: date) -> Dates | None:
-    """`yesterday`, `last month`, `this summer`: the last one is the last that began before this one."""
+    without_today = " ".join(word for word in words if word not in TODAY)
+    is_last = not LAST.isdisjoint(words)
+    name = " ".join(word for word in words if word not in LAST | THIS)
     if plain in TODAY | YESTERDAY:
-        return _day(today - timedelta(days=int(plain in YESTERDAY)))
-    words = plain.split()
-    back = len(LAST.intersection(words))
-    rest = " ".join(word for word in words if word not in LAST | THIS)
-    if len(words) != 2 or len(rest.split()) != 1:
-        return None
-    return _whole_period(rest, today, back) or _past_season_or_month(rest, today, is_last=bool(back))
-
-
-def _whole_period(name: str, today: date, back: int) -> Dates | None:
-    """The year, month or week of today, or the one before it (back: 1)."""
-    if name in YEAR:
-        return _years(today.year - back)
-    if name in MONTH:
-        day = today.replace(day=1) - timedelta(days=back)
-        return _month(day.year, day.month)
-    if name in WEEK:
-        monday = today - timedelta(days=today.weekday() + 7 * back)
-        return Dates(monday, monday + timedelta(days=7))
-    return None
-
-
-def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | None:
-    for year in range(today.year, today.year - 3, -1):
-        if name in SEASONS:
-            dates = _in_year(year, _season_months(SEASONS[name]))
-        elif name in months_by_name():
-            dates = _month(year, months_by_name()[name])
-        elif name in HOLIDAYS:
-            dates = _holiday(year, HOLIDAYS[name])
+        plain = str(today - _ONE_DAY * (plain in YESTERDAY))
+    elif without_today != plain and A_YEAR_AGO.fullmatch(without_today):
+        plain = f"{today.year - 1}-{today:%m-%d}"
+    elif len(words) == 2 and name in words:
+        if name in WEEK:
+            monday = today - timedelta(days=today.weekday() + 7 * is_last)
+            return monday, monday + timedelta(days=7)
+        if name in YEAR:
+            plain = str(today.year - is_last)
+        elif name in MONTH:
+            plain = f"{today.replace(day=1) - _ONE_DAY * is_last:%Y-%m}"
         else:
-            return None
-        if dates and dates.first and dates.end and (dates.end if is_last else dates.first) <= today:
-            return dates
+            # The last one is the last that is over, and this one the last that has begun.
+            years = (_in_year(name, today.year - back) for back in range(3))
+            return next((days for days in years if days and days[is_last] <= today), None)
+    return _with_year(plain)
+
+
+def _in_year(plain: str, year: int) -> Days | None:
+    """The days in a year of a text without one: `May`, `summer`, `3 May`."""
+    is_name = plain in PERIODS or plain in months_by_name()
+    return _with_year(f"{plain} {year}") if is_name or _DAY_OF_MONTH.fullmatch(plain) else None
+
+
+def _with_year(plain: str) -> Days | None:
+    for form in _FORMS:
+        match = form.fullmatch(plain)
+        if match and _FIRST_YEAR <= int(match["year"]) <= _LAST_YEAR and (days := _calendar_days(match)):
+            return days
     return None
 
 
-def _season_months(season: int) -> tuple[int, ...]:
-    return tuple((2 + 3 * season + month) % 12 + 1 for month in range(3))
-
-
-def _in_year(year: int, months: tuple[int, ...]) -> Dates | None:
-    """Months that begin in a year, and may end in the next one."""
-    first, last = _month(year, months[0]), _month(year + (months[-1] < months[0]), months[-1])
-    return Dates(first.first, last.end) if first and last else None
-
-
-def _holiday(year: int, number: int) -> Dates | None:
-    """Christmas, New Year with its eve, or New Year's Eve with the next day."""
-    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+def _calendar_days(match: re.Match[str]) -> Days | None:
+    groups = match.groupdict()
+    year, name, month, day = int(groups["year"]), groups.get("name"), groups.get("month"), groups.get("day")
+    next_year = groups.get("next_year")
+    if name in PERIODS and not day:
+        first, end = (date.fromisoformat(f"{year + years}-{text}") for years, text in PERIODS[name])
+        is_in_both = first.month == 12 and str(year + 1).endswith(next_year or "")
+        return (first, end) if is_in_both or not next_year else None
+    number = _month_of(name) if name else month and int(month)
+    if next_year or (name and number is None):
         return None
-    eve = date(year, 12, 31)
-    first = (eve - timedelta(days=7), eve.replace(year=year - 1), eve)[number]
-    return Dates(first, first + timedelta(days=(3, 2, 2)[number]))
-
-
-def _of_each_year(holiday: int) -> Dates | None:
-    dates = _holiday(_LEAP_YEAR, holiday)
-    if dates is None or dates.first is None or dates.end is None:
+    try:
+        first = date(year, 1 if number is None else number, int(day or 1))
+    except ValueError:
         return None
-    return Dates(days=_days(dates.first, (dates.end - dates.first).days))
+    if day:
+        return first, first + _ONE_DAY
+    if number:
+        return first, (first + timedelta(days=31)).replace(day=1)
+    return first, date(year + (10 if groups.get("decade") else 1), 1, 1)
 
 
-def _days(first: date, count: int) -> tuple[date, ...]:
-    """So many days from the first on, of any year."""
-    return tuple((first + timedelta(days=each)).replace(year=_LEAP_YEAR) for each in range(count))
-
-
-def _day(day: date) -> Dates:
-    return Dates(day, day + timedelta(days=1))
-
-
-def _month(year: int, month: int) -> Dates | None:
-    if not _FIRST_YEAR <= year <= _LAST_YEAR:
-        return None
-    first = date(year, month, 1)
-    return Dates(first, (first + timedelta(days=31)).replace(day=1))
-
-
-def _years(first: int, last: int | None = None) -> Dates | None:
-    last = first if last is None else last
-    if not _FIRST_YEAR <= first <= last <= _LAST_YEAR:
-        return None
-    return Dates(date(first, 1, 1), date(last + 1, 1, 1))
+def _month_of(name: str) -> int | None:
+    """The month of a name, or of three letters at its start, if these are of one month."""
+    months = months_by_name()
+    if name in months:
+        return months[name]
+    numbers = {number for word, number in months.items() if len(name) > 2 and word.startswith(name)}
+    return numbers.pop() if len(numbers) == 1 else None
