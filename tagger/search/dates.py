@@ -3,36 +3,19 @@
 Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019
 for another day. Seasons are those of the north; a winter is named after the year in which it begins.
 
-A text without a year is read with one: `last summer` with a year near today, `May` with that of the date beside
-it, and alone with a leap year, for the days or months of any year.
+A text without a year is read with one: `last summer` with a year near today, `May` with that of the date
+beside it, and alone with a leap year, for the days or months of any year.
 """
 
+import calendar
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 
-from tagger.search.date_words import (
-    A_YEAR_AGO,
-    AFTER,
-    AROUND,
-    BEFORE,
-    BETWEEN,
-    FROM,
-    LAST,
-    MONTH,
-    ON_THIS_DAY,
-    PERIODS,
-    SINCE,
-    THIS,
-    TO,
-    TODAY,
-    UNTIL,
-    WEEK,
-    YEAR,
-    YESTERDAY,
-    months_by_name,
-    plain_dates,
-)
+from tagger.texts.names import LANGUAGES
+from tagger.texts.text_format import without_accents
 
 _FIRST_YEAR, _LAST_YEAR = 1800, 2199
 _LEAP_YEAR = 2000  # has all days of any year
@@ -83,12 +66,12 @@ class Dates:
 
 def parse_dates(text: str, today: date) -> Dates | None:
     """The dates that a text names; None: none, or no days of a calendar. `today`: for `last year`."""
-    return _parse(plain_dates(text), today) or dates_with_short_year(text, today)
+    return _parse(_plain(text), today) or dates_with_short_year(text, today)
 
 
 def dates_with_short_year(text: str, today: date) -> Dates | None:
     """The dates of a text whose last two figures are a year: a month in `september 24`, and `summer '22`."""
-    match = _SHORT_YEAR.fullmatch(plain_dates(text))
+    match = _SHORT_YEAR.fullmatch(_plain(text))
     if match is None:
         return None
     year = today.year // 100 * 100 + int(match["year"])
@@ -109,7 +92,7 @@ def _parse(plain: str, today: date) -> Dates | None:
 
 
 def _single(plain: str, today: date) -> Dates | None:
-    if ON_THIS_DAY.fullmatch(plain):
+    if _ON_THIS_DAY.fullmatch(plain):
         return Dates(days=(today.replace(year=_LEAP_YEAR),))
     if days := _of_one_year(plain, today):
         return Dates(*days)
@@ -126,9 +109,9 @@ def _of_any_year(first: date, end: date) -> Dates:
 
 def _range(plain: str, today: date) -> Dates | None:
     """Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`."""
-    plain = FROM.sub("", plain, count=1).removesuffix(" तक")
-    ends = [(plain[: each.start()], plain[each.end() :]) for each in TO.finditer(plain)]
-    if between := BETWEEN.fullmatch(plain):
+    plain = _FROM.sub("", plain, count=1).removesuffix(" तक")
+    ends = [(plain[: each.start()], plain[each.end() :]) for each in _TO.finditer(plain)]
+    if between := _BETWEEN.fullmatch(plain):
         ends = [tuple(filter(None, between.groups()))]
     for begin, end in ends:
         if dates := _from_to(begin, end, today):
@@ -152,7 +135,7 @@ def _from_to(begin: str, end: str, today: date) -> Dates | None:
 
 
 def _beside(plain: str, other: Days | None, step: int) -> Days | None:
-    """The days of a text without a year, in the last year before others (-1) or the next one after them (1)."""
+    """The days of a text without a year, in the last year before others (-1) or the next after them (1)."""
     # Beside dates that are longer than a season, it is not clear which year is meant, nor whether figures
     # at the end are a day: `May 2022 to June 24`.
     if other is None or other[1] - other[0] > _LONGEST_SEASON or plain[-1:].isdigit():
@@ -168,32 +151,28 @@ def _open(plain: str, today: date) -> Dates | None:
     """Dates from a time on, or up to one: `since 2020`, `before May 2019`."""
     word, _, rest = plain.partition(" ")
     days = _of_one_year(rest, today)
-    if days is None:
-        return None
-    if word in SINCE | AFTER:
-        return Dates(first=days[word in AFTER])
-    if word in BEFORE | UNTIL:
-        return Dates(end=days[word in UNTIL])
-    return None
+    first = days[word in _AFTER] if days and word in _SINCE | _AFTER else None
+    end = days[word in _UNTIL] if days and word in _BEFORE | _UNTIL else None
+    return Dates(first, end) if first or end else None
 
 
 def _of_one_year(plain: str, today: date) -> Days | None:
     """Days whose year is in the text, or follows from today: `yesterday`, `last month`, `this summer`."""
     words = plain.split()
-    without_today = " ".join(word for word in words if word not in TODAY)
-    is_last = not LAST.isdisjoint(words)
-    name = " ".join(word for word in words if word not in LAST | THIS)
-    if plain in TODAY | YESTERDAY:
-        plain = str(today - _ONE_DAY * (plain in YESTERDAY))
-    elif without_today != plain and A_YEAR_AGO.fullmatch(without_today):
+    without_today = " ".join(word for word in words if word not in _TODAY)
+    is_last = not _LAST.isdisjoint(words)
+    name = " ".join(word for word in words if word not in _LAST | _THIS)
+    if plain in _TODAY | _YESTERDAY:
+        plain = str(today - _ONE_DAY * (plain in _YESTERDAY))
+    elif without_today != plain and _A_YEAR_AGO.fullmatch(without_today):
         plain = f"{today.year - 1}-{today:%m-%d}"
     elif len(words) == 2 and name in words:
-        if name in WEEK:
+        if name in _OF_WEEK:
             monday = today - timedelta(days=today.weekday() + 7 * is_last)
             return monday, monday + timedelta(days=7)
-        if name in YEAR:
+        if name in _OF_YEAR:
             plain = str(today.year - is_last)
-        elif name in MONTH:
+        elif name in _OF_MONTH:
             plain = f"{today.replace(day=1) - _ONE_DAY * is_last:%Y-%m}"
         else:
             # The last one is the last that is over, and this one the last that has begun.
@@ -204,7 +183,7 @@ def _of_one_year(plain: str, today: date) -> Days | None:
 
 def _in_year(plain: str, year: int) -> Days | None:
     """The days in a year of a text without one: `May`, `summer`, `3 May`."""
-    is_name = plain in PERIODS or plain in months_by_name()
+    is_name = plain in _PERIODS or plain in _months_by_name()
     return _with_year(f"{plain} {year}") if is_name or _DAY_OF_MONTH.fullmatch(plain) else None
 
 
@@ -220,8 +199,8 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
     groups = match.groupdict()
     year, name, month, day = int(groups["year"]), groups.get("name"), groups.get("month"), groups.get("day")
     next_year = groups.get("next_year")
-    if name in PERIODS and not day:
-        first, end = (date.fromisoformat(f"{year + years}-{text}") for years, text in PERIODS[name])
+    if name in _PERIODS and not day:
+        first, end = (date.fromisoformat(f"{year + years}-{text}") for years, text in _PERIODS[name])
         is_in_both = first.month == 12 and str(year + 1).endswith(next_year or "")
         return (first, end) if is_in_both or not next_year else None
     number = _month_of(name) if name else month and int(month)
@@ -240,8 +219,123 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
 
 def _month_of(name: str) -> int | None:
     """The month of a name, or of three letters at its start, if these are of one month."""
-    months = months_by_name()
-    if name in months:
-        return months[name]
-    numbers = {number for word, number in months.items() if len(name) > 2 and word.startswith(name)}
+    is_start = len(name) > 2
+    numbers = {
+        number
+        for word, number in _months_by_name().items()
+        if name == word or (is_start and word.startswith(name))
+    }
     return numbers.pop() if len(numbers) == 1 else None
+
+
+# ---------- words ----------
+
+
+# Months are those of CLDR. It has no seasons and holidays, and only some of the other words.
+def _plain(text: str) -> str:
+    """The text in lower case, without accents and words that mean nothing; each name is one word."""
+    plain = without_accents(text).casefold()
+    for pattern, words in _REWRITES:
+        plain = pattern.sub(words, plain)
+    plain = _NAMES_OF_WORDS.sub(lambda match: re.sub("[ ']", "", match[0]), plain)
+    plain = " ".join(word for word in plain.split() if word not in _CONNECTORS)
+    return _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain).strip()
+
+
+@cache
+def _months_by_name() -> Mapping[str, int]:
+    """The numbers of months by their names in LANGUAGES and English."""
+    from babel.dates import get_month_names  # most commands start without it
+
+    return {
+        without_accents(name).casefold(): number
+        for language in ("en", "de_AT", *LANGUAGES)
+        for form in ("format", "stand-alone")
+        for number, name in get_month_names("wide", form, language).items()
+    }
+
+
+def _words(text: str) -> list[list[str]]:
+    """The words of each line, with lines of one meaning."""
+    return [without_accents(line).casefold().split() for line in text.strip().splitlines()]
+
+
+# The first day of each period and the day after its last, with a number of years to add to that of its name;
+# then its names in English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
+_PERIODS = {
+    name: ((int(first_years), first_day), (int(end_years), end_day))
+    for first_years, first_day, end_years, end_day, *names in _words("""
++0 03-01 +0 06-01 spring Frühling Frühjahr printemps primavera lente वसंत muaxuân
++0 06-01 +0 09-01 summer Sommer été verano verão estate zomer गर्मी muahè
++0 09-01 +0 12-01 autumn fall Herbst automne otoño outono autunno herfst शरद muathu
++0 12-01 +1 03-01 winter hiver invierno inverno सर्दी muađông
++0 12-24 +0 12-27 christmas xmas weihnachten noel navidad natal natale kerst kerstmis क्रिसमस giangsinh
+-1 12-31 +0 01-02 newyear newyears neujahr nouvelan anonuevo anonovo capodanno nieuwjaar नयासाल
++0 12-31 +1 01-02 newyearseve silvester nochevieja reveillon giaothua
+""")
+    for name in names
+}
+_NAMES_OF_WORDS = re.compile(
+    r"new years?(?:'s)?(?: eve)?\b|nouvel an|ano (?:nuevo|novo)|giang sinh|giao thua|नया साल|mua (?=xuan|he|thu|dong)"
+)
+_REWRITES = (
+    (re.compile("\u2019"), "'"),
+    (re.compile("all'"), "al "),
+    (re.compile(r"(?<!\S)[ld]'"), ""),
+    # In Vietnamese: until, without accents a German article; and day.
+    (re.compile(r"\b(?:den|toi) (?=thang|mua)|(?<=\d )(?:den|toi) (?=\d)"), "to "),
+    (re.compile(r"\bngay (?=\d)"), ""),
+)
+# Vietnamese numbers months: `tháng 5 năm 2019`.
+_MONTH_BY_NUMBER = re.compile(r"\bthang (0?[1-9]|1[0-2])(?: nam |/|$| )")
+AROUND = re.compile(
+    r"(?:^|\s)(?:around|about|um|autour|vers|alrededor|cerca|por volta|intorno|rond|khoang|quanh|के आसपास)(?=\s|$)"
+)
+(
+    _LAST,
+    _THIS,
+    _OF_YEAR,
+    _OF_MONTH,
+    _OF_WEEK,
+    _TODAY,
+    _YESTERDAY,
+    _SINCE,
+    _AFTER,
+    _BEFORE,
+    _UNTIL,
+    _CONNECTORS,
+) = map(
+    set,
+    _words("""
+last previous letzter letzte letztes letzten voriges vorigen dernier dernière passé pasado pasada passado passada scorso scorsa ngoái trước vorig पिछले
+this dieser diese dieses diesen ce cette cet este esta esse questo questa nay dit deze इस
+year Jahr année l'année an año ano anno năm jaar साल
+month Monat mois mes mês mese tháng maand महीने
+week Woche semaine semana settimana tuần हफ़्ते
+today heute aujourd'hui hoy hoje oggi vandaag आज
+yesterday gestern hier ayer ontem ieri gisteren
+since seit depuis desde dal sinds
+after nach après después após dopo na
+before vor avant antes prima voor
+until till bis jusqu'en jusque hasta até fino tot
+of on the in im am von van vom de del d' do da den der le la el du l' era
+"""),
+)
+_ON_THIS_DAY = re.compile(
+    "this day(?: in (?:history|other years))?|(?:an )?diesem tag(?: in anderen jahren)?|ce jour(?:[ -]la)?|(?:n?este|tal) dia(?: como hoy)?|(?:in )?questo giorno|op deze dag"
+    "|(?:आज|इस) (?:के )?दिन|(?:vao )?ngay nay(?: nam xua)?"
+)
+_A_YEAR = r"(?:1|a|one|einem|un|um|uno|een|एक|mot)"
+_A_YEAR_AGO = re.compile(
+    rf"(?:vor|il y a|hace|ha) {_A_YEAR} (?:jahr|an|ano)"
+    rf"|{_A_YEAR} (?:year ago|ano atras|anno fa|jaar geleden|साल पहले|nam truoc)"
+)
+_FROM = re.compile(r"(?:from|du|van|desde|dal|dalla|tu) ")
+_TO = re.compile(
+    r" ?(?:\u2013|\.\.) ?|(?<=\d{4})-(?=\d{4})|(?<=\w)-(?=[^\W\d])"
+    r"| (?:-|to|until|till|through|bis zum|bis|a|au|jusqu'a|jusqu'en|al|hasta|ao|ate|ad|alla|fino a|tot en met|tot|t/m|से) "
+)
+# Without the first word, `and` joins two dates, not what is between them.
+_BETWEEN = re.compile(
+    r"(?:between|zwischen|entre|tra|fra|tussen|giua) (.+) (?:and|und|et|y|e|en|va) (.+)|(.+) और (.+) के बीच"
+)

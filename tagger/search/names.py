@@ -5,10 +5,11 @@ Each meaning has the options of a query for its photos. The names come from list
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import StrEnum
-from itertools import groupby
+from functools import partial
 from pathlib import PurePath
 
 from tagger.positions.cities import City, names_of_cities
@@ -19,9 +20,8 @@ from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
 from tagger.query.photo_conditions import NamedFile
 from tagger.query.trip_summaries import TripSummary
-from tagger.search.dates import Dates
 from tagger.search.grammar import NEGATIONS
-from tagger.search.matching import Match, NameIndex, WordMatch, folded
+from tagger.search.matching import Match, NameIndex, folded
 from tagger.texts.names import english_names, foreign_names
 from tagger.texts.text_format import gettext
 from tagger.things import ThingCount
@@ -30,8 +30,7 @@ from tagger.things import ThingCount
 class Kind(StrEnum):
     """What a meaning is. Of equal matches, these come in this order."""
 
-    PHOTOS = "photos"
-    """Several parts of a text together."""
+    PHOTOS = "photos"  # several parts of a text together
     DATE = "date"
     LANDMARK = "landmark"
     COUNTRY = "country"
@@ -49,8 +48,8 @@ class Kind(StrEnum):
 class Meaning:
     """A meaning of a text: its name, what else tells it apart, and its number of photos if that is known.
 
-    `options`: of an address of its photos; `trip`: the id of a trip, `trips`: the titles of several by their
-    ids; `match`: how the name matches.
+    `options`: of an address of its photos; `match`: how the name matches; `trip`: the id of a trip, and
+    `days`: its first and last; `trips`: the titles of several by their ids.
     """
 
     kind: Kind
@@ -61,32 +60,24 @@ class Meaning:
     trip: str | None = None
     match: Match = Match.WHOLE
     trips: Mapping[str, str] = field(default_factory=dict)
+    days: tuple[date, date] | None = None
 
 
-TRIP_WORDS = frozenset(
-    folded("""
-trip trips journey journeys vacation vacations holiday Reise Reisen Urlaub Urlaube Ferien voyage voyages vacances viaje viajes vacaciones
-viagem viagens férias viaggio viaggi vacanza vacanze vakantie chuyến lịch यात्रा
-""").split()
-)
-_TRIP = re.compile(
-    rf"(?:du )?(?:{'|'.join(sorted(TRIP_WORDS, reverse=True))})(?: di)?(?: (?:in die|to|in|of|from|nach|aus|von|im|en|a|au|aux|al|ao|para|em|de|naar|tới))? (?P<to>.+)"
-    rf"|(?P<of>.+?)(?: की)? (?:{'|'.join(TRIP_WORDS)})"
-)
-"""What people call a trip by its place or year, in the languages of the page."""
 Names = NameIndex[Meaning]
 """Meanings by the names of what they stand for."""
 
 
 def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) -> Names:
     """The names of landmarks, in the order of `counts`."""
-    return NameIndex(
-        (
-            _landmark(count, count.photos if is_counted else None),
-            (count.name, count.landmark, *count.other_names),
+    things = []
+    for count in counts:
+        detail = ", ".join(
+            dict.fromkeys(each for each in (count.city, count.country) if each and each != count.name)
         )
-        for count in counts
-    )
+        photos = count.photos if is_counted else None
+        meaning = Meaning(Kind.LANDMARK, count.name, detail, photos, {"landmark": count.landmark})
+        things.append((meaning, (count.name, count.landmark, *count.other_names)))
+    return NameIndex(things)
 
 
 def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> dict[str, int | None]:
@@ -94,14 +85,11 @@ def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -
     numbers = Counter[str]()
     for city in cities:
         numbers[city.country] += city.photos
-    of_landmarks = Counter[str]()
+    countries: dict[str, int | None] = dict(numbers.most_common())
     for count in counts:
-        of_landmarks[count.country or ""] += count.photos
-    del of_landmarks[""]
-    counted: dict[str, int | None] = dict(numbers.most_common())
-    return counted | {
-        name: None if photos else 0 for name, photos in of_landmarks.items() if name not in counted
-    }
+        if count.country and count.country not in numbers:
+            countries[count.country] = None if count.photos else countries.get(count.country, 0)
+    return countries
 
 
 def country_names(
@@ -114,40 +102,96 @@ def country_names(
     )
 
 
-def counted_countries(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> Names:
-    """The English names of the countries of photos and landmarks."""
-    return country_names(countries_of(counts, cities))
+foreign_country_names = partial(country_names, names_of=foreign_names)
 
 
-def foreign_countries(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> Names:
-    """Their names in other languages."""
-    return country_names(countries_of(counts, cities), foreign_names)
+def _city(count: CityCount) -> Meaning:
+    detail = ", ".join(each for each in (count.region, count.country) if each and each != count.city)
+    options = {"near": f"{count.latitude},{count.longitude}", "radius_km": str(count.radius_km)}
+    return Meaning(Kind.CITY, count.city, detail, count.photos, options)
 
 
 def city_names(counts: Iterable[CityCount]) -> Names:
     """The names of cities, in the order of `counts`. New York City is New York, too."""
-    return NameIndex(
-        (
-            _city(count),
-            (count.city, *(f"{short} {area or ''}" for area in ("", count.country, count.region))),
-        )
-        for count in counts
-        for short in [count.city.removesuffix(" City")]
-    )
+    things = []
+    for count in counts:
+        short = count.city.removesuffix(" City")
+        in_areas = (f"{short} {area}" for area in (count.country, count.region or ""))
+        things.append((_city(count), (count.city, short, *in_areas)))
+    return NameIndex(things)
 
 
 def foreign_city_names(counts: Iterable[CityCount]) -> Names:
     """The names of cities in other languages, in the order of `counts`. Their words alone mean nothing."""
     names = names_of_cities()
-    things = (
-        (_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts
+    return NameIndex(
+        ((_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts),
+        by_words=False,
     )
-    return NameIndex(things, by_words=False)
+
+
+def with_surroundings(meaning: Meaning) -> Meaning:
+    """A city with what lies up to 25 km around it; other things themselves."""
+    if meaning.kind is not Kind.CITY:
+        return meaning
+    radius_km = float(str(meaning.options["radius_km"])) + _AROUND_KM
+    options = {**meaning.options, "radius_km": f"{radius_km:g}"}
+    return replace(
+        meaning, label=gettext("around %(city)s", city=meaning.label), options=options, photos=None
+    )
+
+
+_AROUND_KM = 25.0
 
 
 def region_names(counts: Iterable[CityCount]) -> Names:
-    """The names of the regions of cities."""
-    return NameIndex((each, (each.label, f"{each.label} {each.detail}")) for each in _regions(counts))
+    """The names of the regions of cities, each with the box around the circles of its cities."""
+    cities_of: dict[tuple[str, str], list[CityCount]] = {}
+    for count in sorted(counts, key=lambda each: (each.country, each.region or "")):
+        if count.region:
+            cities_of.setdefault((count.region, count.country), []).append(count)
+    things = []
+    for (region, country), cities in cities_of.items():
+        boxes = [Box.around(Near(city.latitude, city.longitude, city.radius_km)) for city in cities]
+        south, north = max(min(box.south for box in boxes), -90.0), min(max(box.north for box in boxes), 90.0)
+        # A box that crosses 180° has all longitudes.
+        ranges = [box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes]
+        west, east = min(west for west, _ in ranges), max(east for _, east in ranges)
+        options = {"box": str(BoundingBox(south, west, north, east))}
+        photos = sum(city.photos for city in cities)
+        things.append(
+            (Meaning(Kind.REGION, region, country, photos, options), (region, f"{region} {country}"))
+        )
+    return NameIndex(things)
+
+
+# What people call a trip by its place or year, in the languages of the page.
+_TRIP_WORDS = frozenset(
+    folded("""
+trip trips journey journeys vacation vacations holiday Reise Reisen Urlaub Urlaube Ferien voyage voyages vacances viaje viajes vacaciones
+viagem viagens férias viaggio viaggi vacanza vacanze vakantie chuyến lịch यात्रा
+""").split()
+)
+_TRIP = re.compile(
+    rf"(?:du )?(?:{'|'.join(sorted(_TRIP_WORDS, reverse=True))})(?:(?: di)?(?: (?:in die|to|in|of|from|nach|aus|von|im|en|a|au|aux|al|ao|para|em|de|naar|tới))? (?P<to>.+))?"
+    rf"|(?P<of>.+?)(?: की)? (?:{'|'.join(_TRIP_WORDS)})"
+)
+
+
+def place_of_trip(text: str) -> str | None:
+    """The place or dates of a phrase for trips, like `Reise nach Rom` or `holiday 2019`; None: it is none."""
+    match = _TRIP.fullmatch(folded(text))
+    return (match["to"] or match["of"] or "") if match else None
+
+
+def _trip(trip: TripSummary) -> Meaning:
+    id_, days = trip.trip.id, (trip.trip.first.date(), trip.trip.last.date())
+    return Meaning(Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": id_}, id_, days=days)
+
+
+def _names_of_trip(trip: TripSummary) -> list[str]:
+    names = dict.fromkeys((trip.name, trip.trip.name))
+    return [each for name in names for each in (name, f"{name} {trip.trip.first.year}")]
 
 
 def trip_names(trips: Iterable[TripSummary]) -> Names:
@@ -155,86 +199,42 @@ def trip_names(trips: Iterable[TripSummary]) -> Names:
     return NameIndex((_trip(trip), (trip.title, *_names_of_trip(trip))) for trip in trips)
 
 
-def _names_of_trip(trip: TripSummary) -> Iterator[str]:
-    for name in dict.fromkeys((trip.name, trip.trip.name)):
-        yield name
-        yield f"{name} {trip.trip.first.year}"
-
-
-def journey_names(trips: Iterable[TripSummary]) -> "TripIndex":
-    """The trips to each country, region and city, and each trip by its names."""
-    return TripIndex(list(trips))
-
-
-class TripIndex(NameIndex[Meaning]):
-    """Trips, the newest first, by the names of where they went, in phrases like `trip to Rome`."""
-
-    def __init__(self, trips: Sequence[TripSummary]) -> None:
-        self._trips = trips
-        journeys = ((_journey(place, some), _names_of_place(place)) for place, some in _trips_to(trips))
-        super().__init__(
-            (*journeys, *((_trip(each), _names_of_trip(each)) for each in trips)), by_words=False
-        )
-
-    def during(self, dates: Dates | None, label: str) -> list[Meaning]:
-        """The trips that have some of these dates, as one meaning; of any date, if a query can have them all."""
-        found = [
-            each
-            for each in self._trips
-            if dates is None or dates.has_any(each.trip.first.date(), each.trip.last.date())
-        ]
-        is_possible = found and (dates is not None or len(found) <= MOST_ALTERNATIVES)
-        return [_any_trip(label, found)] if is_possible else []
-
-    def find(self, text: str) -> list[tuple[Match, Meaning]]:
-        if folded(text) in TRIP_WORDS:
-            return [(Match.START, each) for each in self.things]
-        return super().find(place_of_trip(text))
-
-    def named(self, text: str) -> list[Meaning]:
-        return super().named(place_of_trip(text))[:1]  # a place before a trip of its name
-
-    def find_words(self, text: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:
-        return super().find_words(place_of_trip(text), is_hint=is_hint)
-
-
-def _trips_to(trips: Iterable[TripSummary]) -> Iterator[tuple[City, list[TripSummary]]]:
-    trips_to: dict[City, dict[str, TripSummary]] = {}
-    for trip in trips:
-        for place in trip.trip.places:
-            country, region, city = place.country or "", place.region or "", place.city or ""
-            for each in (City("", "", country), City("", region, country), City(city, region, country)):
-                trips_to.setdefault(each, {}).setdefault(trip.trip.id, trip)
-    return ((place, list(some.values())) for place, some in trips_to.items() if place.country)
-
-
-def _names_of_place(place: City) -> Iterator[str]:
-    yield place.name or place.region or place.country
-    yield from names_of_cities().get(place, ())
-    if not place.name and not place.region:
-        yield from (*english_names(place.country), *foreign_names(place.country))
-
-
-def place_of_trip(text: str) -> str:
-    """The place or dates of a phrase for trips, like `Reise nach Rom` or `holiday 2019`; empty: it is none."""
-    match = _TRIP.fullmatch(folded(text))
-    return (match["to"] or match["of"]) if match else ""
-
-
-def _journey(place: City, trips: Sequence[TripSummary]) -> Meaning:
-    label = gettext("trips to %(place)s", place=place.name or place.region or place.country)
-    return _any_trip(label, trips)
-
-
-def _any_trip(label: str, trips: Sequence[TripSummary]) -> Meaning:
-    """The trip, or the latest of several."""
+def any_trip(label: str, trips: Sequence[Meaning]) -> Meaning:
+    """The trip, or the latest of several. These are the newest first."""
     if len(trips) == 1:
-        return _trip(trips[0])
-    latest = trips[:MOST_ALTERNATIVES]
-    queries = Alternatives(tuple(PhotoQuery(trip=each.trip.id) for each in latest))
-    titles = {each.trip.id: each.title for each in latest}
-    photos = sum(each.photos for each in latest)
+        return trips[0]
+    titles = {str(each.trip): f"{each.label}, {each.detail}" for each in trips[:MOST_ALTERNATIVES]}
+    queries = Alternatives(tuple(PhotoQuery(trip=each) for each in titles))
+    photos = sum(each.photos or 0 for each in trips)
     return Meaning(Kind.TRIP, label, "", photos, {"any_of": (str(queries),)}, trips=titles)
+
+
+def journey_names(trips: Sequence[TripSummary]) -> Names:
+    """The trips to each country, region and city, and each trip by its names, in phrases like `trip to Rome`."""
+    trips_to: dict[City, dict[str, Meaning]] = {}
+    for trip in trips:
+        for visited in trip.trip.places:
+            country, region, city = visited.country or "", visited.region or "", visited.city or ""
+            for place in (City("", "", country), City("", region, country), City(city, region, country)):
+                trips_to.setdefault(place, {})[trip.trip.id] = _trip(trip)
+    journeys: list[tuple[Meaning, Iterable[str]]] = []
+    for place, of_place in trips_to.items():
+        name = place.name or place.region or place.country
+        names = [name, *names_of_cities().get(place, ())]
+        if name == place.country:
+            names += (*english_names(name), *foreign_names(name))
+        if place.country:
+            label = gettext("trips to %(place)s", place=name)
+            journeys.append((any_trip(label, list(of_place.values())), names))
+    journeys += ((_trip(trip), _names_of_trip(trip)) for trip in trips)
+    phrases = ((meaning, [f"trip {name}" for name in names]) for meaning, names in journeys)
+    return NameIndex(phrases, by_words=False, fold=_trip_phrase)
+
+
+def _trip_phrase(text: str) -> str:
+    """`trip rom` of `Reise nach Rom`, and `trip` of `Urlaub`; empty: the text is no phrase for trips."""
+    place = place_of_trip(text)
+    return "" if place is None else f"trip {place}".strip()
 
 
 def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
@@ -247,37 +247,84 @@ def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
 
 def folder_names(counts: Iterable[FolderCount]) -> Names:
     """The names of folders, those nearest to their root first, and their paths. Those above a root have none."""
-    in_order = sorted(counts, key=lambda each: (each.depth, each.folder))
-    return NameIndex((_folder(each), (PurePath(each.name).name, each.path)) for each in in_order)
+    things = []
+    for count in sorted(counts, key=lambda each: (each.depth, each.folder)):
+        path = PurePath(count.folder)
+        meaning = Meaning(Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder})
+        things.append((meaning, (PurePath(count.name).name, count.path)))
+    return NameIndex(things)
 
 
 def thing_names(counts: Iterable[ThingCount]) -> Names:
     """The names of things in all languages. Parts of them mean nothing."""
-    return NameIndex(((_thing(each), each.thing.all_names) for each in counts), by_words=False)
+    things = (
+        (
+            Meaning(Kind.THING, count.name, "", count.photos, {"thing": count.thing.slug}),
+            count.thing.all_names,
+        )
+        for count in counts
+    )
+    return NameIndex(things, by_words=False)
 
 
-def _thing(count: ThingCount) -> Meaning:
-    return Meaning(Kind.THING, count.name, "", count.photos, {"thing": count.thing.slug})
+def words_of_kind(phrase: str) -> Collection[str]:
+    """All words for the kind of landmarks that a phrase names, as `church`; after a hyphen, ends of words.
+
+    A landmark is of a kind if one of its names has a word for it. `Schloss` is a word of two.
+    """
+    return _WORDS_OF_KINDS.get(f"={phrase.casefold()}") or _WORDS_OF_KINDS.get(folded(phrase), ())
+
+
+# A kind in each line. After a hyphen, the end of a compound; after =, a word that means it with its accents alone.
+_KINDS = """
+church, churches, Kirche, Kirchen, -kirche, église, églises, iglesia, iglesias, igreja, igrejas, chiesa, chiese, kerk, kerken, गिरजाघर, =nhà thờ, \
+cathedral, Kathedrale, -kathedrale, Dom, Münster, cathédrale, catedral, cattedrale, duomo, kathedraal, basilica, Basilika, basilique, basílica, \
+abbey, Abtei, abbaye, abadía, abadia, abbazia, chapel, Kapelle, chapelle, capilla, capela, cappella
+cathedral, cathedrals, Kathedrale, Kathedralen, -kathedrale, Dom, Münster, cathédrale, cathédrales, catedral, catedrales, catedrais, cattedrale, cattedrali, duomo, kathedraal, महागिरजाघर, =nhà thờ chính tòa
+temple, temples, Tempel, -tempel, templo, templos, tempio, templi, tempels, mandir, मंदिर, मन्दिर, =chùa, =đền, pagoda, pagodas, Pagode, Pagoden, pagodes, pagode
+mosque, mosques, Moschee, Moscheen, -moschee, mosquée, mosquées, mezquita, mezquitas, mesquita, mesquitas, moschea, moskee, masjid, camii, मस्जिद, =thánh đường
+castle, castles, Burg, Burgen, Schloss, Schlösser, -schloss, château, châteaux, castillo, castillos, castelo, castelos, castello, castelli, kasteel, kastelen, \
+fort, forts, fortress, Festung, forteresse, fortaleza, fortezza, किला, =lâu đài
+palace, palaces, Palast, Paläste, -palast, Palais, Schloss, Schlösser, -schloss, palacio, palacios, palácio, palácios, palazzo, palazzi, paleis, महल, =cung điện
+tower, towers, Turm, Türme, torre, torres, torri, toren, torens, मीनार, =tháp
+bridge, bridges, Brücke, Brücken, -brücke, pont, ponts, puente, puentes, ponte, pontes, ponti, brug, bruggen, पुल, =cầu
+museum, museums, Museen, musée, musées, museo, museos, museu, museus, musei, musea, संग्रहालय, =bảo tàng
+statue, statues, Statuen, estatua, estatuas, estátua, estátuas, statua, standbeeld, मूर्ति, =tượng
+lake, lakes, lac, lacs, lago, lagos, laghi, झील, =hồ
+waterfall, waterfalls, falls, Wasserfall, Wasserfälle, cascade, cascades, chutes, cascada, cascadas, cataratas, cachoeira, cascata, waterval, झरना, =thác
+cave, caves, Höhle, Höhlen, -höhle, grotte, grottes, cueva, cuevas, gruta, grutas, caverna, grotta, grot, गुफा, =hang động, =động
+tomb, tombs, mausoleum, Grab, Grabmal, tombeau, mausolée, tumba, mausoleo, túmulo, mausoléu, tomba, मकबरा, =lăng, =lăng mộ
+opera, Oper, Opernhaus, opéra, ópera, =nhà hát
+"""
+_WORDS_OF_KINDS: dict[str, set[str]] = {}
+for _line in _KINDS.strip().splitlines():
+    _names = _line.split(", ")
+    _words = {"-" * name.startswith("-") + folded(name) for name in _names if not name.startswith("=")}
+    for _word in (*_words, *(name for name in _names if name.startswith("="))):
+        _WORDS_OF_KINDS.setdefault(_word.removeprefix("-"), set()).update(_words)
+
+
+def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
+    """The meanings of these files."""
+    return [
+        Meaning(Kind.FILE, file.name, file.folder, None, {"under": file.path}, match=Match.START)
+        for file in files
+    ]
 
 
 def outcome_names() -> Names:
     """The words for outcomes, verdicts and sources of positions. Parts of them mean nothing."""
-    return NameIndex(
-        (
-            (Meaning(Kind.OUTCOME, label, "", None, options), (label, *words.split(", "), *_denied(options)))
-            for label, options, words in _OUTCOMES
-        ),
-        by_words=False,
-    )
+    things = []
+    for label, options, words in _OUTCOMES:
+        names = [label, *words.split(", ")]
+        if "unknown" in options:  # without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`
+            names += (f"{no} {word}" for word in _OF_LANDMARKS.split(", ") for no in NEGATIONS)
+            names += (f"{word} नहीं" for word in _OF_LANDMARKS.split(", "))
+        things.append((Meaning(Kind.OUTCOME, label, "", None, options), names))
+    return NameIndex(things, by_words=False)
 
 
-def _denied(options: Options) -> Iterator[str]:
-    """The words for photos without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`."""
-    for word in _OF_LANDMARKS.split(", ") if "unknown" in options else ():
-        yield from (f"{no} {word}" for no in NEGATIONS)
-        yield f"{word} नहीं"
-
-
+# What photos without an accepted landmark do not have.
 _OF_LANDMARKS = (
     "tag, tags, tagged, label, labels, landmark, landmarks, place, places, named, recognised, recognized, identified, "
     "getaggt, markiert, erkannt, benannt, Schlagwort, Schlagwörter, Ort, Orte, Wahrzeichen, Sehenswürdigkeit, Sehenswürdigkeiten, "
@@ -287,7 +334,7 @@ _OF_LANDMARKS = (
     "etichetta, luogo, luoghi, riconosciuta, plaats, plek, bezienswaardigheid, herkend, "
     "टैग, जगह, स्थान, स्थल, दर्शनीय स्थल, लैंडमार्क, पहचान, thẻ, gắn thẻ, nhãn, nơi, địa điểm, địa danh, nhận ra"
 )
-"""What photos without an accepted landmark do not have."""
+# Names of choices of the filter, their options, and other words for them.
 _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
     (WHICH["dismissed"], {"dismissed": "1"}, "kein Wahrzeichen, keine Sehenswürdigkeit, pas un monument, no es un monumento, não é ponto turístico, không phải địa danh"),
     (WHICH["unknown"], {"unknown": "1"}, "untagged, unlabelled, unlabeled, unidentified, unrecognised, unrecognized, unbekannt, unbekannte, ungetaggt, inconnu, inconnue, inconnues, desconocido, desconocida, desconocidas, desconhecido, desconhecida, desconhecidas, sconosciuto, onbekend, अज्ञात, chưa biết, không rõ"),
@@ -305,65 +352,3 @@ _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
     (POSITIONS["none"], {"position": "none"}, "without position, no position, without location, no location, ohne Position, sans position, sin posición, sin ubicación, sem posição, không có vị trí"),
     (POSITIONS["no-gps"], {"position": "no-gps"}, "no GPS, ohne GPS, sans GPS, sin GPS, sem GPS, senza GPS, zonder GPS, không có GPS, बिना GPS"),
 )  # fmt: skip
-"""Names of choices of the filter, their options, and other words for them."""
-
-
-def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
-    """The meanings of these files."""
-    return [
-        Meaning(Kind.FILE, file.name, file.folder, None, {"under": file.path}, match=Match.START)
-        for file in files
-    ]
-
-
-def _landmark(count: LandmarkCount, photos: int | None) -> Meaning:
-    parts = dict.fromkeys(part for part in (count.city, count.country) if part and part != count.name)
-    return Meaning(Kind.LANDMARK, count.name, ", ".join(parts), photos, {"landmark": count.landmark})
-
-
-def _city(count: CityCount) -> Meaning:
-    parts = (part for part in (count.region, count.country) if part and part != count.city)
-    options = {"near": f"{count.latitude},{count.longitude}", "radius_km": str(count.radius_km)}
-    return Meaning(Kind.CITY, count.city, ", ".join(parts), count.photos, options)
-
-
-def with_surroundings(meaning: Meaning) -> Meaning:
-    """A city with what lies up to 25 km around it; other things themselves."""
-    if meaning.kind is not Kind.CITY:
-        return meaning
-    radius_km = float(str(meaning.options["radius_km"])) + _AROUND_KM
-    options = {**meaning.options, "radius_km": f"{radius_km:g}"}
-    return replace(
-        meaning, label=gettext("around %(city)s", city=meaning.label), options=options, photos=None
-    )
-
-
-_AROUND_KM = 25.0
-
-
-def _regions(counts: Iterable[CityCount]) -> Iterator[Meaning]:
-    """The regions, each with the box around the photos of its cities."""
-    in_order = sorted(counts, key=lambda each: (each.country, each.region or ""))
-    for (country, region), of_region in groupby(in_order, key=lambda each: (each.country, each.region)):
-        cities = list(of_region)
-        if region:
-            photos = sum(city.photos for city in cities)
-            yield Meaning(Kind.REGION, region, country, photos, {"box": _box_around(cities)})
-
-
-def _box_around(cities: Iterable[CityCount]) -> str:
-    """The box S,W,N,E around the circles of cities; one that crosses 180° has all longitudes."""
-    boxes = [Box.around(Near(city.latitude, city.longitude, city.radius_km)) for city in cities]
-    south, north = max(min(box.south for box in boxes), -90.0), min(max(box.north for box in boxes), 90.0)
-    ranges = [box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes]
-    return str(BoundingBox(south, min(west for west, _ in ranges), north, max(east for _, east in ranges)))
-
-
-def _trip(trip: TripSummary) -> Meaning:
-    trip_id = trip.trip.id
-    return Meaning(Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": trip_id}, trip_id)
-
-
-def _folder(count: FolderCount) -> Meaning:
-    path = PurePath(count.folder)
-    return Meaning(Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder})

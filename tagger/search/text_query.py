@@ -3,35 +3,27 @@
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import Connection, select, true
-
 from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
-from tagger.database.statements import among, distinct_values
-from tagger.database.tables import effective_tags, trip_edits
+from tagger.database.statements import among
+from tagger.database.tables import effective_tags
 from tagger.errors import SearchTextInvalid
 from tagger.landmarks.landmarks import (
-    Landmark,
     find_landmark,
     landmark_countries,
-    landmarks_by_id,
     landmarks_that_may_have,
     landmarks_with_slugs_of,
     newest_landmarks,
     photos_by_landmark,
 )
 from tagger.query.areas import position_countries
-from tagger.query.counts import LandmarkCount, city_counts, folder_counts
+from tagger.query.counts import LandmarkCount, city_counts, folder_counts, landmark_counts
 from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.query.photo_conditions import files_by_name
 from tagger.query.trip_summaries import trip_summaries
 from tagger.roots.roots import RootPaths
-from tagger.search.grammar import MAX_LETTERS, MAX_WORDS, is_grammar, phrases, words_of
-from tagger.search.kinds import words_of_kind
-from tagger.search.matching import NameIndex, folded
+from tagger.search.grammar import MAX_LETTERS, MAX_WORDS, phrases
 from tagger.search.names import (
-    TRIP_WORDS,
-    Meaning,
     Names,
     camera_names,
     city_names,
@@ -39,6 +31,7 @@ from tagger.search.names import (
     file_meanings,
     folder_names,
     foreign_city_names,
+    foreign_country_names,
     journey_names,
     landmark_names,
     outcome_names,
@@ -46,9 +39,7 @@ from tagger.search.names import (
     thing_names,
     trip_names,
 )
-from tagger.search.parts import UnderstoodText, understand
-from tagger.search.vocabulary import Files, LeftOut
-from tagger.texts.names import foreign_names
+from tagger.search.parts import Files, LeftOut, UnderstoodText, understand
 from tagger.things import count_things
 
 _REASONS = {
@@ -100,11 +91,7 @@ def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | N
 
 def named_files(database: Database, root_paths: RootPaths) -> Files:
     """Look up files by the starts of their names."""
-
-    def files(start: str, limit: int) -> Sequence[Meaning]:
-        return file_meanings(files_by_name(database, root_paths, start, limit))
-
-    return files
+    return lambda start, limit: file_meanings(files_by_name(database, root_paths, start, limit))
 
 
 def this_day() -> date:
@@ -123,54 +110,31 @@ def unfamiliar_names(
     with database.read() as connection:
         every = (*find(connection, phrases(text)), *newest_landmarks(connection))
         found = {each.id: each for each in every if each.slug not in familiar}
-        return landmark_names(_counted(connection, found.values()))
-
-
-def _counted(connection: Connection, found: Collection[Landmark]) -> list[LandmarkCount]:
-    """Landmarks with their numbers of photos, most photos first."""
-    numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, [each.id for each in found]))
-    counts = (LandmarkCount.of(each, numbers[each.id]) for each in found)
-    return sorted(counts, key=lambda count: (-count.photos, count.landmark))
+        numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, list(found)))
+    counts = [LandmarkCount.of(each, numbers[each.id]) for each in found.values()]
+    return landmark_names(sorted(counts, key=lambda count: (-count.photos, count.landmark)))
 
 
 def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
-    """The names for a text, the cheapest first. Photos are counted of landmarks that it may mean.
-
-    Cities read the index of all positions. Trips read all photos, if a word is in what trips are named after.
-    The last list reads all landmarks.
-    """
-    words = [word for word in words_of(text)[:MAX_WORDS] if not is_grammar(word)]
+    """The names for a text, the cheapest first. Folders are counted from all photos."""
+    counts = landmark_counts(database)
     with database.read() as connection:
-        tagged = landmarks_by_id(connection, connection.scalars(_TAGGED_LANDMARKS).all()).values()
-        names = NameIndex((each, (*each.all_names, each.slug)) for each in tagged)
-        of_kinds = set[str]().union(*map(words_of_kind, phrases(text)))
-        found = {each.id: each for each in (*names.resembling(words), *names.with_words(of_kinds))}
-        landmarks = landmark_names(_counted(connection, found.values()))
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
-        things = thing_names(count_things(connection))
-        given = NameIndex((name, [name]) for name in (*TRIP_WORDS, *connection.scalars(_NAMES_OF_TRIPS)))
-    familiar = {each.slug for each in tagged}
-    of_countries = country_names(countries)
+        things = count_things(connection)
+    familiar = {each.landmark for each in counts}
     yield (
-        landmarks,
+        landmark_names(counts),
         unfamiliar_names(database, text, familiar),
-        of_countries,
+        country_names(countries),
         camera_names(cameras),
         outcome_names(),
-        things,
+        thing_names(things),
     )
     cities = city_counts(database)
-    of_cities = city_names(cities), region_names(cities)
-    yield of_cities
-    yield (country_names(countries, foreign_names), foreign_city_names(cities))
-    places = (landmarks, of_countries, *of_cities)
-    if given.resembling(words) or any(each.with_words(list(map(folded, words))) for each in places):
-        trips = trip_summaries(database)
-        yield journey_names(trips), trip_names(trips)
+    yield city_names(cities), region_names(cities)
+    yield foreign_country_names(countries), foreign_city_names(cities)
+    trips = trip_summaries(database)
+    yield journey_names(trips), trip_names(trips)
     yield (folder_names(folder_counts(database, root_paths)),)
     yield (unfamiliar_names(database, text, familiar, by_name=True),)
-
-
-_TAGGED_LANDMARKS = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
-_NAMES_OF_TRIPS = select(trip_edits.c.name).where(trip_edits.c.name.is_not(None))

@@ -25,10 +25,11 @@ from tagger.search.names import (
     Names,
     camera_names,
     city_names,
-    counted_countries,
+    countries_of,
+    country_names,
     folder_names,
     foreign_city_names,
-    foreign_countries,
+    foreign_country_names,
     journey_names,
     landmark_names,
     outcome_names,
@@ -259,7 +260,7 @@ class SearchLists:
         self._cameras = CachedValue(self._read_cameras, changes)
         self._folders = CachedValue(lambda: folder_counts(database, root_paths), changes)
         self._outcomes = outcome_names()
-        self._indexes: dict[Callable[..., Names], tuple[tuple[object, ...], Names]] = {}
+        self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
 
     def understand(self, text: str) -> UnderstoodText:
         """Return the parts of a text and the query for its photos."""
@@ -293,7 +294,7 @@ class SearchLists:
             return WAIT_S, max(until_s - time.monotonic(), 0.0)
 
         landmarks, cities = self._landmarks(*left()), self._cities.get(*left()) or _NONE
-        known = landmarks or _NONE, cities
+        countries = self._index(countries_of, landmarks or _NONE, cities)
         if landmarks is None:
             uncounted = uncounted_landmarks(self._database)
             names = landmark_names(uncounted, is_counted=False)
@@ -304,13 +305,13 @@ class SearchLists:
         yield (
             names,
             unfamiliar_names(self._database, text, familiar),
-            self._index(counted_countries, *known),
+            self._index(country_names, countries),
             self._index(camera_names, self._cameras.get(*left()) or {}),
             self._outcomes,
             thing_names(self._things(*left())),
         )
         yield self._index(city_names, cities), self._index(region_names, cities)
-        yield self._index(foreign_countries, *known), self._index(foreign_city_names, cities)
+        yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
         trips = self._trips(*left()) or _NONE
         yield self._index(journey_names, trips), self._index(trip_names, trips)
         yield (self._index(folder_names, self._folders.get(*left()) or _NONE),)
@@ -321,14 +322,15 @@ class SearchLists:
         with self._database.read() as connection:
             return names_of_camera_models(connection)
 
-    def _index(self, make: Callable[..., Names], *lists: Collection[object]) -> Names:
-        """The index of the lists, built again when one of them has changed."""
+    def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
+        """What is made of the lists, built again when one of them has changed."""
         made_of, index = self._indexes.get(make, ((), None))
         if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
             with in_language(None):
                 index = make(*lists)
             self._indexes[make] = lists, index
-        return index
+        made: T = index
+        return made
 
 
 def uncounted_landmarks(database: Database) -> list[LandmarkCount]:

@@ -25,7 +25,6 @@ from tagger.query.counts import city_counts, folder_counts, landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import files_by_name, searched_name
-from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.trips.stored import find_trip, rename_trip
 from tagger.web.cached_value import Changes, SearchLists
@@ -204,20 +203,7 @@ def test_a_word_that_is_not_understood_has_similar_names(library: StoredPhotos) 
         text_query(library.database, "May 2019 June 2019", {})
 
 
-def test_only_the_photos_of_landmarks_that_a_word_may_mean_are_counted(library: StoredPhotos) -> None:
-    for slug in ("eiffel-tower", "brandenburg-gate"):
-        library.photo(f"{slug}.jpg", (slug, 0.9, True))
-    with statements(library.database, "count(*) AS photos") as seen:
-        query = text_query(library.database, "eifel tower", {}).query
-    assert query.landmark == ("eiffel-tower",)
-    counted = re.findall(r"\b\d+", str([parameters for _, parameters in seen]))
-    assert str(library.landmark_ids["eiffel-tower"]) in counted
-    assert str(library.landmark_ids["brandenburg-gate"]) not in counted
-
-
-def test_trips_are_read_for_words_of_what_they_are_named_after(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trips_are_found_by_their_names_and_places(database: Database, tmp_path: Path) -> None:
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()
     for day in range(3):
@@ -228,7 +214,6 @@ def test_trips_are_read_for_words_of_what_they_are_named_after(
         rename_trip(connection, find_trip(connection, "2024-05-03-paris"), "Honeymoon")
     for text in ("honeymoon", "honeymon", "trip honeymoon", "trip to Paris", "trip"):
         assert text_query(database, text, {}).query.trip == "2024-05-03-paris"
-    monkeypatch.setattr(texts, "trip_summaries", None)
     with pytest.raises(SearchTextInvalid, match="nothing in the library has this name"):
         text_query(database, "qwertz", {})
 
