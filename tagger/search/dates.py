@@ -43,8 +43,7 @@ _FORMS = tuple(
 _SHORT_YEAR = re.compile(r"(?P<rest>.*[^\W\d].*[^\d']|\d{1,2}\. ?\d{1,2}\. ?)'?(?P<year>\d\d)")
 _DAY_OF_MONTH = re.compile(r".*\d.*[^\W\d].*|.*[^\W\d].*\d.*")
 
-Days = tuple[date, date]
-"""The first day, and the one after the last."""
+Days = tuple[date, date]  # the first, and the one after the last
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def _of_any_year(first: date, end: date) -> Dates:
 
 
 def _range(plain: str, today: date) -> Dates | None:
-    """Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`."""
+    # Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`.
     plain = _FROM.sub("", plain, count=1).removesuffix(" तक")
     ends = [(plain[: each.start()], plain[each.end() :]) for each in _TO.finditer(plain)]
     if between := _BETWEEN.fullmatch(plain):
@@ -135,7 +134,7 @@ def _from_to(begin: str, end: str, today: date) -> Dates | None:
 
 
 def _beside(plain: str, other: Days | None, step: int) -> Days | None:
-    """The days of a text without a year, in the last year before others (-1) or the next after them (1)."""
+    # The days of a text without a year, in the last year before others (-1) or the next after them (1).
     # Beside dates that are longer than a season, it is not clear which year is meant, nor whether figures
     # at the end are a day: `May 2022 to June 24`.
     if other is None or other[1] - other[0] > _LONGEST_SEASON or plain[-1:].isdigit():
@@ -148,7 +147,7 @@ def _beside(plain: str, other: Days | None, step: int) -> Days | None:
 
 
 def _open(plain: str, today: date) -> Dates | None:
-    """Dates from a time on, or up to one: `since 2020`, `before May 2019`."""
+    # Dates from a time on, or up to one: `since 2020`, `before May 2019`.
     word, _, rest = plain.partition(" ")
     days = _of_one_year(rest, today)
     first = days[word in _AFTER] if days and word in _SINCE | _AFTER else None
@@ -157,7 +156,7 @@ def _open(plain: str, today: date) -> Dates | None:
 
 
 def _of_one_year(plain: str, today: date) -> Days | None:
-    """Days whose year is in the text, or follows from today: `yesterday`, `last month`, `this summer`."""
+    # Days whose year is in the text, or follows from today: `yesterday`, `last month`, `this summer`.
     words = plain.split()
     without_today = " ".join(word for word in words if word not in _TODAY)
     is_last = not _LAST.isdisjoint(words)
@@ -182,7 +181,7 @@ def _of_one_year(plain: str, today: date) -> Days | None:
 
 
 def _in_year(plain: str, year: int) -> Days | None:
-    """The days in a year of a text without one: `May`, `summer`, `3 May`."""
+    # The days in a year of a text without one: `May`, `summer`, `3 May`.
     is_name = plain in _PERIODS or plain in _months_by_name()
     return _with_year(f"{plain} {year}") if is_name or _DAY_OF_MONTH.fullmatch(plain) else None
 
@@ -203,7 +202,9 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
         first, end = (date.fromisoformat(f"{year + years}-{text}") for years, text in _PERIODS[name])
         is_in_both = first.month == 12 and str(year + 1).endswith(next_year or "")
         return (first, end) if is_in_both or not next_year else None
-    number = _month_of(name) if name else month and int(month)
+    number = int(month) if month else None
+    if name:
+        number = _month_of(name)
     if next_year or (name and number is None):
         return None
     try:
@@ -218,7 +219,7 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
 
 
 def _month_of(name: str) -> int | None:
-    """The month of a name, or of three letters at its start, if these are of one month."""
+    # The month of a name, or of three letters at its start, if these are of one month.
     is_start = len(name) > 2
     numbers = {
         number
@@ -233,7 +234,7 @@ def _month_of(name: str) -> int | None:
 
 # Months are those of CLDR. It has no seasons and holidays, and only some of the other words.
 def _plain(text: str) -> str:
-    """The text in lower case, without accents and words that mean nothing; each name is one word."""
+    # The text in lower case, without accents and words that mean nothing; each name is one word.
     plain = without_accents(text).casefold()
     for pattern, words in _REWRITES:
         plain = pattern.sub(words, plain)
@@ -244,7 +245,7 @@ def _plain(text: str) -> str:
 
 @cache
 def _months_by_name() -> Mapping[str, int]:
-    """The numbers of months by their names in LANGUAGES and English."""
+    # The numbers of months by their names in LANGUAGES and English.
     from babel.dates import get_month_names  # most commands start without it
 
     return {
@@ -256,7 +257,7 @@ def _months_by_name() -> Mapping[str, int]:
 
 
 def _words(text: str) -> list[list[str]]:
-    """The words of each line, with lines of one meaning."""
+    # The words of each line, with lines of one meaning.
     return [without_accents(line).casefold().split() for line in text.strip().splitlines()]
 
 

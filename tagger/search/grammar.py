@@ -25,10 +25,8 @@ from enum import Enum, auto
 from tagger.search.matching import folded
 from tagger.texts.text_format import reader_language
 
-MAX_LETTERS = 200
-"""The most of a text."""
-MAX_WORDS = 24
-"""The words of a text that are read."""
+MAX_LETTERS = 200  # of a text
+MAX_WORDS = 24  # of a text that are read
 MOST_WORDS_OF_PART = 12
 
 
@@ -45,7 +43,7 @@ def _plain(word: str) -> str:
 
 
 def _spellings(words: str) -> frozenset[str]:
-    """The words as they are, and without accents. Others make other words: `ou` is or, `où` is not."""
+    # The words as they are, and without accents. Others make other words: `ou` is or, `où` is not.
     return frozenset(spelling for word in words.split() for spelling in (_plain(word), folded(word)))
 
 
@@ -71,8 +69,7 @@ _RELATIONS = {
     **dict.fromkeys(_spellings("and und et y e và और"), Relation.AND),
 }
 _NOT_AFTER = "नहीं"
-_NO = "no"
-"""This is `not` in English and Spanish, and `in the` in Portuguese."""
+_NO = "no"  # `not` in English and Spanish, and `in the` in Portuguese
 _EDGES = ",;:.!?\"'()“”„«»"
 SPACES_AND_QUOTES = string.whitespace + '"“”„«»'
 _QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")

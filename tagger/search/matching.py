@@ -44,7 +44,7 @@ def _spaced(name: str) -> str:
 
 
 def _with_accents(name: str) -> set[str]:
-    """The words of a name in lower case, with accents. Letters that look alike, as Đ and Ð, are one."""
+    # The words of a name in lower case, with accents. Letters that look alike, as Đ and Ð, are one.
     return set(_spaced(unicodedata.normalize("NFC", name).casefold().translate(UNDECOMPOSED)).split())
 
 
@@ -100,7 +100,7 @@ class NameIndex(Generic[T]):
         self._names_with = lru_cache(maxsize=_WORDS_KEPT)(self._find_names_with)
 
     def _words(self, text: str) -> list[str]:
-        """What is compared of a folded text."""
+        # What is compared of a folded text.
         return text.split() if self._by_words else [text]
 
     def find(self, text: str) -> list[tuple[Match, T]]:
@@ -167,21 +167,21 @@ class NameIndex(Generic[T]):
         return list({id(thing): thing for thing in things}.values())
 
     def _find_names_with(self, word: str, most_errors: int) -> Mapping[int, int]:
-        """Names with a word, by number, and its typing errors: none in the first letter or short words."""
+        # Names with a word, by number, and its typing errors: none in the first letter or short words.
         found = dict.fromkeys(self._with_word.get(word, ()), 0)
         letters = _letters(word)
         for other, other_letters in self._letters.items() if most_errors else ():
             # What was typed has few other letters than the name: this is fast, and decides nearly always.
             if other[0] != word[0] or (letters & ~other_letters).bit_count() > most_errors:
                 continue
-            errors = next((each for each in range(1, most_errors + 1) if is_similar(word, other, each)), None)
+            errors = next((each for each in range(1, most_errors + 1) if is_similar(word, other, each)), 0)
             for number in self._with_word[other] if errors else ():
                 found[number] = min(found.get(number, errors), errors)
         return found
 
 
 def _letters(word: str) -> int:
-    """The set of letters as bits; some letters share one."""
+    # The set of letters as bits; some letters share one.
     return sum(1 << bit for bit in {ord(letter) & 63 for letter in word})
 
 

@@ -63,8 +63,7 @@ class Meaning:
     days: tuple[date, date] | None = None
 
 
-Names = NameIndex[Meaning]
-"""Meanings by the names of what they stand for."""
+Names = NameIndex[Meaning]  # meanings by the names of what they stand for
 
 
 def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) -> Names:
@@ -232,7 +231,7 @@ def journey_names(trips: Sequence[TripSummary]) -> Names:
 
 
 def _trip_phrase(text: str) -> str:
-    """`trip rom` of `Reise nach Rom`, and `trip` of `Urlaub`; empty: the text is no phrase for trips."""
+    # `trip rom` of `Reise nach Rom`, and `trip` of `Urlaub`; empty: the text is no phrase for trips.
     place = place_of_trip(text)
     return "" if place is None else f"trip {place}".strip()
 

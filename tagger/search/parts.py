@@ -43,8 +43,7 @@ from tagger.search.names import (
 )
 from tagger.texts.text_format import N_, country_name, gettext, list_text, without_accents
 
-Files = Callable[[str, int], Sequence[Meaning]]
-"""Files whose names start with a text, at most so many."""
+Files = Callable[[str, int], Sequence[Meaning]]  # whose names start with a text, at most so many
 AREAS = (Kind.COUNTRY, Kind.CITY, Kind.REGION)
 # What is found by words of its names, the first kind before others.
 _BY_WORDS = (Kind.LANDMARK, Kind.COUNTRY, Kind.CAMERA, Kind.REGION, Kind.CITY, Kind.TRIP, Kind.FOLDER)
@@ -194,7 +193,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
 
 
 def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
-    """Each part together with its alternatives. Words that relate parts or say nothing are gone."""
+    # Each part together with its alternatives. Words that relate parts or say nothing are gone.
     clauses, words = list[list[Part]](), list[str]()
     for part in _with_runs(parts):
         clause = clauses[-1] if clauses and clauses[-1][-1].meanings else []
@@ -222,7 +221,7 @@ def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
 
 
 def _with_runs(parts: Iterable[Part]) -> Iterator[Part]:
-    """The parts; words that are not understood are one, from the first to the last that says something."""
+    # The parts; words that are not understood are one, from the first to the last that says something.
     for is_understood, run in groupby(parts, lambda part: bool(part.meanings)):
         of_run = list(run)
         says = [number for number, part in enumerate(of_run) if not is_grammar(part.text)]
@@ -235,7 +234,7 @@ def _with_runs(parts: Iterable[Part]) -> Iterator[Part]:
 
 
 def _are_alternatives(clause: Sequence[Part], part: Part, relations: set[Relation | None]) -> bool:
-    """Whether a photo need not be of both: with `or`, or where none is, as of two places."""
+    # Whether a photo need not be of both: with `or`, or where none is, as of two places.
     if Relation.OR in relations:
         return True
     if Relation.NOT in relations or not part.meanings:
@@ -249,7 +248,7 @@ def _are_alternatives(clause: Sequence[Part], part: Part, relations: set[Relatio
 
 
 def _is_of_others(*parts: Part) -> bool:
-    """Whether a search finds other photos for one of the parts, or in another order, than for the rest."""
+    # Whether a search finds other photos for one of the parts, or in another order, than for the rest.
     options = {name for part in parts for meaning in part.meanings for name in meaning.options}
     return not options.isdisjoint(("untagged", "failed", "sort"))
 
@@ -276,7 +275,7 @@ def _options_of(clauses: Iterable[Sequence[Part]]) -> Options:
 
 
 def _united(every: list[Options]) -> list[Options]:
-    """One option with all values, if several mean photos of any of them; else these options."""
+    # One option with all values, if several mean photos of any of them; else these options.
     names = {name for each in every for name in each}
     is_one = len(names) == 1 and all(
         QUERY_OPTIONS[name].several and not QUERY_OPTIONS[name].all_of_several for name in names
@@ -295,7 +294,7 @@ def _alternatives(options: Iterable[Options]) -> str:
 
 
 def _both(option: str, value: Any, of_text: Any) -> Any:
-    """The value of an option that fulfils both."""
+    # The value of an option that fulfils both.
     if value in (None, False, ()):
         return of_text
     if option in ("any_of", "without") or QUERY_OPTIONS[option].all_of_several:
@@ -348,7 +347,7 @@ class Vocabulary:
             yield from (Part(part.text) if part.is_of_name and not is_whole else part for part in rest)
 
     def _with_name(self, phrase: str) -> Part | None:
-        """The part of words that are a date or a whole name."""
+        # The part of words that are a date or a whole name.
         if is_grammar(phrase):
             return None
         if dates := self._dates(phrase):
@@ -373,7 +372,7 @@ class Vocabulary:
         return [each for index in self._names for each in index.named(phrase)]
 
     def _of_name(self, named: Sequence[Meaning], phrase: str) -> Sequence[Meaning]:
-        """Those of the first kind. Some words mean two: a landmark and its city, or a thing and a kind."""
+        # Those of the first kind. Some words mean two: a landmark and its city, or a thing and a kind.
         found = _of_one_kind(named)
         if any(each.kind is Kind.THING for each in found):
             return [*found, *self._of_kind(phrase)]
@@ -383,7 +382,7 @@ class Vocabulary:
         return found
 
     def _trips_during(self, phrase: str) -> Sequence[Meaning]:
-        """The trips of a phrase like `trips 2022`; of `trips` alone, all if they are few."""
+        # The trips of a phrase like `trips 2022`; of `trips` alone, all if they are few.
         place = place_of_trip(phrase)
         dates = parse_dates(place or "", self._today)
         if place is None or (place and not dates):
@@ -395,7 +394,7 @@ class Vocabulary:
         return [any_trip(label, newest)] if newest and (dates or len(newest) <= MOST_ALTERNATIVES) else ()
 
     def _named_files(self, phrase: str) -> Sequence[Meaning]:
-        """Files with this name, with or without its ending; names of several words have theirs."""
+        # Files with this name, with or without its ending; names of several words have theirs.
         is_one_word = " " not in phrase and any(each in "._0123456789" for each in phrase)
         if len(phrase) < _LEAST_FOR_FILES or not (is_one_word or is_photo_name(phrase)):
             return ()
@@ -404,7 +403,7 @@ class Vocabulary:
         return [each for each, other in names if name in (other, other.rpartition(".")[0])]
 
     def _with_words(self, phrase: str, quoted: frozenset[str]) -> Part | None:
-        """The part of words in names of what has photos: whole names first; of typing errors, the fewest."""
+        # The part of words in names of what has photos: whole names first; of typing errors, the fewest.
         if of_kind := self._of_kind(phrase):
             return Part(phrase, of_kind)
         found = [] if is_grammar(phrase) else self._matches(phrase)
@@ -419,7 +418,7 @@ class Vocabulary:
         return Part(phrase, meanings, is_of_name=best[0].further_words > 0) if meanings else None
 
     def _of_kind(self, phrase: str) -> Sequence[Meaning]:
-        """The landmarks with photos of which this is a kind: `church`."""
+        # The landmarks with photos of which this is a kind: `church`.
         words = words_of_kind(phrase)
         every = (each for index in self._names if words for each in index.with_words(words))
         return _of_one_kind([each for each in every if each.kind is Kind.LANDMARK and not _is_empty(each)])
@@ -467,7 +466,7 @@ class Vocabulary:
 
 
 def _longest(words: Sequence[str], part_of: Callable[[str], Part | None]) -> Iterator[Part]:
-    """From the left, the parts of the longest runs of words, and each other word alone."""
+    # From the left, the parts of the longest runs of words, and each other word alone.
     first = 0
     while first < len(words):
         for end in range(min(len(words), first + MOST_WORDS_OF_PART), first, -1):
@@ -479,7 +478,7 @@ def _longest(words: Sequence[str], part_of: Callable[[str], Part | None]) -> Ite
 
 
 def _is_final(part: Part) -> bool:
-    """Whether no other list can say more: of a landmark called like a city, its photos are found, too."""
+    # Whether no other list can say more: of a landmark called like a city, its photos are found, too.
     is_of_city = {each.kind for each in part.meanings} == {Kind.LANDMARK} and is_name_of_city(part.text)
     return not (all(map(_is_empty, part.meanings)) or is_of_city)
 
@@ -506,14 +505,14 @@ def _date_meanings(dates: Dates | None) -> Sequence[Meaning]:
 
 
 def _preference(phrase: str, match: WordMatch[Meaning]) -> tuple[object, ...]:
-    """Main names before aliases, then countries and regions that begin so, then by kind."""
+    # Main names before aliases, then countries and regions that begin so, then by kind.
     kind, label = match.thing.kind, match.thing.label
     is_area = kind in (Kind.COUNTRY, Kind.REGION) and folded(label).startswith(phrase)
     return match.is_alias, not is_area, _BY_WORDS.index(kind)
 
 
 def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
-    """Those of the first kind, with photos before others; one alone if its option is possible once."""
+    # Those of the first kind, with photos before others; one alone if its option is possible once.
     found = list({str(each.options): each for each in sorted(found, key=_is_empty)}.values())
     same = [each for each in found if each.kind is found[0].kind]
     can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
@@ -522,7 +521,7 @@ def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
 
 
 def _others(named: Iterable[Meaning], chosen: Sequence[Meaning]) -> Sequence[Meaning]:
-    """Other places of the same name, such as the state of a city if it has more photos."""
+    # Other places of the same name, such as the state of a city if it has more photos.
     if not chosen or chosen[0].kind not in AREAS:
         return ()
     known = [each.options for each in chosen]

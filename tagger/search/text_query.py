@@ -116,7 +116,7 @@ def unfamiliar_names(
 
 
 def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
-    """The names for a text, the cheapest first. Folders are counted from all photos."""
+    # The names for a text, the cheapest first. Folders are counted from all photos.
     counts = landmark_counts(database)
     with database.read() as connection:
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))

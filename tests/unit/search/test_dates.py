@@ -125,6 +125,8 @@ def test_periods_of_seasons_are_read_in_each_language(text: str) -> None:
         ("3.11.2022 to february", "2022-11-03", "2023-03-01"),
         ("christmas 2022 to february", "2022-12-24", "2023-03-01"),
         ("May 2019 to August", "2019-05-01", "2019-09-01"),
+        ("3 May to 5 June 2019", "2019-05-03", "2019-06-06"),
+        ("christmas 2022 to new year", "2022-12-24", "2023-01-02"),
         ("spring to summer 2019", "2019-03-01", "2019-09-01"),
         ("winter 2022/23", "2022-12-01", "2023-03-01"),
         ("Winter 2022-2023", "2022-12-01", "2023-03-01"),

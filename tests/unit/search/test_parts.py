@@ -142,10 +142,8 @@ QUESTIONS = [
     ("COLISÉE", "Colosseum"),
     ("đấu trường la mã", "Colosseum"),
     ("ताज महल", "Taj Mahal"),
-    ("cathedral", "Cologne Cathedral"),
     ("phong nha", "Phong Nha Cave"),
     ("da lat", "Ðà Lạt"),
-    ("lodz 2019", "Łódź, 2019"),
     ("papal palace", "Palais des Papes"),
     ("collosseum", "Colosseum"),
     # countries
@@ -174,10 +172,6 @@ QUESTIONS = [
     ("दिल्ली", "Delhi"),
     # dates
     ("may 2019", "May 2019"),
-    ("3.5.2019", "3 May 2019"),
-    ("29 Feb 2024", "29 February 2024"),
-    ("été 2016", "1 June – 31 August 2016"),
-    ("dezember", "December"),
     ("summer", "June, July, August"),
     ("2018 or 2019", "2018, 2019"),
     ("since 2019 in lyon", "Lyon, from 1 January 2019"),
@@ -192,8 +186,6 @@ QUESTIONS = [
     ("chuyến đi Việt Nam", "trip Hanoi, 2–4 April 2020"),
     ("इटली की यात्रा", TO_ITALY),
     ("trips to tuscany 2022", "trip Florence and Siena, 7–9 May 2022, 2022"),
-    ("voyage au Vietnam", "trip Hanoi, 2–4 April 2020"),
-    ("Reise nach Florenz", "trip Florence and Siena, 7–9 May 2022"),
     ("siena", "trip Florence and Siena, 7–9 May 2022"),
     ("2019/Paris", "in Paris"),
     ("old prints", "in Old prints"),
@@ -251,10 +243,8 @@ QUESTIONS = [
     ('"collosseum" rome', "Rome", "“collosseum”", "Did you mean Colosseum?"),
     ("May 2019 lyon June 2019", "Lyon, May 2019", "“June 2019”, which contradicts the rest"),
     # whole names before words of names
-    ("Đà Lạt", "Ðà Lạt"),
     ("Ðà Lạt 2019", "Ðà Lạt, 2019"),
     ("da lat or hanoi", "Ðà Lạt or Hanoi"),
-    ("gành đá đĩa", "Gành Đá Đĩa"),
     ("Ganh Da Dia", "Gành Đá Đĩa"),
     ("New York", "New York City", "", "“New York” is also a state or region: New York, United States."),
     ("new york city", "New York City"),
@@ -262,7 +252,6 @@ QUESTIONS = [
     ("buffalo 2019", "Buffalo, 2019"),
     ("Paris Texas", "Paris"),
     ("paris, france", "Paris"),
-    ("provence", "Provence-Alpes-Côte d'Azur"),
     ("in der Provence 2019", "Provence-Alpes-Côte d'Azur, 2019"),
     ("aix en provence", "Aix-en-Provence"),
     ("scotland", "Scotland"),
@@ -326,33 +315,20 @@ QUESTIONS = [
     ("où est Rome", "Rome", "“où est”"),
     # letters that look alike
     ("ŁÓDŹ", "Łódź"),
-    ("Lódz", "Łódź"),
     # holidays
     ("around christmas 2024", "20–30 December 2024"),
     ("christmas 2024 in rome", "Rome, 24–26 December 2024"),
-    ("um Weihnachten 2024", "20–30 December 2024"),
-    ("Noël 2023", "24–26 December 2023"),
-    ("Silvester 2023", "31 December 2023 – 1 January 2024"),
-    ("last christmas", "24–26 December 2023"),
-    ("3 may", "3 May"),
     ("12 january or 3 may in rome", "Rome, 12 January, 3 May"),
     ("christmas", "24 December – 26 December"),
     ("Weihnachten in Rom", "Rome, 24 December – 26 December"),
     ("around christmas", "20 December – 30 December"),
-    ("silvester", "31 December – 1 January"),
     ("not christmas", "not 24 December – 26 December"),
-    ("on this day", "5 January"),
     ("an diesem Tag in Rom", "Rome, 5 January"),
-    ("today a year ago", "5 January 2023"),
     ("september 23", "23 September", "", "“september 23” is read as a day. For the month, search for September 2023."),
-    ("september 24", "24 September"),
-    ("summer 22", "1 June – 31 August 2022"),
     ("without date", "without a date"),
-    ("Fotos ohne Datum", "without a date"),
     ("recently added rome", "Rome, recently added"),
     ("zuletzt hinzugefügt", "recently added"),
     ("hinzugefügt", "", "“hinzugefügt”"),
-    ("sin fecha", "without a date"),
     # around a place
     ("around milan", "around Milan"),
     ("um Mailand 2019", "around Milan, 2019"),
@@ -360,14 +336,10 @@ QUESTIONS = [
     ("around the colosseum", "Colosseum"),
     # trips of some dates
     ("urlaub 2022", "trip Florence and Siena, 7–9 May 2022"),
-    ("holiday in may", "trip Florence and Siena, 7–9 May 2022"),
-    ("vacances 2021", "trip Rome, 2–4 April 2021"),
     ("trips since 2021", TO_ITALY),
     ("trips 2018", f"2018, {TRIPS_OF_ALL}"),
     # kinds of landmarks
     ("kirche", "Cologne Cathedral"),
-    ("church", "Cologne Cathedral"),
-    ("église", "Cologne Cathedral"),
     ("towers", "Eiffel Tower, Clérigos Tower"),
     ("Turm in Paris", "Eiffel Tower, Clérigos Tower, Paris", "", SO_PARIS),
     ("alte Kirche", "Cologne Cathedral", "“alte”"),
@@ -375,7 +347,6 @@ QUESTIONS = [
     ("temple", "", "“temple”"),
     # landmarks and cities of one name
     ("hoi an", "Hoi An Ancient Town or Hoi An"),
-    ("hội an 2019", "2019, Hoi An Ancient Town or Hoi An"),
     ("india or old prints", "India or in Old prints"),
     ("इंडिया", "", "“इंडिया”"),
     # folders of one name, and those above a root
@@ -500,6 +471,7 @@ def test_parts_together_come_first_and_an_unfinished_last_part_is_completed() ->
     assert louvre.options == {"year": ("2019",), "landmark": ("louvre",)}
     assert found("2020 or lou")[-1].options == {"any_of": ("year=2020|landmark=louvre",), "any_rank": "1"}
     assert found("paris not lou")[-1].options["without"] == ("landmark=louvre",)
+    assert found("india or old prin")[-1].options["any_of"] == ("country=India|under=%2Fphotos%2FOld+prints",)
 
 
 def test_similar_names_are_found_only_where_no_name_starts_so() -> None:
