@@ -271,7 +271,7 @@ def words_of_kind(phrase: str) -> Collection[str]:
 
     A landmark is of a kind if one of its names has a word for it. `Schloss` is a word of two.
     """
-    return _WORDS_OF_KINDS.get(f"={phrase.casefold()}") or _WORDS_OF_KINDS.get(folded(phrase), ())
+    return _WORDS_OF_KINDS.get(f"={phrase.casefold()}", set()) or _WORDS_OF_KINDS.get(folded(phrase), set())
 
 
 # A kind in each line. After a hyphen, the end of a compound; after =, a word that means it with its accents alone.
