@@ -33,17 +33,15 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-All commands and options of the two programs; `--help` of a command has examples, too. Arguments in brackets
-may be left out. Options of several commands are described once, in [Shared options](#shared-options). A
-setting named in an option's description, like `TAGGER_MODEL`, can also be set in the environment or in
-`tagger.toml`; see [Settings](settings.md).
+`--help` of a command has examples, too. Arguments in brackets may be left out. Options of several commands
+are described once, in [Shared options](#shared-options). A name like `TAGGER_MODEL` in the description of an
+option is a [setting](settings.md), too.
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed
 or were refused, or a folder could not be read · 130 interrupted.
 
 Ctrl-C and SIGTERM end a command within 3 seconds. Stored results stay, and the same command continues. A
-second Ctrl-C ends it at once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) stop in their own
-time.
+second Ctrl-C ends it at once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) take longer.
 
 ## Shared options
 """
@@ -71,8 +69,7 @@ Other programs may read these tables. The views `photo_tags` and `photos_view` a
 Paths in tables are relative to their root. A primary key is the integer `id`, if no other one is named. Where
 the type ends with a question mark, the value may be null. Times in `real` columns are seconds since 1970 by
 the database clock. A UTC time is a timestamp with time zone on PostgreSQL, and text like
-`2026-05-01 12:00:00.000000` on SQLite. A column without a meaning is what its name says. Indexes of a part of
-a table, which serve the program's own queries, are not listed.
+`2026-05-01 12:00:00.000000` on SQLite. A column without a meaning is what its name says.
 
 Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](failures.md).
 """
@@ -367,12 +364,11 @@ def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
 
 
 def _keys(table: Table) -> str:
-    """The primary key, unique constraints and indexes of a table: the columns that make a query fast."""
+    """The primary key and unique constraints of a table."""
     unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
     keys = {
         "Primary key": [_column_names(table.primary_key)] if table.primary_key.columns else [],
         "Unique": sorted(_column_names(each) for each in unique),
-        "Indexes": sorted(_column_names(index) for index in table.indexes if "where" not in index.info),
     }
     return "".join(
         f" {title}: {'; '.join(names)}." for title, names in keys.items() if names and names != ["`id`"]

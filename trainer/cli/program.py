@@ -153,7 +153,7 @@ def evaluate(
 ) -> None:
     """Measure a model on photos that it was not trained on, and write a report.
 
-    The report has accuracy, confusion, calibration and rejection, each with 95 % intervals.
+    The report has accuracy, calibration and rejection.
     """
     log.info("loading the model %s", model)
     from trainer.evaluation.evaluation import evaluate as evaluate_model

@@ -29,9 +29,9 @@ db_app = typer.Typer(
 def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Upgrade the database schema to this version of tagger, or create it in an empty database.
 
-    Commands that change a library upgrade an SQLite file first; those that only read, such as `status` and
-    `query`, refuse it until then. Only this command upgrades a database server: back it up first. The
-    changelog says whether workers may run meanwhile; restart them with the new version afterwards.
+    Commands that change a library upgrade an SQLite file first. Only this command upgrades a database server:
+    back it up first. The changelog says whether workers may run meanwhile; restart them with the new version
+    afterwards.
 
     Example: tagger db upgrade
     """
@@ -60,8 +60,8 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 def check(json: Json = False) -> None:
     """Check the database: the file, whether every row can be read, references, and the counts of every job.
 
-    The exit code is 1 if there is a problem. Visits, trips and numbers of a day that do not follow from its
-    photos are recorded as changed: the next job, or `tagger locate`, computes them again.
+    The exit code is 1 if there is a problem. Numbers and trips that do not follow from the photos are
+    computed again by the next job.
 
     Example: tagger db check
     """

@@ -49,8 +49,8 @@ def doctor(
 ) -> None:
     """Check disk, permissions, database, device, Redis, workers and schedules, and suggest remedies.
 
-    It finds what no command says when it fails; for jobs, see `tagger status`. The command changes nothing.
-    The exit code is 1 if something is wrong; notes do not count.
+    The command changes nothing. For jobs, see `tagger status`. The exit code is 1 if something is wrong;
+    notes do not count.
 
     Example: tagger doctor, tagger doctor --quick
     """

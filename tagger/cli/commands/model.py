@@ -78,8 +78,7 @@ def add(
 ) -> None:
     """Register a model file by its digest. It is not put in use, and none of its code runs.
 
-    A file with code that exported classifiers never have, such as access to files, is refused. The file stays
-    where it is.
+    A file with other code than exported classifiers have is refused. The file stays where it is.
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
@@ -114,9 +113,9 @@ def use(
 ) -> None:
     """Select the models for all commands and jobs that name none: one, or several that classify together.
 
-    Of several, each adds its tags; if they disagree, the highest score wins. Tags of other models no longer
-    count on photos that one of these has classified, but are kept. First, new models are tried on photos of
-    the library, to show what they would name; --dry-run does no more.
+    If several disagree, the highest score wins. Tags of other models no longer count on photos that one of
+    these has classified, but are kept. First, new models are tried on photos of the library; --dry-run does
+    no more.
 
     Example: tagger model use landmarks-203-v11 mine
     """

@@ -66,8 +66,7 @@ def confirm(
 ) -> None:
     """Confirm that photos show a landmark. The landmark becomes an accepted tag, whatever models predict.
 
-    The landmark can be any of a registered model, or one of your own. The verdict applies to
-    every copy of the photo and survives new models.
+    The verdict applies to every copy of the photo and survives new models.
 
     For example:
 

@@ -64,9 +64,8 @@ def worker(
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
 
-    On a signal, it stores finished photos and returns the others to the queue. Without TAGGER_REDIS_URL, it
-    starts an embedded Redis. On machines with many cores, it runs several processes. Equivalent to: celery -A
-    worker.app worker
+    Without TAGGER_REDIS_URL, it starts an embedded Redis. On machines with many cores, it runs several
+    processes.
 
     Example: tagger worker --beat
     """
@@ -104,7 +103,7 @@ def beat(no_wait: NoWait = False) -> None:
     """Run Celery beat, which starts scheduled backfills, until Ctrl-C or SIGTERM.
 
     A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once
-    when beat is back. Equivalent to: celery -A worker.app beat
+    when beat is back.
     """
     handle_own_signals()
     from worker.app import run_beat  # reads the settings at import

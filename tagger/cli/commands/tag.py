@@ -346,8 +346,7 @@ def watch(
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
     Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often, and
-    buckets every --scan-every minutes. Photos that failed are tried again when they change; those that could
-    not be reached, after a pause too.
+    buckets every --scan-every minutes.
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
