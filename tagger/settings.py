@@ -192,9 +192,8 @@ class Settings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Reader threads, and parallel forward passes on a CPU. Default: the number of available cores."""
     processes: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Processes of a worker, and of `tag` and other commands that classify photos themselves. They share
-    `TAGGER_THREADS`. A job has no more of them than parts, of 32 to 256 photos. Default: one for every four
-    cores, and in a command for every 500 photos.
+    """Processes of a worker, and of commands that classify photos themselves. They share `TAGGER_THREADS`.
+    Default: one for every four cores, and in a command for every 500 photos.
     """
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     """Largest file that is read, in bytes. Larger photos fail as `too-large`."""
@@ -204,7 +203,7 @@ class Settings(BaseModel):
     """Time limit for reading one photo, in seconds. Slower photos fail as `timed-out`."""
     stall_timeout_s: Annotated[float, Field(ge=10)] = 300.0
     """Seconds without progress after which `tag`, `watch`, `worker`, `beat`, `serve` and `up` end, so that
-    their supervisor restarts them. Waiting for a database, a share or a full disk is progress.
+    their supervisor restarts them.
     """
     sandbox: Literal["suspicious", "always"] = "suspicious"
     """Photos decoded in confined processes: `suspicious` are those on which workers died, `always` are all.
@@ -228,9 +227,7 @@ class Settings(BaseModel):
     """Folder into which editors may send photos on the web page. Default: admins alone, into `sent` in the
     data folder."""
     web_upload_quota_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
-    """How much all in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Each file and folder counts at least
-    4096. Uploads beyond are refused.
-    """
+    """How much all in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Uploads beyond are refused."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
     """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON
     list. Default: the roots in the database.
@@ -262,8 +259,8 @@ class Settings(BaseModel):
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_page_url)] | None = None
-    """Public address of the web page, like `https://photos.example` or `https://photos.example:8443`, with a
-    host name of its own, to recognise its own pages behind proxies. Default: links are relative.
+    """Public address of the web page, like `https://photos.example`, with a host name of its own, to
+    recognise its own pages behind proxies. Default: links are relative.
     """
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""

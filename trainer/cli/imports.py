@@ -55,8 +55,7 @@ def google_landmarks(
 ) -> None:
     """Import Google's on-device landmark classifiers, as published for TensorFlow.js, for `tagger model add`.
 
-    Nothing of the files is run. Classes of one name become one label. Without --unknown, nothing is known of
-    false names.
+    Nothing of the files is run. Without --unknown, nothing is known of false names.
 
     Example: trainer import google-landmarks landmarks_europe --labels europe.json --out landmarks-europe.pt
     """

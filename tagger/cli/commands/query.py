@@ -239,7 +239,7 @@ def similar(
 ) -> None:
     """List the stored photos that resemble one of these most. Copies of these are left out.
 
-    Only photos without a stored embedding are opened, and nothing is stored.
+    Nothing is stored.
 
     For example:
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import FactSource, OddsReason, PositionSource, TagReason, TagState, VerdictKind
+from tagger.database.enums import OddsReason, TagReason, TagState, VerdictKind
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,
@@ -93,20 +93,16 @@ model_labels = Table(
     UniqueConstraint("model_id", "landmark_id"),
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
-_POSITION_ODDS = (
-    "factor by which what is known of where the photo was taken changes the odds of the landmark, if that "
-    "reverses what the score says"
-)
+_POSITION_ODDS = "factor by which the position changes the odds of the landmark, if that decides"
 _AS_IN_TAGS = "as in `tags`"
 _ODDS_REASON = (
     "what `position_odds` follow from: `position`, without `distance_m` by the other photos of the day; "
-    "`speed` with which its camera would have been there"
+    "`speed` (its camera cannot have been there)"
 )
 _REASON = (
-    "why it is doubtful, only suggested, or accepted with a low score: `position`, without `distance_m` by "
-    "the other photos of the day; `speed` (its camera cannot have been there); `damaged` (a part of the "
-    "image is missing); or another landmark of the image: `confirmed-other`, `taught-other`, "
-    "`scored-other` (a higher score of another model), `certain-other` (a model is nearly certain of it)"
+    "why it is doubtful, only suggested, or accepted with a low score: `position` or `speed`, as in `tags`; "
+    "`damaged` (a part of the image is missing); or another landmark of the image: `confirmed-other`, "
+    "`taught-other`, `scored-other`, `certain-other` (a model is nearly certain of it)"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` follow from one"
 
@@ -209,13 +205,10 @@ sketches = Table(
         "data",
         LargeBinary,
         nullable=False,
-        doc="of each image its id less that of the block (uint16); then of each a sketch as an embedding",
+        doc="ids and sketches of its images",
     ),
     PrimaryKeyConstraint("model_id", "block"),
-    info={
-        "doc": "Short forms of embeddings, by which similar photos are found. They follow from `embeddings`; "
-        "those that are missing are computed."
-    },
+    info={"doc": "Short forms of embeddings, by which similar photos are found. Missing ones are computed."},
 )
 
 classifiers = Table(
@@ -389,16 +382,16 @@ photo_tags = Table(
     Column("country", Text, doc="the landmark's"),
     Column("city", Text, doc="the landmark's"),
     Column("score", Float, doc="calibrated score, 0 to 1; null: only confirmed"),
-    Column("accepted", Boolean, nullable=False, doc="true: the view has accepted tags alone"),
+    Column("accepted", Boolean, nullable=False, doc="always true"),
     Column("verdict", Text, doc="`confirmed`; null: no verdict"),
     Column("source", Text, nullable=False, doc="`model`, `taught` or `verdict` (only confirmed)"),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
     Column("latitude", Float, doc="the photo's position, degrees"),
     Column("longitude", Float, doc="the photo's position, degrees"),
-    Column("position_source", Text, doc=f"{listed(PositionSource)}; null: no position"),
+    Column("position_source", Text, doc="`positions.source`; null: no position"),
     Column("error_m", Float, doc="error of the position, in metres"),
     Column("model", Text, doc="name of the model; null: only confirmed"),
-    Column("taken_source", Text, doc=f"{listed(FactSource)}: who says `taken_at`; null: no date"),
+    Column("taken_source", Text, doc="who says `taken_at`, as in `photos`; null: no date"),
     info={"doc": "An accepted tag of a photo that exists. Two copies of a photo have a row each."},
 )
 
@@ -418,7 +411,7 @@ photos_view = Table(
     Column("camera", Text),
     Column("latitude", Float, doc="degrees"),
     Column("longitude", Float, doc="degrees"),
-    Column("position_source", Text, doc=f"{listed(PositionSource)}; null: no position"),
+    Column("position_source", Text, doc="`positions.source`; null: no position"),
     Column("error_m", Float, doc="error of the position, in metres"),
     Column("country", Text, doc="country of the nearest city"),
     Column("city", Text, doc="the nearest city"),
@@ -427,6 +420,6 @@ photos_view = Table(
     Column("digest", Text, doc="digest of image data and orientation"),
     Column("failure_kind", Text, doc="kind of failure; null: no failure"),
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
-    Column("taken_source", Text, doc=f"{listed(FactSource)}: who says `taken_at`; null: no date"),
+    Column("taken_source", Text, doc="who says `taken_at`, as in `photos`; null: no date"),
     info={"doc": "A photo that exists, once, with its outcome after verdicts."},
 )
