@@ -120,7 +120,7 @@ SHARED_BY = 2
 COMMON = "common"
 """The group of options that is not named beside them."""
 JSON = "--json"
-"""The option of nearly all commands: those without it are listed."""
+"""The option of nearly all commands, which is not listed for each."""
 
 
 @dataclass(frozen=True)
@@ -155,15 +155,10 @@ def pages() -> dict[Path, str]:
     each_command = {
         path: each for name, command in commands.items() for path, each in _commands(name, command)
     }
-    without_json = [
-        f"`{path}`"
-        for path, each in each_command.items()
-        if not any(JSON in parameter.opts for parameter in each.params)
-    ]
     groups = _option_groups(each_command)
     sections = [
         *(_section(group) for group in groups),
-        f"\nAll commands print one JSON document with `{JSON}`, except {', '.join(without_json)}.\n",
+        f"\nWith `{JSON}`, nearly all commands print one JSON document.\n",
         *(part for name, command in commands.items() for part in _program(name, command, groups)),
     ]
     return {
