@@ -5,7 +5,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import delete, func, select, update
 from support.position_library import NOON, PositionLibrary
@@ -181,57 +180,6 @@ def test_an_update_says_how_much_of_each_step_is_done(
     for steps in told.values():
         assert all(0 < done <= total for done, total in steps)
         assert steps[-1][0] == steps[-1][1]
-
-
-@pytest.mark.parametrize("are_companions", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_updates_in_any_order_end_like_a_complete_one(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, seed: int, are_companions: bool
-) -> None:
-    monkeypatch.setattr(position_updates, "BATCH", 3)
-    random = np.random.default_rng(seed)
-    library.camera("Nikon")
-    if are_companions:
-        library.set_companions(1, 2)
-    zones = [None, 7200, 7200, -36000] if are_companions else [None]
-    minutes = np.sort(random.integers(0, 60 * 24 * 4, 40))
-    numbers = [
-        library.shot(
-            int(at),
-            camera=int(random.integers(1, 3)),
-            gps=(48 + float(random.random()), 2.0) if random.random() < 0.4 else None,
-            utc_offset_s=zones[random.integers(len(zones))],
-        )
-        for at in minutes
-    ]
-    for number in random.permutation(numbers)[:15]:
-        _change(library.database, int(number), random)
-        library.update()
-    incremental = _rows(library)
-    with library.database.write() as connection:
-        connection.execute(delete(positions))
-        record_photos(connection, numbers)
-    library.update()
-    assert _rows(library) == incremental
-
-
-def _change(database: Database, number: int, random: np.random.Generator) -> None:
-    """Move a photo in time, or give it another position or none."""
-    values: dict[str, Any] = (
-        {"taken_at": NOON + timedelta(minutes=int(random.integers(0, 60 * 24 * 4)))}
-        if random.random() < 0.5
-        else dict(
-            zip(("latitude", "longitude"), [(None, None), (49.0, 3.0)][random.integers(0, 2)], strict=True)
-        )
-    )
-    with database.write() as connection:
-        record_photos(connection, [number])
-        connection.execute(update(photos).where(photos.c.id == number).values(values))
-
-
-def _rows(library: PositionLibrary) -> list[Any]:
-    with library.database.read() as connection:
-        return [tuple(row) for row in connection.execute(select(positions).order_by(positions.c.photo_id))]
 
 
 def test_a_long_time_is_computed_in_parts_with_the_same_result(

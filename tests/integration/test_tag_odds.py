@@ -1,26 +1,28 @@
 """Tags that the position of their photo turns: far from the landmark they are not accepted, near it with a lower score."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
-from support.position_library import PositionLibrary
+from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
     effective_tags,
     photos,
+    positions,
     tags,
     taught_tags,
     track_parts,
     tracks,
 )
 from tagger.landmarks.edits import edit_landmark
+from tagger.positions import update as position_updates
 from tagger.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details_by_id
@@ -69,6 +71,11 @@ class Library(PositionLibrary):
                 .join(contents, contents.c.id == tags.c.content_id)
                 .order_by(tags.c.content_id, tags.c.rank)
             )
+            return [tuple(row) for row in rows]
+
+    def positions(self) -> list[tuple[Any, ...]]:
+        with self.database.read() as connection:
+            rows = connection.execute(select(positions).order_by(positions.c.photo_id))
             return [tuple(row) for row in rows]
 
 
@@ -219,31 +226,52 @@ def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
     assert library.state() == turned
 
 
+@pytest.mark.parametrize("are_companions", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_updates_after_each_change_give_what_a_whole_update_gives(library: Library, seed: int) -> None:
+def test_updates_after_each_change_give_what_a_whole_update_gives(
+    library: Library, monkeypatch: pytest.MonkeyPatch, seed: int, are_companions: bool
+) -> None:
+    monkeypatch.setattr(position_updates, "BATCH", 3)
     random = np.random.default_rng(seed)
-    places = [None, PARIS, (48.8, 2.1), (47.0, 3.0), TOKYO, KYOTO]
+    library.camera("Nikon")
+    if are_companions:
+        library.set_companions(1, 2)
+    zones = [None, 7200, 7200, -36000] if are_companions else [None]
+    places = [None, None, PARIS, (48.8, 2.1), (47.0, 3.0), TOKYO, KYOTO]
+    predictions = [(EIFFEL,), (DOUBTFUL,), (("brandenburg-gate", 0.9, True),), (), (), ()]
+    known: dict[str, int] = {}
     ids = []
-    for _ in range(12):
-        prediction = (EIFFEL, DOUBTFUL, ("brandenburg-gate", 0.9, True))[random.integers(3)]
-        digest = str(random.integers(8))
-        with library.database.read() as connection:
-            is_new = connection.scalar(select(contents.c.id).where(contents.c.digest == digest)) is None
+    for _ in range(40):
+        digest = str(random.integers(30))
+        of_image = predictions[known.setdefault(digest, int(random.integers(len(predictions))))]
         ids.append(
-            library.shot(float(random.integers(300)), *([prediction] if is_new else []), digest=digest)
+            library.shot(
+                float(random.integers(2 * 24 * 60)),
+                *of_image,
+                camera=int(random.integers(1, 3)),
+                gps=places[random.integers(len(places))],
+                utc_offset_s=zones[random.integers(len(zones))],
+                digest=digest,
+            )
         )
-    for _ in range(12):
-        place = places[random.integers(len(places))]
-        latitude, longitude = place or (None, None)
-        library.change(ids[random.integers(len(ids))], latitude=latitude, longitude=longitude)
-    step_by_step = library.state(), library.found()
+    for number in random.permutation(ids)[:15]:
+        latitude, longitude = places[random.integers(len(places))] or (None, None)
+        values: dict[str, Any] = (
+            {"taken_at": NOON + timedelta(minutes=int(random.integers(2 * 24 * 60)))}
+            if random.random() < 0.5
+            else {"latitude": latitude, "longitude": longitude}
+        )
+        library.change(int(number), **values)
+    step_by_step = library.state(), library.positions()
     with library.database.write() as connection:
+        connection.execute(delete(positions))
         record_photos(connection, ids)
     library.update()
-    assert (library.state(), library.found()) == step_by_step
-    library.locate(position_odds=False)
-    library.locate(position_odds=True)
-    assert (library.state(), library.found()) == step_by_step
+    assert (library.state(), library.positions()) == step_by_step
+    if not are_companions:  # it finds out who they are
+        library.locate(position_odds=False)
+        library.locate(position_odds=True)
+        assert (library.state(), library.positions()) == step_by_step
 
 
 BERLIN, SYDNEY = (52.5163, 13.3777), (-33.86, 151.21)

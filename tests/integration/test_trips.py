@@ -167,18 +167,6 @@ def test_a_day_of_one_landmark_has_its_name(library: PositionLibrary) -> None:
     assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Eiffel Tower")
 
 
-@pytest.mark.postgresql
-def test_dates_select_trips_that_overlap_them(library: PositionLibrary) -> None:
-    in_paris(library)
-    in_paris(library, 400)
-    first, second = (datetime(2024, 5, 5), datetime(2025, 6, 7))  # noqa: DTZ001
-    assert [each.trip.id for each in trip_summaries(library.database)] == [
-        "2025-06-07-paris",
-        "2024-05-03-paris",
-    ]
-    assert [each.trip.id for each in trip_summaries(library.database, first, second)] == ["2024-05-03-paris"]
-
-
 def test_the_addresses_of_merged_trips_lead_to_the_merged_one(library: PositionLibrary) -> None:
     in_paris(library)
     in_paris(library, 20)
