@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.large_library import make_library
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from support.query_plans import statements
 from support.stored_photos import StoredPhotos
 
@@ -310,32 +307,3 @@ def test_many_photos_are_counted_among_the_newest(library: StoredPhotos) -> None
         assert all(count <= everything[facet][value] for value, count in counts.items())
     narrow = count_facets(library.database, PhotoQuery(verdict="rejected"), most_read=10)
     assert {facet.facet: facet.exact for facet in narrow}["landmark"]
-
-
-@pytest.mark.slow
-def test_the_cost_of_a_large_library_is_bounded(tmp_path: Path) -> None:
-    steps = [steps_of_facets(f"sqlite:///{tmp_path}/{photos}.sqlite", photos) for photos in (4_000, 16_000)]
-    assert steps[1] < 1.5 * steps[0]
-
-
-def steps_of_facets(url: str, photos: int) -> int:
-    """The thousands of instructions that SQLite executes for the facets of all photos, counted among 1000."""
-    library = make_library(url, photos)
-    steps = 0
-
-    def count() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    @event.listens_for(Engine, "before_cursor_execute")
-    def watch(_connection: Any, cursor: Any, *_rest: Any) -> None:
-        cursor.connection.set_progress_handler(count, 1000)
-
-    try:
-        facets = count_facets(library, PhotoQuery(any_rank=True, distinct=True), most_read=1000)
-    finally:
-        event.remove(Engine, "before_cursor_execute", watch)
-        library.close()
-    assert {facet.exact for facet in facets} == {False}
-    return steps

@@ -6,22 +6,20 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, select
-from support.query_plans import query_plans, statements
+from support.query_plans import query_plans
 from support.stored_photos import StoredPhotos
 
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
 from tagger.query import filters
-from tagger.query.counts import city_counts, landmark_counts
+from tagger.query.counts import landmark_counts
 from tagger.query.facets import count_facets
 from tagger.query.find import find_tagged
-from tagger.query.kept_counts import update_counts
 from tagger.query.option_values import BoundingBox
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import SectionStart, find_section_ids, timeline_sections
@@ -262,18 +260,6 @@ def _spread_photos(library: StoredPhotos, count: int) -> None:
         names = ("photo_id", "latitude", "longitude", "error_m", "source", "evidence")
         insert_page(connection, positions, names, places)
         connection.exec_driver_sql("ANALYZE")
-
-
-def test_cities_and_landmarks_of_all_photos_are_not_counted_again(library: StoredPhotos) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    library.position("a.jpg", 48.86, 2.29, "France")
-    library.photo("gone.jpg", (EIFFEL, 0.9, True), gone_since=datetime.now(UTC))
-    update_counts(library.database)
-    with statements(library.database, "") as executed:
-        assert city_counts(library.database) == []
-        assert [each.photos for each in landmark_counts(library.database)] == [1]
-    assert executed
-    assert not [text for text, _ in executed if "FROM photos" in text or "positions" in text]
 
 
 @pytest.mark.postgresql

@@ -23,7 +23,6 @@ from tagger.query.find import (
     find_tagged_page,
 )
 from tagger.query.options import PhotoQuery, SortOption
-from tagger.query.tagged_photos import TaggedPhoto
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
@@ -157,19 +156,6 @@ def test_a_result_is_the_same_if_it_is_sorted_at_once(
         pages = in_pages(library.database, query, 3)
     assert many == few
     assert pages[: query.limit] == few
-
-
-@pytest.mark.postgresql
-@given(st.sampled_from(["tagged", "landmark", "country", "near", "any rank", "untagged"]))
-def test_photos_are_in_order_of_their_best_score(library: StoredPhotos, name: str) -> None:
-    options = QUERIES[name] | {"sort": "score"}
-    found = list(find_tagged(library.database, PhotoQuery(**options)))  # type: ignore[arg-type]
-    unsorted = find_tagged(library.database, PhotoQuery(**QUERIES[name]))  # type: ignore[arg-type]
-
-    def order(photo: TaggedPhoto) -> tuple[float, int]:
-        return max((tag.score or 0.0 for tag in photo.tags if tag.accepted), default=0.0), photo.id
-
-    assert [photo.id for photo in found] == [photo.id for photo in sorted(unsorted, key=order, reverse=True)]
 
 
 @pytest.mark.postgresql
