@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from pydantic import ValidationError
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw
 from support.shipped import ARTIFACT
-from support.stored_photos import CLASSIFIED_AT, StoredPhotos
+from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
+from tagger.database.enums import Priority, Runner
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.database.tables import chunks, contents, job_items, jobs, photos
+from tagger.database.tables import contents, job_items, jobs, photos
+from tagger.ledger.items import append_items
+from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.model.artifact import read_manifest
 from tagger.tags import models_in_use
 
@@ -272,7 +275,12 @@ def test_db_stats_count_what_is_there(
 def test_db_check_names_what_does_not_add_up(
     tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
 ) -> None:
-    _job(sqlite_database, _known(sqlite_database, tmp_path).model.id)
+    model = _known(sqlite_database, tmp_path).model
+    new = NewJob(model.id, top_k=5, threshold=0.5, runner=Runner.LOCAL, priority=Priority.BULK)
+    job = create_job(sqlite_database, new)
+    with sqlite_database.write() as connection:
+        append_items(connection, job, {1: False, 2: False})
+    finish_scan(sqlite_database, job)
     read = {"classified_size_bytes": 1000, "classified_mtime_ns": 1}
     with sqlite_database.write() as connection:
         connection.execute(update(jobs).values(total=3))
@@ -293,29 +301,6 @@ def _known(database: Database, folder: Path) -> StoredPhotos:
     known.photo("gone.jpg", classified=False)
     known.gone("gone.jpg")
     return known
-
-
-def _job(database: Database, model_id: int) -> None:
-    """A finished job over two photos, one tagged and one that was cancelled."""
-    job = {
-        "kind": "tag",
-        "options": {},
-        "model_id": model_id,
-        "top_k": 5,
-        "threshold": 0.5,
-        "reprocess": False,
-        "runner": "local",
-        "priority": "bulk",
-        "state": "cancelled",
-        "total": 2,
-        "created_at": CLASSIFIED_AT,
-    }
-    with database.write() as connection:
-        connection.execute(insert(jobs).values(job))
-        connection.execute(insert(job_items).values(job_id=1, position=0, photo_id=1, outcome="tagged"))
-        connection.execute(insert(job_items).values(job_id=1, position=1, photo_id=2))
-        chunk = {"job_id": 1, "chunk": 0, "first": 0, "last": 1, "done": True, "tagged": 1, "cancelled": 1}
-        connection.execute(insert(chunks).values(chunk))
 
 
 def make_old(terminal: Terminal) -> None:

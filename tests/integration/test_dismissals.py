@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
@@ -20,7 +19,6 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.roots.roots import forget_path
 from tagger.search.text_query import text_query
-from tagger.teaching.suggestions import count_suggestions
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
@@ -89,15 +87,6 @@ def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder)
     assert folder.restore("copy.jpg", "cat.jpg") == {"changed": ["cat.jpg", "copy.jpg"]}
     assert folder.restore("dog.jpg") == {"unchanged": ["dog.jpg"]}
     assert folder.found(unknown=True, sort="newest") == ["cat.jpg", "copy.jpg", "dog.jpg"]
-
-
-def test_it_leaves_the_review_queue(database: Database, tmp_path: Path) -> None:
-    stored = StoredPhotos.with_tiny_model(database, tmp_path)
-    stored.photo("a.jpg", (EIFFEL, 0.1, False))
-    stored.taught(stored.newest_id(), EIFFEL, 0.6)
-    waiting = count_suggestions(database)
-    dismiss_photos(database, [photo.id for photo in find_tagged(database, PhotoQuery(unknown=True))], "ada")
-    assert (waiting, count_suggestions(database)) == (1, 0)
 
 
 def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder: Folder) -> None:

@@ -20,7 +20,6 @@ from tagger.errors import (
     LandmarkInvalid,
     LandmarkNotFound,
     LandmarkOfModel,
-    LandmarksDistinct,
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
@@ -40,7 +39,7 @@ from tagger.tags.settlement import settle
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import import_verdicts, read_entries
 
-VERSAILLES, HILL, TOWER = "chateau-de-versailles", "nameless-hill", "old-tower"
+HILL, TOWER = "nameless-hill", "old-tower"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -182,13 +181,6 @@ def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_
     assert library.problems() == []
 
 
-def test_landmarks_of_one_model_are_not_merged(library: Library) -> None:
-    with pytest.raises(
-        LandmarksDistinct, match=r"Eiffel Tower .*cannot be merged into Brandenburg Gate .*tiny"
-    ):
-        library.merge(EIFFEL, GATE)
-
-
 @pytest.mark.postgresql
 def test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart(
     library: Library, tmp_path: Path
@@ -289,11 +281,6 @@ def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(libra
     entry = audit_entries(library.database)[0]
     assert (entry.action, entry.subject, entry.details["confirmed"]) == ("landmark-remove", TOWER, 1)
     assert library.problems() == []
-
-
-def test_a_landmark_of_a_model_is_not_removed(library: Library) -> None:
-    with pytest.raises(LandmarkOfModel, match="label of the model tiny"):
-        library.remove(EIFFEL)
 
 
 def test_schedules_that_name_a_removed_landmark_are_named(library: Library) -> None:

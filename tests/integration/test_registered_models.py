@@ -6,37 +6,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select
 from support.artifacts import LABELS, tiny_artifact
-from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.cli.output.photos import print_details
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import JobState
 from tagger.database.tables import (
-    classifications,
-    contents,
-    effective_tags,
-    jobs,
     landmarks,
     model_labels,
     models,
-    tags,
 )
 from tagger.errors import (
     AlreadyExists,
-    Conflict,
     ModelChanged,
     ModelFileNotFound,
     ModelNotSelected,
     ModelRefused,
 )
 from tagger.geo import regional_slug
-from tagger.ledger.jobs import NewJob, create_job
 from tagger.model.artifact import Label
-from tagger.query.details import photo_details
-from tagger.registry.model_removal import remove_model
 from tagger.registry.registered_models import (
     RegisteredModel,
     add_model,
@@ -49,7 +37,6 @@ from tagger.registry.registered_models import (
 )
 from tagger.registry.registration import landmark_ids_of_labels
 from tagger.tags import models_in_use
-from tagger.tags.settlement import settle
 
 
 @pytest.fixture(autouse=True)
@@ -321,45 +308,3 @@ def test_concurrent_registrations_create_one_model(
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(models)) == 1
         assert connection.scalar(select(func.count()).select_from(landmarks)) == len(LABELS)
-
-
-def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_job_runs_it(
-    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stored = StoredPhotos.with_tiny_model(database, tmp_path)
-    tiny_artifact(tmp_path / "own.pt", LABELS[:2], seed=1, name="own")
-    own = add_model(database, tmp_path / "own.pt")
-    use_models(database, ["tiny"])
-    stored.photo("both.jpg", ("brandenburg-gate", 0.9, True), digest="both", model=own)
-    stored.photo("alone.jpg", ("eiffel-tower", 0.8, True), digest="alone", model=own)
-    job_id = create_job(database, NewJob(model_id=own.id, top_k=5, threshold=0.5))
-    with database.write() as connection:
-        image = connection.scalar(select(contents.c.id).where(contents.c.digest == "both"))
-        earlier = {"content_id": image, "model_id": stored.model.id}
-        connection.execute(insert(classifications).values(**earlier, top_k=5, threshold=0.5))
-        tower = stored.landmark_ids["eiffel-tower"]
-        tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "enough": True, "counts": True}
-        connection.execute(insert(tags).values(**earlier, **tag))
-        settle(connection, [image])
-    with pytest.raises(Conflict, match=f"job {job_id} has not ended"):
-        remove_model(database, "own")
-    with database.write() as connection:
-        connection.execute(update(jobs).values(state=JobState.FINISHED))
-    planned = remove_model(database, "own", dry_run=True)
-    assert (planned.unclassified, planned.jobs) == (1, 1)
-    assert model_by_id(database, own.id).name == "own"
-    remove_model(database, "own")
-    with database.read() as connection:
-        found = {
-            row.digest: (row.model_id, row.outcome)
-            for row in connection.execute(select(contents.c.digest, contents.c.model_id, contents.c.outcome))
-        }
-        assert found == {"both": (stored.model.id, "tagged"), "alone": (None, None)}
-        (row,) = connection.execute(select(effective_tags.c.content_id, effective_tags.c.landmark_id))
-        assert (row.content_id, row.landmark_id) == (image, tower)
-        assert connection.scalar(select(func.count()).select_from(jobs)) == 0
-    # Classifications before 2.1 have no time.
-    details = photo_details(database, stored.root / "both.jpg")
-    assert (details.model, details.classified_at) == ("tiny", None)
-    print_details(details)
-    assert "by tiny\n" in capsys.readouterr().out

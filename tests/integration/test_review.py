@@ -3,15 +3,12 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import update
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import settings_in
 
 from tagger.database.connection import Database
 from tagger.database.tables import models
-from tagger.query.counts import landmark_counts
-from tagger.query.find import find_tagged
-from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.teaching import suggestions
 from tagger.teaching.suggestions import count_suggestions, find_suggestions, suggestion_page
@@ -65,17 +62,6 @@ def test_suggestions_of_models_and_of_taught_places_are_one_list_the_most_probab
     monkeypatch.setattr(suggestions, "PAGE", 2)
     for limit in (2, 4, 9):
         assert entries(library, limit=limit) == found[:limit]
-
-
-def test_a_suggestion_is_no_tag_in_sql_searches_and_counts(library: LibraryPhotos) -> None:
-    with library.database.read() as connection:
-        assert connection.execute(text("SELECT landmark FROM photo_tags")).all() == [(EIFFEL,)]
-        outcomes = connection.execute(
-            text("SELECT outcome, count(*) FROM photos_view GROUP BY outcome")
-        ).all()
-        assert sorted(map(tuple, outcomes)) == [("tagged", 1), ("unknown", 9)]
-    assert [Path(photo.path).stem for photo in find_tagged(library.database, PhotoQuery(), {})] == ["tagged"]
-    assert [(each.landmark, each.photos) for each in landmark_counts(library.database)] == [(EIFFEL, 1)]
 
 
 def test_the_suggestions_of_one_landmark(library: LibraryPhotos) -> None:

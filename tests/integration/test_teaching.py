@@ -14,8 +14,8 @@ from support.threads import in_threads
 
 from tagger.cli.doctor.models import check_models
 from tagger.database.connection import Database
-from tagger.database.enums import Runner, TagReason, TagState, VerdictKind
-from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags, verdicts
+from tagger.database.enums import Runner, VerdictKind
+from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
@@ -30,13 +30,12 @@ from tagger.landmarks.removal import (
 )
 from tagger.ledger.jobs import InferenceOptions
 from tagger.ledger.progress import JobProgress
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.positions.update import update_positions
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model, use_models
-from tagger.tags.settlement import settle
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.teaching.comparison import load_classifiers
 from tagger.teaching.examples import NamedOtherwise
@@ -67,15 +66,9 @@ class Library(TaggedFolder):
         return add_landmark(self.database, NewLandmark(name))
 
     def confirm(self, landmark: Landmark, place: int, *seeds: int) -> None:
-        self._give(landmark, place, seeds, VerdictKind.CONFIRMED)
-
-    def reject(self, landmark: Landmark, place: int, *seeds: int) -> None:
-        self._give(landmark, place, seeds, VerdictKind.REJECTED)
-
-    def _give(self, landmark: Landmark, place: int, seeds: tuple[int, ...], kind: VerdictKind) -> None:
         for seed in seeds:
             path = self.folder / name_of(place, seed)
-            give_verdicts(self.database, [path], landmark.slug, kind, "tester", {})
+            give_verdicts(self.database, [path], landmark.slug, VerdictKind.CONFIRMED, "tester", {})
 
     def teach(self, landmark: Landmark, place: int, *seeds: int) -> TaughtState:
         self.confirm(landmark, place, *seeds)
@@ -316,33 +309,6 @@ def test_a_landmark_of_the_model_is_taught_once_the_model_has_missed_it(library:
     assert library.tagged(tower) == all_of(CHURCH)
 
 
-def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: Library) -> None:
-    with library.database.read() as connection:
-        tower = find_landmark(connection, EIFFEL)
-    for step in range(12):  # resemble the examples less and less
-        draw_place(library.folder / f"dim/{step:02}.jpg", CHURCH, seed=50 + step, noise=0.2 + 0.1 * step)
-    library.tag()
-    before = library.teach(tower, CHURCH, 0, 1, 2)
-    suggested = list(find_suggestions(library.database, tower.id, {}))
-    found = [tag for photo in suggested for tag in photo.tags]
-    scores = [tag.score or 0 for tag in found]
-    assert (len(scores), {tag.source for tag in found}) == (before.suggested, {"taught"})
-    assert SUGGESTED_SCORE <= scores[-1] < scores[0] < TAUGHT_THRESHOLD
-    assert scores == sorted(scores, reverse=True)
-    with library.database.write() as connection:
-        query = select(photos.c.id, tags.c.content_id).join(tags, tags.c.content_id == photos.c.content_id)
-        rows = connection.execute(query.where(tags.c.landmark_id == tower.id))
-        in_top_k = {row.id: row.content_id for row in rows}
-        tagged = next(photo for photo in suggested if photo.id in in_top_k)
-        of_model = (tags.c.content_id == in_top_k[tagged.id]) & (tags.c.landmark_id == tower.id)
-        connection.execute(update(tags).where(of_model).values(enough=True))
-        settle(connection, [in_top_k[tagged.id]])
-    assert list(find_suggestions(library.database, tower.id, {})) == [
-        photo for photo in suggested if photo != tagged
-    ]
-    assert taught_state(library.database, library.model, tower).suggested == before.suggested - 1
-
-
 class Walls(TaggedFolder):
     """Photos in one colour, of which the model is nearly certain and one is taught, and of unknown places."""
 
@@ -390,27 +356,3 @@ def test_a_nearly_certain_tag_of_the_model_stays_beside_a_suggestion(walls: Wall
     assert tag.reason == "suggested: the model is nearly certain of Eiffel Tower"
     assert tag.score is not None
     assert tag.score >= TAUGHT_THRESHOLD
-
-
-@pytest.mark.postgresql
-def test_a_nearly_certain_tag_of_a_new_photo_stays(walls: Walls) -> None:
-    walls.teach(*walls.names[:2])
-    walls.draw("new.jpg", shade=20)
-    assert walls.tag()["new.jpg"] == "tagged"
-    assert "new.jpg" in walls.shown(EIFFEL) - walls.shown("our-wall")
-    (stored,) = (each for batch in walls.stored[-1:] for each in batch if each.path == "new.jpg")
-    assert [(tag.state, tag.reason) for tag in stored.tags] == [
-        (TagState.ACCEPTED, None),
-        (TagState.SUGGESTED, TagReason.CERTAIN_OTHER),
-    ]
-
-
-def test_a_rehearsal_tells_what_teaching_does_and_changes_nothing(walls: Walls) -> None:
-    with walls.database.rehearsal() as rehearsed:
-        give_verdicts(
-            rehearsed, [walls.folder / walls.names[0]], "our-wall", VerdictKind.CONFIRMED, "tester", {}
-        )
-        update_taught(rehearsed, walls.model)
-        planned = taught_state(rehearsed, walls.model, walls.landmark)
-    assert walls.count(taught_tags) == walls.count(classifiers) == walls.count(verdicts) == 0
-    assert walls.teach(walls.names[0]) == planned

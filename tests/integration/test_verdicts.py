@@ -146,21 +146,6 @@ def test_verdict_belongs_to_the_image_and_survives_its_photos(folder: VerdictFol
     assert folder.photo_names(landmark=EIFFEL) == []
 
 
-def test_second_verdict_replaces_the_first_and_can_be_withdrawn(folder: VerdictFolder) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
-    folder.give(VerdictKind.REJECTED, "a.jpg", EIFFEL)
-    folder.give(VerdictKind.CONFIRMED, "a.jpg", EIFFEL)
-    assert folder.verdicts() == [("a.jpg", EIFFEL, "confirmed")]
-    folder.withdraw(VerdictKind.REJECTED, "a.jpg", EIFFEL)
-    assert folder.verdicts() == [("a.jpg", EIFFEL, "confirmed")]
-    folder.give(VerdictKind.REJECTED, "a.jpg", EIFFEL)
-    assert folder.photo_names() == []
-    folder.withdraw(VerdictKind.REJECTED, "a.jpg", EIFFEL)
-    assert folder.verdicts() == []
-    assert folder.photo_names() == ["a.jpg"]
-
-
 def test_photo_must_be_stored_and_classified(folder: VerdictFolder) -> None:
     folder.draw("new.jpg", 0)
     (folder.folder / "empty.jpg").write_bytes(b"")
