@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 from support.clocks import clock_ahead
-from support.ledgers import LedgerBuilder
+from support.ledgers import LedgerBuilder, claim_one
 
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.statements import lock_timeout
@@ -80,11 +80,9 @@ def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger: L
 
 def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    first = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
-    assert first is not None
+    first = claim_one(ledger.database, job, Runner.LOCAL)
     ledger.expire(job)
-    second = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
-    assert second is not None
+    second = claim_one(ledger.database, job, Runner.LOCAL)
     assert second.name != first.name
     assert claim_next_chunk(ledger.database, job, Runner.LOCAL, "w") is None
     ledger.store(first, Outcome.TAGGED)
@@ -203,8 +201,7 @@ def test_a_local_job_whose_process_died_after_the_last_outcome_is_finished_unles
     ledger: LedgerBuilder, options: dict[str, str], state: JobState
 ) -> None:
     job = ledger.job(5, runner=Runner.LOCAL)
-    claim = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
-    assert claim is not None
+    claim = claim_one(ledger.database, job, Runner.LOCAL)
     with ledger.database.write() as connection:
         store_outcomes(connection, claim, _all_tagged(claim))
         connection.execute(update(jobs).where(jobs.c.id == job).values(options=options))

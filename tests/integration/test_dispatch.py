@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import insert, update
-from support.ledgers import LedgerBuilder
+from support.ledgers import LedgerBuilder, claim_one
 from support.threads import in_threads
 
 from tagger.database.connection import Database
@@ -16,7 +16,7 @@ from tagger.database.tables import jobs, roots, workers
 from tagger.jobs.enqueue.job_json import waiting_photos
 from tagger.ledger import job_control
 from tagger.ledger import workers as workers_module
-from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
+from tagger.ledger.chunks import Claim, release_chunk
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.progress import list_jobs
@@ -189,8 +189,7 @@ def test_photos_of_jobs_that_workers_may_process_wait(database: Database) -> Non
     assert waiting == 300
     assert oldest_s == pytest.approx(3600, abs=300)
 
-    claim = claim_next_chunk(database, first, Runner.WORKERS, "w")
-    assert claim is not None
+    claim = claim_one(database, first)
     claimed = claim.last - claim.first + 1
     assert waiting_photos(list_jobs(database), datetime.now(UTC))[0] == 300 - claimed
     ledger.store(claim, Outcome.TAGGED)

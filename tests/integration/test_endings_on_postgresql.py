@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, text, update
 from support.colour_folders import EIFFEL, TaggedFolder
+from support.ledgers import claim_one
 from support.stored_photos import CLASSIFIED_AT
 from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import chunks, contents, landmarks, verdicts
-from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import finish_job
 from tagger.positions.trip_positions import are_due, update_trip_positions_in
 from tagger.tags.settlement import settle
@@ -48,8 +48,7 @@ def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others
     folder = TaggedFolder(database, tmp_path)
     folder.draw("tower.jpg")
     job = folder.record(runner=Runner.WORKERS)
-    claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
-    assert claim is not None
+    claim = claim_one(database, job)
     executor = folder.executor()
     executor.execute(claim)
     executor.close()

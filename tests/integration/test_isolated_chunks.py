@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
+from support.ledgers import claim_one
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
@@ -12,7 +13,7 @@ from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import chunks, job_items
 from tagger.errors import FailureKind
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS
-from tagger.ledger.chunks import claim_next_chunk, count_crashes
+from tagger.ledger.chunks import count_crashes
 from tagger.ledger.workers import release_expired
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -29,8 +30,7 @@ def folder(database: Database, tmp_path: Path) -> WrittenFolder:
 def kill_workers(database: Database, job: int, times: int) -> None:
     """Claim the job's chunk as workers that are killed soon after, its first photo alone if isolated."""
     for _ in range(times):
-        claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
-        assert claim is not None
+        claim = claim_one(database, job)
         if claim.attempts > SHARED_ATTEMPTS:
             count_crashes(database, claim, claim.first, +1)
         with database.write() as connection:

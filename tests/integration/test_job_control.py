@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.colour_folders import TaggedFolder
-from support.ledgers import LedgerBuilder
+from support.ledgers import LedgerBuilder, claim_one
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
@@ -158,12 +158,10 @@ def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     assert (progress.state, progress.running) == (JobState.PAUSED, 0)
     assert 64 < progress.tagged < 128
     job_control.resume(database, job)
-    claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
-    assert claim is not None
+    claim = claim_one(database, job)
     assert claim.attempts == 1
     assert executor.execute(claim) is ChunkEnd.DONE
-    last_step = claim_next_chunk(database, job, Runner.WORKERS, "w")
-    assert last_step is not None
+    last_step = claim_one(database, job)
     assert executor.execute(last_step) is ChunkEnd.DONE
     executor.close()
     assert (folder.progress(job).state, folder.progress(job).tagged) == (JobState.FINISHED, 128)
@@ -176,8 +174,7 @@ def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_pa
     for _ in range(3):
         with database.write() as connection:
             connection.execute(update(chunks).values(attempts=SHARED_ATTEMPTS))
-        claim = claim_next_chunk(database, job, Runner.WORKERS, "w")
-        assert claim is not None
+        claim = claim_one(database, job)
         job_control.pause(database, job)
         assert executor.execute(claim) is ChunkEnd.LOST
         job_control.resume(database, job)

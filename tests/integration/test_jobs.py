@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 from support.examples import examples
-from support.ledgers import LedgerBuilder
+from support.ledgers import LedgerBuilder, claim_one
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
@@ -149,8 +149,7 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
 @pytest.mark.postgresql
 def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    claim = claim_next_chunk(ledger.database, job, Runner.LOCAL, "w")
-    assert claim is not None
+    claim = claim_one(ledger.database, job, Runner.LOCAL)
     ledger.store(claim, Outcome.TAGGED, count=10)
     ledger.owner_died(job)
     recover_stale_jobs(ledger.database)

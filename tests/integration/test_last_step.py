@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import insert, select, text, update
 from support.camera_photos import draw_shot
 from support.colour_folders import TaggedFolder
+from support.ledgers import claim_one
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner, VerdictKind
@@ -14,7 +15,7 @@ from tagger.database.tables import chunks, models, position_changes, positions
 from tagger.jobs.processing import executor as executor_module
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.local_jobs import run_job
-from tagger.ledger.chunks import Claim, claim_next_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks
@@ -33,12 +34,6 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     return folder
 
 
-def claim(folder: TaggedFolder, job: int) -> Claim:
-    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-    assert claimed is not None
-    return claimed
-
-
 def located(folder: TaggedFolder) -> int:
     with folder.database.read() as connection:
         return len(connection.execute(select(positions.c.photo_id)).all())
@@ -54,7 +49,7 @@ def last_step(folder: TaggedFolder) -> int:
     """The number of a job of workers whose photos are classified."""
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
-    assert executor.execute(claim(folder, job)) is ChunkEnd.DONE
+    assert executor.execute(claim_one(folder.database, job)) is ChunkEnd.DONE
     executor.close()
     return job
 
@@ -68,7 +63,7 @@ def test_a_job_of_workers_ends_when_its_photos_are_located(folder: TaggedFolder,
     executor = folder.executor()
     steps: list[str] = []
     assert (
-        executor.execute(claim(folder, last_step), on_step=lambda text, *_: steps.append(text))
+        executor.execute(claim_one(folder.database, last_step), on_step=lambda text, *_: steps.append(text))
         is ChunkEnd.DONE
     )
     executor.close()
@@ -86,7 +81,7 @@ def test_the_planner_knows_the_tables_after_a_large_job(
 ) -> None:
     monkeypatch.setattr(executor_module, "LARGE_JOB", large)
     executor = folder.executor()
-    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
     executor.close()
     assert folder.progress(last_step).total == 3
     with folder.database.read() as connection:
@@ -102,13 +97,13 @@ def test_the_planner_knows_the_tables_after_a_large_job(
 def test_another_worker_goes_on_with_the_last_step_of_one_that_died(
     folder: TaggedFolder, last_step: int
 ) -> None:
-    claim(folder, last_step)
+    claim_one(folder.database, last_step)
     assert claim_next_chunk(folder.database, last_step, Runner.WORKERS, "w") is None
     with folder.database.write() as connection:
         connection.execute(update(chunks).values(lease_until=0.0))
     assert len(release_expired(folder.database)) == 1
     executor = folder.executor()
-    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
     executor.close()
     assert folder.progress(last_step).state is JobState.FINISHED
 
@@ -116,16 +111,16 @@ def test_another_worker_goes_on_with_the_last_step_of_one_that_died(
 def test_a_worker_that_stops_leaves_the_last_step_to_others(folder: TaggedFolder, last_step: int) -> None:
     executor = folder.executor()
     executor.stop.set()
-    assert executor.execute(claim(folder, last_step)) is ChunkEnd.RELEASED
+    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.RELEASED
     executor.close()
     assert folder.progress(last_step).settling
-    assert claim(folder, last_step).attempts == 1
+    assert claim_one(folder.database, last_step).attempts == 1
 
 
 def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
     folder: TaggedFolder, last_step: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    claimed = claim(folder, last_step)
+    claimed = claim_one(folder.database, last_step)
     executor = folder.executor()
 
     def cancel(*_: object) -> None:
@@ -158,7 +153,7 @@ def test_a_model_that_cannot_be_read_does_not_keep_a_job_from_its_end(
         connection.execute(update(models).values(in_use=False, use_order=None))
     folder.settings = folder.settings.model_copy(update={"model": "nowhere"})
     executor = folder.executor()
-    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
     executor.close()
     assert "the taught landmarks were not updated" in caplog.text
     assert folder.progress(last_step).state is JobState.FINISHED
@@ -177,7 +172,7 @@ def test_a_last_step_that_fails_each_time_does_not_keep_a_job_from_its_end(
         with folder.database.write() as connection:
             connection.execute(update(chunks).where(chunks.c.done.is_(False)).values(attempts=2))
     executor = folder.executor()
-    assert executor.execute(claim(folder, last_step)) is ChunkEnd.DONE
+    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
     executor.close()
     assert folder.progress(last_step).state is JobState.FINISHED
     assert is_due(folder)

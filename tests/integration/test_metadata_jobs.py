@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import LABELS, tiny_artifact
+from support.ledgers import claim_one
 from support.mounts import Disk
 from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
@@ -25,7 +26,6 @@ from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.metadata_preview import PhotoTags
 from tagger.jobs.processing.undo_log import PhotoResult
 from tagger.ledger import items
-from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
@@ -327,8 +327,7 @@ def test_stop_releases_the_remaining_photos(folder: WrittenFolder, monkeypatch: 
     before = draw_photos(folder, 12)
     folder.tag()
     job = folder.create_write_job_for_workers()
-    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-    assert claimed is not None
+    claimed = claim_one(folder.database, job)
     executor = folder.executor()
     with monkeypatch.context() as patch:
         call_around_replacement(patch, 5, executor.stop.set, before=True)
@@ -351,8 +350,7 @@ def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: W
     executor = ChunkExecutor(folder.database, folder.settings, slice_s=0.0)
     ends, written = [], []
     for _ in range(3):
-        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-        assert claimed is not None
+        claimed = claim_one(folder.database, job)
         ends.append(executor.execute(claimed))
         written.append(folder.progress(job).written)
     executor.close()

@@ -12,6 +12,7 @@ import torch
 from sqlalchemy import select, update
 from support.artifacts import tiny_manifest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.ledgers import claim_one
 from support.mounts import Disk
 from support.threads import in_threads
 
@@ -229,8 +230,7 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
         shutil.copytree(folder.draw(f"{number}/a.jpg", shade=number).parent, place)
         shutil.copy(place / "a.jpg", place / "b.jpg")
     job = folder.record(*places)
-    claimed = claim_next_chunk(folder.database, job, Runner.LOCAL, "w")
-    assert claimed is not None
+    claimed = claim_one(folder.database, job, Runner.LOCAL)
     executor = folder.executor()
     pipeline = executor.models.get(claimed.thresholds).pipeline
     submit = pipeline.submit
@@ -258,8 +258,7 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
     ends = []
 
     def work() -> None:
-        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-        assert claimed is not None
+        claimed = claim_one(folder.database, job)
         ends.append(executor.execute(claimed, lambda _stored: executor.stop.set()))
 
     in_threads([work for _ in numbers])
@@ -296,8 +295,7 @@ def test_a_chunk_is_released_when_its_time_slice_is_over_and_each_claim_makes_pr
     ends, stored = [], [0]
     while not folder.progress(job).settling and len(ends) < 32:
         turns = 10
-        claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-        assert claimed is not None
+        claimed = claim_one(folder.database, job)
         assert claimed.attempts == 1
         ends.append(executor.execute(claimed))
         stored.append(folder.progress(job).tagged)
@@ -315,8 +313,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     for number in range(40):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record(runner=Runner.WORKERS)
-    claimed = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-    assert claimed is not None
+    claimed = claim_one(folder.database, job)
     executor = folder.executor()
 
     def take_over(_stored: StoredBatch) -> None:
@@ -331,8 +328,7 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
     for each in again:
         assert each is not None
         assert executor.execute(each) is ChunkEnd.DONE
-    last_step = claim_next_chunk(folder.database, job, Runner.WORKERS, "w")
-    assert last_step is not None
+    last_step = claim_one(folder.database, job)
     assert executor.execute(last_step) is ChunkEnd.DONE
     executor.close()
     assert (folder.progress(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
@@ -391,8 +387,7 @@ def test_a_failing_model_stores_nothing_and_raises(folder: TaggedFolder, tmp_pat
     assert (progress.state, progress.cancelled) == (JobState.CANCELLED, 20)
     assert (folder.count(tags), folder.count(contents)) == (0, 0)
     workers_job = folder.record(model=raising, runner=Runner.WORKERS)
-    claimed = claim_next_chunk(folder.database, workers_job, Runner.WORKERS, "w")
-    assert claimed is not None
+    claimed = claim_one(folder.database, workers_job)
     executor = folder.executor()
     with pytest.raises(ModelFailed):
         executor.execute(claimed)

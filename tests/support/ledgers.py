@@ -65,8 +65,7 @@ class LedgerBuilder:
 
     def claim(self, job: int, chunk: int = 0) -> Claim:
         """Claim the first free chunk of a job for a worker. It has to be `chunk`."""
-        claim = claim_next_chunk(self.database, job, Runner.WORKERS, "w")
-        assert claim is not None
+        claim = claim_one(self.database, job)
         assert claim.name.chunk == chunk
         return claim
 
@@ -120,3 +119,10 @@ class LedgerBuilder:
                 for outcome in Outcome:
                     assert getattr(chunk, outcome.value) == by_outcome.get(outcome.value, 0)
         return progress
+
+
+def claim_one(database: Database, job: int, runner: Runner = Runner.WORKERS) -> Claim:
+    """Claim a chunk of a job that has a free one."""
+    claim = claim_next_chunk(database, job, runner, "w")
+    assert claim is not None
+    return claim
