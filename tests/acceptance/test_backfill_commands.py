@@ -49,23 +49,6 @@ def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:
         assert [entry.subject for entry in audit_entries(database, AuditAction.JOB_CREATE)] == ["1"]
 
 
-def test_a_second_shell_is_told_which_job_has_the_photos(terminal: Terminal) -> None:
-    terminal.run("enqueue", "photos")
-    for command in (
-        "enqueue photos",
-        "backfill untagged --no-local",
-        "backfill untagged --scan photos --no-local",
-    ):
-        done = terminal.run(*command.split())
-        assert "20 photos are in job 1 already" in done.stderr
-    assert [job.total for job in terminal.jobs()] == [0, 20]
-    with terminal.processing_jobs():
-        terminal.run("backfill", "untagged", "--no-local", "--wait")
-    assert [job.done for job in terminal.jobs()] == [0, 20]
-    draw(terminal.folder / "photos" / "new.jpg", 0, seed=77)
-    assert "in job" not in terminal.run("tag", "photos").stderr
-
-
 def test_a_schedule_says_whether_beat_has_ever_run(terminal: Terminal) -> None:
     def add(name: str) -> str:
         return terminal.run("schedule", "add", name, "--cron", "0 3 * * *", "untagged").stderr

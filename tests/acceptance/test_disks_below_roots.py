@@ -40,21 +40,6 @@ def test_scans_and_backfills_name_a_disk_that_is_away(terminal: Terminal, disk: 
     assert "nothing to do" in terminal.run("backfill", "untagged", "--scan", "photos", "--local").stderr
 
 
-def test_a_folder_tagged_before_the_one_around_it_is_no_disk(terminal: Terminal) -> None:
-    """It is an ordinary folder, whose photos may be replaced by others."""
-    phone = terminal.folder / "photos" / "phone"
-    draw(phone / "a.jpg", 0)
-    draw(phone / "b.jpg", 0, seed=1)
-    terminal.run("tag", "photos/phone")
-    for photo in phone.iterdir():
-        photo.unlink()
-    draw(phone / "c.jpg", 0, seed=2)
-    said = terminal.run("tag", "photos").stderr
-    assert "2 photos are gone" in said
-    assert "1 tagged" in said
-    assert terminal.run("query", "--any-rank", "--format", "paths").stdout.split() == [str(phone / "c.jpg")]
-
-
 def test_sidecars_on_a_disk_that_is_away_are_not_lost(terminal: Terminal, disk: Disk, nas: Path) -> None:
     disk.unmount()
     preview = terminal.run("metadata", "undo", "--all", "--dry-run").stdout

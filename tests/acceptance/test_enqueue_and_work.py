@@ -102,14 +102,6 @@ def test_the_number_of_a_job_is_a_word_on_a_terminal(terminal: Terminal) -> None
         screen.read_until(b"job 2\r\n")
 
 
-def test_a_worker_with_an_unusable_model_exits_with_the_reason(terminal: Terminal) -> None:
-    (terminal.folder / "wrong.pt").write_bytes(b"no model")
-    terminal.environment["TAGGER_MODEL"] = str(terminal.folder / "wrong.pt")
-    done = terminal.run("worker", code=1)
-    assert "cannot be used" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     "fixture",
     [

@@ -212,17 +212,12 @@ def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, ph
         ["metadata", "undo", "--all", "photos"],
         ["metadata", "undo", "--all", "--wait"],
         ["metadata", "undo", "--all", "--enqueue", "--dry-run"],
-        ["metadata", "write", "--to", "exif"],
         ["metadata", "write", "--to", "sidecar", "--wait"],
-        ["metadata", "write", "--to", "sidecar", "--taken-after", "May"],
-        ["metadata", "write", "--to", "sidecar", "--enqueue", "--priority", "soon"],
         ["metadata", "write", "--to", "sidecar", "--max-error-km", "1"],
         ["tag", "photos", "--gps-estimated"],
         ["tag", "photos", "--gps"],
         ["tag", "photos", "--write", "none", "--description"],
-        ["enqueue", "photos", "--write", "xmp"],
         ["backfill", "all", "--gps"],
-        ["schedule", "add", "x", "--cron", "0 3 * * *", "all", "--write", "both"],
     ):
         output = tagger_with_redis(*words)
         assert (output.code, output.out) == (2, b""), words

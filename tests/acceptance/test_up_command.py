@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rig.servers import RedisServer
 from sqlalchemy import update
+from support.child_processes import are_gone, child_processes
 from support.command_line import environment_of
 from support.commands import Terminal, draw, draw_many
 from support.watching import outcomes
@@ -101,7 +102,7 @@ def test_up_watches_ticks_restarts_a_killed_worker_and_ends_however_often_ctrl_c
         slow.touch()
         draw(photos / "b.jpg", 1, seed=1)
         terminal.wait_until(lambda: any(job.running for job in terminal.jobs()))
-        children = child_processes(up.pid)
+        children = child_processes(up, "tagger.cli.main")
         for _ in range(3):
             up.send_signal(signal.SIGINT)
             time.sleep(0.2)
@@ -110,29 +111,5 @@ def test_up_watches_ticks_restarts_a_killed_worker_and_ends_however_often_ctrl_c
         up.kill()
         up.wait()
     assert len(children) == 4  # the worker, beat, the page, the watch
-    assert not any(is_running(child) for child in children)
+    assert are_gone(children)
     assert "Traceback" not in (terminal.data / "watch.log").read_text()
-
-
-def test_the_processes_of_up_end_when_it_is_killed(terminal: Terminal) -> None:
-    up = terminal.start("up")
-    try:
-        terminal.wait_until(lambda: len(child_processes(up.pid)) == 3)
-        children = child_processes(up.pid)
-    finally:
-        up.kill()
-        up.wait()
-    terminal.wait_until(lambda: not any(is_running(child) for child in children))
-
-
-def child_processes(parent: int) -> set[int]:
-    """The services that this `tagger up` started and that still run; the embedded Redis outlives it."""
-    started = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    return {child for child in started if b"tagger.cli.main" in Path(f"/proc/{child}/cmdline").read_bytes()}
-
-
-def is_running(process: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False

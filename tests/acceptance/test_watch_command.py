@@ -103,20 +103,6 @@ def put(bucket_terminal: Terminal, bucket: Bucket, key: str, label: int = 1, see
     bucket.put(key, draw(bucket_terminal.folder / "drawn" / Path(key).name, label, seed=seed))
 
 
-@pytest.mark.slow
-def test_a_bucket_and_a_folder_are_watched_together(bucket_terminal: Terminal, bucket: Bucket) -> None:
-    photos = bucket_terminal.folder / "photos"
-    draw(photos / "a.jpg", 0, seed=3)
-    with started(bucket_terminal, "watch", "photos", bucket.address):
-        bucket_terminal.wait_until(
-            lambda: outcomes(bucket_terminal) == {"first.jpg": "tagged", "a.jpg": "tagged"}
-        )
-        draw(photos / "b.jpg", 1, seed=2)
-        bucket_terminal.wait_until(lambda: "b.jpg" in outcomes(bucket_terminal))
-    assert "watching 1 folder and 1 bucket; press Ctrl-C to stop" in bucket_terminal.log.read_text()
-    assert sorted(job.total for job in bucket_terminal.jobs()) == [1, 1, 1]
-
-
 def test_scans_find_what_is_new_and_gone_in_a_bucket(
     bucket_terminal: Terminal, bucket: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,12 +155,6 @@ def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
 def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal: Terminal, bucket: Bucket) -> None:
     refused = bucket_terminal.run("watch", bucket.address, "--write", "embed", code=1)
     assert "is in a bucket" in refused.stderr
-
-
-@pytest.mark.slow
-def test_up_watches_prefixes_only(bucket_terminal: Terminal, bucket: Bucket) -> None:
-    refused = bucket_terminal.run_process("up", f"{bucket.address}/2026/01/first.jpg", "--watch", code=2)
-    assert "name its folder or prefix" in refused.stderr
 
 
 @pytest.mark.slow

@@ -14,12 +14,10 @@ from tagger.cli.program import commands
 
 HUGE = "9" * 25
 WRONG = {
-    "ACTION": ("x",),
-    "CAMERA=±HH:MM": ("x", "Canon=+999999:00"),
+    "CAMERA=±HH:MM": ("x", "Canon=+999999:00", "Canon=-500000:00"),
     "CRON": ("x", "0 0 31 2 *"),
     "DATE": ("yesterday", "0000-01-01", "2024-06-01T12:00Z"),
     "DEVICE": ("gpu",),
-    "ENTRY": ("x", "-1"),
     "FORMAT": ("xml",),
     "HH:MM": ("x", "25:00"),
     "JOB": ("x", "0", HUGE),
@@ -36,7 +34,6 @@ WRONG = {
     "PLACE": ("91,0", "Atlantis"),
     "PRIORITY": ("x",),
     "QUEUES": ("x",),
-    "ROLE": ("x",),
     "S,W,N,E": ("x", "1,2,3"),
     "SCORE": ("x", "nan", "2"),
     "SHAPE": ("x",),
@@ -50,7 +47,7 @@ WRONG = {
     "sidecar|embed": ("x",),
 }
 """Impossible values, by what options call theirs."""
-FREE = {"FILE", "FOLDER", "HOST", "LANDMARK", "MODEL", "NAME", "PATTERN", "PHOTO", "PHOTO...", "TRIP"}
+FREE = {"FILE", "FOLDER", "HOST", "LANDMARK", "MODEL", "NAME", "PATTERN", "PHOTO...", "TRIP"}
 """Any text is a value, which may name nothing."""
 ARGUMENTS = {
     "FILE": "photos/a.jpg",

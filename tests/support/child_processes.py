@@ -14,7 +14,11 @@ def child_processes(parent: Process, word: str) -> list[psutil.Process]:
 
 
 def wait_until_gone(terminal: Terminal, processes: Sequence[psutil.Process]) -> None:
-    terminal.wait_until(lambda: not any(map(_command_line, processes)), timeout_s=60)
+    terminal.wait_until(lambda: are_gone(processes), timeout_s=60)
+
+
+def are_gone(processes: Sequence[psutil.Process]) -> bool:
+    return not any(map(_command_line, processes))
 
 
 def _command_line(process: psutil.Process) -> list[str]:
