@@ -13,8 +13,7 @@ from torchvision import models
 
 from trainer.data.preparation import find_training_photos
 from trainer.export.run import FinishedRun
-from trainer.options import RecipeOptions, TransferOptions
-from trainer.recipes.scratch import train_scratch
+from trainer.options import TransferOptions
 from trainer.recipes.transfer import train_found
 
 SIZE = 32
@@ -32,8 +31,10 @@ def draw_small_world(folder: Path, photos: int = 8) -> Path:
     return folder
 
 
-def scratch_options(folder: Path, out: Path, epochs: int = 2, **others: object) -> RecipeOptions:
-    options = RecipeOptions(
+def transfer_options(folder: Path, out: Path, epochs: int = 2, **others: object) -> TransferOptions:
+    options = TransferOptions(
+        backbone=BACKBONE,
+        weights=folder / "weights.safetensors",
         data=folder / "data",
         unknown=folder / "unknown",
         out=out,
@@ -48,21 +49,13 @@ def scratch_options(folder: Path, out: Path, epochs: int = 2, **others: object) 
     return replace(options, **others)
 
 
-def transfer_options(folder: Path, out: Path, epochs: int = 2, **others: object) -> TransferOptions:
-    options = scratch_options(folder, out, epochs)
-    transfer = TransferOptions(**vars(options), backbone=BACKBONE, weights=folder / "weights.safetensors")
-    return replace(transfer, **others)
-
-
-def train(options: RecipeOptions, on_epoch: Callable[[int], None] = lambda _number: None) -> FinishedRun:
-    """Train with the recipe of these options. `on_epoch` is called when the log tells the end of an epoch."""
+def train(options: TransferOptions, on_epoch: Callable[[int], None] = lambda _number: None) -> FinishedRun:
+    """Train a backbone. `on_epoch` is called when the log tells the end of an epoch."""
     log, handler = logging.getLogger("trainer"), _EpochEnds(on_epoch)
     level = log.level
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
-        if not isinstance(options, TransferOptions):
-            return train_scratch(options)
         return train_found(find_training_photos(options.data, options.unknown, options.others), options)
     finally:
         log.removeHandler(handler)

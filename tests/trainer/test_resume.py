@@ -8,13 +8,12 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.small_world import draw_small_world, require_same, scratch_options, train, transfer_options
+from support.small_world import draw_small_world, require_same, train, transfer_options
 
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import export_run
-from trainer.export.run import RECORD, FinishedRun, load_run
 from trainer.learning.state import AVERAGE, CHECKPOINT
-from trainer.options import RecipeOptions
+from trainer.options import TransferOptions
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +30,13 @@ def out() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(world: Path) -> FinishedRun:
-    """An uninterrupted run of `trainer train scratch`."""
-    return train(scratch_options(world, world / "unbroken"))
-
-
-@pytest.fixture(scope="module")
 def interrupted(world: Path) -> Path:
     """A run of `trainer train transfer` that was interrupted after its first epoch."""
     interrupt_training(transfer_options(world, world / "broken-off"))
     return world / "broken-off"
 
 
-def interrupt_training(options: RecipeOptions, after: int = 1) -> None:
+def interrupt_training(options: TransferOptions, after: int = 1) -> None:
     def interrupt(epoch: int) -> None:
         if epoch == after:
             raise KeyboardInterrupt
@@ -64,21 +57,6 @@ def test_a_backbone_that_goes_on_ends_halfway_between_before_and_after(world: Pa
         tuned = checkpoint[f"{AVERAGE}encoder.{name}"]
         assert torch.allclose(values, (before[name] + tuned) / 2, atol=1e-3)
     assert any(not torch.equal(values, before[name]) for name, values in mean.items())
-
-
-@pytest.mark.slow
-def test_a_run_that_did_not_end_goes_on_as_an_unbroken_one(
-    world: Path, uninterrupted: FinishedRun, out: Path
-) -> None:
-    interrupt_training(scratch_options(world, out))
-    assert not (out / RECORD).exists()
-
-    epochs: list[int] = []
-    resumed = train(scratch_options(world, out, resume=True), epochs.append)
-
-    assert epochs == [2]
-    require_same(resumed, uninterrupted)
-    require_same(load_run(out), load_run(world / "unbroken"))
 
 
 def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupted: Path, out: Path) -> None:

@@ -157,20 +157,6 @@ def test_the_model_card_is_about_this_very_file() -> None:
         assert {row["slug"] for row in csv.DictReader(table)} == {label.slug for label in manifest.labels}
 
 
-def test_scores_are_float32_and_sum_to_at_most_1_in_any_batch() -> None:
-    generator = torch.Generator().manual_seed(0)
-    model = _load("float32")
-    size = model.manifest.input.size
-    images = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8, generator=generator)
-    for count in (1, 3):
-        scores, embeddings = model.outputs(list(images[:count].numpy()))
-        assert scores.shape == (count, 203)
-        assert scores.dtype == "float32"
-        assert (scores.sum(axis=1) <= 1).all()
-        assert embeddings is not None
-        assert embeddings.shape == (count, 1280)
-
-
 def test_pictures_with_nothing_in_them_show_no_landmark() -> None:
     model = _load("float32")
     size = model.manifest.input.size
