@@ -128,10 +128,6 @@ def test_a_rejected_landmark_contradicts_no_other() -> None:
     assert found == {TOWER: ACCEPTED, GATE: IS_REJECTED}
 
 
-def test_a_rejection_of_what_nothing_speaks_for_is_no_tag() -> None:
-    assert states(predicted(TOWER, 0.6), verdicts={GATE: REJECTED}) == {TOWER: ACCEPTED}
-
-
 def test_a_confirmation_needs_no_candidate() -> None:
     (tag,) = decide([], {GATE: CONFIRMED})
     assert (tag.state, tag.score, tag.source, tag.rank) == (TagState.CONFIRMED, 0.0, "verdict", None)
@@ -337,7 +333,6 @@ def probable(score: float, **options: Any) -> Candidate:
 @pytest.mark.parametrize(
     ("candidates", "image", "state"),
     [
-        ([probable(0.5)], {}, ("accepted", None)),
         ([probable(0.49)], {}, ("suggested", None)),
         ([probable(0.3)], {}, ("suggested", None)),
         ([probable(0.29)], {}, None),
@@ -348,16 +343,11 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.4), taught(GATE, 0.95)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
         ([probable(0.4), taught(GATE, 0.5)], {}, ("suggested", None)),
         ([probable(0.4), taught(TOWER, 0.3)], {}, ("suggested", None)),
-        ([probable(0.4), taught(TOWER, 0.95)], {}, ("accepted", None)),
-        ([probable(0.4)], {"verdicts": {TOWER: REJECTED}}, ("rejected", None)),
-        ([probable(0.4)], {"verdicts": {TOWER: CONFIRMED}}, ("confirmed", None)),
         ([probable(0.4)], {"verdicts": {GATE: CONFIRMED}}, None),
         ([probable(0.4)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
         ([probable(0.4)], {"dismissed": True}, None),
         ([probable(0.7, odds=RARE)], {}, ("suggested", "position")),
         ([probable(0.6, odds=RARE)], {}, ("doubtful", "position")),
-        ([probable(0.81, odds=RARE)], {}, ("accepted", None)),
-        ([predicted(TOWER, 0.6, RARE)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=RARE), taught(GATE, 0.95)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=FAR)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=RARE)], {"damaged": True}, ("doubtful", "damaged")),

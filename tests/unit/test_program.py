@@ -108,13 +108,6 @@ def test_wrong_usage_names_commands_and_arguments_as_their_help_does(
     ]
 
 
-def test_near_of_photos_names_what_it_takes(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = " ".join(" ".join(help_of("query --help", capsys, monkeypatch)).split())
-    assert "--near PLACE Photos near this city, landmark or position (LAT,LON)." in text
-
-
 def test_help_all_adds_the_options_that_few_need(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

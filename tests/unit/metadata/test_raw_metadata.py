@@ -91,20 +91,6 @@ def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
     assert "Eiffel Tower" in sidecar_fields(data)["XMP:dc:subject"]
 
 
-@pytest.mark.parametrize("name", ["IMG_1.xmp", "IMG_1.CR3.xmp"])
-def test_an_existing_sidecar_of_either_name_is_used(name: str, tmp_path: Path) -> None:
-    photo = create(tmp_path, "IMG_1.CR3", name)
-    assert find_photo_files(photo).beside == (tmp_path / name,)
-
-
-@pytest.mark.parametrize("other", ["IMG_1.JPG", "img_1.jpg", "IMG_1.mov", "IMG_1.JPG.xmp"])
-def test_beside_a_jpeg_the_sidecar_belongs_to_the_raw_file(other: str, tmp_path: Path) -> None:
-    photo = create(tmp_path, "IMG_1.CR3", other, "IMG_1.xmp")
-    assert find_photo_files(photo).beside == (tmp_path / "IMG_1.xmp",)
-    if not other.endswith((".xmp", ".mov")):
-        assert find_photo_files(tmp_path / other).beside == ()
-
-
 def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", "IMG_1.dng", "IMG_1.xmp")
     assert find_photo_files(photo).beside == find_photo_files(tmp_path / "IMG_1.dng").beside == ()

@@ -34,7 +34,6 @@ from tagger.geo import distance_km
 from tagger.texts.text_format import dates_text
 from tagger.trips import homes, segments
 from tagger.trips.grouping import REACH, group_trips, place_name, visited_places
-from tagger.trips.visits import Locality
 
 AT_HOME = everyday(HAMBURG)
 LYON = City(replace(PARIS.place, region="Rhône", city="Lyon"), 45.76, 4.84)
@@ -241,47 +240,6 @@ def test_days_that_follow_each_other_have_no_gap() -> None:
     assert len(ids(everyday(PARIS), first, second)) == 1
 
 
-def test_the_trips_of_a_year_are_whole() -> None:
-    """A phone and a camera of Hamburg; photos without a position are those of the camera beyond the landmarks."""
-    vietnam = [
-        _vietnam(name, latitude, longitude)
-        for name, latitude, longitude in (
-            ("Hanoi", 21.03, 105.85),
-            ("Da Lat", 11.94, 108.44),
-            ("Ho Chi Minh City", 10.78, 106.7),
-        )
-    ]
-    year = group_trips(
-        visits(
-            AT_HOME,
-            everyday(HAMBURG, 2018),
-            shots("2019-02-16", "2019-02-17", BERLIN),
-            shots("2019-05-03", "2019-05-06", ARLES, AVIGNON),
-            shots("2019-05-07", "2019-05-07", NOWHERE),
-            *(
-                shots(f"2019-08-{day:02}", f"2019-08-{day + 2:02}", city, camera=10 + day, folder=f"{day}/")
-                for day, city in zip((2, 5, 8), vietnam, strict=True)
-            ),
-            shots("2019-08-11", "2019-08-12", NOWHERE, camera=18, folder="8/"),
-            shots("2019-10-03", "2019-10-05", PARIS, camera=2),
-            shots("2019-10-06", "2019-10-06", NOWHERE, camera=2),
-            shots("2019-10-05", "2019-10-07", PARIS),
-            shots("2019-12-28", "2020-01-02", ROME),
-        )
-    )
-    assert [(trip.name, trip.dates) for trip in year] == [
-        ("Berlin", f"16{DASH}17 February 2019"),
-        ("Arles and Avignon", f"3{DASH}7 May 2019"),
-        ("Vietnam", f"2{DASH}12 August 2019"),
-        ("Paris", f"3{DASH}7 October 2019"),
-        ("Rome", f"28 December 2019 {DASH} 2 January 2020"),
-    ]
-
-
-def _vietnam(city: str, latitude: float, longitude: float) -> City:
-    return City(Locality("Vietnam", f"Region of {city}", city), latitude, longitude)
-
-
 def test_places_are_compared_as_often_as_there_are_visits(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
@@ -313,16 +271,9 @@ def test_places_are_compared_as_often_as_there_are_visits(monkeypatch: pytest.Mo
 @given(libraries(), st.randoms(use_true_random=False))
 def test_order_makes_no_difference(found: list[Shot], order: random.Random) -> None:
     trips = group_trips(visits(found))
+    assert trips == sorted(trips, key=lambda trip: trip.first)
     order.shuffle(found)
     assert group_trips(visits(found)) == trips
-
-
-@given(libraries())
-def test_a_photo_is_on_one_trip_at_most_and_ids_are_unique(found: list[Shot]) -> None:
-    trips = group_trips(visits(found))
-    assert all(sum(contains(trip, shot) for trip in trips) <= 1 for shot in found)
-    assert len({trip.id for trip in trips}) == len(trips)
-    assert trips == sorted(trips, key=lambda trip: trip.first)
 
 
 @given(libraries())
