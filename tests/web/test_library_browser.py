@@ -30,6 +30,7 @@ SCROLL_ON = """() => {
 }"""
 """Scroll, and wait until the grid was drawn there."""
 DRAWN = "() => document.querySelector('[data-drawn]') !== null"
+LOADED = "() => performance.getEntriesByType('resource').map((entry) => entry.name)"
 
 
 @pytest.fixture(scope="module")
@@ -358,3 +359,15 @@ def test_the_grid_is_where_it_is_before_its_scripts_run(browser: Browser, many: 
             assert box
             places.add((box["width"], box["y"]))
     assert len(places) == 1
+
+
+def test_the_grid_is_drawn_before_the_scripts_that_it_does_not_need(browser: Browser, many: str) -> None:
+    with open_page(browser, f"{many}/photos?any_rank=1") as page:
+        page.wait_for_function(DRAWN)
+        page.wait_for_load_state("networkidle")
+        names = page.evaluate(LOADED)
+    scripts = [name.rsplit("/")[-1] for name in names if ".js" in name]
+    assert scripts.index("grid.js") < min(map(scripts.index, ("select.js", "search.js", "lightbox.js")))
+    assert not any("vendor/" in name for name in names)
+    timeline = [name for name in names if "/timeline" in name]
+    assert len(timeline) == len(set(timeline)) >= 2  # those that the page preloads are used

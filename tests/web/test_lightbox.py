@@ -340,21 +340,6 @@ def test_a_slide_show_goes_on_to_the_last_photo(browser: Browser, address: str) 
         expect(play).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_verdict_in_the_lightbox_is_undone_by_its_note(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos?any_rank=1", base=address) as page:
-        open_photo(page, 1)
-        page.keyboard.press("r")
-        note = page.locator("#lightbox .toast")
-        expect(note).to_contain_text("Eiffel Tower rejected")
-        page.keyboard.press("c")
-        expect(note).to_have_count(1)
-        expect(note).to_contain_text("Eiffel Tower confirmed")
-        for _ in range(2):
-            page.keyboard.press("u")
-        expect(page.get_by_role("button", name="Undo")).to_have_count(0)
-        page.wait_for_function("async () => !(await (await fetch('/api/photos/1')).json()).verdicts.length")
-
-
 def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?any_rank=1", base=address) as page:
         page.clock.install()

@@ -35,76 +35,56 @@ def status(
         return client.post("/sign-in", data={"token": TOKEN}, headers=headers).status_code
 
 
+def sent(to: str, origin: str, **forwarded: str) -> dict[str, str]:
+    """The headers of a request to this host from a page of this origin, and what a proxy adds."""
+    return {"host": to, "origin": origin} | {f"x-forwarded-{name}": each for name, each in forwarded.items()}
+
+
 @pytest.mark.parametrize(
-    ("headers", "web_url"),
+    "headers",
     [
-        ({"host": "photos.example:443", "origin": "https://photos.example", **HTTPS}, None),
-        ({"host": "photos.example", "origin": "https://photos.example:443", **HTTPS}, None),
-        ({"host": "PHOTOS.example:80", "origin": "http://photos.example"}, None),
-        ({"host": "photos.example:443", "origin": "https://photos.example"}, None),
-        ({"host": "photos.example:8443", "origin": "https://photos.example:8443", **HTTPS}, None),
-        ({"host": "[2001:db8::1]:443", "origin": "https://[2001:db8::1]", **HTTPS}, None),
-        (
-            {"host": "photos.example", "origin": "https://photos.example", "x-forwarded-proto": "https,http"},
-            None,
-        ),
-        (
-            {
-                "host": "127.0.0.1:8080",
-                "origin": "https://photos.example:8443",
-                **HTTPS,
-                "x-forwarded-host": "photos.example:8443, cache.example",
-            },
-            None,
-        ),
-        (
-            {
-                "host": "127.0.0.1:8080",
-                "origin": "https://photos.example:8443",
-                **HTTPS,
-                "x-forwarded-host": "photos.example",
-                "x-forwarded-port": "8443, 80",
-            },
-            None,
-        ),
-        (
-            {
-                "host": "photos.example",
-                "origin": "https://photos.example:8443",
-                "x-forwarded-port": "8443",
-                **HTTPS,
-            },
-            None,
-        ),
-        # A wrong port of a proxy, such as that of a container, does no harm.
-        (
-            {
-                "host": "photos.example",
-                "origin": "https://photos.example",
-                "x-forwarded-port": "8080",
-                **HTTPS,
-            },
-            None,
-        ),
-        ({"host": "127.0.0.1:8080", "origin": "https://photos.example:8443"}, "https://photos.example:8443/"),
-        (
-            {"host": "photos.example", "referer": "https://photos.example:8443/a?b"},
+        sent("photos.example:443", "https://photos.example", proto="https"),
+        sent("photos.example", "https://photos.example:443", proto="https"),
+        sent("PHOTOS.example:80", "http://photos.example"),
+        sent("photos.example:443", "https://photos.example"),
+        sent("photos.example:8443", "https://photos.example:8443", proto="https"),
+        sent("[2001:db8::1]:443", "https://[2001:db8::1]", proto="https"),
+        sent("photos.example", "https://photos.example", proto="https,http"),
+        sent(
+            "127.0.0.1:8080",
             "https://photos.example:8443",
+            proto="https",
+            host="photos.example:8443, cache.example",
         ),
-        (
-            {
-                "host": "photos.example",
-                "origin": "https://photos.example:8443",
-                **HTTPS,
-                "sec-fetch-site": "same-origin",
-            },
-            None,
+        sent(
+            "127.0.0.1:8080",
+            "https://photos.example:8443",
+            proto="https",
+            host="photos.example",
+            port="8443, 80",
         ),
+        sent("photos.example", "https://photos.example:8443", port="8443", proto="https"),
+        # A wrong port of a proxy, such as that of a container, does no harm.
+        sent("photos.example", "https://photos.example", port="8080", proto="https"),
+        sent("photos.example", "https://photos.example:8443", proto="https")
+        | {"sec-fetch-site": "same-origin"},
     ],
 )
-def test_the_own_page_may(
-    web_settings: Settings, web_database: Database, headers: dict[str, str], web_url: str | None
+def test_the_own_page_may(web_settings: Settings, web_database: Database, headers: dict[str, str]) -> None:
+    assert status(web_settings, web_database, headers) == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        sent("127.0.0.1:8080", "https://photos.example:8443"),
+        {"host": "photos.example", "referer": "https://photos.example:8443/a?b"},
+    ],
+)
+def test_the_page_at_the_address_of_the_settings_may(
+    web_settings: Settings, web_database: Database, headers: dict[str, str]
 ) -> None:
+    web_url = "https://photos.example:8443/"
     assert status(web_settings, web_database, headers, web_url=web_url) == 303
 
 
@@ -129,25 +109,12 @@ OWN = {"host": "photos.example", **HTTPS}
             )
         ),
         # Without a trusted proxy, headers of proxies say nothing.
-        (
-            {"host": "photos.example", "origin": "https://evil.example", "x-forwarded-host": "evil.example"},
-            STRANGER,
-        ),
-        (
-            {"host": "photos.example", "origin": "https://photos.example:8443", "x-forwarded-port": "8443"},
-            STRANGER,
-        ),
+        (sent("photos.example", "https://evil.example", host="evil.example"), STRANGER),
+        (sent("photos.example", "https://photos.example:8443", port="8443"), STRANGER),
         # What a proxy adds behind the first value is not the browser's.
         (OWN | {"origin": "https://evil.example", "x-forwarded-host": "photos.example, evil.example"}, PROXY),
         # The proxy has replaced Host, which names another page of this machine.
-        (
-            {
-                "host": "127.0.0.1:8080",
-                "origin": "http://127.0.0.1:8080",
-                "x-forwarded-host": "photos.example",
-            },
-            PROXY,
-        ),
+        (sent("127.0.0.1:8080", "http://127.0.0.1:8080", host="photos.example"), PROXY),
         (OWN | {"origin": "https://evil.example", "sec-fetch-site": "same-origin"}, PROXY),
         (OWN | {"origin": "https://photos.example:8443", "sec-fetch-site": "same-site"}, PROXY),
         (OWN | {"origin": "https://photos.example", "sec-fetch-site": "cross-site"}, PROXY),

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
-from support.browser import axe_findings, open_page
+from support.browser import open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 from support.waiting import wait_until
 
@@ -219,67 +219,6 @@ def test_an_address_opens_the_photo_over_its_grid_and_escape_leads_there(
         expect(page.locator("#lightbox")).to_be_hidden()
         page.go_back()
         page.wait_for_url(f"{address}/places")
-
-
-@pytest.mark.slow
-def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browser, address: str) -> None:
-    with open_page(browser, "about:blank", base=address) as page:
-        open_details(page, "/photos/1")
-        page.keyboard.press("n")
-        field = page.get_by_label("Landmark, city or country")
-        field.fill("Eiffel Tower")
-        expect(page.locator("#naming [data-results] [data-new]")).to_have_count(0)
-        field.fill("Frauenkirche")
-        expect(page.locator("#naming [data-results]")).to_have_text(
-            "No place has this name yet.Add “Frauenkirche” as a new place…"
-        )
-        assert axe_findings(page) == []
-        page.locator("#naming").get_by_label("Instead of").uncheck()
-        field.focus()
-        page.keyboard.press("Enter")
-        expect(page.get_by_label("Name of the new place")).to_have_value("Frauenkirche")
-        expect(page.get_by_label("City or coordinates")).to_be_focused()
-        page.keyboard.type("nowhere at all")
-        page.keyboard.press("Enter")
-        expect(page.locator("#naming [role=alert]")).to_contain_text("empty the field")
-        page.get_by_label("City or coordinates").fill("dresden")
-        expect(page.locator("[data-places] button")).to_have_text("Dresden, Saxony, Germany")
-        assert axe_findings(page) == []
-        page.keyboard.press("Enter")  # it is the only one
-        expect(page.locator(STATUS)).to_have_text("Frauenkirche confirmed")
-        assert verdicts(page, address, 1) == {"frauenkirche": "confirmed"}
-        page.keyboard.press("n")
-        field.fill("frauenkirche")
-        expect(page.locator("#naming [data-results]")).to_have_text("Frauenkirche Dresden, Germany")
-        page.keyboard.press("Escape")
-        expect(page.locator("#naming")).to_be_hidden()
-
-
-@pytest.mark.slow
-def test_naming_another_landmark_is_one_undo_step(browser: Browser, address: str) -> None:
-    with open_page(browser, "about:blank", base=address) as page:
-        open_details(page, "/photos/1")
-        page.keyboard.press("n")
-        expect(page.locator("#naming").get_by_label("Instead of Eiffel Tower")).to_be_checked()
-        first = page.locator("#naming [data-results] button").first
-        expect(first).to_be_visible()  # the landmarks are loaded
-        page.keyboard.press("Enter")  # nothing was typed
-        page.keyboard.press("ArrowDown")
-        expect(first).to_be_focused()
-        page.keyboard.press("ArrowUp")
-        page.get_by_label("Landmark, city or country").fill("versailles")
-        page.keyboard.press("Enter")
-        expect(page.locator(STATUS)).to_have_text("Château de Versailles confirmed, Eiffel Tower rejected")
-        assert verdicts(page, address, 1) == {EIFFEL: "rejected", VERSAILLES: "confirmed"}
-        page.keyboard.press("u")
-        words = "Château de Versailles: verdict withdrawn, Eiffel Tower: verdict withdrawn"
-        expect(page.locator(STATUS)).to_have_text(words)
-        assert verdicts(page, address, 1) == {}
-        page.keyboard.press("u")
-        expect(page.locator("#lightbox .toasts")).to_have_text("Nothing to undo")
-        page.keyboard.press("?")
-        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
-        assert axe_findings(page) == []
 
 
 def press_at_once(page: Page, *keys: str, then: str = "") -> None:

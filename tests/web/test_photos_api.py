@@ -236,13 +236,3 @@ def test_a_named_pipe_blocks_no_request(client: TestClient, library: LibraryPhot
     os.mkfifo(library.root / "a.jpg")
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     assert client.get(f"/api/photos/{number}/image").status_code == 404
-
-
-def test_landmarks_are_counted(client: TestClient, library: LibraryPhotos) -> None:
-    library.photo("a.jpg", (EIFFEL, 0.9, True))
-    library.photo("b.jpg", (EIFFEL, 0.9, True))
-    library.photo("c.jpg", (GATE, 0.9, True))
-    landmarks = client.get("/api/landmarks", params={"country": "france"}).json()
-    assert [(each["landmark"], each["photos"]) for each in landmarks] == [(EIFFEL, 2)]
-    assert len(client.get("/api/landmarks?all=1").json()) > 2
-    assert client.get("/api/landmarks?country=nowhere").status_code == 404

@@ -32,25 +32,11 @@ OF_PARIS = ["2016/tower.jpg", "2019/street.jpg", "2019/tower.jpg"]
 QUESTIONS = [
     ("photos of the eifel tower", ["Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019]),
     ("Fotos aus Frankreich im Juli 2016", ["France", "July 2016"], EIFFEL_2016),
-    ("été", ["June", "July", "August"], ["2016/tower.jpg", "2019/tower.jpg"]),
-    ("brandenburg gate eiffel tower", ["Brandenburg Gate", "Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019, "gate.jpg"]),
-    ("2018 2019", ["2018", "2019"], ["2019/street.jpg", "2019/tower.jpg", "house.jpg"]),
-    ("last year", [str(LAST_YEAR)], ["gate.jpg"]),
-    ("before 2017", ["before 1 January 2017"], EIFFEL_2016),
     ("Rom", ["Rome"], ROMAN),
-    ("unknown paris", ["Paris", "unknown"], ["2019/street.jpg"]),
-    ("iphone france", ["France", "Apple iPhone 12"], EIFFEL_2019),
     ("trip to rome", ["trip Rome, 2\N{EN DASH}4 April 2021"], ROMAN),
-    ("lazio", ["Lazio"], ROMAN),
-    ("old prints", ["in Old prints"], ["Old prints/scan 1.jpg"]),
     ("rome-3", ["in rome-3.jpg"], ["holidays/rome-3.jpg"]),
-    ("grandmas house", ["Grandma's House"], ["house.jpg"]),
     ("rejected 2021", ["rejected", "2021"], ["holidays/rome-0.jpg"]),
-    ("without gps 2018", ["without GPS", "2018"], ["house.jpg"]),
-    ("Rome or brandenburg gate", ["Rome or Brandenburg Gate"], ["gate.jpg", *ROMAN]),
     ("trip to rome or 2018", ["trip Rome, 2\N{EN DASH}4 April 2021 or 2018"], [*ROMAN, "house.jpg"]),
-    ("not italy", ["not Italy"], [*OF_PARIS, "Old prints/scan 1.jpg", "gate.jpg", "house.jpg"]),
-    ("paris not eiffel tower", ["Paris", "not Eiffel Tower"], ["2019/street.jpg"]),
     ("2019 or 2018 without paris", ["2019", "2018", "not Paris"], ["house.jpg"]),
 ]  # fmt: skip
 """Questions with the filters that they become, and the photos that are found."""
@@ -91,7 +77,7 @@ def client(photos: tuple[LibraryPhotos, Settings]) -> Iterator[TestClient]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overview, "WAIT_S", 60.0)  # the lists of names are made before the first answer
         patch.setattr(cached_value, "FIRST_WAIT_S", 60.0)
-        policy = AccessPolicy("127.0.0.1", 8080, None, settings.web_upload_bytes)
+        policy = AccessPolicy("127.0.0.1", 8080)
         with client_at(create_app(settings, library.database, policy)) as opened:
             yield opened
 

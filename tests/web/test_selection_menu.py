@@ -1,4 +1,4 @@
-"""What is done with selected photos beside verdicts: stars, downloads, shares, metadata."""
+"""What is done with selected photos beside verdicts: stars, downloads, metadata."""
 
 import io
 from zipfile import ZipFile

@@ -51,17 +51,6 @@ def run_refused(terminal: Terminal, *arguments: str, code: int = 1) -> str:
     return output.err
 
 
-@pytest.mark.slow
-def test_the_page_is_served_until_sigterm(terminal: Terminal) -> None:
-    with serving(terminal) as (process, output):
-        assert "the web page is at http://127.0.0.1:" in output
-        assert "token" not in output
-        assert httpx.get(f"http://127.0.0.1:{port_in(output)}/api/openapi.json").status_code == 200
-        process.terminate()
-        assert process.wait(ENDS_S) == 0
-    assert "Traceback" not in terminal.log.read_text()
-
-
 def test_network_address_prints_the_token_once_and_serves_until_ctrl_c(terminal: Terminal) -> None:
     with serving(terminal, "--host", "0.0.0.0", "-q") as (process, output):
         (token,) = re.findall(r"token to sign in, valid until the command stops: (\S+)", output)

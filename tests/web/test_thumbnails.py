@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from support.format_photos import encode_photo
 from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from support.page_server import served
+from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
@@ -128,16 +129,7 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(
     photo = stored_photo(web_database, number, {})
     thumbnails = Thumbnails(web_settings)
     results: list[bytes] = []
-    threads = [
-        threading.Thread(
-            target=lambda: results.append(thumbnails.create(photo, THUMBNAIL, ThumbnailSize.SMALL))
-        )
-        for _ in range(12)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads([lambda: results.append(thumbnails.create(photo, THUMBNAIL, ThumbnailSize.SMALL))] * 12)
     thumbnails.close()
     assert len(set(results)) == 1
     assert len(results) == 12

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
-from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page, serving
 from support.commands import draw, draw_many
@@ -17,9 +16,7 @@ from support.page_server import served
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
-from tagger.database.statements import db_now
-from tagger.database.tables import ledgers
-from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker, resume_suspended_jobs
+from tagger.ledger.workers import record_heartbeat, remove_worker, resume_suspended_jobs
 from tagger.settings import Settings
 from tagger.web.api import events
 
@@ -162,9 +159,7 @@ def test_a_menu_stays_open_while_the_job_changes(
 
 
 @pytest.mark.slow
-def test_a_form_keeps_what_was_chosen_and_a_schedule_is_added_paused_run_and_removed(
-    browser: Browser, web_settings: Settings, web_database: Database, folder: Path
-) -> None:
+def test_a_form_keeps_what_was_chosen(browser: Browser, web_settings: Settings, folder: Path) -> None:
     draw_many(folder / "inner", 2)
     with (
         serving(web_settings) as address,
@@ -178,25 +173,6 @@ def test_a_form_keeps_what_was_chosen_and_a_schedule_is_added_paused_run_and_rem
         expect(page.get_by_role("button", name="and its subfolders")).to_contain_text("inner")
         expect(page.get_by_label("Priority")).to_have_value("interactive")
         assert "?folder=" in page.url
-        page.goto("/jobs")
-        page.get_by_role("link", name="Add a schedule").click()
-        page.locator("#nightly-scan").select_option(str(folder))
-        page.get_by_label("At (").fill("04:30")
-        page.get_by_role("button", name="every night").click()
-        card = page.locator(".schedule")
-        expect(card).to_contain_text("every day at 04:30")
-        card.get_by_role("button", name="Pause").click()
-        expect(card.get_by_text("paused")).to_be_visible()
-        card.get_by_role("button", name="Resume").click()
-        expect(card.get_by_role("button", name="Pause")).to_be_visible()
-        expect_live_ticks(page, web_database)
-        card.get_by_role("button", name="Run now").click()
-        page.wait_for_url("**/jobs/*")
-        expect(page.locator("[data-field=done]")).to_have_text("0 of 2 photos")
-        page.goto("/jobs")
-        card.locator("summary").click()
-        card.get_by_role("button", name="Remove").click()
-        expect(page.get_by_text("No schedules yet")).to_be_visible()
 
 
 def test_open_pages_show_the_landmarks_and_photos_that_a_job_finds(
@@ -219,19 +195,6 @@ def test_open_pages_show_the_landmarks_and_photos_that_a_job_finds(
         expect(page.locator("#summary")).to_have_text("2 landmarks")
         photos.get_by_role("button", name="Show 1 new photo").click()
         expect(tiles).to_have_count(2)
-
-
-def expect_live_ticks(page: Page, database: Database) -> None:
-    """Expect that an open page shows new ticks, and that they are late."""
-    last_tick = page.locator("#last-tick")
-    expect(last_tick).to_have_text("Not checked yet")
-    record_tick(database)
-    expect(last_tick).to_contain_text("Last checked: ")
-    with database.write() as connection:
-        connection.execute(update(ledgers).values(last_tick_at=db_now() - 200))
-    expect(last_tick).to_contain_text("Schedules do not run")
-    record_tick(database)
-    expect(last_tick).not_to_contain_text("Schedules do not run")
 
 
 def test_a_job_waits_for_a_folder_that_is_not_available(
