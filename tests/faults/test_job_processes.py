@@ -208,8 +208,9 @@ def test_a_process_that_is_stopped_does_not_hold_up_the_job(
         tag.kill()
         tag.wait()
     assert_complete(terminal)
-    silent = int(moment == "while it classifies photos")
-    assert terminal.log.read_text().count("did not answer and was ended; the others continue") == silent
+    # On a busy machine, others may not renew their short leases in time either.
+    is_said = "process 2 of 3 did not answer and was ended; the others continue" in terminal.log.read_text()
+    assert is_said == (moment == "while it classifies photos")
 
 
 @pytest.mark.slow
