@@ -16,6 +16,7 @@ from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata import xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
 from tagger.metadata.photo_fields import xmp_packet
+from tagger.metadata.temporary_files import remove_leftovers
 from tagger.photos.buckets import sidecars_of
 from tagger.photos.folder_walk import read_sidecar_in
 from tagger.photos.folders import OpenFolder, open_folder
@@ -234,7 +235,8 @@ def is_sidecar_name(name: str) -> bool:
 def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Path]:
     """Yield the photos and sidecars at or below `paths` that hold values of ours, by what they say.
 
-    Folders of other programs below them are left out: libraries, snapshots, trash. So are buckets.
+    Folders of other programs below them are left out: libraries, snapshots, trash. So are buckets. What
+    writers that died left in the folders is removed.
     """
     for path in paths:
         if isinstance(path, ObjectPath):
@@ -245,6 +247,8 @@ def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Pat
             folders[:] = sorted(
                 name for name in folders if not find_program_folder(f"{parent}/{name}", os.path.lexists)
             )
+            with suppress(WriteRefused, WriteFailed):
+                remove_leftovers(Path(parent), path.resolve())
             for name in sorted(names):
                 file = Path(parent, name)
                 if not file.is_symlink() and file.is_file() and _holds_our_values(file, max_bytes):

@@ -28,12 +28,13 @@ from tagger.cli.output.job_text import count_of, first_names
 from tagger.cli.output.metadata import metadata_state, print_differences, print_state
 from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner
+from tagger.errors import ObjectUnsupported
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sidecars
 from tagger.jobs.processing.undo_log import count_forgotten
 from tagger.ledger.progress import find_job
 from tagger.metadata.photo_files import files_with_our_values
-from tagger.photos.paths import parse_path
+from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists
 from tagger.positions.update import is_up_to_date
 from tagger.query.photo_conditions import require_folders
@@ -234,6 +235,8 @@ def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> 
     if job is not None:
         find_job(session.database, job)
     for path in paths:
+        if isinstance(path, ObjectPath):
+            raise ObjectUnsupported(path=str(path))
         if not is_stored(session.database, path, session.settings.roots):
             check_exists(path)
 
