@@ -36,7 +36,7 @@ def upgrade() -> None:
 
 def _say_what_ends() -> None:
     connection = op.get_bind()
-    names = [*connection.scalars(sa.text(_USERS)), *connection.scalars(sa.text(_TOKENS))]
+    names = dict.fromkeys((*connection.scalars(sa.text(_USERS)), *connection.scalars(sa.text(_TOKENS))))
     shares = connection.scalar(sa.text(_SHARES))
     if names:
         log.warning(
