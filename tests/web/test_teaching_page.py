@@ -98,6 +98,26 @@ def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
         assert "Our church" not in names
 
 
+def test_the_undo_of_a_later_naming_leaves_the_place_that_was_added(
+    browser: Browser, address: str, library: TaggedFolder
+) -> None:
+    failed: list[str] = []
+    with open_page(browser, address, base=address) as page:
+        page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+        name_church(page, library, 2)
+        page.locator(f'[data-photo="{library.photo("church/3.jpg").id}"] label').click()
+        page.get_by_role("button", name="Name this place").click()
+        page.get_by_label("Landmark, city or country").fill("Our church")
+        page.locator("[data-results] button").first.click()
+        expect(page.locator("#toasts")).to_contain_text("1 photo named Our church")
+        page.locator("#toasts").get_by_role("button", name="Undo").last.click()
+        expect(page.locator("#announcement")).to_have_text("Undone on 1 photo")
+        page.wait_for_load_state("networkidle")
+        names = [each["name"] for each in page.request.get("/api/landmarks?all=true").json()]
+        assert "Our church" in names
+    assert failed == []
+
+
 def test_what_a_confirmed_group_is_found_in_is_said(
     browser: Browser, address: str, library: TaggedFolder
 ) -> None:

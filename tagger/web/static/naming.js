@@ -48,7 +48,10 @@ export async function selectLandmark(callback, ofPhotos, others = []) {
 /** Removes a landmark that was added here, after its verdicts were undone. One that has others stays. */
 export async function removeAdded(slug) {
   if (!added.has(slug)) return;
-  const isRemoved = await requestJson(`/api/landmarks/${encodeURIComponent(slug)}`, { method: "DELETE" }).catch(() => null);
+  const address = encodeURIComponent(slug);
+  const { photos } = await requestJson(`/api/photos?landmark=${address}&verdict=confirmed&limit=1`);
+  if (photos.length) return;
+  const isRemoved = await requestJson(`/api/landmarks/${address}`, { method: "DELETE" }).catch(() => null);
   if (isRemoved) landmarks = landmarks.filter(({ landmark }) => landmark !== slug);
 }
 
