@@ -65,7 +65,8 @@ def share_odds(others: int, showing: int) -> float:
 def odds_of_day(sightings: Collection[Sighting], images: int) -> dict[tuple[int, int], float]:
     """The factors by content and landmark id, for the sightings of a day with this number of images.
 
-    A landmark is likelier if another image shows it. Else it is less likely if others show one too far away.
+    A landmark is likelier if another image shows it. Else one that is shown is less likely if others show one
+    too far away. Of what is not shown, it says more how far away the day was: see `weak_evidence`.
     """
     shown: dict[int, list[Sighting]] = defaultdict(list)
     for each in sightings:
@@ -79,7 +80,10 @@ def odds_of_day(sightings: Collection[Sighting], images: int) -> dict[tuple[int,
         is_same = len(same) > (each.content_id in same)
         against = len(_contradicting(each, shown))
         others = len(showing) - (each.content_id in showing) - against
-        factor = share_odds(images - 1, others) if is_same else max(1 / MOST, 1 / (1 + against))
+        if is_same:
+            factor = share_odds(images - 1, others)
+        else:
+            factor = max(1 / MOST, 1 / (1 + against)) if each.is_shown else 1.0
         key = each.content_id, each.landmark_id
         odds[key] = max(factor, odds.get(key, 0.0))
     return odds

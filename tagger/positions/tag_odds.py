@@ -164,12 +164,7 @@ def _all_odds(
         if row.counts and odds is not None and odds.odds < 1.0:
             refused[row.content_id].add(row.landmark_id)
     sightings, images = read_sightings(connection, days_of_images(connection, content_ids), refused)
-    enough = {(row.content_id, row.landmark_id) for row in rows if row.is_enough}
-    # Against a score that is not enough, it speaks more how far away the day was than how many photos say so.
-    by_day = {
-        key: odds for key, odds in day_odds(sightings, images).items() if odds.odds > 1 or key in enough
-    }
-    return trip_odds(connection, rows, located, sightings) | by_day | strong
+    return trip_odds(connection, rows, located, sightings) | day_odds(sightings, images) | strong
 
 
 def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
