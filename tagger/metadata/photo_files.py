@@ -243,12 +243,13 @@ def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Pat
             continue
         if path.is_file() and _holds_our_values(path, max_bytes):
             yield path
-        for parent, folders, names in os.walk(path.resolve()):
+        top = path.resolve()
+        for parent, folders, names in os.walk(top):
             folders[:] = sorted(
                 name for name in folders if not find_program_folder(f"{parent}/{name}", os.path.lexists)
             )
             with suppress(WriteRefused, WriteFailed):
-                remove_leftovers(Path(parent), path.resolve())
+                remove_leftovers(Path(parent), top)
             for name in sorted(names):
                 file = Path(parent, name)
                 if not file.is_symlink() and file.is_file() and _holds_our_values(file, max_bytes):
