@@ -141,11 +141,11 @@ class OptionGroup:
 
 def main() -> None:
     """Write all pages, and add new lines to the description of the surface."""
-    from docs.surface import SURFACE, current_lines, stored_lines
+    from docs.surface import current_lines, store_lines, stored_lines
 
     for path, text in pages().items():
         path.write_text(text)
-    SURFACE.write_text("".join(f"{line}\n" for line in sorted({*stored_lines(), *current_lines()})))
+    store_lines(stored_lines() | current_lines())
 
 
 def pages() -> dict[Path, str]:

@@ -1,12 +1,16 @@
 """What releases promise to other programs, a line each: commands, settings, columns, JSON keys, Python.
 
-docs/reference/surface.txt has the lines of the last release and what came since. `make reference` adds new
+docs/reference/surface.txt has the names of the last release and what came since. `make reference` adds new
 ones and never removes one: what a release has stays until the next major version. To remove one that was
-never released, delete its line.
+never released, delete it there.
+
+The file says the filters of photos once, as `filter NAME`. `command tagger query FILTERS` stands for an
+option of each, `FILTERS but --model` for all others, and `api GET /api/photos FILTERS` for its parameters.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from tagger.cli.program import app as tagger_app
 from tagger.database.tables import metadata, views
 from tagger.errors import FailureKind
 from tagger.model.artifact import Manifest
+from tagger.query.options import options_used_by
 from tagger.settings import Settings
 from tagger.web import api
 from trainer.cli.program import app as trainer_app
@@ -27,14 +32,72 @@ from trainer.cli.program import app as trainer_app
 SURFACE = Path(__file__).parent / "reference" / "surface.txt"
 
 
-def stored_lines() -> list[str]:
-    """The lines of the file."""
-    return SURFACE.read_text().splitlines() if SURFACE.exists() else []
+FILTERS = "FILTERS"
+BUT = "but"
 
 
-def current_lines() -> list[str]:
-    """The lines of the code as it is, sorted."""
+def stored_lines() -> set[str]:
+    """The lines of the file, with a line for each filter of each command and address."""
+    return expanded(SURFACE.read_text().splitlines()) if SURFACE.exists() else set()
+
+
+def store_lines(lines: Iterable[str]) -> None:
+    """Write the lines to the file."""
+    SURFACE.write_text("".join(f"{line}\n" for line in sorted(folded(lines))))
+
+
+def folded(lines: Iterable[str]) -> set[str]:
+    """The lines with one, in place of all filters, for each command and address that has most of them."""
+    rest = set(lines)
+    names = _filters(rest)
+    filters_of: defaultdict[str, set[str]] = defaultdict(set)
+    for line in rest:
+        owner, _, last = line.rpartition(" ")
+        filters_of[owner].update(name for name in names if last == _filter(owner, name))
+    for owner, present in filters_of.items():
+        if 2 * len(present) <= len(names):
+            continue
+        rest -= {f"{owner} {_filter(owner, name)}" for name in present}
+        missing = [_filter(owner, name) for name in sorted(names - present)]
+        rest.add(" ".join([owner, FILTERS, *([BUT, *missing] if missing else [])]))
+    return rest
+
+
+def expanded(lines: Iterable[str]) -> set[str]:
+    """The lines that `folded` made these of."""
+    lines = set(lines)
+    names = _filters(lines)
+    result = set()
+    for line in lines:
+        owner, is_folded, missing = line.partition(f" {FILTERS}")
+        if not is_folded:
+            result.add(line)
+            continue
+        without = missing.removeprefix(f" {BUT}").split()
+        filters = {_filter(owner, name) for name in names}.difference(without)
+        result.update(f"{owner} {each}" for each in filters)
+    return result
+
+
+def _filters(lines: Iterable[str]) -> set[str]:
+    return {line.removeprefix("filter ") for line in lines if line.startswith("filter ")}
+
+
+def _filter(owner: str, name: str) -> str:
+    """What a filter is called there: `--taken-after` by a command, `taken_after` in an address."""
+    match owner.partition(" ")[0]:
+        case "command":
+            return "--" + name.replace("_", "-")
+        case "api":
+            return name
+        case _:  # other kinds of lines have no filters
+            return ""
+
+
+def current_lines() -> set[str]:
+    """The lines of the code as it is."""
     lines = {
+        *(f"filter {name}" for name in options_used_by("all")),
         *(f"setting TAGGER_{name.upper()}" for name in Settings.model_fields),
         *(f"failure {kind.value}" for kind in FailureKind),
         *_fields("model file", Manifest.model_json_schema()),
@@ -50,7 +113,7 @@ def current_lines() -> list[str]:
     }
     for name, program in (("tagger", tagger_app), ("trainer", trainer_app)):
         lines.update(_commands(name, typer.main.get_command(program)))
-    return sorted(lines)
+    return lines
 
 
 def _commands(path: str, command: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from docs.generate_reference import pages
-from docs.surface import current_lines, stored_lines
+from docs.surface import SURFACE, current_lines, expanded, folded, stored_lines
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -15,9 +15,20 @@ def test_reference_pages_match_the_code() -> None:
 
 
 def test_what_a_release_promises_stays() -> None:
-    stored, current = set(stored_lines()), set(current_lines())
+    stored, current = stored_lines(), current_lines()
     assert stored - current == set(), "others may depend on these: see docs/how-to/release.md"
     assert current - stored == set(), "run: make reference"
+
+
+def test_the_surface_says_each_filter_once_and_which_one_a_command_lacks() -> None:
+    lines = current_lines()
+    query, address = "command tagger query", "api GET /api/photos"
+    lacking = {f"{query} --taken-after", f"{address} year"}
+    assert lacking <= lines
+    lines -= lacking
+    assert {f"{query} FILTERS but --taken-after", f"{address} FILTERS but year"} <= folded(lines)
+    assert expanded(folded(lines)) == lines
+    assert SURFACE.read_text().splitlines() == sorted(folded(stored_lines()))
 
 
 def test_the_files_to_read_first_are_read_in_an_hour() -> None:
