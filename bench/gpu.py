@@ -43,13 +43,13 @@ SIZES = ((640, 480), (1600, 1200), (4000, 3000))
 GPU_BATCHES, CPU_BATCHES = (64, 128, 256, 512), (CPU_BATCH,)
 WARM_UPS, ROUNDS = 3, 12
 COMPARED, FEWEST_PHOTOS, WARM_UP_PHOTOS = 500, 96, 64
+# The goals: best tags the same, mean difference of their scores, cosine, and share of the limit.
 SAME, SCORE_DIFFERENCE, COSINE, SHARE = 0.995, 0.02, 0.999, 0.85
-"""The goals: best tags the same, mean difference of their scores, cosine, and share of the limit."""
+# Scores so near are the same: of a drawn picture, none is above a few hundredths.
 TIE = 0.005
-"""Scores so near are the same: of a drawn picture, none is above a few hundredths."""
 
+# What was measured, its value, its goal and its verdict.
 Row = tuple[str, str, str, str]
-"""What was measured, its value, its goal and its verdict."""
 
 
 def main() -> None:
@@ -235,8 +235,8 @@ _LAST_JOB = "SELECT max(id) FROM jobs"
 _PROGRESS = "SELECT count(*), count(outcome) FROM job_items WHERE job_id = ?"
 _COUNTED = "SELECT sum(tagged + unknown + skipped + failed) FROM chunks WHERE job_id = ?"
 POLL_S = 0.1
+# Too little for one batch of the usual size.
 LEFT_BYTES = 600 * 2**20
-"""Too little for one batch of the usual size."""
 
 
 def _failed_without_memory(device: Device, folder: Path) -> int:

@@ -29,13 +29,13 @@ from tests.rig.large_library import JOBS, ROOT, make_library
 from tests.rig.servers import PostgresServer
 
 MOST_GROWTH = 1.5
+# Results are as long as others if their lengths differ by at most this share.
 EQUAL = 0.1
-"""Results are as long as others if their lengths differ by at most this share."""
 ROUNDS = 2
 PAGE = "--limit 100 --format csv"
 PHOTO = f"{ROOT}/y2006/m10/IMG_10000006.jpg"
+# A photo whose verdict says nothing of others.
 UNDATED = f"{ROOT}/y2018/m10/IMG_10000018.jpg"
-"""A photo whose verdict says nothing of others."""
 COMMANDS = (
     "query",
     "query --sort score",
@@ -52,10 +52,10 @@ ONCE = (
     f"confirm --withdraw eiffel-tower {UNDATED}",
 )
 ALL_PHOTOS = ("query --format csv", "db check")
+# The library is vacuumed when it is created; later, it would be at any time.
 _SERVER_SETTINGS = ("shared_buffers=1GB", "fsync=off", "autovacuum=off")
-"""The library is vacuumed when it is created; later, it would be at any time."""
+# The exit code of a check: the older model has no labels.
 PROBLEMS = 1
-"""The exit code of a check: the older model has no labels."""
 VIEWS = (
     *("/photos", "/photos?q=paris", "/photos/filter", "/photos?untagged=1", "/photos?any_rank=1"),
     *("/places", "/map", "/trips", "/review", "/jobs"),

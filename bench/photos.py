@@ -13,8 +13,8 @@ from tagger.model.devices import core_count
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 _SQUARE_PX = 40
+# Makes a JPEG of coloured squares as large as that of a photo.
 _NOISE = 4.0
-"""Makes a JPEG of coloured squares as large as that of a photo."""
 
 
 def photos_in(folder: Path) -> list[Path]:

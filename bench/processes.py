@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 TAGGER = (sys.executable, "-m", "tagger")
+# The model that the package ships.
 SHIPPED = Path(__file__).parents[1] / "tagger" / "shipped" / "landmarks.pt"
-"""The model that the package ships."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from tagger.model.artifact import read_manifest
 from tagger.model.backends.protocol import Images, Outputs
 
 MOST_IMAGES = 1024
+# The score of each fifth photo's landmark.
 TAGGED, SHARE_TAGGED = 0.9, 5
-"""The score of each fifth photo's landmark."""
 
 
 class StubBackend:

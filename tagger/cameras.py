@@ -19,10 +19,10 @@ from tagger.database.tables import cameras, roots
 from tagger.errors import CameraNotFound
 from tagger.photos.facts import CameraFacts
 
+# Keys of cameras that photos name begin with this.
 _NAMED = "camera|"
-"""Keys of cameras that photos name begin with this."""
+# Names of cameras that an error suggests.
 MOST_NAMES = 10
-"""Names of cameras that an error suggests."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,13 @@ def move_folder_cameras(
     )
 
 
+# Earlier dates are no EXIF: clocks begin in 1970 or 1980, and people give them to scans.
 _FIRST_YEAR = 1990
-"""Earlier dates are no EXIF: clocks begin in 1970 or 1980, and people give them to scans."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - cameras' local time
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' local time
+# Local times of one moment differ by at most this: zones of up to 14 hours, and of the last
+# journey.
 LOCAL_TIMES = timedelta(hours=26)
-"""Local times of one moment differ by at most this: zones of up to 14 hours, and of the last journey."""
 
 
 def clock_seconds(taken_at: datetime) -> float:

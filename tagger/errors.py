@@ -13,19 +13,19 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+# Numbers of an `OSError`: the disk, or what its user may have of it, is full.
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Numbers of an `OSError`: the disk, or what its user may have of it, is full."""
 _UNREACHABLE = """
     EIO ENODEV ESTALE EREMOTEIO ENOMEDIUM ENOLINK ECOMM EPROTO ETIME EPIPE ENOTCONN ECONNABORTED
     ECONNREFUSED ECONNRESET ESHUTDOWN ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ENONET
 """
+# A disk fails, or a share or its server does not answer: nothing that a person may or may not do.
 UNREACHABLE_ERRNOS = frozenset(getattr(errno, name) for name in _UNREACHABLE.split() if hasattr(errno, name))
-"""A disk fails, or a share or its server does not answer: nothing that a person may or may not do."""
+# Another program uses a file, or the system is short of something now.
 BUSY_ERRNOS = frozenset(
     {errno.EAGAIN, errno.EBUSY, errno.ETXTBSY, errno.ENOMEM, errno.ENOBUFS, errno.ENFILE, errno.EMFILE}
     | {errno.EINTR, errno.EDEADLK, errno.ENOLCK, *DISK_FULL_ERRNOS}
 )
-"""Another program uses a file, or the system is short of something now."""
 
 
 class PicklableError(Exception):
@@ -482,8 +482,8 @@ class FailureKind(StrEnum):
         return RETRY_PAUSES[attempts - 1] if self.can_pass and attempts <= len(RETRY_PAUSES) else None
 
 
+# After each failed attempt; then a failure is final. A bit less than whole days, for nightly runs.
 RETRY_PAUSES = tuple(timedelta(hours=hours) for hours in (0, 1, 6, 18, 42, 90, 186))
-"""After each failed attempt; then a failure is final. A bit less than whole days, for nightly runs."""
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# The name of this package where packages are installed.
 NAME = "landmark-tagger"
-"""The name of this package where packages are installed."""
 
 
+# Entry points that are called with the settings, and return an `EventReceiver`.
 EVENT_RECEIVERS = "tagger.event_receivers"
-"""Entry points that are called with the settings, and return an `EventReceiver`."""
+# Entry points that are functions for Typer, or a Typer of several.
 COMMANDS = "tagger.commands"
-"""Entry points that are functions for Typer, or a Typer of several."""
+# Entry points that are called with module, device, size and number of passes, and return a
+# `Backend`.
 BACKENDS = "tagger.backends"
-"""Entry points that are called with module, device, size and number of passes, and return a `Backend`."""
 
 
 def load(place: str) -> Any:
@@ -53,8 +54,8 @@ def extra_missing(feature: str, extra: str) -> ExtraMissing:
     return ExtraMissing(feature=feature, extra=extra, command=install_command(extra))
 
 
+# Extras that take gigabytes, however they are installed.
 _WITH_TORCH = ("torch", "train", "timm")
-"""Extras that take gigabytes, however they are installed."""
 
 
 @cache

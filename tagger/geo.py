@@ -20,8 +20,9 @@ def distance_km(latitude: float, longitude: float, other_latitude: float, other_
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, haversine)))
 
 
+# South, west, north, east, in degrees.
 Box = tuple[float, float, float, float]
-"""South, west, north, east, in degrees."""
+# Parts of the world, each as a few boxes, which overlap at borders: places there are in both.
 WORLD_REGIONS: Mapping[str, tuple[Box, ...]] = {
     "africa": ((-40, -26, 38, 36), (-40, 30, 31, 44), (-40, 40, 16, 64)),
     "asia": ((-11, 25, 43, 150), (36, 44, 82, 180), (29, 44, 36, 150), (60, -180, 72, -168)),
@@ -30,7 +31,6 @@ WORLD_REGIONS: Mapping[str, tuple[Box, ...]] = {
     "oceania": ((-56, 110, 0, 180), (-56, -180, 29, -105), (0, 130, 29, 180)),
     "south-america": ((-57, -93, 13, -28),),
 }
-"""Parts of the world, each as a few boxes, which overlap at borders: places there are in both."""
 MAX_NAME_SLUG = 80
 
 

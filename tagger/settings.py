@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 
 CONFIG_NAME = "tagger.toml"
 _PREFIX = "tagger_"
+# Settings that are lists or objects, in the environment as JSON, each with an example.
 JSON_EXAMPLES = {
     "web_folders": '["/photos", "s3://bucket/photos"]',
     "web_trusted_proxies": '["127.0.0.1", "10.0.0.0/8"]',
     "web_editors": '["ada", "bob"]',
     "roots": '{"holidays": "/mnt/holidays"}',
 }
-"""Settings that are lists or objects, in the environment as JSON, each with an example."""
 _OTHER_VARIABLES = ("config", "test_data")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
@@ -336,8 +336,8 @@ def _reason(error: ValidationError) -> str:
     return f"{name} (TAGGER_{name.upper()}){value}: {message}"
 
 
+# Settings of which `none` is one of the choices; for others it means that there is no value.
 _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}
-"""Settings of which `none` is one of the choices; for others it means that there is no value."""
 
 
 def environment_values(settings: Iterable[str]) -> dict[str, Any]:

@@ -67,8 +67,8 @@ class Thing:
         return (self.display_name, self.name, *self.names.values(), *self.aliases)
 
 
+# Before the name of a thing, where the name of a landmark may stand, too.
 PREFIX = "thing:"
-"""Before the name of a thing, where the name of a landmark may stand, too."""
 
 
 @dataclass(frozen=True)

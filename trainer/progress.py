@@ -25,8 +25,8 @@ def _no_display(_description: str) -> Iterator[Show]:
     yield lambda *_values: None
 
 
+# Displays the stage of a description for as long as the context lasts.
 display: Callable[[str], AbstractContextManager[Show]] = _no_display
-"""Displays the stage of a description for as long as the context lasts."""
 
 
 @contextmanager

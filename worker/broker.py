@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 3.0
 log = logging.getLogger(__name__)
+# How often an outage is logged.
 REPORT_S = 60.0
-"""How often an outage is logged."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ class RedisMonitor:
         self.broker = broker
         self._lock = threading.Lock()
         self._reported_at: float | None = None
+        # None after its end was logged.
         self._outage_since: float | None = None
-        """None after its end was logged."""
 
     def accepts_messages(self) -> bool:
         """Check Redis now, and log the result if it is news."""

@@ -14,8 +14,8 @@ from tagger.settings import load_settings
 from worker.broker import refusal, shared_monitor, unavailable_error
 from worker.producer import app_broker
 
+# The pause between two attempts to connect.
 RETRY_S = 1.0
-"""The pause between two attempts to connect."""
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types

@@ -38,10 +38,10 @@ SERVER_LOCK = "server.lock"
 START_TIMEOUT_S = 20.0
 IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
+# The limit in bytes is 107 on Linux and 103 on macOS.
 SOCKET_PATH_LIMIT = 100
-"""The limit in bytes is 107 on Linux and 103 on macOS."""
+# Commands that could make the server write files elsewhere, or load code.
 UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
-"""Commands that could make the server write files elsewhere, or load code."""
 
 
 def start_embedded(data_folder: Path, ledger_id: str) -> str:
@@ -203,8 +203,8 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
+# The process, user and group of the other end, as Linux tells them.
 _CREDENTIALS = struct.Struct("3i")
-"""The process, user and group of the other end, as Linux tells them."""
 
 
 class OwnServer:

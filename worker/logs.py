@@ -13,8 +13,8 @@ from typing import Literal
 
 from tagger.photos.paths import printable_path
 
+# The optional fields of a log record.
 FIELDS = ("job", "chunk", "photo", "kind")
-"""The optional fields of a log record."""
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

@@ -69,8 +69,8 @@ class RedisKeys:
         return f"tagger.{self.ledger_id}.{name}"
 
 
+# How often dropped messages are logged: another program may send them without end.
 REPORT_S = 60.0
-"""How often dropped messages are logged: another program may send them without end."""
 _reported_at = -REPORT_S
 
 
@@ -82,10 +82,10 @@ def report_dropped(reason: str) -> None:
         log.error("An invalid message was dropped: %s", reason)
 
 
+# Messages of this program have about 600 bytes.
 MAX_MESSAGE_BYTES = 16 * 2**10
-"""Messages of this program have about 600 bytes."""
+# The id of a message. Celery writes it to the log.
 _ID = re.compile(r"[\w -]{1,100}", re.ASCII)
-"""The id of a message. Celery writes it to the log."""
 _NO_ARGUMENTS = [[], {}, dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))]
 
 

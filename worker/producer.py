@@ -103,11 +103,11 @@ def _with_checked_certificate(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
 
+# When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback.
 VISIBILITY_TIMEOUT_S = 600
-"""When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback."""
 
+# How often beat sends a tick.
 TICK_S = 20.0
-"""How often beat sends a tick."""
 
 TRANSPORT_OPTIONS: dict[str, object] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,

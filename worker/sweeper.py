@@ -31,16 +31,17 @@ from worker.producer import send_wake_ups
 log = logging.getLogger(__name__)
 
 SWEEP_S = 10.0
+# The rate of a worker is that of its latest sweeps, half a minute.
 RATE_SWEEPS = 3
-"""The rate of a worker is that of its latest sweeps, half a minute."""
+# How long a sweep locates photos, in transactions of less than a second.
 LOCATE_S = 5.0
-"""How long a sweep locates photos, in transactions of less than a second."""
+# How long a stopping worker waits for its sweep, which may wait for Redis.
 STOP_S = 2.0
-"""How long a stopping worker waits for its sweep, which may wait for Redis."""
 
 
+# Set while this process does not reach the database. Then it returns messages, which others can
+# process.
 database_unreachable = threading.Event()
-"""Set while this process does not reach the database. Then it returns messages, which others can process."""
 
 
 def own_priorities(app: Celery, keys: RedisKeys) -> list[Priority]:
@@ -67,17 +68,17 @@ class Sweeper:
         self._worker_name = worker_name
         self._device = device
         self._positions = SmallUpdates(database)
+        # Messages in this worker's queues at the last sweep; 0 while Redis accepts none.
         self.waiting = 0
-        """Messages in this worker's queues at the last sweep; 0 while Redis accepts none."""
         self._redis_refuses = False
+        # Why the last sweep failed; empty if it did not.
         self._problem = ""
-        """Why the last sweep failed; empty if it did not."""
+        # Roots that this worker does not find and that jobs wait for, at the last sweep.
         self._missing_roots: list[str] = []
-        """Roots that this worker does not find and that jobs wait for, at the last sweep."""
         self._leases = ExpiredLeases(database)
         self._began_at = running_time()
+        # When the latest sweeps began, and how many photos were stored by then.
         self._counts: deque[tuple[float, float]] = deque(maxlen=RATE_SWEEPS + 1)
-        """When the latest sweeps began, and how many photos were stored by then."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 

@@ -24,8 +24,8 @@ from worker.sweeper import database_unreachable
 
 log = logging.getLogger(__name__)
 
+# How long a worker that does not reach the database keeps a message before it returns it.
 RETURN_S = 1.0
-"""How long a worker that does not reach the database keeps a message before it returns it."""
 
 
 @shared_task(name=TASK_NAME, acks_late=True)
@@ -89,13 +89,13 @@ def _record_error(job: int, error: TaggerError) -> None:
         log.warning("The error could not be recorded in the job: %s", database_error, extra={"job": job})
 
 
+# With LEAVE_S less than the minute after which supervisors usually kill.
 STOP_S = 50.0
-"""With LEAVE_S less than the minute after which supervisors usually kill."""
+# How long a stopping worker has to leave Redis and the database after its last chunk.
 LEAVE_S = 5.0
-"""How long a stopping worker has to leave Redis and the database after its last chunk."""
 CHECK_S = 0.2
+# Whether the worker has received a signal to stop.
 _stopping = threading.Event()
-"""Whether the worker has received a signal to stop."""
 
 
 @signals.worker_init.connect

@@ -26,8 +26,8 @@ from worker.broker import check_broker
 from worker.engine import current_engine
 
 BACKGROUND_NICENESS = 5
+# The part of the memory for images, and of a GPU's, that a background worker takes: one in so many.
 BACKGROUND_SHARE = 4
-"""The part of the memory for images, and of a GPU's, that a background worker takes: one in so many."""
 
 
 def run_worker(

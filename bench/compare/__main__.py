@@ -25,8 +25,8 @@ from bench.photos import draw_photos, evenly_spread, photos_in
 from bench.processes import SHIPPED
 from bench.report import note, print_heading
 
+# The size of the photos that every program processes before it is measured.
 SMALL = (320, 240)
-"""The size of the photos that every program processes before it is measured."""
 
 
 def main() -> None:

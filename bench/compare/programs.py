@@ -24,8 +24,9 @@ from tagger.database.tables import backend_selections
 
 REPOSITORY = Path(__file__).parents[2]
 DATABASE = "tagger.sqlite"
+# The lower limit of a cost, which may be zero within the clock's noise: ratios need a positive
+# number.
 MIN_COST = 0.001
-"""The lower limit of a cost, which may be zero within the clock's noise: ratios need a positive number."""
 LOADER_QUERY = "SELECT path, slug FROM tags WHERE rank = 1"
 TAGGER_QUERY = """
     SELECT roots.location || '/' || photos.path, landmarks.slug

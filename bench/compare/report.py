@@ -8,8 +8,8 @@ from statistics import mean, median
 from bench.compare.programs import PROGRAMS, TAG, Measurement, Program
 from bench.report import table, value_range
 
+# TorchScript optimises a network in its first two runs, also with batches.
 WARM_UP_PHOTOS = 64
-"""TorchScript optimises a network in its first two runs, also with batches."""
 INTRODUCTION = f"""\
 Values are medians of the rounds; ratios are medians of each round's ratio. See `docs/how-to/benchmark.md`.
 

@@ -13,12 +13,12 @@ branch_labels = None
 depends_on = None
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+# The columns of each table that name days, and those that are new.
 _MARKS: dict[str, tuple[dict[str, sa.types.TypeEngine[Any]], list[str]]] = {
     "visit_changes": ({"camera_id": _IDENTIFIER, "day": sa.Date()}, ["photo_id"]),
     "trip_changes": ({"day": sa.Date()}, ["content_id"]),
     "count_changes": ({"part": sa.Integer()}, ["photo_id", "content_id"]),
 }
-"""The columns of each table that name days, and those that are new."""
 _EVENTS = ("insert", "delete", "update")
 _COUNTED = ("photos", "positions", "contents", "effective_tags")
 _TRIGGERS = (

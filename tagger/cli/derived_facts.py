@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tagger.registry.registered_models import RegisteredModel
     from tagger.teaching.learning import Lessons, TaughtState
 
+# Landmarks that a message lists.
 NAMED = 5
-"""Landmarks that a message lists."""
 
 
 def model_in_use(session: Session) -> RegisteredModel:

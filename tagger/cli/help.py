@@ -24,12 +24,12 @@ from tagger.processes.interruption import drop_unwritable_results, has_closed_re
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+# Panels of options, for `rich_help_panel`. Options without one are in the panel Options.
 PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = "Photos", "Filter", "Metadata", "Output", "Advanced"
-"""Panels of options, for `rich_help_panel`. Options without one are in the panel Options."""
+# In the order of help.
 _PANELS = ("Arguments", PHOTOS, "Options", FILTER, METADATA, OUTPUT, ADVANCED)
-"""In the order of help."""
+# The name of the command that a `DefaultCommandGroup` is itself.
 DEFAULT = "_"
-"""The name of the command that a `DefaultCommandGroup` is itself."""
 _LONGEST_TERM = 27
 HELP_ALL = "--help-all"
 _UsageError: Any = typer.BadParameter.__base__  # Typer has no public name for it
@@ -69,6 +69,8 @@ _TOKENS = (
     "TAGGER_WEB_TOKEN may do everything, TAGGER_WEB_VIEW_TOKEN may look, and a proxy can name people "
     '(see "Who may use the page" in the documentation)'
 )
+# Commands and options of version 2 that are gone, and what to do instead. Version 4 drops this
+# table.
 FORMER_COMMANDS = {
     "tagger people share": "download photos as a ZIP archive from the page, and send that",
     "tagger people audit": "read the table audit_log in SQL",
@@ -78,12 +80,12 @@ FORMER_COMMANDS = {
     "--multiply-adds": "name a smaller network with --backbone",
     "--teacher": "go on from the model with --weights MODEL.pt",
 }
-"""Commands and options of version 2 that are gone, and what to do instead. Version 4 drops this table."""
 
 _LISTS = "to list photos, run: tagger query; landmarks: tagger landmark list; jobs: tagger job list"
 _SEARCH = "to search photos, run: tagger query TEXT"
 _TAG = "to tag photos, run: tagger tag FOLDER"
 _FORGET = "to remove photos from the database, run: tagger forget PATH; the files stay"
+# What people who know other programs try, and the command that they want.
 OTHER_WORDS = {
     **dict.fromkeys(("list", "ls", "jobs", "landmarks", "photos"), _LISTS),
     **dict.fromkeys(("search", "find"), _SEARCH),
@@ -98,7 +100,6 @@ OTHER_WORDS = {
     ),
     "train": "to train a model, run: trainer train transfer",
 }
-"""What people who know other programs try, and the command that they want."""
 
 
 def refuse_former_command(program: str, arguments: list[str]) -> None:

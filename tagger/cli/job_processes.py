@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
 
+# With fewer photos for each, starting a process takes longer than it saves.
 PHOTOS_PER_PROCESS = 500
-"""With fewer photos for each, starting a process takes longer than it saves."""
+# How often the process with one number may die without a stored photo of the job: as often as a
+# photo that kills processes takes to fail.
 MOST_DEATHS = SHARED_ATTEMPTS + MAX_DEATHS
-"""How often the process with one number may die without a stored photo of the job: as often as a photo that
-kills processes takes to fail."""
 POLL_S = 0.2
+# How long processes have to stop. The whole command has two seconds (see processes.interruption).
 PROCESS_STOP_S = STOP_S + 0.3
-"""How long processes have to stop. The whole command has two seconds (see processes.interruption)."""
+# How long processes have to end after their job, without writing anything: one may be stopped.
 END_S = 10.0
-"""How long processes have to end after their job, without writing anything: one may be stopped."""
 _READ_BYTES = 2**16
 
 
@@ -100,18 +100,18 @@ class _JobProcess:
     def __init__(self, number: int, document: Mapping[str, object], output: _Lines, errors: _Lines) -> None:
         self.number = number
         self.pipes = (output, errors)
+        # The error with which it has ended.
         self.error: Mapping[str, Any] | None = None
-        """The error with which it has ended."""
+        # Whether it was killed because it renewed no lease.
         self.is_silent = False
-        """Whether it was killed because it renewed no lease."""
         self.process = LifelineProcess(
             "tagger.cli.job_process", [], output=output.writer, errors=errors.writer
         )
         for pipe in self.pipes:
             os.close(pipe.writer)
         self.process.send(json.dumps(document).encode() + b"\n")
+        # The worker of its chunks (see ledger.jobs.process_name).
         self.name = f"{process_space()}/{self.process.pid}"
-        """The worker of its chunks (see ledger.jobs.process_name)."""
 
 
 class _JobProcesses:
@@ -125,13 +125,13 @@ class _JobProcesses:
         self._job = job
         self._count = count
         self._printer = printer
+        # Workers whose leases have expired. Another thread adds them.
         self.expired: set[str] = set()
-        """Workers whose leases have expired. Another thread adds them."""
         self._running: list[_JobProcess] = []
+        # How often the process of each number has died since a photo was stored.
         self._deaths = dict.fromkeys(range(1, count + 1), 0)
-        """How often the process of each number has died since a photo was stored."""
+        # Messages: several processes have the same reason for a warning.
         self._printed: set[bytes] = set()
-        """Messages: several processes have the same reason for a warning."""
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Self:

@@ -174,8 +174,9 @@ def print_plan(settings: Settings, request: Tagging) -> None:
         )
 
 
+# Within this time, a worker that was just started is known, and one that knows this machine is
+# ready.
 NO_WORKER_S = 10.0
-"""Within this time, a worker that was just started is known, and one that knows this machine is ready."""
 POLL_S = 0.5
 
 

@@ -10,9 +10,9 @@ import sys
 from tagger.processes.interruption import open_closed_streams, run_interruptible
 from tagger.processes.process import postpone_collection, quiet_threads
 
+# Commands that are watched from their start: their imports, too, may hold the interpreter's lock
+# for good. Those of others are over sooner without the watch.
 WATCHED = frozenset({"beat", "serve", "tag", "up", "watch", "worker"})
-"""Commands that are watched from their start: their imports, too, may hold the interpreter's lock for good.
-Those of others are over sooner without the watch."""
 
 
 def main() -> None:

@@ -104,22 +104,22 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
     }
 
 
+# Options of queries that `--help-all` alone lists.
 _RARE = ("calendar_month", "calendar_day", "undated", "any_of", "without")
-"""Options of queries that `--help-all` alone lists."""
 _OF_PHOTOS = options_used_by("all")
+# The options of queries of all commands; only these take the name of a place.
 _OF_PHOTOS["near"] = replace(
     _OF_PHOTOS["near"],
     value_name="PLACE",
     help="Photos near this city, landmark or position (LAT,LON).",
 )
-"""The options of queries of all commands; only these take the name of a place."""
+# The options of queries that select verdicts, with their help where it differs.
 _OF_VERDICTS = {
     **dict.fromkeys(("landmark", "radius_km", "under", "year", "taken_after", "taken_before"), ""),
     "country": "Landmarks in this country, in any case.",
     "near": "Landmarks near this position, in degrees.",
     "box": "Landmarks between these parallels and meridians, in degrees.",
 }
-"""The options of queries that select verdicts, with their help where it differs."""
 
 
 class QueryOptions(_DeclaredOptions):

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
+# How often it looks for the folders that jobs wait for.
 FOLDERS_POLL_S = 10.0
-"""How often it looks for the folders that jobs wait for."""
+# How often it says that due schedules are looked for, as beat does.
 TICK_S = 20.0
-"""How often it says that due schedules are looked for, as beat does."""
+# How long the worker stays without a job: loading the model takes seconds.
 IDLE_END_S = 60.0
-"""How long the worker stays without a job: loading the model takes seconds."""
+# How long a worker that cannot start waits for the next attempt.
 RETRY_S = 30.0
-"""How long a worker that cannot start waits for the next attempt."""
 
 
 def tags_photos(settings: Settings, database: Database) -> bool:
@@ -54,8 +54,8 @@ class PageWorker:
         self._settings = settings
         self._report = report
         self._process: SupervisedProcess | None = None
+        # How the names of its workers begin. One that was killed is listed for some time.
         self._started: set[str] = set()
-        """How the names of its workers begin. One that was killed is listed for some time."""
         self._lock: IO[bytes] | None = None
         self._needed_at = 0.0
         self._next_start = 0.0

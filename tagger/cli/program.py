@@ -39,8 +39,8 @@ from tagger.extensions import extensions, load
 from tagger.processes.interruption import drop_unwritable_results
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
+# The panel of commands that the help only names.
 MORE = "More"
-"""The panel of commands that the help only names."""
 
 
 class LazyCommands(Mapping[str, Any]):
@@ -99,6 +99,7 @@ def _load(place: str) -> Any:
     return load(f"{COMMANDS_PACKAGE}.{place.replace('.', ':')}")
 
 
+# The panels of the help: the places of their commands in order, each with its summary.
 COMMANDS = {
     "Start": {
         "tag.tag": "Tag photos, without a server.",
@@ -138,7 +139,6 @@ COMMANDS = {
         "database.db_app": "Upgrade, check and copy the database.",
     },
 }
-"""The panels of the help: the places of their commands in order, each with its summary."""
 CLASSES = {"teach": "teach.TeachCommand"}
 
 commands = LazyCommands(COMMANDS, CLASSES)

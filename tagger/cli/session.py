@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
 
 
+# Open databases of this command.
 _databases: list[Database] = []
-"""Open databases of this command."""
+# Sessions in which people's verdicts or dismissals have changed, and nobody has learned from them
+# yet.
 _decided: list[Session] = []
-"""Sessions in which people's verdicts or dismissals have changed, and nobody has learned from them yet."""
 
 
 class Session(NamedTuple):

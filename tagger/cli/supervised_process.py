@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
+# A process that exits sooner than this, several times in a row, is not restarted again.
 EARLY_EXIT_S = 20.0
-"""A process that exits sooner than this, several times in a row, is not restarted again."""
+# The exit code of a process that cannot start.
 REFUSED = 1
-"""The exit code of a process that cannot start."""
 
 
 def stop_processes(processes: Sequence[SupervisedProcess], timeout_s: float) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+# Longer than a worker takes to stop (see worker.tasks), and less than its supervisor usually waits.
 STOP_TIMEOUT_S = 58.0
-"""Longer than a worker takes to stop (see worker.tasks), and less than its supervisor usually waits."""
 
 
 def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str], *, beat: bool) -> int:

@@ -10,8 +10,8 @@ from tagger.database.tables import audit_log
 
 KEPT_DAYS = 400
 MAX_ENTRIES = 1_000_000
+# Old entries that are removed with each new one, so that no change has to wait for many.
 MAX_REMOVED = 100
-"""Old entries that are removed with each new one, so that no change has to wait for many."""
 
 
 class AuditAction(StrEnum):

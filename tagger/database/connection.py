@@ -106,13 +106,14 @@ class Database:
         self._engine = engine
         self._receivers = receivers
         self._language = language
+        # Whether scans take a RAW file and its JPEG as one photo.
         self.raw_pairs = raw_pairs
-        """Whether scans take a RAW file and its JPEG as one photo."""
         self.ledger_id = ledger_id
+        # Who makes the changes: each transaction for writing carries it to the audit log.
         self.actor = actor
-        """Who makes the changes: each transaction for writing carries it to the audit log."""
+        # Called after verdicts or dismissals have changed. Who opens the database sets it, to
+        # learn.
         self.after_decisions: Callable[[], object] = lambda: None
-        """Called after verdicts or dismissals have changed. Who opens the database sets it, to learn."""
         self._file = _file_identity(engine)
         # Threads wait for each other here, as SQLite's own wait sleeps: up to 100 ms for each transaction.
         self._write_lock = threading.RLock() if self.is_sqlite else nullcontext()
@@ -256,8 +257,9 @@ class Database:
         return ProcessBound(what="A library with its jobs and queries", call="tagger.open")
 
 
+# Rows of each index that SQLite reads for statistics: all of them would take minutes in large
+# databases.
 _ANALYSED_ROWS = 1000
-"""Rows of each index that SQLite reads for statistics: all of them would take minutes in large databases."""
 
 
 class _Commits:

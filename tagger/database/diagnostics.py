@@ -53,11 +53,11 @@ from tagger.errors import DiskFull
 
 CONNECT_S = 3
 QUICK_CHECK_S = 1.5
+# SQLite's locks and shared memory do not work reliably on these.
 NETWORK_FILE_SYSTEMS = {
     *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "ncpfs", "davfs"),
     *(f"fuse.{name}" for name in ("sshfs", "glusterfs", "s3fs", "rclone", "davfs", "cephfs")),
 }
-"""SQLite's locks and shared memory do not work reliably on these."""
 
 
 def bounded_url(url: str) -> str:

@@ -34,9 +34,12 @@ from tagger.processes.permissions import create_private_file, make_private_folde
 from tagger.texts.addresses import AddressInvalid, database_address, split_servers
 
 BUSY_TIMEOUT_S = 30.0
+# After this time PostgreSQL ends the transaction of a writer that sends nothing: others wait for
+# it.
 IDLE_WRITER_S = 30
-"""After this time PostgreSQL ends the transaction of a writer that sends nothing: others wait for it."""
 
+# Options of libpq: the name in pg_stat_activity, and limits on a server that is gone, in s, ms, s
+# and s.
 _POSTGRESQL_OPTIONS = {
     "application_name": "tagger",
     "connect_timeout": 10,
@@ -45,7 +48,6 @@ _POSTGRESQL_OPTIONS = {
     "keepalives_interval": 5,
     "keepalives_count": 2,
 }
-"""Options of libpq: the name in pg_stat_activity, and limits on a server that is gone, in s, ms, s and s."""
 
 _INVALID = "database_url: it has options or a host that its driver does not accept"
 
@@ -100,6 +102,11 @@ def parse_database_url(url: str) -> URL:
     return parsed if parsed.drivername == "sqlite" else parsed.set(drivername="postgresql+psycopg")
 
 
+# Parameters of a session, set by a statement, as poolers refuse them at the login.
+#
+# The driver and the statements rely on the pinned ones. Of the others a setting counts: by default,
+# PostgreSQL expects disks with heads, compiles statements of large tables for a second, and keeps
+# the locks of a machine that is gone for two hours.
 _SET_PARAMETERS = """
     SELECT set_config(name, own.value, false) FROM pg_settings JOIN (VALUES
         ('DateStyle', 'ISO', true), ('IntervalStyle', 'postgres', true), ('TimeZone', 'UTC', true),
@@ -114,11 +121,6 @@ _SET_PARAMETERS = """
         ('tcp_keepalives_interval', '5', false), ('tcp_keepalives_count', '2', false),
         ('tcp_user_timeout', '30000', false)
     ) AS own(name, value, is_pinned) USING (name) WHERE is_pinned OR source = 'default'"""
-"""Parameters of a session, set by a statement, as poolers refuse them at the login.
-
-The driver and the statements rely on the pinned ones. Of the others a setting counts: by default, PostgreSQL
-expects disks with heads, compiles statements of large tables for a second, and keeps the locks of a machine
-that is gone for two hours."""
 
 
 def _postgresql_engine(url: URL) -> Engine:
@@ -151,6 +153,7 @@ def _postgresql_engine(url: URL) -> Engine:
     return engine
 
 
+# Commits are flushed: a power cut must not lose the record that undoes a written photo.
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -158,13 +161,13 @@ SQLITE_PRAGMAS = (
     "foreign_keys=ON",
     "temp_store=MEMORY",
 )
-"""Commits are flushed: a power cut must not lose the record that undoes a written photo."""
 
 
+# An option of an SQLite file's address: no other process has it open. SQLite then needs no `-shm`
+# file.
 EXCLUSIVE = "exclusive"
-"""An option of an SQLite file's address: no other process has it open. SQLite then needs no `-shm` file."""
+# An option of the address of an SQLite file that does not exist: an empty database in this process.
 IN_MEMORY = "in_memory"
-"""An option of the address of an SQLite file that does not exist: an empty database in this process."""
 
 
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:

@@ -18,8 +18,8 @@ class Outcome(StrEnum):
     CANCELLED = N_("cancelled")
 
 
+# The outcomes of a photo that a job classified.
 CLASSIFIED_OUTCOMES = (Outcome.TAGGED, Outcome.UNKNOWN)
-"""The outcomes of a photo that a job classified."""
 
 
 class TripEditKind(StrEnum):
@@ -102,8 +102,8 @@ class PositionSource(StrEnum):
     TRIP = "trip"
 
 
+# The sources of positions that the photo's own files state: they count as measured.
 STATED = (PositionSource.CAMERA, PositionSource.SIDECAR, PositionSource.TAKEOUT)
-"""The sources of positions that the photo's own files state: they count as measured."""
 
 
 class VerdictKind(StrEnum):

@@ -10,10 +10,10 @@ from tagger.extensions import EVENT_RECEIVERS, Event, EventReceiver, extensions
 if TYPE_CHECKING:
     from tagger.settings import Settings
 
+# The option of a connection with the receivers of events.
 RECEIVERS = "tagger_receivers"
-"""The option of a connection with the receivers of events."""
+# Returns the receivers; called only when something happens that can be an event.
 Receivers = Callable[[], Sequence[EventReceiver]]
-"""Returns the receivers; called only when something happens that can be an event."""
 
 
 def has_receivers(connection: Connection, event: Event) -> bool:

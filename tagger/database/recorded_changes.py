@@ -11,10 +11,10 @@ from tagger.database.enums import JobState
 from tagger.database.statements import LockTimedOut
 from tagger.database.tables import jobs, photos, position_changes, trip_changes, visit_changes
 
+# Marks of photos and images that one transaction replaces by those of their days.
 MOST_TAKEN = 10_000
-"""Marks of photos and images that one transaction replaces by those of their days."""
+# How long one process waits while others do the same: they go on with what it leaves.
 LONGEST_WAIT_S = 60.0
-"""How long one process waits while others do the same: they go on with what it leaves."""
 _POLL_S = 0.1
 
 _Result = TypeVar("_Result")

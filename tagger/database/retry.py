@@ -31,18 +31,18 @@ from tagger.errors import (
     TaggerError,
 )
 
+# Any error of SQLAlchemy or the driver. `is_transient` tells whether waiting can help.
 DatabaseError = SQLAlchemyError
-"""Any error of SQLAlchemy or the driver. `is_transient` tells whether waiting can help."""
 
+# Said with an unexpected error: values that this program never stores have no error of their own.
 DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
-"""Said with an unexpected error: values that this program never stores have no error of their own."""
 
+# PostgreSQL's codes. With the second, the role may use no schema.
 _MISSING_RIGHTS = frozenset({"42501", "3F000"})
-"""PostgreSQL's codes. With the second, the role may use no schema."""
+# PostgreSQL's codes. For its driver, the second is no operational error.
 _DISK_FULL, _READ_ONLY = "53100", "25006"
-"""PostgreSQL's codes. For its driver, the second is no operational error."""
+# SQLite's codes. With the second, there is no space for the `-shm` file, which readers create too.
 _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-"""SQLite's codes. With the second, there is no space for the `-shm` file, which readers create too."""
 
 
 def is_permission_missing(error: DatabaseError) -> bool:
@@ -120,12 +120,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# How long work is retried before its error is raised.
 RETRY_S = 600.0
-"""How long work is retried before its error is raised."""
+# How long work is retried in a process that is stopping.
 STOPPING_RETRY_S = 10.0
-"""How long work is retried in a process that is stopping."""
+# The pause before the first retry. Later ones double, up to LONGEST_PAUSE_S.
 PAUSE_S = 0.2
-"""The pause before the first retry. Later ones double, up to LONGEST_PAUSE_S."""
 LONGEST_PAUSE_S = 5.0
 
 

@@ -15,18 +15,18 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.tables import ledgers, metadata, views
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
+# The newest migration. A test keeps it equal to Alembic's head.
 SCHEMA_REVISION = "1020"
-"""The newest migration. A test keeps it equal to Alembic's head."""
 
+# The schema of 2.0, where the migrations begin.
 _FIRST_REVISION = "1014"
-"""The schema of 2.0, where the migrations begin."""
+# How long migrations wait for a lock of PostgreSQL, and others behind them.
 LOCK_S = 30.0
-"""How long migrations wait for a lock of PostgreSQL, and others behind them."""
+# Missing parts of a schema that are named.
 SHOWN = 10
-"""Missing parts of a schema that are named."""
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
+# Alembic keeps what it works on in module variables.
 _MIGRATIONS = threading.Lock()
-"""Alembic keeps what it works on in module variables."""
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 

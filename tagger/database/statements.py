@@ -325,8 +325,8 @@ def lock_tables(connection: Connection, *tables: Table, mode: str = "SHARE ROW E
         connection.execute(text(f"LOCK TABLE {names} IN {mode} MODE"))
 
 
+# The SQLSTATE of PostgreSQL's lock_timeout.
 _LOCK_NOT_AVAILABLE = "55P03"
-"""The SQLSTATE of PostgreSQL's lock_timeout."""
 
 
 class LockTimedOut(Exception):

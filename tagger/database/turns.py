@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Whoever waits longer begins without a turn: another one may be frozen.
 LONGEST_S = 5.0
-"""Whoever waits longer begins without a turn: another one may be frozen."""
 POLL_S = 0.01
 
 

@@ -14,8 +14,8 @@ from tagger.query.option_values import BoundingBox
 from tagger.query.options import Alternatives, PositionOption, SortOption, VerdictOption
 from tagger.query.tagged_photos import TaggedPhoto
 
+# A photo, by its path or address, or as `Library.photos` returns it.
 Named = str | Path | TaggedPhoto
-"""A photo, by its path or address, or as `Library.photos` returns it."""
 
 
 class BackfillConditions(TypedDict, total=False):

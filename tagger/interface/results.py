@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
 
+# Photos in the table that a notebook shows.
 SHOWN_ROWS = 20
-"""Photos in the table that a notebook shows."""
+# Characters of the conditions in the text of a query.
 MOST_SHOWN = 80
-"""Characters of the conditions in the text of a query."""
 Photo = TaggedPhoto
 
 
@@ -144,10 +144,10 @@ def query_of(conditions: Mapping[str, Any], possible: type[BackfillConditions]) 
     return PhotoQuery(**options)
 
 
+# How often a job that workers run is read again.
 POLL_S = 0.5
-"""How often a job that workers run is read again."""
+# Called with the job while it runs, at most twice a second, from any thread.
 Progress = Callable[["Job"], None]
-"""Called with the job while it runs, at most twice a second, from any thread."""
 
 
 class Job:

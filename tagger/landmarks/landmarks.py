@@ -24,17 +24,17 @@ from tagger.geo import WORLD_REGIONS, regional_slug
 from tagger.texts.names import english_names, foreign_names, name_in_language, slug_of_name
 from tagger.texts.text_format import gettext, without_accents
 
+# By extent: up to the first distance, a photo was taken at the landmark. Between the second and the
+# third, it may still show it: mountains are seen from afar, and one that is no point extends far
+# from its centre. From the fourth one on, the photo was taken elsewhere.
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
     "point": (1.0, 3.0, 100.0, 400.0),
     "area": (5.0, 15.0, 300.0, 6000.0),
     "line": (5.0, 15.0, 1000.0, 10_000.0),
     "multi": (5.0, 15.0, 1000.0, 10_000.0),
 }
-"""By extent: up to the first distance, a photo was taken at the landmark. Between the second and the third,
-it may still show it: mountains are seen from afar, and one that is no point extends far from its centre.
-From the fourth one on, the photo was taken elsewhere."""
+# An unknown extent counts as this.
 UNKNOWN_EXTENT = "area"
-"""An unknown extent counts as this."""
 
 
 def farthest_km(extent: str | None) -> float:
@@ -124,13 +124,13 @@ def display_names(connection: Connection, slugs: Collection[str]) -> dict[str, s
     return {landmark.slug: landmark.display_name for landmark in found}
 
 
+# Whether more is known of a landmark than its slug and name.
 IS_DESCRIBED = or_(
     landmarks.c.country.is_not(None),
     landmarks.c.latitude.is_not(None),
     cast(landmarks.c.names, Text) != "{}",
     *(cast(landmarks.c[column], Text) != "[]" for column in ("aliases", "edited", "merged_slugs")),
 )
-"""Whether more is known of a landmark than its slug and name."""
 
 
 def familiar_landmarks(connection: Connection) -> list[Landmark]:

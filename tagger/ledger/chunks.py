@@ -63,17 +63,17 @@ class ItemOutcome:
     text: str | None = None
 
 
+# The columns of a released chunk. A release does not count as an attempt.
 RELEASED: Mapping[str, Any] = {
     "token": None,
     "lease_until": None,
     "worker": None,
     "attempts": chunks.c.attempts - 1,
 }
-"""The columns of a released chunk. A release does not count as an attempt."""
 
 
+# Conditions of a chunk that can be claimed. Of one whose lease has expired, a sweeper decides.
 IS_FREE = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
-"""Conditions of a chunk that can be claimed. Of one whose lease has expired, a sweeper decides."""
 
 
 def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: str) -> Claim | None:
@@ -266,8 +266,8 @@ class LeaseRenewer:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
+        # By token: the claim, and the event that tells its holder that the lease was lost.
         self._leases: dict[str, tuple[Claim, threading.Event]] = {}
-        """By token: the claim, and the event that tells its holder that the lease was lost."""
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=keep_renewing, args=(self._renew, self._closed), name="leases", daemon=True

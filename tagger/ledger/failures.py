@@ -14,8 +14,8 @@ from tagger.errors import FailureKind
 from tagger.texts.documents import document_of
 
 FAILURES_PAGE = 1000
+# The reason of a photo that an undo left as another program had edited it.
 EDITED = "edited"
-"""The reason of a photo that an undo left as another program had edited it."""
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ from tagger.ledger.jobs import (
 )
 
 CHUNK_SIZES = (32, 32, 64, 64, 128, 128)
+# Chunks grow: a small job is spread over several workers, a large one needs few messages.
 LARGEST_CHUNK = 256
-"""Chunks grow: a small job is spread over several workers, a large one needs few messages."""
 
+# The reason of a skipped item.
 CLASSIFIED_BEFORE = "already classified by this model"
-"""The reason of a skipped item."""
 
 PAGE = 20_000
 

@@ -120,8 +120,8 @@ def _state_before_pause(job: Row[Any]) -> JobState:
 
 
 log = logging.getLogger(__name__)
+# A process that holds a lock for longer hangs. For most commands, this is only a precaution.
 RECOVERY_LOCK_S = 2.0
-"""A process that holds a lock for longer hangs. For most commands, this is only a precaution."""
 
 
 def recover_stale_jobs(database: Database) -> None:
@@ -140,8 +140,8 @@ def recover_stale_jobs(database: Database) -> None:
         _recover_unless_locked(database, job_id, finish_if_done)
 
 
+# Items that one transaction removes.
 PAGE = 5000
-"""Items that one transaction removes."""
 
 
 def count_old_items(database: Database, before: datetime) -> tuple[int, int]:

@@ -56,15 +56,16 @@ from tagger.ledger.outcomes import retake_outcomes
 
 log = logging.getLogger(__name__)
 
+# Length of a lease, of jobs and of chunks.
 LEASE_S = 45.0
-"""Length of a lease, of jobs and of chunks."""
+# Time between renewals: a lease survives three failed ones.
 RENEW_S = 12.0
-"""Time between renewals: a lease survives three failed ones."""
+# Time until the next renewal after a failed one: when the database is back, leases may have
+# expired.
 RETRY_S = 2.0
-"""Time until the next renewal after a failed one: when the database is back, leases may have expired."""
 
+# The owner of a job without items. Any process may claim it and add them.
 UNFILLED = ""
-"""The owner of a job without items. Any process may claim it and add them."""
 
 
 def process_name() -> str:
@@ -130,14 +131,15 @@ def keep_renewing(renew: Callable[[], None], closed: threading.Event) -> None:
             pause_s = RENEW_S
 
 
+# The job option with the metadata options of the job that writes its tags (see
+# jobs.enqueue.job_options).
 WRITE = "write"
-"""The job option with the metadata options of the job that writes its tags (see jobs.enqueue.job_options)."""
 
+# The job option that lists the folders and files of a job.
 PATHS = "paths"
-"""The job option that lists the folders and files of a job."""
 
+# The job option with the number of folders that its scan could not read, if there are any.
 SKIPPED_FOLDERS = "skipped_folders"
-"""The job option with the number of folders that its scan could not read, if there are any."""
 
 CLAIMABLE = (JobState.SCANNING, JobState.QUEUED, JobState.RUNNING)
 OPEN_STATES = (*CLAIMABLE, JobState.WAITING, JobState.PAUSED)
@@ -151,8 +153,8 @@ class InferenceOptions:
     top_k: int
     threshold: float
     reprocess: bool = field(default=False, kw_only=True)
+    # Further models that classify the photos, each with its threshold.
     other_models: tuple[tuple[int, float], ...] = field(default=(), kw_only=True)
-    """Further models that classify the photos, each with its threshold."""
 
     @property
     def thresholds(self) -> Mapping[int, float]:
@@ -168,10 +170,10 @@ class NewJob(InferenceOptions):
     priority: Priority = Priority.BULK
     kind: JobKind = JobKind.TAG
     options: Mapping[str, object] | None = None
+    # The job whose failed photos this one retries, or whose tags it writes.
     parent_id: int | None = None
-    """The job whose failed photos this one retries, or whose tags it writes."""
+    # Who started it; None: who makes the transaction.
     author: str | None = None
-    """Who started it; None: who makes the transaction."""
 
 
 def other_models(connection: Connection, job_id: int) -> tuple[tuple[int, float], ...]:
@@ -320,8 +322,8 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
     return True
 
 
+# The condition that a chunk is the last step of a job: it has no photos.
 IS_LAST_STEP = chunks.c.last < chunks.c.first
-"""The condition that a chunk is the last step of a job: it has no photos."""
 
 
 def done_jobs(database: Database) -> list[int]:
@@ -386,8 +388,8 @@ def leave_unfilled(connection: Connection, job_id: int) -> None:
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
 
 
+# The condition that any process may claim a job to add its items.
 IS_UNFILLED = and_(jobs.c.owner == UNFILLED, jobs.c.state.in_(OPEN_STATES))
-"""The condition that any process may claim a job to add its items."""
 
 
 def claim_unfilled_job(database: Database) -> int | None:
@@ -420,8 +422,8 @@ def _update_claimable(database: Database, job_id: int, values: Mapping[str, obje
         connection.execute(update(jobs).where(*claimable).values(values))
 
 
+# What becomes of the photos of a local job that ends early.
 PUT_BACK = "what is left was put back, which counts as cancelled; the same command finds it again"
-"""What becomes of the photos of a local job that ends early."""
 
 
 def end_local_job(connection: Connection, job_id: int, note: str) -> None:

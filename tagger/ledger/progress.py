@@ -89,10 +89,10 @@ def open_job_of_photo(database: Database, photo_id: int) -> int | None:
 
 
 _PROCESSED = tuple(outcome for outcome in Outcome if outcome not in {Outcome.SKIPPED, Outcome.CANCELLED})
+# A rate over a shorter time is meaningless.
 SHORTEST_RATE_S = 1.0
-"""A rate over a shorter time is meaningless."""
+# The rate of an open job counts the chunks claimed in this time, and those being processed.
 RATE_WINDOW_S = 60.0
-"""The rate of an open job counts the chunks claimed in this time, and those being processed."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class JobProgress:
     priority: str
     model: str
     note: str | None
+    # The code and the values of the note; None if it has none.
     note_message: Mapping[str, Any] | None
-    """The code and the values of the note; None if it has none."""
     total: int
     queued: int
     running: int
@@ -125,22 +125,24 @@ class JobProgress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    # The job that writes this one's tags to metadata.
     write_job: int | None
-    """The job that writes this one's tags to metadata."""
+    # How many of its first items are no longer stored (see job_control): their photos cannot be
+    # listed.
     items_removed: int
-    """How many of its first items are no longer stored (see job_control): their photos cannot be listed."""
+    # Files that its scan left out because of their extension.
     other_files: int
-    """Files that its scan left out because of their extension."""
+    # Folders that its scan could not read. Photos in them may be missing.
     skipped_folders: int
-    """Folders that its scan could not read. Photos in them may be missing."""
+    # Who started it, as in the audit log, or `schedule` and its name; None: it is not known.
     author: str | None
-    """Who started it, as in the audit log, or `schedule` and its name; None: it is not known."""
+    # All photos have an outcome, and what follows from them is being stored: days, positions,
+    # trips.
     settling: bool = field(default=False, kw_only=True)
-    """All photos have an outcome, and what follows from them is being stored: days, positions, trips."""
+    # All its models, the first one first.
     models: Sequence[str] = field(default=(), kw_only=True)
-    """All its models, the first one first."""
+    # The folders and files that were named, at most a hundred; empty for other jobs than tagging.
     paths: Sequence[str] = field(default=(), kw_only=True)
-    """The folders and files that were named, at most a hundred; empty for other jobs than tagging."""
 
     @property
     def done(self) -> int:

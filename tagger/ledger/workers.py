@@ -36,19 +36,20 @@ from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
 from tagger.ledger.jobs import CLAIMABLE, IS_UNFILLED, LEASE_S, RENEW_S
 from tagger.texts.documents import document_of
 
+# A worker without a heartbeat for this long is not active. Heartbeats come every 10 s.
 WORKER_TIMEOUT_S = 30.0
-"""A worker without a heartbeat for this long is not active. Heartbeats come every 10 s."""
+# The places that are assumed before the first workers send heartbeats.
 FEWEST_PLACES = 8
-"""The places that are assumed before the first workers send heartbeats."""
+# How many chunks a worker on a device processes at once. A GPU's pipeline holds up to three batches
+# of 512 photos, and chunks have 256: with two, its batches would be part empty whenever a chunk
+# ends.
 CHUNKS_AT_ONCE = {"cuda": 8}
-"""How many chunks a worker on a device processes at once. A GPU's pipeline holds up to three batches of 512
-photos, and chunks have 256: with two, its batches would be part empty whenever a chunk ends."""
+# The same for all other devices: the next chunk is read while the current one is stored.
 FEWEST_AT_ONCE = 2
-"""The same for all other devices: the next chunk is read while the current one is stored."""
+# Interactive chunks that a worker claims before a bulk one.
 INTERACTIVE_IN_A_ROW = 3
-"""Interactive chunks that a worker claims before a bulk one."""
+# How long a process claims no chunks of a job after one of them failed in it.
 RETRY_S = 10.0
-"""How long a process claims no chunks of a job after one of them failed in it."""
 
 _HAS_WORKERS = (jobs.c.runner == Runner.WORKERS, jobs.c.state.in_(CLAIMABLE))
 
@@ -60,12 +61,12 @@ class ChunkClaimer:
         self._database = database
         self._worker = worker
         self._lock = threading.Lock()
+        # The job of the latest claim, by priority.
         self._latest: dict[Priority, int] = {}
-        """The job of the latest claim, by priority."""
+        # Interactive chunks since the last bulk one.
         self._in_a_row = 0
-        """Interactive chunks since the last bulk one."""
+        # Jobs of which no chunk is claimed now, and until when, by the monotonic clock.
         self._deferred_until: dict[int, float] = {}
-        """Jobs of which no chunk is claimed now, and until when, by the monotonic clock."""
 
     def claim(self, priorities: Collection[Priority]) -> Claim | None:
         """Claim the first free chunk of the job whose turn it is. None if no job of these priorities has one.
@@ -165,8 +166,8 @@ class ExpiredLeases:
     def __init__(self, database: Database, job_id: int | None = None) -> None:
         self._database = database
         self._job_id = job_id
+        # By the database's clock.
         self._checked_at: float | None = None
-        """By the database's clock."""
         self._grace_until = 0.0
 
     def can_judge(self) -> bool:
@@ -260,8 +261,8 @@ def _silent_s() -> ColumnElement[float]:
     return func.abs(db_now() - workers.c.heartbeat_at)
 
 
+# How long a silent worker without chunks is reported. Others have taken over its work long before.
 SILENT_WORKER_S = 600.0
-"""How long a silent worker without chunks is reported. Others have taken over its work long before."""
 
 
 @dataclass(frozen=True)
@@ -388,8 +389,8 @@ def silent_workers(database: Database) -> list[Row[Any]]:
     return [row for row in rows if row.claimed or row.silent_s < SILENT_WORKER_S]
 
 
+# Beat sends a tick every 20 s, and a worker takes it between two chunks.
 LATE_TICK_S = 180.0
-"""Beat sends a tick every 20 s, and a worker takes it between two chunks."""
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _Capt
 
 
 _CHANGED, _ORIGINAL, _DIGITIZED = 306, 36867, 36868
+# OffsetTimeOriginal, OffsetTimeDigitized and OffsetTime, which belongs to the last change.
 _OFFSETS = (0x9011, 0x9012, 0x9010)
-"""OffsetTimeOriginal, OffsetTimeDigitized and OffsetTime, which belongs to the last change."""
 _TIME_BYTES = 64
 
 
@@ -72,8 +72,8 @@ def _time_text(entry: TiffTag | None) -> str:
     return bytes(entry.raw[:_TIME_BYTES]).split(b"\0")[0].decode(errors="replace") if entry else ""
 
 
+# The most characters of make, model and serial number. Longer texts are cut.
 LONGEST_TEXT = 64
-"""The most characters of make, model and serial number. Longer texts are cut."""
 
 
 def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts:
@@ -168,18 +168,18 @@ def short_text(text: str) -> str:
 _EXIF_POINTER = 0x8769
 _DESCRIPTION, _MAKE, _MODEL, _SOFTWARE, _DNG_SERIAL = 270, 271, 272, 305, 0xC62F
 _USER_COMMENT, _BODY_SERIAL = 0x9286, 0xA431
+# ASCII, and undefined bytes.
 _TEXT_KINDS = (2, 7)
-"""ASCII, and undefined bytes."""
 _TEXT_BYTES = 1024
+# What makers and programs write where they have no value.
 _NO_VALUE = re.compile(
     r"[\W_0]*|x+|f+|n/?a|none|null|unknown|undefined|default|not (set|available|specified)"
     r"|serial( ?(number|no\.?))?",
     re.IGNORECASE,
 )
-"""What makers and programs write where they have no value."""
 
+# Receivers count weeks with 10 bits: after a rollover, old ones give a date 1024 weeks too early.
 _GPS_ROLLOVER_DAYS = 1024 * 7
-"""Receivers count weeks with 10 bits: after a rollover, old ones give a date 1024 weeks too early."""
 _CLOCK_TOLERANCE_S = 5 * 60
 _GREENWICH_DEGREES = 30
 _WHOLE_HOURS = range(-12 * 60, 14 * 60 + 1, 60)
@@ -187,8 +187,8 @@ _PARTS_OF_HOURS = (
     *(-570, -510, -270, -210, -150),
     *(210, 270, 330, 345, 390, 510, 525, 570, 585, 630, 690, 765, 825),
 )
+# The offsets of time zones since 1990 (IANA's time zone database).
 _ZONES_S = tuple(minutes * 60 for minutes in (*_WHOLE_HOURS, *_PARTS_OF_HOURS))
-"""The offsets of time zones since 1990 (IANA's time zone database)."""
 
 _SCREENSHOT = re.compile(r"screen ?(shot|capture)", re.IGNORECASE)
 _SCREENSHOT_SOFTWARE = re.compile(r"screen ?(shot|capture)|greenshot|flameshot", re.IGNORECASE)
@@ -323,8 +323,8 @@ def read_exposure(data: bytes) -> Exposure:
 
 
 _TIME, _F_NUMBER, _ISO, _FOCAL_LENGTH, _LENS = 33434, 33437, 34855, 37386, 42036
+# Larger numbers are damage.
 _MOST = 1e6
-"""Larger numbers are damage."""
 
 
 def _positive(block: TiffBlock, entry: TiffTag | None) -> float | None:

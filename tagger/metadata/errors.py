@@ -16,36 +16,37 @@ WriteFailureKind = Literal["disk-full", "gone", "unreadable"]
 class RefusalKind(StrEnum):
     """Kinds of refusal, by which people filter. Where possible, the tags go into a sidecar instead."""
 
+    # The format cannot be changed without encoding the image again, or at all: HEIC, RAW, GIF, BMP.
     FORMAT = "format"
-    """The format cannot be changed without encoding the image again, or at all: HEIC, RAW, GIF, BMP."""
+    # The container is broken or ambiguous, so the effect of a write is unknown.
     STRUCTURE = "structure"
-    """The container is broken or ambiguous, so the effect of a write is unknown."""
+    # Data in the file is found by its offset, which a write would change.
     OFFSETS = "offsets"
-    """Data in the file is found by its offset, which a write would change."""
+    # Content credentials (C2PA) sign the whole file, so any write would break the signature.
     SIGNED = "signed"
-    """Content credentials (C2PA) sign the whole file, so any write would break the signature."""
+    # The existing XMP cannot be read, or holds our fields in a form in which values would be lost.
     XMP = "xmp"
-    """The existing XMP cannot be read, or holds our fields in a form in which values would be lost."""
+    # The values exceed the room that the container has for them.
     TOO_LARGE = "too-large"
-    """The values exceed the room that the container has for them."""
+    # The photo is a symbolic link or has several hard links, which replacing the file would
+    # separate.
     LINK = "link"
-    """The photo is a symbolic link or has several hard links, which replacing the file would separate."""
+    # The image is not the one that was tagged.
     CHANGED = "changed"
-    """The image is not the one that was tagged."""
+    # Another program writes the file.
     BUSY = "busy"
-    """Another program writes the file."""
+    # The new file failed the comparison with the original.
     CHECK = "check"
-    """The new file failed the comparison with the original."""
+    # The photo is an object in a bucket.
     BUCKET = "bucket"
-    """The photo is an object in a bucket."""
+    # The sidecar may belong to another photo as well: `a.jpg.xmp` beside `a.jpg` and `a.jpg.cr3`.
     SIDECAR = "sidecar"
-    """The sidecar may belong to another photo as well: `a.jpg.xmp` beside `a.jpg` and `a.jpg.cr3`."""
+    # A file that was written is not where it was, or another program has replaced it.
     LOST = "lost"
-    """A file that was written is not where it was, or another program has replaced it."""
+    # The file or its folder is write-protected.
     READ_ONLY = "read-only"
-    """The file or its folder is write-protected."""
+    # The photo is in a folder of another program, which keeps its own records of the files in it.
     LIBRARY = "library"
-    """The photo is in a folder of another program, which keeps its own records of the files in it."""
 
 
 class WriteRefused(PicklableError):

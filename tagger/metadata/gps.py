@@ -14,8 +14,9 @@ from tagger.photos.facts import LARGEST_ERROR_M, PhotoFacts
 from tagger.photos.tiff import TiffBlock, TiffDirectory
 
 GPS_POINTER = 0x8825
+# The GPSProcessingMethod of positions that this program wrote; the source of an estimate follows
+# it.
 OUR_METHOD = "landmark-tagger"
-"""The GPSProcessingMethod of positions that this program wrote; the source of an estimate follows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,8 @@ _TIME_STAMP, _PROCESSING_METHOD, _DATE_STAMP, _POSITIONING_ERROR = 7, 27, 29, 31
 _DATE = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)")
 _DATE_BYTES = 10
 _METHOD_BYTES = 256
+# Receivers without a fix write the start of their own time, 1980, or of Unix time, 1970.
 _FIRST_YEAR = 1990
-"""Receivers without a fix write the start of their own time, 1980, or of Unix time, 1970."""
 
 
 @dataclass(frozen=True)

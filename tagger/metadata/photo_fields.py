@@ -9,11 +9,11 @@ from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.containers import exif_of
 
+# Values by name, such as `XMP:dc:subject` or `EXIF:Model`. Structures are written as text.
 Fields: TypeAlias = Mapping[str, str | list[str]]
-"""Values by name, such as `XMP:dc:subject` or `EXIF:Model`. Structures are written as text."""
 
+# The fields of tagger's own record of what it wrote; they are not shown as fields.
 TAGGER_RECORD = "landmarkTagger:"
-"""The fields of tagger's own record of what it wrote; they are not shown as fields."""
 
 
 def photo_fields(data: bytes) -> Fields:

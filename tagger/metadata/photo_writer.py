@@ -46,8 +46,8 @@ from tagger.photos.program_folders import owning_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.texts.text_format import distance_text
 
+# Refusals after which a sidecar could state wrong tags.
 NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
-"""Refusals after which a sidecar could state wrong tags."""
 
 
 @dataclass(frozen=True)

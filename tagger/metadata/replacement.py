@@ -322,8 +322,8 @@ def _copy_photo_permissions(photo: os.stat_result, target: int) -> None:
 
 
 _REQUIRED_PREFIXES = ("user.", "system.")
+# Checksums of the file itself.
 _NEVER_COPIED = ("security.ima", "security.evm")
-"""Checksums of the file itself."""
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_PERMISSIONS = (errno.EPERM, errno.EACCES, errno.EINVAL, *_NO_ATTRIBUTES)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)

@@ -67,8 +67,8 @@ class UndoRecord:
     inverse: bytes | None
 
 
+# Finds the undo record of the write that produced a file with this digest.
 FindUndoRecord = Callable[[str], UndoRecord | None]
-"""Finds the undo record of the write that produced a file with this digest."""
 
 
 def digest_file(data: bytes) -> str:

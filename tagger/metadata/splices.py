@@ -14,8 +14,9 @@ from tagger.metadata.errors import RefusalKind, WriteRefused
 
 _VERSION = b"\x01"
 _HEAD = struct.Struct("<QQQ")
+# The limit on an unpacked inverse, in bytes: a few kilobytes for embedded tags, at most a whole
+# sidecar.
 LARGEST_INVERSE = 64 * 2**20
-"""The limit on an unpacked inverse, in bytes: a few kilobytes for embedded tags, at most a whole sidecar."""
 MOST_SPLICES = 10_000
 
 

@@ -126,8 +126,8 @@ def _position(
 
 
 _YEAR_OF_FIRST_CAMERAS = 1990
+# People date their scans.
 _YEAR_OF_FIRST_PHOTO = 1826
-"""People date their scans."""
 _LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d?[-_. ]?\d|\d\.\d\d?\.\d{4}")
 _DAY = re.compile(
     # Letters before it are a word, as in IMG20150822; in 3fa20150822 they are digits of another number.
@@ -180,8 +180,8 @@ def _day(match: re.Match[str]) -> date | None:
         return None
 
 
+# Larger files are not read: real ones have a kilobyte, those with many comments some ten.
 TAKEOUT_MAX_BYTES = 2**20
-"""Larger files are not read: real ones have a kilobyte, those with many comments some ten."""
 
 
 def stated_in_takeout(data: bytes) -> StatedFacts:
@@ -208,8 +208,8 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
+# Times so near to 1970 come from zeros, in some time zone.
 _NO_TIME = timedelta(days=1)
-"""Times so near to 1970 come from zeros, in some time zone."""
 
 
 def _refuse(name: str) -> None:
@@ -268,6 +268,7 @@ def stated_in_xmp(
     return StatedFacts(**vars(time) | _xmp_position(fields), orientation=orientation)
 
 
+# What states a fact. The times of capture come before those of digitisation.
 _PROPERTIES = {
     "taken_at": (
         *("exif:DateTimeOriginal", "photoshop:DateCreated"),
@@ -275,7 +276,6 @@ _PROPERTIES = {
     ),
     "latitude": (LATITUDE,),
 }
-"""What states a fact. The times of capture come before those of digitisation."""
 
 
 def _xmp_position(fields: Mapping[str, Value]) -> dict[str, Any]:
@@ -302,8 +302,8 @@ def _rational(text: str) -> float | None:
         return None
 
 
+# Side files, the one that counts first, with what they state.
 SideFacts = Sequence[tuple[SideFile, StatedFacts]]
-"""Side files, the one that counts first, with what they state."""
 
 
 def read_side_facts(source: PhotoSource, photo: str, files: Sequence[SideFile]) -> SideFacts:

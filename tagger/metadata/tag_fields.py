@@ -16,10 +16,10 @@ HIERARCHY_ROOT, ROOT_OF_THINGS = "Places", "Things"
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\u02bb\u2032\u00b4`\uff07", "'"))
 _MAX_NORMALISED = 1_000
 POINT = "point"
+# The assumed distance between camera and landmark. Most photos are taken from nearer.
 POSITION_ERROR_M = 1000.0
-"""The assumed distance between camera and landmark. Most photos are taken from nearer."""
+# Landmarks farther apart than this cannot be in one photo, so the camera's position is unknown.
 MAX_DISTANCE_KM = 5.0
-"""Landmarks farther apart than this cannot be in one photo, so the camera's position is unknown."""
 
 
 def keyword_key(text: str) -> str:

@@ -134,11 +134,11 @@ _EXISTING = os.O_RDWR | os.O_NONBLOCK
 _LEFTOVER = re.compile(r"\.tagger-[0-9a-f]{32}\.part")
 _ATTEMPTS = 10
 _PIECE_BYTES = 1 << 20
+# What network shares without locks answer: NFS without lockd, CIFS with `nobrl`, gvfs.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""What network shares without locks answer: NFS without lockd, CIFS with `nobrl`, gvfs."""
+# On a share without locks, an older temporary file is a leftover. A slower process finds its file
+# gone, and leaves the photo as it is.
 _OLD_S = 600.0
-"""On a share without locks, an older temporary file is a leftover. A slower process finds its file gone,
-and leaves the photo as it is."""
 
 
 def _create(folder: OpenFolder, temporary: str) -> int | None:

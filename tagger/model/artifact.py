@@ -106,8 +106,8 @@ Name = Annotated[str, Field(min_length=1)]
 Language = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Range = tuple[Finite, Finite]
+# The shape of a landmark on the map.
 Extent = Literal["point", "line", "area", "multi"]
-"""The shape of a landmark on the map."""
 
 
 class LandmarkFacts(_Frozen):
@@ -163,8 +163,9 @@ class Embedding(_Frozen):
     background_photos: int = Field(ge=2)
 
 
+# The entry of `Manifest.training` with the beginnings of the digests of the training photos,
+# joined.
 TRAINED_PHOTOS = "photo_digests"
-"""The entry of `Manifest.training` with the beginnings of the digests of the training photos, joined."""
 
 
 class Manifest(_Frozen):

@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     import torch
 
 
+# Larger batches are slower on a CPU (measured): they do not fit its caches.
 CPU_BATCH = 8
-"""Larger batches are slower on a CPU (measured): they do not fit its caches."""
 GPU_BATCH = 256
 
 Precision = Literal["float32", "bfloat16"]
+# In /dev, with a driver of a GPU that torch may use: of NVIDIA, Jetson, AMD, and Windows'
+# subsystem.
 GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
-"""In /dev, with a driver of a GPU that torch may use: of NVIDIA, Jetson, AMD, and Windows' subsystem."""
 
 
+# Linux's names of those by which the engines choose their kernels.
 INSTRUCTION_SETS = frozenset(
     ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 )
-"""Linux's names of those by which the engines choose their kernels."""
+# Values of ONEDNN_MAX_CPU_ISA, with which both engines compute as on an older processor.
 ISA_LIMITS: dict[str, set[str]] = {
     "SSE41": set(),
     "AVX": set(),
@@ -41,7 +43,6 @@ ISA_LIMITS: dict[str, set[str]] = {
     "AVX512_CORE_VNNI": {"avx2", "avx512f", "avx512_vnni"},
     "AVX512_CORE_BF16": {"avx2", "avx512f", "avx512_vnni", "avx512_bf16"},
 }
-"""Values of ONEDNN_MAX_CPU_ISA, with which both engines compute as on an older processor."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,14 @@ def passes_at_once(device: Device, threads: int | None) -> int:
     return (threads or core_count()) if device.kind == "cpu" else 1
 
 
+# Cores that the threads of one process keep busy: a thread in three or four holds the interpreter's
+# lock, more often where a GPU computes and photos are small (docs/explanation/performance.md).
 CORES_PER_PROCESS = 4
-"""Cores that the threads of one process keep busy: a thread in three or four holds the interpreter's lock,
-more often where a GPU computes and photos are small (docs/explanation/performance.md)."""
+# The memory of one process, with its part of the images that are decoded (measured: 1.1 GiB, and
+# images).
 PROCESS_BYTES = 3 * 2**29
-"""The memory of one process, with its part of the images that are decoded (measured: 1.1 GiB, and images)."""
+# The part of a GPU's memory that processes share out for tensors. CUDA needs more in each of them.
 GPU_SHARED_OUT = 0.9
-"""The part of a GPU's memory that processes share out for tensors. CUDA needs more in each of them."""
 
 
 def process_count(threads: int | None) -> int:
@@ -246,8 +248,8 @@ def _memory_bytes() -> int:
     return min(machine, memory_limit(names=(*MEMORY_LIMITS, "memory.high")) or machine)
 
 
+# The files of both versions of control groups.
 MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")
-"""The files of both versions of control groups."""
 
 
 def memory_limit(root: Path = Path("/"), names: Sequence[str] = MEMORY_LIMITS) -> int | None:

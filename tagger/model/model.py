@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Held until a model was loaded and has run. Engines fill static variables in their first pass, and
+# two threads that do so at once can stop the process for good: one waits for the variable with the
+# lock held.
 _FIRST_USE = threading.Lock()
-"""Held until a model was loaded and has run. Engines fill static variables in their first pass, and two
-threads that do so at once can stop the process for good: one waits for the variable with the lock held."""
 
 
 class OutOfDeviceMemory(Exception):

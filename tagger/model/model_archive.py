@@ -24,11 +24,13 @@ FORMAT = {
     ".data/version": re.compile(rb"\d{1,2}\n?"),
     "byteorder": re.compile(rb"little"),
 }
+# Others raise errors of their own where they are damaged, and none is used by torch.
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Others raise errors of their own where they are damaged, and none is used by torch."""
+# Of all code, pickles and compressed entries: few bytes may state gigabytes, and code is parsed
+# into 600 times as many. The trainer compresses only code. Large networks have some 100 kB of code,
+# and of pickles.
 COMPRESSED_BYTES = 2**21
-"""Of all code, pickles and compressed entries: few bytes may state gigabytes, and code is parsed into 600
-times as many. The trainer compresses only code. Large networks have some 100 kB of code, and of pickles."""
+# What zipfile raises for damaged and unusual files.
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -40,7 +42,6 @@ DAMAGED = (
     RuntimeError,
     ValueError,
 )
-"""What zipfile raises for damaged and unusual files."""
 
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:

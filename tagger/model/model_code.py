@@ -39,48 +39,51 @@ tril_ triu triu_ true_divide type_as unbind unflatten unfold uniform_ unsqueeze 
 upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
 upsample_trilinear3d values var var_mean view view_as warn where zero_ zeros zeros_like
 """
+# The operators of networks of torchvision and timm, and their siblings. None reaches files or raw
+# memory.
+#
+# `lstm` is not one of them: it writes outside of its memory if the shapes of its arguments do not
+# match.
 OPERATORS = frozenset(_OPERATORS.split())
-"""The operators of networks of torchvision and timm, and their siblings. None reaches files or raw memory.
-
-`lstm` is not one of them: it writes outside of its memory if the shapes of its arguments do not match.
-"""
 _KEYWORDS = """
 alpha approximate beta copy correction decimals descending device dim dtype enable_gqa generator implicit
 indexing keepdim layout memory_format non_blocking out output_size path pin_memory reduce requires_grad
 rounding_mode scale sparse_grad stable value
 """
+# The arguments of operators that have to be named, and `out`, which `functional.normalize` passes
+# on.
 KEYWORDS = frozenset(_KEYWORDS.split())
-"""The arguments of operators that have to be named, and `out`, which `functional.normalize` passes on."""
+# The only values of arguments with which operators would use memory that they do not check: only
+# dense tensors (0), and no promise about the sum of `repeat_interleave`.
 FIXED_KEYWORDS: Mapping[str, tuple[object, ...]] = {"layout": (None, 0), "output_size": (None,)}
-"""The only values of arguments with which operators would use memory that they do not check: only dense
-tensors (0), and no promise about the sum of `repeat_interleave`."""
 PRIMITIVES = frozenset(
     {"RaiseException", "abs", "device", "dtype", "is_nested", "max", "min", "requires_grad", "type"}
 )
 BUILTINS = frozenset({"bool", "float", "int", "range", "str"})
 _TYPES = "Device NoneType Tensor bool float int str Dict Final List Optional Tuple Union"
+# The names that stand for something else than a variable: types, and two numbers.
 TYPES = frozenset({*_TYPES.split(), "inf", "nan"})
-"""The names that stand for something else than a variable: types, and two numbers."""
+# Types that values are cast to unchecked: the operators check these themselves, but not tuples.
 CASTABLE = re.compile(r"(List\[)?(Device|Tensor|bool|float|int|str)\]?")
-"""Types that values are cast to unchecked: the operators check these themselves, but not tuples."""
 CALLS_WITH_TYPES = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
 CONSTANT = re.compile(r"c\d+", re.ASCII)
 RESERVED = frozenset({"torch", "ops", "__torch__", "CONSTANTS", *CALLS_WITH_TYPES, *BUILTINS})
 CUSTOM_CLASSES = "__torch__.torch.classes"
 DUNDER = re.compile(r"__\w+__")
+# Others have a meaning: `__setstate__` is called when the file is loaded.
 METHODS_OF_MODULES = frozenset({"__contains__", "__getitem__", "__iter__", "__len__"})
-"""Others have a meaning: `__setstate__` is called when the file is loaded."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SYNTAX = """
 Assign AnnAssign Expr For If Pass Return While Attribute Call Constant List Name Subscript Tuple UnaryOp USub
 Load
 """
+# What is in functions and declarations.
 SYNTAX = tuple(getattr(ast, name) for name in _SYNTAX.split())
-"""What is in functions and declarations."""
+# Python 3.11 counts the depth of trees for all threads together, so a parse can fail beside
+# another.
 _PARSING = threading.Lock()
-"""Python 3.11 counts the depth of trees for all threads together, so a parse can fail beside another."""
+# What a local variable is that stands for a function of the program.
 _FUNCTION = "a function"
-"""What a local variable is that stands for a function of the program."""
 
 
 class ProgramRefused(Exception):
@@ -161,10 +164,11 @@ class _FileChecker(ast.NodeVisitor):
     def __init__(self, path: str, program: Program) -> None:
         self._path = path
         self._program = program
+        # The local variables of a function: a class of the program, `_FUNCTION`, or None for
+        # values.
         self._kinds: dict[str, str | None] = {}
-        """The local variables of a function: a class of the program, `_FUNCTION`, or None for values."""
+        # The type of each argument that may be None.
         self._optional: dict[str, str] = {}
-        """The type of each argument that may be None."""
 
     def check(self, tree: ast.Module) -> None:
         for node in tree.body:

@@ -36,11 +36,11 @@ CLASS_NAME = re.compile(r"__torch__[.\w]* \w+", re.ASCII)
 DATA_TYPE = re.compile(r"(Dict|List|Optional|Tuple|Tensor|bool|float|int|str|[\[\], ])+")
 STORAGE_KEY = re.compile(r"\d{1,9}", re.ASCII)
 BOOLEANS = b"\x00\x01"
+# Of types that values are compared with, which bounds the work on values that are shared many
+# times. The largest networks of torchvision and timm need 75,000.
 COMPARED_LETTERS = 2_000_000
-"""Of types that values are compared with, which bounds the work on values that are shared many times. The
-largest networks of torchvision and timm need 75,000."""
+# Of a tensor; those of classifiers have up to 6.
 DIMENSIONS = 64
-"""Of a tensor; those of classifiers have up to 6."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class _Reader:
         self._entries, self._folder, self._types = entries, folder, types
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        # The storages of booleans that are checked.
         self._boolean_keys: set[str] = set()
-        """The storages of booleans that are checked."""
 
     def read(self, data: bytes) -> Any:
         end = 0

@@ -10,16 +10,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+# The share of a family's photos that shows landmarks of a model. The trainer chooses thresholds for
+# it.
 KNOWN_SHARE = 0.05
-"""The share of a family's photos that shows landmarks of a model. The trainer chooses thresholds for it."""
+# A photo with at least this score gets the tag of a taught landmark.
 TAUGHT_THRESHOLD = 0.8
-"""A photo with at least this score gets the tag of a taught landmark."""
+# From this score on, and below `TAUGHT_THRESHOLD`, a photo is a suggestion of a taught landmark.
 SUGGESTED_SCORE = 0.2
-"""From this score on, and below `TAUGHT_THRESHOLD`, a photo is a suggestion of a taught landmark."""
 
 
+# So many are sorted faster than the best are selected.
 _FEW_LABELS = 1000
-"""So many are sorted faster than the best are selected."""
 
 
 class LabelPrediction(NamedTuple):

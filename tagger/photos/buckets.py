@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 _SECOND_NS = 10**9
 PAGE = 1000
+# A key with what `ObjectSource` found there.
 _Listed = tuple[str, FoundPhoto | SideFile | None]
-"""A key with what `ObjectSource` found there."""
 _NOT_IN_ORDER = (
     "its keys are not listed in order: one begins with a slash, or the server does not sort them. "
     "Rename that object"
@@ -54,8 +54,8 @@ class ObjectSource:
     """The photos below a prefix of a bucket."""
 
     prefix: ObjectPath
+    # Whether requests are repeated for up to a minute; otherwise for a few seconds.
     patient: bool = True
-    """Whether requests are repeated for up to a minute; otherwise for a few seconds."""
 
     @property
     def location(self) -> str:
@@ -191,8 +191,8 @@ class _OpenFolders:
         self._filter = path_filter
         self._other_files = other_files
         self._parent = ""
+        # The open folders, outermost first, to the first one that is closed.
         self._folders: list[str] = []
-        """The open folders, outermost first, to the first one that is closed."""
         self.is_entered = True
 
     def enter(self, relative: str) -> bool:
@@ -330,8 +330,8 @@ def _side_file(meta: "ObjectMeta") -> SideFile:
 
 
 _NAME_START = re.compile(r"[^(.-]*")
+# Names that Takeout cuts have more characters in common.
 _COMMON_START = 40
-"""Names that Takeout cuts have more characters in common."""
 _MOST_WAITING = 20_000
 
 

@@ -47,8 +47,8 @@ def has_image(head: bytes, size_bytes: int) -> bool:
     return size_bytes >= _LEAST_BYTES and (photo_format is None or photo_format.reader.may_have_image(head))
 
 
+# Of a GIF, BMP or WebP with one pixel.
 _LEAST_BYTES = 26
-"""Of a GIF, BMP or WebP with one pixel."""
 
 
 def exif_of(data: bytes) -> bytes | None:

@@ -14,10 +14,10 @@ from typing import Any
 
 from tagger.texts.text_format import N_
 
+# The range of UTC offsets on Earth.
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
-"""The range of UTC offsets on Earth."""
+# No two places on Earth are further apart.
 LARGEST_ERROR_M = 20_000_000
-"""No two places on Earth are further apart."""
 
 
 class PhotoOrigin(StrEnum):
@@ -31,15 +31,14 @@ class PhotoOrigin(StrEnum):
 class PhotoFact:
     """The declaration of a fact."""
 
+    # The column that says which file states it. None: only the EXIF of the photo's own file does.
+    #
+    # Facts with one source come from one file, the first that states the first of them.
     source: str | None
-    """The column that says which file states it. None: only the EXIF of the photo's own file does.
-
-    Facts with one source come from one file, the first that states the first of them.
-    """
+    # The lowest and the highest value, inclusive.
     limits: tuple[float, float] | None
-    """The lowest and the highest value, inclusive."""
+    # What the page calls it, and in lower case `tagger show`.
     label: str
-    """What the page calls it, and in lower case `tagger show`."""
 
 
 def _fact(source: str | None = None, limits: tuple[float, float] | None = None, label: str = "") -> Any:
@@ -83,15 +82,15 @@ class CameraFacts(PhotoFacts):
     has_orientation: bool = False
 
 
+# The declarations by column.
 PHOTO_FACTS: dict[str, PhotoFact] = {
     each.name: each.metadata["fact"] for each in fields(PhotoFacts) if each.metadata
 }
-"""The declarations by column."""
 RESULT_FACTS = {each.name: PHOTO_FACTS[each.name] for each in fields(ResultFacts)}
+# By the column of a source, its first fact.
 FIRST_FACTS: Mapping[str, str] = {
     fact.source: name for name, fact in reversed(PHOTO_FACTS.items()) if fact.source
 }
-"""By the column of a source, its first fact."""
 
 
 def merge_facts(statements: Sequence[tuple[str, PhotoFacts]]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from tagger.photos.folders import LinkRefused, open_photo
 
 READ_ATTEMPTS = 3
 RETRY_PAUSE_S = 0.1
+# The largest time that SQL stores. File systems can report later ones (after the year 2262).
 MAX_TIME_NS = 2**63 - 1
-"""The largest time that SQL stores. File systems can report later ones (after the year 2262)."""
 
 
 @dataclass(frozen=True)

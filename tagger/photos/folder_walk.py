@@ -45,12 +45,12 @@ from tagger.photos.side_files import (
 class FoundPhoto:
     """A photo with its location, size and time. A broken link has 0 for both and fails when it is read."""
 
+    # Its absolute path, or its address in a bucket. As text: making a million paths takes seconds.
     location: str
-    """Its absolute path, or its address in a bucket. As text: making a million paths takes seconds."""
     size_bytes: int
     mtime_ns: int
+    # The one that counts first comes first; None: its folder was not listed.
     side_files: tuple[SideFile, ...] | None = None
-    """The one that counts first comes first; None: its folder was not listed."""
 
     @property
     def path(self) -> Path:
@@ -67,8 +67,8 @@ class FolderProblem:
 
     path: Path
     text: str
+    # Whether it is a folder, of which nothing was listed.
     is_folder: bool = False
-    """Whether it is a folder, of which nothing was listed."""
 
 
 def find_photos(
@@ -200,8 +200,8 @@ class _Kind(IntEnum):
     LINK = 2
 
 
+# The text by which a photo or folder is sorted, its name, and what it is.
 _Entry = tuple[str, str, _Kind]
-"""The text by which a photo or folder is sorted, its name, and what it is."""
 
 
 class _Walk:

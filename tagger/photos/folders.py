@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 TIMEOUT_S = 5.0
+# A folder whose check hangs counts as silent for so long; then it is checked anew.
 RETRY_S = 60.0
-"""A folder whose check hangs counts as silent for so long; then it is checked anew."""
 
 
 class MountState(Enum):
@@ -309,8 +309,8 @@ def open_photo(path: Path, root: Path) -> int:
 
 
 _FLUSH_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+# With O_PATH, the right to list the folder is not needed, just as for a folder within a path.
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
-"""With O_PATH, the right to list the folder is not needed, just as for a folder within a path."""
 _READ = os.O_RDONLY | os.O_NONBLOCK
 _IS_LINK = (errno.ELOOP, errno.EMLINK)
 _IS_NO_FOLDER = (errno.ENOTDIR, *_IS_LINK)

@@ -17,24 +17,24 @@ from tagger.photos.tiff import first_with_tags
 
 Part: TypeAlias = bytes | memoryview
 
+# How segments with these blocks begin. Blocks in other formats may begin so, too.
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-"""How segments with these blocks begin. Blocks in other formats may begin so, too."""
+# A photo has tens of segments or chunks. A file with more is not parsed; its digest is the file's.
 SEGMENT_LIMIT = 100_000
-"""A photo has tens of segments or chunks. A file with more is not parsed; its digest is the file's."""
 # Without markers that have no segment, of which a hostile file may have millions.
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _USUAL_MARKERS = frozenset((*range(0xC0, 0xD0), *range(0xD9, 0xFF)))
 _ENDS_SCAN = np.array([0x01 <= second < 0xD0 or 0xD8 <= second < 0xFF for second in range(256)])
 _SEARCHED_BYTES = 2**20
 _JUNK_BYTES = 65_536
+# Segments before the frame: tens, with a large profile a few hundred.
 _FRAME_WITHIN = 1000
-"""Segments before the frame: tens, with a large profile a few hundred."""
 JPEG_LS = 0xF7
 _FRAMES = {*range(0xC0, 0xD0), JPEG_LS} - {0xC4, 0xC8, 0xCC}
 _BLOCK_PIXELS, _ZERO_RUN = 64, 2**14
 _NO_RESTARTS = b"\xff\xdd\0\x04\0\0"
+# A Huffman table whose only code is a bit 0. With 14 bits of 0 after it, 2**14 blocks end.
 _ZERO_RUN_CODE = b"\xff\xc4\0\x14\x10\x01" + bytes(15) + b"\xe0"
-"""A Huffman table whose only code is a bit 0. With 14 bits of 0 after it, 2**14 blocks end."""
 _RESERVED = {0xC8, *range(0xF0, 0xFE)}
 _SOF2, _SOS, _EOI, _COM = 0xC2, 0xDA, 0xD9, 0xFE
 _APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF

@@ -28,23 +28,24 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
+# A connection that transfers nothing for this long is given up, and the request is repeated.
 STALL_TIMEOUT = timedelta(seconds=20)
-"""A connection that transfers nothing for this long is given up, and the request is repeated."""
 RETRY_TIMEOUT = timedelta(seconds=60)
+# The time limit of a check whether a bucket answers.
 CHECK_TIMEOUT = timedelta(seconds=10)
-"""The time limit of a check whether a bucket answers."""
 ATTEMPTS = 4
+# The first pause before a request is repeated; each further one takes twice as long.
 RETRY_PAUSE_S = 0.5
-"""The first pause before a request is repeated; each further one takes twice as long."""
+# How long keys from a file are used before the file is read again: programs that rotate keys
+# replace it.
 _REREAD = timedelta(minutes=5)
-"""How long keys from a file are used before the file is read again: programs that rotate keys replace it."""
 
 AWS = "https://s3.amazonaws.com"
 _HOST = re.compile(r"^(https?)://(?:[^/@]*@)?([^/@?#]+)")
+# The server at which each bucket of S3 was found, as far as this process knows.
 _endpoints: dict[str, str] = {}
-"""The server at which each bucket of S3 was found, as far as this process knows."""
+# Functions that note further servers. They are called before the first request to a bucket.
 _endpoint_readers: list[Callable[[], None]] = []
-"""Functions that note further servers. They are called before the first request to a bucket."""
 _reader_lock = threading.Lock()
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
@@ -247,10 +248,10 @@ _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _STATUS = re.compile(r"(?:status |\()code: (\d{3})\b")
 _REFUSED_STATUS = re.compile(r"(?:status |\()code: 40[13]\b")
 _HOST_IN_TEXT = re.compile(r"https?://(?:[^/@\s]*@)?([^/@?#\s]+)")
+# Errors of missing credentials: a part is missing, or the machine's role, tried last, is silent.
 _NO_CREDENTIALS = re.compile(
     r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key", re.IGNORECASE
 )
-"""Errors of missing credentials: a part is missing, or the machine's role, tried last, is silent."""
 
 EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"))
 
@@ -343,6 +344,7 @@ _SILENT_TEXT = "{} does not answer. Check the network and the endpoint"
 _EARLY_END_TEXT = (
     "{} sends less of an answer than it announced. Check the network, proxies in between, and the server"
 )
+# The texts by a part of the error's text.
 _CONNECTION_TEXTS = {
     "response body error": _EARLY_END_TEXT,
     "connection ended early": _EARLY_END_TEXT,
@@ -351,7 +353,6 @@ _CONNECTION_TEXTS = {
     "InvalidContentType": "{} does not use TLS. Begin the endpoint with http:// instead of https://",
     "InvalidCertificate": "the certificate of {} is not trusted. Name its authority's file in AWS_CA_BUNDLE",
 }
-"""The texts by a part of the error's text."""
 _CODE_TEXTS = {
     **dict.fromkeys(EXPIRED_CODES, _EXPIRED_TEXT),
     **dict.fromkeys(

@@ -15,30 +15,30 @@ from tagger.photos.formats import HEIC, PHOTO_FORMATS, RAW
 from tagger.photos.paths import printable_path
 from tagger.photos.program_folders import LeftOutPaths
 
+# How many extensions are counted: any text may follow the last dot of a name.
 MOST_EXTENSIONS = 1000
-"""How many extensions are counted: any text may follow the last dot of a name."""
 LONGEST_EXTENSION = 10
 NAMED_EXTENSIONS = 8
 
 
 _PHOTO_EXTENSIONS = frozenset(extension for each in PHOTO_FORMATS for extension in each.extensions)
+# The extras that have to be installed to read files with these extensions.
 _EXTRAS = {
     extension: each.extra for each in PHOTO_FORMATS if each.extra for extension in each.extensions_of_extra
 }
-"""The extras that have to be installed to read files with these extensions."""
+# Extensions of cameras' RAW files that are read.
 RAW_EXTENSIONS = frozenset(RAW.extensions + RAW.extensions_of_extra)
-"""Extensions of cameras' RAW files that are read."""
+# Extensions of RAW files that are not read, but have sidecars of other programs.
 _OTHER_RAW_EXTENSIONS = frozenset(
     (
         *(".ari", ".bay", ".braw", ".cap", ".cs1", ".dcr", ".dcs", ".drf", ".eip", ".erf", ".gpr", ".k25"),
         *(".kc2", ".kdc", ".mdc", ".mef", ".mos", ".ptx", ".pxn", ".r3d", ".raw", ".rwz", ".srf", ".sti"),
     )
 )
-"""Extensions of RAW files that are not read, but have sidecars of other programs."""
+# Those of images that are not read.
 _OTHER_EXTENSIONS = _OTHER_RAW_EXTENSIONS | {".jp2", ".jxl", ".jxr"}
-"""Those of images that are not read."""
+# The extension of sidecars, in lower case.
 SIDECAR_EXTENSION = ".xmp"
-"""The extension of sidecars, in lower case."""
 JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
 _PAIRED = {extension[1:] for extension in (*JPEG_EXTENSIONS, *HEIC.extensions_of_extra, *RAW.extensions)}
 T = TypeVar("T")
@@ -86,16 +86,16 @@ class OtherFiles:
 
     def __init__(self) -> None:
         self.count = 0
+        # Without rare and long extensions: its sum may be less than `count`.
         self.by_extension: Counter[str] = Counter()
-        """Without rare and long extensions: its sum may be less than `count`."""
+        # By reason (see program_folders).
         self.folders: defaultdict[str, LeftOutPaths] = defaultdict(LeftOutPaths)
-        """By reason (see program_folders)."""
+        # Links to folders elsewhere, each with its target.
         self.outward_links = LeftOutPaths()
-        """Links to folders elsewhere, each with its target."""
+        # All links that are not photos: folders may have been in their place.
         self.links: set[str] = set()
-        """All links that are not photos: folders may have been in their place."""
+        # The folders on which another file system is mounted.
         self.mounts: set[str] = set()
-        """The folders on which another file system is mounted."""
 
     def add(self, extension: str) -> None:
         """Count one more file; the extension begins with a dot, or is empty."""

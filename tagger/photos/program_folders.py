@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+# Whether there is a file or folder at a path.
 HasEntry = Callable[[str], bool]
-"""Whether there is a file or folder at a path."""
 
+# Files with which people keep a folder, and the folders in it, out of the programs that show
+# photos.
 PRIVACY_MARKERS = frozenset((".nomedia", ".noimage", ".nomemories", ".ppignore"))
-"""Files with which people keep a folder, and the folders in it, out of the programs that show photos."""
 IMMICH_MARKER, PHOTOPRISM_MARKER = ".immich", ".ppstorage"
 NAMED_PATHS = 3
 
@@ -138,8 +139,8 @@ _MARKED = {
     **{marker: marker for marker in PRIVACY_MARKERS},
     IMMICH_MARKER: ProgramFolder("Immich", "copies").reason,
 }
+# Files that may keep their folders out.
 MARKERS = frozenset(_MARKED)
-"""Files that may keep their folders out."""
 
 
 def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:

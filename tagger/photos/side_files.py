@@ -35,11 +35,11 @@ from tagger.photos.photo_names import (
 )
 from tagger.texts.text_encoding import encoding_of
 
+# Reads the sidecar of this name; None if it cannot be read.
 ReadSidecar = Callable[[str], bytes | None]
-"""Reads the sidecar of this name; None if it cannot be read."""
 TAKEOUT_EXTENSION = ".json"
+# The folder beside photos in which ente has their JSON files.
 METADATA_FOLDER = "metadata"
-"""The folder beside photos in which ente has their JSON files."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def metadata_files(folder: str) -> list[str]:
     return [f"{METADATA_FOLDER}/{name}" for name in names if extension_of(name) == TAKEOUT_EXTENSION]
 
 
+# A larger sidecar is not read: real ones have kilobytes, with a history of edits perhaps a
+# megabyte.
 SIDECAR_MAX_BYTES = 16 * 2**20
-"""A larger sidecar is not read: real ones have kilobytes, with a history of edits perhaps a megabyte."""
 
 
 def side_files_to_text(files: Iterable[SideFile]) -> str | None:
@@ -203,14 +204,15 @@ _NUMBER = re.compile(r"(?P<before>.*)\((?P<number>\d{1,6})\)(?P<after>.*)", re.D
 _EDITED = re.compile(r"(?P<original>.+)-[^\W\d_]{2,}(?: [^\W\d_]+)*")
 _CUT_EDITED = re.compile(r"(?P<original>.+)-(?:[^\W\d_]+ )*[^\W\d_]*")
 _MOTION = ".mp"
+# The least bytes of names that Takeout cuts, without number and extension: 46 UTF-16 units or less.
 _CUT_BYTES = 44
-"""The least bytes of names that Takeout cuts, without number and extension: 46 UTF-16 units or less."""
+# The least bytes of a cut photo's name, without number and extension: it has 51 UTF-16 units with
+# `.jpg`.
 _CUT_STEM_BYTES = 46
-"""The least bytes of a cut photo's name, without number and extension: it has 51 UTF-16 units with `.jpg`."""
 _SHORTEST_CUT = 11
 
+# The folded title of a photo, and the number that tells equal titles apart, or an empty text.
 _Key = tuple[str, str]
-"""The folded title of a photo, and the number that tells equal titles apart, or an empty text."""
 
 
 class _TakeoutFiles:

@@ -19,8 +19,8 @@ from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.photo_names import OtherFiles
 
 PAGE = 1000
+# How many objects are checked at a time; each takes a request.
 PARALLEL_CHECKS = 16
-"""How many objects are checked at a time; each takes a request."""
 
 
 class PhotoSource(Protocol):

@@ -12,23 +12,23 @@ from typing import TypeAlias
 
 ORIENTATION = 274
 
+# Real directories have tens of tags.
 _ENTRY_LIMIT = 4096
-"""Real directories have tens of tags."""
 _DIRECTORY_LIMIT = 64
+# Most numbers in one tag. Even one number per line of the largest image needs fewer.
 COUNT_LIMIT = 100_000
-"""Most numbers in one tag. Even one number per line of the largest image needs fewer."""
 
+# By type of value: its letters in `struct`. Those of texts (2) and undefined content (7) are bytes.
 LETTERS = {
     **dict(enumerate(("B", "B", "H", "I", "II", "b", "B", "h", "i", "ii", "f", "d", "I"), 1)),
     **dict(enumerate(("Q", "q", "Q"), 16)),
 }
-"""By type of value: its letters in `struct`. Those of texts (2) and undefined content (7) are bytes."""
 VALUE_SIZES = {kind: struct.calcsize("<" + letters) for kind, letters in LETTERS.items()}
 _FLOATS = (11, 12)
 INTEGERS = {kind: LETTERS[kind] for kind in (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)}
 
+# TIFF; "RO" and "RS" of Olympus; "U" of Panasonic. BigTIFF is 43.
 _VERSIONS = (42, 0x4F52, 0x5352, 0x55)
-"""TIFF; "RO" and "RS" of Olympus; "U" of Panasonic. BigTIFF is 43."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ def has_tags(data: bytes | memoryview) -> bool:
     return directory is not None and len(directory.tags) > 0
 
 
+# A photo has one block of EXIF, and rarely two.
 _BLOCKS_TRIED = 8
-"""A photo has one block of EXIF, and rarely two."""
 
 
 def first_with_tags(blocks: Iterable[bytes]) -> bytes | None:
@@ -186,8 +186,8 @@ def orientation_of(block: TiffBlock | None) -> int:
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1
 
 
+# A tag's type, the number of its values, and these in the block's byte order.
 StoredValue: TypeAlias = tuple[int, int, bytes]
-"""A tag's type, the number of its values, and these in the block's byte order."""
 
 
 def append_directory(block: bytearray, order: str, values: Mapping[int, StoredValue]) -> dict[int, int]:

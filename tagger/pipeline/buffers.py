@@ -12,15 +12,15 @@ from itertools import chain, islice
 from tagger.errors import ReadsTimedOut
 from tagger.pipeline.requests import ImageKey, Images, OpenPhoto, Request, ResultSink, fail_sink
 
+# How long an incomplete batch waits for more photos if none is being read.
 LINGER_S = 0.05
-"""How long an incomplete batch waits for more photos if none is being read."""
+# How long it waits for photos that are being read: slow reads must not delay photos that are ready.
 READ_WAIT_S = 1.0
-"""How long it waits for photos that are being read: slow reads must not delay photos that are ready."""
+# How often a blocked `submit` checks whether to give up.
 GIVE_UP_CHECK_S = 0.2
-"""How often a blocked `submit` checks whether to give up."""
+# The most bytes of photos that are being read and decoded, not counting one photo for each core. It
+# is what a GPU needs at 1,000 photos of 5 MB a second from a store that answers after 50 ms.
 READ_BYTES = 256 * 2**20
-"""The most bytes of photos that are being read and decoded, not counting one photo for each core. It is what
-a GPU needs at 1,000 photos of 5 MB a second from a store that answers after 50 ms."""
 
 
 class PipelineBuffers:
@@ -45,14 +45,14 @@ class PipelineBuffers:
         self._awaiting_processing = 0
         self.readers = readers
         self.requests: deque[Request] = deque()
+        # The requests that readers are working on, with the readers' threads.
         self.reads: dict[Request, threading.Thread] = {}
-        """The requests that readers are working on, with the readers' threads."""
+        # The images that wait for a batch.
         self.images: dict[ImageKey, Images] = {}
-        """The images that wait for a batch."""
+        # The requests that wait for an image.
         self.waiters: dict[ImageKey, list[Request]] = {}
-        """The requests that wait for an image."""
+        # Why no photo can be read any more.
         self.failure: ReadsTimedOut | None = None
-        """Why no photo can be read any more."""
         self.closed = False
 
     def submit(self, request: Request, give_up: Callable[[], bool]) -> bool:

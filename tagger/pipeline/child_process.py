@@ -24,22 +24,23 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.pipeline.requests import decoding_timeout_text
 
+# Added to the timeout of a child's first reply, because Python starts and imports first.
 START_S = 30.0
-"""Added to the timeout of a child's first reply, because Python starts and imports first."""
 END_TIMEOUT_S = 5.0
+# How often a parent that waits for a reply checks whether it has to stop.
 STOP_CHECK_S = 1.0
-"""How often a parent that waits for a reply checks whether it has to stop."""
+# Variables that Python may need to start.
 _PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
-"""Variables that Python may need to start."""
+# Exit codes of a child that ended between two photos (see sandbox_main).
 _RETIRED = (0, -signal.SIGALRM)
-"""Exit codes of a child that ended between two photos (see sandbox_main)."""
+# Most photos fit, so that parent and child wait for each other once.
 _PIPE_BYTES = 2**20
-"""Most photos fit, so that parent and child wait for each other once."""
+# The longest document in a reply. A photo that took over the child must not fill the parent's
+# memory.
 _REPLY_BYTES = 2**16
-"""The longest document in a reply. A photo that took over the child must not fill the parent's memory."""
 
+# An operator or the system may have ended one child of a photo.
 MOST_DEATHS = 2
-"""An operator or the system may have ended one child of a photo."""
 
 T = TypeVar("T")
 
@@ -93,8 +94,9 @@ class ChildProcess:
         self._timeout_s = timeout_s
         self._environment = environment
         self._must_stop = must_stop
+        # Held during a call: a read that was given up may still wait for the child as the next
+        # begins.
         self._lock = threading.Lock()
-        """Held during a call: a read that was given up may still wait for the child as the next begins."""
         self._process: RunningChild | None = None
         self._closed = False
 

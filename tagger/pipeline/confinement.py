@@ -22,23 +22,23 @@ from pathlib import Path
 
 from tagger.model.devices import memory_limit
 
+# System calls; their numbers are the same on all machines.
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
-"""System calls; their numbers are the same on all machines."""
 _GET_VERSION = 1
+# How many rights to files the kernel knows, from each version on; each is a bit.
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
-"""How many rights to files the kernel knows, from each version on; each is a bit."""
+# Binding and connecting TCP sockets.
 _NETWORK_VERSION, _NETWORK_RIGHTS = 4, 0b11
-"""Binding and connecting TCP sockets."""
+# Abstract sockets and signals to processes outside.
 _SCOPE_VERSION, _SCOPES = 6, 0b11
-"""Abstract sockets and signals to processes outside."""
+# Enough for Python, the decoders and a photo of a camera.
 _LEAST_BYTES = 512 * 2**20
-"""Enough for Python, the decoders and a photo of a camera."""
+# The share of the machine's or the container's memory that may be used. The kernel needs some, too.
 _SHARE = 0.9
-"""The share of the machine's or the container's memory that may be used. The kernel needs some, too."""
+# Addresses that libraries reserve for threads and never use.
 _RESERVED_BYTES = 2**30
-"""Addresses that libraries reserve for threads and never use."""
+# Columns of /proc/self/statm: addresses in use, memory in use, and memory reserved for data.
 _ADDRESSES, _RESIDENT, _DATA = 0, 1, 5
-"""Columns of /proc/self/statm: addresses in use, memory in use, and memory reserved for data."""
 
 
 def confine() -> list[str]:
@@ -221,10 +221,11 @@ _PROT_EXEC = 4
 
 _ALLOW, _ERROR, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _SET_MODE_FILTER, _ALL_THREADS = 1, 1
+# Instructions of the kernel's filter language (classic BPF).
 _LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
-"""Instructions of the kernel's filter language (classic BPF)."""
+# Offsets in the kernel's `struct seccomp_data`; the low half of an argument comes first on both
+# machines.
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
-"""Offsets in the kernel's `struct seccomp_data`; the low half of an argument comes first on both machines."""
 
 
 class _Program(ctypes.Structure):
@@ -288,9 +289,9 @@ def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> 
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
+# The most processor time that the kernel gives the process. It is replaced before (see `is_due`).
 LIFETIME_CPU_S = 3600
-"""The most processor time that the kernel gives the process. It is replaced before (see `is_due`)."""
 
+# Operations of prctl.
 _SET_DUMPABLE, _SET_NO_NEW_PRIVS = 4, 38
-"""Operations of prctl."""
 _CAPABILITY_VERSION_3 = 0x20080522

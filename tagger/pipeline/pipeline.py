@@ -42,18 +42,18 @@ from tagger.processes.metrics import BATCH_FILL, stage_timer
 
 log = logging.getLogger(__name__)
 
+# How long closing waits for a forward pass to end.
 CLOSE_S = 5.0
-"""How long closing waits for a forward pass to end."""
+# How long the model may wait for photos before it releases memory.
 IDLE_S = 10.0
-"""How long the model may wait for photos before it releases memory."""
 _NOT_FINITE = PhotoFailure(
     FailureKind.INTERNAL,
     "the model's scores for this photo are not numbers; try another model, or TAGGER_DEVICE=cpu",
 )
 
 
+# The scores and the embedding that a model returns for an image.
 Output = tuple[Scores, Embeddings | None]
-"""The scores and the embedding that a model returns for an image."""
 
 
 class Pipeline:

@@ -74,19 +74,19 @@ def read_in_time(
 
 log = logging.getLogger(__name__)
 
+# How often the watch thread checks for reads that hang.
 WATCH_S = 1.0
-"""How often the watch thread checks for reads that hang."""
+# The most hanging threads that are replaced. If more hang, the disk does not answer at all.
 MOST_HUNG = 8
-"""The most hanging threads that are replaced. If more hang, the disk does not answer at all."""
+# How long closing waits for reads. One that hangs in the system does not prevent the process's end.
 CLOSE_S = 1.0
-"""How long closing waits for reads. One that hangs in the system does not prevent the process's end."""
+# More readers are started if reads take longer on average: the store then serves several at once.
 SLOW_READ_S = 0.004
-"""More readers are started if reads take longer on average: the store then serves several at once."""
+# Reads that take longer wait for bandwidth rather than for an answer, which more would only share.
 SHARED_READ_S = 1.0
-"""Reads that take longer wait for bandwidth rather than for an answer, which more would only share."""
 AVERAGED_READS = 8
+# An extra reader ends after this time without a photo to read.
 IDLE_S = 10.0
-"""An extra reader ends after this time without a photo to read."""
 
 
 class ReaderPool:

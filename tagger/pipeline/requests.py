@@ -146,12 +146,12 @@ class OpenPhoto:
     decode: Callable[[Resize], DecodedImage]
 
 
+# Decodes a RAW photo without a preview in another process, or raises `PhotoFailed`.
 Developer = Callable[[PhotoBytes, Resize], DecodedImage]
-"""Decodes a RAW photo without a preview in another process, or raises `PhotoFailed`."""
+# Opens the photo of a source at a path, or raises `PhotoFailed`.
 Reader = Callable[[PhotoSource, str], OpenPhoto]
-"""Opens the photo of a source at a path, or raises `PhotoFailed`."""
+# Opens a photo that is in memory, or raises `PhotoFailed`.
 Opener = Callable[[PhotoBytes], OpenPhoto]
-"""Opens a photo that is in memory, or raises `PhotoFailed`."""
 
 
 class ResultSink(Protocol):
@@ -220,10 +220,10 @@ class Request:
 
 
 RequestResult = tuple[Request, Result]
+# An image by its digest, and the models that classify it.
 ImageKey = tuple[str, tuple[int, ...]]
-"""An image by its digest, and the models that classify it."""
+# An image in the sizes of its models.
 Images = Mapping[Resize, DecodedImage]
-"""An image in the sizes of its models."""
 
 
 def deliver(sink: ResultSink, results: Sequence[RequestResult]) -> None:

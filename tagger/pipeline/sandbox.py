@@ -62,8 +62,8 @@ class Sandbox:
         ]
         self._free = self._children.copy()
         self._changed = threading.Condition()
+        # The ids of threads that are waiting for a child, whose time is limited here.
         self.threads: set[int] = set()
-        """The ids of threads that are waiting for a child, whose time is limited here."""
 
     def __enter__(self) -> Self:
         return self
@@ -151,13 +151,13 @@ def _field(name: str, kind: Any) -> Any:
     return Annotated[kind, AfterValidator(_require_plain)], Field(ge=least, le=most)
 
 
+# A photo's digest and camera facts, each of which `camera_facts` could give for some photo.
 _OpenReply = create_model(
     "_OpenReply",
     __config__=ConfigDict(strict=True, allow_inf_nan=False),
     digest=(str, Field(pattern=f"^{DIGEST_VERSION}-[0-9a-f]{{64}}$")),
     **{name: _field(name, kind) for name, kind in get_type_hints(CameraFacts).items()},
 )
-"""A photo's digest and camera facts, each of which `camera_facts` could give for some photo."""
 
 
 def _opened(reply: dict[str, Any]) -> tuple[str, CameraFacts]:

@@ -25,14 +25,14 @@ from tagger.pipeline.confinement import confine, is_due, limit_memory
 from tagger.pipeline.requests import internal_failure
 from tagger.texts.documents import json_default
 
+# A child without photos ends after this time, and its memory is free.
 IDLE_S = 300
-"""A child without photos ends after this time, and its memory is free."""
 
 
+# A document, and raw bytes that follow it.
 Reply = tuple[Mapping[str, object], bytes]
-"""A document, and raw bytes that follow it."""
+# Answers a request: its document, and the raw bytes that followed it.
 ReplyFunction = Callable[[Any, bytes], Reply]
-"""Answers a request: its document, and the raw bytes that followed it."""
 
 _OUT_OF_MEMORY = PhotoFailure(
     FailureKind.CRASHED,

@@ -28,15 +28,16 @@ from tagger.model.predictions import KNOWN_SHARE
 from tagger.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S
 from tagger.tags.rule import LEAST_SCORE, PositionOdds
 
+# As many photos with the usual share count beside those of a day.
 WEIGHT = 10
-"""As many photos with the usual share count beside those of a day."""
+# The odds never change by more than this, up or down: what the pixels deny stays denied.
 MOST = 4.0
-"""The odds never change by more than this, up or down: what the pixels deny stays denied."""
 
+# A camera, or folder, and a local date.
 Day = tuple[int, date]
-"""A camera, or folder, and a local date."""
+# The landmarks that a measured position turns down, of images that are weighed now: what will be
+# stored.
 Refused = Mapping[int, Collection[int]]
-"""The landmarks that a measured position turns down, of images that are weighed now: what will be stored."""
 
 
 @dataclass(frozen=True)
@@ -213,11 +214,11 @@ def runs_of(days: Iterable[date], longest_gap: timedelta) -> list[tuple[date, da
     return runs
 
 
+# The condition that a measured position turns down a tag whose score is enough.
 _IS_REFUSED = and_(
     tags.c.distance_m.is_not(None),
     tags.c.position_odds < 1.0,
     tags.c.odds_reason.in_((OddsReason.POSITION, OddsReason.SPEED)),
 )
-"""The condition that a measured position turns down a tag whose score is enough."""
+# The condition on `tags` that the score is enough or almost.
 _IS_CLOSE: ColumnElement[bool] = or_(tags.c.enough == true(), tags.c.score >= LEAST_SCORE)
-"""The condition on `tags` that the score is enough or almost."""

@@ -37,8 +37,8 @@ from tagger.positions.estimation import Floats, unit_vectors
 
 Indices = npt.NDArray[np.intp]
 
+# A position farther from every place is in no country: at sea, or in Antarctica.
 MAX_DISTANCE_KM = 300
-"""A position farther from every place is in no country: at sea, or in Antarctica."""
 
 _INHABITANTS_PER_KM2 = 3000
 
@@ -195,8 +195,8 @@ def _cities_in_country(table: _Table, positions: Floats, countries: npt.NDArray[
     return cities
 
 
+# Country, region and city.
 PlaceNames = tuple[str | None, str | None, str | None]
-"""Country, region and city."""
 
 
 def places_of(positions: Iterable[tuple[float, float]]) -> list[PlaceNames]:
@@ -214,8 +214,8 @@ def places_of(positions: Iterable[tuple[float, float]]) -> list[PlaceNames]:
     return [places[cell] for cell in cells]
 
 
+# The most distances in one matrix. Larger groups are halved: nearby positions have few candidates.
 _MAX_DISTANCES = 20_000
-"""The most distances in one matrix. Larger groups are halved: nearby positions have few candidates."""
 _MIN_POSITIONS = 8
 _ROUNDING_KM = 0.001
 

@@ -24,8 +24,8 @@ from tagger.positions.estimation import distances_m
 from tagger.positions.evidence import LANDMARK_ERROR_M, gps_error_m
 from tagger.tags.contents import record_camera
 
+# Photos of one landmark that are this near in time may be of one visit.
 TOGETHER_S = 900.0
-"""Photos of one landmark that are this near in time may be of one visit."""
 VISIT_S = 300.0
 WIDEST_S = LOCAL_TIMES.total_seconds()
 
@@ -107,8 +107,8 @@ def _support(landmarks_at: Mapping[int, set[int]], minute: int) -> int:
     return len({landmark_id for landmarks in near for landmark_id in landmarks})
 
 
+# The most photos that are read of each side, the newest: the clock may have been set since others.
 MOST_PHOTOS = 1000
-"""The most photos that are read of each side, the newest: the clock may have been set since others."""
 MOST_SIGHTINGS = 200
 
 

@@ -27,22 +27,24 @@ from tagger.positions.estimation import Floats, Indices, Sequence, Truth, distan
 from tagger.positions.evidence import TRUST, gps_error_m, read_shots
 from tagger.tags.contents import record_matching_photos
 
+# Anchors of two cameras are compared if they are this near in time.
 TOGETHER_S = 1800.0
-"""Anchors of two cameras are compared if they are this near in time."""
+# People who are together are nearer to each other than this, apart from the errors of anchors.
 TOGETHER_M = 1000.0
-"""People who are together are nearer to each other than this, apart from the errors of anchors."""
+# An anchor with a larger error, such as a landmark that is an area, does not tell who was there
+# together.
 MAX_ERROR_M = 2000.0
-"""An anchor with a larger error, such as a landmark that is an area, does not tell who was there together."""
 MAX_GAP_S = 7200.0
 
 OCCASION_S = 3600.0
 LEAST_OCCASIONS = 3
+# The least share of occasions that agree. A few contradict even for cameras in one bag.
 LEAST_AGREEMENT = 0.9
-"""The least share of occasions that agree. A few contradict even for cameras in one bag."""
+# All occasions at the usual place count as one: people who live together need not go out together.
 USUAL_PLACE_M = 2000.0
-"""All occasions at the usual place count as one: people who live together need not go out together."""
+# A companion's anchor is left out if most anchors so near in time contradict: its owner is
+# elsewhere.
 OUTING_S = 6 * 3600.0
-"""A companion's anchor is left out if most anchors so near in time contradict: its owner is elsewhere."""
 
 _AGREES, _CONTRADICTS = 1, -1
 
@@ -172,17 +174,17 @@ def _select(photos: Sequence, chosen: Truth | Indices) -> Sequence:
     return Sequence(*(values[chosen] for values in vars(photos).values()))
 
 
+# The most photos of a camera that are compared, the newest ones: who travels together changes.
 MOST_PHOTOS = 500
-"""The most photos of a camera that are compared, the newest ones: who travels together changes."""
+# The most times between pauses of a camera that are compared, the newest ones.
 MOST_OUTINGS = 50
-"""The most times between pauses of a camera that are compared, the newest ones."""
+# The most photos with GPS of all other cameras that are read, the newest ones.
 MOST_OTHERS = 1000
-"""The most photos with GPS of all other cameras that are read, the newest ones."""
+# The most cameras that one is compared with, those with most of these photos.
 MOST_CANDIDATES = 8
-"""The most cameras that one is compared with, those with most of these photos."""
 PAUSE_S = 24 * 3600.0
+# Clocks that show the time of some zone, roughly. Others locate nothing but their own photos.
 CLOCKS = range(-12 * 3600, 14 * 3600 + 1)
-"""Clocks that show the time of some zone, roughly. Others locate nothing but their own photos."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 from tagger.landmarks.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.positions.estimation import Floats
 
+# The odds near a landmark. Photos that a model mistakes for it often show its neighbours.
 MOST = 5.0
-"""The odds near a landmark. Photos that a model mistakes for it often show its neighbours."""
+# The odds on the other side of the world: one camera in 500 says a position that is grossly wrong.
 LEAST = 0.002
-"""The odds on the other side of the world: one camera in 500 says a position that is grossly wrong."""
 
 
 def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:

@@ -24,56 +24,58 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Truth = npt.NDArray[np.bool_]
 
+# A photo with an anchor on one side only is estimated within this time of it.
 ONE_ANCHOR_S = 1800.0
-"""A photo with an anchor on one side only is estimated within this time of it."""
 
+# Nobody takes photos at a higher speed. Airliners fly at 250 to 320 m/s over the ground.
 MAX_SPEED_M_S = 340.0
-"""Nobody takes photos at a higher speed. Airliners fly at 250 to 320 m/s over the ground."""
+# A fix may be this much older than its photo.
 CLOCK_SLACK_S = 10.0
-"""A fix may be this much older than its photo."""
 
+# 90 % of positions with the standard deviation 1 on both axes are nearer (Rayleigh distribution).
 QUANTILE_90 = math.sqrt(-2 * math.log(0.1))
-"""90 % of positions with the standard deviation 1 on both axes are nearer (Rayleigh distribution)."""
+# Standard deviation on each axis of a person that stays around a place, in m/√s.
 WANDERING = 4.0
-"""Standard deviation on each axis of a person that stays around a place, in m/√s."""
+# The same for a person that has moved on meanwhile, by more than MOVED_M: there and back, and
+# around.
 ROAMING = 40.0
-"""The same for a person that has moved on meanwhile, by more than MOVED_M: there and back, and around."""
 MOVED_M = 300.0
+# The part of two anchors' squared distance that the variance of a bridge has, per t1 t2 / (t1 +
+# t2)².
+#
+# 0: the speed is constant; 1: the person stays at the first anchor, and is at the second one at
+# once, at some moment.
 DETOUR = 0.4
-"""The part of two anchors' squared distance that the variance of a bridge has, per t1 t2 / (t1 + t2)².
-
-0: the speed is constant; 1: the person stays at the first anchor, and is at the second one at once, at some
-moment.
-"""
+# Anchors less than MOVED_M apart are bridged over a gap so many times as long, such as a night.
 STAY_GAPS = 7.0
-"""Anchors less than MOVED_M apart are bridged over a gap so many times as long, such as a night."""
+# An estimate with a larger error says nothing, and is left out.
 MAX_ERROR_M = 50_000.0
-"""An estimate with a larger error says nothing, and is left out."""
 
+# Anchors that are nearer in time, as in a burst, say little about the speed minutes later.
 FEW_SECONDS = 60.0
-"""Anchors that are nearer in time, as in a burst, say little about the speed minutes later."""
+# The least speed that is expected: people who stand will leave.
 STANDING_PACE_M_S = 0.7
-"""The least speed that is expected: people who stand will leave."""
+# The least speed if only anchors of a burst are near in time.
 PACE_OF_BURSTS_M_S = 5.0
-"""The least speed if only anchors of a burst are near in time."""
+# The least speed with a single anchor.
 UNKNOWN_PACE_M_S = 14.0
-"""The least speed with a single anchor."""
+# Ways between successive anchors that show the speed: three before and after that of the photo
+# (-1).
 PACE_LEGS = (-4, -3, -2, 0, 1, 2)
-"""Ways between successive anchors that show the speed: three before and after that of the photo (-1)."""
 
 
 @dataclass(frozen=True)
 class Sequence:
     """Photos of one camera in order of time, N of them. Photos that are no anchor have the trust 0."""
 
+    # (N,) Seconds on one clock, ascending.
     at: Floats
-    """(N,) Seconds on one clock, ascending."""
+    # (N,) Degrees; NaN without an anchor. The same holds for longitude and error.
     latitude: Floats
-    """(N,) Degrees; NaN without an anchor. The same holds for longitude and error."""
     longitude: Floats
     error_m: Floats
+    # (N,) The larger, the more an anchor is trusted.
     trust: Indices
-    """(N,) The larger, the more an anchor is trusted."""
 
 
 def sequence_of(rows: Iterable[Iterable[float | None]]) -> Sequence:
@@ -88,10 +90,10 @@ class Estimates:
 
     latitude: Floats
     longitude: Floats
+    # 90 % of true positions are nearer.
     error_m: Floats
-    """90 % of true positions are nearer."""
+    # The anchor before that an estimate follows from; -1: none.
     before: Indices
-    """The anchor before that an estimate follows from; -1: none."""
     after: Indices
 
 

@@ -22,30 +22,30 @@ from tagger.positions.estimation import QUANTILE_90, Floats, distances_m, interp
 from tagger.positions.gpx import EARLIEST, LATEST, Points
 from tagger.positions.tracks import PART_S, are_too_fast
 
+# Between two points that are further apart in time, a track does not tell where somebody was.
 MAX_TRACK_GAP_S = 900.0
-"""Between two points that are further apart in time, a track does not tell where somebody was."""
+# 90 % of the points of phones and watches are nearer to the true position than this.
+#
+# In a city, the mean error of a phone is 7 to 13 m (Merry and Bettinger, "Smartphone GPS accuracy
+# study in an urban environment", 2019); under open sky, half of that.
 GPS_ERROR_M = 15.0
-"""90 % of the points of phones and watches are nearer to the true position than this.
-
-In a city, the mean error of a phone is 7 to 13 m (Merry and Bettinger, "Smartphone GPS accuracy study in an
-urban environment", 2019); under open sky, half of that.
-"""
+# Standard deviation on each axis of a person who stays around a place, in m/√s.
 WANDERING = 2.0
-"""Standard deviation on each axis of a person who stays around a place, in m/√s."""
+# A bridge's standard deviation grows by DETOUR m each second at 1 m/s, and with this power of the
+# speed.
+#
+# The faster people move, the straighter. Fitted to hidden points of 230,000 recorded ones, on foot,
+# by bicycle, car, train and plane, between two others 15 s to 15 min apart. On other tracks, 97 %
+# of hidden points lay within the error: of people on foot 95 to 100 %, of planes without a point
+# for 15 min 77 %.
 DETOUR, DETOUR_SPEED = 0.7, 0.75
-"""A bridge's standard deviation grows by DETOUR m each second at 1 m/s, and with this power of the speed.
-
-The faster people move, the straighter. Fitted to hidden points of 230,000 recorded ones, on foot, by bicycle,
-car, train and plane, between two others 15 s to 15 min apart. On other tracks, 97 % of hidden points lay
-within the error: of people on foot 95 to 100 %, of planes without a point for 15 min 77 %.
-"""
 _PARTS_AT_ONCE = 64
+# The database rounds times to microseconds.
 _ROUNDING = timedelta(milliseconds=1)
-"""The database rounds times to microseconds."""
 
 
+# How much an anchor is trusted, by its source. An estimate is no anchor.
 TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, **dict.fromkeys(STATED, 3)}
-"""How much an anchor is trusted, by its source. An estimate is no anchor."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ def _covering_parts(connection: Connection, times: Floats) -> list[tuple[int, in
     return [(row.track_id, row.part) for row, covers in zip(rows, starts < ends, strict=True) if covers]
 
 
+# The error that is assumed of a GPS position that states none: what phones reach in streets.
 CAMERA_ERROR_M = 30.0
-"""The error that is assumed of a GPS position that states none: what phones reach in streets."""
+# How far from a landmark photos of it are taken, by its extent. An unknown one counts as a point.
 LANDMARK_ERROR_M = {"point": 300.0, "area": 3_000.0, "line": 5_000.0, "multi": 20_000.0}
-"""How far from a landmark photos of it are taken, by its extent. An unknown one counts as a point."""
 
 
 @dataclass(frozen=True)

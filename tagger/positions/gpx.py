@@ -30,36 +30,37 @@ from tagger.photos.files import open_at_once
 from tagger.texts.text_encoding import encoding_of
 from tagger.texts.text_format import plain_number
 
+# (N, 3): seconds since 1970, latitude and longitude in degrees.
 Points = npt.NDArray[np.float64]
-"""(N, 3): seconds since 1970, latitude and longitude in degrees."""
 
+# The start of GPS time.
 EARLIEST = datetime(1980, 1, 6, tzinfo=UTC)
-"""The start of GPS time."""
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 MAX_BYTES = 2 << 30
 
 _PATH = ("gpx", "trk", "trkseg", "trkpt", "time", None)
+# Elements of the path down to a point, and to its time.
 _POINT, _TIME = 4, 5
-"""Elements of the path down to a point, and to its time."""
 
 _POINT_START = re.compile(rb"<(?:[\w.-]+:)?trkpt\b")
 _READ_BYTES = 1 << 17
 _TIME_LENGTH = 64
+# expat keeps the names of open elements: 25 bytes of memory for each byte of a file that only opens
+# them.
 _MOST_DEPTH = 100
-"""expat keeps the names of open elements: 25 bytes of memory for each byte of a file that only opens them."""
+# Of one tag, comment or instruction.
 _MOST_UNREAD_BYTES = 1 << 20
-"""Of one tag, comment or instruction."""
+# The encodings of expat, and others with one byte for each character.
 _ENCODINGS = re.compile(
     r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]", re.IGNORECASE
 )
-"""The encodings of expat, and others with one byte for each character."""
+# Blanks and byte order marks at the start of a file, and its XML declaration.
 _STARTS = {
     "utf-8": re.compile(rb"((?:[ \t\r\n]|\xef\xbb\xbf)*)(<\?xml\s[^>]*>)?"),
     "utf-16-le": re.compile(rb"((?:[ \t\r\n]\0|\xff\xfe)*)(<\0\?\0x\0m\0l\0(?:[^>]\0)*>\0)?"),
     "utf-16-be": re.compile(rb"((?:\0[ \t\r\n]|\xfe\xff)*)(\0<\0\?\0x\0m\0l(?:\0[^>])*\0>)?"),
 }
-"""Blanks and byte order marks at the start of a file, and its XML declaration."""
 
 
 @dataclass
@@ -68,16 +69,16 @@ class PointCounts:
 
     read: int = 0
     without_time: int = 0
+    # No time, or one before EARLIEST or after LATEST: the clock was not set.
     invalid_time: int = 0
-    """No time, or one before EARLIEST or after LATEST: the clock was not set."""
+    # Not a number, outside the Earth, or exactly 0, 0: the receiver had no position.
     invalid_position: int = 0
-    """Not a number, outside the Earth, or exactly 0, 0: the receiver had no position."""
     outliers: int = 0
     duplicates: int = 0
+    # At and after the place where the XML is invalid.
     unreadable: int = 0
-    """At and after the place where the XML is invalid."""
+    # Where and why the file breaks off, if it does.
     fault: str | None = None
-    """Where and why the file breaks off, if it does."""
 
     @property
     def used(self) -> int:
@@ -229,13 +230,13 @@ class _SegmentReader:
         self._parser = parser
         self._counts = counts
         self._depth = 0
+        # How many of the open elements, from the root on, are those of _PATH.
         self._matched = 0
-        """How many of the open elements, from the root on, are those of _PATH."""
         self._position: dict[str, str] = {}
         self._time = ""
         self._pieces: list[list[tuple[float, float, float]]] = [[]]
+        # Whether the first piece is the start of its segment. All others are.
         self._is_start = True
-        """Whether the first piece is the start of its segment. All others are."""
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.XmlDeclHandler = self._check_declaration

@@ -44,8 +44,8 @@ from tagger.positions.evidence import (
 _COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
 _PLACE = ("country", "region", "city")
 
+# The values of _COLUMNS; the evidence is JSON.
 _Facts = tuple[float, float, float, str, str]
-"""The values of _COLUMNS; the evidence is JSON."""
 
 
 def lock_positions(connection: Connection) -> None:
@@ -92,10 +92,10 @@ def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Fa
     return {photo_id: (*facts,) for photo_id, *facts in rows}
 
 
+# Other dates are no times of a clock.
 _CLOCK_YEARS = range(1990, 9999)
-"""Other dates are no times of a clock."""
+# Photos that are judged together: their neighbours are in memory at the same time.
 _LONGEST_RUN = 1000
-"""Photos that are judged together: their neighbours are in memory at the same time."""
 
 
 @dataclass(frozen=True)
@@ -214,10 +214,10 @@ def contradicted_shots(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
     return {shot.photo_id for shot, is_odd in zip(line, is_contradicted, strict=True) if is_odd}
 
 
+# The time to the other side of the world, with the difference of local times.
 REACH = timedelta(seconds=1000 * pi * EARTH_RADIUS_KM / MAX_SPEED_M_S) + LOCAL_TIMES
-"""The time to the other side of the world, with the difference of local times."""
+# A clock without a time zone may have been set to the time of the other place.
 DEGREES_PER_HOUR = 15.0
-"""A clock without a time zone may have been set to the time of the other place."""
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,12 @@ from tagger.positions.gpx import (
 from tagger.tags.contents import record_matching_photos
 
 PART_POINTS = 4096
+# The longest time of a part, so that an index on the ends of parts finds those of a given time.
 PART_S = 86_400.0
-"""The longest time of a part, so that an index on the ends of parts finds those of a given time."""
+# The most successive points that are outliers together.
 OUTLIER_POINTS = 8
-"""The most successive points that are outliers together."""
+# The last points wait for the next ones, which show whether they are outliers.
 _HELD_POINTS = 2 * OUTLIER_POINTS
-"""The last points wait for the next ones, which show whether they are outliers."""
 
 
 def divide_track(pieces: Iterable[SegmentPiece], counts: PointCounts) -> Iterator[Points]:

@@ -28,15 +28,15 @@ from tagger.trips.grouping import GroupedTrip
 from tagger.trips.stored import ChangedTrips, photos_of_trips, trips_around
 from tagger.trips.visits import Visit
 
+# The least error on a day with a visit: that within a city.
 LEAST_ERROR_M = 10_000.0
-"""The least error on a day with a visit: that within a city."""
 LEAST_ERROR_OF_OTHER_DAYS_M = 100_000.0
+# Photos from the first marked day of a page to its last one.
 _MOST_PHOTOS = 50_000
-"""Photos from the first marked day of a page to its last one."""
 _NAMES = ("photo_id", "latitude", "longitude", "error_m", "source", "evidence", "country", "region", "city")
 
+# The values of _NAMES.
 _Row = tuple[Any, ...]
-"""The values of _NAMES."""
 
 
 def are_due(connection: Connection) -> bool:

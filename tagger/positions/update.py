@@ -39,14 +39,14 @@ from tagger.query.kept_counts import has_changed_counts, update_counts, update_s
 from tagger.tags.contents import record_matching_photos
 from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
 
+# Changes that are sorted at a time, in some 50 MB.
 MOST_SORTED = 1_000_000
-"""Changes that are sorted at a time, in some 50 MB."""
+# Rows that are read at a time.
 _ROWS = 10_000
-"""Rows that are read at a time."""
 
 Ids = npt.NDArray[np.int64]
+# A camera's id and its local time; None: unknown.
 Moment = tuple[int | None, datetime | None]
-"""A camera's id and its local time; None: unknown."""
 
 
 class Change(NamedTuple):
@@ -107,20 +107,20 @@ def take_changes(connection: Connection, ids: Sequence[int]) -> list[Change]:
     ]
 
 
+# Changes per transaction. It takes a second or two if they change all that is around them.
 BATCH = 2_000
-"""Changes per transaction. It takes a second or two if they change all that is around them."""
+# Each round may change evidence of further photos: of a few rounds, the last ones are small.
+# Changes that other processes record meanwhile are not waited for without end.
 MOST_ROUNDS = 20
-"""Each round may change evidence of further photos: of a few rounds, the last ones are small. Changes that
-other processes record meanwhile are not waited for without end."""
+# Changes that span a longer time are not computed together: photos of years may lie between them.
 LONGEST_RUN = timedelta(days=100)
-"""Changes that span a longer time are not computed together: photos of years may lie between them."""
+# How long a small batch waits for another update.
 LOCK_S = 2.0
-"""How long a small batch waits for another update."""
 
 _NONE: Ids = np.empty(0, np.int64)
 
+# Called with what is done, and how much of it, of how much; None: not known.
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is done, and how much of it, of how much; None: not known."""
 
 
 def _no_progress(_step: str, _done: int, _total: int | None) -> None:

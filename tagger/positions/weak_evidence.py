@@ -27,19 +27,19 @@ from tagger.positions.distance_odds import position_odds
 from tagger.positions.estimation import distances_m
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, PositionOdds
 
+# The odds of a landmark far from the photos of the day: one camera in twenty is elsewhere.
 LEAST_OF_DAY = 0.05
-"""The odds of a landmark far from the photos of the day: one camera in twenty is elsewhere."""
+# How far a photo is taken from the others of its day; on a day without any, four times as far.
 DAY_ERROR_KM = 50.0
-"""How far a photo is taken from the others of its day; on a day without any, four times as far."""
+# How many days before and after a photo others count.
 DAYS_AROUND = timedelta(days=10)
-"""How many days before and after a photo others count."""
 ONE_AREA_KM = 300.0
+# Positions within some 10 km are one.
 _CELLS_PER_DEGREE = 10
-"""Positions within some 10 km are one."""
 
 
+# Latitudes and longitudes in degrees.
 Places = frozenset[tuple[float, float]]
-"""Latitudes and longitudes in degrees."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import os
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_long, c_void_p, cast
 from functools import cache
 
+# The GNU library and musl accept so many characters that are put back into a stream.
 STEPS = 7
-"""The GNU library and musl accept so many characters that are put back into a stream."""
 _CLOCK_MONOTONIC = 1
 _SIGEV_THREAD = 2
 

@@ -46,11 +46,11 @@ def has_closed_reader(descriptor: int) -> bool:
 
 
 EXIT_CODE = 130
+# How long a program may take to end after the first signal.
 END_S = 2.0
-"""How long a program may take to end after the first signal."""
 STDERR = 2
+# Shows the cursor, which progress bars hide, and clears the line.
 SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
-"""Shows the cursor, which progress bars hide, and clears the line."""
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 

@@ -13,8 +13,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+# New objects after which it looks at them: Python 3.13's default.
 THRESHOLD = 2000
-"""New objects after which it looks at them: Python 3.13's default."""
 
 
 def postpone_collection() -> None:
@@ -37,8 +37,8 @@ def quiet_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+# The flag of unshare(2) for the working directory.
 _CLONE_FS = 0x200
-"""The flag of unshare(2) for the working directory."""
 
 
 def protect_imports() -> None:

@@ -30,20 +30,20 @@ log = logging.getLogger(__name__)
 
 EXIT_CODE = os.EX_TEMPFAIL
 CHECK_S = 5.0
+# The process was stopped in a round that took longer.
 MOST_ROUND_S = 2 * CHECK_S
-"""The process was stopped in a round that took longer."""
+# What the names of reports begin with.
 STEM = "stalled-"
-"""What the names of reports begin with."""
 STDERR = 2
+# The limit of a start, whose settings are not read yet: this variable, and its default.
 START_VARIABLE, START_TIMEOUT_S = "TAGGER_STALL_TIMEOUT_S", 300.0
-"""The limit of a start, whose settings are not read yet: this variable, and its default."""
+# What it does otherwise is nothing.
 DUMP_SIGNAL = signal.SIGURG
-"""What it does otherwise is nothing."""
+# The part of the time without progress after which the report is written.
 DUMP_AFTER = 0.75
-"""The part of the time without progress after which the report is written."""
 
+# What makes no progress for too long, if anything. It measures time by `running_time`.
 Check = Callable[[], str | None]
-"""What makes no progress for too long, if anything. It measures time by `running_time`."""
 _checks: list[Check] = []
 
 
@@ -126,8 +126,8 @@ class _Watch:
     """The two threads."""
 
     def __init__(self, timeout_s: float) -> None:
+        # Whose report it writes; None: the report goes to stderr.
         self.program: str | None = None
-        """Whose report it writes; None: the report goes to stderr."""
         self._closed = threading.Event()
         self._failed: set[Check] = set()
         self._lock = threading.Lock()
@@ -238,5 +238,5 @@ def _stderr() -> BinaryIO:
 
 
 _watch: _Watch | None = None
+# The running time when the last round began, and when that was.
 _round = (0.0, time.monotonic())
-"""The running time when the last round began, and when that was."""

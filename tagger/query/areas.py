@@ -25,10 +25,11 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import Condition
 from tagger.texts.text_format import distance_text, gettext
 
+# Degrees that a box is larger than its circle, against rounding.
 _MARGIN = 1e-6
-"""Degrees that a box is larger than its circle, against rounding."""
+# How much larger a circle's condition is, against rounding: 0.4 m at most, and less for a larger
+# circle.
 _SLACK = 2e-15
-"""How much larger a circle's condition is, against rounding: 0.4 m at most, and less for a larger circle."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def _ranges(west: float, east: float) -> Iterator[tuple[float, float]]:
             yield west + turn, east + turn
 
 
+# A box that is smaller is a spot.
 _SPOT_KM = 0.01
-"""A box that is smaller is a spot."""
 
 
 def near_text(near: Near) -> str:
@@ -137,16 +138,16 @@ class Area:
     The conditions are for photos that are selected with their positions.
     """
 
+    # The ids of the landmarks inside.
     landmarks: frozenset[int]
-    """The ids of the landmarks inside."""
+    # Whether the photo's position is inside.
     has_position: Condition
-    """Whether the photo's position is inside."""
+    # Whether the photo is inside if it shows a landmark there, although its position is not.
     landmarks_count: Condition
-    """Whether the photo is inside if it shows a landmark there, although its position is not."""
+    # Whether that is so for photos with a position elsewhere, too.
     counts_located: bool
-    """Whether that is so for photos with a position elsewhere, too."""
+    # Queries for the photos with a position inside.
     photo_ids: tuple[Select[Any], ...]
-    """Queries for the photos with a position inside."""
 
 
 def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:

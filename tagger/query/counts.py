@@ -183,8 +183,8 @@ def city_counts(database: Database) -> list[CityCount]:
     return sorted(found, key=lambda count: (-count.photos, count.city, count.country, count.region or ""))
 
 
+# The best photos of a landmark: the files of some may be gone.
 _CANDIDATES = 8
-"""The best photos of a landmark: the files of some may be gone."""
 
 
 @dataclass(frozen=True)

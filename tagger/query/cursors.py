@@ -13,8 +13,8 @@ from tagger.query.find import ScanPosition
 from tagger.query.options import PhotoQuery
 from tagger.query.sorted_scan import is_id
 
+# Longer cursors are refused. A cursor contains a path if photos are sorted by name.
 MOST_CHARACTERS = 20_000
-"""Longer cursors are refused. A cursor contains a path if photos are sorted by name."""
 
 
 def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:

@@ -179,8 +179,8 @@ class Failure:
 class _Details:
     evidence: PositionEvidence | None
     camera: str | None
+    # Whether the date may be that of a clock that was not set.
     clock_may_be_reset: bool
-    """Whether the date may be that of a clock that was not set."""
     size_bytes: int
     gone_since: datetime | None
     latitude: float | None
@@ -188,8 +188,8 @@ class _Details:
     model: str | None
     top_k: int | None
     threshold: float | None
+    # By models, the last first, of which `model`, `top_k` and `threshold` are.
     thresholds: Mapping[str, float]
-    """By models, the last first, of which `model`, `top_k` and `threshold` are."""
     classified_at: datetime | None
     job: LastJob | None
     failure: Failure | None
@@ -230,8 +230,8 @@ class PhotoDetails(_Details):
 
 
 MOST_COPIES = 1000
+# Outcomes of jobs that did not process the photo.
 _WITHOUT_RESULT = (Outcome.SKIPPED, Outcome.CANCELLED)
-"""Outcomes of jobs that did not process the photo."""
 
 
 def photo_details(database: Database, path: Path, root_paths: RootPaths | None = None) -> PhotoDetails:

@@ -26,15 +26,15 @@ from tagger.roots.roots import Root, RootPaths, list_roots
 
 _Key = TypeVar("_Key")
 
+# A query that reads more photos is counted among as many that were added last.
 MOST_READ = 50_000
-"""A query that reads more photos is counted among as many that were added last."""
+# Choices of a facet, the most frequent ones.
 MOST_VALUES = 200
-"""Choices of a facet, the most frequent ones."""
 
 FacetName = Literal["landmark", "country", "year", "camera", "outcome", "folder"]
 FACETS: tuple[FacetName, ...] = get_args(FacetName)
+# Options that select photos by outcome; at most one of them is set.
 OUTCOMES = ("favourite", "any_rank", "unknown", "untagged", "failed", "dismissed")
-"""Options that select photos by outcome; at most one of them is set."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def count_photos(
         return [counts.counted(query) for query in queries]
 
 
+# The first of the columns that say whether a position is in each area.
 _INSIDE = 8
-"""The first of the columns that say whether a position is in each area."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class _FacetCounts:
     query: PhotoQuery
     root_paths: RootPaths
     most_read: int
+    # What was read: all facets without a choice count the same photos.
     read: dict[tuple[PhotoQuery, AddedOption | None], _Matches] = field(default_factory=dict)
-    """What was read: all facets without a choice count the same photos."""
+    # The landmarks of images, of which facets have many in common.
     landmarks_of: dict[int | None, list[int]] = field(default_factory=dict)
-    """The landmarks of images, of which facets have many in common."""
 
     def facet(self, name: FacetName) -> Facet:
         """Count the choices of a facet."""
@@ -295,8 +295,8 @@ class _FacetCounts:
         return self.landmarks_of
 
 
+# The parts of the path of a photo in a folder.
 _DEPTH = 2
-"""The parts of the path of a photo in a folder."""
 
 
 def _shows_there(landmark_id: int, inside: Sequence[bool], areas: Sequence[Area]) -> bool:

@@ -27,6 +27,7 @@ from tagger.texts.text_format import (
 
 Options = Mapping[str, str | tuple[str, ...]]
 
+# Choices of the form beside photos with a landmark, by query option.
 WHICH = {
     "any_rank": N_("All photos"),
     "unknown": N_("Unknown"),
@@ -35,18 +36,18 @@ WHICH = {
     "dismissed": N_("Not a landmark"),
     "favourite": N_("Favourites"),
 }
-"""Choices of the form beside photos with a landmark, by query option."""
+# The choice of the form without any of these options.
 WITH_LANDMARK = N_("With a landmark")
-"""The choice of the form without any of these options."""
 WITH_LANDMARK_CHIP = N_("with a landmark")
 
+# Options that mean accepted tags: with one of them, the form adds no photos with a mere candidate.
 _OF_ACCEPTED_TAGS = ("landmark", "country")
-"""Options that mean accepted tags: with one of them, the form adds no photos with a mere candidate."""
+# Options that tags without acceptance match too, with `any_rank`.
 _OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
-"""Options that tags without acceptance match too, with `any_rank`."""
+# Options that select photos without a landmark, too.
 _OF_ALL_PHOTOS = ("thing", "near", "box", "position", "verdict", "trip", "job")
-"""Options that select photos without a landmark, too."""
 
+# Where positions come from, as words of the search.
 POSITIONS = {
     "camera": "GPS",
     "sidecar": N_("Sidecar"),
@@ -59,7 +60,6 @@ POSITIONS = {
     "none": N_("Without a position"),
     "no-gps": N_("Without GPS"),
 }
-"""Where positions come from, as words of the search."""
 
 _POSITION_CHIPS = {
     "camera": N_("position: GPS"),
@@ -74,6 +74,7 @@ _POSITION_CHIPS = {
     "no-gps": N_("without GPS"),
 }
 
+# Verdicts, as words of the search.
 VERDICTS = {
     "confirmed": N_("Confirmed"),
     "rejected": N_("Rejected"),
@@ -81,7 +82,6 @@ VERDICTS = {
     "any": N_("With a verdict"),
     "none": N_("Without a verdict"),
 }
-"""Verdicts, as words of the search."""
 
 _VERDICT_CHIPS = {
     "confirmed": N_("confirmed"),
@@ -91,16 +91,17 @@ _VERDICT_CHIPS = {
     "none": N_("without a verdict"),
 }
 
+# Photos whose day is not known, as words of the search.
 UNDATED = N_("Without a date")
-"""Photos whose day is not known, as words of the search."""
+# The photos that were added last first, as words of the search.
 RECENTLY_ADDED = N_("Recently added")
-"""The photos that were added last first, as words of the search."""
 _DATES = ("taken_after", "taken_before")
+# Options of which more values than this are one filter, as a word can mean many; and what it is
+# called.
 _TOGETHER = {
     "under": (2, N_("in %(count)s folders: %(names)s")),
     "landmark": (5, N_("%(count)s landmarks: %(names)s")),
 }
-"""Options of which more values than this are one filter, as a word can mean many; and what it is called."""
 _NAMED = 2
 
 
@@ -208,6 +209,7 @@ def _date_text(value: str) -> str:
 
 
 _CALENDAR = ("calendar_month", "calendar_day")
+# The texts of values, by option.
 _TEXTS: Mapping[str, Callable[[str], str]] = {
     "calendar_month": lambda value: month_text(int(value)),
     "calendar_day": lambda value: day_of_any_year_text(date.fromisoformat(f"2000-{value}")),
@@ -217,7 +219,6 @@ _TEXTS: Mapping[str, Callable[[str], str]] = {
     "verdict": lambda value: gettext(_VERDICT_CHIPS.get(value, value)),
     **dict.fromkeys(_DATES, _date_text),
 }
-"""The texts of values, by option."""
 
 
 def _period(query: PhotoQuery) -> str | None:

@@ -69,20 +69,21 @@ if TYPE_CHECKING:
     from tagger.trips.grouping import Trip
 
 Rows = Select[Any] | CompoundSelect[Any]
+# Looking up a twentieth of all photos takes longer than reading all in order.
 SHARE_TO_READ_ALL = 20
-"""Looking up a twentieth of all photos takes longer than reading all in order."""
+# A filter that leaves no more photos is taken at once: counting others would take longer than
+# sorting.
 FEW = 2000
-"""A filter that leaves no more photos is taken at once: counting others would take longer than sorting."""
 
 
 @dataclass(frozen=True)
 class Found:
     """What indexes find for a filter: all photos that meet it, and perhaps more."""
 
+    # Whether a photo is one of these.
     among: Condition
-    """Whether a photo is one of these."""
+    # What the indexes read for them.
     rows: Sequence[Rows]
-    """What the indexes read for them."""
 
     @classmethod
     def by_ranges(cls, *ranges: Condition) -> Self:
@@ -121,10 +122,10 @@ class Found:
 class Filter:
     """What an option asks of a photo."""
 
+    # Whether a photo meets it, whichever index is read.
     condition: Condition
-    """Whether a photo meets it, whichever index is read."""
+    # None: no index serves.
     found: Found | None = None
-    """None: no index serves."""
 
 
 _TAGGED = select(effective_tags.c.content_id).where(effective_tags.c.accepted == true())
@@ -138,8 +139,8 @@ def _with_outcome(outcome: Outcome | None) -> Select[Any]:
     return select(contents.c.id).where(has_outcome)
 
 
+# A kind of option that a facet adds to a query: a landmark; or a position or an area.
 AddedOption = Literal["landmark", "place"]
-"""A kind of option that a facet adds to a query: a landmark; or a position or an area."""
 
 
 def counts_copies_once(query: PhotoQuery) -> bool:

@@ -24,13 +24,14 @@ from tagger.query.sorted_scan import Key, PageRequest, SortedScan, sorted_scans
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, select_photos
 from tagger.roots.roots import RootPaths
 
+# Photos of the first page. Each further page is twice as large: it may sort the same photos again.
 PAGE = 250
-"""Photos of the first page. Each further page is twice as large: it may sort the same photos again."""
 LARGEST_PAGE = 2500
+# If fewer of the photos that are looked up for a page match, sorting all that follow takes less
+# time.
 FEWEST_OF_PAGE = 1000
-"""If fewer of the photos that are looked up for a page match, sorting all that follow takes less time."""
+# The most pages that are read for one page of a result, which stays short if few photos match.
 MOST_PAGES = 8
-"""The most pages that are read for one page of a result, which stays short if few photos match."""
 
 
 @dataclass(frozen=True)

@@ -45,22 +45,25 @@ from tagger.database.tables import (
 )
 from tagger.query.photo_conditions import Condition, has_tag, is_first_copy, looked_up
 
+# The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole
+# ones.
 FINEST_DEGREES = 0.25
-"""The size of a cell in the database. Coarser ones are twice, four times, … as large, and have whole ones."""
+# The width of a photo whose size is unknown, divided by its height.
 _USUAL_ASPECT = 4 / 3
-"""The width of a photo whose size is unknown, divided by its height."""
 ASPECT = case((contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT)
 _HAS_OUTCOME = unindexed(contents.c.outcome).is_not(None)
+# Whether it has an accepted tag: the outcome of a classified image says the same, and is read
+# faster.
 IS_TAGGED = case((_HAS_OUTCOME, contents.c.outcome == Outcome.TAGGED), else_=looked_up(has_tag()))
-"""Whether it has an accepted tag: the outcome of a classified image says the same, and is read faster."""
+# Photos that reading counts again, in half a second to a whole one.
 MOST_READ = 50_000
-"""Photos that reading counts again, in half a second to a whole one."""
+# Photos that one transaction counts again, if there are several parts, in a tenth of a second.
 _MOST_STORED = 5_000
-"""Photos that one transaction counts again, if there are several parts, in a tenth of a second."""
+# A number below all parts.
 BEFORE_ALL = -(2**31)
-"""A number below all parts."""
+# Parts whose photos are counted first: twice as many each time, as the size of a library is not
+# known.
 _FEW = 4
-"""Parts whose photos are counted first: twice as many each time, as the size of a library is not known."""
 _PART = part_of(photos.c.taken_at, photos.c.id)
 
 
@@ -202,6 +205,7 @@ def _select(table: Table, *values: ColumnElement[Any]) -> Select[Any]:
 
 
 _other, _there = photos.alias("other"), positions.alias("there")
+# Whether the photo has the lowest id of the existing ones with its image at its position.
 IS_FIRST_THERE = ~exists(
     select(true())
     .select_from(_other.join(_there, _there.c.photo_id == _other.c.id))
@@ -214,7 +218,6 @@ IS_FIRST_THERE = ~exists(
     )
     .correlate(photos, positions)
 )
-"""Whether the photo has the lowest id of the existing ones with its image at its position."""
 _IS_FIRST = is_first_copy(())
 _IS_LOCATED = positions.c.photo_id.is_not(None)
 

@@ -30,23 +30,25 @@ from tagger.query.option_values import (
 from tagger.texts.text_format import N_, plain_number
 from tagger.trips import TripReference
 
+# Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs
+# three.
 MAX_NAMES = 100
-"""Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""
+# The most alternatives of a value. A text that is searched for has as many terms at most.
 MOST_ALTERNATIVES = 12
-"""The most alternatives of a value. A text that is searched for has as many terms at most."""
 _LARGEST_ID = 2**63 - 1
 _AROUND_THE_EARTH_KM = 40_100.0
 
+# Where a position comes from; anywhere; none; or not from the camera: another source, or none.
 PositionOption = Literal[
     "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "trip", "any", "none", "no-gps"
 ]
-"""Where a position comes from; anywhere; none; or not from the camera: another source, or none."""
 
+# What people said about a photo: confirmed, rejected, both; any of these; or none, and no
+# dismissal.
 VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
-"""What people said about a photo: confirmed, rejected, both; any of these; or none, and no dismissal."""
 
+# By date, those without last; last added first; by path; by the best accepted score or guess.
 SortOption = Literal["newest", "oldest", "added", "name", "score"]
-"""By date, those without last; last added first; by path; by the best accepted score or guess."""
 
 Json = str | int | float | bool | dict[str, str] | list[Any]
 
@@ -55,34 +57,34 @@ Json = str | int | float | bool | dict[str, str] | list[Any]
 class QueryOption:
     """The declaration of an option."""
 
+    # What it selects, for the help of commands and the description of the API.
     help: str
-    """What it selects, for the help of commands and the description of the API."""
+    # What a command line takes as a value.
     kind: type = str
-    """What a command line takes as a value."""
+    # What stands for a value in help.
     value_name: str | None = None
-    """What stands for a value in help."""
+    # How often it can be repeated; None: without limit.
     most_values: int | None = 1
-    """How often it can be repeated; None: without limit."""
+    # Reads a value that is no mere text, number or path; with the name of the option.
     parse: Callable[[Any, str], Any] | None = None
-    """Reads a value that is no mere text, number or path; with the name of the option."""
+    # The only values that there are.
     choices: tuple[str, ...] = ()
-    """The only values that there are."""
+    # What a choice is.
     noun: str = ""
-    """What a choice is."""
+    # The lowest value, inclusive.
     minimum: float | None = None
-    """The lowest value, inclusive."""
+    # The highest value, inclusive.
     maximum: float | None = None
-    """The highest value, inclusive."""
+    # What applies without the option, in words.
     default: str | None = None
-    """What applies without the option, in words."""
+    # How an active filter is called, with its value at `{}`; None: it is no filter.
     chip: str | None = "{}"
-    """How an active filter is called, with its value at `{}`; None: it is no filter."""
+    # All commands and addresses that select photos; those that find photos; or one of the two.
     used_by: Literal["all", "searches", "addresses", "commands"] = "all"
-    """All commands and addresses that select photos; those that find photos; or one of the two."""
+    # Whether a photo fulfils each of several values, not one of them.
     all_of_several: bool = False
-    """Whether a photo fulfils each of several values, not one of them."""
+    # Whether jobs and schedules keep it; without it, they would select more than was meant.
     is_stored: bool = True
-    """Whether jobs and schedules keep it; without it, they would select more than was meant."""
 
     @property
     def several(self) -> bool:
@@ -155,13 +157,13 @@ def _read_flag(value: object) -> bool:
     return bool(value)
 
 
+# The kinds of values that need no parser of their own: what they are called, and how one is read.
 _KINDS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     str: ("a text", _read_text),
     int: ("a whole number", lambda value: _read_number(int, value)),
     float: ("a number", lambda value: _read_number(float, value)),
     bool: ("yes or no", _read_flag),
 }
-"""The kinds of values that need no parser of their own: what they are called, and how one is read."""
 
 
 def _parse_folder(value: object, option: str) -> Path:
@@ -239,23 +241,24 @@ class PhotoQuery:
     landmark: tuple[str, ...] = _option(
         "Slug or name of a landmark, in any case.", value_name="NAME", most_values=MAX_NAMES
     )
+    # Of a photo's position or an accepted landmark.
     country: tuple[str, ...] = _option(
         "Photos taken in this country, or of its landmarks.", value_name="NAME", most_values=MAX_NAMES
     )
-    """Of a photo's position or an accepted landmark."""
+    # Like `position`, it selects classified photos, tagged or not.
     thing: tuple[str, ...] = _option(
         "Photos that show this thing, like dog.",
         value_name="NAME",
         most_values=MOST_ALTERNATIVES,
         all_of_several=True,
     )
-    """Like `position`, it selects classified photos, tagged or not."""
+    # Like `box`, `position`, `country` and `verdict`, it selects classified photos, tagged or not.
     near: tuple[float, float] | None = _option(
         "Photos taken, or with landmarks, near this position.",
         value_name="LAT,LON",
         parse=parse_position,
     )
-    """Like `box`, `position`, `country` and `verdict`, it selects classified photos, tagged or not."""
+    # None without `near`.
     radius_km: float | None = _option(
         "Radius of --near, in kilometres.",
         float,
@@ -265,7 +268,6 @@ class PhotoQuery:
         default=f"{DEFAULT_RADIUS_KM:g}",
         chip=None,
     )
-    """None without `near`."""
     box: BoundingBox | None = _option(
         "Photos taken, or showing landmarks, between these degrees.", value_name="S,W,N,E", parse=parse_box
     )
@@ -276,10 +278,10 @@ class PhotoQuery:
         choices=get_args(PositionOption),
         noun="source of positions",
     )
+    # Like `job`, it selects photos that are not classified, too.
     trip: str | None = _option(
         "All photos of this trip, by its id in `tagger trips`.", value_name="TRIP", chip=N_("trip {}")
     )
-    """Like `job`, it selects photos that are not classified, too."""
     job: int | None = _option(
         "All photos of this job, by its number.",
         int,
@@ -302,10 +304,11 @@ class PhotoQuery:
         choices=get_args(VerdictOption),
         noun="verdict",
     )
+    # Or a name with the serial number.
     camera: tuple[str, ...] = _option(
         "Make and model of the camera, in any case.", value_name="NAME", most_values=None
     )
-    """Or a name with the serial number."""
+    # Folders and files.
     under: tuple[Path, ...] = _option(
         "Photos in this folder.",
         Path,
@@ -314,7 +317,6 @@ class PhotoQuery:
         chip=N_("in {}"),
         parse=_parse_folder,
     )
-    """Folders and files."""
     year: tuple[int, ...] = _option(
         "Photos taken in this year, in camera time.",
         int,
@@ -350,13 +352,13 @@ class PhotoQuery:
     model: str | None = _option(
         "Photos that this model has classified.", value_name="MODEL", chip=N_("classified by {}")
     )
+    # Photos match one alternative of each value. Landmarks among them are accepted tags.
     any_of: tuple[Alternatives, ...] = _option(
         "Photos that match one of these options: 'country=Vietnam|year=2019'.",
         value_name="OPTIONS",
         most_values=MOST_ALTERNATIVES,
         parse=Alternatives.parse,
     )
-    """Photos match one alternative of each value. Landmarks among them are accepted tags."""
     without: tuple[Alternatives, ...] = _option(
         "Photos that do not match these options: country=Vietnam.",
         value_name="OPTIONS",
@@ -386,6 +388,7 @@ class PhotoQuery:
     any_rank: bool = _option(
         "All classified photos, with all tags, accepted or not.", bool, used_by="searches", chip=None
     )
+    # None: the order in which photos were added, and of a trip the order of time.
     sort: SortOption | None = _option(
         "newest, oldest, added (last first), name (path) or score.",
         value_name="ORDER",
@@ -396,11 +399,10 @@ class PhotoQuery:
         is_stored=False,
         chip=None,
     )
-    """None: the order in which photos were added, and of a trip the order of time."""
+    # Not with a job, which is about files.
     distinct: bool = _option(
         "Of exact copies, only the first.", bool, used_by="addresses", is_stored=False, chip=None
     )
-    """Not with a job, which is about files."""
     limit: int | None = _option(
         "Maximum number of photos.",
         int,
@@ -411,12 +413,13 @@ class PhotoQuery:
         is_stored=False,
         chip=None,
     )
+    # Each `landmark` is a slug, not a name.
     by_slug: bool = False
-    """Each `landmark` is a slug, not a name."""
+    # The trip is the one that contains this moment, whatever its id.
     trip_moment: TripReference | None = None
-    """The trip is the one that contains this moment, whatever its id."""
+    # Also photos without tags, not classified ones and those that fail, unless an option is about
+    # tags.
     any_outcome: bool = False
-    """Also photos without tags, not classified ones and those that fail, unless an option is about tags."""
 
     def __post_init__(self) -> None:
         for name, option in QUERY_OPTIONS.items():
@@ -485,10 +488,10 @@ class PhotoQuery:
         return max(starts), min(ends, default=None)
 
 
+# All options by name, in the order of help.
 QUERY_OPTIONS: Mapping[str, QueryOption] = {
     each.name: each.metadata["option"] for each in fields(PhotoQuery) if each.metadata
 }
-"""All options by name, in the order of help."""
 
 
 def options_used_by(*users: str) -> dict[str, QueryOption]:
@@ -541,13 +544,13 @@ _OF_CLASSIFIED = _OF_TAGS | {
     "model": "a model",
 }
 _UNTAGGED = {"untagged": "photos that are not classified"}
+# Options with others that no photo can fulfil, too: mistakes rather than queries without a result.
 _CONTRADICTIONS = {
     "unknown": _OF_TAGS,
     "dismissed": _OF_TAGS | {"unknown": "unknown photos", **_UNTAGGED, "failed": "photos that fail"},
     "failed": _UNTAGGED | _OF_CLASSIFIED,
     "untagged": _OF_CLASSIFIED,
 }
-"""Options with others that no photo can fulfil, too: mistakes rather than queries without a result."""
 
 
 def _refuse_contradictions(query: PhotoQuery) -> None:

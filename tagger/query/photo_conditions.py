@@ -44,8 +44,8 @@ from tagger.tags.contents import is_dismissed, is_only_predicted
 
 Condition = ColumnElement[bool]
 
+# A number that copies share; a photo that was not read yet has one of its own.
 IMAGE = func.coalesce(photos.c.content_id, -photos.c.id)
-"""A number that copies share; a photo that was not read yet has one of its own."""
 
 
 def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
@@ -187,8 +187,8 @@ def is_first_copy(among: Iterable[Condition]) -> Condition:
     )
 
 
+# Rows of the index to read. If the files of all of them are gone, none is found.
 _ROWS = 100
-"""Rows of the index to read. If the files of all of them are gone, none is found."""
 _LAST_CHARACTER = "\U0010ffff"
 
 

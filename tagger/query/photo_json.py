@@ -36,8 +36,8 @@ TAG_COLUMNS = (
     *("doubtful", "position_odds", "distance_m", "reason"),
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
+# The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's.
 POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city")
-"""The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's."""
 LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
 
 
@@ -167,8 +167,8 @@ def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
     yield b"}\n"
 
 
+# The types of cells that are written as they are.
 _NUMBERS = frozenset((type(None), int, float))
-"""The types of cells that are written as they are."""
 
 
 def _cell(value: object) -> object:

@@ -164,15 +164,15 @@ def _if_equal(text: str | None, other: str | None) -> str | None:
     return text if text == other else None
 
 
+# The least distance of clusters: each has room for the thumbnail of a photo.
 SPACING_PX = 68
-"""The least distance of clusters: each has room for the thumbnail of a photo."""
 _CELL_PX = 32
+# The width of the world at zoom 0.
 _WORLD_PX = 512
-"""The width of the world at zoom 0."""
+# The most cells along each side of the map.
 _MOST_CELLS = 128
-"""The most cells along each side of the map."""
+# The Mercator projection ends there.
 _MOST_LATITUDE = 85.0
-"""The Mercator projection ends there."""
 
 
 @dataclass(frozen=True)

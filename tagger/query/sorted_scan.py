@@ -35,13 +35,13 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import Condition, is_of_landmarks
 from tagger.query.tagged_photos import select_photos
 
+# The most photos that are looked up for a page along an index: it is short if few of them match.
 MOST_CANDIDATES = 10_000
-"""The most photos that are looked up for a page along an index: it is short if few of them match."""
+# Sorting more photos takes longer than reading as many along an index until a page is full.
 FEWEST_TO_WALK = 20_000
-"""Sorting more photos takes longer than reading as many along an index until a page is full."""
 
+# The month of photos without a date, in addresses.
 NO_MONTH = "none"
-"""The month of photos without a date, in addresses."""
 
 Key = tuple[Any, ...]
 

@@ -76,12 +76,12 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
     return best if best.verdict is None else None
 
 
+# Why another landmark of the image, or several others, make a tag doubtful.
 _OTHERS = {
     TagReason.CONFIRMED_OTHER: (N_("%(names)s is confirmed"), N_("%(names)s are confirmed")),
     TagReason.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
     TagReason.SCORED_OTHER: (N_("%(names)s has a higher score"), N_("%(names)s have a higher score")),
 }
-"""Why another landmark of the image, or several others, make a tag doubtful."""
 DAMAGED = N_("a part of the image is missing")
 _TOO_FAST = N_("%(distance)s from where the camera's GPS was before or after; nobody travels that fast")
 _FROM_POSITION: Mapping[str | None, str] = {
@@ -166,26 +166,27 @@ class Tag:
     name: str
     label: str | None
     score: float | None
+    # None: it is not among the model's best.
     rank: int | None
-    """None: it is not among the model's best."""
     accepted: bool
     verdict: str | None
     country: str | None
     latitude: float | None
     longitude: float | None
     model: str | None
+    # `model`, `taught` (a landmark that people taught) or `verdict`.
     source: str
-    """`model`, `taught` (a landmark that people taught) or `verdict`."""
+    # Why it is not accepted although its score is enough, in one word.
     doubtful: TagReason | None
-    """Why it is not accepted although its score is enough, in one word."""
+    # By how much the photo's position made the landmark likelier, if that turned what the score
+    # says.
     position_odds: float | None
-    """By how much the photo's position made the landmark likelier, if that turned what the score says."""
+    # How far the photo was taken from the landmark then.
     distance_m: float | None
-    """How far the photo was taken from the landmark then."""
+    # All that in words.
     reason: str | None
-    """All that in words."""
+    # None: it is only predicted.
     state: TagState | None
-    """None: it is only predicted."""
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,8 @@ class Position:
 @dataclass(frozen=True, kw_only=True)
 class _PhotoFile:
     id: int
+    # Absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`.
     path: str
-    """Absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`."""
     outcome: str | None
     digest: str | None
     width: int | None
@@ -229,30 +230,31 @@ class _PhotoFile:
 class TaggedPhoto(ResultFacts, _PhotoFile):
     """A photo with tags."""
 
+    # After verdicts: tagged means that a tag is accepted now. None: no model has classified the
+    # photo.
     outcome: Outcome | None
-    """After verdicts: tagged means that a tag is accepted now. None: no model has classified the photo."""
     tags: tuple[Tag, ...]
     position: Position | None
+    # Two for a JPEG with its RAW file.
     files: int = 1
-    """Two for a JPEG with its RAW file."""
+    # To the photos that others were compared with, -1 to 1; None: none were.
     similarity: float | None = None
-    """To the photos that others were compared with, -1 to 1; None: none were."""
+    # What an unknown photo perhaps shows.
     guess: Tag | None = None
-    """What an unknown photo perhaps shows."""
+    # Why it does not show its guess, such as `9,560 km from the photo's position (GPS)`.
     refusal: str | None = None
-    """Why it does not show its guess, such as `9,560 km from the photo's position (GPS)`."""
+    # A person put it away as not a landmark.
     is_dismissed: bool = False
-    """A person put it away as not a landmark."""
+    # A person marked it with a star.
     is_favourite: bool = False
-    """A person marked it with a star."""
+    # A part of its image is missing, so that no tag is accepted without a verdict.
     damaged: bool = False
-    """A part of its image is missing, so that no tag is accepted without a verdict."""
+    # Those of nine parts of the image.
     colours: bytes | None = None
-    """Those of nine parts of the image."""
+    # Who says `taken_at`, as in SQL.
     taken_source: str | None = None
-    """Who says `taken_at`, as in SQL."""
+    # What else it shows.
     things: tuple[ShownThing, ...] = ()
-    """What else it shows."""
 
     def __repr__(self) -> str:
         accepted = ", ".join(tag.name for tag in self.tags if tag.accepted)
@@ -302,8 +304,8 @@ def photo_document(photo: TaggedPhoto) -> PhotoDocument:
     return document_of(SimilarPhotoDocument, photo, **signs, similarity=round(photo.similarity, 4))
 
 
+# Selects those of a photo's tags that are returned with it.
 SelectTags = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
-"""Selects those of a photo's tags that are returned with it."""
 
 
 _raw_files = photos.alias("raw_files")

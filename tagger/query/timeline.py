@@ -22,10 +22,10 @@ from tagger.roots.roots import RootPaths
 from tagger.texts.city_names import city_name
 
 FEWEST_TO_READ_ALL = 300_000
+# Results of so many photos, or of the tenth of a library, are counted by reading all photos.
 _SHARE_TO_READ_ALL = 10
-"""Results of so many photos, or of the tenth of a library, are counted by reading all photos."""
+# A day with so many photos is a part of its own in its month.
 MANY_OF_A_DAY = 12
-"""A day with so many photos is a part of its own in its month."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class SectionPart:
     place: str | None = None
 
 
+# A region and a city.
 Area = tuple[str | None, str | None]
-"""A region and a city."""
+# Numbers of photos by their areas.
 Places = Mapping[Area, int]
-"""Numbers of photos by their areas."""
+# The share of a part's photos that its place has.
 _MOST = 0.6
-"""The share of a part's photos that its place has."""
 
 
 def section_parts(

@@ -92,8 +92,8 @@ def has_positions(database: Database) -> bool:
         return bool(connection.scalar(select(exists(positions.c.photo_id))))
 
 
+# A landmark in this share of the photos of a trip names it: Machu Picchu, not the nearest town.
 _NAMING_SHARE = 0.5
-"""A landmark in this share of the photos of a trip names it: Machu Picchu, not the nearest town."""
 
 
 @dataclass(frozen=True)
@@ -259,8 +259,9 @@ def _named(connection: Connection, shown: Sequence[_ShownTrip]) -> list[TripSumm
     return summaries
 
 
+# A score and the id of its photo are one number, of which the greatest is found while photos are
+# counted.
 _SCORES, _IDS = 2**20, 2**40
-"""A score and the id of its photo are one number, of which the greatest is found while photos are counted."""
 
 
 def _numbers(

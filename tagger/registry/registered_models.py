@@ -39,8 +39,8 @@ from tagger.tags.settlement import Progress, settle_models
 from tagger.texts.documents import document_of
 from tagger.texts.names import clean_name
 
+# The stored file of an imported model, until `tagger model add` names its file on this machine.
 UNNAMED = ""
-"""The stored file of an imported model, until `tagger model add` names its file on this machine."""
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ from tagger.things import record_things
 
 log = logging.getLogger(__name__)
 
+# The fields of a label that no landmark has.
 _OF_THE_MODEL = {"label", "parent"}
-"""The fields of a label that no landmark has."""
 
 
 def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, int]:

@@ -27,10 +27,10 @@ from tagger.photos.folders import Mount, MountState, check_folder, is_mount_poin
 from tagger.photos.paths import ObjectPath, path_from_text, path_text
 from tagger.roots.roots import Root, RootPaths, count_root_photos, list_roots, path_prefix, photos_below
 
+# Folders checked at a time, because a dead share blocks its check.
 PARALLEL_CHECKS = 16
-"""Folders checked at a time, because a dead share blocks its check."""
+# So many photos are looked for, to know whether those of a folder are in it.
 SAMPLE = 100
-"""So many photos are looked for, to know whether those of a folder are in it."""
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 
+# The folders of roots on this machine, by root name, if they differ from the database
+# (settings.roots).
 RootPaths = Mapping[str, Path]
-"""The folders of roots on this machine, by root name, if they differ from the database (settings.roots)."""
 
 
 @dataclass(frozen=True)

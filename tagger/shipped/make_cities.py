@@ -28,6 +28,7 @@ from tagger.positions.cities import (
 from tagger.positions.estimation import unit_vectors
 from tagger.search.matching import folded
 
+# Names of countries and regions that differ from common English, or from the other names.
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",
     "Bonaire, Saint Eustatius and Saba ": "Bonaire, Sint Eustatius and Saba",
@@ -42,22 +43,21 @@ CORRECTIONS = {
     "State of Berlin": "Berlin",
     "Province 4": "Gandaki",
 }
-"""Names of countries and regions that differ from common English, or from the other names."""
+# Left out, because the names of the same country have them or not.
 REGION_SUFFIXES = (" Province", " Povince", " Governorate")
-"""Left out, because the names of the same country have them or not."""
 SAME_PLACE_DEGREES = 0.05
+# How far apart two files may have the centre of one city.
 CITY_DEGREES = 0.5
-"""How far apart two files may have the centre of one city."""
+# Smaller cities have few names in other languages.
 LEAST_INHABITANTS_OF_NAMES = 30_000
-"""Smaller cities have few names in other languages."""
 LETTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyz '.-"  # and those of the page's languages, and of Italian and Dutch
     "äöüßàâæçèéêëîïôœùûÿáíñóúãõìò"
     "ạảấầẩẫậắằẳẵặăẹẻẽếềểễệỉĩịọỏốồổỗộơớờởỡợụủũưứừửữựỳỷỹỵýđ"
 )
 
+# Those of the page in which Natural Earth has names.
 LANGUAGES = ("DE", "ES", "FR", "PT")
-"""Those of the page in which Natural Earth has names."""
 
 CityRow = dict[str, Any]
 

@@ -19,14 +19,16 @@ sys.path.insert(0, sys.argv[2])
 import shapely  # type: ignore[import-untyped]
 
 MAX_ZOOM = 6
+# The zooms of each scale of Natural Earth.
 SCALES = {"50m": (0, 5), "10m": (6, MAX_ZOOM)}
-"""The zooms of each scale of Natural Earth."""
+# From which zoom on a city of at least this size has a name.
 LEAST_INHABITANTS = ((2, 5_000_000), (3, 1_500_000), (4, 400_000), (5, 100_000), (6, 15_000))
-"""From which zoom on a city of at least this size has a name."""
+# From which zoom on a country has a name, by its largest piece of land, in square degrees at the
+# equator.
 LEAST_AREAS = ((0, 350), (1, 60), (2, 12), (3, 3), (4, 0.5), (5, 0.02))
-"""From which zoom on a country has a name, by its largest piece of land, in square degrees at the equator."""
+# How near the place of a country's name is to the point of its land farthest from any border, in
+# degrees.
 LABEL_TOLERANCE = 0.05
-"""How near the place of a country's name is to the point of its land farthest from any border, in degrees."""
 
 Feature = dict[str, Any]
 

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from tagger.ledger.chunks import Claim
     from tagger.pipeline.requests import Classified
 
+# The scores of taught landmarks that images probably show, by content id and landmark id.
 TaughtTags = Mapping[int, Mapping[int, float]]
-"""The scores of taught landmarks that images probably show, by content id and landmark id."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ class ComparedBatch:
     embeddings: Sequence[tuple[int, int, bytes]]
 
 
+# The tables of what a model says of images, except the last model of an image, which is in
+# `contents`.
 _RESULTS = (classifications, tags, taught_tags, embeddings, image_things)
-"""The tables of what a model says of images, except the last model of an image, which is in `contents`."""
 
 
 def store_classifications(
@@ -161,13 +162,13 @@ _DELETE_SKETCHES = delete(sketches).where(
     among(sketches.c.block, ids_parameter("ids")), sketches.c.model_id == bindparam("model")
 )
 _CLASSIFICATION = ("model_id", "top_k", "threshold", "classified_at")
+# Records the last classifications of images, which one by this model follows.
 _INSERT_EARLIER = insert(classifications).from_select(
     ("content_id", *_CLASSIFICATION),
     select(contents.c.id, *(contents.c[name] for name in _CLASSIFICATION)).where(
         among(contents.c.id, ids_parameter("ids")), contents.c.model_id != bindparam("model")
     ),
 )
-"""Records the last classifications of images, which one by this model follows."""
 _UPDATE_CONTENT = update(contents).where(contents.c.id == bindparam("content"))
 
 

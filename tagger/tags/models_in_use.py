@@ -17,8 +17,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelRefused, TaggerError
 
+# What models name. The package has a file of each kind.
 LANDMARKS, THINGS = KINDS = ("landmarks", "things")
-"""What models name. The package has a file of each kind."""
 
 
 def ids_in_use(connection: Connection, kinds: Collection[str] = KINDS) -> Sequence[Sequence[int]]:

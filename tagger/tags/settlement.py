@@ -49,18 +49,18 @@ from tagger.tags.rule import (
     decide,
 )
 
+# Images whose causes are in memory at the same time.
 PAGE = 1000
-"""Images whose causes are in memory at the same time."""
 
 _NAMES = tuple(column.name for column in effective_tags.columns if column.computed is None)
 
+# The values of `_NAMES`: the ids of the content and the landmark, and the others.
 _Row = tuple[Any, ...]
-"""The values of `_NAMES`: the ids of the content and the landmark, and the others."""
 _KEY = itemgetter(0, 1)
 
 
+# The effective tags of images, by content id.
 EffectiveTags = dict[int, Sequence[EffectiveTag]]
-"""The effective tags of images, by content id."""
 
 
 def settle(connection: Connection, content_ids: Collection[int], *, record: bool = True) -> EffectiveTags:
@@ -86,8 +86,8 @@ def settle(connection: Connection, content_ids: Collection[int], *, record: bool
     return settled
 
 
+# Called with the numbers of images that are settled, and of all.
 Progress = Callable[[int, int], None]
-"""Called with the numbers of images that are settled, and of all."""
 
 
 def settle_after_upgrade(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:

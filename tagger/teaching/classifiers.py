@@ -45,44 +45,46 @@ STORED = np.dtype("<f4")
 
 # How much the examples count. More of the identity helps single examples, less of it helps twenty.
 COVARIANCE_SHARE, IDENTITY_SHARE = 0.9, 1.0
+# λ, the noise of an example, in parts of a stranger's mean squared length |z|².
 NOISE = 0.6
-"""λ, the noise of an example, in parts of a stranger's mean squared length |z|²."""
+# Examples this similar are copies, and count once. Different photos of a landmark have 0.1 to 0.5.
 DUPLICATE_COSINE = 0.9
-"""Examples this similar are copies, and count once. Different photos of a landmark have 0.1 to 0.5."""
+# Examples of each kind that are used: evenly spread ones of more. The time grows with the third
+# power.
 MAX_EXAMPLES = 1000
-"""Examples of each kind that are used: evenly spread ones of more. The time grows with the third power."""
+# Examples that photos are compared with one by one: evenly spread ones of more, as each costs time.
 MAX_COLUMNS = 16
-"""Examples that photos are compared with one by one: evenly spread ones of more, as each costs time."""
 
+# Photos that are compared at once with all classifiers: 64 MB for 500 landmarks.
 BLOCK = 1000
-"""Photos that are compared at once with all classifiers: 64 MB for 500 landmarks."""
 
+# The standard deviation of strangers' resemblance. Statistics say 1, but the identity makes it
+# less.
 ASSUMED_SPREAD = 0.82
-"""The standard deviation of strangers' resemblance. Statistics say 1, but the identity makes it less."""
+# What is assumed of a library counts as much as so many of its photos.
 ASSUMED_STRANGERS = 100
-"""What is assumed of a library counts as much as so many of its photos."""
+# Photos with more resemblance may show the landmark, and are not measured as strangers.
 STRANGERS_BELOW = 3.0
-"""Photos with more resemblance may show the landmark, and are not measured as strangers."""
+# Strangers are measured between their median and this quantile, so many normal deviations above it.
 UPPER_QUANTILE, UPPER_DEVIATION = 0.9, 1.2816
-"""Strangers are measured between their median and this quantile, so many normal deviations above it."""
 
 # Fitted to half of 102 landmarks on a network that knows none, and to half of 21 left out of a model;
 # the other halves tested them. Resemblance is in deviations of strangers.
+# How much a landmark's other photos resemble a single example.
 EXPECTED_OF_ONE = 5.1
-"""How much a landmark's other photos resemble a single example."""
+# Left-out examples are averaged with so many of this resemblance: each is judged by one example
+# less.
 PRIOR_EXAMPLES, PRIOR_RESEMBLANCE = 1.5, 9.9
-"""Left-out examples are averaged with so many of this resemblance: each is judged by one example less."""
 LOGIT_AT_CENTRE, LOGIT_PER_DEVIATION, LOGIT_PER_EXPECTED = -4.6, 1.47, -0.40
+# Added for a single example, of which nobody can tell how typical it is.
 CAUTION_WITH_ONE = -0.8
-"""Added for a single example, of which nobody can tell how typical it is."""
 
+# What the nearest example adds to the log-odds, for each deviation by which it is more like the
+# photo than look-alikes are. On each half of 14 places without a label, recall grows by a tenth.
 LOGIT_PER_LIKENESS, USUAL_LIKENESS = 2.0, 4.8
-"""What the nearest example adds to the log-odds, for each deviation by which it is more like the photo than
-look-alikes are. On each half of 14 places without a label, recall grows by a tenth.
-"""
 
+# The share of a landmark's photos for which the logit is fitted, assumed of an unknown library.
 ASSUMED_SHARE = 0.01
-"""The share of a landmark's photos for which the logit is fitted, assumed of an unknown library."""
 LARGEST_SHARE = 0.5
 SHARE_ROUNDS = 50
 
@@ -307,8 +309,8 @@ def _sigmoid(logits: Floats) -> Floats:
 Embeddings = npt.NDArray[np.float32]
 
 _BOUND = np.dtype("<f4")
+# A stored embedding begins with its lowest and highest value.
 BOUNDS_BYTES = 2 * _BOUND.itemsize
-"""A stored embedding begins with its lowest and highest value."""
 _LEVELS = 15
 
 

@@ -115,11 +115,11 @@ def lock_version(connection: Connection, model_id: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+# Embeddings that are compared at once: 40 MB. Each page with a tag takes a transaction.
 PAGE = 8000
-"""Embeddings that are compared at once: 40 MB. Each page with a tag takes a transaction."""
 
+# Called with the number of images compared so far; may end the comparison by an exception.
 Progress = Callable[[int], None]
-"""Called with the number of images compared so far; may end the comparison by an exception."""
 
 
 def compare_batch(

@@ -92,8 +92,8 @@ def named_otherwise(
         return _named(connection, found)
 
 
+# Why a landmark is doubtful because of another one.
 _OF_OTHERS = TagReason.CONFIRMED_OTHER, TagReason.TAUGHT_OTHER, TagReason.SCORED_OTHER
-"""Why a landmark is doubtful because of another one."""
 
 
 def doubtful_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
@@ -151,12 +151,13 @@ def paths_to_tag(
     return [*folders, *files]
 
 
+# A landmark of the model is taught once this many confirmed images are among those that the model
+# missed.
 LEAST_MISSED = 3
-"""A landmark of the model is taught once this many confirmed images are among those that the model missed."""
 
 
+# If this changes, `tagger backfill taught` learns all landmarks again.
 METHOD = "nearest example"
-"""If this changes, `tagger backfill taught` learns all landmarks again."""
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ from tagger.teaching.examples import (
     load_embeddings,
 )
 
+# The number of images that show what else is in the library.
 LIBRARY_SAMPLE = 4000
-"""The number of images that show what else is in the library."""
 
 
 def learn_landmarks(

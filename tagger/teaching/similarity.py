@@ -37,8 +37,9 @@ from tagger.teaching.learning import embedding_of
 from tagger.teaching.sketches import SketchSpace, lengths, read_sketches
 
 PAGE = 2000
+# Images with the most similar sketches, of which embeddings are compared: at least, and for each
+# result.
 COMPARED, COMPARED_PER_PHOTO = 4000, 8
-"""Images with the most similar sketches, of which embeddings are compared: at least, and for each result."""
 
 ContentIds = npt.NDArray[np.int64]
 
@@ -141,15 +142,16 @@ def _similar_photos(
     ]
 
 
+# From this similarity on, photos are in the group of a first one (see
+# docs/explanation/teaching.md).
 LEAST_SIMILARITY = 0.5
-"""From this similarity on, photos are in the group of a first one (see docs/explanation/teaching.md)."""
+# From this mean similarity on, groups show the same place, and a photo that of a group.
 LEAST_MEAN_SIMILARITY = 0.4
-"""From this mean similarity on, groups show the same place, and a photo that of a group."""
+# Groups that are compared with each other, the largest ones.
 MOST_JOINED = 2000
-"""Groups that are compared with each other, the largest ones."""
 LEAST_PHOTOS = 3
+# Images that are compared, the ones added last. Comparing as many takes seconds of one processor.
 MOST_IMAGES = 20_000
-"""Images that are compared, the ones added last. Comparing as many takes seconds of one processor."""
 MOST_GROUPS = 50
 BLOCK = 512
 
@@ -279,8 +281,9 @@ def photos_of_groups(
     return sorted(large, key=place_likelihood, reverse=True)
 
 
+# Groups of rooms, people and things are mostly less likely places (see
+# docs/explanation/teaching.md).
 LEAST_LIKELIHOOD = -2.75
-"""Groups of rooms, people and things are mostly less likely places (see docs/explanation/teaching.md)."""
 
 
 def place_likelihood(group: Sequence[TaggedPhoto]) -> float:

@@ -24,13 +24,14 @@ from tagger.registry.registered_models import RegisteredModel
 from tagger.teaching.classifiers import Embeddings, embedding_bytes, quantize, restore, restore_joined
 
 DIMENSIONS = 64
+# More steps bring the dimensions nearer to those of the greatest variance, which finds no more
+# photos.
 STEPS = 4
-"""More steps bring the dimensions nearer to those of the greatest variance, which finds no more photos."""
 IDENTITY_SHARE = 0.01
+# Blocks that are read at once: 5 MB.
 PAGE = 32
-"""Blocks that are read at once: 5 MB."""
+# Blocks that are computed each time, in 0.2 s, before any are stored: small libraries need none.
 MOST_MISSING = 8
-"""Blocks that are computed each time, in 0.2 s, before any are stored: small libraries need none."""
 
 _Offsets = npt.NDArray[np.uint16]
 _OFFSET = np.dtype("<u2")

@@ -26,8 +26,9 @@ from tagger.roots.roots import RootPaths
 from tagger.tags.contents import count_photos_of_job, has_photo
 
 PAGE = 250
+# Suggestions are counted up to this number, so that counting costs little however large the library
+# is.
 COUNT_LIMIT = 1000
-"""Suggestions are counted up to this number, so that counting costs little however large the library is."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def count_suggested_photos(database: Database, job: int) -> int:
         return count_photos_of_job(connection, job, _IS_SUGGESTED)
 
 
+# A suggestion with this score is more likely right than wrong.
 LIKELY = 0.5
-"""A suggestion with this score is more likely right than wrong."""
 
 
 def has_likely_suggestion(database: Database, job: int) -> bool:

@@ -8,10 +8,10 @@ import re
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
+# The schemes of addresses in buckets (see photos.paths).
 BUCKET_SCHEMES = ("s3", "gs", "az")
-"""The schemes of addresses in buckets (see photos.paths)."""
+# Shown in place of an address that is not valid.
 HIDDEN = "an invalid address"
-"""Shown in place of an address that is not valid."""
 _REMEDY = "write special characters in its password as %XX (@ is %40, / is %2F, ? is %3F, # is %23, & is %26)"
 
 _HOST = r"(?:[\w.-]*|\[[\w:.%]*\])(?::\d{1,5})?"

@@ -5,8 +5,8 @@ from functools import cache
 
 from tagger.texts.text_format import country_name, reader_language
 
+# Those of the file, in its order; other readers get the English or local names.
 _LANGUAGES = ("de", "es", "fr", "pt")
-"""Those of the file, in its order; other readers get the English or local names."""
 
 
 def city_name(city: str, area: str | None) -> str:

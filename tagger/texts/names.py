@@ -10,8 +10,8 @@ from blake3 import blake3
 from tagger.errors import LandmarkInvalid
 from tagger.texts.text_format import INVISIBLE, N_, UNDECOMPOSED, gettext, has_controls, territory_of
 
+# A language tag, like `de` or `zh-Hant` (BCP 47).
 LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
-"""A language tag, like `de` or `zh-Hant` (BCP 47)."""
 
 
 def name_in_language(name: str, names: Mapping[str, str], language: str | None) -> str:
@@ -41,16 +41,16 @@ def digest_slug(prefix: str, text: str) -> str:
     return f"{prefix}-{blake3(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
+# Characters of a name, country, region or city.
 MAX_TEXT = 200
-"""Characters of a name, country, region or city."""
+# A landmark keeps the names of those that were merged into it.
 MAX_SLUG = 100
-"""A landmark keeps the names of those that were merged into it."""
+# Characters of a language tag, as BCP 47 recommends.
 MAX_LANGUAGE = 35
-"""Characters of a language tag, as BCP 47 recommends."""
 
 
+# Texts of a landmark, as errors name them.
 FIELDS = (N_("name"), N_("alias"), N_("country"), N_("region"), N_("city"))
-"""Texts of a landmark, as errors name them."""
 
 
 def invalid_text(field: str, reason: str, **values: object) -> LandmarkInvalid:
@@ -148,8 +148,8 @@ def english_names(country: str) -> tuple[str, ...]:
     return (country, *initials, *_EVERYDAY_NAMES.get(country, ()))
 
 
+# Languages besides English, and those of the country itself, in which names of countries are known.
 LANGUAGES = ("de", "fr", "es", "pt", "it", "nl", "hi", "vi")
-"""Languages besides English, and those of the country itself, in which names of countries are known."""
 
 
 @lru_cache(maxsize=300)

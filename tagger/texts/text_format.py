@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from babel import Locale
 
+# What a library says of an invalid value, and how this program says it.
 _VALIDATION = (
     (r"^Value error, ", ""),
     (r"^Input should be a valid integer.*", "it must be a whole number"),
@@ -28,7 +29,6 @@ _VALIDATION = (
     (r"^String should ", "it must "),
     (r"^Field required", "it is required"),
 )
-"""What a library says of an invalid value, and how this program says it."""
 _THIN = "\u202f"  # narrow no-break space
 _UNITS = ((2**30, "GB", "gigabyte"), (2**20, "MB", "megabyte"), (2**10, "kB", "kilobyte"))
 
@@ -292,6 +292,7 @@ def list_text(names: Sequence[str], joined_by: Literal["and", "or"] = "and") -> 
     return format_list(names, "or" if joined_by == "or" else "standard", _reader_locale())
 
 
+# Countries whose names are not those of CLDR in English.
 _TERRITORIES = {
     "Cabo Verde": "CV",
     "Cocos Islands": "CC",
@@ -303,7 +304,6 @@ _TERRITORIES = {
     "Republic of the Congo": "CG",
     "Turkey": "TR",
 }
-"""Countries whose names are not those of CLDR in English."""
 
 
 def country_name(country: str) -> str:
@@ -333,11 +333,11 @@ def has_controls(text: str) -> bool:
     return any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
 
 
+# Marks of direction and breaking, which come with copied texts: a name with them looks like one
+# without.
+#
+# The joiners of emoji and of Persian and Indian scripts are not among them.
 INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-"""Marks of direction and breaking, which come with copied texts: a name with them looks like one without.
-
-The joiners of emoji and of Persian and Indian scripts are not among them.
-"""
 
 
 _LETTERS = {
@@ -354,8 +354,8 @@ _LETTERS = {
 _CAPITALS = {
     letter.upper(): plain.upper() for letter, plain in _LETTERS.items() if letter.upper() in "ÆŒØŁĐÐÞ"
 }
+# Latin letters that Unicode does not decompose into one of a to z and an accent.
 UNDECOMPOSED = str.maketrans(_LETTERS | _CAPITALS)
-"""Latin letters that Unicode does not decompose into one of a to z and an accent."""
 
 
 def without_accents(text: str) -> str:

@@ -15,12 +15,12 @@ from tagger.database.statements import insert_page, pages
 from tagger.database.tables import ledgers, metadata, sketches, workers
 from tagger.errors import Conflict
 
+# Workers belong to their database; sketches are computed.
 _NOT_COPIED = {workers, sketches}
-"""Workers belong to their database; sketches are computed."""
+# Each after those that its foreign keys refer to.
 TABLES = [table for table in metadata.sorted_tables if table not in _NOT_COPIED]
-"""Each after those that its foreign keys refer to."""
+# Called with the number of rows done, and of all rows.
 Progress = Callable[[int, int], None]
-"""Called with the number of rows done, and of all rows."""
 
 
 def copy_database(

@@ -60,13 +60,13 @@ from tagger.trips.visits import (
     record_visit_changes,
 )
 
+# The limit per kind of problem.
 PROBLEMS_SHOWN = 100
-"""The limit per kind of problem."""
 NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
 
 
+# The end of a problem with what is kept of a day, which has been recorded as changed.
 MENDED = "to compute it again, run: tagger locate"
-"""The end of a problem with what is kept of a day, which has been recorded as changed."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def cross_problems(connection: Connection, wrong: WrongDays) -> Iterator[str]:
     yield from _slug_problems(connection)
 
 
+# What is wrong with the rows of a query, whose columns fill the braces.
 Problem = tuple[str, Select[Any]]
-"""What is wrong with the rows of a query, whose columns fill the braces."""
 
 
 def found_problems(connection: Connection, *problems: Problem) -> Iterator[str]:

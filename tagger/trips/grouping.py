@@ -22,13 +22,13 @@ from tagger.trips.homes import Homes
 from tagger.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between
 from tagger.trips.visits import Locality, Visit
 
+# A place with this share of the photos names the trip.
 _MOST = 0.6
-"""A place with this share of the photos names the trip."""
+# Two places with this share together name it, if neither is small.
 _BOTH = 0.8
-"""Two places with this share together name it, if neither is small."""
 _SMALL = 0.2
+# Three cities or regions with this share each do not name it: their country does.
 _STOP = 0.15
-"""Three cities or regions with this share each do not name it: their country does."""
 _COUNTRIES = 3
 
 
@@ -118,10 +118,10 @@ def _coordinates(latitude: float, longitude: float) -> str:
 
 
 LEAST_PHOTOS = 5
+# The fewest photos of a trip without a night.
 LEAST_PHOTOS_OF_A_DAY = 10
-"""The fewest photos of a trip without a night."""
+# Homes follow from five quarters before and after, and segments from ten days.
 REACH = timedelta(days=500)
-"""Homes follow from five quarters before and after, and segments from ten days."""
 
 
 @dataclass(frozen=True, order=True)
@@ -232,8 +232,8 @@ def _draft(group: Sequence[TripSegment]) -> _Draft:
     return _Draft(tuple(_spans(group)), tuple(visit for segment in group for visit in segment.visits))
 
 
+# How long the days beside a trip are at most, in its folder.
 _LONGEST_BESIDE = timedelta(days=14)
-"""How long the days beside a trip are at most, in its folder."""
 
 
 def _with_days_beside(

@@ -16,16 +16,16 @@ from tagger.geo import distance_km
 from tagger.trips.visits import Visit
 
 HOME_RADIUS_KM = 50.0
+# The fewest of the twelve months of a year in which a home is photographed.
 LEAST_MONTHS = 5
-"""The fewest of the twelve months of a year in which a home is photographed."""
 _SHARE_OF_WEEKS = 0.5
 REACH_QUARTERS = 4
 _CANDIDATES = 10
+# Visits within some 14 km are of one spot.
 _SPOTS_PER_DEGREE = 8
-"""Visits within some 14 km are of one spot."""
 _SPOTS_AROUND = 360 * _SPOTS_PER_DEGREE
+# Of latitude, rounded up.
 KM_PER_DEGREE = 111.2
-"""Of latitude, rounded up."""
 
 Coordinates = tuple[float, float]
 _Spot = tuple[int, int]

@@ -16,16 +16,16 @@ from tagger.geo import distance_km
 from tagger.trips.homes import KM_PER_DEGREE, Homes
 from tagger.trips.visits import Locality, Visit
 
+# The longest time without photos within a trip.
 GAP = timedelta(hours=36)
-"""The longest time without photos within a trip."""
+# The same, if the photos before and after it are of one place: days of rain, or at the beach.
 GAP_IN_PLACE = timedelta(hours=72)
-"""The same, if the photos before and after it are of one place: days of rain, or at the beach."""
+# The same, if they are of one country abroad, and no camera was at home meanwhile.
 GAP_ABROAD = timedelta(days=10)
-"""The same, if they are of one country abroad, and no camera was at home meanwhile."""
 PLACE_KM = 50.0
 JUMP_KM = 500.0
+# A jump ends no trip if the photos come back so soon: from an excursion, or a wrong landmark.
 RETURN = timedelta(days=7)
-"""A jump ends no trip if the photos come back so soon: from an excursion, or a wrong landmark."""
 _MOMENT = timedelta(hours=1)
 
 

@@ -35,8 +35,8 @@ from tagger.trips.grouping import REACH, GroupedTrip, Trip, group_trips
 from tagger.trips.visits import read_visits, record_trip_changes
 
 _USUAL_LENGTH = timedelta(days=60)
+# The longest time between two trips that can be merged: a trip is found without reading all years.
 FARTHEST = _USUAL_LENGTH
-"""The longest time between two trips that can be merged: a trip is found without reading all years."""
 _EARLIEST, _LATEST = datetime.min + REACH, datetime.max - REACH - _USUAL_LENGTH  # noqa: DTZ901 - local time
 _DATE = len("2019-05-03")
 LONGEST_NAME = 200
@@ -202,13 +202,14 @@ def trips_beside(connection: Connection, trip: Trip) -> tuple[GroupedTrip | None
     return (before[-1] if before else None, after[0] if after else None)
 
 
+# The times of trips in few parameters: to build a statement with thousands takes longer than to run
+# it.
 _SPANS = {
     "sqlite": """SELECT json_extract(value, '$[0]') AS trip, json_extract(value, '$[1]') AS camera_id,
         json_extract(value, '$[2]') AS first, json_extract(value, '$[3]') AS last FROM json_each(:spans)""",
     "postgresql": """SELECT * FROM unnest(CAST(:trip AS integer[]), CAST(:camera_id AS bigint[]),
         CAST(:first AS timestamp[]), CAST(:last AS timestamp[])) AS each (trip, camera_id, first, last)""",
 }
-"""The times of trips in few parameters: to build a statement with thousands takes longer than to run it."""
 
 
 def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:

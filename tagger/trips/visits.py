@@ -38,8 +38,8 @@ from tagger.database.statements import PAGE, among, date_of, day_of, is_midnight
 from tagger.database.tables import photos, positions, trip_changes, visit_changes, visits
 
 _MEASURED = (*STATED, PositionSource.TRACK)
+# Places at the 180th meridian lie on both of its sides: photos of one visit lie on one.
 _STRIP_DEGREES = 10
-"""Places at the 180th meridian lie on both of its sides: photos of one visit lie on one."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,8 +76,8 @@ class Visit(NamedTuple):
 
 CameraDay = tuple[int, date]
 _COLUMNS = tuple(column for column in visits.columns if column is not visits.c.id)
+# The values of _COLUMNS.
 _Values = Sequence[Any]
-"""The values of _COLUMNS."""
 
 
 def read_visits(connection: Connection, begin: date = date.min, end: date = date.max) -> Iterator[Visit]:

@@ -164,8 +164,8 @@ def _reason(error: ValidationError, number: int) -> str:
 
 
 _KindAndTime = tuple[VerdictKind | None, datetime]
+# Paths that are reported for images that are not in this database.
 MOST_PATHS = 20
-"""Paths that are reported for images that are not in this database."""
 
 
 @dataclass

@@ -23,8 +23,8 @@ from tagger.roots.roots import RootPaths
 from tagger.tags.causes import NewDismissal, confirmed_contents, delete_dismissals, write_dismissals
 from tagger.tags.contents import lock_contents
 
+# The verdict on an image as a whole, a dismissal. It is no kind: it is about no landmark.
 NOT_A_LANDMARK = "not-a-landmark"
-"""The verdict on an image as a whole, a dismissal. It is no kind: it is about no landmark."""
 
 
 _Key = TypeVar("_Key", int, str)

@@ -33,10 +33,10 @@ from tagger.web.pages.review import look_alikes_of
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.state import AppState
 
+# Higher ones take twice the time for 1 % less.
 COMPRESSION_LEVEL = 6
-"""Higher ones take twice the time for 1 % less."""
+# Media types of files that are compressed already. Browsers show how much of them is left.
 SENT_AS_IS = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
-"""Media types of files that are compressed already. Browsers show how much of them is left."""
 
 
 def create_app(

@@ -68,8 +68,8 @@ class Changes:
 
     def __init__(self, database_mark: Callable[[], int | None] = lambda: None) -> None:
         self.database_mark = database_mark
+        # Requests to this server that may have changed something: the next one sees what they did.
         self.requests = 0
-        """Requests to this server that may have changed something: the next one sees what they did."""
         self.slow_queries = threading.Lock()
 
     def record_request(self) -> None:
@@ -87,8 +87,8 @@ class _Result(Future[T]):
         self.requests = changes.requests
         self._database_mark = changes.database_mark()
         self._fresh_until_s = inf
+        # How long a request has waited for it in vain.
         self.waited_s = 0.0
-        """How long a request has waited for it in vain."""
 
     def is_fresh(self) -> bool:
         if self.requests == self._changes.requests and time.monotonic() < self._fresh_until_s:
@@ -223,10 +223,10 @@ class QueryCounts(Generic[T]):
         return result.result()
 
 
+# How long the first search waits for its lists. Without one, a search finds nothing of that kind.
 FIRST_WAIT_S = 1.5
-"""How long the first search waits for its lists. Without one, a search finds nothing of that kind."""
+# How long others wait for a refresh: a small library's takes less.
 WAIT_S = 0.02
-"""How long others wait for a refresh: a small library's takes less."""
 
 _NONE: list[Any] = []
 

@@ -33,8 +33,8 @@ from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.roots.roots import RootPaths
 
 BLOCK_BYTES = 2**18
+# An object is read into memory; larger ones are not displayed.
 MOST_OBJECT_BYTES = 64 * 2**20
-"""An object is read into memory; larger ones are not displayed."""
 
 
 class PhotoUnavailable(PicklableError):
@@ -154,15 +154,16 @@ def _is_as_scanned(photo: StoredPhoto, file: OpenFile) -> bool:
         return False
 
 
+# The entry that lists photos whose files are not there, or not complete.
 MISSING = "missing.txt"
-"""The entry that lists photos whose files are not there, or not complete."""
+# What programs take for a folder or a drive when they extract, and what would start a line of
+# `MISSING`.
 _UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What programs take for a folder or a drive when they extract, and what would start a line of `MISSING`."""
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
+# The last time that an entry of a ZIP archive can have.
 _LAST_TIME = (2107, 12, 31, 23, 59, 58)
-"""The last time that an entry of a ZIP archive can have."""
+# A time after the last one, in a year that `datetime` knows.
 _LATER_S = 2**33
-"""A time after the last one, in a year that `datetime` knows."""
 
 
 def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:

@@ -41,11 +41,11 @@ from tagger.web.upload_folder import UploadFolder
 
 log = logging.getLogger(__name__)
 
+# How long an update that failed waits for the next attempt, if no verdict comes.
 RETRY_S = 30.0
-"""How long an update that failed waits for the next attempt, if no verdict comes."""
 
+# How long a server that stops waits for a comparison to end its page.
 CLOSE_S = 5.0
-"""How long a server that stops waits for a comparison to end its page."""
 
 
 class ServerStopping(Exception):
@@ -61,8 +61,8 @@ class TaughtUpdates:
         self._database = database
         self._models = models
         self._stopping = stopping
+        # Held while landmarks are learned, so that nobody learns the same ones beside.
         self.learning = threading.Lock()
-        """Held while landmarks are learned, so that nobody learns the same ones beside."""
         self._changed = threading.Condition()
         self._is_requested = False
         self._is_closed = False
@@ -127,16 +127,16 @@ def _log_failure(error: Exception) -> None:
     log.error(text, RETRY_S, reason, exc_info=not is_known)
 
 
+# Uploads of the largest size that fit into memory at once; of smaller ones more.
 LARGEST_UPLOADS = 4
-"""Uploads of the largest size that fit into memory at once; of smaller ones more."""
+# Those for which there is space in the temporary folder.
 SPOOLED_UPLOADS = 8
-"""Those for which there is space in the temporary folder."""
+# The folder of the data folder for photos that admins send, if no setting names one.
 SENT_PHOTOS = "sent"
-"""The folder of the data folder for photos that admins send, if no setting names one."""
+# Most processes that decode uploads. Each takes about 45 MB, and the memory of its photo.
 UPLOAD_DECODERS = 4
-"""Most processes that decode uploads. Each takes about 45 MB, and the memory of its photo."""
+# How long the page keeps using a model after another one was put in use.
 MODEL_TTL_S = 5.0
-"""How long the page keeps using a model after another one was put in use."""
 
 
 class ModelsInUse:
@@ -161,12 +161,13 @@ class AppState:
     def __init__(self, settings: Settings, database: Database, *, has_own_worker: bool = False) -> None:
         self.settings = settings
         self.database = database
+        # Whether a worker runs beside this server when there is a job: that of `tagger up`, or its
+        # own.
         self.has_own_worker = has_own_worker
-        """Whether a worker runs beside this server when there is a job: that of `tagger up`, or its own."""
+        # Why its own worker cannot run; empty if it can.
         self.worker_problem = ""
-        """Why its own worker cannot run; empty if it can."""
+        # Set when the server stops: event streams and scans end.
         self.stopping = threading.Event()
-        """Set when the server stops: event streams and scans end."""
         most_bytes = settings.web_upload_bytes
         folder = settings.web_upload_folder or settings.data_folder / SENT_PHOTOS
         self.upload_folder = UploadFolder(folder, settings.web_upload_quota_bytes)
@@ -236,5 +237,5 @@ def app_state(request: Request) -> AppState:
     return state.acting_as(request.state.actor)
 
 
+# A parameter of a route that receives the application's state.
 State = Annotated[AppState, Depends(app_state)]
-"""A parameter of a route that receives the application's state."""

@@ -36,16 +36,16 @@ from tagger.web.photo_files import stored_version, unavailable
 
 log = logging.getLogger(__name__)
 
+# The share of the limit that eviction leaves, so that the next one is not at once.
 EVICTION_TARGET = 0.9
-"""The share of the limit that eviction leaves, so that the next one is not at once."""
+# After this share of the limit was written, the folder is listed again: other servers write too.
 RECOUNT_SHARE = 0.2
-"""After this share of the limit was written, the folder is listed again: other servers write too."""
+# A use is recorded only if the last recorded one is older, so that not every read writes.
 USE_INTERVAL_S = 3600.0
-"""A use is recorded only if the last recorded one is older, so that not every read writes."""
+# The least space that a file takes on disk.
 _BLOCK_BYTES = 4096
-"""The least space that a file takes on disk."""
+# A file begins with a digest of its data.
 _DIGEST_BYTES = 16
-"""A file begins with a digest of its data."""
 
 
 class DiskCache:
@@ -156,25 +156,25 @@ def placeholder() -> bytes:
     return png.getvalue()
 
 
+# Thumbnails that are decoded at a time.
 DECODERS = 2
-"""Thumbnails that are decoded at a time."""
+# Previews that are decoded at a time: the photo that is shown, and the next one.
 PREVIEW_DECODERS = 2
-"""Previews that are decoded at a time: the photo that is shown, and the next one."""
+# The longest side of a photo as it is shown at first.
 PREVIEW_PX = 1600
-"""The longest side of a photo as it is shown at first."""
+# The longest side of a photo in a format that browsers do not display, and of downloads.
 LARGE_PREVIEW_PX = 2048
-"""The longest side of a photo in a format that browsers do not display, and of downloads."""
 CACHE_BYTES = 2**30
 MAX_FAILURES = 10_000
 _JPEG_QUALITY = 85
 _WEBP_QUALITY = {256: 50, 512: 68, PREVIEW_PX: 80}
+# The effort of the encoder: 4 takes twice the time, for 4 % smaller files. The first screen has a
+# dozen of the smallest.
 _WEBP_METHODS = {256: 4, 512: 2, PREVIEW_PX: 2}
-"""The effort of the encoder: 4 takes twice the time, for 4 % smaller files. The first screen has a dozen
-of the smallest."""
+# For thumbnails.
 _DECODED_PX = 768
-"""For thumbnails."""
+# A thumbnail's long side has at most this many times the pixels of its short side.
 MOST_ASPECT = 4
-"""A thumbnail's long side has at most this many times the pixels of its short side."""
 
 
 class ThumbnailSize(IntEnum):
@@ -193,10 +193,10 @@ class ImageKind:
 
     decoded_px: int
     encode: Callable[[DecodedImage], Mapping[int, bytes]]
+    # Callers of `Thumbnails.create` hold it.
     limiter: anyio.CapacityLimiter
-    """Callers of `Thumbnails.create` hold it."""
+    # Whether the cache keeps them.
     is_stored: bool = True
-    """Whether the cache keeps them."""
 
 
 class Thumbnails:
@@ -208,8 +208,8 @@ class Thumbnails:
         limits = replace(photo_limits(settings), settle_s=0.0)
         self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS + 1)
         self._lock = threading.Lock()
+        # Files that cannot be decoded, so that not every page tries them again.
         self._failures: OrderedDict[str, PhotoFailure] = OrderedDict()
-        """Files that cannot be decoded, so that not every page tries them again."""
 
     def cached(self, photo: StoredPhoto, size: int) -> bytes | None:
         """Return the cached thumbnail or preview of that side in pixels. The photo's file is not accessed."""
@@ -283,12 +283,12 @@ def _whole(image: DecodedImage, side_px: int) -> Image.Image:
 
 
 THUMBNAIL = ImageKind(_DECODED_PX, _thumbnails, anyio.CapacityLimiter(DECODERS))
+# The whole photo as a WebP.
 PREVIEW = ImageKind(PREVIEW_PX, _preview, anyio.CapacityLimiter(PREVIEW_DECODERS))
-"""The whole photo as a WebP."""
+# The whole photo as a JPEG, for formats that browsers do not display.
 LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview, PREVIEW.limiter)
-"""The whole photo as a JPEG, for formats that browsers do not display."""
+# The same, one at a time: whole searches would take the place of all thumbnails in the cache.
 DOWNLOAD = ImageKind(LARGE_PREVIEW_PX, _large_preview, anyio.CapacityLimiter(1), is_stored=False)
-"""The same, one at a time: whole searches would take the place of all thumbnails in the cache."""
 
 
 def _webp(image: Image.Image, side_px: int) -> bytes:

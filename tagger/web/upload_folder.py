@@ -31,14 +31,14 @@ from tagger.texts.text_format import INVISIBLE, gettext, has_controls
 from tagger.texts.text_format import size as size_text
 
 MOST_FOLDERS = 8
+# Of a part of a path: a number may follow.
 MOST_NAME_BYTES = 200
-"""Of a part of a path: a number may follow."""
 SAME_NAMES = 1000
 MEASURED_FOR_S = 60.0
+# What a file or folder counts at least: disks give space in blocks.
 LEAST_BYTES = 4096
-"""What a file or folder counts at least: disks give space in blocks."""
+# How much of a file is checked for an image.
 _HEAD_BYTES = 2**20
-"""How much of a file is checked for an image."""
 
 
 @dataclass(frozen=True)
@@ -253,8 +253,9 @@ def _rename_to_new(temporary: TemporaryFile, folder: OpenFolder, name: str) -> N
             raise
 
 
+# What disks without links answer, such as FAT: a server killed at this moment leaves an empty file
+# there.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What disks without links answer, such as FAT: a server killed at this moment leaves an empty file there."""
 
 
 def _is_same(folder: OpenFolder, name: str, descriptor: int) -> bool:

@@ -11,12 +11,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from trainer.errors import BackboneUnusable
 
+# Whose conventions a network follows. TensorFlow pads strided convolutions only right and at the
+# bottom.
 Convention = Literal["tensorflow", "torchvision", "timm"]
-"""Whose conventions a network follows. TensorFlow pads strided convolutions only right and at the bottom."""
+# Tensors by name, as in a network's `state_dict`.
 State = dict[str, Tensor]
-"""Tensors by name, as in a network's `state_dict`."""
+# The highest relative difference of features after fusion, which changes the order of roundings.
 FUSION_TOLERANCE = 1e-3
-"""The highest relative difference of features after fusion, which changes the order of roundings."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ LANDMARK_CNN = "landmark_cnn"
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = (2, 2, 2, 2)
 FEATURES = WIDTHS[-1]
+# Normalised photos have a mean of about 0 and a deviation of about 1.
 NORMALISATION = Normalisation((127.5, 127.5, 127.5), (63.75, 63.75, 63.75))
-"""Normalised photos have a mean of about 0 and a deviation of about 1."""
 
 
 class LandmarkCNN(nn.Module):

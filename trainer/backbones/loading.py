@@ -37,10 +37,10 @@ TIMM = "timm/"
 SHIPPED = "the shipped model"
 SHIPPED_MODEL = Path(str(importlib.resources.files("tagger"))) / "shipped" / "landmarks.pt"
 MODEL = ".pt"
+# The prefix of tensor names of a model's backbone.
 NETWORK_OF_MODEL = "encoder.network."
-"""The prefix of tensor names of a model's backbone."""
+# The network of which files have Google's weights, trained with TensorFlow. timm publishes others.
 GOOGLE_IN_FILES = "timm/mobilenet_edgetpu_100"
-"""The network of which files have Google's weights, trained with TensorFlow. timm publishes others."""
 
 log = logging.getLogger("trainer")
 

@@ -14,10 +14,10 @@ from trainer.backbones.backbone import (
     scale_normalisation,
 )
 
+# The classes of ImageNet, on which all weights of torchvision were trained.
 CLASSES = 1000
-"""The classes of ImageNet, on which all weights of torchvision were trained."""
+# They have several outputs when scripted, and scale pixels inside.
 UNSUPPORTED = {"googlenet", "inception_v3"}
-"""They have several outputs when scripted, and scale pixels inside."""
 
 
 def network_names() -> list[str]:

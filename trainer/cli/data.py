@@ -22,8 +22,8 @@ data_app = typer.Typer(
     no_args_is_help=True,
 )
 
+# The most labels or photos named in one message; --json lists all of them.
 LISTED = 10
-"""The most labels or photos named in one message; --json lists all of them."""
 
 log = logging.getLogger("trainer")
 

@@ -25,8 +25,8 @@ from trainer.cli.train import train_app
 from trainer.evaluation.mixture import FAMILY
 from trainer.options import Device, ImageSize, LibraryMixture, OrdinaryPhotos
 
+# The packages of the extra `train`.
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
-"""The packages of the extra `train`."""
 
 log = logging.getLogger("trainer")
 

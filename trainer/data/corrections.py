@@ -107,20 +107,20 @@ class Corrections:
 
     def __init__(self, export: TrainingExport) -> None:
         self.labels: dict[str, Label] = {}
+        # The photos by their digests; ordinary ones have no label.
         self.photos: dict[str, Candidate] = {}
-        """The photos by their digests; ordinary ones have no label."""
         self.copies: list[PhotoCopy] = []
+        # Confirmed images that are already in the earlier folder under that label.
         self.unchanged = 0
-        """Confirmed images that are already in the earlier folder under that label."""
+        # Photos of the earlier folder whose label was corrected or rejected.
         self.relabelled = 0
-        """Photos of the earlier folder whose label was corrected or rejected."""
         self.skipped: Counter[str] = Counter()
+        # Photos of the earlier folder, and those like its photos for testing, by reason.
         self.left_out: Counter[str] = Counter()
-        """Photos of the earlier folder, and those like its photos for testing, by reason."""
+        # One path of each image that was confirmed for several landmarks.
         self.conflicts: list[str] = []
-        """One path of each image that was confirmed for several landmarks."""
+        # Photos of the earlier folder that cannot be read.
         self.unreadable: list[str] = []
-        """Photos of the earlier folder that cannot be read."""
         self._new: set[str] = set()
         self._landmarks = export.landmarks()
         self._model_labels = export.labels()

@@ -34,10 +34,10 @@ from trainer.threads import compute_ahead
 MAX_BYTES: int = Settings.model_fields["max_bytes"].default
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
 SPLITS = ("train", "val", "test")
+# The file in a training folder that says where its photos come from.
 SOURCES = "sources.csv"
-"""The file in a training folder that says where its photos come from."""
+# Large enough to compare photos; JPEGs are decoded at an eighth of their size for it.
 SKETCH_SIZE = Resize(short_side=64, size=64)
-"""Large enough to compare photos; JPEGs are decoded at an eighth of their size for it."""
 PHOTOS_AHEAD = 64
 
 log = logging.getLogger("trainer")
@@ -66,10 +66,10 @@ class Dataset:
     labels: tuple[str, ...]
     photos: tuple[LabelledPhoto, ...]
     other_files: tuple[Path, ...]
+    # Photos outside label folders.
     unlabelled: tuple[Path, ...]
-    """Photos outside label folders."""
+    # Folders beside the splits.
     ignored_folders: tuple[Path, ...]
-    """Folders beside the splits."""
 
     def name_of(self, path: Path) -> str:
         """The path relative to the folder, for output and JSON."""

@@ -17,8 +17,8 @@ from trainer.errors import DataUnusable
 
 FILE_NAME = "landmarks.csv"
 COLUMNS = ("label", *LandmarkFacts.model_fields)
+# Between two names of a cell, as in OpenStreetMap's tags.
 _SEPARATOR = ";"
-"""Between two names of a cell, as in OpenStreetMap's tags."""
 
 log = logging.getLogger("trainer")
 

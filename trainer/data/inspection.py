@@ -18,17 +18,17 @@ from trainer.data.sheets import SheetRow, draw_sheet
 from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
+# The number of photos per label that transfer learning needs.
 FEW = 20
-"""The number of photos per label that transfer learning needs."""
 REPORT, DOCUMENT = "report.md", "inspection.json"
+# The most lines per kind of problem in the report. inspection.json lists all.
 LISTED = 50
-"""The most lines per kind of problem in the report. inspection.json lists all."""
 SAMPLES = 6
+# Further labels are on further sheets.
 LABELS_PER_SHEET = 32
-"""Further labels are on further sheets."""
 
+# Photos with the same image, or nearly the same: path, split and label of each.
 PhotoGroup = list[dict[str, str | None]]
-"""Photos with the same image, or nearly the same: path, split and label of each."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,7 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
     yield from _table(document)
 
 
+# Each kind of problem, the worst first.
 MEANINGS = {
     "Leaks between splits": "The same scene is in several splits, which makes metrics too good. Remove it "
     "from all but one, or split again with `trainer data split`.",
@@ -192,7 +193,6 @@ MEANINGS = {
     "which does little harm.",
     "Near-duplicates": "Nearly the same image. This is an estimate, so check them.",
 }
-"""Each kind of problem, the worst first."""
 
 
 def findings(inspection: Inspection) -> dict[str, list[str]]:

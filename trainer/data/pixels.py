@@ -28,8 +28,8 @@ from trainer.threads import compute_ahead
 
 BATCHES_AHEAD = 3
 BATCH_SIZE = 64
+# The suffix of squares that are being written.
 PARTIAL = ".partial"
-"""The suffix of squares that are being written."""
 
 log = logging.getLogger("trainer")
 

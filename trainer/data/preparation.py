@@ -36,22 +36,25 @@ from trainer.errors import DataUnusable
 
 VALIDATION_SHARE = 0.15
 LEAST_LABELS, LEAST_PHOTOS = 30, 30
+# Of the labels in training, see `photo_weights`.
 BALANCE = 0.5
-"""Of the labels in training, see `photo_weights`."""
+# A source with a larger share of a landmark's photos is needed for training.
 LARGEST_HELD_OUT = 1 / 3
-"""A source with a larger share of a landmark's photos is needed for training."""
+# The largest source of a landmark has at most this share of the landmark's weight, if there are
+# others.
 SOURCE_SHARE = 0.6
-"""The largest source of a landmark has at most this share of the landmark's weight, if there are others."""
+# A photo of another source counts at most as this many of the largest: few are soon learnt by
+# heart.
 MOST_OFTEN = 4.0
-"""A photo of another source counts at most as this many of the largest: few are soon learnt by heart."""
+# The labels of ordinary photos, with their kind, and of other landmarks. No folder has these names.
 ORDINARY, OTHER = "/", "//"
-"""The labels of ordinary photos, with their kind, and of other landmarks. No folder has these names."""
+# So many characters of digests tell millions of photos apart.
 DIGEST_LENGTH = 12
-"""So many characters of digests tell millions of photos apart."""
+# Parts of validation: where a last layer can be fitted again, each by one that has learnt the
+# others.
 FOLDS = 5
-"""Parts of validation: where a last layer can be fitted again, each by one that has learnt the others."""
+# Cached photos are larger than the model's input by this factor, for closer views of them.
 CACHE_SCALE = 9 / 7
-"""Cached photos are larger than the model's input by this factor, for closer views of them."""
 
 log = logging.getLogger("trainer")
 

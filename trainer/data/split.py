@@ -40,10 +40,10 @@ class Split(ExaminedPhotos):
     seed: int
     shares: Mapping[str, float]
     splits: tuple[str, ...]
+    # Groups of copies and near-duplicates, each of which is in one split.
     duplicate_groups: int
-    """Groups of copies and near-duplicates, each of which is in one split."""
+    # Images that have more than one label.
     conflicts: int
-    """Images that have more than one label."""
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:

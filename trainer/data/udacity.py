@@ -25,10 +25,12 @@ URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images
 RECORD = "source.json"
 GAZETTEER = "udacity-landmarks.csv"
 
+# Matches the path of a photo, perhaps below one top folder. The group is its path in the new
+# folder.
 _PHOTO = re.compile(r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),'-][\w(),'. -]*)")
-"""Matches the path of a photo, perhaps below one top folder. The group is its path in the new folder."""
 _PART_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
+# What the connection, and damaged, unusual and encrypted archives raise.
 _FAILURES = (
     OSError,
     http.client.HTTPException,
@@ -38,7 +40,6 @@ _FAILURES = (
     RuntimeError,
     ValueError,
 )
-"""What the connection, and damaged, unusual and encrypted archives raise."""
 
 
 def fetch_udacity(out: Path, url: str = URL) -> bool:

@@ -15,8 +15,8 @@ RESAMPLES = 1000
 SEED = 0
 _Z = 1.959964
 _TAILS = (0.025, 0.975)
+# The most photos sampled at once. Larger resamples are split into blocks, to limit memory.
 _BLOCK = 4_000_000
-"""The most photos sampled at once. Larger resamples are split into blocks, to limit memory."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Self
 
 from tagger.model.predictions import KNOWN_SHARE
 
+# The kinds of photos without a label.
 ORDINARY, OTHERS = "ordinary photos", "photos of other landmarks"
-"""The kinds of photos without a label."""
 PATTERN = re.compile(":".join([r"(\d+(?:\.\d+)?)"] * 3))
 
 
@@ -37,5 +37,5 @@ class Mixture:
         return ":".join(f"{100 * share:g}" for share in (self.known, self.other, self.ordinary))
 
 
+# A family's library.
 FAMILY = Mixture(KNOWN_SHARE, 0.15, 0.8)
-"""A family's library."""

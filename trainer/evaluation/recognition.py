@@ -18,8 +18,8 @@ from trainer.evaluation.metrics import (
 )
 from trainer.evaluation.mixture import Mixture
 
+# The mistakes that fit on one sheet.
 MOST_MISTAKES = 24
-"""The mistakes that fit on one sheet."""
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from trainer.progress import photo_progress
 BATCH_SIZE = 8
 log = logging.getLogger("trainer")
 
+# uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), for any batch size.
 Program = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), for any batch size."""
 
 
 @dataclass

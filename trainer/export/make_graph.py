@@ -14,11 +14,11 @@ from pathlib import Path
 from tagger.model.artifact import file_digest, load_module, read_manifest
 from tagger.model.backends.openvino import CONSTANTS, GRAPH, convert
 
+# Shorter constants are stored: an artifact may have the same bytes by chance, where a program is.
 LEAST_SHARED_BYTES = 64
-"""Shorter constants are stored: an artifact may have the same bytes by chance, where a program is."""
 HALF_BYTES = 2
+# Where the graph names the bytes of a constant.
 PLACES = re.compile(r'offset="(\d+)" size="(\d+)"')
-"""Where the graph names the bytes of a constant."""
 
 
 def main(artifact: Path, out: Path) -> None:

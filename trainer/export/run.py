@@ -36,8 +36,8 @@ BACKGROUND = Path("checkpoint", "background.f32")
 METRICS = Path("metrics.json")
 CURVES = Path("curves.png")
 LOG = Path("train.log")
+# The entry of `training` with what a library shows, for which the thresholds were chosen.
 MIXTURE = "mixture"
-"""The entry of `training` with what a library shows, for which the thresholds were chosen."""
 
 
 class RunRecord(BaseModel):

@@ -13,10 +13,11 @@ from trainer.evaluation.mixture import ORDINARY, OTHERS, Mixture
 
 LEAST_THRESHOLD = 0.05
 SUGGESTED_PRECISION = 0.5
+# The share of a kind's photos, those with the highest scores, from which the tail of the kind
+# follows.
 TAIL = 0.1
-"""The share of a kind's photos, those with the highest scores, from which the tail of the kind follows."""
+# The photos from which a tail can be estimated.
 LEAST_TAIL = 5
-"""The photos from which a tail can be estimated."""
 LOGIT_LIMIT = 1e-7
 LEAST_SHARE = 1e-12
 RESAMPLES = 300

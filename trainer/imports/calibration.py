@@ -22,13 +22,13 @@ from trainer.imports.similarity import SimilarityClassifier
 from trainer.progress import photo_progress
 
 THRESHOLD = 0.9
+# The share of ordinary photos that may get a name.
 FALSE_NAMES = 0.01
-"""The share of ordinary photos that may get a name."""
+# Thresholds from photos are rounded up to this.
 STEP = 0.001
-"""Thresholds from photos are rounded up to this."""
 BATCH_SIZE = 8
+# Ordinary photos that are enough for a share of false names and for background statistics.
 LEAST_UNKNOWN = 100
-"""Ordinary photos that are enough for a share of false names and for background statistics."""
 
 log = logging.getLogger("trainer")
 

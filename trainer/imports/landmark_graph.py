@@ -14,15 +14,15 @@ from torchvision import models
 from trainer.backbones.backbone import fuse_in_place
 from trainer.imports.tensorflow_js import Graph, Weights
 
+# At this size, every image inside has odd sides, where TensorFlow's padding is that of torchvision.
 SIZE = 321
-"""At this size, every image inside has odd sides, where TensorFlow's padding is that of torchvision."""
 FEATURES, DIMENSION = 1280, 64
+# What black and white may become at the first convolution, in published and stand-in networks.
 INPUT_RANGES = ((-1.0, 1.0), (0.0, 2.0))
-"""What black and white may become at the first convolution, in published and stand-in networks."""
 RANGE_TOLERANCE = 0.02
 CONVOLUTIONS = {"_FusedConv2D", "FusedDepthwiseConv2dNative"}
+# Of the published graphs, see `Graph.digest`.
 DIGEST = "4aa891a840cde86f861fb3d3f602d718f0f28373111ec8472a039f380a92e5db"
-"""Of the published graphs, see `Graph.digest`."""
 CHANGED = "torchvision has changed its MobileNetV3"
 
 

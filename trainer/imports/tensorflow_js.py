@@ -18,13 +18,14 @@ from trainer.errors import DataUnusable
 
 MODEL = "model.json"
 MODEL_LIMIT_BYTES = 16 * 2**20
+# TensorFlow.js's converter makes shards of this size; the last one is smaller.
 SHARD_BYTES = 4 * 2**20
-"""TensorFlow.js's converter makes shards of this size; the last one is smaller."""
 SHARD = re.compile(r"group1-shard(\d+)of(\d+)\.bin", re.ASCII)
 UNKNOWN_GRAPH = (
     "Only Google's landmark classifiers in the form that Nextcloud Recognize publishes can be imported"
 )
 DTYPES = {"float32": "<f4", "int32": "<i4"}
+# Those that change what an operation computes.
 ATTRIBUTES = {
     *(
         "padding",
@@ -39,7 +40,6 @@ ATTRIBUTES = {
     ),
     *("transpose_a", "transpose_b", "batch_dims", "SrcT", "DstT", "Truncate", "shape"),
 }
-"""Those that change what an operation computes."""
 
 Weights = npt.NDArray[np.float32]
 

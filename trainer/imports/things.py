@@ -32,26 +32,26 @@ from trainer.learning.classifier import LEAST_CONTRAST, Encoder, contrast_of
 from trainer.progress import photo_progress
 
 BACKBONE = "timm/tf_efficientnet_lite0"
+# Names of networks begin so whose padding is TensorFlow's.
 TENSORFLOW = "timm/tf_"
-"""Names of networks begin so whose padding is TensorFlow's."""
 SIZE = 224
+# As that of the shipped model of landmarks: a photo is decoded once for both.
 INPUT = InputRule(size=SIZE, short_side=SIZE, fit="stretch")
-"""As that of the shipped model of landmarks: a photo is decoded once for both."""
 CLASSES = 1000
+# Of the tags of each thing, this share is right on the labelled photos.
 PRECISION = 0.92
-"""Of the tags of each thing, this share is right on the labelled photos."""
+# Right tags of a thing that are enough to choose its threshold by.
 LEAST_RIGHT = 4
-"""Right tags of a thing that are enough to choose its threshold by."""
+# Things that fewer photos show have one threshold together, if none was found for one alone.
 RARE = 8
-"""Things that fewer photos show have one threshold together, if none was found for one alone."""
+# No threshold is lower.
 LEAST_PROBABILITY = 0.3
-"""No threshold is lower."""
 LANGUAGES = ("de", "es", "fr", "pt", "vi", "hi")
 BATCH_SIZE = 16
+# A threshold that no probability reaches.
 NEVER = 2.0
-"""A threshold that no probability reaches."""
+# By which a score at a threshold may be lower where the model runs.
 ROUNDING = 0.005
-"""By which a score at a threshold may be lower where the model runs."""
 
 log = logging.getLogger("trainer")
 

@@ -23,10 +23,11 @@ from trainer.data.preparation import TrainingData
 from trainer.threads import compute_ahead
 
 BATCHES_AHEAD = 4
+# In degrees.
 HIGHEST_TILT = 8.0
-"""In degrees."""
+# The least scale of a coarse photo: from the squares for a model of 224 pixels, it makes photos of
+# 96.
 LEAST_SCALE = 1 / 3
-"""The least scale of a coarse photo: from the squares for a model of 224 pixels, it makes photos of 96."""
 RESAMPLINGS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 MIXUP_ALPHA, CUTMIX_ALPHA = 0.4, 1.0
 
@@ -38,25 +39,25 @@ Positions = npt.NDArray[np.int64]
 class Augmentation:
     """How far views may differ from the photo. Shares are probabilities of an alteration."""
 
+    # The smallest share of the photo's area that a view shows.
     least_area: float = 0.3
-    """The smallest share of the photo's area that a view shows."""
+    # The highest factor by which a view's aspect ratio changes.
     distortion: float = 1.5
-    """The highest factor by which a view's aspect ratio changes."""
+    # The highest relative change of brightness, contrast and saturation.
     light: float = 0.3
-    """The highest relative change of brightness, contrast and saturation."""
+    # The highest relative change of each colour channel, like another white balance.
     tint: float = 0.08
-    """The highest relative change of each colour channel, like another white balance."""
+    # Downscaled, half of them compressed, and upscaled: size must not tell sources apart.
     coarse_share: float = 0.5
-    """Downscaled, half of them compressed, and upscaled: size must not tell sources apart."""
+    # Saved as JPEG of low quality.
     jpeg_share: float = 0.25
-    """Saved as JPEG of low quality."""
     grey_share: float = 0.03
+    # Turned by a quarter to the left or right, like photos that lost their orientation.
     turned_share: float = 0.0
-    """Turned by a quarter to the left or right, like photos that lost their orientation."""
+    # Turned by an angle of up to `HIGHEST_TILT`, with black corners.
     tilted_share: float = 0.0
-    """Turned by an angle of up to `HIGHEST_TILT`, with black corners."""
+    # Bars of one colour at two opposite sides or all of them, like screenshots and prints.
     framed_share: float = 0.05
-    """Bars of one colour at two opposite sides or all of them, like screenshots and prints."""
 
 
 @dataclass(frozen=True)

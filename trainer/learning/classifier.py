@@ -14,13 +14,13 @@ from trainer.evaluation.metrics import top_k_accuracy
 from trainer.learning.scoring import Scoring
 from trainer.learning.state import Validation
 
+# Levels by which the pixels of a picture with something in it differ from its mean colour, on
+# average.
+#
+# Of 7,640 photos, four are all black; all others have at least 9.8.
 LEAST_CONTRAST = 5.0
-"""Levels by which the pixels of a picture with something in it differ from its mean colour, on average.
-
-Of 7,640 photos, four are all black; all others have at least 9.8.
-"""
+# The contrast of every fourth pixel of every fourth row is that of the picture.
 CONTRAST_STRIDE = 4
-"""The contrast of every fourth pixel of every fourth row is that of the picture."""
 EMBEDDING_LAYER = "the network's pooled features, square-rooted"
 
 

@@ -24,12 +24,12 @@ BATCH_SIZE = 256
 EPOCHS = 12
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
+# The weight of blended photos in the loss, relative to the photos themselves.
 BLEND_WEIGHT = 0.5
-"""The weight of blended photos in the loss, relative to the photos themselves."""
+# The share of one of two blended photos is between these.
 BLEND_SHARES = 0.35, 0.65
-"""The share of one of two blended photos is between these."""
+# Larger batches are slower on a CPU, because their activations no longer fit in its caches.
 FEATURE_BATCH_SIZE = 8
-"""Larger batches are slower on a CPU, because their activations no longer fit in its caches."""
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ from trainer.learning.state import (
 from trainer.options import RecipeOptions
 from trainer.progress import PhotoCounter, photo_counter
 
+# Steps between two checks of the loss. Each check waits for the device.
 CHECK_EVERY = 10
-"""Steps between two checks of the loss. Each check waits for the device."""
 VALIDATION_BATCH = 32
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _RETAINED_BYTES = 2**30

@@ -22,35 +22,40 @@ from torch.nn import functional
 from tagger.model.artifact import Range
 
 DIMENSIONS = 96
+# Times the mean variance within labels, added to every variance: few photos do not determine them.
 SHRINKAGE = 1.0
-"""Times the mean variance within labels, added to every variance: few photos do not determine them."""
 NEIGHBOURS = 3
+# Photos of landmarks, and as many others, that the model file keeps: 192 bytes each.
 MOST_POINTS = 20_000
-"""Photos of landmarks, and as many others, that the model file keeps: 192 bytes each."""
+# The width of the kernel as a share of the typical distance: hardly more than the nearest photo
+# counts.
 WIDTH = 1 / 40
-"""The width of the kernel as a share of the typical distance: hardly more than the nearest photo counts."""
 KERNEL_WEIGHT = 0.25
 NEARNESS_WEIGHT = 7.0
+# The highest magnitude of the logarithm of the linear layer's odds: far from all photos, it says
+# nothing.
 MOST_ODDS = 10.0
-"""The highest magnitude of the logarithm of the linear layer's odds: far from all photos, it says nothing."""
 EXTENT = 3.0
+# Without other photos, scores are halved at three times the typical distance; at twice they keep 98
+# %.
 SLOPE = 9.6 / NEARNESS_WEIGHT
-"""Without other photos, scores are halved at three times the typical distance; at twice they keep 98 %."""
+# Other photos in validation from which slope and midpoint can be fitted.
 LEAST_OTHERS = 20
-"""Other photos in validation from which slope and midpoint can be fitted."""
 LEAST_SLOPE = 0.1
+# The share of other photos that scores are calibrated for. With few, all photos of landmarks have
+# scores near 1, and differ more by which landmark they may show than by whether they show one.
 OTHERS_SHARE = 0.5
-"""The share of other photos that scores are calibrated for. With few, all photos of landmarks have scores
-near 1, and differ more by which landmark they may show than by whether they show one."""
+# The candidates. The loss has a single minimum, and steps of 1/90 are finer than photos can
+# resolve.
 TEMPERATURES = torch.logspace(-1.3, 1, 461, dtype=torch.float64)
-"""The candidates. The loss has a single minimum, and steps of 1/90 are finer than photos can resolve."""
+# Photos whose highest score is in this range are looked at again, mirrored: 3 % of a family's. With
+# the mean of both scores, two in a hundred more landmark photos get their tag at the same
+# precision.
 SECOND_LOOK: Range = (0.4, 0.97)
-"""Photos whose highest score is in this range are looked at again, mirrored: 3 % of a family's. With the mean
-of both scores, two in a hundred more landmark photos get their tag at the same precision."""
+# Scores are scaled by this factor, so that rounding never takes their sum above 1.
 SUM_LIMIT = 1 - 1e-6
-"""Scores are scaled by this factor, so that rounding never takes their sum above 1."""
+# Smaller variances within labels, relative to the overall variance, are rounding errors.
 LEAST_VARIANCE_SHARE = 1e-6
-"""Smaller variances within labels, relative to the overall variance, are rounding errors."""
 LEAST_DISTANCE = 1e-3
 LEAST_KERNEL = 1e-30
 

@@ -19,8 +19,8 @@ from tagger.photos.folders import new_file
 from trainer.errors import TrainingFailed, writing_to
 
 CHECKPOINT = Path("checkpoint", "training.safetensors")
+# Prefixes of tensor names in a checkpoint.
 NETWORK, AVERAGE, OPTIMISER = "network.", "average.", "optimiser."
-"""Prefixes of tensor names in a checkpoint."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from trainer.options import RecipeOptions
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
+# (share of the epochs, share of the input side): the size of the views during training.
 SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
-"""(share of the epochs, share of the input side): the size of the views during training."""
 
 
 def train_scratch(options: RecipeOptions) -> FinishedRun:

@@ -38,22 +38,21 @@ from trainer.report.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, ar
 
 BACKBONE = "mobilenet_v2"
 HEAD_RATE = 1e-3
+# The rate of the backbone's last layer. It falls towards the first, whose edges need little change.
 LEARNING_RATE = 4e-4
-"""The rate of the backbone's last layer. It falls towards the first, whose edges need little change."""
+# The share of the layers, from the first, that keep their weights. They cost half of a step's time.
 FROZEN = 0.2
-"""The share of the layers, from the first, that keep their weights. They cost half of a step's time."""
+# The rate of the first layer as a share of `LEARNING_RATE`.
 FIRST_LAYER = 0.06
-"""The rate of the first layer as a share of `LEARNING_RATE`."""
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
 AUGMENTATION = Augmentation(light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2)
+# (end as a share of the epochs, share of the input side): most views are smaller than the input.
+#
+# A view shows a part of the photo, so objects in it appear larger than in the whole photo. With
+# fewer pixels they have the same apparent size ("FixRes", Touvron et al., 2019). Smaller views are
+# also faster, and for the first epochs they suffice ("EfficientNetV2", Tan and Le, 2021).
 SIZES = ((0.35, 0.57), (0.7, 0.72), (0.9, 0.86), (1.0, 1.0))
-"""(end as a share of the epochs, share of the input side): most views are smaller than the input.
-
-A view shows a part of the photo, so objects in it appear larger than in the whole photo. With fewer pixels
-they have the same apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster, and for the
-first epochs they suffice ("EfficientNetV2", Tan and Le, 2021).
-"""
 
 log = logging.getLogger("trainer")
 

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from trainer.data.inspection import FEW
 from trainer.evaluation.evaluation import Evaluation
 
+# The entry of `training`, in a run and in its model file, with the number of photos of each
+# landmark.
 PHOTOS_OF = "photos_of_landmarks"
-"""The entry of `training`, in a run and in its model file, with the number of photos of each landmark."""
 
+# How the recipe of a model begins that was taught, and not trained.
 TAUGHT = "taught"
-"""How the recipe of a model begins that was taught, and not trained."""
+# The most landmarks named in one line.
 LISTED = 10
-"""The most landmarks named in one line."""
 FEW_TO_TEACH = 5
+# With fewer photos of other landmarks, or of fewer of them, nothing is known of false names.
 LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES = 20, 10
-"""With fewer photos of other landmarks, or of fewer of them, nothing is known of false names."""
+# A model is good enough from these shares on: of photos with the right tag, and of right tags.
 LEAST_RIGHT_TAGS = 0.7
 LEAST_PRECISION = 0.9
-"""A model is good enough from these shares on: of photos with the right tag, and of right tags."""
 
 
 @dataclass(frozen=True)

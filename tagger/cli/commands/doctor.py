@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from tagger.cli.doctor import Finding
     from tagger.settings import Settings
 
+# Less than the ten seconds that health checks usually wait, more than the timeouts of the
+# connections.
 QUICK_LIMIT_S = 8.0
-"""Less than the ten seconds that health checks usually wait, more than the timeouts of the connections."""
 
 
 def doctor(

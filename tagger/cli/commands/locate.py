@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tagger.positions.tracks import AddedTrack
 
 LONGEST_GAP_H = 48
+# 57 years: clocks that were never set begin in 1970 or later.
 LARGEST_OFFSET_H = 500_000
-"""57 years: clocks that were never set begin in 1970 or later."""
 COMPANIONS_SHOWN = 10
 MOST_HINTS = 3
 

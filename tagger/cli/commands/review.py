@@ -297,8 +297,8 @@ def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:
         )
 
 
+# `/dev/fd/63` is what bash and zsh give a command for `<(…)`.
 _OPENED_BY_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
-"""`/dev/fd/63` is what bash and zsh give a command for `<(…)`."""
 
 Force = Annotated[bool, flag("--force", "Replace an existing file.")]
 

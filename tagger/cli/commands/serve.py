@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 PORT = 8080
 PORTS_TRIED = 20
+# Time for open requests to finish after a signal.
 SHUTDOWN_GRACE_S = 3
-"""Time for open requests to finish after a signal."""
+# Connections waiting to be accepted.
 BACKLOG = 128
-"""Connections waiting to be accepted."""
 MIN_OPEN_FILES = 4096
 ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 

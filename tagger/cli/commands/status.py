@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from tagger.ledger.workers import LastTick, WorkerStatus
 
 JOBS_SHOWN = 20
+# Finished jobs stay on the screen while they are among this many newest jobs.
 JOBS_WATCHED = 5
-"""Finished jobs stay on the screen while they are among this many newest jobs."""
 REFRESH_S = 1.0
 
 

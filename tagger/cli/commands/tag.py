@@ -196,10 +196,11 @@ def forget(
     console.write_result(document, "\n".join(lines), json=json)
 
 
+# The shortest time from one scan of a folder to the next one.
 SCAN_EVERY_S = 2.0
-"""The shortest time from one scan of a folder to the next one."""
+# A pause is so many times as long as the scan's processor time: watching takes 2 % of a core at
+# most.
 SCAN_PAUSES = 50
-"""A pause is so many times as long as the scan's processor time: watching takes 2 % of a core at most."""
 
 
 class WatchedSource:
@@ -218,8 +219,8 @@ SCAN_EVERY_MIN = 10
 ScanEvery = Annotated[
     int, option("--scan-every", "MINUTES", "Minutes between scans of buckets.", min=1, max=10_000)
 ]
+# After an error, the folder or the bucket is scanned again so much later.
 RETRY_S = 60.0
-"""After an error, the folder or the bucket is scanned again so much later."""
 POLL_S = 0.5
 START_RETRY_S = 5.0
 

@@ -100,10 +100,10 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
         )
 
 
+# What a dry run tells of the state that teaching would lead to.
 FOUND = ("tagged", "suggested", "precision", "doubtful", "kept")
-"""What a dry run tells of the state that teaching would lead to."""
+# As many examples as the help recommends. Fewer find less, at the same precision.
 GOOD_START = 5
-"""As many examples as the help recommends. Fewer find less, at the same precision."""
 
 LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name. A new name adds it.")]
 Examples = Annotated[list[Path] | None, argument("PHOTO", "Photos of it, or folders of such photos.")]

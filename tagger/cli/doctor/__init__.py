@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
 
+# Time limit of a group of checks. A dead network share would block for minutes.
 LIMIT_S = 20.0
-"""Time limit of a group of checks. A dead network share would block for minutes."""
 FREE_WRONG_BYTES = 200 * 2**20
 FREE_NOTE_BYTES = 2 * 2**30
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tagger.roots.roots import RootPaths
     from tagger.settings import Settings
 
+# In place of the ledger's id where the database cannot be opened: it has no messages.
 NO_LEDGER = ""
-"""In place of the ledger's id where the database cannot be opened: it has no messages."""
 
 
 def check_redis(settings: Settings, database: Database | None) -> Iterator[Finding]:

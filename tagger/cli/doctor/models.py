@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.settings import Settings
 
+# Landmarks that are named.
 SHOWN = 5
-"""Landmarks that are named."""
 
 
 def check_device(settings: Settings) -> Iterator[Finding]:

@@ -20,10 +20,11 @@ NOT_DONE = 1
 WRONG_USAGE = 2
 SOME_PHOTOS_FAILED = 3
 
+# The first word of the running command, like `tag`.
 command = ""
-"""The first word of the running command, like `tag`."""
+# -q sets -1, which leaves warnings, errors and the results of jobs; -vv sets 2, which shows
+# tracebacks.
 verbosity = 0
-"""-q sets -1, which leaves warnings, errors and the results of jobs; -vv sets 2, which shows tracebacks."""
 
 
 def write_result(document: object, text: str, *, json: bool) -> None:

@@ -30,8 +30,8 @@ class Format(StrEnum):
     TABLE = "table"
 
 
+# Rows of a table that are printed at a time. The first ones decide how wide its columns are.
 TABLE_PART = 200
-"""Rows of a table that are printed at a time. The first ones decide how wide its columns are."""
 COLUMN_GAP = 2
 
 

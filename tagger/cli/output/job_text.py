@@ -34,8 +34,8 @@ def duration_text(seconds: float) -> str:
 
 PATHS_SHOWN = 2
 WAITING_WORKERS_SHOWN = 3
+# What schedules need.
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
-"""What schedules need."""
 
 
 def count_of(number: int, noun: str) -> str:
@@ -160,8 +160,8 @@ def service_lines(
     return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
 
 
+# Workers send a heartbeat every 10 s.
 SILENT_S = 15.0
-"""Workers send a heartbeat every 10 s."""
 
 
 def is_heard(worker: WorkerStatus) -> bool:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tagger.metadata.xmp import WrittenLandmark
 
 
+# The fields that stand for all others of a tag in a line.
 KEYWORDS = ("dc:subject", "Keywords")
-"""The fields that stand for all others of a tag in a line."""
 
 
 def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> None:

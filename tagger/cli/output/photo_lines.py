@@ -48,8 +48,8 @@ from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import list_text, percent
 from tagger.things import ShownThing, things_of_images, things_of_labels
 
+# Outcomes that most photos of a large job have, and that its summary counts.
 TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
-"""Outcomes that most photos of a large job have, and that its summary counts."""
 
 
 class StoredLines:
@@ -127,11 +127,11 @@ class StoredPrinter:
 
     def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
         progress = with_retry(partial(find_job, database, job))
+        # Whether lines are printed: not any more once nobody reads them.
         self.has_lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
-        """Whether lines are printed: not any more once nobody reads them."""
         least = 1 if sys.stdout.isatty() else 0
+        # The outcomes of photos that have no line.
         self.hidden = TELL_NOTHING if console.verbosity < least else frozenset()
-        """The outcomes of photos that have no line."""
         self._lines = StoredLines(database, settings, job, self.hidden)
         self._lock = threading.Lock()
         self._done, self._total = progress.done, progress.total

@@ -29,8 +29,8 @@ metadata = MetaData(
 )
 
 
+# The views: a migration creates them, `metadata.create_all` does not.
 views = MetaData()
-"""The views: a migration creates them, `metadata.create_all` does not."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):

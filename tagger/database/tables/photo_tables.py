@@ -218,15 +218,17 @@ add_partial_index("ix_photos_unread_facts", photos.c.id, where=photos.c.unread_f
 
 add_partial_index("ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None))
 
+# Photos that exist, each once. RAW files with a JPEG have no content.
 PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
-"""Photos that exist, each once. RAW files with a JPEG have no content."""
 
+# Photos that a folder lists: those that exist and whose path is text.
 IN_FOLDERS = and_(PRESENT, func.length(photos.c.path_bytes) == literal_column("0"))
-"""Photos that a folder lists: those that exist and whose path is text."""
 add_partial_index("ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS)
 # PostgreSQL would look up each photo of it, and reads the table faster.
 next(each for each in photos.indexes if each.name == "ix_photos_folder").ddl_if(dialect="sqlite")
 
+# Photos whose current file no model has classified, without those that failed. Partial indexes hold
+# them.
 UNTAGGED = and_(
     PRESENT,
     photos.c.failure_kind.is_(None),
@@ -237,14 +239,13 @@ UNTAGGED = and_(
         photos.c.classified_size_bytes != photos.c.size_bytes,
     ),
 )
-"""Photos whose current file no model has classified, without those that failed. Partial indexes hold them."""
 add_partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
 add_partial_index("ix_photos_untagged_taken_at", photos.c.taken_at, photos.c.id, where=UNTAGGED)
 
+# The values that clear a photo's failure.
 NO_FAILURE: dict[str, None] = dict.fromkeys(
     ("failure_kind", "failure_text", "failure_job_id", "failure_attempts", "retry_at")
 )
-"""The values that clear a photo's failure."""
 
 
 tracks = Table(

@@ -182,8 +182,8 @@ embeddings = Table(
     info={"doc": "The embedding of an image by a model. Only those of one model are compared."},
 )
 
+# The images of a row of `sketches`: those whose ids have the same quotient by it.
 SKETCHED_BLOCK = 4096
-"""The images of a row of `sketches`: those whose ids have the same quotient by it."""
 
 
 def _taught_landmark() -> Column[int]:

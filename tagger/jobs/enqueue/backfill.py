@@ -115,8 +115,8 @@ def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> 
     return with_embeddings(models)
 
 
+# The most photos that an index may find if it is to be read for each page of a job.
 MOST_NARROWED = 100_000
-"""The most photos that an index may find if it is to be read for each page of a job."""
 
 
 def count_photos(

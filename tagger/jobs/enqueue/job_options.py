@@ -33,17 +33,17 @@ def inference_options(database: Database, settings: Settings, *, reprocess: bool
     return InferenceOptions(first, settings.top_k, threshold, reprocess=reprocess, other_models=tuple(others))
 
 
+# The default of the largest error of estimated positions: most programs show no error.
 MAX_ERROR_M = 5000
-"""The default of the largest error of estimated positions: most programs show no error."""
+# The key, in the options of an undo job, of the one job whose writes are undone.
 UNDO_JOB = "undo_job"
-"""The key, in the options of an undo job, of the one job whose writes are undone."""
 
 
+# The kinds of values that are written.
 KEYWORDS, PLACE, POSITION, DESCRIPTION = N_("keywords"), N_("place"), N_("position"), N_("description")
-"""The kinds of values that are written."""
 
+# What jobs and schedules of version 1 store; now nothing is written into buckets.
 _FOR_BUCKETS = "embed_objects"
-"""What jobs and schedules of version 1 store; now nothing is written into buckets."""
 
 
 @dataclass(frozen=True)

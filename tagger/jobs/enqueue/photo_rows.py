@@ -22,8 +22,8 @@ from tagger.roots.availability import UnavailableFolder, unavailable_below
 from tagger.roots.roots import Root
 from tagger.tags.contents import is_classified_by_all
 
+# The two path columns of a photo: text, and bytes if the name is not UTF-8.
 PathKey = tuple[str, bytes]
-"""The two path columns of a photo: text, and bytes if the name is not UTF-8."""
 
 _OF_PHOTO = (
     "id",
@@ -42,8 +42,8 @@ _OF_PHOTO = (
     "taken_at",
     "unread_facts",
 )
+# The columns of a row that was just inserted; it has no image yet.
 _INSERTED = ", ".join((*_OF_PHOTO, "NULL AS is_classified"))
-"""The columns of a row that was just inserted; it has no image yet."""
 
 
 def photo_rows(

@@ -129,12 +129,12 @@ def unavailable_in(database: Database, folder: Path, root_paths: RootPaths) -> l
 
 
 PAGE = 2000
+# PostgreSQL cannot index longer paths.
 LONGEST_PATH_BYTES = 2000
-"""PostgreSQL cannot index longer paths."""
 NOTED_PROBLEMS = 3
 
+# Receives the number of photos found so far.
 ProgressCallback = Callable[[int], None]
-"""Receives the number of photos found so far."""
 
 
 @dataclass
@@ -147,10 +147,11 @@ class ScanReport:
     gone: int = 0
     other_files: OtherFiles = field(default_factory=OtherFiles)
     problems: list[FolderProblem] = field(default_factory=list)
+    # Folders of roots that do not exist any more, each with the scanned folder that has their
+    # photos.
     moved: list[tuple[Path, Path]] = field(default_factory=list)
-    """Folders of roots that do not exist any more, each with the scanned folder that has their photos."""
+    # Open jobs with photos that the job would have, and the number of these.
     in_other_jobs: Counter[int] = field(default_factory=Counter)
-    """Open jobs with photos that the job would have, and the number of these."""
 
     @property
     def skipped_folders(self) -> int:
@@ -208,8 +209,8 @@ class Scan:
         self.root_paths = root_paths
         self.on_progress = on_progress
         self.report = ScanReport()
+        # How many stored photos were added.
         self.selected = 0
-        """How many stored photos were added."""
 
     def select(self, conditions: Sequence[ColumnElement[bool]], source: FromClause = photos) -> None:
         """Add the stored photos that meet the conditions, in addition to earlier ones, as `fill_job`."""

@@ -110,8 +110,8 @@ def _check_fields(cron: str) -> None:
 
 
 _FIELDS = 5
+# Lists of all minutes, hours, days, months and weekdays have 350.
 _LONGEST_CRON = 500
-"""Lists of all minutes, hours, days, months and weekdays have 350."""
 _FIELDS_TEXT = "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
 
 
@@ -128,11 +128,11 @@ def _due(cron: str, zone: str, start: datetime, *, reverse: bool) -> datetime:
         ) from error
 
 
+# The job of a run, and the one that writes its tags.
 _IS_OF_RUN = or_(
     jobs.c.id == schedule_runs.c.job_id,
     and_(jobs.c.parent_id == schedule_runs.c.job_id, jobs.c.kind == JobKind.WRITE),
 )
-"""The job of a run, and the one that writes its tags."""
 
 
 def pause_ended_runs(database: Database) -> list[int]:
@@ -197,8 +197,8 @@ def _pause(database: Database, row: Row[Any]) -> bool:
     return True
 
 
+# An option of schedules, stored if it is false: see `add_schedule`.
 _FOLLOWS_LINKS = "follows_links"
-"""An option of schedules, stored if it is false: see `add_schedule`."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from tagger.registry.registered_models import model_by_id, verify_model
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 
+# A job records at most this many of its paths; it still tags the photos of all of them.
 MOST_PATHS = 100
-"""A job records at most this many of its paths; it still tags the photos of all of them."""
 
 
 class JobRequest(Protocol):

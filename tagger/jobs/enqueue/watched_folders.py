@@ -26,8 +26,8 @@ from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.photo_names import StemGroups, primary_files
 from tagger.roots.roots import RootPaths
 
+# With more unseen photos in a folder, all of it gets a job, which scans it page by page.
 MOST_UNSEEN = 20_000
-"""With more unseen photos in a folder, all of it gets a job, which scans it page by page."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from tagger.tags.contents import is_classified_by_all, queue_position_updates, r
 from tagger.tags.rule import EffectiveTag
 from tagger.texts.documents import document_of
 
+# The reason of a skipped item whose photo is no longer in the database.
 REMOVED = "removed with `tagger forget`"
-"""The reason of a skipped item whose photo is no longer in the database."""
+# The reason of a skipped item: a RAW file that was a photo of its own when the job was recorded.
 JOINED = "one photo with the JPEG of the same name"
-"""The reason of a skipped item: a RAW file that was a photo of its own when the job was recorded."""
 
 
 @dataclass(eq=False)
@@ -42,29 +42,29 @@ class Item:
     path: str
     path_bytes: bytes
     content_id: int | None
+    # The version that the claim's models classified before with the same top-k and thresholds.
     classified: PhotoVersion | None
-    """The version that the claim's models classified before with the same top-k and thresholds."""
+    # How often a worker died while it processed this photo alone.
     deaths: int
-    """How often a worker died while it processed this photo alone."""
     size_bytes: int
+    # How often it has failed since its last success.
     failure_attempts: int | None
-    """How often it has failed since its last success."""
+    # Its RAW files, as the columns `path` and `path_bytes`.
     raw_files: tuple[tuple[str, bytes], ...] = ()
-    """Its RAW files, as the columns `path` and `path_bytes`."""
+    # Those of all its files.
     side_files: tuple[SideFile, ...] = ()
-    """Those of all its files."""
+    # What the side files state, once they are read.
     side_facts: SideFacts = field(default=(), init=False, repr=False)
-    """What the side files state, once they are read."""
+    # Opens the photo in place of the pipeline's own reader: in isolation.
     reader: Reader | None = field(default=None, init=False, repr=False)
-    """Opens the photo in place of the pipeline's own reader: in isolation."""
+    # Set once the photo is processed; a text in jobs of metadata.
     result: Result | str = field(default="", init=False, repr=False)
-    """Set once the photo is processed; a text in jobs of metadata."""
+    # The content of the image that was read, set when the result is stored; 0: none is known.
     image_id: int = field(default=0, init=False, repr=False)
-    """The content of the image that was read, set when the result is stored; 0: none is known."""
+    # Set once it is stored.
     outcome: ItemOutcome = field(init=False, repr=False)
-    """Set once it is stored."""
+    # The effective tags of its image, set once they are stored.
     tags: Sequence[EffectiveTag] = field(default=(), init=False)
-    """The effective tags of its image, set once they are stored."""
 
     @property
     def file(self) -> str:
@@ -155,8 +155,9 @@ _FILE_FAILURES = (
     FailureKind.EMPTY,
     FailureKind.TOO_LARGE,
 )
+# A readable copy disproves failures of the content, but not those of a file that is gone or
+# unreadable.
 _HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure_kind.not_in(_FILE_FAILURES))
-"""A readable copy disproves failures of the content, but not those of a file that is gone or unreadable."""
 
 
 def lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:

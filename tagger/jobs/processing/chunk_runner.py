@@ -28,18 +28,18 @@ from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# How long a worker keeps a chunk after it has stored its first photos. What is left then goes to
+# any worker: a slow one would hold up the end of the job, and interactive jobs.
 SLICE_S = 15.0
-"""How long a worker keeps a chunk after it has stored its first photos. What is left then goes to any worker:
-a slow one would hold up the end of the job, and interactive jobs."""
+# Pause before photos are tried again that changed a moment ago, or that another process writes.
 PAUSE_S = 0.5
-"""Pause before photos are tried again that changed a moment ago, or that another process writes."""
+# After this many claims that ended badly, a chunk is processed in isolation.
 SHARED_ATTEMPTS = 2
-"""After this many claims that ended badly, a chunk is processed in isolation."""
+# A photo fails after this many workers died while they processed it alone.
 MAX_DEATHS = 3
-"""A photo fails after this many workers died while they processed it alone."""
 
+# The photos of one transaction.
 StoredBatch = Sequence[Item]
-"""The photos of one transaction."""
 T = TypeVar("T")
 
 
@@ -59,10 +59,10 @@ class ChunkEnd(Enum):
 class PhotoProcessor:
     """What a kind of job does with the photos of one chunk."""
 
+    # How many photos it gets at a time.
     batch_size = LARGEST_CHUNK
-    """How many photos it gets at a time."""
+    # Whether it needs the roots of the photos, and whether a photo could kill it.
     reads_files = True
-    """Whether it needs the roots of the photos, and whether a photo could kill it."""
 
     def __init__(self, chunk: "ChunkRunner") -> None:
         self.chunk = chunk
@@ -113,12 +113,12 @@ class ChunkRunner:
         self.stop = stop
         self.lease_lost = lease_lost
         self.on_progress = on_progress
+        # Whether photos could not be read because their root is no longer mounted.
         self.is_root_unavailable = False
-        """Whether photos could not be read because their root is no longer mounted."""
         self._on_stored = on_stored
         self._slice_s = slice_s
+        # None before a photo is stored: each claim makes progress.
         self._slice_ends_at: float | None = None
-        """None before a photo is stored: each claim makes progress."""
         self._stored = 0
 
     def run(self, processor: PhotoProcessor) -> ChunkEnd:

@@ -26,23 +26,23 @@ from tagger.teaching.comparison import TaughtCache, compare_images, mark_applied
 
 log = logging.getLogger(__name__)
 
+# How often a chunk that waits for results checks whether it has to stop.
 STOP_CHECK_S = 0.2
-"""How often a chunk that waits for results checks whether it has to stop."""
+# Photos per transaction. If the worker is killed, the photos not yet stored are classified again.
 STORE_PHOTOS = 256
-"""Photos per transaction. If the worker is killed, the photos not yet stored are classified again."""
+# Slow photos are stored after this time, so that progress is visible and little is lost.
 STORE_S = 2.0
-"""Slow photos are stored after this time, so that progress is visible and little is lost."""
+# Photos that keep changing fail after this many times as long as a photo takes to settle.
 SETTLE_PERIODS = 10
-"""Photos that keep changing fail after this many times as long as a photo takes to settle."""
+# How long a chunk that has to stop waits for reads and passes in progress.
 STOP_TIMEOUT_S = 3.0
-"""How long a chunk that has to stop waits for reads and passes in progress."""
+# Failures that an unmounted root causes too.
 _UNREACHABLE_KINDS = {
     FailureKind.GONE,
     FailureKind.UNREADABLE,
     FailureKind.UNREACHABLE,
     FailureKind.TIMED_OUT,
 }
-"""Failures that an unmounted root causes too."""
 
 
 class PhotoClassifier(PhotoProcessor):
@@ -57,13 +57,13 @@ class PhotoClassifier(PhotoProcessor):
         self.top_k = chunk.claim.top_k
         self.thresholds = chunk.claim.thresholds
         self._loaded = loaded
+        # Submitted photos without a result.
         self._pending: dict[Request, Item] = {}
-        """Submitted photos without a result."""
         self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
         self._batch: list[Item] = []
         self._stored_at = time.monotonic()
+        # None before a photo of the chunk had changed a moment ago.
         self._settle_deadline: float | None = None
-        """None before a photo of the chunk had changed a moment ago."""
         self._sandbox: Sandbox | None = None
         self._known = KnownImages(chunk.database, chunk.claim)
 
@@ -248,8 +248,8 @@ def _read_photo(sandbox: Sandbox, source: PhotoSource, path: str, resizes: Colle
     return lambda _source, _path: replace(photo, decode=decode)
 
 
+# The reason of a skipped item.
 NO_EMBEDDING = "its image has no embedding of the job's model"
-"""The reason of a skipped item."""
 
 
 class PhotoComparer(PhotoProcessor):

@@ -52,8 +52,8 @@ class ActivityMonitor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._message_at = running_time()
+        # When each chunk last made progress; infinite while it waits for something without a limit.
         self._progress_at: dict[object, float] = {}
-        """When each chunk last made progress; infinite while it waits for something without a limit."""
 
     def record_message(self) -> None:
         self._message_at = running_time()
@@ -101,8 +101,9 @@ class ActivityMonitor:
 
 
 _STOP_CHECK_S = 0.5
+# Photos of a job after which the statistics of the planner are gathered anew: the tables have
+# grown.
 LARGE_JOB = 100_000
-"""Photos of a job after which the statistics of the planner are gathered anew: the tables have grown."""
 
 
 class SharedExclusiveLock:
@@ -176,8 +177,8 @@ class ChunkExecutor:
         self.activity = ActivityMonitor()
         self._stall_check = ExitStack()
         self._stall_check.enter_context(stall_check(partial(self.activity.problem, settings.work_stall_s)))
+        # When it is set, results that are available are stored and all other photos are released.
         self.stop = threading.Event()
-        """When it is set, results that are available are stored and all other photos are released."""
         self._lock = SharedExclusiveLock(self.stop)
 
     def execute(

@@ -23,12 +23,12 @@ from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# The next chunk is read while the last batches of one are stored.
 CONCURRENT_CHUNKS = 2
-"""The next chunk is read while the last batches of one are stored."""
+# How long an interrupted job waits for reads, passes and writes in progress.
 STOP_S = 1.0
-"""How long an interrupted job waits for reads, passes and writes in progress."""
+# How often a process looks for chunks that the other processes of its job have released.
 FREE_CHUNK_CHECK_S = 0.5
-"""How often a process looks for chunks that the other processes of its job have released."""
 
 
 def run_job(

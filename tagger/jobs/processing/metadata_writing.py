@@ -42,13 +42,13 @@ from tagger.roots.roots import Root
 
 log = logging.getLogger(__name__)
 
+# Preparing a file is mostly waiting for the disk or the network.
 THREADS = 4
-"""Preparing a file is mostly waiting for the disk or the network."""
+# How long a photo is tried that another process is writing: one that hangs ends earlier, unless
+# settings say otherwise.
 BUSY_S = 360.0
-"""How long a photo is tried that another process is writing: one that hangs ends earlier, unless settings say
-otherwise."""
+# The pauses between tries; they double.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
-"""The pauses between tries; they double."""
 
 _INTERNAL_ERROR = (
     "An unexpected error occurred in its metadata; the file is unchanged. Please report it, "
@@ -77,21 +77,21 @@ def _refusal_text(refused: WriteRefused) -> str:
 class MetadataWriter(PhotoProcessor):
     """Writes metadata to the photos of a chunk, or undoes writes."""
 
+    # Photos whose new files are ready at the same time: two transactions for all of them.
     batch_size = 32
-    """Photos whose new files are ready at the same time: two transactions for all of them."""
 
     def __init__(self, chunk: ChunkRunner) -> None:
         super().__init__(chunk)
         self._claim = chunk.claim
+        # None in a job that undoes writes.
         self._options = MetadataOptions.from_job_options(chunk.claim.options)
-        """None in a job that undoes writes."""
         self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
+        # Photos that another process is writing, by the positions of their items.
         self._busy: dict[int, _BusyPhoto] = {}
-        """Photos that another process is writing, by the positions of their items."""
+        # Folders without temporary files of processes that died.
         self._cleaned: set[Path] = set()
-        """Folders without temporary files of processes that died."""
+        # Photos whose temporary files may exist; threads append to it.
         self._prepared: list[PreparedPhoto] = []
-        """Photos whose temporary files may exist; threads append to it."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:

@@ -65,8 +65,8 @@ class LoadedModels:
 
     models: Mapping[int, Model]
     pipeline: Pipeline
+    # Decodes all photos if the settings say so, else those RAW photos that must be developed.
     sandbox: Sandbox
-    """Decodes all photos if the settings say so, else those RAW photos that must be developed."""
     limits: Limits
     taught: Mapping[int, TaughtCache]
 
@@ -86,8 +86,8 @@ class LoadedModels:
         self.sandbox.close()
 
 
+# A model that could not be loaded is tried again after this time, or once its file has changed.
 RETRY_S = 60.0
-"""A model that could not be loaded is tried again after this time, or once its file has changed."""
 
 
 class ModelCache:
@@ -100,10 +100,10 @@ class ModelCache:
         self._starting = threading.Lock()
         self._models: dict[int, Model] = {}
         self._loaded: dict[tuple[int, ...], LoadedModels] = {}
+        # Why models could not be loaded the last time.
         self.errors: dict[int, Exception] = {}
-        """Why models could not be loaded the last time."""
+        # The files of these models then, and when that was.
         self._failures: dict[int, tuple[FileVersion, float]] = {}
-        """The files of these models then, and when that was."""
 
     def get(self, model_ids: Iterable[int]) -> LoadedModels:
         """Return those of these models that can be loaded, to run together. Missing ones are loaded in turn.
@@ -215,8 +215,8 @@ def conversions(settings: Settings, model: RegisteredModel) -> Conversions:
     return Conversions(model.file, model.digest, settings.conversions_folder)
 
 
+# Images whose pixels a model holds in memory.
 IMAGES_AT_ONCE = 64
-"""Images whose pixels a model holds in memory."""
 
 
 class LocalModel:

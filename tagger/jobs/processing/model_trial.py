@@ -12,8 +12,8 @@ from tagger.query.counts import sample_photos
 from tagger.registry.registered_models import RegisteredModel
 from tagger.settings import Settings
 
+# It takes seconds to try a model on so many.
 SAMPLED_PHOTOS = 200
-"""It takes seconds to try a model on so many."""
 
 
 @dataclass(frozen=True)

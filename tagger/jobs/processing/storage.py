@@ -228,8 +228,8 @@ class _LandmarkEvents:
     def __init__(self, connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
         self._job_id = job_id
         self._content_ids = content_ids
+        # The landmarks of these contents before they change. None: nobody receives such events.
         self._before: set[int] | None = None
-        """The landmarks of these contents before they change. None: nobody receives such events."""
         if has_receivers(connection, Event.LANDMARK_FOUND):
             self._before = set(
                 connection.scalars(_landmarks(among(effective_tags.c.content_id, content_ids)))

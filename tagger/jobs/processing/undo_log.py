@@ -44,8 +44,8 @@ from tagger.photos.source import open_source
 _SAME_DIGEST_ROWS = 100
 
 
+# A row of `metadata_writes`: a written file, by its name, with the digest of the tagged image.
 WriteRow = Mapping[str, Any]
-"""A row of `metadata_writes`: a written file, by its name, with the digest of the tagged image."""
 
 
 def find_undo_record(database: Database, photo_id: int, written_digest: str) -> UndoRecord | None:

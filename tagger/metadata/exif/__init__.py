@@ -51,8 +51,8 @@ __all__ = [
 
 
 _THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
+# Where the first directory begins, after the header.
 _FIRST_AT = 8
-"""Where the first directory begins, after the header."""
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from typing import TypeAlias
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.photos.tiff import LETTERS, TiffBlock, TiffDirectory, open_tiff
 
+# The room of a JPEG segment without marker, length and "Exif\0\0".
 BLOCK_LIMIT = 65_527
-"""The room of a JPEG segment without marker, length and "Exif\\0\\0"."""
 MAIN, FIRST, EXIF, GPS, INTEROP = "0th", "1st", "Exif", "GPS", "Interop"
 BYTE, ASCII, LONG, RATIONAL, UNDEFINED = 1, 2, 4, 5, 7
 POINTERS = {(MAIN, 0x8769): EXIF, (MAIN, 0x8825): GPS, (EXIF, 0xA005): INTEROP}
 MAKER_NOTE, USER_COMMENT, PADDING = 0x927C, 0x9286, 0xEA1C
 PROCESSING_METHOD, AREA_INFORMATION = 27, 28
 
+# A directory's name and a tag's number.
 TagKey: TypeAlias = tuple[str, int]
-"""A directory's name and a tag's number."""
 
 
 def exif_refused(text: str) -> WriteRefused:

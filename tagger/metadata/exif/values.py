@@ -49,11 +49,11 @@ _VERSION: TagKey = (GPS, 0)
 _LATITUDE_REF, _LONGITUDE_REF, _DATUM, _ERROR = 1, 3, 18, 31
 _COORDINATES = (_LATITUDE_REF, LATITUDE, _LONGITUDE_REF, LONGITUDE)
 _OUR_GPS_TAGS = (*_COORDINATES, _DATUM, PROCESSING_METHOD, _ERROR)
+# The character code at the start of texts of an undefined type.
 _ASCII = b"ASCII\0\0\0"
-"""The character code at the start of texts of an undefined type."""
 _SEPARATOR = ";"
+# A tenth of a metre.
 _SAME_DEGREES = 1e-6
-"""A tenth of a metre."""
 
 
 def new_values(tags: Tags, tag_fields: TagFields) -> tuple[AddedValue, ...]:

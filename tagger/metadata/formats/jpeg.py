@@ -40,8 +40,8 @@ from tagger.photos.jpeg import EXIF, XMP
 from tagger.photos.photoshop import iptc_in
 from tagger.photos.tiff import TiffBlock, open_tiff
 
+# An identifier, the size of the whole, and the offset of the part.
 _EXTENDED_HEAD_BYTES = 40
-"""An identifier, the size of the whole, and the offset of the part."""
 _ODD_XMP = b"adobe:ns:meta"
 _SOI_BYTES = 2
 

@@ -30,14 +30,14 @@ from tagger.metadata.xmp.schema import (
 from tagger.texts.text_encoding import encoding_of
 
 PADDING = 2048
+# Padding never grows a packet beyond the size of a JPEG segment.
 _JPEG_ROOM = 65_502
-"""Padding never grows a packet beyond the size of a JPEG segment."""
+# The largest packets hold the depth maps of phones.
 _SIZE_LIMIT = 32 << 20
-"""The largest packets hold the depth maps of phones."""
 _NODE_LIMIT = 100_000
 _DEPTH_LIMIT = 64
+# The most attributes of one element: lxml takes quadratic time for them.
 _ATTRIBUTE_LIMIT = 2_000
-"""The most attributes of one element: lxml takes quadratic time for them."""
 _NAMESPACE_LIMIT = 2_000
 _NAME_LIMIT = 1_000
 
@@ -222,8 +222,8 @@ PHOTO_ONLY_FIELDS = (
     "xmpNote:HasExtendedXMP",
 )
 
+# What a copy of a sidecar for another file does not repeat.
 SIDECAR_ONLY_FIELDS = ("photoshop:SidecarForExtension",)
-"""What a copy of a sidecar for another file does not repeat."""
 
 
 @dataclass(frozen=True)

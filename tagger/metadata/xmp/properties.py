@@ -32,16 +32,17 @@ from tagger.metadata.xmp.schema import (
     tag,
 )
 
+# Text; the items of a Bag, Seq or Alt; the fields of a structure, or the texts of an Alt by
+# language.
 Value: TypeAlias = str | list["Value"] | dict[str, "Value"]
-"""Text; the items of a Bag, Seq or Alt; the fields of a structure, or the texts of an Alt by language."""
+# The name of the value in a structure of a value and its qualifiers.
 VALUE = "rdf:value"
-"""The name of the value in a structure of a value and its qualifiers."""
 _RESOURCE = tag("rdf:resource")
+# Attributes of RDF itself. Old packets write them without a namespace.
 _SYNTAX = {
     *(tag(f"rdf:{name}") for name in ("about", "ID", "nodeID", "bagID", "parseType", "resource")),
     *("about", "ID", "parseType", "resource"),
 }
-"""Attributes of RDF itself. Old packets write them without a namespace."""
 FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
 SLUG, NAME, SCORE = f"{OUR_PREFIX}:Landmark", f"{OUR_PREFIX}:Name", f"{OUR_PREFIX}:Score"
 MODEL, VERDICT = f"{OUR_PREFIX}:Model", f"{OUR_PREFIX}:Verdict"

@@ -10,6 +10,7 @@ OUR_NAMESPACE = "urn:landmark-tagger:xmp:1.0/"
 OUR_PREFIX = "landmarkTagger"
 LANDMARK_URN = "urn:landmark-tagger:landmark:"
 
+# Those of fields that are written or left out of sidecars. Others have the prefix of their packet.
 NAMESPACES = {
     OUR_PREFIX: OUR_NAMESPACE,
     "x": META,
@@ -29,15 +30,16 @@ NAMESPACES = {
     "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
     "acdsee": "http://ns.acdsee.com/iptc/1.0/",
 }
-"""Those of fields that are written or left out of sidecars. Others have the prefix of their packet."""
 PREFIXES = {uri: prefix for prefix, uri in NAMESPACES.items()}
 
 SUBJECT = "dc:subject"
 DESCRIPTION = "dc:description"
+# The name in `Added` of a text with which version 1 replaced an empty one.
 FILLED_DESCRIPTION = "dc:description[x-default]"
-"""The name in `Added` of a text with which version 1 replaced an empty one."""
 HIERARCHY = "lr:hierarchicalSubject"
 TAGS_LIST = "digiKam:TagsList"
+# The fields for hierarchical keywords, in the order in which digiKam reads them, and their
+# separators.
 HIERARCHIES = (
     (TAGS_LIST, "/"),
     ("MicrosoftPhoto:LastKeywordXMP", "/"),
@@ -45,9 +47,8 @@ HIERARCHIES = (
     (HIERARCHY, "|"),
     ("mediapro:CatalogSets", "|"),
 )
-"""The fields for hierarchical keywords, in the order in which digiKam reads them, and their separators."""
+# The hierarchical keywords of ACDSee, as XML in a text, which digiKam reads last.
 CATEGORIES = "acdsee:categories"
-"""The hierarchical keywords of ACDSee, as XML in a text, which digiKam reads last."""
 LOCATION_SHOWN = "Iptc4xmpExt:LocationShown"
 LOCATION_ID = "Iptc4xmpExt:LocationId"
 LOCATION_NAME = "Iptc4xmpExt:LocationName"
@@ -61,10 +62,10 @@ LIST_FIELDS = (*LISTS, LOCATION_SHOWN)
 LANDMARKS, ADDED = f"{OUR_PREFIX}:Landmarks", f"{OUR_PREFIX}:Added"
 SIDECAR, PACKET = f"{OUR_PREFIX}:Sidecar", f"{OUR_PREFIX}:Packet"
 
+# Every field that may hold our values.
 WRITABLE_FIELDS = frozenset(
     (*LISTS, DESCRIPTION, LOCATION_SHOWN, *POSITION, LANDMARKS, ADDED, SIDECAR, PACKET)
 )
-"""Every field that may hold our values."""
 
 
 def tag(name: str) -> str:
@@ -80,11 +81,11 @@ DEFAULT_LANG = "x-default"
 
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Degrees, minutes and seconds, the last with decimals, and the direction or, from some, a sign.
 _COORDINATE = re.compile(
     r"([+-]?)(\d{1,3}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?))?)?([NSEW]?)",
     re.ASCII,
 )
-"""Degrees, minutes and seconds, the last with decimals, and the direction or, from some, a sign."""
 _SAME_DEGREES = 1e-5
 
 

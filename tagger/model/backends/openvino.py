@@ -61,16 +61,18 @@ if not TYPE_CHECKING:
     openvino = _openvino_without_converter()
 
 SHIPPED = Path(__file__).parents[2] / "shipped"
+# Made by trainer.export.make_graph. The comment of each is the digest of its artifact.
 GRAPHS = "*.openvino.zip"
-"""Made by trainer.export.make_graph. The comment of each is the digest of its artifact."""
+# Offsets in the graph count from the start of the artifact; constants that it lacks follow at its
+# end.
 GRAPH, CONSTANTS = "model.xml", "constants.bin"
-"""Offsets in the graph count from the start of the artifact; constants that it lacks follow at its end."""
+# The types of nodes, and how many of the first dimensions of their weights have a scale of their
+# own.
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
-"""The types of nodes, and how many of the first dimensions of their weights have a scale of their own."""
 LEVELS, WEIGHT_LEVELS = 256, 255
 LEAST_RANGE = 1e-6
+# Ranges are means over photos. A wider range loses less by clipping than it adds by rounding.
 RANGE_MARGIN = 1.2
-"""Ranges are means over photos. A wider range loses less by clipping than it adds by rounding."""
 
 
 class OpenVinoBackend:

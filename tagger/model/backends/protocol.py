@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tagger.model.devices import Device
 
 
+# `torchscript`, `openvino`, `openvino-int8`, or the name of an extension.
 BackendName = str
-"""`torchscript`, `openvino`, `openvino-int8`, or the name of an extension."""
 EIGHT_BITS: BackendName = "openvino-int8"
 OPENVINO: tuple[BackendName, ...] = ("openvino", EIGHT_BITS)
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
@@ -115,9 +115,9 @@ class Conversions(NamedTuple):
             yield
 
 
+# A choice takes seconds, or minutes if the machine is busy. A process that is stopped in it holds
+# up others no longer than that.
 LOCK_TIMEOUT_S = 180.0
-"""A choice takes seconds, or minutes if the machine is busy. A process that is stopped in it holds up others
-no longer than that."""
 
 
 def _wait_for_lock(file: IO[bytes]) -> None:
@@ -132,6 +132,7 @@ def _wait_for_lock(file: IO[bytes]) -> None:
             return
 
 
+# In the words of CUDA, of torch's and C++'s allocators on a CPU, of cuBLAS, and of cuDNN.
 LACKS_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -139,7 +140,6 @@ LACKS_OF_MEMORY = (
     "alloc_failed",
     "allocation_failed",
 )
-"""In the words of CUDA, of torch's and C++'s allocators on a CPU, of cuBLAS, and of cuDNN."""
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -164,8 +164,8 @@ class SelectionKey:
     device: str
     precision: str
     hardware: str
+    # Processors of one name may differ in them: virtual machines often name only the maker.
     instruction_sets: tuple[str, ...]
-    """Processors of one name may differ in them: virtual machines often name only the maker."""
     backend: str | None
     at_once: int
     batch_size: int
@@ -191,8 +191,8 @@ class SelectionKey:
 
 
 Rows = npt.NDArray[np.float32]
+# The distance between neighbouring bfloat16 values, in the bits of a float32.
 _STEP = 0x10000
-"""The distance between neighbouring bfloat16 values, in the bits of a float32."""
 
 
 def round_keeping_sums(weights: Rows) -> Rows:

@@ -43,14 +43,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# 1 minus the mean cosine. Of the shipped model, eight bits are at 0.013 to 0.015, mirrored ones at
+# 0.040, ranges that are four times too wide at 0.054, weights that overflow at 0.086.
 MAX_EMBEDDING_DIFFERENCE = 0.0242
-"""1 minus the mean cosine. Of the shipped model, eight bits are at 0.013 to 0.015, mirrored ones at 0.040,
-ranges that are four times too wide at 0.054, weights that overflow at 0.086."""
+# Mean logarithm of the factor between the best scores. Eight bits are at 0.37 to 0.46, a third of
+# each score is at 1.1, labels in another order at 5.
 MAX_SCORE_DIFFERENCE = 0.71
-"""Mean logarithm of the factor between the best scores. Eight bits are at 0.37 to 0.46, a third of each
-score is at 1.1, labels in another order at 5."""
+# How many of the reference's scores of an image are compared, and the score that smaller ones count
+# as.
 BEST, LEAST_SCORE = 5, 1e-6
-"""How many of the reference's scores of an image are compared, and the score that smaller ones count as."""
 IMAGES, DISCS, LEAST_RADIUS, LARGEST_RADIUS = 16, 400, 0.02, 0.6
 
 LoadModule = Callable[[], "torch.jit.ScriptModule"]

@@ -33,6 +33,7 @@ from tagger.photos.formats.reader import check_pixels
 from tagger.photos.jpeg import at_an_eighth, is_without_end
 from tagger.photos.tiff import ORIENTATION
 
+# How Pillow's messages begin if it recognises a file but cannot decode it.
 _UNSUPPORTED_PREFIXES = (
     "unknown pixel mode",
     "unsupported",
@@ -40,7 +41,6 @@ _UNSUPPORTED_PREFIXES = (
     "unknown data organization",
     "unknown photometric",
 )
-"""How Pillow's messages begin if it recognises a file but cannot decode it."""
 _TRUNCATION_WORDS = (
     "truncated",
     "unpack_from requires a buffer",
@@ -108,8 +108,8 @@ def _reason(error: Exception) -> str:
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 
+# How an image becomes square: its centre is cropped, or the whole image is stretched.
 Fit = Literal["crop", "stretch"]
-"""How an image becomes square: its centre is cropped, or the whole image is stretched."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,8 @@ _TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_SIDES = (5, 6, 7, 8)
+# The smallest fraction at which JPEGs are decoded.
 _EIGHTH = 8
-"""The smallest fraction at which JPEGs are decoded."""
 
 
 def _developed(data: bytes, resize: Resize, max_pixels: int) -> DecodedImage:

@@ -16,22 +16,23 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tagger.photos.formats.reader import SIXTEEN_BIT_MODES, mode_bytes
 
 _BAND_PIXELS = 4_000_000
+# Real profiles have at most about 2 MB. A larger one is ignored.
 PROFILE_LIMIT_BYTES = 8 * 2**20
-"""Real profiles have at most about 2 MB. A larger one is ignored."""
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 _DEEP_MODES = ("I", "F")
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "LAB")
+# The most memory per pixel that `to_srgb` takes.
 SRGB_BYTES = 12
-"""The most memory per pixel that `to_srgb` takes."""
 Box = tuple[float, float, float, float]
+# Blocks of pixels are averaged first, down to three times the target size, which is faster.
 _REDUCING_GAP = 3.0
-"""Blocks of pixels are averaged first, down to three times the target size, which is faster."""
+# Memory per pixel of the reduced image: the image itself, a part of it, and the part scaled in
+# width.
 _REDUCED_BYTES = 12
-"""Memory per pixel of the reduced image: the image itself, a part of it, and the part scaled in width."""
+# The memory of bands, as a multiple of one: the allocator does not reuse all of it for the next.
 _BAND_SHARE = 4 / 3
-"""The memory of bands, as a multiple of one: the allocator does not reuse all of it for the next."""
+# Averages must not include the colours of transparent pixels.
 _PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
-"""Averages must not include the colours of transparent pixels."""
 _FINAL = {short: long for long, short in _PREMULTIPLIED.items()}
 
 

@@ -20,19 +20,19 @@ from PIL.ImageFile import ImageFile
 from tagger.photos.formats import PhotoFormat
 from tagger.photos.formats.reader import SIXTEEN_BIT_MODES, DecoderMemory, pixel_bytes
 
+# The memory for all images in the process, or in all processes of one command. An image that needs
+# more is decoded alone.
 BUDGET_BYTES = 2 * 2**30
-"""The memory for all images in the process, or in all processes of one command. An image that needs more is
-decoded alone."""
+# A process that has less would decode even the photos of phones one by one.
 SMALLEST_SHARE_BYTES = 256 * 2**20
-"""A process that has less would decode even the photos of phones one by one."""
+# A decoder that takes longer hangs. Its reservation then holds others up no more.
 RESERVATION_LIMIT_S = 300.0
-"""A decoder that takes longer hangs. Its reservation then holds others up no more."""
 _CHECK_S = 1.0
+# After smaller images, memory is not returned to the system, which takes a tenth of a millisecond.
 _LARGE_BYTES = 16 * 2**20
-"""After smaller images, memory is not returned to the system, which takes a tenth of a millisecond."""
 
+# A child process decodes smaller images without asking its parent for memory.
 _SHARED_BYTES = 64 * 2**20
-"""A child process decodes smaller images without asking its parent for memory."""
 
 
 class MemoryBudget:
@@ -40,10 +40,10 @@ class MemoryBudget:
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
+        # In a child process: reserves a large image's bytes in the parent, which children share.
         self.reserve_elsewhere: Callable[[int], None] | None = None
-        """In a child process: reserves a large image's bytes in the parent, which children share."""
+        # The ids of threads that wait.
         self.waiting: set[int] = set()
-        """The ids of threads that wait."""
         self._changed = threading.Condition()  # guards the fields below
         self._queue: deque[object] = deque()
         self._reservations: dict[object, _Reservation] = {}
@@ -108,16 +108,16 @@ def _malloc_trim() -> Callable[[int], int] | None:
     return trim
 
 
+# The budget of this process.
 MEMORY_BUDGET = MemoryBudget(BUDGET_BYTES)
-"""The budget of this process."""
 
 
+# Memory per pixel in which gray of 16 bits becomes gray of 8 bits.
 _EIGHT_BITS_BYTES = 6
-"""Memory per pixel in which gray of 16 bits becomes gray of 8 bits."""
+# Tables and state of a decoder.
 _FIXED_BYTES = 2**20
-"""Tables and state of a decoder."""
+# Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds two rows.
 _ROW_BYTES = 32
-"""Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds two rows."""
 
 
 def decoder_memory(

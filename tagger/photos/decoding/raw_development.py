@@ -22,14 +22,15 @@ from tagger.photos.formats import JPEG, LIBRAW, RAW, PhotoFormat, require_format
 from tagger.photos.formats.reader import check_pixels
 from tagger.photos.raw import RawFile, read_raw
 
+# The most memory per pixel of the sensor: with one colour in each, of which four make up a pixel of
+# the result; and with all colours in each pixel, or none.
 _HALVED_BYTES, _WHOLE_BYTES = 8, 26
-"""The most memory per pixel of the sensor: with one colour in each, of which four make up a pixel
-of the result; and with all colours in each pixel, or none."""
 _FIXED_BYTES = 8 * 2**20
+# No camera compresses more. LibRaw develops what is missing at the end of a file as black or as
+# stripes.
 _PIXELS_PER_BYTE = 32
-"""No camera compresses more. LibRaw develops what is missing at the end of a file as black or as stripes."""
+# A bit of LibRaw's orientation.
 _SWAPS_SIDES = 4
-"""A bit of LibRaw's orientation."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class RawDeveloper:
             yield DevelopedPhoto(image, width, height)
 
 
+# The developer of this process.
 RAW_DEVELOPER = RawDeveloper()
-"""The developer of this process."""
 
 
 @contextmanager
@@ -121,8 +122,8 @@ def _truncated() -> PhotoFailed:
     )
 
 
+# A smaller longer side is that of a thumbnail, often between black bars.
 LEAST_SIDE = 320
-"""A smaller longer side is that of a thumbnail, often between black bars."""
 
 
 class NoPreview(PhotoFailed):

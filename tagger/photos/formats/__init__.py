@@ -15,8 +15,8 @@ from tagger.extensions import is_installed, load
 if TYPE_CHECKING:
     from tagger.photos.formats.reader import FormatReader
 
+# How much of a file `detect_format` looks at.
 HEAD_BYTES = 256
-"""How much of a file `detect_format` looks at."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def _is_avif(head: bytes) -> bool:
 
 
 LIBHEIF = Extra("heic", "pillow_heif")
+# Develops RAW files in which no preview is found.
 LIBRAW = Extra("raw", "rawpy")
-"""Develops RAW files in which no preview is found."""
 
 JPEG = PhotoFormat(
     "JPEG",  # includes MPO: a JPEG with further images behind the first
@@ -199,5 +199,5 @@ WEBP = PhotoFormat(
     "tagger.photos.formats.webp:READER",
     "image/webp",
 )
+# All formats. RAW files come before TIFF, as which most of them begin.
 PHOTO_FORMATS = (JPEG, PNG, GIF, BMP, RAW, TIFF, AVIF, HEIC, WEBP)
-"""All formats. RAW files come before TIFF, as which most of them begin."""

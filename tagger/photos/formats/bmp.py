@@ -5,8 +5,8 @@ from PIL.ImageFile import ImageFile
 
 from tagger.photos.formats.reader import DecoderMemory, FormatReader, opened
 
+# Pillow decodes run lengths in Python: to a growing array, which is copied.
 _RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
-"""Pillow decodes run lengths in Python: to a growing array, which is copied."""
 
 
 def _memory(image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> DecoderMemory:

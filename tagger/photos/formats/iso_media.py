@@ -16,8 +16,8 @@ from tagger.photos.formats import LIBHEIF
 from tagger.photos.formats.reader import Blocks, DecoderMemory, FormatReader, check_pixels, opened
 from tagger.photos.jpeg import EXIF
 
+# Boxes with sizes and depths are small and come before the coded data.
 _BOXES_BYTES = 2**18
-"""Boxes with sizes and depths are small and come before the coded data."""
 _CODED_ITEM = re.compile(rb"infe(?:\x02.{7}|\x03.{9})(.{4})", re.DOTALL)
 _NOT_CODED = frozenset((b"grid", b"iden", b"iovl", b"tmap", b"mime", b"uri "))
 _NO_LIMIT = 2**62

@@ -17,14 +17,14 @@ from tagger.photos.jpeg import (
     scans_and_coding,
 )
 
+# Lossless and hierarchical.
 _UNREAD_CODINGS = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, JPEG_LS))
-"""Lossless and hierarchical."""
+# Progressive photos have about ten.
 _SCAN_LIMIT = 100
-"""Progressive photos have about ten."""
 _BLOCK = 8
 _COEFFICIENT_BYTES = 2
+# Memory per pixel of width, component and vertical sampling: rows before and after upsampling.
 _ROW_BYTES = 32
-"""Memory per pixel of width, component and vertical sampling: rows before and after upsampling."""
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile:

@@ -16,8 +16,8 @@ from tagger.photos.tiff import first_with_tags, has_tags, open_tiff
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {b"tRNS", b"iCCP", b"gAMA", b"cHRM", b"sRGB", b"cICP"}
 _STILL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"} | _COLOURS
+# Without colour profiles: a broken profile makes decoders fail.
 _BARE = _STILL - {b"iCCP", b"cICP"}
-"""Without colour profiles: a broken profile makes decoders fail."""
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _XMP_TEXT = b"XML:com.adobe.xmp"
 # ImageMagick keeps blocks as digits in texts with these names, in upper or lower case.

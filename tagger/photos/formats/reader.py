@@ -129,10 +129,10 @@ def _quiet_pillow() -> None:
 
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+# Bytes per pixel in Pillow's memory by mode; 4 for all other modes.
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, **dict.fromkeys(SIXTEEN_BIT_MODES, 2)}
-"""Bytes per pixel in Pillow's memory by mode; 4 for all other modes."""
+# Pillow keeps the address of each row.
 _POINTER_BYTES = 8
-"""Pillow keeps the address of each row."""
 
 
 def pixel_bytes(mode: str, width: int, height: int) -> int:

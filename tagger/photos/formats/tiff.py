@@ -190,10 +190,10 @@ def _has_unread_coding(data: bytes) -> bool:
     return bool(values) and values[0] not in COMPRESSION_INFO
 
 
+# Buffers of libtiff's decoders, in strips or tiles: decoded data, pixels, coefficients.
 _CODEC_PARTS = {"lzma": 1, "zstd": 1, "webp": 3, "jpeg": 2}
-"""Buffers of libtiff's decoders, in strips or tiles: decoded data, pixels, coefficients."""
+# libtiff refuses JPEGs that need more for their coefficients.
 _JPEG_LIMIT_BYTES = 100 * 2**20
-"""libtiff refuses JPEGs that need more for their coefficients."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from tagger.photos.jpeg import EXIF, SEGMENT_LIMIT, Part
 from tagger.photos.tiff import first_with_tags
 
 _IMAGE = {b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
+# Memory per pixel: two frames and a copy, always with transparency.
 _FRAME_BYTES = 12
-"""Memory per pixel: two frames and a copy, always with transparency."""
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile:

@@ -27,8 +27,9 @@ from tagger.photos.raw.layout import (
 __all__ = ["Preview", "RawFile", "is_raw", "read_raw"]
 
 
+# Sensor data are the larger part of a RAW file. With less than this part, the directories are
+# damaged.
 _LEAST_SHARE = 8
-"""Sensor data are the larger part of a RAW file. With less than this part, the directories are damaged."""
 _JPEG_AT, _SENSOR_AT = 84, 100
 _BLOCK_LIMIT = 100
 _TIFF_BLOCK = b"\0TTW"

@@ -19,17 +19,17 @@ from tagger.photos.tiff import (
 )
 
 _BOX_LIMIT = 1000
+# A track has one image, in files of bursts a few hundred.
 _SAMPLE_LIMIT = 1000
-"""A track has one image, in files of bursts a few hundred."""
 _METADATA = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 _PREVIEW = bytes.fromhex("eaf42b5e1c984b88b9fbb7dc406e4d16")
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _SAMPLE_TABLE = (b"mdia", b"minf", b"stbl")
+# Sizes and flags precede a preview in its box.
 _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
-"""Sizes and flags precede a preview in its box."""
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
+# Longer values, such as maker notes, are left out: thousands of tags may share the same bytes.
 _VALUE_BYTES, _DIRECTORY_BYTES = 4096, 2**17
-"""Longer values, such as maker notes, are left out: thousands of tags may share the same bytes."""
 _LONG = 4
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from tagger.photos.jpeg import jpeg_frame
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
+# Baseline, extended and progressive. Sensor data are often lossless JPEGs.
 _DISPLAYABLE_CODINGS = {0xC0, 0xC1, 0xC2}
-"""Baseline, extended and progressive. Sensor data are often lossless JPEGs."""
 _SPAN_LIMIT = 64
+# The frame comes after EXIF and a colour profile, of at most 64 KB each in all files of cameras.
 _HEAD_BYTES = 2**20
-"""The frame comes after EXIF and a colour profile, of at most 64 KB each in all files of cameras."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ FUJIFILM_SIGNATURE = b"FUJIFILMCCD-RAW"
 PANASONIC_SIGNATURE = b"IIU\0"
 _OLYMPUS_SIGNATURES = (b"IIRO", b"IIRS", b"MMOR")
 MINOLTA_SIGNATURE = b"\0MRM"
+# The signatures of Canon (CRW) and Sigma. No parts of these files are found; they can be developed.
 _UNPARSED_SIGNATURES = (b"II\x1a\0\0\0HEAPCCDR", b"FOVb")
-"""The signatures of Canon (CRW) and Sigma. No parts of these files are found; they can be developed."""
 _SIGNATURES = (
     *(FUJIFILM_SIGNATURE, PANASONIC_SIGNATURE, MINOLTA_SIGNATURE),
     *_OLYMPUS_SIGNATURES,
@@ -97,10 +97,10 @@ _DETECTION_LIMIT = 8
 _DNG_VERSION = 50706
 SUBFILE_TYPE, PHOTOMETRIC = 254, 262
 COMPRESSION, _SUB_DIRECTORIES = 259, 330
+# A colour filter array, and linear sensor data.
 _SENSOR_PHOTOMETRICS = {32803, 34892}
-"""A colour filter array, and linear sensor data."""
+# The compressions of Sony, Epson, Samsung (two), Kodak, Nikon, Kodak and Pentax, in this order.
 _MAKERS_COMPRESSIONS = {32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535}
-"""The compressions of Sony, Epson, Samsung (two), Kodak, Nikon, Kodak and Pentax, in this order."""
 
 
 def is_raw(head: bytes) -> bool:
@@ -144,13 +144,13 @@ def is_sensor_image(block: TiffBlock, directory: TiffDirectory) -> bool:
     return not (_SENSOR_PHOTOMETRICS.isdisjoint(photometric) and _MAKERS_COMPRESSIONS.isdisjoint(compression))
 
 
+# A DNG with masks has about ten.
 _DIRECTORY_LIMIT = 32
-"""A DNG with masks has about ten."""
 _STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES = 273, 279, 324, 325
 _JPEG_START, _JPEG_SIZE = 513, 514
 _XMP, _DATE_OF_CAPTURE = 700, 36867
+# Masks and depth maps.
 _MASK_TYPES = 4 | 8
-"""Masks and depth maps."""
 _MASK_PHOTOMETRICS = {4, 51177, 52527}
 _PANASONIC_JPEGS, _PANASONIC_SENSOR_START = (0x2E, 0x127), 0x118
 EXIF_POINTER = 0x8769
@@ -159,10 +159,10 @@ _NIKON_PREVIEW, _NIKON_START, _NIKON_SIZE = 0x11, 513, 514
 _OLYMPUS_SETTINGS, _OLYMPUS_START, _OLYMPUS_SIZE = 0x2020, 0x101, 0x102
 _OLYMPUS_OLD_START, _OLYMPUS_OLD_SIZE = 0x88, 0x89
 _PENTAX_START, _PENTAX_SIZE = 4, 3
+# Types of tags with a directory's offset. In older files of Olympus, the value is the directory.
 _SUB_DIRECTORY_KINDS = (4, 13)
-"""Types of tags with a directory's offset. In older files of Olympus, the value is the directory."""
+# Offsets in the directory of Phase One count from its header.
 _PHASE_ONE_START = 8
-"""Offsets in the directory of Phase One count from its header."""
 _PHASE_ONE_ORDERS = {b"IIII": "<", b"MMMM": ">"}
 _PHASE_ONE_ENTRIES = 1000
 _PHASE_ONE_SENSOR = 0x10F

@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 MAX_LISTENERS = 64
 POLL_S = 1.0
+# A comment is sent at this interval, so that proxies keep the connection open.
 HEARTBEAT_S = 15.0
-"""A comment is sent at this interval, so that proxies keep the connection open."""
+# How often the poller checks whether the server stops.
 STOP_CHECK_S = 0.1
-"""How often the poller checks whether the server stops."""
 RETRY_MS = 2000
 
 router = api_router("jobs")

@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_SCANS = 4
+# How long a request waits for its scan: with a small folder, the response has the number of photos.
 RESPONSE_WAIT_S = 1.0
-"""How long a request waits for its scan: with a small folder, the response has the number of photos."""
 STOP_TIMEOUT_S = 5.0
 
 
@@ -192,5 +192,5 @@ def job_starter(request: Request) -> JobStarter:
     return starter.acting_as(request.state.actor)
 
 
+# A parameter of a route that receives the job starter.
 Starter = Annotated[JobStarter, Depends(job_starter)]
-"""A parameter of a route that receives the job starter."""

@@ -53,8 +53,8 @@ from tagger.web.http.error_texts import note_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.state import AppState, State
 
+# Recent jobs on a page, beside the open ones.
 JOBS_SHOWN = 20
-"""Recent jobs on a page, beside the open ones."""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from tagger.web.state import State
 
 router = api_router("landmarks")
 
+# What a text may hold is checked where it is stored.
 Text = Annotated[str, Field(max_length=1000)]
-"""What a text may hold is checked where it is stored."""
 Landmark = Annotated[str, Path(max_length=500, description="A landmark by slug or name, in any case.")]
 
 

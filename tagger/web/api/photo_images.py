@@ -37,8 +37,8 @@ router = api_router("photos")
 
 HEAD_BYTES = 4096
 REVALIDATE = "private, no-cache"
+# For addresses that contain the image digest.
 IMMUTABLE = "private, max-age=31536000, immutable"
-"""For addresses that contain the image digest."""
 
 Version = Annotated[
     str | None, Query(max_length=100, description="The end of the digest, so that browsers can cache it.")

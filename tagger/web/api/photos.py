@@ -129,8 +129,8 @@ def trip(state: State, trip: TripId) -> TripDocument:
     return trip_document(trip_summary(state.database, trip))
 
 
+# Of a photo that a person put away.
 NOT_A_LANDMARK = N_("Not a landmark")
-"""Of a photo that a person put away."""
 
 
 def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = None) -> str:

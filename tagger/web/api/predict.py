@@ -77,8 +77,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     },
 }
 _UPLOAD_SOURCE, _UPLOAD_PATH = open_source("-"), "-"
+# Threads that wait for the model or the pipeline: few, so that pages have the others.
 _submit_limiter = CapacityLimiter(2)
-"""Threads that wait for the model or the pipeline: few, so that pages have the others."""
 
 
 @router.post(

@@ -27,8 +27,8 @@ def search_lists(request: Request) -> SearchLists:
     return lists
 
 
+# A parameter of a route that receives the lists of names.
 Lists = Annotated[SearchLists, Depends(search_lists)]
-"""A parameter of a route that receives the lists of names."""
 SearchText = Annotated[str, Query(max_length=MAX_LETTERS)]
 
 

@@ -22,8 +22,8 @@ from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
 
+# Photos in one request: they are written in one transaction, which holds the writer's lock.
 MAX_PHOTOS = 500
-"""Photos in one request: they are written in one transaction, which holds the writer's lock."""
 
 PhotoIds = Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
 Name = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]

@@ -14,8 +14,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 class Role(IntEnum):
     """What somebody may do. Each role may do what those before it may."""
 
+    # Without authentication: the page to sign in and its files.
     ANYBODY = 0
-    """Without authentication: the page to sign in and its files."""
     VIEWER = 1
     EDITOR = 2
     ADMIN = 3

@@ -28,8 +28,8 @@ from tagger.web.http.clients import Client, Network
 
 log = logging.getLogger(__name__)
 
+# The actor of requests without a token, where none is required.
 UNNAMED = "web"
-"""The actor of requests without a token, where none is required."""
 _COOKIE = re.compile(r"(\d{10})\.([0-9a-f]{64})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
 
@@ -45,18 +45,18 @@ class AccessPolicy:
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = field(default=None, repr=False)
+    # Who has it may look, and change nothing.
     view_token: str | None = field(default=None, repr=False)
-    """Who has it may look, and change nothing."""
+    # Reverse proxies whose X-Forwarded headers are believed.
     trusted_proxies: tuple[Network, ...] = ()
-    """Reverse proxies whose X-Forwarded headers are believed."""
+    # The header in which these proxies name the person that they have signed in.
     user_header: str | None = None
-    """The header in which these proxies name the person that they have signed in."""
+    # The role of people whom the header names.
     user_role: Role = Role.VIEWER
-    """The role of people whom the header names."""
+    # Those of them who are editors, in lower case.
     editors: tuple[str, ...] = ()
-    """Those of them who are editors, in lower case."""
+    # The page's public address, whose pages may change something too.
     web_url: str | None = None
-    """The page's public address, whose pages may change something too."""
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):
@@ -82,8 +82,9 @@ class AccessPolicy:
         return Grant(name, Role.EDITOR if name in self.editors else self.user_role)
 
 
+# Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that
+# time.
 MAX_ATTEMPTS = 5
-"""Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that time."""
 ATTEMPT_WINDOW_S = 60
 MAX_ADDRESSES = 10_000
 
@@ -120,16 +121,16 @@ class AttemptLimiter:
 
 
 SESSION_S = 7 * 24 * 3600
+# Browsers accept cookies with this prefix only over https from this host.
 HOST_PREFIX = "__Host-"
-"""Browsers accept cookies with this prefix only over https from this host."""
 
 
 class Authenticator:
     """Checks tokens, cookies and the names that a proxy sends, all in the server's event loop."""
 
     def __init__(self, database: Database, policy: AccessPolicy, token: str) -> None:
+        # All processes of the page share it, and no other library.
         self._cookie = f"tagger_session_{database.ledger_id[:8]}"
-        """All processes of the page share it, and no other library."""
         self._policy = policy
         grants = {token: Grant("TAGGER_WEB_TOKEN", Role.ADMIN)}
         if policy.view_token is not None:

@@ -13,14 +13,15 @@ from fastapi import Depends, HTTPException, Request
 
 from tagger.texts.text_format import gettext
 
+# Requests that count photos at a time. The server has 40 threads and 32 connections to its
+# database.
 COUNTING_AT_ONCE = 4
-"""Requests that count photos at a time. The server has 40 threads and 32 connections to its database."""
+# As many as a browser sends at once through a proxy with HTTP/2, for a grid. They hold no thread.
 MOST_WAITING = 128
-"""As many as a browser sends at once through a proxy with HTTP/2, for a grid. They hold no thread."""
 RETRY_AFTER_S = 5
 GONE_CHECK_S = 0.5
+# The status of nginx for a client that has closed the connection: nobody reads it.
 CLIENT_GONE = 499
-"""The status of nginx for a client that has closed the connection: nobody reads it."""
 
 
 class CountLimiter:
@@ -67,5 +68,5 @@ async def _counting_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
+# For the `dependencies` of a route that counts or groups photos.
 COUNTING = Depends(_counting_slot, scope="function")
-"""For the `dependencies` of a route that counts or groups photos."""

@@ -23,12 +23,12 @@ from tagger.web.http.templates import render
 
 log = logging.getLogger(__name__)
 
+# The status of an error; all others are 400.
 STATUS_OF_ERROR = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""The status of an error; all others are 400."""
 
 TITLES = {
     HTTPStatus.FORBIDDEN: N_("Not allowed"),
@@ -39,8 +39,8 @@ TITLES = {
 }
 
 
+# The time between two lines about an outage at one route: open pages ask again every few seconds.
 OUTAGE_LOG_S = 60.0
-"""The time between two lines about an outage at one route: open pages ask again every few seconds."""
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -81,6 +81,7 @@ NO_MODEL = N_("The model cannot be used. Tell the administrator of the server.")
 SCHEMA_DIFFERS = N_(
     "The database does not fit this version of the program. Tell the administrator of the server."
 )
+# In other languages than English, with the kinds of errors below each. The English texts say more.
 TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.BucketUnavailable: N_("{folder} is not available. Try again later."),
     errors.ModelChanged: NO_MODEL,
@@ -110,7 +111,6 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.TripsApart: N_("These trips are more than {days} days apart, and cannot be merged."),
     errors.SystemRefused: N_("The server has no access to {what}. Check its permissions."),
 }
-"""In other languages than English, with the kinds of errors below each. The English texts say more."""
 
 
 def page_text(error: TaggerError) -> str:
@@ -138,6 +138,7 @@ FAILURES: Mapping[str, str] = {
     FailureKind.CRASHED: N_("cannot be decoded"),
     FailureKind.INTERNAL: N_("internal error"),
 }
+# Kinds of failures and refusals in few words; templates/failure.html has what they mean.
 REFUSALS: Mapping[str, str] = {
     **FAILURES,
     FailureKind.TOO_LARGE: N_("no room"),
@@ -157,7 +158,6 @@ REFUSALS: Mapping[str, str] = {
     RefusalKind.READ_ONLY: N_("read-only"),
     RefusalKind.LIBRARY: N_("library of another program"),
 }
-"""Kinds of failures and refusals in few words; templates/failure.html has what they mean."""
 
 
 def note_text(note: str | None, message: Mapping[str, Any] | None) -> str:

@@ -30,13 +30,13 @@ from tagger.web.http.clients import is_by_https, local_address
 
 LOCALE = Path(__file__).parents[1] / "locale"
 MESSAGES = "messages"
+# The catalogue of texts that scripts have; those that templates have too are in it alone.
 SCRIPTS = "scripts"
-"""The catalogue of texts that scripts have; those that templates have too are in it alone."""
 COOKIE = "tagger_language"
 ZONE_COOKIE = "tagger_zone"
 ENGLISH = "en"
+# The texts of events are for pages, though browsers request events without the header of htmx.
 _EVENTS = "/api/events"
-"""The texts of events are for pages, though browsers request events without the header of htmx."""
 
 
 @cache

@@ -39,8 +39,8 @@ def _check_one_line(text: str) -> str:
     return text
 
 
+# For `Annotated`, after the field's other constraints.
 ONE_LINE = AfterValidator(_check_one_line)
-"""For `Annotated`, after the field's other constraints."""
 
 
 def _split(values: object) -> object:
@@ -50,12 +50,13 @@ def _split(values: object) -> object:
 
 PhotoId = Annotated[int, Field(ge=1, lt=2**63)]
 MOST_PHOTOS = 10_000
+# Photos of a form: numbers with commas between them, since the number of a form's fields is
+# limited.
 PhotoNumbers = Annotated[
     list[PhotoId],
     Field(min_length=1, max_length=MOST_PHOTOS),
     BeforeValidator(_split),
 ]
-"""Photos of a form: numbers with commas between them, since the number of a form's fields is limited."""
 
 _MAX_LENGTH = 4096
 _MAX_VALUES = 100
@@ -65,11 +66,12 @@ _MAX_VALUES = 100
 class QueryParams:
     """A query of an address, and its options there."""
 
+    # Those that a person chose; of an invalid query, as typed. Repeated options have several
+    # values.
     options: Mapping[str, str | tuple[str, ...]]
-    """Those that a person chose; of an invalid query, as typed. Repeated options have several values."""
     query: PhotoQuery
+    # Why the options are invalid; the query is empty then.
     problem: QueryInvalid | None = None
-    """Why the options are invalid; the query is empty then."""
 
     @classmethod
     def of(cls, **options: Any) -> Self:
@@ -138,8 +140,8 @@ def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
 _SCHEMA_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string"}
 
 
+# The options of a query in an address.
 ADDRESS_OPTIONS = options_used_by("all", "searches", "addresses")
-"""The options of a query in an address."""
 
 
 def query_params(**texts: str | list[str] | None) -> QueryParams:

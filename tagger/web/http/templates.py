@@ -103,10 +103,11 @@ def _digest(path: Path) -> str:
 
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+# Photos that are downloaded at once.
 MOST_FILES = 2000
-"""Photos that are downloaded at once."""
+# How much of the image digest is in a thumbnail's address, so that another image has another
+# address.
 DIGEST_LENGTH = 16
-"""How much of the image digest is in a thumbnail's address, so that another image has another address."""
 
 
 def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:

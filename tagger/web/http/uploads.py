@@ -19,10 +19,10 @@ from starlette.types import Message, Receive
 from tagger.errors import DISK_FULL_ERRNOS
 from tagger.texts.text_format import N_, gettext
 
+# The limit of a body that is no upload: JSON, and forms.
 SMALL_BYTES = 2**20
-"""The limit of a body that is no upload: JSON, and forms."""
+# What multipart adds to a photo.
 FRAMING_BYTES = 64 * 2**10
-"""What multipart adds to a photo."""
 
 
 def limit_body(receive: Receive, most_bytes: int) -> Receive:
@@ -51,8 +51,8 @@ def too_large_text(limit_bytes: int) -> str:
     return gettext(texts[limit_bytes >= SMALL_BYTES], limit=limit_bytes)
 
 
+# Smaller photos are not written to disk.
 SPOOL_BYTES = 2**20
-"""Smaller photos are not written to disk."""
 UNNAMED = "-"
 MAX_NAME_LENGTH = 255
 DISK_FULL = N_(

@@ -36,12 +36,13 @@ from tagger.web.state import AppState, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 
+# Folders that are nested deeper are not indented further.
 _DEEPEST = 4
-"""Folders that are nested deeper are not indented further."""
+# Choices that a group shows at first.
 FEW = 8
-"""Choices that a group shows at first."""
+# With at most so many more choices, all are shown.
 _FEW_MORE = 2
-"""With at most so many more choices, all are shown."""
+# The titles of filters by the options of queries.
 TITLES = {
     "which": N_("Which photos"),
     "landmark": N_("Landmark"),
@@ -50,7 +51,6 @@ TITLES = {
     "camera": N_("Camera"),
     "under": N_("Folder"),
 }
-"""The titles of filters by the options of queries."""
 _ANY = N_("Any")
 _ALL = N_("All of these")
 

@@ -40,8 +40,8 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 AT_NIGHT = "03:00"
 MAX_NAME_LENGTH = 100
+# These come first.
 PHOTO_FOLDERS = {"Pictures", "Photos", "DCIM", "Bilder", "Images", "photos"}
-"""These come first."""
 MOST_USUAL = 12
 WRITE_TEXTS = {
     WriteMode.NONE: N_("No"),

@@ -277,6 +277,7 @@ def _count_texts(job: JobProgress) -> list[str]:
     return [ngettext(*COUNT_TEXTS[name], count) for name, count in counts.items() if count]
 
 
+# Failures that may pass without a change of the file.
 TRANSIENT_KINDS = frozenset(
     {
         FailureKind.GONE,
@@ -287,7 +288,6 @@ TRANSIENT_KINDS = frozenset(
         FailureKind.INTERNAL,
     }
 )
-"""Failures that may pass without a change of the file."""
 
 
 @dataclass(frozen=True)

@@ -43,16 +43,16 @@ from tagger.web.state import AppState, State
 router = APIRouter(include_in_schema=False)
 
 MOST_ZOOM = 20
+# Parts of a degree, about a metre each, to which the boxes of addresses are rounded.
 _ROUNDING = 100_000
-"""Parts of a degree, about a metre each, to which the boxes of addresses are rounded."""
+# Of the longitudes and latitudes of a path: about a metre.
 _DECIMALS = 5
-"""Of the longitudes and latitudes of a path: about a metre."""
+# The largest areas that are named after a city: some 40 and 220 km.
 _CITY_DEGREES, _AROUND_CITY_DEGREES = 0.35, 2.0
-"""The largest areas that are named after a city: some 40 and 220 km."""
+# Photos of one spot are within about two kilometres.
 _SPOT_DEGREES = 0.02
-"""Photos of one spot are within about two kilometres."""
+# A map of one spot shows the land this far around it: streets are not drawn.
 _AROUND_DEGREES = 4.0
-"""A map of one spot shows the land this far around it: streets are not drawn."""
 
 
 @router.get("/map/clusters", dependencies=[COUNTING])
@@ -158,8 +158,8 @@ def check_map_file(file: FilePath | None) -> None:
         raise SettingsInvalid(reason=f"web_map_file (TAGGER_WEB_MAP_FILE): {file}: {reason}")
 
 
+# By the specification of PMTiles, version 3.
 _HEADER_BYTES, _TILE_TYPE, _VECTOR_TILES = 100, 99, b"\x01"
-"""By the specification of PMTiles, version 3."""
 
 
 def live_map(settings: Settings, bounds: BoundingBox) -> dict[str, object]:
@@ -180,8 +180,8 @@ def live_map(settings: Settings, bounds: BoundingBox) -> dict[str, object]:
     }
 
 
+# The map around a position shows so much on each side.
 MAP_DEGREES = 0.2
-"""The map around a position shows so much on each side."""
 
 
 def map_around(settings: Settings, latitude: float, longitude: float) -> dict[str, object]:

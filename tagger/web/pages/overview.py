@@ -26,10 +26,10 @@ from tagger.things import ThingCount, count_things
 from tagger.web.cached_value import CachedValue, Changes, close_all
 from tagger.web.http.languages import ENGLISH, languages
 
+# How long a page waits for a refresh.
 WAIT_S = 0.4
-"""How long a page waits for a refresh."""
+# How long the first page waits for covers or trips, since a library without any looks broken.
 FIRST_WAIT_S = 1.2
-"""How long the first page waits for covers or trips, since a library without any looks broken."""
 
 
 @dataclass(frozen=True)
@@ -139,5 +139,5 @@ def library_overview(request: Request) -> LibraryOverview:
     return overview
 
 
+# A parameter of a route that receives the overview.
 Overview = Annotated[LibraryOverview, Depends(library_overview)]
-"""A parameter of a route that receives the overview."""

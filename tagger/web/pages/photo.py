@@ -45,12 +45,12 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Within = Annotated[str, Query(max_length=10)]
 
+# Photos around a photo are those within its error, and at least this radius.
 MIN_RADIUS_KM = 1.0
-"""Photos around a photo are those within its error, and at least this radius."""
+# How much of a file is read for its EXIF.
 EXIF_WITHIN_BYTES = 2**20
-"""How much of a file is read for its EXIF."""
+# Landmarks this near a photo are offered first when it is named.
 NAMES_WITHIN_KM = 30.0
-"""Landmarks this near a photo are offered first when it is named."""
 
 
 @router.get("/photos/{photo_id}")

@@ -131,12 +131,12 @@ def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
+# The address of all classified photos.
 ALL_PHOTOS = "/"
-"""The address of all classified photos."""
+# Photos in the page itself. A script loads more; without it, there is a link to the next page.
 PAGE_SIZE = 60
-"""Photos in the page itself. A script loads more; without it, there is a link to the next page."""
+# Errors of a query, such as a landmark, country, camera, trip or job that does not exist.
 QUERY_ERRORS = (CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid)
-"""Errors of a query, such as a landmark, country, camera, trip or job that does not exist."""
 
 After = Annotated[str | None, Query(max_length=20_000)]
 

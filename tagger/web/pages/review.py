@@ -45,20 +45,20 @@ from tagger.web.state import AppState, ServerStopping, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 log = logging.getLogger(__name__)
 
+# Suggestions on the page; the others follow once these have verdicts.
 SHOWN = 200
-"""Suggestions on the page; the others follow once these have verdicts."""
+# Cards of a group; the others follow once these have verdicts.
 SHOWN_OF_GROUP = 60
-"""Cards of a group; the others follow once these have verdicts."""
+# Photos of the landmark beside the one to review.
 EXAMPLES = 6
-"""Photos of the landmark beside the one to review."""
+# Suggestions with this score are ticked at first: nine of ten are right.
 TICKED_FROM = 0.6
-"""Suggestions with this score are ticked at first: nine of ten are right."""
+# Look-alikes are in the group of a landmark if it is the likeliest one of this share of them.
 NAMING_SHARE = 1 / 3
-"""Look-alikes are in the group of a landmark if it is the likeliest one of this share of them."""
+# Positions with a larger error have no distance.
 MOST_ERROR_M = 20_000.0
-"""Positions with a larger error have no distance."""
+# Photos on the page of similar ones.
 SIMILAR = 60
-"""Photos on the page of similar ones."""
 
 T = TypeVar("T", bound=Hashable)
 

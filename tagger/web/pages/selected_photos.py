@@ -51,10 +51,10 @@ from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
+# Photos of an archive: of each, a line is kept until its end.
 MOST_ARCHIVED = 10_000
-"""Photos of an archive: of each, a line is kept until its end."""
+# Photos whose files are read for the preview; the number of the others is shown.
 PREVIEWS = 20
-"""Photos whose files are read for the preview; the number of the others is shown."""
 TARGET_TEXTS = {
     WriteMode.SIDECAR: N_("Into XMP sidecar files beside the photos, which do not change"),
     WriteMode.EMBED: N_("Into the photos themselves"),
@@ -119,13 +119,13 @@ class ValueChange:
     fields: list[str] = field(default_factory=list)
 
 
+# Of the kinds of values, what the names of their metadata fields contain.
 FIELDS: Mapping[str, re.Pattern[str]] = {
     KEYWORDS: re.compile("dc:subject|hierarchicalSubject|TagsList|LastKeywordXMP|CatalogSets|Keywords"),
     PLACE: re.compile("LocationShown"),
     POSITION: re.compile("GPS"),
     DESCRIPTION: re.compile("[dD]escription"),
 }
-"""Of the kinds of values, what the names of their metadata fields contain."""
 PARTS_OF_PLACE = re.compile(r"(?:^|; )(?:LocationName|Sublocation|City|ProvinceState|CountryName)=([^;]*)")
 
 

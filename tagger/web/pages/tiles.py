@@ -30,8 +30,8 @@ from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import thumbnail_address
 from tagger.web.thumbnails import thumbnail_size
 
+# Of photos whose size is unknown.
 USUAL_SIZE = (4000, 3000)
-"""Of photos whose size is unknown."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile
 from tagger.web.state import AppState, State
 
+# A top-k with all scores that are not nearly 0.
 ALL_LABELS = 10_000
-"""A top-k with all scores that are not nearly 0."""
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
