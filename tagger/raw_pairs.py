@@ -39,7 +39,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
-from tagger.photos.photo_names import primary_files, stem_of
+from tagger.photos.names import primary_files, stem_of
 from tagger.roots.roots import Root
 from tagger.tags.causes import NewDismissal, NewVerdict, write_dismissals, write_verdicts
 from tagger.tags.contents import lock_contents, record_photos

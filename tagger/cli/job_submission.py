@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tagger.jobs.enqueue.scan import ScanReport
     from tagger.jobs.enqueue.submission import JobRequest, Tagging
     from tagger.ledger.progress import JobProgress
-    from tagger.photos.folder_walk import FolderProblem
+    from tagger.photos.folders import FolderProblem
     from tagger.settings import Settings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tagger.errors import PicklableError
-from tagger.photos.folders import LinkRefused
+from tagger.photos.files import LinkRefused
 
 WriteFailureKind = Literal["disk-full", "gone", "unreadable"]
 

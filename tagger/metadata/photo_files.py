@@ -18,18 +18,18 @@ from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, trans
 from tagger.metadata.photo_fields import xmp_packet
 from tagger.metadata.temporary_files import remove_leftovers
 from tagger.photos.buckets import sidecars_of
-from tagger.photos.folder_walk import read_sidecar_in
-from tagger.photos.folders import OpenFolder, open_folder
-from tagger.photos.paths import ObjectPath, folded_name, path_text
-from tagger.photos.photo_names import (
+from tagger.photos.files import OpenFolder, open_folder
+from tagger.photos.folders import read_sidecar_in
+from tagger.photos.names import (
     RAW_EXTENSIONS,
     extension_of,
+    find_program_folder,
     is_photo_name,
     is_raw_name,
     may_have_stem_sidecar,
     stem_of,
 )
-from tagger.photos.program_folders import find_program_folder
+from tagger.photos.paths import ObjectPath, folded_name, path_text
 from tagger.photos.side_files import (
     SIDECAR_MAX_BYTES,
     ReadSidecar,

@@ -41,8 +41,8 @@ from tagger.metadata.temporary_files import remove_leftover
 from tagger.photos.containers import digest_photo
 from tagger.photos.files import read_photo
 from tagger.photos.formats.reader import Blocks
+from tagger.photos.names import owning_folder
 from tagger.photos.paths import ObjectPath, folded_name, path_text
-from tagger.photos.program_folders import owning_folder
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.texts.text_format import distance_text
 

@@ -30,8 +30,7 @@ from tagger.metadata.temporary_files import (
     is_being_replaced,
     write_whole,
 )
-from tagger.photos.files import PhotoVersion, stored_time_ns
-from tagger.photos.folders import OpenFolder, flush_to_disk, open_folder
+from tagger.photos.files import OpenFolder, PhotoVersion, flush_to_disk, open_folder, stored_time_ns
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
-from tagger.photos.folders import OpenFolder, open_folder
+from tagger.photos.files import OpenFolder, open_folder
 
 
 @dataclass(frozen=True)

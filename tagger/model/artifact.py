@@ -37,8 +37,7 @@ from tagger.errors import ModelRefused
 from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive, open_archive
 from tagger.model.model_code import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
-from tagger.photos.files import open_regular
-from tagger.photos.folders import new_file
+from tagger.photos.files import new_file, open_regular
 from tagger.texts.names import LANGUAGE_PATTERN, MAX_TEXT, SLUG_PATTERN
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
 from tagger.photos import object_store
-from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
-from tagger.photos.folders import Mount, MountState
+from tagger.photos.files import MAX_TIME_NS, Mount, MountState, PhotoBytes, PhotoVersion, check_size
+from tagger.photos.folders import FolderProblem, FoundPhoto, PathFilter
+from tagger.photos.names import SIDECAR_EXTENSION, OtherFiles, is_marker, marked_reason, may_have_stem_sidecar
 from tagger.photos.object_store import (
     RETRY_TIMEOUT,
     error_text,
@@ -29,8 +29,6 @@ from tagger.photos.object_store import (
     store_errors,
 )
 from tagger.photos.paths import ObjectPath, parse_path
-from tagger.photos.photo_names import SIDECAR_EXTENSION, OtherFiles, may_have_stem_sidecar
-from tagger.photos.program_folders import is_marker, marked_reason
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile, is_side_file_name, side_files_of
 
 if TYPE_CHECKING:

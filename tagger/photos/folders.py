@@ -1,344 +1,450 @@
-"""Folders held open, so that no link in a folder's place leads out of its root; and whether they respond.
+"""Photos in folders: listing them in the order of their paths' text, and reading them.
 
-A scan does not enter links to folders. Everyone who may write to a folder can replace a folder in it by a
-link after the scan, or between two system calls: a path would follow it. `open_folder` follows the links on
-the way to the root, which the operator named, and none below it. What is then done relative to its descriptor
-stays in this folder.
-
-An unavailable share may hang instead of failing, so it is checked in a thread.
+Names decide which files are photos (see names). How a file is opened and read is in files.
 """
 
-import errno
-import fcntl
+import fnmatch
 import os
+import re
 import stat
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from enum import Enum
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple, Self
 
-TIMEOUT_S = 5.0
-# A folder whose check hangs counts as silent for so long; then it is checked anew.
-RETRY_S = 60.0
-
-
-class MountState(Enum):
-    """The result of listing a folder. SILENT: it did not respond in time.
-
-    Of a folder that was mounted, UNMOUNTED: nothing is mounted there any more; LINK: it is a link.
-    """
-
-    FILLED = "filled"
-    EMPTY = "empty"
-    MISSING = "missing"
-    SILENT = "silent"
-    UNMOUNTED = "unmounted"
-    LINK = "link"
-
-
-class Mount(NamedTuple):
-    """The answer of a source of photos.
-
-    `problem`: why a bucket cannot be listed, with a remedy; `error`: why a folder cannot be listed.
-    """
-
-    state: MountState
-    problem: str | None = None
-    error: str | None = None
-
-    @property
-    def text(self) -> str:
-        """What is wrong with the folder, to be read after its name."""
-        if self.error:
-            return f"cannot be read ({self.error})"
-        return {
-            MountState.SILENT: "does not answer",
-            MountState.UNMOUNTED: "is no longer a disk or share of its own",
-        }.get(self.state, "is empty or missing")
-
-
-def check_mount(folder: Path) -> Mount:
-    """List a folder's first entry; SILENT if that takes longer than TIMEOUT_S.
-
-    Only the first call waits for a folder that hangs; later ones return at once until it answers.
-    """
-    check = _finished_check(folder)
-    return Mount(check.state, error=check.error)
-
-
-def check_folder(folder: Path, *, was_mounted: bool) -> Mount:
-    """Like `check_mount`, of a folder below a root: whether it is a link, or no longer mounted."""
-    check = _finished_check(folder)
-    if check.is_link:
-        return Mount(MountState.LINK)
-    is_listed = check.state in {MountState.FILLED, MountState.EMPTY}
-    is_unmounted = was_mounted and is_listed and not check.is_mount_point
-    return Mount(MountState.UNMOUNTED if is_unmounted else check.state, error=check.error)
-
-
-def is_mount_point(folder: Path | str) -> bool:
-    """Whether another file system than that of the folder around it is mounted there.
-
-    Bind mounts of the same file system do not count. Numbers of devices are only compared with each other:
-    some file systems have another one after each start of the machine.
-    """
-    try:
-        return os.stat(folder).st_dev != os.stat(os.path.join(folder, os.pardir)).st_dev  # noqa: PTH116, PTH118
-    except OSError:
-        return False
-
-
-def _finished_check(folder: Path) -> "_MountCheck":
-    with _lock:
-        check = _checks.get(folder)
-        if check is None or not check.is_alive() or check.age_s > RETRY_S:  # it may be mounted anew
-            check = _start_check(folder)
-    check.join(max(0.0, TIMEOUT_S - check.age_s))
-    return check
-
-
-def _start_check(folder: Path) -> "_MountCheck":
-    check = _checks[folder] = _MountCheck(folder)
-    check.start()
-    return check
-
-
-class _MountCheck(threading.Thread):
-    """Lists a folder in a thread of its own, which may hang for ever."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(name="mount", daemon=True)
-        self._folder = folder
-        self._started_at = time.monotonic()
-        self.state = MountState.SILENT
-        self.error: str | None = None
-        self.is_link = self.is_mount_point = False
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._started_at
-
-    def run(self) -> None:
-        try:
-            with os.scandir(self._folder) as entries:  # mounts what is mounted on demand
-                is_empty = next(entries, None) is None
-                self.is_link = self._folder.is_symlink()
-                self.is_mount_point = is_mount_point(self._folder)
-                self.state = MountState.EMPTY if is_empty else MountState.FILLED
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError | NotADirectoryError):
-                self.error = (error.strerror or str(error)).lower()
-            self.is_link = os.path.islink(self._folder)  # noqa: PTH114 - unlike its method, it does not raise
-            self.state = MountState.MISSING
-
-
-_lock = threading.Lock()
-_checks: dict[Path, _MountCheck] = {}
-
-
-_FOLDER_IS_LINK = (
-    "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
+from tagger.errors import PathNotFound, PhotoFailed
+from tagger.photos.files import (
+    Mount,
+    PhotoBytes,
+    PhotoVersion,
+    check_mount,
+    file_version,
+    is_mount_point,
+    os_error_text,
+    read_photo,
+    stored_time_ns,
 )
-_LEADS_OUT = (
-    "It is a link out of its root, to a file that is not the link owner's. Tag that file's folder, or make "
-    "the link as the file's owner."
+from tagger.photos.names import (
+    MARKERS,
+    SIDECAR_EXTENSION,
+    HasEntry,
+    OtherFiles,
+    extension_of,
+    find_program_folder,
+    is_marker,
+    is_photo_name,
+    marked_reason,
+)
+from tagger.photos.paths import parse_path, path_text
+from tagger.photos.side_files import (
+    METADATA_FOLDER,
+    SIDECAR_MAX_BYTES,
+    TAKEOUT_EXTENSION,
+    ReadSidecar,
+    SideFile,
+    counts_beside_photos,
+    is_side_file_name,
+    metadata_files,
+    side_files_of,
 )
 
 
-class LinkRefused(OSError):
-    """A link is not followed; the text says why, and what to do."""
+@dataclass(frozen=True)
+class FoundPhoto:
+    """A photo with its location, size and time. A broken link has 0 for both and fails when it is read."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        super().__init__(errno.ELOOP, text, str(path))
+    # Its absolute path, or its address in a bucket. As text: making a million paths takes seconds.
+    location: str
+    size_bytes: int
+    mtime_ns: int
+    # The one that counts first comes first; None: its folder was not listed.
+    side_files: tuple[SideFile, ...] | None = None
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Path, str]]:
-        return type(self), (Path(self.filename), str(self.strerror))
+    @property
+    def path(self) -> Path:
+        return parse_path(self.location)
+
+    @property
+    def version(self) -> PhotoVersion:
+        return PhotoVersion(self.size_bytes, self.mtime_ns)
 
 
-class OpenFolder:
-    """A folder by its descriptor, in which no function follows a link. `path` is for messages only."""
+@dataclass(frozen=True)
+class FolderProblem:
+    """A path that could not be listed. Photos below it may still exist."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
-        self.descriptor = descriptor
+    path: Path
+    text: str
+    # Whether it is a folder, of which nothing was listed.
+    is_folder: bool = False
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+@dataclass(frozen=True)
+class FolderSource:
+    """The photos in a folder of a file system."""
 
-    def close(self) -> None:
-        os.close(self.descriptor)
+    folder: Path
 
-    def open(self, name: str, flags: int, mode: int = 0o600) -> int:
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.descriptor)
+    @property
+    def location(self) -> str:
+        return str(self.folder)
 
-    def status(self, name: str) -> os.stat_result:
-        return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+    @property
+    def extra_reads(self) -> int:
+        return 8  # disks and shares seek between them
 
-    def exists(self, name: str) -> bool:
+    def mount(self) -> Mount:
+        return check_mount(self.folder)
+
+    def photos(
+        self,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        other_files: OtherFiles | None = None,
+        unavailable: Collection[Path] = (),
+    ) -> Iterator[FoundPhoto | FolderProblem]:
+        return find_photos(
+            self.folder, include=include, exclude=exclude, other_files=other_files, unavailable=unavailable
+        )
+
+    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
+        return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder)
+
+    def version(self, path: str) -> PhotoVersion | None:
+        return file_version(self.folder / path)
+
+    def missing(self, paths: Collection[str]) -> set[str]:
+        missing = {path for path in paths if self._is_missing(path)}
+        linked = {folder for folder in map(os.path.dirname, missing) if self._has_link(folder)}
+        return {path for path in missing if os.path.dirname(path) not in linked}  # noqa: PTH120 - fast
+
+    def _has_link(self, folder: str) -> bool:
+        """Whether a folder below this one, or one around it, is a link."""
+        inner = Path(folder)
+        return any((self.folder / part).is_symlink() for part in (inner, *inner.parents) if part.name)
+
+    def _is_missing(self, path: str) -> bool:
+        file = self.folder / path
         try:
-            self.status(name)
+            status = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return not file.is_symlink()  # a scan lists links that lead nowhere
         except OSError:
             return False
-        return True
-
-    def may_write(self, name: str) -> bool:
-        """Whether this user has the right to write to a file."""
-        with_effective_user = os.access in os.supports_effective_ids
-        return os.access(name, os.W_OK, dir_fd=self.descriptor, effective_ids=with_effective_user)
-
-    def replace(self, name: str, by: str) -> None:
-        """Rename the file `by` to `name`."""
-        os.replace(by, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
-
-    def unlink(self, name: str) -> None:
-        os.unlink(name, dir_fd=self.descriptor)
-
-    def entries(self) -> Iterator[os.DirEntry[str]]:
-        """List the folder."""
-        with self._listing() as descriptor, os.scandir(descriptor) as entries:
-            yield from entries
-
-    def flush(self) -> None:
-        """Flush changed names to disk, where file system and rights allow it."""
-        with suppress(PermissionError), self._listing() as descriptor:
-            try:
-                os.fsync(descriptor)
-            except OSError as error:
-                if error.errno not in _FLUSH_UNSUPPORTED:
-                    raise
-
-    @contextmanager
-    def _listing(self) -> Iterator[int]:
-        """Open the folder itself, for which the right to enter it does not suffice."""
-        descriptor = self.open(".", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        return not stat.S_ISREG(status.st_mode)
 
 
-def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
-    """Open a folder in a root. Without `root`, the folder itself is the one that the user named.
+def find_photos(
+    root: Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    other_files: OtherFiles | None = None,
+    unavailable: Collection[Path] = (),
+) -> Iterator[FoundPhoto | FolderProblem]:
+    """Yield every photo under the folder `root`, each real file once, by its relative path's text.
+
+    Hidden files and folders, folders in which other programs keep copies (see names), those that a
+    file like `.nomedia` keeps out are skipped; `root` itself is not. Links to folders are not followed.
+    Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path (where
+    `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not
+    empty, selects photos. `other_files` counts the files that only their extension leaves out, and the
+    folders and copies that are skipped, and gets the folders that are mounted. Folders that are `unavailable`
+    are not entered.
 
     Raises:
-        LinkRefused: a folder below the root is a link, or the path leads out of the root.
-        OSError: it cannot be opened.
+        PathNotFound: `root` does not exist. Folders below it that cannot be read are yielded as problems.
     """
-    start = root or folder
-    names = folder.parts[len(start.parts) :]
-    if folder.parts[: len(start.parts)] != start.parts or ".." in names:
-        raise LinkRefused(folder, _FOLDER_IS_LINK)
-    descriptor = os.open(start, _FOLDER)
-    for name in names:
-        outer = descriptor
-        try:
-            descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
-        except OSError as error:
-            if error.errno in _IS_NO_FOLDER and _is_link(name, outer):
-                raise LinkRefused(folder, _FOLDER_IS_LINK) from error
-            raise
-        finally:
-            os.close(outer)
-    return OpenFolder(folder, descriptor)
+    if not root.exists():
+        raise PathNotFound(path=root)
+    path_filter = PathFilter(str(root.absolute()), os.path.lexists, include, exclude)
+    return _Walk(root, path_filter, other_files, frozenset(map(str, unavailable))).photos()
 
 
-def replace_file(path: Path, by: Path) -> None:
-    """Flush the file `by` to disk and rename it to `path`: a power cut leaves the old file or the new one.
+def find_photo(path: Path, side_files: Sequence[str] | None = None) -> FoundPhoto:
+    """Return a single file, whatever its extension, with those side files.
 
     Raises:
-        OSError: the disk is full or fails.
+        PathNotFound: `path` does not exist.
     """
-    with open_folder(path.parent) as folder:
-        descriptor = folder.open(by.name, os.O_RDONLY)
-        try:
-            flush_to_disk(descriptor)
-        finally:
-            os.close(descriptor)
-        folder.replace(path.name, by=by.name)
-        folder.flush()
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """The path of a file to write, which replaces `path` at the end. After an error, `path` is the old file.
-
-    Raises:
-        OSError: the disk is full or fails.
-    """
-    partial = path.with_name(f".{path.name}.partial")
+    if not os.path.lexists(path):
+        raise PathNotFound(path=path)
+    absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
+    found = None if side_files is None else _side_files(os.path.dirname(absolute), side_files)  # noqa: PTH120
     try:
-        yield partial
-        replace_file(path, by=partial)
-    finally:
-        partial.unlink(missing_ok=True)
+        return _found(absolute, os.stat(absolute), found)  # noqa: PTH116 - see names.extension_of
+    except OSError:
+        return _found(absolute, None, found)
 
 
-def flush_to_disk(descriptor: int) -> None:
-    """Flush a file to disk."""
-    # On macOS, fsync leaves the data in the disk's own cache.
-    if hasattr(fcntl, "F_FULLFSYNC"):
-        with suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    os.fsync(descriptor)
+def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
+    """The names of the side files of each photo in a folder; empty if it cannot be read."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names are needed
+    except OSError:
+        return {}
+    others = (name for name in names if not is_photo_name(name) and counts_beside_photos(name))
+    of_ente = metadata_files(str(folder)) if METADATA_FOLDER in names else ()
+    photos = list(filter(is_photo_name, names))
+    return side_files_of(photos, (*others, *of_ente), read_sidecar_in(folder))
 
 
-def open_photo(path: Path, root: Path) -> int:
-    """Open a photo in a root for reading. Pipes are opened without waiting for a writer.
+def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
+    """What reads the sidecars of a folder by name. In a `root`, links are followed as by `open_photo`."""
 
-    The photo itself may be a link: to a file below the root; or to one elsewhere, if the link belongs to this
-    user, to root or to the file's owner. Otherwise everyone who can write to a shared folder could show each
-    file that this user may read.
-
-    Raises:
-        LinkRefused: a link that is not followed.
-        OSError: it cannot be opened.
-    """
-    with open_folder(path.parent, root) as folder:
+    def read(name: str) -> bytes | None:
         try:
-            return folder.open(path.name, _READ)
+            return read_photo(folder / name, max_bytes=SIDECAR_MAX_BYTES, root=root).data
+        except PhotoFailed:
+            return None
+
+    return read
+
+
+class PathFilter:
+    """Decides which photos a scan lists: not hidden, no copies, matching the patterns of `find_photos`.
+
+    Paths are relative to its folder, which is at `location`.
+    """
+
+    def __init__(
+        self, location: str, has_entry: HasEntry, include: Iterable[str] = (), exclude: Iterable[str] = ()
+    ) -> None:
+        self.location = location.rstrip("/")
+        self._has_entry = has_entry
+        self._include = _pattern(include)
+        self._exclude = _pattern(exclude)
+
+    def closed_by(self, relative: str) -> str | None:
+        """Why a folder is not entered, to be read after `with`; empty: hidden or excluded; None: it is."""
+        if _matches(self._exclude, relative):
+            return ""
+        owner = find_program_folder(f"{self.location}/{relative}", self._has_entry)
+        if owner is not None and owner.content:
+            return owner.reason
+        return "" if relative.rpartition("/")[2].startswith(".") else None
+
+    def reaches(self, folder: str) -> bool:
+        """Whether this folder and all around it are entered."""
+        parts = folder.split("/") if folder else []
+        return all(self.closed_by("/".join(parts[: end + 1])) is None for end in range(len(parts)))
+
+    def closed_folder(self, folder: str) -> str | None:
+        """The name of the first folder on this path that is not entered, also for a file like `.nomedia`."""
+        parts = folder.split("/") if folder else []
+        paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
+        for name, path in zip(parts, paths, strict=True):
+            markers = (each for each in MARKERS if self._has_entry(f"{self.location}/{path}/{each}"))
+            if self.closed_by(path) is not None or any(marked_reason(path, each) for each in markers):
+                return name
+        return None
+
+    def is_listed(self, relative: str) -> bool:
+        """Whether this file is listed as a photo, if its folders are entered."""
+        name = relative.rpartition("/")[2]
+        return is_photo_name(name) and self._is_selected(name, relative)
+
+    def count_other(self, relative: str, other_files: OtherFiles) -> None:
+        """Count a file that is not listed, if the reason is only its extension and it is no sidecar."""
+        name = relative.rpartition("/")[2]
+        extension = extension_of(name)
+        if extension != SIDECAR_EXTENSION and self._is_selected(name, relative):
+            other_files.add(extension)
+
+    def _is_selected(self, name: str, relative: str) -> bool:
+        if name.startswith(".") or _matches(self._exclude, relative):
+            return False
+        return self._include is None or _matches(self._include, relative)
+
+
+class _Kind(IntEnum):
+    FOLDER = 0
+    FILE = 1
+    LINK = 2
+
+
+# The text by which a photo or folder is sorted, its name, and what it is.
+_Entry = tuple[str, str, _Kind]
+
+
+class _Walk:
+    """One walk through a folder. Holds one sorted listing per level."""
+
+    def __init__(
+        self,
+        root: Path,
+        path_filter: PathFilter,
+        other_files: OtherFiles | None = None,
+        unavailable: AbstractSet[str] = frozenset(),
+    ) -> None:
+        self.root = str(root)
+        self.real_root = os.path.realpath(root)
+        self._unavailable = unavailable
+        self._filter = path_filter
+        self._other_files = OtherFiles() if other_files is None else other_files
+
+    def photos(self) -> Iterator[FoundPhoto | FolderProblem]:
+        """Walk with a stack of listings instead of recursion, so that depth is not limited."""
+        listings = [self._listing("")]
+        while listings:
+            step = next(listings[-1], None)
+            if step is None:
+                listings.pop()
+            elif isinstance(step, str):
+                listings.append(self._listing(step))
+            else:
+                yield step
+
+    def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
+        """Yield a folder's photos, problems and sub-folders (relative, with a slash at the end) in order."""
+        path = os.path.join(self.root, folder)  # noqa: PTH118 - see names.extension_of
+        entries, side_files, problem = self._entries(path, folder)
+        if problem:
+            yield problem
+        previous = None
+        for text, name, kind in entries:
+            if text == previous:
+                yield FolderProblem(Path(path + name), "Its name reads the same as another's. Rename it.")
+            elif kind is _Kind.FOLDER:
+                yield folder + name + "/"
+            else:
+                names = side_files.get(name)
+                found = _side_files(path, names) if names else ()
+                yield from self._photo(path + name, found, is_link=kind is _Kind.LINK)
+            previous = text
+
+    def _entries(
+        self, path: str, folder: str
+    ) -> tuple[list[_Entry], Mapping[str, Sequence[str]], FolderProblem | None]:
+        """The photos and sub-folders, sorted as whole paths (folders with a slash), and photos' side files.
+
+        Little is kept of each: a folder may have millions.
+        """
+        entries: list[_Entry] = []
+        others: list[str] = []
+        problem = marked = None
+        try:
+            with os.scandir(path) as listing:
+                self._note_mount(path, folder)
+                for entry in listing:
+                    name, relative = entry.name, folder + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        others += metadata_files(path) if name == METADATA_FOLDER else []
+                        if self._enters(relative):
+                            entries.append((path_text(name)[0] + "/", name, _Kind.FOLDER))
+                    elif self._filter.is_listed(relative):
+                        kind = _Kind.LINK if entry.is_symlink() else _Kind.FILE
+                        entries.append((path_text(name)[0], name, kind))
+                    elif is_side_file_name(name):
+                        others.append(name)
+                    elif entry.is_symlink():
+                        self._note_link(relative, path + name)
+                    elif entry.is_file(follow_symlinks=False):
+                        others += [name] if counts_beside_photos(name) else []
+                        marked = marked or self._closing_marker(folder, name)
         except OSError as error:
-            if error.errno not in _IS_LINK:
-                raise
-        return _open_linked(folder, path, root)
+            problem = FolderProblem(Path(path), os_error_text("The folder", error), is_folder=True)
+        if marked and folder:  # not in the folder that the user named
+            self._other_files.folders[marked].add(f"{self._filter.location}/{folder}".rstrip("/"))
+            return [], {}, None
+        entries.sort()
+        return entries, self._side_files(entries, others, folder) if others else {}, problem
+
+    def _closing_marker(self, folder: str, name: str) -> str | None:
+        """Count a file that is no photo. Why photos in its folder are left out, if it says so."""
+        self._filter.count_other(folder + name, self._other_files)
+        return marked_reason(folder.rstrip("/"), name) if is_marker(name) else None
+
+    def _note_mount(self, path: str, folder: str) -> None:
+        if folder and is_mount_point(path):
+            self._other_files.mounts.add(path.rstrip("/"))
+
+    def _note_link(self, relative: str, path: str) -> None:
+        """Note a link that may have taken the place of a folder, and where it leads, if that is elsewhere."""
+        target = os.path.realpath(path)
+        if os.path.isfile(target) or self._filter.closed_by(relative) is not None:  # noqa: PTH113
+            return
+        self._other_files.links.add(path)
+        if os.path.isdir(target) and not f"{target}/".startswith(f"{self.real_root.rstrip('/')}/"):  # noqa: PTH112
+            self._other_files.outward_links.add(f"{path} to {target}")
+
+    def _enters(self, relative: str) -> bool:
+        if f"{self.root.rstrip('/')}/{relative}" in self._unavailable:
+            return False
+        reason = self._filter.closed_by(relative)
+        if reason:
+            self._other_files.folders[reason].add(f"{self._filter.location}/{relative}")
+        return reason is None
+
+    def _side_files(
+        self, entries: Iterable[_Entry], others: Sequence[str], folder: str
+    ) -> Mapping[str, Sequence[str]]:
+        """The side files of each photo. JSON files that are none are other files, except in `metadata`."""
+        photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
+        found = side_files_of(photos, others, read_sidecar_in(Path(self.root, folder), Path(self.root)))
+        used = {name for names in found.values() for name in names}
+        for name in others:
+            is_of_metadata = f"/{METADATA_FOLDER}/" in f"/{folder}{name}"
+            if name not in used and not is_of_metadata and extension_of(name) == TAKEOUT_EXTENSION:
+                self._filter.count_other(folder + name, self._other_files)
+        return found
+
+    def _photo(
+        self, path: str, side_files: tuple[SideFile, ...], *, is_link: bool
+    ) -> Iterator[FoundPhoto | FolderProblem]:
+        if is_link:
+            target = os.path.realpath(path)
+            if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see names.extension_of
+                return
+        status = None
+        try:
+            status = os.stat(path)  # noqa: PTH116 - see names.extension_of
+        except FileNotFoundError:
+            if not is_link:
+                return  # deleted since the folder was listed
+        except OSError:
+            pass
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            text = "It is a pipe, socket or device and not a file. Rename or remove it."
+            yield FolderProblem(Path(path), text)
+        else:
+            yield _found(path, status, side_files)
+
+    def _reaches(self, target: str) -> bool:
+        """Whether the walk also reaches the target of a link directly."""
+        is_inside = target.startswith(f"{self.real_root.rstrip('/')}/")
+        if not is_inside or not os.path.isfile(target):  # noqa: PTH113
+            return False
+        relative = target[len(self.real_root) :].strip("/")
+        return self._filter.is_listed(relative) and self._filter.reaches(relative.rpartition("/")[0])
 
 
-_FLUSH_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-# With O_PATH, the right to list the folder is not needed, just as for a folder within a path.
-_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
-_READ = os.O_RDONLY | os.O_NONBLOCK
-_IS_LINK = (errno.ELOOP, errno.EMLINK)
-_IS_NO_FOLDER = (errno.ENOTDIR, *_IS_LINK)
+def _found(path: str, status: os.stat_result | None, side_files: tuple[SideFile, ...] | None) -> FoundPhoto:
+    if status is None:
+        return FoundPhoto(path, 0, 0, side_files)
+    return FoundPhoto(path, status.st_size, stored_time_ns(status), side_files)
 
 
-def _is_link(name: str, folder: int) -> bool:
-    with suppress(FileNotFoundError):
-        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-    return False
+def _side_files(folder: str, names: Iterable[str]) -> tuple[SideFile, ...]:
+    """The side files of these names in a folder that exist still."""
+    found = []
+    for name in names:
+        with suppress(OSError):
+            status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - see extension_of
+            found.append(SideFile(name, status.st_size, stored_time_ns(status)))
+    return tuple(found)
 
 
-def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
-    link = folder.status(path.name)
-    text = os.readlink(path.name, dir_fd=folder.descriptor)
-    if _version(folder.status(path.name)) != _version(link):
-        raise LinkRefused(path, _LEADS_OUT)  # another link, whose owner is unknown, was read
-    target = Path(os.path.realpath(path.parent / text, strict=True))
-    real_root = Path(os.path.realpath(root))
-    is_inside = target.is_relative_to(real_root)
-    # Links that were put on the resolved path since then are not followed.
-    with open_folder(target.parent, real_root if is_inside else Path(target.anchor)) as target_folder:
-        descriptor = target_folder.open(target.name, _READ)
-    if is_inside or link.st_uid in (0, os.geteuid(), os.fstat(descriptor).st_uid):
-        return descriptor
-    os.close(descriptor)
-    raise LinkRefused(path, _LEADS_OUT)
+def _pattern(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    joined = "|".join(fnmatch.translate(pattern.strip("/").casefold()) for pattern in patterns)
+    return re.compile(joined) if joined else None
 
 
-def _version(link: os.stat_result) -> tuple[int, int, int]:
-    """What changes when a link is replaced, or renamed to another name and back."""
-    return link.st_dev, link.st_ino, link.st_ctime_ns
+def _matches(pattern: re.Pattern[str] | None, relative: str) -> bool:
+    if pattern is None:
+        return False
+    folded = path_text(relative)[0].casefold()
+    return bool(pattern.match(folded) or pattern.match(folded.rpartition("/")[2]))

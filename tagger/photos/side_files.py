@@ -22,8 +22,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from tagger.photos.formats import HEIC
-from tagger.photos.paths import folded_name
-from tagger.photos.photo_names import (
+from tagger.photos.names import (
     JPEG_EXTENSIONS,
     SIDECAR_EXTENSION,
     extension_of,
@@ -33,6 +32,7 @@ from tagger.photos.photo_names import (
     may_have_stem_sidecar,
     stem_of,
 )
+from tagger.photos.paths import folded_name
 from tagger.texts.text_encoding import encoding_of
 
 # Reads the sidecar of this name; None if it cannot be read.
@@ -68,7 +68,7 @@ def counts_beside_photos(name: str) -> bool:
 def metadata_files(folder: str) -> list[str]:
     """The JSON files in the folder `metadata` of a folder, as `metadata/NAME`; none if it cannot be read."""
     try:
-        names = os.listdir(os.path.join(folder, METADATA_FOLDER))  # noqa: PTH118, PTH208 - see photo_names
+        names = os.listdir(os.path.join(folder, METADATA_FOLDER))  # noqa: PTH118, PTH208 - see names
     except OSError:
         return []
     return [f"{METADATA_FOLDER}/{name}" for name in names if extension_of(name) == TAKEOUT_EXTENSION]
@@ -196,7 +196,7 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[
 
 
 def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]  # noqa: PTH122 - see photo_names.extension_of
+    return os.path.splitext(name)[0]  # noqa: PTH122 - see names.extension_of
 
 
 _SUPPLEMENT = "supplemental-metadata"

@@ -1,10 +1,8 @@
 """Sources of photos, which scans list and the pipeline reads: folders, and prefixes of buckets."""
 
 import os
-import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
@@ -12,11 +10,16 @@ from typing import Protocol
 from tagger.errors import PathNotFound
 from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
-from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos, side_files_in
-from tagger.photos.folders import Mount, check_mount
+from tagger.photos.files import Mount, PhotoBytes, PhotoVersion, read_photo
+from tagger.photos.folders import (
+    FolderProblem,
+    FolderSource,
+    FoundPhoto,
+    find_photo,
+    side_files_in,
+)
+from tagger.photos.names import OtherFiles
 from tagger.photos.paths import ObjectPath, parse_path
-from tagger.photos.photo_names import OtherFiles
 
 PAGE = 1000
 # How many objects are checked at a time; each takes a request.
@@ -69,62 +72,6 @@ class PhotoSource(Protocol):
         A path whose check fails is not among them, nor one that leads through a link to a folder.
         """
         ...
-
-
-@dataclass(frozen=True)
-class FolderSource:
-    """The photos in a folder of a file system."""
-
-    folder: Path
-
-    @property
-    def location(self) -> str:
-        return str(self.folder)
-
-    @property
-    def extra_reads(self) -> int:
-        return 8  # disks and shares seek between them
-
-    def mount(self) -> Mount:
-        return check_mount(self.folder)
-
-    def photos(
-        self,
-        *,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        other_files: OtherFiles | None = None,
-        unavailable: Collection[Path] = (),
-    ) -> Iterator[FoundPhoto | FolderProblem]:
-        return find_photos(
-            self.folder, include=include, exclude=exclude, other_files=other_files, unavailable=unavailable
-        )
-
-    def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
-        return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder)
-
-    def version(self, path: str) -> PhotoVersion | None:
-        return file_version(self.folder / path)
-
-    def missing(self, paths: Collection[str]) -> set[str]:
-        missing = {path for path in paths if self._is_missing(path)}
-        linked = {folder for folder in map(os.path.dirname, missing) if self._has_link(folder)}
-        return {path for path in missing if os.path.dirname(path) not in linked}  # noqa: PTH120 - fast
-
-    def _has_link(self, folder: str) -> bool:
-        """Whether a folder below this one, or one around it, is a link."""
-        inner = Path(folder)
-        return any((self.folder / part).is_symlink() for part in (inner, *inner.parents) if part.name)
-
-    def _is_missing(self, path: str) -> bool:
-        file = self.folder / path
-        try:
-            status = file.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return not file.is_symlink()  # a scan lists links that lead nowhere
-        except OSError:
-            return False
-        return not stat.S_ISREG(status.st_mode)
 
 
 def has_entry(path: str) -> bool:

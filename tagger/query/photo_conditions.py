@@ -339,7 +339,7 @@ def require_folders(database: Database, folders: Iterable[Path], root_paths: Roo
 
 def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:
     """The ranges of the photos of RAW files that are named."""
-    from tagger.photos.photo_names import is_raw_name  # only here: most queries name no file
+    from tagger.photos.names import is_raw_name  # only here: most queries name no file
 
     primary = photos.alias("primary")
     query = select(primary.c.path).join(photos, photos.c.primary_id == primary.c.id)

@@ -23,7 +23,7 @@ from tagger.database.statements import insert_missing
 from tagger.database.tables import mounts, photos
 from tagger.errors import BucketUnavailable, FolderReplaced, RootUnavailable
 from tagger.ledger.workers import list_suspended_jobs, resume_suspended_jobs
-from tagger.photos.folders import Mount, MountState, check_folder, is_mount_point
+from tagger.photos.files import Mount, MountState, check_folder, is_mount_point
 from tagger.photos.paths import ObjectPath, path_from_text, path_text
 from tagger.roots.roots import Root, RootPaths, count_root_photos, list_roots, path_prefix, photos_below
 

@@ -11,7 +11,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import roots
 from tagger.errors import PathNotFound, PhotoNotFound, RootMoveRefused
-from tagger.photos.folders import MountState, check_mount
+from tagger.photos.files import MountState, check_mount
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.roots.availability import sample_photos
 from tagger.roots.roots import Root, RootPaths, count_root_photos, forget_path, is_stored, list_roots

@@ -13,7 +13,7 @@ from itertools import chain, dropwhile, groupby
 from typing import Any
 
 from tagger.errors import QueryOptionInvalid
-from tagger.photos.photo_names import is_photo_name
+from tagger.photos.names import is_photo_name
 from tagger.positions.cities import is_name_of_city
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
 from tagger.query.options import MAX_NAMES, MOST_ALTERNATIVES, QUERY_OPTIONS, Alternatives, PhotoQuery

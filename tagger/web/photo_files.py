@@ -26,8 +26,14 @@ from tagger.errors import (
     PicklableError,
 )
 from tagger.photos.buckets import ObjectSource, find_object
-from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
-from tagger.photos.folders import MountState, check_mount, open_photo
+from tagger.photos.files import (
+    MountState,
+    PhotoVersion,
+    check_mount,
+    open_photo,
+    os_error_text,
+    stored_time_ns,
+)
 from tagger.photos.paths import ObjectPath
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.roots.roots import RootPaths

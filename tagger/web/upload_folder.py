@@ -23,10 +23,10 @@ from tagger.errors import DISK_FULL_ERRNOS
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.temporary_files import TemporaryFile, create_locked, remove_leftovers, write_whole
 from tagger.photos.containers import has_image
-from tagger.photos.folder_walk import PathFilter
-from tagger.photos.folders import OpenFolder, flush_to_disk, open_folder
+from tagger.photos.files import OpenFolder, flush_to_disk, open_folder
+from tagger.photos.folders import PathFilter
 from tagger.photos.formats import detect_format
-from tagger.photos.photo_names import is_photo_name
+from tagger.photos.names import is_photo_name
 from tagger.texts.text_format import INVISIBLE, gettext, has_controls
 from tagger.texts.text_format import size as size_text
 

@@ -20,7 +20,7 @@ from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, 
 from tagger.ledger import job_control
 from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
 from tagger.ledger.progress import list_jobs
-from tagger.photos import folder_walk, folders
+from tagger.photos import files, folders
 from tagger.roots.roots import forget_path
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def test_where_nothing_can_be_mounted_the_decision_is_the_same(
 ) -> None:
     """Of a folder that pretends to be a disk, as tests of other users see no real one."""
     mounted = {str(tmp_path / "p" / "nas")}
-    for module in (folders, folder_walk):
+    for module in (files, folders):
         monkeypatch.setattr(module, "is_mount_point", lambda folder: str(folder).rstrip("/") in mounted)
     library = Folder(database, tmp_path / "p", "local.jpg")
     photo = library.file("nas/a.jpg")

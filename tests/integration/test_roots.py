@@ -14,8 +14,8 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import RootUnavailable
-from tagger.photos import folders
-from tagger.photos.folders import MountState
+from tagger.photos import files
+from tagger.photos.files import MountState
 from tagger.photos.paths import path_from_text, path_text
 from tagger.roots import roots as roots_module
 from tagger.roots.availability import unavailable_below, unavailable_folders
@@ -152,15 +152,15 @@ def test_a_root_is_unavailable_if_it_is_missing_or_unexpectedly_empty(
 def test_a_share_that_is_mounted_again_is_found_although_the_first_check_still_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "TIMEOUT_S", 0.1)
-    monkeypatch.setattr(folders, "RETRY_S", 0.3)
+    monkeypatch.setattr(files, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(files, "RETRY_S", 0.3)
     dead = {tmp_path}
     with hanging(monkeypatch, dead):
-        assert folders.check_mount(tmp_path).state is MountState.SILENT
+        assert files.check_mount(tmp_path).state is MountState.SILENT
         dead.clear()
         time.sleep(0.3)
-        monkeypatch.setattr(folders, "TIMEOUT_S", 60.0)
-        assert folders.check_mount(tmp_path).state is MountState.EMPTY
+        monkeypatch.setattr(files, "TIMEOUT_S", 60.0)
+        assert files.check_mount(tmp_path).state is MountState.EMPTY
 
 
 @pytest.mark.postgresql

@@ -14,8 +14,7 @@ from support.written_folder import EMBED, SIDECAR, WrittenFolder
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
-from tagger.photos.files import read_photo
-from tagger.photos.folders import LinkRefused, open_folder, open_photo
+from tagger.photos.files import LinkRefused, open_folder, open_photo, read_photo
 
 STRANGER, OWNER = 12345, 54321
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -18,16 +18,16 @@ from tagger.errors import FailureKind, PathNotFound, PhotoFailed
 from tagger.extensions import install_command
 from tagger.photos import files
 from tagger.photos.files import read_photo
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
+from tagger.photos.folders import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.formats import Extra
+from tagger.photos.names import MOST_EXTENSIONS, OtherFiles, is_photo_name
 from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
-from tagger.photos.photo_names import MOST_EXTENSIONS, OtherFiles, is_photo_name
 
 MAX_BYTES = 1000
 MEMORY_OF_A_LISTING = """
 import sys, tracemalloc
 from pathlib import Path
-from tagger.photos.folder_walk import find_photos
+from tagger.photos.folders import find_photos
 tracemalloc.start()
 print(sum(1 for _ in find_photos(Path(sys.argv[1]))), tracemalloc.get_traced_memory()[1])
 """

@@ -8,8 +8,8 @@ import pytest
 from support.program_libraries import LIBRARIES
 
 from tagger.cli.output.job_text import other_files_lines
-from tagger.photos.folder_walk import FoundPhoto, PathFilter, find_photos
-from tagger.photos.photo_names import OtherFiles, is_photo_name
+from tagger.photos.folders import FoundPhoto, PathFilter, find_photos
+from tagger.photos.names import OtherFiles, is_photo_name
 
 
 def create(root: Path, paths: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from tagger.photos.decoding import _TRANSPOSES, DecodedImage, Resize, decode_pho
 from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import RAW, Extra, detect_format
-from tagger.photos.photo_names import is_photo_name, is_raw_name
+from tagger.photos.names import is_photo_name, is_raw_name
 from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 

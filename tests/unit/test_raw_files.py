@@ -24,7 +24,7 @@ from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo, orientation_in
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.formats import HEAD_BYTES, RAW, TIFF, detect_format
-from tagger.photos.photo_names import is_photo_name
+from tagger.photos.names import is_photo_name
 from tagger.photos.raw import read_raw
 
 MAX_PIXELS = 10**6

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tagger.photos.names import StemGroups, is_raw_name, primary_files, stem_of
 from tagger.photos.paths import folded_name
-from tagger.photos.photo_names import StemGroups, is_raw_name, primary_files, stem_of
 from tagger.photos.side_files import (
     SideFile,
     side_files_from_text,

@@ -19,10 +19,9 @@ from pathlib import Path
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
-from tagger.photos.folder_walk import FolderProblem, find_photos
+from tagger.photos.folders import FolderProblem, find_photos
+from tagger.photos.names import OtherFiles, find_program_folder, is_photo_name
 from tagger.photos.paths import path_text
-from tagger.photos.photo_names import OtherFiles, is_photo_name
-from tagger.photos.program_folders import find_program_folder
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 from tagger.texts.text_encoding import decoded_text

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tagger.model.artifact import file_digest
-from tagger.photos.photo_names import is_photo_name
+from tagger.photos.names import is_photo_name
 from trainer import progress
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import new_folder, require_free_folder

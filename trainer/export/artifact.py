@@ -24,7 +24,7 @@ from tagger.model.artifact import (
     save_artifact,
     without_deprecations,
 )
-from tagger.photos.folders import new_file
+from tagger.photos.files import new_file
 from trainer.data.pixels import decode_batches
 from trainer.errors import DataUnusable, ExportImpossible, writing_to
 from trainer.export.run import FinishedRun, RunRecord, load_run

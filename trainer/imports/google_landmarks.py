@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tagger.model.artifact import BackgroundStatistics, Embedding, InputRule, Manifest, file_digest
-from tagger.photos.folders import new_file
+from tagger.photos.files import new_file
 from trainer.errors import writing_to
 from trainer.export.artifact import write_program
 from trainer.export.run import program_versions

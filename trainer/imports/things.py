@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagger.model.artifact import InputRule, Label, Manifest, Values, file_digest
-from tagger.photos.folders import new_file
+from tagger.photos.files import new_file
 from trainer.backbones.backbone import pad_like_tensorflow
 from trainer.backbones.loading import find_source, load_backbone, read_weights
 from trainer.data.folders import open_csv

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tagger.photos.folders import new_file
+from tagger.photos.files import new_file
 from trainer.errors import TrainingFailed, writing_to
 
 CHECKPOINT = Path("checkpoint", "training.safetensors")

@@ -25,8 +25,7 @@ from tagger.database.actors import login_name
 from tagger.database.enums import VerdictKind
 from tagger.errors import AlreadyExists
 from tagger.landmarks.landmarks import find_landmark
-from tagger.photos.files import open_regular
-from tagger.photos.folders import replace_file
+from tagger.photos.files import open_regular, replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
 from tagger.teaching.suggestions import count_answers, find_suggestions

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.scan import Selection
     from tagger.jobs.enqueue.submission import Tagging
-    from tagger.photos.folder_walk import FolderProblem
+    from tagger.photos.folders import FolderProblem
 
 
 @with_option_groups

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tagger.errors import TaggerError
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
-    from tagger.photos.photo_names import OtherFiles
+    from tagger.photos.names import OtherFiles
 
 
 def duration_text(seconds: float) -> str:
@@ -55,7 +55,7 @@ def gone_text(number: int) -> str:
 
 def other_files_lines(other_files: OtherFiles) -> list[str]:
     """What a scan left out, and how to read files that need an extra."""
-    from tagger.photos.photo_names import needed_extra
+    from tagger.photos.names import needed_extra
 
     extras = ((extension, needed_extra(extension)) for extension in sorted(other_files.by_extension))
     by_extension = [other_files_text(other_files.count) + other_files.extensions_text()]

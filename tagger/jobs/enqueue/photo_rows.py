@@ -14,7 +14,7 @@ from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.errors import FailureKind
 from tagger.ledger.jobs import InferenceOptions
 from tagger.photos.files import PhotoVersion
-from tagger.photos.folder_walk import FoundPhoto
+from tagger.photos.folders import FoundPhoto
 from tagger.photos.paths import path_from_text
 from tagger.photos.source import PhotoSource
 from tagger.raw_pairs import separate_files

@@ -35,11 +35,10 @@ from tagger.jobs.enqueue.photo_rows import (
 from tagger.ledger.items import append_items, fill_job, jobs_of_photos, jobs_with_the_same_task, lock_scan
 from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.photos.buckets import is_object
-from tagger.photos.files import PhotoVersion
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-from tagger.photos.folders import MountState
+from tagger.photos.files import MountState, PhotoVersion
+from tagger.photos.folders import FolderProblem, FoundPhoto
+from tagger.photos.names import OtherFiles, StemGroups
 from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_path
-from tagger.photos.photo_names import OtherFiles, StemGroups
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import find_named, open_source
 from tagger.raw_pairs import pair_files, separate_files

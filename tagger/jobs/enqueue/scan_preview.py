@@ -18,8 +18,8 @@ from tagger.jobs.enqueue.scan import (
     without_problems,
 )
 from tagger.ledger.jobs import InferenceOptions
-from tagger.photos.folder_walk import FoundPhoto
-from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
+from tagger.photos.folders import FoundPhoto
+from tagger.photos.names import OtherFiles, StemGroups, primary_files
 from tagger.photos.source import find_named
 from tagger.roots.roots import RootPaths
 

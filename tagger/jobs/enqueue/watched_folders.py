@@ -22,8 +22,8 @@ from tagger.jobs.enqueue.scan import (
 )
 from tagger.ledger.items import photos_in_open_jobs
 from tagger.ledger.jobs import InferenceOptions
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-from tagger.photos.photo_names import StemGroups, primary_files
+from tagger.photos.folders import FolderProblem, FoundPhoto
+from tagger.photos.names import StemGroups, primary_files
 from tagger.roots.roots import RootPaths
 
 # With more unseen photos in a folder, all of it gets a job, which scans it page by page.

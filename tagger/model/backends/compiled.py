@@ -9,8 +9,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from tagger.errors import PermissionsUnsafe
-from tagger.photos.files import open_regular
-from tagger.photos.folders import new_file
+from tagger.photos.files import new_file, open_regular
 from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.connection import Database
 from tagger.errors import ObjectAddressInvalid, PathNotFound
 from tagger.jobs.enqueue.scan import Selection, select_paths
-from tagger.photos.folders import MountState, check_mount
+from tagger.photos.files import MountState, check_mount
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.roots.roots import list_roots
 from tagger.settings import Settings

@@ -53,8 +53,8 @@ MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
     "before a batch is committed": ("tagger.jobs.processing.storage", "_LandmarkEvents", "record", "after"),
-    "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
-    "after a file was removed": ("tagger.photos.folders", "OpenFolder", "unlink", "after"),
+    "after a file was replaced": ("tagger.photos.files", "OpenFolder", "replace", "after"),
+    "after a file was removed": ("tagger.photos.files", "OpenFolder", "unlink", "after"),
 }
 
 

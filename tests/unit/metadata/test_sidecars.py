@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import find_photo_files, is_sidecar_name, new_sidecar, refuse_shared
-from tagger.photos.folders import OpenFolder
+from tagger.photos.files import OpenFolder
 
 
 @pytest.fixture
