@@ -13,7 +13,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.plurals import get_plural
 from babel.messages.pofile import write_po
 
-from tagger.web.http.languages import ENGLISH, MESSAGES, SCRIPTS, catalogue_file, languages, read_catalogue
+from tagger.web.http.templates import ENGLISH, MESSAGES, SCRIPTS, catalogue_file, languages, read_catalogue
 
 TAGGER = Path(__file__).parents[1] / "tagger"
 METHODS = {".py": "python", ".js": "javascript", ".html": "jinja2"}

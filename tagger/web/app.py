@@ -14,19 +14,17 @@ from tagger.database.connection import Database
 from tagger.processes.stall import running_time, stall_check
 from tagger.settings import Settings
 from tagger.web import api, pages
-from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
+from tagger.web.api.jobs import EventHub
 from tagger.web.api.photo_images import unavailable_response
 from tagger.web.cached_value import Changes, SearchLists
-from tagger.web.http.access import Role, RouteRoles, requires
-from tagger.web.http.auth import AccessPolicy, Authenticator
-from tagger.web.http.count_limiter import CountLimiter
-from tagger.web.http.error_responses import add_error_handlers
-from tagger.web.http.request_guard import RequestGuard
+from tagger.web.http.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
+from tagger.web.http.errors import add_error_handlers
+from tagger.web.http.request_guard import CountLimiter, RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.pages import sign_in
-from tagger.web.pages.job_views import live_document
+from tagger.web.pages.jobs import live_document
 from tagger.web.pages.map_clusters import check_map_file
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.pages.review import look_alikes_of
@@ -70,7 +68,7 @@ def create_app(
     app = FastAPI(
         title="landmark tagger",
         version=version("landmark-tagger"),
-        openapi_url=None,  # a route of `api.routes`, which declares who may read it
+        openapi_url=None,  # a route of `http.responses`, which declares who may read it
         redirect_slashes=False,  # a redirect would go to the host that the request names
         lifespan=lifespan,
     )

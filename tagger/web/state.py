@@ -35,9 +35,8 @@ from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
 from tagger.web.cached_value import Changes, QueryCounts
-from tagger.web.http.uploads import UploadReader
 from tagger.web.thumbnails import Thumbnails
-from tagger.web.upload_folder import UploadFolder
+from tagger.web.uploads import UploadFolder, UploadReader
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from tagger.cli.commands.serve import listen, server_for
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.access import AccessPolicy
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"

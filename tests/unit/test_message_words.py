@@ -11,7 +11,7 @@ import pytest
 from support.internal_words import CLASSES, internal_words
 
 from tagger.errors import TaggerError
-from tagger.web.http.error_texts import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
+from tagger.web.http.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ROOT / "tagger" / "metadata" / "formats"

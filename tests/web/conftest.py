@@ -16,7 +16,7 @@ from support.page_server import TOKEN, VIEW_TOKEN, client_at, settings_in
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.access import AccessPolicy
 from tagger.web.pages import overview
 
 share_api_documents()

@@ -6,10 +6,10 @@ from typing import Any
 from unittest.mock import patch
 
 import anyio
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from tagger.web.http.count_limiter import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
+from tagger.web.http.request_guard import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
 
 
 class Asking:

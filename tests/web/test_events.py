@@ -17,7 +17,7 @@ from support.page_server import served
 from tagger.database.connection import Database
 from tagger.ledger.job_control import pause
 from tagger.settings import Settings
-from tagger.web.api import events
+from tagger.web.api import jobs
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_all_listeners_share_one_poller_and_get_the_same_events(address: str, tm
 def test_listeners_above_the_limit_are_refused_until_one_leaves(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "MAX_LISTENERS", 2)
+    monkeypatch.setattr(jobs, "MAX_LISTENERS", 2)
     port = int(address.rpartition(":")[2])
     request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     with ExitStack() as stack:

@@ -30,8 +30,8 @@ from support.web_routes import ROUTES, with_numbers
 from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
-from tagger.web.http.uploads import SMALL_BYTES
+from tagger.web.http.access import AccessPolicy
+from tagger.web.uploads import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}
 CLOSE = b"Connection: close\r\n"

@@ -24,9 +24,9 @@ from tagger.ledger.jobs import create_job, finish_scan
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings, load_settings
 from tagger.web.api.folders import folder_key
-from tagger.web.api.job_requests import MAX_OPEN_JOBS
+from tagger.web.api.job_starter import MAX_OPEN_JOBS
 from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.access import AccessPolicy
 
 ClientWhere = Callable[..., TestClient]
 

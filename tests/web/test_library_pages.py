@@ -28,7 +28,7 @@ from tagger.verdicts.store import star_photos
 from tagger.web import state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.access import AccessPolicy
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 

@@ -21,11 +21,10 @@ from tagger.verdicts.service import (
     VerdictsDocument,
 )
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
-from tagger.web.api.landmarks import Place
+from tagger.web.api.landmarks import Place, SearchResult
 from tagger.web.api.photos import PhotoPage
-from tagger.web.api.predict import FailedUpload, UploadPrediction
-from tagger.web.api.routes import Problem
-from tagger.web.api.search import SearchResult
+from tagger.web.api.uploads import FailedUpload, UploadPrediction
+from tagger.web.http.responses import Problem
 
 STREAMS = ("csv", "geojson", "image", "preview", "thumbnail", "file", "events")
 

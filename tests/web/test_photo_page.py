@@ -18,7 +18,7 @@ from support.waiting import wait_until
 from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label
 from tagger.registry.registered_models import add_model, use_models
-from tagger.web.pages.try_photo import UploadResult
+from tagger.web.pages.photo import UploadResult
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATUS = "#lightbox [data-status]"

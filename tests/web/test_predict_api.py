@@ -28,8 +28,8 @@ from tagger.database.tables import contents, jobs, photos
 from tagger.processes.metrics import BATCH_FILL
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
-from tagger.web.http.uploads import UploadReader
+from tagger.web.http.access import AccessPolicy
+from tagger.web.uploads import UploadReader
 
 PNG = {"content-type": "image/png"}
 AT_ONCE = 24

@@ -19,8 +19,7 @@ from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
 from tagger.settings import Settings, load_settings
 from tagger.web.app import create_app
-from tagger.web.http.access import Role
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.access import AccessPolicy, Role
 
 HEADER = "X-Remote-User"
 PROXY, STRANGER = "10.0.0.1", "203.0.113.7"

@@ -20,7 +20,7 @@ from tagger.database.connection import open_database
 from tagger.settings import Settings
 from tagger.web import cached_value
 from tagger.web.app import create_app
-from tagger.web.http.auth import AccessPolicy
+from tagger.web.http.access import AccessPolicy
 from tagger.web.pages import overview
 
 LAST_YEAR = datetime.now().astimezone().year - 1

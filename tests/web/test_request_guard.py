@@ -12,8 +12,8 @@ from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo
 
 from tagger.settings import Settings
 from tagger.texts.addresses import is_loopback
-from tagger.web.api.events import MAX_LISTENERS
-from tagger.web.http.auth import (
+from tagger.web.api.jobs import MAX_LISTENERS
+from tagger.web.http.access import (
     ATTEMPT_WINDOW_S,
     MAX_ATTEMPTS,
     AccessPolicy,
@@ -23,8 +23,8 @@ from tagger.web.http.auth import (
 from tagger.web.http.request_guard import MAX_ADDRESS_BYTES
 from tagger.web.http.responses import DOCUMENT_HEADERS, SECURITY_HEADERS
 from tagger.web.http.templates import with_code
-from tagger.web.http.uploads import SMALL_BYTES
 from tagger.web.state import SPOOLED_UPLOADS
+from tagger.web.uploads import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}
 BEARER = {"authorization": f"Bearer {TOKEN}"}

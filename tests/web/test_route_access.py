@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN
 from support.web_routes import with_numbers
 
-from tagger.web.api.routes import DocumentRoute
 from tagger.web.http.access import SAFE_METHODS, Role, RouteRoles, requires
+from tagger.web.http.responses import DocumentRoute
 from tagger.web.pages import trips
 
 ORIGIN = {"origin": LOCAL_URL}

@@ -27,8 +27,8 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.settings import Settings
 from tagger.web.app import create_app
-from tagger.web.http import auth
-from tagger.web.http.auth import MAX_ATTEMPTS, AccessPolicy
+from tagger.web.http import access
+from tagger.web.http.access import MAX_ATTEMPTS, AccessPolicy
 
 WRONG = "a-wrong-token-of-16"
 ORIGIN = {"origin": LOCAL_URL}
@@ -140,7 +140,7 @@ def test_wrong_tokens_are_logged_with_their_address(
     with caplog.at_level(logging.WARNING):
         sign_in(client_at("198.51.100.9"), WRONG)
         status(client_at("2001:db8:0:1::7"), WRONG)
-    lines = [record.getMessage() for record in caplog.records if record.name == auth.__name__]
+    lines = [record.getMessage() for record in caplog.records if record.name == access.__name__]
     assert lines == ["wrong token from 198.51.100.9", "wrong token from 2001:db8:0:1::7"]
     assert WRONG not in caplog.text
 
@@ -212,8 +212,8 @@ def test_a_cookie_ends_with_its_token_and_its_time(
         other = client_with(token, view_token)
         other.cookies.update(cookies)
         assert status(other) == expected, (token, view_token)
-    later = time.time() + auth.SESSION_S
-    monkeypatch.setattr(auth.time, "time", lambda: later + 1)
+    later = time.time() + access.SESSION_S
+    monkeypatch.setattr(access.time, "time", lambda: later + 1)
     assert status(client) == 401
 
 

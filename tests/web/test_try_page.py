@@ -19,7 +19,7 @@ from tagger.settings import Settings
 from tagger.texts.text_format import distance_text, percent, share, size
 from tagger.web import state
 from tagger.web.http.templates import environment
-from tagger.web.pages.try_photo import UploadResult
+from tagger.web.pages.photo import UploadResult
 
 # ---------- rendered by the server ----------
 

@@ -20,7 +20,7 @@ from tagger.database.enums import Runner
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.settings import Settings
-from tagger.web import upload_folder
+from tagger.web import uploads
 
 SENT = {"Content-Type": "image/png"}
 
@@ -219,7 +219,7 @@ def test_what_another_process_stored_counts_after_a_minute(
 ) -> None:
     send(sender, "a.png", photo())
     (folder / "there.bin").write_bytes(bytes(990_000))
-    monkeypatch.setattr(upload_folder, "MEASURED_FOR_S", 0.0)
+    monkeypatch.setattr(uploads, "MEASURED_FOR_S", 0.0)
     assert send(sender, "b.png", photo() + bytes(20_000))[0] == 507
 
 
@@ -243,7 +243,7 @@ def test_small_files_and_folders_count_as_the_space_that_they_take(
 ) -> None:
     (folder / "there" / "empty").mkdir(parents=True)
     (folder / "there" / "small.txt").touch()
-    limited = settings.model_copy(update={"web_upload_quota_bytes": 10 * upload_folder.LEAST_BYTES})
+    limited = settings.model_copy(update={"web_upload_quota_bytes": 10 * uploads.LEAST_BYTES})
     with client_of_page(limited, web_database) as client:
         assert send(client, "a.png", photo())[0] == 200  # the fourth
         assert send(client, "a.png", photo()) == (200, {"path": "a.png", "is_new": False})

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from tagger.settings import Settings
-    from tagger.web.http.auth import AccessPolicy
+    from tagger.web.http.access import AccessPolicy
 
 HOST = "127.0.0.1"
 PORT = 8080
@@ -153,8 +153,7 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
 def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
     """The access policy for the socket's actual address: a host name may stand for any."""
     from tagger.texts.addresses import is_loopback
-    from tagger.web.http.access import Role
-    from tagger.web.http.auth import AccessPolicy
+    from tagger.web.http.access import AccessPolicy, Role
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token

@@ -2,23 +2,22 @@
 
 from fastapi import APIRouter
 
-from tagger.web.api import (
-    events,
-    jobs,
-    landmarks,
-    photo_images,
-    photos,
-    predict,
-    routes,
-    search,
-    teaching,
-    uploads,
-    verdicts,
-)
+from tagger.web.api import jobs, landmarks, photo_images, photos, uploads
+from tagger.web.http import responses
 
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
-    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, uploads
-    of_jobs = jobs, events
-    return *(module.router for module in (*of_photos, *of_jobs, routes)), photos.trips_router
+    return (
+        landmarks.teaching_router,
+        uploads.predict_router,
+        photos.router,
+        photo_images.router,
+        photos.verdicts_router,
+        landmarks.router,
+        landmarks.search_router,
+        uploads.router,
+        jobs.router,
+        responses.router,
+        photos.trips_router,
+    )

@@ -1,28 +1,46 @@
-"""Landmarks with photo counts, changes of them, as `tagger landmark`, and the cities where they may be."""
+"""Landmarks with photo counts, changes of them, as `tagger landmark`, and the cities where they may be.
+
+Search: what the start of a typed text may mean, best first, as links to the photos. Teaching landmarks, and
+look-alikes, as `tagger teach` and `similar`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query, Request
 from pydantic import Field, model_validator
 
-from tagger.errors import QueryInvalid
+from tagger.errors import ExamplesMissing, QueryInvalid
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.landmarks.removal import RemovedLandmarkDocument, remove_landmark
 from tagger.model.artifact import Extent
 from tagger.positions.cities import City, find_cities, nearest_cities
 from tagger.query.counts import LandmarkCount, landmark_counts
+from tagger.query.filter_words import Options
 from tagger.query.option_values import parse_position
 from tagger.query.photo_json import LandmarkDocument, landmark_document
+from tagger.query.tagged_photos import TaggedPhoto, stored_photo
+from tagger.search.grammar import MAX_LETTERS
+from tagger.search.matching import Match
+from tagger.search.names import Kind, Meaning
+from tagger.teaching.examples import load_embeddings
+from tagger.teaching.learning import embedding_of
+from tagger.teaching.lessons import Lesson, TaughtDocument
+from tagger.teaching.lessons import teach as teach_landmark
+from tagger.teaching.similarity import content_with_embedding, find_similar
 from tagger.texts.city_names import city_name
-from tagger.texts.text_format import country_name, reader_language
-from tagger.web.api.routes import api_router
+from tagger.texts.documents import document_of
+from tagger.texts.text_format import country_name, gettext, reader_language
+from tagger.web.api.photos import person_of
+from tagger.web.cached_value import SearchLists
 from tagger.web.http.access import Role, requires
-from tagger.web.http.query_params import RequestModel
-from tagger.web.state import State
+from tagger.web.http.query_params import ONE_LINE, RequestModel, address_of
+from tagger.web.http.request_guard import COUNTING
+from tagger.web.http.responses import api_router
+from tagger.web.state import AppState, State
 
 router = api_router("landmarks")
 
@@ -149,3 +167,122 @@ def _place(city: City | None, latitude: float | None, longitude: float | None) -
     if city is None:
         return Place(None, None, None, latitude, longitude)
     return Place(city.name, city.region, city.country, latitude, longitude)
+
+
+search_router = api_router("search")
+
+
+def search_lists(request: Request) -> SearchLists:
+    """Return the application's lists of names."""
+    lists: SearchLists = request.app.state.search_lists
+    return lists
+
+
+# A parameter of a route that receives the lists of names.
+Lists = Annotated[SearchLists, Depends(search_lists)]
+SearchText = Annotated[str, Query(max_length=MAX_LETTERS)]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Something that the text may mean. `options` are those of a query for its photos, `address` is its page.
+
+    `photos` is null if they are not counted. `similar`: its name only resembles the text.
+    """
+
+    kind: Kind
+    label: str
+    detail: str
+    photos: int | None
+    similar: bool
+    options: Options
+    address: str
+
+
+@search_router.get("/search", dependencies=[COUNTING])
+@requires(Role.VIEWER)
+def search(
+    request: Request,
+    lists: Lists,
+    q: Annotated[
+        str,
+        Query(
+            max_length=MAX_LETTERS,
+            description="Parts of names of landmarks, countries, cities, regions, trips, cameras, folders and"
+            " files, dates such as May 2019, 2019-05-03 or last summer, and words like unknown or confirmed.",
+        ),
+    ],
+) -> list[SearchResult]:
+    """List what the start of a text may mean, at most 12: its parts together, then single meanings by kind.
+
+    Case and accents do not matter, nor do typing errors in a name if no name starts with the text.
+    """
+    return [suggestion_document(request, each) for each in lists.suggest(q)]
+
+
+def suggestion_document(request: Request, meaning: Meaning) -> SearchResult:
+    """Return a meaning in the reader's language, with the address of its photos, or of its trip."""
+    meaning = meaning if reader_language() is None else _for_reader(request.app.state.overview, meaning)
+    address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
+    return document_of(SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address)
+
+
+def _for_reader(overview: Any, meaning: Meaning) -> Meaning:
+    """A meaning with its names in the reader's language, if they are known. `overview`: that of the pages."""
+    label, detail = meaning.label, meaning.detail
+    if meaning.kind is Kind.CITY:
+        label = city_name(label, detail.partition(", ")[0])
+    if meaning.kind in (Kind.LANDMARK, Kind.CITY, Kind.REGION):
+        detail = ", ".join(map(country_name, detail.split(", ")))
+    if meaning.kind is Kind.LANDMARK:
+        label = overview.names().get(meaning.options["landmark"], label)
+    elif meaning.kind is Kind.COUNTRY:
+        label = country_name(label)
+    elif meaning.kind is Kind.OUTCOME:
+        label = gettext(label)
+    trip = next((each for each in overview.named_trips() or () if each.trip.id == meaning.trip), None)
+    if trip is not None:
+        label, detail = trip.name, trip.trip.dates
+    return replace(meaning, label=label, detail=detail)
+
+
+teaching_router = api_router("teaching")
+
+TaughtLandmark = Annotated[
+    str, Path(min_length=1, max_length=1000, description="A landmark, by slug or name."), ONE_LINE
+]
+
+
+@teaching_router.post("/landmarks/{landmark}/teach")
+@requires(Role.EDITOR)
+def teach(state: State, landmark: TaughtLandmark) -> TaughtDocument:
+    """Learn the landmark from its verdicts, and tag every photo that shows it.
+
+    `examples` is 0 if there is nothing to learn: no confirmed photo can be compared, or the model itself
+    finds the landmark on nearly all of them.
+    """
+    database, model = state.database, state.embedding_model()
+    embedding_of(model)
+    with state.taught_updates.learning:
+        taught = teach_landmark(
+            database, model, NewLandmark(landmark), Lesson((), (), ()), person_of(state), may_add=False
+        )
+    return taught.document
+
+
+def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPhoto]:
+    """Return the photos that resemble a photo most, best first.
+
+    Raises:
+        PhotoIdNotFound: no photo has that number.
+        EmbeddingsMissing, ExamplesMissing: the photo cannot be compared.
+    """
+    database, model, roots = state.database, state.embedding_model(), state.settings.roots
+    dimension = embedding_of(model).dimension
+    photo = stored_photo(database, photo_id, roots)
+    with database.read() as connection:
+        content_id = photo.digest and content_with_embedding(connection, model.id, photo.digest)
+        if not content_id:
+            raise ExamplesMissing
+        given = load_embeddings(connection, model.id, [content_id], dimension)
+    return find_similar(database, model, given, roots, limit=limit, without=[content_id])

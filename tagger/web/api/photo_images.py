@@ -16,9 +16,8 @@ from tagger.errors import PhotoFailed
 from tagger.photos.formats import require_format
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.web.api.photos import PhotoNumber
-from tagger.web.api.routes import api_router
 from tagger.web.http.access import Role, requires
-from tagger.web.http.responses import DocumentResponse
+from tagger.web.http.responses import DocumentResponse, api_router
 from tagger.web.photo_files import OpenFile, PhotoUnavailable, open_stored
 from tagger.web.state import AppState, State
 from tagger.web.thumbnails import (

@@ -1,4 +1,4 @@
-"""Photos and their tags, as `tagger query` and `tagger show`; trips, as `tagger trips`.
+"""Photos and their tags, as `tagger query` and `tagger show`; trips, as `tagger trips`; verdicts and stars.
 
 Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted
 result in sections, for views that show any part of it: the sections, the photos of one, and ids alone.
@@ -13,30 +13,27 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
+from tagger.database.actors import login_name
+from tagger.database.enums import VerdictKind
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.details import PhotoDetailsDocument, photo_details_by_id
-from tagger.query.find import (
-    ScanPosition,
-    find_tagged,
-    find_tagged_page,
-)
+from tagger.query.find import ScanPosition, find_tagged, find_tagged_page
 from tagger.query.option_values import parse_date
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_json import (
-    photo_csv_parts,
-    photo_feature_parts,
-)
+from tagger.query.photo_json import photo_csv_parts, photo_feature_parts
 from tagger.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
 from tagger.query.timeline import Section, SectionStart, count_copies, find_section_ids
 from tagger.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import N_, gettext, percent
-from tagger.web.api.routes import api_router
-from tagger.web.http.access import Role, requires
-from tagger.web.http.count_limiter import COUNTING
-from tagger.web.http.query_params import QueryParams, query_params
-from tagger.web.http.responses import CSV, GEOJSON, stream_download
+from tagger.verdicts.service import VerdictsDocument, give_verdicts, withdraw_verdicts
+from tagger.verdicts.store import DismissedPhotos, StarredPhotos, dismiss_photos, restore_photos, star_photos
+from tagger.web.http.access import UNNAMED, Role, requires
+from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params
+from tagger.web.http.request_guard import COUNTING
+from tagger.web.http.responses import CSV, GEOJSON, api_router, stream_download
 from tagger.web.state import AppState, State
 
 router = api_router("photos")
@@ -292,3 +289,78 @@ def timeline_photo(photo: TaggedPhoto, copies: int = 1, guess: str | None = None
 def photo_colours(photo: TaggedPhoto) -> str:
     """Return the colours of a photo in base64; empty before classification."""
     return b64encode(photo.colours).decode() if photo.colours else ""
+
+
+verdicts_router = api_router("verdicts")
+
+# Photos in one request: they are written in one transaction, which holds the writer's lock.
+MAX_PHOTOS = 500
+
+PhotoIds = Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
+Name = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]
+
+
+class VerdictsRequest(RequestModel):
+    """A verdict on a landmark for the listed photos."""
+
+    photos: PhotoIds
+    landmark: Annotated[Name, Field(description="A landmark by slug or name, in any case.")]
+    verdict: VerdictKind
+
+
+@verdicts_router.post("/verdicts")
+@requires(Role.EDITOR)
+def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
+    """Confirm or reject a landmark on photos. The verdict applies to every copy and survives new models."""
+    change = body.photos, body.landmark, body.verdict, person_of(state), state.settings.roots
+    return give_verdicts(state.database, *change)
+
+
+@verdicts_router.delete("/verdicts")
+@requires(Role.EDITOR)
+def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
+    """Withdraw exactly this verdict from photos; the prediction applies again."""
+    change = body.photos, body.landmark, body.verdict, state.settings.roots
+    return withdraw_verdicts(state.database, *change)
+
+
+def person_of(state: AppState) -> str:
+    """Return whose verdicts these are: `web` and the name of the person or token, else the server's user."""
+    actor = state.database.actor
+    if actor.name != UNNAMED:
+        return actor.name
+    return f"web {login_name() or ''}".rstrip()
+
+
+class PhotosRequest(RequestModel):
+    """Photos by id."""
+
+    photos: PhotoIds
+
+
+@verdicts_router.post("/favourites")
+@requires(Role.EDITOR)
+def star(state: State, body: PhotosRequest) -> StarredPhotos:
+    """Mark photos and their copies with a star."""
+    return star_photos(state.database, body.photos, person_of(state), starred=True)
+
+
+@verdicts_router.delete("/favourites")
+@requires(Role.EDITOR)
+def remove_star(state: State, body: PhotosRequest) -> StarredPhotos:
+    """Take the star from photos and their copies."""
+    return star_photos(state.database, body.photos, person_of(state), starred=False)
+
+
+@verdicts_router.post("/dismissals")
+@requires(Role.EDITOR)
+def dismiss(state: State, body: PhotosRequest) -> DismissedPhotos:
+    """Put photos and their copies away as not a landmark, until brought back or a landmark is confirmed."""
+    return dismiss_photos(state.database, body.photos, person_of(state))
+
+
+@verdicts_router.delete("/dismissals")
+@requires(Role.EDITOR)
+def restore(state: State, body: PhotosRequest) -> DismissedPhotos:
+    """Bring back photos that were put away; the predictions of the model apply again."""
+    return restore_photos(state.database, body.photos)

@@ -1,12 +1,34 @@
-"""Who may do what: the roles, which of them a route needs, and which one a request has."""
+"""Who may do what: the roles, which of them a route needs, and which one a request has.
 
+That follows from the token, the cookie or the proxy that a request comes with. Nothing of this is stored. A
+cookie carries its end and a signature, whose key follows from the token: a new token ends all cookies of the
+old one. Wrong tokens are logged, and limited by the address of their client.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from http import HTTPStatus
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request, cookie_parser
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
+
+from tagger.database.actors import Actor
+from tagger.database.connection import Database
+from tagger.texts.addresses import is_loopback
+from tagger.texts.text_format import gettext
+from tagger.web.http.clients import Client, Network
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -79,3 +101,213 @@ def _declared(route: BaseRoute) -> Role:
             "@requires(Role.…) to its function"
         )
     return role
+
+
+log = logging.getLogger(__name__)
+
+# The actor of requests without a token, where none is required.
+UNNAMED = "web"
+_COOKIE = re.compile(r"(\d{10})\.([0-9a-f]{64})")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
+
+
+@dataclass(frozen=True)
+class AccessPolicy:
+    """A server's address, token and proxies. Without a token, only this machine has access.
+
+    Raises:
+        ValueError: other machines reach the address, and there is no token.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = field(default=None, repr=False)
+    # Who has it may look, and change nothing.
+    view_token: str | None = field(default=None, repr=False)
+    # Reverse proxies whose X-Forwarded headers are believed.
+    trusted_proxies: tuple[Network, ...] = ()
+    # The header in which these proxies name the person that they have signed in.
+    user_header: str | None = None
+    # The role of people whom the header names.
+    user_role: Role = Role.VIEWER
+    # Those of them who are editors, in lower case.
+    editors: tuple[str, ...] = ()
+    # The page's public address, whose pages may change something too.
+    web_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is None and not is_loopback(self.host):
+            raise ValueError(f"other machines reach {self.host}, so a token is required")
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The Host headers accepted without a token. Any other is a DNS rebinding attack or a mistake."""
+        names = {"127.0.0.1", "localhost", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
+        with_port = {f"{name}:{self.port}" for name in names}
+        return frozenset(with_port | names if self.port == 80 else with_port)
+
+    @property
+    def local_grant(self) -> Grant:
+        """What this machine may do without a token. A proxy may pass on others, who choose no folders."""
+        return Grant("", Role.EDITOR if self.trusted_proxies else Role.ADMIN)
+
+    def grant_of_user(self, name: str) -> Grant:
+        """What somebody may do whom a proxy has signed in. Case does not matter in names."""
+        name = name.strip().lower()
+        if not _NAME.fullmatch(name):
+            return STRANGER
+        return Grant(name, Role.EDITOR if name in self.editors else self.user_role)
+
+
+# Wrong tokens from one address within `ATTEMPT_WINDOW_S`; further attempts are refused for that
+# time.
+MAX_ATTEMPTS = 5
+ATTEMPT_WINDOW_S = 60
+MAX_ADDRESSES = 10_000
+
+
+class TooManyAttempts(HTTPException):
+    """A client has used up its attempts."""
+
+    def __init__(self) -> None:
+        text = gettext("Too many wrong tokens came from this address. Try again in a minute.")
+        super().__init__(HTTPStatus.TOO_MANY_REQUESTS, text, {"retry-after": str(ATTEMPT_WINDOW_S)})
+
+
+class AttemptLimiter:
+    """Counts wrong tokens by the address of their client."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def check(self, address: str) -> None:
+        """Raises:
+        TooManyAttempts: the address has used up its attempts.
+        """
+        times = self._times.get(address, deque())
+        if len(times) == MAX_ATTEMPTS and times[0] >= self._clock() - ATTEMPT_WINDOW_S:
+            raise TooManyAttempts
+
+    def record(self, address: str) -> None:
+        """Count a wrong token."""
+        self._times.setdefault(address, deque(maxlen=MAX_ATTEMPTS)).append(self._clock())
+        self._times.move_to_end(address)
+        if len(self._times) > MAX_ADDRESSES:
+            self._times.popitem(last=False)
+
+
+SESSION_S = 7 * 24 * 3600
+# Browsers accept cookies with this prefix only over https from this host.
+HOST_PREFIX = "__Host-"
+
+
+class Authenticator:
+    """Checks tokens, cookies and the names that a proxy sends, all in the server's event loop."""
+
+    def __init__(self, database: Database, policy: AccessPolicy, token: str) -> None:
+        # All processes of the page share it, and no other library.
+        self._cookie = f"tagger_session_{database.ledger_id[:8]}"
+        self._policy = policy
+        grants = {token: Grant("TAGGER_WEB_TOKEN", Role.ADMIN)}
+        if policy.view_token is not None:
+            grants.setdefault(policy.view_token, Grant("TAGGER_WEB_VIEW_TOKEN", Role.VIEWER))
+        self._grants = {secret.encode(): grant for secret, grant in grants.items()}
+        self._keys = {
+            grant: _cookie_key(secret, database.ledger_id) for secret, grant in self._grants.items()
+        }
+        self._limiter = AttemptLimiter()
+
+    def authenticate(self, headers: Headers, client: Client) -> Grant:
+        """Return what the token, the cookie or the proxy of the request allows.
+
+        Raises:
+            HTTPException: a trusted proxy names a person without access.
+            TooManyAttempts: it has a token, and the client has used up its attempts.
+        """
+        if client.user is not None:
+            grant = self._policy.grant_of_user(client.user)
+            if grant.role is Role.ANYBODY:
+                text = gettext(
+                    "The proxy in front of this page has signed you in as %(name)s, who has no access here. "
+                    "Ask the owner to add this name to TAGGER_WEB_EDITORS, or to set TAGGER_WEB_USER_ROLE.",
+                    name=repr(client.user[:100]),
+                )
+                raise HTTPException(HTTPStatus.FORBIDDEN, text)
+            return grant
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self.grant_of_token(secret.strip(), client)
+        return self._grant_of_cookie(headers, client)
+
+    def grant_of_token(self, secret: str, client: Client) -> Grant:
+        """Return what a token allows. A wrong one is logged, for fail2ban and the like.
+
+        Raises:
+            TooManyAttempts: the client has used up its attempts.
+        """
+        self._limiter.check(client.network)
+        for token, grant in self._grants.items():
+            if hmac.compare_digest(secret.encode(errors="replace"), token):
+                return grant
+        self._limiter.record(client.network)
+        log.warning("wrong token from %s", client.address or "an unknown address")
+        return STRANGER
+
+    def _grant_of_cookie(self, headers: Headers, client: Client) -> Grant:
+        cookies = cookie_parser(headers.get("cookie", ""))
+        value = cookies.get(HOST_PREFIX + self._cookie)
+        if not value and client.scheme != "https":
+            value = cookies.get(self._cookie)
+        match = _COOKIE.fullmatch(value or "")
+        if match is None or int(match[1]) <= time.time():
+            return STRANGER
+        for grant, key in self._keys.items():
+            if hmac.compare_digest(match[2], _signature(key, match[1])):
+                return grant
+        return STRANGER
+
+    def set_cookie(self, response: Response, grant: Grant, *, by_https: bool) -> None:
+        """Let the browser send a cookie with all requests that stands for the token of a grant."""
+        end = str(int(time.time()) + SESSION_S)
+        response.set_cookie(
+            HOST_PREFIX + self._cookie if by_https else self._cookie,
+            f"{end}.{_signature(self._keys[grant], end)}",
+            max_age=SESSION_S,
+            path="/",
+            httponly=True,
+            samesite="strict",
+            secure=by_https,
+        )
+
+    def delete_cookie(self, response: Response) -> None:
+        """Let the browser forget the cookie, however it was set."""
+        response.delete_cookie(self._cookie, httponly=True, samesite="strict")
+        response.delete_cookie(HOST_PREFIX + self._cookie, httponly=True, samesite="strict", secure=True)
+
+
+def _cookie_key(secret: bytes, purpose: str) -> bytes:
+    # Slow on purpose (50 ms, once for each start): a token may be short, and who has a cookie could guess it.
+    return hashlib.scrypt(secret, salt=purpose.encode(), n=2**14, r=8, p=1, dklen=32)
+
+
+def _signature(key: bytes, end: str) -> str:
+    return hmac.new(key, end.encode(), hashlib.sha256).hexdigest()
+
+
+def actor_of(grant: Grant, client: Client) -> Actor:
+    """Return who makes the changes of a request."""
+    name = f"web {grant.name}" if grant.name else UNNAMED
+    return Actor(name, client.address or None)
+
+
+def may_allow_folder(request: Request) -> bool:
+    """Whether the page may be given any folder: no setting names them, and an admin or this computer asks."""
+    grant: Grant = request.state.grant
+    return grant.role is Role.ADMIN and request.app.state.app_state.settings.web_folders is None
+
+
+def may_send_photos(request: Request) -> bool:
+    """Whether photos may be sent: by editors, into the folder that a setting names, else by admins."""
+    is_named = request.app.state.app_state.settings.web_upload_folder is not None
+    return (is_named and request.state.grant.may_change) or may_allow_folder(request)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from tagger.web.http import languages
+from tagger.web.http import templates
 from tagger.web.pages import (
     filter_panel,
     job_forms,
@@ -14,12 +14,11 @@ from tagger.web.pages import (
     review,
     selected_photos,
     trips,
-    try_photo,
 )
 
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the pages; the order decides between `/jobs/new` and `/jobs/{job}`."""
-    of_photos = try_photo, library, filter_panel, photos, map_clusters, review, selected_photos, photo
-    others = trips, job_forms, jobs, languages
+    of_photos = library, filter_panel, photos, map_clusters, review, selected_photos, photo
+    others = trips, job_forms, jobs, templates
     return tuple(module.router for module in (*of_photos, *others))

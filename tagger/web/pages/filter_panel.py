@@ -20,9 +20,9 @@ from tagger.query.filter_words import (
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.texts.text_format import N_, country_name, gettext, number_text
 from tagger.web.http.access import Role, requires
-from tagger.web.http.count_limiter import COUNTING
-from tagger.web.http.error_texts import page_text
+from tagger.web.http.errors import page_text
 from tagger.web.http.query_params import QueryParams
+from tagger.web.http.request_guard import COUNTING
 from tagger.web.http.templates import render
 from tagger.web.pages.photos import (
     ALL_PHOTOS,

@@ -26,12 +26,18 @@ from tagger.web.api.folders import (
     list_subfolders,
     path_of_key,
 )
-from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, WriteRequest, write_modes
-from tagger.web.api.job_starter import Starter
+from tagger.web.api.job_starter import (
+    BackfillRequest,
+    FolderKey,
+    Key,
+    Starter,
+    WriteMode,
+    WriteRequest,
+    write_modes,
+)
 from tagger.web.api.jobs import read_status, waiting_reason
-from tagger.web.http.access import Role, requires
-from tagger.web.http.auth import may_allow_folder
-from tagger.web.http.error_texts import page_text
+from tagger.web.http.access import Role, may_allow_folder, requires
+from tagger.web.http.errors import page_text
 from tagger.web.http.query_params import RequestModel
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State

@@ -29,10 +29,10 @@ from tagger.query.option_values import parse_box
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
 from tagger.web.api.job_starter import Starter
-from tagger.web.api.search import Lists, SearchText, suggestion_document
+from tagger.web.api.landmarks import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.access import Role, requires
-from tagger.web.http.error_texts import page_text
+from tagger.web.http.errors import page_text
 from tagger.web.http.query_params import address_of
 from tagger.web.http.templates import may_change, render
 from tagger.web.pages.map_clusters import extent_of, live_map, render_map

@@ -24,7 +24,7 @@ from tagger.texts.names import name_in_language
 from tagger.texts.text_format import reader_language
 from tagger.things import ThingCount, count_things
 from tagger.web.cached_value import CachedValue, Changes, close_all
-from tagger.web.http.languages import ENGLISH, languages
+from tagger.web.http.templates import ENGLISH, languages
 
 # How long a page waits for a refresh.
 WAIT_S = 0.4

@@ -1,4 +1,7 @@
-"""A photo at its own address, over the grid of a query, and its details beside it in the lightbox."""
+"""A photo at its own address, over the grid of a query, and its details beside it in the lightbox.
+
+*Try a photo*: a person sends one, and sees what the model finds on it. Nothing is stored.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.geo import distance_km
 from tagger.landmarks.landmarks import all_landmarks
 from tagger.ledger.progress import open_job_of_photo
@@ -17,12 +21,14 @@ from tagger.metadata.camera import Exposure, read_exposure
 from tagger.photos.facts import RESULT_FACTS
 from tagger.photos.paths import parse_path
 from tagger.query.details import photo_details_by_id
-from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
+from tagger.query.predictions import NamedPrediction, named_predictions
+from tagger.query.tagged_photos import DAMAGED, Position, TaggedPhoto, is_guess, stored_photo
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
 from tagger.texts.text_format import gettext
 from tagger.things import all_things
-from tagger.web.api.job_requests import WriteMode, write_modes
-from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
+from tagger.web.api.job_starter import WriteMode, write_modes
+from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber, headline
+from tagger.web.api.uploads import classify
 from tagger.web.http.access import Role, requires
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -40,6 +46,7 @@ from tagger.web.pages.tiles import (
 )
 from tagger.web.photo_files import PhotoUnavailable, open_stored
 from tagger.web.state import AppState, State
+from tagger.web.uploads import UploadedFile
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -176,3 +183,72 @@ def _near_address(position: Position | None) -> str | None:
     radius_km = math.ceil(max(MIN_RADIUS_KM, position.error_m / 1000))
     near = f"{position.latitude:.4f},{position.longitude:.4f}"
     return QueryParams.of(near=near, radius_km=radius_km).address("/photos")
+
+
+# A top-k with all scores that are not nearly 0.
+ALL_LABELS = 10_000
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """The best landmarks of a photo and the chance of `none_of_them`, or why it was not classified.
+
+    `is_damaged`: a part of the image is missing, so that no landmark is accepted.
+    """
+
+    predictions: Sequence[NamedPrediction] = ()
+    none_of_them: float = 1.0
+    is_damaged: bool = False
+    failure: PhotoFailure | None = None
+
+    @property
+    def accepted(self) -> NamedPrediction | None:
+        return next((each for each in self.predictions if each.accepted), None)
+
+    @property
+    def guess(self) -> NamedPrediction | None:
+        """The best landmark if none is accepted, and if it is worth a guess."""
+        is_open = self.accepted is None and is_guess([each.score for each in self.predictions])
+        return self.predictions[0] if is_open else None
+
+    @property
+    def headline(self) -> str:
+        """What the photo shows, or that a part of it is missing."""
+        if self.is_damaged:
+            return gettext(DAMAGED).capitalize()
+        accepted, guess = self.accepted, self.guess
+        names = [accepted.landmark.display_name] if accepted else []
+        return headline(names, guess.landmark.display_name if guess else None)
+
+
+@router.get("/try")
+@requires(Role.VIEWER)
+def show_form(request: Request, state: State) -> HTMLResponse:
+    """Show the field for a photo."""
+    return render(request, "try.html", max_bytes=_max_upload_bytes(state))
+
+
+@router.post("/try")
+@requires(Role.VIEWER)
+async def try_photo(request: Request, state: State) -> HTMLResponse:
+    """Classify one photo, and return the part of the page that says what it shows."""
+    async with state.uploads.read(request, _max_upload_bytes(state)) as photo:
+        result = await _prediction_of(state, photo)
+    return render(request, "try_result.html", result=result)
+
+
+def _max_upload_bytes(state: AppState) -> int:
+    """Return the largest size of a photo."""
+    return min(state.settings.web_upload_bytes, state.settings.max_bytes)
+
+
+async def _prediction_of(state: AppState, photo: UploadedFile) -> UploadResult:
+    try:
+        # The chance of none of the landmarks is 1 minus the sum of all scores.
+        classification = await classify(state, photo.data, top_k=ALL_LABELS)
+    except PhotoFailed as error:
+        return UploadResult(failure=error.failure)
+    best = named_predictions(state.database, classification.found, state.settings.top_k)
+    # No landmark: what the surest model says.
+    none_of_them = min(each.none_of_them for each in classification.found)
+    return UploadResult(best, none_of_them, classification.is_damaged)

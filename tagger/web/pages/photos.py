@@ -35,10 +35,10 @@ from tagger.teaching.examples import NamedOtherwise
 from tagger.teaching.learning import taught_state
 from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.texts.text_format import gettext, heading_text, number_text
+from tagger.web.api.landmarks import SearchText, search_lists, suggestion_document
 from tagger.web.api.photos import photo_page
-from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.access import Role, requires
-from tagger.web.http.error_texts import page_text
+from tagger.web.http.errors import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
 from tagger.web.http.templates import may_change, render
 from tagger.web.pages.map_clusters import area_name

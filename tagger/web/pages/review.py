@@ -31,10 +31,10 @@ from tagger.teaching.similarity import (
 from tagger.teaching.suggestions import count_suggestions, suggestion_page
 from tagger.texts.city_names import city_name
 from tagger.texts.text_format import day_text, distance_text, gettext, percent
+from tagger.web.api.landmarks import similar_photos
 from tagger.web.api.photos import PhotoNumber
-from tagger.web.api.teaching import similar_photos
 from tagger.web.http.access import Role, requires
-from tagger.web.http.error_texts import page_text
+from tagger.web.http.errors import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import map_around

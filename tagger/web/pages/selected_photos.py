@@ -33,14 +33,14 @@ from tagger.query.find import find_tagged
 from tagger.query.tagged_photos import StoredPhoto
 from tagger.texts.text_format import N_, gettext, ngettext
 from tagger.web.api import photo_images
-from tagger.web.api.job_requests import (
+from tagger.web.api.job_starter import (
+    Starter,
     WriteMode,
     check_mode,
     check_photos,
     check_write,
     write_modes,
 )
-from tagger.web.api.job_starter import Starter
 from tagger.web.api.photos import Params
 from tagger.web.http.access import Role, requires
 from tagger.web.http.query_params import PhotoNumbers, QueryParams, RequestModel

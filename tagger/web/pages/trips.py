@@ -26,8 +26,8 @@ from tagger.trips.stored import (
     undoable_edits,
 )
 from tagger.web.http.access import Role, requires
-from tagger.web.http.count_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
+from tagger.web.http.request_guard import COUNTING
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import live_map, render_map, trip_bounds
 from tagger.web.pages.overview import Overview

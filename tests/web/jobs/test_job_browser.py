@@ -18,7 +18,7 @@ from support.web_jobs import JobClient
 from tagger.database.connection import Database
 from tagger.ledger.workers import record_heartbeat, remove_worker, resume_suspended_jobs
 from tagger.settings import Settings
-from tagger.web.api import events
+from tagger.web.api import jobs
 
 SET_HIDDEN = """(value) => {
   Object.defineProperty(document, "hidden", { value, configurable: true });
@@ -29,7 +29,7 @@ SET_HIDDEN = """(value) => {
 @pytest.fixture(autouse=True)
 def fast_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server reads the jobs ten times a second instead of once."""
-    monkeypatch.setattr(events, "POLL_S", 0.1)
+    monkeypatch.setattr(jobs, "POLL_S", 0.1)
 
 
 def start_folder(page: Page, name: str | None = None) -> int:

@@ -24,12 +24,11 @@ from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
 from tagger.texts.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
-from tagger.web.api.job_requests import WriteMode
-from tagger.web.http.error_texts import FAILURES as FAILURE_TEXTS
-from tagger.web.http.error_texts import REFUSALS
+from tagger.web.api.job_starter import WriteMode
+from tagger.web.http.errors import FAILURES as FAILURE_TEXTS
+from tagger.web.http.errors import REFUSALS
 from tagger.web.http.templates import environment
-from tagger.web.pages.job_views import worker_text
-from tagger.web.pages.jobs import FAILURES_PER_PAGE
+from tagger.web.pages.jobs import FAILURES_PER_PAGE, worker_text
 
 FAILURES = FAILURES_PER_PAGE + 5
 
