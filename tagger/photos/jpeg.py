@@ -1,7 +1,8 @@
-"""Parses the segments of JPEG files and selects those of the image.
+"""Parses the segments of JPEG files and selects those of the image; and Photoshop's resources.
 
-A start of scan is followed by coded data up to the next marker. Parsing takes linear time and bounded memory
-and never raises on bad input.
+A start of scan is followed by coded data up to the next marker. Photoshop's resources, in a JPEG or PNG, are
+a list of numbered blocks, one of which holds IPTC. Parsing takes linear time and bounded memory and never
+raises on bad input.
 """
 
 import re
@@ -225,3 +226,40 @@ def _is_image_segment(data: bytes, marker: int, start: int) -> bool:
     if marker == _APP14:
         return data[start + 4 : start + 9] == b"Adobe"
     return not (_APP0 <= marker <= _APP15 or marker == _COM)
+
+
+IPTC = 0x0404
+_SIGNATURES = {b"8BIM", b"PHUT", b"DCSR", b"AgHg", b"MeSa"}
+_RESOURCE_LIMIT = 4096
+
+
+def iptc_in(payload: bytes) -> bytes | None:
+    """The first IPTC datasets in Photoshop's resources."""
+    return next((resource.value for resource in resources_in(payload) if resource.number == IPTC), None)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource. `raw` is all of it, padding included; `head` is its signature, number and name."""
+
+    number: int
+    raw: bytes
+    head: bytes
+    value: bytes
+
+
+def resources_in(payload: bytes) -> Iterator[Resource]:
+    """Yield the resources up to zeros, the end, or what cannot be read."""
+    at = 0
+    for _ in range(_RESOURCE_LIMIT):
+        name_bytes = payload[at + 6] + 1 if at + 12 <= len(payload) else 0
+        head = at + 6 + name_bytes + name_bytes % 2
+        size = int.from_bytes(payload[head : head + 4], "big")
+        if payload[at : at + 4] not in _SIGNATURES or head + 4 + size > len(payload):
+            return
+        end = head + 4 + size + size % 2
+        number = int.from_bytes(payload[at + 4 : at + 6], "big")
+        # The last resource may lack its padding, which is needed once another one follows.
+        raw = payload[at:end] + b"\0" * (end - len(payload))
+        yield Resource(number, raw, payload[at:head], payload[head + 4 : head + 4 + size])
+        at = end

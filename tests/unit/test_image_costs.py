@@ -19,8 +19,7 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure, encode_
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo
-from tagger.photos.decoding import conversion, decode_photo, memory
-from tagger.photos.decoding.conversion import scalable
+from tagger.photos.decoding import conversion, decode_photo, memory, scalable
 from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
 from tagger.photos.facts import CameraFacts
 from tagger.photos.formats import JPEG

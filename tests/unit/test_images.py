@@ -84,7 +84,7 @@ def test_heic_without_its_extra_names_the_package(monkeypatch: pytest.MonkeyPatc
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("tagger.photos.formats.iso_media.importlib.import_module", missing)
+    monkeypatch.setattr("tagger.photos.formats.readers.importlib.import_module", missing)
     with pytest.raises(PhotoFailed, match="needs the extra heic") as excinfo:
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     assert excinfo.value.failure.kind is FailureKind.UNSUPPORTED

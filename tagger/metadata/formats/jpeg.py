@@ -36,8 +36,7 @@ from tagger.metadata.splices import (
     too_large,
 )
 from tagger.photos.formats.reader import Blocks
-from tagger.photos.jpeg import EXIF, XMP
-from tagger.photos.photoshop import iptc_in
+from tagger.photos.jpeg import EXIF, XMP, iptc_in
 from tagger.photos.tiff import TiffBlock, open_tiff
 
 # An identifier, the size of the whole, and the offset of the part.

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tagger.metadata.splices import ambiguous_blocks, broken_structure
-from tagger.photos.jpeg import SEGMENT_LIMIT
-from tagger.photos.photoshop import IPTC, resources_in
+from tagger.photos.jpeg import IPTC, SEGMENT_LIMIT, resources_in
 
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 PHOTOSHOP = b"Photoshop 3.0\0"

@@ -127,7 +127,7 @@ def _starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
 
 def _is_raw(head: bytes) -> bool:
     # Only here: `tagger query` needs no more than the names of formats.
-    from tagger.photos.raw.layout import is_raw
+    from tagger.photos.raw import is_raw
 
     return is_raw(head)
 
@@ -156,16 +156,26 @@ JPEG = PhotoFormat(
     "JPEG",  # includes MPO: a JPEG with further images behind the first
     (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     _starts_with(b"\xff\xd8\xff"),
-    "tagger.photos.formats.jpeg:READER",
+    "tagger.photos.formats.readers:JPEG_READER",
     "image/jpeg",
 )
 PNG = PhotoFormat(
-    "PNG", (".png",), _starts_with(b"\x89PNG\r\n\x1a\n"), "tagger.photos.formats.png:READER", "image/png"
+    "PNG",
+    (".png",),
+    _starts_with(b"\x89PNG\r\n\x1a\n"),
+    "tagger.photos.formats.readers:PNG_READER",
+    "image/png",
 )
 GIF = PhotoFormat(
-    "GIF", (".gif",), _starts_with(b"GIF87a", b"GIF89a"), "tagger.photos.formats.gif:READER", "image/gif"
+    "GIF",
+    (".gif",),
+    _starts_with(b"GIF87a", b"GIF89a"),
+    "tagger.photos.formats.readers:GIF_READER",
+    "image/gif",
 )
-BMP = PhotoFormat("BMP", (".bmp",), _starts_with(b"BM"), "tagger.photos.formats.bmp:READER", "image/bmp")
+BMP = PhotoFormat(
+    "BMP", (".bmp",), _starts_with(b"BM"), "tagger.photos.formats.readers:BMP_READER", "image/bmp"
+)
 RAW = PhotoFormat(
     "RAW",
     (
@@ -173,7 +183,7 @@ RAW = PhotoFormat(
         *(".orf", ".ori", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srw"),
     ),
     _is_raw,
-    "tagger.photos.formats.raw:READER",
+    "tagger.photos.formats.readers:RAW_READER",
     extra=LIBRAW,
     extensions_of_extra=(".crw", ".mrw", ".x3f"),
 )
@@ -183,12 +193,12 @@ TIFF = PhotoFormat(
     _starts_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "tagger.photos.formats.tiff:READER",
 )
-AVIF = PhotoFormat("AVIF", (".avif",), _is_avif, "tagger.photos.formats.iso_media:AVIF_READER", "image/avif")
+AVIF = PhotoFormat("AVIF", (".avif",), _is_avif, "tagger.photos.formats.readers:AVIF_READER", "image/avif")
 HEIC = PhotoFormat(
     "HEIC",
     (),
     lambda head: bool(_brands(head) & _HEIF_BRANDS),
-    "tagger.photos.formats.iso_media:HEIC_READER",
+    "tagger.photos.formats.readers:HEIC_READER",
     extra=LIBHEIF,
     extensions_of_extra=(".heic", ".heif", ".hif"),
 )
@@ -196,7 +206,7 @@ WEBP = PhotoFormat(
     "WebP",
     (".webp",),
     lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
-    "tagger.photos.formats.webp:READER",
+    "tagger.photos.formats.readers:WEBP_READER",
     "image/webp",
 )
 # All formats. RAW files come before TIFF, as which most of them begin.
