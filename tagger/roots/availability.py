@@ -1,4 +1,4 @@
-"""Which folders of photos are unavailable: roots, and disks and shares that are mounted below them.
+"""Which folders of photos are unavailable, and which were moved.
 
 An unavailable folder (missing, or empty although photos are stored in it) is never mistaken for one whose
 photos were deleted. That is so for roots, and for recorded folders below them, which are of two kinds:
@@ -7,25 +7,44 @@ photos were deleted. That is so for roots, and for recorded folders below them, 
   there any more and none of their photos is there.
 - Guarded folders, which were roots before a folder around them became one, or which became links. The next
   scan that finds files there makes ordinary folders of them, or mounted ones.
+
+The photos of a moved root are elsewhere, at the same paths within another folder.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
+from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.statements import insert_missing
-from tagger.database.tables import mounts, photos
-from tagger.errors import BucketUnavailable, FolderReplaced, RootUnavailable
+from tagger.database.statements import insert_missing, lock_tables
+from tagger.database.tables import mounts, photos, roots
+from tagger.errors import (
+    BucketUnavailable,
+    FolderReplaced,
+    PathNotFound,
+    PhotoNotFound,
+    RootMoveRefused,
+    RootUnavailable,
+)
 from tagger.ledger.workers import list_suspended_jobs, resume_suspended_jobs
-from tagger.photos.files import Mount, MountState, check_folder, is_mount_point
+from tagger.photos.files import Mount, MountState, check_folder, check_mount, is_mount_point
 from tagger.photos.paths import ObjectPath, path_from_text, path_text
-from tagger.roots.roots import Root, RootPaths, count_root_photos, list_roots, path_prefix, photos_below
+from tagger.roots.roots import (
+    Root,
+    RootPaths,
+    count_root_photos,
+    forget_path,
+    is_stored,
+    list_roots,
+    path_prefix,
+    photos_below,
+)
 
 # Folders checked at a time, because a dead share blocks its check.
 PARALLEL_CHECKS = 16
@@ -265,3 +284,70 @@ class _Row(NamedTuple):
 def _row(root: Root, folder: Path, *, is_mounted: bool) -> _Row:
     path = "" if folder == root.folder else str(folder.relative_to(root.folder))
     return _Row(root.id, *path_text(path if is_mounted else path + "/"))
+
+
+def moved_roots(connection: Connection, folder: Path, root_paths: RootPaths) -> Iterator[Root]:
+    """The roots whose folder does not exist, or is a link to this one, and whose photos are in this one."""
+    if isinstance(folder, ObjectPath):
+        return
+    for root in list_roots(connection, root_paths):
+        if not root.is_bucket and _is_absent(root, folder) and _is_at(connection, root, folder):
+            yield root
+
+
+def move_root(database: Database, old: Path, new: Path, root_paths: RootPaths) -> int:
+    """Let the root of the folder `old`, which was moved, be the folder `new`. Returns its number of photos.
+
+    All that is known of its photos stays. What was stored for `new` meanwhile is forgotten first.
+
+    Raises:
+        PathNotFound, PhotoNotFound: `new` is no folder, or `old` is no root.
+        RootMoveRefused: `old` exists, or its photos are not in `new`; or `new` is in another root.
+    """
+    if not new.is_dir():
+        raise PathNotFound(path=new)
+    new = new.resolve()
+    with database.read() as connection:
+        all_roots = list_roots(connection, root_paths)
+        places = {old, old.parent.resolve() / old.name}  # it may be a link to `new` now
+        root = next((each for each in all_roots if each.folder in places), None)
+        if root is None:
+            raise PhotoNotFound(path=old)
+        count = count_root_photos(connection, root)
+        if reason := _refusal(connection, root, new, all_roots, root_paths):
+            raise RootMoveRefused(old=old, new=new, reason=reason)
+    if is_stored(database, new, root_paths):
+        forget_path(database, new, root_paths)
+    with database.write() as connection:
+        lock_tables(connection, roots)
+        record_action(connection, AuditAction.PHOTOS_MOVE, old, to=str(new), photos=count)
+        location, location_bytes = path_text(str(new))
+        values = {"location": location, "location_bytes": location_bytes}
+        connection.execute(update(roots).where(roots.c.id == root.id).values(values))
+    return count
+
+
+def _refusal(
+    connection: Connection, root: Root, new: Path, all_roots: list[Root], root_paths: RootPaths
+) -> str | None:
+    if root.name in root_paths:
+        return f"TAGGER_ROOTS says where {root.name} is. Change it there"
+    if not _is_absent(root, new):
+        return "it is still there, or does not answer"
+    if any(each.folder != new and new.is_relative_to(each.folder) for each in all_roots):
+        return "that is inside another folder of the database. Tag it there, then forget the old photos"
+    return None if _is_at(connection, root, new) else "its photos are not at the same paths there"
+
+
+def _is_absent(root: Root, new: Path) -> bool:
+    mount = check_mount(root.folder)  # first: resolving a path could hang
+    if mount.state is MountState.FILLED:
+        return root.folder != new and root.folder.resolve() == new
+    return mount.state is MountState.MISSING and mount.error is None
+
+
+def _is_at(connection: Connection, root: Root, folder: Path) -> bool:
+    """Whether most of the root's photos are at the same paths in a folder."""
+    moved = replace(root, folder=folder)
+    found = [photo.is_at(moved) for photo in sample_photos(connection, root, root.folder)]
+    return sum(found) * 2 > len(found)

@@ -130,7 +130,7 @@ def move(
 
     Example: tagger db move ~/Pictures /mnt/nas/Pictures
     """
-    from tagger.roots.moved_roots import move_root
+    from tagger.roots.availability import move_root
 
     settings, database = open_session(settle_jobs=True)
     old, new = absolute_path(old), absolute_path(new)

@@ -45,11 +45,11 @@ from tagger.raw_pairs import pair_files, separate_files
 from tagger.roots.availability import (
     UnavailableFolder,
     check_mounted,
+    moved_roots,
     store_mounts,
     unavailable_below,
     unavailable_folders,
 )
-from tagger.roots.moved_roots import moved_roots
 from tagger.roots.roots import (
     Root,
     RootPaths,
