@@ -157,7 +157,7 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
 
 def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
-    from tagger.jobs.enqueue.scan_preview import preview_scan  # it reads metadata
+    from tagger.jobs.enqueue.scan_comparison import preview_scan  # it reads metadata
 
     database = open_for_reading(settings, is_needed=False).database
     request.check(database, settings.roots)

@@ -16,7 +16,7 @@ from support.written_bucket import WrittenBucket
 
 from tagger.database.enums import FactProblem
 from tagger.database.tables import contents, photos, positions
-from tagger.jobs.enqueue.photo_facts import unread_photos
+from tagger.jobs.enqueue.photo_rows import unread_photos
 from tagger.photos.source import open_source
 from tagger.positions.update import update_positions
 

@@ -18,7 +18,7 @@ from tagger.database.enums import VerdictKind
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan import select_paths
-from tagger.jobs.enqueue.scan_preview import preview_scan
+from tagger.jobs.enqueue.scan_comparison import preview_scan
 from tagger.ledger.jobs import InferenceOptions
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details

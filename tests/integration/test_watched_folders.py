@@ -11,9 +11,9 @@ from support.ledgers import LedgerBuilder
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import FailureKind, RootUnavailable
-from tagger.jobs.enqueue import watched_folders
+from tagger.jobs.enqueue import scan_comparison
 from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
-from tagger.jobs.enqueue.watched_folders import WatchedChanges, scan_watched
+from tagger.jobs.enqueue.scan_comparison import WatchedChanges, scan_watched
 from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
 from tagger.roots.roots import list_roots
 
@@ -103,7 +103,7 @@ def test_a_scan_marks_what_is_gone_and_makes_the_folder_a_root(library: Library)
 def test_many_unseen_photos_are_one_job_over_the_folder(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watched_folders, "MOST_UNSEEN", 2)
+    monkeypatch.setattr(scan_comparison, "MOST_UNSEEN", 2)
     library.write("a.jpg", "b.jpg")
     assert library.scan_watched().unseen.folders == ()
     library.write("c.jpg")

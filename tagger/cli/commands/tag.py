@@ -53,7 +53,7 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.job_options import inference_options
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
-from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.jobs.enqueue.scan_comparison import scan_watched
 from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import ObjectPath, parse_path

@@ -222,7 +222,7 @@ def print_next_steps(database: Database, job: int) -> None:
 
 def unread_lines(database: Database, job: int) -> list[str]:
     """How many photos of a job have an unreadable date or side file, with the names of the first ones."""
-    from tagger.jobs.enqueue.photo_facts import unread_photos
+    from tagger.jobs.enqueue.photo_rows import unread_photos
 
     texts = {
         FactProblem.DATE: "a date that cannot be read",
@@ -282,7 +282,7 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
     """The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one."""
-    from tagger.jobs.enqueue.photo_facts import unread_counts
+    from tagger.jobs.enqueue.photo_rows import unread_counts
     from tagger.query.counts import landmark_counts
     from tagger.teaching.suggestions import count_suggested_photos, has_likely_suggestion
 

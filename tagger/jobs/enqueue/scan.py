@@ -19,17 +19,19 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind
 from tagger.database.tables import photos
 from tagger.errors import UNREACHABLE_ERRNOS, PathNotFound, PathUnreachable, RootUnavailable
-from tagger.jobs.enqueue.photo_facts import needs_refresh, refresh_facts, store_side_files
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
     can_skip,
     gone_ids,
     insert_photos,
     is_changed,
+    needs_refresh,
     photo_rows,
     present_photos,
+    refresh_facts,
     rows_by_id,
     store_gone,
+    store_side_files,
     update_photos,
 )
 from tagger.ledger.items import append_items, fill_job, jobs_of_photos, jobs_with_the_same_task, lock_scan

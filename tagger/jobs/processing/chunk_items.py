@@ -13,7 +13,7 @@ from tagger.database.enums import Outcome
 from tagger.database.statements import among, current_time, ids_parameter
 from tagger.database.tables import NO_FAILURE, contents, job_items, photos
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.photo_facts import fact_columns, stored_side_files
+from tagger.jobs.enqueue.photo_rows import fact_columns, stored_side_files
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.metadata.stated_facts import SideFacts
 from tagger.photos.facts import CameraFacts

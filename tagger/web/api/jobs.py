@@ -28,7 +28,7 @@ from tagger.jobs.enqueue.backfill import count_photos
 from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
-from tagger.jobs.enqueue.photo_facts import unread_counts
+from tagger.jobs.enqueue.photo_rows import unread_counts
 from tagger.jobs.enqueue.submission import Retry, Tagging
 from tagger.ledger import job_control
 from tagger.ledger.failures import (
