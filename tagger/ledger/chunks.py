@@ -172,11 +172,11 @@ def close_last_step(database: Database, claim: Claim) -> None:
         connection.execute(update(chunks).where(*_holds(claim)).values(closed))
 
 
-def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> set[int]:
+def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
     """Store the outcomes of items of a claimed chunk. After the last one, `finish_job` follows the commit.
 
-    Call it in the transaction that stores the results, before it writes photos. Outcomes count once: it
-    returns the positions of items that had none.
+    Call it in the transaction that stores the results. Outcomes count once: those of items that have one
+    already are left out.
 
     Raises:
         LeaseLost: another worker took the chunk; the transaction must not commit.
@@ -192,20 +192,6 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     lease = _next_lease(done=done, paused=chunk.state == JobState.PAUSED)
     connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done))
     _update_items(connection, claim, new)
-    return {item.position for item in new}
-
-
-def replace_outcomes(
-    connection: Connection, claim: Claim, outcomes: Sequence[tuple[Outcome, ItemOutcome]]
-) -> None:
-    """Replace outcomes that `store_outcomes` has counted in this transaction: each with the one before."""
-    if not outcomes:
-        return
-    more = Counter(new.outcome for _, new in outcomes)
-    more.subtract(before for before, _ in outcomes)
-    numbers = {outcome.value: chunks.c[outcome.value] + number for outcome, number in more.items()}
-    connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(numbers))
-    _update_items(connection, claim, [new for _, new in outcomes])
 
 
 def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:

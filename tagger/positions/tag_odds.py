@@ -62,36 +62,45 @@ from tagger.positions.weak_evidence import candidates_around, trip_odds
 from tagger.tags.causes import TagOdds, store_odds
 from tagger.tags.contents import count_photos_of_job, record_matching_photos
 from tagger.tags.rule import LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
-from tagger.tags.settlement import EffectiveTags, score_is_enough, stored_odds
+from tagger.tags.settlement import score_is_enough, settle, stored_odds
 
 
-def weigh_positions(
-    connection: Connection, photo_ids: Collection[int], days: Collection[Day] | None = None
-) -> EffectiveTags:
-    """Bring up to date what the positions of these photos say about their tags.
+def weigh_positions(connection: Connection, photo_ids: Collection[int], days: Collection[Day]) -> None:
+    """Bring up to date what positions say about the tags of these photos and of those days; settle them.
 
-    Positions of copies that are not among them are estimated again. Called before their landmarks become
-    anchors. `days`: those of which photos have changed. What the photos of a day say about each other is
-    brought up to date, too; None: not yet, since more photos of a day follow. Returns the effective tags of
-    images with other odds.
+    Called before their landmarks become anchors. `days`: those of which photos have changed. Positions of
+    copies that are not among the photos are estimated again.
     """
-    of_days = None
-    if days is not None:
-        of_days = candidates_of(connection, days) | candidates_around(connection, {day for _, day in days})
-    changes = _changes(connection, photo_ids, of_days)
-    if not changes:
-        return {}
-    settled = store_odds(connection, changes)
-    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, settled))))
+    images = candidates_of(connection, days) | candidates_around(connection, {day for _, day in days})
+    weighed = weigh_images(connection, images | _images_of(connection, photo_ids))
+    if not weighed:
+        return
+    settle(connection, weighed, record=False)
+    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, weighed))))
     record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
-    return settled
+
+
+def weigh_images(
+    connection: Connection, content_ids: Collection[int], *, own_alone: bool = False
+) -> set[int]:
+    """Store the odds of the tags of images where they are not up to date. Returns the images to settle.
+
+    `own_alone`: only the positions of their own photos count.
+    """
+    return store_odds(connection, _changes(connection, content_ids, own_alone=own_alone))
 
 
 def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
     """Record these photos for the next update if some of their tags are not up to date any more."""
-    content_ids = {change.content_id for change in _changes(connection, photo_ids, ())}
+    images = _images_of(connection, photo_ids)
+    content_ids = {change.content_id for change in _changes(connection, images)}
     if content_ids:
         record_matching_photos(connection, among(photos.c.content_id, content_ids))
+
+
+def _images_of(connection: Connection, photo_ids: Collection[int]) -> set[int]:
+    of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
+    return set(connection.scalars(select(photos.c.content_id).where(of_photos)))
 
 
 def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
@@ -118,18 +127,16 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 
 
 def _changes(
-    connection: Connection, photo_ids: Collection[int], of_days: Collection[int] | None
+    connection: Connection, content_ids: Collection[int], *, own_alone: bool = False
 ) -> list[TagOdds]:
-    """The tags of these photos, and of images `of_days`, that are wrong. None: days say nothing yet."""
-    if not photo_ids and not of_days:
+    """The tags of these images whose odds are wrong."""
+    if not content_ids:
         return []
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
-    of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
-    content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos))).union(of_days or ())
     rows = _tags(connection, content_ids)
     odds: dict[tuple[int, int], PositionOdds] = {}
     if settings.position_odds:
-        odds = _all_odds(connection, rows, settings.max_gap_s, with_days=of_days is not None)
+        odds = _all_odds(connection, rows, settings.max_gap_s, own_alone=own_alone)
     return [
         TagOdds(
             row.is_taught,
@@ -147,17 +154,17 @@ def _changes(
 
 
 def _all_odds(
-    connection: Connection, rows: Sequence[Row[Any]], max_gap_s: float, *, with_days: bool
+    connection: Connection, rows: Sequence[Row[Any]], max_gap_s: float, *, own_alone: bool
 ) -> dict[tuple[int, int], PositionOdds]:
     """The odds by content and landmark id: from the strongest evidence that says something about each."""
     content_ids = {row.content_id for row in rows}
     measured = measured_positions(connection, content_ids)
     located = {position.content_id for position in measured}
     by_position = _odds(connection, rows, measured, max_gap_s)
+    if own_alone:
+        return by_position
     by_speed = _odds_of_passages(rows, list(passages(connection, content_ids - located, max_gap_s)))
     strong = by_position | by_speed
-    if not with_days:
-        return strong
     refused: dict[int, set[int]] = {content_id: set() for content_id in content_ids}
     for row in rows:
         odds = _reversing(row, strong.get((row.content_id, row.landmark_id)))

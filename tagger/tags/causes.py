@@ -1,7 +1,8 @@
 """The only module that writes what decides about landmarks and things on images.
 
 That is: classifications, predictions, taught tags, odds of positions, verdicts, dismissals and things. Each
-function locks the images that it changes, and settles their landmarks before it returns.
+function locks the images that it changes, and settles their landmarks before it returns. Only what a batch or
+an update of positions stores is settled by its caller: once, when the odds are stored too.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def store_classifications(
     classified: Mapping[int, Classified],
     landmark_ids: Mapping[int, Mapping[int, int]],
     compared: Mapping[int, ComparedBatch],
-) -> EffectiveTags:
-    """Replace what the claim's models, all of landmarks, say of images.
+) -> None:
+    """Replace what the claim's models, all of landmarks, say of images, which are not settled yet.
 
     `landmark_ids`: of each model's labels, by their positions in its scores. The results of other models
     stay. If none of the job's models is in use, those from before the job go.
@@ -107,7 +108,6 @@ def store_classifications(
             insert_page(connection, embeddings, names, rows)
             blocks = {content_id // SKETCHED_BLOCK for content_id, *_ in rows}
             connection.execute(_DELETE_SKETCHES, {"ids": list(blocks), "model": model_id})
-    return settle(connection, classified, record=False)  # the photos are recorded already
 
 
 def store_things(
@@ -292,9 +292,11 @@ class TagOdds:
     odds: PositionOdds | None
 
 
-def store_odds(connection: Connection, changes: Iterable[TagOdds]) -> EffectiveTags:
-    """Store odds of positions with their tags. The images are not recorded for the next update."""
+def store_odds(connection: Connection, changes: Iterable[TagOdds]) -> set[int]:
+    """Store odds of positions with their tags. Returns the ids of the images, which are not settled yet."""
     ordered = sorted(changes, key=attrgetter("content_id", "landmark_id"))
+    if not ordered:
+        return set()
     images = {change.content_id for change in ordered}
     lock_contents(connection, images)
     for table in (tags, taught_tags):
@@ -319,7 +321,7 @@ def store_odds(connection: Connection, changes: Iterable[TagOdds]) -> EffectiveT
         )
         if rows:
             connection.execute(update(table).where(*is_same), rows)
-    return settle(connection, images, record=False)
+    return images
 
 
 @dataclass(frozen=True)
