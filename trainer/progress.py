@@ -1,13 +1,17 @@
-"""The progress of a stage: a line in the log when it starts, and its photos for whoever displays them.
+"""The progress of a stage, and its work in threads, ahead of the loop that needs the results.
 
 Knows no terminal: the command line sets `display`.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from tagger.model.devices import core_count
 
 log = logging.getLogger("trainer")
 
@@ -57,3 +61,33 @@ class PhotoCounter:
         self._done += count
         rate = (self._done - self._first) / max(time.monotonic() - self._started_at, 1e-3)
         self._show(self._done, self._total, rate, state)
+
+
+# Work in threads, ahead of the loop that needs the results.
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def compute_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int, name: str
+) -> Iterator[Result]:
+    """Yield the results of `function` in the order of the items, with up to `ahead` of them in progress.
+
+    Args:
+        function: called in threads, one for each core
+        items: read in this thread, not before they are needed
+        ahead: the most results that wait
+        name: of the threads
+    """
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(core_count(), name) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from tagger.photos.decoding import Pixels
 from trainer.data.folders import LabelledPhoto
-from trainer.data.pixels import CachedPhotos
-from trainer.learning.batches import Augmentation, TrainingSet
+from trainer.data.preparation import CachedPhotos
+from trainer.learning.loop import Augmentation, TrainingSet
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from support.scenes import draw_label
 from torchvision import models
 
 from trainer.data.preparation import find_training_photos
-from trainer.export.run import FinishedRun
+from trainer.export.artifact import FinishedRun
 from trainer.options import TransferOptions
-from trainer.recipes.transfer import train_found
+from trainer.recipes import train_found
 
 SIZE = 32
 LABELS = ("Arch", "Bridge")

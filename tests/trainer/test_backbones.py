@@ -17,8 +17,14 @@ from trainer.backbones.backbone import Backbone, fuse_batch_norms
 from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnusable
-from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
-from trainer.learning.scoring import Neighbours, ScoreRule, Scoring
+from trainer.learning.classifier import (
+    Encoder,
+    LandmarkClassifier,
+    Neighbours,
+    ScoreRule,
+    Scoring,
+    embedding_of,
+)
 
 IMAGENET = (123.675, 116.28, 103.53)
 FAMILIES = {

@@ -14,7 +14,7 @@ from support.pixel_squares import noise_squares, training_set
 from torch import Tensor
 
 from tagger.photos.decoding import Pixels
-from trainer.learning.batches import Augmentation, Batch, MixOptions, TrainingSet, augment, mix, sample_rows
+from trainer.learning.loop import Augmentation, Batch, MixOptions, TrainingSet, augment, mix, sample_rows
 
 TARGETS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
 PHOTO = noise_squares(1, 64).image(0)

@@ -6,7 +6,7 @@ import pytest
 from support.trainer_commands import NO_NETWORK, run_trainer
 from support.training_photos import draw_world
 
-from trainer.recipes.comparison import Trial, recommend
+from trainer.comparison import Trial, recommend
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,7 @@ from tagger.landmarks.landmarks import find_landmark
 from tagger.landmarks.removal import merge_landmark
 from tagger.photos.containers import digest_photo
 from tagger.registry.registered_models import add_model, use_models
-from trainer.data.folders import label_folders
-from trainer.data.gazetteer import labels_with_landmarks
+from trainer.data.folders import label_folders, labels_with_landmarks
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 EIFFEL_LABEL, GATE_LABEL = "00.Eiffel_Tower", "01.Brandenburg_Gate"

@@ -17,8 +17,8 @@ from support.examples import examples
 from support.http_servers import Quiet, running
 from support.scenes import scene_bytes, tree
 
-from trainer.data.gazetteer import labels_with_landmarks
-from trainer.data.udacity import fetch_udacity, photo_entries
+from trainer.data.folders import labels_with_landmarks
+from trainer.data.sources import fetch_udacity, photo_entries
 from trainer.errors import DataUnusable
 
 PHOTO = scene_bytes(1)

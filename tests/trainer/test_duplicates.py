@@ -5,7 +5,7 @@ from PIL import Image
 from rig.drawing import draw_photo
 from support.scenes import scene
 
-from trainer.data.duplicates import Sketch, group_near_duplicates, sketch_of
+from trainer.data.folders import Sketch, group_near_duplicates, sketch_of
 
 
 def test_the_same_scene_again_has_a_near_hash_and_another_scene_has_not() -> None:

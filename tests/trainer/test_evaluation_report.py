@@ -12,12 +12,17 @@ from support.artifacts import LABELS, tiny_artifact
 from tagger.model.artifact import Label, file_digest, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
-from trainer.evaluation.evaluation import Evaluation, evaluate, score_photos
-from trainer.evaluation.metrics import wilson_interval
-from trainer.evaluation.mixture import FAMILY
-from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
-from trainer.report.assessment import Assessment
-from trainer.report.files import evaluation_document, write_report, write_validation_report
+from trainer.assessment import Assessment
+from trainer.evaluation import (
+    MOST_MISTAKES,
+    Evaluation,
+    confident_mistakes,
+    evaluate,
+    score_photos,
+    wilson_interval,
+)
+from trainer.options import FAMILY
+from trainer.report import evaluation_document, write_report, write_validation_report
 
 DRAWINGS = ("reliability.png", "mistakes.png", "false-tags.png")
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.gazetteer import labels_with_landmarks, name_of, read_gazetteer, slug_of, write_gazetteer
+from trainer.data.folders import labels_with_landmarks, name_of, read_gazetteer, slug_of, write_gazetteer
 from trainer.errors import DataUnusable
 
 

@@ -23,11 +23,17 @@ from tagger.model.artifact import Manifest, file_digest, read_background, read_m
 from trainer.cli.main import main
 from trainer.errors import DataUnusable
 from trainer.export.artifact import read_program
-from trainer.imports.calibration import calibrate, lowest_threshold
-from trainer.imports.landmark_graph import network_of
-from trainer.imports.regions import make_region, read_names, region_keys
-from trainer.imports.similarity import Curve, SimilarityClassifier, Trunk
-from trainer.imports.tensorflow_js import SHARD_BYTES, read_graph
+from trainer.imports.google_landmarks import (
+    Curve,
+    SimilarityClassifier,
+    Trunk,
+    calibrate,
+    lowest_threshold,
+    make_region,
+    read_names,
+    region_keys,
+)
+from trainer.imports.tensorflow_js import SHARD_BYTES, network_of, read_graph
 
 CLASSES, NAMES = 19_293, 2_289
 SECOND_SEED = 7

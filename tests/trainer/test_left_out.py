@@ -11,12 +11,11 @@ from support.artifacts import LABELS, tiny_artifact
 from support.command_line import CommandRunner
 from support.scenes import draw_label
 
-from trainer.data.folders import sources_of
-from trainer.data.gazetteer import read_gazetteer
+from trainer.data.folders import read_gazetteer, sources_of
 from trainer.data.preparation import FoundPhotos, find_training_photos, prepare
 from trainer.errors import DataUnusable
-from trainer.evaluation.evaluation import evaluate
-from trainer.evaluation.mixture import FAMILY
+from trainer.evaluation import evaluate
+from trainer.options import FAMILY
 
 COMPOSED, DECOMPOSED = "Château", unicodedata.normalize("NFD", "Château")
 

@@ -9,23 +9,24 @@ from hypothesis import strategies as st
 from support.examples import examples
 from torch import Tensor
 
-from trainer.evaluation.metrics import (
+from trainer.evaluation import (
     bootstrap,
     calibration_errors,
     in_top_k,
+    measure_library,
+    measure_rejection,
     top_k_accuracy,
     wilson_interval,
 )
-from trainer.evaluation.mixture import FAMILY, ORDINARY, Mixture
-from trainer.evaluation.mixture import OTHERS as OTHER
-from trainer.evaluation.recognition import measure_library, measure_rejection
-from trainer.export.threshold import (
+from trainer.export.calibration import (
     Threshold,
     ValidationScores,
     choose_threshold,
     library_precision,
     tail_shares,
 )
+from trainer.options import FAMILY, ORDINARY, Mixture
+from trainer.options import OTHERS as OTHER
 
 EXAMPLES = examples(20)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32

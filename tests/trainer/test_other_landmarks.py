@@ -13,8 +13,8 @@ from support.small_world import LABELS, draw_small_world, train, transfer_option
 
 from trainer.data import preparation
 from trainer.data.preparation import TrainingData, find_training_photos, prepare
-from trainer.learning.batches import sample_rows
 from trainer.learning.classifier import validation_loss
+from trainer.learning.loop import sample_rows
 
 PLACES = 12
 

@@ -12,7 +12,7 @@ from support.small_world import draw_small_world, require_same, train, transfer_
 
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import export_run
-from trainer.learning.state import AVERAGE, CHECKPOINT
+from trainer.learning.classifier import AVERAGE, CHECKPOINT
 from trainer.options import TransferOptions
 
 

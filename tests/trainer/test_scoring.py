@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from support.examples import examples
 from torch import Tensor
 
-from trainer.evaluation.metrics import calibration_errors
-from trainer.learning import scoring
-from trainer.learning.scoring import (
+from trainer.evaluation import calibration_errors
+from trainer.learning import classifier
+from trainer.learning.classifier import (
     SECOND_LOOK,
     Neighbours,
     ScoreRule,
@@ -168,14 +168,14 @@ def test_logistic_curve_of_outcomes_that_lie_apart_or_the_wrong_way_round_stays_
     slope, midpoint = fit_logistic(values, values > 0.7, 0.7)
     assert 0 < slope < 1000
     assert midpoint == pytest.approx(0.7, abs=0.05)
-    assert fit_logistic(values, values < 0.3, 0.7)[0] == scoring.LEAST_SLOPE
+    assert fit_logistic(values, values < 0.3, 0.7)[0] == classifier.LEAST_SLOPE
 
 
 def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     photos, targets = world.photos(10, ordinary=30)
     whole = fit_neighbours(photos, targets, LABELS)
-    monkeypatch.setattr(scoring, "MOST_POINTS", 20)
+    monkeypatch.setattr(classifier, "MOST_POINTS", 20)
     space = fit_neighbours(photos, targets, LABELS)
 
     assert torch.equal(space.landmarks, whole.landmarks[::2])

@@ -26,7 +26,7 @@ from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, Precision
 from tagger.model.model import Model, load_model
 from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordinary_photos
-from trainer.data.pixels import decode_batches
+from trainer.data.preparation import decode_batches
 
 SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
 PROJECT = Path(__file__).parents[2]

@@ -16,11 +16,10 @@ from tagger.model.artifact import Label
 from tagger.model.devices import Device
 from trainer.data.preparation import TrainingData
 from trainer.errors import TrainingFailed
-from trainer.export.run import create_run_folder
+from trainer.export.artifact import create_run_folder
 from trainer.learning import loop
-from trainer.learning.batches import Augmentation, MixOptions
-from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
-from trainer.learning.state import CHECKPOINT, TrainingState, Validation
+from trainer.learning.classifier import CHECKPOINT, TrainingState, Validation
+from trainer.learning.loop import Augmentation, MixOptions, TrainingPlan, growing_sizes, train_network
 from trainer.options import RecipeOptions
 
 CPU = Device("cpu", "float32", 4)

@@ -1,29 +1,107 @@
-"""The `trainer` command: the command tree, `export`, `evaluate`, `compare`, and exit codes."""
+"""The `trainer` command: the command tree, `train`, `export`, `evaluate`, `compare`, and exit codes.
+
+Each command imports its implementation when it runs: help never loads torch.
+"""
 
 import logging
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import HELP_ALL, prepare_arguments, refuse_former_command, use_help_classes
+from tagger.cli.help import (
+    HELP_ALL,
+    prepare_arguments,
+    refuse_former_command,
+    use_help_classes,
+    with_option_groups,
+)
 from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
+from tagger.processes.interruption import set_advice
 from trainer import progress
-from trainer.cli.data import data_app
-from trainer.cli.imports import import_app
-from trainer.cli.options import Json, ModelFile, ModelName, print_results
-from trainer.cli.train import train_app
-from trainer.evaluation.mixture import FAMILY
-from trainer.options import Device, ImageSize, LibraryMixture, OrdinaryPhotos
+from trainer.cli.data import Json, ModelFile, ModelName, data_app, import_app, print_results
+from trainer.options import (
+    FAMILY,
+    Device,
+    ImageSize,
+    LibraryMixture,
+    OrdinaryPhotos,
+    RecipeOptions,
+    TransferOptions,
+)
+
+if TYPE_CHECKING:
+    from trainer.export.artifact import FinishedRun
+
+
+train_app = typer.Typer(
+    help="Train a classifier: `transfer` fine-tunes a pretrained network, "
+    "`scratch` trains one from random weights.",
+    no_args_is_help=True,
+)
+
+
+@train_app.command()
+@with_option_groups
+def transfer(*, options: TransferOptions, as_json: Json = False) -> None:
+    """Fine-tune a pretrained network, or learn few landmarks on the shipped model's network.
+
+    Few are fewer than 30 landmarks, or 30 photos of each: that takes a minute. Fine-tuning takes minutes on a
+    GPU, about an hour on two CPU cores.
+
+    Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
+    """
+    from trainer.recipes import train_transfer
+
+    _train(lambda: train_transfer(options), options.out, as_json=as_json)
+
+
+@train_app.command()
+@with_option_groups
+def scratch(*, options: RecipeOptions, as_json: Json = False) -> None:
+    """Train our own convolutional network from random weights.
+
+    Needs a few thousand photos, and an hour or more on a CPU.
+
+    Example: trainer train scratch --data landmarks --out runs/scratch
+    """
+    from trainer.recipes import train_scratch
+
+    _train(lambda: train_scratch(options), options.out, as_json=as_json)
+
+
+def _train(recipe: Callable[[], "FinishedRun"], run: Path, *, as_json: bool) -> None:
+    """Run the recipe with its log messages in the run's log file, and print how good the model is."""
+    from trainer.export.artifact import LOG, METRICS, assess_run, create_run_folder
+
+    create_run_folder(run)
+    set_advice("repeat the command with --resume to continue after the last finished epoch")
+    log = logging.getLogger("trainer")
+    handler = logging.FileHandler(run / LOG, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        record = recipe().record
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+    if as_json:
+        typer.echo((run / METRICS).read_text(), nl=False)
+        return
+    for line in assess_run(record).lines(f"trainer export {shlex.quote(str(run))} --out MODEL.pt"):
+        typer.echo(line)
+
+
+# The `trainer` command: the command tree, `export`, `evaluate`, `compare`, and exit codes.
 
 # The packages of the extra `train`.
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
@@ -156,9 +234,9 @@ def evaluate(
     The report has accuracy, calibration and rejection.
     """
     log.info("loading the model %s", model)
-    from trainer.evaluation.evaluation import evaluate as evaluate_model
-    from trainer.report.assessment import assess_evaluation
-    from trainer.report.files import REPORT, evaluation_document, write_report
+    from trainer.assessment import assess_evaluation
+    from trainer.evaluation import evaluate as evaluate_model
+    from trainer.report import REPORT, evaluation_document, write_report
 
     evaluation = evaluate_model(model, data, distractors, others, mixture=mixture, device=device)
     write_report(evaluation, out)
@@ -214,7 +292,7 @@ def compare(
                 f"{entry}: write NAME=FILE, with one of {', '.join(names)}", param_hint="--weights"
             )
         files[name] = Path(path)
-    from trainer.recipes.comparison import ComparisonOptions, compare_backbones, comparison_lines
+    from trainer.comparison import ComparisonOptions, compare_backbones, comparison_lines
 
     comparison = compare_backbones(ComparisonOptions(data, unknown, out, names, files, size, device))
     if as_json:

@@ -3,18 +3,34 @@
 The result is report.md, inspection.json, and sheets with a few photos of each label.
 """
 
+from __future__ import annotations
+
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
+import matplotlib as mpl
+from PIL import Image, ImageDraw, ImageFont
+
+from tagger.photos.decoding import Resize, decode_photo
+from tagger.photos.files import read_photo
 from tagger.photos.paths import path_text
-from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import Dataset, ExaminedPhotos, LabelledPhoto, PhotoFacts, examine_dataset
-from trainer.data.gazetteer import FILE_NAME, read_gazetteer
-from trainer.data.sheets import SheetRow, draw_sheet
+from trainer.data.folders import (
+    FILE_NAME,
+    MAX_BYTES,
+    MAX_PIXELS,
+    Dataset,
+    ExaminedPhotos,
+    LabelledPhoto,
+    PhotoFacts,
+    examine_dataset,
+    group_near_duplicates,
+    read_gazetteer,
+)
 from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
@@ -288,3 +304,51 @@ def _samples(examined: ExaminedPhotos) -> list[list[Path]]:
         by_label[photo.label].setdefault(facts.digest, photo.path)
     paths = [list(by_label[label].values()) for label in examined.dataset.labels]
     return [each[:: max(1, len(each) // SAMPLES)][:SAMPLES] for each in paths]
+
+
+# Sheets of photos: a PNG with a row of a few photos for each label or mistake, beside its name.
+
+CELL = Resize(short_side=112, size=112)
+GAP, COLUMN_GAP = 6, 40
+NAME_WIDTH = 225
+LETTERS_PER_LINE = 23
+MOST_LINES = 4
+LINE_HEIGHT = 19
+PAPER, INK, PALE = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """A name, a note below it, and the photos beside them."""
+
+    name: str
+    note: str
+    photos: Sequence[Path]
+
+
+def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> None:
+    """Draw the rows below each other, or in several columns, line by line."""
+    step = CELL.size + GAP
+    width = NAME_WIDTH + max(len(row.photos) for row in rows) * step + COLUMN_GAP
+    sheet = Image.new(
+        "RGB", (width * columns + GAP - COLUMN_GAP, -(-len(rows) // columns) * step + GAP), PAPER
+    )
+    draw, name_font, note_font = ImageDraw.Draw(sheet), _font("DejaVuSans-Bold"), _font("DejaVuSans")
+    for number, row in enumerate(rows):
+        left, top = number % columns * width + GAP, number // columns * step + GAP
+        lines = wrap(row.name, LETTERS_PER_LINE)[:MOST_LINES]
+        draw.text((left, top), "\n".join(lines), INK, name_font)
+        draw.text((left, top + LINE_HEIGHT * len(lines) + 4), row.note, PALE, note_font)
+        for column, photo in enumerate(row.photos):
+            sheet.paste(_square(photo), (left + NAME_WIDTH + column * step, top))
+    sheet.save(file)
+
+
+def _square(path: Path) -> Image.Image:
+    data = read_photo(path, max_bytes=MAX_BYTES).data
+    return Image.fromarray(decode_photo(data, CELL, max_pixels=MAX_PIXELS).pixels)
+
+
+def _font(name: str) -> ImageFont.FreeTypeFont:
+    """A font of matplotlib, which covers most scripts."""
+    return ImageFont.truetype(str(Path(mpl.get_data_path(), "fonts", "ttf", f"{name}.ttf")), 14)

@@ -24,10 +24,9 @@ from tagger.photos.files import new_file
 from trainer.backbones.backbone import pad_like_tensorflow
 from trainer.backbones.loading import find_source, load_backbone, read_weights
 from trainer.data.folders import open_csv
-from trainer.data.pixels import decode_batches
+from trainer.data.preparation import decode_batches
 from trainer.errors import BackboneUnusable, DataUnusable, writing_to
-from trainer.export.artifact import write_program
-from trainer.export.run import program_versions
+from trainer.export.artifact import program_versions, write_program
 from trainer.learning.classifier import LEAST_CONTRAST, Encoder, contrast_of
 from trainer.progress import photo_progress
 

@@ -1,8 +1,4 @@
-"""The transfer recipe: train a linear layer on a pretrained backbone's features, then fine-tune both.
-
-Each kind of ordinary photos is one more class of the linear layer, and so is each other landmark. The scores
-of these background classes are missing from the sum of the landmarks' scores.
-"""
+"""The recipes: each trains one kind of classifier, from photos to a finished run."""
 
 import copy
 import logging
@@ -12,10 +8,17 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tagger.model.artifact import read_manifest
+from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import Device, choose_device
+from trainer.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
 from trainer.backbones.backbone import Backbone
-from trainer.backbones.loading import goes_on_from_model, load_backbone
+from trainer.backbones.loading import (
+    SHIPPED_MODEL,
+    goes_on_from_model,
+    load_backbone,
+    scratch_backbone,
+    shipped_backbone,
+)
 from trainer.data.preparation import (
     LEAST_LABELS,
     FoundPhotos,
@@ -25,16 +28,26 @@ from trainer.data.preparation import (
     trained_photos,
 )
 from trainer.errors import TrainingFailed
-from trainer.export.calibration import TrainedClassifier, complete_run
-from trainer.export.run import FinishedRun, create_run_folder
-from trainer.learning.batches import Augmentation, MixOptions
-from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.head import FeatureSet, features_from_cache, fit_head, without_blends
-from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
-from trainer.learning.state import Epoch, TrainingState
-from trainer.options import TransferOptions
-from trainer.recipes.taught import train_taught
-from trainer.report.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
+from trainer.export.artifact import FinishedRun, create_run_folder
+from trainer.export.calibration import FittedModel, TrainedClassifier, complete_run, finish_run
+from trainer.learning.classifier import Encoder, Epoch, TrainingNetwork, TrainingState, embedding_of
+from trainer.learning.head import (
+    FeatureSet,
+    TaughtClassifier,
+    features_from_cache,
+    features_from_files,
+    fit_head,
+    fit_taught,
+    without_blends,
+)
+from trainer.learning.loop import Augmentation, MixOptions, TrainingPlan, growing_sizes, train_network
+from trainer.options import RecipeOptions, TransferOptions
+
+# The transfer recipe: train a linear layer on a pretrained backbone's features, then fine-tune
+# both.
+#
+# Each kind of ordinary photos is one more class of the linear layer, and so is each other landmark.
+# The scores of these background classes are missing from the sum of the landmarks' scores.
 
 BACKBONE = "mobilenet_v2"
 HEAD_RATE = 1e-3
@@ -221,3 +234,109 @@ def _optimiser(encoder: Encoder, head: nn.Linear, rate: float) -> torch.optim.Op
         {"params": list(head.parameters()), "highest_rate": HEAD_RATE, "weight_decay": WEIGHT_DECAY}
     )
     return torch.optim.AdamW(groups, lr=rate)
+
+
+# The recipe for few landmarks, or few photos of them: they are learned as in teaching.
+#
+# It needs no photos of other things. Ordinary photos and other landmarks, where there are any, all
+# test it.
+
+
+def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
+    """Learn the landmarks, measure the classifier, and write the run."""
+    device, shipped = choose_device(options.device, None).kind, read_manifest(SHIPPED_MODEL)
+    data = prepare(found, options.pixels, size=shipped.input.size, seed=options.seed)
+    is_unknown = data.targets == len(data.labels)
+    data = replace(data, is_validation=data.is_validation | is_unknown, is_of_val=data.is_of_val | is_unknown)
+    backbone, network = shipped_backbone()
+    encoder = Encoder(backbone, network)
+    everything = range(len(data.cached.photos))
+    embeddings = embedding_of(
+        features_from_cache(encoder, data.cached, everything, shipped.input.size, device)[:, 0]
+    )
+    if shipped.embedding is None:
+        raise AssertionError("the shipped model gives embeddings")
+    background = read_background(SHIPPED_MODEL, file_digest(SHIPPED_MODEL), shipped.embedding)
+
+    def learned_from(photos: TrainingData) -> TaughtClassifier:
+        targets = torch.from_numpy(photos.targets[photos.training])
+        head = fit_taught(background, embeddings[photos.training], targets, len(photos.labels))
+        return TaughtClassifier(encoder, head.requires_grad_(requires_grad=False))
+
+    features = features_from_files(encoder, data.validation_paths(), shipped.input.resize, device)[:, 0]
+    fitted = FittedModel(
+        backbone,
+        shipped.input,
+        learned_from(data).scores_of(features),
+        lambda: learned_from(data.whole),
+        None,
+        None,
+        background,
+        shipped.ranges,
+        "taught: what tells each landmark from strangers, on the frozen network of the shipped model",
+        {"seed": options.seed},
+    )
+    return finish_run(data, fitted, options)
+
+
+# The scratch recipe: train our own network from random weights.
+#
+# A few thousand photos are little data for this, so the recipe regularises strongly: every view of
+# a photo is different, mixed photos and smoothed labels prevent memorisation, images grow during
+# training to save time for more epochs, and the moving average of the weights is the result.
+
+SCRATCH_RATE = 2e-3
+# (share of the epochs, share of the input side): the size of the views during training.
+SCRATCH_SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
+
+
+def train_scratch(options: RecipeOptions) -> FinishedRun:
+    """Train, calibrate and measure a classifier, and write the run."""
+    found = find_training_photos(options.data, options.unknown, options.others)
+    create_run_folder(options.out)
+    device = choose_device(options.device, None)
+    data = prepare(found, options.pixels, size=options.size, seed=options.seed)
+    torch.manual_seed(options.seed)
+    backbone, network = scratch_backbone()
+    head = nn.Linear(backbone.features, data.classes)
+    classifier = TrainingNetwork(Encoder(backbone, network), head, dropout=DROPOUT)
+    rate = options.learning_rate or SCRATCH_RATE
+    plan = TrainingPlan(
+        augmentation=Augmentation(least_area=0.25, framed_share=0.25),
+        sizes=growing_sizes(options.epochs, options.size, SCRATCH_SIZES),
+        batch_size=options.batch_size,
+        warm_up=min(3.0, options.epochs / 10),
+        clip=2.0,
+        mixing=MixOptions(),
+        seed=options.seed,
+    )
+    state = TrainingState(classifier, _scratch_optimiser(classifier, rate))
+    train_network(data, state, plan, device, options=options, settings={"recipe": "scratch"})
+    model = TrainedClassifier(
+        backbone=backbone,
+        encoder=state.average.encoder,
+        head=state.average.head,
+        history=tuple(state.history),
+        recipe="scratch: a convolutional network of our own, from random weights",
+        settings={
+            "learning_rate": rate,
+            "weight_decay": WEIGHT_DECAY,
+            "dropout": DROPOUT,
+            "plan": asdict(plan),
+        },
+    )
+    return complete_run(data, model, options, device)
+
+
+def _scratch_optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """AdamW without decay of biases and norms."""
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    return torch.optim.AdamW(
+        [
+            {"params": weights, "highest_rate": rate, "weight_decay": WEIGHT_DECAY},
+            {"params": others, "highest_rate": rate, "weight_decay": 0.0},
+        ],
+        lr=rate,
+        betas=(0.9, 0.99),
+    )

@@ -22,11 +22,11 @@ from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
 from trainer.data.preparation import FoundPhotos, find_training_photos
 from trainer.errors import BackboneUnusable, ExportImpossible, TrainingFailed, writing_to
-from trainer.evaluation.metrics import wilson_interval
+from trainer.evaluation import wilson_interval
 from trainer.export.artifact import export_run
 from trainer.options import PIXELS, DeviceName, TransferOptions
 from trainer.progress import photo_progress
-from trainer.recipes.transfer import log_few, train_found
+from trainer.recipes import log_few, train_found
 
 MODEL = "model.pt"
 FIGURES = "comparison.json"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trainer.data.inspection import FEW
-from trainer.evaluation.evaluation import Evaluation
+from trainer.evaluation import Evaluation
 
 # The entry of `training`, in a run and in its model file, with the number of photos of each
 # landmark.

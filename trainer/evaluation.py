@@ -1,0 +1,532 @@
+"""Evaluation of a model file on photos that it was not trained on: figures with confidence intervals.
+
+docs/reference/evaluation.md has the formulas.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tagger.errors import PathNotFound
+from tagger.model.artifact import Label, Manifest, file_digest, read_manifest
+from tagger.model.devices import Device, choose_device
+from tagger.model.model import Model, load_model
+from trainer.data.folders import (
+    LabelledPhoto,
+    find_labelled_photos,
+    find_ordinary_photos,
+    find_other_landmarks,
+    image_digest,
+    label_folders,
+    label_of,
+    warn_of_label_conflicts,
+)
+from trainer.data.preparation import DIGEST_LENGTH, decode_batches, trained_photos
+from trainer.errors import DataUnusable
+from trainer.options import ORDINARY, OTHERS, Mixture
+from trainer.progress import photo_progress
+
+log = logging.getLogger("trainer")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one artifact on one folder of photos."""
+
+    manifest: Manifest
+    digest: str
+    device: Device
+    photos: int
+    unreadable: int
+    skipped: dict[str, int]  # photos by label that the model lacks
+    trained: int  # photos left out because they, or others of their landmark, were in training
+    recognition: Recognition
+    rejection: Rejection | None
+    false_tags_by_kind: dict[str, float]  # shares of `ORDINARY` and `OTHERS`
+    other_photos: int
+    other_landmarks: int
+    library: LibraryResult | None
+    mistakes: tuple[Mistake, ...]
+    false_tags: tuple[Mistake, ...]
+
+
+def evaluate(
+    artifact: Path,
+    data: Path,
+    distractors: Path | None,
+    others: Path | None,
+    *,
+    mixture: Mixture,
+    device: str,
+) -> Evaluation:
+    """Evaluate the artifact on `data`/test or `data`, on distractors, and for a library.
+
+    Photos that were in training do not count.
+
+    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of other landmarks;
+    those with a label are left out. The library shows `mixture`.
+
+    Raises:
+        ModelRefused, PathNotFound, DataUnusable: with what to change.
+    """
+    manifest, digest = read_manifest(artifact), file_digest(artifact)
+    found, skipped = _photos_of(data, manifest)
+    ordinary = find_ordinary_photos(distractors) if distractors else ()
+    labels = {name for label in manifest.labels for name in (label_of(label.label), label.slug)}
+    other = [photo for photo in find_other_landmarks(others) if photo.place not in labels] if others else []
+    digests = {photo: image_digest(photo.path) for photo in (*found, *ordinary, *other)}
+    warn_of_label_conflicts((digest, photo) for photo, digest in digests.items())
+    trained = _in_training(digests, manifest)
+    known_places = {photo.place for photo in other if photo in trained}
+    trained |= {photo for photo in other if photo.place in known_places}
+    photos = [photo for photo in found if photo not in trained]
+    if not photos:
+        raise _unusable(data, "all of its photos were in training")
+    strangers = [photo for photo in (*ordinary, *other) if photo not in trained]
+    chosen = choose_device(device, None)
+    reference = Device(chosen.kind, "float32", chosen.batch_size)
+    model = load_model(artifact, digest, manifest, reference)
+    rows, scores = score_photos([photo.path for photo in photos], model, "scoring test photos")
+    if not rows:
+        raise _unusable(data, "none of its photos can be read")
+    unreadable, photos = len(photos) - len(rows), [photos[row] for row in rows]
+    positions = {label_of(label.label): position for position, label in enumerate(manifest.labels)}
+    targets = torch.tensor([positions[photo.label] for photo in photos])
+    rows, other_scores = score_photos([photo.path for photo in strangers], model, "scoring distractors")
+    strangers = [strangers[row] for row in rows]
+
+    names, threshold = [label.name for label in manifest.labels], manifest.threshold
+    suggested_from = manifest.suggestion_threshold or threshold
+    none_of_them = torch.full((len(strangers),), len(names))
+    recognition = measure_recognition(manifest.labels, scores, targets, threshold, suggested_from)
+    folders = [OTHERS if photo.place else photo.kind or "." for photo in strangers]
+    top, correct, other_top = recognition.scores, recognition.correct, other_scores.amax(dim=1)
+    is_other = torch.tensor([photo.place is not None for photo in strangers], dtype=torch.bool)
+    kinds = {ORDINARY: other_top[~is_other], OTHERS: other_top[is_other]}
+    return Evaluation(
+        manifest=manifest,
+        digest=digest,
+        device=reference,
+        photos=len(targets),
+        unreadable=unreadable,
+        skipped=skipped,
+        trained=len(trained),
+        recognition=recognition,
+        rejection=measure_rejection(other_top, folders, threshold),
+        false_tags_by_kind={
+            kind: float((each >= threshold).float().mean()) for kind, each in kinds.items() if len(each)
+        },
+        other_photos=int(is_other.sum()),
+        other_landmarks=len({photo.place for photo in strangers} - {None}),
+        library=measure_library(
+            correct, top >= threshold, kinds[OTHERS] >= threshold, kinds[ORDINARY] >= threshold, mixture
+        ),
+        mistakes=confident_mistakes(names, [photo.path for photo in photos], scores, targets),
+        false_tags=confident_mistakes(
+            names, [photo.path for photo in strangers], other_scores, none_of_them, least_score=threshold
+        ),
+    )
+
+
+def _in_training(photos: Mapping[LabelledPhoto, str | None], manifest: Manifest) -> set[LabelledPhoto]:
+    """Those of the photos that the model has learned from."""
+    trained = trained_photos(manifest)
+    return {photo for photo, digest in photos.items() if (digest or "")[:DIGEST_LENGTH] in trained}
+
+
+def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:
+    """The photos with labels of the model, and the number of other photos by label."""
+    if not data.is_dir():
+        raise PathNotFound(path=data)
+    folder = data / "test" if (data / "test").is_dir() else data
+    model_labels = {label_of(label.label) for label in manifest.labels}
+    photos, skipped = [], dict[str, int]()
+    for photo in find_labelled_photos(folder):
+        if photo.label in model_labels:
+            photos.append(photo)
+        else:
+            skipped[photo.label] = skipped.get(photo.label, 0) + 1
+    for label, count in skipped.items():
+        log.warning("the model has no label %s: its photos are skipped (%d)", label, count)
+    if not photos:
+        names = ", ".join(entry.name for entry in label_folders(folder)[:3]) or "none"
+        raise _unusable(data, f"no label folder matches a label of the model (folders: {names})")
+    return photos, skipped
+
+
+def _unusable(data: Path, reason: str) -> DataUnusable:
+    remedy = (
+        f"Lay out photos as {data}/test/LABEL/photo.jpg or {data}/LABEL/photo.jpg, "
+        "with the labels of the model"
+    )
+    return DataUnusable(path=data, reason=reason, remedy=remedy)
+
+
+def score_photos(paths: Sequence[Path], model: Model, description: str) -> tuple[list[int], Tensor]:
+    """The positions of the readable photos, and their scores, float32 (N, L). Others get a warning.
+
+    Args:
+        paths: the photos
+        model: the model
+        description: of the progress bar
+    """
+    rows: list[int] = []
+    parts = [np.empty((0, len(model.manifest.labels)), dtype=np.float32)]
+    with photo_progress(description, len(paths)) as advance:
+        for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
+            parts.append(model.outputs(batch.pixels).scores)
+            rows += batch.positions
+            advance(len(batch.positions))
+    return rows, torch.from_numpy(np.concatenate(parts))
+
+
+# The accuracy of a model: on its landmarks, on distractors, which show none, and its worst
+# mistakes.
+
+# The mistakes that fit on one sheet.
+MOST_MISTAKES = 24
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """Figures on the photos of one label; `taken_for` is the landmark most often predicted by mistake."""
+
+    label: str
+    name: str
+    photos: int
+    right: int
+    accepted_right: int
+    top1: Estimate
+    taken_for: str | None
+    taken_for_photos: int
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Figures on photos of landmarks, and the data they are computed from."""
+
+    top1: Estimate
+    top3: Estimate
+    top5: Estimate
+    ece: Estimate
+    accepted: Estimate  # share with an accepted label
+    accepted_right: Estimate  # share with the right label accepted
+    suggested_right: Estimate  # share with the right label accepted or suggested
+    precision_at_threshold: Estimate  # share of the accepted labels that are right
+    per_label: tuple[LabelResult, ...]
+    scores: Tensor  # float32 (N,), the highest score of each photo
+    predicted: Tensor  # int64 (N,), its label
+    targets: Tensor  # int64 (N,), the right label
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether each photo's first prediction is right, bool (N,)."""
+        return self.predicted == self.targets
+
+
+@dataclass(frozen=True)
+class DistractorResult:
+    """Figures on photos that show none of the landmarks."""
+
+    photos: int
+    false_tags: Estimate  # share with a tag at the threshold
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Figures on all distractors, and by the top-level folder they are in (`.` if in none)."""
+
+    overall: DistractorResult
+    by_folder: dict[str, DistractorResult]
+
+
+@dataclass(frozen=True)
+class LibraryResult:
+    """Figures for a library that shows a mixture of the model's landmarks, others, and anything else."""
+
+    mixture: str
+    precision: Estimate  # share of the tags in it that are right
+    false_tags: Estimate  # share of all its photos with a wrong tag
+    other_photos: int
+    other_false_tags: Estimate
+    ordinary_photos: int
+    ordinary_false_tags: Estimate
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A photo with a wrong first prediction. `shown` is None if it shows none of the landmarks."""
+
+    path: Path
+    shown: str | None
+    predicted: str
+    score: float
+
+
+def measure_recognition(
+    labels: Sequence[Label], scores: Tensor, targets: Tensor, threshold: float, suggested_from: float
+) -> Recognition:
+    """Compare scores, float32 (N, L), with the right labels, int64 (N,)."""
+    top, predicted = scores.max(dim=1)
+    correct, accepted = predicted == targets, top >= threshold
+    return Recognition(
+        top1=estimate_share(correct),
+        top3=estimate_share(in_top_k(scores, targets, 3)),
+        top5=estimate_share(in_top_k(scores, targets, 5)),
+        ece=bootstrap(calibration_errors, (top, correct)),
+        accepted=estimate_share(accepted),
+        accepted_right=estimate_share(accepted & correct),
+        suggested_right=estimate_share(correct & (top >= suggested_from)),
+        precision_at_threshold=estimate_share(correct[accepted]),
+        per_label=_per_label(labels, predicted, targets, accepted),
+        scores=top,
+        predicted=predicted,
+        targets=targets,
+    )
+
+
+def _per_label(
+    labels: Sequence[Label], predicted: Tensor, targets: Tensor, accepted: Tensor
+) -> tuple[LabelResult, ...]:
+    mistakes = confusion_counts(predicted, targets, len(labels)).fill_diagonal_(0)
+    results = []
+    for position, label in enumerate(labels):
+        photos = targets == position
+        right, tagged = predicted[photos] == position, accepted[photos]
+        most = int(mistakes[position].max())
+        results.append(
+            LabelResult(
+                label=label.label,
+                name=label.name,
+                photos=len(right),
+                right=int(right.sum()),
+                accepted_right=int((right & tagged).sum()),
+                top1=estimate_share(right),
+                taken_for=labels[int(mistakes[position].argmax())].name if most else None,
+                taken_for_photos=most,
+            )
+        )
+    return tuple(results)
+
+
+def measure_rejection(scores: Tensor, folders: Sequence[str], threshold: float) -> Rejection | None:
+    """Count false tags by the highest scores of distractors; None if there are none.
+
+    Args:
+        scores: float32 (M,)
+        folders: the folder of each
+        threshold: the score from which a label is accepted
+    """
+    if not len(scores):
+        return None
+    is_tag = scores >= threshold
+    by_folder = {}
+    for name in sorted(set(folders)):
+        tags = is_tag[torch.tensor([folder == name for folder in folders])]
+        by_folder[name] = DistractorResult(len(tags), estimate_share(tags))
+    return Rejection(DistractorResult(len(is_tag), estimate_share(is_tag)), by_folder)
+
+
+def measure_library(
+    correct: Tensor, accepted: Tensor, others: Tensor, ordinary: Tensor, mixture: Mixture
+) -> LibraryResult | None:
+    """Weight the photos of each kind as in the mixture; None if a kind has no photos.
+
+    Args:
+        correct: bool (N,), whether the first prediction for a landmark photo is right
+        accepted: bool (N,), whether it is a tag
+        others: bool (M,), whether a photo of another landmark has a tag
+        ordinary: bool (K,), whether an ordinary photo has a tag
+        mixture: the shares of the three kinds
+    """
+    if not len(ordinary) or not len(others):
+        return None
+    groups = (correct & accepted, accepted), (others,), (ordinary,)
+
+    def tags(right: Tensor, known: Tensor, other: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        shares = (mixture.known, known), (mixture.other, other), (mixture.ordinary, rest)
+        every = sum((share * kind.double().mean(dim=1) for share, kind in shares), torch.zeros(1))
+        return mixture.known * right.double().mean(dim=1), every
+
+    def precisions(*kinds: Tensor) -> Tensor:
+        right, every = tags(*kinds)
+        return torch.where(every > 0, right / every, 1.0)
+
+    def wrong_shares(*kinds: Tensor) -> Tensor:
+        right, every = tags(*kinds)
+        return every - right
+
+    return LibraryResult(
+        mixture=str(mixture),
+        precision=bootstrap(precisions, *groups),
+        false_tags=bootstrap(wrong_shares, *groups),
+        other_photos=len(others),
+        other_false_tags=estimate_share(others),
+        ordinary_photos=len(ordinary),
+        ordinary_false_tags=estimate_share(ordinary),
+    )
+
+
+def confident_mistakes(
+    names: Sequence[str], paths: Sequence[Path], scores: Tensor, targets: Tensor, *, least_score: float = 0.0
+) -> tuple[Mistake, ...]:
+    """The mistakes with the highest scores, in descending order.
+
+    Args:
+        names: the names of the labels
+        paths: the photos
+        scores: float32 (N, L)
+        targets: int64 (N,); L if a photo shows none of the landmarks
+        least_score: predictions with lower scores are not mistakes
+    """
+    top, predicted = scores.max(dim=1)
+    wrong = (predicted != targets) & (top >= least_score)
+    count = min(MOST_MISTAKES, int(wrong.sum()))
+    order = top.masked_fill(~wrong, -1).argsort(descending=True, stable=True)[:count]
+    return tuple(
+        Mistake(
+            path=paths[row],
+            shown=names[int(targets[row])] if int(targets[row]) < len(names) else None,
+            predicted=names[int(predicted[row])],
+            score=top[row].item(),
+        )
+        for row in order.tolist()
+    )
+
+
+# Metrics of predictions, with 95 % confidence intervals; docs/reference/evaluation.md has the
+# formulas.
+#
+# Shares of photos have Wilson's score interval, all other figures a percentile bootstrap. Functions
+# with a plural name take rows of photos, (R, N), and return a figure per row: the figure and its
+# resamples.
+
+RESAMPLES = 1000
+SEED = 0
+_Z = 1.959964
+_TAILS = (0.025, 0.975)
+# The most photos sampled at once. Larger resamples are split into blocks, to limit memory.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate_share(is_part: Tensor) -> Estimate:
+    """The share of photos for which `is_part`, bool (N,), holds; 0 without photos."""
+    count = len(is_part)
+    share = int(is_part.sum()) / count if count else 0.0
+    return Estimate(share, *wilson_interval(share, count))
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """The interval of a share measured on `count` photos (Wilson's score interval)."""
+    if count == 0:
+        return 0.0, 1.0
+    centre = (share + _Z * _Z / (2 * count)) / (1 + _Z * _Z / count)
+    variance = share * (1 - share) / count + _Z * _Z / (4 * count * count)
+    spread = _Z * math.sqrt(variance) / (1 + _Z * _Z / count)
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Estimate:
+    """A figure, and the middle 95 % of its values on `RESAMPLES` resamples of the photos, with a fixed seed.
+
+    Args:
+        figure: maps the groups' tensors as rows, each (R, N), to a figure per row, float (R,)
+        groups: tensors (N,) about the same photos; photos are resampled within their group
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    sizes = [len(group[0]) for group in groups]
+    rows = max(1, _BLOCK // max(1, *sizes))
+    resampled = []
+    for first in range(0, RESAMPLES, rows):
+        count = min(rows, RESAMPLES - first)
+        indices = [torch.randint(max(1, size), (count, size), generator=generator) for size in sizes]
+        resampled.append(figure(*_select(groups, indices)))
+    whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
+    return interval(whole, torch.cat(resampled).tolist())
+
+
+def interval(value: float, resampled: Iterable[float]) -> Estimate:
+    """A figure, and the middle 95 % of its values on resamples of the photos."""
+    values = torch.tensor(list(resampled), dtype=torch.float64)
+    low, high = values.quantile(torch.tensor(_TAILS, dtype=torch.float64)).tolist()
+    return Estimate(value, low, high)
+
+
+def _select(groups: tuple[tuple[Tensor, ...], ...], indices: list[Tensor]) -> list[Tensor]:
+    return [values[index] for group, index in zip(groups, indices, strict=True) for values in group]
+
+
+RELIABILITY_BINS = 15
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Photos with a top score in one part of 0…1: their mean score and the share that is right."""
+
+    confidence: float
+    right: Estimate
+
+
+def top_k_accuracy(scores: Tensor, targets: Tensor, k: int) -> float:
+    """The share of photos whose right label is among the `k` best."""
+    return in_top_k(scores, targets, k).double().mean().item()
+
+
+def in_top_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
+    """Whether the right label is among the `k` best, bool (N,).
+
+    Args:
+        scores: float (N, L)
+        targets: int64 (N,), the right label of each
+        k: the number of labels to accept; at most all labels
+    """
+    best = scores.topk(min(k, scores.shape[1]), dim=1).indices  # int64 (N, k)
+    return (best == targets[:, None]).any(dim=1)
+
+
+def confusion_counts(predicted: Tensor, targets: Tensor, labels: int) -> Tensor:
+    """Photos by right label (row) and predicted label (column), int64 (L, L)."""
+    return torch.bincount(targets * labels + predicted, minlength=labels * labels).reshape(labels, labels)
+
+
+def reliability(confidence: Tensor, correct: Tensor) -> tuple[ReliabilityBin, ...]:
+    """Group top scores and whether they are right, both (N,), into bins of equal width."""
+    numbers = _bin_numbers(confidence)
+    groups = [numbers == number for number in torch.unique(numbers)]
+    return tuple(
+        ReliabilityBin(confidence[group].double().mean().item(), estimate_share(correct[group]))
+        for group in groups
+    )
+
+
+def calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
+    """The expected calibration error with bins of equal width, of rows (R, N), float64 (R,)."""
+    distance = confidence.double() - correct.double()
+    sums = _sums(distance, _bin_numbers(confidence), RELIABILITY_BINS)
+    return sums.abs().sum(dim=1) / confidence.shape[1]
+
+
+def _bin_numbers(confidence: Tensor) -> Tensor:
+    return (confidence * RELIABILITY_BINS).long().clamp(0, RELIABILITY_BINS - 1)
+
+
+def _sums(values: Tensor, groups: Tensor, count: int) -> Tensor:
+    """The sum of the values, float64 (R, N), in each group, float64 (R, count)."""
+    return values.new_zeros(len(values), count).scatter_add_(1, groups, values)

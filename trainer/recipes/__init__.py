@@ -1,1 +1,0 @@
-"""Recipes: each trains one kind of classifier, from photos to a finished run."""

@@ -1,1 +1,0 @@
-"""The report of an evaluation: Markdown, drawings, and the figures as JSON."""
