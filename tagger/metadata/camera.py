@@ -13,9 +13,9 @@ from datetime import timedelta
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
-from tagger.metadata.formats.jpeg_segments import PHOTOSHOP
-from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
+from tagger.metadata.formats.jpeg import PHOTOSHOP
 from tagger.metadata.stated_facts import is_blank, parse_offset, parse_time, stated_in_xmp, stated_time
+from tagger.metadata.tag_fields import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.photos.containers import Container, exif_of
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, PhotoOrigin, merge_facts
 from tagger.photos.formats import is_iso_media

@@ -17,7 +17,6 @@ from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata import xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.photo_fields import xmp_packet
 from tagger.metadata.photo_files import (
     PhotoFiles,
     WrittenFile,
@@ -25,19 +24,22 @@ from tagger.metadata.photo_files import (
     is_among,
     new_sidecar,
     refuse_shared,
+    remove_leftover,
+    xmp_packet,
 )
 from tagger.metadata.plans import (
     FilePlan,
+    FindUndoRecord,
     check_image,
+    digest_file,
+    has_position_fields,
     owner_values,
     plan_embed,
     plan_sidecar,
     read_sidecar,
 )
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
-from tagger.metadata.restored_files import FindUndoRecord, digest_file, has_position_fields
 from tagger.metadata.tag_fields import TagFields
-from tagger.metadata.temporary_files import remove_leftover
 from tagger.photos.containers import digest_photo
 from tagger.photos.files import read_photo
 from tagger.photos.formats.reader import Blocks

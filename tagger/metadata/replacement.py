@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
-from tagger.metadata.photo_files import is_sidecar_name
-from tagger.metadata.temporary_files import (
+from tagger.metadata.photo_files import (
     TemporaryFile,
     check_written,
     create_locked,
     is_being_replaced,
+    is_sidecar_name,
     write_whole,
 )
 from tagger.photos.files import OpenFolder, PhotoVersion, flush_to_disk, open_folder, stored_time_ns

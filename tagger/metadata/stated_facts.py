@@ -17,10 +17,17 @@ from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.gps import OUR_METHOD
-from tagger.metadata.xmp.packet import utf8_packet
+from tagger.metadata.tag_fields import OUR_METHOD
+from tagger.metadata.xmp.packet import (
+    GPS_ERROR,
+    GPS_METHOD,
+    LATITUDE,
+    LONGITUDE,
+    degrees_of,
+    same_coordinate,
+    utf8_packet,
+)
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
-from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
 from tagger.photos.facts import FIRST_FACTS, LARGEST_ERROR_M, LARGEST_OFFSET_S, LEAST_OFFSET_S, PhotoFacts
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource

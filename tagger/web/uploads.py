@@ -27,7 +27,7 @@ from starlette.types import Message, Receive
 
 from tagger.errors import DISK_FULL_ERRNOS
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.temporary_files import TemporaryFile, create_locked, remove_leftovers, write_whole
+from tagger.metadata.photo_files import TemporaryFile, create_locked, remove_leftovers, write_whole
 from tagger.photos.containers import has_image
 from tagger.photos.files import OpenFolder, flush_to_disk, open_folder
 from tagger.photos.folders import PathFilter

@@ -12,8 +12,8 @@ from support.commands import LABELS, Process, Terminal, draw
 from support.fault_durations import FaultDurations
 
 from tagger.database.tables import jobs, metadata_writes
-from tagger.metadata.photo_fields import photo_fields
-from tagger.metadata.restored_files import digest_file
+from tagger.metadata.photo_files import photo_fields
+from tagger.metadata.plans import digest_file
 
 PHOTOS = 240
 PLACES = 4

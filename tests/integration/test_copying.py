@@ -35,7 +35,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import Conflict
 from tagger.landmarks.edits import NewLandmark, add_landmark
-from tagger.metadata.splices import Splice, inverse_of
+from tagger.metadata.formats.jpeg import Splice, inverse_of
 from tagger.photos.paths import path_to_json
 from tagger.registry.registered_models import add_model
 from tagger.tags.settlement import settle

@@ -17,8 +17,7 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.processing import metadata_writing, undo_log
 from tagger.metadata import photo_writer
-from tagger.metadata.photo_fields import photo_fields, xmp_fields
-from tagger.metadata.photo_files import files_with_our_values
+from tagger.metadata.photo_files import files_with_our_values, photo_fields, xmp_fields
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.query.options import PhotoQuery
 from tagger.roots.roots import forget_path

@@ -13,7 +13,7 @@ from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
-from tagger.metadata.photo_fields import photo_fields, xmp_fields
+from tagger.metadata.photo_files import photo_fields, xmp_fields
 from tagger.positions.update import update_positions
 from tagger.roots.roots import forget_path
 

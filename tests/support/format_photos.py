@@ -9,9 +9,8 @@ from rig.containers import encode_image
 from rig.drawing import draw_photo
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats import read_blocks, replace_blocks
-from tagger.metadata.formats.comparison import difference_outside_blocks
-from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
+from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
+from tagger.metadata.formats.jpeg import apply_splices, inverse_of, undo_splices
 from tagger.photos.containers import digest_photo
 from tagger.photos.formats.reader import Blocks
 

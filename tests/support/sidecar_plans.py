@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tagger.metadata.plans import FilePlan, owner_values, plan_sidecar, read_sidecar
-from tagger.metadata.restored_files import FindUndoRecord
+from tagger.metadata.plans import FilePlan, FindUndoRecord, owner_values, plan_sidecar, read_sidecar
 from tagger.metadata.tag_fields import TagFields
 from tagger.photos.formats.reader import Blocks
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tagger.metadata.temporary_files import temporary_name
+from tagger.metadata.photo_files import temporary_name
 
 
 def temporary_path(path: Path) -> Path:

@@ -15,8 +15,16 @@ from tagger.database.enums import Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.processing.metadata_preview import changed_fields
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_fields import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
-from tagger.metadata.photo_files import WrittenFile, find_photo_files, is_sidecar_name
+from tagger.metadata.photo_files import (
+    TAGGER_RECORD,
+    WrittenFile,
+    exif_refusal,
+    find_photo_files,
+    is_sidecar_name,
+    photo_fields,
+    xmp_fields,
+    xmp_packet,
+)
 from tagger.metadata.xmp import written_landmarks
 from tagger.photos.formats import detect_format
 from tagger.photos.paths import ObjectPath, parse_path
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tagger.jobs.processing.metadata_preview import MetadataPreview
-    from tagger.metadata.photo_fields import Fields
+    from tagger.metadata.photo_files import Fields
     from tagger.metadata.plans import FilePlan
     from tagger.metadata.xmp import WrittenLandmark
 

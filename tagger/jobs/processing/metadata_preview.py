@@ -28,8 +28,7 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.chunk_items import raw_files_of
 from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_fields import TAGGER_RECORD, differences, photo_fields, xmp_fields
-from tagger.metadata.photo_files import WrittenFile
+from tagger.metadata.photo_files import TAGGER_RECORD, WrittenFile, differences, photo_fields, xmp_fields
 from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields

@@ -34,9 +34,9 @@ from tagger.jobs.processing.undo_log import (
 from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.failures import EDITED
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_result, plan_and_prepare
-from tagger.metadata.restored_files import UndoRecord
-from tagger.metadata.temporary_files import remove_leftovers
+from tagger.metadata.plans import UndoRecord
 from tagger.photos.paths import ObjectPath
 from tagger.roots.roots import Root
 

@@ -36,8 +36,7 @@ from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
-from tagger.metadata.plans import FilePlan
-from tagger.metadata.restored_files import UndoRecord, digest_file
+from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
 

@@ -5,38 +5,19 @@ those of the multi-picture index (CIPA DC-007) count from its own header. Camera
 to previews after the image. Programs append notes there, of which only the kinds below may move.
 """
 
+from __future__ import annotations
+
+import hashlib
+import re
 import struct
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tagger.metadata.formats.jpeg_segments import (
-    APP0,
-    APP1,
-    APP2,
-    APP11,
-    APP13,
-    EXTENDED_XMP,
-    MPF,
-    PAYLOAD_LIMIT,
-    PHOTOSHOP,
-    Jpeg,
-    Segment,
-    pack_segment,
-    read_jpeg,
-    replace_iptc,
-)
-from tagger.metadata.splices import (
-    Splice,
-    ambiguous_blocks,
-    broken_structure,
-    fixed_offsets,
-    in_order,
-    signed_file,
-    too_large,
-)
+from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.photos.formats.reader import Blocks
-from tagger.photos.jpeg import EXIF, XMP, iptc_in
+from tagger.photos.jpeg import EXIF, IPTC, SEGMENT_LIMIT, XMP, iptc_in, resources_in
 from tagger.photos.tiff import TiffBlock, open_tiff
 
 # An identifier, the size of the whole, and the offset of the part.
@@ -310,3 +291,301 @@ def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:
     origins = (origin for origin in (0, base, base + note.start) if 0 <= image_start - origin <= _LARGEST)
     content = bytes(note.raw)
     return any(struct.pack(order + "I", image_start - at) in content for at in origins for order in "<>")
+
+
+# The segments of a JPEG, read strictly, as a write accounts for every byte; and Photoshop's
+# resources.
+#
+# The bytes after the end of the first image (further images, videos, notes of programs) are the
+# trailer.
+
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+PHOTOSHOP = b"Photoshop 3.0\0"
+MPF = b"MPF\0"
+PAYLOAD_LIMIT = 65_533
+
+SOS, EOI, APP0, APP1, APP2, APP11, APP13 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEB, 0xED
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The offsets of a segment, marker and length included. `payload` is the offset of its content."""
+
+    marker: int
+    start: int
+    end: int
+
+    @property
+    def payload(self) -> int:
+        return self.start + 4
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """`head` holds the segments before the first scan, at `scan`. The trailer starts at `end`."""
+
+    data: bytes
+    head: tuple[Segment, ...]
+    scan: int
+    end: int
+
+    def segments_named(self, marker: int, name: bytes) -> list[Segment]:
+        """The segments with this marker whose payload starts with this name."""
+        return [
+            segment
+            for segment in self.head
+            if segment.marker == marker and self.data.startswith(name, segment.payload, segment.end)
+        ]
+
+    def content(self, segment: Segment, name: bytes) -> bytes:
+        """The segment's payload after its name."""
+        return self.data[segment.payload + len(name) : segment.end]
+
+
+def read_jpeg(data: bytes) -> Jpeg:
+    """Parse the first image of a file.
+
+    Raises:
+        WriteRefused: it is broken.
+    """
+    head: list[Segment] = []
+    for segment in _segments(data):
+        if segment.marker == SOS:
+            return Jpeg(data, tuple(head), segment.start, _image_end(data, segment))
+        head.append(segment)
+        if len(head) > SEGMENT_LIMIT:
+            raise broken_structure("it has too many segments")
+    raise broken_structure("it holds no image")
+
+
+def pack_segment(marker: int, payload: bytes) -> bytes:
+    """Build a segment; the payload has at most PAYLOAD_LIMIT bytes."""
+    return b"\xff" + bytes([marker]) + (len(payload) + 2).to_bytes(2, "big") + payload
+
+
+def _segments(data: bytes) -> Iterator[Segment]:
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            raise broken_structure(f"no segment starts at byte {at}")
+        marker = data[at + 1]
+        # A marker may be preceded by several 0xFF bytes, which stay where they are.
+        if marker == 0xFF:
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in _STANDALONE or marker in (0, EOI) or end < at + 4 or end > len(data):
+            raise broken_structure(f"the segment at byte {at} is incomplete")
+        yield Segment(marker, at, end)
+        at = end
+
+
+def _image_end(data: bytes, scan: Segment) -> int:
+    """The offset after the image's end marker. Further scans and their tables may follow the first scan."""
+    at = scan.end
+    for _ in range(SEGMENT_LIMIT):
+        marker_match = _MARKER_IN_SCAN.search(data, at)
+        if marker_match is None:
+            break
+        marker, at = data[marker_match.start() + 1], marker_match.end()
+        if marker == EOI:
+            return at
+        if marker in _STANDALONE:
+            continue
+        at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+    raise broken_structure("the image has no end marker")
+
+
+_IPTC_DIGEST = 0x0425
+_NEW_HEAD = b"8BIM" + IPTC.to_bytes(2, "big") + b"\0\0"
+
+
+def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
+    """Return the resources with these IPTC datasets; all other resources stay unchanged.
+
+    A digest that was correct is updated. A wrong digest means that a program changed IPTC but not XMP, and
+    readers use it to decide which of the two to trust, so it stays wrong.
+
+    Raises:
+        WriteRefused: the resources cannot be read, or hold IPTC twice.
+    """
+    resources = list(resources_in(payload))
+    rest = payload[sum(len(resource.raw) for resource in resources) :]
+    if rest.strip(b"\0"):
+        raise broken_structure("the Photoshop resources, which hold IPTC, cannot be read")
+    if sum(resource.number == IPTC for resource in resources) > 1:
+        raise ambiguous_blocks("It has IPTC datasets twice")
+    digest_before = next(
+        (_digest(resource.value) for resource in resources if resource.number == IPTC), _digest(b"")
+    )
+    packed: list[bytes] = []
+    for resource in resources:
+        if resource.number == IPTC:
+            packed += [_pack(resource.head, iptc)] if iptc is not None else []
+        elif resource.number == _IPTC_DIGEST:
+            was_correct = resource.value == digest_before
+            packed += [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
+        else:
+            packed.append(resource.raw)
+    if iptc is not None and all(resource.number != IPTC for resource in resources):
+        packed.append(_pack(_NEW_HEAD, iptc))
+    return b"".join((*packed, rest))
+
+
+def _pack(head: bytes, value: bytes) -> bytes:
+    return head + len(value).to_bytes(4, "big") + value + b"\0" * (len(value) % 2)
+
+
+def _digest(iptc: bytes) -> bytes:
+    return hashlib.md5(iptc, usedforsecurity=False).digest()
+
+
+# What the readers and writers of metadata share: refusals, and splices.
+#
+# Each cause of a refusal has one text. A splice replaces a range of bytes in a file; bytes outside
+# of the splices stay as they are. The inverse of a list of splices holds the replaced bytes and
+# their offsets, and restores the original exactly.
+
+_VERSION = b"\x01"
+_HEAD = struct.Struct("<QQQ")
+# The limit on an unpacked inverse, in bytes: a few kilobytes for embedded tags, at most a whole
+# sidecar.
+LARGEST_INVERSE = 64 * 2**20
+MOST_SPLICES = 10_000
+
+
+@dataclass(frozen=True)
+class Splice:
+    """Replaces the bytes from `start` to `end` (exclusive). For an insertion, start equals end."""
+
+    start: int
+    end: int
+    replacement: bytes
+
+    @property
+    def growth(self) -> int:
+        """The number of bytes by which the file grows."""
+        return len(self.replacement) - (self.end - self.start)
+
+
+def apply_splices(data: bytes, splices: Sequence[Splice]) -> bytes:
+    """Return the file with all splices applied. They are in file order and do not overlap."""
+    parts: list[bytes | memoryview] = []
+    view = memoryview(data)
+    at = 0
+    for splice in splices:
+        if not at <= splice.start <= splice.end <= len(data):
+            raise ValueError(f"splices overlap or lie outside the file: {splice.start} to {splice.end}")
+        parts += (view[at : splice.start], splice.replacement)
+        at = splice.end
+    return b"".join((*parts, view[at:]))
+
+
+def in_order(splices: Sequence[Splice]) -> list[Splice]:
+    """Sort by offset. Insertions at the same offset become one splice, in their order."""
+    ordered: list[Splice] = []
+    for splice in sorted(splices, key=lambda splice: (splice.start, splice.end)):
+        if ordered and ordered[-1].end == splice.start:
+            last = ordered.pop()
+            ordered.append(Splice(last.start, splice.end, last.replacement + splice.replacement))
+        else:
+            ordered.append(splice)
+    return ordered
+
+
+def inverse_of(data: bytes, splices: Sequence[Splice]) -> bytes:
+    """Pack the inverse, which turns the spliced file back into `data`."""
+    packed = bytearray()
+    growth = 0
+    for splice in splices:
+        start = splice.start + growth
+        replaced = data[splice.start : splice.end]
+        packed += _HEAD.pack(start, start + len(splice.replacement), len(replaced)) + replaced
+        growth += splice.growth
+    return _VERSION + zlib.compress(bytes(packed), 9)
+
+
+def undo_splices(data: bytes, inverse: bytes) -> bytes:
+    """Return the file before the splices. The caller checks the digests of both files.
+
+    Raises:
+        ValueError: the inverse is damaged, or belongs to another file.
+    """
+    return apply_splices(data, unpacked_inverse(inverse))
+
+
+def unpacked_inverse(inverse: bytes) -> list[Splice]:
+    """The splices that `inverse_of` packed. They may belong to another file.
+
+    Raises:
+        ValueError: the inverse is damaged, or larger than any.
+    """
+    raw = _decompress(inverse)
+    splices: list[Splice] = []
+    at = 0
+    while at < len(raw):
+        if at + _HEAD.size > len(raw):
+            raise ValueError("truncated")
+        start, end, size = _HEAD.unpack_from(raw, at)
+        at += _HEAD.size
+        if size > len(raw) - at or len(splices) == MOST_SPLICES:
+            raise ValueError("truncated, or too many splices")
+        splices.append(Splice(start, end, raw[at : at + size]))
+        at += size
+    return splices
+
+
+def _decompress(inverse: bytes) -> bytes:
+    """Decompress an inverse within LARGEST_INVERSE: a few bytes may stand for gigabytes."""
+    if not inverse.startswith(_VERSION):
+        raise ValueError("unknown version")
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(memoryview(inverse)[len(_VERSION) :], LARGEST_INVERSE + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if len(raw) > LARGEST_INVERSE:
+        raise ValueError("too large")
+    if not stream.eof or stream.unused_data:
+        raise ValueError("truncated, or followed by other data")
+    return raw
+
+
+def broken_structure(problem: str) -> WriteRefused:
+    """The container is broken."""
+    return WriteRefused(
+        RefusalKind.STRUCTURE,
+        f"The file is broken: {problem}. Copy it again from its source, or save it with an image editor.",
+    )
+
+
+def ambiguous_blocks(problem: str) -> WriteRefused:
+    """The file has several blocks of a kind, so there is no single one to change."""
+    return WriteRefused(
+        RefusalKind.STRUCTURE,
+        f"{problem}, and programs differ in which one they read. Save its metadata with your photo program.",
+    )
+
+
+def fixed_offsets(problem: str) -> WriteRefused:
+    """Data that is found by its offset would be lost."""
+    return WriteRefused(
+        RefusalKind.OFFSETS,
+        f"{problem}, which a write into the file would break. Keep its tags in a sidecar.",
+    )
+
+
+def signed_file() -> WriteRefused:
+    """Content credentials are a signature over the whole file, which any change breaks."""
+    return WriteRefused(
+        RefusalKind.SIGNED,
+        "It carries content credentials (C2PA), a signature over the whole file, which a write would break. "
+        "Keep its tags in a sidecar.",
+    )
+
+
+def too_large(problem: str) -> WriteRefused:
+    """The blocks exceed the room in the container."""
+    return WriteRefused(RefusalKind.TOO_LARGE, f"{problem}. Keep its tags in a sidecar.")

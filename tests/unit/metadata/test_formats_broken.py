@@ -13,10 +13,8 @@ from support.examples import examples
 from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats import is_jpeg, read_blocks, replace_blocks
-from tagger.metadata.formats.comparison import difference_outside_blocks
-from tagger.metadata.formats.jpeg import extended_xmp
-from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
+from tagger.metadata.formats import difference_outside_blocks, is_jpeg, read_blocks, replace_blocks
+from tagger.metadata.formats.jpeg import apply_splices, extended_xmp, inverse_of, undo_splices
 from tagger.photos.containers import digest_photo
 
 FACE = IMAGE.resize((16, 12))

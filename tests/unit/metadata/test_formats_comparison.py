@@ -6,8 +6,7 @@ import pytest
 from rig.containers import jpeg_segment
 from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block, write_and_check
 
-from tagger.metadata.formats import read_blocks
-from tagger.metadata.formats.comparison import difference_outside_blocks
+from tagger.metadata.formats import difference_outside_blocks, read_blocks
 
 FACE = IMAGE.resize((16, 12))
 PHOTOSHOP = jpeg_segment(

@@ -22,10 +22,8 @@ from support.format_photos import (
 )
 
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.formats import may_hold_tags, read_blocks, replace_blocks
-from tagger.metadata.formats.comparison import difference_outside_blocks
-from tagger.metadata.formats.jpeg import extended_xmp
-from tagger.metadata.splices import apply_splices
+from tagger.metadata.formats import difference_outside_blocks, may_hold_tags, read_blocks, replace_blocks
+from tagger.metadata.formats.jpeg import apply_splices, extended_xmp
 from tagger.photos.formats.reader import Blocks
 
 PLAIN = encode_photo("JPEG")

@@ -15,10 +15,10 @@ from support.format_photos import IMAGE, SMALL, encode_photo, exif_block
 from tagger.database.enums import Outcome, Target
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import may_hold_tags, read_blocks
-from tagger.metadata.photo_fields import photo_fields, xmp_fields
+from tagger.metadata.formats.jpeg import Splice, inverse_of
+from tagger.metadata.photo_files import photo_fields, xmp_fields
 from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
-from tagger.metadata.restored_files import UndoRecord, digest_file
-from tagger.metadata.splices import Splice, inverse_of
+from tagger.metadata.plans import UndoRecord, digest_file
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 
 EMBEDDED: Mapping[str, Mapping[str, str]] = json.loads(

@@ -12,10 +12,9 @@ from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.metadata.formats import read_blocks, replace_blocks
-from tagger.metadata.plans import FilePlan, plan_embed
+from tagger.metadata.formats.jpeg import apply_splices
+from tagger.metadata.plans import FilePlan, UndoRecord, plan_embed
 from tagger.metadata.replacement import prepare
-from tagger.metadata.restored_files import UndoRecord
-from tagger.metadata.splices import apply_splices
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
 

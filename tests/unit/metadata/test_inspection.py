@@ -9,7 +9,7 @@ from support.format_photos import IMAGE, encode_photo, exif_block
 
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.photo_fields import Fields, differences, exif_refusal, photo_fields, xmp_fields
+from tagger.metadata.photo_files import Fields, differences, exif_refusal, photo_fields, xmp_fields
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")

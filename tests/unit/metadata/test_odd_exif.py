@@ -20,7 +20,7 @@ from support.format_photos import encode_photo
 
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.photo_fields import photo_fields
+from tagger.metadata.photo_files import photo_fields
 from tagger.photos.jpeg import EXIF, XMP, jpeg_exif
 
 TAKEN_AT = datetime(2019, 7, 14, 10, 20, 30)  # noqa: DTZ001 - local time

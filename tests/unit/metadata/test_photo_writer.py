@@ -21,9 +21,9 @@ from support.format_photos import IMAGE, encode_photo, frames
 
 from tagger.database.enums import Outcome, Target
 from tagger.metadata import xmp
-from tagger.metadata.photo_fields import photo_fields, xmp_packet
+from tagger.metadata.photo_files import photo_fields, xmp_packet
 from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
-from tagger.metadata.restored_files import UndoRecord
+from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
 

@@ -14,11 +14,10 @@ from support.sidecar_plans import sidecar_plan
 
 from tagger.database.enums import Target
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.photo_fields import Fields, photo_fields, xmp_fields
+from tagger.metadata.formats.jpeg import Splice, inverse_of
+from tagger.metadata.photo_files import Fields, photo_fields, xmp_fields
 from tagger.metadata.photo_writer import WriteRequest, plan_photo
-from tagger.metadata.plans import FilePlan, check_image, plan_embed
-from tagger.metadata.restored_files import FindUndoRecord, UndoRecord, digest_file
-from tagger.metadata.splices import Splice, inverse_of
+from tagger.metadata.plans import FilePlan, FindUndoRecord, UndoRecord, check_image, digest_file, plan_embed
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.metadata.xmp import properties
 from tagger.photos.containers import digest_photo

@@ -10,8 +10,7 @@ from support.sidecar_plans import sidecar_plan
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import may_hold_tags, read_blocks
-from tagger.metadata.photo_fields import Fields, photo_fields, xmp_fields
-from tagger.metadata.photo_files import find_photo_files
+from tagger.metadata.photo_files import Fields, find_photo_files, photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 

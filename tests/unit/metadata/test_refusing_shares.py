@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tagger.metadata.temporary_files import temporary_name
+from tagger.metadata.photo_files import temporary_name
 
 pytestmark = pytest.mark.slow
 

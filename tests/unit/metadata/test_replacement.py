@@ -16,8 +16,8 @@ from support.privileges import NOBODY, without_root_privileges
 from support.temporary_paths import temporary_path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
-from tagger.metadata.temporary_files import remove_leftovers
 
 OLD, NEW = b"old" * 1000, b"new" * 1500
 LIMIT = 1 << 20

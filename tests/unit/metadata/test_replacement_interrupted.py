@@ -22,8 +22,8 @@ import pytest
 from support.temporary_paths import temporary_path
 
 from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.replacement import prepare, read_for_writing
-from tagger.metadata.temporary_files import remove_leftovers
 
 OLD, NEW = b"old" * 1000, b"new" * 1500
 MODE, TIME_NS = 0o640, 1_111_111_111_123_456_789

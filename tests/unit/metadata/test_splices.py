@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.splices import (
+from tagger.metadata.formats.jpeg import (
     LARGEST_INVERSE,
     MOST_SPLICES,
     Splice,

@@ -12,7 +12,7 @@ from rig.drawing import draw_photo
 
 from tagger.metadata.camera import camera_facts
 from tagger.metadata.stated_facts import stated_in_xmp
-from tagger.metadata.xmp.schema import NAMESPACES, degrees_of
+from tagger.metadata.xmp.packet import NAMESPACES, degrees_of
 from tagger.photos.facts import CameraFacts
 
 PICTURE = draw_photo(6, (64, 48))

@@ -5,9 +5,8 @@ import pytest
 from tagger.metadata import xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.tag_fields import TagFields
-from tagger.metadata.xmp import schema
+from tagger.metadata.xmp.packet import NAMESPACES, RDF
 
-RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 HEAD, TAIL = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
 KEYWORD = TagFields(keywords=("Eiffel Tower",))
 TITLE = "<dc:title><rdf:Alt><rdf:li xml:lang='x-default'>Été</rdf:li></rdf:Alt></dc:title>"
@@ -141,14 +140,12 @@ def test_sidecar_template_omits_dates_orientation_and_references() -> None:
         "tiff:Orientation": "6",
         "xmpNote:HasExtendedXMP": "0123456789ABCDEF0123456789ABCDEF",
     }
-    declared = " ".join(
-        f'xmlns:{name}="{schema.NAMESPACES[name]}"' for name in ("xmp", "tiff", "xmpNote", "dc")
-    )
+    declared = " ".join(f'xmlns:{name}="{NAMESPACES[name]}"' for name in ("xmp", "tiff", "xmpNote", "dc"))
     attributes = " ".join(f'{name}="{value}"' for name, value in ours.items())
     date = "<exif:DateTimeOriginal>2019-08-25T11:23:17</exif:DateTimeOriginal>"
     existing = '<dc:creator><rdf:Seq><rdf:li>Anna</rdf:li></rdf:Seq></dc:creator><xmp:Rating xmlns:xmp="http://ns.adobe.com/xap/1.0/">5</xmp:Rating>'
     packet = (
-        f'<rdf:RDF xmlns:rdf="{schema.RDF}" xmlns:exif="{schema.NAMESPACES["exif"]}" {declared}>'
+        f'<rdf:RDF xmlns:rdf="{RDF}" xmlns:exif="{NAMESPACES["exif"]}" {declared}>'
         f'<rdf:Description rdf:about="" {attributes}>{date}{existing}</rdf:Description></rdf:RDF>'
     ).encode()
     copy = xmp.sidecar_template(packet)
