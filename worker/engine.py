@@ -10,10 +10,10 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.database.actors import Actor
+from tagger.database.audit_log import Actor
 from tagger.database.connection import Database, open_configured
+from tagger.database.engine import DatabaseError, with_retry
 from tagger.database.notes import Note, NoteCode
-from tagger.database.retry import DatabaseError, with_retry
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedules import pause_ended_runs

@@ -13,11 +13,10 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.connection import Database
+from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import Priority
 from tagger.database.notes import Note, NoteCode
-from tagger.database.retry import DatabaseError, outage_text
-from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.progress import is_any_claimable
+from tagger.ledger.job_control import is_any_claimable, recover_stale_jobs
 from tagger.ledger.workers import ExpiredLeases, record_heartbeat, release_expired, remove_worker
 from tagger.positions.update import SmallUpdates
 from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done

@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 from celery.worker import state
 from prometheus_client import start_http_server
 
-from tagger.database.retry import DatabaseError, outage_text
+from tagger.database.engine import DatabaseError, outage_text
 from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
 from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error

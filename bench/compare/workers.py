@@ -14,7 +14,7 @@ from celery import Celery
 from bench.compare import BROKER, DATABASE, MODEL, TASK
 from bench.processes import TAGGER, cpu_seconds, run, tagger_environment
 from tagger.database.connection import Database, open_database
-from tagger.ledger.progress import JobProgress, find_job
+from tagger.ledger.job_control import JobProgress, find_job
 from tagger.ledger.workers import list_workers
 from tests.rig.servers import RedisServer
 

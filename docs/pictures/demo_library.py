@@ -31,7 +31,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 from tagger.web.api.job_starter import JobStarter
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)

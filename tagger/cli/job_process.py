@@ -122,7 +122,7 @@ class _Reporter:
 def _stated(error: Exception) -> TaggerError:
     """What a command says of the error. Of an unexpected one, the traceback is printed, too."""
     from tagger.cli.program import stated_os_error
-    from tagger.database.retry import DatabaseError, reason_of, stated_error
+    from tagger.database.engine import DatabaseError, reason_of, stated_error
     from tagger.errors import TaggerError, Unavailable
     from tagger.pipeline.requests import last_line
 

@@ -16,13 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from tagger.cli.output import console
+from tagger.database.engine import with_retry
 from tagger.database.enums import CLASSIFICATION_KINDS, JobState
-from tagger.database.retry import with_retry
 from tagger.errors import JobProcessesFailed, error_of
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS
 from tagger.jobs.processing.local_jobs import STOP_S, own_job
+from tagger.ledger.job_control import count_open_chunks, find_job
 from tagger.ledger.jobs import finish_job, process_space
-from tagger.ledger.progress import count_open_chunks, find_job
 from tagger.ledger.workers import has_lease, release_chunks_of
 from tagger.model.devices import process_count, thread_share
 from tagger.processes.lifeline import LifelineProcess, end_text
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tagger.cli.output.photo_lines import StoredPrinter
     from tagger.database.connection import Database
-    from tagger.ledger.progress import JobProgress
+    from tagger.ledger.job_control import JobProgress
     from tagger.settings import Settings
 
 # With fewer photos for each, starting a process takes longer than it saves.

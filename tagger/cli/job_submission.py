@@ -23,10 +23,10 @@ from tagger.cli.output.job_text import (
     print_next_steps,
 )
 from tagger.cli.session import Session, open_for_reading
+from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
 from tagger.database.enums import JobState, Priority, Runner
-from tagger.database.retry import DatabaseError, is_transient, outage_text, with_retry
+from tagger.ledger.job_control import count_changes, find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
-from tagger.ledger.progress import count_changes, find_job, has_write_option
 from tagger.ledger.workers import list_workers
 from tagger.processes.interruption import set_advice
 from tagger.processes.process import resume_collection
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.scan import ScanReport
     from tagger.jobs.enqueue.submission import JobRequest, Tagging
-    from tagger.ledger.progress import JobProgress
+    from tagger.ledger.job_control import JobProgress
     from tagger.photos.folders import FolderProblem
     from tagger.settings import Settings
 

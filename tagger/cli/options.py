@@ -229,7 +229,7 @@ def parse_failure_kinds(names: Sequence[str] | None) -> tuple[FailureKind, ...]:
 
 def parse_refusal_kinds(names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the kinds of refusal and failure of a metadata job that --kind names."""
-    from tagger.ledger.failures import EDITED
+    from tagger.ledger.items import EDITED
     from tagger.metadata.errors import RefusalKind, WriteFailureKind
 
     _check_kinds(names, (*RefusalKind, *get_args(WriteFailureKind), EDITED))

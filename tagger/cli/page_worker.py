@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from tagger.cli.supervised_process import REFUSED, SupervisedProcess, stop_processes
 from tagger.cli.worker_processes import STOP_TIMEOUT_S
-from tagger.database.retry import with_retry
+from tagger.database.engine import with_retry
 from tagger.errors import TaggerError
 from tagger.ledger.workers import find_last_tick, is_worker_needed, list_workers, record_tick
 from tagger.processes.permissions import create_private_file, make_private_folder

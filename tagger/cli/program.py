@@ -274,7 +274,7 @@ def stated_os_error(error: OSError) -> TaggerError:
 
 def _fail_of_database(error: Exception) -> None:
     """End the command if the database has raised the error; say it if a row may be the cause."""
-    from tagger.database.retry import DAMAGED_ROWS, DatabaseError, reason_of, stated_error
+    from tagger.database.engine import DAMAGED_ROWS, DatabaseError, reason_of, stated_error
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         console.fail(

@@ -1,12 +1,18 @@
 """The audit log: who did what, written in the transaction of the change."""
 
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from tagger.database.actors import actor_of
 from tagger.database.tables import audit_log
+from tagger.texts.text_format import gettext
 
 KEPT_DAYS = 400
 MAX_ENTRIES = 1_000_000
@@ -86,3 +92,58 @@ def _remove(connection: Connection, is_old: ColumnElement[bool]) -> None:
     # Rows that another transaction is removing are skipped: waiting for them could end in a deadlock.
     old = select(audit_log.c.id).where(is_old).limit(MAX_REMOVED).with_for_update(skip_locked=True)
     connection.execute(delete(audit_log).where(audit_log.c.id.in_(old)))
+
+
+# Who makes changes: the user, token or machine, which the audit log records.
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who makes a change. `name`: the door and the user, token or machine, like `cli ada@laptop`.
+
+    `address`: the address of the page's client.
+    """
+
+    name: str
+    address: str | None = None
+
+
+def actor_of(connection: Connection) -> Actor:
+    """Who makes the changes of the transaction."""
+    actor: Actor = connection.get_execution_options()["tagger_actor"]
+    return actor
+
+
+def author_text(author: str | None) -> str:
+    """The author as people read it: `ada` for `web ada`. Empty for an unknown one."""
+    door, _, name = (author or "").partition(" ")
+    if not name:
+        return ""
+    if door == "web":
+        return name
+    return gettext("%(name)s (command)", name=name) if door == "cli" else f"{door} {name}"
+
+
+def login_name() -> str | None:
+    """Who gives a verdict, unless another name is given; None if the user has no name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None
+
+
+def command_line_actor() -> Actor:
+    """The user who runs this process, and its machine."""
+    return Actor(f"cli {_system_user()}@{socket.gethostname()}")
+
+
+def _system_user() -> str:
+    """The name in the system's accounts. The environment, which getpass reads, could contain any."""
+    try:
+        import pwd
+    except ImportError:  # Windows
+        return getpass.getuser()
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may have no name
+        return str(os.getuid())

@@ -1,8 +1,10 @@
 """The open database and its two kinds of transaction: `read` and `write`."""
 
+from __future__ import annotations
+
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -10,15 +12,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, select
 
-from tagger.database.actors import Actor, command_line_actor
-from tagger.database.engine import create_database_engine, redact, unavailable_on_error
-from tagger.database.events import RECEIVERS, Receivers, event_receivers
-from tagger.database.retry import with_retry
+from tagger.database.audit_log import Actor, command_line_actor
+from tagger.database.engine import (
+    create_database_engine,
+    redact,
+    turn_to_write,
+    unavailable_on_error,
+    with_retry,
+)
 from tagger.database.schema import require_current_schema
 from tagger.database.statements import row_pages
 from tagger.database.tables import ledgers
-from tagger.database.turns import turn_to_write
 from tagger.errors import DatabaseRemoved, LibraryClosed, ProcessBound, SchemaOutdated
+from tagger.extensions import EVENT_RECEIVERS, Event, EventReceiver, extensions
 from tagger.texts.text_format import reader_language
 
 if TYPE_CHECKING:
@@ -34,7 +40,7 @@ def open_database(
     receivers: Receivers = tuple,
     is_upgrade: bool = False,
     waits: bool = False,
-) -> "Database":
+) -> Database:
     """Open the database at `url`. A missing SQLite file is created.
 
     `actor`: by default the user of this process. `language`: of landmarks' names. `raw_pairs`: see
@@ -68,7 +74,7 @@ def _read_ledger(engine: Engine) -> Row[Any, Any]:
         return connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
 
 
-def open_configured(settings: "Settings", actor: Actor | None = None, *, waits: bool = False) -> "Database":
+def open_configured(settings: Settings, actor: Actor | None = None, *, waits: bool = False) -> Database:
     """Open the database of the settings, with the language, pairs and receivers of events that they name.
 
     Raises:
@@ -125,7 +131,7 @@ class Database:
     def __reduce__(self) -> NoReturn:
         raise self._bound()
 
-    def acting_as(self, actor: Actor) -> "Database":
+    def acting_as(self, actor: Actor) -> Database:
         """The same open database for another actor."""
         view = object.__new__(Database)
         vars(view).update(vars(self), actor=actor)
@@ -233,7 +239,7 @@ class Database:
                 connection.exec_driver_sql("ANALYZE")
 
     @contextmanager
-    def rehearsal(self) -> Iterator["Database"]:
+    def rehearsal(self) -> Iterator[Database]:
         """The same database, all in one transaction that rolls back at the end. Other writers wait."""
         with self.write(dry_run=True) as connection:
             view = self.acting_as(self.actor)
@@ -300,3 +306,34 @@ def _file_identity(engine: Engine) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+# Events of jobs and landmarks: receivers of extensions get them in the transaction in which they
+# happen.
+
+# The option of a connection with the receivers of events.
+RECEIVERS = "tagger_receivers"
+# Returns the receivers; called only when something happens that can be an event.
+Receivers = Callable[[], Sequence[EventReceiver]]
+
+
+def has_receivers(connection: Connection, event: Event) -> bool:
+    """Whether anybody receives this event."""
+    return any(receiver.wants(event) for receiver in _receivers(connection))
+
+
+def record_event(connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+    """Give an event to all that receive it."""
+    for receiver in _receivers(connection):
+        if receiver.wants(event):
+            receiver.record(connection, event, subject, data)
+
+
+def event_receivers(settings: Settings) -> Sequence[EventReceiver]:
+    """The receivers of a process, which extensions add."""
+    return [receiver(settings) for receiver in extensions(EVENT_RECEIVERS).values()]
+
+
+def _receivers(connection: Connection) -> Sequence[EventReceiver]:
+    receivers: Receivers = connection.get_execution_options().get(RECEIVERS, tuple)
+    return receivers()

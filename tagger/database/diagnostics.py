@@ -28,11 +28,12 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.engine import (
+    is_disk_full,
     parse_database_url,
     read_only_address,
+    reason_of,
     sqlite_file,
 )
-from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.statements import row_pages
 from tagger.database.tables import (

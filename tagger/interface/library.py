@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
-from tagger.database.actors import login_name
+from tagger.database.audit_log import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, PhotoNotFound
@@ -32,8 +32,7 @@ from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
 from tagger.jobs.processing.model_cache import PhotoModel
 from tagger.landmarks.edits import NewLandmark, check_position, find_or_add_landmark
-from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.job_control import list_jobs, recover_stale_jobs
 from tagger.ledger.workers import list_workers
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.details import photo_details
@@ -43,10 +42,9 @@ from tagger.registry.registered_models import (
 )
 from tagger.registry.registration import landmarks_of_labels
 from tagger.roots.roots import is_stored
-from tagger.teaching.examples import find_examples, paths_to_tag
-from tagger.teaching.learning import TaughtState, embedding_of
+from tagger.teaching.learning import TaughtState, embedding_of, find_examples, paths_to_tag
 from tagger.teaching.lessons import lesson_of, teach
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 
 if TYPE_CHECKING:
     from enum import StrEnum

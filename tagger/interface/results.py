@@ -19,9 +19,8 @@ from tagger.database.enums import METADATA_KINDS
 from tagger.errors import ArgumentInvalid, DataFramesMissing, JobFinished, JobUnfinished, QueryOptionInvalid
 from tagger.interface.conditions import BackfillConditions, Named
 from tagger.jobs.enqueue.job_json import failure_documents
-from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
-from tagger.ledger.job_control import cancel
-from tagger.ledger.progress import find_job
+from tagger.ledger.items import FailureFilter, failing_photos, unwritten_photos
+from tagger.ledger.job_control import cancel, find_job
 from tagger.photos.paths import absolute_path, named_path, printable_path
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.find import find_tagged
@@ -33,7 +32,7 @@ from tagger.search.text_query import text_query
 
 if TYPE_CHECKING:
     from tagger.jobs.processing.chunk_runner import StoredBatch
-    from tagger.ledger.progress import JobProgress
+    from tagger.ledger.job_control import JobProgress
     from tagger.settings import Settings
 
 # Photos in the table that a notebook shows.

@@ -5,7 +5,7 @@ from tagger.errors import TaggerError
 from tagger.positions.update import Progress, update_positions
 from tagger.registry.registered_models import models_to_teach, preview_models
 from tagger.teaching.learning import Lessons, update_taught
-from tagger.teaching.sketches import update_sketches
+from tagger.teaching.similarity import update_sketches
 
 
 def update_consequences(

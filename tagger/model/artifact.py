@@ -11,22 +11,25 @@ of its landmarks. They tell what is special about the few photos of a landmark t
 mean (D,), then the upper triangle of the covariance, row by row.
 
 The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator
-named, after a check of the digest. What their code can do is limited: see model_archive.
+named, after a check of the digest. What their code can do is limited: see `checked_archive`.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import stat
+import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +37,15 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive, open_archive
-from tagger.model.model_code import ProgramRefused
+from tagger.model.model_code import ProgramRefused, check_code
+from tagger.model.model_data import check_constants, check_module
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import new_file, open_regular
 from tagger.texts.names import LANGUAGE_PATTERN, MAX_TEXT, SLUG_PATTERN
 
 if TYPE_CHECKING:
     import torch
+
 
 Values = npt.NDArray[np.float32]
 STORED = np.dtype("<f4")
@@ -420,3 +424,107 @@ def _check_file(path: Path) -> None:
 
 def _os_reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+# Checks a model file, a zip archive, before torch loads it, and rebuilds it from what was checked.
+#
+# A TorchScript file is a program: torch compiles its code, and runs some of it while it loads.
+# `checked_archive` returns an archive with the same parameters and the checked code, in which torch
+# finds nothing else: no second entry of a name, no data that zipfile does not see, no older format.
+
+ROOT = "archive"
+CODE = re.compile(r"code/(__torch__[\w/]*\.py)", re.ASCII)
+STORAGE = re.compile(r"(data|constants)/\d+", re.ASCII)
+OBJECTS = ("data.pkl", "constants.pkl")
+FORMAT = {
+    "version": re.compile(rb"\d{1,2}\n?"),
+    ".data/version": re.compile(rb"\d{1,2}\n?"),
+    "byteorder": re.compile(rb"little"),
+}
+# Others raise errors of their own where they are damaged, and none is used by torch.
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Of all code, pickles and compressed entries: few bytes may state gigabytes, and code is parsed
+# into 600 times as many. The trainer compresses only code. Large networks have some 100 kB of code,
+# and of pickles.
+COMPRESSED_BYTES = 2**21
+# What zipfile raises for damaged and unusual files.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
+    """Open a model file, of which no entry is read yet.
+
+    Raises:
+        ProgramRefused: its code, pickles or compressed entries are too large, or share their data.
+        one of DAMAGED: it is no zip archive.
+    """
+    archive = zipfile.ZipFile(file)
+    entries = archive.infolist()
+    limited = [
+        each
+        for each in entries
+        if each.compress_type or CODE.search(each.filename) or each.filename.endswith(OBJECTS)
+    ]
+    if sum(each.file_size for each in limited) > COMPRESSED_BYTES:
+        raise ProgramRefused(
+            f"it has more than {COMPRESSED_BYTES >> 20} MiB of code, pickles or compressed data"
+        )
+    if sum(each.compress_size for each in entries) > file.seek(0, io.SEEK_END):
+        # Thousands of entries that name the same gigabyte would be read one after the other.
+        raise ProgramRefused("its entries share their data")
+    return archive
+
+
+def checked_archive(data: bytes) -> io.BytesIO:
+    """The archive that torch may load.
+
+    Raises:
+        ProgramRefused: with what a classifier does not need.
+    """
+    try:
+        with open_archive(io.BytesIO(data)) as archive:
+            return _rebuild(_read_entries(archive))
+    except RecursionError as error:
+        raise ProgramRefused("its code is nested too deeply") from error
+    except DAMAGED as error:
+        raise ProgramRefused("it is not a TorchScript file, or damaged") from error
+
+
+def _read_entries(archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """What torch needs, by name without the archive's folder. The manifest and all else is left out."""
+    entries: dict[str, bytes] = {}
+    for entry in archive.infolist():
+        name = entry.filename.partition("/")[2]
+        is_fixed = name in FORMAT or name in OBJECTS
+        if entry.compress_type in COMPRESSIONS and (
+            is_fixed or CODE.fullmatch(name) or STORAGE.fullmatch(name)
+        ):
+            entries[name] = archive.read(entry)
+    return entries
+
+
+def _rebuild(entries: dict[str, bytes]) -> io.BytesIO:
+    program = check_code({match[1]: entries[match[0]] for match in map(CODE.fullmatch, entries) if match})
+    check_module(entries, program)
+    check_constants(entries)
+    rebuilt = io.BytesIO()
+    with zipfile.ZipFile(rebuilt, "w") as archive:
+        for name, data in entries.items():
+            if name in FORMAT and not FORMAT[name].fullmatch(data):
+                raise ProgramRefused(f"it is of an unknown format ({name})")
+            if not CODE.fullmatch(name):
+                archive.writestr(f"{ROOT}/{name}", data)
+        for path, source in program.sources.items():
+            archive.writestr(f"{ROOT}/code/{path}", source)
+    rebuilt.seek(0)
+    return rebuilt

@@ -21,18 +21,19 @@ from tagger.model.backends.protocol import (
 )
 from tagger.model.backends.selection import BackendSelector, reference_name
 from tagger.model.devices import Device, core_count
-from tagger.model.second_look import look_again
 from tagger.photos.decoding.memory import trim_memory
 from tagger.processes.metrics import BATCH_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import torch
 
+    from tagger.model.artifact import Range
     from tagger.model.backends.protocol import BackendOptions, Embeddings, Scores, SelectionStore
     from tagger.photos.decoding import Pixels
+
 
 log = logging.getLogger(__name__)
 
@@ -236,3 +237,20 @@ def _warm_up(model: Model) -> Model:
         model.outputs([blank] * count)
     model.free_memory()
     return model
+
+
+# The second look at images whose score is near the threshold: the mean with that of their mirror
+# images.
+
+
+def look_again(
+    outputs: Outputs, images: Sequence[Pixels], near: Range, forward: Callable[[list[Pixels]], Outputs]
+) -> Outputs:
+    """The outputs of images, with mean scores where the highest is in the range `near`, without its end."""
+    highest, (least, limit) = outputs.scores.max(axis=1), near
+    rows = np.flatnonzero((highest >= least) & (highest < limit))
+    if not len(rows):
+        return outputs
+    scores = outputs.scores.copy()
+    scores[rows] = (scores[rows] + forward([images[row][:, ::-1] for row in rows.tolist()]).scores) / 2
+    return Outputs(scores, outputs.embeddings)

@@ -25,8 +25,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from tagger.database.connection import Database
 from tagger.database.diagnostics import stored_rows
+from tagger.database.engine import may_only_read, reason_of
 from tagger.database.enums import JobState, Outcome
-from tagger.database.retry import may_only_read, reason_of
 from tagger.database.statements import distinct_values
 from tagger.database.tables import (
     chunks,

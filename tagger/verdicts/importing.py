@@ -38,7 +38,7 @@ from tagger.tags.causes import (
 from tagger.tags.contents import lock_contents, lock_contents_shared
 from tagger.texts.text_encoding import text_blocks
 from tagger.things import PREFIX, all_things
-from tagger.verdicts.store import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
+from tagger.verdicts.verdicts import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
 
 _REMEDY = "correct the file, or create it again with `tagger review export`"
 

@@ -35,7 +35,7 @@ from tagger.roots.availability import UnavailableFolder, unavailable_folders
 from tagger.roots.roots import Root, RootPaths, list_roots
 from tagger.settings import Settings
 from tagger.things import PREFIX, all_things
-from tagger.verdicts.store import NOT_A_LANDMARK
+from tagger.verdicts.verdicts import NOT_A_LANDMARK
 
 PAGE = 250
 

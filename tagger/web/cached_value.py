@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
-from tagger.database.retry import DAMAGED_ROWS
+from tagger.database.engine import DAMAGED_ROWS
 from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
 from tagger.query.counts import LandmarkCount, city_counts, folder_counts
 from tagger.query.options import PhotoQuery

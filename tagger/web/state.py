@@ -15,9 +15,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from tagger.database.actors import Actor
+from tagger.database.audit_log import Actor
 from tagger.database.connection import Database
-from tagger.database.retry import DatabaseError
+from tagger.database.engine import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
 from tagger.pipeline.sandbox import Sandbox

@@ -21,8 +21,8 @@ from support.screens import Screen
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import jobs, models
+from tagger.ledger.job_control import list_jobs
 from tagger.ledger.jobs import PUT_BACK
-from tagger.ledger.progress import list_jobs
 
 PHOTOS = 160
 SLOW = {"TAGGER_BATCH_SIZE": "4", "TAGGER_THREADS": "1"}

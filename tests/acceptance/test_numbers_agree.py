@@ -14,7 +14,7 @@ from support.camera_photos import draw_shot
 import tagger
 from tagger.cli.output.job_text import job_report
 from tagger.database.connection import open_database
-from tagger.ledger.progress import find_job
+from tagger.ledger.job_control import find_job
 from tagger.query.details import photo_details
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import count_all

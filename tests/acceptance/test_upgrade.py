@@ -20,7 +20,7 @@ from tagger.database import schema
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES
 from tagger.database.tables import contents, job_items, jobs, ledgers, photos
-from tagger.ledger.outcomes import OVER
+from tagger.ledger.jobs import OVER
 from tagger.ledger.workers import release_expired
 
 PHOTOS = 10

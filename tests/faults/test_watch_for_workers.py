@@ -16,7 +16,7 @@ from support.watching import started
 
 from tagger.database.enums import JobState
 from tagger.database.tables import job_items, photos
-from tagger.ledger.progress import JobProgress
+from tagger.ledger.job_control import JobProgress
 from worker.broker import count_queued
 from worker.messages import RedisKeys
 

@@ -14,10 +14,12 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database import audit_log as audit
-from tagger.database.actors import Actor, author_text, command_line_actor
 from tagger.database.audit_log import (
     KEPT_DAYS,
+    Actor,
     AuditAction,
+    author_text,
+    command_line_actor,
     record_action,
 )
 from tagger.database.connection import Database
@@ -28,13 +30,13 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedule_runs import run_due_schedules, run_now
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.ledger import job_control
+from tagger.ledger.job_control import list_jobs
 from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan
-from tagger.ledger.progress import list_jobs
 from tagger.registry.registered_models import use_models
 from tagger.roots.roots import forget_path
 from tagger.settings import Settings
 from tagger.verdicts.importing import import_verdicts, read_entries
-from tagger.verdicts.service import (
+from tagger.verdicts.verdicts import (
     give_verdicts,
     withdraw_verdicts,
 )

@@ -18,7 +18,7 @@ from tagger.positions.update import is_up_to_date
 from tagger.query.details import photo_details_by_id
 from tagger.tags.contents import record_matching_photos
 from tagger.tags.settlement import unsettled
-from tagger.teaching.suggestions import find_suggestions
+from tagger.teaching.lessons import find_suggestions
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 SURE, PROBABLE, CLOSE = (EIFFEL, 0.95, True), (EIFFEL, 0.7, False), (EIFFEL, 0.82, True)

@@ -11,11 +11,17 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import effective_tags
-from tagger.landmarks.removal import merge_landmark
+from tagger.landmarks.edits import merge_landmark
 from tagger.tags.causes import delete_model_results, delete_verdicts
 from tagger.tags.settlement import unsettled
-from tagger.verdicts.service import give_examples, give_verdicts, withdraw_verdicts
-from tagger.verdicts.store import dismiss_photos, restore_photos, star_photos
+from tagger.verdicts.verdicts import (
+    dismiss_photos,
+    give_examples,
+    give_verdicts,
+    restore_photos,
+    star_photos,
+    withdraw_verdicts,
+)
 
 GATE = "brandenburg-gate"
 

@@ -22,9 +22,8 @@ from tagger.ledger.chunks import (
     renew_leases,
     store_outcomes,
 )
-from tagger.ledger.job_control import pause, recover_stale_jobs, resume
+from tagger.ledger.job_control import count_open_chunks, find_job, pause, recover_stale_jobs, resume
 from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
-from tagger.ledger.progress import count_open_chunks, find_job
 from tagger.ledger.workers import ExpiredLeases, has_lease, release_expired
 
 pytestmark = pytest.mark.postgresql

@@ -43,8 +43,7 @@ from tagger.teaching.learning import update_taught
 from tagger.transfer import copying
 from tagger.transfer.copying import TABLES, copy_database
 from tagger.transfer.integrity import check_database
-from tagger.verdicts.service import give_verdicts
-from tagger.verdicts.store import dismiss_photos, star_photos
+from tagger.verdicts.verdicts import dismiss_photos, give_verdicts, star_photos
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
 A_DIGEST = "a1" * 32

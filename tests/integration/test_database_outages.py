@@ -22,8 +22,8 @@ from support.inferences import record_inferences
 from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
+from tagger.database.engine import is_transient
 from tagger.database.enums import JobState, Priority, Runner, VerdictKind
-from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
@@ -32,7 +32,7 @@ from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.workers import find_last_tick
 from tagger.registry.registered_models import list_models
 from tagger.settings import Settings
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 from worker.tasks import tick
 
 LEASE_S, RENEW_S = 1.0, 0.3
@@ -79,7 +79,7 @@ def outage() -> Iterator[Outage]:
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
     """Photos, and short leases."""
     monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
-    monkeypatch.setattr("tagger.database.retry.LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr("tagger.database.engine.LONGEST_PAUSE_S", 0.2)
     for module in ("tagger.ledger.chunks", "tagger.ledger.workers"):
         monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)
     for module in ("tagger.ledger.jobs", "tagger.ledger.workers"):
@@ -226,7 +226,7 @@ def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
     monkeypatch.setattr(classification, "STORE_PHOTOS", 4)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
     monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.3)
-    monkeypatch.setattr("tagger.database.retry.PAUSE_S", 0.01)
+    monkeypatch.setattr("tagger.database.engine.PAUSE_S", 0.01)
     disk = FullDisk(monkeypatch)
     classified = record_inferences(monkeypatch)
     url = create_sqlite_database(tmp_path / "database" / "tagger.sqlite")

@@ -22,8 +22,7 @@ from tagger.search.text_query import text_query
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.verdicts.service import give_verdicts
-from tagger.verdicts.store import StarredPhotos, dismiss_photos, restore_photos, star_photos
+from tagger.verdicts.verdicts import StarredPhotos, dismiss_photos, give_verdicts, restore_photos, star_photos
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

@@ -17,9 +17,8 @@ from tagger.jobs.enqueue.job_json import waiting_photos
 from tagger.ledger import job_control
 from tagger.ledger import workers as workers_module
 from tagger.ledger.chunks import Claim, release_chunk
-from tagger.ledger.job_control import pause
+from tagger.ledger.job_control import list_jobs, pause
 from tagger.ledger.jobs import suspend_for_root
-from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import (
     FEWEST_PLACES,
     ChunkClaimer,

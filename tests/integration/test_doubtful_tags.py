@@ -14,7 +14,7 @@ from tagger.query.details import PhotoDetails, photo_details, photo_details_by_i
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import DAMAGED, Tag, photo_document
-from tagger.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 HILL = "nameless-hill"

@@ -18,9 +18,14 @@ from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import SHARED_ATTEMPTS, ChunkEnd
 from tagger.ledger import job_control
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.job_control import count_old_items, recover_stale_jobs, remove_old_items
+from tagger.ledger.job_control import (
+    count_old_items,
+    find_job,
+    list_recent_jobs,
+    recover_stale_jobs,
+    remove_old_items,
+)
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
-from tagger.ledger.progress import find_job, list_recent_jobs
 from tagger.ledger.workers import resume_suspended_jobs
 from tagger.transfer.integrity import found_problems, job_problems
 

@@ -23,14 +23,16 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
-from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.landmarks.removal import (
+from tagger.landmarks.edits import (
     MergedLandmark,
+    NewLandmark,
     RemovedLandmarkDocument,
+    add_landmark,
+    edit_landmark,
     merge_landmark,
     remove_landmark,
 )
+from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.model.artifact import Label
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery

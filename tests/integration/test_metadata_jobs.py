@@ -26,7 +26,7 @@ from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.metadata_preview import PhotoTags
 from tagger.jobs.processing.undo_log import PhotoResult
 from tagger.ledger import items
-from tagger.ledger.failures import FailureFilter
+from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import resume_suspended_jobs

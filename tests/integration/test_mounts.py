@@ -18,8 +18,8 @@ from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue import scan as scan_module
 from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
 from tagger.ledger import job_control
+from tagger.ledger.job_control import list_jobs
 from tagger.ledger.jobs import NewJob, finish_scan, suspend_for_root
-from tagger.ledger.progress import list_jobs
 from tagger.photos import files, folders
 from tagger.roots.roots import forget_path
 

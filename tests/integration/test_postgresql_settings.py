@@ -14,7 +14,7 @@ from support.colour_folders import TaggedFolder
 from tagger.cli.doctor import DatabaseChecks, State
 from tagger.database import engine as engine_module
 from tagger.database.connection import Database, open_database
-from tagger.database.retry import is_transient
+from tagger.database.engine import is_transient
 from tagger.database.tables import ledgers, photos, workers
 from tagger.errors import DatabasePermissionMissing, DatabaseUnavailable
 from tagger.transfer.upgrade import upgrade_database

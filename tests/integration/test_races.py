@@ -16,14 +16,18 @@ from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
-from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
+from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, merge_landmark, remove_landmark
 from tagger.landmarks.landmarks import find_landmark
-from tagger.landmarks.removal import merge_landmark, remove_landmark
 from tagger.roots.roots import forget_path
 from tagger.tags.contents import has_verdict
 from tagger.transfer.integrity import check_database
-from tagger.verdicts.service import give_verdicts, withdraw_verdicts
-from tagger.verdicts.store import dismiss_photos, restore_photos, star_photos
+from tagger.verdicts.verdicts import (
+    dismiss_photos,
+    give_verdicts,
+    restore_photos,
+    star_photos,
+    withdraw_verdicts,
+)
 
 pytestmark = pytest.mark.postgresql
 

@@ -27,7 +27,7 @@ from tagger.query.options import PhotoQuery
 from tagger.raw_pairs import pair_files
 from tagger.roots.roots import forget_path, list_roots
 from tagger.tags.contents import lock_contents
-from tagger.verdicts.store import star_photos
+from tagger.verdicts.verdicts import star_photos
 
 
 @pytest.fixture

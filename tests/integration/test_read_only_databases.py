@@ -17,7 +17,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.cli.doctor import check_database_file
 from tagger.database.connection import open_database
-from tagger.database.retry import DatabaseError, outage_text, stated_error
+from tagger.database.engine import DatabaseError, outage_text, stated_error
 from tagger.errors import DatabaseReadOnly
 from tagger.transfer.integrity import NOT_CHECKED, check_database
 from tagger.transfer.upgrade import upgrade_database

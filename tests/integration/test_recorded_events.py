@@ -8,12 +8,10 @@ import pytest
 from sqlalchemy import Connection
 from support.ledgers import LedgerBuilder
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database, open_database, record_event
 from tagger.database.enums import JobState, Outcome
-from tagger.database.events import record_event
 from tagger.extensions import Event
-from tagger.ledger.job_control import cancel
-from tagger.ledger.progress import find_job
+from tagger.ledger.job_control import cancel, find_job
 
 
 class Diary:

@@ -15,7 +15,7 @@ from tagger.errors import FailureKind
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan
 from tagger.jobs.enqueue.submission import Retry, queue_job, submit
 from tagger.ledger import items
-from tagger.ledger.failures import FailureFilter, count_failures, failing_photos
+from tagger.ledger.items import FailureFilter, count_failures, failing_photos
 from tagger.ledger.job_control import cancel
 from tagger.ledger.jobs import NewJob, create_job
 

@@ -10,8 +10,8 @@ from support.page_server import settings_in
 from tagger.database.connection import Database
 from tagger.database.tables import models
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.teaching import suggestions
-from tagger.teaching.suggestions import count_suggestions, find_suggestions, suggestion_page
+from tagger.teaching import lessons
+from tagger.teaching.lessons import count_suggestions, find_suggestions, suggestion_page
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_suggestions_of_models_and_of_taught_places_are_one_list_the_most_probab
     assert [len(photo.tags) for photo in found] == [1] * len(found)
     assert {photo.outcome for photo in found} == {"unknown"}
     assert count_suggestions(library.database) == len(found)
-    monkeypatch.setattr(suggestions, "PAGE", 2)
+    monkeypatch.setattr(lessons, "PAGE", 2)
     for limit in (2, 4, 9):
         assert entries(library, limit=limit) == found[:limit]
 
@@ -88,5 +88,5 @@ def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(library: Li
 
 def test_counting_ends_at_its_limit(library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in range(1, 6):
-        monkeypatch.setattr(suggestions, "COUNT_LIMIT", limit)
+        monkeypatch.setattr(lessons, "COUNT_LIMIT", limit)
         assert count_suggestions(library.database) == limit

@@ -22,7 +22,7 @@ from tagger.query import sorted_scan
 from tagger.query.counts import find_covers
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import Alternatives, PhotoQuery
-from tagger.teaching.examples import find_evidence
+from tagger.teaching.learning import find_evidence
 
 CLASSIFIED, WAITING = 12_000, 8_000
 PHOTOS = 12_000

@@ -29,8 +29,7 @@ from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photo_tags, photos
 from tagger.errors import TaggerError
 from tagger.jobs.processing.metadata_preview import load_photo_tags
-from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
-from tagger.landmarks.removal import merge_landmark, remove_landmark
+from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, merge_landmark, remove_landmark
 from tagger.positions.locating import EstimateSettings, locate
 from tagger.positions.update import update_positions
 from tagger.query.counts import find_covers, landmark_counts
@@ -38,8 +37,7 @@ from tagger.query.details import photo_details_by_id
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.registry.model_removal import remove_model
-from tagger.registry.registered_models import add_model, model_by_name, use_models
+from tagger.registry.registered_models import add_model, model_by_name, remove_model, use_models
 from tagger.roots.roots import forget_path
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import unsettled
@@ -47,11 +45,13 @@ from tagger.teaching.comparison import TaughtCache, compare_images
 from tagger.teaching.learning import learn_landmarks, update_taught
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import import_verdicts, read_entries
-from tagger.verdicts.service import (
+from tagger.verdicts.verdicts import (
+    NOT_A_LANDMARK,
+    dismiss_photos,
     give_verdicts,
+    restore_photos,
     withdraw_verdicts,
 )
-from tagger.verdicts.store import NOT_A_LANDMARK, dismiss_photos, restore_photos
 
 CELLS = 8
 PARIS, TOKYO = (48.8584, 2.2945), (35.68, 139.77)

@@ -21,8 +21,8 @@ from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
+from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import InferenceOptions
-from tagger.ledger.progress import JobProgress
 from tagger.photos.containers import digest_photo
 from tagger.pipeline.requests import Classified
 

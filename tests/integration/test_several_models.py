@@ -25,14 +25,19 @@ from tagger.ledger import job_control
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.registry.model_removal import remove_model
-from tagger.registry.registered_models import RegisteredModel, add_model, resolve_models, use_models
+from tagger.registry.registered_models import (
+    RegisteredModel,
+    add_model,
+    remove_model,
+    resolve_models,
+    use_models,
+)
 from tagger.tags import causes, models_in_use, settlement
 from tagger.tags.contents import lock_contents
 from tagger.tags.models_in_use import names_in_use
 from tagger.tags.settlement import is_settled
 from tagger.transfer.integrity import check_database
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 
 pytestmark = pytest.mark.postgresql
 

@@ -12,12 +12,10 @@ from tagger.database import tables
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import embeddings, photos, tags
-from tagger.teaching import similarity, sketches
-from tagger.teaching.examples import load_embeddings
-from tagger.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
-from tagger.teaching.sketches import update_sketches
-from tagger.verdicts.service import give_verdicts
-from tagger.verdicts.store import dismiss_photos
+from tagger.teaching import similarity
+from tagger.teaching.learning import load_embeddings
+from tagger.teaching.similarity import find_look_alikes, find_similar, photos_of_groups, update_sketches
+from tagger.verdicts.verdicts import dismiss_photos, give_verdicts
 
 CHURCH = 0
 
@@ -75,10 +73,10 @@ def test_photos_that_come_after_the_sketches_were_stored_are_found(
     library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = similar_to(library, "church/0.jpg")
-    monkeypatch.setattr(sketches, "MOST_MISSING", 0)
+    monkeypatch.setattr(similarity, "MOST_MISSING", 0)
     update_sketches(library.database, [library.model])
     assert library.count(tables.sketches) == 1
-    monkeypatch.setattr(sketches, "_sketched", None)  # nothing is computed again
+    monkeypatch.setattr(similarity, "_sketched", None)  # nothing is computed again
     assert similar_to(library, "church/0.jpg") == before
     monkeypatch.undo()
     draw_place(library.folder / "church" / "4.jpg", CHURCH, seed=4)
@@ -97,7 +95,7 @@ def test_small_libraries_store_no_sketches(library: TaggedFolder) -> None:
 def test_sketches_of_images_without_a_photo_give_way_to_others(
     library: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sketches, "MOST_MISSING", 0)
+    monkeypatch.setattr(similarity, "MOST_MISSING", 0)
     update_sketches(library.database, [library.model])
     monkeypatch.setattr(similarity, "COMPARED", 2)
     monkeypatch.setattr(similarity, "COMPARED_PER_PHOTO", 1)

@@ -15,7 +15,7 @@ from tagger.database.tables import photo_tags, photos_view
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"

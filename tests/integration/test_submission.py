@@ -33,9 +33,8 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.enqueue.scan import ScanReport, Selection, select_paths
 from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, Retry, Tagging, submit
-from tagger.ledger.failures import FailureFilter
-from tagger.ledger.job_control import cancel, pause
-from tagger.ledger.progress import list_jobs, tag_job_paths
+from tagger.ledger.items import FailureFilter
+from tagger.ledger.job_control import cancel, list_jobs, pause, tag_job_paths
 from tagger.photos.paths import ObjectPath
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings

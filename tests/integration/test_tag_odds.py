@@ -28,7 +28,7 @@ from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details_by_id
 from tagger.tags.causes import replace_taught_tags
 from tagger.tags.contents import record_photos
-from tagger.teaching.suggestions import find_suggestions
+from tagger.teaching.lessons import find_suggestions
 from tagger.transfer.integrity import WrongDays, cross_problems
 
 EIFFEL = ("eiffel-tower", 0.97, True)

@@ -20,16 +20,17 @@ from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing import classification
-from tagger.landmarks.edits import NewLandmark, add_landmark
-from tagger.landmarks.landmarks import Landmark, find_landmark
-from tagger.landmarks.removal import (
+from tagger.landmarks.edits import (
     MergedLandmark,
+    NewLandmark,
     RemovedLandmarkDocument,
+    add_landmark,
     merge_landmark,
     remove_landmark,
 )
+from tagger.landmarks.landmarks import Landmark, find_landmark
+from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import InferenceOptions
-from tagger.ledger.progress import JobProgress
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.positions.update import update_positions
 from tagger.query.details import photo_details
@@ -38,11 +39,17 @@ from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model, use_models
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.teaching.comparison import load_classifiers
-from tagger.teaching.examples import NamedOtherwise
-from tagger.teaching.learning import TaughtState, embedding_of, learn_landmarks, taught_state, update_taught
-from tagger.teaching.suggestions import find_suggestions
+from tagger.teaching.learning import (
+    NamedOtherwise,
+    TaughtState,
+    embedding_of,
+    learn_landmarks,
+    taught_state,
+    update_taught,
+)
+from tagger.teaching.lessons import find_suggestions
 from tagger.transfer.integrity import connection_problems
-from tagger.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8

@@ -17,16 +17,15 @@ from tagger.database import tables
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers, taught_tags
-from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.landmarks.edits import NewLandmark, add_landmark, merge_landmark, remove_landmark
 from tagger.landmarks.landmarks import Landmark
-from tagger.landmarks.removal import merge_landmark, remove_landmark
 from tagger.tags.contents import lock_contents
-from tagger.teaching import sketches
+from tagger.teaching import similarity
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.comparison import TaughtCache, compare_batch
 from tagger.teaching.learning import learn_landmarks, update_taught
-from tagger.teaching.sketches import update_sketches
-from tagger.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.teaching.similarity import update_sketches
+from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 
 class Library(TaggedFolder):
@@ -116,7 +115,7 @@ def test_what_is_taught_is_forgotten_while_positions_are_weighed(library: Librar
 def test_sketches_wait_for_embeddings_that_are_being_stored(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sketches, "MOST_MISSING", 0)
+    monkeypatch.setattr(similarity, "MOST_MISSING", 0)
     with library.database.write() as connection:
         connection.execute(delete(tables.embeddings).where(tables.embeddings.c.content_id == 1))
     storing = threading.Thread(target=update_sketches, args=(library.database, [library.model]))
@@ -131,4 +130,4 @@ def test_sketches_wait_for_embeddings_that_are_being_stored(
     storing.join()
     with library.database.read() as connection:
         stored = connection.scalar(select(tables.sketches.c.data)) or b""
-    assert len(stored) == 4 * (2 + embedding_bytes(sketches.DIMENSIONS))
+    assert len(stored) == 4 * (2 + embedding_bytes(similarity.DIMENSIONS))

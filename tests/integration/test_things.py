@@ -31,8 +31,13 @@ from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import count_photos
-from tagger.registry.model_removal import remove_model
-from tagger.registry.registered_models import RegisteredModel, add_model, models_to_try, use_models
+from tagger.registry.registered_models import (
+    RegisteredModel,
+    add_model,
+    models_to_try,
+    remove_model,
+    use_models,
+)
 from tagger.search.text_query import text_query
 from tagger.tags.models_in_use import names_in_use
 from tagger.texts.documents import json_bytes
@@ -40,7 +45,7 @@ from tagger.things import all_things, count_things, find_thing
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 pytestmark = pytest.mark.postgresql
 

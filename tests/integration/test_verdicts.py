@@ -28,7 +28,7 @@ from tagger.texts import text_encoding
 from tagger.verdicts import listing
 from tagger.verdicts.importing import ImportedVerdicts, VerdictEntry, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.verdicts.service import (
+from tagger.verdicts.verdicts import (
     give_verdicts,
     withdraw_verdicts,
 )

@@ -15,9 +15,9 @@ from tagger.jobs.enqueue.scan import Scan, ScanReport, select_paths
 from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.jobs.processing.local_jobs import run_job
-from tagger.ledger.failures import FailingPhoto, failing_photos
+from tagger.ledger.items import FailingPhoto, failing_photos
+from tagger.ledger.job_control import JobProgress, find_job
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
-from tagger.ledger.progress import JobProgress, find_job
 from tagger.model.artifact import Manifest
 from tagger.registry.registered_models import RegisteredModel, add_model
 from tagger.settings import Settings

@@ -25,7 +25,7 @@ from support.job_runs import process_job, processing_jobs
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import chunks
-from tagger.ledger.progress import JobProgress, find_job, list_jobs
+from tagger.ledger.job_control import JobProgress, find_job, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
 from tagger.transfer.upgrade import upgrade_database

@@ -9,8 +9,8 @@ from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, models, photos, roots
 from tagger.ledger.chunks import Claim, ItemOutcome, claim_next_chunk, close_last_step, store_outcomes
 from tagger.ledger.items import append_items
+from tagger.ledger.job_control import JobProgress, find_job
 from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
-from tagger.ledger.progress import JobProgress, find_job
 
 
 class LedgerBuilder:

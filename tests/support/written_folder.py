@@ -15,10 +15,10 @@ from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
 from tagger.jobs.enqueue.submission import JobRequest, submit
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.progress import JobProgress
+from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import release_expired
 from tagger.query.options import PhotoQuery
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 
 SIDECAR_OF_USER = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

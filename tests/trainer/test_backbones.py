@@ -11,8 +11,7 @@ from support.shipped import ARTIFACT, shipped_module
 from torch import Tensor, nn
 from torchvision import models
 
-from tagger.model.artifact import file_digest
-from tagger.model.model_archive import checked_archive
+from tagger.model.artifact import checked_archive, file_digest
 from trainer.backbones.backbone import Backbone, fuse_batch_norms
 from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build

@@ -17,7 +17,7 @@ from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import _connected
-from tagger.database.retry import is_transient, outage_text, reason_of, stated_error
+from tagger.database.engine import is_transient, outage_text, reason_of, stated_error
 from tagger.errors import DiskFull, StatementRefused
 
 FREE_SPACE = "Free space on its disk"

@@ -14,7 +14,7 @@ from tagger.cli.supervised_process import SupervisedProcess
 from tagger.database.connection import open_database
 from tagger.database.schema import read_revision
 from tagger.errors import PermissionsUnsafe, SettingsInvalid
-from tagger.model.backends.compiled import read_compiled, store_compiled
+from tagger.model.backends.selection import read_compiled, store_compiled
 from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
 from tagger.settings import Settings, load_settings
 from tagger.web.thumbnails import DiskCache

@@ -8,7 +8,7 @@ import pytest
 from tagger.cli.output.job_text import overview_lines, service_lines
 from tagger.database.enums import JobState
 from tagger.errors import RedisMisconfigured, RedisUnavailable, TaggerError
-from tagger.ledger.progress import JobProgress
+from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
 
 NO_QUEUES = {"interactive": None, "bulk": None}

@@ -24,7 +24,7 @@ from tagger.database.tables import photos
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.query import facets
 from tagger.query.counts import find_covers
-from tagger.verdicts.store import star_photos
+from tagger.verdicts.verdicts import star_photos
 from tagger.web import state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue

@@ -12,7 +12,7 @@ from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
 from tagger.database.enums import VerdictKind
 from tagger.settings import Settings
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 
 RATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""

@@ -13,11 +13,11 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import photo
 from support.trip_photos import TRIP, add_trip
 
-from tagger.landmarks.removal import RemovedLandmarkDocument
+from tagger.landmarks.edits import RemovedLandmarkDocument
 from tagger.query.details import PhotoDetailsDocument
 from tagger.query.photo_json import LandmarkDocument
 from tagger.query.trip_summaries import TripDocument
-from tagger.verdicts.service import (
+from tagger.verdicts.verdicts import (
     VerdictsDocument,
 )
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument

@@ -20,7 +20,7 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.positions.update import update_positions
 from tagger.settings import Settings
-from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.verdicts import give_verdicts
 from tagger.web import cached_value
 from tagger.web.pages import overview
 

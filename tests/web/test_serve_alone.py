@@ -23,7 +23,7 @@ from support.page_server import photo
 
 from tagger.database.enums import JobState
 from tagger.database.tables import schedules
-from tagger.ledger.progress import JobProgress
+from tagger.ledger.job_control import JobProgress
 
 PHOTOS = 60
 QUICK = "tagger.cli.page_worker.IDLE_END_S=1 tagger.cli.page_worker.FOLDERS_POLL_S=1"

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from support.browser import PHONE, open_page
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 
-from tagger.verdicts.store import dismiss_photos
+from tagger.verdicts.verdicts import dismiss_photos
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails", "counted")
 

@@ -44,17 +44,17 @@ from tagger.cli.session import Session, load_settings, open_for_reading, open_se
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.job_json import failure_documents
-from tagger.ledger.failures import EDITED, FailureFilter, count_failures, failing_photos, unwritten_photos
+from tagger.ledger.items import EDITED, FailureFilter, count_failures, failing_photos, unwritten_photos
 from tagger.ledger.job_control import cancel as cancel_job
+from tagger.ledger.job_control import find_job, list_jobs
 from tagger.ledger.job_control import pause as pause_job
 from tagger.ledger.job_control import resume as resume_job
-from tagger.ledger.progress import find_job, list_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tagger.database.connection import Database
-    from tagger.ledger.progress import JobProgress
+    from tagger.ledger.job_control import JobProgress
 
 job_app = typer.Typer(
     help="List jobs and their failed photos, and retry, pause and cancel jobs.", no_args_is_help=True

@@ -14,7 +14,7 @@ from tagger.cli.output.formats import Format, printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_landmarks
 from tagger.cli.session import open_for_reading, open_session
-from tagger.landmarks.removal import merge_landmark, remove_landmark
+from tagger.landmarks.edits import merge_landmark, remove_landmark
 from tagger.query.counts import landmark_counts
 from tagger.query.photo_json import landmark_document
 

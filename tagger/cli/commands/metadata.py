@@ -32,7 +32,7 @@ from tagger.errors import ObjectUnsupported
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sidecars
 from tagger.jobs.processing.undo_log import count_forgotten
-from tagger.ledger.progress import find_job
+from tagger.ledger.job_control import find_job
 from tagger.metadata.photo_files import files_with_our_values
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists

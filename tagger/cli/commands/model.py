@@ -195,7 +195,7 @@ def remove(
 
     Example: tagger model remove places --dry-run
     """
-    from tagger.registry.model_removal import remove_model
+    from tagger.registry.registered_models import remove_model
 
     session = open_session(settle_jobs=True)
     with ProgressLine("removing") as line:

@@ -285,8 +285,7 @@ def _given_embeddings(
     import numpy as np
 
     from tagger.photos.source import check_exists
-    from tagger.teaching.examples import find_examples, load_embeddings
-    from tagger.teaching.learning import embedding_of
+    from tagger.teaching.learning import embedding_of, find_examples, load_embeddings
 
     settings, database = session
     content_ids: list[int] = []

@@ -21,29 +21,30 @@ from tagger.cli.output.formats import Counter, Format, printable, write_document
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_photos
 from tagger.cli.session import open_for_reading, open_session
-from tagger.database.actors import login_name
+from tagger.database.audit_log import login_name
 from tagger.database.enums import VerdictKind
 from tagger.errors import AlreadyExists
 from tagger.landmarks.landmarks import find_landmark
 from tagger.photos.files import open_regular, replace_file
 from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
-from tagger.teaching.suggestions import count_answers, find_suggestions
+from tagger.teaching.lessons import count_answers, find_suggestions
 from tagger.verdicts.importing import import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.verdicts.service import (
+from tagger.verdicts.verdicts import (
     VERDICT_COLUMNS,
+    dismiss_photos,
     give_verdicts,
+    photo_ids_at,
+    restore_photos,
     withdraw_verdicts,
 )
-from tagger.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tagger.verdicts.importing import ImportedVerdicts
-    from tagger.verdicts.service import PhotoVerdict
-    from tagger.verdicts.store import DismissedPhotos
+    from tagger.verdicts.verdicts import DismissedPhotos, PhotoVerdict
 
 
 PHOTOS_HELP = "Photos. The files may be deleted already."

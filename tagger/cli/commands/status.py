@@ -22,10 +22,10 @@ from tagger.cli.output.job_text import (
     tick_text,
 )
 from tagger.cli.session import Session, open_for_reading
+from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import Priority
-from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.job_json import status_document
-from tagger.ledger.progress import list_jobs, list_recent_jobs
+from tagger.ledger.job_control import list_jobs, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.tags.models_in_use import problems_in_use
 from worker.broker import find_broker, queue_depths

@@ -41,8 +41,8 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, gone_text, print_next_steps
 from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.database.engine import DatabaseError, is_transient, outage_text
 from tagger.database.enums import Priority, Runner
-from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.errors import (
     BucketExtraMissing,
     BucketUnavailable,

@@ -17,14 +17,13 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
-from tagger.database.actors import login_name
+from tagger.database.audit_log import login_name
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
 from tagger.landmarks.landmarks import landmarks_spelled_like
-from tagger.teaching.examples import LEAST_MISSED, find_examples, paths_to_tag
-from tagger.teaching.learning import undo_command
+from tagger.teaching.learning import LEAST_MISSED, find_examples, paths_to_tag, undo_command
 from tagger.teaching.lessons import lesson_of
 from tagger.teaching.lessons import teach as teach_landmark
 
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.landmarks.landmarks import Landmark
     from tagger.registry.registered_models import RegisteredModel
-    from tagger.teaching.examples import Example, NamedOtherwise
-    from tagger.teaching.learning import TaughtState
+    from tagger.teaching.learning import Example, NamedOtherwise, TaughtState
     from tagger.teaching.lessons import Lesson, Taught
 
 

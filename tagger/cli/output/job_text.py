@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.errors import TaggerError
-    from tagger.ledger.progress import JobProgress
+    from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
     from tagger.photos.names import OtherFiles
 
@@ -99,7 +99,7 @@ def job_origin(progress: JobProgress) -> str:
 
 def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
     """Everything about one job. `is_served`: workers process jobs now."""
-    from tagger.database.actors import author_text
+    from tagger.database.audit_log import author_text
 
     remainder = ""
     if not progress.is_over:
@@ -203,7 +203,7 @@ def tick_text(last_tick: LastTick) -> str:
 
 def print_next_steps(database: Database, job: int) -> None:
     """Print why photos were skipped, how to see, correct and write the tags of a job, and how to teach."""
-    from tagger.ledger.progress import find_job
+    from tagger.ledger.job_control import find_job
 
     progress = find_job(database, job)
     if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
@@ -251,7 +251,7 @@ def _print_doubtful_tags(database: Database, job: int) -> None:
 
 
 def _print_tag_commands(database: Database, job: int) -> None:
-    from tagger.ledger.progress import has_write_option, job_options, tag_job_paths
+    from tagger.ledger.job_control import has_write_option, job_options, tag_job_paths
 
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]
@@ -274,7 +274,7 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
         paths = _edited_photos(database, progress.job)
         lines = [*_refusal_lines(database, progress, 0), *_edited_lines(progress.job, paths)]
         return {"edited": paths}, lines
-    from tagger.ledger.failures import count_refusals_with_sidecar
+    from tagger.ledger.items import count_refusals_with_sidecar
 
     with_sidecar = count_refusals_with_sidecar(database, progress.job) if progress.refused else 0
     return {"refused_with_sidecar": with_sidecar}, _refusal_lines(database, progress, with_sidecar)
@@ -284,7 +284,7 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
     """The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one."""
     from tagger.jobs.enqueue.photo_rows import unread_counts
     from tagger.query.counts import landmark_counts
-    from tagger.teaching.suggestions import count_suggested_photos, has_likely_suggestion
+    from tagger.teaching.lessons import count_suggested_photos, has_likely_suggestion
 
     suggested = count_suggested_photos(database, progress.job)
     found = landmark_counts(database, job=progress.job)
@@ -304,7 +304,7 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
 def _edited_photos(database: Database, job: int) -> list[str]:
     """The photos with a file or sidecar that another program has changed since the write."""
     from tagger.jobs.enqueue.job_json import failure_documents
-    from tagger.ledger.failures import EDITED, unwritten_photos
+    from tagger.ledger.items import EDITED, unwritten_photos
 
     photos = unwritten_photos(database, job, (EDITED,))
     return [each.path for each in failure_documents(database, photos, load_settings().roots)]
@@ -326,7 +326,7 @@ def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:
 
 def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int) -> list[str]:
     """How many photos were refused, by kind, and what to do about signed ones."""
-    from tagger.ledger.failures import count_refusals
+    from tagger.ledger.items import count_refusals
     from tagger.metadata.errors import RefusalKind
 
     if not progress.refused:

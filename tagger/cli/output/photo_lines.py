@@ -20,15 +20,15 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_parts
 from tagger.cli.session import Session
 from tagger.database.connection import Database
+from tagger.database.engine import with_retry
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
-from tagger.database.retry import with_retry
 from tagger.errors import PhotoFailed
 from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.model_cache import LocalModel, open_local_models
 from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.progress import find_job, model_ids_of_job
+from tagger.ledger.job_control import find_job, model_ids_of_job
 from tagger.photos.paths import absolute_path
 from tagger.pipeline.requests import Classified, Result
 from tagger.query.predictions import (

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tagger.cli.session import Session
-    from tagger.ledger.failures import FailureDocument
+    from tagger.ledger.items import FailureDocument
     from tagger.query.counts import LandmarkCount
     from tagger.query.details import (
         Dismissal,

@@ -7,9 +7,9 @@ from datetime import datetime
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.statements import current_time
-from tagger.ledger.failures import FailingPhoto, FailureDocument
+from tagger.ledger.items import FailingPhoto, FailureDocument
+from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import CLAIMABLE
-from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.models_in_use import names_in_use, problems_in_use

@@ -15,8 +15,8 @@ from tagger.errors import ScanInterrupted
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan
 from tagger.ledger.items import fill_job
+from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import NewJob, claim_unfilled_job, finish_scan, job_heartbeat
-from tagger.ledger.progress import find_job
 from tagger.positions.update import update_positions
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import find_tagged

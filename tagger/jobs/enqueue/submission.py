@@ -15,9 +15,9 @@ from tagger.database.tables import jobs
 from tagger.errors import JobNotRetriable, ObjectUnsupported
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
-from tagger.ledger.failures import FailureFilter, failure_conditions
+from tagger.ledger.items import FailureFilter, failure_conditions
+from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import PATHS, WRITE, NewJob, create_job, finish_scan, job_heartbeat, other_models
-from tagger.ledger.progress import find_job
 from tagger.photos.paths import ObjectPath, path_to_json
 from tagger.registry.registered_models import model_by_id, verify_model
 from tagger.roots.roots import RootPaths

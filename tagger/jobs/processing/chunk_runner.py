@@ -14,8 +14,8 @@ from enum import Enum
 from typing import TypeVar
 
 from tagger.database.connection import Database
+from tagger.database.engine import with_retry
 from tagger.database.enums import Outcome
-from tagger.database.retry import with_retry
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.chunk_items import Item, open_items
 from tagger.ledger.chunks import Claim, count_crashes

@@ -13,10 +13,10 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
+from tagger.database.engine import is_transient, outage_text, with_retry
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.notes import Note, NoteCode
 from tagger.database.recorded_changes import follow_some
-from tagger.database.retry import is_transient, outage_text, with_retry
 from tagger.database.statements import LockTimedOut
 from tagger.errors import LeaseLost, TaggerError
 from tagger.jobs.consequences import update_consequences

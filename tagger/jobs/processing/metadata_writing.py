@@ -32,7 +32,7 @@ from tagger.jobs.processing.undo_log import (
     record_results,
 )
 from tagger.ledger.chunks import store_outcomes
-from tagger.ledger.failures import EDITED
+from tagger.ledger.items import EDITED
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_result, plan_and_prepare

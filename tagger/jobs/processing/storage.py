@@ -23,9 +23,8 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.connection import Database
+from tagger.database.connection import Database, has_receivers, record_event
 from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome
-from tagger.database.events import has_receivers, record_event
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import (
     contents,
@@ -44,7 +43,7 @@ from tagger.jobs.processing.chunk_items import (
 )
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
-from tagger.ledger.outcomes import follow_images
+from tagger.ledger.jobs import follow_images
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed
 from tagger.positions.tag_odds import weigh_images
 from tagger.registry.registration import landmark_ids_of_labels

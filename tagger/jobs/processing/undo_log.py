@@ -34,7 +34,7 @@ from tagger.database.statements import current_time
 from tagger.database.tables import contents, job_items, metadata_writes, photos
 from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
-from tagger.ledger.failures import EDITED
+from tagger.ledger.items import EDITED
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.photos.paths import path_text

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tagger.errors import InstallationDamaged
-from tagger.model.artifact import read_registered
+from tagger.model.artifact import DAMAGED, read_registered
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs, round_keeping_sums
 from tagger.model.devices import cpu_has_vnni
-from tagger.model.model_archive import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,14 +13,15 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import numpy as np
+from blake3 import blake3
 from PIL import Image, ImageDraw
 
-from tagger.errors import SettingsInvalid, TaggerError
+from tagger.errors import PermissionsUnsafe, SettingsInvalid, TaggerError
 from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
-from tagger.model.backends.compiled import read_compiled, store_compiled
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     OPENVINO,
@@ -29,6 +30,8 @@ from tagger.model.backends.protocol import (
     is_passing,
 )
 from tagger.model.devices import instruction_sets
+from tagger.photos.files import new_file, open_regular
+from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from tagger.model.backends.openvino import OpenVinoBackend
     from tagger.model.backends.protocol import Backend, Embeddings, Images, Outputs, Scores
     from tagger.model.devices import Device
+
 
 log = logging.getLogger(__name__)
 
@@ -271,3 +275,51 @@ def _score_difference(expected: Scores, actual: Scores) -> float:
     best = np.argsort(expected, axis=1)[:, -BEST:]
     factors = np.maximum(actual, LEAST_SCORE) / np.maximum(expected, LEAST_SCORE)
     return float(np.abs(np.log(np.take_along_axis(factors, best, axis=1))).mean())
+
+
+# Networks as OpenVINO compiled them on this machine, one per file, so that later starts need not.
+#
+# A file begins with the BLAKE3 digest of its rest: a wrong bit in it would change tags silently.
+
+DIGEST_BYTES = 32
+
+
+def read_compiled(file: Path) -> bytes | None:
+    """The network in a file, if it is undamaged and no other user can change it; otherwise None."""
+    try:
+        for path in (file.parent, file):
+            require_safe(path)
+        with open_regular(file) as opened:
+            data = opened.read()
+        network = data[DIGEST_BYTES:]
+        if blake3(network).digest() == data[:DIGEST_BYTES]:
+            return network
+        problem = "it is damaged"
+    except FileNotFoundError:
+        return None
+    except (OSError, PermissionsUnsafe) as error:
+        problem = str(error)
+    log.warning("the compiled model in %s is made anew: %s", file, problem)
+    return None
+
+
+def store_compiled(network: bytes, file: Path) -> None:
+    """Write a network to a file, whole or not at all, and remove those of other versions of OpenVINO.
+
+    A warning says why it could not be written.
+    """
+    try:
+        make_private_folder(file.parent)
+        for other in file.parent.glob("*-*"):
+            if _version(other) != _version(file):
+                other.unlink(missing_ok=True)
+        with new_file(file) as partial:
+            create_private_file(partial)
+            partial.write_bytes(blake3(network).digest() + network)
+    except OSError as error:
+        log.warning("the compiled model is not kept, so each start takes longer: %s", error)
+
+
+def _version(file: Path) -> str:
+    """That of OpenVINO, with which the name ends."""
+    return file.name.partition("-")[2]

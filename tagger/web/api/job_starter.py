@@ -20,10 +20,10 @@ from fastapi import Depends, Request
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from tagger.database.actors import Actor
+from tagger.database.audit_log import Actor
 from tagger.database.connection import Database
+from tagger.database.engine import DatabaseError
 from tagger.database.enums import Priority, Runner, Target
-from tagger.database.retry import DatabaseError
 from tagger.errors import FailureKind, ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
@@ -33,8 +33,8 @@ from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, run_n
 from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.submission import JobRequest, prepare_job, queue_job
 from tagger.ledger import job_control
+from tagger.ledger.job_control import count_open_jobs
 from tagger.ledger.jobs import cancel_job, create_job
-from tagger.ledger.progress import count_open_jobs
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 from tagger.texts.text_format import gettext

@@ -21,8 +21,8 @@ from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
 from tagger.database.connection import Database
+from tagger.database.engine import DatabaseError
 from tagger.database.enums import METADATA_KINDS, Priority, Runner
-from tagger.database.retry import DatabaseError
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import count_photos
 from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
@@ -31,7 +31,7 @@ from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
 from tagger.jobs.enqueue.photo_rows import unread_counts
 from tagger.jobs.enqueue.submission import Retry, Tagging
 from tagger.ledger import job_control
-from tagger.ledger.failures import (
+from tagger.ledger.items import (
     FailingPhoto,
     FailureDocument,
     FailureFilter,
@@ -40,12 +40,12 @@ from tagger.ledger.failures import (
     failure_conditions,
     unwritten_photos,
 )
+from tagger.ledger.job_control import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.jobs import CLAIMABLE
-from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.settings import Settings
-from tagger.teaching.suggestions import count_suggested_photos
+from tagger.teaching.lessons import count_suggested_photos
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import N_, gettext, in_language, reader_language
 from tagger.web.api.folders import allowed_folders

@@ -14,8 +14,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import Field, model_validator
 
 from tagger.errors import ExamplesMissing, QueryInvalid
-from tagger.landmarks.edits import NewLandmark, add_landmark
-from tagger.landmarks.removal import RemovedLandmarkDocument, remove_landmark
+from tagger.landmarks.edits import NewLandmark, RemovedLandmarkDocument, add_landmark, remove_landmark
 from tagger.model.artifact import Extent
 from tagger.positions.cities import City, find_cities, nearest_cities
 from tagger.query.counts import LandmarkCount, landmark_counts
@@ -26,8 +25,7 @@ from tagger.query.tagged_photos import TaggedPhoto, stored_photo
 from tagger.search.grammar import MAX_LETTERS
 from tagger.search.matching import Match
 from tagger.search.names import Kind, Meaning
-from tagger.teaching.examples import load_embeddings
-from tagger.teaching.learning import embedding_of
+from tagger.teaching.learning import embedding_of, load_embeddings
 from tagger.teaching.lessons import Lesson, TaughtDocument
 from tagger.teaching.lessons import teach as teach_landmark
 from tagger.teaching.similarity import content_with_embedding, find_similar

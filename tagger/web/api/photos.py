@@ -15,7 +15,7 @@ from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from tagger.database.actors import login_name
+from tagger.database.audit_log import login_name
 from tagger.database.enums import VerdictKind
 from tagger.query.cursors import decode_cursor, encode_cursor
 from tagger.query.details import PhotoDetailsDocument, photo_details_by_id
@@ -28,8 +28,16 @@ from tagger.query.timeline import Section, SectionStart, count_copies, find_sect
 from tagger.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import N_, gettext, percent
-from tagger.verdicts.service import VerdictsDocument, give_verdicts, withdraw_verdicts
-from tagger.verdicts.store import DismissedPhotos, StarredPhotos, dismiss_photos, restore_photos, star_photos
+from tagger.verdicts.verdicts import (
+    DismissedPhotos,
+    StarredPhotos,
+    VerdictsDocument,
+    dismiss_photos,
+    give_verdicts,
+    restore_photos,
+    star_photos,
+    withdraw_verdicts,
+)
 from tagger.web.http.access import UNNAMED, Role, requires
 from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params
 from tagger.web.http.request_guard import COUNTING

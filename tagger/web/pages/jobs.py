@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.actors import author_text
+from tagger.database.audit_log import author_text
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
 from tagger.errors import FailureKind, TaggerError
@@ -31,8 +31,8 @@ from tagger.jobs.enqueue.schedules import (
 )
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger import job_control
-from tagger.ledger.failures import FailingPhoto, FailureFilter, count_failures, count_refusals_with_sidecar
-from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
+from tagger.ledger.items import FailingPhoto, FailureFilter, count_failures, count_refusals_with_sidecar
+from tagger.ledger.job_control import JobProgress, find_job, job_options, list_older_jobs
 from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.photos.paths import printable_path
 from tagger.query.filter_words import conditions_text

@@ -15,15 +15,16 @@ from tagger.database.connection import Database, display_language
 from tagger.database.enums import Priority
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.landmarks.edits import LandmarkChanges, edit_landmark
-from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
-from tagger.landmarks.removal import (
+from tagger.landmarks.edits import (
+    LandmarkChanges,
     MergedLandmark,
     RemovedLandmarkDocument,
+    edit_landmark,
     merge_landmark,
     remove_landmark,
 )
-from tagger.ledger.progress import count_open_jobs
+from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
+from tagger.ledger.job_control import count_open_jobs
 from tagger.query.counts import LandmarkCount
 from tagger.query.option_values import parse_box
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models

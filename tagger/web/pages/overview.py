@@ -18,8 +18,8 @@ from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import PositionCell, position_cells
 from tagger.query.timeline import count_photos
 from tagger.query.trip_summaries import TripSummary, trip_summaries
+from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.teaching.similarity import LookAlikes
-from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import reader_language
 from tagger.things import ThingCount, count_things

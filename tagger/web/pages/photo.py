@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.geo import distance_km
 from tagger.landmarks.landmarks import all_landmarks
-from tagger.ledger.progress import open_job_of_photo
+from tagger.ledger.job_control import open_job_of_photo
 from tagger.metadata.camera import Exposure, read_exposure
 from tagger.photos.facts import RESULT_FACTS
 from tagger.photos.paths import parse_path

@@ -31,9 +31,8 @@ from tagger.query.sorted_scan import NO_MONTH
 from tagger.query.tagged_photos import TaggedPhoto, has_photos
 from tagger.query.timeline import Area, section_parts
 from tagger.query.trip_summaries import summaries_of_trips
-from tagger.teaching.examples import NamedOtherwise
-from tagger.teaching.learning import taught_state
-from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
+from tagger.teaching.learning import NamedOtherwise, taught_state
+from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.texts.text_format import gettext, heading_text, number_text
 from tagger.web.api.landmarks import SearchText, search_lists, suggestion_document
 from tagger.web.api.photos import photo_page

@@ -21,6 +21,7 @@ from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.counts import Cover, example_covers
 from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
+from tagger.teaching.lessons import count_suggestions, suggestion_page
 from tagger.teaching.similarity import (
     LEAST_LIKELIHOOD,
     LookAlikes,
@@ -28,7 +29,6 @@ from tagger.teaching.similarity import (
     photos_of_groups,
     place_likelihood,
 )
-from tagger.teaching.suggestions import count_suggestions, suggestion_page
 from tagger.texts.city_names import city_name
 from tagger.texts.text_format import day_text, distance_text, gettext, percent
 from tagger.web.api.landmarks import similar_photos

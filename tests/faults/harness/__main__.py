@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench.photos import draw_photos
 from bench.report import note, print_heading, print_table
-from tagger.ledger.progress import JobProgress, find_job
+from tagger.ledger.job_control import JobProgress, find_job
 from tests.faults.harness.kinds import faults_for
 from tests.faults.harness.soak import soak
 from tests.faults.harness.system import (

@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tagger.errors import JobFinished
-from tagger.ledger.job_control import pause, resume
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.job_control import list_jobs, pause, resume
 from tests.faults.harness.server_faults import POSTGRES_FAULTS, REDIS_FAULTS, SQLITE_FAULTS
 from tests.faults.harness.system import Fault, FaultContext
 

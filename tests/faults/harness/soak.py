@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench.photos import draw_photos
 from bench.report import note, print_table
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.job_control import list_jobs
 from tests.faults.harness.system import (
     BATCH_SIZE,
     PHOTO_SIZE,

@@ -15,8 +15,7 @@ from support.threads import in_threads
 from torch import Tensor
 
 from tagger.errors import ModelRefused
-from tagger.model.artifact import check_program, file_digest, load_module, read_manifest
-from tagger.model.model_archive import checked_archive
+from tagger.model.artifact import check_program, checked_archive, file_digest, load_module, read_manifest
 from tagger.model.model_code import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
 from tagger.registry.registered_models import check_model_file
 

@@ -5,7 +5,7 @@ import pytest
 
 from tagger.model.artifact import BackgroundStatistics
 from tagger.teaching.classifiers import Embeddings, quantize, restore
-from tagger.teaching.sketches import DIMENSIONS, SketchSpace
+from tagger.teaching.similarity import DIMENSIONS, SketchSpace
 
 
 def drawn(random: np.random.Generator, number: int, dimension: int) -> Embeddings:
