@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo release released-library docs screenshots model graph cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom clean
+.PHONY: help setup demo release released-library docs screenshots model graph cities map reference languages test test-slow slow-faults slow-tests slow-examples lint scripts types pytest format hooks lock audit sbom clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,10 +125,10 @@ test: setup  ## lint, types, import rules and the tests without their long forms
 	@$(MAKE) --no-print-directory --jobs 3 lint types pytest
 
 test-slow: setup  ## the long forms of tests: on PostgreSQL too, real leases and outages, all faults, benchmarks, whole data sets
-	@$(MAKE) --no-print-directory slow-faults slow-tests slow-examples faults
+	@$(MAKE) --no-print-directory slow-faults slow-tests slow-examples
 
 # Each part prints its duration.
-lint types pytest slow-faults slow-tests slow-examples faults: export TIMEFORMAT = === $@: %1lR
+lint types pytest slow-faults slow-tests slow-examples: export TIMEFORMAT = === $@: %1lR
 pytest slow-faults slow-tests slow-examples: export TMPDIR := $(or $(MEMORY),$(TMPDIR),/tmp)
 lint: setup  ## ruff, import rules, types of the page's scripts, and the size of the code
 	@time { $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports && $(MAKE) --no-print-directory scripts && $(BIN)/python -m bench.code_metrics; }
@@ -158,9 +158,6 @@ slow-tests: setup  ## the long forms of all other tests
 
 slow-examples: setup  ## property tests with twenty times as many examples, other ones each time
 	@time $(BIN)/pytest -m "hypothesis and not slow" --hypothesis-profile long -n 2 --dist loadscope --max-worker-restart 0
-
-faults: setup  ## each kind of fault in a job of its own, on SQLite and PostgreSQL; OPTIONS="--only Redis"
-	@time $(BIN)/python -m tests.faults.harness $(OPTIONS)
 
 format: setup  ## format the code
 	$(BIN)/ruff format

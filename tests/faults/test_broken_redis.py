@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from rig.invalid_messages import invalid_messages
-from rig.servers import RedisServer
+from rig.servers import REFUSALS, RedisServer
 from support.artifacts import LABELS
 from support.commands import Terminal, draw_many, stop
 from support.fault_durations import FaultDurations
@@ -17,12 +17,25 @@ from support.fault_scenario import FaultScenario, is_alive
 from tagger.database.enums import Priority
 from worker.broker import RedisEndpoint
 from worker.embedded_redis import start_embedded
-from worker.messages import RedisKeys
+from worker.messages import TASK_NAME, RedisKeys
 from worker.producer import make_app
+
+Fault = Callable[[RedisServer, FaultDurations], None]
+
+
+def _killed(redis: RedisServer, durations: FaultDurations) -> None:
+    redis.kill()
+    redis.start()
 
 
 def _killed_and_erased(redis: RedisServer, durations: FaultDurations) -> None:
     redis.kill_and_erase()
+    redis.start()
+
+
+def _stopped(redis: RedisServer, durations: FaultDurations) -> None:
+    redis.stop()
+    time.sleep(durations.away_s)
     redis.start()
 
 
@@ -32,25 +45,47 @@ def _frozen(redis: RedisServer, durations: FaultDurations) -> None:
     redis.resume()
 
 
-def _full(redis: RedisServer, durations: FaultDurations) -> None:
-    redis.refuse_messages("full")
-    time.sleep(durations.away_s)
-    redis.accept_messages()
+def _without_connections(redis: RedisServer, durations: FaultDurations) -> None:
+    """All connections are closed, and none is accepted, as when the limit of clients is reached."""
+    with redis.client() as client:
+        limit = str(client.config_get("maxclients")["maxclients"])
+        client.config_set("maxclients", 1)
+        for kind in ("normal", "pubsub"):
+            client.client_kill_filter(_type=kind, skipme=True)
+        time.sleep(durations.away_s)
+        client.config_set("maxclients", limit)
+
+
+def _refusing(kind: str) -> Fault:
+    def fault(redis: RedisServer, durations: FaultDurations) -> None:
+        redis.refuse_messages(kind)
+        time.sleep(durations.away_s)
+        redis.accept_messages()
+
+    return fault
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(_killed_and_erased, id="killed and restarted without its files", marks=pytest.mark.slow),
         pytest.param(_frozen, id="frozen"),
-        pytest.param(_full, id="full", marks=pytest.mark.slow),
+        *(
+            pytest.param(fault, id=name, marks=pytest.mark.slow)
+            for name, fault in {
+                "killed": _killed,
+                "killed and restarted without its files": _killed_and_erased,
+                "stopped": _stopped,
+                "without connections": _without_connections,
+                **{kind: _refusing(kind) for kind in REFUSALS},
+            }.items()
+        ),
     ],
 )
 def test_a_job_is_complete_after_redis_was(
     scenario: FaultScenario,
     redis_server: RedisServer,
     durations: FaultDurations,
-    fault: Callable[[RedisServer, FaultDurations], None],
+    fault: Fault,
 ) -> None:
     with scenario.terminal.workers(1) as (worker,):
         job = scenario.enqueue()
@@ -141,15 +176,17 @@ def test_a_worker_survives_invalid_messages(scenario: FaultScenario, redis_serve
         with terminal.database() as database:
             keys = RedisKeys(database.ledger_id)
         queue = keys.queues[Priority.BULK]
-        _send_commands(redis_server.url, keys)
+        _send_commands(redis_server.url, keys, queue)
         client.lpush(queue, *invalid_messages(client, redis_server.url, keys))
         terminal.wait_until(lambda: client.llen(queue) + client.hlen(keys.unacked) == 0)
         assert terminal.json("enqueue", "--wait", "few")["tagged"] == len(LABELS)
         assert is_alive(worker)
 
 
-def _send_commands(url: str, keys: RedisKeys) -> None:
-    """Commands of Celery's remote control, which any client of Redis can send."""
+def _send_commands(url: str, keys: RedisKeys, queue: str) -> None:
+    """Commands of Celery's remote control, which any client of Redis can send, and needless wake-ups."""
     with closing(make_app(url, keys)) as app:
         app.control.broadcast("cancel_consumer", arguments={"queue": keys.ticks})
         app.control.broadcast("shutdown")
+        for _ in range(200):
+            app.send_task(TASK_NAME, queue=queue)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_each_photo_has_one_outcome_after_a_killed_worker_and_a_flush(
         scenario.terminal.freeze_with_a_lease(workers[0], database)
         os.kill(workers[0].pid, signal.SIGKILL)
         redis_server.flush()
+        scenario.assert_complete(job)
+
+
+@pytest.mark.slow
+def test_a_job_is_complete_after_workers_were_killed_while_they_started(scenario: FaultScenario) -> None:
+    job = scenario.enqueue()
+    for _ in range(3):
+        worker = scenario.terminal.start("worker")
+        time.sleep(1.5)  # it imports torch
+        worker.kill()
+        worker.wait()
+    with scenario.terminal.workers(1):
         scenario.assert_complete(job)
 
 

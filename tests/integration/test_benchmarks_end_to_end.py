@@ -57,14 +57,6 @@ def test_compare_prints_the_costs_of_programs(workload: Workload) -> None:
     assert "### photos: 32 photos" in done.stdout
 
 
-def test_faults_and_a_soak_lose_no_photo() -> None:
-    small = ("--databases", "sqlite", "--only", "surplus messages", "--photos", "60")
-    for words in ((), ("--soak", "0.3")):
-        done = _run("tests.faults.harness", *small, *words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "| surplus messages | " in done.stdout
-
-
 def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu() -> None:
     done = _run("bench.gpu", "--device", "cpu", "--photos", "96")
     assert done.returncode == 0, done.stdout + done.stderr

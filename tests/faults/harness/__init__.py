@@ -1,1 +1,0 @@
-"""Faults of workers, servers and files, the system that they are injected into, and what must hold afterwards."""
