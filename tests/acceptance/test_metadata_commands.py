@@ -243,20 +243,6 @@ def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(
     assert (photos / "eiffel.jpg.xmp").exists()
 
 
-def test_after_an_undo_nothing_says_that_tags_are_in_sidecars(
-    tagger_with_redis: CommandRunner, photos: Path
-) -> None:
-    tagger_with_redis("tag", photos, "--write", "embed")
-    assert tagger_with_redis("job", "show", 2, "--json").json["refused_with_sidecar"] == 1
-    tagger_with_redis("metadata", "undo", "--job", 2)
-    assert not (photos / "moving.gif.xmp").exists()
-    assert "sidecars" not in tagger_with_redis("job", "show", 2).text
-    assert tagger_with_redis("job", "show", 2, "--json").json["refused_with_sidecar"] == 0
-    (row,) = tagger_with_redis("job", "failures", 2).text.splitlines()
-    assert "The tags were written to a sidecar" in row
-    assert row.endswith("\tattempts: 1, job 2")
-
-
 def test_photos_that_could_not_be_written_are_listed_by_kind(
     tagger_with_redis: CommandRunner, photos: Path
 ) -> None:

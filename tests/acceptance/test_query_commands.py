@@ -21,7 +21,6 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents
-from tagger.transfer.upgrade import upgrade_database
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 TAG = {
@@ -352,24 +351,6 @@ def test_json_has_letters_as_they_are(tagger: CommandRunner, known: StoredPhotos
         ("show", "photos/Hội An/é.jpg", "--json"),
     ):
         assert "Hội An/é.jpg" in tagger(*words).text
-
-
-@pytest.mark.slow
-def test_a_query_never_waits_for_what_it_does_not_need(sqlite_url: str) -> None:
-    """tests/unit/test_program.py has the imports of other commands."""
-    upgrade_database(sqlite_url)  # once per version, which takes Alembic
-    program = (
-        "import gc, linecache, sys; from tagger.cli.main import main\n"
-        "sys.argv = ['tagger', 'query']\n"
-        "try: main()\nexcept SystemExit: pass\n"
-        "needless = {'alembic', 'sqlalchemy.dialects.postgresql', 'tagger.ledger', 'tagger.query.details'}\n"
-        "sources = {name for name in linecache.cache if name.endswith('.py')}\n"
-        "assert gc.get_threshold()[0] >= 2000, 'imports are searched for cycles too often'\n"
-        "assert gc.get_freeze_count(), 'the end searches all modules for cycles'\n"
-        "print('LOADED', sorted(needless & set(sys.modules) | sources))"
-    )
-    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert output.stdout.splitlines()[-1] == "LOADED []"
 
 
 def test_landmarks_of_an_empty_database_are_those_of_the_model(tagger: CommandRunner) -> None:

@@ -4,9 +4,7 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -320,14 +318,3 @@ def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal: Term
     assert {Path(photo["path"]).name for photo in found} == before.keys()
     assert {photo["taken_at"] for photo in found} == {"2024-06-01T12:30:00"}
     assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
-
-
-@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
-def test_metadata_written_by_another_program_keep_the_tags(terminal: Terminal, photos: Path) -> None:
-    terminal.run("tag", "photos")
-    written = [
-        photos / f"IMG_{kind}.{kind.upper()}" for kind in ("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2")
-    ]
-    subprocess.run(["exiftool", "-m", "-q", "-overwrite_original", "-XMP:Rating=5", *written], check=True)
-    again = terminal.json("tag", "photos")
-    assert (again["tagged"], again["skipped"]) == (0, len(RAW_KINDS))

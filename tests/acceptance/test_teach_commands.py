@@ -212,30 +212,6 @@ def test_facts_of_a_landmark_that_exists_are_not_changed(tagger: CommandRunner, 
     assert (output.code, "tagger landmark edit our-mill" in " ".join(output.err.split())) == (2, True)
 
 
-def test_a_landmark_of_the_model_is_learned_from_photos_that_it_misses(
-    tagger: CommandRunner, library: Library
-) -> None:
-    output = tagger("teach", "Eiffel Tower", *library.church(0, 1))
-    assert "the verdicts are stored; the model knows it itself" in output.text
-    assert (output.code, "once you have confirmed 3 photos that the model missed" in output.err) == (0, True)
-    tagger("landmark", "add", "Our church")
-    assert "no photo of it is confirmed" in tagger("teach", "our-church", "--not", library.bridge).text
-
-
-def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: Library) -> None:
-    options = ("teach", "Our church", *library.church(0, 1), "--not", library.bridge, "--dry-run")
-    assert "2 photos would be confirmed as Our church (new, our-church), 1 rejected" in tagger(*options).text
-    planned = tagger(*options, "--json").json
-    assert [planned[key] for key in ("landmark", "new", "examples", "rejected", "untagged")] == [
-        *("our-church", True, 2, 1, [])
-    ]
-    assert tagger("review", "list", "--json").json == []
-    assert "our-church" not in tagger("landmark", "list", "--all").text
-    known = tagger("teach", "EIFFEL tower", *library.church(0), "--dry-run", "--json").json
-    assert (known["landmark"], known["new"]) == ("eiffel-tower", False)
-    assert "would be tagged" not in tagger("teach", "EIFFEL tower", *library.church(0), "--dry-run").text
-
-
 def test_a_mistyped_name_is_pointed_out(tagger: CommandRunner, library: Library) -> None:
     first = tagger("teach", "Our church", *library.church(0))
     assert "there is also" not in first.err
@@ -315,19 +291,6 @@ def test_imported_verdicts_teach_and_those_on_unknown_photos_once_they_are_tagge
         assert said in tagger("review", "import", "verdicts.json").err
         tagger("tag", library.photos)
         assert len(found(tagger, "our-church")) == PHOTOS
-
-
-def test_photos_of_another_model_are_named_with_the_backfill(
-    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    teachable_artifact(tmp_path / "newer.pt", seed=1, name="newer")
-    monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "newer.pt"))
-    output = tagger("teach", "Our church", *library.church(0, 1, 2))
-    assert "learned from 3 photos; 3 photos compared" in output.text
-    assert "16 photos of another model were not compared" in output.err
-    assert "tagger backfill outdated" in output.err
-    tagger("tag", library.photos)
-    assert len(found(tagger, "our-church")) == PHOTOS
 
 
 def test_a_taught_place_stays_with_its_model_until_another_learns_it(

@@ -1,8 +1,6 @@
 """`tagger metadata undo` undoes what is on record, and names files that hold tags of tagger without a record."""
 
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,31 +105,3 @@ def test_two_libraries_leave_each_other_s_files(
     monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/b.db")
     second = run("metadata", "undo", "--all")
     assert (second.code, {path: path.read_bytes() for path in photos.rglob("*.*")}) == (0, before)
-
-
-def test_an_older_backup_of_the_database_names_the_files(
-    tagger_with_redis: CommandRunner, tmp_path: Path
-) -> None:
-    run, photos = tagger_with_redis, tmp_path / "photos"
-    for number, name in enumerate(("a/1.jpg", "b/2.jpg", "b/3.jpg")):
-        draw(photos / name, 0, seed=number)
-    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
-    run("tag", photos)
-    run("metadata", "write", "--to", "sidecar", photos / "a")
-    backup = tmp_path / "backup.sqlite"
-    with (
-        closing(sqlite3.connect(tmp_path / "data" / "tagger.sqlite")) as source,
-        closing(sqlite3.connect(backup)) as copy,
-    ):
-        source.backup(copy)
-    run("metadata", "write", "--to", "sidecar", photos / "b" / "2.jpg")
-    run("metadata", "write", "--to", "embed", photos / "b" / "3.jpg")
-    for path in (tmp_path / "data").glob("tagger.sqlite*"):
-        path.unlink()
-    shutil.copy2(backup, tmp_path / "data" / "tagger.sqlite")
-    undone = run("metadata", "undo", "--all")
-    assert (undone.code, left(photos)) == (3, {"b/2.jpg.xmp", "b/3.jpg"})
-    assert "tags of tagger are still in 2 files" in undone.err
-    run("tag", photos, "--write", "sidecar")
-    assert run("metadata", "undo", photos).code == 0
-    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before

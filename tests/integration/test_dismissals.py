@@ -18,7 +18,6 @@ from tagger.query.facets import count_facets
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.roots.roots import forget_path
-from tagger.search.text_query import text_query
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
@@ -193,14 +192,3 @@ def test_favourites_are_found_with_their_copies_whatever_they_show(folder: Folde
     folder.star("in/copy.jpg", "dog.jpg", starred=False)
     assert folder.found(favourite=True) == []
     assert list(check_database(folder.database)) == []
-
-
-def test_a_text_finds_favourites_of_a_landmark(folder: Folder) -> None:
-    folder.draw("a.jpg", 0)
-    folder.draw("b.jpg", 0, shade=2)
-    folder.draw("c.jpg", None)
-    folder.tag()
-    folder.star("a.jpg", "c.jpg")
-    for text in ("favourites eiffel tower", "Eiffel Tower Favoriten"):
-        query = text_query(folder.database, text, {}).query
-        assert [Path(photo.path).name for photo in find_tagged(folder.database, query)] == ["a.jpg"]

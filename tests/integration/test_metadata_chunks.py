@@ -1,6 +1,5 @@
 """Chunks of metadata jobs: photos are written, left, given a sidecar, and restored byte for byte."""
 
-import errno
 import os
 import shutil
 import time
@@ -18,15 +17,12 @@ from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.processing import metadata_writing, undo_log
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_files import files_with_our_values, photo_fields, xmp_fields
-from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.query.options import PhotoQuery
 from tagger.roots.roots import forget_path
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
 <dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
-TOWER = make_tag_fields([NamedLandmark("eiffel-tower", "Eiffel Tower")])
 
 
 def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0) -> Path:
@@ -45,24 +41,6 @@ def keywords(path: Path) -> list[str]:
 
 
 # --- Selection and outcomes.
-
-
-def test_tags_are_written_without_other_changes(folder: WrittenFolder) -> None:
-    folder.draw("a.jpg", 0)
-    draw_with_keyword(folder, "mine.jpg", 1)
-    folder.draw("sub/b.jpeg", 1)
-    folder.draw("grey.jpg", None)
-    (folder.folder / "broken.jpg").write_bytes(b"no picture")
-    before = folder.files()
-    folder.tag()
-    assert set(folder.write().values()) == {"written"}
-    after = folder.files()
-    changed = {name for name, data in after.items() if data != before.get(name)}
-    assert changed == {"a.jpg", "mine.jpg", "sub/b.jpeg"}
-    assert after.keys() == before.keys()
-    assert keywords(folder.folder / "a.jpg") == [EIFFEL_NAME]
-    assert keywords(folder.folder / "mine.jpg") == ["holiday", GATE_NAME]
-    assert {each.file for each in folder.undo_rows if each.complete} == {Path(name).name for name in changed}
 
 
 def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:
@@ -124,44 +102,6 @@ def test_photo_with_a_changed_image_gets_no_sidecar(folder: WrittenFolder) -> No
     assert not (folder.folder / "a.jpg.xmp").exists()
 
 
-def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder.draw("a.jpg", 0)
-    folder.draw("forgotten.jpg", 0, shade=1)
-    folder.draw("full.jpg", 0, shade=2)
-    folder.draw("gone.jpg", 0, shade=3)
-    folder.tag()
-    job = folder.create_write_job_for_workers()
-    before = folder.files()
-    (folder.folder / "gone.jpg").unlink()
-    forget_path(folder.database, folder.folder / "forgotten.jpg", folder.settings.roots)
-    original = photo_writer.prepare_photo
-
-    def prepare_photo(plan: object) -> object:
-        if plan.request.path.name == "full.jpg":  # type: ignore[attr-defined]
-            with monkeypatch.context() as full:
-                full.setattr("tagger.metadata.replacement.write_whole", no_space)
-                return original(plan)  # type: ignore[arg-type]
-        return original(plan)  # type: ignore[arg-type]
-
-    def no_space(_descriptor: int, _data: bytes) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(photo_writer, "prepare_photo", prepare_photo)
-    monkeypatch.setattr(metadata_writing, "THREADS", 1)
-    folder.work(job)
-    reasons = folder.reasons(job)
-    assert {name: outcome for name, (outcome, _, _) in reasons.items()} == {
-        "a.jpg": "written",
-        "full.jpg": "failed",
-        "gone.jpg": "failed",
-    }
-    assert (reasons["gone.jpg"][1], reasons["full.jpg"][1]) == ("gone", "disk-full")
-    progress = folder.progress(job)
-    assert (progress.written, progress.failed, progress.skipped) == (1, 2, 1)
-    assert {**before, "a.jpg": b""}.keys() - folder.files().keys() == {"gone.jpg"}
-    assert folder.files()["full.jpg"] == before["full.jpg"]
-
-
 # --- Verdicts.
 
 
@@ -188,24 +128,6 @@ def test_rejected_tag_is_removed_and_confirmed_tag_added(
 
 
 # --- Undo.
-
-
-def test_undo_by_job_by_path_and_of_everything(folder: WrittenFolder) -> None:
-    for name in ("one/a.jpg", "one/b.jpg", "two/c.jpg"):
-        draw_with_keyword(folder, name)
-    before = folder.files()
-    folder.tag()
-    folder.write(query=PhotoQuery(under=(folder.folder / "one",)))
-    job = folder.latest().job
-    folder.write(query=PhotoQuery(under=(folder.folder / "two",)))
-    written = folder.files()
-    assert folder.undo(folder.folder / "one" / "a.jpg") == {"one/a.jpg": "written"}
-    assert folder.undo(job=job) == {"one/b.jpg": "written"}
-    assert folder.files() == {**before, "two/c.jpg": written["two/c.jpg"]}
-    assert folder.undo() == {"two/c.jpg": "written"}
-    assert folder.files() == before
-    assert folder.undo() == {}
-    assert folder.undo_rows == []
 
 
 def test_copies_of_a_written_photo_are_restored_exactly(

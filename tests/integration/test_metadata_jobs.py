@@ -358,22 +358,6 @@ def test_a_chunk_is_released_after_a_batch_when_its_time_slice_is_over(folder: W
     assert written == [4, 8, 12]
 
 
-def test_job_waits_for_an_unavailable_root(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = draw_photos(folder, 6)
-    folder.tag()
-    job = folder.create_write_job_for_workers()
-    elsewhere = folder.folder.rename(folder.folder.with_name("unmounted"))
-    assert folder.work(job) == [ChunkEnd.WAITING]
-    waiting = folder.progress(job)
-    assert (waiting.state, waiting.queued, waiting.failed) == (JobState.WAITING, 6, 0)
-    elsewhere.rename(folder.folder)
-    resume_suspended_jobs(folder.database, [job])
-    assert folder.work(job) == [ChunkEnd.DONE]
-    assert folder.progress(job).written == 6
-    folder.undo()
-    assert folder.files() == before
-
-
 @pytest.mark.parametrize("name", ["photos", "photos/nas"], ids=["root", "disk in it"])
 def test_a_disk_that_goes_away_while_an_undo_reads_loses_no_sidecar(
     folder: WrittenFolder, disk: Disk, name: str, monkeypatch: pytest.MonkeyPatch

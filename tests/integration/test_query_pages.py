@@ -104,25 +104,6 @@ def in_pages(database: Database, query: PhotoQuery, limit: int) -> list[int]:
         cursor = encode_cursor(page.next, query)
 
 
-def queries(library: StoredPhotos) -> list[PhotoQuery]:
-    folder = {"under": (library.root / "a",), "any_rank": True}
-    return [PhotoQuery(**options) for options in (*QUERIES.values(), folder)]  # type: ignore[arg-type]
-
-
-@pytest.mark.postgresql
-@pytest.mark.parametrize("limits", [(7,), pytest.param((1, 3, 1000), marks=pytest.mark.slow)], ids=str)
-def test_pages_have_the_same_photos_as_the_whole_result(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, ...]
-) -> None:
-    in_short_pages(monkeypatch)
-    for query in queries(library):
-        whole = [photo.id for photo in find_tagged(library.database, query)]
-        assert whole, query
-        assert len(set(whole)) == len(whole), query
-        for limit in limits:
-            assert in_pages(library.database, query, limit) == whole, (query, limit)
-
-
 @st.composite
 def random_queries(draw: st.DrawFn) -> PhotoQuery:
     """A query of several options in any order."""

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -296,15 +295,6 @@ def test_lists_and_lines_are_read_the_same_way(monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.setattr(text_encoding, "_BLOCK_BYTES", block_bytes)
             entries = read_entries(io.BytesIO(text.encode(encoding)), "file")
             assert [entry.path for entry in entries] == [verdict["path"] for verdict in many]
-
-
-def test_a_pipe_is_read_like_a_file() -> None:
-    many = [SOUND | {"digest": f"1-{number:064x}"} for number in range(20)]
-    reader, writer = os.pipe()
-    os.write(writer, json.dumps(many).encode())
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        assert len(list(read_entries(pipe, "stdin"))) == len(many)
 
 
 def test_a_long_import_is_read_while_it_is_stored(tagged_folder: VerdictFolder) -> None:

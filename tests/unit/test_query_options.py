@@ -189,11 +189,6 @@ def test_an_address_and_a_document_of_a_query_are_the_same_query() -> None:
     assert (query.texts["taken_after"], query.texts["min_score"]) == ("2019-01-01", "0")
 
 
-def test_folders_and_limit_are_part_of_the_query() -> None:
-    folders = [Path("2024"), Path("/photos")]
-    assert PhotoQuery(under=folders, limit=3) == PhotoQuery(under=tuple(folders), limit=3)
-
-
 def test_more_names_than_a_database_can_look_for_are_refused() -> None:
     names = [f"name {number}" for number in range(MAX_NAMES + 1)]
     query = PhotoQuery(landmark=names[1:], country=names[1:])

@@ -2,20 +2,15 @@
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import re
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import datetime
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from rig.large_library import make_library
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
-from support.page_server import LOCAL_URL, settings_in
 from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
@@ -26,9 +21,7 @@ from tagger.query import facets
 from tagger.query.counts import find_covers
 from tagger.verdicts.verdicts import star_photos
 from tagger.web import state
-from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue
-from tagger.web.http.access import AccessPolicy
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 
@@ -535,51 +528,6 @@ def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> N
 
 
 # ---------- a hundred thousand photos ----------
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Callable[[], int]]]:
-    """A client of a large library, and the steps of SQLite for its requests so far."""
-    folder = tmp_path_factory.mktemp("many")
-    url = f"sqlite:///{folder / 'tagger.sqlite'}"
-    with closing(make_library(url, 100_000)) as database:
-        steps = _counted_steps(database)
-        settings = settings_in(folder).model_copy(update={"database_url": url, "model": None})
-        with TestClient(create_app(settings, database, AccessPolicy()), base_url=LOCAL_URL) as client:
-            yield client, steps
-
-
-@pytest.mark.slow
-def test_first_views_of_a_large_library_pass_few_rows(
-    large: tuple[TestClient, Callable[[], int]],
-) -> None:
-    """In a country, all unknown photos are read to sort them; reading all tags takes more."""
-    client, steps = large
-    for path in (
-        *("/photos", "/photos?unknown=1", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"),
-        *("/photos?near=43.95,4.81&radius_km=300", "/photos?country=France"),
-        "/photos?country=France&unknown=1",
-    ):
-        before = steps()
-        assert len(tiles_of(client.get(path).text)) == 60
-        assert steps() - before < 2_500_000, path
-
-
-def _counted_steps(database: Database) -> Callable[[], int]:
-    """Steps of requests, without those of the threads that refresh kept numbers."""
-    counted = [0]
-
-    def step() -> int:
-        if threading.current_thread().name != "overview":
-            counted[0] += 1000
-        return 0
-
-    def count(connection: sqlite3.Connection, _record: object) -> None:
-        connection.set_progress_handler(step, 1000)
-
-    event.listen(database._engine, "connect", count)
-    database._engine.dispose()
-    return lambda: counted[0]
 
 
 # ---------- slow counts ----------

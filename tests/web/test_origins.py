@@ -133,13 +133,3 @@ def test_an_address_of_the_page_below_another_site_is_refused(
     monkeypatch.setenv("TAGGER_WEB_URL", f"https://nas.example{path}")
     with pytest.raises(SettingsInvalid, match=f"without {path}: the page needs a host name of its own"):
         load_settings()
-
-
-@pytest.mark.parametrize(
-    "url", ["https://photos.example/", "http://192.168.1.2:8080", "https://photos.example:8443"]
-)
-def test_an_address_with_a_host_name_of_its_own_is_accepted(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    monkeypatch.setenv("TAGGER_WEB_URL", url)
-    assert load_settings().web_url == url

@@ -1,7 +1,6 @@
 """A photo at its own address: facts and links, verdicts by keyboard and mouse, reading without JavaScript."""
 
 import re
-from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,12 +49,6 @@ def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhot
         assert words in page
     assert page.count(">recognised<") == 1
     assert page.count("<li id=") == 1  # what is only predicted has no line
-
-
-def test_a_date_with_which_clocks_begin_is_marked(client: TestClient, library: LibraryPhotos) -> None:
-    library.file("clock.jpg", taken_at=datetime.fromisoformat("2000-01-01T00:00:34"))
-    assert "If the camera's clock was set" in client.get("/photos/5").text
-    assert "clock was set" not in client.get("/photos/1").text
 
 
 def test_a_position_has_its_error_its_place_and_what_it_follows_from(

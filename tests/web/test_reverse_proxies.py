@@ -1,13 +1,14 @@
-"""The page behind nginx and Caddy, configured as docs/how-to/serve-the-page.md shows it."""
+"""The page behind nginx and Caddy, configured as docs/how-to/serve-the-page.md and access.md show it."""
 
 import re
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import trustme
 from rig.servers import free_port
+from support.http_servers import Quiet, running
 from support.page_server import TOKEN, photo, served
 from support.waiting import wait_until
 
@@ -25,7 +27,10 @@ from tagger.settings import Settings
 pytestmark = pytest.mark.slow
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-page.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
+PAGE, ACCESS_PAGE = ((DOCS / name).read_text() for name in ("serve-the-page.md", "access.md"))
+USER_HEADER = "X-Remote-User"
+COOKIE = {"Cookie": "who=ada@example.org"}
 HOST = "photos.example.org"
 CLIENTS = ("127.0.0.2", "127.0.0.3")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -105,41 +110,6 @@ def test_people_sign_in_upload_and_follow_jobs_over_https(proxy: Proxy) -> None:
         assert next(line for line in iter(answer.readline, b"") if line.startswith(b"data:"))
 
 
-def sign_in(proxy: Proxy, origin: str, **headers: str) -> int:
-    """The status of a sign-in by a browser at the proxy's own port."""
-    form = urlencode({"token": TOKEN}).encode()
-    sent = FORM | {"Host": f"{HOST}:{proxy.https_port}", "Origin": origin} | headers
-    return proxy.status("POST", "/sign-in", form, sent)
-
-
-def test_people_sign_in_at_another_port(proxy: Proxy) -> None:
-    own = f"https://{HOST}:{proxy.https_port}"
-    assert sign_in(proxy, own) == 303
-    others = (
-        f"https://{HOST}",
-        f"https://{HOST}:1",
-        f"http://{HOST}:{proxy.https_port}",
-        "https://evil.example",
-    )
-    assert [sign_in(proxy, origin) for origin in others] == [403] * len(others)
-
-
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
-def test_a_proxy_that_drops_the_port_needs_another_who_says_it(
-    web_settings: Settings, web_database: Database, tmp_path: Path
-) -> None:
-    settings = web_settings.model_copy(update={"web_trusted_proxies": [ip_network("127.0.0.1")]})
-    drops = ("Host $http_host;", "Host $host;")
-    says = ("Host $http_host;", "Host $host; proxy_set_header X-Forwarded-Port $server_port;")
-    with served(settings, web_database, TOKEN) as port:
-        with _nginx(tmp_path / "drops", port, drops) as proxy:
-            own = f"https://{HOST}:{proxy.https_port}"
-            assert sign_in(proxy, own) == 403
-            assert sign_in(proxy, own, **{"Sec-Fetch-Site": "same-origin"}) == 303
-        with _nginx(tmp_path / "says", port, says) as proxy:
-            assert sign_in(proxy, f"https://{HOST}:{proxy.https_port}") == 303
-
-
 def test_wrong_tokens_lock_out_their_sender_alone(proxy: Proxy) -> None:
     def statuses(client: str, token: str, count: int) -> list[int]:
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "198.51.100.9"}
@@ -159,7 +129,7 @@ def test_plain_http_leads_to_https(proxy: Proxy) -> None:
 
 
 @contextmanager
-def _nginx(folder: Path, page_port: int, *changes: tuple[str, str]) -> Iterator[Proxy]:
+def _nginx(folder: Path, page_port: int) -> Iterator[Proxy]:
     key, certificate, authority = _certificates(folder)
     proxy = Proxy(free_port(), free_port(), authority)
     site = _replaced(
@@ -170,9 +140,13 @@ def _nginx(folder: Path, page_port: int, *changes: tuple[str, str]) -> Iterator[
             "/etc/ssl/photos.example.org.crt": str(certificate),
             "/etc/ssl/photos.example.org.key": str(key),
             "127.0.0.1:8080": f"127.0.0.1:{page_port}",
-            **dict(changes),
         },
     )
+    with _running(_nginx_command(folder, site), folder, lambda: _answers(proxy)):
+        yield proxy
+
+
+def _nginx_command(folder: Path, site: str) -> list[str]:
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -182,8 +156,7 @@ def _nginx(folder: Path, page_port: int, *changes: tuple[str, str]) -> Iterator[
     file.write_text(
         f"{user}daemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}}}\n"
     )
-    with _running(["nginx", "-c", str(file), "-p", str(folder)], folder, proxy):
-        yield proxy
+    return ["nginx", "-c", str(file), "-p", str(folder)]
 
 
 @contextmanager
@@ -200,7 +173,9 @@ def _caddy(folder: Path, page_port: int) -> Iterator[Proxy]:
     )
     file = folder / "Caddyfile"
     file.write_text(text)
-    with _running(["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], folder, proxy):
+    with _running(
+        ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], folder, lambda: _answers(proxy)
+    ):
         yield proxy
 
 
@@ -217,7 +192,7 @@ def _certificates(folder: Path) -> tuple[Path, Path, Path]:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, proxy: Proxy) -> Iterator[None]:
+def _running(command: list[str], folder: Path, answers: Callable[[], bool]) -> Iterator[None]:
     """Run the proxy, and wait until it answers."""
     log = folder / "log"
     environment = {"PATH": "/usr/sbin:/usr/bin:/bin:/usr/local/bin", "HOME": str(folder)}
@@ -226,7 +201,7 @@ def _running(command: list[str], folder: Path, proxy: Proxy) -> Iterator[None]:
         subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process,
     ):
         try:
-            wait_until(lambda: process.poll() is not None or _answers(proxy))
+            wait_until(lambda: process.poll() is not None or answers())
             assert process.poll() is None, log.read_text()
             yield
         finally:
@@ -252,3 +227,81 @@ def _replaced(text: str, replacements: dict[str, str]) -> str:
         assert old in text, old
         text = text.replace(old, new)
     return text
+
+
+class Gate(Quiet, BaseHTTPRequestHandler):
+    """Answers as oauth2-proxy and Authelia do: who is signed in is named by a cookie."""
+
+    def do_GET(self) -> None:
+        person = re.fullmatch("who=(.*)", self.headers.get("Cookie", ""))
+        self.send_response(401 if person is None else 202)
+        if person is None:
+            self.send_header("Location", "https://auth.example.org/")
+        else:
+            self.send_header("X-Auth-Request-Email", person[1])
+            self.send_header("Remote-User", person[1])
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture(params=["4180", "9091"], ids=["oauth2-proxy", "authelia"])
+def gated_port(
+    request: pytest.FixtureRequest, web_settings: Settings, web_database: Database, tmp_path: Path
+) -> Iterator[int]:
+    """The port of nginx before the page."""
+    if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") is None:
+        pytest.skip("nginx is not installed")
+    trusted = {"web_trusted_proxies": [ip_network("127.0.0.1")], "web_user_header": USER_HEADER}
+    gate = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    with (
+        served(web_settings.model_copy(update=trusted), web_database, TOKEN) as page_port,
+        running(gate),
+        _gated_nginx(tmp_path / "nginx", request.param, gate.server_port, page_port) as port,
+    ):
+        yield port
+
+
+@contextmanager
+def _gated_nginx(folder: Path, gate: str, gate_port: int, page_port: int) -> Iterator[int]:
+    folder.mkdir()
+    port = free_port()
+    (site,) = (each for each in re.findall(r"```nginx\n(.*?)```", ACCESS_PAGE, re.DOTALL) if gate in each)
+    site = site.replace(f"127.0.0.1:{gate}", f"127.0.0.1:{gate_port}")
+    site = site.replace("127.0.0.1:8080", f"127.0.0.1:{page_port}")
+    command = _nginx_command(folder, f"server {{\nlisten 127.0.0.1:{port};\n{site}}}\n")
+    with _running(command, folder, lambda: _gated_answers(port)):
+        yield port
+
+
+def _gated_answers(port: int) -> bool:
+    try:
+        return _get(port, "/static/app.css")[0] == 200
+    except (OSError, HTTPException):
+        return False
+
+
+def _get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """The status, where the answer leads, and its text."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", path, headers=headers or {})
+        with connection.getresponse() as answer:
+            return answer.status, answer.headers.get("Location", ""), answer.read().decode()
+
+
+def test_a_person_whom_the_proxy_signs_in_may_look(gated_port: int) -> None:
+    assert _get(gated_port, "/places", COOKIE)[0] == 200
+
+
+def test_a_client_cannot_name_itself(gated_port: int) -> None:
+    for forged in (
+        {USER_HEADER: "eve"},
+        {USER_HEADER.lower(): "eve"},
+        {USER_HEADER.replace("-", "_"): "eve"},
+    ):
+        status, address, _ = _get(gated_port, "/places", forged)
+        assert (status, address.split("?")[0].rpartition("/")[2]) in {(302, "sign_in"), (302, "")}
+        assert _get(gated_port, "/places", COOKIE | forged)[0] == 200
+
+
+def test_styles_pass_without_signing_in(gated_port: int) -> None:
+    assert _get(gated_port, "/static/app.css")[0] == 200

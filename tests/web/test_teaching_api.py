@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
@@ -17,7 +16,6 @@ from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.teaching.lessons import TaughtDocument
 from tagger.web import state as server_state
 from tagger.web.state import TaughtUpdates
 
@@ -52,13 +50,6 @@ def page(web_database: Database, tmp_path: Path) -> Iterator[Page]:
         yield page
 
 
-@pytest.fixture
-def page_on_each_database(database: Database, tmp_path: Path) -> Iterator[Page]:
-    """On SQLite, then on PostgreSQL."""
-    with opened_page(database, tmp_path) as page:
-        yield page
-
-
 @contextmanager
 def opened_page(database: Database, tmp_path: Path) -> Iterator[Page]:
     library = TaggedFolder(database, tmp_path, teachable_artifact)
@@ -75,8 +66,7 @@ def opened_page(database: Database, tmp_path: Path) -> Iterator[Page]:
 ALL = {f"{number}.jpg" for number in range(PHOTOS)}
 
 
-def test_verdicts_are_learned_in_the_background(page_on_each_database: Page) -> None:
-    page = page_on_each_database
+def test_verdicts_are_learned_in_the_background(page: Page) -> None:
     body = {"verdict": "confirmed", "landmark": "our-church", "photos": page.church(0, 1)}
     assert len(page.client.post("/api/verdicts", json=body).json()["photos"]) == 2
     wait_until(lambda: page.tagged() == ALL)
@@ -145,29 +135,6 @@ def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(
     assert "SELECT" not in caplog.text
 
 
-def test_a_landmark_is_taught_by_photos(page_on_each_database: Page) -> None:
-    page = page_on_each_database
-    others = [page.library.photo(f"others/{place}.jpg").id for place in (10, 11)]
-    answer = page.teach(page.church(0, 1), others)
-    assert TypeAdapter(TaughtDocument).validate_python(answer)
-    answer.pop("compared")  # fewer, if the background has learned from the verdicts before
-    seconds, precision = answer.pop("seconds"), answer.pop("precision")
-    assert (seconds > 0, precision > 0.8) == (True, True)
-    assert answer == {
-        "landmark": "our-church",
-        "examples": 2,
-        "rejected": 2,
-        "tagged": 4,
-        "suggested": 0,
-        "named_otherwise": [],
-        "doubtful": [],
-        "kept": [],
-        "undo": "tagger landmark remove our-church --with-verdicts",
-    }
-    assert page.tagged() == ALL
-    assert page.teach(page.church(2))["examples"] == 3
-
-
 def test_what_a_taught_landmark_does_to_others_is_told(page: Page) -> None:
     for shade in range(3):
         page.library.draw(f"wall-{shade}.jpg", shade=shade)
@@ -180,18 +147,3 @@ def test_what_a_taught_landmark_does_to_others_is_told(page: Page) -> None:
     text = page.client.get("/landmarks/our-church").text
     assert "Doubtful because of it: Eiffel Tower (1)." in text
     assert "Kept, because the model is nearly certain: Eiffel Tower (2)." in text
-
-
-def test_where_there_is_nothing_to_learn_no_photo_is_an_example(page: Page) -> None:
-    page.library.draw("wall.jpg")
-    page.library.tag()
-    known = {
-        "photos": [page.library.photo("wall.jpg").id],
-        "landmark": "eiffel-tower",
-        "verdict": "confirmed",
-    }
-    assert page.client.post("/api/verdicts", json=known).json()["photos"][0]["changed"]
-    for landmark in ("our-church", "eiffel-tower"):
-        answer = page.client.post(f"/api/landmarks/{landmark}/teach")
-        assert (answer.status_code, answer.json()["examples"]) == (200, 0)
-    assert page.client.post("/api/landmarks/nowhere/teach").status_code == 404

@@ -118,19 +118,6 @@ def test_the_undo_of_a_later_naming_leaves_the_place_that_was_added(
     assert failed == []
 
 
-def test_what_a_confirmed_group_is_found_in_is_said(
-    browser: Browser, address: str, library: TaggedFolder
-) -> None:
-    with open_page(browser, address, base=address) as page:
-        name_church(page, library, 3)
-        expect(page.locator("#toasts a", has_text="Found in ")).to_be_visible(timeout=60_000)
-        page.goto("/review?landmark=our-church")
-        page.get_by_label("Select all").check()
-        page.locator('[data-group] [data-action="confirm"]').click()
-        note = page.locator("#toasts", has_text="confirmed as Our church")
-        expect(note.get_by_role("link", name="Found in ")).to_be_visible(timeout=60_000)
-
-
 @pytest.fixture
 def to_review(web_database: Database, tmp_path: Path) -> TaggedFolder:
     """Photos on which the model suggests two of its landmarks; those of the tower cannot be compared."""

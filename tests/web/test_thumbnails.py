@@ -12,7 +12,6 @@ import httpx2 as httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
-from rig.raw_files import LARGE, RAW_KINDS, RawContent, raw_file
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from support.format_photos import encode_photo
@@ -260,20 +259,6 @@ def test_a_preview_is_upright_and_cached_by_its_digest(client: TestClient, libra
         "private, no-cache",
         b"",
     )
-
-
-def test_formats_that_browsers_do_not_display_have_previews(
-    client: TestClient, library: LibraryPhotos, test_data: Path
-) -> None:
-    kind = next(iter(RAW_KINDS))
-    raw = library.file(f"a.{kind}", data=raw_file(kind, RawContent()))
-    assert decoded(client.get(f"/api/photos/{raw}/preview").content).size == LARGE
-    tiff = library.file("a.tif", data=picture((1, 2, 3), (300, 200), "TIFF"))
-    assert decoded(client.get(f"/api/photos/{tiff}/preview").content).size == (300, 200)
-    pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
-    data = next((test_data / "exif").rglob("*_RGB_8__29x100.heif")).read_bytes()
-    heic = library.file("a.heic", data=data)
-    assert decoded(client.get(f"/api/photos/{heic}/preview").content).size == (29, 100)
 
 
 def test_waiting_for_a_preview_blocks_no_other_request(

@@ -1,6 +1,6 @@
 """The first view, and trying a photo."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,30 +14,12 @@ from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
 from tagger.database.connection import Database
-from tagger.registry.registered_models import RegisteredModel, resolve_models
 from tagger.settings import Settings
 from tagger.texts.text_format import distance_text, percent, share, size
-from tagger.web import state
 from tagger.web.http.templates import environment
 from tagger.web.pages.photo import UploadResult
 
 # ---------- rendered by the server ----------
-
-
-def test_requests_share_what_was_read_of_the_models(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads: list[str | None] = []
-
-    def counted(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
-        reads.append(selector)
-        return resolve_models(database, selector)
-
-    monkeypatch.setattr(state, "resolve_models", counted)
-    monkeypatch.setattr(state, "MODEL_TTL_S", 600.0)
-    for _ in range(2):
-        client.post("/try", files={"photo": ("tower.png", photo())})
-    assert len(reads) == 1
 
 
 def test_the_first_view_asks_for_photos_until_there_are_some(

@@ -10,15 +10,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from starlette.testclient import TestClient
-from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
+from support.browser import WINDOW, axe_findings, open_page, serving
 from support.page_server import client_of_page, photo, served
 from support.threads import in_threads
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.database.enums import Runner
-from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.chunks import claim_next_chunk
 from tagger.settings import Settings
 from tagger.web import uploads
 
@@ -306,24 +303,6 @@ def drop(page: Page, name: str, data: bytes) -> None:
     )
 
 
-def test_what_was_sent_is_one_click_away_once_it_is_processed(
-    browser: Browser, settings: Settings, web_database: Database
-) -> None:
-    with serving(settings) as address, open_page(browser, f"{address}/places", base=address) as page:
-        drop(page, "a.png", photo())
-        expect(page.locator(".toast")).to_contain_text("Tagging has begun", timeout=20_000)
-        executor = ChunkExecutor(web_database, settings)
-        try:
-            job = int((page.locator(".toast a").get_attribute("href") or "").rpartition("/")[2])
-            while claim := claim_next_chunk(web_database, job, Runner.WORKERS, "tagger@test"):
-                executor.execute(claim)
-        finally:
-            executor.close()
-        expect(page.locator(".toast")).to_contain_text("1 photo processed: Show them", timeout=20_000)
-        page.get_by_role("link", name="Show them").click()
-        expect(page.locator("[data-grid] > [data-photo]")).to_have_count(1)
-
-
 def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
     browser: Browser, settings: Settings, web_database: Database, folder: Path
 ) -> None:
@@ -397,12 +376,3 @@ def test_a_file_dropped_where_nothing_takes_it_does_not_replace_the_page(
             assert page.locator("main").evaluate(drag)
         with open_page(browser, f"{address}/try", screen=WINDOW) as page:
             assert not page.locator("input[type=file]").first.evaluate(drag)
-
-
-def test_a_phone_is_not_told_to_drop_photos(
-    browser: Browser, settings: Settings, web_database: Database
-) -> None:
-    with serving(settings) as address:
-        for screen, is_visible in ((WINDOW, True), (PHONE, False)):
-            with open_page(browser, f"{address}/jobs/new", screen=screen) as page:
-                expect(page.get_by_text("Drop photos or folders")).to_be_visible(visible=is_visible)

@@ -6,7 +6,6 @@ from typing import Any
 
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, LibraryPhotos
-from support.page_server import TOKEN
 from support.stored_photos import COLOURS
 
 
@@ -52,28 +51,6 @@ def test_a_verdict_is_answered_as_on_the_command_line(client: TestClient, librar
     assert verdict["given_by"] == f"web {getpass.getuser()}"
 
 
-def test_a_verdict_names_the_token_of_who_gave_it(
-    client_with_token: TestClient, library: LibraryPhotos
-) -> None:
-    number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    body = {"photos": [number], "landmark": EIFFEL, "verdict": "confirmed"}
-    headers = {"authorization": f"Bearer {TOKEN}"}
-    client_with_token.post("/api/verdicts", json=body, headers=headers)
-    (stored,) = client_with_token.get(f"/api/photos/{number}", headers=headers).json()["verdicts"]
-    assert (stored["verdict"], stored["given_by"]) == ("confirmed", "web TAGGER_WEB_TOKEN")
-
-
-def test_a_verdict_is_withdrawn_only_if_it_exists(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    body = {"photos": [number], "landmark": EIFFEL, "verdict": "rejected"}
-    client.post("/api/verdicts", json=body)
-    (other,) = delete(client, "/api/verdicts", body | {"verdict": "confirmed"}).json()["photos"]
-    assert (other["changed"], other["verdict"]) == (False, "rejected")
-    (same,) = delete(client, "/api/verdicts", body).json()["photos"]
-    assert (same["changed"], same["verdict"]) == (True, None)
-    assert verdicts_of(client, number) == {}
-
-
 def test_many_photos_get_a_verdict_and_report_the_previous_one(
     client: TestClient, library: LibraryPhotos
 ) -> None:
@@ -103,23 +80,6 @@ def test_what_means_nothing_is_refused(client: TestClient, library: LibraryPhoto
         answer = client.post("/api/verdicts", json=output)
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), output
     assert verdicts_of(client, number) == {}
-
-
-def test_photos_are_put_away_as_not_a_landmark_and_brought_back(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    away, confirmed = (library.number(f"{n}.jpg", (EIFFEL, 0.3, False)) for n in range(2))
-    give(client, confirmed)
-    body = {"photos": [away, confirmed, 999]}
-    expected = {"changed": [away], "unchanged": [], "confirmed": [confirmed], "left_out": [999]}
-    assert client.post("/api/dismissals", json=body).json() == expected
-    details = client.get(f"/api/photos/{away}").json()
-    assert details["dismissal"]["given_by"] == f"web {getpass.getuser()}"
-    assert client.get("/api/photos", params={"unknown": 1}).json()["photos"] == []
-    found = client.get("/api/photos", params={"dismissed": 1}).json()["photos"]
-    assert [photo["id"] for photo in found] == [away]
-    assert delete(client, "/api/dismissals", {"photos": [away]}).json()["changed"] == [away]
-    assert client.get(f"/api/photos/{away}").json()["dismissal"] is None
 
 
 def test_photos_are_favourites_until_their_star_is_removed(

@@ -113,26 +113,6 @@ ReadFields = Callable[..., Fields]
 # --- Photos.
 
 
-def test_undo_record_restores_the_original_byte_for_byte(tmp_path: Path) -> None:
-    path = photo_in(tmp_path, jpeg(exif=block({0x10F: ascii_text("Maker")}), packet=subject("mine")))
-    written = embed(path, ALL)
-    assert written.undo_record is not None
-    assert written.undo_record.base_digest == digest_file(path.read_bytes())
-    original = path.read_bytes()
-    path.write_bytes(written.data or b"")
-    back = embed(path, NONE, undo_records_of(written))
-    assert (back.data, back.undo_record) == (original, None)
-
-
-def test_repeated_write_changes_nothing(tmp_path: Path) -> None:
-    path = photo_in(tmp_path, jpeg())
-    written = embed(path, ALL)
-    path.write_bytes(written.data or b"")
-    again = embed(path, ALL, undo_records_of(written))
-    assert not again.changes
-    assert again.undo_record == written.undo_record
-
-
 def test_other_tags_are_added_to_the_original(tmp_path: Path) -> None:
     path = photo_in(tmp_path, jpeg())
     written = embed(path, ALL)
@@ -346,15 +326,6 @@ def test_other_tags_replace_ours_in_our_sidecar(tmp_path: Path) -> None:
     path.write_bytes(written.data or b"")
     assert sidecar_plan(path, OTHERS, undo_records_of(written), photo_data=jpeg()).data == at_once.data
     assert not sidecar_plan(path, ALL, undo_records_of(written), photo_data=jpeg()).changes
-
-
-def test_owners_sidecar_is_restored_byte_for_byte(tmp_path: Path) -> None:
-    path = tmp_path / "photo.xmp"
-    path.write_bytes(in_xmp(subject("theirs")))
-    written = sidecar_plan(path, ALL, no_undo_record, photo_data=jpeg(packet=subject("in the photo")))
-    assert xmp_fields(written.data)["XMP:dc:subject"] == ["theirs", "Eiffel Tower"]
-    path.write_bytes(written.data or b"")
-    assert sidecar_plan(path, NONE, undo_records_of(written)).data == in_xmp(subject("theirs"))
 
 
 def test_sidecar_undo_keeps_changes_by_others(tmp_path: Path) -> None:

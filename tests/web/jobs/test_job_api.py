@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-from sqlalchemy import update
 from starlette.testclient import TestClient
 from support.commands import Terminal, draw_many
 from support.web_jobs import JobClient
 
 from tagger.database.connection import Database
-from tagger.database.enums import Runner
-from tagger.database.tables import jobs as job_rows
 from tagger.ledger.workers import record_heartbeat
 from tagger.web.api.job_starter import MAX_SCANS
 
@@ -53,34 +50,6 @@ def test_a_folder_is_tagged_and_its_failures_are_retried(
     assert jobs.run(retry["job"])["failed"] == 3
     none = client.post(f"/api/jobs/{started['job']}/retry", json={"kind": ["gone"]}).json()
     assert none == {"job": None, "total": 0, "kinds": {}, "dry_run": False}
-
-
-def test_a_job_whose_process_ended_is_settled_when_another_starts(
-    client: TestClient, jobs: JobClient, web_database: Database, folder: Path
-) -> None:
-    draw_many(folder, 3)
-    ended = jobs.start(folder)["job"]
-    with web_database.write() as connection:
-        owner = {"runner": Runner.LOCAL, "owner": "another-machine/1", "owner_lease_until": 0.0}
-        connection.execute(update(job_rows).values(owner))
-    for _ in range(2):
-        (job,) = client.get("/api/status").json()["jobs"]
-        assert (job["state"], job["note_message"]["code"]) == ("queued", "process-silent")
-    assert "its process does not answer" in client.get("/jobs").text
-    jobs.start(folder)
-    assert client.get(f"/api/jobs/{ended}").json()["state"] == "cancelled"
-
-
-def test_a_job_is_paused_resumed_and_cancelled(client: TestClient, jobs: JobClient, folder: Path) -> None:
-    draw_many(folder, 3)
-    job = jobs.start(folder)["job"]
-    assert client.post(f"/api/jobs/{job}/pause").json()["state"] == "paused"
-    resumed = client.post(f"/api/jobs/{job}/resume").json()
-    assert resumed["state"] == "queued"
-    assert "No Redis" in resumed["problem"]
-    assert client.post(f"/api/jobs/{job}/cancel").json()["state"] == "cancelled"
-    assert client.post(f"/api/jobs/{job}/pause").status_code == 409
-    assert client.post("/api/jobs/999/cancel").status_code == 404
 
 
 def test_metadata_is_written_only_on_request(client: TestClient, jobs: JobClient, folder: Path) -> None:

@@ -125,19 +125,6 @@ def test_a_job_that_is_over_says_how_long_it_took_and_what_was_left_out(
     assert "This job had no photos" in client.get(f"/jobs/{empty}").text
 
 
-def test_a_job_of_a_command_says_so_on_the_page_and_in_the_terminal(
-    client: TestClient, terminal: Terminal, folder: Path
-) -> None:
-    draw_many(folder, 1)
-    terminal.run("tag", folder)
-    author = terminal.json("job", "show", "1")["author"]
-    assert author.startswith("cli ")
-    words = f"{author.removeprefix('cli ')} (command)"
-    assert f"started by {words}" in terminal.run("job", "show", "1").stdout
-    assert f"<dt>Started by</dt><dd>{words}</dd>" in client.get("/jobs/1").text
-    assert f", by {words}" in client.get("/jobs").text
-
-
 def test_jobs_that_wait_for_a_worker_say_whether_one_is_starting(
     client: TestClient, jobs: JobClient, folder: Path
 ) -> None:
