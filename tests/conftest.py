@@ -7,6 +7,7 @@ the mark `postgresql`.
 import gc
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
@@ -17,13 +18,12 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.postgres_databases import PostgresDatabases
 from rig.servers import RedisServer, postgres_server
+from support.databases import create_sqlite_database, leave_commits_unflushed
+from support.disks import Disk
 from support.distribution import pytest_xdist_make_scheduler
 from support.embedding_spaces import share_embedding_spaces
-from support.empty_databases import create_sqlite_database, leave_commits_unflushed
 from support.examples import register_profiles
 from support.injection import injecting_environment, injecting_path
-from support.interrupts import accept_interrupts
-from support.mounts import Disk
 
 from tagger.database.connection import Database, open_database
 from tagger.pipeline.child_process import minimal_environment
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["pytest_xdist_make_scheduler"]
 
-accept_interrupts()
+# Shells start background jobs with SIGINT or SIGHUP ignored: children that a test ends with one would run on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 register_profiles()
 
 # Photos that a test draws are complete: they need not be waited for.
@@ -67,6 +72,8 @@ REPEATED = (*WAITING, "web")
 Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed
 at moments that no test controls fully. A test that is listed often has a defect, or shows one.
 """
+SLOWEST = 10
+"""So many modules are listed with the seconds of their tests, if more than these were run."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -92,6 +99,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.flaky(reruns=1))
     if hasattr(config, "workerinput"):  # a process of pytest-xdist
         items[:] = _spread(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the slowest modules: where a whole run takes long."""
+    durations_s: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                durations_s[report.nodeid.partition("::")[0]] += report.duration
+    if len(durations_s) > SLOWEST:
+        terminalreporter.section("slowest modules")
+        for module, duration_s in durations_s.most_common(SLOWEST):
+            terminalreporter.line(f"{duration_s:6.1f} s  {module}")
 
 
 def _is_on_postgresql(item: pytest.Item) -> bool:

@@ -9,7 +9,7 @@ from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner, run_command
 from support.commands import Terminal, draw
-from support.empty_databases import empty_database
+from support.databases import empty_database
 from support.tls_servers import PAGE as HARDEN
 
 from tagger.cli.main import main

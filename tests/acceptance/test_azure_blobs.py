@@ -13,7 +13,7 @@ import pytest
 from rig.servers import free_port
 from support.command_line import environment_of
 from support.commands import Terminal, draw
-from support.waiting import wait_until
+from support.threads import wait_until
 
 from tagger.photos.object_store import open_store
 from tagger.photos.paths import ObjectPath

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rig.servers import RedisServer
 from sqlalchemy import update
-from support.audit_entries import audit_entries
 from support.commands import Terminal, draw, draw_many, stop
+from support.databases import audit_entries
 
 from tagger.database.audit_log import AuditAction
 from tagger.database.tables import schedules

@@ -11,9 +11,8 @@ import pytest
 from rig.servers import RedisServer
 from support.camera_photos import draw_shot
 from support.command_line import CommandRunner, run_command
-from support.commands import BIN, Terminal, draw, stop
-from support.internal_words import internal_words
-from support.screens import Screen
+from support.command_words import internal_words
+from support.commands import BIN, Screen, Terminal, draw, stop
 
 from tagger.cli.main import main
 from tagger.database.connection import Database

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from rig.servers import PostgresServer, RedisServer, free_port
 from support.container_images import PROJECT, Container, Image, built_image, missing_program
-from support.waiting import wait_until
+from support.threads import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

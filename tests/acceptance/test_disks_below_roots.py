@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.command_line import environment_of
 from support.commands import Terminal, draw
-from support.mounts import Disk, dead_share
+from support.disks import Disk, dead_share
 from support.watching import Tagged
 
 from tagger.cli.commands.tag import Watcher

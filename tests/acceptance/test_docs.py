@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 from rig.servers import free_port
-from support.archives import zip_of
 from support.camera_photos import copy_samples
 from support.command_line import run_command
 from support.commands import BIN, SERVICES, Terminal, draw
-from support.http_servers import Quiet, running
+from support.local_servers import Quiet, running
+from support.scenes import zip_of
 from support.training_photos import draw_world, save_random_weights
 from torchvision.models import resnet18
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from rig.servers import RedisServer
-from support.commands import Terminal, draw, draw_many, stop
-from support.screens import Screen
+from support.commands import Screen, Terminal, draw, draw_many, stop
 from support.tls_servers import refused_objects
 
 from tagger.cli.output.job_text import idle_workers_text

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 from rig.servers import KEYS, PostgresServer, RedisServer
 from support.colour_folders import TaggedFolder
-from support.http_servers import running
+from support.local_servers import running
 
 from tagger.cli.program import run
 from tagger.database.connection import open_database

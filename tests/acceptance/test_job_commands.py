@@ -15,8 +15,7 @@ from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import func, select, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
-from support.commands import BIN, Terminal, draw, draw_many
-from support.screens import Screen
+from support.commands import BIN, Screen, Terminal, draw, draw_many
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner

@@ -16,7 +16,8 @@ from support.gpx_files import START, add_track, walk, write_gpx
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
-from tagger.database.tables import cameras, contents
+from tagger.database.tables import cameras, contents, photos
+from tagger.tags.contents import record_matching_photos
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 
@@ -69,6 +70,17 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: PositionLibra
     assert "2 positions would change" in output.err
     assert library.found() == {}
     assert "3 positions changed" in tagger("locate").err
+
+
+def test_writing_says_that_positions_are_not_up_to_date(
+    tagger: CommandRunner, library: PositionLibrary
+) -> None:
+    tagger("locate")
+    write = ("metadata", "write", "--to", "sidecar", "--gps-estimated", "--dry-run")
+    assert "up to date: run tagger locate" not in tagger(*write).err
+    with library.database.write() as connection:
+        record_matching_photos(connection, photos.c.camera_id.is_not(None))
+    assert "positions are not up to date; run: tagger locate" in tagger(*write).err
 
 
 def test_a_gap_stays(tagger: CommandRunner, library: PositionLibrary) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import Terminal, draw
-from support.shipped import ARTIFACT
+from support.models import ARTIFACT
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database

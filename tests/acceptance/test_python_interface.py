@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.audit_entries import audit_entries
 from support.camera_photos import SAMPLES, copy_samples
 from support.command_line import run_command
 from support.commands import Terminal, draw, draw_many
+from support.databases import audit_entries
 from support.teaching import teachable_artifact
 
 import tagger

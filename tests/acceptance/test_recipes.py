@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from PIL import Image
 from support.commands import draw
-from support.http_servers import Quiet, running
+from support.local_servers import Quiet, running
 from support.teaching import teachable_artifact
 
 import tagger

@@ -15,8 +15,7 @@ from rig.containers import encode_image
 from rig.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, raw_file
 from support.artifacts import colour_of, tiny_artifact
 from support.camera_photos import draw_shot
-from support.commands import Terminal, draw, draw_many
-from support.screens import Screen
+from support.commands import Screen, Terminal, draw, draw_many
 
 TOWER, GATE = colour_of(0), colour_of(1)
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from rig.servers import RedisServer
 from sqlalchemy import update
-from support.child_processes import are_gone, child_processes
 from support.command_line import environment_of
-from support.commands import Terminal, draw, draw_many
+from support.commands import Terminal, are_gone, child_processes, draw, draw_many
 from support.watching import outcomes
 
 from tagger.cli import supervised_process, supervisor

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from rig.servers import FullablePostgresServer, PostgresServer, RedisServer
 from support.commands import Terminal
-from support.fault_durations import REAL_DURATIONS, REAL_FAULTS, SHORT_DURATIONS, FaultDurations
-from support.fault_scenario import FaultScenario
+from support.fault_scenario import REAL_DURATIONS, REAL_FAULTS, SHORT_DURATIONS, FaultDurations, FaultScenario
 
 from tagger.transfer.upgrade import upgrade_database
 

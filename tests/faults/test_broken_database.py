@@ -8,8 +8,7 @@ from contextlib import closing
 import psycopg
 import pytest
 from rig.servers import FullablePostgresServer, PostgresServer
-from support.fault_durations import FaultDurations
-from support.fault_scenario import PHOTOS, FaultScenario
+from support.fault_scenario import PHOTOS, FaultDurations, FaultScenario
 
 READ_ONLY = "default_transaction_read_only"
 FULL = "he disk of the database is full: free some space"

@@ -11,8 +11,7 @@ from rig.invalid_messages import invalid_messages
 from rig.servers import REFUSALS, RedisServer
 from support.artifacts import LABELS
 from support.commands import Terminal, draw_many, stop
-from support.fault_durations import FaultDurations
-from support.fault_scenario import FaultScenario, is_alive
+from support.fault_scenario import FaultDurations, FaultScenario, is_alive
 
 from tagger.database.enums import Priority
 from worker.broker import RedisEndpoint

@@ -11,9 +11,8 @@ import psutil
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import PostgresServer
-from support.child_processes import child_processes, wait_until_gone
-from support.commands import Process, Terminal, draw, draw_many
-from support.fault_durations import SHORT_DURATIONS, FaultDurations
+from support.commands import Process, Terminal, child_processes, draw, draw_many, wait_until_gone
+from support.fault_scenario import SHORT_DURATIONS, FaultDurations
 
 PHOTOS = 110
 """In three chunks."""

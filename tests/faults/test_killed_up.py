@@ -9,7 +9,7 @@ from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.commands import Terminal, draw_many
-from support.fault_durations import FaultDurations
+from support.fault_scenario import FaultDurations
 
 from tagger.database.tables import contents, photos
 

@@ -9,7 +9,7 @@ import pytest
 from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection, Table, func, select
 from support.commands import Terminal
-from support.empty_databases import create_sqlite_database
+from support.databases import create_sqlite_database
 from support.gpx_files import START, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 

@@ -9,7 +9,7 @@ from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import RedisServer
 from sqlalchemy import func, select
 from support.commands import LABELS, Process, Terminal, draw
-from support.fault_durations import FaultDurations
+from support.fault_scenario import FaultDurations
 
 from tagger.database.tables import jobs, metadata_writes
 from tagger.metadata.photo_files import photo_fields

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.commands import LABELS, Terminal, draw
-from support.small_world import draw_small_world
+from support.training_photos import draw_small_world
 
 FULL = 2
 """SQLite's `synchronous`: each commit is flushed."""

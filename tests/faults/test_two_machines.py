@@ -15,7 +15,7 @@ from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import select
 from support.commands import Process, Terminal, stop
 from support.fault_scenario import PHOTOS, FaultScenario, is_alive, moved
-from support.tcp_proxy import TcpProxy
+from support.local_servers import TcpProxy
 
 from tagger.database.tables import photos
 from tagger.ledger.workers import list_workers

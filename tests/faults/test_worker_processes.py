@@ -12,8 +12,7 @@ import pytest
 from rig.ledger_invariants import job_violations
 from rig.servers import RedisServer, free_port
 from sqlalchemy import func, select
-from support.child_processes import child_processes, wait_until_gone
-from support.commands import Process, Terminal, draw_many, stop
+from support.commands import Process, Terminal, child_processes, draw_many, stop, wait_until_gone
 
 from tagger.database.tables import workers
 

@@ -17,7 +17,7 @@ from tagger.settings import Settings
 
 if TYPE_CHECKING:
     from support.buckets import Bucket
-    from support.written_bucket import WrittenBucket
+    from support.written_folder import WrittenBucket
 
     from worker.broker import RedisMonitor
     from worker.sweeper import Sweeper
@@ -51,7 +51,7 @@ def photos(
     database: Database, tmp_path: Path, bucket: "Bucket", monkeypatch: pytest.MonkeyPatch
 ) -> "WrittenBucket":
     """Of a bucket; without photos."""
-    from support.written_bucket import WrittenBucket
+    from support.written_folder import WrittenBucket
 
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     return WrittenBucket(database, tmp_path, bucket)

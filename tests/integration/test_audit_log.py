@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Row, delete, func, insert, select, update
-from support.audit_entries import audit_entries
 from support.colour_folders import EIFFEL, TaggedFolder
+from support.databases import audit_entries
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 

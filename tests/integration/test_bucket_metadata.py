@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert, select
 from support.buckets import Bucket
-from support.written_bucket import WrittenBucket
+from support.written_folder import WrittenBucket
 
 from tagger.database.enums import Target
 from tagger.database.tables import contents, metadata_writes

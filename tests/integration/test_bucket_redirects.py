@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.http_servers import Quiet, running
+from support.local_servers import Quiet, running
 
 from tagger.photos import object_store
 from tagger.photos.paths import parse_path

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from support.buckets import SECRET, Bucket, Fault
 from support.colour_folders import EIFFEL, GATE
-from support.written_bucket import WrittenBucket
+from support.written_folder import WrittenBucket
 
 from tagger.database.enums import JobState
 from tagger.database.tables import roots

@@ -1,25 +1,28 @@
 """The database is away for longer than a lease, or its disk is full: results are kept and stored."""
 
+import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.exceptions import Reject
 from rig.ledger_invariants import job_violations, library_violations
+from rig.servers import KEYS
 from sqlalchemy import Connection, Engine, event, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.empty_databases import create_sqlite_database
-from support.full_disk import FullDisk
-from support.in_process_worker import in_process_worker
-from support.inferences import record_inferences
-from support.waiting import wait_until
+from support.databases import create_sqlite_database
+from support.models import record_inferences
+from support.threads import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import is_transient
@@ -33,7 +36,9 @@ from tagger.ledger.workers import find_last_tick
 from tagger.registry.registered_models import list_models
 from tagger.settings import Settings
 from tagger.verdicts.verdicts import give_verdicts
-from worker.tasks import tick
+from worker.broker import RedisEndpoint
+from worker.engine import make_engine, stop_engine
+from worker.tasks import tag_chunk, tick
 
 LEASE_S, RENEW_S = 1.0, 0.3
 PHOTOS = 80
@@ -254,3 +259,126 @@ def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
     assert first_refused > 8, "the job made fewer writes than expected; does the test still see them?"
     assert library_violations(folder.database) == []
     folder.database.close()
+
+
+_WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+class FullDisk:
+    """Counts the writes of all SQLite connections opened from now on: changing statements, and commits.
+
+    A write whose number is in `refused` fails, as it does when the disk is full.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refused: Container[int] = ()
+        self._writes = 0
+        self._lock = threading.Lock()
+        disk = self
+
+        class Cursor(sqlite3.Cursor):
+            def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+                if statement.lstrip().startswith(_WRITES):
+                    disk._write()
+                return super().execute(statement, *values)
+
+            def executemany(self, statement: str, *values: Any) -> sqlite3.Cursor:
+                disk._write()
+                return super().executemany(statement, *values)
+
+        class Connection(sqlite3.Connection):
+            def cursor(self, *_: Any) -> sqlite3.Cursor:  # type: ignore[override]
+                return super().cursor(Cursor)
+
+            def commit(self) -> None:
+                if self.in_transaction:
+                    disk._write()
+                super().commit()
+
+        original = sqlite3.dbapi2.connect
+        monkeypatch.setattr(
+            sqlite3.dbapi2,
+            "connect",
+            lambda *args, **options: original(*args, **options | {"factory": Connection}),
+        )
+
+    def start_count(self, refused: Container[int] = ()) -> None:
+        with self._lock:
+            self._writes, self.refused = 0, refused
+
+    @property
+    def writes(self) -> int:
+        return self._writes
+
+    def _write(self) -> None:
+        with self._lock:
+            self._writes += 1
+            if self._writes in self.refused:
+                raise sqlite3.OperationalError("database or disk is full")
+
+
+THREADS = 2
+
+
+class _Queue:
+    """What the engine uses of a Celery app: it sends to a queue in memory."""
+
+    def __init__(self) -> None:
+        self.messages: queue.Queue[bool] = queue.Queue()
+        self.conf = SimpleNamespace(broker_url="memory", broker_transport_options={"ledger_keys": KEYS})
+        self.amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=KEYS.message_queues))
+        self.producer_pool = self
+
+    @contextmanager
+    def acquire(self, *, block: bool) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(channel=self)
+
+    def queue_declare(self, _queue: str) -> SimpleNamespace:
+        return SimpleNamespace(message_count=self.messages.qsize())
+
+    def send_task(self, _task: str, **_: Any) -> None:
+        self.messages.put(True)
+
+
+@dataclass(frozen=True)
+class _QueueBroker(RedisEndpoint):
+    """A broker whose client accepts messages and counts those in memory, all as bulk."""
+
+    messages: queue.Queue[Any]
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:  # type: ignore[override]
+        def llen(name: str) -> int:
+            return self.messages.qsize() if name == KEYS.queues[Priority.BULK] else 0
+
+        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0, exists=lambda *_: 0)
+
+
+@contextmanager
+def in_process_worker(settings: Settings) -> Iterator[None]:
+    """Process chunks in this process, until the end of the context."""
+    app = _Queue()
+    engine = make_engine(app, settings, "in-process")  # type: ignore[arg-type]
+    engine.redis.broker = _QueueBroker("memory", KEYS, embedded=False, messages=app.messages)
+
+    def consume() -> None:
+        while app.messages.get():
+            try:
+                tag_chunk()
+            except Reject:  # the worker waits for the database
+                time.sleep(0.05)
+                app.messages.put(True)
+
+    threads = [threading.Thread(target=consume) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    try:
+        engine.start()
+        yield
+    finally:
+        for _ in threads:
+            app.messages.put(False)
+        engine.executor.stop.set()
+        for thread in threads:
+            thread.join()
+        stop_engine()

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text, update
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.ledgers import claim_one
 from support.stored_photos import CLASSIFIED_AT
-from support.waiting import wait_until
+from support.threads import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.query_plans import statements
+from support.databases import statements
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database

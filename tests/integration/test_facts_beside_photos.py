@@ -12,7 +12,7 @@ from sqlalchemy import Row, select
 from support.buckets import Bucket
 from support.camera_photos import draw_shot
 from support.raw_pairs import PairFolder
-from support.written_bucket import WrittenBucket
+from support.written_folder import WrittenBucket
 
 from tagger.database.enums import FactProblem
 from tagger.database.tables import contents, photos, positions

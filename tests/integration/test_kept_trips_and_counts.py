@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, func, insert, select, text, update
+from support.databases import statements
 from support.position_library import NOON, PositionLibrary
-from support.query_plans import statements
 
 from tagger.database.connection import Database, open_database
 from tagger.database.statements import part_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 from support.artifacts import LABELS, tiny_artifact
-from support.audit_entries import audit_entries
+from support.databases import audit_entries
 
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks

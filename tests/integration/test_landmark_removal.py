@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 from support.artifacts import LABELS, tiny_artifact
-from support.audit_entries import audit_entries
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.databases import audit_entries
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database

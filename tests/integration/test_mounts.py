@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import insert, select
+from support.disks import Disk
 from support.ledgers import LedgerBuilder
-from support.mounts import Disk
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState

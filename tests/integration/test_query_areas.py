@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, select
-from support.query_plans import query_plans
+from support.databases import query_plans
 from support.stored_photos import StoredPhotos
 
 from tagger.database.statements import insert_page

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, text
 from support.colour_folders import EIFFEL, GATE
-from support.query_plans import query_plans
+from support.databases import query_plans
 from support.raw_pairs import PairFolder
 
 from tagger.database.connection import Database, open_database

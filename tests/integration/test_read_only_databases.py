@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from support.empty_databases import create_sqlite_database
-from support.privileges import NOBODY, without_root_privileges
+from support.databases import create_sqlite_database
+from support.disks import NOBODY, without_root_privileges
 from support.stored_photos import StoredPhotos
 
 from tagger.cli.doctor import check_database_file

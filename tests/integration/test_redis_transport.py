@@ -12,7 +12,7 @@ from kombu.utils.imports import symbol_by_name
 from redis.exceptions import ResponseError
 from rig.servers import KEYS, REFUSALS, RedisServer
 from support.clocks import clock_ahead
-from support.tcp_proxy import TcpProxy
+from support.local_servers import TcpProxy
 
 from tagger.database.enums import Priority
 from worker.messages import TASK_NAME, TICK_NAME

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, update
 from support.colour_folders import TaggedFolder
+from support.databases import query_plans
 from support.ledgers import LedgerBuilder
-from support.query_plans import query_plans
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner

@@ -12,7 +12,7 @@ import pytest
 from rig.large_library import ROOT, make_library
 from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection
-from support.query_plans import query_plans, statements
+from support.databases import query_plans, statements
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database

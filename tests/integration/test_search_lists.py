@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
+from support.databases import query_plans, statements
 from support.position_library import PositionLibrary
-from support.query_plans import query_plans, statements
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from support.models import ARTIFACT
 from support.position_library import PositionLibrary
-from support.shipped import ARTIFACT
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos

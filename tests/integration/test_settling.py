@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.colour_folders import TaggedFolder
-from support.empty_databases import empty_database
+from support.databases import empty_database
 
 from tagger.database.enums import JobState, Runner
 from tagger.errors import FailureKind

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select, text
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.inferences import record_inferences
-from support.query_plans import statements
+from support.databases import statements
+from support.models import record_inferences
 
 from tagger.cli.output.photo_lines import print_predictions
 from tagger.cli.session import Session

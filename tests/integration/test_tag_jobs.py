@@ -12,8 +12,8 @@ import torch
 from sqlalchemy import select, update
 from support.artifacts import tiny_manifest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.disks import Disk
 from support.ledgers import claim_one
-from support.mounts import Disk
 from support.threads import in_threads
 
 from tagger.database.connection import Database

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete, insert, select, text, update
 from support.colour_folders import TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
-from support.waiting import wait_until
+from support.threads import wait_until
 
 from tagger.database import tables
 from tagger.database.connection import Database, open_database

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from sqlalchemy import delete, insert, select, text, update
 from support.artifacts import LABELS, tiny_artifact, tiny_manifest
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.inferences import record_inferences
-from support.query_plans import statements
+from support.databases import statements
+from support.models import record_inferences
 
 from tagger.cli.commands.review import EXPORT_COLUMNS
 from tagger.cli.output.photo_lines import StoredLines

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from support.query_plans import query_plans
+from support.databases import query_plans
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
-from support.audit_entries import audit_entries
+from support.databases import audit_entries, query_plans
 from support.gpx_files import START, START_S, add_track, gpx_text, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
-from support.query_plans import query_plans
 from support.threads import in_threads
 
 from tagger.database.connection import Database

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from support.databases import query_plans
 from support.position_library import NOON, PositionLibrary
-from support.query_plans import query_plans
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos

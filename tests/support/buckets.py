@@ -16,7 +16,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from rig.servers import START_TIMEOUT_S, free_port
-from support.http_servers import Quiet, running
+from support.local_servers import Quiet, running
 
 SECRET = "w9JhSecretKeyOfTheTests"
 

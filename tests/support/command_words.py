@@ -1,10 +1,15 @@
-"""Command lines of `tagger` that other programs start: parsed as the command would, without running it."""
+"""Words of commands that texts name, and words of the inside that they must not."""
 
+import builtins
+import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
+import trainer.errors
+from tagger import errors
 from tagger.cli.program import app
 
 
@@ -20,3 +25,18 @@ def check_command(words: Sequence[str]) -> None:
     while hasattr(command, "commands"):
         command = command.commands[arguments.pop(0)]
     command.make_context(command.name, arguments)
+
+
+INTERNAL = re.compile(
+    r"\b(chunks?|sweeps?|sweeper|pydantic|psycopg|sqlalchemy|kombu|traceback)\b", re.IGNORECASE
+)
+CLASSES = {
+    name
+    for module in (errors, trainer.errors, builtins)
+    for name, each in inspect.getmembers(module, inspect.isclass)
+    if issubclass(each, BaseException)
+}
+
+
+def internal_words(text: str) -> set[str]:
+    return {*INTERNAL.findall(text), *(CLASSES & set(re.findall(r"\w+", text)))}

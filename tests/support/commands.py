@@ -2,15 +2,18 @@
 
 import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from select import select as select_ready
 from typing import Any
 
 import psutil
@@ -293,3 +296,62 @@ def draw_many(folder: Path, count: int, *, size: tuple[int, int] = (120, 90)) ->
             size=size,
             seed=seed,
         )
+
+
+def child_processes(parent: Process, word: str) -> list[psutil.Process]:
+    """Those that run and have `word` in their command line."""
+    found = psutil.Process(parent.pid).children()
+    return [each for each in found if word in _command_line(each)]
+
+
+def wait_until_gone(terminal: Terminal, processes: Sequence[psutil.Process]) -> None:
+    terminal.wait_until(lambda: are_gone(processes), timeout_s=60)
+
+
+def are_gone(processes: Sequence[psutil.Process]) -> bool:
+    return not any(map(_command_line, processes))
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Empty for one that has ended."""
+    with suppress(psutil.NoSuchProcess):  # or a zombie
+        return list(process.cmdline())
+    return []
+
+
+WAIT_S = 60.0
+
+
+class Screen:
+    """A command in a terminal of 80 columns and 24 lines, and what it wrote there."""
+
+    def __init__(self, terminal: Terminal, *words: str) -> None:
+        self._ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 80))
+        self.process = subprocess.Popen(
+            [str(BIN / "tagger"), *words],
+            cwd=terminal.folder,
+            env={**terminal.environment, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.written = b""
+        self._found_to = 0
+
+    def read_until(self, expected: bytes) -> None:
+        """Until that has been written after what the last call waited for."""
+        deadline = time.monotonic() + WAIT_S
+        while (found := self.written.find(expected, self._found_to)) < 0:
+            ready, _, _ = select_ready([self._ours], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{expected!r} was not written: {self.written!r}"
+            self.written += os.read(self._ours, 65536)
+        self._found_to = found + len(expected)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._ours)

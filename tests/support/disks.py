@@ -1,5 +1,8 @@
-"""Disks that are small, or read-only, which root's writes do not pass: mounted where this user may mount."""
+"""Disks and shares that are mounted, full, read-only or dead, and a user without root's rights."""
 
+import ctypes
+import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,3 +39,82 @@ def fill(disk: Path) -> None:
                     pass
             except OSError:
                 continue
+
+
+class Disk:
+    """A file system in memory, whose files stay while it is away."""
+
+    def __init__(self, medium: Path) -> None:
+        self._medium = medium
+        self._mounted: list[Path] = []
+        medium.mkdir()
+        mounting = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", medium], capture_output=True, check=False)
+        if mounting.returncode:
+            pytest.skip(f"nothing can be mounted here: {mounting.stderr.decode().strip()}")
+
+    def mount(self, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "--bind", self._medium, folder], check=True)
+        self._mounted.append(folder)
+        return folder
+
+    def unmount(self) -> None:
+        """Take it away from all folders."""
+        while self._mounted:
+            subprocess.run(["umount", "--lazy", self._mounted.pop()], check=True)
+
+    def close(self) -> None:
+        """Discard it with its files."""
+        self.unmount()
+        subprocess.run(["umount", "--lazy", self._medium], check=True)
+
+
+@contextmanager
+def dead_share(folder: Path) -> Iterator[None]:
+    """Mount a share on the folder whose server has died: each call fails with ENOTCONN."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"no share can be mounted here: {error}")
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+    result = ctypes.CDLL(None).mount(b"fuse", os.fsencode(folder), b"fuse", 0, options)
+    os.close(server)
+    if result:
+        pytest.skip("no share can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+NOBODY = 65534
+
+
+@contextmanager
+def without_root_privileges() -> Iterator[None]:
+    """Drop root's privileges inside the context."""
+    if os.geteuid():
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@contextmanager
+def file_size_limit(limit_bytes: int) -> Iterator[None]:
+    """Let writes beyond this size of a file fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,5 +1,7 @@
 """Jobs that workers process while something breaks. At the end, no photo is lost or counted twice."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,26 @@ def is_alive(process: Process) -> bool:
 def moved(folder: Path) -> Path:
     """Rename a folder, as if its disk were unmounted; return the new path."""
     return folder.rename(folder.with_name(f"{folder.name}-elsewhere"))
+
+
+REAL_FAULTS = os.environ.get("FAULT_DURATIONS") == "real"
+
+
+@dataclass(frozen=True)
+class FaultDurations:
+    """How long servers are down or paused. `values` sets the workers' intervals."""
+
+    away_s: float
+    frozen_s: float
+    values: str | None
+
+
+REAL_DURATIONS = FaultDurations(away_s=60, frozen_s=25, values=None)
+SHORT_DURATIONS = FaultDurations(
+    away_s=6,
+    frozen_s=4,
+    values=(
+        "tagger.ledger.jobs.LEASE_S=5 tagger.ledger.jobs.RENEW_S=1.5 "
+        "tagger.database.engine.BUSY_TIMEOUT_S=1 worker.sweeper.SWEEP_S=1 tagger.ledger.workers.RETRY_S=1"
+    ),
+)

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageSequence
@@ -11,6 +12,9 @@ from rig.drawing import draw_photo
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
 from tagger.metadata.formats.jpeg import apply_splices, inverse_of, undo_splices
+from tagger.metadata.photo_files import temporary_name
+from tagger.metadata.plans import FilePlan, FindUndoRecord, owner_values, plan_sidecar, read_sidecar
+from tagger.metadata.tag_fields import TagFields
 from tagger.photos.containers import digest_photo
 from tagger.photos.formats.reader import Blocks
 
@@ -77,3 +81,17 @@ def check_all_sizes(data: bytes) -> None:
     without = write_and_check_pixels(again_small, xmp=None)
     assert read_blocks(without) == replace(read_blocks(data), xmp=None)
     assert replace_blocks(with_small, Blocks(SMALL, read_blocks(data).exif, read_blocks(data).iptc)) == ()
+
+
+def sidecar_plan(
+    path: Path, tag_fields: TagFields, find_undo_record: FindUndoRecord, *, photo_data: bytes = b""
+) -> FilePlan:
+    """Plan the sidecar at `path` of a photo with this content; without content, a removal."""
+    blocks, new_fields = Blocks(), TagFields()
+    if photo_data:
+        blocks, new_fields = owner_values(photo_data, tag_fields, find_undo_record)
+    return plan_sidecar(read_sidecar(path, find_undo_record), new_fields, blocks)
+
+
+def temporary_path(path: Path) -> Path:
+    return path.with_name(temporary_name(path.name))

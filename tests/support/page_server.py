@@ -1,21 +1,28 @@
 """A real server of the web page on a real port, in a thread of the test process, and photos to upload."""
 
 import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from PIL import Image
 from starlette.testclient import TestClient
 from support.artifacts import colour_of, tiny_artifact
+from support.job_runs import process_job
 
 from tagger.cli.commands.serve import listen, server_for
 from tagger.database.connection import Database
 from tagger.settings import Settings
+from tagger.web import api, pages
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
+from tagger.web.pages import sign_in
 
 LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
@@ -89,3 +96,42 @@ def photo(label: int | None = 0, *, shade: int = 0, kind: str = "PNG") -> bytes:
     colour = GREY if label is None else colour_of(label)
     Image.new("RGB", (80 + shade, 60), colour).save(out, kind)
     return out.getvalue()
+
+
+ROUTES = [
+    route
+    for router in (*api.routers(), *pages.routers(), sign_in.router)
+    for route in router.routes
+    if isinstance(route, APIRoute)
+]
+
+
+def with_numbers(path: str) -> str:
+    return re.sub(r"\{[^}]+\}", "1", path)
+
+
+@dataclass(frozen=True)
+class JobClient:
+    """Starts jobs through the API and runs them."""
+
+    client: TestClient
+    database: Database
+    settings: Settings
+
+    def start(self, *paths: str | Path, status: int = 202, **fields: Any) -> Any:
+        """Start a job over folders and return the response's document."""
+        body = {"paths": [str(path) for path in paths], **fields}
+        response = self.client.post("/api/jobs", json=body)
+        assert response.status_code == status, response.text
+        return response.json()
+
+    def get(self, job: int) -> dict[str, Any]:
+        document: dict[str, Any] = self.client.get(f"/api/jobs/{job}").json()
+        return document
+
+    def run(self, job: int) -> dict[str, Any]:
+        """Process all chunks of the job, as a worker does, and return the finished job."""
+        process_job(self.database, self.settings, job)
+        document = self.get(job)
+        assert document["state"] == "finished", document
+        return document

@@ -1,6 +1,7 @@
-"""Concurrent calls, for tests of race conditions."""
+"""Calls in threads, and conditions that others bring about."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 
@@ -21,3 +22,11 @@ def in_threads(calls: Sequence[Callable[[], object]]) -> None:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0, every_s: float = 0.01) -> None:
+    """Wait until the condition holds; fail if it does not within the time."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, f"the condition did not hold within {timeout_s:g} s"
+        time.sleep(every_s)

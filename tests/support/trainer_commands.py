@@ -1,4 +1,4 @@
-"""`trainer` commands in this process, and in a real terminal with Ctrl-C."""
+"""`trainer` commands in this process."""
 
 import os
 import subprocess
@@ -15,10 +15,3 @@ def run_trainer(*arguments: object, **environment: str) -> subprocess.CompletedP
     """Run `trainer` with these arguments and additional environment variables."""
     output = run_command(main, *arguments, environment=os.environ | environment)
     return subprocess.CompletedProcess(["trainer", *arguments], output.code, output.text, output.err)
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 1 << 16)
-    except OSError:  # the process has closed the terminal
-        return b""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.shipped import ARTIFACT, shipped_module
+from support.models import ARTIFACT, shipped_module
 from torch import Tensor, nn
 from torchvision import models
 

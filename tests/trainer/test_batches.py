@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
-from support.pixel_squares import noise_squares, training_set
+from support.training_photos import noise_squares, training_set
 from torch import Tensor
 
 from tagger.photos.decoding import Pixels

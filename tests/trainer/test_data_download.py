@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.archives import course_archive, zip_of
 from support.command_line import CommandRunner
 from support.examples import examples
-from support.http_servers import Quiet, running
-from support.scenes import scene_bytes, tree
+from support.local_servers import Quiet, running
+from support.scenes import course_archive, scene_bytes, tree, zip_of
 
 from trainer.data.folders import labels_with_landmarks
 from trainer.data.sources import fetch_udacity, photo_entries

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support.scenes import draw_label
-from support.small_world import LABELS, draw_small_world, train, transfer_options
+from support.training_photos import LABELS, draw_small_world, train, transfer_options
 
 from trainer.data import preparation
 from trainer.data.preparation import TrainingData, find_training_photos, prepare

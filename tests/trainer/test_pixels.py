@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.full_disk import file_size_limit
+from support.disks import file_size_limit
 from support.scenes import draw_scene
 
 from tagger.photos.decoding import Pixels, Resize, decode_photo

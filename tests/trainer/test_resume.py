@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.small_world import draw_small_world, require_same, train, transfer_options
+from support.training_photos import draw_small_world, require_same, train, transfer_options
 
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import export_run

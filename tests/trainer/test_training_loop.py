@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
-from support.pixel_squares import noise_squares
+from support.training_photos import noise_squares
 from torch import Tensor, nn
 
 from tagger.model.artifact import Label

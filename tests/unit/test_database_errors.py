@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-from support.empty_databases import create_sqlite_database
+from support.databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import _connected

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 from rig.containers import encode_image, png_chunk
 from rig.drawing import draw_photo
+from rig.handmade_images import WHITE, colour_profile
 from support.decoding import MAX_PIXELS, RESIZE, decode, encode_heic
-from support.profiles import WHITE, colour_profile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos import formats

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Formatter
 
 import pytest
-from support.internal_words import CLASSES, internal_words
+from support.command_words import CLASSES, internal_words
 
 from tagger.errors import TaggerError
 from tagger.web.http.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text

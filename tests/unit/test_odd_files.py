@@ -9,9 +9,8 @@ import pytest
 from PIL import Image, ImageCms
 from rig.containers import encode_image
 from rig.drawing import draw_photo
-from rig.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, png_of, tiff_of
+from rig.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, gray_profile, ink_profile, png_of, tiff_of
 from support.decoding import decode, decode_failure, encode_heic
-from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding import failing_alone

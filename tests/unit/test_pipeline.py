@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.decoding import local_reader, read_with
-from support.threads import in_threads
-from support.waiting import wait_until
+from support.threads import in_threads, wait_until
 
 from tagger.errors import FailureKind, PhotoFailed, ReadsTimedOut
 from tagger.model.artifact import Embedding

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
-from support.api_documents import share_api_documents
 from support.browser import open_browser, serving
-from support.empty_databases import empty_database
+from support.databases import empty_database
 from support.library_photos import LibraryPhotos
 from support.page_server import TOKEN, VIEW_TOKEN, client_at, settings_in
 
@@ -18,8 +19,6 @@ from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
 from tagger.web.pages import overview
-
-share_api_documents()
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +94,20 @@ def client(client_of: Callable[..., TestClient]) -> TestClient:
 def client_with_token(client_of: Callable[..., TestClient]) -> TestClient:
     """A client on the network that has not signed in."""
     return client_of("0.0.0.0", TOKEN)
+
+
+def share_api_documents() -> None:
+    """Let applications of the same kind share their document, which tests ask for."""
+    compute = FastAPI.openapi
+    documents: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def openapi(app: FastAPI) -> dict[str, Any]:
+        kind = (app.title, len(app.routes))
+        if kind not in documents:
+            documents[kind] = compute(app)
+        return documents[kind]
+
+    FastAPI.openapi = openapi  # type: ignore[method-assign]
+
+
+share_api_documents()

@@ -19,9 +19,8 @@ from support.browser import (
     open_page,
     serving,
 )
-from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
+from support.library_photos import EIFFEL, GATE, TRIP, VERSAILLES, LibraryPhotos, add_trip, picture
 from support.page_server import photo, settings_in
-from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Priority, Runner

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
-from support.empty_databases import empty_database
+from support.databases import empty_database
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 from support.page_server import settings_in
 

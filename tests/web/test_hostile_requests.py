@@ -16,8 +16,7 @@ from fastapi import FastAPI
 from httpx2 import Response
 from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
-from support.page_server import TOKEN, client_at, photo, served, settings_in
-from support.web_routes import ROUTES, with_numbers
+from support.page_server import ROUTES, TOKEN, client_at, photo, served, settings_in, with_numbers
 
 from tagger.database.connection import Database, open_database
 from tagger.settings import Settings

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from support.audit_entries import audit_entries
+from support.databases import audit_entries
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 
 from tagger.landmarks.edits import edit_landmark

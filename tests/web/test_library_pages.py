@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import insert
 from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, GATE, LibraryPhotos
-from support.trip_photos import TRIP, add_trip
+from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner

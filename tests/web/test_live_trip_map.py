@@ -10,8 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 from support.browser import PHONE, WINDOW, axe_findings, open_page, serving
-from support.library_photos import GATE, LibraryPhotos
-from support.trip_photos import TRIP, add_trip
+from support.library_photos import GATE, TRIP, LibraryPhotos, add_trip
 
 from tagger.database.tables import positions
 from tagger.query.trip_summaries import PathPoint

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip
 from support.page_server import photo
-from support.trip_photos import TRIP, add_trip
 
 from tagger.landmarks.edits import RemovedLandmarkDocument
 from tagger.query.details import PhotoDetailsDocument

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from support.artifacts import tiny_artifact
 from support.browser import open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
-from support.waiting import wait_until
+from support.threads import wait_until
 
 from tagger.database.tables import image_things, photos
 from tagger.model.artifact import Label

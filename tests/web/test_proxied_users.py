@@ -9,7 +9,7 @@ from ipaddress import ip_network
 
 import pytest
 from starlette.testclient import TestClient
-from support.audit_entries import audit_entries
+from support.databases import audit_entries
 from support.page_server import LOCAL_URL, TOKEN, served
 from support.page_server import client_at as client_of_app
 

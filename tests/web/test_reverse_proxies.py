@@ -17,9 +17,9 @@ from urllib.parse import urlencode
 import pytest
 import trustme
 from rig.servers import free_port
-from support.http_servers import Quiet, running
+from support.local_servers import Quiet, running
 from support.page_server import TOKEN, photo, served
-from support.waiting import wait_until
+from support.threads import wait_until
 
 from tagger.database.connection import Database
 from tagger.settings import Settings

@@ -6,8 +6,7 @@ import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
-from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN
-from support.web_routes import with_numbers
+from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, with_numbers
 
 from tagger.web.http.access import SAFE_METHODS, Role, RouteRoles, requires
 from tagger.web.http.responses import DocumentRoute

@@ -7,9 +7,8 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.browser import DESKTOP, PHONE, axe_findings, open_page, serving
-from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
+from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip, picture
 from support.page_server import settings_in
-from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import open_database
 

@@ -18,7 +18,7 @@ from rig.servers import RedisServer
 from sqlalchemy import update
 from support.browser import open_page
 from support.commands import Process, Terminal, draw_many
-from support.fault_durations import SHORT_DURATIONS
+from support.fault_scenario import SHORT_DURATIONS
 from support.page_server import photo
 
 from tagger.database.enums import JobState

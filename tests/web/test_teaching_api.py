@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from support.colour_folders import TaggedFolder
 from support.page_server import client_of_page
 from support.teaching import draw_place, teachable_artifact
-from support.waiting import wait_until
+from support.threads import wait_until
 
 from tagger.database.connection import Database
 from tagger.web import state as server_state

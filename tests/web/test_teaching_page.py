@@ -12,7 +12,7 @@ from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
 from support.library_photos import EIFFEL
 from support.teaching import draw_place, teachable_artifact
-from support.waiting import wait_until
+from support.threads import wait_until
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents, embeddings, landmarks, models, positions, tags

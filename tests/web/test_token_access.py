@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Row, update
 from starlette.testclient import TestClient
-from support.audit_entries import audit_entries
+from support.databases import audit_entries
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo

@@ -4,9 +4,8 @@ import re
 from datetime import datetime
 
 from starlette.testclient import TestClient
-from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.library_photos import EIFFEL, GATE, TRIP, LibraryPhotos, add_trip
 from support.page_server import LOCAL_URL
-from support.trip_photos import TRIP, add_trip
 
 
 def tiles_of(page: str) -> list[int]:

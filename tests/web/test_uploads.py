@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from starlette.testclient import TestClient
 from support.browser import WINDOW, axe_findings, open_page, serving
 from support.page_server import client_of_page, photo, served
-from support.threads import in_threads
-from support.waiting import wait_until
+from support.threads import in_threads, wait_until
 
 from tagger.database.connection import Database
 from tagger.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.sidecar_plans import sidecar_plan
+from support.format_photos import sidecar_plan
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 from rig.containers import jpeg_segment
 from rig.exif_blocks import ascii_text, block, windows_text
-from support.format_photos import IMAGE, encode_photo
-from support.sidecar_plans import sidecar_plan
+from support.format_photos import IMAGE, encode_photo, sidecar_plan
 
 from tagger.database.enums import Target
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused

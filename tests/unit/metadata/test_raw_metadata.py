@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
-from support.sidecar_plans import sidecar_plan
+from support.format_photos import sidecar_plan
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import may_hold_tags, read_blocks

@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.disks import mounted_disk
-from support.full_disk import file_size_limit
-from support.privileges import NOBODY, without_root_privileges
-from support.temporary_paths import temporary_path
+from support.disks import NOBODY, file_size_limit, mounted_disk, without_root_privileges
+from support.format_photos import temporary_path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.temporary_paths import temporary_path
+from support.format_photos import temporary_path
 
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers

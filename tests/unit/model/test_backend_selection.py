@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.small_network import SIZE, small_module
+from support.models import SIZE, small_module
 
 from tagger.errors import SettingsInvalid
 from tagger.model.backends.openvino import OpenVinoBackend

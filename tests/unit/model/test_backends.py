@@ -12,9 +12,17 @@ import numpy as np
 import pytest
 import torch
 from blake3 import blake3
-from support.full_disk import file_size_limit
-from support.shipped import ARTIFACT, shipped_module, shipped_size
-from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_module
+from support.disks import file_size_limit
+from support.models import (
+    ARTIFACT,
+    DIMENSION,
+    LABELS,
+    SIZE,
+    ScoresOnly,
+    shipped_module,
+    shipped_size,
+    small_module,
+)
 from support.threads import in_threads
 
 from tagger.errors import InstallationDamaged, SettingsInvalid
@@ -145,7 +153,7 @@ def test_openvino_is_imported_without_its_telemetry() -> None:
 def test_openvino_is_imported_without_its_converter_until_that_is_called() -> None:
     program = """
 import sys
-from support.small_network import SIZE, small_module
+from support.models import SIZE, small_module
 from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import Device
 BackendSelector(small_module, Device("cpu", "float32", 8), SIZE, 1).load("openvino")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from support.examples import examples
-from support.small_network import SmallNetwork, small_module
+from support.models import SmallNetwork, small_module
 
 from tagger.model.backends.protocol import round_keeping_sums
 from tagger.model.backends.torchscript import round_kernels

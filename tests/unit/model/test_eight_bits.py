@@ -11,8 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shipped import ARTIFACT, shipped_module, shipped_size
-from support.small_network import SIZE, SmallNetwork, small_module
+from support.models import ARTIFACT, SIZE, SmallNetwork, shipped_module, shipped_size, small_module
 
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import file_digest, read_manifest

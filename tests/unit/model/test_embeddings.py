@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.artifacts import tiny_manifest
-from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, SmallNetwork
+from support.models import DIMENSION, LABELS, SIZE, ScoresOnly, SmallNetwork
 
 from tagger.errors import ModelRefused
 from tagger.model.artifact import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.archives import zip_of
 from support.artifacts import tiny_artifact
+from support.scenes import zip_of
 from support.threads import in_threads
 from torch import Tensor
 

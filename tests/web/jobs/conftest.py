@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 from support.commands import Terminal
 from support.library_photos import LibraryPhotos
-from support.web_jobs import JobClient
+from support.page_server import JobClient
 
 from tagger.database.connection import Database
 from tagger.settings import Settings

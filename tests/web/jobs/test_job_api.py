@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 from support.commands import Terminal, draw_many
-from support.web_jobs import JobClient
+from support.page_server import JobClient
 
 from tagger.database.connection import Database
 from tagger.ledger.workers import record_heartbeat

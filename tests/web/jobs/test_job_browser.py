@@ -12,8 +12,7 @@ from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, open_page, serving
 from support.commands import draw, draw_many
 from support.job_runs import process_job
-from support.page_server import served
-from support.web_jobs import JobClient
+from support.page_server import JobClient, served
 
 from tagger.database.connection import Database
 from tagger.ledger.workers import record_heartbeat, remove_worker, resume_suspended_jobs

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 from support.commands import draw_many
-from support.web_jobs import JobClient
+from support.page_server import JobClient
 
 from tagger.web.api.folders import AllowedFolders, FolderRefused, folder_key
 

@@ -9,8 +9,7 @@ import pytest
 from rig.servers import free_port
 from starlette.testclient import TestClient
 from support.commands import Terminal, draw, draw_many
-from support.page_server import TOKEN
-from support.web_jobs import JobClient
+from support.page_server import TOKEN, JobClient
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority

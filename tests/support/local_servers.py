@@ -1,13 +1,39 @@
-"""A TCP proxy in front of a server that leaves connections half open."""
+"""HTTP servers in threads of their own, and a proxy before any server that can fail."""
 
 import ctypes
 import socket
 import struct
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseServer
 from types import TracebackType
 from typing import Self
+
+POLL_S = 0.05
+"""The longest time that the end of a server takes."""
+
+
+class Quiet:
+    """Makes a request handler write no line for each request."""
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def running(server: BaseServer) -> Iterator[None]:
+    """Answer requests in a thread, until the end."""
+    thread = threading.Thread(target=server.serve_forever, args=(POLL_S,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
 
 _SO_ATTACH_FILTER = 26
 _DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))

@@ -1,9 +1,27 @@
-"""A small network of format 2: both kinds of convolutions, a linear layer, scores, an embedding."""
+"""The shipped model, a small network of format 2, and the passes over photos of any model."""
 
 import io
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
+
+import tagger
+from tagger.model.artifact import file_digest, load_module, read_manifest
+from tagger.model.model import Model
+
+ARTIFACT = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
+
+
+def shipped_module() -> torch.jit.ScriptModule:
+    return load_module(ARTIFACT, file_digest(ARTIFACT))
+
+
+def shipped_size() -> int:
+    return read_manifest(ARTIFACT).input.size
+
 
 LABELS = 5
 DIMENSION = 16
@@ -54,3 +72,17 @@ def small_module(network: nn.Module | None = None) -> torch.jit.ScriptModule:
     artifact.seek(0)
     module: torch.jit.ScriptModule = torch.jit.load(artifact)
     return module
+
+
+def record_inferences(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list to which the size of each forward pass over photos is added."""
+    sizes: list[int] = []
+    original = Model.outputs
+
+    def outputs(self: Model, images: Any) -> Any:
+        if any(image.any() for image in images):
+            sizes.append(len(images))
+        return original(self, images)
+
+    monkeypatch.setattr(Model, "outputs", outputs)
+    return sizes
