@@ -282,7 +282,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.postgresql
-@examples(8)
+@examples(4)
 @given(steps=STEPS)
 def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps: list[tuple]) -> None:
     ledger = sqlite_ledger

@@ -341,7 +341,7 @@ PART = st.sampled_from(["a", "a b", "a-", "a0", "b", "é", os.fsdecode(b"\xff"),
 FILES = st.sets(st.tuples(st.lists(PART, max_size=2).map(tuple), PART), min_size=1, max_size=8)
 
 
-@examples(6)
+@examples(3)
 @given(first=FILES, second=FILES, page=st.integers(1, 4))
 def test_table_follows_the_folder_whatever_is_in_it(
     sqlite_folder: Folder, first: set, second: set, page: int

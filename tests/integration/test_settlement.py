@@ -369,5 +369,5 @@ def test_tags_follow_the_rule_and_readers_agree_after_any_history(
             yield stack.enter_context(closing(open_database(url)))
 
     run_state_machine_as_test(
-        partial(History, library, copy), settings=settings(examples(8), stateful_step_count=20)
+        partial(History, library, copy), settings=settings(examples(4), stateful_step_count=20)
     )

@@ -1,19 +1,19 @@
-"""How many examples property tests try: few in each daily run, twenty times as many in the long form."""
+"""How many examples property tests try: few in each daily run, many times more in the long form."""
 
 from hypothesis import HealthCheck, settings
 
 LONG = "long"
-FACTOR = 20
+FACTOR = 40
 
 
 def register_profiles() -> None:
     """Use the profile of the daily run, unless `--hypothesis-profile long` selects the other one."""
     ignored = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     daily = settings(
-        deadline=None, derandomize=True, database=None, max_examples=20, suppress_health_check=ignored
+        deadline=None, derandomize=True, database=None, max_examples=10, suppress_health_check=ignored
     )
     settings.register_profile("daily", daily)
-    settings.register_profile(LONG, daily, derandomize=False, max_examples=20 * FACTOR)
+    settings.register_profile(LONG, daily, derandomize=False, max_examples=10 * FACTOR)
     settings.load_profile("daily")
 
 

@@ -31,7 +31,7 @@ NOTHING = Augmentation(
 SHARES = st.sampled_from([0.0, 0.5, 1.0])
 
 
-@examples(15)
+@examples(8)
 @given(
     weights=st.lists(st.floats(0.1, 10), min_size=1, max_size=40).map(np.array),
     count=st.integers(1, 200),
@@ -83,7 +83,7 @@ def whole_epoch(photos: TrainingSet, number: int) -> torch.Tensor:
     return torch.cat([batch.images for batch in photos.epoch(number, 32)])
 
 
-@examples(20)
+@examples(10)
 @given(
     targets=st.lists(st.integers(0, 4), min_size=1, max_size=7),
     shares=st.sampled_from([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1.0, 1.0)]),
@@ -124,7 +124,7 @@ def photos(count: int) -> Tensor:
     return torch.randint(0, 256, (count, 3, 32, 32), generator=generator).float()
 
 
-@examples(15)
+@examples(8)
 @given(
     side=st.sampled_from([32, 33, 96]),
     size=st.sampled_from([32, 64]),

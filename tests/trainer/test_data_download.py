@@ -158,7 +158,7 @@ names = st.text(st.sampled_from("aA/.\\:~ \0\n\x7fé💥_-"), min_size=1, max_si
 )
 
 
-@examples(75)
+@examples(38)
 @given(st.lists(names, max_size=4))
 def test_no_name_leads_out_of_the_folder(listed: list[str]) -> None:
     folder = PurePosixPath("/somewhere/out")

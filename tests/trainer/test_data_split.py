@@ -16,7 +16,7 @@ from support.scenes import draw_label, draw_scene, tree
 from trainer.data.split import assign_splits
 
 SHARES = {"test": 0.2, "val": 0.2}
-EXAMPLES = examples(20)
+EXAMPLES = examples(10)
 
 groupings = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=6), min_size=1, max_size=40)
 """Groups of photos that stay together; each is a list of the photos' labels."""

@@ -28,7 +28,7 @@ from trainer.export.calibration import (
 from trainer.options import FAMILY, ORDINARY, Mixture
 from trainer.options import OTHERS as OTHER
 
-EXAMPLES = examples(20)
+EXAMPLES = examples(10)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
 LOOSE = st.floats(0, 1, width=32)
 SCORE = TIED | LOOSE

@@ -111,7 +111,7 @@ def test_rates_rise_along_the_warm_up_and_fall_to_zero_along_a_cosine() -> None:
     assert schedule(warm_up=0.0).rate(0.0) == 1.0
 
 
-@examples(15)
+@examples(8)
 @given(
     epochs=st.integers(1, 200),
     strides=st.integers(1, 16),

@@ -89,7 +89,7 @@ def shown_by(action: object, *arguments: object) -> str:
     return output.getvalue() + repr(result)
 
 
-@settings(examples(10), phases=PHASES)
+@settings(examples(5), phases=PHASES)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket"])
 def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -> None:
@@ -110,7 +110,7 @@ def find_broker_of(url: str) -> object:
     return None
 
 
-@settings(examples(4), phases=PHASES)
+@settings(examples(2), phases=PHASES)
 @given(password=passwords)
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "mysql"])
 def test_no_part_of_the_password_of_postgresql_is_shown(scheme: str, password: str) -> None:

@@ -138,7 +138,7 @@ def test_progressive_and_restarted_scans_are_read_whole() -> None:
         assert sum(len(part) for part in container.parts) > len(jpeg) - 40
 
 
-@examples(100)
+@examples(50)
 @given(
     coded=st.lists(st.sampled_from(b"\0\1\xcf\xd0\xd7\xd8\xfe\xff\xff"), max_size=20).map(bytes),
     searched=st.integers(1, 8),
@@ -217,7 +217,7 @@ def test_time_does_not_explode(data: bytes) -> None:
     digest_photo(data)
 
 
-@examples(50)
+@examples(25)
 @given(
     head=st.sampled_from(
         [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP", b"II*\0", b"MM\0+\0\x08\0\0"]

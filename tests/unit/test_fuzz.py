@@ -27,7 +27,7 @@ DECODED = "decoded"
 PHOTOS = small_photos()
 seeds = st.integers(0, 2**32)
 kinds = st.sampled_from(sorted(PHOTOS))
-fuzzing = examples(150)
+fuzzing = examples(75)
 
 
 @pytest.mark.parametrize("kind", sorted(PHOTOS))
@@ -44,7 +44,7 @@ def test_broken_photos_are_shown_or_fail_alone(kind: str, seed: int, tmp_path: P
     examine(path)
 
 
-@examples(50)
+@examples(25)
 @given(seed=seeds)
 def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, test_data: Path) -> None:
     rng = random.Random(seed)
@@ -54,7 +54,7 @@ def test_broken_real_photos_are_shown_or_fail_alone(seed: int, tmp_path: Path, t
     examine(path)
 
 
-@examples(38)
+@examples(19)
 @given(kind=kinds, seed=seeds)
 def test_metadata_leaves_the_picture_the_same(kind: str, seed: int) -> None:
     examine_metadata(PHOTOS[kind], random.Random(seed))

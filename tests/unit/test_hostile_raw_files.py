@@ -23,7 +23,7 @@ from tagger.photos.raw import read_raw
 FILES = {kind: raw_file(kind) for kind in RAW_KINDS} | {
     "mrw": bare_mrw(Image.new("RGB", (64, 64), "navy")),
 }
-fuzzing = examples(75)
+fuzzing = examples(38)
 kinds = st.sampled_from(sorted(FILES))
 
 

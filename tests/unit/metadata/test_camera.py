@@ -132,7 +132,7 @@ def test_digitisation_or_change_time_is_the_fallback() -> None:
     assert camera_facts(changed).taken_at == datetime(2011, 12, 13, 14, 15, 16)  # noqa: DTZ001
 
 
-@examples(75)
+@examples(38)
 @given(
     kind=st.sampled_from(["JPEG", "PNG", "WEBP"]),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=20),

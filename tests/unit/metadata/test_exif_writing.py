@@ -243,7 +243,7 @@ def test_comparison_sees_every_tag_and_the_thumbnail() -> None:
     )
 
 
-@examples(100)
+@examples(50)
 @given(blocks())
 def test_generated_blocks_keep_all_tags_or_stay_unchanged(before: bytes) -> None:
     add_check_remove_check(before, ALL)
@@ -251,7 +251,7 @@ def test_generated_blocks_keep_all_tags_or_stay_unchanged(before: bytes) -> None
     has_position(before)
 
 
-@examples(75)
+@examples(38)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"]))
 def test_arbitrary_bytes_raise_no_other_error(data: bytes, head: bytes) -> None:
     add_check_remove_check(head + data, ALL)
@@ -260,7 +260,7 @@ def test_arbitrary_bytes_raise_no_other_error(data: bytes, head: bytes) -> None:
     insertion_difference(head + data, data, ())
 
 
-@examples(50)
+@examples(10)
 @given(
     st.lists(st.text(max_size=12), max_size=5),
     st.text(max_size=20),

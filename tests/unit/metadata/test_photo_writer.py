@@ -150,7 +150,7 @@ def real_photos(test_data: Path) -> dict[str, bytes]:
     return {f"{number:03}-{path.name}": path.read_bytes() for number, path in enumerate(files)}
 
 
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 def test_real_photos_are_written_and_undone(test_data: Path, tmp_path: Path, every: int) -> None:
     wrong = []
     for name, data in list(real_photos(test_data).items())[::every]:
@@ -160,7 +160,7 @@ def test_real_photos_are_written_and_undone(test_data: Path, tmp_path: Path, eve
     assert wrong == []
 
 
-@pytest.fixture(scope="module", params=[5, pytest.param(1, marks=pytest.mark.slow)], ids=["a fifth", "all"])
+@pytest.fixture(scope="module", params=[20, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
 def every(request: pytest.FixtureRequest) -> int:
     """Each photo whose number is divisible by this is read by exiftool, which takes a tenth of a second."""
     return int(request.param)
@@ -274,7 +274,7 @@ def _jpeg(content: PhotoContent) -> bytes:
     return plain[:2] + head + plain[2:] + content.trailer
 
 
-@examples(15)
+@examples(8)
 @given(content=photo_contents())
 def test_generated_photos_are_written_and_undone(content: PhotoContent, tmp_path: Path) -> None:
     photo = new_photo(tmp_path / "one", _jpeg(content))
@@ -283,7 +283,7 @@ def test_generated_photos_are_written_and_undone(content: PhotoContent, tmp_path
     assert list(problems_of(photo)) == []
 
 
-@examples(15)
+@examples(8)
 @given(content=photo_contents())
 @example(content=PhotoContent(exif=SHORT_OF_A_ZERO, xmp=b"", iptc=b"", icc=b"", trailer=b""))
 def test_undo_without_records_uses_the_files_own_xmp(content: PhotoContent, tmp_path: Path) -> None:

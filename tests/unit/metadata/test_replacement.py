@@ -422,7 +422,7 @@ def test_concurrent_processes_lose_no_update(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"0 " * 5000)
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=count_up, args=(path,)) for _ in range(3)]
+    writers = [context.Process(target=count_up, args=(path,)) for _ in range(2)]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
@@ -430,7 +430,7 @@ def test_concurrent_processes_lose_no_update(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    assert path.read_bytes().split() == [b"%d" % (3 * TIMES)] * 5000
+    assert path.read_bytes().split() == [b"%d" % (2 * TIMES)] * 5000
     assert names(tmp_path) == {"photo.jpg"}
 
 

@@ -180,7 +180,7 @@ TOWER = TagFields(
     PositionEstimate(48.8584, 2.2945, 250),
     "The tower",
 )
-many = examples(38)
+many = examples(19)
 
 
 @many

@@ -150,6 +150,7 @@ def test_openvino_is_imported_without_its_telemetry() -> None:
     assert done.stdout == "None\n"
 
 
+@pytest.mark.slow
 def test_openvino_is_imported_without_its_converter_until_that_is_called() -> None:
     program = """
 import sys

@@ -138,6 +138,7 @@ ROOM = 1.45
 """Limits are as far from what is selected as from what is refused."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isa", ["avx2", "AVX512_CORE_VNNI"])
 def test_eight_bits_are_selected_on_processors_with_avx2(isa: str) -> None:
     if not ISA_LIMITS[isa.upper()] <= instruction_sets():

@@ -133,7 +133,7 @@ def test_a_position_without_a_city_leaves_the_others_in_order() -> None:
     st.lists(positions, min_size=1, max_size=60),
     st.lists(st.tuples(positions, st.floats(0, 3000)), min_size=1, max_size=300),
 )
-@examples(15)
+@examples(8)
 def test_the_nearest_disc_is_that_of_all_distances(
     degrees: list[tuple[float, float]], discs: list[tuple[tuple[float, float], float]]
 ) -> None:

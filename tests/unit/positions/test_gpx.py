@@ -257,7 +257,7 @@ TEXTS = st.text(max_size=12) | st.sampled_from(
     st.binary(max_size=9),
 )
 @example("iso-8859-16", "", "", b"\xff")
-@examples(25)
+@examples(13)
 def test_wild_documents_are_read_or_refused(encoding: str, latitude: str, time: str, tail: bytes) -> None:
     point = f"<trkpt lat={quoteattr(latitude)} lon='1'><time>{escape(time)}</time></trkpt>"
     text = f'<?xml version="1.0" encoding="{encoding}"?>{in_track(point)}'
@@ -281,7 +281,7 @@ _points = st.tuples(
 
 
 @given(st.lists(st.lists(_points, max_size=20), max_size=4))
-@examples(15)
+@examples(8)
 def test_points_equal_those_that_were_written(segments: list[list[tuple[int, float, float]]]) -> None:
     read_points, counts = read(gpx_text(*segments))
     expected = [[point for point in segment if _is_on_earth(*point[1:])] for segment in segments]

@@ -132,7 +132,7 @@ def test_airliners_are_possible_and_faster_ways_are_not() -> None:
     ),
     st.integers(1, 10),
 )
-@examples(25)
+@examples(13)
 def test_every_time_of_a_file_is_in_a_part(segments: list[list[Point]], piece: int) -> None:
     parts, counts = divide(*segments, piece=piece)
     given_points = {point for segment in segments for point in segment}

@@ -196,7 +196,7 @@ examples_of_any_kind = st.integers(0, 4).flatmap(
 )
 
 
-@examples(15)
+@examples(8)
 @given(examples_of_any_kind.filter(len), examples_of_any_kind, examples_of_any_kind)
 def test_scores_are_probabilities_whatever_the_examples(
     positives: Values, negatives: Values, library: Values
@@ -207,7 +207,7 @@ def test_scores_are_probabilities_whatever_the_examples(
     assert ((scores >= 0) & (scores <= 1)).all()
 
 
-@examples(8)
+@examples(4)
 @given(st.permutations(range(6)))
 def test_the_order_of_examples_does_not_matter(order: list[int]) -> None:
     examples, library = photos_of_landmark(6), strangers(200, seed=1)
@@ -238,7 +238,7 @@ def directions(count: int, dimension: int, seed: int) -> np.ndarray:
     return drawn / lengths
 
 
-@examples(15)
+@examples(8)
 @given(st.integers(0, 80), st.integers(2, 5), st.integers(0, 1000), st.floats(-1, 1), st.integers(1, 40))
 def test_each_photo_is_in_one_group_and_like_its_first(
     count: int, dimension: int, seed: int, least: float, block: int
