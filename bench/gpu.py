@@ -25,9 +25,19 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench.photos import draw_photos, evenly_spread, photos_in
-from bench.processes import SHIPPED, TAGGER, Finished, run, tagger_environment
-from bench.report import note, print_heading, print_table
+from bench.rig import (
+    SHIPPED,
+    TAGGER,
+    Finished,
+    draw_photos,
+    evenly_spread,
+    note,
+    photos_in,
+    print_heading,
+    print_table,
+    run,
+    tagger_environment,
+)
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import file_digest, load_module, read_manifest
 from tagger.model.backends.protocol import Images, Outputs

@@ -23,8 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.processes import SHIPPED, TAGGER, run, tagger_environment
-from bench.report import note, print_heading, print_table
+from bench.rig import SHIPPED, TAGGER, note, print_heading, print_table, run, tagger_environment
 from tests.rig.large_library import JOBS, ROOT, make_library
 from tests.rig.servers import PostgresServer
 

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from bench.processes import SHIPPED
+from bench.rig import SHIPPED
 from tagger.model.artifact import read_manifest
 from tagger.model.backends.protocol import Images, Outputs
 

@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.compare.programs import (
+    INTRODUCTION,
     PROGRAMS,
+    WARM_UP_PHOTOS,
     Measurement,
     Program,
+    Results,
     Workload,
     cache_backend_selection,
     find_program,
     reference_tags,
 )
-from bench.compare.report import INTRODUCTION, WARM_UP_PHOTOS, Results
-from bench.photos import draw_photos, evenly_spread, photos_in
-from bench.processes import SHIPPED
-from bench.report import note, print_heading
+from bench.rig import SHIPPED, draw_photos, evenly_spread, note, photos_in, print_heading
 
 # The size of the photos that every program processes before it is measured.
 SMALL = (320, 240)

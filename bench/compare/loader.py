@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from bench.compare import TOP_K
-from bench.photos import photos_in
+from bench.rig import photos_in
 from tagger.model.artifact import without_deprecations
 from tagger.model.devices import cpu_emulates_bfloat16
 

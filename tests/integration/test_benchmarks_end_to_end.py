@@ -10,7 +10,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.commands import draw_many
 
 from bench.compare.programs import Workload, find_program
-from bench.photos import draw_photos
+from bench.rig import draw_photos
 
 pytestmark = pytest.mark.slow
 
