@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import Device, choose_device
 from trainer.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
-from trainer.backbones.backbone import Backbone
-from trainer.backbones.loading import (
+from trainer.backbones import (
     SHIPPED_MODEL,
     goes_on_from_model,
     load_backbone,
@@ -41,6 +40,7 @@ from trainer.learning.head import (
     without_blends,
 )
 from trainer.learning.loop import Augmentation, MixOptions, TrainingPlan, growing_sizes, train_network
+from trainer.networks import Backbone
 from trainer.options import RecipeOptions, TransferOptions
 
 # The transfer recipe: train a linear layer on a pretrained backbone's features, then fine-tune

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from tagger.model.artifact import checked_archive, file_digest
-from trainer.backbones.backbone import Backbone, fuse_batch_norms
-from trainer.backbones.loading import build_network, find_source, load_backbone
-from trainer.backbones.torchvision_networks import build
+from trainer.backbones import Torchvision, build_network, find_source, load_backbone
 from trainer.errors import BackboneUnusable
 from trainer.learning.classifier import (
     Encoder,
@@ -24,6 +22,7 @@ from trainer.learning.classifier import (
     Scoring,
     embedding_of,
 )
+from trainer.networks import Backbone, fuse_batch_norms
 
 IMAGENET = (123.675, 116.28, 103.53)
 FAMILIES = {
@@ -82,9 +81,9 @@ def test_a_name_that_does_not_exist_is_answered_with_close_ones() -> None:
 
 
 def test_pixels_are_scaled_as_the_weights_want_it(tmp_path: Path) -> None:
-    assert build("resnet18").normalisation.mean == IMAGENET
+    assert Torchvision().build("resnet18").normalisation.mean == IMAGENET
     with torch.device("meta"):  # without memory for its many weights
-        large = build("efficientnet_v2_l")
+        large = Torchvision().build("efficientnet_v2_l")
     assert large.normalisation.mean == (127.5, 127.5, 127.5)
     vision_transformer = _saved_timm("vit_tiny_patch16_224", tmp_path)
     assert load_backbone("timm/vit_tiny_patch16_224", vision_transformer, 224)[0].normalisation.mean == (
@@ -101,7 +100,7 @@ def test_weights_from_a_file_are_those_in_the_network(name: str, tmp_path: Path)
     assert (backbone.features, backbone.convention) == (FAMILIES[name], "torchvision")
     assert backbone.weights.startswith("blake3:")
     assert not network.training
-    same = build(name).network.eval()
+    same = Torchvision().build(name).network.eval()
     same.load_state_dict(whole.state_dict(), strict=False)
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():

@@ -41,8 +41,7 @@ from trainer.assessment import (
     least_photos,
     photos_of_landmarks,
 )
-from trainer.backbones.backbone import Backbone
-from trainer.backbones.loading import build_network
+from trainer.backbones import build_network
 from trainer.data.preparation import decode_batches
 from trainer.errors import DataUnusable, ExportImpossible, writing_to
 from trainer.learning.classifier import (
@@ -56,6 +55,7 @@ from trainer.learning.classifier import (
     Scoring,
 )
 from trainer.learning.head import TaughtClassifier
+from trainer.networks import Backbone
 from trainer.options import ORDINARY, OTHERS
 from trainer.progress import photo_progress
 

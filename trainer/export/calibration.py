@@ -14,7 +14,6 @@ from tagger.model.artifact import BackgroundStatistics, InputRule, Range
 from tagger.model.devices import Device
 from tagger.photos.paths import path_text
 from trainer.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
-from trainer.backbones.backbone import Backbone, fuse_batch_norms
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
 from trainer.evaluation import Estimate, calibration_errors, interval, top_k_accuracy
@@ -34,6 +33,7 @@ from trainer.learning.classifier import (
     fit_score_rule,
 )
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
+from trainer.networks import Backbone, fuse_batch_norms
 from trainer.options import ORDINARY, OTHERS, Mixture, RecipeOptions
 from trainer.report import draw_curves, write_validation_report
 

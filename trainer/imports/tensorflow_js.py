@@ -20,8 +20,8 @@ from torch import nn
 from torchvision import models
 
 from tagger.photos.files import open_regular
-from trainer.backbones.backbone import fuse_in_place
 from trainer.errors import DataUnusable
+from trainer.networks import fuse_in_place
 
 MODEL = "model.json"
 MODEL_LIMIT_BYTES = 16 * 2**20

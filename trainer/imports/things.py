@@ -21,13 +21,13 @@ from torch.nn import functional
 
 from tagger.model.artifact import InputRule, Label, Manifest, Values, file_digest
 from tagger.photos.files import new_file
-from trainer.backbones.backbone import pad_like_tensorflow
-from trainer.backbones.loading import find_source, load_backbone, read_weights
+from trainer.backbones import find_source, load_backbone, read_weights
 from trainer.data.folders import open_csv
 from trainer.data.preparation import decode_batches
 from trainer.errors import BackboneUnusable, DataUnusable, writing_to
 from trainer.export.artifact import program_versions, write_program
 from trainer.learning.classifier import LEAST_CONTRAST, Encoder, contrast_of
+from trainer.networks import pad_like_tensorflow
 from trainer.progress import photo_progress
 
 BACKBONE = "timm/tf_efficientnet_lite0"

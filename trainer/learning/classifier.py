@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from tagger.model.artifact import Range
 from tagger.photos.files import new_file
-from trainer.backbones.backbone import Backbone
 from trainer.errors import TrainingFailed, writing_to
 from trainer.evaluation import top_k_accuracy
+from trainer.networks import Backbone
 
 DIMENSIONS = 96
 # Times the mean variance within labels, added to every variance: few photos do not determine them.

@@ -1,13 +1,19 @@
-"""Backbones by name: build the network, load its weights, and run it once."""
+"""Backbones by name: build the network, load its weights, and run it once.
+
+Names are torchvision's (`resnet18`), or `timm/NAME` for networks of timm. Weights are downloaded or read from
+a file. Knows nothing of landmarks, training or export.
+"""
 
 import difflib
 import importlib.resources
 import logging
 import pickle
+import sys
 import warnings
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from blake3 import blake3
@@ -15,23 +21,30 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torchvision import models
 
-from tagger.extensions import extra_missing
+from tagger.extensions import extra_missing, is_installed
 from tagger.model.artifact import file_digest, load_module, read_manifest
-from trainer.backbones import torchvision_networks
-from trainer.backbones.backbone import (
+from trainer.errors import BackboneUnusable
+from trainer.networks import (
+    FEATURES,
+    LANDMARK_CNN,
+    NORMALISATION,
     Backbone,
     Convention,
     FeatureNetwork,
+    LandmarkCNN,
     NetworkSource,
+    Normalisation,
     State,
+    download_failed,
     expansions,
     fuse_batch_norms,
     fuse_in_place,
     narrow,
+    pad_like_tensorflow,
+    scale_normalisation,
 )
-from trainer.backbones.landmark_cnn import FEATURES, LANDMARK_CNN, NORMALISATION, LandmarkCNN
-from trainer.errors import BackboneUnusable
 
 TIMM = "timm/"
 SHIPPED = "the shipped model"
@@ -40,7 +53,13 @@ MODEL = ".pt"
 # The prefix of tensor names of a model's backbone.
 NETWORK_OF_MODEL = "encoder.network."
 # The network of which files have Google's weights, trained with TensorFlow. timm publishes others.
-GOOGLE_IN_FILES = "timm/mobilenet_edgetpu_100"
+EDGETPU = "mobilenet_edgetpu_100"
+GOOGLE_IN_FILES = TIMM + EDGETPU
+EDGETPU_NORMALISATION = Normalisation((128.0, 128.0, 128.0), (127.0, 127.0, 127.0))
+# The classes of ImageNet, on which all weights of torchvision were trained.
+CLASSES = 1000
+# They have several outputs when scripted, and scale pixels inside.
+UNSUPPORTED = {"googlenet", "inception_v3"}
 
 log = logging.getLogger("trainer")
 
@@ -138,13 +157,9 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
         BackboneUnusable, ExtraMissing: with similar names.
     """
     prefix = TIMM if architecture.startswith(TIMM) else ""
-    source: NetworkSource = torchvision_networks
-    if prefix:
-        try:
-            from trainer.backbones import timm_networks
-        except ImportError as error:
-            raise extra_missing(f"The backbone {architecture}", "timm") from error
-        source = timm_networks
+    if prefix and not is_installed("timm"):
+        raise extra_missing(f"The backbone {architecture}", "timm")
+    source: NetworkSource = Timm() if prefix else Torchvision()
     name = architecture.removeprefix(prefix)
     names = source.network_names()
     if name not in names:
@@ -156,6 +171,102 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
             remedy="Use a classification network of torchvision, or one of timm as timm/NAME",
         )
     return source, name
+
+
+class Torchvision:
+    """torchvision's classification networks without their last layer."""
+
+    def network_names(self) -> list[str]:
+        return [name for name in models.list_models(module=models) if name not in UNSUPPORTED]
+
+    def build(self, name: str, _convention: Convention = "torchvision") -> FeatureNetwork:
+        size = _training_size(name)
+        arguments = {"image_size": size} if name.startswith("vit_") else {}
+        network: nn.Module = models.get_model(name, weights=None, **arguments)
+        last = _remove_last_layer(network)
+        transforms = models.get_model_weights(name).DEFAULT.transforms()
+        normalisation = scale_normalisation(transforms.mean, transforms.std)
+        return FeatureNetwork(network, (f"{last}.",), normalisation, size)
+
+    def published_state(self, name: str) -> tuple[str, State]:
+        weights = models.get_model_weights(name).DEFAULT
+        try:
+            with redirect_stdout(sys.stderr):  # stdout is for results only, not for download messages
+                return f"torchvision:{weights}", weights.get_state_dict(progress=False, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise download_failed(name, str(error).splitlines()[0]) from error
+
+
+def _training_size(name: str) -> int:
+    (side,) = models.get_model_weights(name).DEFAULT.transforms().crop_size
+    return int(side)
+
+
+def _remove_last_layer(network: nn.Module) -> str:
+    """Replace the layer with an output per class, and a dropout before it, by nothing; returns its name.
+
+    Dropout is up to the recipe.
+    """
+    last: str = [name for name, module in network.named_modules() if _outputs(module) == CLASSES][-1]
+    parent_name, _, name = last.rpartition(".")
+    parent = network.get_submodule(parent_name)
+    children = list(parent.named_children())
+    position = [child for child, _ in children].index(name)
+    previous_name, previous = children[position - 1]
+    if isinstance(previous, nn.Dropout):
+        parent.set_submodule(previous_name, nn.Identity())
+    parent.set_submodule(name, nn.Identity())
+    return last
+
+
+def _outputs(module: nn.Module) -> int:
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    return module.out_channels if isinstance(module, nn.Conv2d) else 0  # SqueezeNet ends in a convolution
+
+
+class Timm:
+    """timm's networks without their classifiers. The only code that imports timm, an optional extra."""
+
+    def network_names(self) -> list[str]:
+        """Every network, alone and with each of its published weights (`NAME.WEIGHTS`)."""
+        import timm
+
+        return [*timm.list_models(), *timm.list_pretrained()]
+
+    def build(self, name: str, convention: Convention) -> FeatureNetwork:
+        network = self._create(name, pretrained=False)
+        config = network.pretrained_cfg
+        normalisation = scale_normalisation(config["mean"], config["std"])
+        if convention == "tensorflow":
+            pad_like_tensorflow(network)
+            if name == EDGETPU:
+                normalisation = EDGETPU_NORMALISATION
+                # timm has a ReLU where Google's network has none.
+                network.blocks[0][0].bn1.act = nn.Identity()
+        classifiers = config["classifier"] or ()
+        names = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+        return FeatureNetwork(
+            network,
+            classifier_prefixes=tuple(f"{classifier}." for classifier in names),
+            normalisation=normalisation,
+            training_size=int(config["input_size"][-1]),
+        )
+
+    def published_state(self, name: str) -> tuple[str, State]:
+        try:
+            with redirect_stdout(sys.stderr):
+                network = self._create(name, pretrained=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            first_sentence = str(error).strip().splitlines()[0].partition(". ")[0]
+            raise download_failed(f"timm/{name}", first_sentence) from error
+        config = network.pretrained_cfg
+        return f"timm:{config['architecture']}.{config['tag']}", network.state_dict()
+
+    def _create(self, name: str, *, pretrained: bool) -> Any:
+        import timm
+
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, scriptable=True, exportable=True)
 
 
 def read_weights(path: Path, architecture: str) -> tuple[str, State]:
