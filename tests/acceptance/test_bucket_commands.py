@@ -1,13 +1,23 @@
-"""Commands with addresses in buckets, as a user types them, against a real S3 server."""
+"""A bucket is tagged, searched and watched like a folder, and never written."""
 
 import os
+import shutil
 import sqlite3
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from email.utils import formatdate
+from hmac import digest
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 
+import httpx2 as httpx
 import pytest
+from rig.servers import free_port
 from sqlalchemy import insert
 from support.buckets import SECRET, Bucket
+from support.command_line import environment_of
 from support.commands import Terminal, draw
+from support.threads import wait_until
 
 from tagger.cli.session import close_sessions, open_session
 from tagger.database.connection import Database
@@ -121,3 +131,46 @@ def test_a_bucket_is_not_asked_for_while_the_servers_cannot_be_read(
     with pytest.raises(BucketUnavailable, match=server):
         open_store(ObjectPath(f"{address}/tower.jpg"))
     close_sessions()
+
+
+ACCOUNT = "devstoreaccount1"
+# Every Azurite's.
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+ACCESS = {"AZURE_STORAGE_USE_EMULATOR": "true", "AZURE_STORAGE_ACCOUNT_KEY": KEY}
+
+
+@pytest.fixture
+def blob_terminal(tmp_path: Path) -> Iterator[Terminal]:
+    port = free_port()
+    options = ["--blobPort", str(port), "--location", str(tmp_path), "--skipApiVersionCheck", "--silent"]
+    with Popen(["azurite-blob", *options], stdout=DEVNULL) as azurite:
+        try:
+            wait_until(lambda: _create_container(f"http://127.0.0.1:{port}/{ACCOUNT}/photos"))
+            url = {"AZURITE_BLOB_STORAGE_URL": f"http://127.0.0.1:{port}"}
+            yield Terminal(tmp_path / "terminal", ACCESS | url)
+        finally:
+            azurite.kill()
+
+
+def _create_container(url: str) -> bool:
+    headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2023-11-03"}
+    lines = ["PUT", *[""] * 11, *(f"{name}:{value}" for name, value in headers.items())]
+    signed = "\n".join([*lines, f"/{ACCOUNT}/{ACCOUNT}/photos", "restype:container"])
+    mac = b64encode(digest(b64decode(KEY), signed.encode(), "sha256")).decode()
+    headers["authorization"] = f"SharedKey {ACCOUNT}:{mac}"
+    try:
+        return httpx.put(url, params={"restype": "container"}, headers=headers).status_code == 201
+    except httpx.ConnectError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("azurite-blob") is None, reason="azurite-blob is not installed")
+def test_blobs_are_tagged_and_not_written(blob_terminal: Terminal, tmp_path: Path) -> None:
+    with environment_of(blob_terminal.environment):
+        store = open_store(ObjectPath("az://photos"))
+        store.put("trip/tower.jpg", draw(tmp_path / "tower.jpg", 0).read_bytes())
+    assert "1 tagged" in blob_terminal.run("tag", "az://photos").stderr
+    assert "1 refused" in blob_terminal.run("metadata", "write", "--to", "sidecar", code=3).stderr
+    assert [meta["path"] for page in store.list() for meta in page] == ["trip/tower.jpg"]
+    assert "there is no such bucket" in blob_terminal.run("tag", "az://none", code=1).stderr

@@ -1,4 +1,4 @@
-"""A RAW file and its JPEG are one photo, whatever happens to either, on both databases."""
+"""A RAW file and its JPEG are one photo, whose tags are written for both files."""
 
 import shutil
 import time
@@ -11,14 +11,17 @@ from sqlalchemy import insert, select, text
 from support.colour_folders import EIFFEL, GATE
 from support.databases import query_plans
 from support.raw_pairs import PairFolder
+from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER
 
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.scan_comparison import preview_scan
+from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.jobs import InferenceOptions
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details
@@ -302,3 +305,131 @@ def test_other_files_are_looked_up_before_the_database_has_statistics(folder: Pa
     assert len(plans) == 1
     # Along the index: "Index Cond: … (path < …)", or "USING INDEX … path<?".
     assert "path<" in plans[0] or "path <" in plans[0]
+
+
+@pytest.fixture
+def pairs(database: Database, tmp_path: Path) -> PairFolder:
+    pairs = PairFolder(database, tmp_path)
+    pairs.draw_raw("IMG_1.CR3")  # near the Eiffel Tower, by its GPS position
+    pairs.draw("IMG_1.JPG", 0)
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "written"),
+    [
+        (SIDECAR, "IMG_1.xmp", {"IMG_1.xmp", "IMG_1.JPG.xmp"}),
+        (EMBED, None, {"IMG_1.CR3.xmp", "IMG_1.JPG"}),
+    ],
+)
+def test_tags_are_written_for_both_files_and_undone_in_both(
+    pairs: PairFolder, options: MetadataOptions, own: str | None, written: set[str]
+) -> None:
+    if own is not None:
+        (pairs.folder / own).write_text(SIDECAR_OF_USER)
+    pairs.tag()
+    before = pairs.files()
+    assert pairs.write(options) == {"IMG_1.JPG": "written"}
+    after = pairs.files()
+    assert {name for name, data in after.items() if data != before.get(name)} == written
+    assert all(b"Eiffel" in after[name] for name in written)
+    assert pairs.write(options) == {"IMG_1.JPG": "unchanged"}
+    assert pairs.tag() == {"IMG_1.JPG": "skipped"}
+    assert pairs.undo(pairs.folder / "IMG_1.CR3") == {"IMG_1.JPG": "written"}
+    assert pairs.files() == before
+    assert pairs.undo_rows == []
+
+
+def test_a_preview_names_the_files_of_both(pairs: PairFolder) -> None:
+    pairs.tag()
+    photo_id = pairs.photo("IMG_1.JPG").id
+    (preview,) = preview_photos(pairs.database, pairs.settings, [photo_id], EMBED)
+    assert preview.plan is not None
+    assert [file.original.path.name for file in preview.plan.files] == ["IMG_1.JPG", "IMG_1.CR3.xmp"]
+
+
+def test_a_deleted_raw_file_does_not_keep_the_jpeg_from_being_written(pairs: PairFolder) -> None:
+    pairs.tag()
+    (pairs.folder / "IMG_1.CR3").unlink()
+    assert pairs.write(SIDECAR) == {"IMG_1.JPG": "written"}
+    assert set(pairs.files()) == {"IMG_1.JPG", "IMG_1.JPG.xmp"}
+
+
+def test_sidecars_are_undone_after_a_file_was_added_or_deleted(pairs: PairFolder) -> None:
+    jpeg = pairs.folder / "IMG_1.JPG"
+    drawn = jpeg.read_bytes()
+    jpeg.unlink()
+    pairs.tag()
+    before = pairs.files()
+    pairs.write(SIDECAR)
+    jpeg.write_bytes(drawn)  # the RAW file was written alone
+    pairs.tag()
+    assert pairs.undo() == {"IMG_1.JPG": "written"}
+    assert pairs.files() == before | {"IMG_1.JPG": drawn}
+    pairs.write(SIDECAR)
+    assert set(pairs.files()) == {"IMG_1.CR3", "IMG_1.JPG", "IMG_1.CR3.xmp", "IMG_1.JPG.xmp"}
+    jpeg.unlink()  # both were written
+    pairs.tag()
+    assert pairs.undo() == {"IMG_1.CR3": "written", "IMG_1.JPG": "written"}
+    assert set(pairs.files()) == {"IMG_1.CR3"}
+
+
+def test_a_rejected_tag_is_removed_from_both(pairs: PairFolder) -> None:
+    pairs.tag()
+    pairs.write(SIDECAR)
+    pairs.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
+    pairs.judge("IMG_1.JPG", "eiffel-tower", VerdictKind.REJECTED)
+    assert pairs.write(SIDECAR) == {"IMG_1.JPG": "written"}
+    for name in ("IMG_1.CR3.xmp", "IMG_1.JPG.xmp"):
+        data = pairs.files()[name]
+        assert b"Brandenburg" in data
+        assert b"Eiffel" not in data
+
+
+@pytest.mark.parametrize(
+    ("options", "existing"),
+    [(SIDECAR, None), (EMBED, SIDECAR_OF_USER)],
+)
+def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(
+    database: Database, tmp_path: Path, options: MetadataOptions, existing: str | None
+) -> None:
+    pairs = PairFolder(database, tmp_path)
+    pairs.draw("a.jpg", 1)
+    pairs.draw_raw("a.jpg.cr3", 0)
+    if existing is not None:
+        (pairs.folder / "a.jpg.xmp").write_text(existing)
+    pairs.tag()
+    before = pairs.files()
+    outcomes = pairs.write(options)
+    after = pairs.files()
+    assert b"Brandenburg" not in after["a.jpg.cr3.xmp"]
+    # Embedding needs no sidecar, if there is none that would hide what is in the photo.
+    refused = "refused" if options == SIDECAR or existing else "written"
+    assert outcomes == {"a.jpg": refused, "a.jpg.cr3": "refused" if options == EMBED else "written"}
+    if refused == "refused":
+        assert {name: after[name] for name in before} == before
+        _outcome, reason, text = pairs.reasons(pairs.latest().job)["a.jpg"]
+        assert reason == "sidecar"
+        assert "a.jpg.xmp may also be that of a.jpg.cr3" in str(text)
+    pairs.undo()
+    assert pairs.files() == before
+
+
+def test_a_sidecar_from_before_the_raw_file_came_is_undone_and_gets_nothing_more(
+    database: Database, tmp_path: Path
+) -> None:
+    pairs = PairFolder(database, tmp_path)
+    pairs.draw("a.jpg", 1)
+    pairs.tag()
+    before = pairs.files()
+    pairs.write(SIDECAR)
+    written = pairs.files()
+    pairs.draw_raw("a.jpg.cr3", 0)
+    raw = {"a.jpg.cr3": (pairs.folder / "a.jpg.cr3").read_bytes()}
+    pairs.tag()
+    pairs.judge("a.jpg", "eiffel-tower", VerdictKind.CONFIRMED)
+    assert pairs.write(SIDECAR) == {"a.jpg": "refused", "a.jpg.cr3": "written"}
+    after = pairs.files()
+    assert {name: after[name] for name in written} == written
+    pairs.undo()
+    assert pairs.files() == before | raw

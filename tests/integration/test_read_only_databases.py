@@ -1,4 +1,4 @@
-"""Databases that this user may only read, and a damaged file: what commands say of them."""
+"""Databases that cannot be written, or hold what cannot be used, are named."""
 
 import codecs
 import os
@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from support.artifacts import tiny_artifact
+from support.colour_folders import TaggedFolder
 from support.databases import create_sqlite_database
 from support.disks import NOBODY, without_root_privileges
 from support.stored_photos import StoredPhotos
@@ -19,7 +21,8 @@ from tagger.cli.doctor import check_database_file
 from tagger.database.connection import open_database
 from tagger.database.engine import DatabaseError, outage_text, stated_error
 from tagger.errors import DatabaseReadOnly
-from tagger.transfer.integrity import NOT_CHECKED, check_database
+from tagger.registry.registered_models import add_model
+from tagger.transfer.integrity import NOT_CHECKED, check_database, connection_problems
 from tagger.transfer.upgrade import upgrade_database
 
 
@@ -141,3 +144,47 @@ def _damage(file: Path, table: str) -> None:
     with file.open("r+b") as damaged:
         damaged.seek((page - 1) * size)
         damaged.write(b"\xff" * size)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE photos SET gone_since = 'soon'", "photos: a row cannot be read"),
+        ("UPDATE landmarks SET aliases = 'no list'", "landmarks: a row cannot be read"),
+        ("UPDATE models SET manifest = '{}'", "model tiny: its manifest cannot be used"),
+        (
+            "DELETE FROM model_labels WHERE position = 1",
+            "model tiny: its labels are not those of its manifest",
+        ),
+        (
+            "UPDATE contents SET outcome = 'unknown'",
+            f"image 1-{'b2' * 32}: its effective tags or its outcome",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, change: str, problem: str) -> None:
+    tiny_artifact(tmp_path / "tiny.pt")
+    with closing(open_database(f"sqlite:///{tmp_path}/library.sqlite")) as database:
+        library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+        library.photo("a.jpg", ("eiffel-tower", 0.9, True), digest=f"1-{'b2' * 32}")
+        with database.read() as connection, connection.begin() as transaction:
+            assert list(connection_problems(connection)) == []
+            connection.execute(text(change))
+            found = list(connection_problems(connection))
+            transaction.rollback()
+    assert any(line.startswith(problem) for line in found), found
+
+
+@pytest.mark.postgresql
+def test_a_database_in_use_is_checked_in_one_state(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg")
+    folder.tag()
+    with folder.database.write() as connection:
+        connection.execute(text("UPDATE jobs SET total = 2"))
+        connection.execute(text("UPDATE contents SET outcome = 'unknown'"))
+    problems = check_database(folder.database)
+    assert next(problems).startswith("job 1:")
+    with folder.database.write() as connection:
+        connection.execute(text("UPDATE contents SET outcome = 'tagged'"))
+    assert [line.partition(" ")[0] for line in problems] == ["image"]
+    assert [line.partition(" ")[0] for line in check_database(folder.database)] == ["job"]

@@ -1,19 +1,28 @@
-"""deploy/compose.yaml, Containerfile and systemd: valid, hardened, with settings that exist."""
+"""The files of deploy and the locked packages: valid, hardened, with settings, commands and licences that exist."""
 
+import ast
 import json
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution, distributions, packages_distributions
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from jsonschema.validators import validator_for
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from support.command_words import check_command
 
+from tagger.extensions import install_command
 from tagger.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -184,3 +193,294 @@ def _names_in(file: Path) -> set[str]:
     """The names of the settings of a unit's service, or of a drop-in's."""
     _, _, service = file.read_text().partition("[Service]\n")
     return set(re.findall(r"^(\w+)=", service.partition("\n[")[0], re.MULTILINE))
+
+
+PROJECT = Path(__file__).parents[2]
+MANIFESTS: list[dict[str, Any]] = list(
+    yaml.safe_load_all((PROJECT / "deploy" / "kubernetes.yaml").read_text())
+)
+PODS = {
+    each["metadata"]["name"]: each["spec"]["template"] for each in MANIFESTS if "template" in each["spec"]
+}
+KUBERNETES = "1.33"
+
+
+def containers() -> Iterator[dict[str, Any]]:
+    for pod in PODS.values():
+        yield from pod["spec"]["containers"]
+
+
+def test_manifests_match_the_schemas_of_kubernetes() -> None:
+    for manifest in MANIFESTS:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_each_selector_selects_its_own_pods() -> None:
+    assert PODS.keys() == {"tagger-upgrade", "tagger-worker", "tagger-beat", "tagger-web"}
+    for manifest in MANIFESTS:
+        name, selector = manifest["metadata"]["name"], manifest["spec"].get("selector")
+        labels = PODS[name]["metadata"]["labels"]
+        assert labels == {"app": name}
+        assert manifest["kind"] == "Job" or selector in (labels, {"matchLabels": labels})
+
+
+def test_pods_and_containers_are_hardened() -> None:
+    for pod in PODS.values():
+        security = pod["spec"]["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert "fsGroup" not in security  # it changes the group and permissions of all files on a volume
+        assert pod["spec"]["automountServiceAccountToken"] is False
+    for container in containers():
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
+        writable = {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+        assert writable == {"/data", "/tmp"}
+
+
+def test_commands_probes_and_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    for container in containers():
+        check_command(container["args"])
+        for probe in (
+            value for name, value in container.items() if name.endswith("Probe") and "exec" in value
+        ):
+            program, *words = probe["exec"]["command"]
+            assert program == "tagger"
+            check_command(words)
+        for variable in container.get("env", ()):
+            assert variable["name"].removeprefix("TAGGER_").lower() in Settings.model_fields
+            monkeypatch.setenv(variable["name"], variable["value"])
+    assert load_settings().web_folders == [Path("/photos")]
+
+
+def test_only_a_page_that_does_not_answer_is_restarted() -> None:
+    """Workers and beat may wait for their servers for long."""
+    alive = {container["name"] for container in containers() if "livenessProbe" in container}
+    assert alive == {"web"}
+
+
+def test_the_secret_of_the_guide_is_the_one_of_the_manifest() -> None:
+    guide = (PROJECT / "docs" / "how-to" / "deploy.md").read_text()
+    secret = re.findall(r"create secret generic (\S+)", guide)
+    assert {container["envFrom"][0]["secretRef"]["name"] for container in containers()} == set(secret)
+    settings = re.findall(r"--from-literal=TAGGER_(\w+)=", guide)
+    assert {name.lower() for name in settings} <= set(Settings.model_fields)
+
+
+WITHOUT_TORCH = (
+    "cli",
+    "database",
+    "jobs.enqueue",
+    "ledger",
+    "roots",
+    "texts",
+    "query",
+    "verdicts",
+    "landmarks",
+    "registry",
+    "tags",
+    "metadata",
+    "photos",
+)
+"""The packages of tagger whose modules are quick to import."""
+
+IMPORT_WITH = """
+import importlib, pkgutil, sys
+
+undeclared = set({undeclared!r})
+
+class Undeclared:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in undeclared:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Undeclared())
+import tagger
+names = ["worker.producer", "migrations"]
+for package in {packages!r}:
+    folder = importlib.import_module(f"tagger.{{package}}").__path__
+    names += [module.name for module in pkgutil.walk_packages(folder, f"tagger.{{package}}.")]
+for name in names:
+    importlib.import_module(name)
+"""
+
+
+def test_modules_import_nothing_that_only_extras_install() -> None:
+    declared = _distributions_without_extras()
+    undeclared = [
+        module
+        for module, names in packages_distributions().items()
+        if not declared & {canonicalize_name(name) for name in names}
+    ]
+    program = IMPORT_WITH.format(undeclared=undeclared, packages=WITHOUT_TORCH)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_programs_define_everything_before_they_run() -> None:
+    for folder in ("tagger", "trainer", "worker", "migrations"):
+        for file in (Path(__file__).parents[2] / folder).rglob("*.py"):
+            *before, _ = ast.parse(file.read_bytes()).body or [None]
+            assert "__main__" not in "".join(ast.dump(each) for each in before if isinstance(each, ast.If)), (
+                file
+            )
+
+
+def _distributions_without_extras() -> set[str]:
+    """The names of what pyproject.toml requires, directly and indirectly, without extras."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    open_requirements = [Requirement(text) for text in project["dependencies"]]
+    found: set[tuple[str, str]] = set()
+    while open_requirements:
+        requirement = open_requirements.pop()
+        for extra in ("", *requirement.extras):
+            key = (canonicalize_name(requirement.name), extra)
+            if key in found:
+                continue
+            found.add(key)
+            requires = map(Requirement, distribution(requirement.name).requires or ())
+            open_requirements += [
+                needed
+                for needed in requires
+                if needed.marker is None or needed.marker.evaluate({"extra": extra})
+            ]
+    return {"landmark-tagger"} | {name for name, _extra in found}
+
+
+def test_the_lock_of_the_demo_has_the_same_files_as_the_whole_lock() -> None:
+    whole, small = (_locked(Path(name)) for name in ("requirements.lock", "requirements-app.lock"))
+    assert small.items() <= whole.items(), "run: make lock"
+    assert "torch" not in {name.partition("==")[0] for name in small}
+    declared = {canonicalize_name(name) for name in _distributions_without_extras()} - {"landmark-tagger"}
+    assert declared <= {name.partition("==")[0] for name in small}
+
+
+@pytest.mark.parametrize(
+    ("record", "text", "command"),
+    [
+        (
+            "uv-receipt.toml",
+            '[tool]\nrequirements = [{ name = "landmark-tagger", extras = ["heic"] }]',
+            "uv tool install",
+        ),
+        (
+            "pipx_metadata.json",
+            '{"main_package": {"package_or_url": "/some/folder[heic]"}}',
+            "pipx install --force",
+        ),
+    ],
+)
+def test_the_command_for_a_missing_extra_keeps_what_was_installed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str, text: str, command: str
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    install_command.cache_clear()
+    assert install_command("web") == f"pip install '{Path.cwd()}[web]'"
+    (tmp_path / record).write_text(text)
+    install_command.cache_clear()
+    assert install_command("web") == f"{command} '{Path.cwd()}[heic,web]'"
+    monkeypatch.undo()
+    install_command.cache_clear()
+    assert install_command("train") == "make setup"
+    assert install_command("raw") == ".venv/bin/uv pip install --editable '.[raw]'"  # not 6 GB
+
+
+def _locked(file: Path) -> dict[str, set[str]]:
+    """The hashes of each requirement of a lock, which is a name with a version."""
+    lines = file.read_text().replace("\\\n", "").splitlines()
+    requirements = (line.partition(" --hash=") for line in lines if line)
+    return {name.partition(" ;")[0].strip(): set(hashes.split()) for name, _, hashes in requirements}
+
+
+def test_what_make_and_the_images_download_has_hashes() -> None:
+    for file in ("Makefile", "deploy/Containerfile"):
+        for command in _installs(Path(file).read_text()):
+            is_local = "--no-deps" in command and re.search(r"(--editable \.|\.whl)$", command)
+            assert is_local or re.search(
+                r"--require-hashes|--constraint (requirements\.lock|constraints\.txt)", command
+            ), command
+    for lock in Path().glob("requirements*.lock"):
+        pinned = re.split(r"^(?=[a-z])", lock.read_text(), flags=re.MULTILINE)[1:]
+        assert pinned, lock
+        assert all("==" in each and "--hash=sha256:" in each for each in pinned), lock
+
+
+def test_npm_installs_from_the_lock_without_scripts() -> None:
+    commands = re.findall(r"\bnpm (?!keeps).*", Path("Makefile").read_text())
+    assert [command.split()[1] for command in commands if ">" not in command] == ["ci"]
+    assert all("--ignore-scripts" in command for command in commands if ">" not in command)
+    packages = json.loads(Path("package-lock.json").read_text())["packages"]
+    assert (
+        packages.pop("")["devDependencies"] == json.loads(Path("package.json").read_text())["devDependencies"]
+    )
+    assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+
+
+def _installs(text: str) -> list[str]:
+    """The commands that install packages of Python."""
+    joined = text.replace("\\\n", " ")
+    return re.findall(r"\bpip install .*?(?=&&|\n|2>&1)", joined)
+
+
+COPYLEFT = {
+    "pillow-heif": "of the extra `heic`: its wheel has libx265, the GPL encoder, which is never called",
+    "numpy": "libgfortran, with the GCC runtime library exception",
+    "openvino": "of the extra `openvino`: a function of oneTBB, with the GCC runtime library exception",
+    "torch": "lists the licence of a test suite that its wheel does not contain",
+}
+"""Packages whose wheels contain, or name, something under the GPL or AGPL."""
+
+UNDECLARED = {
+    "axe-playwright-python": "of the extra `dev`: MIT, by its licence file",
+    "cuda-toolkit": "names NVIDIA's packages and contains nothing",
+}
+"""Packages that declare no licence."""
+
+_DECLARED = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
+_IN_TEXT = re.compile(
+    r"^\s*(GNU (AFFERO )?GENERAL PUBLIC LICENSE\s+Version|License: A?GPL)", re.IGNORECASE | re.MULTILINE
+)
+_TEXT_NAME = re.compile(r"licen[cs]e|copying|notice|third.party", re.IGNORECASE)
+
+
+@pytest.mark.slow
+def test_packages_under_the_gpl_are_known() -> None:
+    found = {
+        name
+        for name, package in locked_packages()
+        if any(_DECLARED.search(licence) for licence in declared_licences(package))
+        or any(_IN_TEXT.search(text) for text in licence_texts(package))
+    }
+    assert found - COPYLEFT.keys() == set()
+
+
+def test_packages_declare_their_licences() -> None:
+    found = {name for name, package in locked_packages() if not declared_licences(package)}
+    assert found - UNDECLARED.keys() == set()
+
+
+def locked_packages() -> Iterator[tuple[str, Distribution]]:
+    """The packages of the lock that are installed: not those of other systems."""
+    lock = Path("requirements.lock").read_text()
+    locked = set(re.findall(r"^([a-z0-9][a-z0-9._-]*)==", lock, re.MULTILINE))
+    found = {canonicalize_name(package.metadata["Name"]): package for package in distributions()}
+    assert len(locked & found.keys()) > 0.9 * len(locked)
+    yield from ((name, found[name]) for name in sorted(locked & found.keys()))
+
+
+def declared_licences(package: Distribution) -> list[str]:
+    classifiers = package.metadata.get_all("Classifier") or []
+    licences = [value for value in classifiers if value.startswith("License ::")]
+    licences += [package.metadata.get(field, "")[:200] for field in ("License-Expression", "License")]
+    return [licence for licence in licences if licence]
+
+
+def licence_texts(package: Distribution) -> Iterator[str]:
+    for file in package.files or ():
+        if ".dist-info" in str(file) and _TEXT_NAME.search(file.name):
+            yield Path(str(file.locate())).read_text(errors="replace")

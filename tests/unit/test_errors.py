@@ -1,26 +1,46 @@
-"""Errors reach other processes: a pool waits for ever for one that cannot be restored."""
+"""Errors: they reach other processes, and say in plain words what a database or an object store means."""
 
 import ast
 import builtins
 import inspect
 import json
 import pickle
-from collections.abc import Iterator
+import re
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from support.command_words import CLASSES, internal_words
+from support.databases import create_sqlite_database
 
+from tagger.database.connection import open_database
+from tagger.database.diagnostics import _connected
+from tagger.database.engine import is_transient, outage_text, reason_of, stated_error
+from tagger.database.tables import metadata
 from tagger.errors import (
+    DiskFull,
     FailureKind,
     PathNotFound,
     PhotoFailed,
+    StatementRefused,
     TaggerError,
     error_document,
     error_of,
 )
+from tagger.photos.object_store import error_text, is_worth_repeating
+from tagger.web.http.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
 PROJECT = Path(__file__).parents[2]
 
@@ -97,3 +117,292 @@ def fail(number: int) -> None:
 def test_a_pool_of_processes_raises_the_error_of_its_worker(number: int, text: str) -> None:
     with get_context("spawn").Pool(1) as pool, pytest.raises(TaggerError, match=text):
         pool.apply_async(fail, [number]).get(timeout=60)
+
+
+GenericError = pytest.importorskip("obstore.exceptions").GenericError
+LISTED = (
+    "Error performing list request: Server returned non-2xx status code: {}: <Error><Code>{}</Code></Error>"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        ("404 Not Found", "ContainerNotFound", "there is no such bucket"),
+        ("403 Forbidden", "AuthenticationFailed", "the server refuses access (AuthenticationFailed)"),
+        ("403 Forbidden", "AuthorizationPermissionMismatch", "the server refuses access"),
+    ],
+)
+def test_a_listing_that_is_refused_says_why(status: str, code: str, reason: str) -> None:
+    error = GenericError(LISTED.format(status, code))
+    assert error_text(error).startswith(reason)
+    assert not is_worth_repeating(error)
+
+
+ROOT = Path(__file__).parents[2]
+FORMATS = ROOT / "tagger" / "metadata" / "formats"
+"""The parts of PNG and WebP files are called chunks."""
+FILES = [
+    file
+    for package in ("tagger", "trainer", "worker")
+    for file in sorted((ROOT / package).rglob("*.py"))
+    if not file.is_relative_to(FORMATS)
+]
+LOGGED = {"debug", "info", "warning", "error", "critical", "exception"}
+FUNCTIONS = LOGGED | {
+    "fail",
+    "echo",
+    "result",
+    "BadParameter",
+    "PhotoFailed",
+    "ok",
+    "note",
+    "wrong",
+    "write_result",
+}
+"""Functions whose arguments are messages, besides the errors of the program."""
+NO_TEXT = {"extra", "param_hint"}
+
+
+def message_parts(tree: ast.AST) -> Iterator[ast.Constant]:
+    """The literals in arguments of calls that make messages, and in constants that are texts."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in FUNCTIONS | CLASSES:
+                parts = [*node.args, *(each.value for each in node.keywords if each.arg not in NO_TEXT)]
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if re.search(
+                "TEXT|HINT|ADVICE|FOUND|REMEDY|REASON|PROBLEM|CLAIM", name.upper()
+            ):
+                parts = [value]
+            case ast.Return(value=ast.JoinedStr() as value):
+                parts = [value]
+            case _:
+                continue
+        for part in parts:
+            yield from _literals(part)
+
+
+def _literals(node: ast.AST) -> Iterator[ast.Constant]:
+    """The literals of an expression, without those in the calls and placeholders of it."""
+    match node:
+        case ast.Constant(value=str()):
+            yield node
+        case ast.JoinedStr() | ast.BinOp() | ast.IfExp() | ast.BoolOp() | ast.Tuple() | ast.List():
+            for child in ast.iter_child_nodes(node):
+                yield from _literals(child)
+
+
+def test_no_message_names_internals() -> None:
+    found = {
+        f"{file.relative_to(ROOT)}:{part.lineno}: {part.value}"
+        for file in FILES
+        for part in message_parts(ast.parse(file.read_text()))
+        if " " in str(part.value) and internal_words(str(part.value))
+    }
+    assert found == set()
+
+
+def all_errors(root: type[TaggerError] = TaggerError) -> Iterator[type[TaggerError]]:
+    for each in root.__subclasses__():
+        yield each
+        yield from all_errors(each)
+
+
+def test_no_error_names_internals() -> None:
+    found = {each.__name__: words for each in all_errors() if (words := internal_words(each.__doc__ or ""))}
+    assert found == {}
+
+
+@pytest.mark.parametrize("kind", PAGE_TEXTS, ids=lambda kind: kind.__name__)
+def test_a_text_has_only_values_of_its_error_and_no_command(kind: type[TaggerError]) -> None:
+    assert fields(PAGE_TEXTS[kind]) <= fields(inspect.getdoc(kind) or "")
+    assert "`" not in PAGE_TEXTS[kind]
+    values = dict.fromkeys(fields(inspect.getdoc(kind) or ""), 1)
+    assert ("1" in page_text(kind(**values))) == bool(fields(PAGE_TEXTS[kind]))
+
+
+def test_another_error_has_its_own_text() -> None:
+    assert page_text(TaggerError()) == str(TaggerError())
+
+
+def fields(template: str) -> set[str]:
+    return {name for _text, name, _format, _conversion in Formatter().parse(template) if name}
+
+
+@pytest.mark.parametrize("kind", TRANSLATED_TEXTS, ids=lambda kind: kind.__name__)
+def test_translated_texts_need_no_other_values_than_the_error_has(kind: type[TaggerError]) -> None:
+    assert fields(TRANSLATED_TEXTS[kind]) <= fields(inspect.getdoc(kind) or "")
+
+
+WRITERS = {"tagger/tags/causes.py", "tagger/tags/settlement.py"}
+OF_ANY_TABLE = {
+    "tagger/database/statements.py",  # the functions that others call with a table
+    "tagger/transfer/copying.py",  # copies what was decided, too
+    "tagger/database/recorded_changes.py",
+    "tagger/trips/visits.py",
+    "tagger/query/kept_counts.py",
+    "tagger/query/trip_summaries.py",
+}
+"""Modules that write tables that they do not name."""
+GUARDED = {
+    "classifications",
+    "dismissals",
+    "effective_tags",
+    "image_things",
+    "tags",
+    "taught_tags",
+    "thing_verdicts",
+    "verdicts",
+}
+OWN_METHODS = {"insert", "update", "delete"}
+CHANGES = OWN_METHODS | {"upsert", "insert_page", "insert_missing"}
+SQL = re.compile(rf"\b(?:INTO|UPDATE|DELETE FROM|UPDATE OR \w+)\s+\W?({'|'.join(GUARDED)}|contents)\b")
+
+
+def written(source: str, *, of_any_table: bool = False) -> Iterator[str]:
+    """What a module writes although only causes may, or under a name that is no table."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Constant(str(text)):
+                yield from SQL.findall(text)
+            case ast.Call(ast.Name(change), arguments) if change in CHANGES:
+                name = ast.unparse(arguments[change not in OWN_METHODS])
+                if (
+                    name in GUARDED
+                    or (change == "update" and name == "contents")
+                    or (name not in metadata.tables and not of_any_table)
+                ):
+                    yield name
+            case ast.Call(ast.Attribute(ast.Name(name), change), []) if change in OWN_METHODS:
+                yield from {name} & GUARDED
+
+
+def test_what_decides_is_written_by_one_module() -> None:
+    files = [path for package in ("tagger", "worker", "trainer") for path in (ROOT / package).rglob("*.py")]
+    names = {path.relative_to(ROOT).as_posix(): path for path in files}
+    assert names.keys() >= WRITERS | OF_ANY_TABLE
+    found = {
+        name: [*written(path.read_text(), of_any_table=name in OF_ANY_TABLE)]
+        for name, path in names.items()
+        if name not in WRITERS
+    }
+    assert {name: each for name, each in found.items() if each} == {}
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("delete(verdicts).where(is_old)", "verdicts"),
+        ("insert_page(connection, tags, names, rows)", "tags"),
+        ("upsert(connection, dismissals)", "dismissals"),
+        ("update(contents).values(damaged=True)", "contents"),
+        ("for table in (tags, photos): delete(table)", "table"),
+        ("connection.execute(tags.insert(), rows)", "tags"),
+        ("text('DELETE FROM taught_tags')", "taught_tags"),
+        ("text('INSERT OR IGNORE INTO \"tags\" VALUES (1)')", "tags"),
+    ],
+)
+def test_each_kind_of_change_is_found(statement: str, name: str) -> None:
+    assert [*written(statement)] == [name]
+
+
+FREE_SPACE = "Free space on its disk"
+
+
+def limit_pages(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.execute("PRAGMA max_page_count = 20").close()
+
+
+def test_a_new_database_on_a_full_disk_says_to_free_space(tmp_path: Path) -> None:
+    event.listen(Engine, "connect", limit_pages)
+    try:
+        with pytest.raises(DiskFull, match=rf"tagger\.sqlite \(.*full\)\. {FREE_SPACE}"):
+            open_database(f"sqlite:///{tmp_path}/tagger.sqlite")
+    finally:
+        event.remove(Engine, "connect", limit_pages)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("status", 0, "tagger.sqlite is full: free some space"),
+        ("query", 0, "no photo matches"),
+        pytest.param("doctor", 1, FREE_SPACE, marks=pytest.mark.slow),
+    ],
+)
+def test_commands_that_read_work_on_a_full_disk(tmp_path: Path, command: str, code: int, said: str) -> None:
+    create_sqlite_database(tmp_path / "tagger.sqlite")
+    assert not (tmp_path / "tagger.sqlite-shm").exists()  # which SQLite creates to read
+    done = run_without_space(tmp_path, command)
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert "damaged" not in done.stdout + done.stderr
+
+
+def test_a_check_of_the_file_on_a_full_disk_says_to_free_space(tmp_path: Path) -> None:
+    def grow() -> None:
+        with _connected(tmp_path / "tagger.sqlite", "rwc") as connection:
+            limit_pages(connection, None)
+            connection.execute("CREATE TABLE a AS SELECT zeroblob(1000000)")
+
+    with pytest.raises(DiskFull, match=FREE_SPACE):
+        grow()
+
+
+def run_without_space(data: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose files cannot grow to a page of SQLite."""
+    environment = {
+        "TAGGER_DATA_FOLDER": str(data),
+        "HOME": str(data),
+        "PYTHONPATH": ":".join(sys.path),
+        "PYTHONDONTWRITEBYTECODE": "1",  # the files would be truncated
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "tagger", command],
+        env=environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def full_sqlite() -> Exception:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        limit_pages(connection, None)
+        with pytest.raises(sqlite3.OperationalError) as full:
+            connection.execute("CREATE TABLE a AS SELECT zeroblob(1000000)")
+    return full.value
+
+
+@pytest.mark.parametrize("make_error", [full_sqlite, psycopg.errors.DiskFull])
+def test_who_waits_for_a_full_disk_is_told_to_free_space(make_error: Callable[[], Exception]) -> None:
+    full = OperationalError("INSERT", None, make_error())
+    assert outage_text(full) == "the disk of the database is full: free some space"
+    away = OperationalError("INSERT", None, sqlite3.OperationalError("locked\nby another"))
+    assert outage_text(away) == "the database does not answer (locked)"
+
+
+def test_a_full_disk_is_not_called_a_disk_error() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    assert reason_of(error) == "database or disk is full"
+
+
+def test_a_connection_that_is_refused_for_lack_of_space_says_to_free_some() -> None:
+    refused = psycopg.OperationalError("FATAL:  could not write init file: No space left on device")
+    assert outage_text(OperationalError("connect", {}, refused)).endswith("free some space")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        IntegrityError("INSERT", None, psycopg.errors.UniqueViolation("duplicate key")),
+        IntegrityError("INSERT", None, sqlite3.IntegrityError("UNIQUE constraint failed")),
+        ProgrammingError("SELECT", None, psycopg.errors.UndefinedTable("no such relation")),
+    ],
+)
+def test_a_refused_statement_is_a_defect_and_no_outage(refused: IntegrityError | ProgrammingError) -> None:
+    assert not is_transient(refused)
+    assert "is a defect of this program" in outage_text(refused)
+    assert isinstance(stated_error(refused, "reason"), StatementRefused)

@@ -1,19 +1,34 @@
-"""The commands of `tagger` are found by name, completed in shells, and imported when they are used."""
+"""The program's commands, and what it sets for its process and finds in folders of other programs."""
 
+import json
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from prometheus_client import REGISTRY
+from support.program_libraries import LIBRARIES
+from support.threads import in_threads
 
+import tagger.processes.metrics  # noqa: F401 - registers the metrics
 from tagger.cli import commands as package
 from tagger.cli.help import DEFAULT
+from tagger.cli.output.job_text import other_files_lines
 from tagger.cli.program import COMMANDS, commands, run
+from tagger.jobs.enqueue.schedules import local_zone
+from tagger.jobs.processing.executor import SharedExclusiveLock
+from tagger.photos.folders import FoundPhoto, PathFilter, find_photos
+from tagger.photos.names import OtherFiles, is_photo_name
+from tagger.processes import process
+from tagger.processes.process import _run_in_root_folder
 
 PROJECT = Path(__file__).parents[2]
 COMPLETION = (
@@ -209,3 +224,236 @@ def _complete(program: str, words: str, *, unneeded: str) -> subprocess.Complete
         text=True,
         check=False,
     )
+
+
+def create(root: Path, paths: Iterable[str]) -> None:
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"pixels")
+
+
+def photos(root: Path, other_files: OtherFiles | None = None) -> set[str]:
+    found = find_photos(root, other_files=other_files)
+    return {photo.path.relative_to(root).as_posix() for photo in found if isinstance(photo, FoundPhoto)}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_originals_of_a_library_are_photos_and_copies_are_not(tmp_path: Path, library: str) -> None:
+    paths = LIBRARIES[library]
+    create(tmp_path, paths)
+    assert photos(tmp_path) == {path for path, is_photo in paths.items() if is_photo}
+    path_filter = PathFilter(str(tmp_path), os.path.lexists)
+    for path, is_photo in paths.items():
+        if is_photo_name(path) and not path.rpartition("/")[2].startswith("."):
+            assert (path_filter.closed_folder(path.rpartition("/")[0]) is None) == is_photo, path
+
+
+def test_a_folder_that_the_user_names_is_searched(tmp_path: Path) -> None:
+    create(tmp_path, (".nomedia", "a.jpg", "sub/.nomedia", "sub/b.jpg"))
+    package = tmp_path / "P.photoslibrary"
+    create(package, ("originals/a.jpg", "resources/derivatives/a.jpg"))
+    assert photos(tmp_path) == {"a.jpg", "P.photoslibrary/originals/a.jpg"}
+    assert photos(package) == {"originals/a.jpg"}
+    assert photos(package / "resources") == {"derivatives/a.jpg"}
+
+
+def test_what_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
+    names = [f"{name}/@eaDir/a.jpg" for name in "abcd"]
+    create(tmp_path, (*names, "p/.nomedia", "p/a.jpg", "p/sub/b.jpg", ".hidden/a.jpg"))
+    create(tmp_path, ("f.jp2", "g.jxl", "h.mp4", "i.mp4"))
+    other_files = OtherFiles()
+    assert photos(tmp_path, other_files) == set()
+    assert other_files_lines(other_files) == [
+        f"left out: 1 folder ({tmp_path}/p) with .nomedia",
+        f"left out: 4 folders ({', '.join(f'{tmp_path}/{name}/@eaDir' for name in 'abc')}, 1 more) with thumbnails of Synology",
+        "left out by extension: 4 files (2 .mp4, .jp2, .jxl)",
+    ]
+
+
+PROGRAM = """
+import os, sys
+from {name}.cli.main import main
+sys.argv = ["{name}", "--version"]
+try:
+    main()
+except SystemExit:
+    pass
+before = set(os.listdir("/proc/self/task"))
+import numpy
+print(len(os.listdir("/proc/self/task")) - len(before), os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+@pytest.mark.parametrize("name", ["tagger", "trainer"])
+def test_numpy_starts_no_threads_that_spin(name: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS", "OMP"))}
+    command = [sys.executable, "-c", PROGRAM.format(name=name)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 PASSIVE"
+
+
+@pytest.mark.slow
+def test_imports_do_not_open_files_of_the_working_directory(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "libcuda.so.1")  # opening it would wait for ever
+    code = "import os; before = os.getcwd(); import tagger, torch; assert os.getcwd() == before"
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=300)
+
+
+@pytest.mark.parametrize("can_have_own_folder", [True, False])
+def test_the_root_folder_is_left_again(
+    can_have_own_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if not can_have_own_folder:
+        monkeypatch.setattr(process, "_has_own_folder", lambda: False)
+    folders: list[str] = []
+    _run_in_root_folder(lambda: folders.append(os.getcwd()))  # noqa: PTH109 - of this thread
+    assert (folders, Path.cwd()) == (["/"], tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        _run_in_root_folder(lambda: 1 // 0)
+    assert Path.cwd() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("Europe/Paris", "Europe/Paris"),
+        (":Europe/Paris", "Europe/Paris"),
+        ("CST6CDT", "CST6CDT"),
+        ("EST5EDT,M3.2.0,M11.1.0", None),
+        ("FOO3:17", None),
+    ],
+)
+def test_a_zone_has_a_name_and_a_rule_has_none(
+    monkeypatch: pytest.MonkeyPatch, value: str, name: str | None
+) -> None:
+    monkeypatch.setenv("TZ", value)
+    assert local_zone() == name
+
+
+FOLDER = PROJECT / "deploy" / "observability"
+OF_PROMETHEUS = {"up"}
+"""What Prometheus itself records of each worker."""
+OF_LINUX = {"process_resident_memory_bytes"}
+"""What prometheus-client serves where there is /proc."""
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    document: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / "dashboard.json").read_text())
+    return document["panels"]
+
+
+def expressions() -> Iterator[str]:
+    yield from (rule["expr"] for rule in alerts())
+    yield from (target["expr"] for panel in panels() for target in panel["targets"])
+
+
+def served() -> set[str]:
+    """The names of the series of a worker that has just started."""
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
+    families = list(REGISTRY.collect())
+    return {family.name + suffix for family in families for suffix in suffixes.get(family.type, [""])}
+
+
+def test_alerts_and_dashboard_use_metrics_that_workers_serve() -> None:
+    used = {
+        name
+        for expression in expressions()
+        for name in re.findall(r"\b(?:(?:tagger|process)_\w+|up)\b(?=[ {\[)]|$)", expression)
+    }
+    assert used - OF_PROMETHEUS - OF_LINUX <= served()
+    assert {f"{name}_total" for name in ("tagger_photos", "tagger_failures")} <= used
+
+
+def test_every_alert_is_documented_and_has_a_remedy() -> None:
+    page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
+    documented = re.findall(r"^\| `(Tagger\w+)`", page, flags=re.MULTILINE)
+    assert documented == [rule["alert"] for rule in alerts()]
+    assert all({"summary", "description"} <= rule["annotations"].keys() for rule in alerts())
+
+
+@pytest.fixture
+def promtool() -> str:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is not installed; it is in Debian's package prometheus")
+    return program
+
+
+@pytest.mark.slow
+def test_prometheus_accepts_the_alerts_and_raises_each_one_when_it_should(promtool: str) -> None:
+    for arguments in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts-test.yml"]):
+        done = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    tested = (FOLDER / "alerts-test.yml").read_text()
+    assert all(f"alertname: {rule['alert']}\n        exp_alerts: [{{" in tested for rule in alerts())
+
+
+@pytest.mark.slow
+def test_prometheus_accepts_the_configuration_of_the_page_that_explains_it(
+    promtool: str, tmp_path: Path
+) -> None:
+    page = (PROJECT / "docs" / "how-to" / "monitor.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "prometheus.yml"
+    file.write_text(example)
+    command = [promtool, "check", "config", "--syntax-only", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    """Ends waits for the lock."""
+    return threading.Event()
+
+
+@pytest.fixture
+def lock(stop: threading.Event) -> SharedExclusiveLock:
+    return SharedExclusiveLock(stop)
+
+
+def test_shared_holders_do_not_block_each_other(lock: SharedExclusiveLock) -> None:
+    with lock.acquire(exclusive=False) as first, lock.acquire(exclusive=False) as second:
+        assert first
+        assert second
+
+
+@pytest.mark.parametrize(("held", "other"), [(True, True), (True, False), (False, True)])
+def test_who_is_blocked_waits_until_a_stop(
+    lock: SharedExclusiveLock, stop: threading.Event, held: bool, other: bool
+) -> None:
+    with lock.acquire(exclusive=held) as first:
+        assert first
+        threading.Timer(0.2, stop.set).start()
+        with lock.acquire(exclusive=other) as second:
+            assert not second
+    stop.clear()
+    with lock.acquire(exclusive=other) as later:
+        assert later
+
+
+def test_exclusive_requests_are_not_starved(lock: SharedExclusiveLock) -> None:
+    is_over = threading.Event()
+    results = []
+
+    def acquire_shared() -> None:
+        while not is_over.is_set():
+            with lock.acquire(exclusive=False):
+                pass
+
+    def acquire_exclusively() -> None:
+        for _ in range(20):
+            with lock.acquire(exclusive=True) as acquired:
+                results.append(acquired)
+        is_over.set()
+
+    in_threads([acquire_shared, acquire_shared, acquire_exclusively])
+    assert results == [True] * 20

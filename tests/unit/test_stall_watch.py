@@ -1,5 +1,6 @@
-"""Which processes are ended because they make no progress: real ones, with short limits."""
+"""Which processes are ended because they make no progress, with short limits, and what is reported of them."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -164,3 +165,34 @@ def test_a_process_that_is_no_longer_watched_is_left_alone(tmp_path: Path) -> No
         act(process)
         assert process.stdout
         assert process.stdout.readline() == "\n"
+
+
+@pytest.fixture
+def report_of_stall(tmp_path: Path) -> Path:
+    return tmp_path / "stalled-worker.log"
+
+
+def test_however_often_a_process_stalls_one_earlier_report_is_kept(
+    report_of_stall: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        report_of_stall.write_text(f"stall {number}")
+        with caplog.at_level(logging.WARNING):
+            stall._opened(report_of_stall).close()
+    earlier = report_of_stall.with_name("stalled-worker.earlier.log")
+    assert earlier.read_text() == "stall 2"
+    assert sorted(report_of_stall.parent.iterdir()) == [earlier, report_of_stall]
+    assert list(stall.stalls(report_of_stall.parent)) == [earlier]
+    assert len(caplog.messages) == 3
+    assert "tagger worker made no progress and was ended on 2" in caplog.messages[0]
+    assert str(earlier) in caplog.messages[0]
+
+
+@pytest.mark.parametrize("obstacle", ["a link to nothing", "a folder"])
+def test_what_is_no_report_is_passed_over(report_of_stall: Path, obstacle: str) -> None:
+    if obstacle == "a folder":
+        report_of_stall.mkdir()
+    else:
+        report_of_stall.symlink_to(report_of_stall.with_name("nothing"))
+    assert stall.stalls(report_of_stall.parent) == {}
+    stall._opened(report_of_stall).close()

@@ -1,13 +1,17 @@
-"""Values that the server keeps: shown at once, refreshed in the background, and counted once for all who ask at the same time."""
+"""Numbers that pages keep for a while, and how many are counted at once."""
 
 import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Any
+from unittest.mock import patch
 
+import anyio
 import pytest
 from sqlalchemy import insert, update
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, LibraryPhotos
 
@@ -17,6 +21,7 @@ from tagger.errors import LandmarkNotFound
 from tagger.query.options import PhotoQuery
 from tagger.web import cached_value
 from tagger.web.cached_value import CachedValue, Changes, QueryCounts, close_all
+from tagger.web.http.request_guard import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
 
 QUERY = PhotoQuery(landmark="eiffel-tower")
 
@@ -284,3 +289,65 @@ def test_the_next_request_sees_a_verdict(
     assert numbers() == {"badge": [], "card": ["2"], "filter": "2", "timeline": [2]}
     client.request("DELETE", "/api/verdicts", json=body)
     assert numbers() == before
+
+
+class Asking:
+    """A request whose client may go."""
+
+    has_gone = False
+
+    async def is_disconnected(self) -> bool:
+        return self.has_gone
+
+
+def test_a_few_things_are_counted_at_once_and_others_are_answered(client: TestClient) -> None:
+    release, running, most = threading.Event(), [0], [0]
+    lock, both = threading.Lock(), threading.Barrier(COUNTING_AT_ONCE + 1)
+
+    def count(_query: object) -> list[Any]:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        if not release.is_set():
+            both.wait(timeout=30)
+            release.wait(timeout=30)
+        with lock:
+            running[0] -= 1
+        return []
+
+    state = client.app.state.app_state
+    with patch.object(state.section_counts, "get", count), ThreadPoolExecutor(12) as threads:
+        counted = [threads.submit(client.get, f"/api/timeline?year={2000 + number}") for number in range(12)]
+        both.wait(timeout=30)
+        assert client.get("/api/status").status_code == 200
+        release.set()
+        assert {each.result().status_code for each in counted} == {200}
+    assert most[0] == COUNTING_AT_ONCE
+
+
+def test_who_comes_while_too_many_wait_is_told_to_come_back() -> None:
+    async def run() -> None:
+        limiter = CountLimiter(at_once=1, most_waiting=1)
+        statuses: list[int] = []
+        waiting = Asking()
+
+        async def ask(request: Asking) -> None:
+            try:
+                async with limiter.slot(request):  # type: ignore[arg-type]
+                    pass
+            except HTTPException as error:
+                statuses.append(error.status_code)
+
+        async with anyio.create_task_group() as group, limiter.slot(Asking()):  # type: ignore[arg-type]
+            group.start_soon(ask, waiting)
+            await anyio.wait_all_tasks_blocked()
+            await ask(Asking())
+            assert statuses == [503]
+            waiting.has_gone = True
+            while len(statuses) < 2:  # noqa: ASYNC110 - the clock of the limiter decides
+                await anyio.sleep(0.01)
+        assert statuses == [503, CLIENT_GONE]
+
+    # Browser tests of this process leave a loop in this thread.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(anyio.run, run).result()

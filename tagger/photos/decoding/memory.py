@@ -2,7 +2,7 @@
 
 Many threads decode, each an image within the limit of pixels; without a common budget they could fill the
 machine. The count is never less than what decoding takes, and little more: Pillow's pixels and what the
-decoder of each format holds beside them. `tests/unit/test_image_costs.py` compares it with measurements.
+decoder of each format holds beside them. `tests/unit/test_odd_files.py` compares it with measurements.
 Scaling is counted in conversion.
 """
 

@@ -1,15 +1,29 @@
-"""The fields of files for people, and the differences between two versions."""
+"""What a photo and its sidecar hold is shown with the differences of a write; RAW photos get sidecars alone."""
+
+import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from rig.containers import jpeg_segment
 from rig.exif_blocks import block
-from support.format_photos import IMAGE, encode_photo, exif_block
+from rig.raw_files import RAW_KINDS, RawContent, raw_file
+from support.format_photos import IMAGE, encode_photo, exif_block, sidecar_plan
 
 from tagger.metadata import xmp
-from tagger.metadata.errors import WriteRefused
-from tagger.metadata.photo_files import Fields, differences, exif_refusal, photo_fields, xmp_fields
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.formats import may_hold_tags, read_blocks
+from tagger.metadata.photo_files import (
+    Fields,
+    differences,
+    exif_refusal,
+    find_photo_files,
+    photo_fields,
+    xmp_fields,
+)
+from tagger.metadata.plans import plan_embed
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
@@ -83,3 +97,86 @@ def test_exif_refusal_applies_to_jpegs_only() -> None:
     assert exif_refusal(encode_photo("JPEG", exif=b"Exif\0\0" + exif_block())) is None
     assert exif_refusal(encode_photo("JPEG", IMAGE)) is None
     assert exif_refusal(encode_photo("PNG", exif=note)) is None
+
+
+TOWER_FIELDS = NamedLandmark(
+    "eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point"
+)
+TAGS = make_tag_fields([TOWER_FIELDS], gps=True, description=True)
+OTHER_PACKET = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" rdf:about=""><dc:subject><rdf:Bag>'
+    b"<rdf:li>Anna</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def create(folder: Path, *names: str) -> Path:
+    """Create files; returns the first."""
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return folder / names[0]
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_exif_and_xmp_are_read(kind: str) -> None:
+    fields = photo_fields(raw_file(kind, RawContent(orientation=6, xmp=OTHER_PACKET)))
+    assert fields["XMP:dc:subject"] == ["Anna"]
+    assert fields["EXIF:Model"] == "Camera 1"
+    assert fields["EXIF:DateTimeOriginal"] == "2024:06:01 12:30:00"
+    assert fields["EXIF:Orientation"] == "Rotate 90 CW"
+    assert fields["EXIF:GPSLatitude"] == "48.8583333"
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_nothing_is_embedded(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    path.write_bytes(raw_file(kind))
+    assert not may_hold_tags(path.read_bytes())
+    with pytest.raises(WriteRefused) as refused:
+        plan_embed(path, TAGS, lambda _: None, image_digest=None, max_bytes=10**6)
+    assert refused.value.kind is RefusalKind.FORMAT
+
+
+def sidecar_fields(data: bytes) -> Fields:
+    """Of a new sidecar beside the photo."""
+    return xmp_fields(sidecar_plan(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
+
+
+def avif(*, has_gps: bool = False, xmp: bytes | None = None) -> bytes:
+    exif = Image.Exif()
+    if has_gps:
+        exif.get_ifd(0x8825).update({1: "N", 2: (41.0, 53.0, 24.0), 3: "E", 4: (12.0, 29.0, 32.0)})
+        exif[0x010E] = "My own words"
+    output = io.BytesIO()
+    Image.new("RGB", (64, 48), (10, 120, 200)).save(output, "AVIF", exif=exif, xmp=xmp)
+    return output.getvalue()
+
+
+def test_a_new_sidecar_repeats_keywords_and_leaves_position_and_description_to_the_photo() -> None:
+    for kind in RAW_KINDS:
+        fields = sidecar_fields(raw_file(kind, RawContent(xmp=OTHER_PACKET)))
+        assert fields["XMP:digiKam:TagsList"] == ["Anna", "Places/Eiffel Tower"], kind
+        assert "XMP:exif:GPSLatitude" not in fields, kind
+    data = avif(has_gps=True, xmp=OTHER_PACKET)
+    assert photo_fields(data)["EXIF:GPSLatitude"] == "41.8900000"
+    fields = sidecar_fields(data)
+    assert fields["XMP:digiKam:TagsList"] == ["Anna", "Places/Eiffel Tower"]
+    assert not {"XMP:exif:GPSLatitude", "XMP:dc:description"} & fields.keys()
+    assert {"XMP:exif:GPSLatitude", "XMP:dc:description"} <= sidecar_fields(avif()).keys()
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\x18ftypavif", b"\0\0\0\x18ftypheic" + bytes(99), b"GIF89a"])
+def test_unreadable_files_have_no_blocks(data: bytes) -> None:
+    assert read_blocks(data) == read_blocks(b"")
+
+
+@pytest.mark.parametrize("kind", RAW_KINDS)
+def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
+    data = raw_file(kind, RawContent(xmp=b"<no XML"))
+    assert read_blocks(data).xmp == b"<no XML"
+    assert "Eiffel Tower" in sidecar_fields(data)["XMP:dc:subject"]
+
+
+def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path: Path) -> None:
+    photo = create(tmp_path, "IMG_1.CR3", "IMG_1.dng", "IMG_1.xmp")
+    assert find_photo_files(photo).beside == find_photo_files(tmp_path / "IMG_1.dng").beside == ()

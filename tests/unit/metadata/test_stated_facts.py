@@ -1,19 +1,27 @@
-"""Dates and positions of XMP and IPTC in photos whose EXIF has none."""
+"""Times, positions and exposures that a photo, its sidecar, its takeout or its name states."""
 
 import io
+import json
 import struct
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 from rig.drawing import draw_photo
 
-from tagger.metadata.camera import camera_facts
-from tagger.metadata.stated_facts import stated_in_xmp
+from tagger.metadata.camera import Exposure, camera_facts, read_exposure
+from tagger.metadata.stated_facts import (
+    StatedFacts,
+    day_in_name,
+    is_blank,
+    parse_time,
+    stated_in_takeout,
+    stated_in_xmp,
+)
 from tagger.metadata.xmp.packet import NAMESPACES, degrees_of
-from tagger.photos.facts import CameraFacts
+from tagger.photos.facts import CameraFacts, PhotoFacts
 
 PICTURE = draw_photo(6, (64, 48))
 AT = datetime(2015, 8, 22, 10, 8, 19)  # noqa: DTZ001
@@ -197,3 +205,271 @@ def test_a_date_that_cannot_be_read_is_noted(date: str) -> None:
 def test_any_bytes_state_facts_or_none(rest: bytes) -> None:
     stated_in_xmp(b"GPSLatitude" + rest)
     stated_in_xmp(packet({"xmp:CreateDate": "x"})[: 600 + len(rest)] + rest)
+
+
+def exposed(**values: object) -> bytes:
+    exif = Image.Exif()
+    numbers = {"time": 0x829A, "aperture": 0x829D, "iso": 0x8827, "focal": 0x920A, "lens": 0xA434}
+    exif.get_ifd(0x8769).update({numbers[name]: value for name, value in values.items()})
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+def test_an_exposure_is_written_as_photographers_do() -> None:
+    rational = TiffImagePlugin.IFDRational
+    data = exposed(time=rational(1, 250), aperture=rational(28, 10), iso=400, focal=50.0, lens="EF 50mm")
+    found = read_exposure(data)
+    assert (found.text, found.lens) == ("1/250 s · f/2.8 · ISO 400 · 50 mm", "EF 50mm")
+    assert read_exposure(exposed(time=2.0)).text == "2 s"
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", exposed(), exposed(iso=0, lens="\0")])
+def test_without_facts_there_is_no_exposure(data: bytes) -> None:
+    assert read_exposure(data) == Exposure()
+
+
+@given(st.integers(20, 120), st.binary(max_size=40))
+def test_damaged_exif_is_read_without_an_error(start: int, damage: bytes) -> None:
+    data = exposed(time=0.01, iso=100, lens="x")
+    read_exposure(data[:start] + damage + data[start + len(damage) :])
+
+
+@pytest.mark.parametrize(
+    ("text", "taken_at", "offset_s"),
+    [
+        ("2015:08:22 10:08:19", "2015-08-22T10:08:19", None),
+        ("2015-08-22T10:08:19.123Z", "2015-08-22T10:08:19", 0),
+        ("2015-08-22T10:08+02:00", "2015-08-22T10:08:00", 7200),
+        ("2015/08/22 10:08:19", "2015-08-22T10:08:19", None),
+        ("2015.08.22 10.08.19", "2015-08-22T10:08:19", None),
+        ("2015-08-22-10-08-19", "2015-08-22T10:08:19", None),
+        ("2015:08:22:10:08:19", "2015-08-22T10:08:19", None),
+        ("20150822 100819+0200", "2015-08-22T10:08:19", 7200),
+        ("20150822T100819", "2015-08-22T10:08:19", None),
+        ("2015:08:22 24:08:19", "2015-08-22T00:08:19", None),
+        ("2015:08:22 10:08:60", "2015-08-22T10:09:00", None),
+        ("2015:08:22  9:08:19", "2015-08-22T09:08:19", None),
+        ("2015: 8:22 10: 8: 9", "2015-08-22T10:08:09", None),
+        ("2015:08:22 10:08:19+02:00", "2015-08-22T10:08:19", 7200),
+        ("2015:08:22 10:08:19.52 -0330", "2015-08-22T10:08:19", -12600),
+        ("2015:08:22 10:08:19 UTC+02:00", "2015-08-22T10:08:19", 7200),
+        ("2015:08:22 10:08:19+99:00", "2015-08-22T10:08:19", None),
+        ("2015:08:22 10:08:19 PM", "2015-08-22T22:08:19", None),
+        ("2015:08:22 12:08:19 a.m.", "2015-08-22T00:08:19", None),
+        ("2015:08:22 22:08:19 pm+02:00", "2015-08-22T22:08:19", 7200),
+        ("2015:08:22 下午 10:08:19", "2015-08-22T22:08:19", None),
+        ("2015:08:22 午前 10:08:19", "2015-08-22T10:08:19", None),
+    ],
+)
+def test_times_with_one_meaning(text: str, taken_at: str, offset_s: int | None) -> None:
+    assert parse_time(text) == PhotoFacts(taken_at=datetime.fromisoformat(taken_at), utc_offset_s=offset_s)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("22/08/2015 10:08:19", "08/22/15 10:08:19", "2015:13:01 10:08:19", "2015:02:30 10:08:19"),
+        *("2015:08:22 25:08:19", "2015:08:22 10:60:19", "2015:08:22 10:08:61", "2015:08:22 10:08:190"),
+        *("2015:08:22 22:08:19 AM", "2015:08:22 00:08:19 PM", "2015:08:22", "2015-08", "2015", "1440230899"),
+        *("yesterday", "9999:12:31 23:59:60"),
+    ],
+)
+def test_other_times_are_not_taken(text: str) -> None:
+    assert parse_time(text) is None
+
+
+def test_days_alone_are_read_where_they_are_lawful() -> None:
+    days = [parse_time(text, allows_day=True) for text in ("2015-08-22", "20150822", "2015-08", "2015")]
+    assert days == [*[PhotoFacts(taken_at=datetime(2015, 8, 22))] * 2, None, None]  # noqa: DTZ001
+
+
+@given(st.text(alphabet="0123456789:-/. TZ+ampPM", max_size=40) | st.text(max_size=40))
+def test_any_text_is_a_time_or_none(text: str) -> None:
+    time = parse_time(text, allows_day=True)
+    assert time is None or not is_blank(text)
+
+
+AUGUST = datetime(2015, 8, 22)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "IMG-20150822-WA0001.jpg",
+            "IMG_20150822_100819.jpg",
+            "IMG20150822100819.jpg",
+            "20150822_100819.jpg",
+        ),
+        *("20150822.jpg", "PXL_20150822_213803123.MP.jpg", "PXL_20150822_213803123.PORTRAIT-01.COVER.jpg"),
+        *("Screenshot_20150822-100819.png", "Screenshot_2015-08-22-10-08-19-123_com.app.jpg"),
+        *("Screenshot 2015-08-22 at 10.08.19.png", "2015-08-22 10.08.19.jpg", "2015-08-22 10.08.19-1.jpg"),
+        *("photo_2015-08-22_10-08-19.jpg", "signal-2015-08-22-100819.jpeg", "WP_20150822_10_08_19_Pro.jpg"),
+        *(
+            "2015_08_22 in Paris.jpg",
+            "2015.08.22.jpg",
+            "20150822T100819.jpg",
+            "2019-01-01/20150822100819123.jpg",
+        ),
+        *(
+            "2015-8-22.jpg",
+            "2015.8.22 Anna.jpg",
+            "Paris 2015-8-22-3.jpg",
+            "22.08.2015.jpg",
+            "Anna 22.8.2015.jpg",
+        ),
+        *("22.08.2015 10.08.19.jpg", "FB_IMG_1440230899000.jpg", "1440230899000.jpg", "1440230899000(1).jpg"),
+        *("IMG_20150822_100819~2.jpg", "IMG_20150822_100819(1).jpg", "été20150822.jpg"),
+    ],
+)
+def test_names_with_a_day(name: str) -> None:
+    assert day_in_name(f"holidays/{name}") == AUGUST
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("IMG_0001.jpg", "IMG_20151322_100819.jpg", "IMG_20150230.jpg", "12345678.jpg", "19001231.jpg"),
+        *("received_10153412345678901.jpg", "14402308990001.jpg", "2015-08.jpg", "2015-8.jpg"),
+        *(
+            "IMG_2015_8_2.jpg",
+            "IMG 2015 8 2.jpg",
+            "144023089900.jpg",
+            "9440230899000.jpg",
+            "3fa1440230899000.jpg",
+        ),
+        *(
+            "31.02.2015.jpg",
+            "8.22.2015.jpg",
+            "22.08.15.jpg",
+            "2015-8-22 and 2015-8-23.jpg",
+            "1999999999999.jpg",
+        ),
+        *("22-08-2015.jpg", "3fa20150822.jpg", "20150822abc.jpg", "201508221.jpg", "20150822_20150823.jpg"),
+        *("1920-10-80.jpg", "20150822256199.jpg", "1799-01-01.jpg", "", "."),
+    ],
+)
+def test_names_without_one(name: str) -> None:
+    assert day_in_name(name) is None
+
+
+def test_scans_are_older_and_no_photo_is_of_the_future() -> None:
+    assert day_in_name("1955-07-04 Anna.jpg") == datetime(1955, 7, 4)  # noqa: DTZ001
+    assert day_in_name(f"IMG_{datetime.now(UTC) + timedelta(days=3):%Y%m%d}.jpg") is None
+    assert day_in_name("IMG_20991231.jpg") is None
+
+
+@given(st.text(alphabet="0123456789-_. TIMGé/", max_size=40))
+def test_any_name_has_one_day_or_none(name: str) -> None:
+    day = day_in_name(name)
+    assert day is None or day.hour == day.minute == 0
+
+
+TAKEOUT_POSITION = {"latitude": 48.8584, "longitude": 2.2945, "altitude": 30.0}
+ZERO = {"latitude": 0.0, "longitude": 0.0, "altitude": 0.0}
+TAKEN = {"timestamp": "1563140283", "formatted": "14 Jul 2019, 21:38:03 UTC"}
+TAKEOUT_TIME = datetime(2019, 7, 14, 21, 38, 3)  # noqa: DTZ001
+
+
+def stated(**fields: object) -> StatedFacts:
+    return stated_in_takeout(json.dumps({"title": "IMG_0001.jpg", "photoTakenTime": TAKEN} | fields).encode())
+
+
+def test_the_position_is_what_a_person_set_else_what_the_camera_stated() -> None:
+    at_eiffel = StatedFacts(taken_at=TAKEOUT_TIME, latitude=48.8584, longitude=2.2945)
+    assert stated(geoData=TAKEOUT_POSITION, geoDataExif={"latitude": 1.0, "longitude": 1.0}) == at_eiffel
+    assert stated(geoData=ZERO, geoDataExif=TAKEOUT_POSITION) == at_eiffel
+    assert stated(geoData={"latitude": 99.0, "longitude": 2.0}, geoDataExif=TAKEOUT_POSITION) == at_eiffel
+    assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == StatedFacts(taken_at=TAKEOUT_TIME)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("start", ["", "\r\n\r\n", "\n\ufeff"])
+def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding: str, start: str) -> None:
+    text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
+    assert stated_in_takeout(text.encode(encoding)) == StatedFacts(taken_at=TAKEOUT_TIME)
+
+
+def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
+    uploaded = {"timestamp": "1700000000"}
+    assert stated(creationTime=uploaded).taken_at == TAKEOUT_TIME
+    ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": TAKEOUT_POSITION}
+    facts = stated_in_takeout(json.dumps(ente | {"modificationTime": uploaded}).encode())
+    assert facts == StatedFacts(taken_at=TAKEOUT_TIME, latitude=48.8584, longitude=2.2945)
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        *({"latitude": 90.1, "longitude": 0.0}, {"latitude": 1.0, "longitude": -181}, {"latitude": 1.0}),
+        *({"latitude": "48.8", "longitude": "2.2"}, {"latitude": True, "longitude": True}, [1, 2], None),
+        {"latitude": 10**400, "longitude": 1},
+    ],
+)
+def test_impossible_positions_of_a_takeout_are_none(position: object) -> None:
+    assert stated(geoData=position) == StatedFacts(taken_at=TAKEOUT_TIME)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "facts"),
+    [
+        ("0", StatedFacts()),
+        ("-1", StatedFacts()),
+        ("", StatedFacts()),
+        (1563140283, StatedFacts(taken_at=TAKEOUT_TIME)),
+        ("-473385600", StatedFacts(taken_at=datetime(1955, 1, 1))),  # noqa: DTZ001 - a scan that was dated
+        ("-62135596800", StatedFacts(is_date_unread=True)),  # the year 1
+        ("1563140283000", StatedFacts(is_date_unread=True)),  # milliseconds
+        ("soon", StatedFacts(is_date_unread=True)),
+        ("1_563_140_283", StatedFacts(is_date_unread=True)),
+        ("9" * 400, StatedFacts(is_date_unread=True)),
+    ],
+)
+def test_times(timestamp: object, facts: StatedFacts) -> None:
+    assert stated(photoTakenTime={"timestamp": timestamp}) == facts
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"photoTakenTime": NaN}', b"9" * 10_000]
+)
+def test_what_is_not_json_is_broken(data: bytes) -> None:
+    assert stated_in_takeout(data) == StatedFacts(is_broken=True)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"title": "Trip to Paris", "date": TAKEN},
+        {"geoData": TAKEOUT_POSITION},
+        ["photoTakenTime"],
+        "photoTakenTime",
+        7,
+    ],
+)
+def test_json_that_is_not_of_a_photo_states_nothing(document: object) -> None:
+    assert stated_in_takeout(json.dumps(document).encode()) == StatedFacts()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=9,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"photoTakenTime": JSON | st.fixed_dictionaries({"timestamp": JSON})},
+        optional={
+            "geoData": JSON | st.fixed_dictionaries({"latitude": JSON, "longitude": JSON}),
+            "geoDataExif": JSON,
+        },
+    )
+)
+def test_any_document_states_facts_that_a_photo_can_have(document: dict[str, object]) -> None:
+    facts = stated_in_takeout(json.dumps(document).encode())
+    if facts.latitude is not None and facts.longitude is not None:
+        assert abs(facts.latitude) <= 90
+        assert abs(facts.longitude) <= 180
+    assert (facts.latitude is None) == (facts.longitude is None)

@@ -1,10 +1,24 @@
-"""Packets of many kinds: encodings, wrappers, padding, and refusals."""
+"""XMP packets of any form: values are added and removed without other changes, as other programs read them."""
+
+import html
+import json
+import random
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from lxml import etree
+from support.examples import examples
 
 from tagger.metadata import xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.tag_fields import TagFields
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 from tagger.metadata.xmp.packet import NAMESPACES, RDF
 
 HEAD, TAIL = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
@@ -160,3 +174,379 @@ def test_blank_packet_counts_as_none(blank: bytes) -> None:
     assert xmp.properties(blank) == {}
     assert xmp.add(blank, KEYWORD, sidecar=False) == xmp.add(None, KEYWORD, sidecar=False)
     assert xmp.sidecar_template(blank) is None
+
+
+EIFFEL = NamedLandmark(
+    "eiffel-tower", "Eiffel Tower", "France", "Île-de-France", "Paris", 48.8584, 2.2945, "point"
+)
+TOWER = TagFields(
+    (EIFFEL,),
+    ("Eiffel Tower", 'Tour "Eiffel" <&>'),
+    (("Places", "France", "Paris", "Eiffel Tower"),),
+    PositionEstimate(48.8584, 2.2945, 250),
+    "The tower, seen from afar",
+)
+FIELDS = {
+    "XMP-x:XMPToolkit": "landmark-tagger",
+    "XMP-dc:Subject": list(TOWER.keywords),
+    "XMP-lr:HierarchicalSubject": ["Places|France|Paris|Eiffel Tower"],
+    "XMP-digiKam:TagsList": ["Places/France/Paris/Eiffel Tower"],
+    "XMP-dc:Description": TOWER.description,
+    "XMP-exif:GPSLatitude": 48.8584,
+    "XMP-exif:GPSLongitude": 2.2945,
+    "XMP-exif:GPSProcessingMethod": "landmark-tagger",
+    "XMP-exif:GPSHPositioningError": 250,
+    "XMP-exif:GPSMapDatum": "WGS-84",
+}
+LOCATION = {
+    "City": "Paris",
+    "CountryName": "France",
+    "GPSLatitude": 48.8584,
+    "GPSLongitude": 2.2945,
+    "LocationId": ["urn:landmark-tagger:landmark:eiffel-tower"],
+    "LocationName": "Eiffel Tower",
+    "ProvinceState": "Île-de-France",
+}
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Path:
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    path = tmp_path / "photo.jpg.xmp"
+    path.write_bytes(xmp.add(None, TOWER, sidecar=True))
+    return path
+
+
+def test_exiftool_reads_our_own_packet(sidecar: Path) -> None:
+    command = ["exiftool", "-G1", "-struct", "-json", "-n", sidecar]
+    (output,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert output["XMP-iptcExt:LocationShown"] == [LOCATION]
+    assert {name: output.get(name) for name in FIELDS} == FIELDS
+
+
+def test_a_packet_that_exiftool_rewrote_is_ours_to_delete(sidecar: Path) -> None:
+    change = ("-XMP-xmp:Rating=", "-XMP-dc:Subject-=nothing")
+    command = ["exiftool", "-q", "-m", "-overwrite_original", *change, sidecar]
+    subprocess.run(command, check=True, capture_output=True)
+    assert xmp.remove(sidecar.read_bytes()) is None
+
+
+def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar: Path) -> None:
+    if shutil.which("exiv2") is None:
+        pytest.skip("exiv2 is not installed")
+    command = ["exiv2", "-q", "-M", "set Xmp.xmp.Rating 4", sidecar]
+    subprocess.run(command, check=True)
+    command = ["exiv2", "-q", "-PXkv", sidecar]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    fields = dict(line.split(maxsplit=1) for line in output.splitlines() if len(line.split()) > 1)
+    assert fields["Xmp.digiKam.TagsList"] == "Places/France/Paris/Eiffel Tower"
+    assert fields["Xmp.lr.hierarchicalSubject"] == "Places|France|Paris|Eiffel Tower"
+    assert fields["Xmp.dc.subject"] == ", ".join(TOWER.keywords)
+    assert (fields["Xmp.exif.GPSLatitude"], fields["Xmp.xmp.Rating"]) == ("48,51.5040000N", "4")
+    assert xmp.properties(xmp.remove(sidecar.read_bytes())) == {"xmp:Rating": "4"}
+
+
+WRITTEN_NAMESPACES = {
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
+    "exif": "http://ns.adobe.com/exif/1.0/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "lr": "http://ns.adobe.com/lightroom/1.0/",
+    "digiKam": "http://www.digikam.org/ns/1.0/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    "theirs": "http://example.org/theirs#",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+}
+POOL = ("Eiffel Tower", "eiffel tower", "Tour Eiffel", "Zürich", "Zu\u0308rich", "a|b/c", "<&>'\"", "😀", " ")
+TEXT = st.one_of(
+    st.sampled_from(POOL),
+    st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff"), max_size=8),
+    st.text("ab \t\r\n\x85", max_size=4),
+)
+ANY_TEXT = st.one_of(TEXT, st.text(max_size=6), st.text("\0\x01\x1f\ud800\ufffeab", max_size=5))
+LISTED = ("dc:subject", "lr:hierarchicalSubject", "digiKam:TagsList")
+SIMPLE = ("xmp:Label", "photoshop:City", "exif:GPSLatitude", "exif:GPSMapDatum", "dc:source", "theirs:word")
+OTHER = (
+    "dc:title",
+    *(f"theirs:{name}" for name in ("bag", "struct", "deep")),
+    "dc:description",
+    "Iptc4xmpExt:LocationShown",
+)
+
+
+def escaped(text: str) -> str:
+    return html.escape(text, quote=False).translate({ord(each): f"&#{ord(each)};" for each in '"\r\t\n'})
+
+
+class Writer:
+    """Writes values in random forms with random prefixes."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.prefixes = {prefix: prefix for prefix in WRITTEN_NAMESPACES}
+        if rng.random() < 0.2:
+            self.prefixes = {prefix: f"p{at}" for at, prefix in enumerate(WRITTEN_NAMESPACES)} | {
+                "theirs": "theirs"
+            }
+
+    def name(self, name: str) -> str:
+        prefix, _, local = name.partition(":")
+        return f"{self.prefixes.get(prefix, prefix)}:{local}"
+
+    def random_gap(self) -> str:
+        return self.rng.choice(["", "", "\n  ", " <!-- a comment -->", "<?note?>"])
+
+    def element(self, name: str, value: object) -> str:
+        name = self.name(name)
+        if isinstance(value, str):
+            return f"<{name}>{self.text(value)}</{name}>"
+        if isinstance(value, list):
+            return self.around(name, self.container(self.rng.choice(["Bag", "Seq"]), value))
+        assert isinstance(value, dict)
+        if "rdf:value" in value:
+            return self.qualified(name, dict(value))
+        if value and not any(":" in key for key in value):
+            items = [{"rdf:value": text, "xml:lang": language} for language, text in value.items()]
+            return self.around(name, self.container("Alt", items))
+        return self.structure(name, value)
+
+    def text(self, value: str) -> str:
+        if value and self.rng.random() < 0.1 and "]]>" not in value and "\r" not in value:
+            return f"<![CDATA[{value}]]>"
+        cut = self.rng.randint(0, len(value))
+        return f"{escaped(value[:cut])}{self.rng.choice(['', '', '<!-- c -->'])}{escaped(value[cut:])}"
+
+    def around(self, name: str, inner: str) -> str:
+        return f"<{name}>{self.random_gap()}{inner}{self.random_gap()}</{name}>"
+
+    def container(self, kind: str, items: list[object]) -> str:
+        written = "".join(self.random_gap() + self.element("rdf:li", item) for item in items)
+        return self.around(self.name(f"rdf:{kind}"), written)
+
+    def qualified(self, name: str, value: dict[str, object]) -> str:
+        language = value.get("xml:lang")
+        if set(value) == {"rdf:value", "xml:lang"}:
+            return f'<{name} xml:lang="{language}">{self.text(str(value["rdf:value"]))}</{name}>'
+        return self.structure(name, value)
+
+    def structure(self, name: str, value: dict[str, object]) -> str:
+        form = self.rng.choice(["resource", "node", "attributes"])
+        if form == "attributes" and value and all(isinstance(part, str) for part in value.values()):
+            return f"<{name} {self.attributes(value)}/>"
+        fields = "".join(self.random_gap() + self.element(*field) for field in value.items())
+        if form == "node":
+            return self.around(name, self.around(self.name("rdf:Description"), fields))
+        opened = f'{name} {self.name("rdf:parseType")}="Resource"'
+        return f"<{opened}>{fields}{self.random_gap()}</{name}>"
+
+    def attributes(self, fields: dict[str, object]) -> str:
+        return " ".join(f'{self.name(name)}="{escaped(str(text))}"' for name, text in fields.items())
+
+    def node(self, fields: dict[str, object]) -> str:
+        short = {k: v for k, v in fields.items() if isinstance(v, str) and self.rng.random() < 0.5}
+        long = "".join(self.random_gap() + self.element(k, v) for k, v in fields.items() if k not in short)
+        name = self.name("rdf:Description")
+        return (
+            f'<{name} {self.name("rdf:about")}="" {self.attributes(short)}>{long}{self.random_gap()}</{name}>'
+        )
+
+    def packet(self, fields: dict[str, object]) -> bytes:
+        groups: list[dict[str, object]] = [{} for _ in range(self.rng.randint(1, 3))]
+        for name, value in fields.items():
+            self.rng.choice(groups)[name] = value
+        declared = " ".join(f'xmlns:{self.prefixes[p]}="{uri}"' for p, uri in WRITTEN_NAMESPACES.items())
+        nodes = "".join(self.random_gap() + self.node(group) for group in groups)
+        rdf = self.name("rdf:RDF")
+        body = f"{self.random_gap()}<{rdf} {declared}>{nodes}{self.random_gap()}</{rdf}>{self.random_gap()}"
+        if self.rng.random() < 0.7:
+            body = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="some &amp; other">{body}</x:xmpmeta>'
+        return body.encode()
+
+
+def values(name: str) -> st.SearchStrategy[object]:
+    if name in LISTED or name == "theirs:bag":
+        return st.lists(TEXT, min_size=int(name in LISTED), max_size=4)
+    if name in ("dc:title", "dc:description"):
+        return st.dictionaries(st.sampled_from(["x-default", "en", "fr"]), TEXT, min_size=1)
+    if name == "Iptc4xmpExt:LocationShown":
+        place = {"Iptc4xmpExt:City": TEXT, "Iptc4xmpExt:LocationName": values("dc:title")}
+        return st.lists(st.fixed_dictionaries(place, optional={"theirs:word": TEXT}), min_size=1, max_size=2)
+    structure = st.fixed_dictionaries({"theirs:a": TEXT, "xmp:b": TEXT})
+    if name == "theirs:struct":
+        return structure
+    qualified = st.fixed_dictionaries({"rdf:value": TEXT, "theirs:kind": TEXT})
+    deep = st.fixed_dictionaries({"theirs:list": st.lists(structure, max_size=2), "theirs:q": qualified})
+    return deep if name == "theirs:deep" else TEXT
+
+
+NAMED_FIELDS = st.fixed_dictionaries({}, optional={name: values(name) for name in (*LISTED, *SIMPLE, *OTHER)})
+CHANCE = st.integers(0, 2**32).map(random.Random)
+LANDMARK = st.builds(
+    NamedLandmark,
+    slug=st.sampled_from(["eiffel-tower", "big-ben", "ponte-vecchio"]),
+    name=st.one_of(st.sampled_from(POOL), ANY_TEXT),
+    country=st.none() | ANY_TEXT,
+    region=st.none() | ANY_TEXT,
+    city=st.none() | ANY_TEXT,
+    latitude=st.none() | st.floats(-90, 90) | st.just(float("nan")),
+    longitude=st.none() | st.floats(-180, 180),
+    extent=st.sampled_from([None, "point", "area"]),
+    score=st.none() | st.floats(0, 1),
+    model=st.none() | ANY_TEXT,
+    verdict=st.sampled_from([None, "confirmed"]),
+)
+ADDITIONS = st.builds(
+    TagFields,
+    landmarks=st.lists(LANDMARK, max_size=3).map(tuple),
+    keywords=st.lists(st.one_of(st.sampled_from(POOL), ANY_TEXT), max_size=4).map(tuple),
+    paths=st.lists(st.lists(ANY_TEXT, max_size=3).map(tuple), max_size=2).map(tuple),
+    position=st.none()
+    | st.builds(PositionEstimate, st.floats(-90, 90), st.floats(-180, 180), st.floats(0, 1e6)),
+    description=st.none() | ANY_TEXT,
+)
+REPEATED = st.lists(st.one_of(st.sampled_from(POOL), ANY_TEXT), max_size=3)
+ELSEWHERE = st.lists(st.tuples(st.sampled_from(["EXIF:XPKeywords", "IPTC:Keywords"]), ANY_TEXT), max_size=2)
+NAMED_TOWER = TagFields(
+    (NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point", 0.98),),
+    ("Eiffel Tower",),
+    (("Places", "France", "Paris", "Eiffel Tower"),),
+    PositionEstimate(48.8584, 2.2945, 250),
+    "The tower",
+)
+many = examples(19)
+
+
+@many
+@given(NAMED_FIELDS, CHANCE)
+def test_every_form_of_rdf_has_the_same_values(fields: dict[str, object], rng: random.Random) -> None:
+    assert xmp.properties(Writer(rng).packet(fields)) == fields
+
+
+@many
+@given(NAMED_FIELDS, CHANCE, ADDITIONS, ELSEWHERE, REPEATED, st.booleans())
+def test_adding_and_removing_restores_the_packet(
+    fields: dict[str, object],
+    rng: random.Random,
+    tag_fields: TagFields,
+    elsewhere: list[tuple[str, str]],
+    repeated: list[str],
+    sidecar: bool,
+) -> None:
+    packet = Writer(rng).packet(fields)
+    after = xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
+    assert after == xmp.add(packet, tag_fields, sidecar=sidecar, repeated=repeated, also_added=elsewhere)
+    assert xmp.insertion_difference(packet, after) is None
+    again = xmp.remove(after)
+    assert again is not None
+    assert xmp.properties(again) == fields
+    assert tree(again.decode()) == tree(packet.decode())
+    assert xmp.remove(again) == again
+    values = xmp.properties(after)
+    for name in LISTED:
+        assert_merged(fields.get(name), values.get(name))
+    for name in fields.keys() - {*LISTED, "dc:description", "Iptc4xmpExt:LocationShown"}:
+        assert values[name] == fields[name]
+
+
+@many
+@given(ADDITIONS, ELSEWHERE, st.booleans())
+def test_our_own_packet_is_created_and_deleted(
+    tag_fields: TagFields, elsewhere: list[tuple[str, str]], sidecar: bool
+) -> None:
+    packet = xmp.add(None, tag_fields, sidecar=sidecar, also_added=elsewhere)
+    assert xmp.insertion_difference(None, packet) is None
+    assert xmp.remove(packet) is None
+    expected = list(dict.fromkeys(map(storable, tag_fields.keywords)))
+    values = xmp.properties(packet).get("dc:subject", [])
+    assert isinstance(values, list)
+    assert set(values) <= set(expected)
+    assert len({str(value).casefold() for value in values}) == len(values)
+
+
+@many
+@given(NAMED_FIELDS, CHANCE, NAMED_FIELDS, CHANCE)
+def test_every_other_difference_is_found(
+    fields: dict[str, object], rng: random.Random, changed: dict[str, object], other: random.Random
+) -> None:
+    assume(fields != changed)
+    packet = Writer(rng).packet(fields)
+    after = xmp.add(Writer(other).packet(changed), NAMED_TOWER, sidecar=False)
+    assert xmp.insertion_difference(packet, after) is not None
+
+
+@many
+@given(st.one_of(st.binary(max_size=200), st.text("<>/x:rdfRDF='\"&;! ?#\0", max_size=80).map(str.encode)))
+@example(b"<!DOCTYPE a [<!ENTITY b 'c'>]><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>")
+@example(b"")
+def test_garbage_raises_only_refusals(packet: bytes) -> None:
+    assert_survives(packet)
+
+
+@many
+@given(NAMED_FIELDS, CHANCE)
+def test_damaged_packets_raise_only_refusals(fields: dict[str, object], rng: random.Random) -> None:
+    packet = bytearray(xmp.add(Writer(rng).packet(fields), NAMED_TOWER, sidecar=True))
+    for _ in range(rng.randint(1, 3)):
+        start = rng.randrange(len(packet))
+        # Swapped tags and texts yield valid XML more often than changed bytes.
+        parts = [bytes(match[0]) for match in re.finditer(rb"<[^>]*>", packet[: start + 3000])]
+        packet[start : start + rng.randint(0, 9)] = rng.choice([b"", b"\0", b"<", *parts])
+    assert_survives(bytes(packet))
+
+
+@many
+@given(
+    NAMED_FIELDS, CHANCE, st.lists(st.tuples(st.sampled_from([*LISTED, *SIMPLE, *OTHER]), TEXT), max_size=9)
+)
+def test_removal_takes_only_recorded_values(
+    fields: dict[str, object], rng: random.Random, claimed: list[tuple[str, str]]
+) -> None:
+    nothing = replace(NAMED_TOWER, landmarks=(), keywords=(), paths=(), position=None, description=None)
+    packet = xmp.add(Writer(rng).packet(fields), nothing, sidecar=True, also_added=claimed)
+    remaining = xmp.remove(packet)
+    values = xmp.properties(remaining)
+    for name, value in fields.items():
+        claims = [text for field, text in claimed if field == name]
+        if not claims:
+            assert values[name] == value
+        elif isinstance(value, list):
+            remaining = values.get(name, [])
+            assert isinstance(remaining, list)
+            assert len(value) - len(remaining) <= len(claims)
+            assert all(item in claims for item in value if item not in remaining)
+
+
+def assert_survives(packet: bytes) -> None:
+    for touch in (xmp.properties, xmp.remove, lambda packet: xmp.add(packet, NAMED_TOWER, sidecar=False)):
+        with suppress(WriteRefused):
+            touch(packet)
+    assert isinstance(xmp.added_values(packet), tuple)
+    assert isinstance(xmp.written_landmarks(packet), tuple)
+    xmp.insertion_difference(packet, packet)
+    xmp.conflicts_with_extended(packet)
+
+
+def assert_merged(before: object, after: object) -> None:
+    """Existing values are still there, in order, before new ones."""
+    if before is not None:
+        assert isinstance(before, list)
+        assert isinstance(after, list)
+        assert after[: len(before)] == before
+
+
+def storable(text: str) -> str:
+    return re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
+
+
+def tree(packet: str) -> str:
+    """The XML without white space between tags, with forms, comments and prefixes."""
+    envelope = re.search(r"<(x:xmpmeta|\w+:RDF).*</\1>", packet, re.DOTALL)
+    assert envelope
+    root = etree.fromstring(envelope[0], etree.XMLParser(strip_cdata=False))
+    for element in root.iter():
+        if len(element) and not (element.text or "").strip():
+            element.text = None
+        if not (element.tail or "").strip():
+            element.tail = None
+    return etree.tostring(root, encoding="unicode")

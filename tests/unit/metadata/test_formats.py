@@ -1,12 +1,26 @@
-"""JPEG files: blocks in segments, and the offsets across them."""
+"""Every format: blocks are added, replaced and removed without other changes, and what cannot be is refused."""
 
 import hashlib
 import io
+import json
+import random
 import struct
+import zlib
+from base64 import b64decode
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
-from rig.containers import jpeg_segment
+from PIL.PngImagePlugin import PngInfo
+from rig.containers import jpeg_segment, png_chunk
+from rig.mutations import broken
+from rig.odd_photos import small_photos
+from support.examples import examples
 from support.format_photos import (
     EXIF_NAME,
     IMAGE,
@@ -21,9 +35,21 @@ from support.format_photos import (
     write_and_check_pixels,
 )
 
-from tagger.metadata.errors import RefusalKind
-from tagger.metadata.formats import difference_outside_blocks, may_hold_tags, read_blocks, replace_blocks
-from tagger.metadata.formats.jpeg import apply_splices, extended_xmp
+from tagger.database.enums import Outcome, Target
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.formats import (
+    difference_outside_blocks,
+    is_jpeg,
+    may_hold_tags,
+    read_blocks,
+    replace_blocks,
+)
+from tagger.metadata.formats.jpeg import Splice, apply_splices, extended_xmp, inverse_of, undo_splices
+from tagger.metadata.photo_files import photo_fields, xmp_fields
+from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
+from tagger.metadata.plans import UndoRecord, digest_file
+from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
+from tagger.photos.containers import digest_photo
 from tagger.photos.formats.reader import Blocks
 
 PLAIN = encode_photo("JPEG")
@@ -322,3 +348,235 @@ def test_hostile_files_take_linear_time() -> None:
 def test_too_many_segments_are_refused() -> None:
     data = PLAIN[:2] + jpeg_segment(0xE5, b"") * 100_001 + PLAIN[2:]
     assert refusal(data, Blocks(xmp=SMALL)) == RefusalKind.STRUCTURE
+
+
+FACE = IMAGE.resize((16, 12))
+JPEG = encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block())
+PHOTO_IPTC = jpeg_segment(
+    0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x04iptc" + b"8BIM\x04\x25\0\0\0\0\0\x10" + bytes(16)
+)
+PHOTOS = {kind: data for kind, data in small_photos().items() if is_jpeg(data)} | {
+    "iptc": JPEG[:20] + PHOTO_IPTC + JPEG[20:],
+    "small mpo": encode_photo("MPO", FACE, quality=20, save_all=True, append_images=[FACE.rotate(180)]),
+}
+blocks = st.one_of(
+    st.none(), st.sampled_from([SMALL, LARGE, exif_block()]), st.binary(min_size=1, max_size=70_000)
+)
+HEADS = [
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR",
+    b"RIFF\x40\0\0\0WEBPVP8 ",
+    b"II*\0\x08\0\0\0\x02\0",
+    b"MM\0+\0\x08\0\0",
+    JPEG[:-2],
+]
+
+
+def write_or_refuse(data: bytes, **new_blocks: bytes | None) -> bool:
+    """Write the blocks and check that nothing else changed. Returns False if the file is refused."""
+    try:
+        before = read_blocks(data)
+        blocks_to_write = replace(before, **new_blocks)
+        splices = replace_blocks(data, blocks_to_write)
+    except WriteRefused:
+        return False
+    new = apply_splices(data, splices)
+    assert difference_outside_blocks(data, new) is None
+    assert undo_splices(new, inverse_of(data, splices)) == data
+    assert read_blocks(new) == blocks_to_write
+    if blocks_to_write.exif == before.exif:
+        assert digest_photo(new) == digest_photo(data)
+    return True
+
+
+@examples(100)
+@given(kind=st.sampled_from(sorted(PHOTOS)), seed=st.integers(0, 2**32), xmp=blocks, exif=blocks, iptc=blocks)
+def test_broken_photos_accept_all_blocks_or_are_refused(
+    kind: str, seed: int, xmp: bytes | None, exif: bytes | None, iptc: bytes | None
+) -> None:
+    data = broken(PHOTOS[kind], list(PHOTOS.values()), random.Random(seed))
+    write_or_refuse(data, xmp=xmp, exif=exif, iptc=iptc)
+
+
+@examples(125)
+@given(head=st.sampled_from([b"", *HEADS]), tail=st.binary(max_size=300))
+@example(head=b"II*\0\x08\0\0\0", tail=b"\xff\xff")
+def test_arbitrary_bytes_are_refused_or_written(head: bytes, tail: bytes) -> None:
+    write_or_refuse(head + tail, xmp=SMALL)
+    difference_outside_blocks(head + tail, tail)
+    difference_outside_blocks(JPEG, head + tail)
+    with suppress(WriteRefused):
+        extended_xmp(head + tail)
+
+
+def test_valid_photos_are_written() -> None:
+    for data in PHOTOS.values():
+        assert write_or_refuse(data, xmp=LARGE)
+        write_or_refuse(data, xmp=None)
+
+
+PHOTOSHOP = jpeg_segment(
+    0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x04iptc" + b"8BIM\x03\xed\0\0\0\0\0\x02ab"
+)
+COMPARED_JPEG = (
+    encode_photo("JPEG", FACE, quality=20, exif=EXIF_NAME + exif_block(), comment=b"a comment")
+    + b"\0\0\0\x18ftyp a video"
+)
+COMPARED_PHOTOS = {
+    "jpeg": COMPARED_JPEG[:20] + PHOTOSHOP + COMPARED_JPEG[20:],
+    "mpo": encode_photo("MPO", FACE, quality=20, save_all=True, append_images=[FACE.rotate(180)]),
+}
+
+
+def ignored_bytes(data: bytes) -> list[range]:
+    """The bytes of the blocks, and of what refers to them, which the comparison ignores."""
+    blocks = read_blocks(data)
+    existing = [block for block in (blocks.xmp, blocks.exif, blocks.iptc) if block]
+    return [range(data.index(block) - 40, data.index(block) + len(block) + 8) for block in existing]
+
+
+@pytest.mark.parametrize("kind", COMPARED_PHOTOS)
+def test_changed_byte_outside_of_the_blocks_is_noticed(kind: str) -> None:
+    data = COMPARED_PHOTOS[kind]
+    new = write_and_check(data, xmp=SMALL)
+    ignored = ignored_bytes(new)
+    rng = random.Random(kind)
+    unnoticed = []
+    for at in range(len(new)):
+        if not any(at in span for span in ignored):
+            changed = new[:at] + bytes([new[at] ^ rng.randrange(1, 256)]) + new[at + 1 :]
+            if difference_outside_blocks(data, changed) is None:
+                unnoticed.append(at)
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("kind", COMPARED_PHOTOS)
+def test_missing_and_extra_bytes_are_noticed(kind: str) -> None:
+    data = COMPARED_PHOTOS[kind]
+    new = write_and_check(data, xmp=LARGE)
+    start = max((span.stop for span in ignored_bytes(new)), default=0)
+    for at in range(start, len(new) - 1, 7):
+        assert difference_outside_blocks(data, new[:at] + new[at + 1 :])
+        assert difference_outside_blocks(data, new[:at] + b"x" + new[at:])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (COMPARED_PHOTOS["jpeg"], encode_photo("PNG", FACE)),
+        (COMPARED_PHOTOS["jpeg"], b""),
+        (b"", b""),
+        (b"GIF89a", b"GIF89a"),
+        (encode_photo("PNG", FACE), encode_photo("PNG", FACE)),
+    ],
+)
+def test_files_that_cannot_be_compared_differ(before: bytes, after: bytes) -> None:
+    assert difference_outside_blocks(before, after)
+
+
+def test_second_block_of_a_kind_is_compared() -> None:
+    jpeg = COMPARED_PHOTOS["jpeg"]
+    assert difference_outside_blocks(
+        jpeg, jpeg[:20] + jpeg_segment(0xE1, b"Exif\0\0" + exif_block("b")) + jpeg[20:]
+    )
+
+
+EMBEDDED: Mapping[str, Mapping[str, str]] = json.loads(
+    (Path(__file__).parents[2] / "released" / "embedded-1.1.json").read_text()
+)
+"""What version 1.1 embedded into files of each format: the whole file, its undo record, and the digest of the original."""
+TAGS = make_tag_fields((NamedLandmark("big-ben", "Big Ben", "United Kingdom"),))
+NAME = b"XML:com.adobe.xmp\0"
+
+
+def written_in(folder: Path, name: str) -> tuple[Path, dict[str, UndoRecord]]:
+    """A file as version 1.1 left it, with its undo record."""
+    path = folder / name
+    path.write_bytes(zlib.decompress(b64decode(EMBEDDED[name]["written"])))
+    digest = digest_file(path.read_bytes())
+    return path, {digest: UndoRecord(digest, EMBEDDED[name]["original"], b64decode(EMBEDDED[name]["undo"]))}
+
+
+def write(path: Path, tags: TagFields, target: Target | None, records: Mapping[str, UndoRecord]) -> Outcome:
+    request = WriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}), (), target, tags)
+    photo = prepare_photo(plan_photo(request, records.get))
+    photo.replace_files()
+    return photo.outcome
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_what_version_1_embedded_is_undone_byte_for_byte(tmp_path: Path, name: str) -> None:
+    path, records = written_in(tmp_path, name)
+    assert "Eiffel Tower" in photo_fields(path.read_bytes())["XMP:dc:subject"]
+    assert write(path, TagFields(), None, records) is Outcome.WRITTEN
+    assert digest_file(path.read_bytes()) == EMBEDDED[name]["original"]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    expected = ["holiday"] if name.startswith("keyword") else None
+    assert photo_fields(path.read_bytes()).get("XMP:dc:subject") == expected
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_further_tags_go_into_a_sidecar(tmp_path: Path, name: str) -> None:
+    path, records = written_in(tmp_path, name)
+    before = path.read_bytes()
+    assert write(path, TAGS, Target.EMBED, records) is Outcome.REFUSED
+    assert path.read_bytes() == before
+    keywords = xmp_fields(path.with_name(f"{name}.xmp").read_bytes())["XMP:dc:subject"]
+    assert keywords == [*(["holiday"] if name.startswith("keyword") else []), "Big Ben"]
+
+
+@pytest.mark.parametrize("name", ["keyword.png", "keyword.webp", "keyword.tif"])
+def test_a_file_that_others_changed_since_is_left_alone(tmp_path: Path, name: str) -> None:
+    path, records = written_in(tmp_path, name)
+    path.write_bytes(path.read_bytes().replace(b"holiday", b"holidax"))
+    before = path.read_bytes()
+    for known in (records, {}):
+        with pytest.raises(WriteRefused, match="another program has changed it since") as refused:
+            write_own(path, known)
+        assert refused.value.kind is RefusalKind.FORMAT
+    assert path.read_bytes() == before
+
+
+def write_own(path: Path, records: Mapping[str, UndoRecord]) -> None:
+    """Undo, and raise the refusal of the photo's own file."""
+    request = WriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}))
+    plan = plan_photo(request, records.get)
+    assert plan.refusal is not None
+    raise plan.refusal
+
+
+@pytest.mark.parametrize("name", ["plain.png", "plain.webp", "plain.tif", "big.tif"])
+def test_a_forged_record_does_not_change_the_image(tmp_path: Path, name: str) -> None:
+    path, _ = written_in(tmp_path, name)
+    written = path.read_bytes()
+    Image.new("RGB", (12, 8), "red").save(other := tmp_path / f"other-{name}")
+    forged = other.read_bytes()
+    other.unlink()
+    inverse = inverse_of(forged, (Splice(0, len(forged), written),))
+    record = UndoRecord(digest_file(written), digest_file(forged), inverse)
+    with pytest.raises(WriteRefused, match="would have changed other data"):
+        write_own(path, {digest_file(written): record})
+    assert path.read_bytes() == written
+
+
+def test_xmp_and_exif_are_read() -> None:
+    info = PngInfo()
+    info.add_itxt(NAME[:-1].decode(), SMALL.decode(), zip=True)
+    assert read_blocks(encode_photo("PNG", pnginfo=info)).xmp == SMALL
+    prefixed = png_chunk(b"eXIf", b"Exif\0\0" + exif_block())
+    png = encode_photo("PNG")
+    assert read_blocks(png[:33] + prefixed + png[33:]).exif == exif_block()
+    webp = read_blocks(encode_photo("WEBP", xmp=SMALL, exif=b"Exif\0\0" + exif_block()))
+    assert (webp.xmp, webp.exif) == (SMALL, exif_block())
+    assert read_blocks(encode_photo("TIFF", IMAGE)).xmp is None
+
+
+@pytest.mark.parametrize(
+    "packed", [b"not packed", zlib.compress(bytes(17 * 2**20)), zlib.compress(SMALL)[:-3]]
+)
+def test_a_packed_text_that_cannot_be_read_is_refused(packed: bytes) -> None:
+    png = encode_photo("PNG")
+    data = png[:33] + png_chunk(b"iTXt", NAME + b"\1\0\0\0" + packed) + png[33:]
+    assert may_hold_tags(data)
+    with pytest.raises(WriteRefused, match="the XMP chunk"):
+        read_blocks(data)
