@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Table, UniqueConstraint, types
 
 from tagger.cli.help import DEFAULT, reflow
-from tagger.cli.option_groups import TagCommandOptions, WriteOptions
+from tagger.cli.options import TagCommandOptions, WriteOptions
 from tagger.cli.program import app as tagger_app
 from tagger.database.tables import UtcDateTime, metadata, views
 from tagger.query.options import options_used_by

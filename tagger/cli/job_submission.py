@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.console import ProgressLine, printable, write_json
 from tagger.cli.output.job_text import (
     count_of,
     gone_text,

@@ -116,7 +116,7 @@ COMMANDS = {
     "Correct": {
         "review.confirm": "Confirm that photos show a landmark.",
         "review.reject": "Reject a landmark for photos.",
-        "teach.teach": "Teach a landmark from a few photos of it.",
+        "landmark.teach": "Teach a landmark from a few photos of it.",
         "review.review_app": "List photos that probably show a landmark.",
         "metadata.metadata_app": "Write tags to the metadata of photos, and undo it.",
     },
@@ -124,7 +124,7 @@ COMMANDS = {
         "tag.enqueue": "Record photos as a job for workers.",
         "backfill.backfill": "Classify photos in the database again.",
         "jobs.job_app": "List, retry, pause and cancel jobs.",
-        "status.status": "Show jobs, workers and queues.",
+        "jobs.status": "Show jobs, workers and queues.",
         "doctor.doctor": "Check the installation, and suggest remedies.",
     },
     MORE: {
@@ -139,7 +139,7 @@ COMMANDS = {
         "database.db_app": "Upgrade, check and copy the database.",
     },
 }
-CLASSES = {"teach": "teach.TeachCommand"}
+CLASSES = {"teach": "landmark.TeachCommand"}
 
 commands = LazyCommands(COMMANDS, CLASSES)
 

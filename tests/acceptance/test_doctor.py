@@ -20,8 +20,8 @@ from sqlalchemy import insert, make_url, text, update
 from support.command_line import CommandOutput, CommandRunner
 from support.commands import draw
 
-from tagger.cli import doctor as findings
-from tagger.cli.doctor import CheckGroup, State, check_space, ok
+from tagger.cli.commands import doctor as findings
+from tagger.cli.commands.doctor import CheckGroup, State, check_space, ok
 from tagger.database import diagnostics, schema
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, make_url, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from support.colour_folders import TaggedFolder
 
-from tagger.cli.doctor import DatabaseChecks, State
+from tagger.cli.commands.doctor import DatabaseChecks, State
 from tagger.database import engine as engine_module
 from tagger.database.connection import Database, open_database
 from tagger.database.engine import is_transient

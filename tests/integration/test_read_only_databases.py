@@ -17,7 +17,7 @@ from support.databases import create_sqlite_database
 from support.disks import NOBODY, without_root_privileges
 from support.stored_photos import StoredPhotos
 
-from tagger.cli.doctor import check_database_file
+from tagger.cli.commands.doctor import check_database_file
 from tagger.database.connection import open_database
 from tagger.database.engine import DatabaseError, outage_text, stated_error
 from tagger.errors import DatabaseReadOnly

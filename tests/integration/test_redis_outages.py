@@ -14,7 +14,7 @@ from kombu.utils.imports import symbol_by_name
 from rig.servers import KEYS, REFUSALS, RedisServer
 from support.ledgers import LedgerBuilder
 
-from tagger.cli.doctor.jobs import check_redis
+from tagger.cli.commands.doctor import check_redis
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.errors import RedisMisconfigured

@@ -12,7 +12,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
 
-from tagger.cli.doctor.models import check_models
+from tagger.cli.commands.doctor import check_models
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.format_photos import encode_photo
 
-from tagger.cli.output.metadata import FileState, metadata_state
+from tagger.cli.commands.metadata import FileState, metadata_state
 from tagger.metadata import xmp
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos.side_files import SIDECAR_MAX_BYTES

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tagger.cli.commands.doctor import check_permissions
 from tagger.cli.commands.review import open_output
-from tagger.cli.doctor import check_permissions
 from tagger.cli.supervised_process import SupervisedProcess
 from tagger.database.connection import open_database
 from tagger.database.schema import read_revision

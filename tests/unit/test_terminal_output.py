@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, write_parts, write_table
+from tagger.cli.output.console import local_time, write_parts, write_table
 from tagger.cli.output.job_text import overview_lines, service_lines
 from tagger.cli.output.photo_lines import photo_line
 from tagger.database.enums import JobState, Outcome, TagReason, TagState
@@ -104,7 +104,7 @@ def test_columns_without_values_are_left_out_on_a_terminal_alone(
 def test_the_parts_of_a_long_table_have_the_same_columns(
     terminal_of_width: TerminalOfWidth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.cli.output.formats.TABLE_PART", 1)
+    monkeypatch.setattr("tagger.cli.output.console.TABLE_PART", 1)
     terminal = terminal_of_width(60)
     write_table(("Photo", "Landmark"), [["/photos/a.jpg", "Eiffel Tower"], ["/b.jpg", "Alai Minar"]])
     title, _line, first, second = terminal.text.splitlines()

@@ -17,8 +17,8 @@ from tagger.cli.job_submission import (
     select_runner,
     submit_job,
 )
-from tagger.cli.option_groups import BackfillOptions, WriteOptions
 from tagger.cli.options import (
+    BackfillOptions,
     DryRun,
     Json,
     Local,
@@ -27,9 +27,10 @@ from tagger.cli.options import (
     Threshold,
     TopK,
     Wait,
+    WriteOptions,
 )
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, printable, write_json
+from tagger.cli.output.console import local_time, printable, write_json
 from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner

@@ -10,8 +10,7 @@ import typer
 from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json, parse_time
 from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import printable
+from tagger.cli.output.console import ProgressLine, printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.diagnostics import database_stats

@@ -11,8 +11,7 @@ from tagger.cli.derived_facts import texts_of_other_models, update_derived_facts
 from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import printable, write_json, write_table
+from tagger.cli.output.console import ProgressLine, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.errors import TaggerError

@@ -11,12 +11,13 @@ import typer
 
 from tagger.cli.derived_facts import model_in_use, print_due, warn_of_other_models
 from tagger.cli.help import OUTPUT, argument, flag, option, with_option_groups
-from tagger.cli.option_groups import OutcomeOptions, QueryOptions
 from tagger.cli.options import (
     FormatName,
     Json,
     Limit,
+    OutcomeOptions,
     Print0,
+    QueryOptions,
     Sort,
     TakenAfter,
     TakenBefore,
@@ -25,7 +26,7 @@ from tagger.cli.options import (
     query_usage,
 )
 from tagger.cli.output import console
-from tagger.cli.output.formats import Format, printable, write_documents, write_json, write_table
+from tagger.cli.output.console import Format, printable, write_documents, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import Session, open_for_reading
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound

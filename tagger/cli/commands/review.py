@@ -14,10 +14,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
-from tagger.cli.option_groups import VerdictOptions
-from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format
+from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, VerdictOptions, parse_format
 from tagger.cli.output import console
-from tagger.cli.output.formats import Counter, Format, printable, write_documents, write_json
+from tagger.cli.output.console import Counter, Format, printable, write_documents, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_photos
 from tagger.cli.session import open_for_reading, open_session

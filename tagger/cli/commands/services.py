@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.help import ADVANCED, argument, flag, option, with_option_groups
-from tagger.cli.option_groups import WriteOptions
-from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait
+from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait, WriteOptions
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner

@@ -22,7 +22,6 @@ from tagger.cli.job_submission import (
     send_job,
     submit_tagging,
 )
-from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.options import (
     Again,
     BatchSize,
@@ -33,12 +32,14 @@ from tagger.cli.options import (
     NoWait,
     Paths,
     PriorityName,
+    TagCommandOptions,
     Threshold,
     TopK,
     Wait,
+    WriteOptions,
 )
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable
+from tagger.cli.output.console import printable
 from tagger.cli.output.job_text import count_of, gone_text, print_next_steps
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.engine import DatabaseError, is_transient, outage_text

@@ -1,19 +1,221 @@
-"""Messages to the terminal, progress with its rate and remaining time, and the exit codes of commands.
+"""What commands print: results to stdout, messages to stderr, progress with its rate; and the exit codes.
 
-Results go to stdout, messages to stderr.
+Output formats are JSON, a JSON document per line, CSV, paths, GeoJSON, and tables for the terminal. All is
+streamed. File names are written unchanged to programs, with escaped controls to a terminal.
 """
 
+from __future__ import annotations
+
+import codecs
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import compress
-from typing import NoReturn, Self
+from datetime import datetime
+from enum import StrEnum
+from itertools import chain, compress, islice
+from typing import Any, BinaryIO, NoReturn, Self
+from zoneinfo import ZoneInfo
 
 import typer
 
-from tagger.cli.output.formats import printable_lines, write_json, write_table
 from tagger.errors import InputInvalid, TaggerError
+from tagger.texts.text_format import percent
+
+
+class Format(StrEnum):
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    CSV_BOM = "csv-bom"
+    PATHS = "paths"
+    GEOJSON = "geojson"
+    TABLE = "table"
+
+
+# Rows of a table that are printed at a time. The first ones decide how wide its columns are.
+TABLE_PART = 200
+COLUMN_GAP = 2
+
+
+class Score(float):
+    """A number from 0 to 1 in a table: a percentage on a terminal, a number for programs."""
+
+
+class Counter:
+    """Iterates over `items` once, and counts them."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = items
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._items:
+            self.count += 1
+            yield item
+
+
+def write_documents(columns: Sequence[str], documents: Iterable[object], output_format: Format) -> int:
+    """Write documents; returns their number. `columns` are the fields that a table and CSV have."""
+    from tagger.query.photo_json import csv_parts, json_line_parts
+
+    counter = Counter(documents)
+    rows = ([getattr(document, column) for column in columns] for document in counter)
+    match output_format:
+        case Format.JSON:
+            write_json_list(counter)
+        case Format.NDJSON:
+            write_parts(json_line_parts(counter))
+        case Format.CSV | Format.CSV_BOM:
+            write_csv(csv_parts(columns, rows), output_format)
+        case Format.TABLE:
+            write_table(columns, rows)
+    return counter.count
+
+
+def write_csv(parts: Iterable[bytes], output_format: Format) -> None:
+    """Write CSV in UTF-8. Excel takes it for another encoding unless a byte order mark comes first."""
+    write_parts(chain([codecs.BOM_UTF8], parts) if output_format is Format.CSV_BOM else parts)
+
+
+def write_json(document: object) -> None:
+    """Write one indented JSON document."""
+    from tagger.texts.documents import json_bytes
+
+    write_parts([json_bytes(document, indent=2) + b"\n"])
+
+
+def write_json_list(documents: Iterable[object]) -> None:
+    """Write one JSON list, with an element on each line."""
+    from tagger.query.photo_json import json_list_parts
+
+    write_parts(json_list_parts(documents))
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table that fits the terminal; without a terminal, cells separated by tabs.
+
+    Where a name would be broken, each row is written as lines, which can be copied.
+    """
+    is_terminal = sys.stdout.isatty()
+    shown = ([printable(_cell(value, is_terminal=is_terminal)) for value in row] for row in rows)
+    if not is_terminal:
+        write_parts("\t".join(row).encode() + b"\n" for row in shown)
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    widths: list[int] = []
+    while part := list(islice(shown, TABLE_PART)):
+        title = not widths
+        widths = widths or _column_widths([columns, *part], console.width)
+        if sum(widths) + (len(widths) - 1) * COLUMN_GAP > console.width:
+            write_parts(f"{_record(columns, row)}\n\n".encode() for row in part)
+        else:
+            console.print(_rich_table(columns, part, widths, title=title))
+
+
+def local_time(moment: datetime, zone: str | None = None) -> str:
+    """`2026-05-01 14:30 CEST`, in the time zone of this machine, or another one."""
+    return f"{moment.astimezone(None if zone is None else ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+
+
+def printable(text: str) -> str:
+    """Escape control characters, and bytes that are not UTF-8, as in the notes of jobs."""
+    if text.isprintable():
+        return text
+    from tagger.photos.paths import printable_path
+
+    return printable_path(text)
+
+
+def printable_lines(text: str) -> str:
+    """Escape each line as `printable` does."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def write_parts(parts: Iterable[bytes]) -> None:
+    """Write bytes to stdout: file names may not be valid in the encoding of the terminal."""
+    sys.stdout.flush()
+    out: BinaryIO = sys.stdout.buffer
+    out.writelines(map(_for_terminal, parts) if sys.stdout.isatty() else parts)
+    out.flush()
+
+
+def _for_terminal(part: bytes) -> bytes:
+    """Escape what could change the terminal: file names may contain control sequences."""
+    return printable_lines(part.decode(errors="surrogateescape").replace("\r\n", "\n")).encode()
+
+
+def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
+    """As wide as the longest cell; the widest are narrowed until the table fits, at most to a name."""
+    from rich.cells import cell_len
+
+    columns = list(zip(*rows, strict=True))
+    widths = [max(1, *map(cell_len, column)) for column in columns]
+    names = [max(1, *(cell_len(name) for cell in column for name in _names(cell))) for column in columns]
+    room = terminal_width - (len(widths) - 1) * COLUMN_GAP
+    while sum(widths) > room:
+        spare = [width if width > least else 0 for width, least in zip(widths, names, strict=True)]
+        if not any(spare):
+            break
+        widths[spare.index(max(spare))] -= 1
+    return widths
+
+
+def _record(columns: Sequence[str], row: Sequence[str]) -> str:
+    """The cells of a row that are not empty, each after the name of its column."""
+    cells = zip(columns, row, strict=True)
+    return "\n".join(f"{column}: {cell}".removeprefix(": ") for column, cell in cells if cell)
+
+
+def _names(cell: str) -> list[str]:
+    """The parts of a text or path between which it may be broken."""
+    return re.findall("[^ /]*[ /]|[^ /]+", cell)
+
+
+def _broken(cell: str, width: int) -> str:
+    """The cell in lines that end between names."""
+    from rich.cells import cell_len
+
+    lines = [""]
+    for name in _names(cell):
+        if lines[-1] and cell_len(lines[-1] + name.rstrip(" ")) > width:
+            lines.append("")
+        lines[-1] += name
+    return "\n".join(lines)
+
+
+def _rich_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], *, title: bool
+) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    # The gap is a column's padding and the box's divider, a space.
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_header=title,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, COLUMN_GAP - 1, 0, 0),
+    )
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(Text(_broken(cell, width)) for cell, width in zip(row, widths, strict=True)))
+    return table
+
+
+def _cell(value: object, *, is_terminal: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Score):
+        return percent(value) if is_terminal else f"{value:.4f}"
+    return value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
+
 
 DONE = 0
 NOT_DONE = 1

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, printable
+from tagger.cli.output.console import local_time, printable
 from tagger.cli.session import load_settings
 from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState, Runner
 from tagger.errors import RedisMisconfigured

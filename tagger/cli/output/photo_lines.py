@@ -16,8 +16,7 @@ from typing import Self
 import typer
 
 from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import printable, write_parts
+from tagger.cli.output.console import ProgressLine, printable, write_parts
 from tagger.cli.session import Session
 from tagger.database.connection import Database
 from tagger.database.engine import with_retry

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tagger.cli.output.formats import (
+from tagger.cli.output.console import (
     Counter,
     Format,
     Score,

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from psutil import Process
 from support.commands import end_embedded_redis
 
-from tagger.cli.doctor.jobs import check_redis
+from tagger.cli.commands.doctor import check_redis
 from tagger.errors import EmbeddedRedisUnavailable, PermissionsUnsafe, RedisUnavailable
 from tagger.settings import Settings, load_settings
 from worker import embedded_redis
@@ -112,7 +112,7 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
 ) -> None:
     monkeypatch.setattr(embedded_redis, "_client", lambda socket: socket_client(str(socket), timeout_s=0.5))
     monkeypatch.setattr("worker.broker.TIMEOUT_S", 0.5)
-    monkeypatch.setattr("tagger.cli.doctor.jobs.NO_LEDGER", LEDGER)
+    monkeypatch.setattr("tagger.cli.commands.doctor.jobs.NO_LEDGER", LEDGER)
     url = start_embedded(data_folder, LEDGER)
     broker = RedisEndpoint(url, KEYS, embedded=True)
     with broker.client() as client:
