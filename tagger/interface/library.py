@@ -13,6 +13,7 @@ from tagger.database.connection import open_configured
 from tagger.database.enums import Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, PhotoNotFound
 from tagger.interface.conditions import BackfillConditions, Conditions, Named
+from tagger.interface.photo_model import PhotoModel
 from tagger.interface.results import (
     Job,
     Photo,
@@ -30,7 +31,6 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
-from tagger.jobs.processing.model_cache import PhotoModel
 from tagger.landmarks.edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.ledger.job_control import list_jobs, recover_stale_jobs
 from tagger.ledger.workers import list_workers
