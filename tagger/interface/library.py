@@ -12,10 +12,12 @@ from tagger.database.audit_log import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, PhotoNotFound
-from tagger.interface.conditions import BackfillConditions, Conditions, Named
 from tagger.interface.photo_model import PhotoModel
 from tagger.interface.results import (
+    BackfillConditions,
+    Conditions,
     Job,
+    Named,
     Photo,
     Photos,
     Progress,

@@ -1,4 +1,4 @@
-"""What scripts name and get: photos by path, the photos of a query, and a job with its end and failures."""
+"""What scripts name and get: photos by path and by conditions, and a job with its end and failures."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
 from tagger.errors import ArgumentInvalid, DataFramesMissing, JobFinished, JobUnfinished, QueryOptionInvalid
-from tagger.interface.conditions import BackfillConditions, Named
 from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.items import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.job_control import cancel, find_job
 from tagger.photos.paths import absolute_path, named_path, printable_path
 from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.query.find import find_tagged
-from tagger.query.options import PhotoQuery
+from tagger.query.option_values import BoundingBox
+from tagger.query.options import Alternatives, PhotoQuery, PositionOption, SortOption, VerdictOption
 from tagger.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.query.tagged_photos import TaggedPhoto
 from tagger.roots.roots import RootPaths
@@ -34,6 +35,52 @@ if TYPE_CHECKING:
     from tagger.jobs.processing.chunk_runner import StoredBatch
     from tagger.ledger.job_control import JobProgress
     from tagger.settings import Settings
+
+# A photo, by its path or address, or as `Library.photos` returns it.
+Named = str | Path | TaggedPhoto
+
+
+class BackfillConditions(TypedDict, total=False):
+    """The conditions of `Library.backfill`."""
+
+    landmark: str | Iterable[str] | None
+    country: str | Iterable[str] | None
+    thing: str | Iterable[str] | None
+    near: str | tuple[float, float] | None
+    radius_km: float | None
+    box: str | tuple[float, float, float, float] | BoundingBox | None
+    position: PositionOption | None
+    trip: str | None
+    job: int | None
+    min_score: float | None
+    verdict: VerdictOption | None
+    camera: str | Iterable[str] | None
+    under: Named | Iterable[Named] | None
+    year: int | Iterable[int] | None
+    calendar_month: int | Iterable[int] | None
+    calendar_day: str | Iterable[str] | None
+    undated: bool
+    taken_after: str | date | None
+    taken_before: str | date | None
+    any_of: str | Alternatives | Iterable[str | Alternatives] | None
+    without: str | Alternatives | Iterable[str | Alternatives] | None
+
+
+class Conditions(BackfillConditions, total=False):
+    """The conditions of `Library.photos`."""
+
+    model: str | None
+    unknown: bool
+    untagged: bool
+    failed: bool
+    dismissed: bool
+    favourite: bool
+    any_rank: bool
+    sort: SortOption | None
+    distinct: bool
+    limit: int | None
+    text: str | None
+
 
 # Photos in the table that a notebook shows.
 SHOWN_ROWS = 20

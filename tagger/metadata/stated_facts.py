@@ -31,7 +31,7 @@ from tagger.metadata.xmp.properties import Value, added_in_properties, propertie
 from tagger.photos.facts import FIRST_FACTS, LARGEST_ERROR_M, LARGEST_OFFSET_S, LEAST_OFFSET_S, PhotoFacts
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
-from tagger.texts.text_encoding import decoded_text
+from tagger.texts.documents import decoded_text
 from tagger.texts.text_format import plain_number
 
 

@@ -33,7 +33,7 @@ from tagger.photos.names import (
     stem_of,
 )
 from tagger.photos.paths import folded_name
-from tagger.texts.text_encoding import encoding_of
+from tagger.texts.documents import encoding_of
 
 # Reads the sidecar of this name; None if it cannot be read.
 ReadSidecar = Callable[[str], bytes | None]

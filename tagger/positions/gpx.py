@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from tagger.errors import ImportRefused, PathNotFound, SystemRefused
 from tagger.photos.files import open_at_once
-from tagger.texts.text_encoding import encoding_of
+from tagger.texts.documents import encoding_of
 from tagger.texts.text_format import plain_number
 
 # (N, 3): seconds since 1970, latitude and longitude in degrees.

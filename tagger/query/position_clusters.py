@@ -20,8 +20,8 @@ from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.query.areas import Box
 from tagger.query.kept_counts import FINEST_DEGREES, IS_FIRST_THERE, kept_places
 from tagger.query.option_values import BoundingBox
-from tagger.texts.city_names import place_text
 from tagger.texts.documents import document_of
+from tagger.texts.names import place_text
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ from tagger.photos.facts import RESULT_FACTS, PhotoOrigin, ResultFacts
 from tagger.photos.paths import printable_path
 from tagger.roots.roots import Root, RootPaths, list_roots
 from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
-from tagger.texts.city_names import place_text
 from tagger.texts.documents import document_of
+from tagger.texts.names import place_text
 from tagger.texts.text_format import (
     N_,
     distance_text,

@@ -19,7 +19,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, Condition, has_tag
 from tagger.query.tagged_photos import select_photos
 from tagger.roots.roots import RootPaths
-from tagger.texts.city_names import city_name
+from tagger.texts.names import city_name
 
 FEWEST_TO_READ_ALL = 300_000
 # Results of so many photos, or of the tenth of a library, are counted by reading all photos.

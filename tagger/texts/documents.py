@@ -1,15 +1,22 @@
-"""JSON documents of commands and the API: dataclasses whose fields are the keys.
+"""Documents as bytes: JSON of commands and the API, and texts that programs and people write into files.
 
-Commands and the API write documents unchanged; the API's OpenAPI document is generated from the dataclasses.
+Documents are dataclasses whose fields are the keys. Commands and the API write them unchanged; the API's
+OpenAPI document is generated from the dataclasses.
+
+Texts of files are in UTF-8 or UTF-16, with or without a byte order mark. Text editors leave blank lines and
+byte order marks at the start, which no format has there.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,3 +50,42 @@ def json_default(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
     return vars(value) if is_dataclass(value) else str(value)
+
+
+_START = "\ufeff \t\r\n"
+_BLOCK_BYTES = 1 << 16
+
+
+def decoded_text(data: bytes) -> str:
+    """The text in a file, without blank lines and byte order marks at its start.
+
+    Raises:
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16.
+    """
+    return data.decode(encoding_of(data)).lstrip(_START)
+
+
+def text_blocks(source: IO[bytes]) -> Iterator[str]:
+    """The same text of a file that may be large, in parts.
+
+    Raises:
+        UnicodeDecodeError: as `decoded_text`.
+    """
+    blocks = iter(lambda: source.read(_BLOCK_BYTES), b"")
+    first = next(blocks, b"")
+    is_start = True
+    for text in codecs.iterdecode(chain([first], blocks), encoding_of(first)):
+        part = text.lstrip(_START) if is_start else text
+        if part:
+            is_start = False
+            yield part
+
+
+def encoding_of(data: bytes) -> Literal["utf-8", "utf-16-le", "utf-16-be"]:
+    """The encoding that a text states by a byte order mark, or by zeros around its first letter."""
+    start = data[:2]
+    if start == b"\xff\xfe" or (len(start) == 2 and start[0] and not start[1]):
+        return "utf-16-le"
+    if start == b"\xfe\xff" or (len(start) == 2 and start[1] and not start[0]):
+        return "utf-16-be"
+    return "utf-8"

@@ -1,14 +1,27 @@
-"""Names of landmarks: what they may be, languages, slugs; and what people call countries."""
+"""Names of landmarks: what they may be, languages, slugs; and what people call countries and cities.
 
+Names of cities in the reader's language are those of tagger/shipped/cities.names.tsv.
+"""
+
+import importlib.resources
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from blake3 import blake3
 
 from tagger.errors import LandmarkInvalid
-from tagger.texts.text_format import INVISIBLE, N_, UNDECOMPOSED, gettext, has_controls, territory_of
+from tagger.texts.text_format import (
+    INVISIBLE,
+    N_,
+    UNDECOMPOSED,
+    country_name,
+    gettext,
+    has_controls,
+    reader_language,
+    territory_of,
+)
 
 # A language tag, like `de` or `zh-Hant` (BCP 47).
 LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
@@ -168,3 +181,31 @@ def foreign_names(country: str) -> tuple[str, ...]:
         except (KeyError, UnknownLocaleError):  # CLDR has a language without texts
             continue
     return tuple(names)
+
+
+# Those of the file, in its order; other readers get the English or local names.
+_CITY_LANGUAGES = ("de", "es", "fr", "pt")
+
+
+def city_name(city: str, area: str | None) -> str:
+    """The name of a city of a region or country, given in English; itself if no other is known."""
+    language = (reader_language() or "").split("-")[0]
+    return _city_names(language).get((city, area), city) if language in _CITY_LANGUAGES else city
+
+
+def place_text(city: str | None, country: str | None) -> str:
+    """City and country in the reader's language, as far as they are known."""
+    names = city and city_name(city, country), country and country_name(country)
+    return ", ".join(filter(None, names))
+
+
+@cache
+def _city_names(language: str) -> dict[tuple[str, str | None], str]:
+    file = importlib.resources.files("tagger") / "shipped" / "cities.names.tsv"
+    names: dict[tuple[str, str | None], str] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        city, region, country, *of_languages = line.split("\t")
+        if name := of_languages[_CITY_LANGUAGES.index(language)]:
+            names.setdefault((city, region), name)
+            names.setdefault((city, country), name)  # the largest city comes first
+    return names

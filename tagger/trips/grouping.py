@@ -14,8 +14,7 @@ from itertools import compress, groupby
 from operator import attrgetter
 
 from tagger.database.enums import TripEditKind
-from tagger.texts.city_names import city_name
-from tagger.texts.names import slug_of_name
+from tagger.texts.names import city_name, slug_of_name
 from tagger.texts.text_format import country_name, dates_text, gettext, list_text
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.homes import Homes

@@ -36,7 +36,7 @@ from tagger.tags.causes import (
     write_verdicts,
 )
 from tagger.tags.contents import lock_contents, lock_contents_shared
-from tagger.texts.text_encoding import text_blocks
+from tagger.texts.documents import text_blocks
 from tagger.things import PREFIX, all_things
 from tagger.verdicts.verdicts import NOT_A_LANDMARK, stored_dismissals, stored_verdicts
 

@@ -40,7 +40,7 @@ from tagger.search.names import (
 )
 from tagger.search.parts import UnderstoodText, suggest, understand
 from tagger.search.text_query import named_files, this_day, unfamiliar_names
-from tagger.texts.city_names import city_name
+from tagger.texts.names import city_name
 from tagger.texts.text_format import in_language
 from tagger.things import ThingCount
 

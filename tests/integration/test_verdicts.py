@@ -23,7 +23,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model
 from tagger.roots.roots import forget_path
-from tagger.texts import text_encoding
+from tagger.texts import documents
 from tagger.verdicts import listing
 from tagger.verdicts.importing import ImportedVerdicts, VerdictEntry, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
@@ -292,7 +292,7 @@ def test_lists_and_lines_are_read_the_same_way(monkeypatch: pytest.MonkeyPatch) 
     indented = json.dumps(many, indent=2)
     for text in ("\n".join(lines), f"\ufeff[{of_list}]\n", "\n\n".join(lines) + "\n", indented):
         for encoding, block_bytes in (("utf-8", 1 << 16), ("utf-8", 3), ("utf-16-le", 5)):
-            monkeypatch.setattr(text_encoding, "_BLOCK_BYTES", block_bytes)
+            monkeypatch.setattr(documents, "_BLOCK_BYTES", block_bytes)
             entries = read_entries(io.BytesIO(text.encode(encoding)), "file")
             assert [entry.path for entry in entries] == [verdict["path"] for verdict in many]
 

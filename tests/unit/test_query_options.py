@@ -16,7 +16,7 @@ import typer
 
 from tagger.cli.options import query_usage
 from tagger.errors import QueryOptionInvalid
-from tagger.interface.conditions import BackfillConditions, Conditions
+from tagger.interface.results import BackfillConditions, Conditions
 from tagger.query.filter_words import conditions_text
 from tagger.query.option_values import BoundingBox, parse_box, parse_date, parse_position
 from tagger.query.options import (

@@ -34,8 +34,8 @@ from tagger.photos.names import OtherFiles, find_program_folder, is_photo_name
 from tagger.photos.paths import path_text
 from tagger.photos.source import read_named
 from tagger.settings import Settings
+from tagger.texts.documents import decoded_text
 from tagger.texts.names import digest_slug, slug_of_name
-from tagger.texts.text_encoding import decoded_text
 from trainer.errors import DataUnusable
 from trainer.progress import compute_ahead, photo_progress
 

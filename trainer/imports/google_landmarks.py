@@ -21,8 +21,8 @@ from tagger.geo import regional_slug, world_region_in
 from tagger.model.artifact import BackgroundStatistics, Embedding, InputRule, Label, Manifest, file_digest
 from tagger.photos.decoding import Resize
 from tagger.photos.files import new_file
+from tagger.texts.documents import decoded_text
 from tagger.texts.names import clean_name, digest_slug, slug_of_name
-from tagger.texts.text_encoding import decoded_text
 from trainer.data.folders import find_ordinary_photos
 from trainer.data.preparation import decode_batches
 from trainer.errors import DataUnusable, writing_to

@@ -29,8 +29,8 @@ from tagger.teaching.learning import embedding_of, load_embeddings
 from tagger.teaching.lessons import Lesson, TaughtDocument
 from tagger.teaching.lessons import teach as teach_landmark
 from tagger.teaching.similarity import content_with_embedding, find_similar
-from tagger.texts.city_names import city_name
 from tagger.texts.documents import document_of
+from tagger.texts.names import city_name
 from tagger.texts.text_format import country_name, gettext, reader_language
 from tagger.web.api.photos import person_of
 from tagger.web.cached_value import SearchLists

@@ -36,7 +36,7 @@ from starlette.types import Scope
 
 from tagger.database.connection import Database
 from tagger.query.tagged_photos import has_metadata_writes, has_photos
-from tagger.texts.city_names import city_name, place_text
+from tagger.texts.names import city_name, place_text
 from tagger.texts.text_format import (
     N_,
     Language,

@@ -27,8 +27,8 @@ from tagger.query.position_clusters import (
 )
 from tagger.query.trip_summaries import PathPoint, trip_path
 from tagger.settings import Settings
-from tagger.texts.city_names import city_name
 from tagger.texts.documents import document_of
+from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, gettext
 from tagger.trips.stored import find_trip
 from tagger.web.api.photo_images import IMMUTABLE

@@ -29,7 +29,7 @@ from tagger.teaching.similarity import (
     photos_of_groups,
     place_likelihood,
 )
-from tagger.texts.city_names import city_name
+from tagger.texts.names import city_name
 from tagger.texts.text_format import day_text, distance_text, gettext, percent
 from tagger.web.api.landmarks import similar_photos
 from tagger.web.api.photos import PhotoNumber
