@@ -152,6 +152,7 @@ def test_workers_cannot_hide_a_folder_that_cannot_be_read(
         assert UNREAD in terminal.run("enqueue", str(photos), "--wait", code=3).stderr
 
 
+@pytest.mark.slow
 def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal, photos: Path) -> None:
     watching = terminal.start("watch", str(photos))
     terminal.wait_until(lambda: terminal.log.exists() and "1 tagged" in terminal.log.read_text())
@@ -220,6 +221,7 @@ def test_a_group_without_a_command_prints_its_commands_and_no_error(terminal: Te
     assert (done.code, "Usage: " in done.err, "error:" in done.err) == (2, True, False)
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_answer_is_shown_as_it_was_written(terminal: Terminal) -> None:
     terminal.environment["TAGGER_DATABASE_URL"] = "postgresql://127.0.0.1:1/tagger"
     for command in ("status", "query", "worker"):

@@ -124,6 +124,7 @@ def _archive(landmarks: Path) -> bytes:
     return zip_of({f"landmark_images/{path.relative_to(landmarks)}": path.read_bytes() for path in photos})
 
 
+@pytest.mark.slow
 def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal: Terminal) -> None:
     (line,) = _blocks((PROJECT / "docs" / "how-to" / "every-night.md").read_text(), "text")
     variables = {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}

@@ -64,6 +64,7 @@ def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) ->
     assert terminal.progress(1).is_over
 
 
+@pytest.mark.slow
 def test_waiting_goes_on_until_a_worker_comes(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     waiting = terminal.start("enqueue", "--wait", "photos")
@@ -94,6 +95,7 @@ def _fail_to_start(terminal: Terminal, database: Database, name: str) -> None:
         raise SettingsInvalid(reason="as of a model that cannot run")
 
 
+@pytest.mark.slow
 def test_the_number_of_a_job_is_a_word_on_a_terminal(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     assert terminal.run("enqueue", "photos").stdout == "1\n"
@@ -101,17 +103,11 @@ def test_the_number_of_a_job_is_a_word_on_a_terminal(terminal: Terminal) -> None
         screen.read_until(b"job 2\r\n")
 
 
-@pytest.mark.parametrize(
-    "fixture",
-    [
-        pytest.param("bare_terminal", id="embedded Redis", marks=pytest.mark.slow),
-        pytest.param("terminal", id="own Redis"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fixture", ["bare_terminal", "terminal"], ids=["embedded Redis", "own Redis"])
 def test_two_databases_of_one_machine_share_no_messages(
     request: pytest.FixtureRequest, fixture: str, tmp_path: Path
 ) -> None:
-    """The worker of one; in the long form, that of the other too."""
     first: Terminal = request.getfixturevalue(fixture)
     second = Terminal(
         first.folder, {**first.environment, "TAGGER_DATABASE_URL": f"sqlite:///{tmp_path}/second.sqlite"}

@@ -25,6 +25,8 @@ from tagger.database.connection import open_database
 from tagger.transfer.upgrade import upgrade_database
 from worker.producer import make_app
 
+pytestmark = pytest.mark.slow
+
 SOURCES = Path(__file__).parents[2]
 PAGE = (SOURCES / "docs" / "how-to" / "servers.md").read_text()
 ROLES = SOURCES / "deploy" / "postgres-roles.sql"

@@ -235,6 +235,7 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
         assert connection.scalar(select(func.count()).select_from(models)) == 1
 
 
+@pytest.mark.slow
 def test_the_script_of_the_docs_prints_each_job_that_ended_once(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
     page = Path(__file__).parents[2] / "docs" / "how-to" / "notifications.md"

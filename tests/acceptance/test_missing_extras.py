@@ -89,6 +89,7 @@ def test_a_command_without_its_extra_ends_with_one_sentence(
     assert len(set(others)) <= 1, done.stderr  # threads may choose a backend at the same time
 
 
+@pytest.mark.slow
 def test_photos_that_need_an_extra_fail_one_by_one(bare: BareEnvironment, terminal: Terminal) -> None:
     """The model was converted to OpenVINO before, and needs no torch."""
     draw(terminal.folder / "one.jpg", 0)
@@ -117,6 +118,7 @@ with tagger.open("a.sqlite", create=True) as library:
 """
 
 
+@pytest.mark.slow
 def test_data_frames_without_pandas_are_an_error_of_this_program(
     bare: BareEnvironment, terminal: Terminal
 ) -> None:

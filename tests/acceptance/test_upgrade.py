@@ -164,6 +164,7 @@ def test_a_pipe_with_a_name_is_refused_at_once(tagger: CommandRunner, tmp_path: 
     assert re.search("it is a pipe|not a regular file", refused.err)
 
 
+@pytest.mark.slow
 def test_streams_of_the_shell_are_read(tagger: CommandRunner, tmp_path: Path) -> None:
     (tmp_path / "verdicts.json").write_text("[]")
     for streamed in ("<(cat verdicts.json)", "- < verdicts.json", "/dev/stdin < verdicts.json"):
@@ -191,6 +192,7 @@ def test_sqlite_is_backed_up_while_it_is_written(tmp_path: Path) -> None:
     assert terminal.json("query") == after
 
 
+@pytest.mark.slow
 def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path: Path) -> None:
     with PostgresServer() as server:
         as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", HARDEN, re.DOTALL)
@@ -243,6 +245,7 @@ def _shell(command: str, folder: Path, **variables: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql
 def test_a_library_moves_to_postgresql_with_one_command(tmp_path: Path, empty_postgres_url: str) -> None:
     terminal = Terminal(tmp_path / "home")

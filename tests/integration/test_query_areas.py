@@ -226,6 +226,7 @@ def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> N
     assert [(value.value, value.photos) for value in facets["landmark"]] == [(EIFFEL, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql
 def test_areas_cameras_and_verdicts_are_read_along_an_index(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
@@ -246,6 +247,7 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(
         assert not any("Seq Scan on photos" in plan for plan in plans), options
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql
 def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(library: StoredPhotos) -> None:
     _spread_photos(library, 4000)

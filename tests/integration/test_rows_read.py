@@ -24,6 +24,8 @@ from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import Alternatives, PhotoQuery
 from tagger.teaching.learning import find_evidence
 
+pytestmark = pytest.mark.slow
+
 CLASSIFIED, WAITING = 12_000, 8_000
 PHOTOS = 12_000
 FREQUENT = "alai-darwaza"

@@ -355,6 +355,7 @@ def test_a_note_leaves_though_the_pointer_rests_where_it_appears(browser: Browse
         expect(note).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_details_have_a_small_map(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos/2", base=address) as page:
         page.keyboard.press("i")

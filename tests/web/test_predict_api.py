@@ -131,6 +131,7 @@ def impatient_client(settings: Settings, database: Database, timeout_s: float) -
     return TestClient(app, base_url=LOCAL_URL)
 
 
+@pytest.mark.slow
 def test_uploads_that_compute_without_end_are_given_up_and_do_not_keep_others_waiting(
     web_settings: Settings, web_database: Database, inject: Callable[[str, str], None]
 ) -> None:
@@ -172,6 +173,7 @@ def test_model_that_cannot_be_run_is_not_the_photos_fault(client: TestClient, we
     assert "error" in answer.json()
 
 
+@pytest.mark.slow
 def test_photos_sent_at_once_share_forward_passes_and_all_get_their_own_answer(
     web_settings: Settings, web_database: Database
 ) -> None:

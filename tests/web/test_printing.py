@@ -17,6 +17,7 @@ def library(library: LibraryPhotos) -> LibraryPhotos:
     return library
 
 
+@pytest.mark.slow
 def test_a_long_grid_prints_what_is_shown(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", screen=DESKTOP) as page:
         page.route("**/thumbnail?*", lambda route: route.fulfill(body=picture(), content_type="image/jpeg"))
