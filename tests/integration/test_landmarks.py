@@ -50,7 +50,7 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def database(database: Database, tmp_path: Path) -> Database:
+def model_database(database: Database, tmp_path: Path) -> Database:
     """With the landmarks of the tiny model."""
     tiny_artifact(tmp_path / "tiny.pt")
     add_model(database, tmp_path / "tiny.pt")
@@ -67,20 +67,20 @@ def find(database: Database, name: str) -> Landmark:
 
 
 @pytest.mark.postgresql
-def test_a_landmark_is_found_by_the_letters_that_people_type(database: Database) -> None:
+def test_a_landmark_is_found_by_the_letters_that_people_type(model_database: Database) -> None:
     for name, texts in {
         "Łódź Manufaktura": ("lodz manufaktura", "ŁÓDŹ manufaktura"),
         "Ørsteds Park": ("orsteds park",),
         "Đà Lạt": ("da lat", "Ðà Lạt"),
         "Gemäldegalerie": ("gemaldegalerie",),
     }.items():
-        added = add(database, name)
-        assert [find(database, text) for text in texts] == [added] * len(texts)
+        added = add(model_database, name)
+        assert [find(model_database, text) for text in texts] == [added] * len(texts)
 
 
-def test_an_own_landmark_is_found_and_listed_without_photos(database: Database) -> None:
+def test_an_own_landmark_is_found_and_listed_without_photos(model_database: Database) -> None:
     added = add(
-        database,
+        model_database,
         "Frauenkirche",
         city="Dresden",
         country=" Germany ",
@@ -91,10 +91,10 @@ def test_an_own_landmark_is_found_and_listed_without_photos(database: Database) 
     )
     assert (added.slug, added.country, added.region) == ("frauenkirche", "Germany", None)
     assert added.aliases == ["Church of Our Lady"]
-    assert find(database, "FRAUENKIRCHE") == find(database, "church of our lady") == added
-    counts = {count.landmark: count.photos for count in landmark_counts(database, include_empty=True)}
+    assert find(model_database, "FRAUENKIRCHE") == find(model_database, "church of our lady") == added
+    counts = {count.landmark: count.photos for count in landmark_counts(model_database, include_empty=True)}
     assert counts["frauenkirche"] == counts[EIFFEL] == 0
-    entry = audit_entries(database)[0]
+    entry = audit_entries(model_database)[0]
     assert (entry.action, entry.subject, entry.details["city"]) == ("landmark-add", "frauenkirche", "Dresden")
 
 
@@ -110,54 +110,54 @@ SPELLINGS = (
 """One name: with the spaces and marks that come with copied texts."""
 
 
-def test_spaces_of_any_kind_and_number_are_the_same_name(database: Database) -> None:
-    added = add(database, "Old Town Hall")
+def test_spaces_of_any_kind_and_number_are_the_same_name(model_database: Database) -> None:
+    added = add(model_database, "Old Town Hall")
     for spelling in SPELLINGS:
-        assert find(database, spelling) == added
+        assert find(model_database, spelling) == added
         with pytest.raises(LandmarkExists, match="old-town-hall"):
-            add(database, spelling)
+            add(model_database, spelling)
 
 
 @pytest.mark.parametrize("name", ["Eiffel Tower", "eiffel-TOWER", "Eiffel\u200f Tower"])
-def test_a_name_that_exists_is_refused_with_how_to_use_it(database: Database, name: str) -> None:
+def test_a_name_that_exists_is_refused_with_how_to_use_it(model_database: Database, name: str) -> None:
     with pytest.raises(LandmarkExists, match=r"belongs to Eiffel Tower .*use eiffel-tower"):
-        add(database, name)
+        add(model_database, name)
 
 
-def test_names_of_an_accent_alone_are_different(database: Database) -> None:
-    acute = add(database, "\u00b4")
-    assert add(database, "\u00a8").slug != acute.slug
-    assert find(database, "\u00b4").slug == acute.slug
+def test_names_of_an_accent_alone_are_different(model_database: Database) -> None:
+    acute = add(model_database, "\u00b4")
+    assert add(model_database, "\u00a8").slug != acute.slug
+    assert find(model_database, "\u00b4").slug == acute.slug
     for empty in ("", " ", "--"):
         with pytest.raises(LandmarkNotFound):
-            find(database, empty)
+            find(model_database, empty)
 
 
-def test_an_alias_of_another_landmark_is_no_name_for_a_new_one(database: Database) -> None:
-    add(database, "Frauenkirche", aliases=("Our Lady",))
+def test_an_alias_of_another_landmark_is_no_name_for_a_new_one(model_database: Database) -> None:
+    add(model_database, "Frauenkirche", aliases=("Our Lady",))
     with pytest.raises(LandmarkExists, match="frauenkirche"):
-        add(database, "our lady")
+        add(model_database, "our lady")
 
 
-def test_the_same_name_in_another_country_needs_a_slug_of_its_own(database: Database) -> None:
-    add(database, "Town Hall", country="Germany")
+def test_the_same_name_in_another_country_needs_a_slug_of_its_own(model_database: Database) -> None:
+    add(model_database, "Town Hall", country="Germany")
     with pytest.raises(LandmarkExists, match=r"Town Hall \(Germany\).*give the new one a slug"):
-        add(database, "Town Hall", country="Austria")
-    assert add(database, "Town Hall", slug="town-hall-austria", country="Austria").name == "Town Hall"
+        add(model_database, "Town Hall", country="Austria")
+    assert add(model_database, "Town Hall", slug="town-hall-austria", country="Austria").name == "Town Hall"
 
 
-def test_a_slug_that_exists_is_refused(database: Database) -> None:
+def test_a_slug_that_exists_is_refused(model_database: Database) -> None:
     with pytest.raises(LandmarkExists, match="eiffel-tower belongs to Eiffel Tower"):
-        add(database, "My Tower", slug=EIFFEL)
-    add(database, "St. Peter")
+        add(model_database, "My Tower", slug=EIFFEL)
+    add(model_database, "St. Peter")
     with pytest.raises(LandmarkExists, match="st-peter"):
-        add(database, "St Peter")
+        add(model_database, "St Peter")
 
 
 @pytest.mark.parametrize("alias", ["Eiffel Tower", "eiffel-tower", "", "a\nb"])
-def test_an_alias_that_could_not_find_the_landmark_is_refused(database: Database, alias: str) -> None:
+def test_an_alias_that_could_not_find_the_landmark_is_refused(model_database: Database, alias: str) -> None:
     with pytest.raises(LandmarkInvalid, match="alias"):
-        add(database, "My Tower", aliases=(alias,))
+        add(model_database, "My Tower", aliases=(alias,))
 
 
 # ---------- editing ----------
@@ -168,10 +168,10 @@ def edit(database: Database, slug: str, /, *, dry_run: bool = False, **changes: 
 
 
 @pytest.mark.postgresql
-def test_an_edit_changes_what_it_names_and_records_it(database: Database) -> None:
-    add(database, "Frauenkirche", city="Berlin", position=(1, 2), aliases=("Old", "Our Lady"))
+def test_an_edit_changes_what_it_names_and_records_it(model_database: Database) -> None:
+    add(model_database, "Frauenkirche", city="Berlin", position=(1, 2), aliases=("Old", "Our Lady"))
     result = edit(
-        database,
+        model_database,
         "frauenkirche",
         city="Dresden",
         position=None,
@@ -179,22 +179,22 @@ def test_an_edit_changes_what_it_names_and_records_it(database: Database) -> Non
         remove_aliases=["OLD"],
         names={"en": "Church of Our Lady"},
     )
-    landmark = find(database, "church of our lady")
+    landmark = find(model_database, "church of our lady")
     assert landmark == result.landmark
     assert (landmark.city, landmark.latitude, landmark.longitude) == ("Dresden", None, None)
     assert landmark.aliases == ["Our Lady", "Kirche", "kirche"]
-    entry = audit_entries(database)[0]
+    entry = audit_entries(model_database)[0]
     assert (entry.action, entry.details["changes"]["city"]) == ("landmark-edit", ["Berlin", "Dresden"])
-    assert edit(database, "frauenkirche", city="", names={"en": None}).landmark.names == {}
+    assert edit(model_database, "frauenkirche", city="", names={"en": None}).landmark.names == {}
 
 
 @pytest.mark.postgresql
-def test_an_edit_that_changes_nothing_has_no_entry(database: Database) -> None:
-    before = len(audit_entries(database)[:100])
-    assert edit(database, EIFFEL, city="Paris").changes == {}
-    assert edit(database, EIFFEL, dry_run=True, city="Rome").changes == {"city": ("Paris", "Rome")}
-    assert find(database, EIFFEL).city == "Paris"
-    assert len(audit_entries(database)[:100]) == before
+def test_an_edit_that_changes_nothing_has_no_entry(model_database: Database) -> None:
+    before = len(audit_entries(model_database)[:100])
+    assert edit(model_database, EIFFEL, city="Paris").changes == {}
+    assert edit(model_database, EIFFEL, dry_run=True, city="Rome").changes == {"city": ("Paris", "Rome")}
+    assert find(model_database, EIFFEL).city == "Paris"
+    assert len(audit_entries(model_database)[:100]) == before
 
 
 INVALID: list[tuple[dict[str, object], str]] = [
@@ -212,51 +212,55 @@ INVALID: list[tuple[dict[str, object], str]] = [
 
 
 @pytest.mark.postgresql
-def test_an_invalid_edit_changes_nothing(database: Database) -> None:
-    with database.write() as connection:
+def test_an_invalid_edit_changes_nothing(model_database: Database) -> None:
+    with model_database.write() as connection:
         connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(country="Germany"))
-    before = find(database, EIFFEL)
+    before = find(model_database, EIFFEL)
     for changes, reason in INVALID:
         with pytest.raises((LandmarkInvalid, NotFound), match=reason):
-            edit(database, EIFFEL, **changes)
-        assert find(database, EIFFEL) == before, changes
+            edit(model_database, EIFFEL, **changes)
+        assert find(model_database, EIFFEL) == before, changes
 
 
-def test_the_slug_of_another_landmark_is_no_name(database: Database) -> None:
-    edit(database, EIFFEL, name="La Dame de Fer")
+def test_the_slug_of_another_landmark_is_no_name(model_database: Database) -> None:
+    edit(model_database, EIFFEL, name="La Dame de Fer")
     with pytest.raises(LandmarkInvalid, match="finds La Dame de Fer already"):
-        edit(database, "brandenburg-gate", name="Eiffel-Tower")
+        edit(model_database, "brandenburg-gate", name="Eiffel-Tower")
 
 
 @pytest.mark.postgresql
-def test_the_same_name_may_be_given_in_another_country(database: Database) -> None:
-    add(database, "Gate", country="India")
-    assert edit(database, "gate", name="Brandenburg Gate").landmark.name == "Brandenburg Gate"
+def test_the_same_name_may_be_given_in_another_country(model_database: Database) -> None:
+    add(model_database, "Gate", country="India")
+    assert edit(model_database, "gate", name="Brandenburg Gate").landmark.name == "Brandenburg Gate"
     with pytest.raises(LandmarkAmbiguous, match="brandenburg-gate, gate"):
-        find(database, "brandenburg gate")
+        find(model_database, "brandenburg gate")
 
 
 @pytest.mark.postgresql
-def test_a_later_model_does_not_change_what_a_person_set(database: Database, tmp_path: Path) -> None:
-    edit(database, EIFFEL, name="Tour Eiffel", position=(1, 2), names={"de": "Eiffelturm"}, city="Paris")
+def test_a_later_model_does_not_change_what_a_person_set(model_database: Database, tmp_path: Path) -> None:
+    edit(
+        model_database, EIFFEL, name="Tour Eiffel", position=(1, 2), names={"de": "Eiffelturm"}, city="Paris"
+    )
     facts = {"city": "Paname", "country": "France (new)", "names": {"de": "Eiffel-Turm"}}
     new = LABELS[0].model_copy(update={**facts, "latitude": 9, "longitude": 9})
     tiny_artifact(tmp_path / "new.pt", labels=(new, *LABELS[1:]), name="new", created_at=LATER)
-    add_model(database, tmp_path / "new.pt")
-    landmark = find(database, EIFFEL)
+    add_model(model_database, tmp_path / "new.pt")
+    landmark = find(model_database, EIFFEL)
     assert (landmark.name, landmark.latitude, landmark.names["de"]) == ("Tour Eiffel", 1, "Eiffelturm")
     assert (landmark.city, landmark.country) == ("Paris", "France (new)")
 
 
-def test_an_own_landmark_keeps_its_facts_when_a_model_learns_it(database: Database, tmp_path: Path) -> None:
-    own = add(database, "My Tower", slug="my-tower", country="Utopia")
+def test_an_own_landmark_keeps_its_facts_when_a_model_learns_it(
+    model_database: Database, tmp_path: Path
+) -> None:
+    own = add(model_database, "My Tower", slug="my-tower", country="Utopia")
     assert own.own
     label = Label(
         label="9.Your_Tower", slug="my-tower", name="Your Tower", country="Atlantis", city="Poseidonis"
     )
     tiny_artifact(tmp_path / "later.pt", labels=(*LABELS, label), name="later", created_at=LATER)
-    add_model(database, tmp_path / "later.pt")
-    found = find(database, "my-tower")
+    add_model(model_database, tmp_path / "later.pt")
+    found = find(model_database, "my-tower")
     assert (found.id, found.own) == (own.id, False)
     assert (found.name, found.country, found.city) == ("My Tower", "Utopia", "Poseidonis")
 

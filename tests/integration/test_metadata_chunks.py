@@ -352,7 +352,7 @@ SIBLINGS = (
 
 
 @pytest.fixture
-def folder(database: Database, tmp_path: Path) -> WrittenFolder:
+def recorded_folder(database: Database, tmp_path: Path) -> WrittenFolder:
     """A folder with a photo and the sidecar of its stem by another program."""
     written = WrittenFolder(database, tmp_path)
     written.draw("IMG_1.jpg", 0)
@@ -371,19 +371,21 @@ def with_our_values(folder: WrittenFolder) -> set[str]:
 
 
 @pytest.mark.parametrize("sibling", SIBLINGS)
-def test_a_file_that_appears_beside_a_photo_changes_nothing(folder: WrittenFolder, sibling: str) -> None:
-    before = folder.files()
-    folder.write(SIDECAR)
-    assert with_our_values(folder) == {"IMG_1.xmp"}
-    (folder.folder / sibling).write_bytes(b"another program")
-    folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.REJECTED)
-    assert set(folder.write(SIDECAR).values()) == {"written"}
-    assert folder.files() == {**before, sibling: b"another program"}
-    folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.CONFIRMED)
-    assert folder.write(SIDECAR)["IMG_1.jpg"] == "written"
-    folder.undo()
-    assert folder.files() == {**before, sibling: b"another program"}
-    assert folder.undo_rows == []
+def test_a_file_that_appears_beside_a_photo_changes_nothing(
+    recorded_folder: WrittenFolder, sibling: str
+) -> None:
+    before = recorded_folder.files()
+    recorded_folder.write(SIDECAR)
+    assert with_our_values(recorded_folder) == {"IMG_1.xmp"}
+    (recorded_folder.folder / sibling).write_bytes(b"another program")
+    recorded_folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.REJECTED)
+    assert set(recorded_folder.write(SIDECAR).values()) == {"written"}
+    assert recorded_folder.files() == {**before, sibling: b"another program"}
+    recorded_folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.CONFIRMED)
+    assert recorded_folder.write(SIDECAR)["IMG_1.jpg"] == "written"
+    recorded_folder.undo()
+    assert recorded_folder.files() == {**before, sibling: b"another program"}
+    assert recorded_folder.undo_rows == []
 
 
 MOVES = {
@@ -421,31 +423,31 @@ def change(folder: WrittenFolder, how: str) -> None:
         ("both copied", False),  # the undo of a job leaves copies alone
     ],
 )
-def test_undo_finds_the_sidecar_by_its_record(folder: WrittenFolder, how: str, of_job: bool) -> None:
-    folder.write(SIDECAR)
-    job = folder.latest().job if of_job else None
-    change(folder, how)
-    sidecars = {name for name in folder.files() if name.lower().endswith(".xmp")}
-    outcomes = folder.undo(job=job)
+def test_undo_finds_the_sidecar_by_its_record(recorded_folder: WrittenFolder, how: str, of_job: bool) -> None:
+    recorded_folder.write(SIDECAR)
+    job = recorded_folder.latest().job if of_job else None
+    change(recorded_folder, how)
+    sidecars = {name for name in recorded_folder.files() if name.lower().endswith(".xmp")}
+    outcomes = recorded_folder.undo(job=job)
     assert "written" in outcomes.values()
     assert "refused" not in outcomes.values()
-    files = folder.files()
+    files = recorded_folder.files()
     assert {name: files[name].decode() for name in sidecars} == dict.fromkeys(sidecars, SIDECAR_OF_USER)
 
 
 @pytest.mark.parametrize("how", [*MOVES][:4])
-def test_the_next_write_keeps_one_sidecar(folder: WrittenFolder, how: str) -> None:
-    folder.write(SIDECAR)
-    change(folder, how)
-    folder.write(SIDECAR)
-    assert len(with_our_values(folder)) == 1
+def test_the_next_write_keeps_one_sidecar(recorded_folder: WrittenFolder, how: str) -> None:
+    recorded_folder.write(SIDECAR)
+    change(recorded_folder, how)
+    recorded_folder.write(SIDECAR)
+    assert len(with_our_values(recorded_folder)) == 1
 
 
-def test_the_next_write_cleans_what_a_renamed_photo_has_left_behind(folder: WrittenFolder) -> None:
-    folder.write(SIDECAR)
-    change(folder, "photo renamed")
-    folder.write(SIDECAR)
-    assert with_our_values(folder) == {"holiday.jpg.xmp"}
+def test_the_next_write_cleans_what_a_renamed_photo_has_left_behind(recorded_folder: WrittenFolder) -> None:
+    recorded_folder.write(SIDECAR)
+    change(recorded_folder, "photo renamed")
+    recorded_folder.write(SIDECAR)
+    assert with_our_values(recorded_folder) == {"holiday.jpg.xmp"}
 
 
 @pytest.mark.parametrize(
@@ -455,53 +457,55 @@ def test_the_next_write_cleans_what_a_renamed_photo_has_left_behind(folder: Writ
         ("both deleted", False),  # no photo is left to write
     ],
 )
-def test_a_file_that_is_lost_is_named_once(folder: WrittenFolder, how: str, update: bool) -> None:
-    folder.write(SIDECAR)
+def test_a_file_that_is_lost_is_named_once(recorded_folder: WrittenFolder, how: str, update: bool) -> None:
+    recorded_folder.write(SIDECAR)
     if how == "both deleted":
-        folder.draw("other.jpg", None)  # an empty folder may be a disk that is not mounted
-        change(folder, "sidecar deleted")
-        change(folder, "photo deleted")
-    change(folder, how)
+        recorded_folder.draw("other.jpg", None)  # an empty folder may be a disk that is not mounted
+        change(recorded_folder, "sidecar deleted")
+        change(recorded_folder, "photo deleted")
+    change(recorded_folder, how)
     if update:
-        folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.REJECTED)
-    assert folder.write(SIDECAR) if update else folder.undo() == {"IMG_1.jpg": "refused"}
-    outcome, reason, text = folder.reasons(folder.latest().job)["IMG_1.jpg"]
+        recorded_folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.REJECTED)
+    assert recorded_folder.write(SIDECAR) if update else recorded_folder.undo() == {"IMG_1.jpg": "refused"}
+    outcome, reason, text = recorded_folder.reasons(recorded_folder.latest().job)["IMG_1.jpg"]
     assert (outcome, reason) == ("refused", "lost")
     assert "'IMG_1.xmp'" in (text or "")
-    assert "refused" not in folder.undo().values()
+    assert "refused" not in recorded_folder.undo().values()
 
 
-def test_a_sidecar_that_was_restored_from_a_backup_is_no_problem(folder: WrittenFolder) -> None:
-    folder.write(SIDECAR)
-    (folder.folder / "IMG_1.xmp").write_text(SIDECAR_OF_USER)
-    assert folder.undo() == {"IMG_1.jpg": "unchanged"}
-    assert folder.undo_rows == []
+def test_a_sidecar_that_was_restored_from_a_backup_is_no_problem(recorded_folder: WrittenFolder) -> None:
+    recorded_folder.write(SIDECAR)
+    (recorded_folder.folder / "IMG_1.xmp").write_text(SIDECAR_OF_USER)
+    assert recorded_folder.undo() == {"IMG_1.jpg": "unchanged"}
+    assert recorded_folder.undo_rows == []
 
 
-def test_a_lost_sidecar_that_comes_back_is_restored_exactly(folder: WrittenFolder) -> None:
-    before = folder.files()
-    folder.write(SIDECAR)
-    change(folder, "sidecar renamed")
-    assert folder.undo() == {"IMG_1.jpg": "refused"}
-    move(folder, "old.xmp", "IMG_1.xmp")
-    folder.undo()
-    assert folder.files() == before
+def test_a_lost_sidecar_that_comes_back_is_restored_exactly(recorded_folder: WrittenFolder) -> None:
+    before = recorded_folder.files()
+    recorded_folder.write(SIDECAR)
+    change(recorded_folder, "sidecar renamed")
+    assert recorded_folder.undo() == {"IMG_1.jpg": "refused"}
+    move(recorded_folder, "old.xmp", "IMG_1.xmp")
+    recorded_folder.undo()
+    assert recorded_folder.files() == before
 
 
-def test_an_embedded_photo_without_our_record_is_named(folder: WrittenFolder) -> None:
-    original = (folder.folder / "IMG_1.jpg").read_bytes()
-    folder.write(EMBED)
-    (folder.folder / "IMG_1.jpg").write_bytes(original + b"\0")
-    assert folder.undo() == {"IMG_1.jpg": "refused"}
+def test_an_embedded_photo_without_our_record_is_named(recorded_folder: WrittenFolder) -> None:
+    original = (recorded_folder.folder / "IMG_1.jpg").read_bytes()
+    recorded_folder.write(EMBED)
+    (recorded_folder.folder / "IMG_1.jpg").write_bytes(original + b"\0")
+    assert recorded_folder.undo() == {"IMG_1.jpg": "refused"}
 
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
 @pytest.mark.parametrize(("options", "name"), [(SIDECAR, "IMG_1.xmp"), (EMBED, "IMG_1.jpg")])
-def test_what_exiftool_changed_stays(folder: WrittenFolder, options: MetadataOptions, name: str) -> None:
-    folder.write(options)
-    file = folder.folder / name
+def test_what_exiftool_changed_stays(
+    recorded_folder: WrittenFolder, options: MetadataOptions, name: str
+) -> None:
+    recorded_folder.write(options)
+    file = recorded_folder.folder / name
     subprocess.run(["exiftool", "-q", "-XMP-dc:Title=edited by exiftool", file], check=True)
-    assert folder.undo() == {"IMG_1.jpg": "written"}
+    assert recorded_folder.undo() == {"IMG_1.jpg": "written"}
     data = file.read_bytes()
     assert OURS not in data
     assert b"Eiffel Tower" not in data
@@ -520,14 +524,14 @@ def symbolic_link(sidecar: Path) -> None:
 
 @pytest.mark.parametrize("link", [hard_link, symbolic_link], ids=lambda link: link.__name__)
 def test_a_sidecar_that_became_a_link_is_refused_and_stays_on_record(
-    folder: WrittenFolder, link: Callable[[Path], None]
+    recorded_folder: WrittenFolder, link: Callable[[Path], None]
 ) -> None:
-    folder.write(SIDECAR)
-    link(folder.folder / "IMG_1.xmp")
-    linked = folder.files()
-    folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.REJECTED)
-    for outcomes in (folder.write(SIDECAR), folder.undo()):
+    recorded_folder.write(SIDECAR)
+    link(recorded_folder.folder / "IMG_1.xmp")
+    linked = recorded_folder.files()
+    recorded_folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.REJECTED)
+    for outcomes in (recorded_folder.write(SIDECAR), recorded_folder.undo()):
         assert outcomes == {"IMG_1.jpg": "refused"}
-        assert folder.reasons(folder.latest().job)["IMG_1.jpg"][1] == "link"
-    assert folder.files() == linked
-    assert len(folder.undo_rows) == 1
+        assert recorded_folder.reasons(recorded_folder.latest().job)["IMG_1.jpg"][1] == "link"
+    assert recorded_folder.files() == linked
+    assert len(recorded_folder.undo_rows) == 1

@@ -364,7 +364,7 @@ QUERIES: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture(scope="module")
-def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
+def paged_library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
     return stored_photos(shared_database, tmp_path_factory.mktemp("library"))
 
 
@@ -433,9 +433,9 @@ def random_queries(draw: st.DrawFn) -> PhotoQuery:
 @pytest.mark.postgresql
 @given(random_queries(), st.sampled_from([1, 3, 10]), st.sampled_from([1, 2, 20]))
 def test_a_result_is_the_same_if_it_is_sorted_at_once(
-    library: StoredPhotos, query: PhotoQuery, candidates: int, share: int
+    paged_library: StoredPhotos, query: PhotoQuery, candidates: int, share: int
 ) -> None:
-    few = [photo.id for photo in find_tagged(library.database, query)]
+    few = [photo.id for photo in find_tagged(paged_library.database, query)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(find, "PAGE", 2)
         in_short_pages(patch)
@@ -443,25 +443,25 @@ def test_a_result_is_the_same_if_it_is_sorted_at_once(
         patch.setattr(sorted_scan, "MOST_CANDIDATES", candidates)
         patch.setattr(filters, "FEW", 0)
         patch.setattr(filters, "SHARE_TO_READ_ALL", share)
-        many = [photo.id for photo in find_tagged(library.database, query)]
-        pages = in_pages(library.database, query, 3)
+        many = [photo.id for photo in find_tagged(paged_library.database, query)]
+        pages = in_pages(paged_library.database, query, 3)
     assert many == few
     assert pages[: query.limit] == few
 
 
 @pytest.mark.postgresql
 def test_each_filter_with_an_index_finds_all_photos_of_an_area(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+    paged_library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide = {"under": (library.root,), "taken_after": datetime(2000, 1, 1), "model": "tiny"}
+    wide = {"under": (paged_library.root,), "taken_after": datetime(2000, 1, 1), "model": "tiny"}
     for name, options in AREAS.items():
         query = PhotoQuery(**options | wide)  # type: ignore[arg-type]
         found = set()
-        with library.database.read() as connection:
+        with paged_library.database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, {})
         for each in (each.found for each in resolved.filters if each.found):
             monkeypatch.setattr(ResolvedQuery, "narrowest", lambda *_, each=each: (each, True))
-            found.add(tuple(sorted(photo.id for photo in find_tagged(library.database, query))))
+            found.add(tuple(sorted(photo.id for photo in find_tagged(paged_library.database, query))))
         assert len(found) == 1, name
         assert found != {()}, name
 
@@ -478,21 +478,21 @@ def test_photos_added_between_two_pages_repeat_no_photo(own_library: StoredPhoto
 
 
 def test_page_ends_before_it_is_full_if_few_rows_match(
-    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+    paged_library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = PhotoQuery(distinct=True)
-    whole = [photo.id for photo in find_tagged(library.database, query)]
+    whole = [photo.id for photo in find_tagged(paged_library.database, query)]
     for setting in ("LARGEST_PAGE", "MOST_PAGES"):
         monkeypatch.setattr(find, setting, 2)
-    page = find_tagged_page(library.database, query, None, None, 1000)
+    page = find_tagged_page(paged_library.database, query, None, None, 1000)
     assert page.next is not None
     assert len(page.photos) < len(whole)
-    assert in_pages(library.database, query, 1000) == whole
+    assert in_pages(paged_library.database, query, 1000) == whole
 
 
-def test_cursor_of_another_query_is_refused(library: StoredPhotos) -> None:
+def test_cursor_of_another_query_is_refused(paged_library: StoredPhotos) -> None:
     query = PhotoQuery(any_rank=True)
-    page = find_tagged_page(library.database, query, None, None, 5)
+    page = find_tagged_page(paged_library.database, query, None, None, 5)
     assert page.next is not None
     with pytest.raises(CursorInvalid, match="Request the first page again"):
         decode_cursor(encode_cursor(page.next, query), PhotoQuery())
@@ -508,7 +508,7 @@ def test_invalid_cursor_is_refused(text: str) -> None:
         decode_cursor(text, PhotoQuery())
 
 
-def test_position_that_no_scan_has_is_refused(library: StoredPhotos) -> None:
+def test_position_that_no_scan_has_is_refused(paged_library: StoredPhotos) -> None:
     query = PhotoQuery()
     for position in (
         ScanPosition(9, None),
@@ -522,7 +522,7 @@ def test_position_that_no_scan_has_is_refused(library: StoredPhotos) -> None:
     ):
         cursor = encode_cursor(position, query)
         with pytest.raises(CursorInvalid):
-            find_tagged_page(library.database, query, None, decode_cursor(cursor, query), 10)
+            find_tagged_page(paged_library.database, query, None, decode_cursor(cursor, query), 10)
 
 
 def test_lone_surrogate_and_nul_never_reach_the_database() -> None:

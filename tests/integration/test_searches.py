@@ -307,7 +307,7 @@ SEARCHES = [
 
 
 @pytest.fixture
-def library(database: Database, tmp_path: Path) -> PositionLibrary:
+def whole_library(database: Database, tmp_path: Path) -> PositionLibrary:
     found = PositionLibrary(database, tmp_path / "home" / "you" / "Pictures", add_model(database, ARTIFACT))
     camera = found.camera()
     for folder, day, position, landmark, count in SHOTS:
@@ -325,17 +325,17 @@ def library(database: Database, tmp_path: Path) -> PositionLibrary:
 
 @pytest.mark.postgresql
 def test_thirty_searches_find_what_people_mean(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+    whole_library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(texts, "this_day", lambda: TODAY)
     found = []
     for text, _, _ in SEARCHES:
         try:
-            understood = text_query(library.database, text, {})
+            understood = text_query(whole_library.database, text, {})
         except texts.SearchTextInvalid:
             found.append((text, None, 0))
         else:
             query = understood.within(PhotoQuery(any_rank=True))
-            count = sum(1 for _ in find_tagged(library.database, query))
+            count = sum(1 for _ in find_tagged(whole_library.database, query))
             found.append((text, understood.words, count))
     assert found == SEARCHES

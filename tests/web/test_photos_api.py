@@ -233,7 +233,7 @@ def test_a_named_pipe_blocks_no_request(client: TestClient, library: LibraryPhot
 
 
 @pytest.fixture
-def library(library: LibraryPhotos) -> LibraryPhotos:
+def named_library(library: LibraryPhotos) -> LibraryPhotos:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     return library
 
@@ -246,7 +246,7 @@ def listed(client: TestClient) -> dict[str, Any]:
     return {each["landmark"]: each for each in client.get("/api/landmarks?all=true").json()}
 
 
-def test_a_landmark_is_added_and_removed(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_landmark_is_added_and_removed(client: TestClient, named_library: LibraryPhotos) -> None:
     answer = add(client, country="France", latitude=48.1, longitude=2.2, aliases=["Tower"])
     assert answer.status_code == 201
     assert (answer.json()["landmark"], answer.json()["aliases"]) == ("old-tower", ["Tower"])
@@ -254,15 +254,15 @@ def test_a_landmark_is_added_and_removed(client: TestClient, library: LibraryPho
     add(client, slug="other", name="Other")
     removed = client.delete("/api/landmarks/other").json()
     assert (removed["landmark"], removed["confirmed"]) == ("other", 0)
-    actions = [entry.action for entry in audit_entries(library.database)[:3]]
+    actions = [entry.action for entry in audit_entries(named_library.database)[:3]]
     assert actions == ["landmark-remove", "landmark-add", "landmark-add"]
 
 
 def test_a_statement_that_the_database_refuses_is_a_defect_and_no_outage(
-    client: TestClient, library: LibraryPhotos, caplog: pytest.LogCaptureFixture
+    client: TestClient, named_library: LibraryPhotos, caplog: pytest.LogCaptureFixture
 ) -> None:
     refuse = "CREATE TRIGGER refused BEFORE INSERT ON landmarks BEGIN SELECT RAISE(ABORT, 'refused'); END"
-    with library.database.write() as connection:
+    with named_library.database.write() as connection:
         connection.exec_driver_sql(refuse)
     answer = add(client)
     assert (answer.status_code, answer.json()["error"][:26]) == (500, "An error in this program; ")
@@ -279,7 +279,7 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any], int, str]] = [
 ]
 
 
-def test_what_is_impossible_is_refused(client: TestClient, library: LibraryPhotos) -> None:
+def test_what_is_impossible_is_refused(client: TestClient, named_library: LibraryPhotos) -> None:
     before = listed(client)
     for method, address, body, status, text in IMPOSSIBLE:
         answer = client.request(method, address, json=body)
@@ -292,10 +292,10 @@ MERGE = "/places/merge/old-tower"
 
 
 def test_a_landmark_is_renamed_in_the_language_of_the_reader(
-    client: TestClient, library: LibraryPhotos
+    client: TestClient, named_library: LibraryPhotos
 ) -> None:
     add(client)
-    edit_landmark(library.database, "old-tower", {"names": {"de": "Alter Turm"}})
+    edit_landmark(named_library.database, "old-tower", {"names": {"de": "Alter Turm"}})
     assert f'href="{EDIT}"' in client.get("/landmarks/old-tower").text
     german = {"accept-language": "de"}
     assert 'value="Alter Turm"' in client.get(EDIT, headers=german).text
@@ -309,7 +309,7 @@ def test_a_landmark_is_renamed_in_the_language_of_the_reader(
     assert client.get("/places/edit/nowhere").status_code == 404
 
 
-def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: LibraryPhotos) -> None:
+def test_a_merge_is_shown_before_it_is_done(client: TestClient, named_library: LibraryPhotos) -> None:
     add(client, country="France")
     assert '<option value="Brandenburg Gate">Berlin, Germany</option>' in client.get(EDIT).text
     for landmark, verdict in (("old-tower", "confirmed"), (GATE, "rejected")):
@@ -333,7 +333,9 @@ def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: Library
     assert "Eiffel Tower cannot be merged into Brandenburg Gate" in distinct.text
 
 
-def test_deleting_a_place_shows_first_what_goes_with_it(client: TestClient, library: LibraryPhotos) -> None:
+def test_deleting_a_place_shows_first_what_goes_with_it(
+    client: TestClient, named_library: LibraryPhotos
+) -> None:
     add(client)
     body = {"photos": [1], "landmark": "old-tower", "verdict": "confirmed"}
     client.post("/api/verdicts", json=body)

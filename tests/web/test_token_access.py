@@ -274,7 +274,7 @@ ClientOf = Callable[..., TestClient]
 
 
 @pytest.fixture
-def client(client_of: ClientOf) -> TestClient:
+def guest(client_of: ClientOf) -> TestClient:
     """A client of an application that requires a token."""
     return client_of("0.0.0.0", TOKEN)
 
@@ -297,36 +297,36 @@ def is_refused(client: TestClient, method: str, path: str, headers: dict[str, st
     return answer.status_code == 403 and REFUSAL in answer.text
 
 
-def test_strangers_reach_only_the_page_to_sign_in(client: TestClient) -> None:
-    for method, path, role in declared(client):
-        answer = client.request(method, with_numbers(path), headers=ORIGIN)
+def test_strangers_reach_only_the_page_to_sign_in(guest: TestClient) -> None:
+    for method, path, role in declared(guest):
+        answer = guest.request(method, with_numbers(path), headers=ORIGIN)
         is_open = role is Role.ANYBODY
         assert (method, path, answer.status_code != 401) == (method, path, is_open)
         assert (path == "/sign-in") == is_open
 
 
 @pytest.mark.parametrize("by_cookie", [False, True], ids=["token", "cookie"])
-def test_who_may_look_reaches_the_routes_that_declare_it(client: TestClient, by_cookie: bool) -> None:
+def test_who_may_look_reaches_the_routes_that_declare_it(guest: TestClient, by_cookie: bool) -> None:
     headers = {"authorization": f"Bearer {VIEW_TOKEN}"}
     if by_cookie:
         headers = {}
-        assert client.post("/sign-in", data={"token": VIEW_TOKEN}, headers=ORIGIN).status_code == 303
-    for method, path, role in declared(client):
+        assert guest.post("/sign-in", data={"token": VIEW_TOKEN}, headers=ORIGIN).status_code == 303
+    for method, path, role in declared(guest):
         may_not = role >= Role.EDITOR
         if path != "/sign-in" and (path != EVENTS or may_not):
-            assert (path, is_refused(client, method, path, headers)) == (path, may_not), method
+            assert (path, is_refused(guest, method, path, headers)) == (path, may_not), method
 
 
-def test_an_admin_reaches_all(client: TestClient) -> None:
+def test_an_admin_reaches_all(guest: TestClient) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
-    for method, path, _ in declared(client):
+    for method, path, _ in declared(guest):
         if path not in {"/sign-in", EVENTS}:
-            assert not is_refused(client, method, path, headers), (method, path)
+            assert not is_refused(guest, method, path, headers), (method, path)
 
 
-def test_viewers_change_nothing(client: TestClient) -> None:
+def test_viewers_change_nothing(guest: TestClient) -> None:
     """What routes declare is right: a change that is open to viewers has to be added to the list here."""
-    routes = declared(client)
+    routes = declared(guest)
     for method, path, role in routes:
         if method not in SAFE_METHODS and role < Role.EDITOR:
             assert path in VIEWERS_MAY_SEND
@@ -351,10 +351,10 @@ def test_viewers_change_nothing(client: TestClient) -> None:
     ],
 )
 def test_an_address_without_a_route_tells_strangers_nothing(
-    client: TestClient, method: str, path: str, viewer: int, stranger: int
+    guest: TestClient, method: str, path: str, viewer: int, stranger: int
 ) -> None:
     for headers, status in (({"authorization": f"Bearer {VIEW_TOKEN}"}, viewer), ({}, stranger)):
-        answer = client.request(method, f"{LOCAL_URL}{path}", headers=ORIGIN | headers)
+        answer = guest.request(method, f"{LOCAL_URL}{path}", headers=ORIGIN | headers)
         assert answer.status_code == status, headers
 
 
@@ -372,7 +372,7 @@ def test_an_application_with_a_route_that_declares_nothing_does_not_start(
         client_of()
 
 
-def test_a_declaration_above_the_address_is_none_where_the_function_is_wrapped(client: TestClient) -> None:
+def test_a_declaration_above_the_address_is_none_where_the_function_is_wrapped(guest: TestClient) -> None:
     """Routes of the API wrap their functions: what is declared too late must not be lost silently."""
     router = APIRouter(route_class=DocumentRoute)
 
