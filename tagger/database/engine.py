@@ -101,7 +101,15 @@ def sqlite_file(url: str) -> Path | None:
 def address_for_reading(url: str) -> str:
     """The address, or where it is that of an SQLite file that does not exist, of an empty one in memory."""
     file = sqlite_file(url)
-    return url if file is None or file.exists() else f"{url}{'&' if '?' in url else '?'}{IN_MEMORY}=1"
+    if file is None:
+        return url
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return f"{url}{'&' if '?' in url else '?'}{IN_MEMORY}=1"
+    except OSError:
+        return url  # opening it says why it cannot be read
+    return url
 
 
 def parse_database_url(url: str) -> URL:

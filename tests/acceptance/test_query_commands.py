@@ -365,3 +365,13 @@ def test_a_reading_command_creates_no_database(
     assert f"there is no database at {tmp_path}/mistyped/tagger.sqlite" in output.err
     assert not output.json or words in {"status", "model list", "db stats"}
     assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_file_in_place_of_the_data_folder_is_no_missing_database(
+    tagger: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").touch()
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/data/tagger.sqlite")
+    output = tagger("query")
+    assert output.code == 1
+    assert f"/data/tagger.sqlite cannot be opened: {tmp_path}/data" in output.err
