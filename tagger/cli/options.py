@@ -326,8 +326,8 @@ class _DeclaredOptions:
 
 def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
     """The position and radius of --near for the name of a place."""
-    from tagger.search.grammar import MAX_LETTERS
     from tagger.search.text_query import place_near
+    from tagger.search.words import MAX_LETTERS
 
     if len(name) > MAX_LETTERS:
         raise typer.BadParameter(f"a place has at most {MAX_LETTERS} letters", param_hint="--near")

@@ -20,8 +20,7 @@ from tagger.query.option_values import BoundingBox, Near
 from tagger.query.options import MOST_ALTERNATIVES, Alternatives, PhotoQuery
 from tagger.query.photo_conditions import NamedFile
 from tagger.query.trip_summaries import TripSummary
-from tagger.search.grammar import NEGATIONS
-from tagger.search.matching import Match, NameIndex, folded
+from tagger.search.words import NEGATIONS, Match, NameIndex, folded
 from tagger.texts.names import english_names, foreign_names
 from tagger.texts.text_format import gettext
 from tagger.things import ThingCount

@@ -26,7 +26,7 @@ from tagger.positions.cities import (
     nearest_discs,
 )
 from tagger.positions.estimation import unit_vectors
-from tagger.search.matching import folded
+from tagger.search.words import folded
 
 # Names of countries and regions that differ from common English, or from the other names.
 CORRECTIONS = {

@@ -38,8 +38,14 @@ from tagger.search.names import (
     trip_names,
     with_surroundings,
 )
-from tagger.search.parts import UnderstoodText, suggest, understand
-from tagger.search.text_query import named_files, this_day, unfamiliar_names
+from tagger.search.text_query import (
+    UnderstoodText,
+    named_files,
+    suggest,
+    this_day,
+    understand,
+    unfamiliar_names,
+)
 from tagger.texts.names import city_name
 from tagger.texts.text_format import in_language
 from tagger.things import ThingCount

@@ -22,9 +22,8 @@ from tagger.query.filter_words import Options
 from tagger.query.option_values import parse_position
 from tagger.query.photo_json import LandmarkDocument, landmark_document
 from tagger.query.tagged_photos import TaggedPhoto, stored_photo
-from tagger.search.grammar import MAX_LETTERS
-from tagger.search.matching import Match
 from tagger.search.names import Kind, Meaning
+from tagger.search.words import MAX_LETTERS, Match
 from tagger.teaching.learning import embedding_of, load_embeddings
 from tagger.teaching.lessons import Lesson, TaughtDocument
 from tagger.teaching.lessons import teach as teach_landmark

@@ -29,7 +29,7 @@ from tagger.search.names import (
     region_names,
     trip_names,
 )
-from tagger.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
+from tagger.search.text_query import MAX_WORDS, MOST, UnderstoodText, suggest, understand
 from tagger.texts.names import foreign_names
 from tagger.trips.grouping import Span, Trip, VisitedPlace
 
