@@ -78,10 +78,17 @@ def dates_with_short_year(text: str, today: date) -> Dates | None:
 
 
 def _parse(plain: str, today: date) -> Dates | None:
-    dates = _single(plain, today) or _range(plain, today) or _open(plain, today)
-    if dates or not AROUND.search(plain):
+    dates = _single(plain, today) or _range(plain, today)
+    if dates:
         return dates
-    dates = _single(AROUND.sub("", plain).strip(), today)
+    # From a time on, or up to one: `since 2020`, `before May 2019`.
+    word, _, rest = plain.partition(" ")
+    days = _of_one_year(rest, today)
+    first = days[word in _AFTER] if days and word in _SINCE | _AFTER else None
+    end = days[word in _UNTIL] if days and word in _BEFORE | _UNTIL else None
+    if first or end:
+        return Dates(first, end)
+    dates = _single(AROUND.sub("", plain).strip(), today) if AROUND.search(plain) else None
     if dates and dates.days:
         return _of_any_year(dates.days[0] - _AROUND, dates.days[0] + _AROUND + len(dates.days) * _ONE_DAY)
     if dates and dates.first and dates.end:
@@ -109,28 +116,24 @@ def _of_any_year(first: date, end: date) -> Dates:
 def _range(plain: str, today: date) -> Dates | None:
     # Dates from one to another: `2019 to 2021`, `November to February`, `between May and August 2019`.
     plain = _FROM.sub("", plain, count=1).removesuffix(" तक")
-    ends = [(plain[: each.start()], plain[each.end() :]) for each in _TO.finditer(plain)]
+    ends = [(plain[: to.start()], plain[to.end() :]) for to in _TO.finditer(plain)]
     if between := _BETWEEN.fullmatch(plain):
         ends = [tuple(filter(None, between.groups()))]
     for begin, end in ends:
-        if dates := _from_to(begin, end, today):
+        first, last = _of_one_year(begin, today), _of_one_year(end, today)
+        is_of_any_year = not (first or last)
+        if is_of_any_year:
+            first = _in_year(begin, _LEAP_YEAR)
+        first = first or _beside(begin, last, -1)
+        last = last or _beside(end, first, 1)
+        if not (first and last) or first >= last:
+            continue
+        if not is_of_any_year:
+            return Dates(first[0], last[1])
+        dates = _of_any_year(first[0], last[1])
+        if dates.months and begin != end:
             return dates
     return None
-
-
-def _from_to(begin: str, end: str, today: date) -> Dates | None:
-    first, last = _of_one_year(begin, today), _of_one_year(end, today)
-    is_of_any_year = not (first or last)
-    if is_of_any_year:
-        first = _in_year(begin, _LEAP_YEAR)
-    first = first or _beside(begin, last, -1)
-    last = last or _beside(end, first, 1)
-    if not (first and last) or first >= last:
-        return None
-    if not is_of_any_year:
-        return Dates(first[0], last[1])
-    dates = _of_any_year(first[0], last[1])
-    return dates if dates.months and begin != end else None
 
 
 def _beside(plain: str, other: Days | None, step: int) -> Days | None:
@@ -144,15 +147,6 @@ def _beside(plain: str, other: Days | None, step: int) -> Days | None:
         if days and (days[0] - other[0]) * step > timedelta(0):
             return days
     return None
-
-
-def _open(plain: str, today: date) -> Dates | None:
-    # Dates from a time on, or up to one: `since 2020`, `before May 2019`.
-    word, _, rest = plain.partition(" ")
-    days = _of_one_year(rest, today)
-    first = days[word in _AFTER] if days and word in _SINCE | _AFTER else None
-    end = days[word in _UNTIL] if days and word in _BEFORE | _UNTIL else None
-    return Dates(first, end) if first or end else None
 
 
 def _of_one_year(plain: str, today: date) -> Days | None:
@@ -175,8 +169,11 @@ def _of_one_year(plain: str, today: date) -> Days | None:
             plain = f"{today.replace(day=1) - _ONE_DAY * is_last:%Y-%m}"
         else:
             # The last one is the last that is over, and this one the last that has begun.
-            years = (_in_year(name, today.year - back) for back in range(3))
-            return next((days for days in years if days and days[is_last] <= today), None)
+            for year in range(today.year, today.year - 3, -1):
+                days = _in_year(name, year)
+                if days and days[is_last] <= today:
+                    return days
+            return None
     return _with_year(plain)
 
 
@@ -204,7 +201,13 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
         return (first, end) if is_in_both or not next_year else None
     number = int(month) if month else None
     if name:
-        number = _month_of(name)
+        # By its name, or three letters at its start, if these are of one month.
+        numbers = {
+            each
+            for word, each in _months_by_name().items()
+            if name == word or (len(name) > 2 and word.startswith(name))
+        }
+        number = numbers.pop() if len(numbers) == 1 else None
     if next_year or (name and number is None):
         return None
     try:
@@ -216,17 +219,6 @@ def _calendar_days(match: re.Match[str]) -> Days | None:
     if number:
         return first, (first + timedelta(days=31)).replace(day=1)
     return first, date(year + (10 if groups.get("decade") else 1), 1, 1)
-
-
-def _month_of(name: str) -> int | None:
-    # The month of a name, or of three letters at its start, if these are of one month.
-    is_start = len(name) > 2
-    numbers = {
-        number
-        for word, number in _months_by_name().items()
-        if name == word or (is_start and word.startswith(name))
-    }
-    return numbers.pop() if len(numbers) == 1 else None
 
 
 # ---------- words ----------

@@ -1,6 +1,7 @@
 """What a word of a search can mean, by names of landmarks, places, trips, cameras, folders, files, outcomes.
 
-Each meaning has the options of a query for its photos. The names come from lists that are made now and then.
+Each meaning has the options of a query for its photos. The names come from lists that are made now and then, each
+in the order of what it is made from.
 """
 
 import re
@@ -66,7 +67,6 @@ Names = NameIndex[Meaning]  # meanings by the names of what they stand for
 
 
 def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) -> Names:
-    """The names of landmarks, in the order of `counts`."""
     things = []
     for count in counts:
         detail = ", ".join(
@@ -93,7 +93,6 @@ def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -
 def country_names(
     numbers: Mapping[str, int | None], names_of: Callable[[str], Iterable[str]] = english_names
 ) -> Names:
-    """The names of countries, in English or as `foreign_names`, in this order."""
     return NameIndex(
         (Meaning(Kind.COUNTRY, name, "", photos, {"country": name}), names_of(name))
         for name, photos in numbers.items()
@@ -110,9 +109,9 @@ def _city(count: CityCount) -> Meaning:
 
 
 def city_names(counts: Iterable[CityCount]) -> Names:
-    """The names of cities, in the order of `counts`. New York City is New York, too."""
     things = []
     for count in counts:
+        # New York City is New York, too.
         short = count.city.removesuffix(" City")
         in_areas = (f"{short} {area}" for area in (count.country, count.region or ""))
         things.append((_city(count), (count.city, short, *in_areas)))
@@ -120,7 +119,6 @@ def city_names(counts: Iterable[CityCount]) -> Names:
 
 
 def foreign_city_names(counts: Iterable[CityCount]) -> Names:
-    """The names of cities in other languages, in the order of `counts`. Their words alone mean nothing."""
     names = names_of_cities()
     return NameIndex(
         ((_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts),
@@ -143,7 +141,7 @@ _AROUND_KM = 25.0
 
 
 def region_names(counts: Iterable[CityCount]) -> Names:
-    """The names of the regions of cities, each with the box around the circles of its cities."""
+    # The box of a region is that around the circles of its cities.
     cities_of: dict[tuple[str, str], list[CityCount]] = {}
     for count in sorted(counts, key=lambda each: (each.country, each.region or "")):
         if count.region:
@@ -193,7 +191,6 @@ def _names_of_trip(trip: TripSummary) -> list[str]:
 
 
 def trip_names(trips: Iterable[TripSummary]) -> Names:
-    """The titles of trips, and their names with and without the year, in the order of `trips`."""
     return NameIndex((_trip(trip), (trip.title, *_names_of_trip(trip))) for trip in trips)
 
 
@@ -236,7 +233,6 @@ def _trip_phrase(text: str) -> str:
 
 
 def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
-    """The makes and models of cameras, by what people call them."""
     return NameIndex(
         (Meaning(Kind.CAMERA, model, "", None, {"camera": model}), names_of_model)
         for model, names_of_model in names.items()
@@ -244,7 +240,7 @@ def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
 
 
 def folder_names(counts: Iterable[FolderCount]) -> Names:
-    """The names of folders, those nearest to their root first, and their paths. Those above a root have none."""
+    # Those nearest to their root come first. Folders above a root have no path.
     things = []
     for count in sorted(counts, key=lambda each: (each.depth, each.folder)):
         path = PurePath(count.folder)
@@ -254,7 +250,6 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
 
 
 def thing_names(counts: Iterable[ThingCount]) -> Names:
-    """The names of things in all languages. Parts of them mean nothing."""
     things = (
         (
             Meaning(Kind.THING, count.name, "", count.photos, {"thing": count.thing.slug}),
@@ -303,7 +298,6 @@ for _line in _KINDS.strip().splitlines():
 
 
 def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
-    """The meanings of these files."""
     return [
         Meaning(Kind.FILE, file.name, file.folder, None, {"under": file.path}, match=Match.START)
         for file in files
@@ -311,7 +305,6 @@ def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
 
 
 def outcome_names() -> Names:
-    """The words for outcomes, verdicts and sources of positions. Parts of them mean nothing."""
     things = []
     for label, options, words in _OUTCOMES:
         names = [label, *words.split(", ")]

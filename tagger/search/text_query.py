@@ -191,7 +191,7 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
     """Understand a text. Of the lists, no more are read than it needs."""
     words, vocabulary = words_of(text), Vocabulary(files, today)
     name = text.strip(SPACES_AND_QUOTES)
-    if vocabulary.is_name_of_files(name):
+    if is_photo_name(name) and vocabulary.named_files(name):
         words = [name]  # with its marks: `Paris (1).jpg`, `a & b.jpg`
     clauses = list[list[Part]]()
     for clause in _clauses(vocabulary.parts(words[:MAX_WORDS], lists, quoted_words(text))):
@@ -247,8 +247,13 @@ def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
         words = []
         if not clause or not _are_alternatives(clause, part, relations):
             clauses.append([replace(related, is_excluded=Relation.NOT in relations)])
-        elif clause[-1].is_excluded or not (Relation.NOT in relations or _is_of_others(clause[-1], part)):
-            clause.append(replace(related, is_excluded=clause[-1].is_excluded))
+            continue
+        before = clause[-1]
+        options = {name for meaning in (*before.meanings, *part.meanings) for name in meaning.options}
+        # With these, a search finds other photos, or in another order, than for the rest.
+        is_apart = not options.isdisjoint(("untagged", "failed", "sort"))
+        if before.is_excluded or not (Relation.NOT in relations or is_apart):
+            clause.append(replace(related, is_excluded=before.is_excluded))
         else:
             clauses.append([replace(left_out, left_out=LeftOut.OR)])
     if text := " ".join(word for word in words if relation_of(word) is Relation.NOT):
@@ -281,12 +286,6 @@ def _are_alternatives(clause: Sequence[Part], part: Part, relations: set[Relatio
         return is_of_one or kinds <= {Kind.LANDMARK, *AREAS}
     is_alone = len(clause) == 1 and not clause[0].is_excluded
     return is_alone and len(kinds) == 1 and kinds <= {Kind.CITY, Kind.REGION}
-
-
-def _is_of_others(*parts: Part) -> bool:
-    # Whether a search finds other photos for one of the parts, or in another order, than for the rest.
-    options = {name for part in parts for meaning in part.meanings for name in meaning.options}
-    return not options.isdisjoint(("untagged", "failed", "sort"))
 
 
 def _options_of(clauses: Iterable[Sequence[Part]]) -> Options:
@@ -356,10 +355,6 @@ class Vocabulary:
         self._dates = cache(lambda phrase: _date_meanings(parse_dates(phrase, today)))
         self._files = cache(files)
 
-    def is_name_of_files(self, text: str) -> bool:
-        """Whether the whole text is the name of files, with its ending."""
-        return is_photo_name(text) and bool(self._named_files(text))
-
     def parts(
         self, words: Sequence[str], lists: Iterable[Iterable[Names]], quoted: frozenset[str]
     ) -> Iterator[Part]:
@@ -371,7 +366,11 @@ class Vocabulary:
         for more in lists if words else ():
             self._names += more
             parts = list(_longest(words, self._with_name))
-            if all(is_grammar(part.text) or _is_final(part) for part in parts):
+            named = [part for part in parts if not is_grammar(part.text)]
+            # Another list may have photos. Of a landmark called like a city, its photos are found, too.
+            is_found = all(any(meaning.photos != 0 for meaning in part.meanings) for part in named)
+            landmarks = [part for part in named if all(each.kind is Kind.LANDMARK for each in part.meanings)]
+            if is_found and not any(is_name_of_city(part.text) for part in landmarks):
                 break
         by_words = partial(self._with_words, quoted=quoted)
         for is_rest, run in groupby(parts, lambda part: not (part.meanings or relation_of(part.text))):
@@ -390,19 +389,29 @@ class Vocabulary:
             # What else a past day without a year may be: `september 24` is a month, too.
             month = dates_with_short_year(phrase, self._today)
             is_past = month and month.first and month.first <= self._today
-            return Part(
-                phrase,
-                dates,
-                others=[each for each in _date_meanings(month) if is_past and each not in dates],
-            )
+            others = [meaning for meaning in _date_meanings(month) if is_past and meaning not in dates]
+            return Part(phrase, dates, others=others)
         short = without_fillers(phrase)
         named = self._named(phrase) or [each for each in self._named(short) if each.kind is Kind.OUTCOME]
         meanings = self._of_name(named, phrase) or self._trips_during(phrase)
         if not meanings and AROUND.search(without_accents(phrase).casefold()):
             place = self._with_name(short)
             meanings = [with_surroundings(each) for each in place.meanings] if place else ()
-        meanings = meanings or self._named_files(phrase)
-        return Part(phrase, meanings, others=_others(named, meanings)) if meanings else None
+        meanings = meanings or self.named_files(phrase)
+        if not meanings:
+            return None
+        others = []
+        if meanings[0].kind in AREAS:
+            # Other places of the same name, such as the state of a city if it has more photos.
+            chosen = [each.options for each in meanings]
+            areas = [each for each in named if each.kind in AREAS and each.options not in chosen]
+            others = [
+                area
+                for area in areas
+                if area.photos != 0 and (area.kind is Kind.CITY or area.photos != meanings[0].photos)
+            ]
+        by_label = {area.label: area for area in others}
+        return Part(phrase, meanings, others=list(by_label.values())[:_MOST_HINTS])
 
     def _named(self, phrase: str) -> list[Meaning]:
         return [each for index in self._names for each in index.named(phrase)]
@@ -429,7 +438,7 @@ class Vocabulary:
         label = ", ".join([gettext("Trips"), *(each.label for each in _date_meanings(dates))])
         return [any_trip(label, newest)] if newest and (dates or len(newest) <= MOST_ALTERNATIVES) else ()
 
-    def _named_files(self, phrase: str) -> Sequence[Meaning]:
+    def named_files(self, phrase: str) -> Sequence[Meaning]:
         # Files with this name, with or without its ending; names of several words have theirs.
         is_one_word = " " not in phrase and any(each in "._0123456789" for each in phrase)
         if len(phrase) < _LEAST_FOR_FILES or not (is_one_word or is_photo_name(phrase)):
@@ -513,12 +522,6 @@ def _longest(words: Sequence[str], part_of: Callable[[str], Part | None]) -> Ite
         first = end
 
 
-def _is_final(part: Part) -> bool:
-    # Whether no other list can say more: of a landmark called like a city, its photos are found, too.
-    is_of_city = {each.kind for each in part.meanings} == {Kind.LANDMARK} and is_name_of_city(part.text)
-    return not (all(map(_is_empty, part.meanings)) or is_of_city)
-
-
 def _is_empty(meaning: Meaning) -> bool:
     return meaning.photos == 0
 
@@ -554,16 +557,6 @@ def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
     can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
     can_repeat = can_repeat and all(each.kind is not Kind.TRIP for each in same[:1])
     return same[: MAX_NAMES if can_repeat else 1]
-
-
-def _others(named: Iterable[Meaning], chosen: Sequence[Meaning]) -> Sequence[Meaning]:
-    # Other places of the same name, such as the state of a city if it has more photos.
-    if not chosen or chosen[0].kind not in AREAS:
-        return ()
-    known = [each.options for each in chosen]
-    every = (each for each in named if each.kind in AREAS and each.photos != 0 and each.options not in known)
-    fuller = (each for each in every if each.kind is Kind.CITY or each.photos != chosen[0].photos)
-    return list({str(each.options): each for each in fuller}.values())[:_MOST_HINTS]
 
 
 def with_outcome(options: Options) -> Options:
@@ -621,12 +614,10 @@ def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | N
 
 
 def named_files(database: Database, root_paths: RootPaths) -> Files:
-    """Look up files by the starts of their names."""
     return lambda start, limit: file_meanings(files_by_name(database, root_paths, start, limit))
 
 
 def this_day() -> date:
-    """Return the day on this machine."""
     return datetime.now().astimezone().date()
 
 
