@@ -181,6 +181,16 @@ class JobProgress:
         return self.total - self.queued - self.running - self.cancelled
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many of its items have each outcome that a job of its kind has."""
+        if self.kind in METADATA_KINDS:
+            changed = "undone" if self.kind == JobKind.UNDO else "written"
+            counts = {changed: self.written, "unchanged": self.unchanged, "refused": self.refused}
+        else:
+            counts = {"tagged": self.tagged, "unknown": self.unknown}
+        return counts | {"skipped": self.skipped, "failed": self.failed, "cancelled": self.cancelled}
+
+    @property
     def lacks_a_model(self) -> bool:
         """Whether one of its models could not be loaded, so that its photos lack that model's results."""
         return has_code(self.note, self.note_message, NoteCode.MODEL_LEFT_OUT)

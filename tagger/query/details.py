@@ -45,6 +45,12 @@ from tagger.texts.text_format import N_, gettext
 from tagger.things import things_of_images
 
 _SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google Takeout", "track": N_("track")}
+# Who states a date or a position, if not the photo itself.
+STATED_BY = {
+    "sidecar": N_("From the sidecar"),
+    "takeout": N_("From Google Takeout"),
+    "name": N_("The day in the file's name"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,23 @@ class PositionEvidence:
     track: str | None
     before: NeighbourEvidence | None
     after: NeighbourEvidence | None
+
+    def phrase(self, source: str) -> str:
+        """The words for it, to be translated. `before` and `after` are the photos, `photo` is the only one.
+
+        `source` is that of the position, `name` that of the landmark or track.
+        """
+        if self.before and self.after:
+            return N_("Between %(before)s and %(after)s")
+        if self.before or self.after:
+            return N_("Near %(photo)s")
+        if self.landmark:
+            return N_("From the landmark %(name)s")
+        if self.track:
+            return N_("From the track %(name)s")
+        if source == PositionSource.CAMERA:
+            return N_("From the camera's GPS")
+        return STATED_BY.get(source) or N_("What it followed from is gone; the next update will see that")
 
 
 def position_evidence(connection: Connection, names: NameCache, photo_id: int) -> PositionEvidence | None:

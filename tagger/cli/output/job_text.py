@@ -70,24 +70,21 @@ def other_files_text(count: int) -> str:
     return f"left out by extension: {count_of(count, 'file')}"
 
 
+# Outcomes whose number is printed although it is zero.
+_ALWAYS_SHOWN = {"tagged", "unknown", "written", "undone", "unchanged"}
+
+
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
-    if progress.kind in METADATA_KINDS:
-        changed = "undone" if progress.kind == JobKind.UNDO else "written"
-        parts = [f"{progress.written} {changed}", f"{progress.unchanged} unchanged"]
-        parts += [f"{progress.refused} refused"] if progress.refused else []
-        parts += [f"{progress.skipped} skipped"] if progress.skipped else []
-    else:
-        parts = [f"{progress.tagged} tagged", f"{progress.unknown} unknown", f"{progress.skipped} skipped"]
-    parts += [f"{progress.failed} failed"] if progress.failed else []
-    parts += [f"{progress.cancelled} cancelled"] if progress.cancelled else []
+    always = _ALWAYS_SHOWN if progress.kind in METADATA_KINDS else {*_ALWAYS_SHOWN, "skipped"}
+    counts = [f"{count} {name}" for name, count in progress.counts.items() if count or name in always]
     is_rate = progress.photos_per_second and progress.total > 1
     rate = f", {progress.photos_per_second:.1f} photos/s" if is_rate else ""
     action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
     photos = count_of(progress.total, "photo")
     skipped = count_of(progress.skipped_folders, "folder")
     action += f", {skipped} could not be read" if progress.skipped_folders else ""
-    return f"job {progress.job} {progress.state}{action}: {photos}: {', '.join(parts)}{rate}"
+    return f"job {progress.job} {progress.state}{action}: {photos}: {', '.join(counts)}{rate}"
 
 
 def job_origin(progress: JobProgress) -> str:
@@ -282,23 +279,19 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
     """The landmarks on the photos of a job, most frequent first, and how many photos have a suggested one."""
-    from tagger.jobs.enqueue.photo_rows import unread_counts
-    from tagger.query.counts import landmark_counts
-    from tagger.teaching.lessons import count_suggested_photos, has_likely_suggestion
+    from tagger.jobs.enqueue.job_json import job_findings
+    from tagger.teaching.lessons import has_likely_suggestion
 
-    suggested = count_suggested_photos(database, progress.job)
-    found = landmark_counts(database, job=progress.job)
-    lines = [f"{each.photos:6}  {printable(each.name)}" for each in found[:LANDMARKS_SHOWN]]
-    if len(found) > LANDMARKS_SHOWN:
-        lines.append(
-            f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
-        )
-    if suggested and (found or has_likely_suggestion(database, progress.job)):
+    findings = job_findings(database, progress.job)
+    landmarks, suggested = findings.landmarks, findings.suggested
+    lines = [f"{each.photos:6}  {printable(each.name)}" for each in landmarks[:LANDMARKS_SHOWN]]
+    if (more := len(landmarks) - LANDMARKS_SHOWN) > 0:
+        lines.append(f"        and {more} more; to list all, run: tagger landmark list")
+    if suggested and (landmarks or has_likely_suggestion(database, progress.job)):
         what = "it" if suggested == 1 else "them"
-        more = f"{number_text(suggested)} more may show a landmark"
-        lines.append(f"{more}; to look at {what}, run: tagger review")
-    unread = unread_counts(database, progress.job)
-    return {"landmarks": found, "suggested": suggested, "unread_facts": unread}, lines
+        text = f"{number_text(suggested)} more may show a landmark"
+        lines.append(f"{text}; to look at {what}, run: tagger review")
+    return vars(findings), lines
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

@@ -27,6 +27,7 @@ from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.facts import RESULT_FACTS
+from tagger.query.details import STATED_BY
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import (
     LANDMARK_COLUMNS,
@@ -37,6 +38,7 @@ from tagger.query.photo_json import (
     photo_feature_parts,
 )
 from tagger.query.tagged_photos import photo_document
+from tagger.texts.text_format import gettext
 from tagger.things import ShownThing
 
 if TYPE_CHECKING:
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from tagger.query.details import (
         Dismissal,
         MetadataWrite,
-        NeighbourEvidence,
         PhotoDetails,
         PositionEvidence,
         Verdict,
@@ -265,34 +266,27 @@ def _certainty(shown: ShownThing) -> str:
     return "" if shown.score is None else f" {shown.score:.0%}"
 
 
-_STATED_BY = {"sidecar": "from the sidecar", "takeout": "from Google Takeout", "name": "from the file's name"}
-
-
 def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
     """`2019-07-14 21:38:03`, and who says so, if not the photo itself. A name says the day alone."""
     text = str(at.date() if source == "name" else at)
     if details.clock_may_be_reset:
         return f"{text}, if the camera's clock was set: clocks begin on 1 January"
-    return f"{text}, {_STATED_BY[source]}" if source in _STATED_BY else text
+    return f"{text}, {_uncapitalised(STATED_BY[source])}" if source in STATED_BY else text
 
 
 def _evidence(evidence: PositionEvidence, source: str) -> str:
     """Where the position comes from: `between A (GPS, 12 min before) and B (Colosseum, 8 min after)`."""
-    before = evidence.before and _neighbour(evidence.before, "before")
-    after = evidence.after and _neighbour(evidence.after, "after")
-    if before and after:
-        return f"between {before} and {after}"
-    if before or after:
-        return f"near {before or after}"
-    if evidence.landmark:
-        return f"from the landmark {evidence.landmark}"
-    if evidence.track:
-        return f"from the track {evidence.track}"
-    return _STATED_BY.get(source, "from the camera's GPS")
+    neighbours = {
+        side: neighbour and f"{neighbour.file} ({neighbour.reason} {side})"
+        for side, neighbour in (("before", evidence.before), ("after", evidence.after))
+    }
+    photo = neighbours["before"] or neighbours["after"]
+    name = evidence.landmark or evidence.track
+    return _uncapitalised(gettext(evidence.phrase(source), **neighbours, photo=photo, name=name))
 
 
-def _neighbour(neighbour: NeighbourEvidence, side: str) -> str:
-    return f"{neighbour.file} ({neighbour.reason} {side})"
+def _uncapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _metadata(write: MetadataWrite) -> str:

@@ -11,6 +11,7 @@ from tagger.ledger.items import FailingPhoto, FailureDocument
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
+from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.roots.roots import RootPaths, list_roots
 from tagger.tags.models_in_use import names_in_use, problems_in_use
 from tagger.texts.documents import document_of
@@ -62,6 +63,29 @@ def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, flo
     oldest = min((job.created_at for job in waiting), default=None)
     seconds = None if oldest is None else max(0.0, round((now - oldest).total_seconds(), 1))
     return sum(job.queued for job in waiting), seconds
+
+
+@dataclass(frozen=True)
+class JobFindings:
+    """The landmarks that a job found, most frequent first, how many photos have a suggested one, and numbers
+    of photos with facts that cannot be read.
+    """
+
+    landmarks: Sequence[LandmarkCount]
+    suggested: int
+    unread_facts: Mapping[str, int]
+
+
+def job_findings(database: Database, job: int) -> JobFindings:
+    """What a job found."""
+    from tagger.jobs.enqueue.photo_rows import unread_counts  # most commands start without these
+    from tagger.teaching.lessons import count_suggested_photos
+
+    return JobFindings(
+        landmarks=landmark_counts(database, job=job),
+        suggested=count_suggested_photos(database, job),
+        unread_facts=unread_counts(database, job),
+    )
 
 
 def failure_documents(

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,10 +25,15 @@ from tagger.database.engine import DatabaseError
 from tagger.database.enums import METADATA_KINDS, Priority, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import count_photos
-from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
+from tagger.jobs.enqueue.job_json import (
+    JobFindings,
+    StatusDocument,
+    failure_documents,
+    job_findings,
+    status_document,
+)
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
-from tagger.jobs.enqueue.photo_rows import unread_counts
 from tagger.jobs.enqueue.submission import Retry, Tagging
 from tagger.ledger import job_control
 from tagger.ledger.items import (
@@ -43,15 +48,12 @@ from tagger.ledger.items import (
 from tagger.ledger.job_control import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.workers import find_last_tick, list_workers
-from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.settings import Settings
-from tagger.teaching.lessons import count_suggested_photos
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import N_, gettext, in_language, reader_language
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import (
     BackfillRequest,
-    JobStarter,
     RetryRequest,
     Starter,
     TaggingRequest,
@@ -100,14 +102,8 @@ JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
 
 
 @dataclass(frozen=True)
-class JobDetails(JobProgress):
-    """A job with the landmarks that it found, most frequent first, how many photos have a suggested one, and
-    numbers of photos with facts that cannot be read.
-    """
-
-    landmarks: Sequence[LandmarkCount]
-    suggested: int
-    unread_facts: Mapping[str, int]
+class JobDetails(JobFindings, JobProgress):
+    """A job and what it found."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +162,7 @@ def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> O
 def job(state: State, job: JobNumber) -> JobDetails:
     """Return a job, its progress and what it found."""
     progress = find_job(state.database, job)
-    return JobDetails(
-        **vars(progress),
-        landmarks=landmark_counts(state.database, job=job),
-        suggested=count_suggested_photos(state.database, job),
-        unread_facts=unread_counts(state.database, job),
-    )
+    return JobDetails(**vars(progress), **vars(job_findings(state.database, job)))
 
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
@@ -223,27 +214,15 @@ def retry(
     state: State, starter: Starter, job: JobNumber, body: RetryRequest | None = None
 ) -> Job | NothingToRetry:
     """Retry the photos of a job that fail now, in a new job; `job` is null if none fails."""
-    number = start_retry(state, starter, job, body or RetryRequest())
-    if number is None:
-        return NothingToRetry(None, 0, {}, dry_run=False)
-    return _started_document(state, number)
-
-
-def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryRequest) -> int | None:
-    """Start a retry and return its number; None if no photo of the job fails now.
-
-    Raises:
-        JobNotFound, JobNotRetriable: the job cannot be retried.
-        HTTPException: the page may not do what the retry would, or too many jobs are open.
-    """
+    body = body or RetryRequest()
     failures = FailureFilter(job, tuple(body.kind))
     request = Retry(failures)
     request.check(state.database, state.settings.roots)
     if not count_failures(state.database, failures):
-        return None
+        return NothingToRetry(None, 0, {}, dry_run=False)
     check_photos(state.settings, state.database, failure_conditions(failures))
     check_write(state.settings, _metadata_options(state, job))
-    return starter.start(request, body.priority)
+    return _started_document(state, starter.start(request, body.priority))
 
 
 @router.post("/jobs/{job}/undo")
@@ -253,27 +232,16 @@ def undo(
 ) -> Job | PlannedUndo:
     """Undo what a job wrote to metadata, in a new job; `job` is null if nothing is left to undo."""
     body = body or UndoRequest()
-    planned = plan_undo(state, job, dry_run=body.dry_run)
-    if body.dry_run or not planned.photos:
-        return planned
-    return _started_document(state, starter.start(Undo(job), Priority.INTERACTIVE))
-
-
-def plan_undo(state: AppState, job: int, *, dry_run: bool = True) -> PlannedUndo:
-    """Return what an undo of a job would undo.
-
-    Raises:
-        JobNotFound: there is no such job.
-        HTTPException: the page may not undo it.
-    """
     request = Undo(job)
     request.check(state.database, state.settings.roots)
     options = _metadata_options(state, job)
     writes = count_job_writes(state.database, job)
     check_mode(state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR)
     check_photos(state.settings, state.database, request.conditions(state.database, state.settings.roots))
-    fields = options.fields if options else ()
-    return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=dry_run)
+    if body.dry_run or not writes.photos:
+        fields = options.fields if options else ()
+        return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=body.dry_run)
+    return _started_document(state, starter.start(request, Priority.INTERACTIVE))
 
 
 def _metadata_options(state: AppState, job: int) -> MetadataOptions | None:

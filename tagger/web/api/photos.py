@@ -290,13 +290,8 @@ def timeline_photo(photo: TaggedPhoto, copies: int = 1, guess: str | None = None
         dismissed=photo.is_dismissed,
         favourite=photo.is_favourite,
         copies=copies,
-        colours=photo_colours(photo) or None,
+        colours=b64encode(photo.colours).decode() if photo.colours else None,
     )
-
-
-def photo_colours(photo: TaggedPhoto) -> str:
-    """Return the colours of a photo in base64; empty before classification."""
-    return b64encode(photo.colours).decode() if photo.colours else ""
 
 
 verdicts_router = api_router("verdicts")

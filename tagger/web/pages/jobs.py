@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.audit_log import author_text
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority
+from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
 from tagger.jobs.enqueue.job_options import UNDO_JOB
@@ -30,7 +30,6 @@ from tagger.jobs.enqueue.schedules import (
     remove_schedule,
 )
 from tagger.jobs.processing.metadata_preview import preview_photos
-from tagger.ledger import job_control
 from tagger.ledger.items import FailingPhoto, FailureFilter, count_failures, count_refusals_with_sidecar
 from tagger.ledger.job_control import JobProgress, find_job, job_options, list_older_jobs
 from tagger.ledger.workers import LastTick, WorkerStatus
@@ -50,17 +49,23 @@ from tagger.texts.text_format import (
     rounded_duration,
     share,
 )
+from tagger.web.api import jobs as api
 from tagger.web.api.folders import allowed_folders
-from tagger.web.api.job_starter import RetryRequest, Starter, WriteMode, check_schedule, write_modes
+from tagger.web.api.job_starter import (
+    RetryRequest,
+    Starter,
+    UndoRequest,
+    WriteMode,
+    check_schedule,
+    write_modes,
+)
 from tagger.web.api.jobs import (
     JOBS_SHOWN,
     JobNumber,
     OverviewDocument,
     failures_page,
-    plan_undo,
     read_status,
     redis_text,
-    start_retry,
     waiting_reason,
 )
 from tagger.web.http.access import Role, may_allow_folder, requires
@@ -282,7 +287,7 @@ def _live_fields(job: JobProgress) -> LiveFields:
         share=share(part),
         rate=rate_text(job.photos_per_second) if job.photos_per_second and not is_paused else "",
         remaining=_remaining(job) if is_moving else "",
-        counts=", ".join(_count_texts(job)),
+        counts=", ".join(ngettext(*COUNT_TEXTS[name], count) for name, count in job.counts.items() if count),
         note=note_text(job.note, job.note_message),
     )
 
@@ -294,17 +299,6 @@ def _remaining(job: JobProgress) -> str:
     if not job.eta_seconds:
         return ""
     return gettext("about %(duration)s left", duration=rounded_duration(job.eta_seconds))
-
-
-def _count_texts(job: JobProgress) -> list[str]:
-    """Return the outcomes with at least one photo."""
-    if job.kind in METADATA_KINDS:
-        changed = "undone" if job.kind == JobKind.UNDO else "written"
-        counts = {changed: job.written, "unchanged": job.unchanged, "refused": job.refused}
-    else:
-        counts = {"tagged": job.tagged, "unknown": job.unknown}
-    counts |= {"skipped": job.skipped, "failed": job.failed, "cancelled": job.cancelled}
-    return [ngettext(*COUNT_TEXTS[name], count) for name, count in counts.items() if count]
 
 
 # Failures that may pass without a change of the file.
@@ -441,17 +435,16 @@ def undo(
     is_confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Show what an undo of the job would undo; once that is confirmed, start it."""
-    planned = plan_undo(state, job)
-    if is_confirmed and planned.photos:
-        number = starter.start(Undo(job), Priority.INTERACTIVE)
-        return RedirectResponse(f"/jobs/{number}", HTTPStatus.SEE_OTHER)
+    undone = api.undo(state, starter, job, UndoRequest(dry_run=not is_confirmed))
+    if isinstance(undone, api.Job):
+        return RedirectResponse(f"/jobs/{undone.job}", HTTPStatus.SEE_OTHER)
     first = next(Undo(job).photo_id_pages(state.database, state.settings.roots), ())[:PREVIEWS]
     return render(
         request,
         "job_undo.html",
         job=job,
-        planned=planned,
-        fields=list_text(list(map(gettext, planned.fields))),
+        planned=undone,
+        fields=list_text(list(map(gettext, undone.fields))),
         previews=list(preview_photos(state.database, state.settings, first, None, job)),
         changes_in_words=changes_in_words,
     )
@@ -490,8 +483,8 @@ def retry(
     state: State, starter: Starter, job: JobNumber, kind: Annotated[FailureKind | None, Form()] = None
 ) -> Response:
     """Retry the failures of a job, or one kind of them."""
-    number = start_retry(state, starter, job, RetryRequest(kind=[kind] if kind else []))
-    return RedirectResponse(f"/jobs/{number or job}", HTTPStatus.SEE_OTHER)
+    retried = api.retry(state, starter, job, RetryRequest(kind=[kind] if kind else []))
+    return RedirectResponse(f"/jobs/{retried.job or job}", HTTPStatus.SEE_OTHER)
 
 
 @router.post("/jobs/{job}/{action}")
@@ -508,11 +501,11 @@ def control(
     try:
         match action:
             case "pause":
-                job_control.pause(state.database, job)
+                api.pause(state, job)
             case "cancel":
-                job_control.cancel(state.database, job)
+                api.cancel(state, job)
             case "resume":
-                starter.resume(job)
+                api.resume(state, starter, job)
     except TaggerError as error:
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)

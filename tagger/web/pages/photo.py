@@ -20,7 +20,7 @@ from tagger.ledger.job_control import open_job_of_photo
 from tagger.metadata.camera import Exposure, read_exposure
 from tagger.photos.facts import RESULT_FACTS
 from tagger.photos.paths import parse_path
-from tagger.query.details import photo_details_by_id
+from tagger.query.details import STATED_BY, photo_details_by_id
 from tagger.query.predictions import NamedPrediction, named_predictions
 from tagger.query.tagged_photos import DAMAGED, Position, TaggedPhoto, is_guess, stored_photo
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
@@ -134,6 +134,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "id": photo_id,
         "details": details,
         "facts": RESULT_FACTS,
+        "stated_by": STATED_BY,
         "file": PurePath(details.photo.path).name,
         "folder": str(parse_path(details.photo.path).parent),
         "headline": gettext(NOT_A_LANDMARK) if details.dismissal else photo_headline(rows, details.photo),

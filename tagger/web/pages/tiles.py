@@ -6,7 +6,6 @@ Those are the ones that count, that are suggested, or that have verdicts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from pathlib import PurePath
 from urllib.parse import quote
 
 from tagger.database.connection import Database
@@ -25,7 +24,7 @@ from tagger.texts.text_format import (
     percent,
 )
 from tagger.things import PREFIX, Thing
-from tagger.web.api.photos import guess_text, headline, photo_colours
+from tagger.web.api.photos import TimelinePhoto, guess_text, headline, timeline_photo
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import thumbnail_address
 from tagger.web.thumbnails import thumbnail_size
@@ -43,26 +42,17 @@ class Link:
 
 
 @dataclass(frozen=True)
-class PhotoTile:
-    """A photo in a grid. `guess`: what an unknown photo perhaps shows; `confirmed`: a person did so."""
+class PhotoTile(TimelinePhoto):
+    """A photo in a grid, with its thumbnails. `facts`: the landmark, its score and the time in words."""
 
-    id: int
     address: str
     small: str
     large: str
     small_px: tuple[int, int]
     large_px: tuple[int, int]
     alt: str
-    file: str
-    name: str
+    file_text: str
     facts: str
-    guess: str | None
-    taken_at: datetime | None
-    place: str | None
-    confirmed: bool
-    favourite: bool
-    copies: int
-    colours: str
 
     @property
     def day(self) -> date | None:
@@ -71,32 +61,22 @@ class PhotoTile:
 
 def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> PhotoTile:
     """Return the tile of a photo in the grid of a query; its page steps through the same query."""
-    tag = next((tag for tag in photo.tags if tag.accepted), None)
-    name = "" if tag is None else tag.name
-    score = "" if tag is None or tag.score is None else percent(tag.score)
+    brief = timeline_photo(photo, copies, guess_text(photo, params.query))
+    score = "" if brief.score is None else percent(brief.score)
     taken = "" if photo.taken_at is None else _moment(photo.taken_at)
-    file = PurePath(photo.path).name + (
-        f", {ngettext('%(count)s file', '%(count)s files', photo.files)}" if photo.files > 1 else ""
-    )
+    files = ngettext("%(count)s file", "%(count)s files", photo.files) if photo.files > 1 else ""
+    file_text = ", ".join(filter(None, (brief.file, files)))
     size = (photo.width, photo.height) if photo.width and photo.height else USUAL_SIZE
     return PhotoTile(
-        id=photo.id,
+        **vars(brief),
         address=params.address(f"/photos/{photo.id}", within=1),
         small=thumbnail_address(photo.id, photo.digest, 256),
         large=thumbnail_address(photo.id, photo.digest, 512),
         small_px=thumbnail_size(*size, 256),
         large_px=thumbnail_size(*size, 512),
-        alt=", ".join(filter(None, (name or photo.place, taken))) or file,
-        file=file,
-        name=name,
-        facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
-        guess=guess_text(photo, params.query),
-        taken_at=photo.taken_at,
-        place=photo.place,
-        confirmed=tag is not None and tag.verdict == "confirmed",
-        favourite=photo.is_favourite,
-        copies=copies,
-        colours=photo_colours(photo),
+        alt=", ".join(filter(None, (brief.name or photo.place, taken))) or file_text,
+        file_text=file_text,
+        facts=" · ".join(filter(None, (f"{brief.name or ''} {score}".strip(), taken))),
     )
 
 
