@@ -265,10 +265,6 @@ def _thumbnails(image: DecodedImage) -> Mapping[int, bytes]:
     return {side_px: _webp(square.resize(size), side_px) for side_px, size in sizes.items()}
 
 
-def _preview(image: DecodedImage) -> Mapping[int, bytes]:
-    return {PREVIEW_PX: _webp(_whole(image, PREVIEW_PX), PREVIEW_PX)}
-
-
 def _large_preview(image: DecodedImage) -> Mapping[int, bytes]:
     jpeg = io.BytesIO()
     _whole(image, LARGE_PREVIEW_PX).save(jpeg, "JPEG", quality=_JPEG_QUALITY)
@@ -284,7 +280,11 @@ def _whole(image: DecodedImage, side_px: int) -> Image.Image:
 
 THUMBNAIL = ImageKind(_DECODED_PX, _thumbnails, anyio.CapacityLimiter(DECODERS))
 # The whole photo as a WebP.
-PREVIEW = ImageKind(PREVIEW_PX, _preview, anyio.CapacityLimiter(PREVIEW_DECODERS))
+PREVIEW = ImageKind(
+    PREVIEW_PX,
+    lambda image: {PREVIEW_PX: _webp(_whole(image, PREVIEW_PX), PREVIEW_PX)},
+    anyio.CapacityLimiter(PREVIEW_DECODERS),
+)
 # The whole photo as a JPEG, for formats that browsers do not display.
 LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview, PREVIEW.limiter)
 # The same, one at a time: whole searches would take the place of all thumbnails in the cache.

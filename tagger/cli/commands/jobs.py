@@ -70,7 +70,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.job_json import StatusDocument
     from tagger.ledger.job_control import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
 
@@ -292,7 +291,10 @@ def status(
         return
     services = _services(session)
     if json:
-        write_json(_document(session, services))
+        jobs = list_jobs(session.database)
+        write_json(
+            status_document(session.database, jobs, services.workers, services.queues, services.last_tick)
+        )
     else:
         typer.echo("\n".join(_overview(session, services, JOBS_SHOWN)))
     for problem in services.problems(session.database):
@@ -336,11 +338,6 @@ def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError 
         return dict.fromkeys(priority.value for priority in Priority), None
 
     return queue_depths(find_broker(settings, ledger_id, start=False))
-
-
-def _document(session: Session, services: _Services) -> StatusDocument:
-    database, (workers, queues, _, last_tick) = session.database, services
-    return status_document(database, list_jobs(database), workers, queues, last_tick)
 
 
 def _watch(session: Session) -> None:

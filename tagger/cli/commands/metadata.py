@@ -424,7 +424,11 @@ def print_state(state: MetadataState) -> None:
     """Print a table with a row for each field and a column for each file."""
     files = [*([state.photo] if state.photo else []), *state.sidecars]
     names = sorted({name for file in files for name in file.fields})
-    rows = ([name, *(_cell(file.fields.get(name)) for file in files)] for name in names)
+    rows = []
+    for name in names:
+        values = [file.fields.get(name, "") for file in files]
+        texts = [value if isinstance(value, str) else "; ".join(value) for value in values]
+        rows.append([name, *map(printable, texts)])
     write_table(("Field", *(printable(file.path.name) for file in files)), rows)
     for file in files:
         for landmark in file.landmarks:
@@ -459,12 +463,6 @@ def _sidecar_state(path: Path) -> FileState:
 def _shown(fields: Fields) -> Fields:
     """The fields without tagger's own record."""
     return {name: value for name, value in fields.items() if TAGGER_RECORD not in name}
-
-
-def _cell(value: str | list[str] | None) -> str:
-    if value is None:
-        return ""
-    return printable(value if isinstance(value, str) else "; ".join(value))
 
 
 def _landmark_text(landmark: WrittenLandmark) -> str:

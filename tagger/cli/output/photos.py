@@ -203,6 +203,12 @@ def print_details(details: PhotoDetails) -> None:
     at = f"{details.classified_at:%Y-%m-%d %H:%M} UTC " if details.classified_at else ""
     classified = f"{at}by {by}" if by else None
     taken = photo.taken_at and _taken(photo.taken_at, photo.taken_source, details)
+    # With the lowest score with which a suggested landmark would be accepted.
+    suggested = [
+        (tag, TAUGHT_THRESHOLD if tag.source == "taught" else details.thresholds[str(tag.model)])
+        for tag in photo.tags
+        if tag.state is TagState.SUGGESTED and not tag.reason
+    ]
     facts: list[tuple[str, object]] = [
         ("photo", photo.path),
         *(("raw file", path) for path in details.raw_files),
@@ -223,9 +229,8 @@ def print_details(details: PhotoDetails) -> None:
         ("classified", classified),
         ("threshold", details.threshold),
         *(
-            ("suggested", f"{tag.name} {tag.score:.2f}; below the threshold {_threshold(tag, details):.4g}")
-            for tag in photo.tags
-            if tag.state is TagState.SUGGESTED and not tag.reason
+            ("suggested", f"{tag.name} {tag.score:.2f}; below the threshold {threshold:.4g}")
+            for tag, threshold in suggested
         ),
         (
             "last job",
@@ -298,11 +303,6 @@ def _metadata(write: MetadataWrite) -> str:
 def _verdict(text: str, given: Verdict | Dismissal) -> str:
     by = f" by {given.given_by}" if given.given_by else ""
     return f"{text}{by}, {given.given_at:%Y-%m-%d}"
-
-
-def _threshold(tag: Tag, details: PhotoDetails) -> float:
-    """The lowest score with which a suggested landmark would be accepted."""
-    return TAUGHT_THRESHOLD if tag.source == "taught" else details.thresholds[str(tag.model)]
 
 
 def _state(tag: Tag) -> str:

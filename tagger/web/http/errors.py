@@ -218,18 +218,14 @@ def error_response(
     scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return JSON for an address of the API, a page for any other."""
-    if _is_for_program(scope):
+    path = scope["path"]
+    if path == "/api" or path.startswith("/api/"):
         return DocumentResponse({"error": text}, status, headers)
     code = HTTPStatus(status)
     title = gettext(TITLES.get(code, N_("Request failed")))
     page = render(Request(scope), "error.html", code, status=int(status), title=title, text=text)
     page.headers.update(headers or {})
     return page
-
-
-def _is_for_program(scope: Scope) -> bool:
-    path = scope["path"]
-    return bool(path == "/api" or path.startswith("/api/"))
 
 
 class UnexpectedErrors:

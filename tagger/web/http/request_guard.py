@@ -175,8 +175,9 @@ def _refusal_response(scope: Scope, headers: Headers, refused: HTTPException) ->
         and is_page
         and "text/html" in headers.get("accept", "")
     ):
-        address = f"/sign-in?next={quote(_address(scope), safe='/')}"
-        return RedirectResponse(address, HTTPStatus.SEE_OTHER)
+        query = scope["query_string"].decode("latin-1")
+        address = quote(scope["path"]) + (f"?{query}" if query else "")
+        return RedirectResponse(f"/sign-in?next={quote(address, safe='/')}", HTTPStatus.SEE_OTHER)
     # The error page must not be affected by headers that are invalid.
     return error_response({**scope, "headers": []}, refused.status_code, refused.detail, refused.headers)
 
@@ -221,7 +222,8 @@ def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> Non
 
 
 def _check_content_type(scope: Scope, headers: Headers) -> None:
-    if scope["method"] in SAFE_METHODS or not scope["path"].startswith("/api/") or not _has_body(headers):
+    has_body = "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
+    if scope["method"] in SAFE_METHODS or not scope["path"].startswith("/api/") or not has_body:
         return
     if _content_type(headers) in _FORM_TYPES:
         raise HTTPException(
@@ -231,17 +233,8 @@ def _check_content_type(scope: Scope, headers: Headers) -> None:
         )
 
 
-def _has_body(headers: Headers) -> bool:
-    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
-
-
 def _content_type(headers: Headers) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _address(scope: Scope) -> str:
-    query = scope["query_string"].decode("latin-1")
-    return quote(scope["path"]) + (f"?{query}" if query else "")
 
 
 # Requests that count photos at a time. The server has 40 threads and 32 connections to its
