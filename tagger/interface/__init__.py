@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 from tagger.database.engine import address_for_reading, sqlite_file
 from tagger.errors import NotFound
-from tagger.interface.library import Library
-from tagger.interface.photo_model import PhotoModel, Prediction
+from tagger.interface.library import Library, PhotoModel, Prediction
 from tagger.interface.results import Failure, Job, Photo, Photos
 from tagger.photos.paths import named_path
 from tagger.settings import Settings, load_settings

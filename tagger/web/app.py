@@ -21,7 +21,7 @@ from tagger.web.cached_value import Changes, SearchLists
 from tagger.web.http.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
 from tagger.web.http.errors import add_error_handlers
 from tagger.web.http.request_guard import CountLimiter, RequestGuard
-from tagger.web.http.responses import HeadRequests
+from tagger.web.http.routes import HeadRequests
 from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.pages import sign_in
 from tagger.web.pages.jobs import live_document
@@ -68,7 +68,7 @@ def create_app(
     app = FastAPI(
         title="landmark tagger",
         version=version("landmark-tagger"),
-        openapi_url=None,  # a route of `http.responses`, which declares who may read it
+        openapi_url=None,  # a route of `http.routes`, which declares who may read it
         redirect_slashes=False,  # a redirect would go to the host that the request names
         lifespan=lifespan,
     )

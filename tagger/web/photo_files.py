@@ -1,19 +1,36 @@
-"""Opening a stored photo's file or object for display, and ZIP archives of photos, as a stream of any length.
+"""Files of photos for browsers: opening them, ZIP archives of any length, thumbnails and previews.
 
 The path comes from the database, never from a request.
+
+Thumbnails are cached on disk, where the least recently used files are evicted. They are written atomically,
+so several servers can share the folder. Its size is tracked by a running sum; the folder is listed only when
+the sum exceeds the limit, or after much was written.
 """
 
+import io
+import logging
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import IntEnum
+from functools import cache
+from hashlib import blake2b
 from io import BytesIO
 from itertools import chain
+from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+import anyio
+from PIL import Image, ImageDraw
 
 from tagger.database.connection import Database
 from tagger.errors import (
@@ -25,18 +42,25 @@ from tagger.errors import (
     PhotoIdNotFound,
     PicklableError,
 )
+from tagger.jobs.processing.model_cache import photo_limits
 from tagger.photos.buckets import ObjectSource, find_object
+from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import (
     MountState,
     PhotoVersion,
     check_mount,
     open_photo,
+    open_regular,
     os_error_text,
     stored_time_ns,
 )
 from tagger.photos.paths import ObjectPath
+from tagger.photos.source import open_source
+from tagger.pipeline.sandbox import Sandbox
+from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.roots.roots import RootPaths
+from tagger.settings import Settings
 
 BLOCK_BYTES = 2**18
 # An object is read into memory; larger ones are not displayed.
@@ -281,3 +305,270 @@ def archived_photos(
     for photo_id in photo_ids:
         with suppress(PhotoIdNotFound):  # it was removed from the database
             yield stored_photo(database, photo_id, root_paths)
+
+
+log = logging.getLogger(__name__)
+
+# The share of the limit that eviction leaves, so that the next one is not at once.
+EVICTION_TARGET = 0.9
+# After this share of the limit was written, the folder is listed again: other servers write too.
+RECOUNT_SHARE = 0.2
+# A use is recorded only if the last recorded one is older, so that not every read writes.
+USE_INTERVAL_S = 3600.0
+# The least space that a file takes on disk.
+_BLOCK_BYTES = 4096
+# A file begins with a digest of its data.
+_DIGEST_BYTES = 16
+
+
+class DiskCache:
+    """At most `max_bytes` of files below `folder`."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._sum_bytes: int | None = None
+        self._written_bytes = 0
+
+    def get(self, name: str) -> bytes | None:
+        """Return the data stored under the name; None if there is none, or if it was damaged."""
+        path = self._path(name)
+        try:
+            with open_regular(path) as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime > USE_INTERVAL_S:
+                    with suppress(OSError):
+                        os.utime(path)
+                digest, data = file.read(_DIGEST_BYTES), file.read()
+        except OSError:
+            return None
+        return data if digest == _digest(data) else None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Store data under the name. If the disk is full or read-only, log a warning and store nothing."""
+        try:
+            stored = _digest(data) + data
+            self._write(self._path(name), stored)
+            self._make_room(_disk_bytes(len(stored)))
+        except OSError as error:
+            log.warning("cannot store thumbnails in %s: %s", self._folder, error.strerror)
+
+    def _path(self, name: str) -> Path:
+        digest = blake2b(name.encode(errors="surrogateescape"), digest_size=20).hexdigest()
+        return self._folder / digest[:2] / digest[2:]
+
+    def _write(self, path: Path, data: bytes) -> None:
+        make_private_folder(path.parent)
+        partial = path.with_name(f".{token_hex(8)}")
+        try:
+            create_private_file(partial)
+            partial.write_bytes(data)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _make_room(self, written_bytes: int) -> None:
+        with self._lock:
+            self._written_bytes += written_bytes
+            is_recount_due = self._written_bytes > self._max_bytes * RECOUNT_SHARE
+            if self._sum_bytes is not None and not is_recount_due:
+                self._sum_bytes += written_bytes
+                if self._sum_bytes <= self._max_bytes:
+                    return
+            self._written_bytes = 0
+            self._sum_bytes = self._evict()
+
+    def _evict(self) -> int:
+        """Delete the least recently used files if the limit is exceeded; returns the remaining bytes."""
+        files = sorted(self._files())
+        sum_bytes = sum(size_bytes for _, size_bytes, _ in files)
+        if sum_bytes <= self._max_bytes:
+            return sum_bytes
+        for _, size_bytes, path in files:
+            if sum_bytes <= self._max_bytes * EVICTION_TARGET:
+                break
+            with suppress(FileNotFoundError):  # another server has deleted it
+                os.unlink(path)  # noqa: PTH108 - a hundred thousand of them
+            sum_bytes -= size_bytes
+        return sum_bytes
+
+    def _files(self) -> Iterator[tuple[float, int, str]]:
+        """Yield last use, size on disk and path of each file, those of killed servers included."""
+        with os.scandir(self._folder) as folders:
+            for folder in folders:
+                with suppress(OSError), os.scandir(folder.path) as files:
+                    for file in files:
+                        with suppress(FileNotFoundError):
+                            status = file.stat(follow_symlinks=False)
+                            yield status.st_mtime, _disk_bytes(status.st_size), file.path
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_DIGEST_BYTES).digest()
+
+
+def _disk_bytes(size_bytes: int) -> int:
+    return -(-size_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+_SIDE_PX = 256
+_COLOUR = (139, 145, 152, 255)  # readable on light and on dark backgrounds
+
+
+@cache
+def placeholder() -> bytes:
+    """Return a transparent PNG for photos that cannot be shown: browsers draw it faster than an SVG."""
+    image = Image.new("RGBA", (_SIDE_PX, _SIDE_PX))
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((76, 76, 180, 160), radius=10, outline=_COLOUR, width=5)
+    draw.line((86, 148, 112, 118, 132, 138, 148, 124, 172, 148), fill=_COLOUR, width=5, joint="curve")
+    draw.line((72, 64, 184, 172), fill=_COLOUR, width=5)
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    return png.getvalue()
+
+
+# Thumbnails that are decoded at a time.
+DECODERS = 2
+# Previews that are decoded at a time: the photo that is shown, and the next one.
+PREVIEW_DECODERS = 2
+# The longest side of a photo as it is shown at first.
+PREVIEW_PX = 1600
+# The longest side of a photo in a format that browsers do not display, and of downloads.
+LARGE_PREVIEW_PX = 2048
+CACHE_BYTES = 2**30
+MAX_FAILURES = 10_000
+_JPEG_QUALITY = 85
+_WEBP_QUALITY = {256: 50, 512: 68, PREVIEW_PX: 80}
+# The effort of the encoder: 4 takes twice the time, for 4 % smaller files. The first screen has a
+# dozen of the smallest.
+_WEBP_METHODS = {256: 4, 512: 2, PREVIEW_PX: 2}
+# For thumbnails.
+_DECODED_PX = 768
+# A thumbnail's long side has at most this many times the pixels of its short side.
+MOST_ASPECT = 4
+
+
+class ThumbnailSize(IntEnum):
+    """The short side in pixels; a smaller photo is not enlarged."""
+
+    SMALL = 256
+    LARGE = 512
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """Images that are made together of a square of `decoded_px`; `encode` restores the photo's shape.
+
+    `encode` returns the images by their sides in pixels, which are part of their names in the cache.
+    """
+
+    decoded_px: int
+    encode: Callable[[DecodedImage], Mapping[int, bytes]]
+    # Callers of `Thumbnails.create` hold it.
+    limiter: anyio.CapacityLimiter
+    # Whether the cache keeps them.
+    is_stored: bool = True
+
+
+class Thumbnails:
+    """Creates and caches images, upright and in sRGB. Callers hold the limiter of the image's kind."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._cache = DiskCache(settings.data_folder / "web-cache" / "thumbnails", CACHE_BYTES)
+        # Only jobs wait until a file no longer changes.
+        limits = replace(photo_limits(settings), settle_s=0.0)
+        self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS + 1)
+        self._lock = threading.Lock()
+        # Files that cannot be decoded, so that not every page tries them again.
+        self._failures: OrderedDict[str, PhotoFailure] = OrderedDict()
+
+    def cached(self, photo: StoredPhoto, size: int) -> bytes | None:
+        """Return the cached thumbnail or preview of that side in pixels. The photo's file is not accessed."""
+        return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
+
+    def create(self, photo: StoredPhoto, kind: ImageKind, size: int) -> bytes:
+        """Return the image of this side, and create all of its kind if it is not cached: decoding is slow.
+
+        Raises:
+            PhotoUnavailable: the photo's file is not available or cannot be decoded.
+        """
+        if photo.digest and (encoded := self._cache.get(_name(photo.digest, size))):
+            return encoded
+        version = stored_version(photo)
+        file = f"file {photo.id} {version.size_bytes} {version.mtime_ns} {photo.path}"
+        if encoded := self._cache.get(_name(file, size)):
+            return encoded
+        with self._lock:
+            failure = self._failures.get(file)
+        if failure is not None:
+            raise unavailable(failure)
+        try:
+            opened = self._sandbox.read(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
+            image = opened.decode(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
+        except PhotoFailed as failed:
+            if not failed.failure.kind.can_pass:
+                with self._lock:
+                    self._failures[file] = failed.failure
+                    while len(self._failures) > MAX_FAILURES:
+                        self._failures.popitem(last=False)
+            raise unavailable(failed.failure) from failed
+        # A file that changed since it was classified must not represent the copies of its former content.
+        identity = opened.digest if opened.digest == photo.digest else file
+        images = kind.encode(image)
+        for side_px, encoded in images.items() if kind.is_stored else ():
+            self._cache.put(_name(identity, side_px), encoded)
+        return images[size]
+
+    def close(self) -> None:
+        """Stop the child processes."""
+        self._sandbox.close()
+
+
+def thumbnail_size(width: int, height: int, short_px: int) -> tuple[int, int]:
+    """Return the width and height of the thumbnail of a photo."""
+    scale = min(1.0, short_px / min(width, height), MOST_ASPECT * short_px / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _thumbnails(image: DecodedImage) -> Mapping[int, bytes]:
+    square = Image.fromarray(image.pixels)
+    sizes = {int(size): thumbnail_size(image.width, image.height, size) for size in ThumbnailSize}
+    return {side_px: _webp(square.resize(size), side_px) for side_px, size in sizes.items()}
+
+
+def _large_preview(image: DecodedImage) -> Mapping[int, bytes]:
+    jpeg = io.BytesIO()
+    _whole(image, LARGE_PREVIEW_PX).save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    return {LARGE_PREVIEW_PX: jpeg.getvalue()}
+
+
+def _whole(image: DecodedImage, side_px: int) -> Image.Image:
+    """Return the photo in its own shape, from the stretched pixels."""
+    scale = min(1.0, side_px / max(image.width, image.height))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return Image.fromarray(image.pixels).resize(size)
+
+
+THUMBNAIL = ImageKind(_DECODED_PX, _thumbnails, anyio.CapacityLimiter(DECODERS))
+# The whole photo as a WebP.
+PREVIEW = ImageKind(
+    PREVIEW_PX,
+    lambda image: {PREVIEW_PX: _webp(_whole(image, PREVIEW_PX), PREVIEW_PX)},
+    anyio.CapacityLimiter(PREVIEW_DECODERS),
+)
+# The whole photo as a JPEG, for formats that browsers do not display.
+LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview, PREVIEW.limiter)
+# The same, one at a time: whole searches would take the place of all thumbnails in the cache.
+DOWNLOAD = ImageKind(LARGE_PREVIEW_PX, _large_preview, anyio.CapacityLimiter(1), is_stored=False)
+
+
+def _webp(image: Image.Image, side_px: int) -> bytes:
+    webp = io.BytesIO()
+    image.save(webp, "WEBP", quality=_WEBP_QUALITY[side_px], method=_WEBP_METHODS[side_px])
+    return webp.getvalue()
+
+
+def _name(identity: str, side_px: int) -> str:
+    return f"4 {identity} {int(side_px)}"  # the first number is the version of the encoding and the file

@@ -35,7 +35,7 @@ from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
 from tagger.web.cached_value import Changes, QueryCounts
-from tagger.web.thumbnails import Thumbnails
+from tagger.web.photo_files import Thumbnails
 from tagger.web.uploads import UploadFolder, UploadReader
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from tagger.errors import PermissionsUnsafe, SettingsInvalid
 from tagger.model.backends.selection import read_compiled, store_compiled
 from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
 from tagger.settings import Settings, load_settings
-from tagger.web.thumbnails import DiskCache
+from tagger.web.photo_files import DiskCache
 
 
 @pytest.fixture(params=[0o000, 0o022], ids=oct)

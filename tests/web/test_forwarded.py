@@ -6,7 +6,7 @@ from starlette.types import Scope
 
 from tagger.errors import SettingsInvalid
 from tagger.settings import load_settings
-from tagger.web.http.clients import Client, client_of
+from tagger.web.http.access import Client, client_of
 
 PROXIES = ("127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48")
 

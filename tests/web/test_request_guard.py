@@ -21,7 +21,7 @@ from tagger.web.http.access import (
     TooManyAttempts,
 )
 from tagger.web.http.request_guard import MAX_ADDRESS_BYTES
-from tagger.web.http.responses import DOCUMENT_HEADERS, SECURITY_HEADERS
+from tagger.web.http.routes import DOCUMENT_HEADERS, SECURITY_HEADERS
 from tagger.web.http.templates import with_code
 from tagger.web.state import SPOOLED_UPLOADS
 from tagger.web.uploads import SMALL_BYTES

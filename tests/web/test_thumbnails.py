@@ -23,8 +23,15 @@ from tagger.database.connection import Database
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.settings import Settings
 from tagger.web.api.photo_images import FileResponse
-from tagger.web.photo_files import PhotoUnavailable, open_stored
-from tagger.web.thumbnails import THUMBNAIL, DiskCache, ImageKind, Thumbnails, ThumbnailSize
+from tagger.web.photo_files import (
+    THUMBNAIL,
+    DiskCache,
+    ImageKind,
+    PhotoUnavailable,
+    Thumbnails,
+    ThumbnailSize,
+    open_stored,
+)
 
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
 MORE_THAN_THREADS = 60

@@ -30,7 +30,7 @@ from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http import access
 from tagger.web.http.access import MAX_ATTEMPTS, SAFE_METHODS, AccessPolicy, Role, RouteRoles, requires
-from tagger.web.http.responses import DocumentRoute
+from tagger.web.http.routes import DocumentRoute
 from tagger.web.pages import trips
 
 WRONG = "a-wrong-token-of-16"

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from tagger.web.api import jobs, landmarks, photo_images, photos, uploads
-from tagger.web.http import responses
+from tagger.web.http import routes
 
 
 def routers() -> tuple[APIRouter, ...]:
@@ -18,6 +18,6 @@ def routers() -> tuple[APIRouter, ...]:
         landmarks.search_router,
         uploads.router,
         jobs.router,
-        responses.router,
+        routes.router,
         photos.trips_router,
     )

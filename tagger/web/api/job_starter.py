@@ -39,7 +39,7 @@ from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 from tagger.texts.text_format import gettext
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
-from tagger.web.http.query_params import ONE_LINE, RequestModel
+from tagger.web.http.routes import ONE_LINE, RequestModel
 from tagger.web.state import AppState
 
 MAX_OPEN_JOBS = 100

@@ -66,8 +66,7 @@ from tagger.web.api.job_starter import (
 )
 from tagger.web.http.access import Role, requires
 from tagger.web.http.errors import note_text
-from tagger.web.http.query_params import ONE_LINE
-from tagger.web.http.responses import api_router
+from tagger.web.http.routes import ONE_LINE, api_router
 from tagger.web.state import AppState, State
 
 # Recent jobs on a page, beside the open ones.

@@ -17,10 +17,8 @@ from tagger.photos.formats import require_format
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.http.access import Role, requires
-from tagger.web.http.responses import DocumentResponse, api_router
-from tagger.web.photo_files import OpenFile, PhotoUnavailable, open_stored
-from tagger.web.state import AppState, State
-from tagger.web.thumbnails import (
+from tagger.web.http.routes import DocumentResponse, api_router
+from tagger.web.photo_files import (
     DOWNLOAD,
     LARGE_PREVIEW,
     LARGE_PREVIEW_PX,
@@ -28,9 +26,13 @@ from tagger.web.thumbnails import (
     PREVIEW_PX,
     THUMBNAIL,
     ImageKind,
+    OpenFile,
+    PhotoUnavailable,
     ThumbnailSize,
+    open_stored,
     placeholder,
 )
+from tagger.web.state import AppState, State
 
 router = api_router("photos")
 

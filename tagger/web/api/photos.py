@@ -39,9 +39,18 @@ from tagger.verdicts.verdicts import (
     withdraw_verdicts,
 )
 from tagger.web.http.access import UNNAMED, Role, requires
-from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params
 from tagger.web.http.request_guard import COUNTING
-from tagger.web.http.responses import CSV, GEOJSON, api_router, stream_download
+from tagger.web.http.routes import (
+    CSV,
+    GEOJSON,
+    ONE_LINE,
+    PhotoId,
+    QueryParams,
+    RequestModel,
+    api_router,
+    query_params,
+    stream_download,
+)
 from tagger.web.state import AppState, State
 
 router = api_router("photos")

@@ -22,7 +22,7 @@ from tagger.database.notes import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
 from tagger.texts.text_format import N_, gettext, reader_language
-from tagger.web.http.responses import DocumentResponse
+from tagger.web.http.routes import DocumentResponse
 from tagger.web.http.templates import render
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {

@@ -28,14 +28,18 @@ from tagger.web.http.access import (
     STRANGER,
     AccessPolicy,
     Authenticator,
+    Client,
     Grant,
+    Origin,
     Role,
     RouteRoles,
     actor_of,
+    client_of,
+    is_from,
+    own_origins,
 )
-from tagger.web.http.clients import Client, Origin, client_of, is_from, own_origins
 from tagger.web.http.errors import error_response
-from tagger.web.http.responses import add_headers
+from tagger.web.http.routes import add_headers
 from tagger.web.http.templates import language_of, zone_of
 from tagger.web.uploads import FRAMING_BYTES, SMALL_BYTES, limit_body, too_large_text
 

@@ -51,9 +51,8 @@ from tagger.texts.text_format import (
     size,
     weekday_text,
 )
-from tagger.web.http.access import Grant, Role, may_send_photos, requires
-from tagger.web.http.clients import is_by_https, local_address
-from tagger.web.http.query_params import MOST_PHOTOS
+from tagger.web.http.access import Grant, Role, is_by_https, local_address, may_send_photos, requires
+from tagger.web.http.routes import FOR_EVER, MOST_PHOTOS
 
 LOCALE = Path(__file__).parents[1] / "locale"
 MESSAGES = "messages"
@@ -184,7 +183,6 @@ def choose_language(request: Request, language: Annotated[str, Form(max_length=2
 
 
 STATIC = Path(__file__).parents[1] / "static"
-FOR_EVER = "public, max-age=31536000, immutable"
 _IMPORTED = re.compile(r'(?:from|import) "\./(\w+\.js)"')
 _SCRIPTS_FOLDER = re.compile("scripts-[0-9a-f]{16}/")
 

@@ -21,8 +21,8 @@ from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.texts.text_format import N_, country_name, gettext, number_text
 from tagger.web.http.access import Role, requires
 from tagger.web.http.errors import page_text
-from tagger.web.http.query_params import QueryParams
 from tagger.web.http.request_guard import COUNTING
+from tagger.web.http.routes import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.photos import (
     ALL_PHOTOS,

@@ -38,7 +38,7 @@ from tagger.web.api.job_starter import (
 from tagger.web.api.jobs import read_status, waiting_reason
 from tagger.web.http.access import Role, may_allow_folder, requires
 from tagger.web.http.errors import page_text
-from tagger.web.http.query_params import RequestModel
+from tagger.web.http.routes import RequestModel
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State
 

@@ -34,7 +34,7 @@ from tagger.web.api.landmarks import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.access import Role, requires
 from tagger.web.http.errors import page_text
-from tagger.web.http.query_params import address_of
+from tagger.web.http.routes import address_of
 from tagger.web.http.templates import may_change, render
 from tagger.web.pages.map_clusters import extent_of, live_map, render_map
 from tagger.web.pages.overview import Overview

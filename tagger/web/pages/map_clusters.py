@@ -33,9 +33,8 @@ from tagger.texts.text_format import N_, gettext
 from tagger.trips.stored import find_trip
 from tagger.web.api.photo_images import IMMUTABLE
 from tagger.web.http.access import Role, requires
-from tagger.web.http.query_params import QueryParams
 from tagger.web.http.request_guard import COUNTING
-from tagger.web.http.responses import DocumentResponse, policy_with_tiles
+from tagger.web.http.routes import DocumentResponse, QueryParams, policy_with_tiles
 from tagger.web.http.templates import asset, render, thumbnail_address
 from tagger.web.pages.overview import Overview
 from tagger.web.state import AppState, State

@@ -30,20 +30,22 @@ from tagger.web.api.job_starter import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber, headline
 from tagger.web.api.uploads import classify
 from tagger.web.http.access import Role, requires
-from tagger.web.http.query_params import QueryParams
+from tagger.web.http.routes import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.overview import Overview, library_overview
-from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
-from tagger.web.pages.selected_photos import outdated_sidecar
-from tagger.web.pages.tiles import (
+from tagger.web.pages.photos import (
+    QUERY_ERRORS,
     Link,
+    grid_at_photo,
     landmark_name,
     landmark_rows,
     photo_headline,
+    render_photos,
     thing_rows,
     trip_address,
 )
+from tagger.web.pages.selected_photos import outdated_sidecar
 from tagger.web.photo_files import PhotoUnavailable, open_stored
 from tagger.web.state import AppState, State
 from tagger.web.uploads import UploadedFile

@@ -35,11 +35,11 @@ from tagger.web.api.landmarks import similar_photos
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.http.access import Role, requires
 from tagger.web.http.errors import page_text
-from tagger.web.http.query_params import QueryParams
+from tagger.web.http.routes import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.overview import Overview, library_overview
-from tagger.web.pages.tiles import Link, PhotoTile, photo_tiles, trip_address
+from tagger.web.pages.photos import Link, PhotoTile, photo_tiles, trip_address
 from tagger.web.state import AppState, ServerStopping, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

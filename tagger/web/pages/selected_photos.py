@@ -43,8 +43,7 @@ from tagger.web.api.job_starter import (
 )
 from tagger.web.api.photos import Params
 from tagger.web.http.access import Role, requires
-from tagger.web.http.query_params import PhotoNumbers, QueryParams, RequestModel
-from tagger.web.http.responses import stream_blocks, stream_download
+from tagger.web.http.routes import PhotoNumbers, QueryParams, RequestModel, stream_blocks, stream_download
 from tagger.web.http.templates import MOST_FILES, render
 from tagger.web.photo_files import Archive, OpenFile, PhotoUnavailable, archive_parts, archived_photos
 from tagger.web.state import AppState, State

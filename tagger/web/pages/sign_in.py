@@ -14,8 +14,17 @@ from starlette.concurrency import run_in_threadpool
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.texts.text_format import gettext
-from tagger.web.http.access import STRANGER, Authenticator, Grant, Role, TooManyAttempts, actor_of, requires
-from tagger.web.http.clients import is_by_https, local_address
+from tagger.web.http.access import (
+    STRANGER,
+    Authenticator,
+    Grant,
+    Role,
+    TooManyAttempts,
+    actor_of,
+    is_by_https,
+    local_address,
+    requires,
+)
 from tagger.web.http.templates import render
 from tagger.web.state import State
 

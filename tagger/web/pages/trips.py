@@ -26,13 +26,12 @@ from tagger.trips.stored import (
     undoable_edits,
 )
 from tagger.web.http.access import Role, requires
-from tagger.web.http.query_params import QueryParams
 from tagger.web.http.request_guard import COUNTING
+from tagger.web.http.routes import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import live_map, render_map, trip_bounds
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.photos import After, photo_grid
-from tagger.web.pages.tiles import trip_address
+from tagger.web.pages.photos import After, photo_grid, trip_address
 from tagger.web.state import State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
