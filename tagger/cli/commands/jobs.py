@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -60,18 +60,16 @@ from tagger.ledger.job_control import find_job, list_jobs, list_recent_jobs
 from tagger.ledger.job_control import pause as pause_job
 from tagger.ledger.job_control import resume as resume_job
 from tagger.ledger.workers import find_last_tick, list_workers
-from tagger.tags.models_in_use import problems_in_use
-from worker.broker import find_broker, queue_depths
 from worker.embedded_socket import has_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
     from tagger.database.connection import Database
+    from tagger.jobs.enqueue.job_json import StatusDocument
     from tagger.ledger.job_control import JobProgress
-    from tagger.ledger.workers import LastTick, WorkerStatus
 
 job_app = typer.Typer(
     help="List jobs and their failed photos, and retry, pause and cancel jobs.", no_args_is_help=True
@@ -289,55 +287,48 @@ def status(
     if watch:
         _watch(session)
         return
-    services = _services(session)
+    status, redis_problem = _read_status(session, list_jobs(session.database) if json else ())
     if json:
-        jobs = list_jobs(session.database)
-        write_json(
-            status_document(session.database, jobs, services.workers, services.queues, services.last_tick)
-        )
+        write_json(status)
     else:
-        typer.echo("\n".join(_overview(session, services, JOBS_SHOWN)))
-    for problem in services.problems(session.database):
+        typer.echo("\n".join(_overview(session, status, redis_problem, JOBS_SHOWN)))
+    for problem in _problems(status, redis_problem):
         console.warning(problem)
     print_due(session.database)
 
 
-class _Services(NamedTuple):
-    """What processes jobs."""
+def _read_status(
+    session: Session, jobs: Sequence[JobProgress] = ()
+) -> tuple[StatusDocument, TaggerError | None]:
+    """The state of these jobs and of what processes jobs, and why the queues cannot be read."""
+    settings, database = session
+    queues: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
+    redis_problem = None
+    # Where no Redis was started, its client is not imported, which is slow.
+    if settings.redis_url is not None or has_socket(settings.data_folder, database.ledger_id):
+        from worker.broker import find_broker, queue_depths
 
-    workers: Sequence[WorkerStatus]
-    queues: Mapping[str, int | None]
-    redis_problem: TaggerError | None
-    last_tick: LastTick | None
-
-    def problems(self, database: Database) -> list[str]:
-        """Messages about models, Redis and beat."""
-        problems = [*problems_in_use(database)]
-        if self.redis_problem:
-            problems.append(str(self.redis_problem))
-        if self.last_tick is not None and self.last_tick.is_late:
-            problems.append(f"schedules do not run ({tick_text(self.last_tick)}): start {START_BEAT}")
-        return problems
+        queues, redis_problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
+    workers, last_tick = list_workers(database), find_last_tick(database)
+    return status_document(database, jobs, workers, queues, last_tick), redis_problem
 
 
-def _services(session: Session) -> _Services:
-    database = session.database
-    return _Services(list_workers(database), *_queue_depths(session), find_last_tick(database))
+def _problems(status: StatusDocument, redis_problem: TaggerError | None) -> list[str]:
+    """Messages about models, Redis and beat."""
+    problems = [*status.model_problems]
+    if redis_problem:
+        problems.append(str(redis_problem))
+    if status.last_tick is not None and status.last_tick.is_late:
+        problems.append(f"schedules do not run ({tick_text(status.last_tick)}): start {START_BEAT}")
+    return problems
 
 
-def _overview(session: Session, services: _Services, jobs_shown: int) -> list[str]:
-    is_served = services.redis_problem is None and any(map(is_heard, services.workers))
+def _overview(
+    session: Session, status: StatusDocument, redis_problem: TaggerError | None, jobs_shown: int
+) -> list[str]:
+    is_served = redis_problem is None and any(map(is_heard, status.workers))
     jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown), is_served=is_served)
-    return [*jobs, *service_lines(*services)]
-
-
-def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError | None]:
-    """The lengths of the queues. Where no Redis was started, its client is not imported, which is slow."""
-    settings, ledger_id = session.settings, session.database.ledger_id
-    if settings.redis_url is None and not has_socket(settings.data_folder, ledger_id):
-        return dict.fromkeys(priority.value for priority in Priority), None
-
-    return queue_depths(find_broker(settings, ledger_id, start=False))
+    return [*jobs, *service_lines(status.workers, status.queues, redis_problem, status.last_tick)]
 
 
 def _watch(session: Session) -> None:
@@ -359,8 +350,9 @@ def _overviews(session: Session) -> Iterator[list[str]]:
     lines: list[str] = []
     while True:
         try:
-            services = _services(session)
-            lines, problems = _overview(session, services, JOBS_WATCHED), services.problems(session.database)
+            status, redis_problem = _read_status(session)
+            lines = _overview(session, status, redis_problem, JOBS_WATCHED)
+            problems = _problems(status, redis_problem)
         except DatabaseError as error:
             problems = [f"{outage_text(error)}; trying again"]
         yield [printable(line) for line in (*problems, *lines)]
