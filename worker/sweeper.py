@@ -16,9 +16,9 @@ from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import Priority
 from tagger.database.notes import Note, NoteCode
+from tagger.kept.update import update_some
 from tagger.ledger.job_control import is_any_claimable, recover_stale_jobs
 from tagger.ledger.workers import ExpiredLeases, record_heartbeat, release_expired, remove_worker
-from tagger.positions.update import SmallUpdates
 from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.processes.stall import running_time
 from tagger.roots.availability import resume_jobs
@@ -66,7 +66,6 @@ class Sweeper:
         self._settings = settings
         self._worker_name = worker_name
         self._device = device
-        self._positions = SmallUpdates(database)
         # Messages in this worker's queues at the last sweep; 0 while Redis accepts none.
         self.waiting = 0
         self._redis_refuses = False
@@ -175,7 +174,7 @@ class Sweeper:
         """Locate photos for LOCATE_S, unless a job runs, which needs the database."""
         until = time.monotonic() + LOCATE_S
         while time.monotonic() < until and not self._closed.is_set():
-            if is_any_claimable(self._database) or not self._positions.update():
+            if is_any_claimable(self._database) or not update_some(self._database):
                 return
 
     def _send_wake_ups(self) -> None:

@@ -21,11 +21,11 @@ from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
 from tagger.jobs.enqueue.submission import Tagging, submit
 from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.kept.update import update_kept
 from tagger.ledger import job_control
 from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_tick
-from tagger.positions.update import update_positions
 from tagger.query.counts import landmark_counts
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
@@ -79,7 +79,7 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
             _give_verdicts(database, landmark, [photo.id for photo in best])
             terminal.run("metadata", "write", "--to", "sidecar", "--landmark", landmark)
             claims = _start_jobs(database, settings, pictures)
-            update_positions(database)  # as an idle worker does
+            update_kept(database)  # as an idle worker does
             _add_schedules(database, pictures)
             _set_times(database)
             yield DemoLibrary(

@@ -5,8 +5,6 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from tagger.database.triggers import trigger_statements
-
 revision = "1017"
 down_revision = "1016"
 branch_labels = None
@@ -48,8 +46,6 @@ def upgrade() -> None:
         for name in added:
             op.add_column(table, sa.Column(name, _IDENTIFIER))
     op.add_column("ledgers", sa.Column("trips_version", sa.Integer, nullable=False, server_default="0"))
-    for statement in trigger_statements(is_sqlite=is_sqlite):
-        connection.exec_driver_sql(statement)
     _forget_library_odds(connection)
 
 

@@ -8,6 +8,9 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
+from tagger.database.changed_days import trigger_statements
+from tagger.database.statements import part_of
+
 revision = "1020"
 down_revision = "1017"
 branch_labels = None
@@ -17,6 +20,19 @@ _IS_VALID = "(expires_at IS NULL OR expires_at > CURRENT_TIMESTAMP)"
 _USERS = "SELECT name FROM users ORDER BY name"
 _TOKENS = f"SELECT name FROM access_tokens WHERE name <> 'TAGGER_WEB_TOKEN' AND {_IS_VALID} ORDER BY name"  # noqa: S608
 _SHARES = f"SELECT count(*) FROM shares WHERE revoked_at IS NULL AND {_IS_VALID}"  # noqa: S608
+
+_IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_STEPS = "'positions', 'days', 'numbers', 'trips'"
+_OLD_TRIGGERS = [
+    f"{name}_{event}_{table}"
+    for name, tables in (
+        ("visits", ("photos", "positions")),
+        ("counts", ("photos", "positions", "contents")),
+        ("tags", ("effective_tags",)),
+    )
+    for table in tables
+    for event in ("insert", "delete", "update")
+]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +48,7 @@ def upgrade() -> None:
         "users",
     ):
         op.drop_table(table)
+    _join_changes()
 
 
 def _say_what_ends() -> None:
@@ -46,3 +63,56 @@ def _say_what_ends() -> None:
         )
     if shares:
         log.warning("removed: links for visitors (%d). The photos stay", shares)
+
+
+def _join_changes() -> None:
+    """Make one table of changed days of four tables of changes. Visits and numbers are computed again."""
+    connection = op.get_bind()
+    is_sqlite = connection.dialect.name == "sqlite"
+    for name in _OLD_TRIGGERS:
+        op.execute(
+            f"DROP TRIGGER IF EXISTS {name}" if is_sqlite else f"DROP FUNCTION IF EXISTS {name} CASCADE"
+        )
+    op.create_table(
+        "changed_days",
+        sa.Column("id", _IDENTIFIER, primary_key=True),
+        sa.Column("step", sa.Text, nullable=False),
+        sa.Column("part", sa.Integer),
+        *(sa.Column(name, _IDENTIFIER) for name in ("photo_id", "content_id", "camera_id")),
+        sa.Column("taken_at", sa.DateTime),
+        sa.CheckConstraint(f"step IN ({_STEPS})", name="step"),
+    )
+    op.create_index("ix_changed_days_step_part_id", "changed_days", ["step", "part", "id"])
+    part, part_of_change = (part_of.sql("taken_at", name, is_sqlite=is_sqlite) for name in ("id", "photo_id"))
+    part_of_day = part_of.sql("day", "0", is_sqlite=is_sqlite)
+    of_photos = (
+        f"SELECT 'positions', {part_of_change}, photo_id, camera_id, taken_at FROM position_changes"  # noqa: S608
+        " WHERE photo_id IS NOT NULL"
+    )
+    for columns, query in (
+        ("part", f"SELECT DISTINCT 'numbers', {part} FROM photos"),  # noqa: S608
+        ("part", f"SELECT 'days', {part_of_day} FROM visit_changes WHERE day IS NOT NULL"),  # noqa: S608
+        ("photo_id", "SELECT 'days', photo_id FROM visit_changes WHERE day IS NULL"),
+        ("part", f"SELECT 'trips', {part_of_day} FROM trip_changes WHERE day IS NOT NULL"),  # noqa: S608
+        ("content_id", "SELECT 'days', content_id FROM trip_changes WHERE day IS NULL"),
+        ("content_id", "SELECT 'positions', content_id FROM position_changes WHERE photo_id IS NULL"),
+        ("part, photo_id, camera_id, taken_at", of_photos),
+    ):
+        op.execute(f"INSERT INTO changed_days (step, {columns}) {query}")
+    for table in ("visit_changes", "trip_changes", "count_changes", "position_changes", "visits"):
+        op.drop_table(table)
+    op.create_table(
+        "visits",
+        sa.Column("id", _IDENTIFIER, primary_key=True),
+        sa.Column("part", sa.Integer, nullable=False),
+        sa.Column("camera_id", _IDENTIFIER, nullable=False),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("country", "region", "city")),
+        *(sa.Column(name, sa.Float) for name in ("latitude", "longitude")),
+        sa.Column("photos", sa.Integer, nullable=False),
+        *(sa.Column(name, sa.DateTime, nullable=False) for name in ("first_at", "last_at")),
+        *(sa.Column(name, sa.Boolean, nullable=False) for name in ("is_measured", "is_dated")),
+        sa.Column("folder", sa.Text, nullable=False),
+    )
+    op.create_index("ix_visits_part", "visits", ["part"])
+    for statement in trigger_statements(is_sqlite=is_sqlite):
+        connection.exec_driver_sql(statement)

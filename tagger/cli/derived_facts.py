@@ -93,7 +93,7 @@ def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel])
 
 def update_derived_facts(session: Session) -> None:
     """Learn from new verdicts or photos, and locate the affected ones. What prevents it is a warning."""
-    from tagger.jobs.consequences import update_consequences
+    from tagger.teaching.lessons import update_consequences
 
     lessons: Sequence[Lessons] = ()
     try:
@@ -108,7 +108,7 @@ def update_derived_facts(session: Session) -> None:
 
 def print_due(database: Database) -> None:
     """Say what does not follow all photos yet, unless an open job sees to it."""
-    from tagger.database.recorded_changes import are_left_due
+    from tagger.database.changed_days import are_left_due
 
     with database.read() as connection:
         if are_left_due(connection):
@@ -118,7 +118,7 @@ def print_due(database: Database) -> None:
 
 def update_positions(session: Session) -> None:
     """Bring the positions up to date, and show the progress."""
-    from tagger.positions import update
+    from tagger.kept.update import update_kept
 
     with ProgressLine("locating photos") as line:
-        update.update_positions(session.database, line.show_step)
+        update_kept(session.database, line.show_step)

@@ -22,6 +22,15 @@ class Outcome(StrEnum):
 CLASSIFIED_OUTCOMES = (Outcome.TAGGED, Outcome.UNKNOWN)
 
 
+class KeptStep(StrEnum):
+    """What has to follow a change: positions; visits and numbers of a day, and then trips; numbers; trips."""
+
+    POSITIONS = "positions"
+    DAYS = "days"
+    NUMBERS = "numbers"
+    TRIPS = "trips"
+
+
 class TripEditKind(StrEnum):
     """How a person changed a trip."""
 

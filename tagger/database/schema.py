@@ -198,7 +198,7 @@ def _missing_parts(connection: Connection) -> list[str]:
 def _create_schema(connection: Connection) -> None:
     """Create all that the database of a new ledger has, and the row of its identity."""
     # Only here: few commands create a database.
-    from tagger.database.triggers import trigger_statements
+    from tagger.database.changed_days import trigger_statements
 
     is_sqlite = connection.dialect.name == "sqlite"
     for table in metadata.tables.values():

@@ -6,7 +6,7 @@ PostgreSQL waits for locks for ever, so statements here can have a limit; SQLite
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from enum import IntEnum, unique
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,11 +17,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
+    Exists,
     Row,
     Select,
     Table,
     TypeDecorator,
     bindparam,
+    exists,
     func,
     literal,
     select,
@@ -33,7 +35,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
-from sqlalchemy.types import BigInteger, Boolean, Date, Float, Integer, Text, TypeEngine
+from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
+from sqlalchemy.types import BigInteger, Boolean, Float, Integer, Text, TypeEngine
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -112,14 +115,6 @@ class day_of(_Expression[Any]):  # noqa: N801
     postgresql = "date_trunc('day', {0})"
 
 
-class date_of(_Expression[date]):  # noqa: N801
-    """The day of a time, as a date."""
-
-    type = Date()
-    sqlite = "substr({0}, 1, 10)"
-    postgresql = "({0})::date"
-
-
 class part_of(_Expression[int]):  # noqa: N801
     """The part of a photo by its time and its id, which numbers of photos are kept of."""
 
@@ -167,6 +162,18 @@ class unindexed(FunctionElement[Any]):  # noqa: N801
 def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:
     sign = "+" if compiler.dialect.name == "sqlite" else ""
     return sign + compiler.process(next(iter(element.clauses)), **options)
+
+
+def looked_up(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition with each EXISTS looked up for each photo: PostgreSQL would read all tags for some."""
+
+    def with_offset(element: ExternallyTraversible, **_: Any) -> Any:
+        if isinstance(element, Exists) and isinstance(select_ := element.element.element, Select):
+            return exists(select_.offset(0))
+        return None
+
+    found: ColumnElement[bool] = replacement_traverse(condition, {}, with_offset)
+    return found
 
 
 def current_time(connection: Connection) -> datetime:
@@ -337,9 +344,7 @@ class LockTimedOut(Exception):
 class AdvisoryLock(IntEnum):
     """What one transaction at a time may do, by its key in PostgreSQL. SQLite has one writer anyway."""
 
-    UPDATE_POSITIONS = 7_309_453
-    COUNT_PHOTOS = 7_309_454
-    GROUP_TRIPS = 7_309_455
+    UPDATE_KEPT = 7_309_453
     ADD_ITEMS = 7_309_456
 
 

@@ -35,7 +35,6 @@ from tagger.interface.results import (
     paths_of,
     query_of,
 )
-from tagger.jobs.consequences import update_consequences
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo
@@ -55,7 +54,7 @@ from tagger.registry.registration import landmarks_of_labels
 from tagger.roots.roots import is_stored
 from tagger.settings import Settings
 from tagger.teaching.learning import TaughtState, embedding_of, find_examples, paths_to_tag
-from tagger.teaching.lessons import lesson_of, teach
+from tagger.teaching.lessons import lesson_of, teach, update_consequences
 from tagger.verdicts.verdicts import give_verdicts
 
 if TYPE_CHECKING:

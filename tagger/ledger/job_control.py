@@ -34,10 +34,18 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind, JobState, Outcome, Runner
+from tagger.database.enums import (
+    CLASSIFICATION_KINDS,
+    METADATA_KINDS,
+    JobKind,
+    JobState,
+    KeptStep,
+    Outcome,
+    Runner,
+)
 from tagger.database.notes import Note, NoteCode, has_code, note_columns
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
-from tagger.database.tables import chunks, job_items, job_models, jobs, models, position_changes
+from tagger.database.tables import changed_days, chunks, job_items, job_models, jobs, models
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable
 from tagger.ledger.jobs import (
     CLAIMABLE,
@@ -95,8 +103,9 @@ def count_open_jobs(database: Database) -> int:
 
 def count_changes(database: Database) -> int:
     """How many changes of photos and images wait for an update of positions."""
+    query = select(func.count()).where(changed_days.c.step == KeptStep.POSITIONS)
     with database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(position_changes)) or 0
+        return connection.scalar(query) or 0
 
 
 def is_any_claimable(database: Database) -> bool:

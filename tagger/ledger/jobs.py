@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.audit_log import AuditAction, actor_of, record_action
+from tagger.database.changed_days import are_consequences_due
 from tagger.database.connection import Database, has_receivers, record_event
 from tagger.database.engine import reason_of
 from tagger.database.enums import (
@@ -47,7 +48,6 @@ from tagger.database.enums import (
     Runner,
 )
 from tagger.database.notes import Note, NoteCode, note_columns
-from tagger.database.recorded_changes import are_consequences_due
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import (
     chunks,

@@ -23,7 +23,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, delet
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
 from tagger.database.enums import STATED, ClockSource, PositionSource
-from tagger.database.statements import AdvisoryLock, among, insert_page, take_lock
+from tagger.database.statements import among, insert_page
 from tagger.database.tables import photos, positions, tracks
 from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.landmarks.landmarks import farthest_km
@@ -46,11 +46,6 @@ _PLACE = ("country", "region", "city")
 
 # The values of _COLUMNS; the evidence is JSON.
 _Facts = tuple[float, float, float, str, str]
-
-
-def lock_positions(connection: Connection) -> None:
-    """Make other updates of positions wait until this transaction ends."""
-    take_lock(connection, AdvisoryLock.UPDATE_POSITIONS)
 
 
 def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:

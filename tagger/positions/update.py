@@ -1,51 +1,27 @@
-"""Brings positions up to date with their evidence: of photos whose evidence has changed, and around them.
+"""Computes positions anew, of photos whose evidence has changed, and around them.
 
-Whoever changes evidence records it in the queue `position_changes`. Each transaction takes some of these
-rows, computes the positions anew, and stores the differences: the next update continues one that was
-interrupted. A photo without a position of its own gets one from photos taken before and after: of the same
-camera, and of cameras that are used with it.
+A photo without a position of its own gets one from photos taken before and after: of the same camera, and of
+cameras that are used with it.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
-from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
-from tagger.database.recorded_changes import follow_some
-from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
-from tagger.database.tables import (
-    cameras,
-    count_changes,
-    ledgers,
-    photos,
-    position_changes,
-    trip_changes,
-    visit_changes,
-)
-from tagger.positions import companions, estimation, tag_odds, trip_positions
+from tagger.database.statements import pages
+from tagger.database.tables import cameras, ledgers, photos
+from tagger.positions import companions, estimation, tag_odds
 from tagger.positions.camera_days import days_of
 from tagger.positions.companions import estimate_together
 from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
-from tagger.positions.measured_positions import lock_positions, store_positions
-from tagger.query.kept_counts import has_changed_counts, update_counts, update_some_counts
-from tagger.tags.contents import record_matching_photos
-from tagger.trips.visits import has_changed_visits, update_some_visits, update_visits
+from tagger.positions.measured_positions import store_positions
 
-# Changes that are sorted at a time, in some 50 MB.
-MOST_SORTED = 1_000_000
-# Rows that are read at a time.
-_ROWS = 10_000
-
-Ids = npt.NDArray[np.int64]
-# A camera's id and its local time; None: unknown.
 Moment = tuple[int | None, datetime | None]
 
 
@@ -57,194 +33,14 @@ class Change(NamedTuple):
     before: Moment
 
 
-def expand_images(connection: Connection, limit: int, after: int = 0) -> int | None:
-    """Replace changes of at most `limit` images by those of their photos: the first with ids above `after`.
-
-    Returns the last of their ids, after which the next call continues, so that it skips deleted rows. None:
-    there were none.
-    """
-    lock_positions(connection)
-    is_next = position_changes.c.photo_id.is_(None) & (position_changes.c.id > after)
-    of_images = select(position_changes.c.id).where(is_next).order_by(position_changes.c.id).limit(limit)
-    taken = delete(position_changes).where(position_changes.c.id.in_(of_images))
-    columns = (position_changes.c.id, position_changes.c.content_id)
-    rows = connection.execute(taken.returning(*columns)).all()
-    if not rows:
-        return None
-    images = {row.content_id for row in rows}
-    record_matching_photos(connection, among(photos.c.content_id, images))
-    return int(max(row.id for row in rows))
-
-
-def changes_in_order(connection: Connection) -> Ids:
-    """The ids of changes by time, so that what the photos of a day say about each other is decided once."""
-    query = (
-        select(position_changes.c.id)
-        .outerjoin(photos, photos.c.id == position_changes.c.photo_id)
-        .where(position_changes.c.photo_id.is_not(None))
-        .order_by(photos.c.taken_at, photos.c.camera_id)
-        .limit(MOST_SORTED)
-        .execution_options(yield_per=_ROWS)
-    )
-    return np.fromiter(connection.scalars(query), np.int64)
-
-
-def take_changes(connection: Connection, ids: Sequence[int]) -> list[Change]:
-    """Take changes out of the queue. Those that another process has taken meanwhile are left out.
-
-    Read the evidence afterwards: a change that is too late for that is recorded again.
-    """
-    lock_positions(connection)
-    columns = (position_changes.c.photo_id, position_changes.c.camera_id, position_changes.c.taken_at)
-    taken = delete(position_changes).where(among(position_changes.c.id, ids)).returning(*columns)
-    rows = connection.execute(taken).all()
-    is_changed = among(photos.c.id, {row.photo_id for row in rows})
-    query = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(is_changed)
-    now = {photo_id: (camera_id, taken_at) for photo_id, camera_id, taken_at in connection.execute(query)}
-    return [
-        Change(photo_id, now.get(photo_id, (None, None)), (camera_id, taken_at))
-        for photo_id, camera_id, taken_at in rows
-    ]
-
-
-# Changes per transaction. It takes a second or two if they change all that is around them.
-BATCH = 2_000
-# Each round may change evidence of further photos: of a few rounds, the last ones are small.
-# Changes that other processes record meanwhile are not waited for without end.
-MOST_ROUNDS = 20
+# Photos whose positions are stored at once.
+_PAGE = 2_000
 # Changes that span a longer time are not computed together: photos of years may lie between them.
 LONGEST_RUN = timedelta(days=100)
-# How long a small batch waits for another update.
-LOCK_S = 2.0
-
-_NONE: Ids = np.empty(0, np.int64)
-
-# Called with what is done, and how much of it, of how much; None: not known.
-Progress = Callable[[str, int, int | None], None]
 
 
-def _no_progress(_step: str, _done: int, _total: int | None) -> None:
-    pass
-
-
-def update_positions(database: Database, on_progress: Progress = _no_progress) -> int:
-    """Compute the positions that may have changed; visits, trips and counts. Returns how many moved."""
-    moved = 0 if is_up_to_date(database) else _update_all(database.write, on_progress)
-    update_visits(database, _page_progress(database, visit_changes, "finding trips", on_progress))
-    moved += trip_positions.update_trip_positions(
-        database, _page_progress(database, trip_changes, "finding trips", on_progress)
-    )
-    update_counts(database, _page_progress(database, count_changes, "counting photos", on_progress))
-    return moved
-
-
-def _page_progress(database: Database, queue: Table, step: str, on_progress: Progress) -> Callable[[], None]:
-    """What tells, after each page of a step, how many days of its queue are done, of all."""
-
-    def length() -> int:
-        with database.read() as connection:
-            return int(connection.scalar(select(func.count()).select_from(queue)) or 0)
-
-    total = length()
-
-    def tell() -> None:
-        left = length()
-        # Other processes may have recorded more days meanwhile.
-        on_progress(step, max(0, total - left), max(total, left))
-
-    return tell
-
-
-def update_positions_in(connection: Connection, on_progress: Progress) -> int:
-    """Like `update_positions`, but in one transaction, which may be rolled back."""
-    moved = _update_all(lambda: nullcontext(connection), on_progress)
-    while update_some_visits(connection):
-        pass
-    return moved + trip_positions.update_trip_positions_in(connection)
-
-
-def _update_all(transaction: Callable[[], AbstractContextManager[Connection]], on_progress: Progress) -> int:
-    step, moved, done = "locating photos", 0, 0
-    for _ in range(MOST_ROUNDS):
-        last: int | None = 0
-        while last is not None:
-            with transaction() as connection:
-                last = expand_images(connection, BATCH, last)
-            on_progress(step, done, None)
-        with transaction() as connection:
-            ids = changes_in_order(connection)
-            if not len(ids):
-                break
-            total = done + connection.execute(select(func.count()).select_from(position_changes)).scalar_one()
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH].tolist()
-            with transaction() as connection:
-                moved += _update(connection, batch)
-            done += len(batch)
-            on_progress(step, done, total)
-    return moved
-
-
-class SmallUpdates:
-    """Brings positions up to date a few at a time, for processes that have other work, too.
-
-    Remembers the order of the changes, which is that of `changes_in_order`, until all of them are done.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._ids: Ids = _NONE
-        self._expanded = 0
-
-    def update(self) -> bool:
-        """Take one step in a short transaction. Returns whether there was anything to do.
-
-        False, too, if another process does this, on PostgreSQL for longer than LOCK_S: it continues.
-        """
-        try:
-            if is_up_to_date(self._database):
-                self._ids = _NONE
-                return self._update_visits() or self._update_counts()
-            self._step()
-        except LockTimedOut:
-            return False
-        return True
-
-    def _update_counts(self) -> bool:
-        """Store the numbers of some days that have changed. Returns whether there were any."""
-        return follow_some(self._database, has_changed_counts, update_some_counts) is not None
-
-    def _update_visits(self) -> bool:
-        with self._database.read() as connection:
-            has_changed = has_changed_visits(connection)
-        if has_changed:
-            with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-                return update_some_visits(connection)
-        return trip_positions.update_some_trips(self._database) is not None
-
-    def _step(self) -> None:
-        if not len(self._ids):
-            with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-                last = expand_images(connection, BATCH, self._expanded)
-            self._expanded = last or 0
-            if last is not None:
-                return
-            with self._database.read() as connection:
-                self._ids = changes_in_order(connection)
-        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-            _update(connection, self._ids[:BATCH].tolist())
-        self._ids = self._ids[BATCH:]
-
-
-def is_up_to_date(database: Database) -> bool:
-    """Whether no evidence has changed since the last update."""
-    with database.read() as connection:
-        return connection.execute(select(position_changes.c.id).limit(1)).first() is None
-
-
-def _update(connection: Connection, ids: Sequence[int]) -> int:
+def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
     """Store the positions of changed photos and of those around them; returns how many moved."""
-    changes = take_changes(connection, ids)
     max_gap_s = float(connection.execute(select(ledgers.c.max_gap_s)).scalar_one())
     reach = timedelta(seconds=companions.reach_s(max_gap_s)) + LOCAL_TIMES
     moved = 0
@@ -263,7 +59,7 @@ def _update(connection: Connection, ids: Sequence[int]) -> int:
             if not moments or _is_near(moments, shot, reach)
         }
         near |= fixes.keys() - changed
-        if len(fixes) >= BATCH:
+        if len(fixes) >= _PAGE:
             moved += store_positions(connection, fixes)
             fixes = {}
     moved += store_positions(connection, fixes)

@@ -20,6 +20,7 @@ from tagger.database.tables import (
     photos,
     verdicts,
 )
+from tagger.kept.days import kept_landmarks, kept_places
 from tagger.landmarks.landmarks import (
     Landmark,
     all_landmarks,
@@ -28,7 +29,6 @@ from tagger.landmarks.landmarks import (
     landmarks_in_country,
     photos_by_landmark,
 )
-from tagger.query.kept_counts import kept_landmarks, kept_places
 from tagger.query.photo_conditions import is_classified_by
 from tagger.query.position_clusters import PositionCell, located_photos
 from tagger.query.tagged_photos import NameCache, first_photos

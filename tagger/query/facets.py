@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, case, false, func
 
 from tagger.cameras import camera_models
 from tagger.database.connection import Database
-from tagger.database.statements import year_of
+from tagger.database.statements import looked_up, year_of
 from tagger.database.tables import photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.landmarks.landmarks import landmarks_by_id
@@ -20,7 +20,7 @@ from tagger.photos.paths import path_text
 from tagger.query.areas import Area
 from tagger.query.filters import AddedOption, ResolvedQuery, counts_copies_once
 from tagger.query.options import PhotoQuery
-from tagger.query.photo_conditions import IMAGE, looked_up, shown_landmarks
+from tagger.query.photo_conditions import IMAGE, shown_landmarks
 from tagger.query.tagged_photos import select_photos
 from tagger.roots.roots import Root, RootPaths, list_roots
 

@@ -55,14 +55,13 @@ from tagger.query.photo_conditions import (
     has_position_of,
     has_tag,
     has_verdict_of,
-    is_first_copy,
     is_in_months,
     is_on_days,
     path_ranges,
     taken_in,
 )
 from tagger.roots.roots import RootPaths
-from tagger.tags.contents import is_dismissed, is_favourite
+from tagger.tags.contents import is_dismissed, is_favourite, is_first_copy
 from tagger.things import images_of, shows_one_of, things_named
 
 if TYPE_CHECKING:
@@ -252,7 +251,7 @@ class ResolvedQuery:
     def _of_sets(self) -> Iterator[Filter]:
         """By what a photo belongs to: a trip, a job."""
         if self.trip is not None:
-            from tagger.trips.stored import is_of_trip
+            from tagger.kept.trips import is_of_trip
 
             dates = photos.c.taken_at.between(self.trip.first, self.trip.last)
             yield Filter(is_of_trip(self.trip), Found.by_ranges(dates))
@@ -491,7 +490,7 @@ def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
 
 
 def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
-    from tagger.trips.stored import find_trip, trip_at
+    from tagger.kept.trips import find_trip, trip_at
 
     if query.trip_moment is None:
         return find_trip(connection, trip_id)

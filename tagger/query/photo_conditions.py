@@ -13,11 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     CompoundSelect,
     Connection,
-    Exists,
     FromClause,
     Select,
     Table,
@@ -29,7 +27,6 @@ from sqlalchemy import (
     true,
     union,
 )
-from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
@@ -118,18 +115,6 @@ def has_tag(
     return or_(*matching)
 
 
-def looked_up(condition: Condition) -> Condition:
-    """The condition with each EXISTS looked up for each photo: PostgreSQL would read all tags for some."""
-
-    def with_offset(element: ExternallyTraversible, **_: Any) -> Any:
-        if isinstance(element, Exists) and isinstance(select_ := element.element.element, Select):
-            return exists(select_.offset(0))
-        return None
-
-    found: Condition = replacement_traverse(condition, {}, with_offset)
-    return found
-
-
 def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table, tuple[Condition, ...]]]:
     """The tables of tags that can match, with the conditions for their rows."""
     states = effective_tags.c.state
@@ -162,28 +147,6 @@ def shown_landmarks(
             )
             for table, conditions in _tables(min_score, any_rank=any_rank)
         )
-    )
-
-
-def is_first_copy(among: Iterable[Condition]) -> Condition:
-    """Whether the photo has the lowest id of the existing ones with its image that meet the conditions."""
-    other, other_positions = photos.alias(), positions.alias()
-
-    def on_other(element: ExternallyTraversible, **_: Any) -> Any:
-        if isinstance(element, Column) and element.table is photos:
-            return other.c[element.name]
-        if isinstance(element, Column) and element.table is positions:
-            return other_positions.c[element.name]
-        return None
-
-    conditions = [replacement_traverse(condition, {}, on_other) for condition in among]
-    of_other = other.outerjoin(other_positions, other_positions.c.photo_id == other.c.id)
-    return ~exists(select(true()).select_from(of_other)).where(
-        other.c.content_id == photos.c.content_id,
-        other.c.gone_since.is_(None),
-        # With the sum, no index is searched: PostgreSQL 18 would read a month for each of its times.
-        other.c.id + 0 < photos.c.id,
-        *conditions,
     )
 
 

@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from tagger.database.connection import Database
 from tagger.database.statements import day_of
 from tagger.database.tables import contents, photos, positions
+from tagger.kept.days import ASPECT, IS_TAGGED, day_of_part, kept_places
 from tagger.query.filters import ResolvedQuery, counts_copies_once
 from tagger.query.find import QueryReader, ScanPosition
-from tagger.query.kept_counts import ASPECT, IS_TAGGED, day_of_part, kept_places
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import IMAGE, Condition, has_tag
 from tagger.query.tagged_photos import select_photos

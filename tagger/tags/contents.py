@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Exists,
@@ -18,16 +19,19 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     or_,
     select,
     true,
     union,
 )
+from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
-from tagger.database.enums import CLASSIFIED_OUTCOMES
-from tagger.database.statements import among, insert_page
+from tagger.database.enums import CLASSIFIED_OUTCOMES, KeptStep
+from tagger.database.statements import among, insert_page, part_of
 from tagger.database.tables import (
     cameras,
+    changed_days,
     classifications,
     contents,
     dismissals,
@@ -35,7 +39,7 @@ from tagger.database.tables import (
     favourites,
     job_items,
     photos,
-    position_changes,
+    positions,
     tags,
     taught_tags,
     thing_verdicts,
@@ -86,7 +90,8 @@ def count_photos_of_job(connection: Connection, job: int, *conditions: ColumnEle
 
 def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -> None:
     """Record that tags or verdicts of these images have changed, or that a photo was first read."""
-    insert_page(connection, position_changes, ("content_id",), zip(sorted(set(content_ids))))
+    rows = ((KeptStep.POSITIONS, content_id) for content_id in sorted(set(content_ids)))
+    insert_page(connection, changed_days, ("step", "content_id"), rows)
 
 
 def record_landmark(connection: Connection, landmark_id: int) -> None:
@@ -111,9 +116,11 @@ def record_camera(connection: Connection, camera_id: int) -> None:
 
 def record_matching_photos(connection: Connection, condition: ColumnElement[bool]) -> None:
     """Record another change for the photos with this condition: of a track, or of companions."""
-    columns = ("photo_id", "camera_id", "taken_at")
-    changed = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(condition)
-    connection.execute(insert(position_changes).from_select(columns, changed))
+    part = part_of(photos.c.taken_at, photos.c.id)
+    before = part, photos.c.id, photos.c.camera_id, photos.c.taken_at
+    changed = select(literal(KeptStep.POSITIONS.value), *before).where(condition)
+    columns = ("step", "part", "photo_id", "camera_id", "taken_at")
+    connection.execute(insert(changed_days).from_select(columns, changed))
 
 
 def is_dismissed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
@@ -179,3 +186,25 @@ def delete_unused(connection: Connection, content_ids: Collection[int]) -> None:
     )
     if content_ids:
         connection.execute(delete(contents).where(contents.c.id.in_(unused)))
+
+
+def is_first_copy(conditions: Iterable[ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Whether the photo has the lowest id of the existing ones with its image that meet the conditions."""
+    other, other_positions = photos.alias(), positions.alias()
+
+    def on_other(element: ExternallyTraversible, **_: Any) -> Any:
+        if isinstance(element, Column) and element.table is photos:
+            return other.c[element.name]
+        if isinstance(element, Column) and element.table is positions:
+            return other_positions.c[element.name]
+        return None
+
+    on_others = [replacement_traverse(condition, {}, on_other) for condition in conditions]
+    of_other = other.outerjoin(other_positions, other_positions.c.photo_id == other.c.id)
+    return ~exists(select(true()).select_from(of_other)).where(
+        other.c.content_id == photos.c.content_id,
+        other.c.gone_since.is_(None),
+        # With the sum, no index is searched: PostgreSQL 18 would read a month for each of its times.
+        other.c.id + 0 < photos.c.id,
+        *on_others,
+    )

@@ -23,19 +23,21 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.database.tables import effective_tags, models
-from tagger.errors import ArgumentInvalid, ExamplesMissing
+from tagger.errors import ArgumentInvalid, ExamplesMissing, TaggerError
+from tagger.kept.update import Progress as UpdateProgress
+from tagger.kept.update import update_kept
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
 from tagger.landmarks.landmarks import Landmark
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.paths import printable_path
-from tagger.positions.update import update_positions
 from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
-from tagger.registry.registered_models import RegisteredModel
+from tagger.registry.registered_models import RegisteredModel, models_to_teach, preview_models
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import count_photos_of_job, has_photo
 from tagger.teaching.comparison import Progress
 from tagger.teaching.learning import (
     Example,
+    Lessons,
     NamedOtherwise,
     TaughtState,
     named_otherwise,
@@ -43,6 +45,7 @@ from tagger.teaching.learning import (
     undo_command,
     update_taught,
 )
+from tagger.teaching.similarity import update_sketches
 from tagger.texts.documents import document_of
 from tagger.texts.text_format import gettext
 from tagger.verdicts.verdicts import give_examples
@@ -144,10 +147,38 @@ def teach(
     confirmed, rejected = ([each.photo_id for each in group] for group in (lesson.confirmed, lesson.rejected))
     give_examples(database, landmark.slug, confirmed, rejected, by)
     compared = update_taught(database, model, [landmark.id], on_progress).compared
-    update_positions(database)
+    update_kept(database)
     state = taught_state(database, model, landmark)
     otherwise = named_otherwise(database, landmark.id, lesson.confirmed)
     return Taught(landmark, state, otherwise, compared, time.monotonic() - started_at)
+
+
+def update_consequences(
+    database: Database, model: str | None, on_progress: UpdateProgress = lambda _text, _done, _total: None
+) -> list[Lessons]:
+    """Bring up to date what follows from photos and verdicts. It can be interrupted, and continued.
+
+    `model`: settings.model. An error of a model does not keep positions from their update.
+
+    Raises:
+        EmbeddingsMissing, ModelFileNotFound, ModelRefused: a model cannot be taught.
+    """
+
+    def compared(count: int) -> None:
+        on_progress("comparing photos", count, None)
+
+    lessons, problem = list[Lessons](), None
+    try:
+        models = preview_models(database, model)
+        for each in models_to_teach(models):
+            lessons.append(update_taught(database, each, on_progress=compared))
+        update_sketches(database, models)
+    except TaggerError as error:
+        problem = error
+    update_kept(database, on_progress)
+    if problem is not None:
+        raise problem
+    return lessons
 
 
 # What waits for a verdict: photos that may show a landmark, the most likely first.

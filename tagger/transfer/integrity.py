@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import date
 from itertools import islice
 from typing import Any
 
@@ -23,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
+from tagger.database.changed_days import ChangedDay, record_days
 from tagger.database.connection import Database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.engine import may_only_read, reason_of
@@ -45,43 +44,17 @@ from tagger.database.tables import (
     taught_tags,
     thing_labels,
 )
+from tagger.kept.update import kept_problems
 from tagger.model.artifact import Manifest
-from tagger.query.kept_counts import day_of_part, miscounted_parts, record_count_changes
-from tagger.query.trip_summaries import outdated_trips
 from tagger.tags.contents import is_classified_by
 from tagger.tags.models_in_use import THINGS
 from tagger.tags.settlement import unsettled
 from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.things import things_of_labels
-from tagger.trips.visits import (
-    CameraDay,
-    outdated_days,
-    record_trip_changes,
-    record_visit_changes,
-)
 
 # The limit per kind of problem.
 PROBLEMS_SHOWN = 100
 NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
-
-
-# The end of a problem with what is kept of a day, which has been recorded as changed.
-MENDED = "to compute it again, run: tagger locate"
-
-
-@dataclass(frozen=True)
-class WrongDays:
-    """The days of which visits, trips or numbers are wrong."""
-
-    visits: list[CameraDay] = field(default_factory=list)
-    trips: set[date] = field(default_factory=set)
-    parts: list[int] = field(default_factory=list)
-
-    def record(self, connection: Connection) -> None:
-        """Record them as changed: what is kept of them is computed again."""
-        record_visit_changes(connection, self.visits)
-        record_trip_changes(connection, self.trips)
-        record_count_changes(connection, self.parts)
 
 
 def check_database(database: Database) -> Iterator[str]:
@@ -89,20 +62,20 @@ def check_database(database: Database) -> Iterator[str]:
 
     Days of which something wrong is kept are recorded as changed.
     """
-    wrong = WrongDays()
+    wrong = set[ChangedDay]()
     with database.snapshot() as connection:
         yield from connection_problems(connection, wrong)
-    if wrong != WrongDays():
+    if wrong:
         try:
             with database.write() as connection:
-                wrong.record(connection)
+                record_days(connection, sorted(wrong))
         except SQLAlchemyError as error:
             if not may_only_read(error):
                 raise
             yield f"these days were not recorded as changed: {reason_of(error)}"
 
 
-def connection_problems(connection: Connection, wrong: WrongDays | None = None) -> Iterator[str]:
+def connection_problems(connection: Connection, wrong: set[ChangedDay] | None = None) -> Iterator[str]:
     """The problems that the connection's transaction sees; adds to `wrong`."""
     are_valid = True
     if connection.dialect.name == "sqlite":
@@ -116,7 +89,7 @@ def connection_problems(connection: Connection, wrong: WrongDays | None = None) 
             are_valid = False
             yield problem
     if are_valid:
-        yield from cross_problems(connection, wrong or WrongDays())
+        yield from cross_problems(connection, set() if wrong is None else wrong)
     else:
         yield NOT_CHECKED
 
@@ -147,26 +120,17 @@ def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:
         yield f"{table.name}: a row cannot be read: {str(error).splitlines()[0]}"
 
 
-def cross_problems(connection: Connection, wrong: WrongDays) -> Iterator[str]:
+def cross_problems(connection: Connection, wrong: set[ChangedDay]) -> Iterator[str]:
     """Yield a line per problem with what rows say about each other; add to `wrong`."""
     of_images = *_taught_problems(), *_content_problems(), *_thing_problems()
     yield from found_problems(connection, *job_problems(), *of_images)
     for content_id in islice(unsettled(connection), PROBLEMS_SHOWN):
         digest = connection.scalar(select(contents.c.digest).where(contents.c.id == content_id))
         yield f"image {digest}: its effective tags or its outcome do not follow from its tags and verdicts"
-    wrong.visits.extend(outdated_days(connection))
-    for camera_id, day in wrong.visits[:PROBLEMS_SHOWN]:
-        yield f"camera {camera_id}, {day}: its visits do not follow from photos and positions; {MENDED}"
-    trips = list(outdated_trips(connection))
-    wrong.trips.update(day for _, days in trips for day in days)
-    for trip_id, _ in trips[:PROBLEMS_SHOWN]:
-        yield f"trip {trip_id}: what is stored of it does not follow from visits and tags; {MENDED}"
-    wrong.parts.extend(miscounted_parts(connection))
-    for part in wrong.parts[:PROBLEMS_SHOWN]:
-        counted_day = day_of_part(part)
-        photos_of = f"photos of {counted_day}" if counted_day else "photos without a date"
-        problem = "their stored numbers do not follow from photos, tags and positions"
-        yield f"{photos_of}: {problem}; {MENDED}"
+    for number, (problem, days) in enumerate(kept_problems(connection)):
+        wrong |= days
+        if number < PROBLEMS_SHOWN:
+            yield problem
     yield from _model_problems(connection)
     yield from _slug_problems(connection)
 

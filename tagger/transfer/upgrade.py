@@ -6,9 +6,8 @@ from contextlib import closing
 from tagger.database.connection import open_database
 from tagger.database.schema import SCHEMA_REVISION, read_revision, upgrade_schema
 from tagger.errors import SchemaOutdated
-from tagger.query.kept_counts import update_counts
+from tagger.kept.update import update_kept
 from tagger.tags.settlement import settle_after_upgrade
-from tagger.trips.visits import update_visits
 
 
 def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:
@@ -23,8 +22,7 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
     before = upgrade_schema(url)
     with closing(open_database(url, is_upgrade=True)) as database:
         settle_after_upgrade(database, on_progress)
-        update_visits(database)
-        update_counts(database)
+        update_kept(database, only_days=True)
     return before
 
 

@@ -13,7 +13,7 @@ from math import ceil, cos, radians
 from typing import NamedTuple
 
 from tagger.geo import distance_km
-from tagger.trips.visits import Visit
+from tagger.trips import Visit
 
 HOME_RADIUS_KM = 50.0
 # The fewest of the twelve months of a year in which a home is photographed.

@@ -13,8 +13,8 @@ from itertools import accumulate, chain, groupby, product
 from operator import attrgetter
 
 from tagger.geo import distance_km
+from tagger.trips import Locality, Visit
 from tagger.trips.homes import KM_PER_DEGREE, Homes
-from tagger.trips.visits import Locality, Visit
 
 # The longest time without photos within a trip.
 GAP = timedelta(hours=36)

@@ -20,8 +20,8 @@ from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
+from tagger.kept.update import update_kept
 from tagger.pipeline.sandbox import Sandbox
-from tagger.positions.update import update_positions
 from tagger.query.facets import FACETS, Facet, FacetName, count_facets
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import timeline_sections
@@ -111,7 +111,7 @@ class TaughtUpdates:
         for model in models_to_teach(self._models()):
             with self.learning:
                 update_taught(self._database, model, on_progress=self._check_stopping)
-        update_positions(self._database, lambda _step, done, _total: self._check_stopping(done))
+        update_kept(self._database, lambda _step, done, _total: self._check_stopping(done))
 
     def _check_stopping(self, _count: int) -> None:
         if self._is_closed or self._stopping.is_set():

@@ -18,7 +18,7 @@ from tagger.cli import supervised_process, supervisor
 from tagger.cli.session import Session
 from tagger.database.connection import open_database
 from tagger.database.tables import schedules
-from tagger.positions.update import is_up_to_date
+from tagger.ledger.job_control import count_changes
 from tagger.settings import Settings
 
 
@@ -39,7 +39,7 @@ def test_up_once_runs_everything_and_imports_nothing_from_the_current_folder(bar
     assert "to see the tags, run: tagger query --under" in done.stderr
     assert terminal.json("status")["workers"] == []
     with terminal.database() as database:
-        assert is_up_to_date(database)  # photos are located, though the worker has ended
+        assert not count_changes(database)  # photos are located, though the worker has ended
     assert "web page" not in done.stderr
     assert not (terminal.data / "page.log").exists()
     assert list(terminal.folder.rglob("*.was-run")) == []

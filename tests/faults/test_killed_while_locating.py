@@ -13,11 +13,11 @@ from support.databases import create_sqlite_database
 from support.gpx_files import START, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 
-from tagger.database.tables import cameras, photos, position_changes, positions, tags, tracks
+from tagger.database.tables import cameras, changed_days, photos, positions, tags, tracks
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 SHOTS = 30
-SMALL_BATCHES = "tagger.positions.update.BATCH=6"
+SMALL_BATCHES = "tagger.kept.update.BATCH=6"
 COMMAND = ("locate", "--gpx", "walk.gpx", "--clock-offset", "Canon=+00:00", "--max-gap", "3h")
 FACTS = {
     positions: ("photo_id", "latitude", "longitude", "error_m", "source", "evidence"),
@@ -55,7 +55,7 @@ class Library:
         self.terminal.run(*COMMAND)
         self.terminal.run("db", "check")
         with self.terminal.database() as database, database.read() as connection:
-            for table, rows in ((position_changes, 0), (tracks, 1)):
+            for table, rows in ((changed_days, 0), (tracks, 1)):
                 assert connection.scalar(select(func.count()).select_from(table)) == rows
             return {table.name: _rows(connection, table) for table in FACTS}
 

@@ -12,7 +12,7 @@ from support.commands import Terminal
 
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import SCHEMA_REVISION, schema_revision
-from tagger.database.tables import contents, effective_tags, ledgers, position_changes
+from tagger.database.tables import changed_days, contents, effective_tags, ledgers
 from tagger.tags.settlement import unsettled
 
 SMALL_PAGES = "tagger.tags.settlement.PAGE=10"
@@ -20,7 +20,7 @@ UPGRADE = ("db", "upgrade")
 FACTS: dict[Table, tuple[str, ...]] = {
     contents: ("id", "outcome"),
     effective_tags: tuple(effective_tags.columns.keys()),
-    position_changes: ("content_id", "photo_id"),
+    changed_days: ("step", "content_id", "photo_id"),
 }
 
 

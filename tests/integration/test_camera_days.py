@@ -14,7 +14,7 @@ from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, effective_tags, models, photos
-from tagger.positions.update import is_up_to_date
+from tagger.ledger.job_control import count_changes
 from tagger.query.details import photo_details_by_id
 from tagger.tags.contents import record_matching_photos
 from tagger.tags.settlement import unsettled
@@ -173,7 +173,7 @@ def test_positions_come_to_rest_where_copies_are_of_several_days(
     with library.database.write() as connection:  # as a track of that day does
         record_matching_photos(connection, photos.c.id == copy)
     library.update()
-    assert is_up_to_date(library.database)
+    assert not count_changes(library.database)
     assert library.state(first) == state
 
 

@@ -20,10 +20,10 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import (
     cameras,
+    changed_days,
     classifications,
     ledgers,
     metadata_writes,
-    position_changes,
     positions,
     schedule_runs,
     schedules,
@@ -115,7 +115,7 @@ def _insert_track(database: Database) -> None:
         part = {"track_id": 1, "part": 0, "first_at": NOW, "last_at": NOW}
         connection.execute(insert(track_parts).values(**part, data=points))
         connection.execute(delete(positions))
-        connection.execute(insert(position_changes).values(content_id=1))
+        connection.execute(insert(changed_days).values(step="positions", content_id=1))
         evidence = {"track": 1}
         connection.execute(
             insert(positions).values(photo_id=1, **place, error_m=20.0, source="track", evidence=evidence)

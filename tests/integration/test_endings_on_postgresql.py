@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from support.ledgers import claim_one
 from support.stored_photos import CLASSIFIED_AT
 from support.threads import wait_until
 
+from tagger.database.changed_days import ChangedDay, are_due, record_days
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import JobState, Runner
+from tagger.database.enums import JobState, KeptStep, Runner
 from tagger.database.tables import chunks, contents, landmarks, verdicts
+from tagger.kept.days import BEFORE_ALL
+from tagger.kept.stored_trips import store_trips
 from tagger.ledger.jobs import finish_job
-from tagger.positions.trip_positions import are_due, update_trip_positions_in
 from tagger.tags.settlement import settle
-from tagger.trips.visits import record_trip_changes
 
 
 @pytest.fixture
@@ -70,13 +71,13 @@ def test_a_job_that_ends_while_a_verdict_is_given_counts_its_photo_as_all_others
 def test_trips_that_change_while_their_photos_are_located_stay_due(database: Database) -> None:
     def change() -> None:
         with database.write() as connection:
-            record_trip_changes(connection, [date(2024, 5, 4)])
+            record_days(connection, [ChangedDay(KeptStep.TRIPS, date(2024, 5, 4).toordinal())])
 
     with database.write() as connection:
-        record_trip_changes(connection, [date(2024, 5, 3)])
+        record_days(connection, [ChangedDay(KeptStep.TRIPS, date(2024, 5, 3).toordinal())])
     with database.write() as connection:
-        update_trip_positions_in(connection)
+        store_trips(connection, lambda: nullcontext(connection), BEFORE_ALL)
         changer = started(database, change)
     changer.join()
     with database.read() as connection:
-        assert are_due(connection)
+        assert are_due(connection, KeptStep.TRIPS)

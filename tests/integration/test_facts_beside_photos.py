@@ -17,8 +17,8 @@ from support.written_folder import WrittenBucket
 from tagger.database.enums import FactProblem
 from tagger.database.tables import contents, photos, positions
 from tagger.jobs.enqueue.photo_rows import unread_photos
+from tagger.kept.update import update_kept
 from tagger.photos.source import open_source
-from tagger.positions.update import update_positions
 
 PARIS, SYDNEY = (48.8584, 2.2945), (-33.8568, 151.2153)
 AT = "2019-07-14 21:38:03"
@@ -62,7 +62,7 @@ def facts(folder: PairFolder, name: str) -> tuple[str | None, str, tuple[float, 
 
 def sources(folder: PairFolder) -> dict[str, str]:
     """The sources of positions, after an update."""
-    update_positions(folder.database)
+    update_kept(folder.database)
     query = select(photos.c.path, positions.c.source).join(positions, positions.c.photo_id == photos.c.id)
     with folder.database.read() as connection:
         return {row.path: row.source for row in connection.execute(query)}

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, literal, select, text, update
 from support.databases import statements
 from support.position_library import NOON, PositionLibrary
 
@@ -17,30 +17,18 @@ from tagger.database.connection import Database, open_database
 from tagger.database.statements import part_of
 from tagger.database.tables import (
     cameras,
+    changed_days,
     contents,
-    count_changes,
     day_landmarks,
     day_places,
     landmarks,
     photos,
-    trip_changes,
     trip_edits,
     trips,
     verdicts,
     visits,
 )
-from tagger.query import kept_counts
-from tagger.query.counts import city_counts, familiar_landmark_counts, landmark_counts
-from tagger.query.kept_counts import update_counts
-from tagger.query.options import PhotoQuery
-from tagger.query.position_clusters import position_cells
-from tagger.query.timeline import timeline_sections
-from tagger.query.trip_summaries import TripSummary, trip_summaries
-from tagger.tags.contents import record_photos
-from tagger.tags.settlement import settle
-from tagger.transfer.copying import copy_database
-from tagger.transfer.integrity import MENDED, check_database
-from tagger.trips.stored import (
+from tagger.kept.trips import (
     all_trips,
     find_trip,
     merge_trips,
@@ -49,6 +37,16 @@ from tagger.trips.stored import (
     undo_trip_edit,
     undoable_edits,
 )
+from tagger.kept.update import MENDED, update_kept
+from tagger.query.counts import city_counts, familiar_landmark_counts, landmark_counts
+from tagger.query.options import PhotoQuery
+from tagger.query.position_clusters import position_cells
+from tagger.query.timeline import timeline_sections
+from tagger.query.trip_summaries import TripSummary, trip_summaries
+from tagger.tags.contents import record_photos
+from tagger.tags.settlement import settle
+from tagger.transfer.copying import copy_database
+from tagger.transfer.integrity import check_database
 
 DAY = 24 * 60
 PLACES = ((48.8584, 2.2945), (41.8902, 12.4922), (40.85, 14.26), (53.55, 9.99))
@@ -97,12 +95,10 @@ def _facts(summary: TripSummary) -> tuple[object, ...]:
     return *of_trip, summary.title, summary.photos, summary.landmarks, summary.cover
 
 
+_PART = part_of.sql("taken_at", "id", is_sqlite=True)
 _NOTHING_KEPT = (
     *(f"DELETE FROM {table}" for table in ("visits", "trips", "day_places", "day_landmarks")),
-    """INSERT INTO visit_changes (camera_id, day) SELECT DISTINCT camera_id, substr(taken_at, 1, 10) FROM photos
-    WHERE camera_id IS NOT NULL AND taken_at IS NOT NULL""",
-    "INSERT INTO trip_changes (day) SELECT DISTINCT substr(taken_at, 1, 10) FROM photos WHERE taken_at NOT NULL",
-    f"INSERT INTO count_changes (part) SELECT {part_of.sql('taken_at', 'id', is_sqlite=True)} FROM photos",
+    f"INSERT INTO changed_days (step, part) SELECT 'days', {_PART} FROM photos",
 )
 
 
@@ -292,7 +288,8 @@ def test_kept_trips_are_read_without_visits_and_tags(library: PositionLibrary) -
 def test_a_suggestion_changes_no_trip(library: PositionLibrary) -> None:
     library.photo("suggested.jpg", (TOWER, 0.3, False), taken_at=NOON)
     with library.database.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(trip_changes)) == 0
+        of_tags = (changed_days.c.step == "days") & changed_days.c.content_id.is_not(None)
+        assert connection.execute(select(changed_days).where(of_tags)).all() == []
 
 
 def test_kept_numbers_are_read_without_photos_and_tags(library: PositionLibrary) -> None:
@@ -304,8 +301,8 @@ def test_kept_numbers_are_read_without_photos_and_tags(library: PositionLibrary)
 
 
 _DAMAGE = (
-    update(visits).where(visits.c.day < NOON + timedelta(days=2)).values(photos=visits.c.photos + 1),
-    delete(visits).where(visits.c.day > NOON + timedelta(days=1000)),
+    update(visits).where(visits.c.part < NOON.toordinal() + 2).values(photos=visits.c.photos + 1),
+    delete(visits).where(visits.c.part > NOON.toordinal() + 1000),
     delete(trips).where(trips.c.first_at < NOON + timedelta(days=1)),
     update(day_places).values(tagged=day_places.c.tagged + 1),
     delete(day_landmarks),
@@ -320,11 +317,10 @@ def test_what_the_check_finds_is_computed_again_with_the_next_update(
     with library.database.write() as connection:
         for damage in _DAMAGE:
             connection.execute(damage)
-        connection.execute(delete(trip_changes))
-        connection.execute(delete(count_changes))
+        connection.execute(delete(changed_days))
     assert seen(library.database) != before
     problems = list(check_database(library.database))
-    assert {problem.partition(" ")[0] for problem in problems} == {"camera", "trip", "photos"}
+    assert {problem.partition(" ")[0] for problem in problems} == {"trip", "photos"}
     assert all(problem.endswith(MENDED) for problem in problems)
     library.update()
     assert list(check_database(library.database)) == []
@@ -337,17 +333,17 @@ def uncounted(library: PositionLibrary) -> PositionLibrary:
     with library.database.write() as connection:
         connection.execute(delete(day_places))
         connection.execute(delete(day_landmarks))
-        parts = select(part_of(photos.c.taken_at, photos.c.id))
-        connection.execute(insert(count_changes).from_select(["part"], parts))
+        parts = select(literal("numbers"), part_of(photos.c.taken_at, photos.c.id))
+        connection.execute(insert(changed_days).from_select(["step", "part"], parts))
     return library
 
 
 def test_days_that_change_are_counted_again_some_at_a_time(
     uncounted: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_counts, "_MOST_STORED", 8)
+    monkeypatch.setattr("tagger.kept.days.MOST_STORED", 8)
     pages = []
-    update_counts(uncounted.database, lambda: pages.append(1))
+    update_kept(uncounted.database, lambda *told: pages.append(told), only_days=True)
     assert len(pages) == len(STAYS)
     assert list(check_database(uncounted.database)) == []
 
@@ -359,9 +355,9 @@ def test_reading_counts_no_more_photos_again_than_it_may(
         return sum(each.photos for each in city_counts(uncounted.database))
 
     every = photos_of_cities()
-    monkeypatch.setattr(kept_counts, "MOST_READ", 16)
+    monkeypatch.setattr("tagger.kept.days.MOST_READ", 16)
     assert photos_of_cities() <= 16 < every
-    update_counts(uncounted.database)
+    update_kept(uncounted.database)
     assert photos_of_cities() == every
 
 
@@ -372,7 +368,7 @@ def test_a_kept_trip_says_the_same_as_a_grouped_one(library: PositionLibrary) ->
 
     with library.database.read() as connection:
         grouped_trips = {trip.id: trip for trip in all_trips(connection)}
-        assert not connection.scalar(select(func.count()).select_from(trip_changes))
+        assert not connection.scalar(select(func.count()).select_from(changed_days))
     for summary in trip_summaries(library.database):
         kept, grouped = summary.trip, grouped_trips[summary.trip.id]
         for name in dir(kept):

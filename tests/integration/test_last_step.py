@@ -8,10 +8,10 @@ from support.camera_photos import draw_shot
 from support.colour_folders import TaggedFolder
 from support.ledgers import claim_one
 
+from tagger.database.changed_days import are_consequences_due
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner, VerdictKind
-from tagger.database.recorded_changes import are_consequences_due
-from tagger.database.tables import chunks, models, position_changes, positions
+from tagger.database.tables import changed_days, chunks, models, positions
 from tagger.jobs.processing import executor as executor_module
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.local_jobs import run_job
@@ -69,7 +69,7 @@ def test_a_job_of_workers_ends_when_its_photos_are_located(folder: TaggedFolder,
     executor.close()
     progress = folder.progress(last_step)
     assert (progress.state, progress.settling, progress.tagged, progress.unknown) == ("finished", False, 1, 2)
-    assert list(dict.fromkeys(steps)) == ["locating photos", "finding trips", "counting photos"]
+    assert list(dict.fromkeys(steps)) == ["locating photos", "counting photos", "finding trips"]
     assert located(folder) == 3
     assert not is_due(folder)
 
@@ -126,7 +126,9 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
     def cancel(*_: object) -> None:
         with folder.database.write() as connection:
             cancel_job(connection, last_step, "no longer wanted")
-            connection.execute(insert(position_changes).values(content_id=1))  # so there is more to do
+            connection.execute(
+                insert(changed_days).values(step="positions", content_id=1)
+            )  # so there is more to do
         executor._leases._renew()
 
     assert executor.execute(claimed, on_step=cancel) is ChunkEnd.LOST
@@ -200,7 +202,7 @@ def test_a_local_job_whose_process_ends_in_its_last_step_is_finished_and_the_nex
 def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder: TaggedFolder) -> None:
     folder.run(folder.record())
     with folder.database.write() as connection:
-        connection.execute(insert(position_changes).values(content_id=1))
+        connection.execute(insert(changed_days).values(step="positions", content_id=1))
     job = folder.record(runner=Runner.WORKERS)
     recover_stale_jobs(folder.database)
     assert (folder.progress(job).state, folder.progress(job).skipped) == (JobState.FINISHED, 3)

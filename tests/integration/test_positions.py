@@ -12,21 +12,21 @@ from support.position_library import NOON, PositionLibrary
 from tagger.cli.commands.locate import LARGEST_OFFSET_H
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
-from tagger.database.tables import cameras, photos, position_changes, positions
+from tagger.database.statements import AdvisoryLock, take_lock
+from tagger.database.tables import cameras, changed_days, photos, positions
+from tagger.kept.locating import EstimateSettings, PositionCounts, locate
+from tagger.kept.update import update_kept, update_some
 from tagger.landmarks.edits import edit_landmark
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.positions import companions
 from tagger.positions import measured_positions as positions_of_images
 from tagger.positions import update as position_updates
-from tagger.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.positions.measured_positions import (
     MeasuredPosition,
     contradicted_photos,
-    lock_positions,
     measured_positions,
 )
-from tagger.positions.update import SmallUpdates, changes_in_order, update_positions
 from tagger.tags.contents import record_photos
 from worker.sweeper import Sweeper
 
@@ -137,13 +137,13 @@ def test_a_forgotten_photo_takes_its_neighbours_positions_along(library: Positio
     assert library.update() == 1
     assert library.found() == {}
     with library.database.read() as connection:
-        assert connection.execute(select(position_changes)).all() == []
+        assert connection.execute(select(changed_days)).all() == []
 
 
 def test_an_interrupted_update_is_continued(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(position_updates, "BATCH", 2)
+    monkeypatch.setattr("tagger.kept.update.BATCH", 2)
     numbers = [library.shot(60 * 24 * 30 * month, gps=(48.0, 2.0)) for month in range(6)]
 
     def stop(_step: str, done: int, _total: int | None) -> None:
@@ -151,7 +151,7 @@ def test_an_interrupted_update_is_continued(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        update_positions(library.database, stop)
+        update_kept(library.database, stop)
     assert sorted(library.found()) == numbers[:4]
     assert library.update() == 2
     assert sorted(library.found()) == numbers
@@ -160,9 +160,8 @@ def test_an_interrupted_update_is_continued(
 def test_an_update_says_how_much_of_each_step_is_done(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(position_updates, "BATCH", 2)
-    monkeypatch.setattr("tagger.trips.visits.PAGE", 2)
-    monkeypatch.setattr("tagger.query.kept_counts._MOST_STORED", 2)
+    monkeypatch.setattr("tagger.kept.update.BATCH", 2)
+    monkeypatch.setattr("tagger.kept.days.MOST_STORED", 2)
     library.update()
     for month in range(5):
         library.shot(60 * 24 * 30 * month, gps=(48.0, 2.0))
@@ -172,7 +171,7 @@ def test_an_update_says_how_much_of_each_step_is_done(
         if total is not None:
             told.setdefault(step, []).append((done, total))
 
-    update_positions(library.database, tell)
+    update_kept(library.database, tell)
     pages = [(2, 5), (4, 5), (5, 5)]
     assert told.keys() == {"locating photos", "finding trips", "counting photos"}
     assert told["locating photos"] == pages
@@ -260,7 +259,7 @@ def unlocated(database: Database, tmp_path: Path) -> PositionLibrary:
 
 def changes(database: Database) -> int:
     with database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(position_changes)) or 0
+        return connection.scalar(select(func.count()).where(changed_days.c.step == "positions")) or 0
 
 
 def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated: PositionLibrary, sweeper: Sweeper) -> None:
@@ -277,40 +276,41 @@ def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated: PositionLibrar
 def test_a_small_update_takes_a_limited_number_of_changes(
     unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(position_updates, "BATCH", 2)
-    updates = SmallUpdates(unlocated.database)
-    updates.update()
+    monkeypatch.setattr("tagger.kept.update.BATCH", 2)
+    update_some(unlocated.database)
     assert changes(unlocated.database) == SHOTS - 2
-    while updates.update():
+    while update_some(unlocated.database):
         pass
     assert changes(unlocated.database) == 0
     assert len(unlocated.found()) == SHOTS
 
 
-@pytest.mark.postgresql
-def test_photos_of_a_day_are_located_together_whichever_camera_took_them(library: PositionLibrary) -> None:
+def test_photos_of_a_day_are_located_together_whichever_camera_took_them(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.kept.update.BATCH", 2)
     library.camera("phone")
-    days = {library.shot(day * DAY, camera=camera): day for camera in (1, 2) for day in (2, 0, 1)}
-    with library.database.read() as connection:
-        ids = changes_in_order(connection).tolist()
-        photo_of = dict(
-            map(tuple, connection.execute(select(position_changes.c.id, position_changes.c.photo_id)))
-        )
-    assert [days[photo_of[each]] for each in ids] == [0, 0, 1, 1, 2, 2]
+    day_of = {library.shot(day * DAY, camera=camera): day for camera in (1, 2) for day in (2, 0, 1)}
+    pages = []
+    taken = set[int]()
+    while len(taken) < len(day_of):
+        update_some(library.database)
+        with library.database.read() as connection:
+            of_positions = changed_days.c.step == "positions"
+            left = set(connection.scalars(select(changed_days.c.photo_id).where(of_positions)))
+        pages.append(sorted(day_of[photo_id] for photo_id in day_of.keys() - left - taken))
+        taken = day_of.keys() - left
+    assert pages == [[0, 0], [1, 1], [2, 2]]
 
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
-def test_a_small_update_does_not_wait_for_a_long_one(
-    unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(position_updates, "LOCK_S", 0.1)
-    updates = SmallUpdates(unlocated.database)
+def test_a_small_update_does_not_wait_for_a_long_one(unlocated: PositionLibrary) -> None:
     with unlocated.database.write() as connection:
-        lock_positions(connection)
-        assert not updates.update()
+        take_lock(connection, AdvisoryLock.UPDATE_KEPT)
+        assert not update_some(unlocated.database)
     assert unlocated.found() == {}
-    assert updates.update()
+    assert update_some(unlocated.database)
 
 
 @pytest.fixture
@@ -387,7 +387,7 @@ def test_a_dry_run_stores_no_companions(two_cameras: PositionLibrary) -> None:
     assert len(locate_all(two_cameras, dry_run=True).companions) == 1
     assert _stored(two_cameras) == {1: None, 2: None}
     with two_cameras.database.read() as connection:
-        assert connection.execute(select(position_changes)).all() == []
+        assert connection.execute(select(changed_days)).all() == []
 
 
 def _travel(two_cameras: PositionLibrary) -> None:

@@ -22,6 +22,7 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.tables import landmarks, photos
 from tagger.errors import SearchTextInvalid
+from tagger.kept.trips import find_trip, rename_trip
 from tagger.landmarks.landmarks import find_landmark
 from tagger.query.counts import city_counts, folder_counts, landmark_counts
 from tagger.query.find import find_tagged
@@ -31,7 +32,6 @@ from tagger.registry.registered_models import add_model
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.tags.contents import record_photos
-from tagger.trips.stored import find_trip, rename_trip
 from tagger.web.cached_value import Changes, SearchLists
 
 NormalForm = Literal["NFC", "NFD"]

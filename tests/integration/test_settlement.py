@@ -29,9 +29,9 @@ from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photo_tags, photos
 from tagger.errors import TaggerError
 from tagger.jobs.processing.metadata_preview import load_photo_tags
+from tagger.kept.locating import EstimateSettings, locate
+from tagger.kept.update import update_kept
 from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, merge_landmark, remove_landmark
-from tagger.positions.locating import EstimateSettings, locate
-from tagger.positions.update import update_positions
 from tagger.query.counts import find_covers, landmark_counts
 from tagger.query.details import photo_details_by_id
 from tagger.query.find import find_tagged
@@ -339,7 +339,7 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def update_positions(self) -> None:
-        update_positions(self.library.database)
+        update_kept(self.library.database)
 
     @rule(position_odds=st.booleans())
     def locate(self, position_odds: bool) -> None:

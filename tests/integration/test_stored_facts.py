@@ -13,7 +13,7 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import cameras, contents, photos, position_changes
+from tagger.database.tables import cameras, changed_days, contents, photos
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.chunk_items import open_items
 from tagger.jobs.processing.storage import store_results
@@ -71,13 +71,14 @@ class Library:
     def take_changes(self) -> list[int]:
         """The ids of the photos whose evidence has changed since the last call."""
         of_photo = or_(
-            position_changes.c.photo_id == photos.c.id,
-            position_changes.c.content_id == photos.c.content_id,
+            changed_days.c.photo_id == photos.c.id,
+            changed_days.c.content_id == photos.c.content_id,
         )
         with self.database.write() as connection:
-            query = select(photos.c.id).join(position_changes, of_photo).distinct().order_by(photos.c.id)
+            query = select(photos.c.id).join(changed_days, of_photo).distinct().order_by(photos.c.id)
+            query = query.where(changed_days.c.step == "positions")
             found = list(connection.scalars(query))
-            connection.execute(delete(position_changes))
+            connection.execute(delete(changed_days))
         return found
 
 
@@ -192,7 +193,8 @@ def test_the_camera_and_time_before_the_change_are_recorded(library: Library) ->
     (before,) = library.rows()
     library.store(ids, [AlreadyClassified("1-a", VERSION, CAMERA)])
     with library.database.read() as connection:
-        (change,) = connection.execute(select(position_changes)).all()
+        of_positions = changed_days.c.step == "positions"
+        (change,) = connection.execute(select(changed_days).where(of_positions)).all()
     assert (change.photo_id, change.camera_id, change.taken_at) == (ids[0], before.camera_id, PHONE.taken_at)
 
 

@@ -21,15 +21,14 @@ from tagger.database.tables import (
     track_parts,
     tracks,
 )
+from tagger.kept.locating import EstimateSettings, PositionCounts, locate
 from tagger.landmarks.edits import edit_landmark
-from tagger.positions import update as position_updates
-from tagger.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.query.counts import landmark_counts
 from tagger.query.details import photo_details_by_id
 from tagger.tags.causes import replace_taught_tags
 from tagger.tags.contents import record_photos
 from tagger.teaching.lessons import find_suggestions
-from tagger.transfer.integrity import WrongDays, cross_problems
+from tagger.transfer.integrity import cross_problems
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 DOUBTFUL = ("eiffel-tower", 0.6, False)
@@ -85,7 +84,7 @@ def library(database: Database, tmp_path: Path) -> Iterator[Library]:
     library.camera()
     yield library
     with database.read() as connection:
-        assert list(cross_problems(connection, WrongDays())) == []
+        assert list(cross_problems(connection, set())) == []
 
 
 def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library: Library) -> None:
@@ -231,7 +230,7 @@ def test_the_switch_gives_back_what_scores_say(library: Library) -> None:
 def test_updates_after_each_change_give_what_a_whole_update_gives(
     library: Library, monkeypatch: pytest.MonkeyPatch, seed: int, are_companions: bool
 ) -> None:
-    monkeypatch.setattr(position_updates, "BATCH", 3)
+    monkeypatch.setattr("tagger.kept.update.BATCH", 3)
     random = np.random.default_rng(seed)
     library.camera("Nikon")
     if are_companions:

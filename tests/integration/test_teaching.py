@@ -20,6 +20,7 @@ from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing import classification
+from tagger.kept.update import update_kept
 from tagger.landmarks.edits import (
     MergedLandmark,
     NewLandmark,
@@ -32,7 +33,6 @@ from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import InferenceOptions
 from tagger.model.predictions import TAUGHT_THRESHOLD
-from tagger.positions.update import update_positions
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
@@ -338,7 +338,7 @@ class Walls(TaggedFolder):
 
     def shown(self, slug: str) -> set[str]:
         """Names of the photos that a query for the landmark finds."""
-        update_positions(self.database)
+        update_kept(self.database)
         return {Path(photo.path).name for photo in find_tagged(self.database, PhotoQuery(landmark=(slug,)))}
 
 

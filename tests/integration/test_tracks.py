@@ -12,7 +12,7 @@ from support.position_library import NOON, PositionLibrary
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
+from tagger.database.tables import changed_days, photos, roots, track_parts, tracks
 from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound
 from tagger.positions.clocks import UnknownClock, unknown_clocks
 from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
@@ -155,8 +155,8 @@ def _insert_photos(database: Database, times: list[datetime | None]) -> None:
 
 def _recorded(database: Database) -> list[str]:
     with database.read() as connection:
-        query = select(photos.c.path).join(position_changes, position_changes.c.photo_id == photos.c.id)
-        return sorted(connection.scalars(query))
+        query = select(photos.c.path).join(changed_days, changed_days.c.photo_id == photos.c.id)
+        return sorted(connection.scalars(query.where(changed_days.c.step == "positions")))
 
 
 def test_a_track_is_removed_by_name_or_number(database: Database, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Positions of the photos of trips that have no other: they are found by place, and locate nothing else."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,10 @@ from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import positions, visits
+from tagger.kept.trips import find_trip, merge_trips, split_trip
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import trip_summaries
-from tagger.trips.stored import find_trip, merge_trips, split_trip
 
 PARIS, ROME, NAPLES = (48.8584, 2.2945), (41.8902, 12.4922), (40.85, 14.26)
 DAY, HOUR = 24 * 60, 60
@@ -73,8 +74,8 @@ def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library: P
     library.update()
     assert (stored(library, near) or ("",))[0] == "trip"
     with library.database.read() as connection:
-        days = connection.execute(select(visits.c.day, visits.c.country, visits.c.camera_id)).all()
-    of_third_day = [row.country for row in days if row.camera_id == 2 and row.day.day == 5]
+        days = connection.execute(select(visits.c.part, visits.c.country, visits.c.camera_id)).all()
+    of_third_day = [row.country for row in days if row.camera_id == 2 and date.fromordinal(row.part).day == 5]
     assert of_third_day == [""]  # without a place
 
 

@@ -12,11 +12,11 @@ from support.position_library import NOON, PositionLibrary
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
+from tagger.kept import trips as stored
+from tagger.kept.trips import all_trips, find_trip, merge_trips, trip_at, trips_before, trips_during
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import TripSummary, trip_path, trip_summaries, trip_summary
-from tagger.trips import stored
-from tagger.trips.stored import all_trips, find_trip, merge_trips, trip_at, trips_before, trips_during
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -201,20 +201,21 @@ def test_what_was_marked_as_changed_before_an_upgrade_of_2_1_still_is_after_it(
     with engine.begin() as connection:
         for statement in _OLD_TRIGGERS[kind]:
             connection.exec_driver_sql(statement)
-        marked = {}
         for table, (names, values) in _MARKED.items():
             connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"))
-            marked[table] = connection.execute(text(f"SELECT {names} FROM {table} ORDER BY {names}")).all()
     upgrade_schema(url)
     with engine.begin() as connection:
-        for table, (names, _) in _MARKED.items():
-            query = text(f"SELECT {names} FROM {table} ORDER BY {names}")
-            assert connection.execute(query).all() == marked[table] != []
+        marks = connection.execute(text("SELECT step, part FROM changed_days WHERE part IS NOT NULL")).all()
+        days = {(step, date.fromordinal(part)) for step, part in marks if part > 0}
+        assert days >= {("days", date(2019, 5, 3)), ("trips", date(2019, 5, 4))}
+        photos_with_time = "SELECT DISTINCT date(taken_at) FROM photos WHERE taken_at IS NOT NULL"
+        counted = {day for step, day in days if step == "numbers"}
+        assert {str(day) for day in counted} == set(map(str, connection.scalars(text(photos_with_time))))
         connection.execute(text("DELETE FROM effective_tags"))
-        connection.execute(text("DELETE FROM trip_changes"))
+        connection.execute(text("DELETE FROM changed_days"))
         connection.execute(text(_ACCEPTED))
-        marks = connection.execute(text("SELECT day, content_id FROM trip_changes")).all()
-        assert marks == [(None, 1)]
+        query = text("SELECT step, part, content_id FROM changed_days")
+        assert connection.execute(query).all() == [("days", None, 1)]
     engine.dispose()
 
 

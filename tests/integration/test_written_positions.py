@@ -13,8 +13,8 @@ from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
+from tagger.kept.update import update_kept
 from tagger.metadata.photo_files import photo_fields, xmp_fields
-from tagger.positions.update import update_positions
 from tagger.roots.roots import forget_path
 
 EMBED = MetadataOptions(Target.EMBED, max_error_m=MAX_ERROR_M)
@@ -41,7 +41,7 @@ def folder(database: Database, tmp_path: Path) -> WrittenFolder:
 
 def sources(folder: WrittenFolder) -> dict[str, tuple[str, float]]:
     """The source and latitude of each photo's position, once they are up to date."""
-    update_positions(folder.database)
+    update_kept(folder.database)
     query = select(photos.c.path, positions).join(positions, positions.c.photo_id == photos.c.id)
     with folder.database.read() as connection:
         rows = connection.execute(query.where(photos.c.gone_since.is_(None))).all()

@@ -17,7 +17,7 @@ from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
 from tagger.database.statements import part_of
 from tagger.database.tables import landmarks, models, roots
-from tagger.positions.update import update_positions
+from tagger.kept.update import update_kept
 from tagger.registry.registered_models import resolve_models
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of
@@ -145,10 +145,7 @@ _FILL = {
                   ELSE :photos / :jobs - 1 END AS least_of FROM numbers) AS each
         WHERE ((n - 1) % (:photos / :jobs)) % :chunk = 0""",
     # As triggers record them, which do not run.
-    "visit_changes": """
-        INSERT INTO visit_changes (camera_id, day)
-        SELECT DISTINCT camera_id, {day} FROM photos WHERE taken_at IS NOT NULL""",
-    "count_changes": "INSERT INTO count_changes (part) SELECT DISTINCT {part} FROM photos",
+    "changed_days": "INSERT INTO changed_days (step, part) SELECT DISTINCT 'days', {part} FROM photos",
 }
 
 
@@ -160,7 +157,7 @@ def make_library(url: str, photos: int) -> Database:
     if is_empty:
         fill_library(url, photos)
         with closing(open_database(url)) as database:
-            update_positions(database)
+            update_kept(database)
             update_sketches(database, resolve_models(database, None))
         _settle(url)
     return open_database(url)
@@ -198,7 +195,6 @@ def _fill(connection: Connection, photos: int, noise_bytes: int) -> None:
         "true": "1" if sqlite else "true",
         "false": "0" if sqlite else "false",
         "digest": "printf('%064d', n)" if sqlite else "lpad(CAST(n AS text), 64, '0')",
-        "day": "substr(taken_at, 1, 10)" if sqlite else "CAST(taken_at AS date)",
         "part": part_of.sql("taken_at", "id", is_sqlite=sqlite),
         "no_bytes": "x''" if sqlite else r"'\x'::bytea",
         "classified_at": "'2026-03-01 00:00:00.000000'"

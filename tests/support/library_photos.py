@@ -12,8 +12,8 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.tables import cameras
+from tagger.kept.update import update_kept
 from tagger.photos.containers import digest_photo
-from tagger.positions.update import update_positions
 from tagger.registry.registered_models import add_model
 from tagger.settings import Settings
 from tagger.tags.contents import record_photos
@@ -95,5 +95,5 @@ def add_trip(library: LibraryPhotos, first: datetime = FIRST) -> list[int]:
             ids.append(library.file(name, data=data, latitude=latitude, longitude=longitude, **columns))
     with library.database.write() as connection:
         record_photos(connection, ids)
-    update_positions(library.database)
+    update_kept(library.database)
     return ids

@@ -7,7 +7,7 @@ from sqlalchemy import func, insert, select, update
 from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import cameras, photos, positions
-from tagger.positions.update import update_positions
+from tagger.kept.update import update_kept
 from tagger.tags.contents import record_photos
 
 NOON = datetime(2024, 5, 3, 12)  # noqa: DTZ001 - the camera's local time
@@ -53,7 +53,7 @@ class PositionLibrary(StoredPhotos):
         return photo_id
 
     def update(self) -> int:
-        return update_positions(self.database)
+        return update_kept(self.database)
 
     def found(self) -> dict[int, tuple[str, float, float]]:
         with self.database.read() as connection:

@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 
 from hypothesis import strategies as st
 
+from tagger.trips import Locality, Visit
 from tagger.trips.grouping import Trip
-from tagger.trips.visits import Locality, Visit
 
 
 @dataclass(frozen=True, order=True)

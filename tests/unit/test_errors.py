@@ -238,10 +238,7 @@ WRITERS = {"tagger/tags/causes.py", "tagger/tags/settlement.py"}
 OF_ANY_TABLE = {
     "tagger/database/statements.py",  # the functions that others call with a table
     "tagger/transfer/copying.py",  # copies what was decided, too
-    "tagger/database/recorded_changes.py",
-    "tagger/trips/visits.py",
-    "tagger/query/kept_counts.py",
-    "tagger/query/trip_summaries.py",
+    "tagger/kept/days.py",
 }
 """Modules that write tables that they do not name."""
 GUARDED = {

@@ -18,7 +18,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority, VerdictKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.positions.update import update_positions
+from tagger.kept.update import update_kept
 from tagger.settings import Settings
 from tagger.verdicts.verdicts import give_verdicts
 from tagger.web import cached_value
@@ -123,7 +123,7 @@ def test_the_api_returns_what_the_commands_print(
     add_schedule(web_database, "every / night", "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
     # Not through the page, which would compute positions between two of the answers below.
     give_verdicts(web_database, [photos[1]], GATE, VerdictKind.REJECTED, "ada", {})
-    update_positions(web_database)
+    update_kept(web_database)
 
     def api(path: str) -> Any:
         answer = client.get(path)

@@ -64,7 +64,8 @@ def check(json: Json = False) -> None:
 
     Example: tagger db check
     """
-    from tagger.transfer.integrity import MENDED, check_database
+    from tagger.kept.update import MENDED
+    from tagger.transfer.integrity import check_database
 
     problems = list(check_database(open_for_reading().database))
     text = "\n".join(map(printable, problems)) or "the database is consistent"

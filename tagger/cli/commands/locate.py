@@ -18,7 +18,7 @@ from tagger.cli.output.console import ProgressLine, local_time, printable, write
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.enums import PositionSource
-from tagger.positions import locating
+from tagger.kept import locating
 from tagger.positions.clocks import unknown_clocks
 from tagger.positions.tracks import list_tracks, remove_track
 from tagger.query.find import find_tagged
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tagger.cli.session import Session
+    from tagger.kept.locating import PositionCounts
     from tagger.positions.clocks import CameraClock
-    from tagger.positions.locating import PositionCounts
     from tagger.positions.tracks import AddedTrack
 
 LONGEST_GAP_H = 48

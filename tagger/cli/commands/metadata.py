@@ -37,7 +37,7 @@ from tagger.errors import ObjectUnsupported, PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos, recorded_sidecars
 from tagger.jobs.processing.undo_log import count_forgotten
-from tagger.ledger.job_control import find_job
+from tagger.ledger.job_control import count_changes, find_job
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import (
     TAGGER_RECORD,
@@ -55,7 +55,6 @@ from tagger.photos.formats import detect_format
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.photos.source import check_exists, read_named
-from tagger.positions.update import is_up_to_date
 from tagger.query.photo_conditions import require_folders
 from tagger.roots.roots import is_stored, list_roots
 
@@ -161,7 +160,7 @@ def _preview_write(session: Session, request: Write, *, json: bool) -> None:
     settings, database = session
     pages = request.photo_id_pages(database, settings.roots)
     print_differences(_previews(session, pages, request.options), json=json)
-    if request.options.max_error_m is not None and not is_up_to_date(database):
+    if request.options.max_error_m is not None and count_changes(database):
         console.warning("positions are not up to date; run: tagger locate")
 
 

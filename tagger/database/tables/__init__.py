@@ -58,17 +58,14 @@ from tagger.database.tables.thing_tables import (
     things as things,
 )
 from tagger.database.tables.photo_tables import (
-    count_changes as count_changes,
+    changed_days as changed_days,
     day_landmarks as day_landmarks,
     day_places as day_places,
-    position_changes as position_changes,
     positions as positions,
     track_parts as track_parts,
     tracks as tracks,
-    trip_changes as trip_changes,
     trip_edits as trip_edits,
     trips as trips,
-    visit_changes as visit_changes,
     visits as visits,
 )
 from tagger.database.tables.job_tables import (

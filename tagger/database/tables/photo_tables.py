@@ -5,7 +5,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Date,
     DateTime,
     Float,
     ForeignKey,
@@ -22,7 +21,7 @@ from sqlalchemy import (
     or_,
 )
 
-from tagger.database.enums import ClockSource, FactProblem, FactSource, PositionSource, TripEditKind
+from tagger.database.enums import ClockSource, FactProblem, FactSource, KeptStep, PositionSource, TripEditKind
 from tagger.database.statements import folder_of, name_of, part_of
 from tagger.database.tables.column_types import (
     Id,
@@ -243,11 +242,10 @@ add_partial_index("ix_photos_untagged", photos.c.id, where=UNTAGGED)
 add_partial_index("ix_photos_untagged_taken_at", photos.c.taken_at, photos.c.id, where=UNTAGGED)
 
 # The values that clear a photo's failure.
+# The values that clear a photo's failure.
 NO_FAILURE: dict[str, None] = dict.fromkeys(
     ("failure_kind", "failure_text", "failure_job_id", "failure_attempts", "retry_at")
 )
-
-
 tracks = Table(
     "tracks",
     metadata,
@@ -309,22 +307,28 @@ positions = Table(
     Index(None, "country", "region", "city", "latitude", "longitude", "photo_id"),
     info={"doc": "Where a photo was taken. Derived from GPS, landmarks, tracks, other photos and trips."},
 )
-position_changes = Table(
-    "position_changes",
+
+_PART = "the day, counted from 1 January 1; below 0: photos without a time, by their ids"
+
+changed_days = Table(
+    "changed_days",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("photo_id", Id, doc="the photo; null: all photos of an image"),
-    Column("camera_id", Id, doc="its camera before the change"),
-    Column("taken_at", DateTime, doc="its time before the change"),
+    Column("step", Text, one_of("step", KeptStep), nullable=False, doc=listed(KeptStep)),
+    Column("part", Integer, doc=f"{_PART}; null: those of a photo or an image"),
+    Column("photo_id", Id, doc="the photo"),
     Column("content_id", Id, doc="the image"),
-    info={"doc": "A photo or an image whose evidence has changed since `positions` was updated."},
+    Column("camera_id", Id, doc="of `positions`: the photo's camera before the change"),
+    Column("taken_at", DateTime, doc="of `positions`: the photo's time before the change"),
+    Index(None, "step", "part", "id"),
+    info={"doc": "A day of which something kept is out of date. Triggers insert most rows."},
 )
 
 visits = Table(
     "visits",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("day", Date, nullable=False, doc="the local date"),
+    Column("part", Integer, nullable=False, doc=_PART),
     Column("camera_id", Id, nullable=False, doc="the camera"),
     Column("country", Text, nullable=False, doc="country of its city; empty at sea"),
     Column("region", Text, nullable=False, doc="region of its city"),
@@ -342,21 +346,9 @@ visits = Table(
         doc="the date is not one at which clocks begin that were never set",
     ),
     Column("folder", Text, nullable=False, doc="the folder of all its photos; empty: they are in several"),
-    Index(None, "day", "camera_id"),
+    Index(None, "part"),
     info={"doc": "The photos of a camera in one place on one day. Follows from `photos` and `positions`."},
 )
-visit_changes = Table(
-    "visit_changes",
-    metadata,
-    Column("id", Id, primary_key=True, doc="primary key"),
-    Column("camera_id", Id, doc="the camera"),
-    Column("day", Date, doc="the local date"),
-    Column("photo_id", Id, doc="a photo: the day on which it was taken"),
-    Index(None, "camera_id", "day"),
-    info={"doc": "A day of a camera for which `visits` is out of date. Triggers insert rows."},
-)
-
-_PART = "the day, counted from 1 January 1; below 0: photos without a time, by their ids"
 
 trips = Table(
     "trips",
@@ -368,15 +360,6 @@ trips = Table(
         "summary", JSON, nullable=False, doc="its cameras' times, places, landmarks, number of photos, cover"
     ),
     info={"doc": "A trip with what its photos show. Follows from `visits`, `trip_edits` and tags."},
-)
-trip_changes = Table(
-    "trip_changes",
-    metadata,
-    Column("id", Id, primary_key=True, doc="primary key"),
-    Column("day", Date, doc="the local date"),
-    Column("content_id", Id, doc="an image: the days on which its photos were taken"),
-    Index(None, "day"),
-    info={"doc": "A day on which visits, tags or edits of trips have changed since `trips` was updated."},
 )
 
 day_places = Table(
@@ -416,16 +399,6 @@ day_landmarks = Table(
     Column("images", Integer, nullable=False, doc="the same, of copies the first"),
     Index(None, "part"),
     info={"doc": "Numbers of the photos of a day by landmark. Follows from `photos` and `effective_tags`."},
-)
-count_changes = Table(
-    "count_changes",
-    metadata,
-    Column("id", Id, primary_key=True, doc="primary key"),
-    Column("part", Integer, doc=_PART),
-    Column("photo_id", Id, doc="a photo: its part, and those of its copies"),
-    Column("content_id", Id, doc="an image: the parts of its photos"),
-    Index(None, "part"),
-    info={"doc": "A part of the photos that the tables `day_…` count wrongly by now. Triggers insert rows."},
 )
 
 trip_edits = Table(

@@ -14,10 +14,10 @@ from tagger.database.tables import contents, job_items, jobs, metadata_writes, p
 from tagger.errors import ScanInterrupted
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan
+from tagger.kept.update import update_kept
 from tagger.ledger.items import fill_job
 from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import NewJob, claim_unfilled_job, finish_scan, job_heartbeat
-from tagger.positions.update import update_positions
 from tagger.query.filters import ResolvedQuery
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
@@ -53,7 +53,7 @@ class Write:
 
     def add_photos(self, scan: Scan) -> None:
         """Bring positions, and the tags that they accept or refuse, up to date; then add the photos."""
-        update_positions(scan.database)
+        update_kept(scan.database)
         # A photo may lose its tags meanwhile, and is then found again.
         is_item = exists().where(job_items.c.job_id == scan.job_id, job_items.c.photo_id == photos.c.id)
         for page in self.photo_id_pages(scan.database, scan.root_paths):
@@ -273,7 +273,7 @@ def select_parent_photos(
         .exists()
     )
     with job_heartbeat(database, job_id):
-        update_positions(database, lambda _step, done, _total: on_progress(done))
+        update_kept(database, lambda _step, done, _total: on_progress(done))
         options = MetadataOptions.from_job_options(job.options)
         has_values = or_(has_tag(), _has_other_values(options))
         fill_job(

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,10 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.engine import is_transient, outage_text, with_retry
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.notes import Note, NoteCode
-from tagger.database.recorded_changes import follow_some
-from tagger.database.statements import LockTimedOut
 from tagger.errors import LeaseLost, TaggerError
-from tagger.jobs.consequences import update_consequences
 from tagger.jobs.processing.chunk_runner import (
     ChunkEnd,
     ChunkRunner,
@@ -29,6 +26,7 @@ from tagger.jobs.processing.chunk_runner import (
 )
 from tagger.jobs.processing.classification import PhotoClassifier, PhotoComparer
 from tagger.jobs.processing.model_cache import ModelCache
+from tagger.kept.update import Progress, update_some_days
 from tagger.ledger.chunks import (
     Claim,
     LeaseRenewer,
@@ -39,11 +37,10 @@ from tagger.ledger.jobs import (
     finish_job,
     record_error,
 )
-from tagger.positions.update import Progress
 from tagger.processes.metrics import CHUNKS_HELD, RETRIES
 from tagger.processes.stall import running_time, stall_check
-from tagger.query.kept_counts import has_changed_counts, update_some_counts
 from tagger.settings import Settings
+from tagger.teaching.lessons import update_consequences
 
 
 class ActivityMonitor:
@@ -248,7 +245,7 @@ class ChunkExecutor:
                 end = self._settle(chunk, on_step)
             else:
                 end = chunk.run(self._processor(chunk))
-                chunk.with_retry(self._count_some)
+                chunk.with_retry(partial(update_some_days, self._database))
         except LeaseLost:
             end = ChunkEnd.LOST
         except BaseException as error:
@@ -258,15 +255,6 @@ class ChunkExecutor:
         if end in {ChunkEnd.RELEASED, ChunkEnd.SLICE_OVER, ChunkEnd.WAITING}:
             self._release(chunk)
         return end
-
-    def _count_some(self) -> None:
-        """Bring numbers of photos up to date, so that readers of a large job need not count its photos.
-
-        While another worker counts, the next one that does counts these photos too; at the latest, the last
-        step of the job.
-        """
-        with suppress(LockTimedOut):
-            follow_some(self._database, has_changed_counts, update_some_counts)
 
     def _settle(self, chunk: ChunkRunner, on_step: Progress) -> ChunkEnd:
         """Store what follows from the photos of a job. An error leaves it due, and the job ends."""

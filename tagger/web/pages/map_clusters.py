@@ -16,6 +16,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from tagger.errors import SettingsInvalid
+from tagger.kept.trips import find_trip
 from tagger.positions.cities import nearest_cities
 from tagger.query.option_values import BoundingBox, parse_box
 from tagger.query.position_clusters import (
@@ -30,7 +31,6 @@ from tagger.settings import Settings
 from tagger.texts.documents import document_of
 from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, gettext
-from tagger.trips.stored import find_trip
 from tagger.web.api.photo_images import IMMUTABLE
 from tagger.web.http.access import Role, requires
 from tagger.web.http.request_guard import COUNTING

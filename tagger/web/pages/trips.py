@@ -10,10 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.connection import Database
 from tagger.database.enums import TripEditKind
-from tagger.query.trip_summaries import summarize_trips, trip_path, trip_summary
-from tagger.texts.text_format import day_text, gettext
-from tagger.trips import TripEdit
-from tagger.trips.stored import (
+from tagger.kept.trips import (
     LONGEST_NAME,
     find_trip,
     merge_trips,
@@ -25,6 +22,9 @@ from tagger.trips.stored import (
     undo_trip_edit,
     undoable_edits,
 )
+from tagger.query.trip_summaries import summarize_trips, trip_path, trip_summary
+from tagger.texts.text_format import day_text, gettext
+from tagger.trips import TripEdit
 from tagger.web.http.access import Role, requires
 from tagger.web.http.request_guard import COUNTING
 from tagger.web.http.routes import QueryParams

@@ -1,6 +1,7 @@
 """What `tagger locate` does: settings of the estimates, an update, and what came of it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +9,14 @@ from sqlalchemy import Connection, exists, func, or_, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource, PositionSource
-from tagger.database.statements import among
+from tagger.database.statements import AdvisoryLock, among, take_lock
 from tagger.database.tables import cameras, contents, ledgers, photos, positions
 from tagger.errors import CameraNotFound, NameAmbiguous
+from tagger.kept.update import Progress, update_kept
 from tagger.positions.clocks import CameraClock, estimate_clocks
 from tagger.positions.companions import Companions, find_companions
-from tagger.positions.measured_positions import lock_positions
 from tagger.positions.tag_odds import count_overruled_by_gps
 from tagger.positions.tracks import AddedTrack, read_track, store_track, track_spool
-from tagger.positions.update import Progress, update_positions, update_positions_in
 from tagger.tags.contents import record_camera, record_matching_photos
 
 
@@ -76,18 +76,17 @@ def locate(
     """
     with track_spool() as spool:
         read = [read_track(database, file, spool) for file in settings.tracks]
-        with database.write(dry_run=dry_run) as connection:
-            if dry_run:
-                lock_positions(connection)  # before the row of the settings, as updates do
-            _apply(connection, settings)
-            tracks = [store_track(connection, track, spool) for track in read]
-            clocks, companions = estimate_clocks(connection), find_companions(connection)
-            if dry_run:
-                moved = update_positions_in(connection, on_progress)
+        with database.rehearsal() if dry_run else nullcontext(database) as library:
+            with library.write() as connection:
+                if dry_run:
+                    # Before the row of the settings, as updates do.
+                    take_lock(connection, AdvisoryLock.UPDATE_KEPT)
+                _apply(connection, settings)
+                tracks = [store_track(connection, track, spool) for track in read]
+                clocks, companions = estimate_clocks(connection), find_companions(connection)
+            moved = update_kept(library, on_progress)
+            with library.read() as connection:
                 return _counts(connection, photo_ids, moved, clocks, companions, tracks)
-    moved = update_positions(database, on_progress)
-    with database.read() as connection:
-        return _counts(connection, photo_ids, moved, clocks, companions, tracks)
 
 
 def _apply(connection: Connection, settings: EstimateSettings) -> None:

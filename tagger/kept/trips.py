@@ -4,7 +4,7 @@ An edit names a moment of its trip, not its id, so it applies again each time tr
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
@@ -26,13 +26,14 @@ from sqlalchemy import (
 )
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.enums import TripEditKind
-from tagger.database.tables import photos, trip_changes, trip_edits, visit_changes
+from tagger.database.changed_days import ChangedDay, record_days
+from tagger.database.enums import KeptStep, TripEditKind
+from tagger.database.tables import photos, trip_edits
 from tagger.database.tables import trips as stored_trips
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
+from tagger.kept.days import read_visits, trip_days
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import REACH, GroupedTrip, Trip, group_trips
-from tagger.trips.visits import read_visits, record_trip_changes
 
 _USUAL_LENGTH = timedelta(days=60)
 # The longest time between two trips that can be merged: a trip is found without reading all years.
@@ -53,19 +54,17 @@ def trips_during(
     """The trips with photos from `first` until before `end`, in order of time. Reads the visits around it."""
     if first is None and end is None:
         return all_trips(connection)
-    edits = read_edits(connection)
     after = _EARLIEST if first is None else max(first, _EARLIEST)
     before = _LATEST if end is None else min(end, _LATEST)
-    begin, last = after - _USUAL_LENGTH, before + _USUAL_LENGTH
-    while True:
-        trips = [
+
+    def are_then(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
+        return [
             trip
-            for trip in _trips_between(connection, begin, last, edits)
+            for trip in trips
             if (first is None or trip.last >= first) and (end is None or trip.first < end)
         ]
-        if all(begin <= trip.first and trip.last <= last for trip in trips):
-            return trips
-        begin, last = min(begin, *(trip.first for trip in trips)), max(last, *(trip.last for trip in trips))
+
+    return _whole_trips(connection, after, before, are_then)
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,7 @@ class ChangedTrips:
 
 def changed_trips(connection: Connection) -> ChangedTrips | None:
     """The trips that may have changed since trips were stored; None: no day has changed."""
-    of_photos = select(func.min(photos.c.taken_at), func.max(photos.c.taken_at))
-    queries = (
-        *(select(func.min(each.c.day), func.max(each.c.day)) for each in (visit_changes, trip_changes)),
-        of_photos.join(visit_changes, visit_changes.c.photo_id == photos.c.id),
-        of_photos.join(trip_changes, trip_changes.c.content_id == photos.c.content_id),
-    )
-    found = (each for query in queries for each in connection.execute(query).one() if each is not None)
-    days = {each.date() if isinstance(each, datetime) else each for each in found}
+    days = trip_days(connection)
     return trips_around(connection, min(days), max(days)) if days else None
 
 
@@ -130,30 +122,42 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, G
     begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
     if not begins:
         return {}
-    edits = read_edits(connection)
-    first, last = min(begins), max(begins) + _USUAL_LENGTH
-    while True:
-        trips = _trips_between(connection, first, last, edits)
-        found = {trip_id: trip for trip_id in trip_ids if (trip := _match(trips, trip_id)) is not None}
-        end = max((trip.last for trip in found.values()), default=last)
-        if end <= last or end > _LATEST:
-            return found
-        last = end + _USUAL_LENGTH
+    matches: dict[str, GroupedTrip] = {}
+
+    def match_all(trips: Sequence[GroupedTrip]) -> Collection[GroupedTrip]:
+        matches.clear()
+        candidates = ((trip_id, _match(trips, trip_id)) for trip_id in trip_ids)
+        matches.update((trip_id, trip) for trip_id, trip in candidates if trip is not None)
+        return matches.values()
+
+    _whole_trips(connection, min(begins), max(begins), match_all)
+    return matches
 
 
 def trip_at(connection: Connection, moment: TripReference) -> GroupedTrip | None:
     """The trip that a camera was on at a time, if there is one."""
+    taken_at = min(max(moment.taken_at, _EARLIEST), _LATEST)
+
+    def contain(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
+        return [trip for trip in trips if trip.contains(moment)]
+
+    return next(iter(_whole_trips(connection, taken_at, taken_at, contain)), None)
+
+
+def _whole_trips(
+    connection: Connection,
+    first: datetime,
+    last: datetime,
+    choose: Callable[[Sequence[GroupedTrip]], Collection[GroupedTrip]],
+) -> list[GroupedTrip]:
+    """The chosen ones of the trips around a time. Reads more visits until none of them may be longer."""
     edits = read_edits(connection)
-    first, last = (
-        max(moment.taken_at, _EARLIEST) - _USUAL_LENGTH,
-        min(moment.taken_at, _LATEST) + _USUAL_LENGTH,
-    )
+    first, last = first - _USUAL_LENGTH, last + _USUAL_LENGTH
     while True:
-        trips = _trips_between(connection, first, last, edits)
-        trip = next((each for each in trips if each.contains(moment)), None)
-        if trip is None or (first <= trip.first and trip.last <= last):
-            return trip
-        first, last = min(first, trip.first), max(last, trip.last)
+        trips = list(choose(_trips_between(connection, first, last, edits)))
+        if all(first <= trip.first and trip.last <= last for trip in trips):
+            return trips
+        first, last = min(first, *(trip.first for trip in trips)), max(last, *(trip.last for trip in trips))
 
 
 def _trips_between(
@@ -173,7 +177,7 @@ def _begin(trip_id: str) -> datetime | None:
     return begin if _EARLIEST <= begin <= _LATEST else None
 
 
-def _match(trips: list[GroupedTrip], trip_id: str) -> GroupedTrip | None:
+def _match(trips: Sequence[GroupedTrip], trip_id: str) -> GroupedTrip | None:
     """The trip with this id; else the only one that begins on its day; else the only one that has it."""
     day = trip_id[:_DATE]
     if same := [trip for trip in trips if trip.id == trip_id]:
@@ -293,7 +297,7 @@ def _add(
 ) -> None:
     row = {"kind": kind, "camera_id": moment.camera_id, "taken_at": moment.taken_at, **values}
     connection.execute(insert(trip_edits).values(row))
-    record_trip_changes(connection, (trip.first.date(), trip.last.date()))
+    _record_change(connection, trip)
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
 
 
@@ -321,5 +325,10 @@ def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
     if edit_id not in undoable_edits(trip) and any(edit.id == edit_id for edit in trip.edits):
         raise TripEditFollowed
     if connection.execute(delete(trip_edits).where(trip_edits.c.id == edit_id)).rowcount:
-        record_trip_changes(connection, (trip.first.date(), trip.last.date()))
+        _record_change(connection, trip)
         record_action(connection, AuditAction.TRIP_EDIT, trip.id, change="undo")
+
+
+def _record_change(connection: Connection, trip: Trip) -> None:
+    days = (moment.date().toordinal() for moment in (trip.first, trip.last))
+    record_days(connection, (ChangedDay(KeptStep.TRIPS, day) for day in days))

@@ -1,0 +1,212 @@
+"""Brings what is kept up to date: positions, then visits and numbers by day, then trips.
+
+Each step takes rows of `changed_days`, in the order of days, a page in each transaction. One process at a
+time takes a page; others do not wait for it, unless they have nothing else to do.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, func, select, tuple_
+
+from tagger.database.changed_days import ChangedDay, are_due
+from tagger.database.connection import Database
+from tagger.database.enums import KeptStep
+from tagger.database.statements import AdvisoryLock, LockTimedOut, among, lock_timeout, try_lock
+from tagger.database.tables import changed_days, photos
+from tagger.kept.days import BEFORE_ALL, day_of_part, outdated_parts, store_days
+from tagger.kept.stored_trips import outdated_trips, store_trips
+from tagger.positions.update import Change, update_positions
+from tagger.tags.contents import record_matching_photos
+
+# Each round may change evidence of further photos: of a few rounds, the last ones are small. Changes that
+# other processes record meanwhile are not waited for without end.
+MOST_ROUNDS = 20
+# How long one process waits while others do the same: they go on with what it leaves.
+LONGEST_WAIT_S = 60.0
+# How long a page waits for the rows that others write. It is tried again.
+LOCK_S = 2.0
+_POLL_S = 0.1
+
+# Called with what is done, and how much of it, of how much; None: not known.
+Progress = Callable[[str, int, int | None], None]
+_Write = Callable[[], AbstractContextManager[Connection]]
+
+
+def _no_progress(_step: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+# Changes per transaction. It takes up to a second if they change all that is around them.
+BATCH = 1_000
+
+# The place of a change in the order of days, its part and its id; and the id of the last change of the round.
+_Place = tuple[int, int, int | None]
+_FIRST_PLACE = BEFORE_ALL, 0, None
+
+
+class _Step(NamedTuple):
+    """A step: its text, what it follows, where it begins, and the function that stores a page after another.
+
+    This returns where the page ends and how many photos moved; None: there was none. What takes long, it
+    reads while others write.
+    """
+
+    text: str
+    changes: tuple[KeptStep, ...]
+    start: Any
+    store: Callable[[Connection, _Write, Any], tuple[Any, int] | None]
+
+
+def _store_positions(_reading: Connection, write: _Write, after: _Place) -> tuple[_Place, int] | None:
+    """Store the positions that some changes concern: the first ones after one, in the order of their days.
+
+    So what the photos of a day say about each other is decided once.
+
+    Returns the place of the last one, after which the next call continues, and how many photos moved; None:
+    there were none.
+    """
+    *last_place, last_id = after
+    is_change = changed_days.c.step == KeptStep.POSITIONS
+    place = changed_days.c.part, changed_days.c.id
+    of_images = select(changed_days.c.id).where(is_change, changed_days.c.part.is_(None)).limit(BATCH)
+    of_photos = select(changed_days.c.id).where(is_change, tuple_(*place) > tuple_(*last_place))
+    of_photos = of_photos.order_by(*place).limit(BATCH)
+    taken = delete(changed_days).returning(*changed_days.c)
+    with write() as connection:
+        rows = connection.execute(taken.where(changed_days.c.id.in_(of_images))).all()
+        if rows:
+            record_matching_photos(connection, among(photos.c.content_id, {row.content_id for row in rows}))
+            return after, 0  # first all images, so that each photo is computed once
+        if last_id is None:
+            # What this round changes itself waits for the next one.
+            last_id = connection.scalar(select(func.max(changed_days.c.id)).where(is_change))
+        of_round = of_photos.where(changed_days.c.id <= last_id)
+        # Evidence is read afterwards: a change that is too late for that is recorded again.
+        rows = connection.execute(taken.where(changed_days.c.id.in_(of_round))).all()
+        if not rows:
+            return None
+        is_changed = among(photos.c.id, {row.photo_id for row in rows})
+        query = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(is_changed)
+        now = {photo_id: (camera_id, taken_at) for photo_id, camera_id, taken_at in connection.execute(query)}
+        changes = [
+            Change(row.photo_id, now.get(row.photo_id, (None, None)), (row.camera_id, row.taken_at))
+            for row in rows
+        ]
+        return max((row.part, row.id, last_id) for row in rows), update_positions(connection, changes)
+
+
+_POSITIONS = _Step("locating photos", (KeptStep.POSITIONS,), _FIRST_PLACE, _store_positions)
+_DAYS = _Step("counting photos", (KeptStep.DAYS, KeptStep.NUMBERS), BEFORE_ALL, store_days)
+_TRIPS = _Step("finding trips", (KeptStep.TRIPS,), BEFORE_ALL, store_trips)
+_STEPS = (_POSITIONS, _DAYS, _TRIPS)
+# Positions that follow from trips change numbers of their days.
+_ALL_STEPS = (*_STEPS, _DAYS)
+
+
+def update_kept(database: Database, on_progress: Progress = _no_progress, *, only_days: bool = False) -> int:
+    """Bring all that is kept up to date, or `only_days`: visits and numbers.
+
+    It can be interrupted, and continued. Returns how many photos moved.
+    """
+    moved = 0
+    for step in (_DAYS,) if only_days else _ALL_STEPS:
+        total = _count_changes(database, step)
+        for _ in range(MOST_ROUNDS):
+            page = _wait_for_page(database, step, step.start, on_progress)
+            if page is None:
+                break
+            while page is not None:
+                last, moved_now = page
+                moved += moved_now
+                left = _count_changes(database, step)
+                # Other processes may have recorded more meanwhile.
+                on_progress(step.text, max(0, total - left), max(total, left))
+                page = _wait_for_page(database, step, last, on_progress)
+    return moved
+
+
+def update_some(database: Database) -> bool:
+    """Store one page of what is due. Returns whether there was any.
+
+    False, too, if another process does this: it continues.
+    """
+    try:
+        return any(_store_briefly(database, step) is not None for step in _STEPS)
+    except LockTimedOut:
+        return False
+
+
+def update_some_days(database: Database) -> None:
+    """Store visits and numbers of some days, so that readers of a large job need not count its photos.
+
+    While another process does it, the next one that does counts these photos too; at the latest, the last
+    step of the job.
+    """
+    with suppress(LockTimedOut):
+        _store_briefly(database, _DAYS)
+
+
+def _wait_for_page(
+    database: Database, step: _Step, after: Any, on_progress: Progress
+) -> tuple[Any, int] | None:
+    """Store a page as soon as no other process stores one; None, too, if others do so for LONGEST_WAIT_S."""
+    end = time.monotonic() + LONGEST_WAIT_S
+    while True:
+        try:
+            return _store_page(database, step, after, database.write)
+        except LockTimedOut:
+            if time.monotonic() >= end:
+                return None
+        on_progress(step.text, 0, None)
+        time.sleep(_POLL_S)
+
+
+def _store_briefly(database: Database, step: _Step) -> tuple[Any, int] | None:
+    """Raises:
+    LockTimedOut: another process stores a page, or locks rows for longer than LOCK_S.
+    """
+
+    @contextmanager
+    def write() -> Iterator[Connection]:
+        with database.write() as connection, lock_timeout(connection, LOCK_S):
+            yield connection
+
+    return _store_page(database, step, step.start, write)
+
+
+def _store_page(database: Database, step: _Step, after: Any, write: _Write) -> tuple[Any, int] | None:
+    """Raises:
+    LockTimedOut: another process stores a page.
+    """
+    with database.read() as reading:
+        if not are_due(reading, *step.changes):
+            return None
+        try_lock(reading, AdvisoryLock.UPDATE_KEPT)
+        return step.store(reading, write, after)
+
+
+def _count_changes(database: Database, step: _Step) -> int:
+    query = select(func.count()).where(changed_days.c.step.in_(step.changes))
+    with database.read() as connection:
+        return connection.execute(query).scalar_one()
+
+
+# ----- check -----
+
+# The end of a problem with what is kept of a day, which has been recorded as changed.
+MENDED = "to compute it again, run: tagger locate"
+
+
+def kept_problems(connection: Connection) -> Iterator[tuple[str, set[ChangedDay]]]:
+    """What is kept and does not follow from its causes, each with the days that have to be computed again."""
+    for part in outdated_parts(connection):
+        day = day_of_part(part)
+        photos_of = f"photos of {day}" if day else "photos without a date"
+        problem = "their stored visits or numbers do not follow from photos, tags and positions"
+        yield f"{photos_of}: {problem}; {MENDED}", {ChangedDay(KeptStep.DAYS, part)}
+    for trip_id, days in outdated_trips(connection):
+        problem = f"trip {trip_id}: what is stored of it does not follow from visits and tags; {MENDED}"
+        yield problem, {ChangedDay(KeptStep.TRIPS, day.toordinal()) for day in days}
