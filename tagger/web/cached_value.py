@@ -17,7 +17,6 @@ from tagger.database.connection import Database
 from tagger.database.engine import DAMAGED_ROWS
 from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
 from tagger.query.counts import LandmarkCount, city_counts, folder_counts
-from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import TripSummary
 from tagger.roots.roots import RootPaths
 from tagger.search.names import (
@@ -84,17 +83,19 @@ class Changes:
 
 
 class _Result(Future[T]):
-    """The result of a query that runs or has run."""
+    """The result of a query that runs or has run, and that of the one before."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, before: "_Result[T] | None") -> None:
         super().__init__()
         self._changes = changes
         # Read before the query, which may not see what changes while it runs.
         self.requests = changes.requests
         self._database_mark = changes.database_mark()
+        self.began_s = time.monotonic()
         self._fresh_until_s = inf
-        # How long a request has waited for it in vain.
-        self.waited_s = 0.0
+        # What the last query without an error returned, and how long the last one took.
+        self.last_value: T | None = None if before is None else before.last_value
+        self.query_s: float = inf if before is None else before.query_s
 
     def is_fresh(self) -> bool:
         if self.requests == self._changes.requests and time.monotonic() < self._fresh_until_s:
@@ -105,128 +106,116 @@ class _Result(Future[T]):
     def run(self, query: Callable[[], T]) -> None:
         start_s, least_s = time.monotonic(), 0.0
         try:
-            finish = partial(self.set_result, query())
+            self.last_value = value = query()
+            finish = partial(self.set_result, value)
         except BaseException as error:  # noqa: BLE001 - who asks for the result raises it
             self._database_mark, least_s = None, RETRY_S
             finish = partial(self.set_exception, error)
         end_s = time.monotonic()
-        self._fresh_until_s = end_s + max(COST_FACTOR * (end_s - start_s), least_s)
+        self.query_s = end_s - start_s
+        self._fresh_until_s = end_s + max(COST_FACTOR * self.query_s, least_s)
         finish()
 
 
-class CachedValue(Generic[T]):
-    """The result of `query`, refreshed in a thread once it is stale."""
+class CachedQuery(Generic[T]):
+    """The newest results of a query by its arguments. Whoever asks meanwhile waits for the one that runs.
 
-    def __init__(self, query: Callable[[], T], changes: Changes | None = None) -> None:
+    `wait_s` and `first_wait_s`: as `get_soon`.
+    """
+
+    def __init__(
+        self,
+        query: Callable[..., T],
+        changes: Changes | None = None,
+        wait_s: float = 0.0,
+        first_wait_s: float | None = None,
+    ) -> None:
         self._query = query
         self._changes = changes or Changes()
+        self._waits_s = wait_s, wait_s if first_wait_s is None else first_wait_s
         self._lock = threading.Lock()
-        self._newest: _Result[T] | None = None
-        self._value: T | None = None
-        self._query_s = inf
+        self._results: OrderedDict[Hashable, _Result[T]] = OrderedDict()
         self._is_closed = False
 
-    @property
-    def has_value(self) -> bool:
-        return self._value is not None
+    def get(self, *arguments: Hashable) -> T:
+        """Return a result that is not older than the last change of a request; raises as the query."""
+        with self._lock:
+            result = self._results.get(arguments)
+            has_failed = result is not None and result.done() and result.exception() is not None
+            is_first = result is None or has_failed or not result.is_fresh()
+            if result is None or is_first:
+                result = self._add(_Result(self._changes, result), arguments)
+        if is_first:
+            result.run(partial(self._query, *arguments))
+        return result.result()
 
-    def get(self, wait_s: float, first_wait_s: float | None = None) -> T | None:
-        """Return the newest value available within `wait_s`, possibly a stale one; None if there is none yet.
+    def get_soon(self, wait_s: float | None = None, first_wait_s: float | None = None) -> T | None:
+        """Return the newest result, possibly a stale one; None if there is none yet. A thread refreshes it.
 
-        `first_wait_s` replaces `wait_s` as long as there is no value.
-
-        A stale value is returned at once if the last query took longer than `wait_s`. The time that a request
-        waited in vain is subtracted for the next ones, so that not every page waits.
+        Waits until its query has run for `wait_s`, but not if the last one took longer; `first_wait_s`
+        replaces it as long as there is no result.
         """
-        if self.has_value:
-            wait_s = wait_s if self._query_s <= wait_s else 0.0
-        elif first_wait_s is not None:
-            wait_s = first_wait_s
+        if wait_s is None:
+            wait_s, first_wait_s = self._waits_s
         requests = self._changes.requests
-        until_s = time.monotonic() + wait_s
-        result = self._refreshed()
-        _wait(result, wait_s)
-        if result.done() and result.requests < requests:  # its query began before the last change
-            _wait(self._refreshed(), until_s - time.monotonic())
-        return self._value
+        for _ in range(2):
+            result = self._refreshed()
+            if result.last_value is None:
+                limit_s = wait_s if first_wait_s is None else first_wait_s
+            else:
+                limit_s = wait_s if result.query_s <= wait_s else 0.0
+            # The time that other requests have waited for it counts, so that not every page waits.
+            wait([result], max(result.began_s + limit_s - time.monotonic(), 0.0))
+            if result.requests >= requests:
+                break
+            # Its query began before the last change.
+        return result.last_value
 
     def close(self, wait_s: float = CLOSE_S) -> None:
-        """Wait for the query that runs. The end of the process ends one that takes longer."""
+        """Wait for queries that run. The end of the process ends those that take longer."""
         self._is_closed = True
         with self._lock:
-            newest = self._newest
-        if newest is not None:
-            wait([newest], wait_s)
+            results = list(self._results.values())
+        wait(results, wait_s)
+
+    def _add(self, result: _Result[T], arguments: Hashable) -> _Result[T]:
+        self._results[arguments] = result
+        self._results.move_to_end(arguments)
+        while len(self._results) > MOST_QUERIES:
+            self._results.popitem(last=False)
+        return result
 
     def _refreshed(self) -> _Result[T]:
         """The newest result if it is fresh or its query runs, else one whose query is started."""
         with self._lock:
-            newest = self._newest
+            newest = self._results.get(())
             if newest is None or (newest.done() and not newest.is_fresh()):
-                newest = _Result(self._changes)
+                newest = _Result(self._changes, newest)
                 threading.Thread(target=self._refresh, args=[newest], name="overview", daemon=True).start()
-                self._newest = newest
+                self._add(newest, ())
             return newest
 
     def _refresh(self, result: _Result[T]) -> None:
-        is_quick = self._query_s < QUICK_S
+        is_quick = result.query_s < QUICK_S
         with nullcontext() if is_quick else self._changes.slow_queries:
             result.run(self._run_query)
 
     def _run_query(self) -> T:
         if self._is_closed:
             raise CancelledError
-        start_s = time.monotonic()
         try:
-            self._value = value = self._query()
+            return self._query()
         except Exception:
             # Also for values that this program never stores: the thread would try again at once.
             log.exception("cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS)
             raise
-        finally:
-            self._query_s = time.monotonic() - start_s
-        return value
 
 
-def _wait(result: _Result[Any], wait_s: float) -> None:
-    wait([result], max(wait_s - result.waited_s, 0.0))
-    if not result.done():
-        result.waited_s = max(result.waited_s, wait_s)
-
-
-def close_all(values: Iterable[CachedValue[Any]]) -> None:
-    """Close the values, within `CLOSE_S` for all together."""
+def close_all(queries: Iterable[CachedQuery[Any]]) -> None:
+    """Close the queries, within `CLOSE_S` for all together."""
     until_s = time.monotonic() + CLOSE_S
-    for value in values:
-        value.close(max(until_s - time.monotonic(), 0.0))
-
-
-class QueryCounts(Generic[T]):
-    """Results of `count` by its arguments. Created once per server."""
-
-    def __init__(self, count: Callable[..., T], changes: Changes | None = None) -> None:
-        self._count = count
-        self._changes = changes or Changes()
-        self._lock = threading.Lock()
-        self._results: OrderedDict[Hashable, _Result[T]] = OrderedDict()
-
-    def get(self, query: PhotoQuery, **options: Hashable) -> T:
-        """Return the result for the query; raises as `count`. Callers that come meanwhile wait for it."""
-        key = query, *options.items()
-        with self._lock:
-            result = self._results.get(key)
-            is_first = result is None or not result.is_fresh()
-            if result is None or is_first:
-                result = self._results[key] = _Result(self._changes)
-                self._results.move_to_end(key)
-                while len(self._results) > MOST_QUERIES:
-                    self._results.popitem(last=False)
-        if is_first:
-            result.run(partial(self._count, query, **options))
-            if result.exception() is not None:
-                with self._lock:
-                    self._results.pop(key, None)
-        return result.result()
+    for query in queries:
+        query.close(max(until_s - time.monotonic(), 0.0))
 
 
 # How long the first search waits for its lists. Without one, a search finds nothing of that kind.
@@ -236,25 +225,20 @@ WAIT_S = 0.02
 
 _NONE: list[Any] = []
 
-LandmarkCounts = Callable[[float, float], list[LandmarkCount] | None]
-Trips = Callable[[float, float], list[TripSummary] | None]
-Things = Callable[[float, float], list[ThingCount]]
-
 
 class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
-    `landmarks`, `trips` and `things` return these lists, with the arguments of `CachedValue.get`; None, or no
-    things, while they are made for the first time.
+    `landmarks`, `trips` and `things` are lists of others.
     """
 
     def __init__(
         self,
         database: Database,
         root_paths: RootPaths,
-        landmarks: LandmarkCounts,
-        trips: Trips,
-        things: Things,
+        landmarks: CachedQuery[list[LandmarkCount]],
+        trips: CachedQuery[list[TripSummary]],
+        things: CachedQuery[list[ThingCount]],
         changes: Changes,
     ) -> None:
         self._database = database
@@ -262,9 +246,9 @@ class SearchLists:
         self._landmarks = landmarks
         self._trips = trips
         self._things = things
-        self._cities = CachedValue(lambda: city_counts(database), changes)
-        self._cameras = CachedValue(self._read_cameras, changes)
-        self._folders = CachedValue(lambda: folder_counts(database, root_paths), changes)
+        self._cities = CachedQuery(lambda: city_counts(database), changes)
+        self._cameras = CachedQuery(self._read_cameras, changes)
+        self._folders = CachedQuery(lambda: folder_counts(database, root_paths), changes)
         self._outcomes = outcome_names()
         self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
 
@@ -279,7 +263,7 @@ class SearchLists:
 
     def area_names(self) -> Mapping[str, str]:
         """Return the reader's names of cities and regions by the values of their options."""
-        cities = self._cities.get(WAIT_S, FIRST_WAIT_S) or _NONE
+        cities = self._cities.get_soon(WAIT_S, FIRST_WAIT_S) or _NONE
         areas = {each.options["box"]: each.label for each in self._index(region_names, cities).things}
         for each in self._index(city_names, cities).things:
             city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
@@ -299,7 +283,7 @@ class SearchLists:
         def left() -> tuple[float, float]:
             return WAIT_S, max(until_s - time.monotonic(), 0.0)
 
-        landmarks, cities = self._landmarks(*left()), self._cities.get(*left()) or _NONE
+        landmarks, cities = self._landmarks.get_soon(*left()), self._cities.get_soon(*left()) or _NONE
         countries = self._index(countries_of, landmarks or _NONE, cities)
         if landmarks is None:
             uncounted = uncounted_landmarks(self._database)
@@ -312,15 +296,15 @@ class SearchLists:
             names,
             unfamiliar_names(self._database, text, familiar),
             self._index(country_names, countries),
-            self._index(camera_names, self._cameras.get(*left()) or {}),
+            self._index(camera_names, self._cameras.get_soon(*left()) or {}),
             self._outcomes,
-            thing_names(self._things(*left())),
+            thing_names(self._things.get_soon(*left()) or _NONE),
         )
         yield self._index(city_names, cities), self._index(region_names, cities)
         yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
-        trips = self._trips(*left()) or _NONE
+        trips = self._trips.get_soon(*left()) or _NONE
         yield self._index(journey_names, trips), self._index(trip_names, trips)
-        yield (self._index(folder_names, self._folders.get(*left()) or _NONE),)
+        yield (self._index(folder_names, self._folders.get_soon(*left()) or _NONE),)
         if by_name:
             yield (unfamiliar_names(self._database, text, familiar, by_name=True),)
 

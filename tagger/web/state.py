@@ -34,7 +34,7 @@ from tagger.registry.registered_models import (
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
-from tagger.web.cached_value import Changes, QueryCounts
+from tagger.web.cached_value import CachedQuery, Changes
 from tagger.web.photo_files import Thumbnails
 from tagger.web.uploads import UploadFolder, UploadReader
 
@@ -176,10 +176,10 @@ class AppState:
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
         self.changes = Changes(database.change_mark)
-        self.section_counts = QueryCounts(
+        self.section_counts = CachedQuery(
             partial(timeline_sections, database, root_paths=settings.roots), self.changes
         )
-        self.facet_counts = QueryCounts(
+        self.facet_counts = CachedQuery(
             lambda query: _count_choices(database, query, settings.roots), self.changes
         )
         self.models_in_use = ModelsInUse(database, settings.model).get

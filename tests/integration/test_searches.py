@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import normalize
 
 import pytest
@@ -32,7 +32,7 @@ from tagger.registry.registered_models import add_model
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.tags.contents import record_photos
-from tagger.web.cached_value import Changes, SearchLists
+from tagger.web.cached_value import CachedQuery, Changes, SearchLists
 
 NormalForm = Literal["NFC", "NFD"]
 PATHS = (
@@ -241,7 +241,8 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
 @pytest.mark.postgresql
 def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library: StoredPhotos) -> None:
     library.photo("a.jpg", ("eiffel-tower", 0.9, True))
-    lists = SearchLists(library.database, {}, lambda *_: None, lambda *_: [], lambda *_: [], Changes())
+    uncounted: CachedQuery[Any] = CachedQuery(lambda: None)
+    lists = SearchLists(library.database, {}, uncounted, CachedQuery(list), CachedQuery(list), Changes())
     with statements(library.database, "GROUP BY effective_tags.landmark_id") as counted:
         assert lists.understand("eiffel tower").query.landmark == ("eiffel-tower",)
     lists.close()

@@ -20,7 +20,7 @@ from tagger.database.tables import cameras, models
 from tagger.errors import LandmarkNotFound
 from tagger.query.options import PhotoQuery
 from tagger.web import cached_value
-from tagger.web.cached_value import CachedValue, Changes, QueryCounts, close_all
+from tagger.web.cached_value import CachedQuery, Changes, close_all
 from tagger.web.http.request_guard import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
 
 QUERY = PhotoQuery(landmark="eiffel-tower")
@@ -45,7 +45,7 @@ class Counted:
         return number
 
 
-def at_once(counts: QueryCounts[int], counted: Counted, then: Callable[[], object]) -> list[object]:
+def at_once(counts: CachedQuery[int], counted: Counted, then: Callable[[], object]) -> list[object]:
     """What eight callers get that ask while the first of them has its query counted."""
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(counts.get, QUERY) for _ in range(8)]
@@ -58,7 +58,7 @@ def at_once(counts: QueryCounts[int], counted: Counted, then: Callable[[], objec
 def test_callers_at_the_same_time_share_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)  # for callers whose threads start late
     counted = Counted()
-    counts = QueryCounts(counted)
+    counts = CachedQuery(counted)
     other = PhotoQuery(country="France")
     results = at_once(counts, counted, lambda: counts.get(other))
     assert results == [1] * 8
@@ -67,7 +67,7 @@ def test_callers_at_the_same_time_share_one_count(monkeypatch: pytest.MonkeyPatc
 
 def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
     counted = Counted(LandmarkNotFound(name="eiffel-tower", close=""))
-    counts = QueryCounts(counted)
+    counts = CachedQuery(counted)
     results = at_once(counts, counted, lambda: None)
     assert all(isinstance(each, LandmarkNotFound) for each in results)
     before = counted.number
@@ -78,15 +78,15 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
 
 def test_slow_values_delay_no_page_and_old_ones_are_shown_meanwhile() -> None:
     may_end, values, changes = threading.Event(), iter([1, 2]), Changes()
-    cached = CachedValue(lambda: may_end.wait(30) and next(values), changes)
-    assert cached.get(0.0) is None
+    cached = CachedQuery(lambda: may_end.wait(30) and next(values), changes)
+    assert cached.get_soon(0.0) is None
     may_end.set()
-    assert cached.get(30.0) == 1
+    assert cached.get_soon(30.0) == 1
     may_end.clear()
     changes.record_request()
-    assert cached.get(0.0) == 1
+    assert cached.get_soon(0.0) == 1
     may_end.set()
-    assert cached.get(30.0) == 2
+    assert cached.get_soon(30.0) == 2
 
 
 def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
@@ -94,15 +94,15 @@ def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
 ) -> None:
     monkeypatch.setattr(cached_value, "CLOSE_S", 0.1)
     may_end = threading.Event()
-    values = [CachedValue(lambda: may_end.wait(30)) for _ in range(2)]
+    values = [CachedQuery(lambda: may_end.wait(30)) for _ in range(2)]
     for value in values:
-        value.get(0.0)
+        value.get_soon(0.0)
     close_all(values)
-    assert not any(value.has_value for value in values)
+    assert [value.get_soon(0.0) for value in values] == [None, None]
     may_end.set()
     for value in values:
         value.close(30)
-    assert all(value.has_value for value in values)
+    assert all(value.get_soon(0.0) for value in values)
 
 
 class HeldQuery:
@@ -122,38 +122,38 @@ class HeldQuery:
 
 def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all() -> None:
     changes, slow = Changes(), HeldQuery()
-    first, second, closed = (CachedValue(query, changes) for query in (slow, lambda: 2, lambda: 3))
-    assert first.get(0.0) is None
+    first, second, closed = (CachedQuery(query, changes) for query in (slow, lambda: 2, lambda: 3))
+    assert first.get_soon(0.0) is None
     assert slow.has_begun.wait(30)
-    assert second.get(0.1) is None
-    closed.get(0.0)
+    assert second.get_soon(0.1) is None
+    closed.get_soon(0.0)
     closed.close(0.0)
     slow.may_end.set()
-    assert (first.get(30.0), second.get(30.0)) == (1, 2)
+    assert (first.get_soon(30.0), second.get_soon(30.0)) == (1, 2)
     closed.close(30.0)
-    assert not closed.has_value
+    assert closed.get_soon(0.0) is None
 
 
 def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cached_value, "QUICK_S", 30.0)
     changes, numbers = Changes(), count(1)
-    quick = CachedValue(lambda: next(numbers), changes)
-    assert quick.get(30.0) == 1
+    quick = CachedQuery(lambda: next(numbers), changes)
+    assert quick.get_soon(30.0) == 1
     changes.record_request()
     with changes.slow_queries:
-        assert quick.get(30.0) == 2
+        assert quick.get_soon(30.0) == 2
 
 
 def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
     changes, query = Changes(), HeldQuery()
-    cached = CachedValue(query, changes)
-    assert cached.get(0.0) is None
+    cached = CachedQuery(query, changes)
+    assert cached.get_soon(0.0) is None
     assert query.has_begun.wait(30)
     changes.record_request()
     query.may_end.set()
-    assert cached.get(30.0) == 2
-    assert cached.get(30.0) == 2
+    assert cached.get_soon(30.0) == 2
+    assert cached.get_soon(30.0) == 2
 
 
 def test_who_asks_after_a_change_does_not_get_what_is_counted_since_before(
@@ -161,7 +161,7 @@ def test_who_asks_after_a_change_does_not_get_what_is_counted_since_before(
 ) -> None:
     monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
     changes, counted = Changes(), Counted()
-    counts = QueryCounts(counted, changes)
+    counts = CachedQuery(counted, changes)
     with ThreadPoolExecutor(2) as pool:
         before = pool.submit(counts.get, QUERY)
         assert counted.has_begun.wait(60)
@@ -184,14 +184,14 @@ def test_what_another_program_changes_is_seen_once_counting_again_costs_little(
         now_s[0] += 1.0
         return next(numbers)
 
-    cached = CachedValue(find, Changes(database.change_mark))
-    assert cached.get(30.0) == 1
+    cached = CachedQuery(find, Changes(database.change_mark))
+    assert cached.get_soon(30.0) == 1
     with database.write() as connection:
         connection.execute(insert(cameras).values(key="a", name="a"))
     now_s[0] += cached_value.COST_FACTOR - 0.5
-    assert cached.get(30.0) == 1
+    assert cached.get_soon(30.0) == 1
     now_s[0] += 1.0
-    assert cached.get(30.0) == 2
+    assert cached.get_soon(30.0) == 2
 
 
 def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,18 +205,18 @@ def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.Monk
 
     now_s = [0.0]
     monkeypatch.setattr(cached_value.time, "monotonic", lambda: now_s[0])
-    cached = CachedValue(find)
-    assert cached.get(30.0) == "at 9"
+    cached = CachedQuery(find)
+    assert cached.get_soon(30.0) == "at 9"
     now_s[0] = 1000.0
     may_end.clear()
-    assert cached.get(8.0) == "at 9"  # at once: the query cannot end before the event
+    assert cached.get_soon(8.0) == "at 9"  # at once: the query cannot end before the event
     may_end.set()
-    assert cached.get(30.0) == "at 1000"
+    assert cached.get_soon(30.0) == "at 1000"
 
 
 def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = Changes()
-    values = [CachedValue(lambda: 1, changes) for _ in range(2)]
+    values = [CachedQuery(lambda: 1, changes) for _ in range(2)]
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -224,8 +224,8 @@ def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(RuntimeError, match="can't start"):
-            values[0].get(10.0)
-    assert [value.get(10.0) for value in values] == [1, 1]
+            values[0].get_soon(10.0)
+    assert [value.get_soon(10.0) for value in values] == [1, 1]
 
 
 # PostgreSQL does not say whether anything has changed.
@@ -236,15 +236,15 @@ def test_what_has_not_changed_is_not_counted_again(
     monkeypatch.setattr(cached_value, "COST_FACTOR", 0.0)
     changes, counted, numbers = Changes(database.change_mark), Counted(), count(1)
     counted.release.set()
-    counts = QueryCounts(counted, changes)
-    cached = CachedValue(lambda: next(numbers), changes)
+    counts = CachedQuery(counted, changes)
+    cached = CachedQuery(lambda: next(numbers), changes)
     for _ in range(2):
-        assert (cached.get(30.0), counts.get(QUERY)) == (1, 1)
+        assert (cached.get_soon(30.0), counts.get(QUERY)) == (1, 1)
         changes.record_request()
     with database.write() as connection:
         connection.execute(insert(cameras).values(key="a", name="a"))
     for _ in range(2):
-        assert (cached.get(30.0), counts.get(QUERY)) == (2, 2)
+        assert (cached.get_soon(30.0), counts.get(QUERY)) == (2, 2)
 
 
 def test_what_changes_while_it_is_counted_is_counted_again(
@@ -258,8 +258,8 @@ def test_what_changes_while_it_is_counted_is_counted_again(
         return int(key)
 
     numbers = count(1)
-    cached = CachedValue(find, Changes(database.change_mark))
-    assert [cached.get(30.0) for _ in range(3)] == [1, 2, 3]
+    cached = CachedQuery(find, Changes(database.change_mark))
+    assert [cached.get_soon(30.0) for _ in range(3)] == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("counted")

@@ -20,7 +20,7 @@ from tagger.query import facets
 from tagger.query.counts import find_covers
 from tagger.verdicts.verdicts import star_photos
 from tagger.web import state
-from tagger.web.cached_value import CachedValue
+from tagger.web.cached_value import CachedQuery
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;{{7*7}}.jpg"
 
@@ -538,18 +538,18 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     may_end = threading.Event()
     overview = client.app.state.overview  # type: ignore[attr-defined]
-    counts = overview._counts
-    overview._counts = CachedValue(lambda: may_end.wait(30) and None)
+    counts = overview.counts
+    overview.counts = CachedQuery(lambda: may_end.wait(30) and None)
     page = client.get("/places").text
     assert covers_of(page) == ["Eiffel Tower"]
     assert "Counting photos" in page
     assert 'hx-trigger="load delay:1s, outdated"' in page
-    overview._counts, overview._covers = counts, overview._counts
+    overview.counts, overview.covers = counts, overview.counts
     page = client.get("/places").text
     assert "1 photo<" in page
     assert "Choosing covers" in page
     assert "Counting photos" not in page
     assert 'hx-trigger="load delay:1s, outdated"' in page
-    overview._covers = CachedValue(dict)
+    overview.covers = CachedQuery(dict, None, 30.0)
     assert 'hx-trigger="every 5s, outdated"' in client.get("/places").text
     may_end.set()

@@ -197,7 +197,7 @@ def live_document(state: AppState, overview: LibraryOverview, status: OverviewDo
     ]
     tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
     changes = {"jobs": jobs, "workers": workers, "last_tick": tick, "version": page_version(state, status)}
-    beside = {"waits": waiting_reason(state, status), "to_review": overview.to_review()}
+    beside = {"waits": waiting_reason(state, status), "to_review": overview.to_review.get_soon()}
     return vars(status) | changes | beside
 
 

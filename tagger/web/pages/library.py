@@ -49,7 +49,7 @@ Text = Annotated[str, Query(max_length=200)]
 @requires(Role.VIEWER)
 def show_library(request: Request, state: State, overview: Overview) -> HTMLResponse:
     """Show landmarks as cards."""
-    counts, covers = overview.named_counts(), overview.covers()
+    counts, covers = overview.named_counts(), overview.covers.get_soon()
     is_counted = counts is not None
     landmarks = uncounted_landmarks(state.database) if counts is None else counts
     with_photos = [
@@ -67,7 +67,7 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         lacks_covers=any(each.landmark not in (covers or {}) for each in with_photos),
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
-        things=sorted(overview.things(), key=lambda each: -each.photos),
+        things=sorted(overview.things.get_soon() or (), key=lambda each: -each.photos),
         things_switch=may_change(request) and shipped_file(THINGS).is_file(),
         things_are_on=_are_things_on(state.database),
     )
@@ -193,7 +193,7 @@ def _render_edit(
 @requires(Role.VIEWER)
 def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
     """Show photos on a map, or the part of it in a box."""
-    cells = overview.position_cells()
+    cells = overview.position_cells.get_soon()
     return render_map(
         request,
         state.settings,

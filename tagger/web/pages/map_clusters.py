@@ -70,7 +70,7 @@ def clusters(
     if trip is not None:
         cells = trip_cells(_path(state, trip))
     elif not needs_fine_cells(zoom):
-        cells = overview.position_cells()
+        cells = overview.position_cells.get_soon()
     if cells is None:
         cells = cells_within(state.database, bounds, zoom)
     found = cluster_cells(cells, bounds, zoom)

@@ -7,15 +7,15 @@ refresh.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
 from tagger.database.connection import Database
 from tagger.landmarks.landmarks import familiar_landmarks
-from tagger.query.counts import Cover, LandmarkCount, familiar_landmark_counts, find_covers
+from tagger.query.counts import LandmarkCount, familiar_landmark_counts, find_covers
 from tagger.query.options import PhotoQuery
-from tagger.query.position_clusters import PositionCell, position_cells
+from tagger.query.position_clusters import position_cells
 from tagger.query.timeline import count_photos
 from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
@@ -23,8 +23,10 @@ from tagger.teaching.similarity import LookAlikes
 from tagger.texts.names import name_in_language
 from tagger.texts.text_format import reader_language
 from tagger.things import ThingCount, count_things
-from tagger.web.cached_value import CachedValue, Changes, close_all
+from tagger.web.cached_value import CachedQuery, Changes, close_all
 from tagger.web.http.templates import ENGLISH, languages
+
+T = TypeVar("T")
 
 # How long a page waits for a refresh.
 WAIT_S = 0.4
@@ -41,79 +43,57 @@ class UnclassifiedPhotos:
 
 
 class LibraryOverview:
-    """Counts, covers and position cells of one database."""
+    """Counts, covers and position cells of one database. Each is None while it is made for the first time."""
 
     def __init__(
         self, database: Database, find_look_alikes: Callable[[], LookAlikes], changes: Changes
     ) -> None:
+        self._queries: list[CachedQuery[Any]] = []
+
+        def kept(
+            query: Callable[[], T], first_wait_s: float = WAIT_S, seen: Changes = changes
+        ) -> CachedQuery[T]:
+            cached = CachedQuery(query, seen, WAIT_S, first_wait_s)
+            self._queries.append(cached)
+            return cached
+
         # Comparing takes minutes: changes of the database do not start it again.
-        self._look_alikes = CachedValue(find_look_alikes)
-        self._counts = CachedValue(lambda: familiar_landmark_counts(database), changes)
-        self._covers = CachedValue(lambda: find_covers(database), changes)
-        self._trips = CachedValue(lambda: trip_summaries(database), changes)
-        self._position_cells = CachedValue(lambda: position_cells(database), changes)
-        self._unclassified = CachedValue(lambda: _count_unclassified(database), changes)
+        self.look_alikes = kept(find_look_alikes, FIRST_WAIT_S, Changes())
+        # The familiar landmarks, most photos first.
+        self.counts = kept(lambda: familiar_landmark_counts(database))
+        # By the slugs of landmarks.
+        self.covers = kept(lambda: find_covers(database), FIRST_WAIT_S)
+        # The newest first.
+        self.trips = kept(lambda: trip_summaries(database), FIRST_WAIT_S)
+        self.position_cells = kept(lambda: position_cells(database))
+        self.unclassified = kept(lambda: _count_unclassified(database))
         self._names = {
-            tag: CachedValue(partial(_names_in, database, tag), changes)
+            tag: kept(partial(_names_in, database, tag), FIRST_WAIT_S)
             for tag in languages()
             if tag != ENGLISH
         }
-        self._things = CachedValue(lambda: _count_things(database), changes)
-        self._to_review = CachedValue(lambda: count_suggestions(database), changes)
-
-    def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
-        """Return the familiar landmarks, most photos first; None while counted for the first time."""
-        return self._counts.get(wait_s, first_wait_s)
-
-    def covers(self) -> Mapping[str, Cover] | None:
-        """Return covers by landmark slug; None while they are chosen for the first time."""
-        return self._covers.get(WAIT_S, FIRST_WAIT_S)
-
-    def trips(self, wait_s: float = WAIT_S, first_wait_s: float = FIRST_WAIT_S) -> list[TripSummary] | None:
-        """Return all trips, newest first; None while they are found for the first time."""
-        return self._trips.get(wait_s, first_wait_s)
+        self.things = kept(lambda: _count_things(database))
+        # Up to `COUNT_LIMIT`.
+        self.to_review = kept(lambda: count_suggestions(database))
 
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""
-        counts, names = self.counts(), self.names()
+        counts, names = self.counts.get_soon(), self.names()
         return counts and [replace(each, name=names.get(each.landmark, each.name)) for each in counts]
 
-    def named_trips(
-        self, wait_s: float = WAIT_S, first_wait_s: float = FIRST_WAIT_S
-    ) -> list[TripSummary] | None:
+    def named_trips(self, wait_s: float | None = None) -> list[TripSummary] | None:
         """Return the same as `trips`, with names in the reader's language."""
-        trips, names = self.trips(wait_s, first_wait_s), self.names()
+        trips, names = self.trips.get_soon(wait_s), self.names()
         return trips and [each.with_names(names) for each in trips]
 
     def names(self) -> Mapping[str, str]:
         """Return names of landmarks by slug in the reader's language; none in English, or until read."""
         names = self._names.get(reader_language() or "")
-        return (names and names.get(WAIT_S, FIRST_WAIT_S)) or {}
-
-    def things(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[ThingCount]:
-        """Return what else photos show; nothing while they are counted for the first time."""
-        return self._things.get(wait_s, first_wait_s) or []
-
-    def position_cells(self) -> list[PositionCell] | None:
-        """Return where photos were taken; None while they are counted for the first time."""
-        return self._position_cells.get(WAIT_S)
-
-    def to_review(self) -> int | None:
-        """Return how many are to review, up to `COUNT_LIMIT`; None while counted for the first time."""
-        return self._to_review.get(WAIT_S)
-
-    def unclassified(self) -> UnclassifiedPhotos | None:
-        """Return how many photos are not classified; None while they are counted for the first time."""
-        return self._unclassified.get(WAIT_S)
-
-    def look_alikes(self) -> LookAlikes | None:
-        """Return the groups of look-alikes; None while they are compared for the first time."""
-        return self._look_alikes.get(WAIT_S, FIRST_WAIT_S)
+        return (names and names.get_soon()) or {}
 
     def close(self) -> None:
         """Wait a moment for queries that are running."""
-        values = (value for value in vars(self).values() if isinstance(value, CachedValue))
-        close_all((*values, *self._names.values()))
+        close_all(self._queries)
 
 
 def _count_things(database: Database) -> list[ThingCount]:

@@ -175,7 +175,7 @@ def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | 
 
 
 def _trip_of(request: Request, state: AppState, photo: TaggedPhoto) -> TripSummary | None:
-    summaries = library_overview(request).named_trips(0, 0)
+    summaries = library_overview(request).named_trips(0)
     return trips_of_photos(state.database, summaries or (), [photo]).get(photo.id)
 
 

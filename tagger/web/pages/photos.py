@@ -377,7 +377,7 @@ def show_landmark(
     """Show a landmark's position, its number of photos, and those photos."""
     with state.database.read() as connection:
         landmark = find_landmark(connection, slug)
-    counts = overview.counts()
+    counts = overview.counts.get_soon()
     return render(
         request,
         "landmark.html",
@@ -449,7 +449,7 @@ def render_photos(
     trips = summaries_of_trips(state.database, {part.trip for part in parts if part.trip})
     names |= {trip_id: trip.title for trip_id, trip in trips.items()}
     if any(part.thing for part in parts):
-        names |= {each.thing.slug: each.name for each in overview.things()}
+        names |= {each.thing.slug: each.name for each in overview.things.get_soon() or ()}
     if any(part.near or part.box for part in parts):
         names |= lists.area_names()
     if (box := form.query.box) and (city := area_name(box)):
@@ -474,7 +474,7 @@ def render_photos(
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
         view=_view(filters),
-        unclassified=overview.unclassified(),
+        unclassified=overview.unclassified.get_soon(),
         searches_classified=_searches_classified(form.query),
         recently_added="" if is_recent else form.address("/photos", sort="added"),
         filter_address=form.address("/photos/filter"),

@@ -102,7 +102,7 @@ def show_review(
         only = find_landmark(connection, landmark) if landmark else None
     only_id = only.id if only else None
     suggested, _ = suggestion_page(state.database, only_id, state.settings.roots, None, SHOWN)
-    found = LookAlikes((), 0, is_limited=False) if only else overview.look_alikes()
+    found = LookAlikes((), 0, is_limited=False) if only else overview.look_alikes.get_soon()
     alike = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
     by_landmark, others = _gather(suggested, filter(_is_likely, alike))
     groups = list(_groups(request, state, [*by_landmark.items(), *((None, each) for each in others)]))
@@ -168,7 +168,7 @@ def _groups(
 ) -> Iterator[Group]:
     shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
     tiles = {each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))}
-    trips = trips_of_photos(state.database, library_overview(request).named_trips(0, 0) or (), shown)
+    trips = trips_of_photos(state.database, library_overview(request).named_trips(0) or (), shown)
     for (_, photos), (landmark, examples) in zip(found, _references(state, found), strict=True):
         cards = [
             _card(photo, tiles[photo.id], landmark, trips.get(photo.id)) for photo in photos[:SHOWN_OF_GROUP]
