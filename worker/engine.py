@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -23,7 +24,7 @@ from tagger.ledger.chunks import Claim
 from tagger.ledger.workers import ChunkClaimer, record_heartbeat, record_tick, remove_worker
 from tagger.model.devices import choose_device
 from tagger.processes.metrics import DEVICE_MEMORY
-from tagger.processes.stall import running_time, stall_check
+from tagger.processes.stall import stall_check
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
 from worker.broker import shared_monitor
@@ -200,7 +201,7 @@ class Watchdog:
         if self._activity.is_busy or not self._sweeper.waiting:
             self._idle_since = None
             return None
-        now = running_time()
+        now = time.monotonic()
         self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
         stuck = now - self._idle_since > self._timeout_s
         return f"messages are waiting, but none was received for {self._timeout_s:.0f} s" if stuck else None

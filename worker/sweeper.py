@@ -20,7 +20,6 @@ from tagger.kept.update import update_some
 from tagger.ledger.job_control import is_any_claimable, recover_stale_jobs
 from tagger.ledger.workers import ExpiredLeases, record_heartbeat, release_expired, remove_worker
 from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
-from tagger.processes.stall import running_time
 from tagger.roots.availability import resume_jobs
 from tagger.settings import Settings
 from worker.broker import RedisMonitor, queue_depths
@@ -74,7 +73,7 @@ class Sweeper:
         # Roots that this worker does not find and that jobs wait for, at the last sweep.
         self._missing_roots: list[str] = []
         self._leases = ExpiredLeases(database)
-        self._began_at = running_time()
+        self._began_at = time.monotonic()
         # When the latest sweeps began, and how many photos were stored by then.
         self._counts: deque[tuple[float, float]] = deque(maxlen=RATE_SWEEPS + 1)
         self._closed = threading.Event()
@@ -96,11 +95,11 @@ class Sweeper:
     @property
     def silent_s(self) -> float:
         """Seconds since the last sweep began. A failed sweep ends, and another follows."""
-        return running_time() - self._began_at
+        return time.monotonic() - self._began_at
 
     def _run(self) -> None:
         while True:
-            self._began_at = running_time()
+            self._began_at = time.monotonic()
             try:
                 self.sweep()
             except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:

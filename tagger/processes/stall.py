@@ -1,8 +1,9 @@
 """Ends a process that makes no progress, for its supervisor to restart, and tells of it at the next start.
 
 One thread asks, every CHECK_S, registered checks. A native library may hold the interpreter's lock for good,
-so each round renews a countdown in C, which ends the process with exit code 1 if no other round comes. Both
-write into a report what each thread was doing. Time in which the process was stopped does not count.
+so each round renews a timer of `faulthandler`, whose thread in C ends the process with exit code 1 if no
+other round comes. Both write into a report what each thread was doing. A process that was stopped for longer
+than the limit, as by Ctrl-Z, ends when it continues.
 
 Programs call `watch_start` before they import what could hold the lock, and `watch` once they know the
 settings: until then, the report goes to stderr.
@@ -12,50 +13,30 @@ import faulthandler
 import logging
 import math
 import os
-import signal
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from tagger.processes.countdown import Countdown, SignallingPipe
 from tagger.processes.permissions import create_private_file, make_private_folder
 
 log = logging.getLogger(__name__)
 
 EXIT_CODE = os.EX_TEMPFAIL
 CHECK_S = 5.0
-# The process was stopped in a round that took longer.
-MOST_ROUND_S = 2 * CHECK_S
 # What the names of reports begin with.
 STEM = "stalled-"
 STDERR = 2
 # The limit of a start, whose settings are not read yet: this variable, and its default.
 START_VARIABLE, START_TIMEOUT_S = "TAGGER_STALL_TIMEOUT_S", 300.0
-# What it does otherwise is nothing.
-DUMP_SIGNAL = signal.SIGURG
-# The part of the time without progress after which the report is written.
-DUMP_AFTER = 0.75
 
-# What makes no progress for too long, if anything. It measures time by `running_time`.
+# What makes no progress for too long, if anything.
 Check = Callable[[], str | None]
 _checks: list[Check] = []
-
-
-def running_time() -> float:
-    """Seconds in which this process ran while it was watched, since an arbitrary moment."""
-    counted_s, round_at = _round
-    return counted_s + min(time.monotonic() - round_at, MOST_ROUND_S)
-
-
-def _count_round() -> None:
-    global _round  # noqa: PLW0603 - of the process
-    _round = running_time(), time.monotonic()
 
 
 @contextmanager
@@ -99,7 +80,7 @@ def _start_timeout_s() -> float:
         timeout_s = float(os.environ[START_VARIABLE])
     except (KeyError, ValueError):
         return START_TIMEOUT_S
-    return timeout_s if MOST_ROUND_S <= timeout_s < math.inf else START_TIMEOUT_S
+    return timeout_s if 2 * CHECK_S <= timeout_s < math.inf else START_TIMEOUT_S
 
 
 def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
@@ -123,7 +104,7 @@ def _text(report: Path, ended_at: float) -> str:
 
 
 class _Watch:
-    """The two threads."""
+    """The thread that asks, and the timer of `faulthandler`, of which a process has one."""
 
     def __init__(self, timeout_s: float) -> None:
         # Whose report it writes; None: the report goes to stderr.
@@ -131,67 +112,35 @@ class _Watch:
         self._closed = threading.Event()
         self._failed: set[Check] = set()
         self._lock = threading.Lock()
-        self._pipe: SignallingPipe | None = None
-        with suppress(AttributeError, OSError):
-            self._pipe = SignallingPipe(DUMP_SIGNAL)
         self._report, self._timeout_s = _stderr(), timeout_s
-        self._countdowns = self._new_countdowns()
-        self._begin_round()
+        self._renew()
         self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
         self._thread.start()
 
     def set_report(self, report: BinaryIO, timeout_s: float) -> None:
         """Write into this file from now on, after this time without progress."""
         with self._lock:
-            former_report, former_countdowns = self._report, self._countdowns
-            self._report, self._timeout_s = report, timeout_s
-            self._countdowns = self._new_countdowns()
-            self._begin_round()
-            for countdown in former_countdowns:
-                countdown.close()
+            former_report, self._report = self._report, report
+            self._timeout_s = timeout_s
+            self._renew()
             former_report.close()
 
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
-        for countdown in self._countdowns:
-            countdown.close()
-        faulthandler.unregister(DUMP_SIGNAL)
         faulthandler.cancel_dump_traceback_later()
         self._report.close()
-
-    def _new_countdowns(self) -> list[Countdown]:
-        """Until the report, and until the end; none where the system lacks what they need."""
-        if self._pipe is None:
-            return []
-        faulthandler.register(DUMP_SIGNAL, self._report)
-        countdowns: list[Countdown] = []
-        try:
-            countdowns.append(Countdown(DUMP_AFTER * self._timeout_s, "write", self._pipe.writer))
-            countdowns.append(Countdown(self._timeout_s, "_exit", 1))
-        except (AttributeError, OSError):
-            for countdown in countdowns:
-                countdown.close()
-            return []
-        return countdowns
 
     def _run(self) -> None:
         while not self._closed.wait(CHECK_S):
             with self._lock:
-                self._begin_round()
+                self._renew()
             for check in [*_checks]:
                 if (problem := self._problem(check)) is not None:
                     self._end(problem)
 
-    def _begin_round(self) -> None:
-        _count_round()
-        if not self._countdowns or self._pipe is None:
-            faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
-            return
-        for countdown in self._countdowns:
-            countdown.renew()
-        if self._pipe.clear() and not isinstance(self._report.name, int):  # stderr
-            self._report.truncate(0)  # this process stood still, and goes on
+    def _renew(self) -> None:
+        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
 
     def _problem(self, check: Check) -> str | None:
         """What the check says. One that fails says nothing, and is logged once."""
@@ -238,5 +187,3 @@ def _stderr() -> BinaryIO:
 
 
 _watch: _Watch | None = None
-# The running time when the last round began, and when that was.
-_round = (0.0, time.monotonic())

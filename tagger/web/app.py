@@ -1,6 +1,7 @@
 """The application: `create_app` joins state, API and pages, for `tagger serve` and for tests."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,7 +12,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.database.connection import Database
-from tagger.processes.stall import running_time, stall_check
+from tagger.processes.stall import stall_check
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.api.job_starter import JobStarter
@@ -137,9 +138,9 @@ class _EventLoopCheck:
 
     def problem(self) -> str | None:
         if self._asked_at is None:
-            self._asked_at = running_time()
+            self._asked_at = time.monotonic()
             self._loop.call_soon_threadsafe(self._answer)
-        elif running_time() - self._asked_at > self._limit_s:
+        elif time.monotonic() - self._asked_at > self._limit_s:
             return f"no request was answered for {self._limit_s:.0f} s"
         return None
 

@@ -1,7 +1,7 @@
 """Processes that stand still: a thread that keeps the interpreter's lock for good.
 
 No Python runs in them any more: no heartbeat, no handler of a signal. Each is ended, restarted where it has a
-supervisor, and reported. One that was stopped goes on.
+supervisor, and reported. So is one that was stopped for longer than the limit.
 """
 
 import fcntl
@@ -118,33 +118,18 @@ def test_services_whose_start_freezes_are_started_again(terminal: Terminal) -> N
         stop(up)
 
 
-def test_programs_continue_after_they_were_stopped_for_longer_than_the_limit(terminal: Terminal) -> None:
-    """By Ctrl-Z, with a container, or by a debugger."""
-    terminal.run("db", "upgrade")
-    draw_many(terminal.folder / "others", PHOTOS)
-    processes = start_services(terminal)
-    terminal.inject(slow_pass_s="0.5")
-    processes["tag"] = terminal.start("tag", "others")
-    terminal.wait_until(lambda: terminal.jobs()[0].tagged)
-    with terminal.frozen(list(processes.values())):
-        time.sleep(LIMIT_S + 2)
-    assert processes.pop("tag").wait(60) == 0, terminal.log.read_text()[-2000:]
-    time.sleep(6)  # each is checked once more
-    assert [name for name, process in processes.items() if process.poll() is not None] == []
-    job = int(terminal.run("enqueue", "others", "--again").stdout)
-    terminal.wait_until(lambda: terminal.progress(job).is_over)
-    for process in processes.values():
-        stop(process)
-    assert not any(file.stat().st_size for file in terminal.data.glob("stalled-*.log"))
-
-
-def test_tag_that_freezes_loses_and_repeats_nothing(terminal: Terminal) -> None:
-    """Its next run tells of it."""
+@pytest.mark.parametrize("how", ["frozen", "stopped for longer than the limit"])
+def test_tag_that_stands_still_loses_and_repeats_nothing(terminal: Terminal, how: str) -> None:
+    """Stopped: by Ctrl-Z, with a container, or by a debugger. Its next run tells of it."""
     file = freezing(terminal, "tag")["tag"]
     terminal.inject(slow_pass_s="0.3")
     tag = terminal.start("tag", "photos")
     terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
-    file.touch()
+    if how == "frozen":
+        file.touch()
+    else:
+        with terminal.frozen([tag]):
+            time.sleep(LIMIT_S + 2)
     assert_ended(tag, terminal)
     terminal.injected.clear()
     done = terminal.run_process("tag", "photos")

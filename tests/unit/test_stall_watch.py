@@ -20,7 +20,7 @@ PROGRAM = f"""
 import ctypes, sys, threading, time
 from pathlib import Path
 from tagger.processes import stall
-stall.CHECK_S, stall.MOST_ROUND_S = 0.1, 0.2
+stall.CHECK_S = 0.1
 
 def fail():
     raise RuntimeError("no loop")
@@ -31,10 +31,10 @@ def freeze(seconds=60):
     thread.start()
     thread.join()
 
-since = stall.running_time()
+since = time.monotonic()
 
 def slow():
-    return "slow" if stall.running_time() - since > {LIMIT_S} else None
+    return "slow" if time.monotonic() - since > {LIMIT_S} else None
 """
 WATCH = f'stall.watch("tag", Path(sys.argv[1]), {LIMIT_S})'
 
@@ -102,26 +102,16 @@ def test_the_limit_of_a_start_is_that_of_the_settings_by_default() -> None:
     assert Settings.model_fields["stall_timeout_s"].default == stall.START_TIMEOUT_S
 
 
-@pytest.mark.parametrize("stops_s", [(2 * LIMIT_S,), (0.7 * LIMIT_S,) * 3], ids=["once", "several times"])
-def test_time_in_which_a_process_is_stopped_does_not_count(tmp_path: Path, stops_s: tuple[float]) -> None:
-    with (
-        running(tmp_path, "freeze()") as process,
-        running(tmp_path, "with stall.stall_check(slow): time.sleep(1)") as other,
-    ):
-        act(other)
-        for stop_s in stops_s:
-            for each in (process, other):
-                each.send_signal(signal.SIGSTOP)
+def test_a_process_that_was_stopped_for_longer_than_the_limit_ends_when_it_continues(tmp_path: Path) -> None:
+    with running(tmp_path, "time.sleep(60)") as process:
+        for stop_s in (0.5 * LIMIT_S, 1.5 * LIMIT_S):
+            assert process.poll() is None
+            process.send_signal(signal.SIGSTOP)
             time.sleep(stop_s)
-            for each in (process, other):
-                each.send_signal(signal.SIGCONT)
-            time.sleep(0.1)
-        assert (process.poll(), other.poll()) == (None, None)
-        assert other.stdout
-        other.stdout.readline()
-        assert report(tmp_path) == ""
-        act(process)
-        assert process.wait(10 * LIMIT_S) == 1, "it is still watched"
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.2)
+        assert process.wait(10 * LIMIT_S) == 1
+    assert "most recent call first" in report(tmp_path)
 
 
 def test_a_check_that_fails_ends_nothing_and_the_others_go_on(tmp_path: Path) -> None:
@@ -138,18 +128,6 @@ def test_a_check_that_fails_ends_nothing_and_the_others_go_on(tmp_path: Path) ->
         act(process)
         assert process.wait(10 * LIMIT_S) == stall.EXIT_CODE
     assert report(tmp_path).startswith("slow\n")
-
-
-def test_the_report_of_a_process_that_goes_on_after_all_is_discarded(tmp_path: Path) -> None:
-    pause_s = 0.97 * LIMIT_S
-    with running(tmp_path, f"freeze({pause_s})") as process:
-        act(process)
-        time.sleep(0.9 * LIMIT_S)
-        assert "most recent call first" in report(tmp_path)
-        assert process.stdout
-        assert process.stdout.readline() == "\n"
-        time.sleep(0.5)
-        assert (process.poll(), report(tmp_path)) == (None, "")
 
 
 def test_a_report_outlives_the_rounds_of_other_processes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Chunks share a process. An isolated one has it alone, so that it is known which 
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -38,7 +39,7 @@ from tagger.ledger.jobs import (
     record_error,
 )
 from tagger.processes.metrics import CHUNKS_HELD, RETRIES
-from tagger.processes.stall import running_time, stall_check
+from tagger.processes.stall import stall_check
 from tagger.settings import Settings
 from tagger.teaching.lessons import update_consequences
 
@@ -48,12 +49,12 @@ class ActivityMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._message_at = running_time()
+        self._message_at = time.monotonic()
         # When each chunk last made progress; infinite while it waits for something without a limit.
         self._progress_at: dict[object, float] = {}
 
     def record_message(self) -> None:
-        self._message_at = running_time()
+        self._message_at = time.monotonic()
 
     @contextmanager
     def chunk(self) -> Iterator[Callable[..., None]]:
@@ -63,7 +64,7 @@ class ActivityMonitor:
         def record_progress(at: float | None = None) -> None:
             with self._lock:
                 if key in self._progress_at:  # a thread may still work for a chunk that has ended
-                    self._progress_at[key] = running_time() if at is None else at
+                    self._progress_at[key] = time.monotonic() if at is None else at
 
         with self._lock:
             self._progress_at[key] = math.inf
@@ -84,7 +85,7 @@ class ActivityMonitor:
     def progress_age_s(self) -> float:
         """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
         with self._lock:
-            return max(0.0, running_time() - min(self._progress_at.values(), default=math.inf))
+            return max(0.0, time.monotonic() - min(self._progress_at.values(), default=math.inf))
 
     def problem(self, limit_s: float) -> str | None:
         """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
@@ -94,7 +95,7 @@ class ActivityMonitor:
     @property
     def message_age_s(self) -> float:
         """Seconds since the last message."""
-        return running_time() - self._message_at
+        return time.monotonic() - self._message_at
 
 
 _STOP_CHECK_S = 0.5

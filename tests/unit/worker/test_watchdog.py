@@ -23,7 +23,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def running_time(self) -> float:
+    def monotonic(self) -> float:
         return self.now
 
 
@@ -31,7 +31,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in ("tagger.jobs.processing.executor", "worker.engine"):
-        monkeypatch.setattr(f"{module}.running_time", clock.running_time)
+        monkeypatch.setattr(f"{module}.time", clock)
     return clock
 
 
