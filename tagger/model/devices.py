@@ -170,8 +170,8 @@ def import_ahead(device: str, backend: str) -> None:
     `device` and `backend` are those of the settings. Meanwhile, the program connects, or scans folders.
     """
     if backend == "torchscript" or (device != "cpu" and _may_have_gpu()):
-        # Where it cannot be imported, the model says why.
-        threading.Thread(target=_import_torch, name="import", daemon=True).start()
+        # Where it cannot be imported, the model says why. No daemon: to end within the import is to abort.
+        threading.Thread(target=_import_torch, name="import").start()
 
 
 def _import_torch() -> None:
