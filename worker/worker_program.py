@@ -19,7 +19,7 @@ from tagger.jobs.processing.model_cache import share_memory
 from tagger.ledger.workers import worker_of
 from tagger.pipeline.confinement import limit_data, memory_beside_this_process
 from tagger.processes.interruption import handle_own_signals
-from tagger.processes.lifeline import report_ready
+from tagger.processes.pool import report_ready
 from tagger.processes.process import resume_collection
 from worker.app import app, broker, settings
 from worker.broker import check_broker

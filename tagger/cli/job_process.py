@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagger.processes.interruption import leave_messages_to_parent, open_closed_streams, run_interruptible
-from tagger.processes.lifeline import STDIN, follow_parent
+from tagger.processes.pool import STDIN, follow_parent
 from tagger.processes.process import postpone_collection, quiet_threads, resume_collection
 from tagger.processes.stall import unwatch, watch, watch_start
 

@@ -1,7 +1,7 @@
 """The console script `tagger`. The commands are imported inside, where they can be interrupted.
 
 As a module, `python -m tagger.cli.main worker`, a command ends with the process that started it (see
-processes.lifeline).
+processes.pool).
 """
 
 import gc
@@ -51,7 +51,7 @@ def _run() -> None:
 
 
 if __name__ == "__main__":
-    from tagger.processes.lifeline import follow_parent
+    from tagger.processes.pool import follow_parent
 
     follow_parent()
     main()

@@ -4,34 +4,14 @@ Parent and child are connected by a pair of sockets, the lifeline: the child's s
 closes its end, or the system does because the parent was killed, the child stops as after SIGTERM.
 """
 
-import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-STDIN = 0
 KILL_TIMEOUT_S = 5.0
-
-
-def follow_parent() -> None:
-    """Stop this process, by SIGTERM, when its parent ends or closes the lifeline."""
-    threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
-
-
-def report_ready() -> None:
-    """Tell the parent that this process is ready for its work."""
-    with suppress(OSError), socket.socket(fileno=os.dup(STDIN)) as parent:
-        parent.send(b"\n")
-
-
-def _follow_parent() -> None:
-    with suppress(OSError), socket.socket(fileno=os.dup(STDIN)) as parent:
-        parent.recv(1)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class LifelineProcess:

@@ -14,11 +14,12 @@ from support.command_line import environment_of
 from support.commands import Terminal, are_gone, child_processes, draw, draw_many
 from support.watching import outcomes
 
-from tagger.cli import supervised_process, supervisor
+from tagger.cli.pools import Services
 from tagger.cli.session import Session
 from tagger.database.connection import open_database
 from tagger.database.tables import schedules
 from tagger.ledger.job_control import count_changes
+from tagger.processes import pool
 from tagger.settings import Settings
 
 
@@ -53,7 +54,7 @@ def test_up_waits_while_redis_is_away(
     with (
         environment_of(terminal.environment),
         closing(open_database(settings.effective_database_url)) as database,
-        supervisor.Supervisor(Session(settings, database), None) as services,
+        Services(Session(settings, database), None) as services,
     ):
         services.check()
         redis_server.start()
@@ -70,8 +71,8 @@ def test_up_says_how_to_continue_a_job_that_it_gives_up(
     terminal: Terminal, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
-    monkeypatch.setattr(supervised_process, "EARLY_EXIT_S", 60.0)
-    monkeypatch.setattr(supervised_process, "RESTART_PAUSES_S", ())
+    monkeypatch.setattr(pool, "EARLY_EXIT_S", 60.0)
+    monkeypatch.setattr(pool, "RESTART_PAUSES_S", ())
     terminal.environment["TAGGER_METRICS_PORT"] = str(redis_server.port)  # in use: the worker cannot start
     given_up = terminal.run("up", "--once", "photos", code=1)
     assert "job 1 is not finished" in given_up.stderr

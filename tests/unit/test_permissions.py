@@ -10,12 +10,12 @@ import pytest
 
 from tagger.cli.commands.doctor import check_permissions
 from tagger.cli.commands.review import open_output
-from tagger.cli.supervised_process import SupervisedProcess
 from tagger.database.connection import open_database
 from tagger.database.schema import read_revision
 from tagger.errors import PermissionsUnsafe, SettingsInvalid
 from tagger.model.backends.selection import read_compiled, store_compiled
 from tagger.processes.permissions import create_private_file, make_private_folder, require_safe
+from tagger.processes.pool import Pool
 from tagger.settings import Settings, load_settings
 from tagger.web.photo_files import DiskCache
 
@@ -49,7 +49,8 @@ def test_caches_and_logs_are_closed_to_other_users(tmp_path: Path, monkeypatch: 
     folder = tmp_path / "data"
     DiskCache(folder / "web-cache", 1000).put("name", b"x")
     monkeypatch.setattr("sys.executable", "/bin/true")
-    SupervisedProcess("worker", folder, ("worker",)).child.wait(60)
+    with Pool(folder, print, 60.0) as pool:
+        pool.start("worker", "worker").wait(60)
     for path in folder.rglob("*"):
         assert mode(path) == ("0o700" if path.is_dir() else "0o600"), path
     assert {"web-cache", "worker.log"} <= set(modes(folder))

@@ -26,7 +26,7 @@ from tagger.database.tables import schedules
 from tagger.ledger.job_control import JobProgress
 
 PHOTOS = 60
-QUICK = "tagger.cli.page_worker.IDLE_END_S=1 tagger.cli.page_worker.FOLDERS_POLL_S=1"
+QUICK = "tagger.cli.pools.IDLE_END_S=1 tagger.cli.pools.FOLDERS_CHECK_S=1"
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def assert_tagged_once(terminal: Terminal, job: int) -> None:
 
 
 def test_a_schedule_that_is_due_runs_and_the_worker_leaves(terminal: Terminal, folder: Path) -> None:
-    terminal.inject(values=f"{QUICK} tagger.cli.page_worker.TICK_S=1")
+    terminal.inject(values=f"{QUICK} tagger.cli.pools.TICK_S=1")
     terminal.run("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged", "--scan", "photos")
     with serving(terminal) as (server, address):
         terminal.wait_until(lambda: terminal.json("status")["last_tick"]["at"])

@@ -28,8 +28,8 @@ if "--fd" in sys.orig_argv:
     os.write(2, b"it does not come up\\n")
     os._exit(1)
 if "up" in sys.orig_argv:
-    from tagger.cli import supervised_process
-    supervised_process.RESTART_PAUSES_S = (0.1, 0.2, 0.3, 0.4)
+    from tagger.processes import pool
+    pool.RESTART_PAUSES_S = (0.1, 0.2, 0.3, 0.4)
 """
 
 

@@ -63,7 +63,7 @@ def serve(
     Example: tagger serve
     """
     check_extra()
-    from tagger.cli.page_worker import PageWorker, tags_photos
+    from tagger.cli.pools import PageWorker, tags_photos
     from tagger.web.app import create_app
     from worker.logs import set_up_logging
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from tagger.cli.supervisor import Supervisor
+    from tagger.cli.pools import Services
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
 
@@ -77,7 +77,7 @@ def worker(
     if process is None:
         count = 1 if background else settings.processes or process_count(settings.threads)
         if count > 1:
-            from tagger.cli.worker_processes import run_worker_processes
+            from tagger.cli.pools import run_worker_processes
             from worker.logs import set_up_logging
 
             set_up_logging(settings.log_format, level.upper())
@@ -175,7 +175,7 @@ def _supervise(
     """
     from tagger.cli.commands.serve import address_of
     from tagger.cli.job_submission import send_job, submit_tagging
-    from tagger.cli.supervisor import Supervisor
+    from tagger.cli.pools import Services
     from tagger.jobs.enqueue.submission import Tagging
 
     job, other_jobs = None, list[int]()
@@ -189,33 +189,34 @@ def _supervise(
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     code = console.DONE
-    with Supervisor(session, page) as supervisor:
-        console.info(f"starting a worker; its log is {supervisor.worker.log}")
+    with Services(session, page) as services:
+        console.info(f"starting a worker; its log is {services.worker.log}")
         if page is not None:
             console.info(f"the web page is at {address_of(*page.getsockname()[:2])}")
         if job is not None:
-            code = _follow_job(session, job, supervisor)
+            code = _follow_job(session, job, services)
             for other in other_jobs:
-                code = _follow_job(session, other, supervisor) or code
+                code = _follow_job(session, other, services) or code
         if watched is not None:
-            console.info(f"watching for new photos; the log is {supervisor.watch(watched)}")
+            watch_log = services.start("watch", "watch", *watched).log
+            console.info(f"watching for new photos; the log is {watch_log}")
         if not once:
             where = "on the web page or " if page is not None else ""
             announce_stop("unfinished jobs continue with: tagger up")
             console.info(f"running until Ctrl-C; you can start more jobs {where}from another terminal")
         while not once:
-            supervisor.check()
+            services.check()
             time.sleep(POLL_S)
     return code
 
 
-def _follow_job(session: Session, job: int, supervisor: Supervisor) -> int:
+def _follow_job(session: Session, job: int, services: Services) -> int:
     """Show the progress of the job until it ends; returns the exit code."""
     from tagger.cli.job_submission import follow
     from tagger.cli.output.job_text import print_next_steps
 
     try:
-        code = follow(session.database, job, on_poll=supervisor.check)
+        code = follow(session.database, job, on_poll=services.check)
     except ProcessFailed:
         console.warning(
             f"job {job} is not finished. When the cause below is repaired, continue it with: tagger up"
