@@ -7,7 +7,6 @@ A failure of one photo is a value, `PhotoFailure`; the code that reads the photo
 import copyreg
 import errno
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -42,24 +41,6 @@ class TaggerError(PicklableError):
         self.values = values
         template = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
         super().__init__(template.format(**values))
-
-
-def error_document(error: TaggerError) -> dict[str, object]:
-    """The error as JSON, for another process."""
-    values = {
-        name: value if isinstance(value, int | float) else str(value) for name, value in error.values.items()
-    }
-    return {"error": type(error).__name__, "values": values, "text": str(error)}
-
-
-def error_of(document: Mapping[str, Any]) -> TaggerError:
-    """The error that `error_document` was made of, with the same text. Its class is one of this module."""
-    kind = globals().get(document["error"])
-    if not (isinstance(kind, type) and issubclass(kind, TaggerError)):
-        kind = TaggerError
-    error: TaggerError = kind.__new__(kind)  # its constructor would format the values again
-    error.args, error.values = (document["text"],), dict(document["values"])
-    return error
 
 
 class NotFound(TaggerError):

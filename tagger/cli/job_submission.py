@@ -13,6 +13,7 @@ import typer
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine, printable, write_json
 from tagger.cli.output.job_text import (
+    JobLine,
     count_of,
     gone_text,
     idle_workers_text,
@@ -24,7 +25,7 @@ from tagger.cli.output.job_text import (
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
 from tagger.database.enums import JobState, Priority, Runner
-from tagger.ledger.job_control import count_changes, find_job, has_write_option
+from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
 from tagger.processes.interruption import set_advice
@@ -193,8 +194,7 @@ def follow(
 def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[], None]) -> int:
     ready_at = time.monotonic()
     reported: str | None = None
-    most = 0
-    with ProgressLine(f"job {job}") as line:
+    with JobLine(f"job {job}") as line:
         while True:
             try:
                 workers, progress = list_workers(database), find_job(database, job)
@@ -203,12 +203,7 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
                     raise
                 problem: str | None = f"{outage_text(error)}; trying again until it works"
             else:
-                if progress.settling:
-                    left = count_changes(database)
-                    most = max(most, left)
-                    line.show_step(f"job {job}: locating photos", most - left, most)
-                else:
-                    line.show(progress.done, progress.total, progress.photos_per_second, progress.state)
+                line.show_job(database, progress, progress.state)
                 if progress.is_over or (progress.is_silent and progress.runner == Runner.LOCAL):
                     break
                 if progress.runner == Runner.LOCAL or not all(worker.is_starting for worker in workers):
@@ -297,4 +292,5 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
         if count > 1:
             run_in_processes(database, settings, job, count, printer)
         else:
-            run_job(database, settings, job, printer.show, printer.show_step)
+            run_job(database, settings, job, printer.update)
+        printer.update()

@@ -117,7 +117,7 @@ def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str
             f"tagger-{os.getpid()}.{number}",
             ["worker", *arguments, "--process", str(number), *(["--beat"] if beat and number == 1 else [])],
             stall_name=f"worker.{number}",
-            environment=_environment(settings, count, number),
+            environment=child_environment(settings, count, number),
         )
         pool.children.append(child)
         return child
@@ -141,14 +141,18 @@ def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str
             pool.stop()
 
 
-def _environment(settings: Settings, count: int, number: int) -> Mapping[str, str]:
+def child_environment(settings: Settings, count: int, number: int) -> Mapping[str, str]:
     """The environment of one of several processes: its threads, and a port for its metrics."""
     own = {
         "TAGGER_PROCESSES": str(count),
         "TAGGER_THREADS": str(thread_share(settings.threads, count, number)),
+        "TAGGER_DEVICE": settings.device,
     }
     if settings.metrics_port is not None:
         own["TAGGER_METRICS_PORT"] = str(settings.metrics_port + number - 1)
+    for name in ("batch_size", "model"):
+        if (value := getattr(settings, name)) is not None:
+            own[f"TAGGER_{name.upper()}"] = str(value)
     return {name: value for name, value in os.environ.items() if name.upper() not in own} | own
 
 

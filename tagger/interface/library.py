@@ -29,7 +29,6 @@ from tagger.interface.results import (
     Photo,
     Photos,
     Progress,
-    Throttled,
     job_of,
     path_of,
     paths_of,
@@ -301,11 +300,14 @@ class Library:
 
         from tagger.jobs.processing.local_jobs import run_job, run_local_jobs
 
+        def report() -> None:
+            if on_progress is not None and not job.is_over:
+                job.refresh()
+                on_progress(job)
+
         def run(number: int) -> None:
-            each = self.job(number)
-            if not each.is_over:
-                progress = Throttled(job, on_progress if number == job.number else None)
-                run_job(self._database, self._settings, number, progress)
+            if not self.job(number).is_over:
+                run_job(self._database, self._settings, number, report)
 
         for _ in run_local_jobs(self._database, number, run, "tag again"):
             pass

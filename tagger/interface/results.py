@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -32,7 +31,6 @@ from tagger.roots.roots import RootPaths
 from tagger.search.text_query import text_query
 
 if TYPE_CHECKING:
-    from tagger.jobs.processing.chunk_runner import StoredBatch
     from tagger.ledger.job_control import JobProgress
     from tagger.settings import Settings
 
@@ -342,24 +340,3 @@ def job_of(database: Database, settings: Settings, number: int) -> Job:
         JobNotFound: there is none with this number.
     """
     return Job(database, settings, find_job(database, number))
-
-
-class Throttled:
-    """Calls a function with a job, at most once in POLL_S, as its photos are stored."""
-
-    def __init__(self, job: Job, on_progress: Progress | None) -> None:
-        self._job = job
-        self._on_progress = on_progress
-        self._lock = threading.Lock()
-        self._called_at = -POLL_S
-
-    def __call__(self, _batch: StoredBatch) -> None:
-        if self._on_progress is None or not self._lock.acquire(blocking=False):
-            return
-        try:
-            if time.monotonic() - self._called_at >= POLL_S:
-                self._called_at = time.monotonic()
-                self._job.refresh()
-                self._on_progress(self._job)
-        finally:
-            self._lock.release()

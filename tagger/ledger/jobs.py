@@ -93,7 +93,7 @@ def process_space() -> str:
 
 @contextmanager
 def job_heartbeat(
-    database: Database, job_id: int, after_renewal: Callable[[], None] = lambda: None
+    database: Database, job_id: int, after_renewal: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
     """Renew this process's lease on the job from a thread of its own, so that a slow disk does not end it.
 

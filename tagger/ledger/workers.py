@@ -202,13 +202,6 @@ def release_expired(database: Database, job_id: int | None = None) -> list[str]:
         return list(connection.scalars(released))
 
 
-def has_lease(database: Database, job_id: int, worker: str) -> bool:
-    """Whether a worker holds a chunk of a job, and renews its lease."""
-    held = (chunks.c.job_id == job_id, chunks.c.worker == worker, chunks.c.lease_until > db_now())
-    with database.read() as connection:
-        return bool(connection.scalar(select(exists().where(*held, chunks.c.done.is_(False)))))
-
-
 def release_chunks_of(database: Database, job_id: int, worker: str) -> None:
     """Release the chunks of a job that a worker held when it died, as after the end of its lease."""
     held = (chunks.c.job_id == job_id, chunks.c.worker == worker, chunks.c.done.is_(False))

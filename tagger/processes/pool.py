@@ -77,7 +77,6 @@ class Child:
         self._file_descriptors = file_descriptors
         self._environment = environment
         self._is_ready = False
-        self._last_line = ""
         self._reader: threading.Thread | None = None
         self.early_exits = 0
         # When it is started again; None: it runs, or its exit was not seen yet.
@@ -92,6 +91,7 @@ class Child:
         """
         self.started_at = time.monotonic()
         self.restart_at = None
+        self._last_line = ""
         ignored = {signal.SIGINT} if self.log is None else set()
         with ExitStack() as stack:
             self._lifeline, childs_end = socket.socketpair()
@@ -189,7 +189,7 @@ class Pool:
         """`data_folder` has the logs and stall reports."""
         self.children: list[Child] = []
         self._data_folder = data_folder
-        self._warn = warn
+        self.warn = warn
         self._stop_s = stop_s
 
     def __enter__(self) -> Self:
@@ -216,23 +216,30 @@ class Pool:
         Raises:
             ProcessFailed: one exits right after each start.
         """
-        for child in self.children:
+        for child in [*self.children]:
             if child.restart_at is not None:
                 if time.monotonic() >= child.restart_at:
                     child.start()
             elif child.exit_code is not None:
-                self._restart(child, child.exit_code)
+                child.stop()
+                if self.is_needed(child):
+                    self._plan_restart(child)
+                else:
+                    self.children.remove(child)
 
-    def _restart(self, child: Child, code: int) -> None:
-        child.stop()
+    def is_needed(self, child: Child) -> bool:  # noqa: ARG002 - pools of processes that may end decide
+        """Whether a process that has exited is to be started again."""
+        return True
+
+    def _plan_restart(self, child: Child) -> None:
         is_early = time.monotonic() - child.started_at < EARLY_EXIT_S
         child.early_exits = child.early_exits + 1 if is_early else 1
         if child.early_exits > len(RESTART_PAUSES_S):
             raise self.failure(child)
         pause_s = RESTART_PAUSES_S[child.early_exits - 1]
-        cause = "" if code < 0 else self._cause(child)
+        cause = "" if (child.exit_code or 0) < 0 else self._cause(child)
         end = f"{child.end} ({cause})" if cause else child.end
-        self._warn(f"the {child.name} process {end}; restarting it in {pause_s:.0f} s")
+        self.warn(f"the {child.name} process {end}; restarting it in {pause_s:.0f} s")
         child.restart_at = time.monotonic() + pause_s
 
     def failure(self, child: Child) -> ProcessFailed:

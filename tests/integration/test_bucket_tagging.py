@@ -133,7 +133,7 @@ def test_a_job_waits_for_a_bucket_that_refuses(photos: WrittenBucket, bucket: Bu
     photos.draw("a.jpg", 0)
     job = photos.record(parse_path(bucket.address))
     with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
-        run_job(photos.database, photos.settings, job, lambda _stored: None)
+        run_job(photos.database, photos.settings, job)
         progress = photos.progress(job)
     assert (progress.state, progress.note) == (
         JobState.WAITING,
@@ -212,7 +212,7 @@ def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_
     assert endpoint == bucket.proxy.url
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
     bucket.proxy.calls.clear()
-    run_job(photos.database, photos.settings, job, lambda _stored: None)
+    run_job(photos.database, photos.settings, job)
     assert photos.progress(job).state is JobState.WAITING
     assert f"Set AWS_ENDPOINT_URL={endpoint}" in str(photos.progress(job).note)
     with pytest.raises(PhotoFailed, match="this process, which has no endpoint, would ask AWS"):

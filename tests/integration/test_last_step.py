@@ -181,15 +181,17 @@ def test_a_last_step_that_fails_each_time_does_not_keep_a_job_from_its_end(
 
 
 def test_a_local_job_whose_process_ends_in_its_last_step_is_finished_and_the_next_one_does_it(
-    folder: TaggedFolder,
+    folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = folder.record()
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run_job(folder.database, folder.settings, job, lambda _stored: None, interrupt)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(executor_module, "update_consequences", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(folder.database, folder.settings, job)
     assert (folder.progress(job).state, folder.progress(job).tagged) == (JobState.FINISHED, 1)
     assert is_due(folder)
     again = folder.record()  # all photos are skipped

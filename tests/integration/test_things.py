@@ -15,9 +15,9 @@ from support.databases import statements
 from support.models import record_inferences
 
 from tagger.cli.commands.review import EXPORT_COLUMNS
-from tagger.cli.output.photo_lines import StoredLines
+from tagger.cli.output.photo_lines import photo_line
 from tagger.database.connection import Database
-from tagger.database.enums import Runner, Target, VerdictKind
+from tagger.database.enums import JobKind, Runner, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
 from tagger.errors import ThingNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
@@ -29,6 +29,7 @@ from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.model.artifact import Label
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
+from tagger.query.job_photos import JobPhotos
 from tagger.query.options import PhotoQuery
 from tagger.query.timeline import count_photos
 from tagger.registry.registered_models import (
@@ -373,13 +374,10 @@ def test_lines_name_each_thing_once_without_rejected_ones_and_escaped(
     library.tag(others=[library.objects])
     give_verdicts(library.database, paths[2:], "castle", VerdictKind.REJECTED, "ann", {})
     job = library.record(others=[library.objects, third, second], reprocess=True)
-    lines = StoredLines(library.database, library.settings, job, ())
+    photos = JobPhotos(library.database, library.settings.roots, job)
     library.run(job)
-    shown = {
-        Path(line.partition(".jpg")[0]).name: line.partition("shows ")[2]
-        for stored in library.stored
-        for line in lines.of(stored)
-    }
+    lines = [photo_line(each, JobKind.TAG) for each in photos.next()]
+    shown = {Path(line.partition(".jpg")[0]).name: line.partition("shows ")[2] for line in lines}
     assert shown == {"dog": "Dog", "cat": "Animal and Cat\\x1b[31m\\u202e", "castle": "Animal"}
 
 

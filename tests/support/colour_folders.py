@@ -104,7 +104,7 @@ class TaggedFolder:
             on_stored(stored)
 
         self.stored = []
-        run_job(self.database, self.settings, job, remember)
+        run_job(self.database, self.settings, job, on_stored=remember)
         return self.progress(job)
 
     def tag(self, *paths: Path, **options: object) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import ast
 import builtins
 import inspect
-import json
 import pickle
 import re
 import resource
@@ -36,8 +35,6 @@ from tagger.errors import (
     PhotoFailed,
     StatementRefused,
     TaggerError,
-    error_document,
-    error_of,
 )
 from tagger.photos.object_store import error_text, is_worth_repeating
 from tagger.web.http.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
@@ -90,19 +87,6 @@ def test_every_error_is_the_same_in_another_process() -> None:
         error = example(kind)
         restored = pickle.loads(pickle.dumps(error))
         assert (type(restored), str(restored), vars(restored)) == (kind, str(error), vars(error))
-
-
-def test_an_error_becomes_json_and_keeps_its_class_and_text() -> None:
-    kinds = [kind for kind in error_classes() if issubclass(kind, TaggerError)]
-    for kind in kinds:
-        error = example(kind)
-        assert isinstance(error, TaggerError)
-        restored = error_of(json.loads(json.dumps(error_document(error))))
-        is_shared = kind.__module__ == TaggerError.__module__
-        assert (type(restored), str(restored)) == (kind if is_shared else TaggerError, str(error))
-    assert error_of({"error": "FailureKind", "values": {}, "text": "it"}).args == ("it",)
-    gone = PathNotFound(path=Path("a.jpg"))
-    assert error_of(error_document(gone)).values == {"path": "a.jpg"}
 
 
 def fail(number: int) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,17 +19,12 @@ from tagger.cli.output import console
 from tagger.cli.output.console import local_time, write_parts, write_table
 from tagger.cli.output.job_text import overview_lines, service_lines
 from tagger.cli.output.photo_lines import photo_line
-from tagger.database.enums import JobState, Outcome, TagReason, TagState
+from tagger.database.enums import JobKind, JobState, Outcome, TagReason, VerdictKind
 from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable, TaggerError
-from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
-from tagger.model.predictions import LabelPrediction
-from tagger.photos.facts import CameraFacts
-from tagger.photos.files import PhotoVersion
-from tagger.pipeline.requests import Classified, ModelResult
 from tagger.processes.interruption import open_closed_streams
-from tagger.tags.rule import Candidate, EffectiveTag
+from tagger.query.job_photos import JobPhoto
 from tagger.texts.text_format import day_text, in_zone, moment_text
 
 ESCAPES = "red\x1b[31m"
@@ -122,29 +118,37 @@ def test_control_characters_of_names_do_not_reach_a_terminal(
     assert "at red\\x1b[31m. Check" in capsys.readouterr().err
 
 
+def job_photo(outcome: Outcome, **facts: Any) -> JobPhoto:
+    unset = {"reason": None, "text": None, "is_damaged": False, "tags": (), "guess": None, "things": ()}
+    return JobPhoto(**{"path": "/a.jpg", "outcome": outcome, **unset, **facts})
+
+
+def tag(name: str, score: float, **facts: object) -> tuple[Any, str]:
+    return SimpleNamespace(**{"score": score, "doubtful": None, "verdict": None, **facts}), name
+
+
 def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
-    outcome = ItemOutcome(1, Outcome.WRITTEN)
-    line = photo_line(f"/{ESCAPES}.jpg", f"Louvre → {ESCAPES}.jpg.xmp", outcome, {})
+    path, text = f"/{ESCAPES}.jpg", f"Louvre → {ESCAPES}.jpg.xmp"
+    line = photo_line(job_photo(Outcome.WRITTEN, path=path, text=text), JobKind.WRITE)
     assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
 
 
-def test_an_unknown_photo_names_only_a_telling_prediction() -> None:
-    outcome = ItemOutcome(1, Outcome.UNKNOWN)
-    for score, text in ((0.582, "unknown (best prediction: Louvre 58%)"), (0.03, "unknown")):
-        predictions = (LabelPrediction(position=0, rank=1, score=score, accepted=False),)
-        result = Classified(
-            "1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, {1: ModelResult(predictions, None)}
-        )
-        assert photo_line("/a.jpg", result, outcome, {1: ["Louvre"]}) == f"/a.jpg: {text}"
-
-
-def test_a_landmark_that_is_too_far_away_is_named_before_guesses_of_other_models() -> None:
-    candidate = Candidate(1, 0.9, True, 0.8, 2, 1)
-    tag = EffectiveTag(1, TagState.DOUBTFUL, TagReason.POSITION, candidate, 1)
-    guess = ModelResult((LabelPrediction(position=0, rank=1, score=0.95, accepted=False),), None)
-    result = Classified("1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, {1: guess})
-    line = photo_line("/a.jpg", result, ItemOutcome(1, Outcome.UNKNOWN), {1: ["Louvre"]}, [(tag, "Big Ben")])
-    assert line == "/a.jpg: unknown (doubtful: Big Ben 90%, too far from where the photo was taken)"
+def test_an_unknown_photo_names_what_it_perhaps_shows() -> None:
+    guess = tag("Louvre", 0.582)
+    rejected = tag("Alai Minar", 0.95, verdict=VerdictKind.REJECTED)
+    too_far = tag("Big Ben", 0.9, doubtful=TagReason.POSITION)
+    texts: dict[str, dict[str, object]] = {
+        "unknown": {},
+        "unknown (best prediction: Louvre 58%)": {"guess": guess},
+        "unknown (rejected: Alai Minar 95%)": {"tags": [rejected]},
+        "unknown (a part of the image is missing)": {"is_damaged": True},
+        "unknown (doubtful: Big Ben 90%, too far from where the photo was taken)": {
+            "tags": [rejected, too_far],
+            "guess": guess,
+        },
+    }
+    for text, facts in texts.items():
+        assert photo_line(job_photo(Outcome.UNKNOWN, **facts), JobKind.TAG) == f"/a.jpg: {text}"
 
 
 def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

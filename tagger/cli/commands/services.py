@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -58,6 +59,7 @@ def worker(
         bool, flag("--beat", "Start schedules too, like `tagger beat`. Several beats are safe.")
     ] = False,
     no_wait: NoWait = False,
+    job: Annotated[int | None, typer.Option("--job", metavar="JOB", hidden=True)] = None,
     process: Annotated[int | None, typer.Option("--process", metavar="N", hidden=True, min=1, max=64)] = None,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> None:
@@ -73,18 +75,24 @@ def worker(
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
     _export_settings(device=device, batch_size=batch_size, model=model)
     level = "info" if console.verbosity > 0 else "warning"
-    settings = load_settings()
-    if process is None:
-        count = 1 if background else settings.processes or process_count(settings.threads)
-        if count > 1:
-            from tagger.cli.pools import run_worker_processes
-            from worker.logs import set_up_logging
-
-            set_up_logging(settings.log_format, level.upper())
-            arguments = ["--queues", queues, *(["--no-wait"] if no_wait else []), *console.verbosity * ["-v"]]
-            raise typer.Exit(run_worker_processes(settings, count, arguments, beat=beat))
-    else:
+    if process is not None:
         leave_messages_to_parent()
+        # The parent has warned of unknown variables.
+        logging.getLogger("tagger.settings").setLevel(logging.ERROR)
+    settings = load_settings()
+    if job is not None:
+        from tagger.cli.job_processes import process_job
+
+        process_job(settings, job, process or 1)
+        return
+    count = 1 if background or process else settings.processes or process_count(settings.threads)
+    if count > 1:
+        from tagger.cli.pools import run_worker_processes
+        from worker.logs import set_up_logging
+
+        set_up_logging(settings.log_format, level.upper())
+        arguments = ["--queues", queues, *(["--no-wait"] if no_wait else []), *console.verbosity * ["-v"]]
+        raise typer.Exit(run_worker_processes(settings, count, arguments, beat=beat))
     import_ahead(settings.device, settings.backend)
     from worker.worker_program import run_worker  # reads the settings at import, so after they are exported
 

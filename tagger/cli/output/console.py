@@ -297,8 +297,8 @@ class ProgressLine:
 
     def __init__(self, description: str) -> None:
         self._description = description
-        self._is_shown = sys.stderr.isatty() and verbosity >= 0
-        if self._is_shown:
+        self.is_shown = sys.stderr.isatty() and verbosity >= 0
+        if self.is_shown:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -313,28 +313,28 @@ class ProgressLine:
             self._task = self._progress.add_task(description, total=None, rate="")
 
     def __enter__(self) -> Self:
-        if self._is_shown:
+        if self.is_shown:
             self._progress.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if self._is_shown:
+        if self.is_shown:
             self._progress.stop()
 
     @contextmanager
     def cleared(self) -> Iterator[None]:
         """Hide the line while other text is printed."""
-        if self._is_shown:
+        if self.is_shown:
             self._progress.stop()
         yield
-        if self._is_shown:
+        if self.is_shown:
             self._progress.start()
 
     def show(
         self, done: int, total: int | None = None, photos_per_second: float | None = None, state: str = ""
     ) -> None:
         """Update the line; `total` is None if it is not known. `state` follows the description."""
-        if self._is_shown:
+        if self.is_shown:
             rate = f"{photos_per_second:.1f} photos/s" if photos_per_second else ""
             description = f"{self._description} {state}".rstrip()
             self._progress.update(self._task, description=description, completed=done, total=total, rate=rate)

@@ -336,3 +336,22 @@ def _refusal_lines(database: Database, progress: JobProgress, with_sidecar: int)
             "signature over the whole file. Their tags go into sidecars; nothing needs to be done"
         )
     return lines
+
+
+class JobLine(console.ProgressLine):
+    """The progress of a job."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self._most_changes = 0
+
+    def show_job(self, database: Database, progress: JobProgress, state: str = "") -> None:
+        """Show how far the job is; in its last step, how many changes are left. `state`: as in `show`."""
+        if not progress.settling:
+            self.show(progress.done, progress.total, progress.photos_per_second, state)
+            return
+        from tagger.ledger.job_control import count_changes
+
+        left = count_changes(database)
+        self._most_changes = max(self._most_changes, left)
+        self.show_step("locating photos", self._most_changes - left, self._most_changes)

@@ -103,7 +103,7 @@ job_items = Table(
     Column("photo_id", Id, ForeignKey("photos.id", ondelete="SET NULL"), doc="the photo; null: removed"),
     Column("outcome", Text, one_of("outcome", Outcome), doc=f"{listed(Outcome)}; null: open"),
     Column("reason", Text, doc="why it was skipped, failed or refused; `edited`: an undo kept changes"),
-    Column("error_text", Text, doc="the failure or refusal in words"),
+    Column("error_text", Text, doc="the failure or refusal in words; of written metadata, what was written"),
     counter("attempts", "how often a worker tried to process it"),
     PrimaryKeyConstraint("job_id", "position"),
     # PostgreSQL would look up the job of each row, a third of the time in which they are recorded. Whoever

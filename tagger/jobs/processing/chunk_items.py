@@ -23,7 +23,6 @@ from tagger.photos.side_files import SideFile
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Reader, Result, Unchanged
 from tagger.raw_pairs import carry_over, files_of
 from tagger.tags.contents import is_classified_by_all, queue_position_updates, record_photos
-from tagger.tags.rule import EffectiveTag
 from tagger.texts.documents import document_of
 
 # The reason of a skipped item whose photo is no longer in the database.
@@ -57,14 +56,12 @@ class Item:
     side_facts: SideFacts = field(default=(), init=False, repr=False)
     # Opens the photo in place of the pipeline's own reader: in isolation.
     reader: Reader | None = field(default=None, init=False, repr=False)
-    # Set once the photo is processed; a text in jobs of metadata.
-    result: Result | str = field(default="", init=False, repr=False)
+    # Set once the photo is classified; None in jobs that classify nothing.
+    result: Result | None = field(default=None, init=False, repr=False)
     # The content of the image that was read, set when the result is stored; 0: none is known.
     image_id: int = field(default=0, init=False, repr=False)
     # Set once it is stored.
     outcome: ItemOutcome = field(init=False, repr=False)
-    # The effective tags of its image, set once they are stored.
-    tags: Sequence[EffectiveTag] = field(default=(), init=False)
 
     @property
     def file(self) -> str:
@@ -214,7 +211,7 @@ def _readable_ids(items: Sequence[Item]) -> list[int]:
 def _read(items: Sequence[Item]) -> Iterator[tuple[Item, CameraFacts]]:
     """The items whose photo was read, each with the facts in its file."""
     for item in items:
-        facts = None if isinstance(item.result, Unchanged | str) else item.result.facts
+        facts = None if item.result is None or isinstance(item.result, Unchanged) else item.result.facts
         if item.image_id and facts is not None:
             yield item, facts
 

@@ -227,7 +227,7 @@ class PhotoClassifier(PhotoProcessor):
         return self.chunk.must_stop
 
 
-def _failure_kind(result: Result | str) -> FailureKind | None:
+def _failure_kind(result: Result | None) -> FailureKind | None:
     return result.failure.kind if isinstance(result, Failed) else None
 
 

@@ -50,21 +50,21 @@ class ActivityMonitor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._message_at = time.monotonic()
-        # When each chunk last made progress; infinite while it waits for something without a limit.
+        # When each chunk last made progress; infinite before the first one: models are being loaded.
         self._progress_at: dict[object, float] = {}
 
     def record_message(self) -> None:
         self._message_at = time.monotonic()
 
     @contextmanager
-    def chunk(self) -> Iterator[Callable[..., None]]:
-        """Track one chunk. Call the function at each progress, and with infinity before a long wait."""
+    def chunk(self) -> Iterator[Callable[[], None]]:
+        """Track one chunk. Call the function at each progress."""
         key = object()
 
-        def record_progress(at: float | None = None) -> None:
+        def record_progress() -> None:
             with self._lock:
                 if key in self._progress_at:  # a thread may still work for a chunk that has ended
-                    self._progress_at[key] = time.monotonic() if at is None else at
+                    self._progress_at[key] = time.monotonic()
 
         with self._lock:
             self._progress_at[key] = math.inf
@@ -183,7 +183,6 @@ class ChunkExecutor:
         self,
         claim: Claim,
         on_stored: Callable[[StoredBatch], None] = lambda _photos: None,
-        on_step: Progress = lambda _text, _done, _total: None,
     ) -> ChunkEnd:
         """Process the photos of a claimed chunk, and store the outcomes; or what follows from those of a job.
 
@@ -197,12 +196,6 @@ class ChunkExecutor:
             self._lock.acquire(exclusive=needs_isolation(claim)) as is_acquired,
             self.activity.chunk() as record_progress,
         ):
-
-            def report(stored: StoredBatch) -> None:
-                record_progress(math.inf)  # who reads the output may let it wait: a pager, or Ctrl-S
-                on_stored(stored)
-                record_progress()
-
             chunk = ChunkRunner(
                 self._database,
                 self._settings,
@@ -212,9 +205,9 @@ class ChunkExecutor:
                 # An isolated chunk has the process for itself, with child processes that are slow to start.
                 slice_s=None if needs_isolation(claim) else self._slice_s,
                 on_progress=record_progress,
-                on_stored=report,
+                on_stored=on_stored,
             )
-            end = self._process_or_release(chunk, is_acquired=is_acquired, on_step=on_step)
+            end = self._process_or_release(chunk, is_acquired=is_acquired)
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
             items = with_retry(lambda: finish_job(self._database, claim.name.job_id), self.stop)
@@ -237,13 +230,13 @@ class ChunkExecutor:
         self.models.close()
         self._stall_check.close()
 
-    def _process_or_release(self, chunk: ChunkRunner, *, is_acquired: bool, on_step: Progress) -> ChunkEnd:
+    def _process_or_release(self, chunk: ChunkRunner, *, is_acquired: bool) -> ChunkEnd:
         """Process a chunk, and release it if others may go on with it."""
         try:
             if not is_acquired:
                 end = ChunkEnd.RELEASED
             elif chunk.claim.is_last_step:
-                end = self._settle(chunk, on_step)
+                end = self._settle(chunk)
             else:
                 end = chunk.run(self._processor(chunk))
                 chunk.with_retry(partial(update_some_days, self._database))
@@ -257,14 +250,13 @@ class ChunkExecutor:
             self._release(chunk)
         return end
 
-    def _settle(self, chunk: ChunkRunner, on_step: Progress) -> ChunkEnd:
+    def _settle(self, chunk: ChunkRunner) -> ChunkEnd:
         """Store what follows from the photos of a job. An error leaves it due, and the job ends."""
 
-        def report(text: str, done: int, total: int | None) -> None:
+        def report(_text: str, _done: int, _total: int | None) -> None:
             chunk.on_progress()
             if self.stop.is_set() or chunk.lease_lost.is_set():
                 raise _Stopped
-            on_step(text, done, total)
 
         update = partial(update_consequences, self._database, self._settings.model, report)
         try:

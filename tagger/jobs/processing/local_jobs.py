@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import Self
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # The next chunk is read while the last batches of one are stored.
 CONCURRENT_CHUNKS = 2
+# How often the caller looks for what was stored, at least.
+POLL_S = 0.5
 # How long an interrupted job waits for reads, passes and writes in progress.
 STOP_S = 1.0
 # How often a process looks for chunks that the other processes of its job have released.
@@ -35,38 +37,32 @@ def run_job(
     database: Database,
     settings: Settings,
     job_id: int,
-    on_stored: Callable[[StoredBatch], None],
-    on_step: Progress = lambda _text, _done, _total: None,
+    on_poll: Callable[[], None] = lambda: None,
+    on_stored: Callable[[StoredBatch], None] = lambda _photos: None,
 ) -> None:
-    """Run a local job until it ends or waits for an unavailable root. `on_step`: progress of its last step.
+    """Run a local job until it ends or waits for an unavailable root.
 
-    An interruption cancels the rest. Threads that have not stopped after STOP_S are left behind, and the
-    caller has to end the process.
+    `on_poll` is called after photos were stored, and every POLL_S; `on_stored` in the threads of the job. An
+    interruption cancels the rest. Threads that have not stopped after STOP_S are left behind, and the caller
+    has to end the process.
     """
     with JobThreads(database, settings, job_id) as threads, own_job(database, job_id):
-        threads.run(on_stored, on_step)
+        threads.run(on_poll, on_stored)
         # A chunk may be held by a claim whose answer was lost with the connection, until its lease expires.
         while with_retry(partial(count_open_chunks, database, job_id)):
             time.sleep(FREE_CHUNK_CHECK_S)
-            threads.run(on_stored, on_step)
+            threads.run(on_poll, on_stored)
 
 
 @contextmanager
-def own_job(
-    database: Database, job_id: int, on_expired: Callable[[Sequence[str]], object] = lambda _workers: None
-) -> Iterator[None]:
+def own_job(database: Database, job_id: int) -> Iterator[None]:
     """Renew the lease on a local job inside the context, and release chunks whose own lease has expired.
 
-    `on_expired` is called with the workers of these chunks, in another thread. An error or interruption
-    cancels what is left.
+    An error or interruption cancels what is left.
     """
     leases = ExpiredLeases(database, job_id)
-
-    def release_expired() -> None:
-        on_expired(leases.release())
-
     try:
-        with job_heartbeat(database, job_id, release_expired):
+        with job_heartbeat(database, job_id, leases.release):
             yield
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
@@ -115,28 +111,42 @@ class JobThreads:
             self._pool.shutdown()
             self._executor.close()
 
-    def run(self, on_stored: Callable[[StoredBatch], None], on_step: Progress) -> None:
+    def run(
+        self,
+        on_poll: Callable[[], None] = lambda: None,
+        on_stored: Callable[[StoredBatch], None] = lambda _photos: None,
+    ) -> None:
         """Execute chunks until the job has none left, also none that another process may release."""
+        changed = threading.Event()
+
+        def store(photos: StoredBatch) -> None:
+            on_stored(photos)
+            changed.set()
+
         runs: list[Future[None]] = []
         try:
-            runs += [
-                self._pool.submit(self._run_chunks, on_stored, on_step) for _ in range(CONCURRENT_CHUNKS)
-            ]
-            wait(runs, return_when=FIRST_EXCEPTION)
-            for run in runs:
-                if run.done():
+            for _ in range(CONCURRENT_CHUNKS):
+                runs.append(self._pool.submit(self._run_chunks, store))
+                runs[-1].add_done_callback(lambda _run: changed.set())
+            open_runs = [*runs]
+            while open_runs:
+                changed.wait(POLL_S)
+                changed.clear()
+                on_poll()
+                for run in [run for run in open_runs if run.done()]:
                     run.result()
+                    open_runs.remove(run)
         except BaseException:
             self._executor.stop.set()
             wait(runs, STOP_S)
             raise
 
-    def _run_chunks(self, on_stored: Callable[[StoredBatch], None], on_step: Progress) -> None:
+    def _run_chunks(self, on_stored: Callable[[StoredBatch], None]) -> None:
         stop = self._executor.stop
         while not stop.is_set():
             claim = with_retry(self._claim, stop)
             if claim is not None:
-                if self._executor.execute(claim, on_stored, on_step) is ChunkEnd.WAITING:
+                if self._executor.execute(claim, on_stored) is ChunkEnd.WAITING:
                     return
             elif self._is_shared and with_retry(self._count_open, stop):
                 stop.wait(FREE_CHUNK_CHECK_S)

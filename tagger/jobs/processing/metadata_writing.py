@@ -262,7 +262,7 @@ class MetadataWriter(PhotoProcessor):
     def _store(self, results: Sequence[PhotoResult]) -> None:
         """Store the outcomes and update the undo log, in one transaction under the claim's token."""
         for result in results:
-            result.item.result, result.item.outcome = result.text, result.item_outcome()
+            result.item.outcome = result.item_outcome()
         items = [result.item for result in results]
 
         def store() -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database, has_receivers, record_event
-from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome
+from tagger.database.enums import Outcome
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import (
     contents,
@@ -173,7 +173,6 @@ def _set_outcomes(
             case AlreadyClassified() if item.image_id != item.content_id:
                 outcome = ItemOutcome(position, earlier[item.image_id])
         item.outcome = outcome
-        item.tags = settled.get(item.image_id, ()) if outcome.outcome in CLASSIFIED_OUTCOMES else ()
         stored.append(item)
     return stored
 

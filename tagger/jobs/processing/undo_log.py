@@ -34,7 +34,6 @@ from tagger.database.statements import current_time
 from tagger.database.tables import contents, job_items, metadata_writes, photos
 from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
-from tagger.ledger.items import EDITED
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.photos.paths import path_text
@@ -217,8 +216,7 @@ class PhotoResult:
     planned_at: datetime | None = None
 
     def item_outcome(self) -> ItemOutcome:
-        has_text = self.outcome in {Outcome.REFUSED, Outcome.FAILED} or self.reason == EDITED
-        text = self.text if has_text else None
+        text = None if self.outcome is Outcome.SKIPPED else self.text
         return ItemOutcome(self.item.position, self.outcome, self.reason, text)
 
 

@@ -1,0 +1,123 @@
+"""The photos of a running job, as their outcomes are stored by any process."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome
+from tagger.database.statements import among
+from tagger.database.tables import chunks, contents, job_items, photos
+from tagger.ledger.job_control import model_ids_of_job
+from tagger.query.tagged_photos import NameCache, best_guess, tag_rows
+from tagger.roots.roots import RootPaths
+from tagger.things import ShownThing, things_of_images
+
+
+@dataclass(frozen=True)
+class JobPhoto:
+    """A photo that a job has processed, its outcome there, and what is known of it now.
+
+    `tags` are rows of `tag_rows`, each with the name of its landmark: the effective ones and the guess.
+    """
+
+    path: str
+    outcome: Outcome
+    reason: str | None
+    text: str | None
+    is_damaged: bool
+    tags: Sequence[tuple[Row[Any], str]]
+    guess: tuple[Row[Any], str] | None
+    things: Sequence[ShownThing]
+
+
+class JobPhotos:
+    """The photos that a job processes, each once, as soon as its outcome is stored by any process.
+
+    Photos that the scan skipped are not among them, nor those with a hidden outcome.
+    """
+
+    def __init__(
+        self, database: Database, root_paths: RootPaths, job_id: int, hidden: Collection[Outcome] = ()
+    ) -> None:
+        self._database, self._job_id, self._hidden = database, job_id, hidden
+        with database.read() as connection:
+            self._names = NameCache(connection, root_paths)
+            self._model_ids = model_ids_of_job(connection, job_id)
+        # All claimed chunks before this one are done, and all their photos were returned.
+        self._first_chunk = 0
+        self._closed_chunks: set[int] = set()
+        # The positions of photos in other chunks that were returned.
+        self._positions: set[int] = set()
+
+    def next(self) -> list[JobPhoto]:
+        """The photos that were stored since the last call, in the order of the job."""
+        columns = chunks.c.chunk, chunks.c.first, chunks.c.last, chunks.c.done
+        is_claimed = chunks.c.chunk >= self._first_chunk, chunks.c.claimed_at.is_not(None)
+        claimed = select(*columns).where(chunks.c.job_id == self._job_id, *is_claimed)
+        with self._database.snapshot() as connection:
+            rows = connection.execute(claimed.order_by(chunks.c.chunk)).all()
+            others = [row for row in rows if row.chunk not in self._closed_chunks]
+            positions = self._stored(connection, [row.chunk for row in others]) - self._positions
+            stored = self._photos(connection, positions)
+        self._positions |= positions
+        for row in others:
+            if row.done:
+                self._closed_chunks.add(row.chunk)
+                self._positions.difference_update(range(row.first, row.last + 1))
+        if rows:
+            open_chunks = (row.chunk for row in rows if not row.done)
+            self._first_chunk = min(open_chunks, default=rows[-1].chunk + 1)
+        self._closed_chunks = {chunk for chunk in self._closed_chunks if chunk >= self._first_chunk}
+        return stored
+
+    def _stored(self, connection: Connection, chunk_numbers: Sequence[int]) -> set[int]:
+        """The positions of all photos in these chunks that were processed."""
+        is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
+        is_processed = job_items.c.outcome.is_not(None), job_items.c.attempts > 0
+        query = (
+            select(job_items.c.position)
+            .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
+            .where(chunks.c.job_id == self._job_id, chunks.c.chunk.in_(chunk_numbers), *is_processed)
+        )
+        return set(connection.scalars(query)) if chunk_numbers else set()
+
+    def _photos(self, connection: Connection, positions: Collection[int]) -> list[JobPhoto]:
+        file = photos.c.root_id, photos.c.path, photos.c.path_bytes, photos.c.content_id
+        item = job_items.c.outcome, job_items.c.reason, job_items.c.error_text
+        query = (
+            select(*file, *item, contents.c.damaged)
+            .join_from(job_items, photos, photos.c.id == job_items.c.photo_id)
+            .outerjoin(contents, contents.c.id == photos.c.content_id)
+            .where(job_items.c.job_id == self._job_id, among(job_items.c.position, positions))
+            .where(job_items.c.outcome.not_in(self._hidden))
+            .order_by(job_items.c.position)
+        )
+        rows: Sequence[Any] = connection.execute(query).all() if positions else ()
+        images = {row.content_id for row in rows} - {None}
+        tags = tag_rows(connection, images, accepted_suffice=True) if images else {}
+        things = things_of_images(connection, images, model_ids=self._model_ids)
+        return [
+            self._photo(connection, row, tags.get(row.content_id, ()), things.get(row.content_id, ()))
+            for row in rows
+        ]
+
+    def _photo(
+        self, connection: Connection, row: Row[Any], tags: Sequence[Row[Any]], things: Sequence[ShownThing]
+    ) -> JobPhoto:
+        def named(tag: Row[Any]) -> tuple[Row[Any], str]:
+            return tag, self._names.landmark(connection, tag.landmark_id).display_name
+
+        guess = best_guess(tags)
+        return JobPhoto(
+            path=self._names.path(connection, row),
+            outcome=Outcome(row.outcome),
+            reason=row.reason,
+            text=row.error_text,
+            is_damaged=bool(row.damaged),
+            tags=[named(tag) for tag in tags if tag.state is not None],
+            guess=None if guess is None else named(guess),
+            things=things,
+        )
