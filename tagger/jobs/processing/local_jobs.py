@@ -14,7 +14,6 @@ from tagger.database.engine import DatabaseError, outage_text, with_retry
 from tagger.database.enums import JobState, Runner
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.kept.update import Progress
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.job_control import JobProgress, count_open_chunks, find_job
 from tagger.ledger.jobs import PUT_BACK, cancel_job, end_local_job, job_heartbeat, process_name

@@ -52,7 +52,7 @@ MUTEX_BYTES = 64
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
-    "before a batch is committed": ("tagger.jobs.processing.storage", "_LandmarkEvents", "record", "after"),
+    "before a batch is committed": ("tagger.jobs.processing.storage", "", "store_outcomes", "after"),
     "after a file was replaced": ("tagger.photos.files", "OpenFolder", "replace", "after"),
     "after a file was removed": ("tagger.photos.files", "OpenFolder", "unlink", "after"),
 }
@@ -149,8 +149,10 @@ def around(
     before: Callable[[], None] = lambda: None,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Act before or after each call of a method, except warm-up runs over blank images."""
-    owner_class = getattr(importlib.import_module(module), owner)
+    """Act before or after each call of a method, or function, except warm-up runs over blank images."""
+    owner_class = importlib.import_module(module)
+    for part in filter(None, owner.split(".")):
+        owner_class = getattr(owner_class, part)
     original = getattr(owner_class, name)
 
     @wraps(original)
