@@ -5,6 +5,7 @@ the mark `postgresql`.
 """
 
 import gc
+import hashlib
 import os
 import signal
 from collections import Counter
@@ -20,19 +21,19 @@ from rig.postgres_databases import PostgresDatabases
 from rig.servers import RedisServer, postgres_server
 from support.databases import create_sqlite_database, leave_commits_unflushed
 from support.disks import Disk
-from support.distribution import pytest_xdist_make_scheduler
-from support.embedding_spaces import share_embedding_spaces
 from support.examples import register_profiles
 from support.injection import injecting_environment, injecting_path
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tagger.database.connection import Database, open_database
+from tagger.model.artifact import BackgroundStatistics
 from tagger.pipeline.child_process import minimal_environment
 from tagger.processes.process import quiet_threads
+from tagger.teaching.classifiers import EmbeddingSpace
 
 if TYPE_CHECKING:
     from support.buckets import Bucket, BucketServer
-
-__all__ = ["pytest_xdist_make_scheduler"]
 
 # Shells start background jobs with SIGINT or SIGHUP ignored: children that a test ends with one would run on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -55,7 +56,6 @@ os.environ["TAGGER_PROCESSES"] = "1"
 quiet_threads()
 
 leave_commits_unflushed()
-share_embedding_spaces()
 
 # Imports and collected tests stay: searching them for garbage takes a fifth of the time of collecting.
 gc.disable()
@@ -72,8 +72,56 @@ REPEATED = (*WAITING, "web")
 Their servers, browsers and workers run beside other tests on the same cores, and some are paused and killed
 at moments that no test controls fully. A test that is listed often has a defect, or shows one.
 """
+SINGLE = ("tests/faults/", "tests/acceptance/")
+"""Folders with long tests: each test goes to the next free process. Elsewhere, a module goes to one."""
+GROUPED = frozenset(
+    f"tests/acceptance/{name}.py"
+    for name in ("test_hardened_servers", "test_teach_commands", "test_tls_servers", "test_worker_monitoring")
+)
+"""Modules there whose fixtures take longer than most of their tests."""
+SHARED = ("support.browser", "support.buckets")
+"""Modules that import one of these go to one process: a browser or a bucket takes seconds to start."""
 SLOWEST = 10
 """So many modules are listed with the seconds of their tests, if more than these were run."""
+
+
+class ModuleScheduling(LoadScopeScheduling):
+    """`--dist loadscope` by module, where a module's tests are short."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        if module.startswith(SINGLE):
+            return module if module in GROUPED else nodeid
+        return _shared(self.config.rootpath / module) or module
+
+
+@cache
+def _shared(module: Path) -> str | None:
+    text = module.read_text()
+    return next((name for name in SHARED if f"from {name} import" in text), None)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return ModuleScheduling(config, log)
+
+
+def share_embedding_spaces() -> None:
+    """Let equal statistics of models have one space: inverting a covariance takes longer than most updates."""
+    compute = EmbeddingSpace.of
+    spaces: dict[bytes, EmbeddingSpace] = {}
+
+    def shared(background: BackgroundStatistics) -> EmbeddingSpace:
+        digest = hashlib.blake2b(background.mean.tobytes() + background.covariance.tobytes()).digest()
+        if digest not in spaces:
+            space = compute(background)
+            space.mean.flags.writeable = space.precision.flags.writeable = False
+            spaces[digest] = space
+        return spaces[digest]
+
+    EmbeddingSpace.of = staticmethod(shared)  # type: ignore[method-assign,assignment]
+
+
+share_embedding_spaces()
 
 
 @pytest.hookimpl(wrapper=True)
