@@ -1,4 +1,4 @@
-"""What searches find: the lists of names behind them, and thirty questions in one library."""
+"""What searches find: the lists of names behind them, and questions in one library."""
 # ruff: noqa: RUF001 - periods have dashes
 
 import re
@@ -274,33 +274,16 @@ SHOTS = [
 TODAY = date(2026, 11, 29)
 SEARCHES = [
     ("pariss", "Paris", 5),  # read as Paris; no word of an alias like "Parish"
-    ("parrish", None, 0),
     ("hoi an", "Hội An Ancient Town or Hoi An", 7),
-    ("trip to italy", "trip Colosseum, 6–8 May 2022", 5),
     ("reise nach indien", "trip Taj Mahal, 3–5 November 2022", 5),
-    ("urlaub 2022", "trip Taj Mahal, 3–5 November 2022 or trip Colosseum, 6–8 May 2022", 10),
     ("holiday in may", "trip Colosseum, 6–8 May 2022", 5),
     ("september 24", "24 September", 5),
-    ("september 2024", "September 2024", 2),
-    ("november", "November", 9),
     ("christmas", "24 December – 26 December", 4),
-    ("weihnachten in berlin", "Berlin, 24 December – 26 December", 4),
     ("on this day", "29 November", 2),
-    ("today a year ago", "29 November 2025", 2),
-    ("heute vor einem jahr", "29 November 2025", 2),
     ("without date", "without a date", 2),
-    ("ohne datum", "without a date", 2),
-    ("cologne", "Köln", 2),
     ("around cologne", "around Köln", 26),  # with Bonn
-    ("um köln 2024", "around Köln, 2024", 2),
-    ("kirche", "Berlin Cathedral, Cologne Cathedral, Dresden Frauenkirche", 6),
-    ("church", "Berlin Cathedral, Cologne Cathedral, Dresden Frauenkirche", 6),
     ("église à berlin", "Berlin Cathedral, Cologne Cathedral, Dresden Frauenkirche, Berlin", 2),
-    ("temple", "Golden Temple, Lotus Temple", 4),
-    ("tempel in indien", "Golden Temple, Lotus Temple, India", 4),
     ("home", None, 0),  # the photos are below /home
-    ("alltag", "in Alltag", 24),
-    ("india or anna", "India or in Anna", 9),
     ("vietnam not hoi an", "Vietnam, not Hội An Ancient Town, not Hoi An", 0),
     ("frankreich 2023 ohne eiffelturm", "France, 2023, not Eiffel Tower", 2),
     ("2024 or 2025 in germany", "Germany, 2024, 2025", 8),
@@ -325,7 +308,7 @@ def whole_library(database: Database, tmp_path: Path) -> PositionLibrary:
 
 
 @pytest.mark.postgresql
-def test_thirty_searches_find_what_people_mean(
+def test_searches_find_what_people_mean(
     whole_library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(texts, "this_day", lambda: TODAY)
