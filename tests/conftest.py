@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.postgres_databases import PostgresDatabases
 from rig.servers import RedisServer, postgres_server
-from support.databases import create_sqlite_database, leave_commits_unflushed
+from support.databases import (
+    create_sqlite_database,
+    leave_commits_unflushed,
+    share_compiled_statements,
+)
 from support.disks import Disk
 from support.examples import register_profiles
 from support.injection import injecting_environment, injecting_path
@@ -28,6 +32,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tagger.database.connection import Database, open_database
 from tagger.model.artifact import BackgroundStatistics
+from tagger.model.backends import selection
 from tagger.pipeline.child_process import minimal_environment
 from tagger.processes.process import quiet_threads
 from tagger.teaching.classifiers import EmbeddingSpace
@@ -56,6 +61,10 @@ os.environ["TAGGER_PROCESSES"] = "1"
 quiet_threads()
 
 leave_commits_unflushed()
+share_compiled_statements()
+
+# Each model that is loaded is tried with these images: drawing them takes longer than that.
+selection.generated_images = cache(selection.generated_images)
 
 # Imports and collected tests stay: searching them for garbage takes a fifth of the time of collecting.
 gc.disable()

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row, event, select
+from sqlalchemy import Engine, Row, event, select
+from sqlalchemy.util import LRUCache
 
 from tagger.database import engine
 from tagger.database.audit_log import AuditAction
@@ -20,6 +21,22 @@ from tagger.database.tables import audit_log
 def leave_commits_unflushed() -> None:
     """Let SQLite leave this process's commits to the system's cache: the test machine keeps its power."""
     engine.SQLITE_PRAGMAS = (*engine.SQLITE_PRAGMAS, "synchronous=OFF")
+
+
+def share_compiled_statements() -> None:
+    """Let the databases of a kind compile each statement once in this process, and not once each."""
+    cache = LRUCache(10_000)  # type: ignore[var-annotated]
+    create = engine.create_engine
+
+    def create_engine(*arguments: Any, **options: Any) -> Engine:
+        created = create(*arguments, **options)
+        kind = type(created.dialect)
+        kind.__eq__ = lambda self, other: type(self) is type(other)  # type: ignore[method-assign,assignment]
+        kind.__hash__ = lambda self: hash(type(self))  # type: ignore[method-assign,assignment]
+        created._compiled_cache = cache
+        return created
+
+    engine.create_engine = create_engine
 
 
 def create_sqlite_database(file: Path) -> str:
