@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import PurePath
 
 from tagger.positions.cities import City, names_of_cities
@@ -304,6 +304,7 @@ def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
     ]
 
 
+@cache
 def outcome_names() -> Names:
     things = []
     for label, options, words in _OUTCOMES:

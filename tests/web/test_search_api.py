@@ -93,8 +93,8 @@ def test_where_nothing_matches_the_filters_to_drop_are_named(
     assert library.model.id
     empty = page_of(client, "munich 2019")
     found = dict(re.findall(r'<li><a href="([^"]*)">([^<]*without[^<]*)</a>', empty))
-    assert list(found.values()) == ["3 without “Munich”", "1 without “2019”"]
-    assert [len(re.findall(r"data-photo=", client.get(address).text)) for address in found] == [3, 1]
+    assert list(found.values()) == ["9 without “Munich”", "1 without “2019”"]
+    assert [len(re.findall(r"data-photo=", client.get(address).text)) for address in found] == [9, 1]
 
 
 def page_of(client: TestClient, question: str) -> str:
