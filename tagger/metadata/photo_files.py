@@ -27,29 +27,20 @@ from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.tag_fields import TagFields
-from tagger.photos.buckets import sidecars_of
 from tagger.photos.containers import exif_of
 from tagger.photos.files import OpenFolder, open_folder
-from tagger.photos.folders import read_sidecar_in
 from tagger.photos.names import (
     RAW_EXTENSIONS,
     extension_of,
     find_program_folder,
     is_photo_name,
-    is_raw_name,
-    may_have_stem_sidecar,
-    stem_of,
 )
-from tagger.photos.paths import ObjectPath, folded_name, path_text
+from tagger.photos.paths import folded_name, path_text
 from tagger.photos.side_files import (
     SIDECAR_MAX_BYTES,
-    ReadSidecar,
-    owner_of_stem_sidecar,
-    stated_extension,
 )
-from tagger.photos.source import has_entry, read_named
+from tagger.photos.source import has_entry, open_source, read_named
 
-_ENDINGS = (".xmp", ".XMP", ".Xmp")
 # In a JPEG, our XMP comes before the image, whose bytes are not read.
 _JPEG_HEAD_BYTES = 2**20
 
@@ -117,51 +108,14 @@ def find_photo_files(
 
 
 def _find_beside(photo: Path, root: Path | None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    if isinstance(photo, ObjectPath):
-        return _sidecars_in_bucket(photo), ()
+    folder = root or photo.parent
     with translated_os_errors(photo):
         try:
-            folder = open_folder(photo.parent, root)
-        except FileNotFoundError:
-            return (), ()
-        with folder:
-            own = _sidecars(folder, photo.name)
-            of_stem = _sidecars(folder, photo.stem) if photo.suffix else ()
-            names = _file_names(folder) if of_stem else ()
-            owned, hidden = _sort_stem_sidecars(
-                photo.name, of_stem, names, read_sidecar_in(photo.parent, root)
-            )
-    return tuple(map(photo.with_name, (*own, *owned))), tuple(map(photo.with_name, hidden))
-
-
-def _sort_stem_sidecars(
-    photo: str, sidecars: Iterable[str], names: Iterable[str], read_sidecar: ReadSidecar
-) -> tuple[list[str], list[str]]:
-    """Those sidecars `photo.xmp` that belong to the photo, and those that a new `photo.jpg.xmp` would hide.
-
-    Immich and digiKam read `IMG_1.xmp` for every file of its stem that has no sidecar of its own. Its values
-    are the photo's, unless it says that it is for another file (`photoshop:SidecarForExtension`) which is not
-    the same photo.
-    """
-    owned, hidden = [], []
-    names = list(filter(may_have_stem_sidecar, names))
-    for sidecar in sidecars:
-        owner = owner_of_stem_sidecar(sidecar, names, read_sidecar)
-        if owner is not None and folded_name(owner) == folded_name(photo):
-            owned.append(sidecar)
-        elif owner is None and any(folded_name(name) == folded_name(sidecar[:-4]) for name in names):
-            continue  # beside `a.jpg`, `a.jpg.xmp` is not the sidecar of `a.jpg.cr3`
-        elif _is_same_photo(photo, owner) or stated_extension(read_sidecar(sidecar)) in (
-            None,
-            extension_of(photo),
-        ):
-            hidden.append(sidecar)
-    return owned, hidden
-
-
-def _is_same_photo(photo: str, raw_file: str | None) -> bool:
-    """Whether a photo was developed from a RAW file of its stem, as far as the names tell."""
-    return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
+            sidecars = open_source(str(folder)).sidecars(str(photo.relative_to(folder)))
+        except BucketUnavailable as error:
+            text = f"Its sidecars cannot be found: {error.values['reason']}."
+            raise WriteFailed("unreadable", text) from error
+    return tuple(map(photo.with_name, sidecars.own)), tuple(map(photo.with_name, sidecars.hidden))
 
 
 def _find_written(path: Path, root: Path | None = None) -> Path:
@@ -173,7 +127,7 @@ def _find_written(path: Path, root: Path | None = None) -> Path:
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
     """
-    if isinstance(path, ObjectPath):
+    if not open_source(str(path)).is_writable:
         return path
     with translated_os_errors(path):
         try:
@@ -184,16 +138,8 @@ def _find_written(path: Path, root: Path | None = None) -> Path:
             if folder.exists(path.name):
                 return path
             folded = folded_name(path.name)
-            found = [name for name in _file_names(folder) if folded_name(path_text(name)[0]) == folded]
+            found = [name for name in folder.file_names() if folded_name(path_text(name)[0]) == folded]
     return path.with_name(found[0]) if len(found) == 1 else path
-
-
-def _sidecars_in_bucket(photo: ObjectPath) -> tuple[Path, ...]:
-    try:
-        return sidecars_of(photo)
-    except BucketUnavailable as error:
-        text = f"Its sidecars cannot be found: {error.values['reason']}."
-        raise WriteFailed("unreadable", text) from error
 
 
 def is_among(path: Path, others: Collection[Path]) -> bool:
@@ -204,7 +150,7 @@ def is_among(path: Path, others: Collection[Path]) -> bool:
     return any(
         folded_name(other.name) == folded and _is_same_file(path, other)
         for other in others
-        if not isinstance(other, ObjectPath) and other.parent == path.parent
+        if other.parent == path.parent
     )
 
 
@@ -250,7 +196,7 @@ def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Pat
     writers that died left in the folders is removed.
     """
     for path in paths:
-        if isinstance(path, ObjectPath):
+        if not open_source(str(path)).is_writable:
             continue
         if path.is_file() and _holds_our_values(path, max_bytes):
             yield path
@@ -280,30 +226,6 @@ def _holds_our_values(file: Path, max_bytes: int) -> bool:
         return xmp.has_our_fields(xmp_packet(read_named(file, max_bytes=max_bytes).data))
     except (OSError, PhotoFailed, WriteRefused):
         return False
-
-
-def _sidecars(folder: OpenFolder, base: str) -> tuple[str, ...]:
-    """The files `base`.xmp, each once: where the file system ignores case, all spellings are one file.
-
-    Each spelling is checked by name: listing the folder for every photo takes quadratic time. Only where
-    several are found, the listing says which there are: some shares number each spelling as a file.
-    """
-    sidecars: dict[tuple[int, int], str] = {}
-    for name in (base + ending for ending in _ENDINGS):
-        try:
-            status = folder.status(name)
-        except FileNotFoundError:
-            continue
-        sidecars.setdefault((status.st_dev, status.st_ino), name)
-    found = tuple(sidecars.values())
-    if len(found) > 1:
-        listed = set(_file_names(folder))
-        found = tuple(name for name in found if name in listed) or found[:1]
-    return found
-
-
-def _file_names(folder: OpenFolder) -> list[str]:
-    return [entry.name for entry in folder.entries() if not entry.is_dir(follow_symlinks=False)]
 
 
 def _raw_files_named_after(folder: OpenFolder, photo: Path) -> Iterator[str]:

@@ -44,8 +44,9 @@ from tagger.photos.containers import digest_photo
 from tagger.photos.files import read_photo
 from tagger.photos.formats.reader import Blocks
 from tagger.photos.names import owning_folder
-from tagger.photos.paths import ObjectPath, folded_name, path_text
+from tagger.photos.paths import folded_name, path_text
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
+from tagger.photos.source import open_source
 from tagger.texts.text_format import distance_text
 
 # Refusals after which a sidecar could state wrong tags.
@@ -399,7 +400,7 @@ def _refuse_place(path: Path, target: Target | None) -> None:
     Raises:
         WriteRefused: it is there.
     """
-    if isinstance(path, ObjectPath):
+    if not open_source(str(path)).is_writable:
         undo = "What version 1 wrote there is undone with version 1"
         write = "To write tags, copy the photos to a folder"
         text = f"Buckets are only read. {undo if target is None else write}."

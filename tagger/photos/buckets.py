@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
 from tagger.photos import object_store
@@ -29,7 +29,7 @@ from tagger.photos.object_store import (
     store_errors,
 )
 from tagger.photos.paths import ObjectPath, parse_path
-from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile, is_side_file_name, side_files_of
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, Sidecars, SideFile, is_side_file_name, side_files_of
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -55,13 +55,15 @@ class ObjectSource:
     # Whether requests are repeated for up to a minute; otherwise for a few seconds.
     patient: bool = True
 
+    noun: ClassVar[str] = "bucket"
+    extra_reads: ClassVar[int] = 128  # connections: 2,500 photos a second where an answer takes 50 ms
+    is_writable: ClassVar[bool] = False
+    has_mounts: ClassVar[bool] = False
+    is_free_to_list: ClassVar[bool] = False
+
     @property
     def location(self) -> str:
         return str(self.prefix)
-
-    @property
-    def extra_reads(self) -> int:
-        return 128  # each a connection: 2,500 photos a second where an answer takes 50 ms
 
     def mount(self) -> Mount:
         try:
@@ -165,6 +167,13 @@ class ObjectSource:
                 break
         return set(keys.values())
 
+    def sidecars(self, path: str) -> Sidecars:
+        photo = self.prefix / path
+        names = {photo.name, *_names_with_stem(photo.parent, photo.stem)}
+        sidecars = {name for name in names if name.lower().endswith(SIDECAR_EXTENSION)}
+        beside = ObjectSource(photo.parent)
+        return Sidecars(side_files_of(names - sidecars, sidecars, beside.read_sidecar).get(photo.name, ()))
+
     def _key(self, path: str) -> str:
         return f"{self.prefix.key}/{path}".lstrip("/")
 
@@ -232,18 +241,6 @@ def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
         raise PathNotFound(path=path) from None
     except store_errors() as error:
         raise BucketUnavailable(folder=path, reason=error_text(error)) from None
-
-
-def sidecars_of(photo: ObjectPath) -> tuple[ObjectPath, ...]:
-    """The sidecars beside an object.
-
-    Raises:
-        BucketUnavailable: the bucket cannot be listed (further).
-    """
-    names = {photo.name, *_names_with_stem(photo.parent, photo.stem)}
-    sidecars = {name for name in names if name.lower().endswith(SIDECAR_EXTENSION)}
-    found = side_files_of(names - sidecars, sidecars, ObjectSource(photo.parent).read_sidecar)
-    return tuple(photo.with_name(name) for name in found.get(photo.name, ()))
 
 
 def _names_with_stem(folder: ObjectPath, stem: str) -> Iterator[str]:

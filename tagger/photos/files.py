@@ -377,6 +377,10 @@ class OpenFolder:
         with self._listing() as descriptor, os.scandir(descriptor) as entries:
             yield from entries
 
+    def file_names(self) -> list[str]:
+        """The names of all that is no folder."""
+        return [entry.name for entry in self.entries() if not entry.is_dir(follow_symlinks=False)]
+
     def flush(self) -> None:
         """Flush changed names to disk, where file system and rights allow it."""
         with suppress(PermissionError), self._listing() as descriptor:

@@ -13,15 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import ClassVar
 
 from tagger.errors import PathNotFound, PhotoFailed
 from tagger.photos.files import (
     Mount,
+    OpenFolder,
     PhotoBytes,
     PhotoVersion,
     check_mount,
     file_version,
     is_mount_point,
+    open_folder,
     os_error_text,
     read_photo,
     stored_time_ns,
@@ -43,11 +46,13 @@ from tagger.photos.side_files import (
     SIDECAR_MAX_BYTES,
     TAKEOUT_EXTENSION,
     ReadSidecar,
+    Sidecars,
     SideFile,
     counts_beside_photos,
     is_side_file_name,
     metadata_files,
     side_files_of,
+    sort_stem_sidecars,
 )
 
 
@@ -86,14 +91,15 @@ class FolderSource:
     """The photos in a folder of a file system."""
 
     folder: Path
+    noun: ClassVar[str] = "folder"
+    extra_reads: ClassVar[int] = 8  # disks and shares seek between them
+    is_writable: ClassVar[bool] = True
+    has_mounts: ClassVar[bool] = True
+    is_free_to_list: ClassVar[bool] = True
 
     @property
     def location(self) -> str:
         return str(self.folder)
-
-    @property
-    def extra_reads(self) -> int:
-        return 8  # disks and shares seek between them
 
     def mount(self) -> Mount:
         return check_mount(self.folder)
@@ -121,6 +127,20 @@ class FolderSource:
         linked = {folder for folder in map(os.path.dirname, missing) if self._has_link(folder)}
         return {path for path in missing if os.path.dirname(path) not in linked}  # noqa: PTH120 - fast
 
+    def sidecars(self, path: str) -> Sidecars:
+        photo = self.folder / path
+        try:
+            opened = open_folder(photo.parent, self.folder)
+        except FileNotFoundError:
+            return Sidecars()
+        with opened as folder:
+            own = _spellings(folder, photo.name)
+            of_stem = _spellings(folder, photo.stem) if photo.suffix else ()
+            names = folder.file_names() if of_stem else ()
+            read_sidecar = read_sidecar_in(photo.parent, self.folder)
+            sorted_by_owner = sort_stem_sidecars(photo.name, of_stem, names, read_sidecar)
+        return Sidecars((*own, *sorted_by_owner.own), sorted_by_owner.hidden)
+
     def _has_link(self, folder: str) -> bool:
         """Whether a folder below this one, or one around it, is a link."""
         inner = Path(folder)
@@ -135,6 +155,29 @@ class FolderSource:
         except OSError:
             return False
         return not stat.S_ISREG(status.st_mode)
+
+
+_SIDECAR_ENDINGS = (".xmp", ".XMP", ".Xmp")
+
+
+def _spellings(folder: OpenFolder, base: str) -> tuple[str, ...]:
+    """The files `base`.xmp, each once: where the file system ignores case, all spellings are one file.
+
+    Each spelling is checked by name: listing the folder for every photo takes quadratic time. Only where
+    several are found, the listing says which there are: some shares number each spelling as a file.
+    """
+    sidecars: dict[tuple[int, int], str] = {}
+    for name in (base + ending for ending in _SIDECAR_ENDINGS):
+        try:
+            status = folder.status(name)
+        except FileNotFoundError:
+            continue
+        sidecars.setdefault((status.st_dev, status.st_ino), name)
+    found = tuple(sidecars.values())
+    if len(found) > 1:
+        listed = set(folder.file_names())
+        found = tuple(name for name in found if name in listed) or found[:1]
+    return found
 
 
 def find_photos(

@@ -32,8 +32,14 @@ class ObjectPath(PosixPath):
     def __fspath__(self) -> NoReturn:
         raise ObjectUnsupported(path=str(self))
 
+    def is_absolute(self) -> bool:
+        return True
+
     def resolve(self, strict: bool = False) -> Self:  # noqa: ARG002 - the signature is pathlib's
         return self
+
+    def samefile(self, other_path: str | os.PathLike[str]) -> bool:
+        return self == other_path
 
     @property
     def scheme(self) -> str:

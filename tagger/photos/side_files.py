@@ -150,6 +150,44 @@ def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: Read
     return owners[0] if len(owners) == 1 else None
 
 
+@dataclass(frozen=True)
+class Sidecars:
+    """The names of a photo's sidecars, and of those that a new `photo.jpg.xmp` would hide."""
+
+    own: Sequence[str] = ()
+    hidden: Sequence[str] = ()
+
+
+def sort_stem_sidecars(
+    photo: str, sidecars: Iterable[str], names: Iterable[str], read_sidecar: ReadSidecar
+) -> Sidecars:
+    """Those sidecars `photo.xmp` that belong to the photo, and those that are hidden.
+
+    Immich and digiKam read `IMG_1.xmp` for every file of its stem that has no sidecar of its own. Its values
+    are the photo's, unless it says that it is for another file (`photoshop:SidecarForExtension`) which is not
+    the same photo.
+    """
+    owned, hidden = [], []
+    names = list(filter(may_have_stem_sidecar, names))
+    for sidecar in sidecars:
+        owner = owner_of_stem_sidecar(sidecar, names, read_sidecar)
+        if owner is not None and folded_name(owner) == folded_name(photo):
+            owned.append(sidecar)
+        elif owner is None and any(folded_name(name) == folded_name(sidecar[:-4]) for name in names):
+            continue  # beside `a.jpg`, `a.jpg.xmp` is not the sidecar of `a.jpg.cr3`
+        elif _is_same_photo(photo, owner) or stated_extension(read_sidecar(sidecar)) in (
+            None,
+            extension_of(photo),
+        ):
+            hidden.append(sidecar)
+    return Sidecars(owned, hidden)
+
+
+def _is_same_photo(photo: str, raw_file: str | None) -> bool:
+    """Whether a photo was developed from a RAW file of its stem, as far as the names tell."""
+    return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
+
+
 def stated_extension(sidecar: bytes | None) -> str | None:
     """The extension of the file that a sidecar says it is for; None if it does not say so."""
     data = sidecar or b""

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from tagger.errors import PathNotFound
+from tagger.errors import ObjectUnsupported, PathNotFound
 from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
 from tagger.photos.files import Mount, PhotoBytes, PhotoVersion, read_photo
@@ -20,6 +20,7 @@ from tagger.photos.folders import (
 )
 from tagger.photos.names import OtherFiles
 from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.side_files import Sidecars
 
 PAGE = 1000
 # How many objects are checked at a time; each takes a request.
@@ -29,14 +30,20 @@ PARALLEL_CHECKS = 16
 class PhotoSource(Protocol):
     """A store of photos, each identified by its path within the source (text with slashes)."""
 
+    # What people call it.
+    noun: ClassVar[str]
+    # How many reads beyond one for each core it serves well. More could slow each other down.
+    extra_reads: ClassVar[int]
+    # Whether metadata may be written into it.
+    is_writable: ClassVar[bool]
+    # Whether disks and shares can be mounted in it.
+    has_mounts: ClassVar[bool]
+    # Whether it can be listed as often as one likes. Each request to a bucket is paid for.
+    is_free_to_list: ClassVar[bool]
+
     @property
     def location(self) -> str:
         """The address with which `open_source` opens the source, in this process or another."""
-        ...
-
-    @property
-    def extra_reads(self) -> int:
-        """How many reads beyond one for each core it serves well. More could slow each other down."""
         ...
 
     def mount(self) -> Mount:
@@ -70,6 +77,15 @@ class PhotoSource(Protocol):
         """Return the paths at which no photo exists.
 
         A path whose check fails is not among them, nor one that leads through a link to a folder.
+        """
+        ...
+
+    def sidecars(self, path: str) -> Sidecars:
+        """Find the sidecars of a photo.
+
+        Raises:
+            OSError: the folder is a link, may not be read, or its disk failed.
+            BucketUnavailable: the bucket cannot be listed.
         """
         ...
 
@@ -131,6 +147,15 @@ def _find_named(path: Path, side_files: Sequence[str] = ()) -> FoundPhoto | Fold
         return find_object(path) if isinstance(path, ObjectPath) else find_photo(path, side_files)
     except PathNotFound:
         return FolderProblem(path, "It does not exist any more.")
+
+
+def require_writable(paths: Iterable[Path]) -> None:
+    """Raises:
+    ObjectUnsupported: one of the paths is in a bucket, which is only read.
+    """
+    for path in paths:
+        if not open_source(str(path)).is_writable:
+            raise ObjectUnsupported(path=str(path))
 
 
 def open_source(location: str) -> PhotoSource:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -814,7 +814,7 @@ class RemoteStore(FolderSource):
     pause_s: float = 0.05
     in_flight: list[str] = field(default_factory=list)
     most_in_flight: list[int] = field(default_factory=lambda: [0])
-    extra_reads: int = 40  # type: ignore[assignment]
+    extra_reads: ClassVar[int] = 40
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
         self.in_flight.append(path)

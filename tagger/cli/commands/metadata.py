@@ -33,7 +33,7 @@ from tagger.cli.output.console import printable, write_json, write_json_list, wr
 from tagger.cli.output.job_text import count_of, first_names
 from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner, Target
-from tagger.errors import ObjectUnsupported, PhotoFailed, SystemRefused
+from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos, recorded_sidecars
 from tagger.jobs.processing.undo_log import count_forgotten
@@ -54,7 +54,7 @@ from tagger.metadata.xmp import written_landmarks
 from tagger.photos.formats import detect_format
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
-from tagger.photos.source import check_exists, read_named
+from tagger.photos.source import check_exists, read_named, require_writable
 from tagger.query.photo_conditions import require_folders
 from tagger.roots.roots import is_stored, list_roots
 
@@ -255,9 +255,8 @@ def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: boo
 def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> None:
     if job is not None:
         find_job(session.database, job)
+    require_writable(paths)
     for path in paths:
-        if isinstance(path, ObjectPath):
-            raise ObjectUnsupported(path=str(path))
         if not is_stored(session.database, path, session.settings.roots):
             check_exists(path)
 

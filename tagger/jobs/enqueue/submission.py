@@ -12,13 +12,14 @@ from sqlalchemy import select
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner
 from tagger.database.tables import jobs
-from tagger.errors import JobNotRetriable, ObjectUnsupported
+from tagger.errors import JobNotRetriable
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
 from tagger.ledger.items import FailureFilter, failure_conditions
 from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import PATHS, WRITE, NewJob, create_job, finish_scan, job_heartbeat, other_models
-from tagger.photos.paths import ObjectPath, path_to_json
+from tagger.photos.paths import path_to_json
+from tagger.photos.source import require_writable
 from tagger.registry.registered_models import model_by_id, verify_model
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
@@ -118,9 +119,8 @@ class Tagging:
         ObjectUnsupported: tags would be written into a bucket.
         RootUnavailable: the disk of a folder is not mounted.
         """
-        objects = [path for path in self._paths if isinstance(path, ObjectPath)]
-        if objects and self.write is not None:
-            raise ObjectUnsupported(path=objects[0])
+        if self.write is not None:
+            require_writable(self._paths)
         require_available_roots(database, self.selection, root_paths)
 
     def new_job(self, database: Database, settings: Settings) -> NewJob:

@@ -37,7 +37,6 @@ from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_result, plan_and_prepare
 from tagger.metadata.plans import UndoRecord
-from tagger.photos.paths import ObjectPath
 from tagger.roots.roots import Root
 
 log = logging.getLogger(__name__)
@@ -139,7 +138,7 @@ class MetadataWriter(PhotoProcessor):
         for item in items:
             root = roots[item.root_id]
             folder = root.path_of(item.path, item.path_bytes).parent
-            if not isinstance(folder, ObjectPath) and folder not in self._cleaned:
+            if root.source.is_writable and folder not in self._cleaned:
                 self._cleaned.add(folder)
                 with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
                     remove_leftovers(folder, root.folder)
