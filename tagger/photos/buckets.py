@@ -15,7 +15,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
+from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, RootUnavailable
 from tagger.photos import object_store
 from tagger.photos.files import MAX_TIME_NS, Mount, MountState, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folders import FolderProblem, FoundPhoto, PathFilter
@@ -173,6 +173,25 @@ class ObjectSource:
         sidecars = {name for name in names if name.lower().endswith(SIDECAR_EXTENSION)}
         beside = ObjectSource(photo.parent)
         return Sidecars(side_files_of(names - sidecars, sidecars, beside.read_sidecar).get(photo.name, ()))
+
+    def named(self) -> tuple[Path, bool]:
+        return self.prefix, not is_object(self.prefix)
+
+    def resolved(self) -> Path:
+        return self.prefix
+
+    def may_have_moved_to(self, folder: Path) -> bool:  # noqa: ARG002
+        return False
+
+    def shown_name(self, folder: Path, root_name: str) -> str:  # noqa: ARG002 - addresses are the same everywhere
+        return str(folder)
+
+    def unavailable(self, mount: Mount, photos: str) -> RootUnavailable:
+        is_empty = (
+            f"it is empty, but the database has {photos} in it. "
+            f"If you deleted them, run `tagger forget {self.prefix}`"
+        )
+        return BucketUnavailable(folder=self.prefix, reason=mount.problem or is_empty)
 
     def _key(self, path: str) -> str:
         return f"{self.prefix.key}/{path}".lstrip("/")

@@ -15,9 +15,17 @@ from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar
 
-from tagger.errors import PathNotFound, PhotoFailed
+from tagger.errors import (
+    UNREACHABLE_ERRNOS,
+    FolderReplaced,
+    PathNotFound,
+    PathUnreachable,
+    PhotoFailed,
+    RootUnavailable,
+)
 from tagger.photos.files import (
     Mount,
+    MountState,
     OpenFolder,
     PhotoBytes,
     PhotoVersion,
@@ -140,6 +148,35 @@ class FolderSource:
             read_sidecar = read_sidecar_in(photo.parent, self.folder)
             sorted_by_owner = sort_stem_sidecars(photo.name, of_stem, names, read_sidecar)
         return Sidecars((*own, *sorted_by_owner.own), sorted_by_owner.hidden)
+
+    def named(self) -> tuple[Path, bool]:
+        try:
+            is_folder = self.folder.is_dir()
+        except OSError as error:
+            if error.errno in UNREACHABLE_ERRNOS:
+                raise PathUnreachable(path=self.folder, reason=error.strerror) from error
+            raise
+        if not os.path.lexists(self.folder):
+            raise PathNotFound(path=self.folder)
+        return self.resolved(), is_folder
+
+    def resolved(self) -> Path:
+        is_folder = self.folder.is_dir()
+        return self.folder.resolve() if is_folder else self.folder.parent.resolve() / self.folder.name
+
+    def may_have_moved_to(self, folder: Path) -> bool:
+        mount = self.mount()  # first: resolving a path could hang
+        if mount.state is MountState.FILLED:
+            return self.folder != folder and self.folder.resolve() == folder
+        return mount.state is MountState.MISSING and mount.error is None
+
+    def shown_name(self, folder: Path, root_name: str) -> str:
+        return str(root_name / folder.relative_to(self.folder))
+
+    def unavailable(self, mount: Mount, photos: str) -> RootUnavailable:
+        if mount.state is MountState.LINK:
+            return FolderReplaced(folder=self.folder, photos=photos, target=self.folder.resolve())
+        return RootUnavailable(folder=self.folder, photos=photos, state=mount.text)
 
     def _has_link(self, folder: str) -> bool:
         """Whether a folder below this one, or one around it, is a link."""

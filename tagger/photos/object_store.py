@@ -68,16 +68,16 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
     return _open_store(path.scheme, path.bucket, frozenset(variables.items()), patient)
 
 
-def current_endpoint(path: ObjectPath) -> str | None:
-    """The server that this process asks for a bucket of S3, without credentials; None for other stores."""
-    if path.scheme != "s3":
+def current_endpoint(path: Path) -> str | None:
+    """The server that this process asks for a bucket of S3, without credentials; None for other paths."""
+    if not isinstance(path, ObjectPath) or path.scheme != "s3":
         return None
     return _server(_endpoint(_variables()) or AWS)
 
 
-def note_endpoint(path: ObjectPath, endpoint: str | None) -> None:
+def note_endpoint(path: Path, endpoint: str | None) -> None:
     """Let `open_store` refuse the bucket if this process asks another server. None if it is not known."""
-    if endpoint is not None:
+    if isinstance(path, ObjectPath) and endpoint is not None:
         _endpoints[path.bucket] = endpoint
 
 

@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from tagger.errors import ObjectUnsupported, PathNotFound
+from tagger.errors import ObjectUnsupported, PathNotFound, RootUnavailable
 from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
 from tagger.photos.files import Mount, PhotoBytes, PhotoVersion, read_photo
@@ -78,6 +78,31 @@ class PhotoSource(Protocol):
 
         A path whose check fails is not among them, nor one that leads through a link to a folder.
         """
+        ...
+
+    def named(self) -> tuple[Path, bool]:
+        """Return the path that a user named, as it is stored, and whether it is that of a folder or prefix.
+
+        Raises:
+            PathNotFound: it does not exist, or its disk or share does not answer.
+            BucketUnavailable: the bucket does not answer.
+        """
+        ...
+
+    def resolved(self) -> Path:
+        """Return the path as it is stored, also if it does not exist: only links to folders are resolved."""
+        ...
+
+    def may_have_moved_to(self, folder: Path) -> bool:
+        """Whether the source does not exist any more, or is a link to that folder."""
+        ...
+
+    def shown_name(self, folder: Path, root_name: str) -> str:
+        """What messages call a folder in this source, which is a root, on each machine."""
+        ...
+
+    def unavailable(self, mount: Mount, photos: str) -> RootUnavailable:
+        """The error for a source that is unavailable, though so many `photos` are stored in it."""
         ...
 
     def sidecars(self, path: str) -> Sidecars:

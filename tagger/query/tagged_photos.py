@@ -471,7 +471,7 @@ class NameCache:
     def path(self, connection: Connection, row: Row[Any]) -> str:
         """The absolute path of the photo of `row`."""
         root = self._root(connection, row.root_id)
-        if row.path_bytes or root.is_bucket or os.sep != "/":
+        if row.path_bytes or os.sep != "/":
             return str(root.path_of(row.path, row.path_bytes))
         return f"{self._starts[root.id]}{row.path}"
 

@@ -25,16 +25,15 @@ from tagger.database.connection import Database
 from tagger.database.statements import insert_missing, lock_tables
 from tagger.database.tables import mounts, photos, roots
 from tagger.errors import (
-    BucketUnavailable,
-    FolderReplaced,
     PathNotFound,
     PhotoNotFound,
     RootMoveRefused,
     RootUnavailable,
 )
 from tagger.ledger.workers import list_suspended_jobs, resume_suspended_jobs
-from tagger.photos.files import Mount, MountState, check_folder, check_mount, is_mount_point
-from tagger.photos.paths import ObjectPath, path_from_text, path_text
+from tagger.photos.files import Mount, MountState, check_folder, is_mount_point
+from tagger.photos.paths import path_from_text, path_text
+from tagger.photos.source import open_source
 from tagger.roots.roots import (
     Root,
     RootPaths,
@@ -67,9 +66,7 @@ class UnavailableFolder:
     @property
     def name(self) -> str:
         """What messages call it, on each machine."""
-        if self.root.is_bucket:
-            return str(self.folder)
-        return str(self.root.name / self.folder.relative_to(self.root.folder))
+        return self.root.source.shown_name(self.folder, self.root.name)
 
     @property
     def condition(self) -> ColumnElement[bool]:
@@ -84,15 +81,7 @@ class UnavailableFolder:
         """What to say about it. Asking the file system again could give another answer."""
         count = count_root_photos(connection, self.root, self.folder)
         photos_text = f"{count} photo{'' if count == 1 else 's'}"
-        if isinstance(self.folder, ObjectPath):
-            is_empty = (
-                f"it is empty, but the database has {photos_text} in it. "
-                f"If you deleted them, run `tagger forget {self.folder}`"
-            )
-            return BucketUnavailable(folder=self.folder, reason=self.mount.problem or is_empty)
-        if self.mount.state is MountState.LINK:
-            return FolderReplaced(folder=self.folder, photos=photos_text, target=self.folder.resolve())
-        return RootUnavailable(folder=self.folder, photos=photos_text, state=self.mount.text)
+        return replace(self.root, folder=self.folder).source.unavailable(self.mount, photos_text)
 
 
 def resume_jobs(database: Database, root_paths: RootPaths) -> list[str]:
@@ -288,10 +277,10 @@ def _row(root: Root, folder: Path, *, is_mounted: bool) -> _Row:
 
 def moved_roots(connection: Connection, folder: Path, root_paths: RootPaths) -> Iterator[Root]:
     """The roots whose folder does not exist, or is a link to this one, and whose photos are in this one."""
-    if isinstance(folder, ObjectPath):
+    if not open_source(str(folder)).has_mounts:
         return
     for root in list_roots(connection, root_paths):
-        if not root.is_bucket and _is_absent(root, folder) and _is_at(connection, root, folder):
+        if root.source.may_have_moved_to(folder) and _is_at(connection, root, folder):
             yield root
 
 
@@ -332,18 +321,11 @@ def _refusal(
 ) -> str | None:
     if root.name in root_paths:
         return f"TAGGER_ROOTS says where {root.name} is. Change it there"
-    if not _is_absent(root, new):
+    if not root.source.may_have_moved_to(new):
         return "it is still there, or does not answer"
     if any(each.folder != new and new.is_relative_to(each.folder) for each in all_roots):
         return "that is inside another folder of the database. Tag it there, then forget the old photos"
     return None if _is_at(connection, root, new) else "its photos are not at the same paths there"
-
-
-def _is_absent(root: Root, new: Path) -> bool:
-    mount = check_mount(root.folder)  # first: resolving a path could hang
-    if mount.state is MountState.FILLED:
-        return root.folder != new and root.folder.resolve() == new
-    return mount.state is MountState.MISSING and mount.error is None
 
 
 def _is_at(connection: Connection, root: Root, folder: Path) -> bool:

@@ -33,7 +33,7 @@ from tagger.database.statements import insert_missing, lock_tables
 from tagger.database.tables import PRESENT, contents, job_items, mounts, photos, roots
 from tagger.errors import ObjectAddressInvalid, PhotoNotFound
 from tagger.photos.object_store import current_endpoint, note_endpoint
-from tagger.photos.paths import ObjectPath, parse_path, path_from_text, path_text
+from tagger.photos.paths import parse_path, path_from_text, path_text
 from tagger.tags.contents import delete_unused, record_photos
 
 if TYPE_CHECKING:
@@ -63,11 +63,6 @@ class Root:
 
         return open_source(str(self.folder))
 
-    @property
-    def is_bucket(self) -> bool:
-        """Whether its photos are objects, which are no files."""
-        return isinstance(self.folder, ObjectPath)
-
     def path_of(self, path: str, path_bytes: bytes) -> Path:
         """The absolute path of a photo in this root, from the photo's columns `path` and `path_bytes`."""
         return self.folder / path_from_text(path, path_bytes)
@@ -85,8 +80,7 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
         for row in connection.execute(select(roots).order_by(roots.c.id))
     ]
     for root in found:
-        if isinstance(root.folder, ObjectPath):
-            note_endpoint(root.folder, root.endpoint)
+        note_endpoint(root.folder, root.endpoint)
     return found
 
 
@@ -95,9 +89,7 @@ def note_endpoints(connection: Connection) -> None:
     known = select(roots.c.location, roots.c.endpoint).where(roots.c.endpoint.is_not(None))
     for row in connection.execute(known):
         with suppress(ObjectAddressInvalid):  # the check of the database reports it
-            folder = parse_path(row.location)
-            if isinstance(folder, ObjectPath):
-                note_endpoint(folder, row.endpoint)
+            note_endpoint(parse_path(row.location), row.endpoint)
 
 
 def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
@@ -128,8 +120,6 @@ def lock_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Ro
 
 def store_endpoint(connection: Connection, root: Root) -> None:
     """Store the server at which this process has scanned a bucket. Call it in a write transaction."""
-    if not isinstance(root.folder, ObjectPath):
-        return
     endpoint = current_endpoint(root.folder)
     if endpoint != root.endpoint:
         connection.execute(update(roots).where(roots.c.id == root.id).values(endpoint=endpoint))
@@ -196,7 +186,7 @@ def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str)
 
     `prefix`: the path of the child in the root, with a slash at the end, as `path_from_text` returns paths.
     """
-    if root.is_bucket:
+    if not root.source.has_mounts:
         return
     of_child = mounts.c.root_id == child.id
     paths = {
@@ -287,16 +277,17 @@ def _resolve(database: Database, path: Path, root_paths: RootPaths) -> Path:
 
     A link to a folder is not resolved if photos were stored in a folder in its place.
     """
-    parsed = parse_path(path)
-    if isinstance(parsed, ObjectPath):
-        return parsed
+    from tagger.photos.source import open_source
+
+    path = parse_path(path)
     unresolved = path.parent.resolve() / path.name
-    if not path.is_dir():
-        return unresolved
+    resolved = open_source(str(path)).resolved()
+    if resolved == unresolved:
+        return resolved
     with database.read() as connection:
-        root = find_root(connection, unresolved, root_paths) if unresolved.is_symlink() else None
+        root = find_root(connection, unresolved, root_paths)
         is_replaced = root is not None and count_root_photos(connection, root, unresolved) > 0
-    return unresolved if is_replaced else path.resolve()
+    return unresolved if is_replaced else resolved
 
 
 def _photos_at(

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, and_, select
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind
 from tagger.database.tables import photos
-from tagger.errors import UNREACHABLE_ERRNOS, PathNotFound, PathUnreachable, RootUnavailable
+from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
     can_skip,
@@ -36,11 +36,10 @@ from tagger.jobs.enqueue.photo_rows import (
 )
 from tagger.ledger.items import append_items, fill_job, jobs_of_photos, jobs_with_the_same_task, lock_scan
 from tagger.ledger.jobs import InferenceOptions, NewJob
-from tagger.photos.buckets import is_object
 from tagger.photos.files import MountState, PhotoVersion
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups
-from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_path
+from tagger.photos.paths import parse_path, path_text, printable_path
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import find_named, open_source
 from tagger.raw_pairs import pair_files, separate_files
@@ -86,27 +85,12 @@ def select_paths(
         answer.
     """
     folders, files = set[Path](), set[Path]()
-    for path in map(parse_path, paths):
-        if isinstance(path, ObjectPath):
-            (files if is_object(path) else folders).add(path)
-        elif _is_folder(path):
-            folders.add(path.resolve())
-        elif os.path.lexists(path):
-            files.add(path.parent.resolve() / path.name)
-        else:
-            raise PathNotFound(path=path)
+    for path in paths:
+        resolved, is_folder = open_source(str(path)).named()
+        (folders if is_folder else files).add(resolved)
     outermost = {folder for folder in folders if not any(parent in folders for parent in folder.parents)}
     single = {file for file in files if not any(parent in outermost for parent in file.parents)}
     return Selection(tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude))
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError as error:
-        if error.errno in UNREACHABLE_ERRNOS:
-            raise PathUnreachable(path=path, reason=error.strerror) from error
-        raise
 
 
 def require_available_roots(database: Database, selection: Selection, root_paths: RootPaths) -> None:
@@ -416,7 +400,8 @@ def scanned_pages(
     Raises:
         RootUnavailable: the folder is unavailable.
     """
-    if not isinstance(folder, ObjectPath):
+    has_mounts = open_source(str(folder)).has_mounts
+    if has_mounts:
         stored_root(database, folder, root_paths)  # first: it absorbs others, one of which may be away
     unavailable = unavailable_in(database, folder, root_paths)
     with database.read() as connection:
@@ -430,7 +415,7 @@ def scanned_pages(
         root = stored_root(database, folder, root_paths)
         report.gone += mark_unlisted(database, root, folder, page, unavailable)
         mounts, is_last = len(report.other_files.mounts), page.last is None
-        if not root.is_bucket and (is_last or mounts != stored):
+        if has_mounts and (is_last or mounts != stored):
             links = report.other_files.links if is_last else ()
             store_mounts(database, root, folder, report.other_files.mounts, links)
         stored = mounts

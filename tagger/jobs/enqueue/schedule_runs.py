@@ -5,7 +5,6 @@ because its time was over goes on.
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,7 +31,6 @@ from tagger.jobs.enqueue.schedules import (
 )
 from tagger.jobs.enqueue.submission import queue_job
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
-from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -205,8 +203,7 @@ def _open_job(connection: Connection, schedule_id: int) -> Row[Any] | None:
 def _refuse_links(name: str, backfill: Backfill) -> None:
     selection = select_paths(backfill.scan)
     resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
-    under = (folder for folder in backfill.query.under if not isinstance(folder, ObjectPath))
-    if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in under):
+    if resolved_elsewhere or any(folder.resolve() != folder for folder in backfill.query.under):
         text = f"A folder of the schedule {name} is now a link to another folder."
         raise Conflict(reason=f"{text} Remove the schedule, and add it again with the right folder.")
 

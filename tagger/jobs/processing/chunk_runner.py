@@ -281,15 +281,14 @@ class ChunkRunner:
         if not unavailable:
             return False
         folder = unavailable[0]
-        problem = self.with_retry(lambda: self._bucket_problem(folder))
+        problem = self.with_retry(lambda: self._problem(folder))
         job_id = self.claim.name.job_id
         log.warning("job %d waits for %s: %s", job_id, folder.name, problem or "it is unavailable")
         self.with_retry(lambda: suspend_for_root(self.database, job_id, folder.name, problem))
         return True
 
-    def _bucket_problem(self, folder: UnavailableFolder) -> str | None:
-        """Why a bucket is unavailable; None for a folder."""
-        if not folder.root.is_bucket:
-            return None
+    def _problem(self, folder: UnavailableFolder) -> str | None:
+        """Why a folder is unavailable, if the source says more than that."""
         with self.database.read() as connection:
-            return str(folder.error(connection).values["reason"])
+            reason = folder.error(connection).values.get("reason")
+        return None if reason is None else str(reason)
