@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from io import BytesIO
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, RootUnavailable
 from tagger.photos import object_store
-from tagger.photos.files import MAX_TIME_NS, Mount, MountState, PhotoBytes, PhotoVersion, check_size
+from tagger.photos.files import MAX_TIME_NS, Mount, MountState, OpenFile, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folders import FolderProblem, FoundPhoto, PathFilter
 from tagger.photos.names import SIDECAR_EXTENSION, OtherFiles, is_marker, marked_reason, may_have_stem_sidecar
 from tagger.photos.object_store import (
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _SECOND_NS = 10**9
 PAGE = 1000
+# An object is opened in memory; larger ones are not.
+MOST_OPENED_BYTES = 64 * 2**20
 # A key with what `ObjectSource` found there.
 _Listed = tuple[str, FoundPhoto | SideFile | None]
 _NOT_IN_ORDER = (
@@ -147,6 +150,21 @@ class ObjectSource:
             return find_object(self.prefix / path, patient=self.patient).version
         except (BucketUnavailable, PathNotFound):
             return None
+
+    def open(self, path: str, scanned: PhotoVersion) -> OpenFile:  # noqa: ARG002
+        photo = self.read(path, max_bytes=MOST_OPENED_BYTES)
+        return OpenFile(BytesIO(photo.data), photo.size_bytes, photo.mtime_ns)
+
+    def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:  # noqa: ARG002
+        try:
+            return find_object(self.prefix / path, patient=self.patient).version
+        except PathNotFound:
+            raise PhotoFailed(FailureKind.GONE, _GONE_TEXT) from None
+        except BucketUnavailable as unavailable:
+            raise PhotoFailed(FailureKind.UNREACHABLE, str(unavailable)) from None
+
+    def is_settled(self, version: PhotoVersion, settle_s: float) -> bool:  # noqa: ARG002
+        return True  # objects appear whole
 
     def missing(self, paths: Collection[str]) -> set[str]:
         """Lists the range of the paths once more: a request per thousand keys instead of one per photo.

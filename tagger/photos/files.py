@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from tagger.errors import BUSY_ERRNOS, UNREACHABLE_ERRNOS, FailureKind, PhotoFailed
 
@@ -66,20 +66,82 @@ def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path 
         PhotoFailed: it is gone, unreadable or unreachable, empty, too large, or still being written
         (`settling`).
     """
-    try:
+    with _failing_alone(_NEVER_TEXT if root is None else _GONE_TEXT):
         for attempt in range(READ_ATTEMPTS):
             if attempt:
                 time.sleep(attempt * RETRY_PAUSE_S)
             photo = _read_once(path, max_bytes, settle_s, root)
             if photo is not None:
                 return photo
+    raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
+
+
+@contextmanager
+def _failing_alone(gone_text: str) -> Iterator[None]:
+    """Turn errors of the operating system into `PhotoFailed`."""
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise PhotoFailed(FailureKind.GONE, _NEVER_TEXT if root is None else _GONE_TEXT) from error
+        raise PhotoFailed(FailureKind.GONE, gone_text) from error
     except OSError as error:
         can_pass = error.errno in UNREACHABLE_ERRNOS | BUSY_ERRNOS
         kind = FailureKind.UNREACHABLE if can_pass else FailureKind.UNREADABLE
         raise PhotoFailed(kind, os_error_text("The file", error)) from error
-    raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
+    except ValueError as error:
+        raise PhotoFailed(FailureKind.UNREADABLE, "The file's name is not valid.") from error
+
+
+BLOCK_BYTES = 2**18
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """An open file, its size and time. The caller closes it."""
+
+    file: BinaryIO
+    size_bytes: int
+    mtime_ns: int
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield `size_bytes` of content, then close the file."""
+        remaining_bytes = self.size_bytes
+        with self.file as file:
+            while block := file.read(min(BLOCK_BYTES, remaining_bytes)):
+                remaining_bytes -= len(block)
+                yield block
+
+
+def open_scanned(path: Path, root: Path, scanned: PhotoVersion) -> OpenFile:
+    """Open the file of a root that a scan found.
+
+    A link that has replaced a folder is not followed. One that leads out of the root is followed only as by
+    `open_photo`, to the very file that was scanned.
+
+    Raises:
+        PhotoFailed: it is gone, unreadable or unreachable, or another file.
+    """
+    with _failing_alone(_GONE_TEXT):
+        descriptor = open_photo(path, root)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise FileNotFoundError(path)
+    file = open(descriptor, "rb", buffering=0)  # noqa: PTH123, SIM115 - the caller closes it
+    # The same version is also that of a link, if the scan recorded it.
+    if PhotoVersion(status.st_size, stored_time_ns(status)) != scanned and not _is_inside(path, root, status):
+        file.close()
+        text = "The file was replaced by a link to a file that was not tagged. Tag it again."
+        raise PhotoFailed(FailureKind.UNREADABLE, text)
+    return OpenFile(file, status.st_size, stored_time_ns(status))
+
+
+def _is_inside(path: Path, root: Path, status: os.stat_result) -> bool:
+    """Whether this is the status of the file to which the path leads, and that file is in the root."""
+    try:
+        real = path.resolve(strict=True)
+        return os.path.samestat(real.stat(), status) and real.is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def file_version(path: Path) -> PhotoVersion | None:

@@ -7,6 +7,7 @@ import fnmatch
 import os
 import re
 import stat
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import ClassVar
 
 from tagger.errors import (
     UNREACHABLE_ERRNOS,
+    FailureKind,
     FolderReplaced,
     PathNotFound,
     PathUnreachable,
@@ -26,6 +28,7 @@ from tagger.errors import (
 from tagger.photos.files import (
     Mount,
     MountState,
+    OpenFile,
     OpenFolder,
     PhotoBytes,
     PhotoVersion,
@@ -33,6 +36,7 @@ from tagger.photos.files import (
     file_version,
     is_mount_point,
     open_folder,
+    open_scanned,
     os_error_text,
     read_photo,
     stored_time_ns,
@@ -129,6 +133,21 @@ class FolderSource:
 
     def version(self, path: str) -> PhotoVersion | None:
         return file_version(self.folder / path)
+
+    def open(self, path: str, scanned: PhotoVersion) -> OpenFile:
+        if self.mount().state is not MountState.FILLED:
+            remedy = "Mount the disk or share it is on and try again."
+            raise PhotoFailed(FailureKind.UNREACHABLE, f"The folder {self.folder} is not available. {remedy}")
+        return open_scanned(self.folder / path, self.folder, scanned)
+
+    def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:
+        opened = self.open(path, scanned)
+        opened.file.close()
+        return PhotoVersion(opened.size_bytes, opened.mtime_ns)
+
+    def is_settled(self, version: PhotoVersion, settle_s: float) -> bool:
+        # Times further in the future come from a wrong clock: waiting for them could take years.
+        return abs(time.time_ns() - version.mtime_ns) >= settle_s * 1e9
 
     def missing(self, paths: Collection[str]) -> set[str]:
         missing = {path for path in paths if self._is_missing(path)}

@@ -104,6 +104,19 @@ def absolute_path(path: Path) -> Path:
     return Path(os.path.abspath(parsed))  # noqa: PTH100 - drops ..
 
 
+def path_spellings(path: Path) -> set[Path]:
+    """The absolute path as it was named, and with its links resolved. An address has no other spelling."""
+    absolute = absolute_path(path)
+    is_address = isinstance(absolute, ObjectPath)
+    return {absolute} if is_address else {absolute, Path(os.path.realpath(absolute))}
+
+
+def may_exist(path: Path) -> bool:
+    """Whether there is a file or folder at a path, as far as is known without asking a bucket."""
+    is_address = isinstance(parse_path(path), ObjectPath)
+    return is_address or os.path.exists(path)  # noqa: PTH110 - False if it may not be seen
+
+
 def path_text(path: str | Path) -> tuple[str, bytes]:
     """The path as text, and its bytes if they are not UTF-8 (the text is for display only then)."""
     text = str(path)

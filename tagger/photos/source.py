@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from tagger.errors import ObjectUnsupported, PathNotFound, RootUnavailable
 from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
-from tagger.photos.files import Mount, PhotoBytes, PhotoVersion, read_photo
+from tagger.photos.files import Mount, OpenFile, PhotoBytes, PhotoVersion, read_photo
 from tagger.photos.folders import (
     FolderProblem,
     FolderSource,
@@ -73,6 +73,22 @@ class PhotoSource(Protocol):
         """Identify the photo's current content without reading it; None if it cannot be accessed."""
         ...
 
+    def open(self, path: str, scanned: PhotoVersion) -> OpenFile:
+        """Open the photo that a scan found with that version, or a later version of it.
+
+        Raises:
+            PhotoFailed: it is gone, unreadable or another file, or the source does not answer.
+        """
+        ...
+
+    def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:
+        """Return the version of what `open` opens. Raises as it does."""
+        ...
+
+    def is_settled(self, version: PhotoVersion, settle_s: float) -> bool:
+        """Whether a photo changed at least `settle_s` ago, so that it is no longer being written."""
+        ...
+
     def missing(self, paths: Collection[str]) -> set[str]:
         """Return the paths at which no photo exists.
 
@@ -125,18 +141,16 @@ def has_entry(path: str) -> bool:
     return buckets.has_entry(parsed) if isinstance(parsed, ObjectPath) else os.path.lexists(parsed)
 
 
-def check_exists(path: Path) -> None:
-    """Check that there is a file or folder, or an object, at a path that the user named.
+def check_exists(path: Path) -> bool:
+    """Check that a user named a file, folder or object that exists. Returns whether it is a folder.
 
     Raises:
         PathNotFound: there is none.
         BucketUnavailable: the bucket does not answer.
     """
-    if isinstance(path, ObjectPath):
-        if not is_object(path):
-            raise PathNotFound(path=path)
-    elif not path.exists():
+    if not (is_object(path) if isinstance(path, ObjectPath) else path.exists()):
         raise PathNotFound(path=path)
+    return not isinstance(path, ObjectPath) and path.is_dir()
 
 
 def read_named(path: Path, *, max_bytes: int) -> PhotoBytes:
@@ -183,7 +197,10 @@ def require_writable(paths: Iterable[Path]) -> None:
             raise ObjectUnsupported(path=str(path))
 
 
-def open_source(location: str) -> PhotoSource:
-    """Open the source at a `PhotoSource.location`: the only place that knows the kinds of sources."""
+def open_source(location: str, *, patient: bool = True) -> PhotoSource:
+    """Open the source at a `PhotoSource.location`: the only place that knows the kinds of sources.
+
+    `patient`: requests to a bucket are repeated for up to a minute; otherwise for a few seconds.
+    """
     path = parse_path(location)
-    return ObjectSource(path) if isinstance(path, ObjectPath) else FolderSource(path)
+    return ObjectSource(path, patient) if isinstance(path, ObjectPath) else FolderSource(path)

@@ -3,7 +3,6 @@
 Paths are selected below folders, by name, or by how the file's name begins.
 """
 
-import os
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
 from tagger.database.statements import among, calendar_day_of, month_of, name_of, unindexed
 from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
-from tagger.photos.paths import ObjectPath, folded_name, parse_path, path_text
+from tagger.photos.paths import folded_name, may_exist, path_spellings, path_text
 from tagger.query.option_values import year_limits
 from tagger.query.options import PositionOption, VerdictOption
 from tagger.roots.roots import Root, RootPaths, list_roots
@@ -291,8 +290,7 @@ def require_folders(database: Database, folders: Iterable[Path], root_paths: Roo
         PathNotFound: neither.
     """
     for folder in folders:
-        exists_here = os.path.exists(folder)  # noqa: PTH110 - False if it may not be seen
-        if exists_here or isinstance(parse_path(folder), ObjectPath):
+        if may_exist(folder):
             continue
         with database.read() as connection:
             conditions = [range_.condition for range_ in path_ranges(connection, [folder], root_paths)]
@@ -315,7 +313,7 @@ def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iter
 
 def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
     # The folder may be named through a link. Roots are stored resolved, but settings may map them to a link.
-    for path in _spellings(folder):
+    for path in path_spellings(folder):
         if root.folder.is_relative_to(path):
             yield PathRange(root.id)
         elif path.is_relative_to(root.folder):
@@ -323,10 +321,3 @@ def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
             text, _ = path_text(path.relative_to(root.folder))
             yield PathRange(root.id, text, text + _FIRST_CHARACTER)
             yield PathRange(root.id, text + "/", text + _AFTER_SLASH)
-
-
-def _spellings(folder: Path) -> set[Path]:
-    path = parse_path(folder)
-    if isinstance(path, ObjectPath):
-        return {path}
-    return {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))}  # noqa: PTH100 - keeps links, drops ..

@@ -27,7 +27,6 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.landmarks.landmarks import Landmark, all_landmarks
-from tagger.photos.paths import ObjectPath
 from tagger.query.filters import ResolvedQuery, matching_landmarks
 from tagger.query.options import PhotoQuery
 from tagger.query.tagged_photos import NameCache, select_photos, tag_rows
@@ -243,12 +242,14 @@ def _images(
     for row in connection.execute(query):
         by_kind[row.content_id, row.verdict].append(slugs[row.landmark_id])
     tags = tag_rows(connection, ids)
-    paths: dict[int, list[tuple[bool, bool, Path]]] = defaultdict(list)
+    paths: dict[int, list[tuple[bool, int, Path]]] = defaultdict(list)
     present = select(photos).where(photos.c.content_id.in_(ids), photos.c.gone_since.is_(None))
     for row in connection.execute(present.order_by(photos.c.id)):
-        path = roots[row.root_id].path_of(row.path, row.path_bytes)
+        root = roots[row.root_id]
         is_away = any(each.has(row.root_id, row.path) for each in unavailable)
-        paths[row.content_id].append((is_away, isinstance(path, ObjectPath), path))
+        # A source that serves many reads at a time answers each one late.
+        path = root.path_of(row.path, row.path_bytes)
+        paths[row.content_id].append((is_away, root.source.extra_reads, path))
     return [
         LabelledImage(
             digest=digests[content_id],

@@ -11,7 +11,6 @@ import io
 import logging
 import os
 import re
-import stat
 import threading
 import time
 from collections import OrderedDict
@@ -22,11 +21,9 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cache
 from hashlib import blake2b
-from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import anyio
@@ -34,37 +31,26 @@ from PIL import Image, ImageDraw
 
 from tagger.database.connection import Database
 from tagger.errors import (
-    BucketUnavailable,
     FailureKind,
-    PathNotFound,
     PhotoFailed,
     PhotoFailure,
     PhotoIdNotFound,
     PicklableError,
 )
 from tagger.jobs.processing.model_cache import photo_limits
-from tagger.photos.buckets import ObjectSource, find_object
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import (
-    MountState,
+    OpenFile,
     PhotoVersion,
-    check_mount,
-    open_photo,
     open_regular,
     os_error_text,
-    stored_time_ns,
 )
-from tagger.photos.paths import ObjectPath
-from tagger.photos.source import open_source
+from tagger.photos.source import PhotoSource, open_source
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
-
-BLOCK_BYTES = 2**18
-# An object is read into memory; larger ones are not displayed.
-MOST_OBJECT_BYTES = 64 * 2**20
 
 
 class PhotoUnavailable(PicklableError):
@@ -77,57 +63,14 @@ class PhotoUnavailable(PicklableError):
         self.text = text
 
 
-@dataclass(frozen=True)
-class OpenFile:
-    """An open file, its size and time. The caller closes it."""
-
-    file: BinaryIO
-    size_bytes: int
-    mtime_ns: int
-
-    def blocks(self) -> Iterator[bytes]:
-        """Yield `size_bytes` of content, then close the file."""
-        remaining_bytes = self.size_bytes
-        with self.file as file:
-            while block := file.read(min(BLOCK_BYTES, remaining_bytes)):
-                remaining_bytes -= len(block)
-                yield block
-
-
 def open_stored(photo: StoredPhoto) -> OpenFile:
-    """Open the file that the scan found.
-
-    A link that has replaced a folder is not followed. One that leads out of the root is followed only as by
-    `open_photo`, to the very file that was scanned.
+    """Open the file or object that the scan found.
 
     Raises:
-        PhotoUnavailable: the root is not mounted, or the file is gone, unreadable or another one.
+        PhotoUnavailable: the root is not available, or the file is gone, unreadable or another one.
     """
-    if isinstance(photo.path, ObjectPath):
-        with _object_errors():
-            source = ObjectSource(photo.path.parent, patient=False)
-            read = source.read(photo.path.name, max_bytes=MOST_OBJECT_BYTES)
-        return OpenFile(BytesIO(read.data), read.size_bytes, read.mtime_ns)
-    if check_mount(photo.root).state is not MountState.FILLED:
-        text = f"The folder {photo.root} is not available. Mount the disk or share it is on and try again."
-        raise PhotoUnavailable(404, "unavailable", text)
-    try:
-        file = _open(photo)
-    except (FileNotFoundError, NotADirectoryError):
-        text = "The file no longer exists. If it was moved, tag the folder it is in now."
-        raise PhotoUnavailable(404, "gone", text) from None
-    except (OSError, ValueError) as error:
-        text = (
-            os_error_text("The file", error)
-            if isinstance(error, OSError)
-            else "The file's name is not valid."
-        )
-        raise PhotoUnavailable(404, "unreadable", text) from None
-    if not _is_as_scanned(photo, file):
-        file.file.close()
-        text = "The file was replaced by a link to a file that was not tagged. Tag it again."
-        raise PhotoUnavailable(404, "unreadable", text)
-    return file
+    with _answering():
+        return _source(photo).open(*_scanned(photo))
 
 
 def stored_version(photo: StoredPhoto) -> PhotoVersion:
@@ -136,12 +79,27 @@ def stored_version(photo: StoredPhoto) -> PhotoVersion:
     Raises:
         PhotoUnavailable: as `open_stored`.
     """
-    if isinstance(photo.path, ObjectPath):
-        with _object_errors():
-            return find_object(photo.path, patient=False).version
-    file = open_stored(photo)
-    file.file.close()
-    return PhotoVersion(file.size_bytes, file.mtime_ns)
+    with _answering():
+        return _source(photo).current_version(*_scanned(photo))
+
+
+def _source(photo: StoredPhoto) -> PhotoSource:
+    return open_source(str(photo.root), patient=False)
+
+
+def _scanned(photo: StoredPhoto) -> tuple[str, PhotoVersion]:
+    """Its path in the source, and the version that the scan found."""
+    return str(photo.path.relative_to(photo.root)), PhotoVersion(photo.size_bytes, photo.mtime_ns)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except PhotoFailed as failed:
+        if failed.failure.kind is FailureKind.UNREACHABLE:
+            raise PhotoUnavailable(404, "unavailable", failed.failure.text) from None
+        raise unavailable(failed.failure) from None
 
 
 def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
@@ -150,41 +108,6 @@ def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
     return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
 
 
-@contextmanager
-def _object_errors() -> Iterator[None]:
-    try:
-        yield
-    except PathNotFound:
-        text = "The object no longer exists. If it was moved, tag the prefix it is in now."
-        raise PhotoUnavailable(404, "gone", text) from None
-    except BucketUnavailable as error:
-        raise PhotoUnavailable(404, "unavailable", str(error)) from None
-    except PhotoFailed as failed:
-        raise unavailable(failed.failure) from None
-
-
-def _open(photo: StoredPhoto) -> OpenFile:
-    descriptor = open_photo(photo.path, photo.root)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(photo.path)
-    file = open(descriptor, "rb", buffering=0)  # noqa: PTH123, SIM115
-    return OpenFile(file, status.st_size, stored_time_ns(status))
-
-
-def _is_as_scanned(photo: StoredPhoto, file: OpenFile) -> bool:
-    if (file.size_bytes, file.mtime_ns) == (photo.size_bytes, photo.mtime_ns):
-        return True  # also a link, if the scan recorded it
-    try:
-        real = photo.path.resolve(strict=True)
-        same = os.path.samestat(real.stat(), os.fstat(file.file.fileno()))
-        return same and real.is_relative_to(photo.root.resolve())
-    except (OSError, RuntimeError):
-        return False
-
-
-# The entry that lists photos whose files are not there, or not complete.
 MISSING = "missing.txt"
 # What programs take for a folder or a drive when they extract, and what would start a line of
 # `MISSING`.

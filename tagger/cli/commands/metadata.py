@@ -52,7 +52,7 @@ from tagger.metadata.photo_files import (
 )
 from tagger.metadata.xmp import written_landmarks
 from tagger.photos.formats import detect_format
-from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.paths import parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.photos.source import check_exists, read_named, require_writable
 from tagger.query.photo_conditions import require_folders
@@ -392,9 +392,8 @@ def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> 
         SystemRefused: the photo cannot be read.
     """
     file = parse_path(file)
-    if not isinstance(file, ObjectPath) and file.is_dir():
+    if check_exists(file):
         raise typer.BadParameter("it is a folder; name one photo", param_hint="FILE")
-    check_exists(file)
     if is_sidecar_name(file.name):
         return MetadataState(None, (_sidecar_state(file),), None)
     try:

@@ -6,6 +6,7 @@ Watched folders are scanned repeatedly: change notifications of systems miss cha
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,8 +58,8 @@ from tagger.jobs.enqueue.scan import require_available_roots, select_paths
 from tagger.jobs.enqueue.scan_comparison import scan_watched
 from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
-from tagger.photos.paths import ObjectPath, parse_path
-from tagger.photos.source import check_exists
+from tagger.photos.paths import parse_path
+from tagger.photos.source import check_exists, open_source
 from tagger.processes.interruption import announce_stop, set_advice
 from tagger.roots.roots import forget_path
 
@@ -209,7 +210,7 @@ class WatchedSource:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.is_bucket = isinstance(folder, ObjectPath)
+        self.is_free_to_list = open_source(str(folder)).is_free_to_list
         self.scan_at = time.monotonic()
         self.is_first = True
         self.problem = ""
@@ -288,20 +289,19 @@ class Watcher:
             self._scan_later(source, f"{outage_text(error)}; trying again until it works")
 
     def _scan(self, source: WatchedSource) -> None:
-        """Mark what is gone, and tag what is new or changed. Objects appear whole, and need not settle."""
+        """Mark what is gone, and tag what is new or changed."""
         began = time.process_time()
         settings, database = self._session
         selection = replace(self._selection, folders=(source.folder,))
         require_available_roots(database, selection, settings.roots)
         inference = inference_options(database, settings, reprocess=False)
-        settle_s = 0.0 if source.is_bucket else settings.settle_s
-        changes = scan_watched(database, selection, inference, settings.roots, settle_s=settle_s)
+        changes = scan_watched(database, selection, inference, settings.roots, settle_s=settings.settle_s)
         _report_problems(source, changes.problems)
         if changes.gone:
             console.info(gone_text(changes.gone))
         worked = 0.0 if source.is_first else time.process_time() - began  # the first one also loads modules
         source.is_first = False
-        pause_s = self._scan_every_s if source.is_bucket else max(SCAN_EVERY_S, SCAN_PAUSES * worked)
+        pause_s = max(SCAN_EVERY_S, SCAN_PAUSES * worked) if source.is_free_to_list else self._scan_every_s
         source.scan_at = time.monotonic() + pause_s
         source.problem = ""
         if changes.unseen.files or changes.unseen.folders:
@@ -381,6 +381,5 @@ def watch(
 
 def _sources_text(selection: Selection) -> str:
     """`2 folders`, `1 folder and 1 bucket`."""
-    buckets = sum(isinstance(folder, ObjectPath) for folder in selection.folders)
-    counts = (("folder", len(selection.folders) - buckets), ("bucket", buckets))
-    return " and ".join(count_of(count, noun) for noun, count in counts if count)
+    counts = Counter(open_source(str(folder)).noun for folder in selection.folders)
+    return " and ".join(count_of(count, noun) for noun, count in sorted(counts.items(), reverse=True))

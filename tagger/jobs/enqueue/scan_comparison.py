@@ -3,7 +3,6 @@
 For those that are watched: which photos need a job or are gone. For a preview: what a scan would find.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +30,7 @@ from tagger.ledger.items import photos_in_open_jobs
 from tagger.ledger.jobs import InferenceOptions
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups, primary_files
-from tagger.photos.source import find_named
+from tagger.photos.source import find_named, open_source
 from tagger.roots.roots import RootPaths
 
 # With more unseen photos in a folder, all of it gets a job, which scans it page by page.
@@ -65,15 +64,14 @@ def scan_watched(
         RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.
     """
     (folder,) = selection.folders
+    source = open_source(str(folder))
     unseen: list[Path] = []
     report = ScanReport()
     with database.read() as connection:
         now = current_time(connection)
     for page in scanned_pages(database, folder, selection, root_paths, report):
         if len(unseen) <= MOST_UNSEEN:
-            # Times further in the future come from a wrong clock: waiting for them could take years.
-            now_ns, settle_ns = time.time_ns(), settle_s * 1e9
-            settled = [photo for photo in page.photos if abs(now_ns - photo.mtime_ns) >= settle_ns]
+            settled = [photo for photo in page.photos if source.is_settled(photo.version, settle_s)]
             unseen += _unseen_photos(database, folder, settled, inference, root_paths, now)
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(

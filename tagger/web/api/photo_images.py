@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from tagger.errors import PhotoFailed
+from tagger.photos.files import OpenFile
 from tagger.photos.formats import require_format
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.web.api.photos import PhotoNumber
@@ -26,7 +27,6 @@ from tagger.web.photo_files import (
     PREVIEW_PX,
     THUMBNAIL,
     ImageKind,
-    OpenFile,
     PhotoUnavailable,
     ThumbnailSize,
     open_stored,

@@ -28,6 +28,7 @@ from tagger.jobs.enqueue.metadata_jobs import (
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.metadata.plans import FilePlan
+from tagger.photos.files import OpenFile
 from tagger.query.facets import count_photos
 from tagger.query.find import find_tagged
 from tagger.query.tagged_photos import StoredPhoto
@@ -45,7 +46,7 @@ from tagger.web.api.photos import Params
 from tagger.web.http.access import Role, requires
 from tagger.web.http.routes import PhotoNumbers, QueryParams, RequestModel, stream_blocks, stream_download
 from tagger.web.http.templates import MOST_FILES, render
-from tagger.web.photo_files import Archive, OpenFile, PhotoUnavailable, archive_parts, archived_photos
+from tagger.web.photo_files import Archive, PhotoUnavailable, archive_parts, archived_photos
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
