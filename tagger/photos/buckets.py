@@ -198,6 +198,12 @@ class ObjectSource:
     def resolved(self) -> Path:
         return self.prefix
 
+    def may_have_photos(self) -> bool:
+        return True  # a scan asks the bucket
+
+    def subfolders(self) -> list[str]:
+        return []  # listing prefixes takes as long as listing all objects
+
     def may_have_moved_to(self, folder: Path) -> bool:  # noqa: ARG002
         return False
 

@@ -183,6 +183,16 @@ class FolderSource:
         is_folder = self.folder.is_dir()
         return self.folder.resolve() if is_folder else self.folder.parent.resolve() / self.folder.name
 
+    def may_have_photos(self) -> bool:
+        return self.mount().state in {MountState.FILLED, MountState.EMPTY}
+
+    def subfolders(self) -> list[str]:
+        try:
+            with os.scandir(self.folder) as entries:
+                return sorted(entry.name for entry in entries if _is_open_folder(entry))
+        except OSError as error:
+            raise PathNotFound(path=self.folder) from error
+
     def may_have_moved_to(self, folder: Path) -> bool:
         mount = self.mount()  # first: resolving a path could hang
         if mount.state is MountState.FILLED:
@@ -234,6 +244,13 @@ def _spellings(folder: OpenFolder, base: str) -> tuple[str, ...]:
         listed = set(folder.file_names())
         found = tuple(name for name in found if name in listed) or found[:1]
     return found
+
+
+def _is_open_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def find_photos(

@@ -109,6 +109,18 @@ class PhotoSource(Protocol):
         """Return the path as it is stored, also if it does not exist: only links to folders are resolved."""
         ...
 
+    def may_have_photos(self) -> bool:
+        """Whether the source responds, as far as is known at once."""
+        ...
+
+    def subfolders(self) -> list[str]:
+        """The names of the folders in it that a scan would enter, in order, as far as it can be browsed.
+
+        Raises:
+            PathNotFound: it cannot be listed.
+        """
+        ...
+
     def may_have_moved_to(self, folder: Path) -> bool:
         """Whether the source does not exist any more, or is a link to that folder."""
         ...

@@ -8,7 +8,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -17,8 +16,8 @@ from starlette.exceptions import HTTPException
 from tagger.database.connection import Database
 from tagger.errors import ObjectAddressInvalid, PathNotFound
 from tagger.jobs.enqueue.scan import Selection, select_paths
-from tagger.photos.files import MountState, check_mount
-from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.paths import parse_path
+from tagger.photos.source import open_source
 from tagger.roots.roots import list_roots
 from tagger.settings import Settings
 from tagger.texts.text_format import gettext
@@ -54,11 +53,7 @@ class AllowedFolders:
             PathNotFound: it is inside, but does not exist or is not a folder.
         """
         path = self.check_inside(folder)
-        # Starting a job asks the bucket whether the prefix exists.
-        if not isinstance(path, ObjectPath) and check_mount(path).state in {
-            MountState.MISSING,
-            MountState.SILENT,
-        }:
+        if not open_source(str(path)).may_have_photos():
             raise PathNotFound(path=path)
         return path
 
@@ -71,7 +66,7 @@ class AllowedFolders:
         try:
             path = parse_path(folder if isinstance(folder, Path) else os.fspath(folder))
             # A relative path would depend on the server's working directory.
-            if not (isinstance(path, ObjectPath) or path.is_absolute()):
+            if not path.is_absolute():
                 raise FolderRefused
             path = path.resolve()
         except (
@@ -93,8 +88,7 @@ class AllowedFolders:
         """
         selection = select_paths([self.check(folder) for folder in folders])
         # `select_paths` resolves again, and a folder may have been replaced by a link in between.
-        files = tuple(file for file in selection.files if not isinstance(file, ObjectPath))
-        if files or any(self._outermost(folder) is None for folder in selection.folders):
+        if any(self._outermost(path) is None for path in (*selection.folders, *selection.files)):
             raise FolderRefused
         return selection
 
@@ -115,7 +109,7 @@ def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
         with database.read() as connection:
             folders = [root.folder for root in list_roots(connection, settings.roots)]
     parsed = map(parse_path, folders)
-    resolved = {path.resolve() for path in parsed if isinstance(path, ObjectPath) or path.is_absolute()}
+    resolved = {path.resolve() for path in parsed if path.is_absolute()}
     outermost = (path for path in resolved if not any(parent in resolved for parent in path.parents))
     return AllowedFolders(tuple(sorted(outermost)), settings.web_folders is not None)
 
@@ -123,19 +117,11 @@ def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
 def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
     """Return the first `MAX_FOLDERS` folders that a scan would enter, by name, and how many more there are.
 
-    None of a bucket: listing its prefixes takes as long as listing its objects.
-
     Raises:
         PathNotFound: the folder cannot be listed.
     """
-    if isinstance(folder, ObjectPath):
-        return [], 0
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if _is_scanned(entry))
-    except OSError as error:
-        raise PathNotFound(path=folder) from error
-    return [folder / name for name in islice(names, MAX_FOLDERS)], max(0, len(names) - MAX_FOLDERS)
+    names = open_source(str(folder)).subfolders()
+    return [folder / name for name in names[:MAX_FOLDERS]], max(0, len(names) - MAX_FOLDERS)
 
 
 @dataclass(frozen=True)
@@ -150,9 +136,9 @@ class FolderEntry:
         return cls(folder, folder_key(folder))
 
     @property
-    def is_bucket(self) -> bool:
-        """Whether it is a prefix in a bucket."""
-        return isinstance(self.path, ObjectPath)
+    def noun(self) -> str:
+        """What people call it: a folder or a bucket."""
+        return open_source(str(self.path)).noun
 
 
 def folder_key(folder: Path) -> str:
@@ -170,10 +156,3 @@ def path_of_key(key: str) -> str:
         return os.fsdecode(urlsafe_b64decode(key + "=" * (-len(key) % 4)))
     except ValueError as error:
         raise FolderRefused from error
-
-
-def _is_scanned(entry: os.DirEntry[str]) -> bool:
-    try:
-        return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-    except OSError:
-        return False
