@@ -120,7 +120,7 @@ def open_scanned(path: Path, root: Path, scanned: PhotoVersion) -> OpenFile:
     Raises:
         PhotoFailed: it is gone, unreadable or unreachable, or another file.
     """
-    with _failing_alone(_GONE_TEXT):
+    with _failing_alone("The file no longer exists. If it was moved, tag the folder it is in now."):
         descriptor = open_photo(path, root)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -44,11 +44,9 @@ class PhotoSource(Protocol):
     @property
     def location(self) -> str:
         """The address with which `open_source` opens the source, in this process or another."""
-        ...
 
     def mount(self) -> Mount:
         """Check whether the source responds, and whether it has any content."""
-        ...
 
     def photos(
         self,
@@ -59,7 +57,6 @@ class PhotoSource(Protocol):
         unavailable: Collection[Path] = (),
     ) -> Iterator[FoundPhoto | FolderProblem]:
         """List the photos in ascending order of their paths; the options are those of `find_photos`."""
-        ...
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
         """Read one whole photo, unless it changed less than `settle_s` ago.
@@ -67,11 +64,9 @@ class PhotoSource(Protocol):
         Raises:
             PhotoFailed: it is gone, unreadable, empty, too large, or still being written (`settling`).
         """
-        ...
 
     def version(self, path: str) -> PhotoVersion | None:
         """Identify the photo's current content without reading it; None if it cannot be accessed."""
-        ...
 
     def open(self, path: str, scanned: PhotoVersion) -> OpenFile:
         """Open the photo that a scan found with that version, or a later version of it.
@@ -79,22 +74,18 @@ class PhotoSource(Protocol):
         Raises:
             PhotoFailed: it is gone, unreadable or another file, or the source does not answer.
         """
-        ...
 
     def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:
         """Return the version of what `open` opens. Raises as it does."""
-        ...
 
     def is_settled(self, version: PhotoVersion, settle_s: float) -> bool:
         """Whether a photo changed at least `settle_s` ago, so that it is no longer being written."""
-        ...
 
     def missing(self, paths: Collection[str]) -> set[str]:
         """Return the paths at which no photo exists.
 
         A path whose check fails is not among them, nor one that leads through a link to a folder.
         """
-        ...
 
     def named(self) -> tuple[Path, bool]:
         """Return the path that a user named, as it is stored, and whether it is that of a folder or prefix.
@@ -103,15 +94,12 @@ class PhotoSource(Protocol):
             PathNotFound: it does not exist, or its disk or share does not answer.
             BucketUnavailable: the bucket does not answer.
         """
-        ...
 
     def resolved(self) -> Path:
         """Return the path as it is stored, also if it does not exist: only links to folders are resolved."""
-        ...
 
     def may_have_photos(self) -> bool:
         """Whether the source responds, as far as is known at once."""
-        ...
 
     def subfolders(self) -> list[str]:
         """The names of the folders in it that a scan would enter, in order, as far as it can be browsed.
@@ -119,19 +107,15 @@ class PhotoSource(Protocol):
         Raises:
             PathNotFound: it cannot be listed.
         """
-        ...
 
     def may_have_moved_to(self, folder: Path) -> bool:
         """Whether the source does not exist any more, or is a link to that folder."""
-        ...
 
     def shown_name(self, folder: Path, root_name: str) -> str:
         """What messages call a folder in this source, which is a root, on each machine."""
-        ...
 
     def unavailable(self, mount: Mount, photos: str) -> RootUnavailable:
         """The error for a source that is unavailable, though so many `photos` are stored in it."""
-        ...
 
     def sidecars(self, path: str) -> Sidecars:
         """Find the sidecars of a photo.
@@ -140,7 +124,6 @@ class PhotoSource(Protocol):
             OSError: the folder is a link, may not be read, or its disk failed.
             BucketUnavailable: the bucket cannot be listed.
         """
-        ...
 
 
 def has_entry(path: str) -> bool:
