@@ -29,7 +29,7 @@ from tagger.photos.object_store import (
     repeated,
     store_errors,
 )
-from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.paths import ObjectPath
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, Sidecars, SideFile, is_side_file_name, side_files_of
 
 if TYPE_CHECKING:
@@ -83,11 +83,6 @@ class ObjectSource:
         other_files: OtherFiles | None = None,
         unavailable: Collection[Path] = (),  # noqa: ARG002 - nothing is mounted in a bucket
     ) -> Iterator[FoundPhoto | FolderProblem]:
-        """List the photos in the order of their keys.
-
-        Raises:
-            BucketUnavailable: the bucket cannot be listed (further).
-        """
         entries = self._entries(include, exclude, other_files)
         yield from _with_side_files(
             entries, lambda key: self.read_sidecar(key[len(self.prefix.key) :].lstrip("/"))
@@ -100,8 +95,10 @@ class ObjectSource:
         other_files: OtherFiles | None,
     ) -> Iterator[_Listed]:
         """The keys of all objects, each with its photo or side file."""
-        path_filter = PathFilter(str(self.prefix), self._has_entry, include, exclude)
-        folders = _OpenFolders(self.prefix, path_filter, other_files or OtherFiles())
+        path_filter = PathFilter(
+            str(self.prefix), lambda address: has_entry(ObjectPath(address)), include, exclude
+        )
+        folders = _OpenFolders(path_filter, other_files or OtherFiles())
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         for meta in _ordered(self.prefix):
             relative = meta["path"][start:]
@@ -120,10 +117,6 @@ class ObjectSource:
             return self.read(path, max_bytes=SIDECAR_MAX_BYTES).data
         except PhotoFailed:
             return None
-
-    def _has_entry(self, address: str) -> bool:
-        path = parse_path(address)
-        return isinstance(path, ObjectPath) and has_entry(path)
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002
         """Read one whole object: the bytes and their version come from one answer of the server.
@@ -236,8 +229,7 @@ class _OpenFolders:
     Markers like `.nomedia` close their folder to what comes after them, which are most names.
     """
 
-    def __init__(self, prefix: ObjectPath, path_filter: PathFilter, other_files: OtherFiles) -> None:
-        self._prefix = prefix
+    def __init__(self, path_filter: PathFilter, other_files: OtherFiles) -> None:
         self._filter = path_filter
         self._other_files = other_files
         self._parent = ""

@@ -124,9 +124,10 @@ class FolderSource:
         other_files: OtherFiles | None = None,
         unavailable: Collection[Path] = (),
     ) -> Iterator[FoundPhoto | FolderProblem]:
-        return find_photos(
-            self.folder, include=include, exclude=exclude, other_files=other_files, unavailable=unavailable
-        )
+        if not self.folder.exists():
+            raise PathNotFound(path=self.folder)
+        path_filter = PathFilter(str(self.folder.absolute()), os.path.lexists, include, exclude)
+        return _Walk(self.folder, path_filter, other_files, frozenset(map(str, unavailable))).photos()
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
         return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder)
@@ -253,33 +254,6 @@ def _is_open_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def find_photos(
-    root: Path,
-    *,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    other_files: OtherFiles | None = None,
-    unavailable: Collection[Path] = (),
-) -> Iterator[FoundPhoto | FolderProblem]:
-    """Yield every photo under the folder `root`, each real file once, by its relative path's text.
-
-    Hidden files and folders, folders in which other programs keep copies (see names), those that a
-    file like `.nomedia` keeps out are skipped; `root` itself is not. Links to folders are not followed.
-    Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path (where
-    `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not
-    empty, selects photos. `other_files` counts the files that only their extension leaves out, and the
-    folders and copies that are skipped, and gets the folders that are mounted. Folders that are `unavailable`
-    are not entered.
-
-    Raises:
-        PathNotFound: `root` does not exist. Folders below it that cannot be read are yielded as problems.
-    """
-    if not root.exists():
-        raise PathNotFound(path=root)
-    path_filter = PathFilter(str(root.absolute()), os.path.lexists, include, exclude)
-    return _Walk(root, path_filter, other_files, frozenset(map(str, unavailable))).photos()
-
-
 def find_photo(path: Path, side_files: Sequence[str] | None = None) -> FoundPhoto:
     """Return a single file, whatever its extension, with those side files.
 
@@ -321,7 +295,7 @@ def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
 
 
 class PathFilter:
-    """Decides which photos a scan lists: not hidden, no copies, matching the patterns of `find_photos`.
+    """Decides which photos a scan lists: not hidden, no copies, matching the patterns.
 
     Paths are relative to its folder, which is at `location`.
     """

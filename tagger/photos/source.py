@@ -56,7 +56,21 @@ class PhotoSource(Protocol):
         other_files: OtherFiles | None = None,
         unavailable: Collection[Path] = (),
     ) -> Iterator[FoundPhoto | FolderProblem]:
-        """List the photos in ascending order of their paths; the options are those of `find_photos`."""
+        """List the photos, each real file once, in ascending order of their paths.
+
+        Hidden files and folders, folders in which other programs keep copies (see names), those that a file
+        like `.nomedia` keeps out are skipped; the source itself is not. Links to folders are not followed.
+        Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
+        (where `*` matches slashes too) and against the name. `exclude` omits photos and whole folders;
+        `include`, if not empty, selects photos. `other_files` counts the files that only their extension
+        leaves out, and the folders and copies that are skipped, and gets the folders that are mounted.
+        Folders that are `unavailable` are not entered.
+
+        Raises:
+            PathNotFound: the folder does not exist. Folders below it that cannot be read are yielded as
+            problems.
+            BucketUnavailable: the bucket cannot be listed (further).
+        """
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
         """Read one whole photo, unless it changed less than `settle_s` ago.

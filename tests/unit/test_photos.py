@@ -18,7 +18,7 @@ from tagger.errors import FailureKind, PathNotFound, PhotoFailed
 from tagger.extensions import install_command
 from tagger.photos import files
 from tagger.photos.files import read_photo
-from tagger.photos.folders import FolderProblem, FoundPhoto, find_photo, find_photos
+from tagger.photos.folders import FolderProblem, FolderSource, FoundPhoto, find_photo
 from tagger.photos.formats import Extra
 from tagger.photos.names import MOST_EXTENSIONS, OtherFiles, is_photo_name
 from tagger.photos.paths import path_from_json, path_from_text, path_text, path_to_json, printable_path
@@ -27,9 +27,9 @@ MAX_BYTES = 1000
 MEMORY_OF_A_LISTING = """
 import sys, tracemalloc
 from pathlib import Path
-from tagger.photos.folders import find_photos
+from tagger.photos.folders import FolderSource
 tracemalloc.start()
-print(sum(1 for _ in find_photos(Path(sys.argv[1]))), tracemalloc.get_traced_memory()[1])
+print(sum(1 for _ in FolderSource(Path(sys.argv[1])).photos()), tracemalloc.get_traced_memory()[1])
 """
 
 
@@ -40,7 +40,7 @@ def write(path: Path, content: bytes = b"pixels") -> Path:
 
 
 def names(root: Path, **patterns: tuple[str, ...]) -> list[str]:
-    return [photo.path.relative_to(root).as_posix() for photo in find_photos(root, **patterns)]
+    return [photo.path.relative_to(root).as_posix() for photo in FolderSource(root).photos(**patterns)]
 
 
 def failure(path: Path, *, settle_s: float = 0.0) -> FailureKind:
@@ -78,7 +78,7 @@ def test_files_that_only_their_extension_leaves_out_are_counted(tmp_path: Path) 
 
     def counted(**patterns: Sequence[str]) -> tuple[int, dict[str, int]]:
         other_files = OtherFiles()
-        list(find_photos(tmp_path, other_files=other_files, **patterns))
+        list(FolderSource(tmp_path).photos(other_files=other_files, **patterns))
         return other_files.count, other_files.by_extension
 
     assert counted(exclude=("skipped", "no.*")) == (5, {".mp4": 2, ".mov": 1})
@@ -148,7 +148,7 @@ def test_names_that_are_not_utf8_are_found_in_the_order_of_their_text(tmp_path: 
 def test_two_names_that_read_the_same_are_not_both_yielded(tmp_path: Path) -> None:
     write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")))
     write(tmp_path / "\\xff.jpg")
-    kinds = [type(entry) for entry in find_photos(tmp_path)]
+    kinds = [type(entry) for entry in FolderSource(tmp_path).photos()]
     assert kinds == [FoundPhoto, FolderProblem]
 
 
@@ -215,7 +215,9 @@ def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path: Path
     write(root / "a.jpg")
     (root / "b.jpg").symlink_to(outside)
     (root / "c.jpg").symlink_to("a.jpg")
-    assert list(find_photos(root))[1] == FoundPhoto(str(root / "b.jpg"), 3, outside.stat().st_mtime_ns, ())
+    assert list(FolderSource(root).photos())[1] == FoundPhoto(
+        str(root / "b.jpg"), 3, outside.stat().st_mtime_ns, ()
+    )
     assert names(root) == ["a.jpg", "b.jpg"]
 
 
@@ -237,7 +239,7 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
 def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").symlink_to("missing")
     (tmp_path / "b.jpg").symlink_to("b.jpg")
-    assert list(find_photos(tmp_path)) == [
+    assert list(FolderSource(tmp_path).photos()) == [
         FoundPhoto(str(tmp_path / name), 0, 0, ()) for name in ("a.jpg", "b.jpg")
     ]
     assert failure(tmp_path / "a.jpg") is FailureKind.GONE
@@ -251,7 +253,7 @@ def test_pipes_and_sockets_are_problems_and_hold_nothing_up(
     os.mkfifo(tmp_path / "a.jpg")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("b.jpg")
-        entries = list(find_photos(tmp_path))
+        entries = list(FolderSource(tmp_path).photos())
     assert [(type(problem), problem.path.name) for problem in entries] == [
         (FolderProblem, "a.jpg"),
         (FolderProblem, "b.jpg"),
@@ -294,7 +296,7 @@ def test_an_unreadable_folder_is_a_problem_and_the_rest_continues(
     for name in ("a/a.jpg", "b/b.jpg", "c.jpg"):
         write(tmp_path / name)
     deny_access(tmp_path / "b", monkeypatch)
-    entries = list(find_photos(tmp_path))
+    entries = list(FolderSource(tmp_path).photos())
     assert [entry.path.relative_to(tmp_path).as_posix() for entry in entries] == ["a/a.jpg", "b", "c.jpg"]
     assert isinstance(entries[1], FolderProblem)
     assert "permission denied" in entries[1].text
@@ -313,7 +315,7 @@ def test_a_large_folder_takes_little_memory(tmp_path: Path) -> None:
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PathNotFound, match="missing"):
-        find_photos(tmp_path / "missing")
+        FolderSource(tmp_path / "missing").photos()
     with pytest.raises(PathNotFound, match=r"missing\.jpg"):
         find_photo(tmp_path / "missing.jpg")
 

@@ -25,7 +25,7 @@ from tagger.cli.output.job_text import other_files_lines
 from tagger.cli.program import COMMANDS, commands, run
 from tagger.jobs.enqueue.schedules import local_zone
 from tagger.jobs.processing.executor import SharedExclusiveLock
-from tagger.photos.folders import FoundPhoto, PathFilter, find_photos
+from tagger.photos.folders import FolderSource, FoundPhoto, PathFilter
 from tagger.photos.names import OtherFiles, is_photo_name
 from tagger.processes import process
 from tagger.processes.process import _run_in_root_folder
@@ -234,7 +234,7 @@ def create(root: Path, paths: Iterable[str]) -> None:
 
 
 def photos(root: Path, other_files: OtherFiles | None = None) -> set[str]:
-    found = find_photos(root, other_files=other_files)
+    found = FolderSource(root).photos(other_files=other_files)
     return {photo.path.relative_to(root).as_posix() for photo in found if isinstance(photo, FoundPhoto)}
 
 

@@ -29,7 +29,7 @@ from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
-from tagger.photos.folders import FolderProblem, find_photos
+from tagger.photos.folders import FolderProblem, FolderSource
 from tagger.photos.names import OtherFiles, find_program_folder, is_photo_name
 from tagger.photos.paths import path_text
 from tagger.photos.source import read_named
@@ -213,7 +213,7 @@ def photo_paths(folder: Path, other_files: OtherFiles) -> list[Path]:
     Logs a warning for each unreadable subfolder.
     """
     paths = []
-    for entry in find_photos(folder, other_files=other_files):
+    for entry in FolderSource(folder).photos(other_files=other_files):
         if isinstance(entry, FolderProblem):
             log.warning("skipped: %s (%s)", entry.path, entry.text)
         else:
