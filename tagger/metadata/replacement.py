@@ -30,7 +30,7 @@ from tagger.metadata.photo_files import (
     is_sidecar_name,
     write_whole,
 )
-from tagger.photos.files import OpenFolder, PhotoVersion, flush_to_disk, open_folder, stored_time_ns
+from tagger.photos.files import OpenFolder, PhotoVersion, flush_to_disk, open_folder, version_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Original:
     @property
     def version(self) -> PhotoVersion | None:
         """The version that was read."""
-        return PhotoVersion(self.status.st_size, stored_time_ns(self.status)) if self.status else None
+        return version_of(self.status) if self.status else None
 
 
 def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) -> Original:

@@ -105,11 +105,12 @@ class ObjectSource:
             is_listed = folders.enter(relative) and path_filter.is_listed(relative)
             if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
                 path_filter.count_other(relative, other_files)  # empty objects stand for folders
+            entry: FoundPhoto | SideFile | None = None
             if is_listed:
-                yield meta["path"], _found(self.prefix / relative, meta)
-            else:
-                is_side_file = folders.is_entered and is_side_file_name(relative)
-                yield meta["path"], _side_file(meta) if is_side_file else None
+                entry = _found(self.prefix / relative, meta)
+            elif folders.is_entered and is_side_file_name(relative):
+                entry = SideFile(relative.rpartition("/")[2], *object_version(meta))
+            yield meta["path"], entry
 
     def read_sidecar(self, path: str) -> bytes | None:
         """The content of a sidecar; None if it cannot be read."""
@@ -220,7 +221,7 @@ class ObjectSource:
         data = result.bytes().to_bytes()
         if len(data) != version.size_bytes:
             raise OSError("the connection ended early")
-        return PhotoBytes(data, version.size_bytes, version.mtime_ns)
+        return PhotoBytes(data, *version)
 
 
 class _OpenFolders:
@@ -350,13 +351,7 @@ def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iter
 
 
 def _found(path: ObjectPath, meta: "ObjectMeta") -> FoundPhoto:
-    version = object_version(meta)
-    return FoundPhoto(str(path), version.size_bytes, version.mtime_ns)
-
-
-def _side_file(meta: "ObjectMeta") -> SideFile:
-    version = object_version(meta)
-    return SideFile(meta["path"].rpartition("/")[2], version.size_bytes, version.mtime_ns)
+    return FoundPhoto(str(path), *object_version(meta))
 
 
 _NAME_START = re.compile(r"[^(.-]*")

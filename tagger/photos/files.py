@@ -32,8 +32,7 @@ RETRY_PAUSE_S = 0.1
 MAX_TIME_NS = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class PhotoVersion:
+class PhotoVersion(NamedTuple):
     """Identifies the content of a file without reading it: if the file changes, so does its version."""
 
     size_bytes: int
@@ -128,11 +127,11 @@ def open_scanned(path: Path, root: Path, scanned: PhotoVersion) -> OpenFile:
             raise FileNotFoundError(path)
     file = open(descriptor, "rb", buffering=0)  # noqa: PTH123, SIM115 - the caller closes it
     # The same version is also that of a link, if the scan recorded it.
-    if PhotoVersion(status.st_size, stored_time_ns(status)) != scanned and not _is_inside(path, root, status):
+    if version_of(status) != scanned and not _is_inside(path, root, status):
         file.close()
         text = "The file was replaced by a link to a file that was not tagged. Tag it again."
         raise PhotoFailed(FailureKind.UNREADABLE, text)
-    return OpenFile(file, status.st_size, stored_time_ns(status))
+    return OpenFile(file, *version_of(status))
 
 
 def _is_inside(path: Path, root: Path, status: os.stat_result) -> bool:
@@ -150,12 +149,12 @@ def file_version(path: Path) -> PhotoVersion | None:
         status = path.stat()
     except OSError:
         return None
-    return PhotoVersion(status.st_size, stored_time_ns(status))
+    return version_of(status)
 
 
-def stored_time_ns(status: os.stat_result) -> int:
-    """Return a file's modification time, limited to the range that SQL stores."""
-    return max(-MAX_TIME_NS, min(MAX_TIME_NS, status.st_mtime_ns))
+def version_of(status: os.stat_result) -> PhotoVersion:
+    """Return the version of a file, its time limited to the range that SQL stores."""
+    return PhotoVersion(status.st_size, max(-MAX_TIME_NS, min(MAX_TIME_NS, status.st_mtime_ns)))
 
 
 def os_error_text(subject: str, error: OSError) -> str:
@@ -225,7 +224,7 @@ def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -
         version != (status.st_size, status.st_mtime_ns) for status in (after, now_there)
     ):
         return None
-    return PhotoBytes(data, before.st_size, stored_time_ns(before))
+    return PhotoBytes(data, *version_of(before))
 
 
 def _changed_within(status: os.stat_result, seconds: float) -> bool:

@@ -39,7 +39,7 @@ from tagger.photos.files import (
     open_scanned,
     os_error_text,
     read_photo,
-    stored_time_ns,
+    version_of,
 )
 from tagger.photos.names import (
     MARKERS,
@@ -515,7 +515,7 @@ class _Walk:
 def _found(path: str, status: os.stat_result | None, side_files: tuple[SideFile, ...] | None) -> FoundPhoto:
     if status is None:
         return FoundPhoto(path, 0, 0, side_files)
-    return FoundPhoto(path, status.st_size, stored_time_ns(status), side_files)
+    return FoundPhoto(path, *version_of(status), side_files)
 
 
 def _side_files(folder: str, names: Iterable[str]) -> tuple[SideFile, ...]:
@@ -524,7 +524,7 @@ def _side_files(folder: str, names: Iterable[str]) -> tuple[SideFile, ...]:
     for name in names:
         with suppress(OSError):
             status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - see extension_of
-            found.append(SideFile(name, status.st_size, stored_time_ns(status)))
+            found.append(SideFile(name, *version_of(status)))
     return tuple(found)
 
 
