@@ -16,8 +16,7 @@ from tagger.database.connection import Database, open_configured
 from tagger.database.engine import DatabaseError, with_retry
 from tagger.database.notes import Note, NoteCode
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
-from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
-from tagger.jobs.enqueue.schedules import pause_ended_runs
+from tagger.jobs.enqueue.schedules import RunInterrupted, pause_ended_runs, run_due_schedules
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim

@@ -28,8 +28,8 @@ from tagger.query.options import QUERY_OPTIONS, PhotoQuery, QueryOption, options
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
+    from tagger.jobs.enqueue.submission import MetadataOptions
     from tagger.settings import Settings
 
 Paths = Annotated[
@@ -460,7 +460,7 @@ class WriteOptions:
         Raises:
             typer.BadParameter: the options contradict each other.
         """
-        from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
+        from tagger.jobs.enqueue.submission import MAX_ERROR_M, MetadataOptions
 
         max_error_m = None
         if self.gps_estimated:

@@ -137,7 +137,7 @@ def keep_renewing(renew: Callable[[], None], closed: threading.Event) -> None:
 
 
 # The job option with the metadata options of the job that writes its tags (see
-# jobs.enqueue.job_options).
+# jobs.enqueue.submission).
 WRITE = "write"
 
 # The job option that lists the folders and files of a job.

@@ -18,8 +18,7 @@ from tagger.model.backends.protocol import Embeddings, Scores
 from tagger.model.model import Model, OutOfDeviceMemory
 from tagger.model.predictions import best_predictions, has_finite_length
 from tagger.photos.decoding import DecodedImage, Pixels, Resize
-from tagger.pipeline.buffers import PipelineBuffers
-from tagger.pipeline.reader_pool import ReaderPool
+from tagger.pipeline.reader_pool import PipelineBuffers, ReaderPool
 from tagger.pipeline.requests import (
     Classified,
     ImageKey,

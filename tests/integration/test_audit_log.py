@@ -27,8 +27,13 @@ from tagger.database.enums import Outcome, Priority, Runner, VerdictKind
 from tagger.database.tables import audit_log, schedules
 from tagger.errors import ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.schedule_runs import run_due_schedules, run_now
-from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
+from tagger.jobs.enqueue.schedules import (
+    add_schedule,
+    pause_schedule,
+    remove_schedule,
+    run_due_schedules,
+    run_now,
+)
 from tagger.ledger import job_control
 from tagger.ledger.job_control import list_jobs
 from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan

@@ -9,7 +9,7 @@ from support.written_folder import WrittenBucket
 
 from tagger.database.enums import Target
 from tagger.database.tables import contents, metadata_writes
-from tagger.jobs.enqueue.job_options import WRITE, MetadataOptions
+from tagger.jobs.enqueue.submission import WRITE, MetadataOptions
 from tagger.metadata.photo_files import find_photo_files
 from tagger.photos import buckets
 from tagger.photos.paths import parse_path

@@ -16,8 +16,8 @@ from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolde
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
-from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo
+from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing import metadata_writing, undo_log
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_files import files_with_our_values, photo_fields, xmp_fields

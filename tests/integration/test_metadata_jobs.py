@@ -17,9 +17,8 @@ from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolde
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
-from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, fill_chained_jobs
-from tagger.jobs.enqueue.submission import Retry
+from tagger.jobs.enqueue.submission import MetadataOptions, Retry
 from tagger.jobs.processing import chunk_runner, metadata_writing
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor

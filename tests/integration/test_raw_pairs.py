@@ -18,9 +18,9 @@ from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import lock_timeout
 from tagger.database.tables import photos
-from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.scan_comparison import preview_scan
+from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.jobs import InferenceOptions
 from tagger.query.counts import landmark_counts

@@ -17,25 +17,23 @@ from tagger.database.statements import db_now
 from tagger.database.tables import jobs, ledgers, schedule_runs, schedules
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.schedule_runs import (
+from tagger.jobs.enqueue.schedules import (
     RunInterrupted,
     ScheduleRun,
-    list_runs,
-    run_due_schedules,
-    run_now,
-)
-from tagger.jobs.enqueue.schedules import (
     add_schedule,
     follow_clock,
     latest_due,
+    list_runs,
     list_schedules,
     next_due,
     next_time_of_day,
     pause_ended_runs,
     pause_schedule,
     remove_schedule,
+    run_due_schedules,
+    run_now,
 )
+from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.ledger.job_control import cancel, pause, resume
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick

@@ -29,10 +29,9 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
-from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.enqueue.scan import ScanReport, Selection, select_paths
-from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, Retry, Tagging, submit
+from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, MetadataOptions, Retry, Tagging, submit
 from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import cancel, list_jobs, pause, tag_job_paths
 from tagger.photos.paths import ObjectPath

@@ -11,7 +11,7 @@ import pytest
 from support.scenes import tree
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.photos.files import LinkRefused, open_folder, open_photo, read_photo

@@ -21,9 +21,8 @@ from tagger.database.enums import JobKind, Runner, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
 from tagger.errors import ThingNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.metadata_jobs import Write
-from tagger.jobs.enqueue.submission import submit
+from tagger.jobs.enqueue.submission import MetadataOptions, inference_options, submit
 from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.model.artifact import Label

@@ -11,8 +11,8 @@ from support.written_folder import WrittenFolder
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
-from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
+from tagger.jobs.enqueue.submission import MAX_ERROR_M, MetadataOptions
 from tagger.kept.update import update_kept
 from tagger.metadata.photo_files import photo_fields, xmp_fields
 from tagger.roots.roots import forget_path

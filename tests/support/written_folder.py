@@ -12,9 +12,8 @@ from support.scenes import tree
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.database.tables import chunks, job_items, metadata_writes, photos
-from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
-from tagger.jobs.enqueue.submission import JobRequest, submit
+from tagger.jobs.enqueue.submission import JobRequest, MetadataOptions, submit
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import JobProgress

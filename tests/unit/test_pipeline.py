@@ -26,8 +26,8 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
-from tagger.pipeline import buffers, reader_pool
 from tagger.pipeline import pipeline as pipeline_module
+from tagger.pipeline import reader_pool
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.reader_pool import MOST_HUNG
 from tagger.pipeline.requests import (
@@ -671,10 +671,10 @@ class FakeReader:
 @pytest.fixture
 def no_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Without timeouts, a thread that is not notified sleeps forever."""
-    monkeypatch.setattr(buffers, "READ_WAIT_S", 600.0)
+    monkeypatch.setattr(reader_pool, "READ_WAIT_S", 600.0)
     monkeypatch.setattr(reader_pool, "IDLE_S", 600.0)
-    monkeypatch.setattr(buffers, "GIVE_UP_CHECK_S", 600.0)
-    monkeypatch.setattr(buffers, "LINGER_S", 0.0005)
+    monkeypatch.setattr(reader_pool, "GIVE_UP_CHECK_S", 600.0)
+    monkeypatch.setattr(reader_pool, "LINGER_S", 0.0005)
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # threads are interrupted anywhere
     yield
@@ -726,7 +726,7 @@ def test_withdrawing_unblocks_a_waiting_submit(
 def test_ready_photos_do_not_wait_for_a_hanging_read(
     pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buffers, "READ_WAIT_S", 0.02)
+    monkeypatch.setattr(reader_pool, "READ_WAIT_S", 0.02)
     reader, sink = HangingReader(), CollectingSink()
     read_with(pipeline, reader.open)
     slow = file_request(draw(tmp_path / "hangs.png", 1), sink)
@@ -854,7 +854,7 @@ def test_a_remote_store_is_read_by_as_many_readers_as_the_model_needs(
 def test_large_photos_that_are_read_ahead_are_bounded_by_their_bytes(
     wide_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buffers, "READ_BYTES", 100)
+    monkeypatch.setattr(reader_pool, "READ_BYTES", 100)
     store, sink = RemoteStore(tmp_path), CollectingSink()
     _submit_to(wide_pipeline, store, 60, sink, size_bytes=20)
     assert len(sink.take(60)) == 60

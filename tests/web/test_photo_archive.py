@@ -15,11 +15,12 @@ from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import LOCAL_URL
 
 from tagger.database.connection import Database
+from tagger.photos.files import BLOCK_BYTES, OpenFile
 from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web import photo_files
 from tagger.web.pages import selected_photos
-from tagger.web.photo_files import BLOCK_BYTES, OpenFile, archive_parts
+from tagger.web.photo_files import archive_parts
 
 SIZE_BYTES = 3 * BLOCK_BYTES
 ORIGIN = {"origin": LOCAL_URL}

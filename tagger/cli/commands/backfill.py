@@ -35,7 +35,7 @@ from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner
 from tagger.database.notes import NoteCode, has_code
-from tagger.jobs.enqueue import schedule_runs, schedules
+from tagger.jobs.enqueue import schedules
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path
 from tagger.query.filter_words import conditions_text
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.jobs.enqueue.backfill import Backfill
-    from tagger.jobs.enqueue.job_options import MetadataOptions
+    from tagger.jobs.enqueue.submission import MetadataOptions
 
 BackfillScopeName = Annotated[
     str,
@@ -297,7 +297,7 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     Example: tagger schedule run-now nightly --wait
     """
     settings, database = session = open_session(settle_jobs=True)
-    run = schedule_runs.run_now(database, settings, name)
+    run = schedules.run_now(database, settings, name)
     if has_code(run.note, run.note_message, NoteCode.NOTHING_TO_DO):
         if json:
             write_json(run)
@@ -322,7 +322,7 @@ def history(
 
     Example: tagger schedule history nightly
     """
-    runs = schedule_runs.list_runs(open_for_reading().database, name, limit)
+    runs = schedules.list_runs(open_for_reading().database, name, limit)
     rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
     console.write_list(runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json)
 

@@ -61,7 +61,7 @@ from tagger.roots.roots import is_stored, list_roots
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tagger.jobs.enqueue.job_options import MetadataOptions
+    from tagger.jobs.enqueue.submission import MetadataOptions
     from tagger.jobs.processing.metadata_preview import MetadataPreview
     from tagger.metadata.photo_files import Fields
     from tagger.metadata.plans import FilePlan

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.pools import Services
-    from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
+    from tagger.jobs.enqueue.submission import MetadataOptions
 
 POLL_S = 0.5
 

@@ -53,9 +53,9 @@ from tagger.errors import (
     PathNotFound,
     TaggerError,
 )
-from tagger.jobs.enqueue.job_options import inference_options
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
 from tagger.jobs.enqueue.scan_comparison import scan_watched
+from tagger.jobs.enqueue.submission import inference_options
 from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import parse_path

@@ -14,8 +14,8 @@ from tagger.database.enums import JobKind, JobState
 from tagger.database.statements import current_time
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
 from tagger.errors import QueryOptionInvalid
-from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan, require_available_roots, select_paths
+from tagger.jobs.enqueue.submission import MetadataOptions, inference_options
 from tagger.ledger.jobs import WRITE, InferenceOptions, NewJob
 from tagger.photos.paths import path_from_json, path_to_json
 from tagger.query.filters import ResolvedQuery

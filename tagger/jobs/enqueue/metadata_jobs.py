@@ -12,8 +12,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import STATED, JobKind, Outcome, Target
 from tagger.database.tables import contents, job_items, jobs, metadata_writes, photos, positions
 from tagger.errors import ScanInterrupted
-from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.submission import UNDO_JOB, MetadataOptions, inference_options
 from tagger.kept.update import update_kept
 from tagger.ledger.items import fill_job
 from tagger.ledger.job_control import find_job

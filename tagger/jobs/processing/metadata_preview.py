@@ -24,7 +24,7 @@ from tagger.database.tables import (
     positions,
 )
 from tagger.errors import PhotoNotFound
-from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing.chunk_items import raw_files_of
 from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused

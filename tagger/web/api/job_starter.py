@@ -26,12 +26,10 @@ from tagger.database.engine import DatabaseError
 from tagger.database.enums import Priority, Runner, Target
 from tagger.errors import FailureKind, ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import is_under, photo_id_pages
 from tagger.jobs.enqueue.scan import Scan
-from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, run_now
-from tagger.jobs.enqueue.schedules import list_schedules
-from tagger.jobs.enqueue.submission import JobRequest, prepare_job, queue_job
+from tagger.jobs.enqueue.schedules import RunInterrupted, ScheduleRun, list_schedules, run_now
+from tagger.jobs.enqueue.submission import MAX_ERROR_M, JobRequest, MetadataOptions, prepare_job, queue_job
 from tagger.ledger import job_control
 from tagger.ledger.job_control import count_open_jobs
 from tagger.ledger.jobs import cancel_job, create_job

@@ -32,9 +32,8 @@ from tagger.jobs.enqueue.job_json import (
     job_findings,
     status_document,
 )
-from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
-from tagger.jobs.enqueue.submission import Retry, Tagging
+from tagger.jobs.enqueue.submission import MetadataOptions, Retry, Tagging
 from tagger.ledger import job_control
 from tagger.ledger.items import (
     FailingPhoto,

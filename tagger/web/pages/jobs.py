@@ -20,7 +20,6 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
-from tagger.jobs.enqueue.job_options import UNDO_JOB
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
 from tagger.jobs.enqueue.schedules import (
     ScheduleDocument,
@@ -29,6 +28,7 @@ from tagger.jobs.enqueue.schedules import (
     pause_schedule,
     remove_schedule,
 )
+from tagger.jobs.enqueue.submission import UNDO_JOB
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.items import FailingPhoto, FailureFilter, count_failures, count_refusals_with_sidecar
 from tagger.ledger.job_control import JobProgress, find_job, job_options, list_older_jobs

@@ -18,7 +18,6 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority, Target
-from tagger.jobs.enqueue.job_options import DESCRIPTION, KEYWORDS, PLACE, POSITION, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
     Undo,
     Write,
@@ -26,6 +25,7 @@ from tagger.jobs.enqueue.metadata_jobs import (
     options_of_last_sidecar,
     was_embedded,
 )
+from tagger.jobs.enqueue.submission import DESCRIPTION, KEYWORDS, PLACE, POSITION, MetadataOptions
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.metadata.plans import FilePlan
 from tagger.photos.files import OpenFile

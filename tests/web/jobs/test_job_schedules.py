@@ -19,12 +19,10 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
-from tagger.jobs.enqueue import schedule_runs
+from tagger.jobs.enqueue import schedules
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.schedule_runs import list_runs
-from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
-from tagger.jobs.enqueue.submission import queue_job
+from tagger.jobs.enqueue.schedules import add_schedule, list_runs, list_schedules
+from tagger.jobs.enqueue.submission import MetadataOptions, queue_job
 from tagger.ledger.workers import record_tick
 from tagger.query.options import PhotoQuery
 from tagger.web.api.folders import folder_key
@@ -64,7 +62,7 @@ def test_a_run_does_not_wait_for_its_scan(
         assert may_go_on.wait(60)
         return queue_job(*arguments)
 
-    monkeypatch.setattr(schedule_runs, "queue_job", slow)
+    monkeypatch.setattr(schedules, "queue_job", slow)
     job = press(client, "run").headers["location"].rpartition("/")[2]
     assert client.get(f"/api/jobs/{job}").json()["state"] == "scanning"
     pressed = press(client, "run")
@@ -85,7 +83,7 @@ def test_a_run_whose_server_stops_is_left_to_beat(
         state.stopping.set()
         return queue_job(*arguments)
 
-    monkeypatch.setattr(schedule_runs, "queue_job", ended)
+    monkeypatch.setattr(schedules, "queue_job", ended)
     response = press(client, "run")
     assert response.status_code == 503
     assert "left to <code>tagger beat</code>" in response.text
