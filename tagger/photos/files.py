@@ -329,14 +329,9 @@ def _finished_check(folder: Path) -> "_MountCheck":
     with _lock:
         check = _checks.get(folder)
         if check is None or not check.is_alive() or check.age_s > RETRY_S:  # it may be mounted anew
-            check = _start_check(folder)
+            check = _checks[folder] = _MountCheck(folder)
+            check.start()
     check.join(max(0.0, TIMEOUT_S - check.age_s))
-    return check
-
-
-def _start_check(folder: Path) -> "_MountCheck":
-    check = _checks[folder] = _MountCheck(folder)
-    check.start()
     return check
 
 

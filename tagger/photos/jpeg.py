@@ -141,7 +141,7 @@ def jpeg_exif(data: bytes | memoryview) -> bytes | None:
     return first_with_tags(
         bytes(data[start + 10 : end])
         for marker, start, end in _segments(data, scans=False)
-        if _is_exif(data, marker, start)
+        if marker == _APP1 and data[start + 4 : start + 10] == EXIF
     )
 
 
@@ -214,10 +214,6 @@ def _end_of_scan(data: bytes | memoryview, start: int) -> int:
         if len(markers):
             return at + int(markers[0])
     return len(data)
-
-
-def _is_exif(data: bytes | memoryview, marker: int, start: int) -> bool:
-    return marker == _APP1 and data[start + 4 : start + 10] == EXIF
 
 
 def _is_image_segment(data: bytes, marker: int, start: int) -> bool:

@@ -146,18 +146,15 @@ def pages_to_main(block: TiffBlock) -> list[TiffDirectory]:
     pages = []
     for page in block.directories():
         pages.append(page)
-        if not _is_reduced(block, page):
+        kind = (*block.integers(page.tags.get(_SUBFILE)), 0)[0]
+        old_kind = (*block.integers(page.tags.get(_OLD_SUBFILE)), 0)[0]
+        if not kind & _REDUCED_OR_MASK and old_kind != _OLD_REDUCED:
             return pages
     return pages[:1]
 
 
 _SUBFILE, _OLD_SUBFILE = 254, 255
 _REDUCED_OR_MASK, _OLD_REDUCED = 1 | 4, 2
-
-
-def _is_reduced(block: TiffBlock, page: TiffDirectory) -> bool:
-    (kind, *_), (old, *_) = (block.integers(page.tags.get(tag)) or (0,) for tag in (_SUBFILE, _OLD_SUBFILE))
-    return bool(kind & _REDUCED_OR_MASK) or old == _OLD_REDUCED
 
 
 def has_tags(data: bytes | memoryview) -> bool:

@@ -5,7 +5,7 @@ Knows nothing of the photos' content, and not whether a root is available (see a
 Photos are removed from the database by their paths. The files and verdicts stay.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,16 +153,15 @@ def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> 
 def _create_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
     location, location_bytes = path_text(str(folder))
     names_elsewhere = [name for name, path in root_paths.items() if path != folder]
-    name = _free_name(connection, path_text(folder.name)[0] or "root", names_elsewhere)
+    names = {*connection.scalars(select(roots.c.name)), *names_elsewhere}
+    first_name = name = path_text(folder.name)[0] or "root"
+    number = 1
+    while name in names:
+        number += 1
+        name = f"{first_name}-{number}"
     values = {"name": name, "location": location, "location_bytes": location_bytes}
     root_id = connection.execute(insert(roots).values(values).returning(roots.c.id)).scalar_one()
     return Root(root_id, name, folder)
-
-
-def _free_name(connection: Connection, name: str, names_elsewhere: Collection[str]) -> str:
-    names = {*connection.scalars(select(roots.c.name)), *names_elsewhere}
-    numbered = (f"{name}-{number}" for number in range(2, len(names) + 3))
-    return name if name not in names else next(candidate for candidate in numbered if candidate not in names)
 
 
 def _absorb(connection: Connection, root: Root, child: Root) -> None:

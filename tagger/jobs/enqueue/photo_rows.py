@@ -107,16 +107,12 @@ def present_photos(
     """
     is_present = or_(photos.c.gone_since.is_(None), photos.c.failure_kind == FailureKind.GONE)
     key = photos.c.path, photos.c.path_bytes
-    of_root = photos.c.root_id == root.id, condition, is_present, *_others(without)
-    for rows in database.row_pages(select(photos.c.id, *key).where(*of_root), *key, size=page_size):
+    present = select(photos.c.id, *key).where(photos.c.root_id == root.id, condition, is_present)
+    if without:  # most of these rows; names that are not UTF-8 can read alike
+        texts = [path for path, path_bytes in without if not path_bytes]
+        present = present.where(~(among(photos.c.path, texts) & (photos.c.path_bytes == b"")))
+    for rows in database.row_pages(present, *key, size=page_size):
         yield [row for row in rows if (row.path, row.path_bytes) not in without]
-
-
-def _others(found: AbstractSet[PathKey]) -> Iterator[ColumnElement[bool]]:
-    """The condition that leaves out most rows at these paths. Names that are not UTF-8 can read alike."""
-    if found:
-        texts = [path for path, path_bytes in found if not path_bytes]
-        yield ~(among(photos.c.path, texts) & (photos.c.path_bytes == b""))
 
 
 def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:

@@ -40,7 +40,6 @@ from tagger.photos.files import MountState, PhotoVersion
 from tagger.photos.folders import FolderProblem, FoundPhoto
 from tagger.photos.names import OtherFiles, StemGroups
 from tagger.photos.paths import parse_path, path_text, printable_path
-from tagger.photos.side_files import SideFile
 from tagger.photos.source import find_named, open_source
 from tagger.raw_pairs import pair_files, separate_files
 from tagger.roots.availability import (
@@ -283,7 +282,12 @@ class Scan:
                 of_others = jobs_of_photos(connection, other_jobs, due)
                 items = {each: skipped for each, skipped in items.items() if each not in of_others}
                 append_items(connection, self.job_id, items)
-            side_files = _new_side_files(rows, found)
+            # The side files of those files whose facts they change.
+            side_files = {
+                rows[key].id: photo.side_files
+                for key, photo in found.items()
+                if photo.side_files is not None and needs_refresh(rows[key], photo.side_files)
+            }
             # What the job reads gets its facts then.
             unread = {
                 file_id: each
@@ -308,17 +312,6 @@ class Scan:
             return pair_files(connection, root, rows.values())
         separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
         return {}
-
-
-def _new_side_files(
-    rows: Mapping[PathKey, Any], found: Mapping[PathKey, FoundPhoto]
-) -> dict[int, Sequence[SideFile]]:
-    """The side files of those files whose facts they change, by id."""
-    return {
-        rows[key].id: photo.side_files
-        for key, photo in found.items()
-        if photo.side_files is not None and needs_refresh(rows[key], photo.side_files)
-    }
 
 
 def _skipped_photos(
@@ -375,7 +368,11 @@ def without_problems(
     for entry in entries:
         if isinstance(entry, FolderProblem):
             report.problems.append(entry)
-        elif _is_too_long(entry.location):
+        # A character has up to four bytes.
+        elif (
+            len(entry.location) * 4 > LONGEST_PATH_BYTES
+            and len(os.fsencode(entry.location)) > LONGEST_PATH_BYTES
+        ):
             text = (
                 f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer "
                 f"the top."
@@ -383,11 +380,6 @@ def without_problems(
             report.problems.append(FolderProblem(entry.path, text))
         else:
             yield entry
-
-
-def _is_too_long(path: str) -> bool:
-    # A character has up to four bytes.
-    return len(path) * 4 > LONGEST_PATH_BYTES and len(os.fsencode(path)) > LONGEST_PATH_BYTES
 
 
 def scanned_pages(
@@ -457,19 +449,17 @@ def mark_unlisted(
     """Mark photos that a listing did not find and that do not exist, and return their number."""
     source, count = root.source, 0
     found = set(_path_keys(root.folder, page.photos))
-    condition = and_(_is_on_page(root, folder, page), *(~each.condition for each in unavailable))
+    prefix = path_prefix(root, folder)
+    conditions = [photos_below(root, folder), photos.c.path > prefix + page.first]
+    if page.last is not None:
+        conditions.append(photos.c.path <= prefix + page.last)
+    condition = and_(*conditions, *(~each.condition for each in unavailable))
     for missing in present_photos(database, root, condition, PAGE, without=found):
         gone = gone_ids(source, missing)
         if gone:
             store_gone(database, root, folder, gone, unavailable)
         count += len(gone)
     return count
-
-
-def _is_on_page(root: Root, folder: Path, page: ListedPage) -> ColumnElement[bool]:
-    prefix = path_prefix(root, folder)
-    covered = photos_below(root, folder) & (photos.c.path > prefix + page.first)
-    return covered if page.last is None else covered & (photos.c.path <= prefix + page.last)
 
 
 def _path_keys(folder: Path, page: Iterable[FoundPhoto]) -> list[PathKey]:

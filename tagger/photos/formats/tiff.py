@@ -94,24 +94,17 @@ def _prepare(image: TiffImageFile, page: int, max_pixels: int) -> None:
     for pointer in _EXIF_POINTERS:
         if pointer in exif:
             del exif[pointer]  # Pillow would parse what it refers to, which may be millions of numbers
-    _check_tile(image.tag_v2.get(_TILE_WIDTH), image.tag_v2.get(_TILE_LENGTH), max_pixels)
-    if image.tag_v2.get(_PLANES) == _SEPARATE and not image.use_load_libtiff:
-        _require_plane_depth(image)
-
-
-# A TIFF is decoded tile by tile, and a tile may be larger than the image.
-def _check_tile(width: object, height: object, max_pixels: int) -> None:
+    # A TIFF is decoded tile by tile, and a tile may be larger than the image.
+    width, height = image.tag_v2.get(_TILE_WIDTH), image.tag_v2.get(_TILE_LENGTH)
     if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels:
         raise PhotoFailed(
             FailureKind.TOO_MANY_PIXELS,
             f"The image has tiles of {width} x {height} pixels, more than the limit of {max_pixels}. "
             "Save it again in another program, or raise TAGGER_MAX_PIXELS if there is memory for it.",
         )
-
-
-def _require_plane_depth(image: TiffImageFile) -> None:
-    """Refuse deep separate colour planes: Pillow reads two bytes of one pixel as two pixels."""
-    if set(image.tag_v2.get(_BITS, (1,))) != {8}:
+    # Of deep separate colour planes, Pillow reads two bytes of one pixel as two pixels.
+    is_separate = image.tag_v2.get(_PLANES) == _SEPARATE and not image.use_load_libtiff
+    if is_separate and set(image.tag_v2.get(_BITS, (1,))) != {8}:
         raise SyntaxError("unsupported separate planes of this depth")
 
 
