@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
-from support.written_folder import SIDECAR, WrittenFolder
+from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
@@ -36,16 +36,6 @@ def test_copies_are_named(client: TestClient, library: LibraryPhotos) -> None:
         assert str(library.root / f"copy-{n}.jpg") in page
     assert "copy-6.jpg" not in page
     assert "and 2 more" in page
-
-
-def test_what_was_written_into_metadata_is_named(client: TestClient, folder: WrittenFolder) -> None:
-    folder.draw("a.jpg")
-    folder.tag()
-    assert "no tags written" in page_of(client, folder, "a.jpg")
-    assert folder.write(SIDECAR) == {"a.jpg": "written"}
-    page = page_of(client, folder, "a.jpg")
-    assert "no tags written" not in page
-    assert "a.jpg.xmp</bdi>, " in page or "a.xmp</bdi>, " in page
 
 
 def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder: WrittenFolder) -> None:

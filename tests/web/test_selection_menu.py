@@ -1,6 +1,5 @@
 """What is done with selected photos beside verdicts: stars, downloads, metadata."""
 
-import io
 from zipfile import ZipFile
 
 import pytest
@@ -61,21 +60,6 @@ def test_more_photos_are_sent_than_a_form_has_fields(client: TestClient, library
     page = client.post("/photos/metadata", data={"photo": numbers, "action": "write"}, headers=FORM)
     assert page.status_code == 200
     assert numbers in page.text
-
-
-def test_the_archive_has_the_files_and_names_those_that_are_not_there(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    (library.root / "b" / "IMG_1.jpg").unlink()
-    zipped = client.post(
-        "/photos/download", data={"photo": ["1,2", "3,4,99,1"], "with_metadata": "1"}, headers=FORM
-    )
-    assert zipped.headers["content-disposition"] == 'attachment; filename="photos.zip"'
-    with ZipFile(io.BytesIO(zipped.content)) as archive:
-        assert archive.namelist() == ["IMG_0.jpg", "IMG_1.jpg", "3/IMG_0.jpg", "missing.txt"]
-        assert archive.read("IMG_0.jpg") == (library.root / "a" / "IMG_0.jpg").read_bytes()
-        assert archive.read("3/IMG_0.jpg") == (library.root / "b" / "IMG_0.jpg").read_bytes()
-        assert b"IMG_1.jpg: The file no longer exists" in archive.read("missing.txt")
 
 
 def test_invalid_selections_are_refused(client: TestClient) -> None:
