@@ -1,13 +1,15 @@
-"""The audit log: every change by a front door has an entry with its actor, and old entries go."""
+"""What is recorded of jobs, models, schedules and verdicts, and what receivers of events are told."""
 
 import io
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.databases import audit_entries
 from support.ledgers import LedgerBuilder
@@ -22,10 +24,11 @@ from tagger.database.audit_log import (
     command_line_actor,
     record_action,
 )
-from tagger.database.connection import Database
-from tagger.database.enums import Outcome, Priority, Runner, VerdictKind
+from tagger.database.connection import Database, open_database, record_event
+from tagger.database.enums import JobState, Outcome, Priority, Runner, VerdictKind
 from tagger.database.tables import audit_log, schedules
 from tagger.errors import ScheduleNotFound
+from tagger.extensions import Event
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import (
     add_schedule,
@@ -35,7 +38,7 @@ from tagger.jobs.enqueue.schedules import (
     run_now,
 )
 from tagger.ledger import job_control
-from tagger.ledger.job_control import list_jobs
+from tagger.ledger.job_control import cancel, find_job, list_jobs
 from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan
 from tagger.registry.registered_models import use_models
 from tagger.roots.roots import forget_path
@@ -240,3 +243,69 @@ def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_perso
 )
 def test_authors_in_words(author: str | None, words: str) -> None:
     assert author_text(author) == words
+
+
+class Diary:
+    """Receives these events, and keeps what it is told. `refuses`: it fails."""
+
+    def __init__(self, *events: Event) -> None:
+        self.events = events
+        self.told: list[tuple[Event, object, Mapping[str, Any]]] = []
+        self.refuses = False
+
+    def wants(self, event: Event) -> bool:
+        return event in self.events
+
+    def record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+        assert connection.in_transaction()
+        if self.refuses:
+            raise RuntimeError("no space in the diary")
+        self.told.append((event, subject, data))
+
+
+@pytest.fixture
+def diary() -> Diary:
+    return Diary(Event.JOB_FINISHED)
+
+
+@pytest.fixture
+def heard(database: Database, database_url: str, diary: Diary) -> Iterator[Database]:
+    """The database of a process in which the diary receives events."""
+    with closing(open_database(database_url, receivers=lambda: [diary])) as opened:
+        yield opened
+
+
+def test_a_finished_job_is_told_once_with_its_counts(heard: Database, diary: Diary) -> None:
+    ledger = LedgerBuilder(heard)
+    job = ledger.job(4)
+    claim = ledger.claim(job)
+    ledger.store(claim, Outcome.FAILED, 0, 1)
+    assert diary.told == []
+    ledger.store(claim, Outcome.TAGGED, 1)
+    ((event, subject, data),) = diary.told
+    assert (event, subject) == (Event.JOB_FINISHED, job)
+    facts = {name: data[name] for name in ("job", "state", "total", "tagged", "failed")}
+    assert facts == {"job": job, "state": "finished", "total": 4, "tagged": 3, "failed": 1}
+
+
+def test_a_cancelled_job_is_told(heard: Database, diary: Diary) -> None:
+    job = LedgerBuilder(heard).job(4)
+    cancel(heard, job)
+    assert [data["state"] for _, _, data in diary.told] == ["cancelled"]
+
+
+def test_a_receiver_that_fails_rolls_its_transaction_back(heard: Database, diary: Diary) -> None:
+    job = LedgerBuilder(heard).job(1)
+    diary.refuses = True
+    with pytest.raises(RuntimeError, match="no space"):
+        cancel(heard, job)
+    assert find_job(heard, job).state is JobState.QUEUED
+    diary.refuses = False
+    cancel(heard, job)
+    assert len(diary.told) == 1
+
+
+def test_nobody_is_told_what_they_do_not_want(heard: Database, diary: Diary) -> None:
+    with heard.write() as connection:
+        record_event(connection, Event.LANDMARK_FOUND, "eiffel-tower", {})
+    assert diary.told == []

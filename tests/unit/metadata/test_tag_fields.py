@@ -1,9 +1,24 @@
-"""The values that accepted tags add to a photo's metadata."""
+"""Our values: keywords and positions of landmarks, IPTC datasets of them, and splices of a file."""
 
+import struct
+import zlib
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.examples import examples
 
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.formats.jpeg import (
+    LARGEST_INVERSE,
+    MOST_SPLICES,
+    Splice,
+    apply_splices,
+    inverse_of,
+    undo_splices,
+)
+from tagger.metadata.iptc import add, insertion_difference, read, remove
 from tagger.metadata.tag_fields import (
     POSITION_ERROR_M,
     NamedLandmark,
@@ -112,3 +127,250 @@ def test_best_landmark_gives_the_position() -> None:
 
 def test_landmark_without_coordinates_contradicts_nothing() -> None:
     assert position_of(TOWER, replace(WALL, latitude=None)) == position_of(TOWER)
+
+
+NAMED_TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower")
+KEYWORDS = TagFields((NAMED_TOWER,), keywords=("Eiffel Tower", "Paris", "Île-de-France"))
+
+
+def dataset(record: int, number: int, value: str | bytes) -> bytes:
+    raw = value.encode() if isinstance(value, str) else value
+    return struct.pack(">BBBH", 0x1C, record, number, len(raw)) + raw
+
+
+UTF8 = dataset(1, 90, b"\x1b%G")
+VERSION = dataset(2, 0, b"\0\2")
+CAPTION = dataset(2, 120, "Sommerurlaub")
+
+
+def keyword(text: str) -> bytes:
+    return dataset(2, 25, text)
+
+
+def added_keywords(before: bytes, *keywords: str) -> list[str]:
+    return [value for _, value in add(before, TagFields((NAMED_TOWER,), keywords=keywords))[1]]
+
+
+def test_keywords_are_inserted_in_order() -> None:
+    after, added = add(UTF8 + VERSION + CAPTION, KEYWORDS)
+    ours = keyword("Eiffel Tower") + keyword("Paris") + keyword("Île-de-France")
+    assert after == UTF8 + VERSION + ours + CAPTION
+    assert added == tuple(("IPTC:Keywords", text) for text in KEYWORDS.keywords)
+    assert insertion_difference(UTF8 + VERSION + CAPTION, after, added) is None
+    assert remove(after, added) == UTF8 + VERSION + CAPTION
+
+
+def test_keywords_follow_existing_ones_and_are_not_repeated() -> None:
+    before = UTF8 + VERSION + keyword("PARIS") + CAPTION + keyword("Ferien") + dataset(2, 5, "Titel")
+    after, added = add(before, KEYWORDS)
+    assert added == (("IPTC:Keywords", "Eiffel Tower"), ("IPTC:Keywords", "Île-de-France"))
+    assert read(after)["IPTC:Keywords"] == ["PARIS", "Ferien", "Eiffel Tower", "Île-de-France"]
+    assert after.endswith(dataset(2, 5, "Titel"))
+    assert remove(after, added) == before
+
+
+def test_no_encoding_is_declared_for_our_keywords() -> None:
+    for before in (
+        VERSION + CAPTION,
+        VERSION + dataset(2, 90, b"Z\xfcrich"),
+        VERSION + dataset(2, 90, "Zürich"),
+        b"",
+    ):
+        assert added_keywords(before, "Paris", "Île-de-France") == ["Paris"]
+    assert added_keywords(dataset(1, 90, b"\x1b.A") + VERSION, "Île") == []
+    assert added_keywords(UTF8 + dataset(1, 90, b"\x1b.A"), "Île") == []
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a" * 65, "é" * 33, "a\nb", "a\0", "\ud800"])
+def test_keywords_that_iptc_cannot_hold_are_skipped(text: str) -> None:
+    assert added_keywords(UTF8, text, "é" * 32) == ["é" * 32]
+
+
+@pytest.mark.parametrize("existing", ["zürich".encode(), "zürich".encode("latin-1")])
+def test_existing_keyword_in_any_encoding_is_recognised(existing: bytes) -> None:
+    before = VERSION + dataset(2, 25, existing)
+    assert read(before)["IPTC:Keywords"] == ["zürich"]
+    assert added_keywords(before, "Zürich", "Bern") == ["Bern"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        VERSION + b"\0\1",
+        VERSION + struct.pack(">BBBHI", 0x1C, 2, 202, 0x8004, 3) + b"abc",
+        b"8BIM",
+    ],
+)
+def test_broken_datasets_are_refused(broken: bytes) -> None:
+    with pytest.raises(WriteRefused) as refused:
+        add(broken, KEYWORDS)
+    assert refused.value.kind == RefusalKind.STRUCTURE
+    with pytest.raises(WriteRefused):
+        remove(broken, [("IPTC:Keywords", "Paris")])
+    assert remove(broken, [("dc:subject", "Paris")]) is broken
+    assert insertion_difference(broken, broken, ()) is None
+    assert insertion_difference(broken, broken + keyword("Paris"), [("IPTC:Keywords", "Paris")])
+    read(broken)
+
+
+def test_padding_after_the_datasets_stays() -> None:
+    before = UTF8 + VERSION + CAPTION + bytes(3)
+    after, added = add(before, KEYWORDS)
+    assert after.endswith(CAPTION + bytes(3))
+    assert insertion_difference(before, after, added) is None
+    assert remove(after, added) == before
+
+
+def test_keyword_changed_by_others_stays() -> None:
+    before = UTF8 + keyword("paris") + keyword("Eiffel Tower")
+    assert remove(before, [("IPTC:Keywords", "Paris"), ("IPTC:Keywords", "Eiffel Tower")]) == UTF8 + keyword(
+        "paris"
+    )
+
+
+def test_comparison_sees_every_byte() -> None:
+    before = UTF8 + VERSION + keyword("Ferien") + CAPTION
+    after, added = add(before, KEYWORDS)
+    for changed in (
+        after.replace(b"Ferien", b"ferien"),
+        after[:-1],
+        after + b"\0",
+        before,
+        after.replace(b"Par", b"par"),
+    ):
+        assert insertion_difference(before, changed, added)
+    assert insertion_difference(before, after, added[1:])
+    assert insertion_difference(before, after, ())
+    assert insertion_difference(before, before, ()) is None
+
+
+def test_values_are_named_as_in_exiftool() -> None:
+    values = read(
+        UTF8 + keyword("a") + keyword("b") + dataset(2, 90, "Paris") + dataset(2, 101, "France") + CAPTION
+    )
+    assert values == {
+        "IPTC:Keywords": ["a", "b"],
+        "IPTC:City": ["Paris"],
+        "IPTC:Country-PrimaryLocationName": ["France"],
+        "IPTC:Caption-Abstract": ["Sommerurlaub"],
+    }
+
+
+numbers = st.sampled_from([(1, 90), (2, 0), (2, 5), (2, 25), (2, 90), (2, 120), (3, 10), (240, 1)])
+parts = st.tuples(numbers, st.binary(max_size=20) | st.just(b"\x1b%G")).map(
+    lambda part: dataset(*part[0], part[1])
+)
+
+
+@examples(63)
+@given(st.lists(parts, max_size=8).map(b"".join), st.lists(st.text(max_size=20), max_size=5))
+def test_generated_datasets_are_restored_exactly(before: bytes, keywords: list[str]) -> None:
+    tag_fields = TagFields((NAMED_TOWER,), keywords=tuple(keywords))
+    after, added = add(before, tag_fields)
+    assert insertion_difference(before, after, added) is None
+    assert add(after, tag_fields) == (after, ())
+    assert remove(after, added) == before
+
+
+@examples(63)
+@given(st.binary(max_size=60), st.sampled_from([b"", UTF8, UTF8 + VERSION]), st.binary(max_size=60))
+def test_arbitrary_bytes_are_refused_or_restored(data: bytes, head: bytes, other: bytes) -> None:
+    read(head + data)
+    insertion_difference(head + data, other, [("IPTC:Keywords", "Paris")])
+    try:
+        after, added = add(head + data, KEYWORDS)
+    except WriteRefused as refused:
+        assert "sidecar" in refused.text  # noqa: PT017 - only some are refused
+        return
+    assert remove(after, added) == head + data
+
+
+def test_many_tiny_datasets_take_linear_time() -> None:
+    before = dataset(2, 25, b"\xff") * 10_000
+    after, added = add(before, KEYWORDS)
+    assert insertion_difference(before, after, added) is None
+    assert remove(after, added) == before
+
+
+# --- Real photos, checked with exiftool.
+
+
+CHANGED = Splice(2, 4, b"---")
+
+
+@st.composite
+def changed_files(draw: st.DrawFn) -> tuple[bytes, list[Splice]]:
+    """A file and its splices in file order: insertions, deletions, replacements, adjacent ones."""
+    data = draw(st.binary(max_size=60))
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=12)))
+    return data, [
+        Splice(start, end, draw(st.binary(max_size=9)))
+        for start, end in zip(cuts[::2], cuts[1::2], strict=False)
+    ]
+
+
+@given(changed_files())
+def test_inverse_undoes_the_splices(changed: tuple[bytes, list[Splice]]) -> None:
+    data, splices = changed
+    assert undo_splices(apply_splices(data, splices), inverse_of(data, splices)) == data
+
+
+@given(changed_files())
+def test_bytes_outside_of_splices_stay(changed: tuple[bytes, list[Splice]]) -> None:
+    data, splices = changed
+    parts, at = [], 0
+    for splice in splices:
+        parts += [data[at : splice.start], splice.replacement]
+        at = splice.end
+    assert apply_splices(data, splices) == b"".join([*parts, data[at:]])
+
+
+@pytest.mark.parametrize(
+    "splices",
+    [
+        [CHANGED, Splice(3, 5, b"")],
+        [CHANGED, Splice(0, 1, b"")],
+        [Splice(4, 2, b"")],
+        [Splice(-1, 2, b"")],
+        [Splice(5, 7, b"")],
+    ],
+    ids=["overlapping", "in no order", "backwards", "ahead of the file", "behind the file"],
+)
+def test_invalid_splices_raise(splices: list[Splice]) -> None:
+    with pytest.raises(ValueError, match="overlap or lie outside"):
+        apply_splices(b"abcdef", splices)
+
+
+def test_inverse_is_as_small_as_the_replaced_bytes() -> None:
+    data = bytes(range(256)) * 4000
+    assert len(inverse_of(data, [Splice(100, 100, b"x" * 50_000)])) < 40
+    assert len(inverse_of(data, [Splice(100, 400, b"")])) < 400
+
+
+@given(changed_files(), st.binary(max_size=40))
+def test_damaged_inverse_raises_value_error(changed: tuple[bytes, list[Splice]], noise: bytes) -> None:
+    data, splices = changed
+    packed = inverse_of(data, splices)
+    for damaged in (noise, packed[: len(noise)], packed[:1] + noise, packed + noise):
+        try:
+            undo_splices(data, damaged)
+        except ValueError:
+            continue
+
+
+def test_inverse_of_another_file_raises_value_error() -> None:
+    packed = inverse_of(b"a much longer file", [Splice(15, 15, b"!")])
+    with pytest.raises(ValueError, match="outside"):
+        undo_splices(b"short", packed)
+
+
+def test_an_inverse_that_stands_for_gigabytes_is_refused() -> None:
+    forged = b"\x01" + zlib.compress(bytes(LARGEST_INVERSE + 1), 1)
+    with pytest.raises(ValueError, match="too large"):
+        undo_splices(b"data", forged)
+
+
+def test_an_inverse_of_countless_splices_is_refused() -> None:
+    forged = b"\x01" + zlib.compress(bytes(24 * (MOST_SPLICES + 1)), 1)
+    with pytest.raises(ValueError, match="too many splices"):
+        undo_splices(b"data", forged)
