@@ -22,7 +22,8 @@ from support.decoding import MAX_PIXELS, RESIZE, decode, decode_failure, encode_
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo
-from tagger.photos.decoding import decode_photo, failing_alone, memory, scalable, scaled
+from tagger.photos.decoding import decode_photo, failing_alone, memory
+from tagger.photos.decoding.conversion import scalable, scaled
 from tagger.photos.decoding.memory import MemoryBudget, decoder_memory
 from tagger.photos.facts import CameraFacts
 from tagger.photos.formats import JPEG
@@ -329,7 +330,7 @@ def test_scaling_in_bands_gives_the_same_pixels(mode: str, monkeypatch: pytest.M
     image = Image.merge("LAB", picture.split()[:3]) if mode == "LAB" else picture.convert(mode)
     for box in ((146.0, 0.0, 757.0, 611.0), (10.5, 20.25, 500.5, 510.25)):
         whole = scalable(image).resize((64, 64), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
-        monkeypatch.setattr("tagger.photos.decoding._BAND_PIXELS", 20_000)
+        monkeypatch.setattr("tagger.photos.decoding.conversion._BAND_PIXELS", 20_000)
         assert np.array_equal(np.asarray(scaled(image, box, 64)), np.asarray(whole))
 
 
