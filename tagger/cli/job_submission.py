@@ -278,12 +278,10 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
 
     A large job runs in several processes, where the machine has cores for them.
     """
-    from tagger.cli.output.photo_lines import StoredPrinter
-
     progress = with_retry(partial(find_job, database, job))
     if progress.is_over:
         return
-    from tagger.cli.job_processes import job_process_count, run_in_processes
+    from tagger.cli.local_jobs import StoredPrinter, job_process_count, run_in_processes
     from tagger.jobs.processing.local_jobs import run_job
 
     count = with_retry(partial(job_process_count, database, settings, progress))

@@ -18,16 +18,16 @@ from tagger.web import api, pages
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.jobs import EventHub
 from tagger.web.api.photo_images import unavailable_response
-from tagger.web.cached_value import Changes, SearchLists
+from tagger.web.cached_value import Changes
 from tagger.web.http.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
 from tagger.web.http.errors import add_error_handlers
 from tagger.web.http.request_guard import CountLimiter, RequestGuard
 from tagger.web.http.routes import HeadRequests
 from tagger.web.http.templates import STATIC, AssetFiles
+from tagger.web.overview import LibraryOverview, SearchLists
 from tagger.web.pages import sign_in
 from tagger.web.pages.jobs import live_document
 from tagger.web.pages.map_clusters import check_map_file
-from tagger.web.pages.overview import LibraryOverview
 from tagger.web.pages.review import look_alikes_of
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.state import AppState

@@ -1,53 +1,17 @@
-"""Results of long queries, kept and refreshed in threads: values, counts, and names for searches."""
+"""Results of long queries, kept and refreshed in threads."""
 
 import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from tagger.cameras import names_of_camera_models
-from tagger.database.connection import Database
 from tagger.database.engine import DAMAGED_ROWS
-from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
-from tagger.query.counts import LandmarkCount, city_counts, folder_counts
-from tagger.query.trip_summaries import TripSummary
-from tagger.roots.roots import RootPaths
-from tagger.search.names import (
-    Meaning,
-    Names,
-    camera_names,
-    city_names,
-    countries_of,
-    country_names,
-    folder_names,
-    foreign_city_names,
-    foreign_country_names,
-    journey_names,
-    landmark_names,
-    outcome_names,
-    region_names,
-    thing_names,
-    trip_names,
-    with_surroundings,
-)
-from tagger.search.text_query import (
-    UnderstoodText,
-    named_files,
-    suggest,
-    this_day,
-    understand,
-    unfamiliar_names,
-)
-from tagger.texts.names import city_name
-from tagger.texts.text_format import in_language
-from tagger.things import ThingCount
 
 log = logging.getLogger(__name__)
 
@@ -216,116 +180,3 @@ def close_all(queries: Iterable[CachedQuery[Any]]) -> None:
     until_s = time.monotonic() + CLOSE_S
     for query in queries:
         query.close(max(until_s - time.monotonic(), 0.0))
-
-
-# How long the first search waits for its lists. Without one, a search finds nothing of that kind.
-FIRST_WAIT_S = 1.5
-# How long others wait for a refresh: a small library's takes less.
-WAIT_S = 0.02
-
-_NONE: list[Any] = []
-
-
-class SearchLists:
-    """The lists of one database, with an index of the names in each. Created once per server.
-
-    `landmarks`, `trips` and `things` are lists of others.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        root_paths: RootPaths,
-        landmarks: CachedQuery[list[LandmarkCount]],
-        trips: CachedQuery[list[TripSummary]],
-        things: CachedQuery[list[ThingCount]],
-        changes: Changes,
-    ) -> None:
-        self._database = database
-        self._files = named_files(database, root_paths)
-        self._landmarks = landmarks
-        self._trips = trips
-        self._things = things
-        self._cities = CachedQuery(lambda: city_counts(database), changes)
-        self._cameras = CachedQuery(self._read_cameras, changes)
-        self._folders = CachedQuery(lambda: folder_counts(database, root_paths), changes)
-        self._outcomes = outcome_names()
-        self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
-
-    def understand(self, text: str) -> UnderstoodText:
-        """Return the parts of a text and the query for its photos."""
-        return understand(text, self._names(text, by_name=True), self._files, this_day())
-
-    def suggest(self, text: str) -> list[Meaning]:
-        """Return what the start of a text may mean."""
-        names = [index for each in self._names(text) for index in each]
-        return suggest(text, names, self._files, this_day())
-
-    def area_names(self) -> Mapping[str, str]:
-        """Return the reader's names of cities and regions by the values of their options."""
-        cities = self._cities.get_soon(WAIT_S, FIRST_WAIT_S) or _NONE
-        areas = {each.options["box"]: each.label for each in self._index(region_names, cities).things}
-        for each in self._index(city_names, cities).things:
-            city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
-            wide = with_surroundings(city)
-            areas[city.options["near"]] = city.label
-            areas[f"{wide.options['near']},{wide.options['radius_km']}"] = wide.label
-        return {str(value): name for value, name in areas.items()}
-
-    def close(self) -> None:
-        """Wait a moment for queries that are running."""
-        close_all((self._cities, self._cameras, self._folders))
-
-    def _names(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
-        """The indexes for a text, in the order in which commands read them."""
-        until_s = time.monotonic() + FIRST_WAIT_S
-
-        def left() -> tuple[float, float]:
-            return WAIT_S, max(until_s - time.monotonic(), 0.0)
-
-        landmarks, cities = self._landmarks.get_soon(*left()), self._cities.get_soon(*left()) or _NONE
-        countries = self._index(countries_of, landmarks or _NONE, cities)
-        if landmarks is None:
-            uncounted = uncounted_landmarks(self._database)
-            names = landmark_names(uncounted, is_counted=False)
-            familiar = {each.landmark for each in uncounted}
-        else:
-            names = self._index(landmark_names, landmarks)
-            familiar = {each.landmark for each in landmarks if each.photos}
-        yield (
-            names,
-            unfamiliar_names(self._database, text, familiar),
-            self._index(country_names, countries),
-            self._index(camera_names, self._cameras.get_soon(*left()) or {}),
-            self._outcomes,
-            thing_names(self._things.get_soon(*left()) or _NONE),
-        )
-        yield self._index(city_names, cities), self._index(region_names, cities)
-        yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
-        trips = self._trips.get_soon(*left()) or _NONE
-        yield self._index(journey_names, trips), self._index(trip_names, trips)
-        yield (self._index(folder_names, self._folders.get_soon(*left()) or _NONE),)
-        if by_name:
-            yield (unfamiliar_names(self._database, text, familiar, by_name=True),)
-
-    def _read_cameras(self) -> Mapping[str, Collection[str]]:
-        with self._database.read() as connection:
-            return names_of_camera_models(connection)
-
-    def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
-        """What is made of the lists, built again when one of them has changed."""
-        made_of, index = self._indexes.get(make, ((), None))
-        if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
-            with in_language(None):
-                index = make(*lists)
-            self._indexes[make] = lists, index
-        made: T = index
-        return made
-
-
-def uncounted_landmarks(database: Database) -> list[LandmarkCount]:
-    """Return the familiar landmarks by name, for the time until their photos are counted."""
-    with database.read() as connection:
-        landmarks = familiar_landmarks(connection)
-    by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
-    return [LandmarkCount.of(landmark, 0) for landmark in by_name]

@@ -15,7 +15,7 @@ from support.databases import statements
 from support.models import record_inferences
 
 from tagger.cli.commands.review import EXPORT_COLUMNS
-from tagger.cli.output.photo_lines import photo_line
+from tagger.cli.local_jobs import photo_line
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Runner, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tagger.cli.local_jobs import photo_line
 from tagger.cli.output import console
 from tagger.cli.output.console import local_time, write_parts, write_table
 from tagger.cli.output.job_text import overview_lines, service_lines
-from tagger.cli.output.photo_lines import photo_line
 from tagger.database.enums import JobKind, JobState, Outcome, TagReason, VerdictKind
 from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable, TaggerError
 from tagger.ledger.job_control import JobProgress

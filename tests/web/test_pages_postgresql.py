@@ -21,8 +21,7 @@ from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.kept.update import update_kept
 from tagger.settings import Settings
 from tagger.verdicts.verdicts import give_verdicts
-from tagger.web import cached_value
-from tagger.web.pages import overview
+from tagger.web import overview
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 VIEWS = (
@@ -73,7 +72,7 @@ def client_of(stack: ExitStack, settings: Settings, database: Database) -> TestC
 def clients(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TestClient]]:
     """A client for each database. Pages wait for their numbers and suggestions, however long that takes."""
     monkeypatch.setattr(overview, "WAIT_S", 60.0)
-    monkeypatch.setattr(cached_value, "FIRST_WAIT_S", 60.0)
+    monkeypatch.setattr(overview, "FIRST_SEARCH_WAIT_S", 60.0)
     settings = settings_in(tmp_path)
     with ExitStack() as stack:
         clients = []

@@ -8,13 +8,13 @@ import pytest
 from starlette.testclient import TestClient
 from support.library_photos import GATE, TRIP, LibraryPhotos, add_trip, picture
 
-from tagger.web import cached_value
+from tagger.web import overview
 
 
 @pytest.fixture
 def library(library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> LibraryPhotos:
     monkeypatch.setattr(
-        cached_value, "FIRST_WAIT_S", 60.0
+        overview, "FIRST_SEARCH_WAIT_S", 60.0
     )  # the lists of names are made before the first answer
     library.file("Berlin & co/IMG_1.jpg", (GATE, 0.9, True))
     library.file("south.jpg", data=picture((9, 9, 9)))

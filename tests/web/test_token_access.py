@@ -31,7 +31,7 @@ from tagger.web.app import create_app
 from tagger.web.http import access
 from tagger.web.http.access import MAX_ATTEMPTS, SAFE_METHODS, AccessPolicy, Role, RouteRoles, requires
 from tagger.web.http.routes import DocumentRoute
-from tagger.web.pages import trips
+from tagger.web.pages import library
 
 WRONG = "a-wrong-token-of-16"
 ORIGIN = {"origin": LOCAL_URL}
@@ -367,7 +367,7 @@ def test_an_application_with_a_route_that_declares_nothing_does_not_start(
     def show_secret(trip_id: int) -> int:
         return trip_id
 
-    monkeypatch.setattr(trips.router, "routes", [*trips.router.routes, *router.routes])
+    monkeypatch.setattr(library.router, "routes", [*library.router.routes, *router.routes])
     with pytest.raises(ValueError, match=r"the route GET /trips/secret/\{trip_id\} does not declare"):
         client_of()
 

@@ -128,7 +128,7 @@ def predict(
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device)
     session = open_for_reading(settings, is_needed=False)
     _check_files(file for file in files if file != "-")
-    from tagger.cli.output.photo_lines import print_predictions
+    from tagger.cli.local_jobs import print_predictions
 
     failed = print_predictions(files, session, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)

@@ -13,12 +13,11 @@ from tagger.web.pages import (
     photos,
     review,
     selected_photos,
-    trips,
 )
 
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the pages; the order decides between `/jobs/new` and `/jobs/{job}`."""
     of_photos = library, filter_panel, photos, map_clusters, review, selected_photos, photo
-    others = trips, job_forms, jobs, templates
+    others = job_forms, jobs, templates
     return tuple(module.router for module in (*of_photos, *others))

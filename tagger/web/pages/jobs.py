@@ -72,7 +72,7 @@ from tagger.web.http.access import Role, may_allow_folder, requires
 from tagger.web.http.errors import FAILURES, REFUSALS, note_text, page_text
 from tagger.web.http.routes import ONE_LINE
 from tagger.web.http.templates import render
-from tagger.web.pages.overview import LibraryOverview
+from tagger.web.overview import LibraryOverview
 from tagger.web.pages.photos import landmark_name
 from tagger.web.pages.selected_photos import PREVIEWS, changes_in_words
 from tagger.web.state import AppState, State

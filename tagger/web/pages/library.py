@@ -1,10 +1,12 @@
-"""The library: its first view, landmarks with covers, the map, and the search that leads to its photos.
+"""Places and trips: landmarks with covers, the map, the search that leads to photos, and trips as cards.
 
-A landmark is renamed, merged into another one, or deleted, as by `tagger landmark`.
+A landmark is renamed, merged into another one, or deleted, as by `tagger landmark`. A trip has a page with
+its photos and path. It can be renamed, split and merged.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import date, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -12,9 +14,21 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.connection import Database, display_language
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, TripEditKind
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.kept.trips import (
+    LONGEST_NAME,
+    find_trip,
+    merge_trips,
+    rename_trip,
+    split_trip,
+    trip_at,
+    trips_before,
+    trips_beside,
+    undo_trip_edit,
+    undoable_edits,
+)
 from tagger.landmarks.edits import (
     LandmarkChanges,
     MergedLandmark,
@@ -27,17 +41,21 @@ from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normal
 from tagger.ledger.job_control import count_open_jobs
 from tagger.query.counts import LandmarkCount
 from tagger.query.option_values import parse_box
+from tagger.query.trip_summaries import summarize_trips, trip_path, trip_summary
 from tagger.registry.registered_models import models_of_landmarks, resolve_models, use_models
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
+from tagger.texts.text_format import day_text, gettext
+from tagger.trips import TripEdit
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.landmarks import Lists, SearchText, suggestion_document
-from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.access import Role, requires
 from tagger.web.http.errors import page_text
-from tagger.web.http.routes import address_of
+from tagger.web.http.request_guard import COUNTING
+from tagger.web.http.routes import QueryParams, address_of
 from tagger.web.http.templates import may_change, render
-from tagger.web.pages.map_clusters import extent_of, live_map, render_map
-from tagger.web.pages.overview import Overview
+from tagger.web.overview import Overview, uncounted_landmarks
+from tagger.web.pages.map_clusters import extent_of, live_map, render_map, trip_bounds
+from tagger.web.pages.photos import After, photo_grid, trip_address
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -214,3 +232,96 @@ def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
     close = [each for part in understood.left_out for each in part.others] or lists.suggest(q)
     similar = [suggestion_document(request, each) for each in close]
     return render(request, "search.html", search_text=q, search_note=understood.note, similar=similar)
+
+
+TripId = Annotated[str, Path(max_length=500)]
+
+
+@router.get("/trips", dependencies=[COUNTING])
+@requires(Role.VIEWER)
+def show_trips(request: Request, overview: Overview) -> HTMLResponse:
+    """Show all trips as cards, newest first, by year."""
+    return render(request, "trips.html", trips=overview.named_trips(), trip_address=trip_address)
+
+
+@router.get("/trips/{trip_id}")
+@requires(Role.VIEWER)
+def show_trip(
+    request: Request, state: State, trip_id: TripId, after: After = None, changed: bool = False
+) -> HTMLResponse:
+    """Show a trip: its map, places and landmarks, and its photos. `changed`: a person has just changed it."""
+    summary = trip_summary(state.database, trip_id)
+    address = trip_address(summary.trip.id)
+    path = list(trip_path(state.database, summary.trip))
+    return render_map(
+        request,
+        state.settings,
+        "trip.html",
+        summary=summary,
+        trip=summary.trip,
+        change=_edit_text(state.database, summary.trip.edits[-1]) if changed and summary.trip.edits else "",
+        places=Counter((point.city, point.country) for point in path if point.city).most_common(),
+        live=live_map(state.settings, trip_bounds(path)) if path else None,
+        path_address=f"{address}/path",
+        grid=photo_grid(state, QueryParams.of(trip=summary.trip.id), after, address),
+    )
+
+
+@router.get("/trips/edit/{trip_id}")
+@requires(Role.EDITOR)
+def show_trip_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
+    """Show the forms that change a trip, and its changes so far."""
+    summary = trip_summary(state.database, trip_id)
+    with state.database.read() as connection:
+        beside = trips_beside(connection, summary.trip)
+    return render(
+        request,
+        "trip_edit.html",
+        summary=summary,
+        trip=summary.trip,
+        address=trip_address(summary.trip.id),
+        longest_name=LONGEST_NAME,
+        second_day=summary.trip.days[0] + timedelta(days=1),
+        beside=summarize_trips(state.database, [each for each in beside if each is not None]),
+        changes=[(edit.id, _edit_text(state.database, edit)) for edit in reversed(summary.trip.edits)],
+        undoable=undoable_edits(summary.trip),
+    )
+
+
+@router.post("/trips/edit/{trip_id}")
+@requires(Role.EDITOR)
+def change_trip(
+    state: State,
+    trip_id: TripId,
+    name: Annotated[str | None, Form(max_length=1000)] = None,
+    day: Annotated[date | None, Form()] = None,
+    other: Annotated[str | None, Form(max_length=500)] = None,
+    undo: Annotated[int | None, Form()] = None,
+) -> Response:
+    """Rename a trip, split it at a `day`, merge it with an `other` one, or undo a change."""
+    with state.database.write() as connection:
+        trip = find_trip(connection, trip_id)
+        if undo is not None:
+            undo_trip_edit(connection, trip, undo)
+        elif day is not None:
+            split_trip(connection, trip, day)
+        elif other is not None:
+            merge_trips(connection, trip, find_trip(connection, other))
+        elif name is not None:
+            rename_trip(connection, trip, name)
+        now = trip_at(connection, trip.moment)
+    changed = "" if undo is not None else "?changed=1"
+    return RedirectResponse(f"{trip_address(now.id if now else trip_id)}{changed}", HTTPStatus.SEE_OTHER)
+
+
+def _edit_text(database: Database, edit: TripEdit) -> str:
+    if edit.kind is TripEditKind.SPLIT and edit.split_at is not None:
+        return gettext("Split on %(date)s", date=day_text(edit.split_at))
+    if edit.kind is TripEditKind.MERGE and edit.other is not None:
+        with database.read() as connection:
+            trips = trips_before(connection, edit)
+        titles = [each.title for each in summarize_trips(database, trips)]
+        days = sorted(moment.taken_at for moment in (edit.moment, edit.other))
+        first, second = titles if len(titles) == 2 else map(day_text, days)
+        return gettext("Merged: %(first)s and %(second)s", first=first, second=second)
+    return gettext("Named %(name)s", name=edit.name) if edit.name else gettext("Named after its place")

@@ -36,7 +36,7 @@ from tagger.web.http.access import Role, requires
 from tagger.web.http.request_guard import COUNTING
 from tagger.web.http.routes import DocumentResponse, QueryParams, policy_with_tiles
 from tagger.web.http.templates import asset, render, thumbnail_address
-from tagger.web.pages.overview import Overview
+from tagger.web.overview import Overview
 from tagger.web.state import AppState, State
 
 router = APIRouter(include_in_schema=False)

@@ -55,8 +55,8 @@ from tagger.web.http.access import Role, requires
 from tagger.web.http.errors import page_text
 from tagger.web.http.routes import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
 from tagger.web.http.templates import may_change, render, thumbnail_address
+from tagger.web.overview import LibraryOverview, Overview
 from tagger.web.pages.map_clusters import area_name
-from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.photo_files import thumbnail_size
 from tagger.web.state import AppState, State
 

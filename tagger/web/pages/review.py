@@ -37,8 +37,8 @@ from tagger.web.http.access import Role, requires
 from tagger.web.http.errors import page_text
 from tagger.web.http.routes import QueryParams
 from tagger.web.http.templates import render
+from tagger.web.overview import Overview, library_overview
 from tagger.web.pages.map_clusters import map_around
-from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import Link, PhotoTile, photo_tiles, trip_address
 from tagger.web.state import AppState, ServerStopping, State
 
