@@ -1,12 +1,13 @@
 """Positions of stored photos: from cameras, landmarks, neighbours in time and cameras that are used together, updated as evidence changes, also in the background; GPS positions that nobody can have reached."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from support.position_library import NOON, PositionLibrary
 
 from tagger.cli.commands.locate import LARGEST_OFFSET_H
@@ -15,7 +16,7 @@ from tagger.database.enums import Priority, Runner
 from tagger.database.statements import AdvisoryLock, take_lock
 from tagger.database.tables import cameras, changed_days, photos, positions
 from tagger.kept.locating import EstimateSettings, PositionCounts, locate
-from tagger.kept.update import update_kept, update_some
+from tagger.kept.update import update_kept, update_some, update_some_days
 from tagger.landmarks.edits import edit_landmark
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
@@ -27,7 +28,7 @@ from tagger.positions.measured_positions import (
     contradicted_photos,
     measured_positions,
 )
-from tagger.tags.contents import record_photos
+from tagger.tags.contents import record_matching_photos, record_photos
 from worker.sweeper import Sweeper
 
 EIFFEL = ("eiffel-tower", 0.97, True)
@@ -285,6 +286,23 @@ def test_a_small_update_takes_a_limited_number_of_changes(
     assert len(unlocated.found()) == SHOTS
 
 
+def test_an_update_ends_although_each_page_changes_its_evidence_again(
+    unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = []
+
+    def change_again(connection: Connection, changes: Sequence[position_updates.Change]) -> int:
+        pages.append(len(changes))
+        record_matching_photos(connection, photos.c.id.in_([change.photo_id for change in changes]))
+        return 0
+
+    monkeypatch.setattr("tagger.kept.update.update_positions", change_again)
+    monkeypatch.setattr("tagger.kept.update.MOST_ROUNDS", 3)
+    monkeypatch.setattr("tagger.kept.update.BATCH", SHOTS - 1)
+    update_kept(unlocated.database)
+    assert pages == 3 * [SHOTS - 1, 1]
+
+
 def test_photos_of_a_day_are_located_together_whichever_camera_took_them(
     library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +327,7 @@ def test_a_small_update_does_not_wait_for_a_long_one(unlocated: PositionLibrary)
     with unlocated.database.write() as connection:
         take_lock(connection, AdvisoryLock.UPDATE_KEPT)
         assert not update_some(unlocated.database)
+        update_some_days(unlocated.database)  # as after a chunk
     assert unlocated.found() == {}
     assert update_some(unlocated.database)
 
