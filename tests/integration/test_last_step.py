@@ -1,5 +1,6 @@
 """The last step of a job: what follows from its photos is stored before it ends, by whichever process goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def is_due(folder: TaggedFolder) -> bool:
         return are_consequences_due(connection)
 
 
+def before_steps(monkeypatch: pytest.MonkeyPatch, act: Callable[..., object]) -> None:
+    """Act before each report of progress of the last step."""
+    update = executor_module.update_consequences
+
+    def acting(database: Database, model: str | None, report: Callable[..., None]) -> None:
+        def act_and_report(*step: object) -> None:
+            act(*step)
+            report(*step)
+
+        update(database, model, act_and_report)
+
+    monkeypatch.setattr(executor_module, "update_consequences", acting)
+
+
 @pytest.fixture
 def last_step(folder: TaggedFolder) -> int:
     """The number of a job of workers whose photos are classified."""
@@ -55,17 +70,17 @@ def last_step(folder: TaggedFolder) -> int:
 
 
 @pytest.mark.postgresql
-def test_a_job_of_workers_ends_when_its_photos_are_located(folder: TaggedFolder, last_step: int) -> None:
+def test_a_job_of_workers_ends_when_its_photos_are_located(
+    folder: TaggedFolder, last_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     progress = folder.progress(last_step)
     assert (progress.state, progress.settling, progress.done, progress.queued) == ("running", True, 3, 0)
     assert located(folder) == 0
     assert waiting_chunks(folder.database)[Priority.BULK] == 1  # a worker is woken for it
     executor = folder.executor()
     steps: list[str] = []
-    assert (
-        executor.execute(claim_one(folder.database, last_step), on_step=lambda text, *_: steps.append(text))
-        is ChunkEnd.DONE
-    )
+    before_steps(monkeypatch, lambda text, *_: steps.append(text))
+    assert executor.execute(claim_one(folder.database, last_step)) is ChunkEnd.DONE
     executor.close()
     progress = folder.progress(last_step)
     assert (progress.state, progress.settling, progress.tagged, progress.unknown) == ("finished", False, 1, 2)
@@ -118,7 +133,10 @@ def test_a_worker_that_stops_leaves_the_last_step_to_others(folder: TaggedFolder
 
 
 def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
-    folder: TaggedFolder, last_step: int, caplog: pytest.LogCaptureFixture
+    folder: TaggedFolder,
+    last_step: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     claimed = claim_one(folder.database, last_step)
     executor = folder.executor()
@@ -131,7 +149,8 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
             )  # so there is more to do
         executor._leases._renew()
 
-    assert executor.execute(claimed, on_step=cancel) is ChunkEnd.LOST
+    before_steps(monkeypatch, cancel)
+    assert executor.execute(claimed) is ChunkEnd.LOST
     executor.close()
     assert folder.progress(last_step).state is JobState.CANCELLED
     assert "taught landmarks" not in caplog.text
