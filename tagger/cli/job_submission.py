@@ -291,4 +291,3 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
             run_in_processes(database, settings, job, count, printer)
         else:
             run_job(database, settings, job, printer.update)
-        printer.update()

@@ -91,7 +91,9 @@ class StoredPrinter:
         self._line.__enter__()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: object, *_exc: object) -> None:
+        if kind in (None, KeyboardInterrupt):
+            self.update()
         self._line.__exit__()
 
     def update(self) -> None:
