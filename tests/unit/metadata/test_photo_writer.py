@@ -275,7 +275,7 @@ def test_real_photos_are_written_and_undone(test_data: Path, tmp_path: Path, eve
     assert wrong == []
 
 
-@pytest.fixture(scope="module", params=[20, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.fixture(scope="module", params=[5, pytest.param(1, marks=pytest.mark.slow)], ids=["a fifth", "all"])
 def every(request: pytest.FixtureRequest) -> int:
     """Each photo whose number is divisible by this is read by exiftool, which takes a tenth of a second."""
     return int(request.param)
