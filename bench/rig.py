@@ -211,5 +211,6 @@ def _arguments() -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+        places = 2 - (abs(value) >= 10) - (abs(value) >= 100)
+        return f"{value:.{places}f}"
     return str(value)

@@ -453,7 +453,9 @@ def config_file() -> Path:
 def _instead(name: str, prefix: str = "") -> str:
     """The name of a setting that was probably meant by one that there is not."""
     close = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.75)
-    return f"; did you mean {prefix}{close[0].upper() if prefix else close[0]}?" if close else ""
+    if not close:
+        return ""
+    return f"; did you mean {prefix}{close[0].upper() if prefix else close[0]}?"
 
 
 @cache  # once per process, though settings are loaded several times

@@ -180,7 +180,8 @@ class Torchvision:
         return [name for name in models.list_models(module=models) if name not in UNSUPPORTED]
 
     def build(self, name: str, _convention: Convention = "torchvision") -> FeatureNetwork:
-        size = _training_size(name)
+        (side,) = models.get_model_weights(name).DEFAULT.transforms().crop_size
+        size = int(side)
         arguments = {"image_size": size} if name.startswith("vit_") else {}
         network: nn.Module = models.get_model(name, weights=None, **arguments)
         last = _remove_last_layer(network)
@@ -195,11 +196,6 @@ class Torchvision:
                 return f"torchvision:{weights}", weights.get_state_dict(progress=False, check_hash=True)
         except (OSError, RuntimeError) as error:
             raise download_failed(name, str(error).splitlines()[0]) from error
-
-
-def _training_size(name: str) -> int:
-    (side,) = models.get_model_weights(name).DEFAULT.transforms().crop_size
-    return int(side)
 
 
 def _remove_last_layer(network: nn.Module) -> str:

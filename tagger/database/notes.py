@@ -71,10 +71,12 @@ def note_columns(note: Note | str | None, column: str = "note") -> dict[str, Any
 
 def stored_note(text: str | None, message: Mapping[str, Any] | None) -> Note | None:
     """The note of both columns; None for another text, or one of another version."""
-    code = next((each for each in NoteCode if message and message["code"] == each), None)
-    if message is None or code is None:
+    if not message:
         return None
-    note = Note(code, message["values"])
+    codes = {code.value: code for code in NoteCode}
+    if message["code"] not in codes:
+        return None
+    note = Note(codes[message["code"]], message["values"])
     return note if str(note) == text else None
 
 

@@ -191,7 +191,14 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     done = counts.total() == chunk.last - chunk.first + 1
     lease = _next_lease(done=done, paused=chunk.state == JobState.PAUSED)
     connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done))
-    _update_items(connection, claim, new)
+    statement = (
+        update(job_items)
+        .where(job_items.c.job_id == claim.name.job_id, job_items.c.position == bindparam("item"))
+        .values(attempts=claim.attempts)
+    )
+    rows = [{"item": o.position, "outcome": o.outcome, "reason": o.reason, "error_text": o.text} for o in new]
+    if rows:
+        connection.execute(statement, rows)
 
 
 def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:
@@ -210,19 +217,6 @@ def _next_lease(*, done: bool, paused: bool) -> Mapping[str, Any]:
     if done:
         return {"lease_until": None, "worker": None}
     return RELEASED if paused else {"lease_until": db_now() + LEASE_S}
-
-
-def _update_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
-    statement = (
-        update(job_items)
-        .where(job_items.c.job_id == claim.name.job_id, job_items.c.position == bindparam("item"))
-        .values(attempts=claim.attempts)
-    )
-    rows = [
-        {"item": o.position, "outcome": o.outcome, "reason": o.reason, "error_text": o.text} for o in outcomes
-    ]
-    if rows:
-        connection.execute(statement, rows)
 
 
 def count_crashes(database: Database, claim: Claim, position: int, by: int) -> None:

@@ -334,6 +334,9 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
     processed = sum(counts[outcome.value] for outcome in _PROCESSED)
     rate = _rate(processed, _duration_s(row)) if is_over else _rate(row.recent, row.recent_s)
     remaining = queued + running
+    eta_s = round(remaining / rate, 1) if rate else None
+    if is_over or not remaining:
+        eta_s = 0.0
     silent = note_columns(Note(NoteCode.PROCESS_SILENT)) if row.is_silent else {}
     return document_of(
         JobProgress,
@@ -348,7 +351,7 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
         photos_per_second=round(rate, 2),
         models=(row.model, *other_models),
         paths=[printable_path(path) for path in tag_job_paths(row.options)],
-        eta_seconds=0.0 if is_over or not remaining else round(remaining / rate, 1) if rate else None,
+        eta_seconds=eta_s,
         **counts,
         **silent,
     )

@@ -344,7 +344,8 @@ def worker_of(name: str) -> tuple[str, int | None]:
 
 def _as_one(processes: Sequence[WorkerStatus]) -> WorkerStatus:
     """One worker. It waits only if all its processes do."""
-    waits = next((each for each in processes if not each.waits_for), processes[0])
+    at_work = [process for process in processes if not process.waits_for]
+    waits = (at_work or processes)[0]
     rates = [each.photos_per_second for each in processes if each.photos_per_second is not None]
     return replace(
         waits,

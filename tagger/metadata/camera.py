@@ -46,18 +46,16 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _Capt
     entries = (exif_tags.get(_ORIGINAL), exif_tags.get(_DIGITIZED), main.tags.get(_CHANGED))
     texts = [_time_text(entry) for entry in entries]
     times = [parse_time(text) for text in texts]
-    first = next((time for time in times if time is not None), None)
-    if first is None:
+    read_times = [time for time in times if time is not None]
+    if not read_times:
         return _CaptureTime(is_date_unread=not all(map(is_blank, texts)))
+    first = read_times[0]
     # Some phones write the offset beside one field only. It applies to all fields with the same time.
     stated = [parse_offset(_time_text(exif_tags.get(tag))) for tag in _OFFSETS]
-    offsets = (
-        offset_s
-        for time, beside in zip(times, stated, strict=True)
-        if time is not None and time.taken_at == first.taken_at
-        for offset_s in (time.utc_offset_s, beside)
-    )
-    utc_offset_s = next((offset for offset in offsets if offset is not None), None)
+    utc_offset_s = None
+    for time, beside in zip(times, stated, strict=True):
+        if time is not None and time.taken_at == first.taken_at and utc_offset_s is None:
+            utc_offset_s = beside if time.utc_offset_s is None else time.utc_offset_s
     is_of_change = times[:2] == [None, None]
     return _CaptureTime(taken_at=first.taken_at, utc_offset_s=utc_offset_s, is_of_change=is_of_change)
 
@@ -100,7 +98,15 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     if not (blocks.xmp or blocks.iptc):
         return facts
     has_position = block is not None and exif_position(block) != (None, None)
-    return _with_stated(facts, blocks, lacking, has_position=has_position)
+    # The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not
+    # count.
+    xmp = stated_in_xmp(blocks.xmp or b"", lacking)
+    if has_position:
+        xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
+    statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", _iptc_time(blocks.iptc or b""))]
+    found = merge_facts(statements)
+    is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
+    return replace(facts, **{name: found[name] for name in PHOTO_FACTS}, is_date_unread=is_unread)
 
 
 def _blocks(data: bytes) -> Blocks:
@@ -112,19 +118,6 @@ def _blocks(data: bytes) -> Blocks:
         return read_blocks(data)
     except WriteRefused:
         return Blocks()
-
-
-def _with_stated(
-    facts: CameraFacts, blocks: Blocks, lacking: list[str], *, has_position: bool
-) -> CameraFacts:
-    """The facts with what EXIF lacks from XMP, else IPTC. XMP repeats positions of EXIF that do not count."""
-    xmp = stated_in_xmp(blocks.xmp or b"", lacking)
-    if has_position:
-        xmp = replace(xmp, latitude=None, longitude=None, gps_error_m=None)
-    statements = [("EXIF", facts), ("XMP", xmp), ("IPTC", _iptc_time(blocks.iptc or b""))]
-    found = merge_facts(statements)
-    is_unread = found["taken_at"] is None and any(each.is_date_unread for _, each in statements)
-    return replace(facts, **{name: found[name] for name in PHOTO_FACTS}, is_date_unread=is_unread)
 
 
 def _iptc_time(datasets: bytes) -> PhotoFacts:

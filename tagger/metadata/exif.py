@@ -287,7 +287,14 @@ def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
             # The standard requires ASCII; current programs read UTF-8.
             return {_DESCRIPTION: TagValue(ASCII, value.encode() + b"\0")}
         case "EXIF:GPS":
-            return _position_tags(value)
+            latitude, longitude = (float(part) for part in value.split(","))
+            return {
+                (GPS, _LATITUDE_REF): TagValue(ASCII, b"S\0" if latitude < 0 else b"N\0"),
+                (GPS, LATITUDE): _degrees(abs(latitude)),
+                (GPS, _LONGITUDE_REF): TagValue(ASCII, b"W\0" if longitude < 0 else b"E\0"),
+                (GPS, LONGITUDE): _degrees(abs(longitude)),
+                (GPS, _DATUM): TagValue(ASCII, b"WGS-84\0"),
+            }
         case "EXIF:GPSProcessingMethod":
             return {(GPS, PROCESSING_METHOD): TagValue(UNDEFINED, _ASCII + value.encode())}
         case "EXIF:GPSHPositioningError":
@@ -295,17 +302,6 @@ def _tags_of(field: str, value: str) -> dict[TagKey, TagValue]:
         case "EXIF:GPSVersionID":
             return {_VERSION: TagValue(BYTE, bytes(int(part) for part in value.split(".")))}
     return {}
-
-
-def _position_tags(value: str) -> dict[TagKey, TagValue]:
-    latitude, longitude = (float(part) for part in value.split(","))
-    return {
-        (GPS, _LATITUDE_REF): TagValue(ASCII, b"S\0" if latitude < 0 else b"N\0"),
-        (GPS, LATITUDE): _degrees(abs(latitude)),
-        (GPS, _LONGITUDE_REF): TagValue(ASCII, b"W\0" if longitude < 0 else b"E\0"),
-        (GPS, LONGITUDE): _degrees(abs(longitude)),
-        (GPS, _DATUM): TagValue(ASCII, b"WGS-84\0"),
-    }
 
 
 def _degrees(degrees: float) -> TagValue:

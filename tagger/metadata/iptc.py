@@ -29,8 +29,18 @@ def add(datasets: bytes, tag_fields: TagFields) -> tuple[bytes, tuple[tuple[str,
         WriteRefused: the datasets are broken.
     """
     parsed = _parse(datasets)
-    keywords = _new_keywords(parsed, tag_fields.keywords)
-    at = _insertion_offset(parsed)
+    unicode = _is_unicode(parsed)
+    existing = {
+        keyword_key(_text(dataset.value, unicode=unicode)) for dataset in parsed if dataset.number == _KEYWORD
+    }
+    keywords = []
+    for keyword in map(str.strip, tag_fields.keywords):
+        if _is_portable(keyword, unicode=unicode) and keyword_key(keyword) not in existing:
+            existing.add(keyword_key(keyword))
+            keywords.append(keyword)
+    # They follow the last keyword; without keywords, the last dataset with a lower number.
+    of_keywords = [dataset for dataset in parsed if dataset.number == _KEYWORD]
+    at = _end(of_keywords or [dataset for dataset in parsed if dataset.number < _KEYWORD])
     inserted = b"".join(_pack_keyword(keyword) for keyword in keywords)
     return datasets[:at] + inserted + datasets[at:], tuple((KEYWORDS, keyword) for keyword in keywords)
 
@@ -167,19 +177,6 @@ def _parse(datasets: bytes) -> list[_Dataset]:
     return parsed
 
 
-def _new_keywords(parsed: Sequence[_Dataset], keywords: Sequence[str]) -> list[str]:
-    unicode = _is_unicode(parsed)
-    existing = {
-        keyword_key(_text(dataset.value, unicode=unicode)) for dataset in parsed if dataset.number == _KEYWORD
-    }
-    added = []
-    for keyword in (keyword.strip() for keyword in keywords):
-        if _is_portable(keyword, unicode=unicode) and keyword_key(keyword) not in existing:
-            existing.add(keyword_key(keyword))
-            added.append(keyword)
-    return added
-
-
 def _is_portable(keyword: str, *, unicode: bool) -> bool:
     """Whether every program reads this keyword correctly.
 
@@ -202,14 +199,6 @@ def _text(value: bytes, *, unicode: bool) -> str:
     except UnicodeDecodeError:
         text = value.decode(errors="replace") if unicode else value.decode("latin-1")
     return text.strip(" \0")
-
-
-def _insertion_offset(parsed: Sequence[_Dataset]) -> int:
-    """The offset after the last keyword; without keywords, after the last dataset with a lower number."""
-    preceding = [dataset for dataset in parsed if dataset.number == _KEYWORD] or [
-        dataset for dataset in parsed if dataset.number < _KEYWORD
-    ]
-    return _end(preceding)
 
 
 def _end(parsed: Sequence[_Dataset]) -> int:

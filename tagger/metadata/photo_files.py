@@ -296,7 +296,9 @@ def differences(before: Fields, after: Fields) -> list[tuple[str, str, str]]:
 
 
 def _values(value: str | list[str] | None) -> list[str]:
-    return [] if value is None else [value] if isinstance(value, str) else value
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
 
 
 def _one_line(value: xmp.Value) -> str:

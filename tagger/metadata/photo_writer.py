@@ -348,7 +348,12 @@ def _find_lost(request: WriteRequest, plans: Sequence[FilePlan]) -> Mapping[Path
     )
     lost: dict[Path, str] = {}
     for file in request.written_files:
-        plan = _plan_of(file, plans)
+        # The plan of a file on record, if it exists or will exist.
+        folded = folded_name(file.path.name)
+        beside = [plan for plan in plans if plan.path.parent == file.path.parent]
+        same = [plan for plan in beside if plan.path == file.path]
+        same += [plan for plan in beside if folded_name(path_text(plan.path.name)[0]) == folded]
+        plan = next((plan for plan in same if plan.original.data is not None or plan.data is not None), None)
         is_expected = not was_moved if file.target is Target.SIDECAR else request.is_gone
         if not file.is_own or not file.is_complete:
             continue
@@ -368,15 +373,6 @@ _REPLACED = (
     "Tags may be left in it; remove "
     "them there."
 )
-
-
-def _plan_of(file: WrittenFile, plans: Sequence[FilePlan]) -> FilePlan | None:
-    """The plan of a file on record, if it exists or will exist."""
-    folded = folded_name(file.path.name)
-    found = [plan for plan in plans if plan.path.parent == file.path.parent]
-    same = [plan for plan in found if plan.path == file.path]
-    same += [plan for plan in found if folded_name(path_text(plan.path.name)[0]) == folded]
-    return next((plan for plan in same if plan.original.data is not None or plan.data is not None), None)
 
 
 def _was_replaced(file: WrittenFile, plan: FilePlan) -> bool:
@@ -479,11 +475,10 @@ def describe_result(photo: PreparedPhoto) -> str:
         target = files or ", ".join(f"{file.original.path.name} (already written)" for file in plan.files)
         values = "tags were" if plan.request.tag_fields.keywords else "position was"
         # In the past: the text stays with the job, and an undo may delete the sidecar.
-        parts.append(
-            f"The {values} written to a sidecar: {names} → {target}"
-            if plan.refusal
-            else f"{names} → {target}{'.' if plan.refusal_kind else ''}"
-        )
+        if plan.refusal:
+            parts.append(f"The {values} written to a sidecar: {names} → {target}")
+        else:
+            parts.append(f"{names} → {target}{'.' if plan.refusal_kind else ''}")
     elif files:
         parts.append(", ".join(_removal_text(file) for file in photo.replaced) + ("." if plan.lost else ""))
     elif plan.refusal_kind is None:

@@ -261,9 +261,10 @@ def _single_splice(base: bytes, new: bytes) -> Splice:
 
 def _common_bytes(one: bytes, other: bytes) -> int:
     """The length of the common prefix."""
-    return next(
-        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
+    for position, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return position
+    return min(len(one), len(other))
 
 
 # The base of a file, which is without our values, and the verification that a write changes these

@@ -97,7 +97,9 @@ def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | Non
         descriptor = folder.open(name, _READ)
     try:
         if descriptor is not None:
-            _check_same(name, expected, descriptor)
+            status = os.fstat(descriptor)
+            if expected is None or _identity(status) != _identity(expected) or is_being_replaced(descriptor):
+                raise busy(name)
         elif expected is not None:
             raise WriteFailed("gone", f"{name!r} no longer exists. Scan the folder again.")
         yield descriptor
@@ -148,12 +150,6 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file is replaced, written, or given other permissions or attributes."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> None:
-    status = os.fstat(descriptor)
-    if expected is None or _identity(status) != _identity(expected) or is_being_replaced(descriptor):
-        raise busy(name)
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "PreparedFile":
@@ -264,30 +260,21 @@ def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, pho
     with_times = not is_sidecar_name(prepared.path.name)
     write_whole(target, data)
     if original_status is not None and source is not None:
-        _copy_attributes(source, original_status, target, with_times=with_times)
+        if (original_status.st_uid, original_status.st_gid) != _owner(target):
+            try:
+                os.fchown(target, original_status.st_uid, original_status.st_gid)
+            except PermissionError as error:
+                raise _not_copied("owner or group") from error
+        _copy_extended_attributes(source, target)
+        _set_mode(target, stat.S_IMODE(original_status.st_mode))
+        if with_times:
+            _copy_times(original_status, target)
     elif photo is not None:
         _copy_photo_permissions(os.stat(photo.name, dir_fd=prepared.folder.descriptor), target)
     flush_to_disk(target)
     check_written(prepared.temporary, data)
     if original_status is not None:
         _check_attributes(original_status, target, with_times=with_times)
-
-
-def _copy_attributes(source: int, original: os.stat_result, target: int, *, with_times: bool) -> None:
-    """Copy the attributes of the open file `source`, whose status is `original`, to the open file `target`.
-
-    Raises:
-        WriteRefused: an attribute cannot be copied.
-    """
-    if (original.st_uid, original.st_gid) != _owner(target):
-        try:
-            os.fchown(target, original.st_uid, original.st_gid)
-        except PermissionError as error:
-            raise _not_copied("owner or group") from error
-    _copy_extended_attributes(source, target)
-    _set_mode(target, stat.S_IMODE(original.st_mode))
-    if with_times:
-        _copy_times(original, target)
 
 
 def _check_attributes(original: os.stat_result, target: int, *, with_times: bool) -> None:
@@ -353,7 +340,12 @@ def _copy_times(original: os.stat_result, target: int) -> None:
 def _copy_extended_attributes(source: int, target: int) -> None:
     """Copy extended attributes and access lists, and remove those that the folder gave to the new file."""
     if sys.platform == "darwin":
-        _copy_extended_attributes_on_macos(source, target)
+        # Python has no functions for extended attributes on macOS; the system's `fcopyfile` copies
+        # them.
+        copy = ctypes.CDLL(None, use_errno=True).fcopyfile
+        copy.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32)
+        if copy(source, target, None, _COPYFILE_ACL | _COPYFILE_XATTR) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     elif hasattr(os, "listxattr"):
         source_names, target_names = _attribute_names(source), _attribute_names(target)
         for name in sorted(source_names):
@@ -387,14 +379,6 @@ def _required(name: str) -> Iterator[None]:
             raise
         if name.startswith(_REQUIRED_PREFIXES):
             raise _not_copied(f"attribute {name!r}") from error
-
-
-def _copy_extended_attributes_on_macos(source: int, target: int) -> None:
-    """Python has no functions for extended attributes on macOS; the system's `fcopyfile` copies them."""
-    copy = ctypes.CDLL(None, use_errno=True).fcopyfile
-    copy.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32)
-    if copy(source, target, None, _COPYFILE_ACL | _COPYFILE_XATTR) < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _not_copied(attribute: str) -> WriteRefused:

@@ -331,5 +331,7 @@ def orientation_beside(photo: str, side_facts: SideFacts) -> int | None:
     """The orientation that this file's first sidecar states. That of a RAW file is not about its JPEG."""
     name = photo.rpartition("/")[2].casefold()
     own = (f"{name}.xmp", f"{name.rpartition('.')[0]}.xmp")
-    stated = (facts.orientation for file, facts in side_facts if file.name.casefold() in own)
-    return next((orientation for orientation in stated if orientation is not None), None)
+    for file, facts in side_facts:
+        if file.name.casefold() in own and facts.orientation is not None:
+            return facts.orientation
+    return None

@@ -173,24 +173,21 @@ class _FileChecker(ast.NodeVisitor):
     def check(self, tree: ast.Module) -> None:
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
-                self._check_class(node)
+                is_plain = [ast.unparse(base) for base in node.bases] in (["Module"], ["Enum"])
+                self._require(is_plain and not node.keywords and not node.decorator_list, node)
+                for each in node.body:
+                    if isinstance(each, ast.FunctionDef):
+                        self._check_function(each, f"{_module_name(self._path)}.{node.name}")
+                    else:  # evaluated when the file is loaded
+                        self._kinds = dict.fromkeys(("__annotations__", "__parameters__", "__buffers__"))
+                        self._require_no_call(each)
+                        self.visit(each)
             else:
                 self._check_function(node, None)
 
     def _require(self, condition: object, node: ast.AST) -> None:
         if not condition:
             raise _not_allowed(self._path, ast.unparse(node))
-
-    def _check_class(self, node: ast.ClassDef) -> None:
-        is_plain = [ast.unparse(base) for base in node.bases] in (["Module"], ["Enum"])
-        self._require(is_plain and not node.keywords and not node.decorator_list, node)
-        for each in node.body:
-            if isinstance(each, ast.FunctionDef):
-                self._check_function(each, f"{_module_name(self._path)}.{node.name}")
-            else:  # evaluated when the file is loaded
-                self._kinds = dict.fromkeys(("__annotations__", "__parameters__", "__buffers__"))
-                self._require_no_call(each)
-                self.visit(each)
 
     def _require_no_call(self, node: ast.AST) -> None:
         self._require(not any(isinstance(each, ast.Call) for each in ast.walk(node)), node)

@@ -157,7 +157,11 @@ class _Reader:
             case "PROTO" | "STOP":
                 pass
             case "BINPUT" | "LONG_BINPUT":
-                self._memorise(argument)
+                # Lists and dictionaries can still change, and an object has no attributes yet.
+                # torch counts from 0: a large number would make its table of values fill the memory.
+                is_unfinished = isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark)
+                _require(not is_unfinished and argument == len(self._memo))
+                self._memo[argument] = self._stack[-1]
             case "APPENDS":
                 values = self._pop_to_mark()
                 _require(isinstance(self._stack[-1], list))
@@ -203,13 +207,6 @@ class _Reader:
             return _Unbuilt(new.class_name)
         _require(isinstance(new, _Unbuilt) and isinstance(values, dict))
         return _Object(new.class_name, values)
-
-    def _memorise(self, number: int) -> None:
-        # Lists and dictionaries can still change, and an object has no attributes yet. torch counts from 0: a
-        # large number would make its table of values fill the memory.
-        is_unfinished = isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark)
-        _require(not is_unfinished and number == len(self._memo))
-        self._memo[number] = self._stack[-1]
 
     def _pop_many(self, count: int) -> tuple[Any, ...]:
         values = tuple(self._stack[len(self._stack) - count :])

@@ -292,7 +292,8 @@ def list_models(database: Database) -> list[RegisteredModel]:
         shipped = models_in_use.shipped_digest(kind)
         if shipped is not None and shipped not in known:
             used = preview_models(database, None)
-            order = next((number for number, model in enumerate(used, 1) if model.digest == shipped), None)
+            digests = [model.digest for model in used]
+            order = digests.index(shipped) + 1 if shipped in digests else None
             new = unregistered_model(models_in_use.shipped_file(kind))
             found.append(replace(new, shipped=True, in_use=order is not None, use_order=order))
     return found
@@ -352,7 +353,10 @@ def _by_name(database: Database, name: str) -> RegisteredModel | None:
 
 def _shipped_kind(name: str) -> str | None:
     """The kind of the shipped model with this name; None: there is none."""
-    return next((kind for kind in models_in_use.KINDS if models_in_use.shipped_name(kind) == name), None)
+    for kind in models_in_use.KINDS:
+        if models_in_use.shipped_name(kind) == name:
+            return kind
+    return None
 
 
 def _is_file(selector: str) -> bool:
@@ -372,7 +376,8 @@ def _shipped(database: Database, kind: str = models_in_use.LANDMARKS) -> Registe
 
 
 def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredModel | None:
-    return next(iter(_select(database, condition)), None)
+    rows = _select(database, condition)
+    return rows[0] if rows else None
 
 
 def _in_use(database: Database) -> list[RegisteredModel]:
@@ -589,13 +594,9 @@ def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Seque
     connection.execute(delete(backend_selections).where(backend_selections.c.model_digest == model.digest))
     connection.execute(delete(models).where(models.c.id == model.id))
     if model.manifest.kind == THINGS:
-        _update_things(connection)
+        # Give things the names that the models that are left give them, and delete those that go.
+        of_things = select(models.c.id, models.c.manifest).where(models.c.kind == THINGS)
+        for row in connection.execute(of_things.order_by(models.c.id)).all():
+            record_things(connection, row.id, Manifest.model_validate(row.manifest).labels)
+        delete_unused_things(connection)
     record_action(connection, AuditAction.MODEL_REMOVE, model.name, digest=model.digest)
-
-
-def _update_things(connection: Connection) -> None:
-    """Give things the names that the models that are left give them, and delete those that go."""
-    of_things = select(models.c.id, models.c.manifest).where(models.c.kind == THINGS)
-    for row in connection.execute(of_things.order_by(models.c.id)).all():
-        record_things(connection, row.id, Manifest.model_validate(row.manifest).labels)
-    delete_unused_things(connection)

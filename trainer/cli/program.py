@@ -164,7 +164,8 @@ def _common(
     ] = False,
 ) -> None:
     console.verbosity = -1 if quiet else verbose
-    log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    loud = logging.DEBUG if verbose else logging.INFO
+    log.setLevel(logging.WARNING if quiet else loud)
     log.handlers = [_Stderr()]
     log.propagate = False
     progress.display = _progress_line

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -285,7 +284,8 @@ def read_dataset(folder: Path) -> Dataset:
     photos = tuple(replace(photo, split=split) for split, top in tops for photo in find_labelled_photos(top))
     if not photos:
         raise layout_error(folder, "none of its folders has photos")
-    labels = [label for _, top in tops for label in label_folders(top)]
+    top_folders = [top for _, top in tops]
+    labels = [label for top in top_folders for label in label_folders(top)]
     beside = folders_beside_splits(folder) if splits else []
     if beside:
         log.warning("skipped: folders beside the splits: %s", ", ".join(entry.name for entry in beside))
@@ -296,9 +296,7 @@ def read_dataset(folder: Path) -> Dataset:
         photos=photos,
         other_files=tuple(path for label in labels for path in _other_files(label)),
         unlabelled=tuple(
-            entry
-            for parent in sorted({folder, *(top for _, top in tops)})
-            for entry in unlabelled_photos(parent)
+            photo for parent in sorted({folder, *top_folders}) for photo in unlabelled_photos(parent)
         ),
         ignored_folders=tuple(beside),
     )
@@ -505,8 +503,11 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     for label in labels:
         if listed and label not in listed:
             log.warning("%s has no row for the label %s; using the label as its name", path.name, label)
-        own = slug_of(label)
-        slug = next(each for each in chain((own,), (f"{own}-{n}" for n in count(2))) if each not in slugs)
+        slug = own = slug_of(label)
+        number = 1
+        while slug in slugs:
+            number += 1
+            slug = f"{own}-{number}"
         landmark = listed.get(label) or Label(label=label, slug=slug, name=name_of(label))
         slugs.add(landmark.slug)
         result.append(landmark)

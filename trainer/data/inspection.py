@@ -192,7 +192,14 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
         yield f"There is no {FILE_NAME}, so labels are named after their folders."
         yield ""
     yield ""
-    yield from _table(document)
+    splits = document["splits"] or ["photos"]
+    yield "## Photos of each label"
+    yield ""
+    yield f"| label | {' | '.join(splits)} |"
+    yield f"|---|{'---:|' * len(splits)}"
+    for each in document["labels"]:
+        cells = " | ".join(str(count) for count in _counts(each).values())
+        yield f"| {each['label'].replace('|', chr(92) + '|')} | {cells} |"
 
 
 # Each kind of problem, the worst first.
@@ -257,17 +264,6 @@ def _gazetteer_lines(gazetteer: dict[str, Any]) -> Iterator[str]:
         yield gazetteer["problem"]
     yield from (f"no folder for the row {label}" for label in gazetteer["without_folder"])
     yield from (f"no row for the folder {label}" for label in gazetteer["without_row"])
-
-
-def _table(document: dict[str, Any]) -> Iterator[str]:
-    splits = document["splits"] or ["photos"]
-    yield "## Photos of each label"
-    yield ""
-    yield f"| label | {' | '.join(splits)} |"
-    yield f"|---|{'---:|' * len(splits)}"
-    for each in document["labels"]:
-        cells = " | ".join(str(count) for count in _counts(each).values())
-        yield f"| {each['label'].replace('|', chr(92) + '|')} | {cells} |"
 
 
 def _counts(label: dict[str, Any]) -> dict[str, int]:

@@ -132,13 +132,21 @@ class _Assignment:
         self._counts: dict[str, Counter[str]] = {split: Counter() for split in shares}
         self.splits = [TRAIN] * len(groups)
         for number, group in enumerate(groups):
-            fitting = next((split for split in shares if self._fits(split, group)), None)
-            if fitting is not None:
-                self._move(fitting, number)
+            for split in shares:
+                if self._fits(split, group):
+                    self._move(split, number)
+                    break
         for split in shares:
             for label in sorted(self._remaining):
                 if self._targets[label][split] and not self._counts[split][label]:
-                    self._assign_smallest(split, label)
+                    # Assign the smallest group with `label`, although it exceeds the share.
+                    candidates = [
+                        (group.total(), number)
+                        for number, group in enumerate(self._groups)
+                        if self.splits[number] == TRAIN and label in group and self._can_leave_training(group)
+                    ]
+                    if candidates:
+                        self._move(split, min(candidates)[1])
 
     def _fits(self, split: str, group: Counter[str]) -> bool:
         return self._can_leave_training(group) and all(
@@ -148,16 +156,6 @@ class _Assignment:
 
     def _can_leave_training(self, group: Counter[str]) -> bool:
         return all(self._remaining[label] > count for label, count in group.items())
-
-    def _assign_smallest(self, split: str, label: str) -> None:
-        """Assign the smallest group with `label`, although it exceeds the share."""
-        candidates = [
-            (group.total(), number)
-            for number, group in enumerate(self._groups)
-            if self.splits[number] == TRAIN and label in group and self._can_leave_training(group)
-        ]
-        if candidates:
-            self._move(split, min(candidates)[1])
 
     def _move(self, split: str, number: int) -> None:
         self.splits[number] = split

@@ -249,7 +249,16 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     log.info("compiling the model")
     with writing_to(out), new_file(out) as unchecked:
         write_program(run.classifier, manifest, unchecked, run.background)
-        agreement = _compare(folder, run, unchecked)
+        # Compare both models on every validation photo.
+        program, agreement = read_program(unchecked), ExportAgreement()
+        paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
+        with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
+            for batch in decode_batches(paths, run.record.input.resize, BATCH_SIZE):
+                agreement.add(run.classifier(batch.images), program(batch.images))
+                advance(len(batch.positions))
+        if agreement.photos == 0:
+            reason = "none of its validation photos can be read, so the export cannot be checked"
+            raise DataUnusable(path=folder, reason=reason, remedy="Restore them, or train again")
         if agreement.same_top1 < agreement.photos:
             versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
             different = agreement.photos - agreement.same_top1
@@ -319,17 +328,3 @@ def read_program(path: Path) -> Program:
     """Load a program that `write_program` wrote, on the CPU in full precision."""
     module: Program = load_module(path, file_digest(path)).eval()
     return module
-
-
-def _compare(folder: Path, run: FinishedRun, exported: Path) -> ExportAgreement:
-    """Compare both models on every validation photo."""
-    program, agreement = read_program(exported), ExportAgreement()
-    paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
-    with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
-        for batch in decode_batches(paths, run.record.input.resize, BATCH_SIZE):
-            agreement.add(run.classifier(batch.images), program(batch.images))
-            advance(len(batch.positions))
-    if agreement.photos == 0:
-        reason = "none of its validation photos can be read, so the export cannot be checked"
-        raise DataUnusable(path=folder, reason=reason, remedy="Restore them, or train again")
-    return agreement

@@ -213,8 +213,8 @@ def read_names(file: Path, count: int) -> list[str | None]:
     except (ValueError, KeyError, TypeError, AttributeError, LandmarkInvalid, csv.Error) as error:
         raise _invalid(file, f"it has no names of classes ({error})") from error
     if by_id.keys() != set(range(count)):
-        missing = next((number for number in range(count) if number not in by_id), count)
-        what = f"none for class {missing}" if missing < count else f"one for class {max(by_id)}"
+        missing = set(range(count)) - by_id.keys()
+        what = f"none for class {min(missing)}" if missing else f"one for class {max(by_id)}"
         raise _invalid(file, f"it has {len(by_id)} names for {count} classes, and {what}")
     return [by_id[number] for number in range(count)]
 
@@ -278,7 +278,9 @@ def calibrate(classifier: SimilarityClassifier, threshold: float | None, unknown
     Raises:
         PathNotFound, DataUnusable: the photos cannot be used.
     """
-    source = "as given" if threshold else "from ordinary photos" if unknown else "as documented"
+    source = "from ordinary photos" if unknown else "as documented"
+    if threshold:
+        source = "as given"
     if unknown is None:
         similarity = threshold or THRESHOLD
         reason = (

@@ -240,7 +240,16 @@ def network_of(graph: Graph) -> LandmarkNetwork:
         DataUnusable: it differs.
     """
     values = {node.name: node.value for node in graph.order if node.value is not None}
-    scaling = _input_scaling(graph)
+    # The scaling of pixels before the first convolution, if all else is as published.
+    operations = [node.operation for node in graph.order]
+    first = operations.index("Placeholder") if "Placeholder" in operations else 0
+    constants = [node for node in graph.order[first:] if node.value is not None and node.value.ndim == 0][:4]
+    if graph.digest({node.name for node in constants}) != DIGEST:
+        raise graph.refused("it has other operations or constants")
+    scaling = InputScaling(*(float(node.value) for node in constants if node.value is not None))
+    ends = scaling.apply(0.0), scaling.apply(1.0)
+    if not any(np.allclose(ends, each, rtol=0, atol=RANGE_TOLERANCE) for each in INPUT_RANGES):
+        raise graph.refused(f"black and white become {ends[0]:g} and {ends[1]:g}, not -1 and 1")
     network = fuse_in_place(models.mobilenet_v3_large(weights=None).eval())
     features, hidden = network.get_submodule("features"), network.get_submodule("classifier.0")
     if not isinstance(features, nn.Sequential) or not isinstance(hidden, nn.Linear):
@@ -268,17 +277,3 @@ def _assign(layer: nn.Conv2d | nn.Linear, kernel: Weights, bias: Weights) -> Non
         raise TypeError(CHANGED)
     layer.weight.copy_(torch.from_numpy(kernel.copy()))
     layer.bias.copy_(torch.from_numpy(bias.copy()))
-
-
-def _input_scaling(graph: Graph) -> InputScaling:
-    """The scaling of pixels before the first convolution, if all else is as published."""
-    operations = [node.operation for node in graph.order]
-    first = operations.index("Placeholder") if "Placeholder" in operations else 0
-    constants = [node for node in graph.order[first:] if node.value is not None and node.value.ndim == 0][:4]
-    if graph.digest({node.name for node in constants}) != DIGEST:
-        raise graph.refused("it has other operations or constants")
-    scaling = InputScaling(*(float(node.value) for node in constants if node.value is not None))
-    ends = scaling.apply(0.0), scaling.apply(1.0)
-    if not any(np.allclose(ends, each, rtol=0, atol=RANGE_TOLERANCE) for each in INPUT_RANGES):
-        raise graph.refused(f"black and white become {ends[0]:g} and {ends[1]:g}, not -1 and 1")
-    return scaling

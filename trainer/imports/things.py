@@ -166,21 +166,22 @@ def read_labels(photos: Path, labels: Path) -> list[LabelledThings]:
     Raises:
         DataUnusable: the file lacks a column, or names no photo of the folder.
     """
-    parents = {each.label.slug: each.label.parent for each in read_things()}
+    parents = {thing.label.slug: thing.label.parent for thing in read_things()}
     columns = ("file", "things", "not")
     remedy = f"Write a CSV file with the columns {', '.join(columns)}"
     with open_csv(labels, remedy) as rows:
         if missing := set(columns) - set(rows.fieldnames or ()):
             raise DataUnusable(path=labels, reason=f"has no column {min(missing)}", remedy=remedy)
-        found = [
-            LabelledThings(photos / row["file"], shown, _slugs(row["not"]) - shown)
-            for row in rows
-            for named in [_slugs(row["things"])]
-            for shown in [named.union(filter(None, map(parents.get, named)))]
-        ]
-    if not (present := [each for each in found if each.path.is_file()]):
+        labelled = []
+        for row in rows:
+            named = _slugs(row["things"])
+            shown = named.union(filter(None, map(parents.get, named)))
+            photo = LabelledThings(photos / row["file"], shown, _slugs(row["not"]) - shown)
+            if photo.path.is_file():
+                labelled.append(photo)
+    if not labelled:
         raise DataUnusable(path=labels, reason=f"names no photo in {photos}", remedy=remedy)
-    return present
+    return labelled
 
 
 def _slugs(text: str) -> frozenset[str]:

@@ -399,7 +399,13 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
         image = _compress(image, generator)
     view = np.array(image)
     if generator.random() < options.framed_share:
-        _frame(view, generator)
+        depth = max(1, int(view.shape[0] * generator.uniform(0.02, 0.15)))
+        shade = (0, 255, int(generator.integers(256)))[generator.integers(3)]
+        sides = generator.integers(3)
+        if sides != 0:
+            view[:depth] = view[-depth:] = shade
+        if sides != 1:
+            view[:, :depth] = view[:, -depth:] = shade
     return view
 
 
@@ -445,16 +451,6 @@ def _compress(image: Image.Image, generator: Generator) -> Image.Image:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=int(generator.integers(25, 95)))
     return Image.open(file).convert("RGB")
-
-
-def _frame(view: Pixels, generator: Generator) -> None:
-    depth = max(1, int(view.shape[0] * generator.uniform(0.02, 0.15)))
-    shade = (0, 255, int(generator.integers(256)))[generator.integers(3)]
-    sides = generator.integers(3)
-    if sides != 0:
-        view[:depth] = view[-depth:] = shade
-    if sides != 1:
-        view[:, :depth] = view[:, -depth:] = shade
 
 
 def mix(

@@ -40,7 +40,13 @@ def read_blocks(data: bytes) -> Blocks:
     if photo_format is JPEG:
         return jpeg.read_blocks(data)
     if photo_format is RAW:
-        return _read_raw_blocks(data)
+        # Read the EXIF and XMP of a RAW photo; where the file itself has no XMP, that of its
+        # largest preview.
+        raw, preview = read_raw(data), Blocks()
+        if raw.previews and not raw.xmp:
+            with suppress(WriteRefused):
+                preview = jpeg.read_blocks(bytes(raw.previews[0].data))
+        return Blocks(xmp=raw.xmp or preview.xmp, exif=raw.exif, iptc=preview.iptc)
     try:
         return photo_format.reader.blocks(data) if photo_format else Blocks()
     except BrokenBlocks as error:
@@ -66,15 +72,6 @@ def only_jpeg() -> WriteRefused:
     return WriteRefused(
         RefusalKind.FORMAT, "Tags are embedded into JPEG files only. Keep its tags in a sidecar."
     )
-
-
-def _read_raw_blocks(data: bytes) -> Blocks:
-    """Read the EXIF and XMP of a RAW photo; where the file itself has no XMP, that of its largest preview."""
-    raw, preview = read_raw(data), Blocks()
-    if raw.previews and not raw.xmp:
-        with suppress(WriteRefused):
-            preview = jpeg.read_blocks(bytes(raw.previews[0].data))
-    return Blocks(xmp=raw.xmp or preview.xmp, exif=raw.exif, iptc=preview.iptc)
 
 
 # Compares two JPEG files piece by piece, apart from their XMP, EXIF and IPTC blocks.

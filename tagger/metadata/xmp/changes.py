@@ -187,7 +187,10 @@ class _PacketInsertion:
         values: list[Value] = []
         for occurrence in find_fields(self._rdf, field):
             value = self._reader.value_of(occurrence)
-            values += value if isinstance(value, list) else [] if is_blank_text(value) else [value]
+            if isinstance(value, list):
+                values += value
+            elif not is_blank_text(value):
+                values.append(value)
         return values
 
     def _texts(self, field: str) -> list[str]:
@@ -407,13 +410,10 @@ class _PacketRemoval:
             if self._plain_text(occurrence) in descriptions:
                 occurrence.remove()
             elif occurrence.element is not None:
-                self._remove_default(occurrence.element, descriptions)
-
-    def _remove_default(self, element: Element, descriptions: set[str]) -> None:
-        items = [item for container in elements(element) for item in elements(container)]
-        for item in items:
-            if item.get(LANG) == DEFAULT_LANG and (item.text or "") in descriptions:
-                remove_element(element if len(items) == 1 else item)
+                items = [item for container in elements(occurrence.element) for item in elements(container)]
+                for item in items:
+                    if item.get(LANG) == DEFAULT_LANG and (item.text or "") in descriptions:
+                        remove_element(occurrence.element if len(items) == 1 else item)
 
     def _plain_text(self, occurrence: Occurrence) -> str:
         value = self._reader.value_of(occurrence)

@@ -247,8 +247,13 @@ def read_packet(packet: bytes) -> Packet:
     if len(packet) > _SIZE_LIMIT:
         raise xmp_refused(f"has {len(packet):,} bytes, which exceeds the limit")
     text = _decode(packet).strip(_PADDING_CHARACTERS)
-    head, rest = _split_head(text)
-    body, tail = _split_tail(rest)
+    match = _HEAD.match(text)
+    end = match.end() if match else 0
+    for declaration in _DECLARED.finditer(text[:end]):
+        if not _WRITTEN.fullmatch(declaration[2]):
+            raise xmp_refused(f"declares the encoding {declaration[2][:40]!r}, and only UTF-8 is read")
+    head = text[:end]
+    body, tail = _split_tail(text[end:])
     stripped = body.rstrip(_PADDING_CHARACTERS)
     padding = len(body) - len(stripped) if tail else 0
     found = list(_parse(stripped).iter(tag("rdf:RDF")))
@@ -291,15 +296,6 @@ def _decode(packet: bytes) -> str:
         return packet.decode()
     except UnicodeDecodeError:
         raise xmp_refused("is not encoded in UTF-8") from None
-
-
-def _split_head(text: str) -> tuple[str, str]:
-    match = _HEAD.match(text)
-    end = match.end() if match else 0
-    for declaration in _DECLARED.finditer(text[:end]):
-        if not _WRITTEN.fullmatch(declaration[2]):
-            raise xmp_refused(f"declares the encoding {declaration[2][:40]!r}, and only UTF-8 is read")
-    return text[:end], text[end:]
 
 
 def _split_tail(text: str) -> tuple[str, str]:

@@ -296,14 +296,11 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
     remaining = {name: value for name, value in new.items() if not name.startswith(f"{OUR_PREFIX}:")}
     for name, text in added_in_properties(new):
         _remove_value(remaining, name, text)
-    return next(
-        (
-            f"{name} was {_shown(old.get(name))} and would be {_shown(remaining.get(name))}"
-            for name in (*old, *remaining)
-            if not _is_equal(name, old.get(name), remaining.get(name))
-        ),
-        None,
-    )
+    for name in (*old, *remaining):
+        value, other = old.get(name), remaining.get(name)
+        if not _is_equal(name, value, other):
+            return f"{name} was {_shown(value)} and would be {_shown(other)}"
+    return None
 
 
 def _with_lists(fields: dict[str, Value]) -> dict[str, Value]:
@@ -376,10 +373,10 @@ def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
     added: dict[str, set[str]] = {}
     for field, value in added_in_properties(old):
         added.setdefault(DESCRIPTION if field == FILLED_DESCRIPTION else field, set()).add(value)
-    invalid = (
-        name for name in (*old, *new) if not _is_valid_field(name, old.get(name), new.get(name), added)
-    )
-    return next((f"{name} would lose or gain a value that is not ours" for name in invalid), None)
+    for name in (*old, *new):
+        if not _is_valid_field(name, old.get(name), new.get(name), added):
+            return f"{name} would lose or gain a value that is not ours"
+    return None
 
 
 def _is_valid_field(name: str, old: Value | None, new: Value | None, added: dict[str, set[str]]) -> bool:

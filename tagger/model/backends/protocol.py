@@ -206,7 +206,10 @@ def round_keeping_sums(weights: Rows) -> Rows:
     Greedy: start from the nearest values and repeatedly flip the weight that corrects its row's sum most.
     """
     nearest = _nearest(weights)
-    other = _other_neighbour(weights, nearest)
+    # The bfloat16 values on the other side of the weights.
+    is_outwards = (nearest - weights) * np.sign(weights) <= 0
+    step = np.where(is_outwards, _STEP, -_STEP).astype(np.int32)
+    other = (nearest.view(np.int32) + step).view(np.float32)
     is_exact = nearest == weights  # never flipped: they have no rounding error
     rounded = nearest.copy()
     for _ in range(weights.shape[1]):
@@ -226,10 +229,3 @@ def _nearest(weights: Rows) -> Rows:
     bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)
     rounded = (bits + (_STEP // 2 - 1) + (bits // _STEP & 1)) & np.uint32(0xFFFF0000)
     return rounded.view(np.float32)
-
-
-def _other_neighbour(weights: Rows, nearest: Rows) -> Rows:
-    """The bfloat16 values on the other side of the weights."""
-    is_outwards = (nearest - weights) * np.sign(weights) <= 0
-    step = np.where(is_outwards, _STEP, -_STEP).astype(np.int32)
-    return (nearest.view(np.int32) + step).view(np.float32)

@@ -171,7 +171,15 @@ class BackendSelector:
             return TorchScriptBackend(self._load_module(), self._device, self._at_once)
         if name in OPENVINO:
             return self._load_openvino(name)
-        return self._load_extension(name)
+        # Load the model into the backend of an installed package.
+        factory = extensions(BACKENDS).get(name)
+        if factory is None:
+            raise SettingsInvalid(reason=f"backend: no installed package adds {name}")
+        try:
+            backend: Backend = factory(self._load_module(), self._device, self._size, self._at_once)
+        except Exception as error:
+            raise SettingsInvalid(reason=f"backend: {name} cannot run this model: {error}") from error
+        return backend
 
     def _load_openvino(self, name: BackendName) -> Backend:
         if not is_installed("openvino"):
@@ -219,17 +227,6 @@ class BackendSelector:
         from tagger.model.backends.openvino import convert
 
         return convert(self._load_module(), self._size)
-
-    def _load_extension(self, name: str) -> Backend:
-        """Load the model into the backend of an installed package."""
-        factory = extensions(BACKENDS).get(name)
-        if factory is None:
-            raise SettingsInvalid(reason=f"backend: no installed package adds {name}")
-        try:
-            backend: Backend = factory(self._load_module(), self._device, self._size, self._at_once)
-        except Exception as error:
-            raise SettingsInvalid(reason=f"backend: {name} cannot run this model: {error}") from error
-        return backend
 
     def _alternatives(self) -> list[BackendName]:
         """Those faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
