@@ -201,8 +201,8 @@ class LandmarkCNN(nn.Module):
         )
         stages, width = [], WIDTHS[0]
         for number, (wider, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
-            first = Block(width, wider, stride=1 if number == 0 else 2)
-            stages.append(nn.Sequential(first, *(Block(wider, wider, 1) for _ in range(blocks - 1))))
+            first = ResidualBlock(width, wider, stride=1 if number == 0 else 2)
+            stages.append(nn.Sequential(first, *(ResidualBlock(wider, wider, 1) for _ in range(blocks - 1))))
             width = wider
         self.stages = nn.Sequential(*stages)  # (B, 512, 4, 4)
         self.pool = GeneralisedMean()  # (B, 512)
@@ -214,7 +214,7 @@ class LandmarkCNN(nn.Module):
         return features
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions, channel weighting and a residual connection (He et al., 2015)."""
 
     def __init__(self, width: int, wider: int, stride: int) -> None:
@@ -284,6 +284,6 @@ def _initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, Block):
+        elif isinstance(module, ResidualBlock):
             # Each block starts as its shortcut alone, so a deep network starts as a shallow one.
             nn.init.zeros_(module.second[1].get_parameter("weight"))

@@ -15,8 +15,8 @@ from bench.compare.programs import (
     INTRODUCTION,
     PROGRAMS,
     WARM_UP_PHOTOS,
+    ComparedProgram,
     Measurement,
-    Program,
     Results,
     Workload,
     cache_backend_selection,
@@ -55,7 +55,7 @@ def copy_photos(source: Path, folder: Path, count: int) -> None:
         shutil.copy(photo, copy)
 
 
-def compare(name: str, workload: Workload, programs: Sequence[Program], count: int) -> Results:
+def compare(name: str, workload: Workload, programs: Sequence[ComparedProgram], count: int) -> Results:
     """Run every program over the photos in each round."""
     note(f"{name}: {len(workload.photos)} photos; computing the reference tags")
     reference = reference_tags(workload)

@@ -197,7 +197,7 @@ def _measure_command(
 
 
 @dataclass(frozen=True)
-class Program:
+class ComparedProgram:
     """`name` is for --programs, `title` for the report."""
 
     name: str
@@ -209,16 +209,16 @@ TAG = "tag"
 TORCHSCRIPT = {"backend": "torchscript"}
 
 PROGRAMS = (
-    Program(TAG, "`tagger tag`", measure_tag()),
-    Program("tag-torchscript", "`tagger tag`, TorchScript", measure_tag(**TORCHSCRIPT)),
-    Program("worker", "`tagger worker`", measure_worker),
-    Program("celery", "Celery, one photo per task", measure_celery),
-    Program("loader", "DataLoader", measure_loader()),
-    Program("loader-tuned", "DataLoader, scaled, frozen", measure_loader("--tuned")),
+    ComparedProgram(TAG, "`tagger tag`", measure_tag()),
+    ComparedProgram("tag-torchscript", "`tagger tag`, TorchScript", measure_tag(**TORCHSCRIPT)),
+    ComparedProgram("worker", "`tagger worker`", measure_worker),
+    ComparedProgram("celery", "Celery, one photo per task", measure_celery),
+    ComparedProgram("loader", "DataLoader", measure_loader()),
+    ComparedProgram("loader-tuned", "DataLoader, scaled, frozen", measure_loader("--tuned")),
 )
 
 
-def find_program(name: str) -> Program:
+def find_program(name: str) -> ComparedProgram:
     return next(program for program in PROGRAMS if program.name == name)
 
 
@@ -344,7 +344,7 @@ class Results:
         heading = f"### {self.name}: {len(self.photos)} photos, {mean_mb:.2f} MB on average, rounds: {count}"
         return f"{heading}\n\n{table(_COLUMNS, rows)}"
 
-    def _row(self, program: Program) -> list[object]:
+    def _row(self, program: ComparedProgram) -> list[object]:
         rounds = self.rounds[program.name]
         costs, rates = [each.cpu_ms for each in rounds], [each.rate for each in rounds]
         baseline = [each.cpu_ms for each in self.rounds.get(TAG, ())]

@@ -54,7 +54,7 @@ NO_SIDECAR_KINDS = (RefusalKind.CHANGED, RefusalKind.BUSY)
 
 
 @dataclass(frozen=True)
-class WriteRequest:
+class PhotoWriteRequest:
     """A photo, and the values its metadata should hold.
 
     No link to a folder is followed below `root`. `written_targets` are the targets that this program has
@@ -84,7 +84,7 @@ class PhotoPlan:
     `lost` are the files on record that are not there any more, or not as they were written, each with a text.
     """
 
-    request: WriteRequest
+    request: PhotoWriteRequest
     files: tuple[FilePlan, ...] = ()
     refusal: WriteRefused | None = None
     lost: Mapping[Path, str] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class PreparedPhoto:
         return Outcome.WRITTEN if self.prepared else Outcome.UNCHANGED
 
 
-def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) -> PreparedPhoto:
+def plan_and_prepare(request: PhotoWriteRequest, find_undo_record: FindUndoRecord) -> PreparedPhoto:
     """Plan a photo's files and prepare those that change.
 
     Some attributes of the photo's own file, such as its owner, turn out impossible to copy only when the new
@@ -158,7 +158,7 @@ def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) ->
 
 
 def plan_photo(
-    request: WriteRequest, find_undo_record: FindUndoRecord, refusal: WriteRefused | None = None
+    request: PhotoWriteRequest, find_undo_record: FindUndoRecord, refusal: WriteRefused | None = None
 ) -> PhotoPlan:
     """Plan the changes to a photo's files, or to one sidecar alone; nothing is changed yet.
 
@@ -178,7 +178,7 @@ def plan_photo(
 class _Planner:
     """Plans the files of one photo. Each sidecar is read once."""
 
-    def __init__(self, request: WriteRequest, find_undo_record: FindUndoRecord) -> None:
+    def __init__(self, request: PhotoWriteRequest, find_undo_record: FindUndoRecord) -> None:
         self._request = request
         self._find_undo_record = find_undo_record
         self._read = cache(partial(read_sidecar, find_undo_record=find_undo_record, root=request.root))
@@ -337,7 +337,7 @@ class _Planner:
             raise WriteFailed("gone" if gone else "unreadable", failed.failure.text) from failed
 
 
-def _find_lost(request: WriteRequest, plans: Sequence[FilePlan]) -> Mapping[Path, str]:
+def _find_lost(request: PhotoWriteRequest, plans: Sequence[FilePlan]) -> Mapping[Path, str]:
     """The files on record that are lost, and what to do about each. One without values is written again."""
     names = {folded_name(file.path.name) for file in request.written_files}
     # A sidecar that another program has renamed with its photo, or merged into another one.
@@ -431,7 +431,7 @@ def _without_unreadable_sidecars(plan: PhotoPlan) -> PhotoPlan:
     return replace(plan, files=files, refusal=plan.refusal or refused)
 
 
-def _is_unreadable_sidecar(file: FilePlan, request: WriteRequest) -> bool:
+def _is_unreadable_sidecar(file: FilePlan, request: PhotoWriteRequest) -> bool:
     data = file.original.data
     if file.target is not Target.SIDECAR or file.changes or data is None:
         return False

@@ -119,7 +119,7 @@ def lock_version(connection: Connection, model_id: int) -> int:
 PAGE = 8000
 
 # Called with the number of images compared so far; may end the comparison by an exception.
-Progress = Callable[[int], None]
+CountProgress = Callable[[int], None]
 
 
 def compare_batch(
@@ -139,7 +139,7 @@ def compare_batch(
     return ComparedBatch(tags, rows)
 
 
-def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
+def compare_all(database: Database, model_id: int, on_progress: CountProgress = lambda _count: None) -> int:
     """Compare all stored embeddings of a model with the classifiers not applied. Returns how many."""
     with database.read() as connection:
         unapplied = select(classifiers.c.landmark_id).where(

@@ -71,7 +71,7 @@ from tagger.teaching.classifiers import (
     fit_direction,
     restore,
 )
-from tagger.teaching.comparison import Progress, compare_all, next_version
+from tagger.teaching.comparison import CountProgress, compare_all, next_version
 
 # The number of images that show what else is in the library.
 LIBRARY_SAMPLE = 4000
@@ -293,7 +293,7 @@ def update_taught(
     database: Database,
     model: RegisteredModel,
     landmark_ids: Collection[int] | None = None,
-    on_progress: Progress = lambda _count: None,
+    on_progress: CountProgress = lambda _count: None,
 ) -> Lessons:
     """Learn the landmarks whose verdicts have changed (of these, or all), and compare all embeddings.
 

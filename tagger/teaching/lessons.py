@@ -24,8 +24,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.database.tables import effective_tags, models
 from tagger.errors import ArgumentInvalid, ExamplesMissing, TaggerError
-from tagger.kept.update import Progress as UpdateProgress
-from tagger.kept.update import update_kept
+from tagger.kept.update import Progress, update_kept
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
 from tagger.landmarks.landmarks import Landmark
 from tagger.model.predictions import TAUGHT_THRESHOLD
@@ -34,7 +33,7 @@ from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag
 from tagger.registry.registered_models import RegisteredModel, models_to_teach, preview_models
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import count_photos_of_job, has_photo
-from tagger.teaching.comparison import Progress
+from tagger.teaching.comparison import CountProgress
 from tagger.teaching.learning import (
     Example,
     Lessons,
@@ -133,7 +132,7 @@ def teach(
     by: str | None,
     *,
     may_add: bool = True,
-    on_progress: Progress = lambda _count: None,
+    on_progress: CountProgress = lambda _count: None,
 ) -> Taught:
     """Confirm and reject the photos of a lesson, learn the landmark, and compare all photos with it.
 
@@ -154,7 +153,7 @@ def teach(
 
 
 def update_consequences(
-    database: Database, model: str | None, on_progress: UpdateProgress = lambda _text, _done, _total: None
+    database: Database, model: str | None, on_progress: Progress = lambda _text, _done, _total: None
 ) -> list[Lessons]:
     """Bring up to date what follows from photos and verdicts. It can be interrupted, and continued.
 

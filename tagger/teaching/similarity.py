@@ -35,7 +35,7 @@ from tagger.registry.registered_models import RegisteredModel
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import has_photo, is_dismissed
 from tagger.teaching.classifiers import Embeddings, embedding_bytes, quantize, restore, restore_joined
-from tagger.teaching.comparison import Progress, stored_pages
+from tagger.teaching.comparison import CountProgress, stored_pages
 from tagger.teaching.learning import embedding_of
 
 PAGE = 2000
@@ -172,7 +172,7 @@ def find_look_alikes(
     model: RegisteredModel,
     *,
     most_images: int = MOST_IMAGES,
-    on_progress: Progress = lambda _count: None,
+    on_progress: CountProgress = lambda _count: None,
 ) -> LookAlikes:
     """Group the unknown images that have an embedding of the model.
 
@@ -198,7 +198,7 @@ def find_look_alikes(
 
 
 def group_directions(
-    directions: Embeddings, least_similarity: float, on_progress: Progress = lambda _count: None
+    directions: Embeddings, least_similarity: float, on_progress: CountProgress = lambda _count: None
 ) -> list[list[int]]:
     """Groups of rows (N, D) of length 1: each row is in that of the most similar first image, or first."""
     firsts = np.empty_like(directions)  # the first images, in the order of their groups

@@ -19,7 +19,7 @@ from trainer.evaluation import (
     wilson_interval,
 )
 from trainer.export.calibration import (
-    Threshold,
+    ChosenThreshold,
     ValidationScores,
     choose_threshold,
     library_precision,
@@ -200,7 +200,7 @@ def test_a_threshold_is_never_zero() -> None:
     assert chosen(torch.tensor([0.0]), torch.tensor([True]), NONE, 0.95).value == 0.05
 
 
-def chosen(top: Tensor, correct: Tensor, others: dict[str, Tensor], precision: float) -> Threshold:
+def chosen(top: Tensor, correct: Tensor, others: dict[str, Tensor], precision: float) -> ChosenThreshold:
     return choose_threshold(apart(top, correct, others), HALF, precision)
 
 

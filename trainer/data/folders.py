@@ -88,7 +88,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class PhotoFacts:
+class ExaminedPhoto:
     """Facts about a readable photo. `digest` identifies its image; the size is that of the upright image."""
 
     digest: str
@@ -106,7 +106,7 @@ class ExaminedPhotos:
 
     dataset: Dataset
     photos: tuple[LabelledPhoto, ...]
-    facts: tuple[PhotoFacts, ...]
+    facts: tuple[ExaminedPhoto, ...]
     unreadable: tuple[dict[str, str], ...]
 
 
@@ -332,7 +332,7 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
     dataset = read_dataset(folder)
     results = examine_photos([photo.path for photo in dataset.photos])
     pairs = list(zip(dataset.photos, results, strict=True))
-    readable = [(photo, result) for photo, result in pairs if isinstance(result, PhotoFacts)]
+    readable = [(photo, result) for photo, result in pairs if isinstance(result, ExaminedPhoto)]
     return ExaminedPhotos(
         dataset,
         tuple(photo for photo, _ in readable),
@@ -345,7 +345,7 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
     )
 
 
-def examine_photos(paths: Sequence[Path]) -> list[PhotoFacts | PhotoFailure]:
+def examine_photos(paths: Sequence[Path]) -> list[ExaminedPhoto | PhotoFailure]:
     """The facts about each photo, or why it cannot be read, in order. Decodes in threads."""
     results = []
     with photo_progress("examining photos", len(paths)) as advance:
@@ -355,12 +355,12 @@ def examine_photos(paths: Sequence[Path]) -> list[PhotoFacts | PhotoFailure]:
     return results
 
 
-def examine_photo(path: Path) -> PhotoFacts | PhotoFailure:
+def examine_photo(path: Path) -> ExaminedPhoto | PhotoFailure:
     """The facts about a file or an object, or why it cannot be read."""
     try:
         photo = read_named(path, max_bytes=MAX_BYTES)
         image = decode_photo(photo.data, SKETCH_SIZE, max_pixels=MAX_PIXELS)
-        return PhotoFacts(
+        return ExaminedPhoto(
             digest=digest_photo(photo.data),
             width=image.width,
             height=image.height,

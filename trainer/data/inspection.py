@@ -24,9 +24,9 @@ from trainer.data.folders import (
     MAX_BYTES,
     MAX_PIXELS,
     Dataset,
+    ExaminedPhoto,
     ExaminedPhotos,
     LabelledPhoto,
-    PhotoFacts,
     examine_dataset,
     group_near_duplicates,
     read_gazetteer,
@@ -126,7 +126,7 @@ def _labels(examined: ExaminedPhotos) -> list[dict[str, Any]]:
     ]
 
 
-def _sizes(facts: Sequence[PhotoFacts]) -> dict[str, tuple[int, int]]:
+def _sizes(facts: Sequence[ExaminedPhoto]) -> dict[str, tuple[int, int]]:
     """Width and height of the upright images with the fewest, the median and the most pixels."""
     if not facts:
         return {}

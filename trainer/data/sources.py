@@ -27,8 +27,8 @@ from trainer.data.folders import (
     COLUMNS,
     FILE_NAME,
     SOURCES,
+    ExaminedPhoto,
     LabelledPhoto,
-    PhotoFacts,
     examine_dataset,
     examine_photo,
     group_near_duplicates,
@@ -45,11 +45,11 @@ TEST, UNKNOWN = "test", "unknown"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidatePhoto:
     """A readable photo, its label, and where it comes from. Without a label, it is an ordinary photo."""
 
     photo: LabelledPhoto
-    facts: PhotoFacts
+    facts: ExaminedPhoto
     label: str | None
     source: str
 
@@ -117,7 +117,7 @@ class Corrections:
     def __init__(self, export: TrainingExport) -> None:
         self.labels: dict[str, Label] = {}
         # The photos by their digests; ordinary ones have no label.
-        self.photos: dict[str, Candidate] = {}
+        self.photos: dict[str, CandidatePhoto] = {}
         self.copies: list[PhotoCopy] = []
         # Confirmed images that are already in the earlier folder under that label.
         self.unchanged = 0
@@ -172,7 +172,7 @@ class Corrections:
                 self._label_of.setdefault(landmark.slug, label.label)
         sources = sources_of([photo.path for photo in earlier.photos], folder)
         candidates = [
-            Candidate(photo, facts, photo.label, source)
+            CandidatePhoto(photo, facts, photo.label, source)
             for photo, facts, source in zip(earlier.photos, earlier.facts, sources, strict=True)
         ]
         candidates.sort(key=lambda each: each.photo.split != TEST)
@@ -212,7 +212,7 @@ class Corrections:
             self.relabelled += 1
             self.photos[image.digest] = replace(photo, label=label)
 
-    def _find(self, image: LabelledImage, label: str | None) -> Candidate | None:
+    def _find(self, image: LabelledImage, label: str | None) -> CandidatePhoto | None:
         """A photo that still shows the image. If there is none, the reason is counted."""
         if image.is_unavailable:
             self.skipped["unavailable"] += 1
@@ -220,9 +220,9 @@ class Corrections:
         is_changed = False
         for path in image.paths:
             facts = examine_photo(path)
-            if isinstance(facts, PhotoFacts):
+            if isinstance(facts, ExaminedPhoto):
                 if facts.digest == image.digest:
-                    return Candidate(LabelledPhoto(path), facts, label, "")
+                    return CandidatePhoto(LabelledPhoto(path), facts, label, "")
                 is_changed = True
         self.skipped["changed" if is_changed else "gone"] += 1
         return None

@@ -48,9 +48,9 @@ from trainer.learning.classifier import (
     EMBEDDING_LAYER,
     Encoder,
     Epoch,
+    ExportedClassifier,
     LandmarkClassifier,
     Neighbours,
-    PhotoClassifier,
     ScoreRule,
     Scoring,
 )
@@ -97,7 +97,7 @@ class FinishedRun:
     """A finished run: its record, its model in full precision, and the background statistics."""
 
     record: RunRecord
-    classifier: PhotoClassifier
+    classifier: ExportedClassifier
     background: BackgroundStatistics
 
 
@@ -168,12 +168,12 @@ def assess_run(record: RunRecord) -> Assessment:
     )
 
 
-def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> PhotoClassifier:
+def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> ExportedClassifier:
     """Build the model that `record` describes, with these weights."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
     head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
     if record.score_rule is None:
-        classifier: PhotoClassifier = TaughtClassifier(encoder, head)
+        classifier: ExportedClassifier = TaughtClassifier(encoder, head)
     else:
         prefix = "scoring.neighbours."
         photos = {
@@ -198,7 +198,7 @@ BATCH_SIZE = 8
 log = logging.getLogger("trainer")
 
 # uint8 (B, 3, H, W) → scores, float32 (B, L), and embeddings, float32 (B, D), for any batch size.
-Program = Callable[[Tensor], tuple[Tensor, Tensor]]
+ExportedProgram = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -324,7 +324,7 @@ def _unsupported(reason: object) -> ExportImpossible:
     return ExportImpossible(reason=reason, remedy="Train with another --backbone")
 
 
-def read_program(path: Path) -> Program:
+def read_program(path: Path) -> ExportedProgram:
     """Load a program that `write_program` wrote, on the CPU in full precision."""
-    module: Program = load_module(path, file_digest(path)).eval()
+    module: ExportedProgram = load_module(path, file_digest(path)).eval()
     return module

@@ -22,9 +22,9 @@ from trainer.learning.classifier import (
     SECOND_LOOK,
     Encoder,
     Epoch,
+    ExportedClassifier,
     LandmarkClassifier,
     Neighbours,
-    PhotoClassifier,
     ScoreRule,
     Scoring,
     UnlearntPhotos,
@@ -90,7 +90,7 @@ def complete_run(
     for rows, part in parts:
         scores[rows] = part.scores(len(data.labels), score_rule)
 
-    def final() -> PhotoClassifier:
+    def final() -> ExportedClassifier:
         last = head if model.fit_again is None else model.fit_again(data.whole)[0]
         scoring = Scoring(neighbours_of(data.whole, embeddings), len(data.labels), score_rule)
         return LandmarkClassifier(encoder, last.requires_grad_(requires_grad=False), scoring)
@@ -126,7 +126,7 @@ class FittedModel:
     backbone: Backbone
     input: InputRule
     scores: Tensor
-    final: Callable[[], PhotoClassifier]
+    final: Callable[[], ExportedClassifier]
     score_rule: ScoreRule | None
     second_look: Range | None
     background: BackgroundStatistics
@@ -196,7 +196,9 @@ def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
     return fit_neighbours(embeddings[data.training], targets, len(data.labels))
 
 
-def measure(data: TrainingData, scores: Tensor, options: RecipeOptions) -> tuple[Threshold, dict[str, float]]:
+def measure(
+    data: TrainingData, scores: Tensor, options: RecipeOptions
+) -> tuple[ChosenThreshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
 
     Args:
@@ -334,7 +336,7 @@ def _drawn(groups: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Threshold:
+class ChosenThreshold:
     """The chosen thresholds and their effect on validation photos. Suggestions begin at `suggested_from`."""
 
     value: float
@@ -347,7 +349,7 @@ class Threshold:
 
 def choose_threshold(
     scores: ValidationScores, mixture: Mixture, precision: float, least: float = LEAST_THRESHOLD
-) -> Threshold:
+) -> ChosenThreshold:
     """Choose the lowest threshold, at least `least`, from which `precision` of a library's tags are right.
 
     Suggestions begin at the lowest score from which `SUGGESTED_PRECISION` of those below the threshold are
@@ -426,7 +428,7 @@ def _logits(scores: Tensor) -> Tensor:
 
 def _threshold(
     value: float, suggested_from: float, scores: ValidationScores, mixture: Mixture, precision: float
-) -> Threshold:
+) -> ChosenThreshold:
     def accepted_rightly(photos: ValidationScores) -> float:
         return float((photos.correct & (photos.top >= value)).double().mean())
 
@@ -446,4 +448,4 @@ def _threshold(
         f"{right.value:.1%} of landmark photos accepted rightly ({right.low:.1%} to {right.high:.1%})"
         + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
     )
-    return Threshold(value, suggested_from, actual, right, false_tags, reason)
+    return ChosenThreshold(value, suggested_from, actual, right, false_tags, reason)

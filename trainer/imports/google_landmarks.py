@@ -52,7 +52,7 @@ class Curve(NamedTuple):
         return 1 / (1 + math.exp(-self.slope * (similarity - self.midpoint)))
 
 
-class Block(nn.Module):
+class LabelGroup(nn.Module):
     """Labels with the same number of classes, side by side: similarities of classes → of labels."""
 
     first: Final[int]
@@ -96,7 +96,7 @@ class Trunk(nn.Module):
         )  # (C, D)
         blocks, first = [], 0
         for labels, each in counts:
-            blocks.append(Block(first, labels, each))
+            blocks.append(LabelGroup(first, labels, each))
             first += labels * each
         self.blocks = nn.ModuleList(blocks)
 
@@ -170,7 +170,7 @@ FORM = (
 
 
 @dataclass(frozen=True)
-class Region:
+class RegionClasses:
     """The labels of a region, and the classes of each.
 
     `order`: the classes by label. `counts`: for each block of labels, their number, and the number of classes
@@ -223,7 +223,7 @@ def _invalid(file: Path, reason: str) -> DataUnusable:
     return DataUnusable(path=file, reason=reason, remedy=FORM)
 
 
-def make_region(key: str, names: Sequence[str | None]) -> Region:
+def make_region(key: str, names: Sequence[str | None]) -> RegionClasses:
     """Group classes by name, without case, accents and punctuation. Those without a name are left out."""
     classes: dict[str, list[int]] = {}
     for number, name in enumerate(names):
@@ -231,7 +231,7 @@ def make_region(key: str, names: Sequence[str | None]) -> Region:
             classes.setdefault(slug_of_name(name) or digest_slug("landmark", name), []).append(number)
     groups = sorted(classes.values(), key=len)
     sizes = Counter(map(len, groups))
-    return Region(
+    return RegionClasses(
         key,
         tuple(_label(key, numbers, names) for numbers in groups),
         tuple(number for numbers in groups for number in numbers),
@@ -356,7 +356,7 @@ def import_landmarks(
     Raises:
         DataUnusable, PathNotFound, OutputUnwritable, ExportImpossible: with what to do.
     """
-    regions, trunks = list[Region](), list[Trunk]()
+    regions, trunks = list[RegionClasses](), list[Trunk]()
     for key, folder, file in zip(region_keys(folders, files), folders, files, strict=True):
         log.info("reading %s", folder)
         network = network_of(read_graph(folder))
@@ -376,7 +376,11 @@ def import_landmarks(
 
 
 def _manifest(
-    name: str, regions: Sequence[Region], calibration: Calibration, curve: Curve, background_photos: int
+    name: str,
+    regions: Sequence[RegionClasses],
+    calibration: Calibration,
+    curve: Curve,
+    background_photos: int,
 ) -> Manifest:
     return Manifest(
         format=2,

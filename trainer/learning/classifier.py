@@ -508,7 +508,7 @@ class TrainingNetwork(nn.Module):
         return logits
 
 
-class PhotoClassifier(nn.Module):
+class ExportedClassifier(nn.Module):
     """Encoder, linear head, and a rule that makes scores of features: `scores_of`."""
 
     least_contrast: Final[float]
@@ -533,7 +533,7 @@ class PhotoClassifier(nn.Module):
         raise NotImplementedError
 
 
-class LandmarkClassifier(PhotoClassifier):
+class LandmarkClassifier(ExportedClassifier):
     """Scores as in `ScoreRule`. Outputs of the head after the labels are background classes."""
 
     def __init__(self, encoder: Encoder, head: nn.Linear, scoring: Scoring) -> None:

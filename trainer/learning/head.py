@@ -23,7 +23,7 @@ from trainer.learning.classifier import (
     SUM_LIMIT,
     Encoder,
     Epoch,
-    PhotoClassifier,
+    ExportedClassifier,
     embedding_of,
     measure_logits,
 )
@@ -212,7 +212,7 @@ def _inference(device: str, encoder: Encoder) -> Iterator[None]:
 # all else.
 
 
-class TaughtClassifier(PhotoClassifier):
+class TaughtClassifier(ExportedClassifier):
     """Encoder, and a linear layer from embeddings to the log-odds of each landmark against all else."""
 
     limit: Final[float]

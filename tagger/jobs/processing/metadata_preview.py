@@ -29,7 +29,7 @@ from tagger.jobs.processing.chunk_items import raw_files_of
 from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_files import TAGGER_RECORD, WrittenFile, differences, photo_fields, xmp_fields
-from tagger.metadata.photo_writer import PhotoPlan, WriteRequest, plan_photo
+from tagger.metadata.photo_writer import PhotoPlan, PhotoWriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields
 from tagger.photos.paths import path_from_text
@@ -99,10 +99,10 @@ class PhotoTags:
         max_bytes: int,
         undo_job: int | None = None,
         raw_files: Iterable[Path] = (),
-    ) -> WriteRequest:
+    ) -> PhotoWriteRequest:
         """The request for the photo at `path`; without `options` an undo, of all writes or of `undo_job`."""
         written = self.written_targets(undo_job), self.written_files(root, undo_job)
-        request = WriteRequest(path, root, max_bytes, *written, raw_files=tuple(raw_files))
+        request = PhotoWriteRequest(path, root, max_bytes, *written, raw_files=tuple(raw_files))
         if options is None:
             return replace(request, single_job=undo_job is not None, is_gone=self.is_gone)
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]

@@ -35,7 +35,7 @@ from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.items import EDITED
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
-from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_result, plan_and_prepare
+from tagger.metadata.photo_writer import PhotoWriteRequest, PreparedPhoto, describe_result, plan_and_prepare
 from tagger.metadata.plans import UndoRecord
 from tagger.roots.roots import Root
 
@@ -166,7 +166,7 @@ class MetadataWriter(PhotoProcessor):
         return self._prepare_files(item, request, tags.writes)
 
     def _prepare_files(
-        self, item: Item, request: WriteRequest, writes: Sequence[Row[Any]]
+        self, item: Item, request: PhotoWriteRequest, writes: Sequence[Row[Any]]
     ) -> PhotoResult | None:
         planned_at = self.chunk.with_retry(self._database_time)
         try:

@@ -34,7 +34,7 @@ from tagger.database.statements import current_time
 from tagger.database.tables import contents, job_items, metadata_writes, photos
 from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
-from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
+from tagger.metadata.photo_writer import PhotoWriteRequest, PreparedPhoto
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
@@ -315,7 +315,7 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
 
 
 def _write_row(
-    job_id: int, photo_id: int, request: WriteRequest, file: FilePlan, undo_record: UndoRecord
+    job_id: int, photo_id: int, request: PhotoWriteRequest, file: FilePlan, undo_record: UndoRecord
 ) -> WriteRow:
     """The row of a write that is not complete, without its time."""
     return {

@@ -46,7 +46,7 @@ from tagger.metadata.formats import (
 )
 from tagger.metadata.formats.jpeg import Splice, apply_splices, extended_xmp, inverse_of, undo_splices
 from tagger.metadata.photo_files import photo_fields, xmp_fields
-from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
+from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord, digest_file
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
@@ -498,7 +498,7 @@ def written_in(folder: Path, name: str) -> tuple[Path, dict[str, UndoRecord]]:
 
 
 def write(path: Path, tags: TagFields, target: Target | None, records: Mapping[str, UndoRecord]) -> Outcome:
-    request = WriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}), (), target, tags)
+    request = PhotoWriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}), (), target, tags)
     photo = prepare_photo(plan_photo(request, records.get))
     photo.replace_files()
     return photo.outcome
@@ -539,7 +539,7 @@ def test_a_file_that_others_changed_since_is_left_alone(tmp_path: Path, name: st
 
 def write_own(path: Path, records: Mapping[str, UndoRecord]) -> None:
     """Undo, and raise the refusal of the photo's own file."""
-    request = WriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}))
+    request = PhotoWriteRequest(path, path.parent, 2**26, frozenset({Target.EMBED}))
     plan = plan_photo(request, records.get)
     assert plan.refusal is not None
     raise plan.refusal

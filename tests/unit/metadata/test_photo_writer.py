@@ -26,7 +26,7 @@ from support.format_photos import IMAGE, encode_photo, frames
 from tagger.database.enums import Outcome, Target
 from tagger.metadata import xmp
 from tagger.metadata.photo_files import photo_fields, xmp_packet
-from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
+from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
@@ -195,7 +195,7 @@ class WrittenPhoto:
             yield f"is not alone: {other_files}"
 
     def _apply(self, tag_fields: TagFields, target: Target | None, written: frozenset[Target]) -> Outcome:
-        photo = WriteRequest(self.path, self.path.parent, MAX_BYTES, written, (), target, tag_fields)
+        photo = PhotoWriteRequest(self.path, self.path.parent, MAX_BYTES, written, (), target, tag_fields)
         ready = prepare_photo(plan_photo(photo, self.undo_records.get))
         ready.replace_files()
         records = [file.undo_record for file in ready.replaced if file.undo_record]

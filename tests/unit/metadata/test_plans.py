@@ -15,7 +15,7 @@ from tagger.database.enums import Target
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.formats.jpeg import Splice, inverse_of
 from tagger.metadata.photo_files import Fields, photo_fields, xmp_fields
-from tagger.metadata.photo_writer import WriteRequest, plan_photo
+from tagger.metadata.photo_writer import PhotoWriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan, FindUndoRecord, UndoRecord, check_image, digest_file, plan_embed
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.metadata.xmp import properties
@@ -484,7 +484,7 @@ QUALIFIED_SUBJECTS = {
 @pytest.mark.parametrize("inner", QUALIFIED_SUBJECTS.values(), ids=QUALIFIED_SUBJECTS)
 def test_keywords_that_cannot_be_extended_are_repeated_in_a_sidecar(tmp_path: Path, inner: str) -> None:
     path = photo_in(tmp_path, jpeg(packet=inner + "<dc:source>a scan</dc:source>"))
-    request = WriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=OTHERS)
+    request = PhotoWriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=OTHERS)
     plan = plan_photo(request, no_undo_record)
     (sidecar,) = plan.files
     assert plan.refusal_kind is RefusalKind.XMP
@@ -498,7 +498,7 @@ def test_xmp_in_utf_16_stays_and_is_repeated_in_a_sidecar(tmp_path: Path, encodi
     packet = (mark + in_xmp(subject("beach") + POSITION_OF_OWNER).decode()).encode(encoding)
     path = photo_in(tmp_path, encode_photo("JPEG", IMAGE, xmp=packet))
     assert photo_fields(path.read_bytes())["XMP:dc:subject"] == ["beach"]
-    request = WriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=ALL)
+    request = PhotoWriteRequest(path, tmp_path, MAX_BYTES, target=Target.EMBED, tag_fields=ALL)
     plan = plan_photo(request, no_undo_record)
     (sidecar,) = plan.files
     assert "UTF-16" in (plan.refusal.text if plan.refusal else "")
@@ -530,7 +530,7 @@ def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg.xmp"
     photo = photo_in(tmp_path, jpeg())
     (tmp_path / "photo.CR3").write_bytes(b"the owner of the sidecar")
-    request = WriteRequest(photo, tmp_path, MAX_BYTES, target=Target.SIDECAR, tag_fields=ALL)
+    request = PhotoWriteRequest(photo, tmp_path, MAX_BYTES, target=Target.SIDECAR, tag_fields=ALL)
     (written,) = plan_photo(request, no_undo_record).files
     assert (written.path, written.data is not None) == (path, True)
     values = properties(written.data)
