@@ -157,7 +157,6 @@ PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "
 
 
 def print_heading(title: str) -> None:
-    """Print the heading of a report."""
     print(heading(title), flush=True)
 
 
@@ -177,7 +176,6 @@ def heading(title: str) -> str:
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table."""
     print(table(names, rows), flush=True)
 
 

@@ -49,11 +49,9 @@ class ComparisonOptions:
     device: DeviceName
 
     def folder_of(self, backbone: str) -> Path:
-        """The run folder of a backbone."""
         return self.out / backbone.replace("/", "-")
 
     def model_of(self, backbone: str) -> Path:
-        """The exported model of a backbone."""
         return self.folder_of(backbone) / MODEL
 
 

@@ -65,7 +65,6 @@ class Workload:
 
     @cached_property
     def photos(self) -> Sequence[Path]:
-        """The photos of the folder."""
         return photos_in(self.folder)
 
 

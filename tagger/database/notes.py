@@ -43,7 +43,6 @@ class NoteCode(StrEnum):
     text: str
 
     def __new__(cls, code: str, text: str) -> Self:
-        """A member that is its code."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.text = text

@@ -221,7 +221,6 @@ def supported_revisions() -> set[str]:
 
 
 def migrations_folder() -> Path:
-    """The folder of the migrations package."""
     spec = find_spec("migrations")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("the package `migrations` is not installed beside tagger")

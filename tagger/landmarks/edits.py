@@ -55,7 +55,6 @@ EXTENTS: tuple[str, ...] = get_args(Extent)
 
 
 def derive_slug(name: str) -> str:
-    """The slug for a clean name."""
     slug = slug_of_name(name) or digest_slug("landmark", name)
     return slug[:MAX_SLUG].strip("-")
 

@@ -119,7 +119,6 @@ def landmarks_by_id(connection: Connection, ids: Collection[int]) -> dict[int, L
 
 
 def display_names(connection: Connection, slugs: Collection[str]) -> dict[str, str]:
-    """The names to display of the landmarks with these slugs."""
     found = all_landmarks(connection, among(landmarks.c.slug, slugs)) if slugs else ()
     return {landmark.slug: landmark.display_name for landmark in found}
 
@@ -245,7 +244,6 @@ def country_spellings(country: str, known: Collection[str]) -> list[str]:
 
 
 def landmark_countries(connection: Connection) -> Sequence[str]:
-    """The countries of landmarks."""
     return connection.scalars(distinct_values(landmarks.c.country)).all()
 
 

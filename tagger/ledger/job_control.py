@@ -70,7 +70,6 @@ from tagger.texts.documents import document_of
 
 
 def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:
-    """The ids of the job's models."""
     first = connection.execute(select(jobs.c.model_id).where(jobs.c.id == job_id)).scalar_one()
     return [first, *dict(other_models(connection, job_id))]
 

@@ -87,7 +87,6 @@ def rewrite_obstacle(block: ParsedBlock) -> str | None:
 
 
 def tag_label(key: TagKey) -> str:
-    """A tag in words."""
     return f"tag 0x{key[1]:04X} of {key[0]}"
 
 

@@ -162,7 +162,6 @@ def _is_same_file(path: Path, other: Path) -> bool:
 
 
 def new_sidecar(photo: Path) -> Path:
-    """The sidecar that is created for a photo."""
     return photo.with_name(f"{photo.name}.xmp")
 
 

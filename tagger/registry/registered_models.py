@@ -322,7 +322,6 @@ def model_by_name(database: Database, name: str) -> RegisteredModel:
 
 
 def model_by_digest(database: Database, digest: str) -> RegisteredModel | None:
-    """The model with that digest, if it is registered."""
     return _first(database, models.c.digest == digest)
 
 
@@ -397,7 +396,6 @@ def _of_this_package(model: RegisteredModel) -> RegisteredModel | None:
 
 
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
-    """Registered models."""
     with database.read() as connection:
         columns = (column for column in models.c if column is not models.c.manifest)
         is_taught = exists().where(classifiers.c.model_id == models.c.id).label("is_taught")

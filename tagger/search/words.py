@@ -304,7 +304,6 @@ def words_of(text: str) -> list[str]:
 
 
 def quoted_words(text: str) -> frozenset[str]:
-    """The words in quotes."""
     return frozenset(word for quoted in _QUOTED.findall(text) for word in words_of(quoted))
 
 

@@ -306,7 +306,6 @@ def update_taught(
 
 
 def taught_state(database: Database, model: RegisteredModel, landmark: Landmark) -> TaughtState:
-    """The state of a landmark now."""
     with database.read() as connection:
         learned = connection.execute(
             select(classifiers.c.examples, classifiers.c.rejected).where(

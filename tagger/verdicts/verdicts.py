@@ -153,7 +153,6 @@ class _CurrentVerdicts:
     def write(
         self, connection: Connection, images: Collection[int], kind: VerdictKind, by: str | None
     ) -> None:
-        """Record verdicts of images."""
         now = datetime.now(UTC)
         if isinstance(self.subject, Thing):
             slug = self.subject.slug

@@ -124,7 +124,6 @@ def _logit(probabilities: Tensor, least: float = 1e-6) -> Tensor:
 
 
 def read_things() -> list[ThingClasses]:
-    """The table of things."""
     text = importlib.resources.files("trainer.imports").joinpath("things.csv").read_text("utf-8")
     return [
         ThingClasses(

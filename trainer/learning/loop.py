@@ -361,7 +361,6 @@ class TrainingSet:
 
 
 def training_set(data: TrainingData, augmentation: Augmentation, batch_size: int, seed: int) -> TrainingSet:
-    """The training photos of `data`."""
     classes = data.classes_of_photos[data.training]
     weights = data.training_weights()
     return TrainingSet(data.cached, data.training, classes, weights, augmentation, batch_size, seed)

@@ -26,7 +26,6 @@ def may_hold_tags(data: bytes) -> bool:
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether the file is a JPEG."""
     return detect_format(data) is JPEG
 
 

@@ -387,12 +387,10 @@ class Occurrence:
 
 
 def find_fields(rdf: Element, *fields: str) -> list[Occurrence]:
-    """Find all occurrences of these fields."""
     return _find(rdf, frozenset(map(tag, fields)).__contains__)
 
 
 def find_namespace_fields(rdf: Element, namespace: str) -> list[Occurrence]:
-    """Find all occurrences of fields in a namespace."""
     start = f"{{{namespace}}}"
     return _find(rdf, lambda name: name.startswith(start))
 
@@ -454,7 +452,6 @@ def new_container(node: Element, field: str, kind: str) -> Element:
 
 
 def add_text(node: Element, field: str, text: str) -> None:
-    """Add a field with a plain text to a node."""
     etree.SubElement(node, tag(field)).text = text
 
 
@@ -479,7 +476,6 @@ def remove_element(element: Element) -> None:
 
 
 def remove_if_empty(node: Element) -> None:
-    """Remove a node that has no fields."""
     if not elements(node) and all(name in (ABOUT, "about") for name in node.attrib):
         remove_element(node)
 
