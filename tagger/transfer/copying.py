@@ -7,10 +7,9 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, Row, Select, Table, and_, delete, func, or_, select, text, update
 
-from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
-from tagger.database.schema import upgrade_schema
+from tagger.database.schema import bulk_load, upgrade_schema
 from tagger.database.statements import insert_page, pages
 from tagger.database.tables import ledgers, metadata, sketches, workers
 from tagger.errors import Conflict

@@ -15,9 +15,9 @@ from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner, VerdictKind
+from tagger.database.schema import bulk_load
 from tagger.database.tables import (
     cameras,
     changed_days,

@@ -13,8 +13,8 @@ from struct import pack
 
 from sqlalchemy import Connection, insert, make_url, select, text
 
-from tagger.database.bulk_load import bulk_load
 from tagger.database.connection import Database, open_database
+from tagger.database.schema import bulk_load
 from tagger.database.statements import part_of
 from tagger.database.tables import landmarks, models, roots
 from tagger.kept.update import update_kept
