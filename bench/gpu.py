@@ -151,8 +151,8 @@ def _outputs(device: Device, photos: Sequence[Path]) -> Outputs:
     forward, size = _forward(device), device.batch_size
     parts = [photos[first : first + size] for first in range(0, len(photos), size)]
     outputs = [forward(np.stack([pixels(photo) for photo in part])) for part in parts]
-    embeddings = [each.embeddings for each in outputs if each.embeddings is not None]
-    return Outputs(np.concatenate([each.scores for each in outputs]), np.concatenate(embeddings))
+    embeddings = [output.embeddings for output in outputs if output.embeddings is not None]
+    return Outputs(np.concatenate([output.scores for output in outputs]), np.concatenate(embeddings))
 
 
 def _forward(device: Device) -> Callable[[Images], Outputs]:

@@ -83,7 +83,9 @@ def _tool(environment: Path) -> tuple[str, set[str]] | None:
     receipt, metadata = environment / "uv-receipt.toml", environment / "pipx_metadata.json"
     if receipt.is_file():
         requirements = tomllib.loads(receipt.read_text())["tool"]["requirements"]
-        return "uv tool install", {extra for each in requirements for extra in each.get("extras", ())}
+        return "uv tool install", {
+            extra for requirement in requirements for extra in requirement.get("extras", ())
+        }
     if metadata.is_file():
         named = json.loads(metadata.read_text())["main_package"]["package_or_url"]
         return "pipx install --force", set(re.findall(r"[\w-]+", named.partition("[")[2]))

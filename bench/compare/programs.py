@@ -339,7 +339,7 @@ class Results:
         """Return the table of this set of photos, with its heading."""
         mean_mb = mean(photo.stat().st_size for photo in self.photos) / 1e6
         count = len(next(iter(self.rounds.values())))
-        rows = [self._row(each) for each in PROGRAMS if each.name in self.rounds]
+        rows = [self._row(program) for program in PROGRAMS if program.name in self.rounds]
         heading = f"### {self.name}: {len(self.photos)} photos, {mean_mb:.2f} MB on average, rounds: {count}"
         return f"{heading}\n\n{table(_COLUMNS, rows)}"
 

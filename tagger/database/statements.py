@@ -63,7 +63,7 @@ class _Expression(FunctionElement[_Value]):
 
 @compiles(_Expression)
 def _compile_expression(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    arguments = (compiler.process(each, **options) for each in element.clauses)
+    arguments = (compiler.process(clause, **options) for clause in element.clauses)
     text: str = element.sql(*arguments, is_sqlite=compiler.dialect.name == "sqlite")
     return text
 
@@ -251,13 +251,13 @@ class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function wher
 
 @compiles(among, "sqlite")
 def _sqlite_among(element: among, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(each, **options) for each in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - the values are a parameter
 
 
 @compiles(among, "postgresql")
 def _postgresql_among(element: among, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = (compiler.process(each, **options) for each in element.clauses)
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
     return f"({column} = ANY ({values}))"
 
 

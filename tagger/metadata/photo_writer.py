@@ -492,7 +492,7 @@ def describe_result(photo: PreparedPhoto) -> str:
 def _estimate(plan: PhotoPlan) -> list[str]:
     """The estimated position in one of the files, if there is one."""
     positions = [file.position for file in plan.files if file.position and file.position.source]
-    return [f"position ± {distance_text(each.error_m)} ({each.source})" for each in positions[:1]]
+    return [f"position ± {distance_text(position.error_m)} ({position.source})" for position in positions[:1]]
 
 
 def _removal_text(file: FilePlan) -> str:

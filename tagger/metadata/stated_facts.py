@@ -245,7 +245,7 @@ def _takeout_position(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {}
     degrees = [value.get(name) for name in ("latitude", "longitude")]
-    if not all(type(each) in (int, float) for each in degrees):
+    if not all(type(degree) in (int, float) for degree in degrees):
         return {}
     try:
         return _position(*map(float, degrees))  # type: ignore[arg-type]

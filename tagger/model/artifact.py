@@ -471,15 +471,15 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     archive = zipfile.ZipFile(file)
     entries = archive.infolist()
     limited = [
-        each
-        for each in entries
-        if each.compress_type or CODE.search(each.filename) or each.filename.endswith(OBJECTS)
+        entry
+        for entry in entries
+        if entry.compress_type or CODE.search(entry.filename) or entry.filename.endswith(OBJECTS)
     ]
     if sum(each.file_size for each in limited) > COMPRESSED_BYTES:
         raise ProgramRefused(
             f"it has more than {COMPRESSED_BYTES >> 20} MiB of code, pickles or compressed data"
         )
-    if sum(each.compress_size for each in entries) > file.seek(0, io.SEEK_END):
+    if sum(entry.compress_size for entry in entries) > file.seek(0, io.SEEK_END):
         # Thousands of entries that name the same gigabyte would be read one after the other.
         raise ProgramRefused("its entries share their data")
     return archive

@@ -317,8 +317,8 @@ class _FileChecker(ast.NodeVisitor):
             self._check_call_with_type(node, node.func.id)
         else:
             self._require(self._is_allowed(node.func), node.func)
-        for each in node.args:
-            self.visit(each)
+        for arg in node.args:
+            self.visit(arg)
         for keyword in node.keywords:
             self.visit(keyword.value)
             allowed = FIXED_KEYWORDS.get(keyword.arg or "")

@@ -117,7 +117,7 @@ def check_constants(entries: Entries) -> None:
         ProgramRefused: it has something else.
     """
     constants = _read(entries, "constants", _TypeChecker())
-    if not isinstance(constants, tuple) or not all(isinstance(each, _Tensor) for each in constants):
+    if not isinstance(constants, tuple) or not all(isinstance(constant, _Tensor) for constant in constants):
         raise ProgramRefused("constants.pkl has more than tensors")
 
 

@@ -48,7 +48,7 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     """
     times = connection.scalars(select(models.c.manifest["created_at"].as_string()))
     newest = all(
-        manifest.created_at.timestamp() >= datetime.fromisoformat(each).timestamp() for each in times
+        manifest.created_at.timestamp() >= datetime.fromisoformat(time).timestamp() for time in times
     )
     every = all_landmarks(connection)
     if _separate_distinct(connection, manifest, every):

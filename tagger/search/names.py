@@ -198,9 +198,9 @@ def any_trip(label: str, trips: Sequence[Meaning]) -> Meaning:
     """The trip, or the latest of several. These are the newest first."""
     if len(trips) == 1:
         return trips[0]
-    titles = {str(each.trip): f"{each.label}, {each.detail}" for each in trips[:MOST_ALTERNATIVES]}
-    queries = Alternatives(tuple(PhotoQuery(trip=each) for each in titles))
-    photos = sum(each.photos or 0 for each in trips)
+    titles = {str(trip.trip): f"{trip.label}, {trip.detail}" for trip in trips[:MOST_ALTERNATIVES]}
+    queries = Alternatives(tuple(PhotoQuery(trip=trip_id) for trip_id in titles))
+    photos = sum(trip.photos or 0 for trip in trips)
     return Meaning(Kind.TRIP, label, "", photos, {"any_of": (str(queries),)}, trips=titles)
 
 

@@ -142,7 +142,7 @@ class UnderstoodText:
     @property
     def guesses(self) -> list[tuple[str, Meaning]]:
         """Words that only resemble a name, with what they are taken for."""
-        meanings = ((part.text, each) for part in self.parts for each in part.meanings[:1])
+        meanings = ((part.text, meaning) for part in self.parts for meaning in part.meanings[:1])
         return [(text, each) for text, each in meanings if each.match is Match.SIMILAR]
 
     @property
@@ -154,7 +154,7 @@ class UnderstoodText:
     @property
     def hints(self) -> str:
         """Sentences about what left-out words may mean, and about other places of the same name."""
-        close = [_label(each) for part in self.left_out for each in part.others]
+        close = [_label(other) for part in self.left_out for other in part.others]
         sentences = [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
         for part in self.parts:
             for each in part.others if part.meanings else ():
@@ -221,7 +221,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
             with suppress(QueryOptionInvalid):
                 options = _options_of([*clauses, [*alternatives, replace(last, meanings=[each])]])
                 found.append(replace(each, options=options, trip=None))
-    has_photos = all(each.photos != 0 for part in understood.parts for each in part.meanings)
+    has_photos = all(meaning.photos != 0 for part in understood.parts for meaning in part.meanings)
     is_new = has_photos and all(PhotoQuery.parse(each.options) != understood.query for each in found)
     if understood.parts and not understood.left_out and is_new:
         found.insert(0, Meaning(Kind.PHOTOS, understood.words, "", None, understood.options))
@@ -296,7 +296,7 @@ def _options_of(clauses: Iterable[Sequence[Part]]) -> Options:
     """
     options: dict[str, Any] = {}
     for clause in clauses:
-        every = [each for part in clause for each in _united([each.options for each in part.meanings])]
+        every = [each for part in clause for each in _united([meaning.options for meaning in part.meanings])]
         if clause[0].is_excluded:
             every = [{"without": (_alternatives([each]),)} for each in every]
         elif len(every := _united(every)) > 1:
@@ -432,8 +432,10 @@ class Vocabulary:
         dates = parse_dates(place or "", self._today)
         if place is None or (place and not dates):
             return ()
-        things = (each for index in self._names for each in index.things)
-        trips = {each.trip: each for each in things if each.days and (not dates or dates.has_any(*each.days))}
+        things = (thing for index in self._names for thing in index.things)
+        trips = {
+            thing.trip: thing for thing in things if thing.days and (not dates or dates.has_any(*thing.days))
+        }
         newest = sorted(trips.values(), key=lambda trip: trip.days or (), reverse=True)
         label = ", ".join([gettext("Trips"), *(each.label for each in _date_meanings(dates))])
         return [any_trip(label, newest)] if newest and (dates or len(newest) <= MOST_ALTERNATIVES) else ()
@@ -459,7 +461,7 @@ class Vocabulary:
         best.sort(key=partial(_preference, folded(phrase)))
         meanings = _of_one_kind([match.thing for match in best])
         if not exact:
-            meanings = [replace(each, match=Match.SIMILAR) for each in meanings]
+            meanings = [replace(meaning, match=Match.SIMILAR) for meaning in meanings]
         return Part(phrase, meanings, is_of_name=best[0].further_words > 0) if meanings else None
 
     def _of_kind(self, phrase: str) -> Sequence[Meaning]:
@@ -485,7 +487,9 @@ class Vocabulary:
             found += self._files(text, _MOST_OF_KIND)
         once = {(each.kind, str(each.options)): each for each in reversed([*self._dates(text), *found])}
         with_photos = [each for each in reversed(once.values()) if not _is_empty(each)]
-        groups = [[each for each in with_photos if each.kind is kind][:_MOST_OF_KIND] for kind in Kind]
+        groups = [
+            [meaning for meaning in with_photos if meaning.kind is kind][:_MOST_OF_KIND] for kind in Kind
+        ]
         by_match = sorted(filter(None, groups), key=lambda group: group[0].match)
         return list(chain(*by_match))
 
@@ -493,7 +497,7 @@ class Vocabulary:
         if part.meanings or part.left_out is not LeftOut.UNKNOWN:
             return part
         hints = self.hints(part.text)
-        return replace(part, others=[replace(each, options=with_outcome(each.options)) for each in hints])
+        return replace(part, others=[replace(hint, options=with_outcome(hint.options)) for hint in hints])
 
     def hints(self, text: str) -> Sequence[Meaning]:
         """What left-out words may mean: the start of a name, or a word alone."""
@@ -644,7 +648,7 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
         things = count_things(connection)
-    familiar = {each.landmark for each in counts}
+    familiar = {count.landmark for count in counts}
     yield (
         landmark_names(counts),
         unfamiliar_names(database, text, familiar),

@@ -431,7 +431,7 @@ def named_otherwise(
     database: Database, landmark_id: int, examples: Iterable[Example]
 ) -> list[NamedOtherwise]:
     """The other landmarks that the model gives these examples without a verdict, those of most first."""
-    photos_of = Counter(each.content_id for each in examples if each.content_id is not None)
+    photos_of = Counter(example.content_id for example in examples if example.content_id is not None)
     found = Counter[int]()
     tag = effective_tags.c
     is_other = among(tag.content_id, photos_of), tag.landmark_id != landmark_id, tag.source == "model"

@@ -259,18 +259,24 @@ def _count_page(
         else:
             thing, kind = entry.landmark.removeprefix(PREFIX), VerdictKind(entry.verdict)
             new.of_things.append(NewThingVerdict(content_id, thing, kind, *given))
-    stored = stored_verdicts(connection, verdicts, {each.key for each in new.verdicts})
+    stored = stored_verdicts(connection, verdicts, {verdict.key for verdict in new.verdicts})
     new.verdicts = [
-        each for each in new.verdicts if report.count((each.verdict, each.given_at), stored.get(each.key))
+        verdict
+        for verdict in new.verdicts
+        if report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))
     ]
-    of_things = stored_verdicts(connection, thing_verdicts, {each.key for each in new.of_things})
+    of_things = stored_verdicts(
+        connection, thing_verdicts, {thing_verdict.key for thing_verdict in new.of_things}
+    )
     new.of_things = [
-        each for each in new.of_things if report.count((each.verdict, each.given_at), of_things.get(each.key))
+        thing_verdict
+        for thing_verdict in new.of_things
+        if report.count((thing_verdict.verdict, thing_verdict.given_at), of_things.get(thing_verdict.key))
     ]
     # A confirmed landmark outranks a dismissal, which then counts as older.
     away_ids = {dismissal.content_id for dismissal in new.dismissals}
     confirmed = confirmed_contents(connection, away_ids)
-    confirmed |= {each.content_id for each in new.verdicts if each.verdict is VerdictKind.CONFIRMED}
+    confirmed |= {verdict.content_id for verdict in new.verdicts if verdict.verdict is VerdictKind.CONFIRMED}
     dismissed = stored_dismissals(connection, away_ids)
     changed = []
     for dismissal in new.dismissals:

@@ -120,7 +120,7 @@ def give_examples(
     with database.write() as connection:
         current = _CurrentVerdicts.of(connection, [*confirmed, *rejected], landmark, {})
         for photo_ids, kind in ((confirmed, VerdictKind.CONFIRMED), (rejected, VerdictKind.REJECTED)):
-            images = {current.images[each] for each in photo_ids if each in current.images}
+            images = {current.images[photo_id] for photo_id in photo_ids if photo_id in current.images}
             current.write(connection, images, kind, by)
 
 

@@ -339,7 +339,7 @@ def things(
     from trainer.imports.things import import_things
 
     result = import_things(photos, labels, out, backbone=backbone, weights=weights, name=name)
-    kept = [each for each in result.qualities if each.threshold is not None]
+    kept = [quality for quality in result.qualities if quality.threshold is not None]
     document: dict[str, object] = {
         "path": str(result.path.absolute()),
         "name": result.manifest.name,
@@ -347,7 +347,7 @@ def things(
         "size_bytes": result.size_bytes,
         "things": len(kept),
         "threshold": result.manifest.threshold,
-        "left_out": [each.thing for each in result.qualities if each.threshold is None],
+        "left_out": [quality.thing for quality in result.qualities if quality.threshold is None],
         "qualities": [asdict(each) for each in kept],
     }
     if as_json:

@@ -299,7 +299,7 @@ def _samples(examined: ExaminedPhotos) -> list[list[Path]]:
     for photo, facts in zip(examined.photos, examined.facts, strict=True):
         by_label[photo.label].setdefault(facts.digest, photo.path)
     paths = [list(by_label[label].values()) for label in examined.dataset.labels]
-    return [each[:: max(1, len(each) // SAMPLES)][:SAMPLES] for each in paths]
+    return [path[:: max(1, len(path) // SAMPLES)][:SAMPLES] for path in paths]
 
 
 # Sheets of photos: a PNG with a row of a few photos for each label or mistake, beside its name.

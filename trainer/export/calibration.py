@@ -322,7 +322,7 @@ class ValidationScores:
 
     def resampled(self, generator: torch.Generator) -> ValidationScores:
         """The photos of as many groups of each kind, drawn with replacement."""
-        known, *rest = (_drawn(each, generator) for each in self.groups)
+        known, *rest = (_drawn(group, generator) for group in self.groups)
         others = {kind: each[rows] for (kind, each), rows in zip(self.others.items(), rest, strict=True)}
         return ValidationScores(self.top[known], self.correct[known], others, ())
 

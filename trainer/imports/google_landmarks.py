@@ -235,7 +235,7 @@ def make_region(key: str, names: Sequence[str | None]) -> RegionClasses:
         key,
         tuple(_label(key, numbers, names) for numbers in groups),
         tuple(number for numbers in groups for number in numbers),
-        tuple((sizes[each], each) for each in sorted(sizes)),
+        tuple((sizes[size], size) for size in sorted(sizes)),
     )
 
 

@@ -248,7 +248,7 @@ def network_of(graph: Graph) -> LandmarkNetwork:
         raise graph.refused("it has other operations or constants")
     scaling = InputScaling(*(float(node.value) for node in constants if node.value is not None))
     ends = scaling.apply(0.0), scaling.apply(1.0)
-    if not any(np.allclose(ends, each, rtol=0, atol=RANGE_TOLERANCE) for each in INPUT_RANGES):
+    if not any(np.allclose(ends, input_range, rtol=0, atol=RANGE_TOLERANCE) for input_range in INPUT_RANGES):
         raise graph.refused(f"black and white become {ends[0]:g} and {ends[1]:g}, not -1 and 1")
     network = fuse_in_place(models.mobilenet_v3_large(weights=None).eval())
     features, hidden = network.get_submodule("features"), network.get_submodule("classifier.0")

@@ -380,16 +380,16 @@ def _manifest(
     """
     slope, height = curve
     kept = {label.slug for label in labels}
-    tagged, right = sum(each.tagged for each in qualities), sum(each.right for each in qualities)
+    tagged, right = sum(quality.tagged for quality in qualities), sum(quality.right for quality in qualities)
     metrics = {
         "labelled_photos": float(photos),
         "tags_right": right / tagged,
         "held_out_tags": float(checked[0]),
         "held_out_tags_right": checked[1] / max(checked[0], 1),
     }
-    for each in qualities:
-        metrics[f"{each.thing}_right"] = each.right / max(each.tagged, 1)
-        metrics[f"{each.thing}_found"] = each.right / max(each.shown, 1)
+    for quality in qualities:
+        metrics[f"{quality.thing}_right"] = quality.right / max(quality.tagged, 1)
+        metrics[f"{quality.thing}_found"] = quality.right / max(quality.shown, 1)
     return Manifest(
         kind="things",
         name=name,
@@ -403,7 +403,7 @@ def _manifest(
         calibration={"method": "fitted on labelled photos", "slope": slope, "height": height},
         training={
             "backbone": origin,
-            "thresholds": {each.thing: each.threshold for each in qualities},
+            "thresholds": {quality.thing: quality.threshold for quality in qualities},
         },
         metrics=metrics,
         versions=program_versions(),

@@ -236,7 +236,7 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     points = (embeddings.double() - offset) @ directions  # (N, D)
     # The photos of labels with fewer than `NEIGHBOURS` are repeated, or others would be among the nearest.
     rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
-    kept = _thin(torch.cat([each.repeat(max(1, math.ceil(NEIGHBOURS / len(each)))) for each in rows]))
+    kept = _thin(torch.cat([row.repeat(max(1, math.ceil(NEIGHBOURS / len(row)))) for row in rows]))
     return Neighbours(
         offset.float(),
         directions.float(),

@@ -224,7 +224,7 @@ PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
 IN_FOLDERS = and_(PRESENT, func.length(photos.c.path_bytes) == literal_column("0"))
 add_partial_index("ix_photos_folder", photos.c.root_id, folder_of(photos.c.path), where=IN_FOLDERS)
 # PostgreSQL would look up each photo of it, and reads the table faster.
-next(each for each in photos.indexes if each.name == "ix_photos_folder").ddl_if(dialect="sqlite")
+next(index for index in photos.indexes if index.name == "ix_photos_folder").ddl_if(dialect="sqlite")
 
 # Photos whose current file no model has classified, without those that failed. Partial indexes hold
 # them.

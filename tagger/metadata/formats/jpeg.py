@@ -34,7 +34,7 @@ def read_blocks(data: bytes) -> Blocks:
     return Blocks(
         xmp=jpeg.content(xmp[0], XMP) if xmp else None,
         exif=jpeg.content(exif[0], EXIF) if exif else None,
-        iptc=next((iptc for each in resources if (iptc := iptc_in(each)) is not None), None),
+        iptc=next((iptc for resource in resources if (iptc := iptc_in(resource)) is not None), None),
     )
 
 
