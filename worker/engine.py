@@ -20,6 +20,7 @@ from tagger.jobs.enqueue.schedules import RunInterrupted, pause_ended_runs, run_
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim
+from tagger.ledger.jobs import renewing
 from tagger.ledger.workers import ChunkClaimer, record_heartbeat, record_tick, remove_worker
 from tagger.model.devices import choose_device
 from tagger.processes.metrics import DEVICE_MEMORY
@@ -28,7 +29,7 @@ from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
 from worker.broker import shared_monitor
 from worker.producer import app_broker, send_wake_ups
-from worker.sweeper import SWEEP_S, Sweeper, database_unreachable, own_priorities
+from worker.sweeper import Sweeper, database_unreachable, own_priorities
 
 log = logging.getLogger(__name__)
 
@@ -130,25 +131,15 @@ class Engine:
 @contextmanager
 def shown_as_starting(database: Database, name: str, device: str) -> Iterator[None]:
     """List the worker as starting until its sweeper follows. After an error, it is not listed."""
-    is_over = threading.Event()
 
-    def send_heartbeats() -> None:
-        while True:
-            try:
-                record_heartbeat(database, name, device, Note(NoteCode.STARTING))
-            except DatabaseError as error:
-                log.info("The database has no heartbeat of this start: %s", error)
-            if is_over.wait(SWEEP_S):
-                return
+    def show() -> None:
+        record_heartbeat(database, name, device, Note(NoteCode.STARTING))
 
-    thread = threading.Thread(target=send_heartbeats, name="start", daemon=True)
-    thread.start()
     try:
-        try:
+        with suppress(DatabaseError):  # it is away: the first renewal shows it
+            show()
+        with renewing(show, "start"):
             yield
-        finally:
-            is_over.set()
-            thread.join()
     except BaseException:
         with suppress(DatabaseError):  # then it is listed until its heartbeat is too old
             remove_worker(database, name)

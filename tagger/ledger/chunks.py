@@ -7,7 +7,7 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from tagger.database.enums import JobKind, JobState, Outcome, Runner
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
-from tagger.ledger.jobs import CLAIMABLE, LEASE_S, InferenceOptions, keep_renewing, other_models
+from tagger.ledger.jobs import CLAIMABLE, LEASE_S, InferenceOptions, other_models, renewing
 from tagger.texts.documents import document_of
 
 
@@ -248,11 +248,8 @@ class LeaseRenewer:
         self._lock = threading.Lock()
         # By token: the claim, and the event that tells its holder that the lease was lost.
         self._leases: dict[str, tuple[Claim, threading.Event]] = {}
-        self._closed = threading.Event()
-        self._thread = threading.Thread(
-            target=keep_renewing, args=(self._renew, self._closed), name="leases", daemon=True
-        )
-        self._thread.start()
+        self._thread = ExitStack()
+        self._thread.enter_context(renewing(self._renew, "leases"))
 
     @contextmanager
     def hold(self, claim: Claim) -> Iterator[threading.Event]:
@@ -268,8 +265,7 @@ class LeaseRenewer:
 
     def close(self) -> None:
         """End the thread."""
-        self._closed.set()
-        self._thread.join()
+        self._thread.close()
 
     def _renew(self) -> None:
         with self._lock:

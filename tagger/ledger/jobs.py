@@ -11,7 +11,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -91,49 +91,52 @@ def process_space() -> str:
         return host
 
 
-@contextmanager
 def job_heartbeat(
     database: Database, job_id: int, after_renewal: Callable[[], object] = lambda: None
-) -> Iterator[None]:
-    """Renew this process's lease on the job from a thread of its own, so that a slow disk does not end it.
-
-    That thread calls `after_renewal`.
-    """
-    closed, own_job = threading.Event(), (jobs.c.id == job_id, jobs.c.owner == process_name())
+) -> AbstractContextManager[None]:
+    """Renew this process's lease on the job while the context is open, and call `after_renewal` each time."""
+    own_job = (jobs.c.id == job_id, jobs.c.owner == process_name())
 
     def renew() -> None:
         with database.write() as connection:
             connection.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))
         after_renewal()
 
-    thread = threading.Thread(target=keep_renewing, args=(renew, closed), name="owner", daemon=True)
+    return renewing(renew, "owner")
+
+
+@contextmanager
+def renewing(renew: Callable[[], object], name: str) -> Iterator[None]:
+    """Call `renew` every RENEW_S while the context is open; after an error, every RETRY_S.
+
+    A thread of its own does, so that a slow disk ends no lease. It goes on after any error: without renewals,
+    other processes take over.
+    """
+    closed = threading.Event()
+
+    def run() -> None:
+        pause_s = RENEW_S
+        while not closed.wait(pause_s):
+            try:
+                renew()
+            except Exception as error:
+                if pause_s == RENEW_S:
+                    log.warning(
+                        "The leases could not be renewed; trying again: %s",
+                        reason_of(error) if isinstance(error, SQLAlchemyError) else error,
+                        exc_info=not isinstance(error, SQLAlchemyError),
+                    )
+                pause_s = RETRY_S
+            else:
+                pause_s = RENEW_S
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
         closed.set()
         thread.join()
-
-
-def keep_renewing(renew: Callable[[], None], closed: threading.Event) -> None:
-    """Call `renew` every RENEW_S until `closed` is set; after an error, every RETRY_S.
-
-    It goes on after any error: without renewals, other processes take over.
-    """
-    pause_s = RENEW_S
-    while not closed.wait(pause_s):
-        try:
-            renew()
-        except Exception as error:
-            if pause_s == RENEW_S:
-                log.warning(
-                    "The leases could not be renewed; trying again: %s",
-                    reason_of(error) if isinstance(error, SQLAlchemyError) else error,
-                    exc_info=not isinstance(error, SQLAlchemyError),
-                )
-            pause_s = RETRY_S
-        else:
-            pause_s = RENEW_S
 
 
 # The job option with the metadata options of the job that writes its tags (see
