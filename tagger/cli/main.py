@@ -18,30 +18,22 @@ WATCHED = frozenset({"beat", "serve", "tag", "up", "watch", "worker"})
 def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
-    _watch_start()
-    postpone_collection()
-    quiet_threads()
-    try:
-        run_interruptible(_run, "no work is lost. Run the same command again to continue")
-    finally:
-        _unwatch()
-        gc.freeze()  # Python would search all modules for cycles before it ends: a quarter of `tagger query`
-
-
-def _watch_start() -> None:
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if WATCHED.intersection(words[:1]):
         from tagger.processes.stall import watch_start
 
         watch_start()
+    postpone_collection()
+    quiet_threads()
+    try:
+        run_interruptible(_run, "no work is lost. Run the same command again to continue")
+    finally:
+        # Commands are watched from their start, or since they have opened a database.
+        if "tagger.processes.stall" in sys.modules:
+            from tagger.processes.stall import unwatch
 
-
-def _unwatch() -> None:
-    """Stop watching a command that was watched from its start, or since it opened a database."""
-    if "tagger.processes.stall" in sys.modules:
-        from tagger.processes.stall import unwatch
-
-        unwatch()
+            unwatch()
+        gc.freeze()  # Python would search all modules for cycles before it ends: a quarter of `tagger query`
 
 
 def _run() -> None:

@@ -98,7 +98,10 @@ class Child:
             stack.enter_context(childs_end)
             output = None if self._on_line is None else subprocess.PIPE
             if self.log is not None:
-                output = stack.enter_context(_opened(self.log)).fileno()
+                make_private_folder(self.log.parent)
+                require_safe(self.log.parent)
+                create_private_file(self.log)
+                output = stack.enter_context(self.log.open("ab")).fileno()
                 self._log_start = self.log.stat().st_size
             # The child inherits the mask.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, ignored)
@@ -173,13 +176,6 @@ class Child:
         with suppress(subprocess.TimeoutExpired):  # the kernel keeps it, as long as a disk does not answer
             self._process.wait(KILL_TIMEOUT_S)
         self._lifeline.close()
-
-
-def _opened(log: Path) -> IO[bytes]:
-    make_private_folder(log.parent)
-    require_safe(log.parent)
-    create_private_file(log)
-    return log.open("ab")
 
 
 class Pool:

@@ -110,6 +110,7 @@ class _Watch:
         # Whose report it writes; None: the report goes to stderr.
         self.program: str | None = None
         self._closed = threading.Event()
+        # Checks that have failed, which is logged once.
         self._failed: set[Check] = set()
         self._lock = threading.Lock()
         self._report, self._timeout_s = _stderr(), timeout_s
@@ -136,21 +137,18 @@ class _Watch:
             with self._lock:
                 self._renew()
             for check in [*_checks]:
-                if (problem := self._problem(check)) is not None:
+                try:
+                    problem = check()
+                except Exception:
+                    if check not in self._failed:
+                        log.exception("What makes no progress could not be checked")
+                    self._failed.add(check)
+                    continue
+                if problem is not None:
                     self._end(problem)
 
     def _renew(self) -> None:
         faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
-
-    def _problem(self, check: Check) -> str | None:
-        """What the check says. One that fails says nothing, and is logged once."""
-        try:
-            return check()
-        except Exception:
-            if check not in self._failed:
-                log.exception("What makes no progress could not be checked")
-            self._failed.add(check)
-            return None
 
     def _end(self, problem: str) -> None:
         with suppress(OSError):  # a full disk
@@ -169,9 +167,8 @@ def _opened(report: Path) -> BinaryIO:
     """The file for the report; stderr on a full disk. Logs once that an earlier process was ended."""
     try:
         make_private_folder(report.parent)
-        earlier = report.with_name(
-            f"{report.stem}.earlier.log"
-        )  # one, however often a supervisor restarts it
+        # One, however often a supervisor restarts it.
+        earlier = report.with_name(f"{report.stem}.earlier.log")
         if stalls(report.parent, report.stem.removeprefix(STEM)):
             with suppress(OSError):  # another start has just done it
                 report.replace(earlier)

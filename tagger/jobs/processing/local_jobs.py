@@ -14,7 +14,7 @@ from tagger.database.engine import DatabaseError, outage_text, with_retry
 from tagger.database.enums import JobState, Runner
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.ledger.chunks import Claim, claim_next_chunk
+from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import JobProgress, count_open_chunks, find_job
 from tagger.ledger.jobs import PUT_BACK, cancel_job, end_local_job, job_heartbeat, process_name
 from tagger.ledger.workers import ExpiredLeases
@@ -141,22 +141,17 @@ class JobThreads:
             raise
 
     def _run_chunks(self, on_stored: Callable[[StoredBatch], None]) -> None:
-        stop = self._executor.stop
+        stop, job = self._executor.stop, (self._database, self._job_id)
+        claim_next = partial(claim_next_chunk, *job, Runner.LOCAL, process_name())
         while not stop.is_set():
-            claim = with_retry(self._claim, stop)
+            claim = with_retry(claim_next, stop)
             if claim is not None:
                 if self._executor.execute(claim, on_stored) is ChunkEnd.WAITING:
                     return
-            elif self._is_shared and with_retry(self._count_open, stop):
+            elif self._is_shared and with_retry(partial(count_open_chunks, *job), stop):
                 stop.wait(FREE_CHUNK_CHECK_S)
             else:
                 return
-
-    def _claim(self) -> Claim | None:
-        return claim_next_chunk(self._database, self._job_id, Runner.LOCAL, process_name())
-
-    def _count_open(self) -> int:
-        return count_open_chunks(self._database, self._job_id)
 
 
 def run_local_jobs(
