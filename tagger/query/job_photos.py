@@ -76,7 +76,7 @@ class JobPhotos:
     def _stored(self, connection: Connection, chunk_numbers: Sequence[int]) -> set[int]:
         """The positions of all photos in these chunks that were processed."""
         is_in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
-        is_processed = job_items.c.outcome.is_not(None), job_items.c.attempts > 0
+        is_processed = job_items.c.outcome != Outcome.CANCELLED, job_items.c.attempts > 0
         query = (
             select(job_items.c.position)
             .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
