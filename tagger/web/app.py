@@ -17,7 +17,7 @@ from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.jobs import EventHub
-from tagger.web.api.photo_images import unavailable_response
+from tagger.web.api.photos import unavailable_response
 from tagger.web.cached_value import Changes
 from tagger.web.http.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
 from tagger.web.http.errors import add_error_handlers

@@ -12,7 +12,7 @@ from support.library_photos import decoded
 
 from tagger.database.connection import Database
 from tagger.photos.paths import parse_path
-from tagger.web.api.folders import folder_key
+from tagger.web.api.job_starter import folder_key
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
 from tagger.settings import Settings, load_settings
-from tagger.web.api.folders import folder_key
-from tagger.web.api.job_starter import MAX_OPEN_JOBS
+from tagger.web.api.job_starter import MAX_OPEN_JOBS, folder_key
 from tagger.web.app import create_app
 from tagger.web.http.access import AccessPolicy
 

@@ -19,7 +19,7 @@ from tagger.photos.files import BLOCK_BYTES, OpenFile
 from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web import photo_files
-from tagger.web.pages import selected_photos
+from tagger.web.pages import photo
 from tagger.web.photo_files import archive_parts
 
 SIZE_BYTES = 3 * BLOCK_BYTES
@@ -134,7 +134,7 @@ def zip_of(answer: httpx.Response) -> ZipFile:
 def test_a_search_with_too_many_photos_is_not_downloaded(
     client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selected_photos, "MOST_ARCHIVED", 1)
+    monkeypatch.setattr(photo, "MOST_ARCHIVED", 1)
     for number in range(2):
         library.file(f"{number}.jpg", (EIFFEL, 0.9, True))
     answer = client.get(f"/download/files.zip?landmark={EIFFEL}")

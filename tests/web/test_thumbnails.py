@@ -22,7 +22,7 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.settings import Settings
-from tagger.web.api.photo_images import FileResponse
+from tagger.web.api.photos import FileResponse
 from tagger.web.photo_files import (
     THUMBNAIL,
     DiskCache,

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from tagger.web.api import jobs, landmarks, photo_images, photos, uploads
+from tagger.web.api import jobs, landmarks, photos, uploads
 from tagger.web.http import routes
 
 
@@ -12,7 +12,6 @@ def routers() -> tuple[APIRouter, ...]:
         landmarks.teaching_router,
         uploads.predict_router,
         photos.router,
-        photo_images.router,
         photos.verdicts_router,
         landmarks.router,
         landmarks.search_router,

@@ -1,20 +1,27 @@
-"""Starting jobs from the page: what requests may ask for, and what the server allows in them.
+"""Starting jobs from the page: the folders in which it may, what requests may ask for, and who starts them.
+
+A folder is named by its path, or by a key: a path may hold bytes that neither an address nor JSON can carry.
+Links are resolved before a check.
 
 A job is recorded at once, and its folders are scanned in a thread. If the server stops during a scan, the job
 keeps the photos found so far, as with an interrupted command.
 """
 
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import Field
@@ -24,21 +31,159 @@ from tagger.database.audit_log import Actor
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
 from tagger.database.enums import Priority, Runner, Target
-from tagger.errors import FailureKind, ScanInterrupted, TaggerError
+from tagger.errors import FailureKind, ObjectAddressInvalid, PathNotFound, ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.metadata_jobs import is_under, photo_id_pages
-from tagger.jobs.enqueue.scan import Scan
+from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
 from tagger.jobs.enqueue.schedules import RunInterrupted, ScheduleRun, list_schedules, run_now
 from tagger.jobs.enqueue.submission import MAX_ERROR_M, JobRequest, MetadataOptions, prepare_job, queue_job
 from tagger.ledger import job_control
 from tagger.ledger.job_control import count_open_jobs
 from tagger.ledger.jobs import cancel_job, create_job
+from tagger.photos.paths import parse_path
+from tagger.photos.source import open_source
 from tagger.query.options import PhotoQuery
+from tagger.roots.roots import list_roots
 from tagger.settings import Settings
 from tagger.texts.text_format import gettext
-from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
 from tagger.web.http.routes import ONE_LINE, RequestModel
 from tagger.web.state import AppState
+
+MAX_FOLDERS = 500
+
+
+class FolderRefused(HTTPException):
+    """The folder is not one in which the page may start jobs."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            HTTPStatus.FORBIDDEN,
+            gettext(
+                "The page has no access to that folder. Choose a folder inside the allowed ones, or allow it "
+                "on the server with `TAGGER_WEB_FOLDERS`."
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class AllowedFolders:
+    """The outermost folders, resolved: those of the setting (`is_set`), else the database's roots."""
+
+    folders: tuple[Path, ...]
+    is_set: bool
+
+    def check(self, folder: str | os.PathLike[str]) -> Path:
+        """Return the folder, resolved. Whether a folder outside exists is not revealed.
+
+        Raises:
+            FolderRefused: the folder is outside the allowed ones.
+            PathNotFound: it is inside, but does not exist or is not a folder.
+        """
+        path = self.check_inside(folder)
+        if not open_source(str(path)).may_have_photos():
+            raise PathNotFound(path=path)
+        return path
+
+    def check_inside(self, folder: str | os.PathLike[str]) -> Path:
+        """Return the folder, resolved; it need not exist.
+
+        Raises:
+            FolderRefused: the folder is outside the allowed ones.
+        """
+        try:
+            path = parse_path(folder if isinstance(folder, Path) else os.fspath(folder))
+            # A relative path would depend on the server's working directory.
+            if not path.is_absolute():
+                raise FolderRefused
+            path = path.resolve()
+        except (
+            ObjectAddressInvalid,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # a loop of links, an invalid name
+            raise FolderRefused from error
+        if self._outermost(path) is None:
+            raise FolderRefused
+        return path
+
+    def selection(self, folders: Iterable[str | os.PathLike[str]]) -> Selection:
+        """Return the folders as a scan takes them.
+
+        Raises:
+            FolderRefused, PathNotFound: as in `check`, for any of them.
+        """
+        selection = select_paths([self.check(folder) for folder in folders])
+        # `select_paths` resolves again, and a folder may have been replaced by a link in between.
+        if any(self._outermost(path) is None for path in (*selection.folders, *selection.files)):
+            raise FolderRefused
+        return selection
+
+    def breadcrumbs(self, folder: Path) -> tuple[Path, ...]:
+        """Return the folders from the outermost allowed one down to this one."""
+        top = self._outermost(folder)
+        parents = [parent for parent in folder.parents if top and parent.is_relative_to(top)]
+        return (*reversed(parents), folder)
+
+    def _outermost(self, path: Path) -> Path | None:
+        return next((folder for folder in self.folders if path.is_relative_to(folder)), None)
+
+
+def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
+    """Return the folders in which the page may start jobs now."""
+    folders: Sequence[Path] | None = settings.web_folders
+    if folders is None:
+        with database.read() as connection:
+            folders = [root.folder for root in list_roots(connection, settings.roots)]
+    parsed = map(parse_path, folders)
+    resolved = {path.resolve() for path in parsed if path.is_absolute()}
+    outermost = (path for path in resolved if not any(parent in resolved for parent in path.parents))
+    return AllowedFolders(tuple(sorted(outermost)), settings.web_folders is not None)
+
+
+def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
+    """Return the first `MAX_FOLDERS` folders that a scan would enter, by name, and how many more there are.
+
+    Raises:
+        PathNotFound: the folder cannot be listed.
+    """
+    names = open_source(str(folder)).subfolders()
+    return [folder / name for name in names[:MAX_FOLDERS]], max(0, len(names) - MAX_FOLDERS)
+
+
+@dataclass(frozen=True)
+class FolderEntry:
+    """A folder and its key."""
+
+    path: Path
+    key: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        return cls(folder, folder_key(folder))
+
+    @property
+    def noun(self) -> str:
+        """What people call it: a folder or a bucket."""
+        return open_source(str(self.path)).noun
+
+
+def folder_key(folder: Path) -> str:
+    """Encode a folder's path for addresses and forms."""
+    return urlsafe_b64encode(os.fsencode(str(folder))).decode().rstrip("=")
+
+
+def path_of_key(key: str) -> str:
+    """Decode a key of `folder_key`. The path is not yet checked.
+
+    Raises:
+        FolderRefused: the key is invalid.
+    """
+    try:
+        return os.fsdecode(urlsafe_b64decode(key + "=" * (-len(key) % 4)))
+    except ValueError as error:
+        raise FolderRefused from error
+
 
 MAX_OPEN_JOBS = 100
 

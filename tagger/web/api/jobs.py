@@ -50,7 +50,6 @@ from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.settings import Settings
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import N_, gettext, in_language, reader_language
-from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import (
     BackfillRequest,
     RetryRequest,
@@ -58,6 +57,7 @@ from tagger.web.api.job_starter import (
     TaggingRequest,
     UndoRequest,
     WriteMode,
+    allowed_folders,
     check_mode,
     check_photos,
     check_write,

@@ -12,12 +12,11 @@ from tagger.web.pages import (
     photo,
     photos,
     review,
-    selected_photos,
 )
 
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the pages; the order decides between `/jobs/new` and `/jobs/{job}`."""
-    of_photos = library, filter_panel, photos, map_clusters, review, selected_photos, photo
+    of_photos = library, filter_panel, photos, map_clusters, review, photo
     others = job_forms, jobs, templates
     return tuple(module.router for module in (*of_photos, *others))

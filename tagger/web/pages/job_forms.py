@@ -19,20 +19,18 @@ from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, local_zone
 from tagger.jobs.enqueue.submission import Tagging
 from tagger.texts.text_format import N_, gettext, reader_zone
-from tagger.web.api.folders import (
-    FolderEntry,
-    FolderRefused,
-    allowed_folders,
-    list_subfolders,
-    path_of_key,
-)
 from tagger.web.api.job_starter import (
     BackfillRequest,
+    FolderEntry,
     FolderKey,
+    FolderRefused,
     Key,
     Starter,
     WriteMode,
     WriteRequest,
+    allowed_folders,
+    list_subfolders,
+    path_of_key,
     write_modes,
 )
 from tagger.web.api.jobs import read_status, waiting_reason

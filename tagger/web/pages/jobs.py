@@ -50,12 +50,12 @@ from tagger.texts.text_format import (
     share,
 )
 from tagger.web.api import jobs as api
-from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_starter import (
     RetryRequest,
     Starter,
     UndoRequest,
     WriteMode,
+    allowed_folders,
     check_schedule,
     write_modes,
 )
@@ -73,8 +73,8 @@ from tagger.web.http.errors import FAILURES, REFUSALS, note_text, page_text
 from tagger.web.http.routes import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.overview import LibraryOverview
+from tagger.web.pages.photo import PREVIEWS, changes_in_words
 from tagger.web.pages.photos import landmark_name
-from tagger.web.pages.selected_photos import PREVIEWS, changes_in_words
 from tagger.web.state import AppState, State
 
 MAX_FOLDERS = 2

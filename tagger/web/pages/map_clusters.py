@@ -31,7 +31,7 @@ from tagger.settings import Settings
 from tagger.texts.documents import document_of
 from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, gettext
-from tagger.web.api.photo_images import IMMUTABLE
+from tagger.web.api.photos import IMMUTABLE
 from tagger.web.http.access import Role, requires
 from tagger.web.http.request_guard import COUNTING
 from tagger.web.http.routes import DocumentResponse, QueryParams, policy_with_tiles

@@ -27,8 +27,7 @@ from tagger.jobs.enqueue.schedules import add_schedule, list_runs, list_schedule
 from tagger.jobs.enqueue.submission import MetadataOptions, queue_job
 from tagger.ledger.workers import record_heartbeat, record_tick
 from tagger.query.options import PhotoQuery
-from tagger.web.api.folders import AllowedFolders, FolderRefused, folder_key
-from tagger.web.api.job_starter import MAX_SCANS
+from tagger.web.api.job_starter import MAX_SCANS, AllowedFolders, FolderRefused, folder_key
 
 
 def test_a_folder_is_tagged_and_its_failures_are_retried(

@@ -22,8 +22,7 @@ from tagger.metadata.errors import RefusalKind
 from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
 from tagger.texts.text_format import rounded_duration
-from tagger.web.api.folders import folder_key
-from tagger.web.api.job_starter import WriteMode
+from tagger.web.api.job_starter import WriteMode, folder_key
 from tagger.web.http.errors import FAILURES as FAILURE_TEXTS
 from tagger.web.http.errors import REFUSALS
 from tagger.web.http.templates import environment
