@@ -27,7 +27,6 @@ from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.facts import RESULT_FACTS
-from tagger.query.details import STATED_BY
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import (
     LANDMARK_COLUMNS,
@@ -273,6 +272,8 @@ def _certainty(shown: ShownThing) -> str:
 
 def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
     """`2019-07-14 21:38:03`, and who says so, if not the photo itself. A name says the day alone."""
+    from tagger.query.details import STATED_BY  # lists need it not
+
     text = str(at.date() if source == "name" else at)
     if details.clock_may_be_reset:
         return f"{text}, if the camera's clock was set: clocks begin on 1 January"
