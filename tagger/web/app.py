@@ -52,17 +52,14 @@ def create_app(
     check_map_file(settings.web_map_file)
     state = AppState(settings, database, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping, has_own_worker=has_own_worker)
-    overview = LibraryOverview(database, lambda: look_alikes_of(state), state.changes)
-    search_lists = SearchLists(
-        database, settings.roots, overview.counts, overview.trips, overview.things, state.changes
-    )
+    overview = LibraryOverview(database, settings.roots, lambda: look_alikes_of(state), state.changes)
+    search_lists = SearchLists(database, settings.roots, overview)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with stall_check(_EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem):
             yield
         job_starter.close()
-        search_lists.close()
         overview.close()
         state.close()
 

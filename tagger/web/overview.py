@@ -1,7 +1,7 @@
 """The library as a whole: its landmarks, trips, positions, what is to review, look-alikes, and its names.
 
 These queries take longer the larger the library is. Pages therefore show cached values, which threads
-refresh. Searches find names in lists of such values.
+refresh. Searches find names in such lists.
 """
 
 import time
@@ -78,10 +78,14 @@ class UnclassifiedPhotos:
 
 
 class LibraryOverview:
-    """Counts, covers and position cells of one database. Each is None while it is made for the first time."""
+    """Counts, covers and lists of one database. Each is None while it is made for the first time."""
 
     def __init__(
-        self, database: Database, find_look_alikes: Callable[[], LookAlikes], changes: Changes
+        self,
+        database: Database,
+        root_paths: RootPaths,
+        find_look_alikes: Callable[[], LookAlikes],
+        changes: Changes,
     ) -> None:
         self._queries: list[CachedQuery[Any]] = []
 
@@ -110,6 +114,10 @@ class LibraryOverview:
         self.things = kept(lambda: _count_things(database))
         # Up to `COUNT_LIMIT`.
         self.to_review = kept(lambda: count_suggestions(database))
+        # Searches find names in these.
+        self.cities = kept(lambda: city_counts(database))
+        self.cameras = kept(lambda: _read_cameras(database))
+        self.folders = kept(lambda: folder_counts(database, root_paths))
 
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""
@@ -134,6 +142,11 @@ class LibraryOverview:
 def _count_things(database: Database) -> list[ThingCount]:
     with database.read() as connection:
         return count_things(connection)
+
+
+def _read_cameras(database: Database) -> Mapping[str, Collection[str]]:
+    with database.read() as connection:
+        return names_of_camera_models(connection)
 
 
 def _names_in(database: Database, tag: str) -> Mapping[str, str]:
@@ -167,28 +180,12 @@ _NONE: list[Any] = []
 
 
 class SearchLists:
-    """The lists of one database, with an index of the names in each. Created once per server.
+    """An index of the names in each list of the overview. Created once per server."""
 
-    `landmarks`, `trips` and `things` are lists of others.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        root_paths: RootPaths,
-        landmarks: CachedQuery[list[LandmarkCount]],
-        trips: CachedQuery[list[TripSummary]],
-        things: CachedQuery[list[ThingCount]],
-        changes: Changes,
-    ) -> None:
+    def __init__(self, database: Database, root_paths: RootPaths, overview: LibraryOverview) -> None:
         self._database = database
         self._files = named_files(database, root_paths)
-        self._landmarks = landmarks
-        self._trips = trips
-        self._things = things
-        self._cities = CachedQuery(lambda: city_counts(database), changes)
-        self._cameras = CachedQuery(self._read_cameras, changes)
-        self._folders = CachedQuery(lambda: folder_counts(database, root_paths), changes)
+        self._overview = overview
         self._outcomes = outcome_names()
         self._indexes: dict[Callable[..., Any], tuple[tuple[object, ...], Any]] = {}
 
@@ -203,7 +200,7 @@ class SearchLists:
 
     def area_names(self) -> Mapping[str, str]:
         """Return the reader's names of cities and regions by the values of their options."""
-        cities = self._cities.get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S) or _NONE
+        cities = self._overview.cities.get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S) or _NONE
         areas = {each.options["box"]: each.label for each in self._index(region_names, cities).things}
         for each in self._index(city_names, cities).things:
             city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
@@ -212,10 +209,6 @@ class SearchLists:
             areas[f"{wide.options['near']},{wide.options['radius_km']}"] = wide.label
         return {str(value): name for value, name in areas.items()}
 
-    def close(self) -> None:
-        """Wait a moment for queries that are running."""
-        close_all((self._cities, self._cameras, self._folders))
-
     def _names(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
         """The indexes for a text, in the order in which commands read them."""
         until_s = time.monotonic() + FIRST_SEARCH_WAIT_S
@@ -223,7 +216,10 @@ class SearchLists:
         def left() -> tuple[float, float]:
             return SEARCH_WAIT_S, max(until_s - time.monotonic(), 0.0)
 
-        landmarks, cities = self._landmarks.get_soon(*left()), self._cities.get_soon(*left()) or _NONE
+        landmarks, cities = (
+            self._overview.counts.get_soon(*left()),
+            self._overview.cities.get_soon(*left()) or _NONE,
+        )
         countries = self._index(countries_of, landmarks or _NONE, cities)
         if landmarks is None:
             uncounted = uncounted_landmarks(self._database)
@@ -236,21 +232,17 @@ class SearchLists:
             names,
             unfamiliar_names(self._database, text, familiar),
             self._index(country_names, countries),
-            self._index(camera_names, self._cameras.get_soon(*left()) or {}),
+            self._index(camera_names, self._overview.cameras.get_soon(*left()) or {}),
             self._outcomes,
-            thing_names(self._things.get_soon(*left()) or _NONE),
+            thing_names(self._overview.things.get_soon(*left()) or _NONE),
         )
         yield self._index(city_names, cities), self._index(region_names, cities)
         yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
-        trips = self._trips.get_soon(*left()) or _NONE
+        trips = self._overview.trips.get_soon(*left()) or _NONE
         yield self._index(journey_names, trips), self._index(trip_names, trips)
-        yield (self._index(folder_names, self._folders.get_soon(*left()) or _NONE),)
+        yield (self._index(folder_names, self._overview.folders.get_soon(*left()) or _NONE),)
         if by_name:
             yield (unfamiliar_names(self._database, text, familiar, by_name=True),)
-
-    def _read_cameras(self) -> Mapping[str, Collection[str]]:
-        with self._database.read() as connection:
-            return names_of_camera_models(connection)
 
     def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
         """What is made of the lists, built again when one of them has changed."""

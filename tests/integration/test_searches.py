@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from unicodedata import normalize
 
 import pytest
@@ -33,7 +33,7 @@ from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.tags.contents import record_photos
 from tagger.web.cached_value import CachedQuery, Changes
-from tagger.web.overview import SearchLists
+from tagger.web.overview import LibraryOverview, SearchLists
 
 NormalForm = Literal["NFC", "NFD"]
 PATHS = (
@@ -242,11 +242,12 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
 @pytest.mark.postgresql
 def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library: StoredPhotos) -> None:
     library.photo("a.jpg", ("eiffel-tower", 0.9, True))
-    uncounted: CachedQuery[Any] = CachedQuery(lambda: None)
-    lists = SearchLists(library.database, {}, uncounted, CachedQuery(list), CachedQuery(list), Changes())
+    overview = LibraryOverview(library.database, {}, lambda: pytest.fail("not asked for"), Changes())
+    overview.counts = cast(Any, CachedQuery(lambda: None))
+    lists = SearchLists(library.database, {}, overview)
     with statements(library.database, "GROUP BY effective_tags.landmark_id") as counted:
         assert lists.understand("eiffel tower").query.landmark == ("eiffel-tower",)
-    lists.close()
+    overview.close()
     unfamiliar = str(library.landmark_ids["nameless-hill"])
     assert [re.findall(r"\d+", str(ids).replace("param_1", "")) for _, ids in counted] == [[unfamiliar]]
 
