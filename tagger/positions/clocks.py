@@ -18,7 +18,6 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tru
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
 from tagger.database.connection import Database
 from tagger.database.enums import ClockSource
-from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts
 from tagger.positions.estimation import distances_m
 from tagger.positions.evidence import LANDMARK_ERROR_M, gps_error_m
@@ -194,35 +193,24 @@ def _points(connection: Connection, landmark_ids: Collection[int]) -> dict[int, 
 
 def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:
     """The landmarks in the newest photos with these conditions, in the cameras' own time."""
-    query = (
-        select(photos.c.content_id, photos.c.taken_at, photos.c.utc_offset_s)
-        .where(photos.c.content_id.is_not(None), photos.c.origin.is_(None), *conditions)
+    newest = (
+        select(photos.c.id, photos.c.content_id, photos.c.taken_at, photos.c.utc_offset_s)
+        .where(photos.c.origin.is_(None), photos.c.taken_at.is_not(None), *conditions)
         .order_by(photos.c.taken_at.desc(), photos.c.id)
         .limit(MOST_PHOTOS)
+        .subquery()
     )
-    rows = [row for row in connection.execute(query) if row.taken_at is not None]
-    found: list[Sighting] = []
-    for page in pages(rows):
-        landmarks_of = _accepted(connection, {row.content_id for row in page})
-        found += [
-            Sighting(landmark_id, clock_seconds(row.taken_at), row.utc_offset_s)
-            for row in page
-            for landmark_id in landmarks_of.get(row.content_id, ())
-        ]
-    return found[:MOST_SIGHTINGS]
-
-
-def _accepted(connection: Connection, content_ids: Collection[int]) -> dict[int, list[int]]:
-    """The accepted landmarks of images, by content id."""
     query = (
-        select(effective_tags.c.content_id, effective_tags.c.landmark_id)
-        .where(effective_tags.c.content_id.in_(content_ids), effective_tags.c.accepted == true())
-        .order_by(effective_tags.c.content_id, effective_tags.c.landmark_id)
+        select(effective_tags.c.landmark_id, newest.c.taken_at, newest.c.utc_offset_s)
+        .join(effective_tags, effective_tags.c.content_id == newest.c.content_id)
+        .where(effective_tags.c.accepted == true())
+        .order_by(newest.c.taken_at.desc(), newest.c.id, effective_tags.c.landmark_id)
+        .limit(MOST_SIGHTINGS)
     )
-    landmarks_of: dict[int, list[int]] = {}
-    for row in connection.execute(query):
-        landmarks_of.setdefault(row.content_id, []).append(row.landmark_id)
-    return landmarks_of
+    return [
+        Sighting(landmark_id, clock_seconds(taken_at), utc_offset_s)
+        for landmark_id, taken_at, utc_offset_s in connection.execute(query)
+    ]
 
 
 @dataclass(frozen=True)

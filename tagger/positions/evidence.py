@@ -1,24 +1,42 @@
-"""What photos of a camera say about where it was: GPS, accepted landmarks, and the tracks of their time.
+"""Where photos were taken, by what is measured: GPS, accepted landmarks, tracks, and other photos.
 
 Between two points of a track, the error is that of a Brownian bridge (see estimation). It grows with the time
 to the nearer point and with the speed.
+
+What speaks for or against a landmark on a photo (see tag_odds) is a list of places with errors: the photo's
+own, those of its camera before and after it, and those of its day. Positions that follow from landmarks or
+from other photos are no evidence, nor are those on tracks at times that were estimated from landmarks.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, Select, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, true
 
-from tagger.cameras import clock_seconds, is_clock_time
-from tagger.database.enums import STATED, PositionSource
-from tagger.database.statements import pages
-from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts
-from tagger.positions.estimation import QUANTILE_90, Floats, distances_m, interpolate
+from tagger.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
+from tagger.database.enums import STATED, ClockSource, PositionSource
+from tagger.database.statements import among, part_of
+from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts, tracks
+from tagger.geo import EARTH_RADIUS_KM, distance_km
+from tagger.landmarks.landmarks import farthest_km
+from tagger.photos.facts import PhotoOrigin
+from tagger.positions import estimation
+from tagger.positions.estimation import (
+    CLOCK_SLACK_S,
+    MAX_SPEED_M_S,
+    QUANTILE_90,
+    Floats,
+    distances_m,
+    interpolate,
+)
 from tagger.positions.gpx import EARLIEST, LATEST, Points
 from tagger.positions.tracks import PART_S, are_too_fast
 
@@ -201,6 +219,17 @@ def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> lis
     return shots
 
 
+def anchors_of(line: Iterable[Shot]) -> estimation.Sequence:
+    """The time line of a camera, for estimates: photos with a fix are anchors."""
+    nothing = (math.nan, math.nan, math.nan, 0)
+    rows = []
+    for shot in line:
+        fix = shot.fix
+        anchor = (fix.latitude, fix.longitude, fix.error_m, TRUST[fix.source]) if fix else nothing
+        rows.append((shot.at, *anchor))
+    return estimation.sequence_of(rows)
+
+
 def gps_error_m(photo: Row[Any]) -> float:
     """The error of a photo's GPS position."""
     return CAMERA_ERROR_M if photo.gps_error_m is None else max(float(photo.gps_error_m), 1.0)
@@ -242,39 +271,263 @@ def _fix(row: Row[Any], landmark_fixes: Mapping[int, Fix]) -> Fix | None:
 
 def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dict[int, Fix]:
     """The position of the best accepted landmark of each image: confirmed, else with the highest score."""
-    best: dict[int, Row[Any]] = {}
-    for row in _accepted_landmarks(connection, content_ids):
-        if row.content_id not in best or _quality(row) > _quality(best[row.content_id]):
-            best[row.content_id] = row
-    return {
-        content_id: Fix(
-            row.latitude,
-            row.longitude,
-            LANDMARK_ERROR_M[row.extent or "point"],
-            PositionSource.LANDMARK,
-            {"landmark": row.landmark_id},
-        )
-        for content_id, row in best.items()
-    }
-
-
-def _accepted_landmarks(connection: Connection, content_ids: Collection[int]) -> Iterator[Row[Any]]:
-    query: Select[Any] = (
+    query = (
         select(
             effective_tags.c.content_id,
             effective_tags.c.landmark_id,
-            effective_tags.c.score,
-            effective_tags.c.verdict,
             landmarks.c.latitude,
             landmarks.c.longitude,
             landmarks.c.extent,
         )
         .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
-        .where(effective_tags.c.accepted == true(), landmarks.c.latitude.is_not(None))
+        .where(
+            among(effective_tags.c.content_id, content_ids),
+            effective_tags.c.accepted == true(),
+            landmarks.c.latitude.is_not(None),
+        )
+        .order_by(
+            effective_tags.c.verdict.is_not(None),
+            func.coalesce(effective_tags.c.score, 0.0),
+            effective_tags.c.landmark_id.desc(),
+        )
     )
-    for page in pages(sorted(content_ids)):
-        yield from connection.execute(query.where(effective_tags.c.content_id.in_(page)))
+    fixes = {}
+    for row in connection.execute(query) if content_ids else ():
+        error_m = LANDMARK_ERROR_M[row.extent or "point"]
+        evidence = {"landmark": row.landmark_id}
+        # Of each image, the last and best one stays.
+        fixes[row.content_id] = Fix(row.latitude, row.longitude, error_m, PositionSource.LANDMARK, evidence)
+    return fixes
 
 
-def _quality(tag: Row[Any]) -> tuple[bool, float, int]:
-    return tag.verdict is not None, tag.score or 0.0, -tag.landmark_id
+# --- Where a photo may have been taken, for and against its landmarks ---
+
+# The fixes of images, by content id.
+Fixes = Mapping[int, Sequence[Fix]]
+
+
+def own_fixes(connection: Connection, content_ids: Collection[int]) -> Fixes:
+    """Those of all photos of these images, by GPS or on a track; screenshots have none.
+
+    Nor have photos on tracks if their clock was estimated from landmarks.
+    """
+    has_own_time = or_(
+        photos.c.utc_offset_s.is_not(None),
+        cameras.c.clock_source.is_(None),
+        cameras.c.clock_source != ClockSource.ESTIMATED,
+    )
+    query = select_photos(
+        among(photos.c.content_id, content_ids),
+        or_(photos.c.origin.is_(None), photos.c.origin != PhotoOrigin.SCREENSHOT),
+        or_(photos.c.latitude.is_not(None), has_own_time),
+    )
+    if connection.execute(select(tracks.c.id).limit(1)).first() is None:
+        query = query.where(photos.c.latitude.is_not(None))
+    rows = connection.execute(query).all()
+    shots = _with_tracks(connection, [shot for row in rows for shot in shots_of([row], {})])
+    fixes = defaultdict[int, list[Fix]](list)
+    for row, shot in zip(rows, shots, strict=True):
+        if shot.fix is not None:
+            fixes[row.content_id].append(replace(shot.fix, evidence={"photo": row.id}))
+    return fixes
+
+
+# The time to the other side of the world, with the difference of local times.
+REACH = timedelta(seconds=1000 * math.pi * EARTH_RADIUS_KM / MAX_SPEED_M_S) + LOCAL_TIMES
+# A clock without a time zone may have been set to the time of the other place.
+DEGREES_PER_HOUR = 15.0
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A photo without GPS, and the nearest ones of its camera with GPS: before it, after it, or both."""
+
+    photo: Shot
+    ends: Sequence[tuple[Shot, Fix]]
+
+    def distance_m(self, latitude: float, longitude: float) -> float:
+        """How far the camera was from a place on the nearer of these photos."""
+        return min(_distance_m(fix, latitude, longitude) for _, fix in self.ends)
+
+    def reaches(self, latitude: float, longitude: float, extent: str | None) -> bool:
+        """Whether somebody can have been where a landmark is seen, on the way from one photo to the next."""
+        detour_m = 0.0
+        for shot, fix in self.ends:
+            seen_within_m = 1000 * farthest_km(extent) + fix.error_m
+            way_m = max(0.0, _distance_m(fix, latitude, longitude) - seen_within_m)
+            if way_m > _most_m(shot, self.photo, longitude - fix.longitude):
+                return False
+            detour_m += way_m
+        if len(self.ends) == 1:
+            return True
+        (before, left), (after, arrived) = self.ends
+        return detour_m <= _most_m(before, after, arrived.longitude - left.longitude)
+
+
+def _distance_m(fix: Fix, latitude: float, longitude: float) -> float:
+    return 1000 * distance_km(fix.latitude, fix.longitude, latitude, longitude)
+
+
+def _most_m(first: Shot, second: Shot, degrees: float) -> float:
+    """The longest way between two photos whose places are so far apart in longitude."""
+    seconds = abs((second.at or 0.0) - (first.at or 0.0)) + CLOCK_SLACK_S
+    if not (first.is_utc and second.is_utc):
+        degrees = abs(degrees) % 360
+        seconds += 3600 * min(degrees, 360 - degrees) / DEGREES_PER_HOUR
+    return MAX_SPEED_M_S * seconds
+
+
+def passages(
+    connection: Connection, content_ids: Collection[int], max_gap_s: float
+) -> Mapping[int, Sequence[Passage]]:
+    """The passages of photos of these images, by content id.
+
+    Photos without a time or camera, and edited ones, have none.
+    """
+    passages_of = defaultdict[int, list[Passage]](list)
+    of_images = (
+        among(photos.c.content_id, content_ids),
+        photos.c.latitude.is_(None),
+        photos.c.origin.is_(None),
+    )
+    for images, line, contradicted_ids in _camera_lines(connection, REACH, max_gap_s, *of_images):
+        with_gps = [
+            (number, shot, shot.fix)
+            for number, shot in enumerate(line)
+            if shot.fix is not None and shot.photo_id not in contradicted_ids
+        ]
+        for number, shot in enumerate(line):
+            if shot.photo_id in images:
+                place = bisect(with_gps, number, key=itemgetter(0))
+                beside = with_gps[max(place - 1, 0) : place + 1]
+                ends = [(other, fix) for _, other, fix in beside if _is_within(REACH, shot, other)]
+                if ends:
+                    passages_of[images[shot.photo_id]].append(Passage(shot, ends))
+    return passages_of
+
+
+def _is_within(reach: timedelta, shot: Shot, other: Shot) -> bool:
+    first, second = shot.taken_at, other.taken_at
+    return first is not None and second is not None and abs(first - second) <= reach
+
+
+def contradicted_photos(connection: Connection, photo_ids: Collection[int], max_gap_s: float) -> set[int]:
+    """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
+    lines = _camera_lines(connection, timedelta(), max_gap_s, among(photos.c.id, photo_ids))
+    return {
+        photo_id for images, _, contradicted_ids in lines for photo_id in images.keys() & contradicted_ids
+    }
+
+
+# What contradicts a photo is within a gap of it, or of what contradicts that: nobody photographs for a
+# day without a gap.
+_GAPS_AROUND = 12
+# Other dates are no times of a clock.
+_CLOCK_YEARS = range(1990, 9999)
+
+
+def _camera_lines(
+    connection: Connection, reach: timedelta, max_gap_s: float, *conditions: ColumnElement[bool]
+) -> Iterator[tuple[dict[int, int], list[Shot], set[int]]]:
+    """The time lines of cameras within `reach` of photos with these conditions.
+
+    Each with the content ids of these photos by their own, and those whose GPS contradicts that of others.
+    """
+    reach += _GAPS_AROUND * timedelta(seconds=max_gap_s) + LOCAL_TIMES
+    columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
+    has_time = photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None)
+    query = select(*columns).where(*conditions, *has_time).order_by(photos.c.camera_id, photos.c.taken_at)
+    timed = [row for row in connection.execute(query) if row.taken_at.year in _CLOCK_YEARS]
+    for camera_id, of_camera in groupby(timed, key=attrgetter("camera_id")):
+        for run in runs_of(of_camera, 2 * reach, key=attrgetter("taken_at")):
+            around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
+            rows = read_photos(connection, photos.c.camera_id == camera_id, around)
+            line = [shot for shot in shots_of(rows, {}) if shot.at is not None and shot.is_original]
+            is_contradicted = estimation.contradicted(anchors_of(line), max_gap_s)
+            contradicted_ids = {line[number].photo_id for number in np.flatnonzero(is_contradicted)}
+            yield {row.id: row.content_id for row in run}, line, contradicted_ids
+
+
+# Of longer runs, not all that is around them is read at once.
+LONGEST_RUN = timedelta(days=100)
+
+_Value = TypeVar("_Value")
+
+
+def runs_of(
+    values: Iterable[_Value], longest_gap: timedelta, key: Callable[[_Value], Any] = lambda value: value
+) -> Iterator[list[_Value]]:
+    """Values in order of their times, split where there are longer gaps, and where a run gets long."""
+    run: list[_Value] = []
+    for value in values:
+        if run and (key(value) - key(run[-1]) > longest_gap or key(value) - key(run[0]) > LONGEST_RUN):
+            yield run
+            run = []
+        run.append(value)
+    if run:
+        yield run
+
+
+# How far a photo is taken from the others of its day; on a day without any, four times as far.
+DAY_ERROR_M = 50_000.0
+# How many days before and after a photo others count.
+DAYS_AROUND = 10
+ONE_AREA_KM = 300.0
+# Positions within some 10 km are one.
+_CELLS_PER_DEGREE = 10
+
+
+# The number of the local date of a photo, as of `date.toordinal`, if it has one.
+DAY_NUMBER = part_of(photos.c.taken_at, photos.c.id)
+
+
+def fix_of_day(latitude: float, longitude: float, error_m: float = DAY_ERROR_M) -> Fix:
+    """Where another photo of a day was taken."""
+    return Fix(latitude, longitude, error_m, PositionSource.TRIP, {})
+
+
+def fixes_of_days(connection: Connection, days: Collection[date]) -> dict[date, list[Fix]]:
+    """Where photos with GPS were taken on each of these days, by all cameras.
+
+    On days without any, the last ones before and the first ones after count, if they are in one area.
+    """
+    cells = [func.round(photos.c[name] * _CELLS_PER_DEGREE) for name in ("latitude", "longitude")]
+    has_gps = photos.c.latitude.is_not(None), photos.c.origin.is_(None)
+    query = select(DAY_NUMBER, *cells).where(*has_gps).distinct()
+    places_of = defaultdict[date, set[tuple[float, float]]](set)
+    for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
+        for number, y, x in connection.execute(query.where(is_around(run[0], run[-1]))):
+            place = float(y) / _CELLS_PER_DEGREE, float(x) / _CELLS_PER_DEGREE
+            places_of[date.fromordinal(number)].add(place)
+    fixes = {}
+    for day in days:
+        if day in places_of:
+            fixes[day] = [fix_of_day(*place) for place in sorted(places_of[day])]
+            continue
+        before = _nearest_places(places_of, day, -1)
+        after = _nearest_places(places_of, day, 1)
+        distances_km = [distance_km(*one, *other) for one in before for other in after]
+        if distances_km and max(distances_km) <= ONE_AREA_KM:
+            fixes[day] = [fix_of_day(*place, 4 * DAY_ERROR_M) for place in sorted(before | after)]
+    return fixes
+
+
+def _nearest_places(
+    places_of: Mapping[date, set[tuple[float, float]]], day: date, step: int
+) -> set[tuple[float, float]]:
+    """The places of the first day with some, that many days apart."""
+    for number in range(1, DAYS_AROUND + 1):
+        other = _day_of(day.toordinal() + step * number)
+        if other in places_of:
+            return places_of[other]
+    return set()
+
+
+def is_around(first: date, last: date, days: int = DAYS_AROUND) -> ColumnElement[bool]:
+    """Whether a photo was taken from so many days before the first one to as many after the last one."""
+    begin, end = _day_of(first.toordinal() - days), _day_of(last.toordinal() + days)
+    return photos.c.taken_at.between(datetime.combine(begin, time.min), datetime.combine(end, time.max))
+
+
+def _day_of(number: int) -> date:
+    return date.fromordinal(min(max(number, 1), date.max.toordinal()))

@@ -1,17 +1,23 @@
-"""The odds that a photo's position gives for or against its landmarks, stored with the tags they turn.
+"""The odds that measured facts give for or against landmarks, stored with the tags they turn.
 
-By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong),
-where the distance is from where the camera stood to the landmark (see distance_odds). Only measured positions
-count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has
-none, its camera's GPS before and after it counts, if nobody reaches the landmark in that time (see
-measured_positions), then the other photos of its camera's day (see camera_days), and at last, for suggestions
-alone, where all photos of that day were taken (see weak_evidence).
+By Bayes' rule, the odds of a tag are those of its score times P(evidence | right) / P(evidence |
+wrong). The evidence is where the photo may have been taken (see evidence): its own place, those of
+its camera before and after it, and those of its day. The first that says something counts. Places
+of its day decide about suggestions alone; before them comes whether other photos of the day show
+the same landmark.
 
-A row of `tags` or `taught_tags` has `position_odds` only if they reverse what its score alone decides:
-whether it is accepted, or suggested.
+Only measured positions and the scores of models count, never what follows from them: neither the
+order of jobs nor what they decided makes a difference. What was measured:
+docs/explanation/positions.md.
+
+A row of `tags` or `taught_tags` has `position_odds` only if they reverse what its score alone
+decides: whether it is accepted, or suggested.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,14 +27,17 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    distinct,
     false,
     func,
     literal,
     or_,
     select,
+    true,
 )
 
-from tagger.database.enums import OddsReason, TagReason, TagState
+from tagger.cameras import clock_seconds, is_clock_time
+from tagger.database.enums import STATED, FactSource, OddsReason, PositionSource, TagReason, TagState
 from tagger.database.statements import among
 from tagger.database.tables import (
     classifications,
@@ -41,38 +50,40 @@ from tagger.database.tables import (
     tags,
     taught_tags,
 )
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
-from tagger.positions.camera_days import (
-    Day,
-    candidates_of,
-    day_odds,
-    days_of_images,
-    read_sightings,
-)
-from tagger.positions.distance_odds import LEAST, position_odds
-from tagger.positions.estimation import distances_m
-from tagger.positions.measured_positions import (
-    GpsInterval,
-    MeasuredPosition,
+from tagger.geo import distance_km
+from tagger.landmarks.landmarks import REACHES_KM, UNKNOWN_EXTENT, farthest_km
+from tagger.model.predictions import KNOWN_SHARE, SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S, Floats, distances_m
+from tagger.positions.evidence import (
+    DAY_NUMBER,
+    DAYS_AROUND,
+    Fix,
+    Fixes,
     contradicted_photos,
-    measured_positions,
+    fix_of_day,
+    fixes_of_days,
+    is_around,
+    own_fixes,
     passages,
+    runs_of,
 )
-from tagger.positions.weak_evidence import candidates_around, trip_odds
 from tagger.tags.causes import TagOdds, store_odds
 from tagger.tags.contents import count_photos_of_job, record_matching_photos
-from tagger.tags.rule import LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
+from tagger.tags.rule import LEAST_SCORE, LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
 from tagger.tags.settlement import score_is_enough, settle, stored_odds
 
+# An image and a landmark, by their ids.
+Key = tuple[int, int]
 
-def weigh_positions(connection: Connection, photo_ids: Collection[int], days: Collection[Day]) -> None:
+
+def weigh_positions(connection: Connection, photo_ids: Collection[int], days: Collection[date]) -> None:
     """Bring up to date what positions say about the tags of these photos and of those days; settle them.
 
     Called before their landmarks become anchors. `days`: those of which photos have changed. Positions of
     copies that are not among the photos are estimated again.
     """
-    images = candidates_of(connection, days) | candidates_around(connection, {day for _, day in days})
-    weighed = weigh_images(connection, images | _images_of(connection, photo_ids))
+    images = _candidates_around(connection, days) | _images_of(connection, photo_ids)
+    weighed = weigh_images(connection, images)
     if not weighed:
         return
     settle(connection, weighed, record=False)
@@ -126,6 +137,23 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
     return by_position, effective_tags.c.distance_m.is_not(None), effective_tags.c.state == state
 
 
+# --- The tags that are weighed ---
+
+
+def _candidates_around(connection: Connection, days: Collection[date]) -> set[int]:
+    """The images that these days can turn: taken on them, or without GPS in the days around them."""
+    images: set[int] = set()
+    is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
+    for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
+        is_on_day = or_(photos.c.latitude.is_(None), DAY_NUMBER.in_([day.toordinal() for day in run]))
+        for table, is_candidate in ((tags, is_close), (taught_tags, true())):
+            query = select(table.c.content_id).join(photos, photos.c.content_id == table.c.content_id)
+            images.update(
+                connection.scalars(query.where(is_around(run[0], run[-1]), is_on_day, is_candidate))
+            )
+    return images
+
+
 def _changes(
     connection: Connection, content_ids: Collection[int], *, own_alone: bool = False
 ) -> list[TagOdds]:
@@ -134,7 +162,7 @@ def _changes(
         return []
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
     rows = _tags(connection, content_ids)
-    odds: dict[tuple[int, int], PositionOdds] = {}
+    odds: Mapping[Key, PositionOdds] = {}
     if settings.position_odds:
         odds = _all_odds(connection, rows, settings.max_gap_s, own_alone=own_alone)
     return [
@@ -151,27 +179,6 @@ def _changes(
         != stored_odds(row.position_odds, row.distance_m, row.odds_reason)
         or row.odds_reason == OddsReason.LIBRARY
     ]
-
-
-def _all_odds(
-    connection: Connection, rows: Sequence[Row[Any]], max_gap_s: float, *, own_alone: bool
-) -> dict[tuple[int, int], PositionOdds]:
-    """The odds by content and landmark id: from the strongest evidence that says something about each."""
-    content_ids = {row.content_id for row in rows}
-    measured = measured_positions(connection, content_ids)
-    located = {position.content_id for position in measured}
-    by_position = _odds(connection, rows, measured, max_gap_s)
-    if own_alone:
-        return by_position
-    by_speed = _odds_of_passages(rows, list(passages(connection, content_ids - located, max_gap_s)))
-    strong = by_position | by_speed
-    refused: dict[int, set[int]] = {content_id: set() for content_id in content_ids}
-    for row in rows:
-        odds = _reversing(row, strong.get((row.content_id, row.landmark_id)))
-        if row.counts and odds is not None and odds.odds < 1.0:
-            refused[row.content_id].add(row.landmark_id)
-    sightings, images = read_sightings(connection, days_of_images(connection, content_ids), refused)
-    return trip_odds(connection, rows, located, sightings) | day_odds(sightings, images) | strong
 
 
 def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
@@ -235,59 +242,290 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
     return rows
 
 
-def _odds(
-    connection: Connection,
-    rows: Sequence[Row[Any]],
-    measured: Sequence[MeasuredPosition],
-    max_gap_s: float,
-) -> dict[tuple[int, int], PositionOdds]:
-    """The odds by content and landmark id: the best of an image's photos with a measured position."""
-    found = list(_photo_odds([row for row in rows if row.latitude is not None], measured))
-    far = {position for _, position, odds in found if odds.odds < 1}
-    wrong = contradicted_photos(connection, far, max_gap_s)
-    right = [(row, odds) for row, position, odds in found if position.photo_id not in wrong]
-    # Of each key, the last one counts.
-    right.sort(key=lambda each: (each[1].odds, -(each[1].distance_m or 0.0)))
-    return {(row.content_id, row.landmark_id): odds for row, odds in right}
+# --- Their odds ---
 
 
-def _odds_of_passages(
-    rows: Sequence[Row[Any]], between: Sequence[GpsInterval]
-) -> dict[tuple[int, int], PositionOdds]:
-    """LEAST by content and landmark id, where no photo of the image can have been taken in sight of it."""
-    passages_of: dict[int, list[GpsInterval]] = {}
-    for passage in between:
-        passages_of.setdefault(passage.content_id, []).append(passage)
-    found = {}
-    for row in rows:
-        own = passages_of.get(row.content_id, ()) if row.latitude is not None else ()
+def _all_odds(
+    connection: Connection, rows: Sequence[Row[Any]], max_gap_s: float, *, own_alone: bool
+) -> Mapping[Key, PositionOdds]:
+    """The odds of tags from the strongest evidence that says something about each."""
+    content_ids = {row.content_id for row in rows}
+    placed = [row for row in rows if row.latitude is not None]
+
+    # The photo's own position, unless nobody can have been there.
+    own = own_fixes(connection, content_ids)
+    of_own = list(_odds_of_fixes(placed, own))
+    far = {photo_id for _, photo_id, odds in of_own if photo_id is not None and odds.odds < 1}
+    contradicted_ids = contradicted_photos(connection, far, max_gap_s)
+    strong = _best((key, odds) for key, photo_id, odds in of_own if photo_id not in contradicted_ids)
+    if own_alone:
+        return strong
+
+    # Its camera before and after: whether somebody can have come to the landmark.
+    passages_of = passages(connection, content_ids - own.keys(), max_gap_s)
+    for row in placed:
+        of_image = passages_of.get(row.content_id, ())
         place = row.latitude, row.longitude
-        if own and not any(passage.reaches(*place, row.extent) for passage in own):
-            distance_m = min(passage.distance_m(*place) for passage in own)
-            found[row.content_id, row.landmark_id] = PositionOdds(
-                LEAST, float(round(distance_m)), OddsReason.SPEED
-            )
-    return found
+        if of_image and not any(passage.reaches(*place, row.extent) for passage in of_image):
+            distance_m = float(round(min(passage.distance_m(*place) for passage in of_image)))
+            strong[row.content_id, row.landmark_id] = PositionOdds(LEAST, distance_m, OddsReason.SPEED)
+
+    # The same landmark on its day, then where the photos of its day were taken.
+    refused = set()
+    for row in rows:
+        odds = _reversing(row, strong.get((row.content_id, row.landmark_id)))
+        if row.counts and odds is not None and odds.odds < 1.0:
+            refused.add((row.content_id, row.landmark_id))
+    moments = _moments(connection, content_ids)
+    days = {(moment.camera_id, moment.taken_at.date()) for moment in moments if moment.camera_id is not None}
+    seen = _seen_landmarks(connection, days, content_ids, refused)
+    of_days = _day_fixes(connection, [moment for moment in moments if moment.content_id not in own], seen)
+    weak = _best((key, odds) for key, _, odds in _odds_of_fixes(placed, of_days))
+    return weak | _odds_of_days(connection, seen) | strong
 
 
-def _photo_odds(
-    rows: Sequence[Row[Any]], measured: Sequence[MeasuredPosition]
-) -> Iterator[tuple[Row[Any], MeasuredPosition, PositionOdds]]:
-    """Each tag with each measured position of its image."""
-    positions: dict[int, list[MeasuredPosition]] = {}
-    for position in measured:
-        positions.setdefault(position.content_id, []).append(position)
-    pairs = [(row, position) for row in rows for position in positions.get(row.content_id, ())]
+def _best(odds: Iterable[tuple[Key, PositionOdds]]) -> dict[Key, PositionOdds]:
+    """The best odds of each landmark, and of equal ones those of the nearest place."""
+    in_order = sorted(odds, key=lambda pair: (pair[1].odds, -(pair[1].distance_m or 0.0)))
+    return dict(in_order)  # of each key, the last one counts
+
+
+# The odds near a landmark. Photos that a model mistakes for it often show its neighbours.
+MOST = 5.0
+# The odds on the other side of the world: one camera in 500 says a position that is grossly wrong.
+LEAST = 0.002
+# The odds of a landmark far from the photos of the day: one camera in twenty is elsewhere.
+LEAST_OF_DAY = 0.05
+
+
+def _odds_of_fixes(rows: Sequence[Row[Any]], fixes: Fixes) -> Iterator[tuple[Key, int | None, PositionOdds]]:
+    """What each fix of an image says about each of its landmarks, with the photo whose file states it."""
+    pairs = [(row, fix) for row in rows for fix in fixes.get(row.content_id, ())]
     values = np.array(
-        [
-            (position.latitude, position.longitude, position.error_m, row.latitude, row.longitude)
-            for row, position in pairs
-        ],
+        [(fix.latitude, fix.longitude, fix.error_m, row.latitude, row.longitude) for row, fix in pairs],
         np.float64,
     )
     latitude, longitude, error_m, to_latitude, to_longitude = values.reshape(-1, 5).T
     distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
     odds = position_odds(distance_m / 1000, error_m / 1000, [row.extent for row, _ in pairs])
-    for (row, position), value, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
+    for (row, fix), factor, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
+        is_of_day = fix.source is PositionSource.TRIP
+        limited = min(max(factor, LEAST_OF_DAY), 1.0) if is_of_day else factor
+        reason = OddsReason.TRIP if is_of_day else OddsReason.POSITION
+        photo_id = fix.evidence["photo"] if fix.source in STATED else None
         # Rounded, so that the same evidence gives the same row.
-        yield row, position, PositionOdds(float(f"{value:.4g}"), float(round(metres)))
+        rounded = PositionOdds(float(f"{limited:.4g}"), float(round(metres)), reason)
+        yield (row.content_id, row.landmark_id), photo_id, rounded
+
+
+def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
+    """P(distance | right) / P(distance | wrong) of N photos and landmarks.
+
+    Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third
+    one, and LEAST from the fourth one on. Between these, their logarithm is proportional to that of the
+    distance. Of the nearest and the farthest distance that the error of a position allows, the odds closer to
+    1 count; 1 if the two disagree.
+    """
+    nearest = np.maximum(distance_km - error_km, 0.0)
+    farthest = distance_km + error_km
+    odds = np.ones(len(distance_km))
+    of_extent = np.array([extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents])
+    for extent in REACHES_KM:
+        chosen = of_extent == extent
+        least, most = _odds_at(farthest[chosen], extent), _odds_at(nearest[chosen], extent)
+        odds[chosen] = np.where(most < 1.0, most, np.maximum(least, 1.0))
+    return odds
+
+
+def _odds_at(distance_km: Floats, extent: str) -> Floats:
+    odds = np.array([MOST, 1.0, 1.0, LEAST])
+    known = np.log(REACHES_KM[extent])
+    return np.asarray(np.exp(np.interp(np.log(np.maximum(distance_km, 1e-6)), known, np.log(odds))))
+
+
+# --- Days ---
+
+# A camera, or folder, and a local date.
+Day = tuple[int, date]
+
+
+def _moments(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
+    """When and with which cameras the photos of these images were taken."""
+    names = ("content_id", "camera_id", "taken_at", "utc_offset_s", "latitude", "origin")
+    is_dated = among(photos.c.content_id, content_ids), photos.c.taken_at.is_not(None)
+    return connection.execute(select(*(photos.c[name] for name in names)).where(*is_dated)).all()
+
+
+def _day_fixes(
+    connection: Connection, moments: Collection[Row[Any]], seen: Mapping[Day, Collection["SeenLandmark"]]
+) -> Fixes:
+    """Where images without a position may have been taken, by the other photos of their days.
+
+    That is where all cameras recorded GPS on that date, and where the landmarks are that other images of its
+    camera show: a camera without GPS travels with the phones of its owners.
+    """
+    timed = [
+        moment
+        for moment in moments
+        if moment.latitude is None and moment.origin is None
+        if is_clock_time(moment.taken_at, moment.utc_offset_s)
+    ]
+    by_gps = fixes_of_days(connection, {moment.taken_at.date() for moment in timed})
+    images_of_places: dict[Day, dict[tuple[float, float], set[int]]] = {}
+    for day, of_day in seen.items():
+        images_of = images_of_places.setdefault(day, defaultdict(set))
+        for landmark in of_day:
+            if landmark.is_shown and landmark.coordinates is not None:
+                images_of[landmark.coordinates].add(landmark.content_id)
+    fixes = defaultdict[int, list[Fix]](list)
+    for moment in timed:
+        date_taken = moment.taken_at.date()
+        fixes[moment.content_id] += by_gps.get(date_taken, ())
+        for place, images in images_of_places.get((moment.camera_id, date_taken), {}).items():
+            if images != {moment.content_id}:
+                fixes[moment.content_id].append(fix_of_day(*place))
+    return fixes
+
+
+@dataclass(frozen=True)
+class SeenLandmark:
+    """A landmark that a photo of a day may show. `is_shown`: by its score, and no position says no.
+
+    `at`: seconds on the camera's clock; None: only the day is known. Without coordinates, nothing is far away
+    from it.
+    """
+
+    content_id: int
+    landmark_id: int
+    at: float | None
+    is_shown: bool
+    coordinates: tuple[float, float] | None = None
+    extent: str | None = None
+
+
+# The score is enough, or almost.
+_IS_CLOSE: ColumnElement[bool] = or_(tags.c.enough == true(), tags.c.score >= LEAST_SCORE)
+# A measured position turns down a tag whose score is enough.
+_IS_REFUSED = and_(
+    tags.c.distance_m.is_not(None),
+    tags.c.position_odds < 1.0,
+    tags.c.odds_reason.in_((OddsReason.POSITION, OddsReason.SPEED)),
+)
+
+
+def _seen_landmarks(
+    connection: Connection, days: Collection[Day], content_ids: Collection[int], refused: Collection[Key]
+) -> Mapping[Day, Sequence[SeenLandmark]]:
+    """What the images of days may show, by the scores of models.
+
+    `refused`: the landmarks that measured positions turn down now, of images that are weighed.
+    """
+    query = (
+        select(
+            *(photos.c[name] for name in ("camera_id", "taken_at", "content_id", "taken_source")),
+            tags.c.landmark_id,
+            tags.c.enough,
+            _IS_REFUSED.label("is_refused"),
+            *(landmarks.c[name] for name in ("latitude", "longitude", "extent")),
+        )
+        .join(contents, contents.c.id == photos.c.content_id)
+        .join(tags, tags.c.content_id == contents.c.id)
+        .join(landmarks, landmarks.c.id == tags.c.landmark_id)
+        .where(contents.c.outcome.is_not(None), tags.c.counts == true(), _IS_CLOSE)
+        .distinct()
+    )
+    weighed = set(content_ids)
+    seen = defaultdict[Day, list[SeenLandmark]](list)
+    for run in runs_of(sorted({day for _, day in days}), timedelta(days=1)):
+        for row in connection.execute(query.where(is_around(run[0], run[-1], days=0))):
+            day = row.camera_id, row.taken_at.date()
+            if day not in days:
+                continue
+            is_refused = bool(row.is_refused)
+            if row.content_id in weighed:
+                is_refused = (row.content_id, row.landmark_id) in refused
+            at = None if row.taken_source == FactSource.NAME else clock_seconds(row.taken_at)
+            is_shown = bool(row.enough) and not is_refused
+            place = None if row.latitude is None else (row.latitude, row.longitude)
+            seen[day].append(SeenLandmark(row.content_id, row.landmark_id, at, is_shown, place, row.extent))
+    return seen
+
+
+def _odds_of_days(
+    connection: Connection, seen: Mapping[Day, Collection[SeenLandmark]]
+) -> dict[Key, PositionOdds]:
+    """The best odds of copies where others of a day show the same landmark, or one too far away."""
+    query = (
+        select(photos.c.camera_id, DAY_NUMBER, func.count(distinct(photos.c.content_id)))
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(contents.c.outcome.is_not(None))
+        .group_by(photos.c.camera_id, DAY_NUMBER)
+    )
+    images: dict[Day, int] = {}
+    for run in runs_of(sorted({day for _, day in seen}), timedelta(days=1)):
+        for camera_id, number, count in connection.execute(query.where(is_around(run[0], run[-1], days=0))):
+            images[camera_id, date.fromordinal(number)] = count
+    best: dict[Key, float] = {}
+    for day, of_day in seen.items():
+        for key, odds in odds_of_day(of_day, images[day]).items():
+            best[key] = max(odds, best.get(key, 0.0))
+    return {key: PositionOdds(odds, None) for key, odds in best.items() if odds != 1.0}
+
+
+# As many photos with the usual share count beside those of a day.
+WEIGHT = 10
+# The odds never change by more than this, up or down: what the pixels deny stays denied.
+MOST_OF_DAY = 4.0
+
+
+def share_odds(others: int, showing: int) -> float:
+    """The factor of a landmark's odds, of whose day `others` photos are known, and `showing` show any.
+
+    The prior of a score follows from the share of landmark photos around it, as in "Adjusting the
+    outputs of a classifier to new a priori probabilities" (Saerens, Latinne, Decaestecker, 2002).
+    """
+    share = (showing + WEIGHT * KNOWN_SHARE) / (others + WEIGHT)
+    odds = share / (1 - share) / (KNOWN_SHARE / (1 - KNOWN_SHARE))
+    return float(f"{min(max(odds, 1.0), MOST_OF_DAY):.2g}")
+
+
+def odds_of_day(seen: Collection[SeenLandmark], images: int) -> dict[Key, float]:
+    """The factors of the landmarks of a day with this number of images.
+
+    A landmark is likelier if another image shows it. Else one that is shown is less likely if others show one
+    too far away. Of what is not shown, it says more how far away the day was.
+    """
+    shown = defaultdict[int, list[SeenLandmark]](list)
+    for one in seen:
+        if one.is_shown:
+            shown[one.landmark_id].append(one)
+    showing = {one.content_id for one in seen if one.is_shown}
+    odds: dict[Key, float] = {}
+    for one in seen:
+        is_same = any(other.content_id != one.content_id for other in shown.get(one.landmark_id, ()))
+        against = _contradicting(one, shown)
+        factor = 1.0
+        if is_same:
+            factor = share_odds(images - 1, len(showing - against - {one.content_id}))
+        elif one.is_shown:
+            factor = max(1 / MOST_OF_DAY, 1 / (1 + len(against)))
+        key = one.content_id, one.landmark_id
+        odds[key] = max(factor, odds.get(key, 0.0))
+    return odds
+
+
+def _contradicting(one: SeenLandmark, shown: Mapping[int, Sequence[SeenLandmark]]) -> set[int]:
+    """The other images that show landmarks from which nobody reaches this one in the time between."""
+    images: set[int] = set()
+    if one.at is None or one.coordinates is None:
+        return images
+    for landmark_id, others in shown.items():
+        place, extent = others[0].coordinates, others[0].extent
+        if landmark_id == one.landmark_id or place is None:
+            continue
+        away_km = distance_km(*one.coordinates, *place) - farthest_km(one.extent) - farthest_km(extent)
+        travel_s = 1000 * away_km / MAX_SPEED_M_S - CLOCK_SLACK_S
+        for other in others:
+            if other.at is not None and abs(one.at - other.at) < travel_s:
+                images.add(other.content_id)
+    return images - {one.content_id}

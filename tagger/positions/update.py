@@ -4,23 +4,23 @@ A photo without a position of its own gets one from photos taken before and afte
 cameras that are used with it.
 """
 
+import json
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select
 
 from tagger.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.database.enums import STATED, PositionSource
-from tagger.database.statements import pages
-from tagger.database.tables import cameras, ledgers, photos
+from tagger.database.statements import among, insert_page, pages
+from tagger.database.tables import cameras, ledgers, photos, positions
 from tagger.positions import companions, estimation, tag_odds
-from tagger.positions.camera_days import days_of
+from tagger.positions.cities import places_of
 from tagger.positions.companions import estimate_together
-from tagger.positions.evidence import TRUST, Fix, Shot, read_shots
-from tagger.positions.measured_positions import store_positions
+from tagger.positions.evidence import Fix, Shot, anchors_of, read_shots, runs_of
 
 Moment = tuple[int | None, datetime | None]
 
@@ -35,8 +35,6 @@ class Change(NamedTuple):
 
 # Photos whose positions are stored at once.
 _PAGE = 2_000
-# Changes that span a longer time are not computed together: photos of years may lie between them.
-LONGEST_RUN = timedelta(days=100)
 
 
 def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
@@ -47,7 +45,8 @@ def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
     fixes: dict[int, Fix | None] = {}
     changed = {change.photo_id for change in changes}
     near: set[int] = set()
-    days = days_of(moment for change in changes for moment in (change.now, change.before))
+    times = [at for change in changes for _, at in (change.now, change.before)]
+    days = {at.date() for at in times if at is not None}
     tag_odds.weigh_positions(connection, changed, days)
     for conditions, moments in _windows(changes, _groups(connection), reach):
         lines = [read_shots(connection, condition) for condition in conditions]
@@ -100,23 +99,11 @@ def _windows(
     # Photos near a change are estimated from anchors that are near them. Both distances are in local time.
     reach = 2 * reach
     for group, times in sorted(by_group.items()):
-        for moments in _runs(sorted(times), 2 * reach):
+        for moments in runs_of(sorted(times), 2 * reach):
             first, last = clock_seconds(moments[0]), clock_seconds(moments[-1])
             reach_s = reach.total_seconds()
             is_near = photos.c.taken_at.between(clock_time(first - reach_s), clock_time(last + reach_s))
             yield [(photos.c.camera_id == camera_id) & is_near for camera_id in group], moments
-
-
-def _runs(times: Sequence[datetime], longest_gap: timedelta) -> Iterator[list[datetime]]:
-    """Ascending times, split where there are gaps, and where a run gets long."""
-    run: list[datetime] = []
-    for at in times:
-        if run and (at - run[-1] > longest_gap or at - run[0] > LONGEST_RUN):
-            yield run
-            run = []
-        run.append(at)
-    if run:
-        yield run
 
 
 def _is_near(moments: Sequence[datetime], shot: Shot, reach: timedelta) -> bool:
@@ -142,24 +129,14 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
             (each for each in others if each.is_utc and each.fix),
             key=lambda photo: (photo.at or 0.0, photo.photo_id),
         )
-        own = _sequence(line)
+        own = anchors_of(line)
         if not companions or not all(photo.is_utc for photo in line):
             alone = estimation.estimate(own, max_gap_s)
             found |= _fixes(line, line, alone, {False} if companions else {False, True})
         if companions:
-            together = estimate_together(own, _sequence(companions), max_gap_s)
+            together = estimate_together(own, anchors_of(companions), max_gap_s)
             found |= _fixes(line, [*line, *companions], together, {True})
     return found
-
-
-def _sequence(line: Sequence[Shot]) -> estimation.Sequence:
-    nothing = (np.nan, np.nan, np.nan, 0)
-    rows = [
-        (photo.at, *((fix.latitude, fix.longitude, fix.error_m, TRUST[fix.source]) if fix else nothing))
-        for photo in line
-        for fix in (photo.fix,)
-    ]
-    return estimation.sequence_of(rows)
 
 
 def _fixes(
@@ -190,3 +167,50 @@ def _evidence(photo: Shot, evidence: Sequence[Shot], before: int, after: int) ->
             seconds = abs((evidence[anchor].at or 0.0) - (photo.at or 0.0))
             found |= {name: evidence[anchor].photo_id, f"{name}_s": round(seconds)}
     return found
+
+
+# The columns of a position that follow from a fix, and what is named after them.
+_COLUMNS = ("latitude", "longitude", "error_m", "source", "evidence")
+_PLACE = ("country", "region", "city")
+
+# The values of _COLUMNS; the evidence is JSON.
+_Facts = tuple[float, float, float, str, str]
+
+
+def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> int:
+    """Replace the positions of photos that differ from the stored ones; returns how many.
+
+    Positions that follow from trips stay where there is no other.
+    """
+    stored = _stored(connection, fixes)
+    facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
+    of_trips = {photo_id for photo_id, (*_, source, _) in stored.items() if source == PositionSource.TRIP}
+    kept = of_trips - facts.keys()
+    different = sorted(each for each in fixes if facts.get(each) != stored.get(each) and each not in kept)
+    old = [photo_id for photo_id in different if photo_id in stored]
+    if old:
+        connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
+    new = [(photo_id, *facts[photo_id]) for photo_id in different if photo_id in facts]
+    if new:
+        places = places_of((latitude, longitude) for _, latitude, longitude, *_ in new)
+        rows = (row + place for row, place in zip(new, places, strict=True))
+        insert_page(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
+    return len(different)
+
+
+def _facts(fix: Fix) -> _Facts:
+    """Rounded to a centimetre, so that the same evidence gives the same row."""
+    return (
+        round(fix.latitude, 7),
+        round(fix.longitude, 7),
+        float(round(fix.error_m)),
+        str(fix.source),
+        json.dumps(fix.evidence),
+    )
+
+
+def _stored(connection: Connection, photo_ids: Collection[int]) -> dict[int, _Facts]:
+    evidence = cast(positions.c.evidence, Text)
+    query = select(positions.c.photo_id, *(positions.c[name] for name in _COLUMNS[:-1]), evidence)
+    rows = connection.execute(query.where(among(positions.c.photo_id, photo_ids)))
+    return {photo_id: (*facts,) for photo_id, *facts in rows}

@@ -20,14 +20,9 @@ from tagger.kept.update import update_kept, update_some, update_some_days
 from tagger.landmarks.edits import edit_landmark
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.positions import companions
-from tagger.positions import measured_positions as positions_of_images
+from tagger.positions import companions, evidence
 from tagger.positions import update as position_updates
-from tagger.positions.measured_positions import (
-    MeasuredPosition,
-    contradicted_photos,
-    measured_positions,
-)
+from tagger.positions.evidence import contradicted_photos
 from tagger.tags.contents import record_matching_photos, record_photos
 from worker.sweeper import Sweeper
 
@@ -189,25 +184,20 @@ def test_a_long_time_is_computed_in_parts_with_the_same_result(
     shots = [library.shot(40 * number, gps=position) for number, position in enumerate(gps)]
     library.update()
     found = library.found()
-    evidence = {shot: library.evidence(shot) for shot in found}
+    before = {shot: library.evidence(shot) for shot in found}
     monkeypatch.setattr(position_updates, "LOCAL_TIMES", timedelta())
-    monkeypatch.setattr(position_updates, "LONGEST_RUN", timedelta(hours=3))
+    monkeypatch.setattr(evidence, "LONGEST_RUN", timedelta(hours=3))
     with library.database.write() as connection:
         connection.execute(delete(positions))
         record_photos(connection, shots)
     assert library.update() == len(found)
     assert library.found() == found
-    assert {shot: library.evidence(shot) for shot in found} == evidence
+    assert {shot: library.evidence(shot) for shot in found} == before
 
 
-def measured(library: PositionLibrary) -> list[MeasuredPosition]:
+def contradicted(library: PositionLibrary, *photo_ids: int) -> set[int]:
     with library.database.read() as connection:
-        return measured_positions(connection, range(1, 1000))
-
-
-def contradicted(library: PositionLibrary, asked: list[MeasuredPosition]) -> set[int]:
-    with library.database.read() as connection:
-        return contradicted_photos(connection, asked, MAX_GAP_S)
+        return contradicted_photos(connection, photo_ids or range(1, 1000), MAX_GAP_S)
 
 
 @pytest.mark.postgresql
@@ -218,7 +208,7 @@ def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library: PositionL
         library.shot(20, gps=PARIS),
         library.shot(24 * 60, gps=ROME),
     ]
-    assert contradicted(library, measured(library)) == {shots[1]}
+    assert contradicted(library) == {shots[1]}
 
 
 def test_photos_of_other_cameras_and_impossible_years_say_nothing(library: PositionLibrary) -> None:
@@ -227,25 +217,25 @@ def test_photos_of_other_cameras_and_impossible_years_say_nothing(library: Posit
     library.shot(10, gps=ROME, camera=2)
     library.shot(10, gps=ROME, camera=None)
     library.shot((NOON.replace(year=1980) - NOON) / timedelta(minutes=1), gps=ROME)
-    assert contradicted(library, measured(library)) == set()
+    assert contradicted(library) == set()
 
 
-@pytest.mark.parametrize("longest", [1000, 3])
+@pytest.mark.parametrize("longest", [timedelta(days=100), timedelta(hours=12)])
 def test_the_answer_does_not_depend_on_which_photos_are_asked_about(
-    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, longest: int
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, longest: timedelta
 ) -> None:
-    monkeypatch.setattr(positions_of_images, "_LONGEST_RUN", longest)
+    monkeypatch.setattr(evidence, "LONGEST_RUN", longest)
     rng, minutes = Random(7), 0.0
+    shots = []
     for _ in range(40):
         minutes += rng.choice([5, 30, 110, 700])
         offset = rng.choice([None, None, 7200])
-        library.shot(minutes, gps=rng.choice([PARIS, PARIS, ROME]), utc_offset_s=offset)
-    asked = measured(library)
-    one_by_one = [contradicted(library, [each]) for each in asked]
-    together = contradicted(library, asked)
+        shots.append(library.shot(minutes, gps=rng.choice([PARIS, PARIS, ROME]), utc_offset_s=offset))
+    one_by_one = [contradicted(library, shot) for shot in shots]
+    together = contradicted(library)
     assert together == set().union(*one_by_one)
     assert together
-    assert len(together) < len(asked)
+    assert len(together) < len(shots)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.landmarks.landmarks import REACHES_KM
-from tagger.positions.distance_odds import LEAST, MOST, position_odds
+from tagger.positions.tag_odds import LEAST, MOST, position_odds
 from tagger.tags.rule import LEAST_SCORE, SURE_SCORE, is_accepted, weighed
 
 EXTENTS = st.sampled_from([*REACHES_KM, None, "strange"])

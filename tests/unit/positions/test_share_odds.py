@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.positions.camera_days import MOST, Sighting, odds_of_day, share_odds
+from tagger.positions.tag_odds import MOST_OF_DAY, SeenLandmark, odds_of_day, share_odds
 
 TOWER, GATE = 1, 2
 PLACES = {TOWER: (48.8584, 2.2945), GATE: (52.5163, 13.3777)}
@@ -23,14 +23,14 @@ def test_the_share_of_landmark_photos_raises_the_odds(others: int, showing: int,
 def test_more_photos_of_landmarks_never_make_one_less_likely(others: int, data: st.DataObject) -> None:
     showing = data.draw(st.integers(0, others))
     odds = share_odds(others, showing)
-    assert 1.0 <= odds <= MOST
+    assert 1.0 <= odds <= MOST_OF_DAY
     assert odds >= share_odds(others + 1, showing)
     assert showing == others or share_odds(others, showing + 1) >= odds
 
 
-def seen(image: int, landmark: int, *, hours: float | None = 0.0, is_shown: bool = True) -> Sighting:
+def seen(image: int, landmark: int, *, hours: float | None = 0.0, is_shown: bool = True) -> SeenLandmark:
     at = None if hours is None else hours * HOUR
-    return Sighting(image, landmark, at, is_shown, PLACES[landmark], "point")
+    return SeenLandmark(image, landmark, at, is_shown, PLACES[landmark], "point")
 
 
 def test_a_landmark_is_likelier_only_beside_others_of_it() -> None:
@@ -65,6 +65,6 @@ def test_landmarks_that_cannot_both_be_visited_speak_against_each_other(
 
 
 def test_landmarks_without_coordinates_or_on_one_image_speak_against_nothing() -> None:
-    nowhere = Sighting(1, GATE, 0.0, is_shown=True)
+    nowhere = SeenLandmark(1, GATE, 0.0, is_shown=True)
     assert odds_of_day([seen(0, TOWER), nowhere], 9)[0, TOWER] == 1.0
     assert odds_of_day([seen(0, TOWER), seen(0, GATE)], 9)[0, TOWER] == 1.0
