@@ -1,4 +1,4 @@
-"""The audit log: who did what, written in the transaction of the change."""
+"""The audit log: who makes changes, and what they did, written in the transaction of the change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open database and its two kinds of transaction: `read` and `write`."""
+"""The open database, its two kinds of transaction, `read` and `write`, and the events of a transaction."""
 
 from __future__ import annotations
 

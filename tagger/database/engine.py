@@ -1,4 +1,4 @@
-"""SQLAlchemy engines for SQLite and PostgreSQL.
+"""SQLAlchemy engines for SQLite and PostgreSQL: errors that callers catch, retries, and turns of writers.
 
 A deferred transaction of SQLite that reads before it writes fails if another process writes in between, so
 writers begin IMMEDIATE.

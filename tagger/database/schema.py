@@ -1,4 +1,4 @@
-"""The version of the schema: reading, creating and upgrading it; and the views for people's SQL."""
+"""The version of the schema: reading, creating and upgrading it; views for SQL; loading many rows."""
 
 import threading
 from collections.abc import Iterator, Mapping

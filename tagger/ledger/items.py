@@ -1,4 +1,7 @@
-"""Items: the photos of a job, in chunks. A scan appends them; retries and backfills select them in SQL."""
+"""Items: the photos of a job, in chunks; and photos that fail, or whose metadata could not be written.
+
+A scan appends items; retries and backfills select them in SQL.
+"""
 
 from __future__ import annotations
 

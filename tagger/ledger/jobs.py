@@ -1,4 +1,6 @@
-"""Jobs: created, filled, suspended, ended. A job is one request over many photos, stored as items in chunks.
+"""Jobs: created, filled, suspended, ended; and the outcomes of their photos that follow their images.
+
+A job is one request over many photos, stored as items in chunks.
 
 A process that scans or runs a job has a lease on it. All times are the database's.
 """

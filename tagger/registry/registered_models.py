@@ -1,4 +1,4 @@
-"""The registered models: which exist, which are in use, and whether a model's file is unchanged.
+"""The registered models: which exist, which are in use, whether a file is unchanged; and their removal.
 
 Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its
 identity; its file may move, and upgrades of the package replace the shipped one. The backend that one machine

@@ -1,4 +1,4 @@
-"""Learns the taught landmarks of a model from verdicts, and stores their classifiers.
+"""Learns the taught landmarks of a model from their examples, and stores the classifiers.
 
 A classifier follows from the verdicts alone: `learn_landmarks` runs after they change (see
 Database.after_decisions), in any order and as often as one likes. Then all images that have an embedding are

@@ -1,4 +1,4 @@
-"""Photos ranked by how much they resemble given ones, and groups of unknown photos that look alike.
+"""Photos that resemble given ones, groups of unknown photos that look alike, and sketches to find both.
 
 The similarity is the cosine of embeddings from which the mean of the model's background is subtracted.
 Whitened embeddings, as teaching uses them, rank worse (see docs/explanation/teaching.md).
