@@ -131,7 +131,7 @@ COMMANDS = {
         "services.worker": "Run a Celery worker that processes jobs.",
         "services.beat": "Run Celery beat, which starts schedules.",
         "backfill.schedule_app": "Run backfills at set times.",
-        "serve.serve": "Serve the web page and the JSON API.",
+        "services.serve": "Serve the web page and the JSON API.",
         "locate.locate_app": "Estimate where photos without GPS were taken.",
         "landmark.landmark_app": "List and change landmarks.",
         "model.model_app": "Register models, and select the one in use.",

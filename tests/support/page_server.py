@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from support.artifacts import colour_of, tiny_artifact
 from support.job_runs import process_job
 
-from tagger.cli.commands.serve import listen, server_for
+from tagger.cli.commands.services import listen, server_for
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web import api, pages

@@ -15,7 +15,7 @@ from support.databases import audit_entries
 from support.page_server import LOCAL_URL, TOKEN, served
 from support.page_server import client_at as client_of_app
 
-from tagger.cli.commands.serve import access_policy
+from tagger.cli.commands.services import access_policy
 from tagger.database.audit_log import AuditAction
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid

@@ -14,7 +14,7 @@ import pytest
 from support.command_line import run_command
 from support.commands import Process, Terminal
 
-from tagger.cli.commands.serve import access_policy, listen
+from tagger.cli.commands.services import access_policy, listen
 from tagger.cli.main import main
 from tagger.settings import Settings
 
@@ -120,7 +120,7 @@ def test_token_is_needed_by_where_the_socket_really_listens(
 def test_a_low_limit_of_open_files_is_raised() -> None:
     pytest.importorskip("resource")
     program = (
-        "import resource; from tagger.cli.commands.serve import raise_file_limit; "
+        "import resource; from tagger.cli.commands.services import raise_file_limit; "
         "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 900)); raise_file_limit(); "
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
