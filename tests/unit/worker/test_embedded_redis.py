@@ -112,7 +112,7 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
 ) -> None:
     monkeypatch.setattr(embedded_redis, "_client", lambda socket: socket_client(str(socket), timeout_s=0.5))
     monkeypatch.setattr("worker.broker.TIMEOUT_S", 0.5)
-    monkeypatch.setattr("tagger.cli.commands.doctor.jobs.NO_LEDGER", LEDGER)
+    monkeypatch.setattr("tagger.cli.commands.doctor.NO_LEDGER", LEDGER)
     url = start_embedded(data_folder, LEDGER)
     broker = RedisEndpoint(url, KEYS, embedded=True)
     with broker.client() as client:
