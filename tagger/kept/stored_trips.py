@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Text,
     cast,
@@ -38,7 +39,8 @@ from tagger.database.enums import KeptStep, PositionSource
 from tagger.database.statements import LockTimedOut, among, insert_page, rounded_down
 from tagger.database.tables import changed_days, effective_tags, ledgers, photos, positions, trips, visits
 from tagger.geo import distance_km
-from tagger.kept.trips import all_trips, changed_trips, photos_of_trips, read_edits, trips_around
+from tagger.kept.days import trip_days
+from tagger.kept.trips import ChangedTrips, all_trips, photos_of_trips, read_edits, trips_around
 from tagger.trips import TripEdit, Visit
 from tagger.trips.grouping import GroupedTrip, Span, Trip, VisitedPlace
 
@@ -61,17 +63,20 @@ class CountedTrip:
 
 def read_trips(connection: Connection, first: datetime, end: datetime) -> list[CountedTrip]:
     """The trips with photos from a time until before another, in no order."""
-    changed = changed_trips(connection)
     is_then = (trips.c.last_at >= first) & (trips.c.first_at < end)
+    grouped: list[GroupedTrip] = []
+    if days := trip_days(connection):
+        changed = trips_around(connection, min(days), max(days))
+        is_then &= ~_is_in(changed)
+        grouped = [trip for trip in changed.trips if trip.last >= first and trip.first < end]
     edits = {edit.id: edit for edit in read_edits(connection)}
-    rows = connection.execute(select(trips.c.first_at, trips.c.last_at, trips.c.summary).where(is_then))
-    counted = [
-        _restored(summary, edits) for *times, summary in rows if changed is None or not changed.have(*times)
-    ]
-    if changed is not None:
-        then = [trip for trip in changed.trips if trip.last >= first and trip.first < end]
-        counted += count_trips(connection, then)
-    return counted
+    stored = connection.scalars(select(trips.c.summary).where(is_then))
+    return [*(_restored(summary, edits) for summary in stored), *count_trips(connection, grouped)]
+
+
+def _is_in(changed: ChangedTrips) -> ColumnElement[bool]:
+    """Whether a stored trip has photos in the time of changed ones."""
+    return (trips.c.last_at >= changed.first) & (trips.c.first_at < changed.end)
 
 
 def count_trips(connection: Connection, grouped: Sequence[GroupedTrip]) -> list[CountedTrip]:
@@ -167,8 +172,7 @@ def store_trips(
         if not connection.execute(update(ledgers).where(is_same).values(trips_version=version + 1)).rowcount:
             raise LockTimedOut
         connection.execute(delete(changed_days).where(among(changed_days.c.id, day_of_mark)))
-        is_changed = (trips.c.last_at >= changed.first) & (trips.c.first_at < changed.end)
-        connection.execute(delete(trips).where(is_changed))
+        connection.execute(delete(trips).where(_is_in(changed)))
         if rows:
             connection.execute(insert(trips), rows)
         connection.execute(delete(positions).where(among(positions.c.photo_id, old), _IS_OF_TRIP))

@@ -31,7 +31,7 @@ from tagger.database.enums import KeptStep, TripEditKind
 from tagger.database.tables import photos, trip_edits
 from tagger.database.tables import trips as stored_trips
 from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
-from tagger.kept.days import read_visits, trip_days
+from tagger.kept.days import read_visits
 from tagger.trips import TripEdit, TripReference
 from tagger.trips.grouping import REACH, GroupedTrip, Trip, group_trips
 
@@ -48,23 +48,13 @@ def all_trips(connection: Connection) -> list[GroupedTrip]:
     return group_trips(read_visits(connection), read_edits(connection))
 
 
-def trips_during(
-    connection: Connection, first: datetime | None = None, end: datetime | None = None
-) -> list[GroupedTrip]:
+def trips_during(connection: Connection, first: datetime, end: datetime) -> list[GroupedTrip]:
     """The trips with photos from `first` until before `end`, in order of time. Reads the visits around it."""
-    if first is None and end is None:
-        return all_trips(connection)
-    after = _EARLIEST if first is None else max(first, _EARLIEST)
-    before = _LATEST if end is None else min(end, _LATEST)
 
     def are_then(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
-        return [
-            trip
-            for trip in trips
-            if (first is None or trip.last >= first) and (end is None or trip.first < end)
-        ]
+        return [trip for trip in trips if trip.last >= first and trip.first < end]
 
-    return _whole_trips(connection, after, before, are_then)
+    return _whole_trips(connection, max(first, _EARLIEST), min(end, _LATEST), are_then)
 
 
 @dataclass(frozen=True)
@@ -73,17 +63,7 @@ class ChangedTrips:
 
     first: datetime
     end: datetime
-    trips: Sequence[GroupedTrip] = ()
-
-    def have(self, first: datetime, last: datetime) -> bool:
-        """Whether a trip of this time would be one of them."""
-        return last >= self.first and first < self.end
-
-
-def changed_trips(connection: Connection) -> ChangedTrips | None:
-    """The trips that may have changed since trips were stored; None: no day has changed."""
-    days = trip_days(connection)
-    return trips_around(connection, min(days), max(days)) if days else None
+    trips: Sequence[GroupedTrip]
 
 
 def trips_around(connection: Connection, first_day: date, last_day: date) -> ChangedTrips:

@@ -159,7 +159,8 @@ def trip_summary(database: Database, trip_id: str) -> TripSummary:
     TripNotFound: no trip has this id.
     """
     with database.read() as connection:
-        (summary,) = _summaries(connection, [find_trip(connection, trip_id)])
+        trip = find_trip(connection, trip_id)
+    (summary,) = summarize_trips(database, [trip])
     return summary
 
 
@@ -181,11 +182,7 @@ def trips_of_photos(
 def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[TripSummary]:
     """What the photos of these trips show."""
     with database.read() as connection:
-        return _summaries(connection, trips)
-
-
-def _summaries(connection: Connection, trips: Sequence[GroupedTrip]) -> list[TripSummary]:
-    return _named(connection, count_trips(connection, trips))
+        return _named(connection, count_trips(connection, trips))
 
 
 def _named(connection: Connection, shown: Sequence[CountedTrip]) -> list[TripSummary]:
