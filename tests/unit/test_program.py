@@ -140,7 +140,7 @@ def test_every_module_of_commands_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("words", "module", "most"),
     [
-        ("query", "query", 81),
+        ("query", "query", 75),
         ("--help", None, 15),
         *(
             pytest.param(words, module, 100, marks=pytest.mark.slow)
