@@ -229,14 +229,10 @@ def _common(
 
 def _learn_from_decisions() -> None:
     """Bring up to date what follows from the verdicts that the command has changed, when it ends."""
-    if "tagger.cli.session" not in sys.modules:
-        return
-    from tagger.cli.session import decided_session
+    if "tagger.cli.session" in sys.modules:
+        from tagger.cli.session import learn_from_decisions
 
-    if (session := decided_session()) is not None:
-        from tagger.cli.derived_facts import update_derived_facts
-
-        update_derived_facts(session)
+        learn_from_decisions()
 
 
 def run() -> None:

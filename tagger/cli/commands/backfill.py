@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import (
     announce_runner,
@@ -32,7 +31,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.console import local_time, printable, write_json
 from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
-from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
 from tagger.database.enums import Priority, Runner
 from tagger.database.notes import NoteCode, has_code
 from tagger.jobs.enqueue import schedules

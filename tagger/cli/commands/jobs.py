@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import print_due
 from tagger.cli.help import argument, flag
 from tagger.cli.job_submission import (
     announce_runner,
@@ -49,7 +48,7 @@ from tagger.cli.output.job_text import (
     unread_lines,
 )
 from tagger.cli.output.photos import write_failures
-from tagger.cli.session import Session, load_settings, open_for_reading, open_session
+from tagger.cli.session import Session, load_settings, open_for_reading, open_session, print_due
 from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError

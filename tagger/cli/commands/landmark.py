@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from tagger.cli.derived_facts import (
-    update_positions,
-)
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.console import Format, printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_landmarks
-from tagger.cli.session import open_for_reading, open_session
+from tagger.cli.session import (
+    open_for_reading,
+    open_session,
+    update_positions,
+)
 from tagger.query.counts import landmark_counts
 from tagger.query.photo_json import landmark_document
 

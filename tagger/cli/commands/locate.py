@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import update_positions
 from tagger.cli.help import ADVANCED, DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
 from tagger.cli.options import DryRun, Json, QueryOptions
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine, local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_for_reading, open_session
+from tagger.cli.session import open_for_reading, open_session, update_positions
 from tagger.database.enums import PositionSource
 from tagger.kept import locating
 from tagger.positions.clocks import unknown_clocks

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import texts_of_other_models, update_derived_facts
 from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_for_reading, open_session
+from tagger.cli.session import open_for_reading, open_session, texts_of_other_models, update_derived_facts
 from tagger.errors import TaggerError
 from tagger.texts.text_format import list_text
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import model_in_use, print_due, warn_of_other_models
 from tagger.cli.help import OUTPUT, argument, flag, option, with_option_groups
 from tagger.cli.options import (
     FormatName,
@@ -28,7 +27,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.console import Format, printable, write_documents, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import Session, open_for_reading
+from tagger.cli.session import Session, model_in_use, open_for_reading, print_due, warn_of_other_models
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 from tagger.photos.paths import absolute_path, parse_path
 

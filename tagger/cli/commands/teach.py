@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tagger.cli.derived_facts import (
-    examples_text,
-    found_text,
-    model_in_use,
-    warn_of_other_models,
-)
 from tagger.cli.help import Command, argument, option
 from tagger.cli.job_submission import run_local_job, submit_tagging
 from tagger.cli.options import Author, DryRun, Json, parse_at
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine, printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_session
+from tagger.cli.session import (
+    examples_text,
+    found_text,
+    model_in_use,
+    open_session,
+    warn_of_other_models,
+)
 from tagger.database.audit_log import login_name
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ArgumentInvalid

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.cli.output import console
 from tagger.cli.output.console import local_time, printable
-from tagger.cli.session import load_settings
 from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState, Runner
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
@@ -296,6 +295,7 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
 
 def _edited_photos(database: Database, job: int) -> list[str]:
     """The photos with a file or sidecar that another program has changed since the write."""
+    from tagger.cli.session import load_settings  # which imports this module
     from tagger.jobs.enqueue.job_json import failure_documents
     from tagger.ledger.items import EDITED, unwritten_photos
 
