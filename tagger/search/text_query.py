@@ -217,10 +217,10 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
     *before, last = understood.parts or (Part(""),)
     if before and not found and not last.meanings and last.left_out is LeftOut.UNKNOWN:
         *clauses, (*alternatives, _) = understood.clauses
-        for each in vocabulary.hints(last.text):
+        for hint in vocabulary.hints(last.text):
             with suppress(QueryOptionInvalid):
-                options = _options_of([*clauses, [*alternatives, replace(last, meanings=[each])]])
-                found.append(replace(each, options=options, trip=None))
+                options = _options_of([*clauses, [*alternatives, replace(last, meanings=[hint])]])
+                found.append(replace(hint, options=options, trip=None))
     has_photos = all(meaning.photos != 0 for part in understood.parts for meaning in part.meanings)
     is_new = has_photos and all(PhotoQuery.parse(each.options) != understood.query for each in found)
     if understood.parts and not understood.left_out and is_new:
@@ -437,7 +437,7 @@ class Vocabulary:
             thing.trip: thing for thing in things if thing.days and (not dates or dates.has_any(*thing.days))
         }
         newest = sorted(trips.values(), key=lambda trip: trip.days or (), reverse=True)
-        label = ", ".join([gettext("Trips"), *(each.label for each in _date_meanings(dates))])
+        label = ", ".join([gettext("Trips"), *(meaning.label for meaning in _date_meanings(dates))])
         return [any_trip(label, newest)] if newest and (dates or len(newest) <= MOST_ALTERNATIVES) else ()
 
     def named_files(self, phrase: str) -> Sequence[Meaning]:
@@ -446,7 +446,7 @@ class Vocabulary:
         if len(phrase) < _LEAST_FOR_FILES or not (is_one_word or is_photo_name(phrase)):
             return ()
         name = searched_name(phrase)
-        names = [(each, searched_name(each.label)) for each in self._files(phrase, MAX_NAMES)]
+        names = [(file, searched_name(file.label)) for file in self._files(phrase, MAX_NAMES)]
         return [each for each, other in names if name in (other, other.rpartition(".")[0])]
 
     def _with_words(self, phrase: str, quoted: frozenset[str]) -> Part | None:
@@ -467,7 +467,7 @@ class Vocabulary:
     def _of_kind(self, phrase: str) -> Sequence[Meaning]:
         # The landmarks with photos of which this is a kind: `church`.
         words = words_of_kind(phrase)
-        every = (each for index in self._names if words for each in index.with_words(words))
+        every = (meaning for index in self._names if words for meaning in index.with_words(words))
         return _of_one_kind([each for each in every if each.kind is Kind.LANDMARK and not _is_empty(each)])
 
     def _matches(self, phrase: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:

@@ -254,7 +254,9 @@ def network_of(graph: Graph) -> LandmarkNetwork:
     features, hidden = network.get_submodule("features"), network.get_submodule("classifier.0")
     if not isinstance(features, nn.Sequential) or not isinstance(hidden, nn.Linear):
         raise TypeError(CHANGED)
-    layers: list[nn.Conv2d | nn.Linear] = [each for each in features.modules() if isinstance(each, nn.Conv2d)]
+    layers: list[nn.Conv2d | nn.Linear] = [
+        module for module in features.modules() if isinstance(module, nn.Conv2d)
+    ]
     kernels = [node.inputs[1:] for node in graph.order if node.operation in CONVOLUTIONS]
     for layer, (kernel, bias) in zip([*layers, hidden], kernels, strict=True):
         _assign(layer, values[kernel], values[bias])

@@ -280,7 +280,9 @@ def fit_score_rule(parts: Sequence[UnlearntPhotos], labels: int) -> ScoreRule:
 
     With few other photos, slope and midpoint follow from the typical distance, as width and reach do.
     """
-    distances = [tuple(each.double() for each in part.neighbours(part.embeddings[:, 0])) for part in parts]
+    distances = [
+        tuple(neighbour.double() for neighbour in part.neighbours(part.embeddings[:, 0])) for part in parts
+    ]
     targets = torch.cat([part.targets for part in parts])
     is_landmark = targets < labels
     nearest = torch.cat([mean_of_least(near, NEIGHBOURS) for near, _ in distances])

@@ -277,7 +277,9 @@ def _samsung_bytes(trailer: bytes) -> int:
 
 def _thumbnail_is_outside(block: TiffBlock, reach: int) -> bool:
     """Whether a thumbnail is after the EXIF and inside of the file. Past its end, it is lost already."""
-    starts = (start for each in block.directories() for start in block.integers(each.tags.get(_THUMBNAIL)))
+    starts = (
+        start for directory in block.directories() for start in block.integers(directory.tags.get(_THUMBNAIL))
+    )
     return any(len(block.data) <= start < reach for start in starts)
 
 
