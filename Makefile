@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo release released-library docs screenshots model graph cities map reference languages test test-slow slow-faults slow-tests slow-examples lint scripts types pytest format hooks lock audit sbom clean
+.PHONY: help setup demo release released-library docs screenshots model graph cities sights map reference languages test test-slow slow-faults slow-tests slow-examples lint scripts types pytest format hooks lock audit sbom clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,10 @@ cities: setup  ## make tagger/shipped/cities.npz and cities.names.tsv again from
 
 graph: setup  ## make tagger/shipped/*.openvino.zip again, with which the shipped models need no torch
 	for kind in landmarks things; do $(BIN)/python -m trainer.export.make_graph tagger/shipped/$$kind.pt tagger/shipped/$$kind.openvino.zip; done
+
+sights: export PYTHONPATH := .
+sights: setup  ## make tagger/shipped/sights.npz again from sights.csv; see sights.md there
+	$(BIN)/python tagger/shipped/make_sights.py
 
 map: export PYTHONPATH := .
 map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=folder; see map.md in tagger/shipped

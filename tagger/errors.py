@@ -147,6 +147,10 @@ class ThingNotFound(NotFound):
     """There is no thing {name}. The models of things know: {names}. See `tagger model use --help`."""
 
 
+class SightNotFound(NotFound):
+    """No sight is called {name}. Look it up with a part of its name, like louvre."""
+
+
 class LandmarkAmbiguous(Conflict):
     """Several landmarks have the name {name}, in {cities}: {slugs}. Use one of these slugs."""
 

@@ -6,7 +6,6 @@ Suggestions, and what follows from days and trips, are decided again after the u
 import sqlalchemy as sa
 from alembic import op
 
-from tagger.database.schema import view_statements
 from tagger.database.statements import part_of
 
 revision = "1015"
@@ -56,8 +55,11 @@ def _replace_check(table: str, column: str, values: str) -> None:
 
 
 def _allow_trips_on_sqlite() -> None:
-    """SQLite changes no constraint: the table is made again. Its triggers go with it."""
-    for view in view_statements(is_sqlite=True):
+    """SQLite changes no constraint: the table is made again. Its triggers go with it.
+
+    The schema of 3.0 makes the views again: theirs has later columns.
+    """
+    for view in ("photo_tags", "photos_view"):
         op.execute(f"DROP VIEW IF EXISTS {view}")
     op.rename_table("positions", "old_positions")
     for columns in _INDEXES:
@@ -82,8 +84,6 @@ def _allow_trips_on_sqlite() -> None:
     op.drop_table("old_positions")
     for columns in _INDEXES:
         op.create_index(f"ix_positions_{'_'.join(columns)}", "positions", columns)
-    for name, query in view_statements(is_sqlite=True).items():
-        op.execute(f"CREATE VIEW {name} AS {query}")
 
 
 def _allow_reasons_on_sqlite(table: str) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from tagger.database.changed_days import trigger_statements
+from tagger.database.schema import view_statements
 from tagger.database.statements import part_of
 
 revision = "1020"
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def upgrade() -> None:
+    _add_sights()
     _say_what_ends()
     for table in (
         "share_photos",
@@ -49,6 +51,18 @@ def upgrade() -> None:
     ):
         op.drop_table(table)
     _join_changes()
+
+
+def _add_sights() -> None:
+    op.add_column("positions", sa.Column("sight", sa.Text))
+    op.create_index("ix_positions_sight_photo_id", "positions", ["sight", "photo_id"])
+    identifier = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.add_column("ledgers", sa.Column("sights_to", identifier))
+    op.execute("UPDATE ledgers SET sights_to = 0")
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    for name, query in view_statements(is_sqlite=is_sqlite).items():
+        op.execute(f"DROP VIEW IF EXISTS {name}")
+        op.execute(f"CREATE VIEW {name} AS {query}")
 
 
 def _say_what_ends() -> None:

@@ -257,8 +257,8 @@ SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root,
        CASE WHEN p.failure_kind IS NOT NULL THEN 'failed' ELSE COALESCE(c.outcome, 'untagged') END AS outcome,
        p.taken_at AS taken_at, CASE WHEN substr(k.key, 1, 7) = 'camera|' THEN k.name END AS camera,
        o.latitude AS latitude, o.longitude AS longitude, o.source AS position_source, o.error_m AS error_m,
-       o.country AS country, o.city AS city, c.width AS width, c.height AS height, c.digest AS digest,
-       p.failure_kind AS failure_kind, p.failure_text AS failure_text,
+       o.country AS country, o.city AS city, o.sight AS sight, c.width AS width, c.height AS height,
+       c.digest AS digest, p.failure_kind AS failure_kind, p.failure_text AS failure_text,
        CASE WHEN p.taken_at IS NOT NULL THEN p.taken_source END AS taken_source
 FROM photos AS p
 JOIN roots AS r ON r.id = p.root_id

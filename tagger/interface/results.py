@@ -44,6 +44,7 @@ class BackfillConditions(TypedDict, total=False):
     landmark: str | Iterable[str] | None
     country: str | Iterable[str] | None
     thing: str | Iterable[str] | None
+    sight: str | Iterable[str] | None
     near: str | tuple[float, float] | None
     radius_km: float | None
     box: str | tuple[float, float, float, float] | BoundingBox | None

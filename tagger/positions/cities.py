@@ -33,7 +33,7 @@ import numpy.typing as npt
 from tagger.errors import InstallationDamaged
 from tagger.geo import EARTH_RADIUS_KM
 from tagger.landmarks.landmarks import normalize_name
-from tagger.positions.estimation import Floats, unit_vectors
+from tagger.sphere import Floats, chords_km, ground_km, unit_vectors
 
 Indices = npt.NDArray[np.intp]
 
@@ -68,6 +68,16 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     for index, city in zip(known.tolist(), cities.tolist(), strict=True):
         found[index] = table.city(city)
     return found
+
+
+def edge_distances_km(latitudes: Floats, longitudes: Floats, least_inhabitants: int) -> Floats:
+    """How far positions are from the nearest city with so many inhabitants; inside of its disc, below 0."""
+    table = _load()
+    is_large = table.radii_km >= disc_radii_km(np.array(least_inhabitants))
+    centres, radii_km = table.places[:, : len(table.names)][:, is_large], table.radii_km[is_large]
+    positions = unit_vectors(latitudes, longitudes)
+    nearest = nearest_discs(positions, centres, radii_km)
+    return ground_km(positions, centres[:, nearest]) - radii_km[nearest]
 
 
 def find_cities(text: str, limit: int) -> list[City]:
@@ -279,15 +289,3 @@ def _halves(group: _Group, axis: int) -> tuple[Indices, Indices]:
 def _cosines(positions: Floats, others: Floats) -> Floats:
     """The cosines between unit vectors (3, n) and (3, m): (n, m). Without BLAS, whose threads mostly wait."""
     return np.asarray(np.einsum("in,im->nm", positions, others))
-
-
-def chords_km(cosines: Floats) -> Floats:
-    """The lengths of chords between points of the sphere, from the cosines of the angles between them."""
-    squares = np.maximum(0.0, 2 - 2 * cosines)
-    return EARTH_RADIUS_KM * np.sqrt(squares, out=squares)
-
-
-def ground_km(positions: Floats, others: Floats) -> Floats:
-    """The great-circle distances between the points of two lists of unit vectors, both (3, N)."""
-    half_chords = np.linalg.norm(positions - others, axis=0) / 2
-    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(1.0, half_chords)))

@@ -23,8 +23,9 @@ from tagger.database.enums import PositionSource
 from tagger.database.statements import among
 from tagger.database.tables import cameras, photos
 from tagger.positions import estimation
-from tagger.positions.estimation import Floats, Indices, Sequence, Truth, distances_m, sequence_of
+from tagger.positions.estimation import Indices, Sequence, Truth, distances_m, sequence_of
 from tagger.positions.evidence import TRUST, gps_error_m, read_shots
+from tagger.sphere import Floats
 from tagger.tags.contents import record_matching_photos
 
 # Anchors of two cameras are compared if they are this near in time.

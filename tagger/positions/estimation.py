@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.geo import EARTH_RADIUS_KM
+from tagger.sphere import Floats, unit_vectors
 
-Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Truth = npt.NDArray[np.bool_]
 
@@ -165,12 +165,6 @@ def interpolate(
     second = np.where(is_short, fraction, np.sin(fraction * angle) / safe)
     x, y, z = first * start + second * end
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
-
-
-def unit_vectors(latitude: Floats, longitude: Floats) -> Floats:
-    """Positions in degrees, both (N,), as points of the unit sphere: (3, N)."""
-    phi, lambda_ = np.radians(latitude), np.radians(longitude)
-    return np.stack([np.cos(phi) * np.cos(lambda_), np.cos(phi) * np.sin(lambda_), np.sin(phi)])
 
 
 def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:

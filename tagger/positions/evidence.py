@@ -33,12 +33,12 @@ from tagger.positions.estimation import (
     CLOCK_SLACK_S,
     MAX_SPEED_M_S,
     QUANTILE_90,
-    Floats,
     distances_m,
     interpolate,
 )
 from tagger.positions.gpx import EARLIEST, LATEST, Points
 from tagger.positions.tracks import PART_S, are_too_fast
+from tagger.sphere import Floats
 
 # Between two points that are further apart in time, a track does not tell where somebody was.
 MAX_TRACK_GAP_S = 900.0

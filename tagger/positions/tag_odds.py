@@ -53,7 +53,7 @@ from tagger.database.tables import (
 from tagger.geo import distance_km
 from tagger.landmarks.landmarks import REACHES_KM, UNKNOWN_EXTENT, farthest_km
 from tagger.model.predictions import KNOWN_SHARE, SUGGESTED_SCORE, TAUGHT_THRESHOLD
-from tagger.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S, Floats, distances_m
+from tagger.positions.estimation import CLOCK_SLACK_S, MAX_SPEED_M_S, distances_m
 from tagger.positions.evidence import (
     DAY_NUMBER,
     DAYS_AROUND,
@@ -67,6 +67,7 @@ from tagger.positions.evidence import (
     passages,
     runs_of,
 )
+from tagger.sphere import Floats
 from tagger.tags.causes import TagOdds, store_odds
 from tagger.tags.contents import count_photos_of_job, record_matching_photos
 from tagger.tags.rule import LEAST_SCORE, LEAST_SUGGESTED_SCORE, Candidate, PositionOdds

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, true
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, VerdictKind
-from tagger.database.statements import distinct_values, folder_of, unindexed
+from tagger.database.statements import among, distinct_values, folder_of, unindexed
 from tagger.database.tables import (
     IN_FOLDERS,
     contents,
@@ -18,6 +18,7 @@ from tagger.database.tables import (
     favourites,
     landmarks,
     photos,
+    positions,
     verdicts,
 )
 from tagger.kept.days import kept_landmarks, kept_places
@@ -153,6 +154,23 @@ def _upwards(path: str) -> Iterator[str]:
     while path:
         path = path.rpartition("/")[0]
         yield path
+
+
+def sights_in_library(connection: Connection, texts: Iterable[str]) -> dict[str, int]:
+    """The sights of the library that one of these texts may name, with the numbers of files taken there."""
+    from tagger.sights import find_sights  # numpy
+
+    named = {sight.name for text in texts for sight in find_sights(text, _MOST_SIGHTS)}
+    query = (
+        select(positions.c.sight, func.count())
+        .where(among(positions.c.sight, sorted(named)))
+        .group_by(positions.c.sight)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+# Sights with one word in common; many museums are called Museum of Something.
+_MOST_SIGHTS = 200
 
 
 @dataclass(frozen=True)

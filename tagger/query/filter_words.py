@@ -45,7 +45,7 @@ _OF_ACCEPTED_TAGS = ("landmark", "country")
 # Options that tags without acceptance match too, with `any_rank`.
 _OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
 # Options that select photos without a landmark, too.
-_OF_ALL_PHOTOS = ("thing", "near", "box", "position", "verdict", "trip", "job")
+_OF_ALL_PHOTOS = ("thing", "sight", "near", "box", "position", "verdict", "trip", "job")
 
 # Where positions come from, as words of the search.
 POSITIONS = {

@@ -42,10 +42,11 @@ from tagger.database.tables import (
     jobs,
     models,
     photos,
+    positions,
     tags,
     verdicts,
 )
-from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
+from tagger.errors import JobNotFound, ModelNotFound, SightNotFound, TripNotFound
 from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.query.areas import Area, query_areas
 from tagger.query.options import Alternatives, PhotoQuery
@@ -162,6 +163,7 @@ class ResolvedQuery:
     trip: "Trip | None" = None
     camera_ids: tuple[int, ...] = ()
     things: tuple[frozenset[str], ...] = ()
+    sights: tuple[str, ...] = ()
     any_of: "tuple[tuple[ResolvedQuery, ...], ...]" = ()
     without: "tuple[ResolvedQuery, ...]" = ()
     added: AddedOption | None = None
@@ -193,6 +195,7 @@ class ResolvedQuery:
                 sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
             ),
             things=tuple(things_named(connection, query.thing)),
+            sights=tuple(chain.from_iterable(map(_sights_named, query.sight))),
             any_of=tuple(map(resolved, query.any_of)),
             without=tuple(chain.from_iterable(map(resolved, query.without))),
         )
@@ -240,6 +243,7 @@ class ResolvedQuery:
             self._of_sets(),
             self._of_areas(),
             self._of_things(),
+            self._of_sights(),
             self._of_files(),
             self._of_contents(),
             self._of_tags(),
@@ -292,6 +296,12 @@ class ResolvedQuery:
         for slugs in self.things:
             shown = Found.by_images(*images_of(slugs))
             yield Filter(shows_one_of(photos.c.content_id, slugs), shown)
+
+    def _of_sights(self) -> Iterator[Filter]:
+        """By the sight at which they were taken."""
+        if self.sights:
+            taken_there = positions.c.sight.in_(self.sights)
+            yield Filter(taken_there, Found.by_ids(select(positions.c.photo_id).where(taken_there)))
 
     def _of_files(self) -> Iterator[Filter]:
         """By what is stored with the files: folders, cameras and dates."""
@@ -391,7 +401,7 @@ class ResolvedQuery:
     @property
     def _is_narrow(self) -> bool:
         """Whether another filter leaves fewer photos than one by outcome."""
-        return bool(self.landmark_ids or self.areas or self.things or self.has_verdict)
+        return bool(self.landmark_ids or self.areas or self.things or self.sights or self.has_verdict)
 
     def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
         """The tags to return of all tags of a photo that meets the conditions."""
@@ -422,7 +432,7 @@ class ResolvedQuery:
     @property
     def _selects_untagged(self) -> bool:
         """Whether the query is for photos of a place, a thing, a set or a verdict, and not for tags."""
-        is_of_images = bool(self.things) or self.query.verdict is not None
+        is_of_images = bool(self.things or self.sights) or self.query.verdict is not None
         return (self.copies_may_differ or is_of_images) and not self._has_tag_options
 
     @property
@@ -435,7 +445,7 @@ class ResolvedQuery:
         of_others = (*chain.from_iterable(self.any_of), *self.without)
         return (
             any(option is not None for option in options)
-            or bool(self.areas)
+            or bool(self.areas or self.sights)
             or any(each.copies_may_differ or each.file_conditions() for each in of_others)
         )
 
@@ -498,6 +508,20 @@ def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
     if trip is None:
         raise TripNotFound(trip=trip_id)
     return trip
+
+
+# Sights that one name can mean: all with this word.
+_MOST_SIGHTS = 200
+
+
+def _sights_named(name: str) -> list[str]:
+    """The names of the sights that a name means."""
+    from tagger.sights import find_sights  # numpy
+
+    sights = find_sights(name, _MOST_SIGHTS)
+    if not sights:
+        raise SightNotFound(name=name)
+    return sorted({sight.name for sight in sights})
 
 
 def _model_id(connection: Connection, name: str) -> int:

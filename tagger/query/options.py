@@ -252,6 +252,12 @@ class PhotoQuery:
         most_values=MOST_ALTERNATIVES,
         all_of_several=True,
     )
+    # Like `position`, it selects classified photos, tagged or not.
+    sight: tuple[str, ...] = _option(
+        "Photos taken at this sight of the world, like louvre.",
+        value_name="NAME",
+        most_values=MOST_ALTERNATIVES,
+    )
     # Like `box`, `position`, `country` and `verdict`, it selects classified photos, tagged or not.
     near: tuple[float, float] | None = _option(
         "Photos taken, or with landmarks, near this position.",

@@ -37,7 +37,7 @@ TAG_COLUMNS = (
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
 # The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's.
-POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city")
+POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city", "sight")
 LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
 
 
@@ -136,7 +136,7 @@ def _photo_cell(photo: TaggedPhoto, column: str) -> object:
 
 
 _SIGNS = {"dismissed": "is_dismissed", "favourite": "is_favourite"}
-_TAG_CELLS, _POSITION_CELLS = attrgetter(*TAG_COLUMNS), attrgetter(*POSITION_COLUMNS)
+_TAG_CELLS, _POSITION_CELLS = attrgetter(*TAG_COLUMNS), attrgetter(*POSITION_COLUMNS[:-1], "sight_name")
 _NO_TAG, _NO_POSITION = (None,) * len(TAG_COLUMNS), (None,) * len(POSITION_COLUMNS)
 
 

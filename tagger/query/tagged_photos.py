@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +189,20 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class PositionSight:
+    """The sight at which a photo was taken, and how far it is from its middle."""
+
+    name: str
+    kind: str
+    distance_m: int
+
+
+@dataclass(frozen=True)
 class Position:
     """Where a photo was taken, in degrees; in 90 % of cases, the true position is within `error_m` metres.
 
-    `source` is that in SQL. Country, region and city are those of the nearest city.
+    `source` is that in SQL. Country, region and city are those of the nearest city. The photo need
+    not show the sight at which it was taken.
     """
 
     latitude: float
@@ -203,6 +212,12 @@ class Position:
     country: str | None
     region: str | None
     city: str | None
+    sight: PositionSight | None
+
+    @property
+    def sight_name(self) -> str | None:
+        """The name of the sight."""
+        return None if self.sight is None else self.sight.name
 
     @property
     def text(self) -> str:
@@ -213,6 +228,11 @@ class Position:
     def place(self) -> str:
         """City and country, as far as they are known."""
         return place_text(self.city, self.country)
+
+    @property
+    def whole_place(self) -> str:
+        """The sight, the city and the country, as far as they are known."""
+        return ", ".join(filter(None, (self.sight_name, self.place)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,7 +337,21 @@ _RAW_FILES = (
     .label("raw_file_count")
 )
 _POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
-_POSITION_VALUES = attrgetter(*(field.name for field in fields(Position)))
+
+
+def _position(row: Row[Any]) -> Position | None:
+    """The position of a photo; None: it has none."""
+    if row.source is None:
+        return None
+    sight = None
+    if row.sight is not None:
+        from tagger.sights import named_sight  # numpy
+
+        sight = named_sight(row.sight, row.latitude, row.longitude)
+    if sight is None:
+        return document_of(Position, row, sight=None)
+    distance_m = round(sight.distance_m(row.latitude, row.longitude))
+    return document_of(Position, row, sight=PositionSight(sight.name, sight.kind, distance_m))
 
 
 def select_photos() -> Select[Any]:
@@ -453,7 +487,7 @@ class NameCache:
             outcome=_outcome(row, photo_tags),
             similarity=None,
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
-            position=None if row.source is None else Position(*_POSITION_VALUES(row)),
+            position=_position(row),
             files=1 + row.raw_file_count,
             guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
             refusal=None

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     CITY = "city"
     REGION = "region"
     TRIP = "trip"
+    SIGHT = "sight"
     THING = "thing"
     CAMERA = "camera"
     FOLDER = "folder"
@@ -247,6 +248,17 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
         meaning = Meaning(Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder})
         things.append((meaning, (PurePath(count.name).name, count.path)))
     return NameIndex(things)
+
+
+def sight_names(counts: Mapping[str, int]) -> Names:
+    """The names of sights, by the numbers of photos that were taken there."""
+    from tagger.sights import names_of_sight  # numpy
+
+    sights = (
+        (Meaning(Kind.SIGHT, name, "", photos, {"sight": name}), names_of_sight(name))
+        for name, photos in counts.items()
+    )
+    return NameIndex(sights)
 
 
 def thing_names(counts: Iterable[ThingCount]) -> Names:

@@ -24,12 +24,19 @@ from tagger.landmarks.landmarks import (
     landmarks_that_may_have,
     landmarks_with_slugs_of,
     newest_landmarks,
+    normalize_name,
     photos_by_landmark,
 )
 from tagger.photos.names import is_photo_name
 from tagger.positions.cities import is_name_of_city
 from tagger.query.areas import position_countries
-from tagger.query.counts import LandmarkCount, city_counts, folder_counts, landmark_counts
+from tagger.query.counts import (
+    LandmarkCount,
+    city_counts,
+    folder_counts,
+    landmark_counts,
+    sights_in_library,
+)
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
 from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.query.options import MAX_NAMES, MOST_ALTERNATIVES, QUERY_OPTIONS, Alternatives, PhotoQuery
@@ -54,6 +61,7 @@ from tagger.search.names import (
     outcome_names,
     place_of_trip,
     region_names,
+    sight_names,
     thing_names,
     trip_names,
     with_surroundings,
@@ -82,7 +90,10 @@ from tagger.things import count_things
 Files = Callable[[str, int], Sequence[Meaning]]  # whose names start with a text, at most so many
 AREAS = (Kind.COUNTRY, Kind.CITY, Kind.REGION)
 # What is found by words of its names, the first kind before others.
-_BY_WORDS = (Kind.LANDMARK, Kind.COUNTRY, Kind.CAMERA, Kind.REGION, Kind.CITY, Kind.TRIP, Kind.FOLDER)
+_BY_WORDS = (
+    *(Kind.LANDMARK, Kind.COUNTRY, Kind.CAMERA, Kind.REGION, Kind.CITY, Kind.SIGHT),
+    *(Kind.TRIP, Kind.FOLDER),
+)
 _ALSO = {
     Kind.COUNTRY: N_("“%(text)s” is also a country: %(name)s."),
     Kind.CITY: N_("“%(text)s” is also a city: %(name)s."),
@@ -602,18 +613,29 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
 
 
 def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | None:
-    """The circle around a city or landmark that a text names; None: it names none.
+    """The circle around a city, landmark or sight that a text names; None: it names none.
 
     Raises:
-        SearchTextInvalid: as `text_query`.
+        SearchTextInvalid: as `text_query`, if no sight of the world has the name either.
     """
-    query = text_query(database, name, root_paths).query
-    if query.circle is not None or not query.landmark:
+    from tagger.sights import find_sights  # numpy
+
+    sights = find_sights(name, 1)
+    of_sight = Near(sights[0].latitude, sights[0].longitude, DEFAULT_RADIUS_KM) if sights else None
+    try:
+        query = text_query(database, name, root_paths).query
+    except SearchTextInvalid:
+        if of_sight is None:
+            raise
+        return of_sight
+    if query.circle is not None:
         return query.circle
+    if not query.landmark:
+        return of_sight
     with database.read() as connection:
         landmark = find_landmark(connection, query.landmark[0])
     if landmark.latitude is None or landmark.longitude is None:
-        return None
+        return of_sight
     return Near(landmark.latitude, landmark.longitude, DEFAULT_RADIUS_KM)
 
 
@@ -626,10 +648,16 @@ def this_day() -> date:
 
 
 def unfamiliar_names(
-    database: Database, text: str, familiar: Collection[str], *, by_name: bool = False
+    database: Database,
+    text: str,
+    familiar: Collection[str],
+    sights: Collection[str],
+    *,
+    by_name: bool = False,
 ) -> Names:
     """The names in a text of landmarks without these slugs, and the newest ones: just taught places.
 
+    A landmark that no photo shows stands back where photos were taken at the sight of its name.
     `by_name`: also if the slug has not the name; reads all landmarks.
     """
     find = landmarks_that_may_have if by_name else landmarks_with_slugs_of
@@ -637,7 +665,12 @@ def unfamiliar_names(
         every = (*find(connection, phrases(text)), *newest_landmarks(connection))
         found = {each.id: each for each in every if each.slug not in familiar}
         numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, list(found)))
-    counts = [LandmarkCount.of(each, numbers[each.id]) for each in found.values()]
+    names_of_sights = set(map(normalize_name, sights))
+    counts = [
+        LandmarkCount.of(each, numbers[each.id])
+        for each in found.values()
+        if numbers[each.id] or names_of_sights.isdisjoint(map(normalize_name, each.all_names))
+    ]
     return landmark_names(sorted(counts, key=lambda count: (-count.photos, count.landmark)))
 
 
@@ -648,19 +681,20 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
         things = count_things(connection)
+        sights = sights_in_library(connection, phrases(text))
     familiar = {count.landmark for count in counts}
     yield (
         landmark_names(counts),
-        unfamiliar_names(database, text, familiar),
+        unfamiliar_names(database, text, familiar, sights),
         country_names(countries),
         camera_names(cameras),
         outcome_names(),
         thing_names(things),
     )
     cities = city_counts(database)
-    yield city_names(cities), region_names(cities)
+    yield city_names(cities), region_names(cities), sight_names(sights)
     yield foreign_country_names(countries), foreign_city_names(cities)
     trips = trip_summaries(database)
     yield journey_names(trips), trip_names(trips)
     yield (folder_names(folder_counts(database, root_paths)),)
-    yield (unfamiliar_names(database, text, familiar, by_name=True),)
+    yield (unfamiliar_names(database, text, familiar, sights, by_name=True),)

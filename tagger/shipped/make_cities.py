@@ -20,13 +20,11 @@ import numpy.typing as npt
 
 from tagger.positions.cities import (
     MAX_DISTANCE_KM,
-    chords_km,
     disc_radii_km,
-    ground_km,
     nearest_discs,
 )
-from tagger.positions.estimation import unit_vectors
 from tagger.search.words import folded
+from tagger.sphere import chords_km, ground_km, unit_vectors
 
 # Names of countries and regions that differ from common English, or from the other names.
 CORRECTIONS = {
@@ -168,18 +166,23 @@ def _write(
     regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)
     zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
     columns = {
-        "names": _column([city["name"] for city in cities]),
-        "other_names": _column(["\t".join(_other_names(city)) for city in cities]),
+        "names": text_column([city["name"] for city in cities]),
+        "other_names": text_column(["\t".join(_other_names(city)) for city in cities]),
         "regions": region_indices.astype("<u2"),
         "populations": np.array([city["population"] for city in cities], dtype="<u4"),
         "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
         "longitudes": np.array([round(place["longitude"] * 10_000) for place in places], dtype="<i4"),
         "countries": country_indices.astype("u1"),
         "zones": zone_indices.astype("<u2"),
-        "region_names": _column(regions.tolist()),
-        "zone_names": _column(zones.tolist()),
-        "country_names": _column([CORRECTIONS.get(countries[code], countries[code]) for code in codes]),
+        "region_names": text_column(regions.tolist()),
+        "zone_names": text_column(zones.tolist()),
+        "country_names": text_column([CORRECTIONS.get(countries[code], countries[code]) for code in codes]),
     }
+    write_columns(out, columns)
+
+
+def write_columns(out: Path, columns: dict[str, npt.NDArray[Any]]) -> None:
+    """Write columns of a table, with the same bytes everywhere."""
     # As numpy.savez_compressed, without the time of writing, with a compression that is the same everywhere.
     with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
         for name, column in columns.items():
@@ -236,7 +239,8 @@ def _is_readable(name: str) -> bool:
     return is_hindi or (is_latin and not name.isupper())
 
 
-def _column(texts: Sequence[str]) -> npt.NDArray[np.uint8]:
+def text_column(texts: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Texts as bytes, one on each line."""
     return np.frombuffer("\n".join(texts).encode(), dtype=np.uint8)
 
 

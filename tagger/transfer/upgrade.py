@@ -7,6 +7,7 @@ from tagger.database.connection import open_database
 from tagger.database.schema import SCHEMA_REVISION, read_revision, upgrade_schema
 from tagger.errors import SchemaOutdated
 from tagger.kept.update import update_kept
+from tagger.positions.update import name_sights
 from tagger.tags.settlement import settle_after_upgrade
 
 
@@ -21,6 +22,7 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
     """
     before = upgrade_schema(url)
     with closing(open_database(url, is_upgrade=True)) as database:
+        name_sights(database)
         settle_after_upgrade(database, on_progress)
         update_kept(database, only_days=True)
     return before

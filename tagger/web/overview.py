@@ -21,6 +21,7 @@ from tagger.query.counts import (
     familiar_landmark_counts,
     find_covers,
     folder_counts,
+    sights_in_library,
 )
 from tagger.query.options import PhotoQuery
 from tagger.query.position_clusters import position_cells
@@ -41,6 +42,7 @@ from tagger.search.names import (
     landmark_names,
     outcome_names,
     region_names,
+    sight_names,
     thing_names,
     trip_names,
     with_surroundings,
@@ -53,6 +55,7 @@ from tagger.search.text_query import (
     understand,
     unfamiliar_names,
 )
+from tagger.search.words import phrases
 from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.teaching.similarity import LookAlikes
 from tagger.texts.names import city_name, name_in_language
@@ -228,21 +231,23 @@ class SearchLists:
         else:
             names = self._index(landmark_names, landmarks)
             familiar = {each.landmark for each in landmarks if each.photos}
+        with self._database.read() as connection:
+            sights = sights_in_library(connection, phrases(text))
         yield (
             names,
-            unfamiliar_names(self._database, text, familiar),
+            unfamiliar_names(self._database, text, familiar, sights),
             self._index(country_names, countries),
             self._index(camera_names, self._overview.cameras.get_soon(*left()) or {}),
             self._outcomes,
             thing_names(self._overview.things.get_soon(*left()) or _NONE),
         )
-        yield self._index(city_names, cities), self._index(region_names, cities)
+        yield self._index(city_names, cities), self._index(region_names, cities), sight_names(sights)
         yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
         trips = self._overview.trips.get_soon(*left()) or _NONE
         yield self._index(journey_names, trips), self._index(trip_names, trips)
         yield (self._index(folder_names, self._overview.folders.get_soon(*left()) or _NONE),)
         if by_name:
-            yield (unfamiliar_names(self._database, text, familiar, by_name=True),)
+            yield (unfamiliar_names(self._database, text, familiar, sights, by_name=True),)
 
     def _index(self, make: Callable[..., T], *lists: Collection[object]) -> T:
         """What is made of the lists, built again when one of them has changed."""

@@ -118,7 +118,7 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
         ("a.jpg", GATE, "2", "false"),
         ("palace.jpg", VERSAILLES, "1", "true"),
     ]
-    position_keys = ["latitude", "longitude", "error_m", "source", "country", "city"]
+    position_keys = ["latitude", "longitude", "error_m", "source", "country", "city", "sight"]
     assert list(rows[0]) == [
         *list(PHOTO)[1:-4],
         "things",

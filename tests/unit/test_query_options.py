@@ -164,7 +164,7 @@ def test_stored_queries_of_released_versions_are_read_and_written_the_same() -> 
     assert written.pop("any_of") == ["country=Italy|near=48.1%2C2.3&radius_km=5|under=%2Fphotos%2Fcaf%E9"]
     assert written == {name: value for name, value in EVERY_OPTION.items() if name != "any_of"}
     others = {"unknown", "untagged", "failed", "dismissed"}
-    newer = {"thing": ["dog"], "calendar_day": ["06-30"], "undated": True}
+    newer = {"thing": ["dog"], "sight": ["louvre"], "calendar_day": ["06-30"], "undated": True}
     assert PhotoQuery.of_document(newer).document == newer
     assert EVERY_OPTION.keys() | newer.keys() | others == {
         name for name, option in QUERY_OPTIONS.items() if option.is_stored

@@ -219,7 +219,10 @@ def print_details(details: PhotoDetails) -> None:
             for name, fact in RESULT_FACTS.items()
         ),
         ("camera", details.camera),
-        ("position", photo.position and ", ".join(filter(None, (photo.position.text, photo.position.place)))),
+        (
+            "position",
+            photo.position and ", ".join(filter(None, (photo.position.text, photo.position.whole_place))),
+        ),
         (
             "follows",
             photo.position and details.evidence and _evidence(details.evidence, photo.position.source),

@@ -46,6 +46,7 @@ ledgers = Table(
     ),
     Column("settled_to", Id, doc="during an upgrade of `effective_tags`: the last one done; null: all are"),
     Column("models_settled_to", Id, doc="like `settled_to`, after other models were put in use"),
+    Column("sights_to", Id, doc="during an upgrade of sights in `positions`: the last one; null: all are"),
     Column("trips_version", Integer, nullable=False, server_default="0", doc="how often `trips` was updated"),
     info={"doc": "A single row: the database's identity, which messages carry."},
 )

@@ -302,6 +302,8 @@ positions = Table(
     Column("country", Text, doc="country of the nearest city"),
     Column("region", Text, doc="region or state of the nearest city; null: only the country is known"),
     Column("city", Text, doc="the nearest city; null: only the country is known"),
+    Column("sight", Text, doc="the sight at which it was taken, which it need not show; null: none"),
+    Index(None, "sight", "photo_id"),
     Index(None, "latitude", "longitude", "photo_id"),
     Index(None, "source", "photo_id"),
     Index(None, "country", "region", "city", "latitude", "longitude", "photo_id"),

@@ -415,6 +415,7 @@ photos_view = Table(
     Column("error_m", Float, doc="error of the position, in metres"),
     Column("country", Text, doc="country of the nearest city"),
     Column("city", Text, doc="the nearest city"),
+    Column("sight", Text, doc="the sight at which it was taken"),
     Column("width", Integer, doc="pixels, as displayed"),
     Column("height", Integer, doc="pixels, as displayed"),
     Column("digest", Text, doc="digest of image data and orientation"),

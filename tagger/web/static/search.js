@@ -6,7 +6,7 @@ import { gettext, ngettext, photoCount } from "./texts.js";
 
 const SETTLE_MS = 120; // suggestions are fetched after this pause in typing
 const KINDS = {
-  photos: gettext("Photos"), date: gettext("Date"), landmark: gettext("Landmarks"), country: gettext("Countries"), city: gettext("Cities"), region: gettext("Regions"),
+  photos: gettext("Photos"), date: gettext("Date"), landmark: gettext("Landmarks"), country: gettext("Countries"), city: gettext("Cities"), region: gettext("Regions"), sight: gettext("Sights"),
   trip: gettext("Trips"), camera: gettext("Cameras"), folder: gettext("Folders"), file: gettext("Files"), outcome: gettext("State"),
 };
 const TYPING = "input:not([type=checkbox], [type=radio], [type=button], [type=submit]), textarea, select, [contenteditable]";

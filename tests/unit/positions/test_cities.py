@@ -17,13 +17,12 @@ from tagger.errors import InstallationDamaged
 from tagger.positions import cities
 from tagger.positions.cities import (
     City,
-    chords_km,
     find_cities,
     nearest_cities,
     nearest_discs,
     time_zone,
 )
-from tagger.positions.estimation import unit_vectors
+from tagger.sphere import chords_km, unit_vectors
 
 LANDMARKS = list(
     csv.DictReader(Path("trainer/data/shipped-landmarks.csv").read_text(encoding="utf-8").splitlines())
