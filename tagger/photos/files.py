@@ -274,24 +274,10 @@ class MountState(Enum):
 
 
 class Mount(NamedTuple):
-    """The answer of a source of photos.
-
-    `problem`: why a bucket cannot be listed, with a remedy; `error`: why a folder cannot be listed.
-    """
+    """The answer of a source of photos, and why it cannot be listed: of a bucket with a remedy."""
 
     state: MountState
     problem: str | None = None
-    error: str | None = None
-
-    @property
-    def text(self) -> str:
-        """What is wrong with the folder, to be read after its name."""
-        if self.error:
-            return f"cannot be read ({self.error})"
-        return {
-            MountState.SILENT: "does not answer",
-            MountState.UNMOUNTED: "is no longer a disk or share of its own",
-        }.get(self.state, "is empty or missing")
 
 
 def check_mount(folder: Path) -> Mount:
@@ -300,7 +286,7 @@ def check_mount(folder: Path) -> Mount:
     Only the first call waits for a folder that hangs; later ones return at once until it answers.
     """
     check = _finished_check(folder)
-    return Mount(check.state, error=check.error)
+    return Mount(check.state, check.problem)
 
 
 def check_folder(folder: Path, *, was_mounted: bool) -> Mount:
@@ -310,7 +296,7 @@ def check_folder(folder: Path, *, was_mounted: bool) -> Mount:
         return Mount(MountState.LINK)
     is_listed = check.state in {MountState.FILLED, MountState.EMPTY}
     is_unmounted = was_mounted and is_listed and not check.is_mount_point
-    return Mount(MountState.UNMOUNTED if is_unmounted else check.state, error=check.error)
+    return Mount(MountState.UNMOUNTED if is_unmounted else check.state, check.problem)
 
 
 def is_mount_point(folder: Path | str) -> bool:
@@ -343,7 +329,7 @@ class _MountCheck(threading.Thread):
         self._folder = folder
         self._started_at = time.monotonic()
         self.state = MountState.SILENT
-        self.error: str | None = None
+        self.problem: str | None = None
         self.is_link = self.is_mount_point = False
 
     @property
@@ -359,7 +345,7 @@ class _MountCheck(threading.Thread):
                 self.state = MountState.EMPTY if is_empty else MountState.FILLED
         except OSError as error:
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
-                self.error = (error.strerror or str(error)).lower()
+                self.problem = (error.strerror or str(error)).lower()
             self.is_link = os.path.islink(self._folder)  # noqa: PTH114 - unlike its method, it does not raise
             self.state = MountState.MISSING
 

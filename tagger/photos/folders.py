@@ -198,7 +198,7 @@ class FolderSource:
         mount = self.mount()  # first: resolving a path could hang
         if mount.state is MountState.FILLED:
             return self.folder != folder and self.folder.resolve() == folder
-        return mount.state is MountState.MISSING and mount.error is None
+        return mount.state is MountState.MISSING and mount.problem is None
 
     def shown_name(self, folder: Path, root_name: str) -> str:
         return str(root_name / folder.relative_to(self.folder))
@@ -206,7 +206,13 @@ class FolderSource:
     def unavailable(self, mount: Mount, photos: str) -> RootUnavailable:
         if mount.state is MountState.LINK:
             return FolderReplaced(folder=self.folder, photos=photos, target=self.folder.resolve())
-        return RootUnavailable(folder=self.folder, photos=photos, state=mount.text)
+        state = {
+            MountState.SILENT: "does not answer",
+            MountState.UNMOUNTED: "is no longer a disk or share of its own",
+        }.get(mount.state, "is empty or missing")
+        if mount.problem:
+            state = f"cannot be read ({mount.problem})"
+        return RootUnavailable(folder=self.folder, photos=photos, state=state)
 
     def _has_link(self, folder: str) -> bool:
         """Whether a folder below this one, or one around it, is a link."""
