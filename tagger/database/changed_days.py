@@ -74,11 +74,12 @@ class _Cause(NamedTuple):
 
 
 _CAUSES = (
+    # Photos without a camera make no visits.
     _Cause(
         "days",
         "photos",
         "id, camera_id, taken_at, utc_offset_s, gone_since, origin, path, content_id",
-        "'days'",
+        "CASE WHEN camera_id IS NULL THEN 'numbers' ELSE 'days' END",
         "part",
         "{part}",
         "{unmarked}",
@@ -116,7 +117,8 @@ _CAUSES = (
 _ROWS = {"insert": ("NEW",), "delete": ("OLD",), "update": ("OLD", "NEW")}
 # SQLite has one writer, so a day that is marked needs no second mark.
 _UNMARKED = (
-    "NOT EXISTS (SELECT 1 FROM changed_days AS c WHERE c.step = 'days' AND c.part = "  # noqa: S608
+    "NOT EXISTS (SELECT 1 FROM changed_days AS c "  # noqa: S608
+    "WHERE (c.step = 'days' OR (c.step = 'numbers' AND changed.camera_id IS NULL)) AND c.part = "
     f"{part_of.sql('changed.taken_at', 'changed.id', is_sqlite=True)})"
 )
 

@@ -295,9 +295,9 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
 
 def _edited_photos(database: Database, job: int) -> list[str]:
     """The photos with a file or sidecar that another program has changed since the write."""
-    from tagger.cli.session import load_settings  # which imports this module
     from tagger.jobs.enqueue.job_json import failure_documents
     from tagger.ledger.items import EDITED, unwritten_photos
+    from tagger.settings import load_settings  # pydantic
 
     photos = unwritten_photos(database, job, (EDITED,))
     return [each.path for each in failure_documents(database, photos, load_settings().roots)]
