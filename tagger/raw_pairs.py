@@ -36,6 +36,7 @@ from tagger.database.tables import (
     metadata_writes,
     photos,
     positions,
+    thing_verdicts,
     verdicts,
 )
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS
@@ -169,19 +170,19 @@ def _other_files(
 
 
 def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> None:
-    """Apply the verdicts and the star of one image to another one: of two on a landmark, the later one."""
+    """Apply the verdicts and the star of one image to another one: of two on one thing, the later one."""
     if image_id == to_image_id:
         return
     stars = connection.execute(select(favourites).where(favourites.c.content_id == image_id)).mappings()
     insert_missing(connection, favourites, [dict(row) | {"content_id": to_image_id} for row in stars])
     away = connection.execute(select(dismissals).where(dismissals.c.content_id == image_id))
     write_dismissals(connection, [NewDismissal(to_image_id, row.given_by, row.given_at) for row in away])
-    given = connection.execute(select(verdicts).where(verdicts.c.content_id == image_id))
-    carried = [
-        NewVerdict(to_image_id, row.landmark_id, VerdictKind(row.verdict), row.given_by, row.given_at)
-        for row in given
-    ]
-    write_verdicts(connection, carried, newer_only=True)
+    for table in (verdicts, thing_verdicts):
+        given = connection.execute(select(table).where(table.c.content_id == image_id))
+        carried = [
+            NewVerdict(to_image_id, about, VerdictKind(kind), *by_at) for _, about, kind, *by_at in given
+        ]
+        write_verdicts(connection, carried, newer_only=True)
 
 
 def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_id: int) -> None:

@@ -56,6 +56,11 @@ class Thing:
     display_name: str
     kind_of: "Thing | None" = None
 
+    @property
+    def id(self) -> str:
+        """What verdicts know it by; a landmark has a number."""
+        return self.slug
+
     def path_in(self, language: str | None) -> tuple[str, ...]:
         """Its name in a language, after those of what it is a kind of: Animal, Dog."""
         name = name_in_language(self.name, self.names, language)

@@ -324,34 +324,23 @@ def store_odds(connection: Connection, changes: Iterable[TagOdds]) -> set[int]:
     return images
 
 
+# What a verdict is about: a landmark, by its id, or a thing, by its slug.
+Subject = int | str
+
+
 @dataclass(frozen=True)
 class NewVerdict:
-    """A row of `verdicts` to write, on an image and a landmark that have rows."""
+    """A verdict to write. Its image and its subject have rows."""
 
     content_id: int
-    landmark_id: int
+    subject: Subject
     verdict: VerdictKind
     given_by: str | None
     given_at: datetime
 
     @property
-    def key(self) -> tuple[int, int]:
-        return self.content_id, self.landmark_id
-
-
-@dataclass(frozen=True)
-class NewThingVerdict:
-    """A row of `thing_verdicts` to write, on an image and a thing that have rows."""
-
-    content_id: int
-    thing: str
-    verdict: VerdictKind
-    given_by: str | None
-    given_at: datetime
-
-    @property
-    def key(self) -> tuple[int, str]:
-        return self.content_id, self.thing
+    def key(self) -> tuple[int, Subject]:
+        return self.content_id, self.subject
 
 
 @dataclass(frozen=True)
@@ -371,45 +360,36 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
     latest = {each.key: each for each in sorted(new, key=attrgetter("given_at"))}
     if not latest:
         return
-    images = {content_id for content_id, _ in latest}
-    lock_contents(connection, images)
-    _upsert(connection, verdicts, [latest[key] for key in sorted(latest)], newer_only=newer_only)
-    confirmed = sorted(confirmed_contents(connection, images))
-    connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(confirmed)))
-    _settle_decided(connection, images)
+    lock_contents(connection, {content_id for content_id, _ in latest})
+    for table, kind in ((verdicts, int), (thing_verdicts, str)):
+        of_kind = (each for each in latest.values() if isinstance(each.subject, kind))
+        _upsert(connection, table, sorted(of_kind, key=attrgetter("key")), newer_only=newer_only)
+    # No landmark depends on a thing.
+    images = {content_id for content_id, subject in latest if isinstance(subject, int)}
+    if images:
+        confirmed = sorted(confirmed_contents(connection, images))
+        connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(confirmed)))
+        _settle_decided(connection, images)
 
 
 def delete_verdicts(
-    connection: Connection, content_ids: Collection[int], landmark_id: int, kind: VerdictKind
+    connection: Connection, content_ids: Collection[int], subject: Subject, kind: VerdictKind
 ) -> int:
-    """Delete the verdicts of images about a landmark, if they are of `kind`; returns how many."""
+    """Delete the verdicts of images about a subject, if they are of `kind`; returns how many."""
     lock_contents(connection, content_ids)
-    of_landmark = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == kind
-    deleted = delete(verdicts).where(among(verdicts.c.content_id, content_ids), *of_landmark)
-    count = connection.execute(deleted).rowcount
-    _settle_decided(connection, content_ids)
+    table, is_about_it = verdicts_about(subject)
+    of_images = among(table.c.content_id, content_ids), table.c.verdict == kind
+    count = connection.execute(delete(table).where(*of_images, is_about_it)).rowcount
+    if table is verdicts:
+        _settle_decided(connection, content_ids)
     return count
 
 
-def write_thing_verdicts(
-    connection: Connection, new: Iterable[NewThingVerdict], *, newer_only: bool = False
-) -> None:
-    """Write verdicts on things, as `write_verdicts` does those on landmarks. No landmark depends on them."""
-    latest = {each.key: each for each in sorted(new, key=attrgetter("given_at"))}
-    if latest:
-        lock_contents(connection, {content_id for content_id, _ in latest})
-        rows = [latest[key] for key in sorted(latest)]
-        _upsert(connection, thing_verdicts, rows, newer_only=newer_only)
-
-
-def delete_thing_verdicts(
-    connection: Connection, content_ids: Collection[int], thing: str, kind: VerdictKind
-) -> int:
-    """Delete the verdicts of images about a thing, if they are of `kind`; returns how many."""
-    lock_contents(connection, content_ids)
-    of_thing = thing_verdicts.c.thing == thing, thing_verdicts.c.verdict == kind
-    of_images = among(thing_verdicts.c.content_id, content_ids)
-    return connection.execute(delete(thing_verdicts).where(of_images, *of_thing)).rowcount
+def verdicts_about(subject: Subject) -> tuple[Table, ColumnElement[bool]]:
+    """The table with the verdicts about a subject, and which of its rows they are."""
+    if isinstance(subject, int):
+        return verdicts, verdicts.c.landmark_id == subject
+    return thing_verdicts, thing_verdicts.c.thing == subject
 
 
 def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> None:
@@ -439,17 +419,20 @@ def confirmed_contents(connection: Connection, content_ids: Collection[int]) -> 
 def _upsert(
     connection: Connection,
     table: Table,
-    new: Sequence[NewVerdict | NewThingVerdict | NewDismissal],
+    new: Sequence[NewVerdict | NewDismissal],
     *,
     newer_only: bool,
 ) -> None:
     """Write rows over those with the same keys, in the order of their keys, which prevents deadlocks."""
+    if not new:
+        return
     statement = upsert(connection, table)
     values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
     is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
     key = list(table.primary_key)
     over = statement.on_conflict_do_update(index_elements=key, set_=values, where=is_older)
-    connection.execute(over, [vars(each) for each in new])
+    names = table.columns.keys()
+    connection.execute(over, [dict(zip(names, vars(each).values(), strict=True)) for each in new])
 
 
 def _settle_decided(connection: Connection, content_ids: Collection[int]) -> None:

@@ -22,17 +22,15 @@ from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
-from tagger.database.tables import contents, thing_verdicts, verdicts
+from tagger.database.tables import contents
 from tagger.errors import ImportRefused, PicklableError
 from tagger.landmarks.landmarks import landmarks_by_slug
 from tagger.tags.causes import (
     NewDismissal,
-    NewThingVerdict,
     NewVerdict,
     confirmed_contents,
     hold_landmarks,
     write_dismissals,
-    write_thing_verdicts,
     write_verdicts,
 )
 from tagger.tags.contents import lock_contents, lock_contents_shared
@@ -218,7 +216,6 @@ def import_verdicts(
             hold_landmarks(connection)
             new = _count_page(connection, page, report, add=True)
             write_verdicts(connection, new.verdicts, newer_only=True)
-            write_thing_verdicts(connection, new.of_things, newer_only=True)
             write_dismissals(connection, new.dismissals)
             if audit_entry is None:
                 audit_entry = record_action(connection, AuditAction.VERDICTS_IMPORT)
@@ -231,7 +228,6 @@ class _NewRows:
     """What a page of entries changes, with the ids of this database."""
 
     verdicts: list[NewVerdict] = field(default_factory=list)
-    of_things: list[NewThingVerdict] = field(default_factory=list)
     dismissals: list[NewDismissal] = field(default_factory=list)
 
 
@@ -253,30 +249,21 @@ def _count_page(
         content_id, given = content_ids.get(entry.digest, 0), (entry.by, entry.at)
         if entry.landmark is None:
             new.dismissals.append(NewDismissal(content_id, *given))
-        elif entry.landmark in landmarks:
-            kind = VerdictKind(entry.verdict)
-            new.verdicts.append(NewVerdict(content_id, landmarks[entry.landmark].id, kind, *given))
         else:
-            thing, kind = entry.landmark.removeprefix(PREFIX), VerdictKind(entry.verdict)
-            new.of_things.append(NewThingVerdict(content_id, thing, kind, *given))
-    stored = stored_verdicts(connection, verdicts, {verdict.key for verdict in new.verdicts})
+            landmark, slug = landmarks.get(entry.landmark), entry.landmark.removeprefix(PREFIX)
+            subject = landmark.id if landmark else slug
+            new.verdicts.append(NewVerdict(content_id, subject, VerdictKind(entry.verdict), *given))
+    stored = stored_verdicts(connection, {verdict.key for verdict in new.verdicts})
     new.verdicts = [
         verdict
         for verdict in new.verdicts
         if report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))
     ]
-    of_things = stored_verdicts(
-        connection, thing_verdicts, {thing_verdict.key for thing_verdict in new.of_things}
-    )
-    new.of_things = [
-        thing_verdict
-        for thing_verdict in new.of_things
-        if report.count((thing_verdict.verdict, thing_verdict.given_at), of_things.get(thing_verdict.key))
-    ]
     # A confirmed landmark outranks a dismissal, which then counts as older.
     away_ids = {dismissal.content_id for dismissal in new.dismissals}
     confirmed = confirmed_contents(connection, away_ids)
-    confirmed |= {verdict.content_id for verdict in new.verdicts if verdict.verdict is VerdictKind.CONFIRMED}
+    of_landmarks = (verdict for verdict in new.verdicts if isinstance(verdict.subject, int))
+    confirmed |= {verdict.content_id for verdict in of_landmarks if verdict.verdict is VerdictKind.CONFIRMED}
     dismissed = stored_dismissals(connection, away_ids)
     changed = []
     for dismissal in new.dismissals:

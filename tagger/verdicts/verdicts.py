@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, Table, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -23,15 +22,14 @@ from tagger.query.tagged_photos import NameCache, select_photos
 from tagger.roots.roots import RootPaths
 from tagger.tags.causes import (
     NewDismissal,
-    NewThingVerdict,
     NewVerdict,
+    Subject,
     confirmed_contents,
     delete_dismissals,
-    delete_thing_verdicts,
     delete_verdicts,
     hold_landmarks,
+    verdicts_about,
     write_dismissals,
-    write_thing_verdicts,
     write_verdicts,
 )
 from tagger.tags.contents import lock_contents
@@ -103,7 +101,7 @@ def withdraw_verdicts(
     """
     with database.write(dry_run=dry_run) as connection:
         current = _CurrentVerdicts.of(connection, photos, landmark, root_paths)
-        if count := current.delete(connection, kind):
+        if count := delete_verdicts(connection, current.before, current.subject.id, kind):
             slug = current.subject.slug
             record_action(connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count)
         return current.document(connection, root_paths, dry_run=dry_run)
@@ -148,29 +146,17 @@ class _CurrentVerdicts:
                 raise PhotoNotClassified(path=path, why=f": it failed ({kind})" if kind else "")
         hold_landmarks(connection)
         subject = _find_subject(connection, name)
-        return cls(subject, photo_ids, images, _kinds(connection, {*images.values()}, subject))
+        return cls(subject, photo_ids, images, _kinds(connection, {*images.values()}, subject.id))
 
     def write(
         self, connection: Connection, images: Collection[int], kind: VerdictKind, by: str | None
     ) -> None:
         now = datetime.now(UTC)
-        if isinstance(self.subject, Thing):
-            slug = self.subject.slug
-            of_things = [NewThingVerdict(image, slug, kind, by, now) for image in images]
-            write_thing_verdicts(connection, of_things)
-        else:
-            new = [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
-            write_verdicts(connection, new)
-
-    def delete(self, connection: Connection, kind: VerdictKind) -> int:
-        """Delete the verdicts of a kind; returns how many there were."""
-        if isinstance(self.subject, Thing):
-            return delete_thing_verdicts(connection, self.before, self.subject.slug, kind)
-        return delete_verdicts(connection, self.before, self.subject.id, kind)
+        write_verdicts(connection, [NewVerdict(image, self.subject.id, kind, by, now) for image in images])
 
     def document(self, connection: Connection, root_paths: RootPaths, *, dry_run: bool) -> VerdictsDocument:
         """What has become of them in this transaction."""
-        after = _kinds(connection, self.before, self.subject)
+        after = _kinds(connection, self.before, self.subject.id)
         names = NameCache(connection, root_paths)
         rows = connection.execute(select_photos().where(among(photos.c.id, self.images)))
         found = {row.id: (names.path(connection, row), row.digest) for row in rows}
@@ -208,14 +194,11 @@ def _find_subject(connection: Connection, name: str) -> Landmark | Thing:
 
 
 def _kinds(
-    connection: Connection, images: Collection[int], subject: Landmark | Thing
+    connection: Connection, images: Collection[int], subject: Subject
 ) -> dict[int, VerdictKind | None]:
     """The verdict of each image about a landmark or thing."""
-    if isinstance(subject, Thing):
-        table, is_subject = thing_verdicts, thing_verdicts.c.thing == subject.slug
-    else:
-        table, is_subject = verdicts, verdicts.c.landmark_id == subject.id
-    given = among(table.c.content_id, images), is_subject
+    table, is_about_it = verdicts_about(subject)
+    given = among(table.c.content_id, images), is_about_it
     rows = connection.execute(select(table.c.content_id, table.c.verdict).where(*given))
     return dict.fromkeys(images) | {row.content_id: VerdictKind(row.verdict) for row in rows}
 
@@ -230,22 +213,17 @@ def _kinds(
 NOT_A_LANDMARK = "not-a-landmark"
 
 
-_Key = TypeVar("_Key", int, str)
-
-
 def stored_verdicts(
-    connection: Connection, table: Table, keys: Collection[tuple[int, _Key]]
-) -> dict[tuple[int, _Key], tuple[VerdictKind, datetime]]:
-    """Kind and time of the stored verdicts among `keys`: content id, and landmark id or slug of a thing."""
-    if not keys:
-        return {}
-    query: Select[Any] = select(*table.primary_key, table.c.verdict, table.c.given_at)
-    of_images = among(table.c.content_id, {content_id for content_id, _ in keys})
-    return {
-        (content_id, subject): (VerdictKind(verdict), given_at)
-        for content_id, subject, verdict, given_at in connection.execute(query.where(of_images))
-        if (content_id, subject) in keys
-    }
+    connection: Connection, keys: Collection[tuple[int, Subject]]
+) -> dict[tuple[int, Subject], tuple[VerdictKind, datetime]]:
+    """Kind and time of the stored verdicts among `keys`: content ids and what the verdicts are about."""
+    content_ids = {content_id for content_id, _ in keys}
+    stored = {}
+    for table in (verdicts, thing_verdicts):
+        query = select(table).where(among(table.c.content_id, content_ids))
+        for content_id, subject, verdict, _, given_at in connection.execute(query):
+            stored[content_id, subject] = VerdictKind(verdict), given_at
+    return {key: value for key, value in stored.items() if key in keys}
 
 
 def stored_dismissals(connection: Connection, content_ids: Collection[int]) -> dict[int, datetime]:

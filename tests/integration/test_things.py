@@ -13,6 +13,7 @@ from support.artifacts import LABELS, tiny_artifact, tiny_manifest
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.databases import statements
 from support.models import record_inferences
+from support.raw_pairs import PairFolder
 
 from tagger.cli.commands.review import EXPORT_COLUMNS
 from tagger.cli.local_jobs import photo_line
@@ -402,6 +403,21 @@ def test_verdicts_on_things_go_to_another_database(library: Library) -> None:
     assert (done.added, done.replaced, dict(done.unknown_landmarks)) == (1, 1, {"thing:unicorn": 1})
     assert list(list_verdicts(library.database, VerdictFilter())) == listed
     assert library.names(thing="cat") == {"castle.jpg"}
+
+
+def test_the_photo_of_a_raw_file_and_its_jpeg_keeps_verdicts_on_things(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = PairFolder(database, tmp_path)
+    tiny_artifact(tmp_path / "objects.pt", THINGS, name="objects", kind="things")
+    add_model(database, tmp_path / "objects.pt")
+    raw = folder.draw_raw("IMG_1.CR3", 1)
+    folder.tag()
+    give_verdicts(database, [raw], "dog", VerdictKind.CONFIRMED, "ann", {})
+    folder.draw("IMG_1.JPG", 0)
+    folder.tag()
+    (photo,) = find_tagged(database, PhotoQuery(thing="dog", any_outcome=True))
+    assert (Path(photo.path).name, photo.files) == ("IMG_1.JPG", 2)
 
 
 def test_metadata_has_things_only_if_that_is_asked(library: Library) -> None:
