@@ -4,29 +4,26 @@ A model of things names them; people confirm and reject them. They are no landma
 suggestion follows from them, and photos without a landmark stay so. `causes` writes what images show.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Select,
+    bindparam,
     delete,
     distinct,
     exists,
     func,
-    insert,
-    or_,
     select,
     union_all,
     update,
 )
 
-from tagger.database.connection import display_language
+from tagger.database.connection import Database, display_language
 from tagger.database.enums import VerdictKind
-from tagger.database.statements import among, insert_page
+from tagger.database.statements import among, insert_missing, insert_page
 from tagger.database.tables import (
     contents,
     image_things,
@@ -86,28 +83,18 @@ class ShownThing:
     verdict: VerdictKind | None
 
 
-def record_things(connection: Connection, model_id: int, labels: "Iterable[Label]") -> None:
+def record_things(connection: Connection, model_id: int, labels: "Sequence[Label]") -> None:
     """Record the things of a model. Their names replace those of earlier models."""
-    given = {label.slug: label for label in labels}
-    known = set(connection.scalars(select(things.c.slug)))
     # Without parents first: a parent may come after its children.
-    new = [
-        {"slug": label.slug, "name": label.name, "names": {}, "aliases": []}
-        for label in given.values()
-        if label.slug not in known
+    new = [{"slug": label.slug, "name": label.name, "names": {}, "aliases": []} for label in labels]
+    insert_missing(connection, things, new)
+    facts = [
+        {"thing": label.slug, **label.model_dump(include={"name", "names", "aliases", "parent"})}
+        for label in labels
     ]
-    if new:
-        connection.execute(insert(things), new)
-    for label in given.values():
-        facts = {
-            "name": label.name,
-            "names": label.names,
-            "aliases": [*label.aliases],
-            "parent": label.parent,
-        }
-        connection.execute(update(things).where(things.c.slug == label.slug).values(facts))
+    connection.execute(update(things).where(things.c.slug == bindparam("thing")), facts)
     connection.execute(delete(thing_labels).where(thing_labels.c.model_id == model_id))
-    rows = ((model_id, position, slug) for position, slug in enumerate(given))
+    rows = ((model_id, position, label.slug) for position, label in enumerate(labels))
     insert_page(connection, thing_labels, ("model_id", "position", "thing"), rows)
 
 
@@ -150,59 +137,39 @@ def find_thing(connection: Connection, text: str) -> Thing:
     Raises:
         ThingNotFound: there is none, or no model of things was ever in use.
     """
-    return _find(all_things(connection), text)
-
-
-def _find(every: Mapping[str, Thing], text: str) -> Thing:
+    every = all_things(connection)
     text = text.removeprefix(PREFIX)
     by_name = {name.casefold(): thing for thing in every.values() for name in thing.all_names}
-    if (found := every.get(text) or by_name.get(text.casefold())) is not None:
-        return found
+    thing = every.get(text) or by_name.get(text.casefold())
+    if thing is not None:
+        return thing
     close = [by_name[name].slug for name in get_close_matches(text.casefold(), by_name, n=3)]
     raise ThingNotFound(name=text, names=", ".join(dict.fromkeys(close)) or ", ".join(every) or "none so far")
 
 
-def things_named(connection: Connection, names: Collection[str]) -> Iterator[frozenset[str]]:
-    """For each name, the slugs of its thing and of all that are kinds of it.
-
-    Raises:
-        ThingNotFound: as `find_thing`.
-    """
-    every = all_things(connection) if names else {}
-    for name in names:
-        yield _with_kinds(every, _find(every, name).slug)
+def with_kinds(connection: Connection, slug: str) -> frozenset[str]:
+    """The slugs of a thing, and of all that are kinds of it."""
+    return frozenset(connection.scalars(select(_kinds.c.thing).where(_kinds.c.kind == slug)))
 
 
-def _with_kinds(every: Mapping[str, Thing], slug: str) -> frozenset[str]:
-    found = {slug}
-    while more := {each.slug for each in every.values() if each.parent in found} - found:
-        found |= more
-    return frozenset(found)
+# Each thing with itself and with all that it is a kind of.
+_itself = select(things.c.slug.label("thing"), things.c.slug.label("kind")).cte("kinds", recursive=True)
+_upwards = select(_itself.c.thing, things.c.parent).join(things, things.c.slug == _itself.c.kind)
+_kinds = _itself.union(_upwards.where(things.c.parent.is_not(None)))
 
-
-# What a model finds counts while it is in use, unless a person rejected it; what a person confirmed does.
+# What images show. What a model finds counts while it is in use, unless a person rejected it; what a
+# person confirmed does.
 _IS_IN_USE = image_things.c.model_id.in_(select(models.c.id).where(models.c.in_use))
-_IS_REJECTED = exists().where(
+_is_rejected = exists().where(
     thing_verdicts.c.content_id == image_things.c.content_id,
     thing_verdicts.c.thing == image_things.c.thing,
     thing_verdicts.c.verdict == VerdictKind.REJECTED,
 )
-_FOUND = select(image_things.c.content_id).where(_IS_IN_USE, ~_IS_REJECTED)
-_CONFIRMED = select(thing_verdicts.c.content_id).where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)
-
-
-def images_of(slugs: Collection[str]) -> tuple[Select[tuple[int]], Select[tuple[int]]]:
-    """The ids of images that show one of these things: by models in use, and by people."""
-    return _FOUND.where(image_things.c.thing.in_(slugs)), _CONFIRMED.where(thing_verdicts.c.thing.in_(slugs))
-
-
-def shows_one_of(content_id: ColumnElement[int], slugs: Collection[str] | None = None) -> ColumnElement[bool]:
-    """Whether the image shows one of these things, or any."""
-    found, confirmed = (_FOUND, _CONFIRMED) if slugs is None else images_of(slugs)
-    return or_(
-        found.where(image_things.c.content_id == content_id).exists(),
-        confirmed.where(thing_verdicts.c.content_id == content_id).exists(),
-    )
+_found = select(image_things.c.content_id, image_things.c.thing).where(_IS_IN_USE, ~_is_rejected)
+_decided = select(thing_verdicts.c.content_id, thing_verdicts.c.thing)
+shown_things = union_all(_found, _decided.where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)).subquery(
+    "shown_things"
+)
 
 
 def things_of_images(
@@ -224,16 +191,16 @@ def things_of_images(
     is_found = among(image_things.c.content_id, content_ids), is_of_model
     scores = {(row.content_id, row.thing): row.score for row in connection.execute(best.where(*is_found))}
     decided = select(thing_verdicts).where(among(thing_verdicts.c.content_id, content_ids))
-    kinds = {(row.content_id, row.thing): VerdictKind(row.verdict) for row in connection.execute(decided)}
-    every = all_things(connection) if scores or kinds else {}
+    verdicts = {(row.content_id, row.thing): VerdictKind(row.verdict) for row in connection.execute(decided)}
+    certainty = dict.fromkeys(verdicts, 1.0) | scores
+    every = all_things(connection) if certainty else {}
     shown: dict[int, list[ShownThing]] = {}
-    for content_id, slug in sorted(scores.keys() | kinds.keys()):
-        score, verdict = scores.get((content_id, slug)), kinds.get((content_id, slug))
+    for key in sorted(certainty, key=lambda key: (-certainty[key], key)):
+        content_id, slug = key
+        verdict = verdicts.get(key)
         if with_rejected or verdict is not VerdictKind.REJECTED:
-            thing = ShownThing(slug, every[slug].display_name, score, verdict)
+            thing = ShownThing(slug, every[slug].display_name, scores.get(key), verdict)
             shown.setdefault(content_id, []).append(thing)
-    for of_image in shown.values():
-        of_image.sort(key=lambda thing: 1.0 if thing.score is None else thing.score, reverse=True)
     return shown
 
 
@@ -252,36 +219,30 @@ class ThingCount:
         return name_in_language(self.thing.display_name, self.thing.names, reader_language())
 
 
-def count_things(connection: Connection) -> list[ThingCount]:
+def count_things(database: Database) -> list[ThingCount]:
     """The things that photos show, in the order of their English names. Copies count once, as in a query."""
-    shown = union_all(
-        _FOUND.add_columns(image_things.c.thing), _CONFIRMED.add_columns(thing_verdicts.c.thing)
-    ).subquery()
-    # Each thing with itself and with all that it is a kind of.
-    kinds = select(things.c.slug.label("thing"), things.c.slug.label("kind")).cte(recursive=True)
-    upwards = select(kinds.c.thing, things.c.parent).join(things, things.c.slug == kinds.c.kind)
-    kinds = kinds.union(upwards.where(things.c.parent.is_not(None)))
     counted = (
         select(
-            kinds.c.kind,
+            _kinds.c.kind,
             func.count(distinct(photos.c.content_id)).label("images"),
             func.max(photos.c.id).label("latest"),
         )
-        .join(shown, shown.c.thing == kinds.c.thing)
-        .join(photos, photos.c.content_id == shown.c.content_id)
+        .join(shown_things, shown_things.c.thing == _kinds.c.thing)
+        .join(photos, photos.c.content_id == shown_things.c.content_id)
         .join(contents, contents.c.id == photos.c.content_id)
         .where(photos.c.gone_since.is_(None), contents.c.outcome.is_not(None))
-        .group_by(kinds.c.kind)
+        .group_by(_kinds.c.kind)
         .subquery()
     )
-    rows = connection.execute(
+    with_digests = (
         select(counted, contents.c.digest)
         .join(photos, photos.c.id == counted.c.latest)
         .join(contents, contents.c.id == photos.c.content_id)
     )
-    counts = {row.kind: row for row in rows}
-    return [
-        ThingCount(thing, counts[slug].images, counts[slug].latest, counts[slug].digest)
-        for slug, thing in all_things(connection).items()
-        if slug in counts
-    ]
+    with database.read() as connection:
+        counts = {row.kind: row for row in connection.execute(with_digests)}
+        return [
+            ThingCount(thing, counts[slug].images, counts[slug].latest, counts[slug].digest)
+            for slug, thing in all_things(connection).items()
+            if slug in counts
+        ]

@@ -63,7 +63,7 @@ from tagger.query.photo_conditions import (
 )
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import is_dismissed, is_favourite, is_first_copy
-from tagger.things import images_of, shows_one_of, things_named
+from tagger.things import find_thing, shown_things, with_kinds
 
 if TYPE_CHECKING:
     from tagger.trips.grouping import Trip
@@ -194,7 +194,7 @@ class ResolvedQuery:
             camera_ids=tuple(
                 sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
             ),
-            things=tuple(things_named(connection, query.thing)),
+            things=tuple(with_kinds(connection, find_thing(connection, name).slug) for name in query.thing),
             sights=tuple(chain.from_iterable(map(_sights_named, query.sight))),
             any_of=tuple(map(resolved, query.any_of)),
             without=tuple(chain.from_iterable(map(resolved, query.without))),
@@ -294,8 +294,9 @@ class ResolvedQuery:
     def _of_things(self) -> Iterator[Filter]:
         """By each of the things, or a kind of it."""
         for slugs in self.things:
-            shown = Found.by_images(*images_of(slugs))
-            yield Filter(shows_one_of(photos.c.content_id, slugs), shown)
+            images = select(shown_things.c.content_id).where(shown_things.c.thing.in_(slugs))
+            is_shown = images.where(shown_things.c.content_id == photos.c.content_id).exists()
+            yield Filter(is_shown, Found.by_images(images))
 
     def _of_sights(self) -> Iterator[Filter]:
         """By the sight at which they were taken."""

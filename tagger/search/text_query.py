@@ -680,7 +680,6 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
     with database.read() as connection:
         countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
-        things = count_things(connection)
         sights = sights_in_library(connection, phrases(text))
     familiar = {count.landmark for count in counts}
     yield (
@@ -689,7 +688,7 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
         country_names(countries),
         camera_names(cameras),
         outcome_names(),
-        thing_names(things),
+        thing_names(count_things(database)),
     )
     cities = city_counts(database)
     yield city_names(cities), region_names(cities), sight_names(sights)

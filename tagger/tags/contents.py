@@ -170,9 +170,8 @@ def has_photo(content_id: ColumnElement[int]) -> Exists:
 
 def has_verdict() -> ColumnElement[bool]:
     """Whether a person decided about the image of a row of `contents`, which then stays without a photo."""
-    of_landmark = exists().where(verdicts.c.content_id == contents.c.id)
-    of_thing = exists().where(thing_verdicts.c.content_id == contents.c.id)
-    return or_(of_landmark, of_thing, is_dismissed(contents.c.id), is_favourite(contents.c.id))
+    tables = verdicts, thing_verdicts, dismissals, favourites
+    return or_(*(exists().where(table.c.content_id == contents.c.id) for table in tables))
 
 
 def delete_unused(connection: Connection, content_ids: Collection[int]) -> None:

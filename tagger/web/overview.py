@@ -60,7 +60,7 @@ from tagger.teaching.lessons import COUNT_LIMIT, count_suggestions
 from tagger.teaching.similarity import LookAlikes
 from tagger.texts.names import city_name, name_in_language
 from tagger.texts.text_format import in_language, reader_language
-from tagger.things import ThingCount, count_things
+from tagger.things import count_things
 from tagger.web.cached_value import CachedQuery, Changes, close_all
 from tagger.web.http.templates import ENGLISH, languages
 
@@ -114,7 +114,7 @@ class LibraryOverview:
             for tag in languages()
             if tag != ENGLISH
         }
-        self.things = kept(lambda: _count_things(database))
+        self.things = kept(lambda: count_things(database))
         # Up to `COUNT_LIMIT`.
         self.to_review = kept(lambda: count_suggestions(database))
         # Searches find names in these.
@@ -140,11 +140,6 @@ class LibraryOverview:
     def close(self) -> None:
         """Wait a moment for queries that are running."""
         close_all(self._queries)
-
-
-def _count_things(database: Database) -> list[ThingCount]:
-    with database.read() as connection:
-        return count_things(connection)
 
 
 def _read_cameras(database: Database) -> Mapping[str, Collection[str]]:

@@ -24,7 +24,7 @@ from tagger.query.options import PhotoQuery
 from tagger.query.photo_conditions import has_tag, path_ranges
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
-from tagger.things import shows_one_of
+from tagger.things import shown_things
 
 PAGE = 1000
 
@@ -234,7 +234,7 @@ def _has_other_values(options: MetadataOptions | None) -> ColumnElement[bool]:
         is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= options.max_error_m)
         found.append(exists().where(positions.c.photo_id == photos.c.id, *is_precise))
     if options is not None and options.things:
-        found.append(shows_one_of(photos.c.content_id))
+        found.append(exists().where(shown_things.c.content_id == photos.c.content_id))
     return or_(*found)
 
 

@@ -74,6 +74,8 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         each for each in landmarks if each.photos or (not is_counted and each.landmark in (covers or {}))
     ]
     is_empty = is_counted and not with_photos
+    with state.database.read() as connection:
+        things_are_on = bool(ids_in_use(connection, [THINGS]))
     return render(
         request,
         "library.html",
@@ -87,13 +89,8 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         is_working=is_empty and count_open_jobs(state.database) > 0,
         things=sorted(overview.things.get_soon() or (), key=lambda each: -each.photos),
         things_switch=may_change(request) and shipped_file(THINGS).is_file(),
-        things_are_on=_are_things_on(state.database),
+        things_are_on=things_are_on,
     )
-
-
-def _are_things_on(database: Database) -> bool:
-    with database.read() as connection:
-        return bool(ids_in_use(connection, [THINGS]))
 
 
 @router.post("/places/things")
