@@ -214,26 +214,19 @@ def register(
             model_id = _insert_model(connection, digest, document, path=path, name=name)
         else:
             model_id = int(existing.id)
-            _update_existing(connection, existing, path=path, name=name)
-        # Names of things are those of the model that was added last, also if it was there already.
+            _update_existing(connection, existing, document, path=path, name=name)
         if manifest.kind == models_in_use.THINGS:
+            # Names of things are those of the model that was added last, also if it was there already.
             record_things(connection, model_id, manifest.labels)
-        if existing is not None:
-            if existing.manifest == document:
-                return model_id
-            # The stored manifest was imported, or written by an older version: the one in the file counts.
-            values = {"manifest": document, "suggestion_threshold": manifest.suggestion_threshold}
-            connection.execute(update(models).where(models.c.id == model_id).values(values))
-        if manifest.kind == models_in_use.THINGS:
-            return model_id
-        landmark_ids = record_landmarks(connection, manifest)
-        connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
-        names = ("model_id", "position", "label", "landmark_id")
-        rows = (
-            (model_id, number, each.label, landmark_ids[each.slug])
-            for number, each in enumerate(manifest.labels)
-        )
-        insert_page(connection, model_labels, names, rows)
+        elif existing is None or existing.manifest != document:
+            landmark_ids = record_landmarks(connection, manifest)
+            connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
+            names = ("model_id", "position", "label", "landmark_id")
+            rows = (
+                (model_id, number, each.label, landmark_ids[each.slug])
+                for number, each in enumerate(manifest.labels)
+            )
+            insert_page(connection, model_labels, names, rows)
         return model_id
 
 
@@ -282,9 +275,20 @@ def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
 
 
 def _update_existing(
-    connection: Connection, existing: Row[Any], *, path: str | None, name: str | None
+    connection: Connection,
+    existing: Row[Any],
+    document: dict[str, Any],
+    *,
+    path: str | None,
+    name: str | None,
 ) -> None:
-    """Update a model that is registered again: its name, and its path if the old file is not the model."""
+    """Update a model that is registered again: its name, and its path if the old file is not the model.
+
+    If the stored manifest was imported, or written by an older version, the `document` of the file counts.
+    """
+    if existing.manifest != document:
+        values = {"manifest": document, "suggestion_threshold": document["suggestion_threshold"]}
+        connection.execute(update(models).where(models.c.id == existing.id).values(values))
     changes: dict[str, object] = {}
     if path is not None and path != existing.file and not _file_is_current(existing):
         changes["file"] = path

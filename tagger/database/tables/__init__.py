@@ -50,8 +50,6 @@ from tagger.database.tables.tag_tables import (
     tags as tags,
     taught_tags as taught_tags,
     verdicts as verdicts,
-)
-from tagger.database.tables.thing_tables import (
     image_things as image_things,
     thing_labels as thing_labels,
     thing_verdicts as thing_verdicts,
