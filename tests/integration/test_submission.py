@@ -200,7 +200,7 @@ def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, settings: Set
     ("request_of", "error"),
     [
         (lambda folder: Tagging(select_paths([folder])), RootUnavailable),
-        (lambda folder: Tagging(Selection((ObjectPath("s3://b/p"),), ()), write=EMBED), ObjectUnsupported),
+        (lambda folder: Tagging(Selection((ObjectPath("s3://bucket/p"),), ()), write=EMBED), ObjectUnsupported),
         (lambda folder: Backfill(BackfillScope.ALL, scan=(folder / "no",)), PathNotFound),
         (lambda folder: Backfill(BackfillScope.ALL, scan=(folder,)), RootUnavailable),
         (lambda folder: Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),
