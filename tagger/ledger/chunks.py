@@ -185,38 +185,31 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     chunk = connection.execute(query.with_for_update(of=chunks)).one_or_none()
     if chunk is None:
         raise LeaseLost(job=claim.name.job_id)
-    new = _open_items(connection, claim, outcomes)
-    counts = Counter({outcome.value: getattr(chunk, outcome.value) for outcome in Outcome})
-    counts.update(item.outcome.value for item in new)
-    done = counts.total() == chunk.last - chunk.first + 1
-    lease = _next_lease(done=done, paused=chunk.state == JobState.PAUSED)
-    connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done))
-    statement = (
-        update(job_items)
-        .where(job_items.c.job_id == claim.name.job_id, job_items.c.position == bindparam("item"))
-        .values(attempts=claim.attempts)
-    )
-    rows = [{"item": o.position, "outcome": o.outcome, "reason": o.reason, "error_text": o.text} for o in new]
-    if rows:
-        connection.execute(statement, rows)
-
-
-def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:
-    """The outcomes of items that have none yet, in the order in which all writers lock items."""
     by_position = {item.position: item for item in outcomes}
-    query = select(job_items.c.position).where(
+    is_open = (
         job_items.c.job_id == claim.name.job_id,
         among(job_items.c.position, by_position),
         job_items.c.outcome.is_(None),
     )
-    return [by_position[position] for position in sorted(connection.scalars(query))] if outcomes else []
-
-
-def _next_lease(*, done: bool, paused: bool) -> Mapping[str, Any]:
-    """The chunk's lease after a batch. Pausing releases it: later results of its worker are not stored."""
+    open_positions = connection.scalars(select(job_items.c.position).where(*is_open)) if outcomes else ()
+    # In the order in which all writers lock items.
+    new = [by_position[position] for position in sorted(open_positions)]
+    counts = Counter({outcome.value: getattr(chunk, outcome.value) for outcome in Outcome})
+    counts.update(item.outcome.value for item in new)
+    done = counts.total() == chunk.last - chunk.first + 1
+    lease: Mapping[str, Any] = {"lease_until": db_now() + LEASE_S}
     if done:
-        return {"lease_until": None, "worker": None}
-    return RELEASED if paused else {"lease_until": db_now() + LEASE_S}
+        lease = {"lease_until": None, "worker": None}
+    elif chunk.state == JobState.PAUSED:
+        lease = RELEASED  # later results of its worker are not stored
+    connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done))
+    rows = [
+        {"item": item.position, "outcome": item.outcome, "reason": item.reason, "error_text": item.text}
+        for item in new
+    ]
+    if rows:
+        is_item = job_items.c.job_id == claim.name.job_id, job_items.c.position == bindparam("item")
+        connection.execute(update(job_items).where(*is_item).values(attempts=claim.attempts), rows)
 
 
 def count_crashes(database: Database, claim: Claim, position: int, by: int) -> None:

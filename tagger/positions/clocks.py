@@ -6,7 +6,7 @@ tracks, but whose clocks are unknown, are listed too.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -122,7 +122,10 @@ class CameraClock:
 def estimate_clocks(connection: Connection) -> list[CameraClock]:
     """Estimate the clocks of cameras whose photos do not say their time zone. Returns those that changed."""
     changed = []
-    for camera in connection.execute(_cameras()).all():
+    # Cameras with a name whose clock no person has set. A folder may hold photos of several cameras.
+    is_free = or_(cameras.c.clock_source.is_(None), cameras.c.clock_source != ClockSource.GIVEN)
+    query = select(cameras).where(is_free, is_named()).order_by(cameras.c.id)
+    for camera in connection.execute(query).all():
         own = _sightings(connection, photos.c.camera_id == camera.id, photos.c.utc_offset_s.is_(None))
         offset_s = estimate_clock(own, _others(connection, camera.id, own)) if own else None
         if offset_s != camera.clock_offset_s:
@@ -132,12 +135,6 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
             record_camera(connection, camera.id)
             changed.append(CameraClock(camera.name, offset_s))
     return changed
-
-
-def _cameras() -> Select[Any]:
-    """Cameras with a name whose clock no person has set. A folder may hold photos of several cameras."""
-    is_free = or_(cameras.c.clock_source.is_(None), cameras.c.clock_source != ClockSource.GIVEN)
-    return select(cameras).where(is_free, is_named()).order_by(cameras.c.id)
 
 
 def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
@@ -225,29 +222,23 @@ def unknown_clocks(database: Database) -> list[UnknownClock]:
     """The cameras whose photos tracks would locate if their clocks were known; most photos first."""
     counts: Counter[str] = Counter()
     with database.read() as connection:
-        for first, last in _spans(_track_times(connection)):
+        for first, last in _track_spans(connection):
             counts.update(_photos_between(connection, first, last))
     return [UnknownClock(camera, count) for camera, count in counts.most_common()]
 
 
-def _track_times(connection: Connection) -> list[tuple[datetime, datetime]]:
-    """The first and last local time that any clock may have shown during each track, ascending."""
+def _track_spans(connection: Connection) -> list[tuple[datetime, datetime]]:
+    """The local times that any clock may have shown during tracks, ascending; those that overlap as one."""
     first, last = func.min(track_parts.c.first_at), func.max(track_parts.c.last_at)
-    rows = connection.execute(select(first, last).group_by(track_parts.c.track_id))
-    return sorted(
-        (start.replace(tzinfo=None) - LOCAL_TIMES, end.replace(tzinfo=None) + LOCAL_TIMES)
-        for start, end in rows
-    )
-
-
-def _spans(times: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    """Ascending spans of time, those that overlap as one."""
+    query = select(first, last).group_by(track_parts.c.track_id).order_by(first)
     spans: list[tuple[datetime, datetime]] = []
-    for first, last in times:
-        if spans and first <= spans[-1][1]:
-            spans[-1] = spans[-1][0], max(spans[-1][1], last)
+    for first_at, last_at in connection.execute(query):
+        begin = first_at.replace(tzinfo=None) - LOCAL_TIMES
+        end = last_at.replace(tzinfo=None) + LOCAL_TIMES
+        if spans and begin <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], end)
         else:
-            spans.append((first, last))
+            spans.append((begin, end))
     return spans
 
 

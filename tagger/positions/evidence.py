@@ -333,7 +333,7 @@ def own_fixes(connection: Connection, content_ids: Collection[int]) -> Fixes:
 
 
 # The time to the other side of the world, with the difference of local times.
-REACH = timedelta(seconds=1000 * math.pi * EARTH_RADIUS_KM / MAX_SPEED_M_S) + LOCAL_TIMES
+REACH_S = 1000 * math.pi * EARTH_RADIUS_KM / MAX_SPEED_M_S + LOCAL_TIMES.total_seconds()
 # A clock without a time zone may have been set to the time of the other place.
 DEGREES_PER_HOUR = 15.0
 
@@ -370,11 +370,16 @@ def _distance_m(fix: Fix, latitude: float, longitude: float) -> float:
 
 def _most_m(first: Shot, second: Shot, degrees: float) -> float:
     """The longest way between two photos whose places are so far apart in longitude."""
-    seconds = abs((second.at or 0.0) - (first.at or 0.0)) + CLOCK_SLACK_S
+    seconds = _seconds(first, second) + CLOCK_SLACK_S
     if not (first.is_utc and second.is_utc):
         degrees = abs(degrees) % 360
         seconds += 3600 * min(degrees, 360 - degrees) / DEGREES_PER_HOUR
     return MAX_SPEED_M_S * seconds
+
+
+def _seconds(first: Shot, second: Shot) -> float:
+    """The time between two photos of a time line."""
+    return abs((second.at or 0.0) - (first.at or 0.0))
 
 
 def passages(
@@ -390,7 +395,7 @@ def passages(
         photos.c.latitude.is_(None),
         photos.c.origin.is_(None),
     )
-    for images, line, contradicted_ids in _camera_lines(connection, REACH, max_gap_s, *of_images):
+    for images, line, contradicted_ids in _camera_lines(connection, REACH_S, max_gap_s, *of_images):
         with_gps = [
             (number, shot, shot.fix)
             for number, shot in enumerate(line)
@@ -400,20 +405,15 @@ def passages(
             if shot.photo_id in images:
                 place = bisect(with_gps, number, key=itemgetter(0))
                 beside = with_gps[max(place - 1, 0) : place + 1]
-                ends = [(other, fix) for _, other, fix in beside if _is_within(REACH, shot, other)]
+                ends = [(other, fix) for _, other, fix in beside if _seconds(shot, other) <= REACH_S]
                 if ends:
                     passages_of[images[shot.photo_id]].append(Passage(shot, ends))
     return passages_of
 
 
-def _is_within(reach: timedelta, shot: Shot, other: Shot) -> bool:
-    first, second = shot.taken_at, other.taken_at
-    return first is not None and second is not None and abs(first - second) <= reach
-
-
 def contradicted_photos(connection: Connection, photo_ids: Collection[int], max_gap_s: float) -> set[int]:
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
-    lines = _camera_lines(connection, timedelta(), max_gap_s, among(photos.c.id, photo_ids))
+    lines = _camera_lines(connection, 0.0, max_gap_s, among(photos.c.id, photo_ids))
     return {
         photo_id for images, _, contradicted_ids in lines for photo_id in images.keys() & contradicted_ids
     }
@@ -427,13 +427,13 @@ _CLOCK_YEARS = range(1990, 9999)
 
 
 def _camera_lines(
-    connection: Connection, reach: timedelta, max_gap_s: float, *conditions: ColumnElement[bool]
+    connection: Connection, reach_s: float, max_gap_s: float, *conditions: ColumnElement[bool]
 ) -> Iterator[tuple[dict[int, int], list[Shot], set[int]]]:
-    """The time lines of cameras within `reach` of photos with these conditions.
+    """The time lines of cameras around photos with these conditions.
 
     Each with the content ids of these photos by their own, and those whose GPS contradicts that of others.
     """
-    reach += _GAPS_AROUND * timedelta(seconds=max_gap_s) + LOCAL_TIMES
+    reach = timedelta(seconds=reach_s + _GAPS_AROUND * max_gap_s) + LOCAL_TIMES
     columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
     has_time = photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None)
     query = select(*columns).where(*conditions, *has_time).order_by(photos.c.camera_id, photos.c.taken_at)

@@ -68,7 +68,7 @@ from tagger.positions.evidence import (
     runs_of,
 )
 from tagger.sphere import Floats
-from tagger.tags.causes import TagOdds, store_odds
+from tagger.tags.causes import store_odds
 from tagger.tags.contents import count_photos_of_job, record_matching_photos
 from tagger.tags.rule import LEAST_SCORE, LEAST_SUGGESTED_SCORE, Candidate, PositionOdds
 from tagger.tags.settlement import score_is_enough, settle, stored_odds
@@ -105,7 +105,7 @@ def weigh_images(
 def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
     """Record these photos for the next update if some of their tags are not up to date any more."""
     images = _images_of(connection, photo_ids)
-    content_ids = {change.content_id for change in _changes(connection, images)}
+    content_ids = {row.content_id for row, _ in _changes(connection, images)}
     if content_ids:
         record_matching_photos(connection, among(photos.c.content_id, content_ids))
 
@@ -157,7 +157,7 @@ def _candidates_around(connection: Connection, days: Collection[date]) -> set[in
 
 def _changes(
     connection: Connection, content_ids: Collection[int], *, own_alone: bool = False
-) -> list[TagOdds]:
+) -> list[tuple[Row[Any], PositionOdds | None]]:
     """The tags of these images whose odds are wrong."""
     if not content_ids:
         return []
@@ -166,20 +166,13 @@ def _changes(
     odds: Mapping[Key, PositionOdds] = {}
     if settings.position_odds:
         odds = _all_odds(connection, rows, settings.max_gap_s, own_alone=own_alone)
-    return [
-        TagOdds(
-            row.is_taught,
-            row.content_id,
-            row.landmark_id,
-            row.model_id,
-            row.score,
-            new,
-        )
-        for row in rows
-        if (new := _reversing(row, odds.get((row.content_id, row.landmark_id))))
-        != stored_odds(row.position_odds, row.distance_m, row.odds_reason)
-        or row.odds_reason == OddsReason.LIBRARY
-    ]
+    changes = []
+    for row in rows:
+        new = _reversing(row, odds.get((row.content_id, row.landmark_id)))
+        stored = stored_odds(row.position_odds, row.distance_m, row.odds_reason)
+        if new != stored or row.odds_reason == OddsReason.LIBRARY:
+            changes.append((row, new))
+    return changes
 
 
 def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:

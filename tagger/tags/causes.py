@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Delete,
+    Row,
     Table,
     bindparam,
     delete,
@@ -94,20 +95,49 @@ def store_classifications(
     in_use = chain.from_iterable(ids_in_use(connection, [LANDMARKS]))
     if classified and claim.thresholds.keys().isdisjoint(in_use):
         _delete_earlier(connection, claim.name.job_id, classified)
+    now = datetime.now(UTC)
     # The first of the models is the last one that is stored.
-    for model_id in reversed(list(claim.thresholds)):
+    for model_id, threshold in reversed(list(claim.thresholds.items())):
         own = {key: result for key, result in classified.items() if model_id in result.results}
-        if own:
-            _delete_results(connection, model_id, own)
-            connection.execute(_INSERT_EARLIER, {"ids": list(own), "model": model_id})
-            _update_contents(connection, claim, model_id, own)
-            _insert_predictions(connection, model_id, claim.thresholds[model_id], own, landmark_ids[model_id])
-            _insert_taught_tags(connection, model_id, compared[model_id].tags)
-            names = ("content_id", "taught_version", "data", "model_id")
-            rows = [(*row, model_id) for row in compared[model_id].embeddings]
-            insert_page(connection, embeddings, names, rows)
-            blocks = {content_id // SKETCHED_BLOCK for content_id, *_ in rows}
-            connection.execute(_DELETE_SKETCHES, {"ids": list(blocks), "model": model_id})
+        if not own:
+            continue
+        _delete_results(connection, model_id, own)
+
+        # The model is the last one of these images, after the one that was.
+        connection.execute(_INSERT_EARLIER, {"ids": list(own), "model": model_id})
+        of_contents = [
+            {
+                "content": content_id,
+                "width": result.width,
+                "height": result.height,
+                "model_id": model_id,
+                "top_k": claim.top_k,
+                "threshold": threshold,
+                "damaged": result.is_damaged,
+                "colours": result.colours,
+                "outcome": Outcome.TAGGED if result.is_tagged else Outcome.UNKNOWN,
+                "classified_at": now,
+            }
+            for content_id, result in sorted(own.items())
+        ]
+        connection.execute(_UPDATE_CONTENT, of_contents)
+
+        # Its predictions, then what was taught for it.
+        landmark_of = landmark_ids[model_id]
+        predictions = [
+            (content_id, each.rank, landmark_of[each.position], each.score, each.score >= threshold, model_id)
+            for content_id, result in own.items()
+            for each in result.results[model_id].predictions
+        ]
+        names = ("content_id", "rank", "landmark_id", "score", "enough", "model_id")
+        insert_page(connection, tags, names, predictions)
+        _insert_taught_tags(connection, model_id, compared[model_id].tags)
+
+        # Its embeddings; those of other images of a block are sketched anew with them.
+        rows = [(*row, model_id) for row in compared[model_id].embeddings]
+        insert_page(connection, embeddings, ("content_id", "taught_version", "data", "model_id"), rows)
+        blocks = {content_id // SKETCHED_BLOCK for content_id, *_ in rows}
+        connection.execute(_DELETE_SKETCHES, {"ids": list(blocks), "model": model_id})
 
 
 def store_things(
@@ -172,57 +202,18 @@ _INSERT_EARLIER = insert(classifications).from_select(
 _UPDATE_CONTENT = update(contents).where(contents.c.id == bindparam("content"))
 
 
-def _update_contents(
-    connection: Connection, claim: Claim, model_id: int, classified: Mapping[int, Classified]
-) -> None:
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "content": content_id,
-            "width": result.width,
-            "height": result.height,
-            "model_id": model_id,
-            "top_k": claim.top_k,
-            "threshold": claim.thresholds[model_id],
-            "damaged": result.is_damaged,
-            "colours": result.colours,
-            "outcome": Outcome.TAGGED if result.is_tagged else Outcome.UNKNOWN,
-            "classified_at": now,
-        }
-        for content_id, result in sorted(classified.items())
-    ]
-    connection.execute(_UPDATE_CONTENT, rows)
-
-
-def _insert_predictions(
-    connection: Connection,
-    model_id: int,
-    threshold: float,
-    classified: Mapping[int, Classified],
-    landmark_ids: Mapping[int, int],
-) -> None:
-    rows = [
-        (
-            content_id,
-            prediction.rank,
-            landmark_ids[prediction.position],
-            prediction.score,
-            prediction.score >= threshold,
-            model_id,
-        )
-        for content_id, result in classified.items()
-        for prediction in result.results[model_id].predictions
-    ]
-    names = ("content_id", "rank", "landmark_id", "score", "enough", "model_id")
-    insert_page(connection, tags, names, rows)
-
-
 def delete_model_results(connection: Connection, model_id: int, after: int) -> Sequence[int]:
     """Delete what a model says of the next page of images `after` this one. Returns their ids.
 
     The model before it, if there is one, is then the last one of an image.
     """
-    content_ids = _images_after(connection, model_id, after)
+    id_columns = (contents.c.id, *(table.c.content_id for table in _RESULTS))
+    pages = (
+        select(column).where(column.table.c.model_id == model_id, column > after).order_by(column).limit(PAGE)
+        for column in id_columns
+    )
+    (image_id,) = union(*(select(page.subquery()) for page in pages)).subquery().c
+    content_ids = connection.scalars(select(image_id).order_by(image_id).limit(PAGE)).all()
     lock_contents(connection, content_ids)
     is_last = among(contents.c.id, content_ids) & (contents.c.model_id == model_id)
     # Those before 2.1 have no time; the newest model is likely to be the last one.
@@ -250,16 +241,6 @@ def delete_model_results(connection: Connection, model_id: int, after: int) -> S
     return content_ids
 
 
-def _images_after(connection: Connection, model_id: int, after: int) -> Sequence[int]:
-    columns = (contents.c.id, *(table.c.content_id for table in _RESULTS))
-    pages = (
-        select(column).where(column.table.c.model_id == model_id, column > after).order_by(column).limit(PAGE)
-        for column in columns
-    )
-    (found,) = union(*(select(page.subquery()) for page in pages)).subquery().c
-    return connection.scalars(select(found).order_by(found).limit(PAGE)).all()
-
-
 def replace_taught_tags(
     connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
 ) -> EffectiveTags:
@@ -280,38 +261,28 @@ def _insert_taught_tags(connection: Connection, model_id: int, found: TaughtTags
     insert_page(connection, taught_tags, ("content_id", "landmark_id", "score", "model_id"), rows)
 
 
-@dataclass(frozen=True)
-class TagOdds:
-    """The odds that a tag should have. `score`: a tag with another one was replaced meanwhile, and stays."""
+def store_odds(connection: Connection, changes: Iterable[tuple[Row[Any], PositionOdds | None]]) -> set[int]:
+    """Store odds of positions with their tags. Returns the ids of the images, which are not settled yet.
 
-    is_taught: bool
-    content_id: int
-    landmark_id: int
-    model_id: int
-    score: float
-    odds: PositionOdds | None
-
-
-def store_odds(connection: Connection, changes: Iterable[TagOdds]) -> set[int]:
-    """Store odds of positions with their tags. Returns the ids of the images, which are not settled yet."""
-    ordered = sorted(changes, key=attrgetter("content_id", "landmark_id"))
-    if not ordered:
-        return set()
-    images = {change.content_id for change in ordered}
-    lock_contents(connection, images)
+    A tag that has another score than its row was replaced meanwhile, and stays.
+    """
+    ordered = sorted(changes, key=lambda change: (change[0].content_id, change[0].landmark_id))
+    images = {row.content_id for row, _ in ordered}
+    if images:
+        lock_contents(connection, images)
     for table in (tags, taught_tags):
         rows = [
             {
-                "content": change.content_id,
-                "landmark": change.landmark_id,
-                "model": change.model_id,
-                "same_score": change.score,
-                "position_odds": change.odds and change.odds.odds,
-                "distance_m": change.odds and change.odds.distance_m,
-                "odds_reason": change.odds and change.odds.reason,
+                "content": row.content_id,
+                "landmark": row.landmark_id,
+                "model": row.model_id,
+                "same_score": row.score,
+                "position_odds": odds and odds.odds,
+                "distance_m": odds and odds.distance_m,
+                "odds_reason": odds and odds.reason,
             }
-            for change in ordered
-            if change.is_taught == (table is taught_tags)
+            for row, odds in ordered
+            if row.is_taught == (table is taught_tags)
         ]
         is_same = (
             table.c.content_id == bindparam("content"),

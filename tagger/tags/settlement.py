@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import OddsReason, Outcome, TagReason, VerdictKind
+from tagger.database.enums import OddsReason, Outcome, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page, lock_tables, row_pages
 from tagger.database.tables import (
     classifications,
@@ -77,11 +77,37 @@ def settle(connection: Connection, content_ids: Collection[int], *, record: bool
         page = ids[start : start + PAGE]
         causes = read_causes(connection, page)
         found = {content_id: each.effective_tags() for content_id, each in causes.items()}
-        _store_counts(connection, causes)
-        changed = _replace(connection, page, found)
+
+        # Which predictions count.
+        images = defaultdict[tuple[int, int, bool], list[int]](list)
+        for content_id, each in causes.items():
+            for wrong in each.wrong_counts():
+                images[wrong].append(content_id)
+        for (model_id, rank, counts), of_images in images.items():
+            is_row = among(tags.c.content_id, of_images), tags.c.model_id == model_id, tags.c.rank == rank
+            connection.execute(update(tags).where(*is_row).values(counts=counts))
+
+        # The effective tags of images with rows that differ.
+        stored: set[_Row] = {tuple(row) for row in connection.execute(_STORED, {"ids": page})}
+        rows = {_row(content_id, tag) for content_id, of_image in found.items() for tag in of_image}
+        changed = {row[0] for row in stored ^ rows}
+        if replaced := {row[0] for row in stored} & changed:
+            connection.execute(delete(effective_tags).where(among(effective_tags.c.content_id, replaced)))
+        new = sorted((row for row in rows if row[0] in changed), key=_KEY)
+        insert_page(connection, effective_tags, _NAMES, new)
         if record:
             queue_position_updates(connection, changed)
-        _store_outcomes(connection, causes, found)
+
+        # The outcomes of images that a model has classified, and of items of jobs.
+        images_with = defaultdict[Outcome, list[int]](list)
+        for content_id, each in causes.items():
+            outcome = outcome_of(found[content_id])
+            if each.outcome not in (None, outcome):
+                images_with[outcome].append(content_id)
+        for outcome, of_images in images_with.items():
+            is_image = among(contents.c.id, of_images)
+            connection.execute(update(contents).where(is_image).values(outcome=outcome))
+            follow_images(connection, is_image)
         settled |= found
     return settled
 
@@ -94,13 +120,11 @@ def settle_after_upgrade(database: Database, on_progress: Progress = lambda _don
     """Settle the images of an earlier version, in transactions of a page: an interrupted one is continued.
 
     Items of jobs that are over did not follow their images in all versions.
-    Positions follow from the tags of that version: those of images its rule left are estimated again.
     """
 
     def settle_page(connection: Connection, page: Sequence[int]) -> None:
-        settled = settle(connection, page, record=False)
+        settle(connection, page)
         follow_images(connection, among(contents.c.id, page))
-        queue_position_updates(connection, [key for key, tags in settled.items() if any(map(_is_new, tags))])
 
     _settle_pages(database, ledgers.c.settled_to, contents.c.id, settle_page, on_progress)
 
@@ -136,18 +160,16 @@ def _settle_pages(
     while True:
         with database.write() as connection:
             last = connection.execute(select(settled_to).with_for_update()).scalar_one()
-            page = _page_after(connection, last, content_ids) if last is not None else []
+            page: Sequence[int] = []
+            if last is not None:
+                following = select(content_ids).where(content_ids > last).distinct().order_by(content_ids)
+                page = connection.scalars(following.limit(PAGE)).all()
             settle_page(connection, page)
             connection.execute(update(ledgers).values({settled_to: page[-1] if page else None}))
         if not page:
             return
         done = min(done + len(page), total)
         on_progress(done, total)
-
-
-def _is_new(tag: EffectiveTag) -> bool:
-    """Whether 1.0 may have decided otherwise: it knew no suggestion because of a nearly certain landmark."""
-    return tag.reason is TagReason.CERTAIN_OTHER
 
 
 def unsettled(connection: Connection) -> Iterator[int]:
@@ -157,19 +179,14 @@ def unsettled(connection: Connection) -> Iterator[int]:
         page = [row.id for row in rows]
         causes = read_causes(connection, page)
         stored: dict[int, set[_Row]] = {content_id: set() for content_id in page}
-        for row in _stored_rows(connection, page):
-            stored[row[0]].add(row)
+        for row in connection.execute(_STORED, {"ids": page}):
+            stored[row[0]].add(tuple(row))
         for content_id, each in causes.items():
             found = each.effective_tags()
             right = {_row(content_id, tag) for tag in found}
             is_counted = not any(each.wrong_counts())
             if not is_counted or right != stored[content_id] or each.outcome not in (None, outcome_of(found)):
                 yield content_id
-
-
-def _page_after(connection: Connection, last: int, content_ids: Column[int]) -> Sequence[int]:
-    query = select(content_ids).where(content_ids > last).distinct().order_by(content_ids).limit(PAGE)
-    return connection.scalars(query).all()
 
 
 def outcome_of(found: Sequence[EffectiveTag]) -> Outcome:
@@ -308,49 +325,3 @@ def _row(content_id: int, tag: EffectiveTag) -> _Row:
         odds and odds.odds,
         odds and odds.distance_m,
     )
-
-
-def _stored_rows(connection: Connection, content_ids: Collection[int]) -> set[_Row]:
-    """The stored rows of images."""
-    return {tuple(row) for row in connection.execute(_STORED, {"ids": list(content_ids)})}
-
-
-def _replace(
-    connection: Connection, content_ids: Collection[int], found: Mapping[int, Sequence[EffectiveTag]]
-) -> set[int]:
-    """Make these the rows of the images; returns the images with rows that differ."""
-    stored = _stored_rows(connection, content_ids)
-    rows = {_row(content_id, tag) for content_id, each in found.items() for tag in each}
-    changed = {row[0] for row in stored ^ rows}
-    if replaced := {row[0] for row in stored} & changed:
-        connection.execute(delete(effective_tags).where(among(effective_tags.c.content_id, replaced)))
-    insert_page(
-        connection, effective_tags, _NAMES, sorted((row for row in rows if row[0] in changed), key=_KEY)
-    )
-    return changed
-
-
-def _store_counts(connection: Connection, causes: Mapping[int, Causes]) -> None:
-    """Store which predictions count, where it differs."""
-    images = defaultdict[tuple[int, int, bool], list[int]](list)
-    for content_id, each in causes.items():
-        for wrong in each.wrong_counts():
-            images[wrong].append(content_id)
-    for (model_id, rank, counts), ids in images.items():
-        of_row = among(tags.c.content_id, ids), tags.c.model_id == model_id, tags.c.rank == rank
-        connection.execute(update(tags).where(*of_row).values(counts=counts))
-
-
-def _store_outcomes(
-    connection: Connection, causes: Mapping[int, Causes], found: Mapping[int, Sequence[EffectiveTag]]
-) -> None:
-    """Store the outcomes of images that a model has classified, and of items of jobs, where they differ."""
-    changed: dict[Outcome, list[int]] = {Outcome.TAGGED: [], Outcome.UNKNOWN: []}
-    for content_id, each in causes.items():
-        outcome = outcome_of(found[content_id])
-        if each.outcome not in (None, outcome):
-            changed[outcome].append(content_id)
-    for outcome, ids in changed.items():
-        if ids:
-            connection.execute(update(contents).where(among(contents.c.id, ids)).values(outcome=outcome))
-            follow_images(connection, among(contents.c.id, ids))

@@ -197,9 +197,45 @@ def store_photos(
     facts = _facts(connection, items)
     for item, image_id in taken_over:
         carry_over(connection, item.photo_id, image_id, item.image_id)
-    _record_changes(connection, items, facts)
-    _store_classified(connection, items, facts)
+
+    # Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos.
+    classified = classified_contents(items)
+    queue_position_updates(connection, classified)
+    changed = []
+    if facts:
+        columns = next(iter(facts.values())).keys()
+        query = select(photos.c.id, *(photos.c[name] for name in columns)).where(among(photos.c.id, facts))
+        for row in connection.execute(query).mappings():
+            values = facts[row["id"]]
+            is_recorded = row["content_id"] is None and values["content_id"] in classified
+            if not is_recorded and any(row[name] != values[name] for name in columns):
+                changed.append(row["id"])
+    record_photos(connection, changed)
+
+    # Link photos to their contents, and clear failures of the contents, in all copies.
+    rows: list[dict[str, Any]] = []
+    for item in sorted(items, key=lambda item: item.photo_id):
+        result = item.result
+        if isinstance(result, Classified | AlreadyClassified) and item.image_id:
+            size_bytes, mtime_ns = result.version.size_bytes, result.version.mtime_ns
+            version = {"size_bytes": size_bytes, "mtime_ns": mtime_ns}
+            of_result = {"classified_size_bytes": size_bytes, "classified_mtime_ns": mtime_ns}
+            rows.append({"photo": item.photo_id, **facts[item.photo_id], **version, **of_result})
+    if rows:
+        connection.execute(_UPDATE_CLASSIFIED, rows)
+        connection.execute(_CLEAR_FAILURES, {"ids": _readable_ids(items)})
     _store_failures(connection, job_id, items, facts)
+
+
+# Built once: they run for each batch of photos, and to build them takes longer than to run them.
+# A RAW file that was joined with its JPEG since it was claimed has no image of its own.
+_UPDATE_PHOTO = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
+_UPDATE_CLASSIFIED = _UPDATE_PHOTO.values(gone_since=None, **NO_FAILURE)
+_CLEAR_FAILURES = (
+    update(photos)
+    .where(among(photos.c.content_id, ids_parameter("ids")), _HAS_CONTENT_FAILURE)
+    .values(NO_FAILURE)
+)
 
 
 def _readable_ids(items: Sequence[Item]) -> list[int]:
@@ -231,58 +267,6 @@ def _facts(connection: Connection, items: Sequence[Item]) -> dict[int, dict[str,
         photo_id: {"content_id": image_id, "camera_id": camera_ids[camera], **facts}
         for photo_id, (image_id, facts, camera) in found.items()
     }
-
-
-def _record_changes(
-    connection: Connection,
-    items: Sequence[Item],
-    facts: Mapping[int, Mapping[str, Any]],
-) -> None:
-    """Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos."""
-    classified = classified_contents(items)
-    queue_position_updates(connection, classified)
-    if not facts:
-        return
-    columns = next(iter(facts.values())).keys()
-    query = select(photos.c.id, *(photos.c[name] for name in columns)).where(among(photos.c.id, facts))
-    changed = []
-    for row in connection.execute(query).mappings():
-        values = facts[row["id"]]
-        is_recorded = row["content_id"] is None and values["content_id"] in classified
-        if not is_recorded and any(row[name] != values[name] for name in columns):
-            changed.append(row["id"])
-    record_photos(connection, changed)
-
-
-def _store_classified(
-    connection: Connection,
-    items: Sequence[Item],
-    facts: Mapping[int, Mapping[str, Any]],
-) -> None:
-    """Link photos to their contents and clear failures of the contents, in all copies."""
-    rows: list[dict[str, Any]] = []
-    for item in sorted(items, key=lambda item: item.photo_id):
-        result = item.result
-        if isinstance(result, Classified | AlreadyClassified) and item.image_id:
-            size_bytes, mtime_ns = result.version.size_bytes, result.version.mtime_ns
-            version = {"size_bytes": size_bytes, "mtime_ns": mtime_ns}
-            classified = {"classified_size_bytes": size_bytes, "classified_mtime_ns": mtime_ns}
-            photo = {"photo": item.photo_id, **facts[item.photo_id]}
-            rows.append(photo | version | classified)
-    if rows:
-        connection.execute(_UPDATE_CLASSIFIED, rows)
-        connection.execute(_CLEAR_FAILURES, {"ids": _readable_ids(items)})
-
-
-# Built once: they run for each batch of photos, and to build them takes longer than to run them.
-# A RAW file that was joined with its JPEG since it was claimed has no image of its own.
-_UPDATE_PHOTO = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
-_UPDATE_CLASSIFIED = _UPDATE_PHOTO.values(gone_since=None, **NO_FAILURE)
-_CLEAR_FAILURES = (
-    update(photos)
-    .where(among(photos.c.content_id, ids_parameter("ids")), _HAS_CONTENT_FAILURE)
-    .values(NO_FAILURE)
-)
 
 
 def _store_failures(

@@ -74,7 +74,11 @@ def store_results(
         taken_over = photos_taken_over(connection, items)
         # All at once, so that workers lock images in one order.
         lock_contents(connection, {*classified, *(item.image_id for item, _ in taken_over)})
-        known_landmarks = _landmarks_before(connection, classified)
+        is_announced = has_receivers(connection, Event.LANDMARK_FOUND)
+        known_landmarks: set[int] = set()
+        if is_announced:
+            before = _landmarks(among(effective_tags.c.content_id, classified))
+            known_landmarks.update(connection.scalars(before))
 
         # Store what was read, and what the models say of it.
         store_photos(connection, claim.name.job_id, items, taken_over)
@@ -82,7 +86,11 @@ def store_results(
         store_things(connection, claim, classified, things)
         of_landmarks = claim.thresholds.keys() - things.keys()
         if of_landmarks:
-            landmark_ids = _landmark_ids(connection, classified)
+            hold_landmarks(connection)
+            landmark_ids = {
+                model_id: landmark_ids_of_labels(connection, model_id, _labels(classified, model_id))
+                for model_id in of_landmarks
+            }
             own_claim = claim.of_models(of_landmarks)
             store_classifications(connection, own_claim, classified, landmark_ids, compared)
 
@@ -91,12 +99,16 @@ def store_results(
 
         # Settle what counts. The photos are recorded already.
         settled = settle(connection, classified, record=False)
-        if known_landmarks is not None:
+        if is_announced:
             _record_new_landmarks(connection, claim.name.job_id, settled, known_landmarks)
 
         stored = _set_outcomes(connection, claim, items, forgotten, settled)
         store_outcomes(connection, claim, [item.outcome for item in stored])
-        if replaced := _replaced(items):
+        # Photos that have another image than in earlier jobs.
+        replaced = {
+            item.photo_id for item in items if item.image_id and item.content_id not in (None, item.image_id)
+        }
+        if replaced:
             follow_images(connection, among(job_items.c.photo_id, replaced))
         delete_unused(connection, {item.image_id for item in forgotten})
         return stored
@@ -129,16 +141,10 @@ def _compare(
     return compared
 
 
-def _landmark_ids(
-    connection: Connection, classified: Mapping[int, Classified]
-) -> Mapping[int, Mapping[int, int]]:
-    """The landmark ids of the predicted labels of each model, by their positions in its scores."""
-    found: dict[int, set[int]] = {}
-    for result in classified.values():
-        for model_id, each in result.results.items():
-            found.setdefault(model_id, set()).update(label.position for label in each.predictions)
-    hold_landmarks(connection)
-    return {key: landmark_ids_of_labels(connection, key, positions) for key, positions in found.items()}
+def _labels(classified: Mapping[int, Classified], model_id: int) -> set[int]:
+    """The predicted labels of a model, by their positions in its scores."""
+    results = (each.results[model_id] for each in classified.values() if model_id in each.results)
+    return {prediction.position for result in results for prediction in result.predictions}
 
 
 def _set_outcomes(
@@ -175,18 +181,6 @@ def _set_outcomes(
         item.outcome = outcome
         stored.append(item)
     return stored
-
-
-def _replaced(items: Sequence[Item]) -> set[int]:
-    """The ids of photos that have another image than in earlier jobs."""
-    return {item.photo_id for item in items if item.image_id and item.content_id not in (None, item.image_id)}
-
-
-def _landmarks_before(connection: Connection, content_ids: Collection[int]) -> set[int] | None:
-    """The landmarks that these images show before they change; None: nobody wants to know of new ones."""
-    if not has_receivers(connection, Event.LANDMARK_FOUND):
-        return None
-    return set(connection.scalars(_landmarks(among(effective_tags.c.content_id, content_ids))))
 
 
 def _record_new_landmarks(
