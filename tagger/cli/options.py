@@ -348,7 +348,7 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
 
 
 # Options of queries that `--help-all` alone lists.
-_RARE = ("calendar_month", "calendar_day", "undated", "any_of", "without")
+_RARE = ("box", "calendar_month", "calendar_day", "undated", "any_of", "without")
 _OF_PHOTOS = options_used_by("all")
 # The options of queries of all commands; only these take the name of a place.
 _OF_PHOTOS["near"] = replace(
@@ -376,7 +376,7 @@ class BackfillOptions(_DeclaredOptions):
 
     __signature__ = _signature(
         {name: option for name, option in _OF_PHOTOS.items() if name != "model"},
-        advanced=("near", "radius_km", "box", "position", "job", "min_score", "verdict", *_RARE),
+        advanced=("near", "radius_km", "position", "job", "min_score", "verdict", *_RARE),
     )
 
 
