@@ -22,9 +22,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.code_metrics", description=main.__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="[the current folder]")
     folder = parser.parse_args().folder
-    sizes = {root: _size(sorted((folder / root).rglob("*.py"))) for root in (*PRODUCT, "bench", "tests")}
+    sizes = {
+        root: _size(sorted((folder / root).rglob("*.py"))) for root in (*PRODUCT, "bench", "tests")
+    }
     whole = reduce(Size.__add__, (sizes[root] for root in (*PRODUCT, "bench")))
-    rows: dict[str, float] = {f"statements of {root}": sizes[root].statements for root in (*PRODUCT, "bench")}
+    rows: dict[str, float] = {
+        f"statements of {root}": sizes[root].statements for root in (*PRODUCT, "bench")
+    }
     rows |= {
         "statements of all these": whole.statements,
         "nodes of their syntax": whole.nodes,
@@ -38,7 +42,9 @@ def main() -> None:
         "words of the changelog": _words(folder / "CHANGELOG.md"),
     }
     for name, number in rows.items():
-        print(f"{name:32} {number:12,.2f}" if isinstance(number, float) else f"{name:32} {number:9,}")
+        print(
+            f"{name:32} {number:12,.2f}" if isinstance(number, float) else f"{name:32} {number:9,}"
+        )
     _check_cycles(folder, [path for root in PRODUCT for path in (folder / root).rglob("*.py")])
 
 
@@ -61,7 +67,9 @@ def _size(paths: Sequence[Path]) -> Size:
         tree = list(ast.walk(ast.parse(text)))
         statements += sum(isinstance(node, ast.stmt) for node in tree)
         nodes += len(tree)
-        lines += sum(1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+        lines += sum(
+            1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
+        )
     return Size(len(paths), statements, nodes, lines)
 
 

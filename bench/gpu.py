@@ -90,7 +90,9 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
     draw_photos(folder / "warm-up", len(SIZES) * count, WARM_UP_PHOTOS, SIZES[0])
     photos = photos_in(folder / "photos")
     chosen = evenly_spread(photos if pictures is None else photos_in(pictures), COMPARED)
-    yield from compare(_outputs(Device("cpu", "float32", CPU_BATCH), chosen), _outputs(device, chosen))
+    yield from compare(
+        _outputs(Device("cpu", "float32", CPU_BATCH), chosen), _outputs(device, chosen)
+    )
     decoding, forward = _decoding_rate(photos), 0.0
     yield _figure(f"decoding in {core_count()} processes", _rate(decoding))
     for images, rate in _forward_rates(device).items():
@@ -110,7 +112,12 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
         verdict = "needs a GPU"
     yield "its share of the nearest limit", f"{share:.2f}", goal, verdict
     lost, twice = _after_a_kill(device, folder)
-    yield _goal("photos lost, counted twice after a kill", f"{lost}, {twice}", "0, 0", met=lost == twice == 0)
+    yield _goal(
+        "photos lost, counted twice after a kill",
+        f"{lost}, {twice}",
+        "0, 0",
+        met=lost == twice == 0,
+    )
     if device.kind == "cuda":
         failed = _failed_without_memory(device, folder)
         yield _goal("failed with little memory left", str(failed), "0", met=failed == 0)
@@ -127,9 +134,13 @@ def compare(expected: Outputs, actual: Outputs) -> Iterator[Row]:
     difference = float(np.abs(expected.scores[rows, best] - actual.scores[rows, best]).mean())
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosine = float(((one * other).sum(axis=1) / lengths).min())
-    yield _goal(f"best tag the same, of {len(best)}", f"{same:.1%}", f"≥ {SAME:.1%}", met=same >= SAME)
+    yield _goal(
+        f"best tag the same, of {len(best)}", f"{same:.1%}", f"≥ {SAME:.1%}", met=same >= SAME
+    )
     is_small = difference <= SCORE_DIFFERENCE
-    yield _goal("mean difference of its score", f"{difference:.4f}", f"≤ {SCORE_DIFFERENCE}", met=is_small)
+    yield _goal(
+        "mean difference of its score", f"{difference:.4f}", f"≤ {SCORE_DIFFERENCE}", met=is_small
+    )
     yield _goal("least cosine of embeddings", f"{cosine:.5f}", f"≥ {COSINE}", met=cosine >= COSINE)
 
 
@@ -152,7 +163,9 @@ def _outputs(device: Device, photos: Sequence[Path]) -> Outputs:
     parts = [photos[first : first + size] for first in range(0, len(photos), size)]
     outputs = [forward(np.stack([pixels(photo) for photo in part])) for part in parts]
     embeddings = [output.embeddings for output in outputs if output.embeddings is not None]
-    return Outputs(np.concatenate([output.scores for output in outputs]), np.concatenate(embeddings))
+    return Outputs(
+        np.concatenate([output.scores for output in outputs]), np.concatenate(embeddings)
+    )
 
 
 def _forward(device: Device) -> Callable[[Images], Outputs]:
@@ -181,7 +194,9 @@ def _forward_rates(device: Device) -> dict[int, float]:
     """Images per second by batch size, with the copies to and from the device, which the jobs have too."""
     forward, rates = _forward(device), {}
     for size in GPU_BATCHES if device.kind == "cuda" else CPU_BATCHES:
-        images = np.resize(generated_images(MANIFEST.input.size, 16), (size, *[MANIFEST.input.size] * 2, 3))
+        images = np.resize(
+            generated_images(MANIFEST.input.size, 16), (size, *[MANIFEST.input.size] * 2, 3)
+        )
         seconds = [_seconds(partial(forward, images)) for _ in range(WARM_UPS + ROUNDS)]
         rates[size] = size / min(seconds[WARM_UPS:])
     return rates
@@ -212,7 +227,9 @@ def _tag_rate(folder: Path, count: int, environment: dict[str, str]) -> float:
     def tag(*folders: Path) -> Finished:
         return run(_tag(*folders), environment).checked(0, 3)
 
-    *_, start = (tag(folder / "warm-up") for _ in repeat(None, 2))  # the first one chooses the batch size
+    *_, start = (
+        tag(folder / "warm-up") for _ in repeat(None, 2)
+    )  # the first one chooses the batch size
     return count / max(tag(folder / "warm-up", folder / "photos").wall_s - start.wall_s, 1e-3)
 
 
@@ -230,7 +247,9 @@ def _after_a_kill(device: Device, folder: Path) -> tuple[int, int]:
     environment = _environment(device, folder / "data", processes="2")
     with closing(sqlite3.connect(folder / "data" / "tagger.sqlite", timeout=60)) as database:
         job = before = database.execute(_LAST_JOB).fetchone()
-        program = subprocess.Popen(_tag(folder / "photos"), env=environment, stdout=subprocess.DEVNULL)
+        program = subprocess.Popen(
+            _tag(folder / "photos"), env=environment, stdout=subprocess.DEVNULL
+        )
         total = done = 0
         while program.poll() is None and (job == before or done <= total // 4):
             time.sleep(POLL_S)

@@ -71,7 +71,9 @@ def main() -> None:
     sizes = (10_000, 100_000, 1_000_000)
     help_text = f"at least two sizes, multiples of {JOBS} [{' '.join(map(str, sizes))}]"
     parser.add_argument("--photos", type=int, nargs="+", default=sizes, help=help_text)
-    parser.add_argument("--postgresql", action="store_true", help="measure PostgreSQL in place of SQLite")
+    parser.add_argument(
+        "--postgresql", action="store_true", help="measure PostgreSQL in place of SQLite"
+    )
     args = parser.parse_args()
     if len(args.photos) < 2 or any(number % JOBS for number in args.photos):
         parser.error(f"--photos: use {help_text}")
@@ -129,7 +131,9 @@ def _costs_of_commands(library: _Library) -> Iterator[Cost]:
     def cost(words: str, options: str = "") -> Cost:
         note(f"tagger {words}")
         before_s = library.server_cpu_s()
-        finished = run((*TAGGER, *words.split(), *options.split()), environment).checked(0, PROBLEMS)
+        finished = run((*TAGGER, *words.split(), *options.split()), environment).checked(
+            0, PROBLEMS
+        )
         cpu_s = finished.cpu_s + library.server_cpu_s() - before_s
         return Cost(words.partition(f" {ROOT}")[0], cpu_s, _length(finished.out))
 

@@ -203,7 +203,9 @@ def _program() -> str:
 
 def _arguments() -> str:
     """Return the arguments with folders shortened to their names: private paths stay out of reports."""
-    words = [Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]]
+    words = [
+        Path(word).name if os.sep in word and "://" not in word else word for word in sys.argv[1:]
+    ]
     return f"`{' '.join(words)}`" if words else "no arguments"
 
 

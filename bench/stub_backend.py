@@ -22,7 +22,10 @@ class StubBackend:
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once
         manifest = read_manifest(SHIPPED)
-        count, dimension = len(manifest.labels), manifest.embedding.dimension if manifest.embedding else 0
+        count, dimension = (
+            len(manifest.labels),
+            manifest.embedding.dimension if manifest.embedding else 0,
+        )
         self._scores = np.full((MOST_IMAGES, count), 0.1 / count, np.float32)
         self._scores[::SHARE_TAGGED, 0] = TAGGED
         random = np.random.default_rng(1)

@@ -174,10 +174,14 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
         OptionGroup("tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})),
         OptionGroup("metadata", _rows(tag, {field.name for field in fields(WriteOptions)})),
         OptionGroup("landmark", _own_rows(commands, "tagger landmark add", "tagger landmark edit")),
-        OptionGroup("training", _own_rows(commands, "trainer train transfer", "trainer train scratch")),
+        OptionGroup(
+            "training", _own_rows(commands, "trainer train transfer", "trainer train scratch")
+        ),
     ]
     in_named = {row for group in named for row in group.rows}
-    counts = Counter(row for command in commands.values() for row in _rows(command) if row not in in_named)
+    counts = Counter(
+        row for command in commands.values() for row in _rows(command) if row not in in_named
+    )
     common = tuple(row for row, count in counts.items() if count >= SHARED_BY and _is_optional(row))
     return [*named, OptionGroup(COMMON, common)]
 
@@ -186,7 +190,9 @@ def _own_rows(commands: dict[str, Any], *paths: str) -> tuple[str, ...]:
     """The lines of the options that all of these commands have, and no other one."""
     counts = Counter(row for command in commands.values() for row in _rows(command))
     shared = set.intersection(*(set(_rows(commands[path])) for path in paths))
-    return tuple(row for row in _rows(commands[paths[0]]) if row in shared and counts[row] == len(paths))
+    return tuple(
+        row for row in _rows(commands[paths[0]]) if row in shared and counts[row] == len(paths)
+    )
 
 
 def _section(group: OptionGroup) -> str:
@@ -351,7 +357,9 @@ def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
     meaning = column.doc or ""
     for key in column.foreign_keys:
         is_named_alike = meaning.removeprefix("the ") + "s" == key.column.table.name
-        meaning = f"`{key.target_fullname}`" if is_named_alike else f"{meaning} → `{key.target_fullname}`"
+        meaning = (
+            f"`{key.target_fullname}`" if is_named_alike else f"{meaning} → `{key.target_fullname}`"
+        )
     return type_name + ("?" if column.nullable else ""), meaning
 
 
@@ -363,7 +371,9 @@ def _keys(table: Table) -> str:
         "Unique": sorted(_column_names(each) for each in unique),
     }
     return "".join(
-        f" {title}: {'; '.join(names)}." for title, names in keys.items() if names and names != ["`id`"]
+        f" {title}: {'; '.join(names)}."
+        for title, names in keys.items()
+        if names and names != ["`id`"]
     )
 
 

@@ -128,7 +128,9 @@ def _commands(path: str, command: Any) -> Iterator[str]:
 
 
 def _json_api() -> Iterator[str]:
-    routes = [route for router in api.routers() for route in router.routes if isinstance(route, APIRoute)]
+    routes = [
+        route for router in api.routers() for route in router.routes if isinstance(route, APIRoute)
+    ]
     document = get_openapi(title="", version="", routes=routes)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -158,6 +160,8 @@ def _python() -> Iterator[str]:
             yield path
             if inspect.isfunction(each):
                 parameters = list(inspect.signature(each).parameters)
-                yield from (f"{path} {parameter}" for parameter in parameters if parameter != "self")
+                yield from (
+                    f"{path} {parameter}" for parameter in parameters if parameter != "self"
+                )
         fields = getattr(value, "__dataclass_fields__", ())
         yield from (f"python {name}.{field}" for field in fields if not field.startswith("_"))

@@ -13,12 +13,24 @@ from babel.messages.extract import extract_from_file
 from babel.messages.plurals import get_plural
 from babel.messages.pofile import write_po
 
-from tagger.web.http.templates import ENGLISH, MESSAGES, SCRIPTS, catalogue_file, languages, read_catalogue
+from tagger.web.http.templates import (
+    ENGLISH,
+    MESSAGES,
+    SCRIPTS,
+    catalogue_file,
+    languages,
+    read_catalogue,
+)
 
 TAGGER = Path(__file__).parents[1] / "tagger"
 METHODS = {".py": "python", ".js": "javascript", ".html": "jinja2"}
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "N_": None, "NN_": (1, 2)}
-OPTIONS = {"trimmed": "true", "newstyle_gettext": "true", "silent": "false", "parse_template_string": "true"}
+OPTIONS = {
+    "trimmed": "true",
+    "newstyle_gettext": "true",
+    "silent": "false",
+    "parse_template_string": "true",
+}
 PLURALS = {"hi": "(n > 1)", "pt": "(n > 1)"}
 """Rules of CLDR that Babel has otherwise: scripts go by CLDR."""
 

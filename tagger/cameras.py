@@ -200,7 +200,12 @@ def _names(key: str, name: str) -> set[str]:
     """The names that find a camera: with and without its serial number, make and model, or its model."""
     make, _, rest = key.removeprefix(_NAMED).partition("|")
     model = rest.partition("|")[0]
-    return {name.casefold(), _model_name(key, name).casefold(), f"{make} {model}".strip(), model or make}
+    return {
+        name.casefold(),
+        _model_name(key, name).casefold(),
+        f"{make} {model}".strip(),
+        model or make,
+    }
 
 
 def _full_name(camera: Camera, root_names: dict[int, str]) -> str:

@@ -19,10 +19,20 @@ _UNREACHABLE = """
     ECONNREFUSED ECONNRESET ESHUTDOWN ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ENONET
 """
 # A disk fails, or a share or its server does not answer: nothing that a person may or may not do.
-UNREACHABLE_ERRNOS = frozenset(getattr(errno, name) for name in _UNREACHABLE.split() if hasattr(errno, name))
+UNREACHABLE_ERRNOS = frozenset(
+    getattr(errno, name) for name in _UNREACHABLE.split() if hasattr(errno, name)
+)
 # Another program uses a file, or the system is short of something now.
 BUSY_ERRNOS = frozenset(
-    {errno.EAGAIN, errno.EBUSY, errno.ETXTBSY, errno.ENOMEM, errno.ENOBUFS, errno.ENFILE, errno.EMFILE}
+    {
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ETXTBSY,
+        errno.ENOMEM,
+        errno.ENOBUFS,
+        errno.ENFILE,
+        errno.EMFILE,
+    }
     | {errno.EINTR, errno.EDEADLK, errno.ENOLCK, *DISK_FULL_ERRNOS}
 )
 
@@ -464,7 +474,9 @@ class FailureKind(StrEnum):
 
     def retry_pause(self, attempts: int) -> timedelta | None:
         """The pause after so many failed attempts; None: the photo is not tried again by itself."""
-        return RETRY_PAUSES[attempts - 1] if self.can_pass and attempts <= len(RETRY_PAUSES) else None
+        return (
+            RETRY_PAUSES[attempts - 1] if self.can_pass and attempts <= len(RETRY_PAUSES) else None
+        )
 
 
 # After each failed attempt; then a failure is final. A bit less than whole days, for nightly runs.
@@ -484,7 +496,9 @@ class PhotoFailure:
 
     def __post_init__(self) -> None:
         if not self.text.isprintable():
-            text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.text)
+            text = "".join(
+                letter if letter.isprintable() else ascii(letter)[1:-1] for letter in self.text
+            )
             object.__setattr__(self, "text", text)
 
 

@@ -63,7 +63,11 @@ def install_command(extra: str) -> str:
     """The command that adds an extra as this package was installed: by make, uv, pipx or pip."""
     source, prefix = _source(), Path(sys.prefix)
     if prefix.resolve() == Path(source, ".venv").resolve():
-        return "make setup" if extra in _WITH_TORCH else f".venv/bin/uv pip install --editable '.[{extra}]'"
+        return (
+            "make setup"
+            if extra in _WITH_TORCH
+            else f".venv/bin/uv pip install --editable '.[{extra}]'"
+        )
     program, extras = _tool(prefix) or ("pip install", set())
     package = f"{source}[{','.join(sorted({*extras, extra}))}]"
     return f"{program} {shlex.quote(package)}"
@@ -140,7 +144,9 @@ class EventReceiver(Protocol):
         """Whether it does anything about this event."""
         ...
 
-    def record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+    def record(
+        self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]
+    ) -> None:
         """Receive an event, maybe again, in its transaction, which rolls back if this raises.
 
         `subject`: what the event is about, the number of a job or the slug of a landmark.

@@ -9,13 +9,16 @@ from tagger.texts.names import digest_slug, slug_of_name
 EARTH_RADIUS_KM = 6371.0088
 
 
-def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
+def distance_km(
+    latitude: float, longitude: float, other_latitude: float, other_longitude: float
+) -> float:
     """The great-circle distance between two positions in degrees (haversine formula)."""
     phi, other_phi = math.radians(latitude), math.radians(other_latitude)
     half_delta_phi = (other_phi - phi) / 2
     half_delta_lambda = math.radians(other_longitude - longitude) / 2
     haversine = (
-        math.sin(half_delta_phi) ** 2 + math.cos(phi) * math.cos(other_phi) * math.sin(half_delta_lambda) ** 2
+        math.sin(half_delta_phi) ** 2
+        + math.cos(phi) * math.cos(other_phi) * math.sin(half_delta_lambda) ** 2
     )
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, haversine)))
 
@@ -27,7 +30,12 @@ WORLD_REGIONS: Mapping[str, tuple[Box, ...]] = {
     "africa": ((-40, -26, 38, 36), (-40, 30, 31, 44), (-40, 40, 16, 64)),
     "asia": ((-11, 25, 43, 150), (36, 44, 82, 180), (29, 44, 36, 150), (60, -180, 72, -168)),
     "europe": ((34, -12, 82, 45), (27, -32, 45, -6), (41, 40, 82, 69), (59, -26, 67, -12)),
-    "north-america": ((7, -140, 84, -50), (18, -180, 72, -130), (59, -75, 84, -10), (7, -93, 28, -58)),
+    "north-america": (
+        (7, -140, 84, -50),
+        (18, -180, 72, -130),
+        (59, -75, 84, -10),
+        (7, -93, 28, -58),
+    ),
     "oceania": ((-56, 110, 0, 180), (-56, -180, 29, -105), (0, 130, 29, 180)),
     "south-america": ((-57, -93, 13, -28),),
 }

@@ -71,7 +71,9 @@ def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) ->
             primary_ids |= {ids[raw]: ids[primary] for raw, primary in primary_files(ids).items()}
             changed += [row for row in group if row.primary_id != primary_ids.get(row.id)]
     separate_files(connection, [row.id for row in changed if row.primary_id is not None])
-    _join_files(connection, {row.id: primary_ids[row.id] for row in changed if row.id in primary_ids})
+    _join_files(
+        connection, {row.id: primary_ids[row.id] for row in changed if row.id in primary_ids}
+    )
     return primary_ids
 
 
@@ -79,7 +81,12 @@ def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
     """Make joined files among these photos separate photos, with what is known until they are classified."""
     primary = photos.alias("primary")
     query = (
-        select(photos.c.id, photos.c.path, photos.c.primary_id, *(primary.c[name] for name in _INHERITED))
+        select(
+            photos.c.id,
+            photos.c.path,
+            photos.c.primary_id,
+            *(primary.c[name] for name in _INHERITED),
+        )
         .join(primary, primary.c.id == photos.c.primary_id)
         .where(among(photos.c.id, photo_ids))
         .order_by(photos.c.id)
@@ -91,7 +98,10 @@ def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
     columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _INHERITED}
     connection.execute(
         separated.values(primary_id=None, **columns),
-        [{"photo": row.id} | {f"new_{name}": getattr(row, name) for name in _INHERITED} for row in rows],
+        [
+            {"photo": row.id} | {f"new_{name}": getattr(row, name) for name in _INHERITED}
+            for row in rows
+        ],
     )
     record_photos(connection, [row.id for row in rows])
     _move_sidecar_writes(connection, rows)
@@ -133,7 +143,10 @@ def _join_files(connection: Connection, primary_ids: Mapping[int, int]) -> None:
     nothing = _NO_FACTS | dict.fromkeys(_CLASSIFIED) | NO_FAILURE
     connection.execute(
         joined.values(primary_id=bindparam("primary"), **nothing),
-        [{"photo": photo_id, "primary": primary_id} for photo_id, primary_id in sorted(primary_ids.items())],
+        [
+            {"photo": photo_id, "primary": primary_id}
+            for photo_id, primary_id in sorted(primary_ids.items())
+        ],
     )
     connection.execute(delete(positions).where(among(positions.c.photo_id, primary_ids)))
 
@@ -164,7 +177,13 @@ def _other_files(
     else:
         files = select(photos).where(of_stem).offset(0).lateral("files")
         files_of_stems = listed.join(files, true())
-    columns = (files.c.id, files.c.path, files.c.path_bytes, files.c.primary_id, listed.c.value.label("stem"))
+    columns = (
+        files.c.id,
+        files.c.path,
+        files.c.path_bytes,
+        files.c.primary_id,
+        listed.c.value.label("stem"),
+    )
     rows = connection.execute(select(*columns).select_from(files_of_stems)).all()
     return [row for row in rows if row.path is not None and stem_of(row.path) == row.stem]
 
@@ -173,14 +192,21 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
     """Apply the verdicts and the star of one image to another one: of two on one thing, the later one."""
     if image_id == to_image_id:
         return
-    stars = connection.execute(select(favourites).where(favourites.c.content_id == image_id)).mappings()
-    insert_missing(connection, favourites, [dict(row) | {"content_id": to_image_id} for row in stars])
+    stars = connection.execute(
+        select(favourites).where(favourites.c.content_id == image_id)
+    ).mappings()
+    insert_missing(
+        connection, favourites, [dict(row) | {"content_id": to_image_id} for row in stars]
+    )
     away = connection.execute(select(dismissals).where(dismissals.c.content_id == image_id))
-    write_dismissals(connection, [NewDismissal(to_image_id, row.given_by, row.given_at) for row in away])
+    write_dismissals(
+        connection, [NewDismissal(to_image_id, row.given_by, row.given_at) for row in away]
+    )
     for table in (verdicts, thing_verdicts):
         given = connection.execute(select(table).where(table.c.content_id == image_id))
         carried = [
-            NewVerdict(to_image_id, about, VerdictKind(kind), *by_at) for _, about, kind, *by_at in given
+            NewVerdict(to_image_id, about, VerdictKind(kind), *by_at)
+            for _, about, kind, *by_at in given
         ]
         write_verdicts(connection, carried, newer_only=True)
 

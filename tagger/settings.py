@@ -51,7 +51,15 @@ JSON_EXAMPLES = {
 }
 _OTHER_VARIABLES = ("config", "test_data")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
-_OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
+_OTHER_HEADERS = {
+    "authorization",
+    "cookie",
+    "host",
+    "origin",
+    "referer",
+    "user-agent",
+    "x-forwarded-for",
+}
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
@@ -78,13 +86,17 @@ def _network(value: object) -> object:
 
 def _header(name: str) -> str:
     if not _HEADER.fullmatch(name) or name.lower() in _OTHER_HEADERS:
-        raise ValueError("it must be a header of its own, like X-Remote-User, of letters, digits and hyphens")
+        raise ValueError(
+            "it must be a header of its own, like X-Remote-User, of letters, digits and hyphens"
+        )
     return name
 
 
 def _endpoint(url: str) -> str:
     if not _ENDPOINT.fullmatch(url):
-        raise ValueError("it must be like http://HOST:PORT or https://HOST, without user and password")
+        raise ValueError(
+            "it must be like http://HOST:PORT or https://HOST, without user and password"
+        )
     return url
 
 
@@ -103,7 +115,9 @@ _BACKENDS = ("auto", "torchscript", "openvino", "openvino-int8")
 
 def _backend(name: str) -> str:
     if name not in _BACKENDS and name not in extension_names(BACKENDS):
-        raise ValueError(f"it must be one of {', '.join(_BACKENDS)}, and no installed package adds another")
+        raise ValueError(
+            f"it must be one of {', '.join(_BACKENDS)}, and no installed package adds another"
+        )
     return name
 
 
@@ -116,7 +130,9 @@ def _tiles(url: str) -> str:
 def _data_folder() -> Path:
     folder = _user_folder(platformdirs.user_data_path)
     if folder is None:
-        reason = "data_folder (TAGGER_DATA_FOLDER): it must be set, because this user has no home folder"
+        reason = (
+            "data_folder (TAGGER_DATA_FOLDER): it must be set, because this user has no home folder"
+        )
         raise SettingsInvalid(reason=reason)
     return folder
 
@@ -217,9 +233,13 @@ class Settings(BaseModel):
     """Address on which a worker serves metrics."""
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
-    web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
+    web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(
+        None, repr=False
+    )
     """Token to sign in to the page from other machines. Default: `tagger serve` makes one at each start."""
-    web_view_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
+    web_view_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(
+        None, repr=False
+    )
     """Token to sign in to look and search, and change nothing. Default: none."""
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
@@ -288,7 +308,10 @@ class Settings(BaseModel):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
-            **_merge(_merge(options, environment_values(type(self).model_fields)), file_values(config_file()))
+            **_merge(
+                _merge(options, environment_values(type(self).model_fields)),
+                file_values(config_file()),
+            )
         )
 
 
@@ -297,7 +320,9 @@ def _merge(preferred: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str,
     merged = dict(others)
     for name, value in preferred.items():
         other = others.get(name)
-        merged[name] = _merge(value, other) if isinstance(value, dict) and isinstance(other, dict) else value
+        merged[name] = (
+            _merge(value, other) if isinstance(value, dict) and isinstance(other, dict) else value
+        )
     return merged
 
 
@@ -351,7 +376,9 @@ def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     variables = {name.lower(): text for name in os.environ if (text := _variable(name))}
     texts = {name: variables[_PREFIX + name] for name in settings if _PREFIX + name in variables}
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
-    return {name: value for name, value in values.items() if value is not None or texts[name] == "none"}
+    return {
+        name: value for name, value in values.items() if value is not None or texts[name] == "none"
+    }
 
 
 def unknown_variables() -> list[str]:
@@ -390,11 +417,15 @@ def file_values(file: Path) -> dict[str, Any]:
     folder = file.absolute().parent
     for path in (folder, file.absolute()):
         if (problem := writable_by_all(path)) is not None:
-            raise SettingsInvalid(reason=f"{file} is not read, because {problem[0]}; run: {problem[1]}")
+            raise SettingsInvalid(
+                reason=f"{file} is not read, because {problem[0]}; run: {problem[1]}"
+            )
     import tomllib
 
     try:
-        found = tomllib.loads(file.read_text("utf-8-sig"))  # editors of Windows begin a file with a mark
+        found = tomllib.loads(
+            file.read_text("utf-8-sig")
+        )  # editors of Windows begin a file with a mark
     except (ValueError, RecursionError) as error:
         kind = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"no TOML: {error}"
         raise SettingsInvalid(reason=f"{file.absolute()} is {kind}") from error
@@ -416,7 +447,9 @@ def _absolute_value(name: str, value: Any, folder: Path) -> Any:
             }
         case "database_url", str():
             scheme, mark, path = value.partition(":///")
-            is_relative = scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:"))
+            is_relative = (
+                scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:"))
+            )
             return f"{scheme}{mark}{quote(str(folder))}/{path}" if is_relative else value
         case "data_folder", str():
             return str(folder / os.path.expanduser(value))  # noqa: PTH111 - a user who does not exist is no error

@@ -70,7 +70,11 @@ def sights_of(latitudes: Floats, longitudes: Floats, errors_m: Floats) -> Indice
         pair_sights = table.cell_sights[_ranges(first[rows], counts[rows])]
         strengths = _strengths(table, pair_sights, positions[:, pair_rows], errors_m[pair_rows])
         is_near = strengths > 0
-        pair_rows, pair_sights, strengths = pair_rows[is_near], pair_sights[is_near], strengths[is_near]
+        pair_rows, pair_sights, strengths = (
+            pair_rows[is_near],
+            pair_sights[is_near],
+            strengths[is_near],
+        )
         # Of equal indices, an assignment keeps the last: the strongest.
         order = np.argsort(strengths, kind="stable")
         sights[pair_rows[order]] = pair_sights[order]
@@ -87,7 +91,9 @@ def sight_names(positions: Sequence[tuple[float, float, float]]) -> list[str | N
 def sight(index: int) -> Sight:
     """A row of the table."""
     table = load_table()
-    codes_and_names = [entry.split("=", 1) for entry in table.other_names[index].split("\t") if entry]
+    codes_and_names = [
+        entry.split("=", 1) for entry in table.other_names[index].split("\t") if entry
+    ]
     return Sight(
         table.names[index],
         table.kind_names[table.kinds[index]],
@@ -214,7 +220,9 @@ def cells_of(latitudes: Floats, longitudes: Floats) -> Indices:
     return rows * CELLS_AROUND + columns
 
 
-def cells_in_reach(latitudes: Floats, longitudes: Floats, reaches_m: Floats) -> tuple[Indices, Indices]:
+def cells_in_reach(
+    latitudes: Floats, longitudes: Floats, reaches_m: Floats
+) -> tuple[Indices, Indices]:
     """The cells that each sight reaches, and for each of these its sight."""
     degrees = np.degrees(reaches_m / (1000 * EARTH_RADIUS_KM))
     widths = degrees / np.maximum(0.02, np.cos(np.radians(latitudes)))

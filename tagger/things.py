@@ -111,7 +111,9 @@ def delete_unused_things(connection: Connection) -> None:
         pass
 
 
-def things_of_labels(connection: Connection, model_ids: Collection[int]) -> dict[int, dict[int, str]]:
+def things_of_labels(
+    connection: Connection, model_ids: Collection[int]
+) -> dict[int, dict[int, str]]:
     """The things of those of these models that name things, by the positions in their scores."""
     found: dict[int, dict[int, str]] = {}
     query = select(thing_labels.c.model_id, thing_labels.c.position, thing_labels.c.thing)
@@ -125,10 +127,15 @@ def all_things(connection: Connection) -> dict[str, Thing]:
     language = display_language(connection)
     rows = connection.execute(select(things).order_by(things.c.name)).all()
     found = {
-        row.slug: Thing(**row._mapping, display_name=name_in_language(row.name, row.names, language))  # noqa: SLF001
+        row.slug: Thing(
+            **row._mapping,  # noqa: SLF001
+            display_name=name_in_language(row.name, row.names, language),
+        )
         for row in rows
     }
-    return {slug: replace(each, kind_of=found.get(each.parent or "")) for slug, each in found.items()}
+    return {
+        slug: replace(each, kind_of=found.get(each.parent or "")) for slug, each in found.items()
+    }
 
 
 def find_thing(connection: Connection, text: str) -> Thing:
@@ -144,7 +151,9 @@ def find_thing(connection: Connection, text: str) -> Thing:
     if thing is not None:
         return thing
     close = [by_name[name].slug for name in get_close_matches(text.casefold(), by_name, n=3)]
-    raise ThingNotFound(name=text, names=", ".join(dict.fromkeys(close)) or ", ".join(every) or "none so far")
+    raise ThingNotFound(
+        name=text, names=", ".join(dict.fromkeys(close)) or ", ".join(every) or "none so far"
+    )
 
 
 def with_kinds(connection: Connection, slug: str) -> frozenset[str]:
@@ -153,7 +162,9 @@ def with_kinds(connection: Connection, slug: str) -> frozenset[str]:
 
 
 # Each thing with itself and with all that it is a kind of.
-_itself = select(things.c.slug.label("thing"), things.c.slug.label("kind")).cte("kinds", recursive=True)
+_itself = select(things.c.slug.label("thing"), things.c.slug.label("kind")).cte(
+    "kinds", recursive=True
+)
 _upwards = select(_itself.c.thing, things.c.parent).join(things, things.c.slug == _itself.c.kind)
 _kinds = _itself.union(_upwards.where(things.c.parent.is_not(None)))
 
@@ -167,9 +178,9 @@ _is_rejected = exists().where(
 )
 _found = select(image_things.c.content_id, image_things.c.thing).where(_IS_IN_USE, ~_is_rejected)
 _decided = select(thing_verdicts.c.content_id, thing_verdicts.c.thing)
-shown_things = union_all(_found, _decided.where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)).subquery(
-    "shown_things"
-)
+shown_things = union_all(
+    _found, _decided.where(thing_verdicts.c.verdict == VerdictKind.CONFIRMED)
+).subquery("shown_things")
 
 
 def things_of_images(
@@ -189,9 +200,13 @@ def things_of_images(
     key = image_things.c.content_id, image_things.c.thing
     best = select(*key, func.max(image_things.c.score).label("score")).group_by(*key)
     is_found = among(image_things.c.content_id, content_ids), is_of_model
-    scores = {(row.content_id, row.thing): row.score for row in connection.execute(best.where(*is_found))}
+    scores = {
+        (row.content_id, row.thing): row.score for row in connection.execute(best.where(*is_found))
+    }
     decided = select(thing_verdicts).where(among(thing_verdicts.c.content_id, content_ids))
-    verdicts = {(row.content_id, row.thing): VerdictKind(row.verdict) for row in connection.execute(decided)}
+    verdicts = {
+        (row.content_id, row.thing): VerdictKind(row.verdict) for row in connection.execute(decided)
+    }
     certainty = dict.fromkeys(verdicts, 1.0) | scores
     every = all_things(connection) if certainty else {}
     shown: dict[int, list[ShownThing]] = {}

@@ -133,7 +133,11 @@ def least_photos(training: Mapping[str, object]) -> int:
 def photos_of_landmarks(training: Mapping[str, object]) -> dict[str, int]:
     """The training photos of each landmark; empty for models of earlier versions, which do not state them."""
     counts = training.get(PHOTOS_OF)
-    return {str(name): int(count) for name, count in counts.items()} if isinstance(counts, dict) else {}
+    return (
+        {str(name): int(count) for name, count in counts.items()}
+        if isinstance(counts, dict)
+        else {}
+    )
 
 
 def _percent(share: float) -> str:

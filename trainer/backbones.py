@@ -86,7 +86,9 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     features = _count_features(template, architecture, size)
     fused = fuse_batch_norms(template.network, size)
     network = fused or template.network
-    backbone = Backbone(architecture, convention, origin, features, template.normalisation, fused is not None)
+    backbone = Backbone(
+        architecture, convention, origin, features, template.normalisation, fused is not None
+    )
     return backbone, network
 
 
@@ -192,8 +194,12 @@ class Torchvision:
     def published_state(self, name: str) -> tuple[str, State]:
         weights = models.get_model_weights(name).DEFAULT
         try:
-            with redirect_stdout(sys.stderr):  # stdout is for results only, not for download messages
-                return f"torchvision:{weights}", weights.get_state_dict(progress=False, check_hash=True)
+            with redirect_stdout(
+                sys.stderr
+            ):  # stdout is for results only, not for download messages
+                return f"torchvision:{weights}", weights.get_state_dict(
+                    progress=False, check_hash=True
+                )
         except (OSError, RuntimeError) as error:
             raise download_failed(name, str(error).splitlines()[0]) from error
 
@@ -203,7 +209,9 @@ def _remove_last_layer(network: nn.Module) -> str:
 
     Dropout is up to the recipe.
     """
-    last: str = [name for name, module in network.named_modules() if _outputs(module) == CLASSES][-1]
+    last: str = [name for name, module in network.named_modules() if _outputs(module) == CLASSES][
+        -1
+    ]
     parent_name, _, name = last.rpartition(".")
     parent = network.get_submodule(parent_name)
     children = list(parent.named_children())
@@ -218,7 +226,9 @@ def _remove_last_layer(network: nn.Module) -> str:
 def _outputs(module: nn.Module) -> int:
     if isinstance(module, nn.Linear):
         return module.out_features
-    return module.out_channels if isinstance(module, nn.Conv2d) else 0  # SqueezeNet ends in a convolution
+    return (
+        module.out_channels if isinstance(module, nn.Conv2d) else 0
+    )  # SqueezeNet ends in a convolution
 
 
 class Timm:
@@ -262,7 +272,9 @@ class Timm:
     def _create(self, name: str, *, pretrained: bool) -> Any:
         import timm
 
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, scriptable=True, exportable=True)
+        return timm.create_model(
+            name, pretrained=pretrained, num_classes=0, scriptable=True, exportable=True
+        )
 
 
 def read_weights(path: Path, architecture: str) -> tuple[str, State]:
@@ -274,8 +286,17 @@ def read_weights(path: Path, architecture: str) -> tuple[str, State]:
     try:
         digest = blake3(path.read_bytes()).hexdigest()
         state = _read_pth(path) if path.suffix == ".pth" else load_file(path)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or f"it is not a weights file ({_first_line(error)})"
+    except (
+        OSError,
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
+        reason = (
+            getattr(error, "strerror", None) or f"it is not a weights file ({_first_line(error)})"
+        )
         raise _unsuitable(path, architecture, reason) from error
     return f"blake3:{digest}", {name: values.float() for name, values in state.items()}
 
@@ -285,15 +306,21 @@ def _read_pth(path: Path) -> State:
         # torch warns of pickles that it may not support; they are refused below.
         warnings.simplefilter("ignore", UserWarning)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
         raise ValueError("it has more than named tensors")
     return dict(content)
 
 
-def _load_state(template: FeatureNetwork, state: State, architecture: str, path: Path | None) -> None:
+def _load_state(
+    template: FeatureNetwork, state: State, architecture: str, path: Path | None
+) -> None:
     origin = path or "that are published"
     tensors = {
-        name: values for name, values in state.items() if not name.startswith(template.classifier_prefixes)
+        name: values
+        for name, values in state.items()
+        if not name.startswith(template.classifier_prefixes)
     }
     try:
         result = template.network.load_state_dict(tensors, strict=False)
@@ -302,7 +329,9 @@ def _load_state(template: FeatureNetwork, state: State, architecture: str, path:
         raise _unsuitable(origin, architecture, reason) from error
     missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
-        reason = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
+        reason = (
+            f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
+        )
         raise _unsuitable(origin, architecture, reason)
 
 

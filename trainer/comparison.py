@@ -69,7 +69,9 @@ class Trial:
 
     def row(self, name: str, speed: float) -> dict[str, Any]:
         """The results as JSON, with 95 % intervals, and the photos per second."""
-        intervals = {top: wilson_interval(getattr(self, top), self.photos) for top in ("top1", "top3")}
+        intervals = {
+            top: wilson_interval(getattr(self, top), self.photos) for top in ("top1", "top3")
+        }
         return {
             "backbone": name,
             **asdict(self),
@@ -91,7 +93,10 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
         find_source(backbone)
     found = find_training_photos(options.data, options.unknown, None)
     if found.are_few:
-        log_few(found, ". The comparison goes on; `trainer train transfer` without --backbone teaches them")
+        log_few(
+            found,
+            ". The comparison goes on; `trainer train transfer` without --backbone teaches them",
+        )
     with writing_to(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     results = {backbone: _try_trial(backbone, found, options) for backbone in options.backbones}
@@ -111,7 +116,9 @@ def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
         "chosen": chosen,
         "sentence": sentence,
         "backbones": [
-            trials[name].row(name, speeds[name]) if name in trials else {"backbone": name, "reason": result}
+            trials[name].row(name, speeds[name])
+            if name in trials
+            else {"backbone": name, "reason": result}
             for name, result in results.items()
         ],
     }

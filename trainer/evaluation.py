@@ -81,7 +81,11 @@ def evaluate(
     found, skipped = _photos_of(data, manifest)
     ordinary = find_ordinary_photos(distractors) if distractors else ()
     labels = {name for label in manifest.labels for name in (label_of(label.label), label.slug)}
-    other = [photo for photo in find_other_landmarks(others) if photo.place not in labels] if others else []
+    other = (
+        [photo for photo in find_other_landmarks(others) if photo.place not in labels]
+        if others
+        else []
+    )
     digests = {photo: image_digest(photo.path) for photo in (*found, *ordinary, *other)}
     warn_of_label_conflicts((digest, photo) for photo, digest in digests.items())
     trained = _in_training(digests, manifest)
@@ -100,7 +104,9 @@ def evaluate(
     unreadable, photos = len(photos) - len(rows), [photos[row] for row in rows]
     positions = {label_of(label.label): position for position, label in enumerate(manifest.labels)}
     targets = torch.tensor([positions[photo.label] for photo in photos])
-    rows, other_scores = score_photos([photo.path for photo in strangers], model, "scoring distractors")
+    rows, other_scores = score_photos(
+        [photo.path for photo in strangers], model, "scoring distractors"
+    )
     strangers = [strangers[row] for row in rows]
 
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
@@ -122,21 +128,33 @@ def evaluate(
         recognition=recognition,
         rejection=measure_rejection(other_top, folders, threshold),
         false_tags_by_kind={
-            kind: float((each >= threshold).float().mean()) for kind, each in kinds.items() if len(each)
+            kind: float((each >= threshold).float().mean())
+            for kind, each in kinds.items()
+            if len(each)
         },
         other_photos=int(is_other.sum()),
         other_landmarks=len({photo.place for photo in strangers} - {None}),
         library=measure_library(
-            correct, top >= threshold, kinds[OTHERS] >= threshold, kinds[ORDINARY] >= threshold, mixture
+            correct,
+            top >= threshold,
+            kinds[OTHERS] >= threshold,
+            kinds[ORDINARY] >= threshold,
+            mixture,
         ),
         mistakes=confident_mistakes(names, [photo.path for photo in photos], scores, targets),
         false_tags=confident_mistakes(
-            names, [photo.path for photo in strangers], other_scores, none_of_them, least_score=threshold
+            names,
+            [photo.path for photo in strangers],
+            other_scores,
+            none_of_them,
+            least_score=threshold,
         ),
     )
 
 
-def _in_training(photos: Mapping[LabelledPhoto, str | None], manifest: Manifest) -> set[LabelledPhoto]:
+def _in_training(
+    photos: Mapping[LabelledPhoto, str | None], manifest: Manifest
+) -> set[LabelledPhoto]:
     """Those of the photos that the model has learned from."""
     trained = trained_photos(manifest)
     return {photo for photo, digest in photos.items() if (digest or "")[:DIGEST_LENGTH] in trained}
@@ -272,7 +290,11 @@ class Mistake:
 
 
 def measure_recognition(
-    labels: Sequence[Label], scores: Tensor, targets: Tensor, threshold: float, suggested_from: float
+    labels: Sequence[Label],
+    scores: Tensor,
+    targets: Tensor,
+    threshold: float,
+    suggested_from: float,
 ) -> Recognition:
     """Compare scores, float32 (N, L), with the right labels, int64 (N,)."""
     top, predicted = scores.max(dim=1)
@@ -376,7 +398,12 @@ def measure_library(
 
 
 def confident_mistakes(
-    names: Sequence[str], paths: Sequence[Path], scores: Tensor, targets: Tensor, *, least_score: float = 0.0
+    names: Sequence[str],
+    paths: Sequence[Path],
+    scores: Tensor,
+    targets: Tensor,
+    *,
+    least_score: float = 0.0,
 ) -> tuple[Mistake, ...]:
     """The mistakes with the highest scores, in descending order.
 
@@ -456,7 +483,9 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
     resampled = []
     for first in range(0, RESAMPLES, rows):
         count = min(rows, RESAMPLES - first)
-        indices = [torch.randint(max(1, size), (count, size), generator=generator) for size in sizes]
+        indices = [
+            torch.randint(max(1, size), (count, size), generator=generator) for size in sizes
+        ]
         resampled.append(figure(*_select(groups, indices)))
     whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
     return interval(whole, torch.cat(resampled).tolist())
@@ -503,7 +532,9 @@ def in_top_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
 
 def confusion_counts(predicted: Tensor, targets: Tensor, labels: int) -> Tensor:
     """Photos by right label (row) and predicted label (column), int64 (L, L)."""
-    return torch.bincount(targets * labels + predicted, minlength=labels * labels).reshape(labels, labels)
+    return torch.bincount(targets * labels + predicted, minlength=labels * labels).reshape(
+        labels, labels
+    )
 
 
 def reliability(confidence: Tensor, correct: Tensor) -> tuple[ReliabilityBin, ...]:

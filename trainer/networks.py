@@ -57,7 +57,9 @@ class FeatureNetwork:
     """A network without its classifier, with random weights, and the facts about its published weights."""
 
     network: nn.Module  # normalised images (B, 3, H, W) → features (B, F)
-    classifier_prefixes: tuple[str, ...]  # of tensor names in the weights that belong to removed layers
+    classifier_prefixes: tuple[
+        str, ...
+    ]  # of tensor names in the weights that belong to removed layers
     normalisation: Normalisation
     training_size: int  # side of the images that the weights were trained on, in pixels
 
@@ -128,7 +130,9 @@ def fuse_in_place(network: nn.Module) -> nn.Module:
             activation = getattr(
                 module, "act", None
             )  # timm's batch norms include the activation that follows
-            setattr(network, name, activation if isinstance(activation, nn.Module) else nn.Identity())
+            setattr(
+                network, name, activation if isinstance(activation, nn.Module) else nn.Identity()
+            )
         else:
             fuse_in_place(module)
         previous = (name, module)
@@ -159,7 +163,9 @@ def pad_like_tensorflow(network: nn.Module) -> None:
 def expansions(network: nn.Module) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
     """The full convolution of each of timm's fused blocks, and the one of 1 x 1 after it, in order."""
     blocks: list[Any] = [module for module in network.modules() if hasattr(module, "conv_exp")]
-    return [(block.conv_exp, block.conv_pwl) for block in blocks if isinstance(block.se, nn.Identity)]
+    return [
+        (block.conv_exp, block.conv_pwl) for block in blocks if isinstance(block.se, nn.Identity)
+    ]
 
 
 def narrow(first: nn.Conv2d, second: nn.Conv2d, channels: int) -> None:
@@ -202,7 +208,9 @@ class LandmarkCNN(nn.Module):
         stages, width = [], WIDTHS[0]
         for number, (wider, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
             first = ResidualBlock(width, wider, stride=1 if number == 0 else 2)
-            stages.append(nn.Sequential(first, *(ResidualBlock(wider, wider, 1) for _ in range(blocks - 1))))
+            stages.append(
+                nn.Sequential(first, *(ResidualBlock(wider, wider, 1) for _ in range(blocks - 1)))
+            )
             width = wider
         self.stages = nn.Sequential(*stages)  # (B, 512, 4, 4)
         self.pool = GeneralisedMean()  # (B, 512)
@@ -220,7 +228,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, wider: int, stride: int) -> None:
         super().__init__()
         self.first = _convolution(width, wider, stride=stride)
-        self.second = nn.Sequential(nn.Conv2d(wider, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider))
+        self.second = nn.Sequential(
+            nn.Conv2d(wider, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider)
+        )
         self.weighting = SqueezeExcitation(wider)
         self.around = _shortcut(width, wider, stride)
         self.activation = nn.ReLU(inplace=True)

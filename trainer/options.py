@@ -52,10 +52,14 @@ FAMILY = Mixture(KNOWN_SHARE, 0.15, 0.8)
 PIXELS = "pixels"
 
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
-Device = Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the network.")]
+Device = Annotated[
+    DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the network.")
+]
 OrdinaryPhotos = Annotated[
     Path | None,
-    typer.Option(help="A folder of ordinary photos, at any depth, that show none of the landmarks."),
+    typer.Option(
+        help="A folder of ordinary photos, at any depth, that show none of the landmarks."
+    ),
 ]
 
 
@@ -111,7 +115,8 @@ class RecipeOptions:
         ),
     ]
     out: Annotated[
-        Path, typer.Option(help="The run folder: checkpoint, learning curves, figures, metrics and log.")
+        Path,
+        typer.Option(help="The run folder: checkpoint, learning curves, figures, metrics and log."),
     ]
     unknown: OrdinaryPhotos = None
     others: Annotated[
@@ -143,7 +148,10 @@ class RecipeOptions:
     ] = None
     device: Device = "auto"
     seed: Annotated[
-        int, typer.Option(min=0, help="The same seed and photos give the same split and the same model.")
+        int,
+        typer.Option(
+            min=0, help="The same seed and photos give the same split and the same model."
+        ),
     ] = 0
     precision: Annotated[
         float,

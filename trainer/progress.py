@@ -20,7 +20,11 @@ class Show(Protocol):
     """Shows how much of a stage is done, of a total if it is known. `state` follows the description."""
 
     def __call__(
-        self, done: int, total: int | None = None, photos_per_second: float | None = None, state: str = ""
+        self,
+        done: int,
+        total: int | None = None,
+        photos_per_second: float | None = None,
+        state: str = "",
     ) -> None: ...
 
 

@@ -39,7 +39,13 @@ from trainer.learning.head import (
     fit_taught,
     without_blends,
 )
-from trainer.learning.loop import Augmentation, MixOptions, TrainingPlan, growing_sizes, train_network
+from trainer.learning.loop import (
+    Augmentation,
+    MixOptions,
+    TrainingPlan,
+    growing_sizes,
+    train_network,
+)
 from trainer.networks import Backbone
 from trainer.options import RecipeOptions, TransferOptions
 
@@ -85,7 +91,9 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
             "landmarks or more. Or leave out --backbone and --weights: then they are taught",
         )
     if found.are_few:
-        log_few(found, ". Training goes on; to teach them, which may be better, leave out --backbone")
+        log_few(
+            found, ". Training goes on; to teach them, which may be better, leave out --backbone"
+        )
     return train_found(found, options)
 
 
@@ -154,7 +162,9 @@ def fit_last_layer(
 ) -> tuple[nn.Linear, list[Epoch]]:
     """Fit the linear layer on the training photos, by the features of all photos, float32 (N, V, F)."""
     return fit_head(
-        FeatureSet(features[photos.training], torch.from_numpy(photos.classes_of_photos[photos.training])),
+        FeatureSet(
+            features[photos.training], torch.from_numpy(photos.classes_of_photos[photos.training])
+        ),
         torch.from_numpy(photos.training_weights()),
         measured,
         len(photos.labels),
@@ -195,19 +205,30 @@ def _fine_tune(
         history=tuple(state.history),
         recipe=f"{model.recipe}, then both fine-tuned",
         settings=model.settings
-        | {"learning_rate": rate, "weight_decay": WEIGHT_DECAY, "dropout": DROPOUT, "plan": asdict(plan)},
+        | {
+            "learning_rate": rate,
+            "weight_decay": WEIGHT_DECAY,
+            "dropout": DROPOUT,
+            "plan": asdict(plan),
+        },
     )
 
 
 def _remember(
-    data: TrainingData, known: Encoder, model: TrainedClassifier, options: TransferOptions, device: str
+    data: TrainingData,
+    known: Encoder,
+    model: TrainedClassifier,
+    options: TransferOptions,
+    device: str,
 ) -> TrainedClassifier:
     """Fit the linear layer on the mean of the backbone before and after fine-tuning.
 
     Fine-tuning forgets a little of what the model before learned from photos that are not here. The mean of
     the weights keeps it, and most of what is new ("WiSE-FT", Wortsman et al., 2022).
     """
-    for tuned, before in zip(model.encoder.state_dict().values(), known.state_dict().values(), strict=True):
+    for tuned, before in zip(
+        model.encoder.state_dict().values(), known.state_dict().values(), strict=True
+    ):
         if tuned.is_floating_point():
             tuned.lerp_(before, 0.5)
     last = _train_head(data, model.encoder, model.backbone, options, device, mirrored=True)
@@ -247,7 +268,9 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
     device, shipped = choose_device(options.device, None).kind, read_manifest(SHIPPED_MODEL)
     data = prepare(found, options.pixels, size=shipped.input.size, seed=options.seed)
     is_unknown = data.targets == len(data.labels)
-    data = replace(data, is_validation=data.is_validation | is_unknown, is_of_val=data.is_of_val | is_unknown)
+    data = replace(
+        data, is_validation=data.is_validation | is_unknown, is_of_val=data.is_of_val | is_unknown
+    )
     backbone, network = shipped_backbone()
     encoder = Encoder(backbone, network)
     everything = range(len(data.cached.photos))
@@ -263,7 +286,9 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
         head = fit_taught(background, embeddings[photos.training], targets, len(photos.labels))
         return TaughtClassifier(encoder, head.requires_grad_(requires_grad=False))
 
-    features = features_from_files(encoder, data.validation_paths(), shipped.input.resize, device)[:, 0]
+    features = features_from_files(encoder, data.validation_paths(), shipped.input.resize, device)[
+        :, 0
+    ]
     fitted = FittedModel(
         backbone,
         shipped.input,

@@ -149,7 +149,9 @@ def markdown(evaluation: Evaluation) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table. Vertical bars in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def _percent(estimate: Estimate) -> str:
@@ -180,7 +182,9 @@ def _headline(evaluation: Evaluation) -> str:
         left_out = "are left out, because they, or others of their landmark, were in training"
         photos += f" ({evaluation.trained} {left_out})"
     if evaluation.skipped:
-        photos += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
+        photos += (
+            f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
+        )
     return (
         f"Model digest `{evaluation.digest}`, {len(evaluation.manifest.labels)} labels, on {photos}. "
         "Tags are predictions with a score of at least the model's threshold, "
@@ -236,7 +240,9 @@ def _landmarks(evaluation: Evaluation) -> str:
     for result in ordered:
         taken_for = f"{result.taken_for} ({result.taken_for_photos})" if result.taken_for else ""
         right, tagged = str(result.right), str(result.accepted_right)
-        rows.append((result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for))
+        rows.append(
+            (result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for)
+        )
     return (
         "## Landmarks\n\nThe highest share of mistakes first. With few photos, intervals are wide."
         + (f" {absent} labels of the model have no photo here." if absent else "")
@@ -264,7 +270,11 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
             label="training, on altered photos",
         )
         losses.plot(
-            numbers, [epoch.validation.loss for epoch in epochs], color=ORANGE, marker=".", label="validation"
+            numbers,
+            [epoch.validation.loss for epoch in epochs],
+            color=ORANGE,
+            marker=".",
+            label="validation",
         )
         losses.set(xlabel="epoch", ylabel="loss", title="Loss", ylim=(0, None))
         losses.legend()
@@ -279,14 +289,21 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
 
 def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:
     """Draw accuracy by score, (N,) each, with 95 % intervals. Perfect calibration is the diagonal."""
-    bins, error = reliability(scores, correct), calibration_errors(scores[None], correct[None]).item()
+    bins, error = (
+        reliability(scores, correct),
+        calibration_errors(scores[None], correct[None]).item(),
+    )
     right = [entry.right.value for entry in bins]
     below = [max(0.0, entry.right.value - entry.right.low) for entry in bins]
     above = [max(0.0, entry.right.high - entry.right.value) for entry in bins]
     with figure_axes(path, width=6, height=4.6) as (axes,):
-        axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect calibration")
+        axes.plot(
+            [0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect calibration"
+        )
         confidences, label = [entry.confidence for entry in bins], "right, 95 % interval"
-        axes.errorbar(confidences, right, yerr=(below, above), color=BLUE, fmt="o", capsize=3, label=label)
+        axes.errorbar(
+            confidences, right, yerr=(below, above), color=BLUE, fmt="o", capsize=3, label=label
+        )
         axes.set(xlabel="score", ylabel="share that is right", xlim=(0, 1.02), ylim=(-0.02, 1.02))
         axes.set_title(f"Reliability, ECE {100 * error:.1f} %")
         axes.legend(loc="lower right")
@@ -294,7 +311,9 @@ def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:
 
 
 @contextmanager
-def figure_axes(path: Path, *, width: float, height: float, columns: int = 1) -> Iterator[Sequence[Axes]]:
+def figure_axes(
+    path: Path, *, width: float, height: float, columns: int = 1
+) -> Iterator[Sequence[Axes]]:
     """Yield axes to draw on, and save the figure afterwards. Does not use pyplot, which has global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)

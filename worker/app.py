@@ -47,5 +47,7 @@ def run_beat(log_level: str, *, wait: bool) -> None:
         check_broker(broker)
     sys.stderr.write("beat is running; press Ctrl-C to stop it\n")
     program = app.Beat(loglevel=log_level, quiet=True)
-    program.init_loader = app.finalize  # without the tasks, which import torch: beat sends them by name
+    program.init_loader = (
+        app.finalize
+    )  # without the tasks, which import torch: beat sends them by name
     program.run()

@@ -53,7 +53,10 @@ class RedisEndpoint:
         if self.url.startswith("redis+socket://"):
             return socket_client(urlsplit(self.url).path, TIMEOUT_S)
         return redis.Redis.from_url(
-            self.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+            self.url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
         )
 
 

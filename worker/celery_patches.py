@@ -25,10 +25,14 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
     hangs.
     """
 
-    def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any
+    ) -> None:
         # Workers see each other in SQL. Through these channels, any client of Redis could talk to them.
         without = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
-        super().__init__(*arguments, worker_options={**(worker_options or {}), **without}, **options)
+        super().__init__(
+            *arguments, worker_options={**(worker_options or {}), **without}, **options
+        )
         self.redis = shared_monitor(app_broker(self.app, load_settings()))
 
     def ensure_connected(self, conn: Any) -> Any:
@@ -57,7 +61,9 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         if self.redis.accepts_messages():  # otherwise it has logged why not
             answered = refusal(error) is not None
             text = f"The connection to Redis was lost: {error}"
-            self.redis.report(str(unavailable_error(self.redis.broker, error)) if answered else text)
+            self.redis.report(
+                str(unavailable_error(self.redis.broker, error)) if answered else text
+            )
 
 
 def _pause() -> None:
@@ -94,7 +100,9 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         if self._redis.accepts_messages():
             super().apply_entry(entry, producer)
 
-    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
+    def apply_async(
+        self, entry: Any, producer: Any = None, advance: bool = True, **options: Any
+    ) -> Any:
         """Send the tick of `entry`. Celery logs errors, and tries again at the next one."""
         channel = (producer or self.producer).channel
         if channel.queue_declare(self._redis.broker.keys.ticks).message_count:

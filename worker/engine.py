@@ -101,7 +101,11 @@ class Engine:
         try:
             send_wake_ups(self._app, self.database, 1)
         except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
-            log.info("Redis is asked again in a few seconds to wake workers: %s", error, extra={"job": job})
+            log.info(
+                "Redis is asked again in a few seconds to wake workers: %s",
+                error,
+                extra={"job": job},
+            )
 
     def run_schedules(self) -> None:
         """Record the tick, pause the runs whose time is over, and run the schedules that are due.
@@ -194,4 +198,8 @@ class Watchdog:
         now = time.monotonic()
         self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
         stuck = now - self._idle_since > self._timeout_s
-        return f"messages are waiting, but none was received for {self._timeout_s:.0f} s" if stuck else None
+        return (
+            f"messages are waiting, but none was received for {self._timeout_s:.0f} s"
+            if stuck
+            else None
+        )

@@ -33,7 +33,11 @@ def set_up_logging(log_format: Literal["text", "json"], level: int | str) -> Non
 class _Lines(logging.Formatter):
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
         """The optional fields of the record."""
-        return {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
+        return {
+            name: getattr(record, name)
+            for name in FIELDS
+            if getattr(record, name, None) is not None
+        }
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
         kind, _, trace = ei
@@ -52,7 +56,9 @@ class TextLines(_Lines):
         )
         line = f"{when:%Y-%m-%d %H:%M:%S} {record.levelname} {record.getMessage()}"
         line += f" ({fields})" if fields else ""
-        line = printable_path(line)  # a name of a photo could look like another line, or command the terminal
+        line = printable_path(
+            line
+        )  # a name of a photo could look like another line, or command the terminal
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -96,8 +96,14 @@ def validated_message(message: Any, queue: str) -> dict[str, Any]:
         ValueError: Celery did not send it, or its task is unknown.
     """
     headers = message.get("headers") if isinstance(message, Mapping) else None
-    task, number = map(headers.get, ("task", "id")) if isinstance(headers, Mapping) else (None, None)
-    if task not in (TASK_NAME, TICK_NAME) or not isinstance(number, str) or not _ID.fullmatch(number):
+    task, number = (
+        map(headers.get, ("task", "id")) if isinstance(headers, Mapping) else (None, None)
+    )
+    if (
+        task not in (TASK_NAME, TICK_NAME)
+        or not isinstance(number, str)
+        or not _ID.fullmatch(number)
+    ):
         raise ValueError("its task is unknown")
     return {
         "body": base64.b64encode(json.dumps(_NO_ARGUMENTS).encode()).decode(),

@@ -27,7 +27,9 @@ from worker.messages import TASK_NAME, TICK_NAME, RedisKeys
 from worker.redis_transport import use_for_redis
 
 
-def wake_workers(database: Database, settings: Settings, *, start_redis: bool = False) -> str | None:
+def wake_workers(
+    database: Database, settings: Settings, *, start_redis: bool = False
+) -> str | None:
     """Wake workers if chunks wait. Returns why that failed. `start_redis`: also start the embedded Redis.
 
     Raises:
@@ -48,7 +50,9 @@ def wake_workers(database: Database, settings: Settings, *, start_redis: bool = 
     except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
         if refusal(error.__cause__ or error):
             return str(unavailable_error(broker, error.__cause__ or error))
-        return f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
+        return (
+            f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
+        )
     finally:
         app.close()
     return None
@@ -74,7 +78,12 @@ def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> N
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
     """Imports modules as Python does. Celery's loader puts the working directory first."""
 
-    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:  # noqa: ARG002
+    def import_from_cwd(
+        self,
+        module: str,
+        imp: Any = None,  # noqa: ARG002
+        package: str | None = None,
+    ) -> ModuleType:
         return importlib.import_module(module, package)
 
 
@@ -82,11 +91,16 @@ def make_app(broker_url: str, keys: RedisKeys) -> Celery:
     """An app that sends to, or consumes from, the queues of a ledger at `broker_url`."""
     use_for_redis()
     url = _with_checked_certificate(broker_url)
-    app = Celery("tagger", broker=url, include=["worker.tasks"], loader=Loader, set_as_current=False)
+    app = Celery(
+        "tagger", broker=url, include=["worker.tasks"], loader=Loader, set_as_current=False
+    )
     app.conf.update(CELERY_SETTINGS | ledger_settings(keys))
     # The default exchange ("") routes a message to the queue named by its routing key, without bindings in
     # Redis that a flush would delete.
-    app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in keys.message_queues]  # type: ignore[no-untyped-call]
+    app.conf.task_queues = [
+        Queue(name, exchange="", routing_key=name)  # type: ignore[no-untyped-call]
+        for name in keys.message_queues
+    ]
     return app
 
 
@@ -170,5 +184,7 @@ def ledger_settings(keys: RedisKeys) -> dict[str, object]:
         },
         # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they
         # differ.
-        "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": keys.ticks}}},
+        "beat_schedule": {
+            "tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": keys.ticks}}
+        },
     }

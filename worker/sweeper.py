@@ -44,7 +44,9 @@ database_unreachable = threading.Event()
 
 def own_priorities(app: Celery, keys: RedisKeys) -> list[Priority]:
     """The priorities whose queues this worker reads."""
-    return [priority for priority, queue in keys.queues.items() if queue in app.amqp.queues.consume_from]
+    return [
+        priority for priority, queue in keys.queues.items() if queue in app.amqp.queues.consume_from
+    ]
 
 
 class Sweeper:
@@ -90,7 +92,9 @@ class Sweeper:
         try:
             remove_worker(self._database, self._worker_name)
         except DatabaseError:
-            log.warning("The database does not answer; this worker is listed until its heartbeat is too old")
+            log.warning(
+                "The database does not answer; this worker is listed until its heartbeat is too old"
+            )
 
     @property
     def silent_s(self) -> float:
@@ -102,7 +106,13 @@ class Sweeper:
             self._began_at = time.monotonic()
             try:
                 self.sweep()
-            except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
+            except (
+                DatabaseError,
+                redis.RedisError,
+                KombuError,
+                OperationalError,
+                OSError,
+            ) as error:
                 self._report(
                     outage_text(error)
                     if isinstance(error, DatabaseError)
@@ -167,7 +177,9 @@ class Sweeper:
         released = len(release_expired(self._database))
         if released:
             LEASES_RETURNED.inc(released)
-            log.warning("Photos of workers that do not answer go to others: %d parts of jobs", released)
+            log.warning(
+                "Photos of workers that do not answer go to others: %d parts of jobs", released
+            )
 
     def _locate_while_idle(self) -> None:
         """Locate photos for LOCATE_S, unless a job runs, which needs the database."""

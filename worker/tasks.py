@@ -68,7 +68,9 @@ def _process(engine: Engine, claim: Claim) -> None:
     except Exception:
         # Not left to Celery, which would log the error's text, which may contain a path.
         fields = {"job": job, "chunk": claim.name.chunk}
-        log.exception("Photos %d to %d failed unexpectedly; they are retried", first, last, extra=fields)
+        log.exception(
+            "Photos %d to %d failed unexpectedly; they are retried", first, last, extra=fields
+        )
 
 
 @shared_task(name=TICK_NAME, acks_late=True)
@@ -86,7 +88,9 @@ def _record_error(job: int, error: TaggerError) -> None:
     try:
         record_error(current_engine().database, job, str(error))
     except DatabaseError as database_error:
-        log.warning("The error could not be recorded in the job: %s", database_error, extra={"job": job})
+        log.warning(
+            "The error could not be recorded in the job: %s", database_error, extra={"job": job}
+        )
 
 
 # With LEAVE_S less than the minute after which supervisors usually kill.
@@ -107,7 +111,9 @@ def _on_init(sender: Any, **_: Any) -> None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
         number = worker_of(sender.hostname)[1]
         watch(
-            "worker" if number is None else f"worker.{number}", settings.data_folder, settings.stall_timeout_s
+            "worker" if number is None else f"worker.{number}",
+            settings.data_folder,
+            settings.stall_timeout_s,
         )
         engine = make_engine(sender.app, settings, sender.hostname)
         # The pool is made after this handler. An explicit number of threads stays.
@@ -125,7 +131,9 @@ def _serve_metrics(host: str, port: int) -> None:
     try:
         start_http_server(port, addr=host)
     except OSError as error:
-        raise SettingsInvalid(reason=f"metrics_port: {host}:{port}: {error.strerror or error}") from error
+        raise SettingsInvalid(
+            reason=f"metrics_port: {host}:{port}: {error.strerror or error}"
+        ) from error
 
 
 @signals.worker_ready.connect
@@ -162,7 +170,9 @@ def _exit_at_limit(code: int) -> None:
     while activity.is_busy and time.monotonic() < until:
         time.sleep(CHECK_S)
     time.sleep(LEAVE_S)
-    reason = "its work does not end" if activity.is_busy else "Redis or the database does not answer"
+    reason = (
+        "its work does not end" if activity.is_busy else "Redis or the database does not answer"
+    )
     _exit_now(code, f"The worker does not stop: {reason}; exiting without the rest")
 
 

@@ -81,7 +81,9 @@ def run_worker(
 def _say(message: str, file: TextIO = sys.stderr) -> None:
     """Write what Celery says in signal handlers, and plainly how the worker stops. Streams may be in use."""
     if "Warm shutdown" in message:
-        message = "stopping: the current batch is stored, and the rest released; Ctrl-C stops at once"
+        message = (
+            "stopping: the current batch is stored, and the rest released; Ctrl-C stops at once"
+        )
     with suppress(OSError):
         os.write(file.fileno(), f"{message}\n".encode())
 

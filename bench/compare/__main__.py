@@ -55,7 +55,9 @@ def copy_photos(source: Path, folder: Path, count: int) -> None:
         shutil.copy(photo, copy)
 
 
-def compare(name: str, workload: Workload, programs: Sequence[ComparedProgram], count: int) -> Results:
+def compare(
+    name: str, workload: Workload, programs: Sequence[ComparedProgram], count: int
+) -> Results:
     """Run every program over the photos in each round."""
     note(f"{name}: {len(workload.photos)} photos; computing the reference tags")
     reference = reference_tags(workload)
@@ -66,19 +68,25 @@ def compare(name: str, workload: Workload, programs: Sequence[ComparedProgram], 
         for program in (*programs[first:], *programs[:first]):
             measurement = program.measure(workload)
             rounds[program.name].append(measurement)
-            note(f"{program.title}: {measurement.cpu_ms:.1f} CPU ms/photo, {measurement.rate:.1f} photos/s")
+            note(
+                f"{program.title}: {measurement.cpu_ms:.1f} CPU ms/photo, {measurement.rate:.1f} photos/s"
+            )
     return Results(name, workload.photos, rounds, reference)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=main.__doc__)
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="folders with photos")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="folders with photos"
+    )
     photos = "photos of each folder at most, evenly spread [800]"
     parser.add_argument("--photos", type=int, default=800, help=photos)
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     names = [program.name for program in PROGRAMS]
     parser.add_argument("--programs", nargs="+", choices=names, default=names, help="[all]")
-    parser.add_argument("--model", type=Path, default=SHIPPED, help="a model file [the one of the package]")
+    parser.add_argument(
+        "--model", type=Path, default=SHIPPED, help="a model file [the one of the package]"
+    )
     args = parser.parse_args()
     args.model = args.model.absolute()
     return args

@@ -61,7 +61,9 @@ def make_transform(input_rule: dict[str, Any]) -> transforms.Compose:
 
 def main() -> None:
     """Tag photos in batches from a DataLoader."""
-    parser = argparse.ArgumentParser(prog="python -m bench.compare.loader", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.compare.loader", description=main.__doc__
+    )
     parser.add_argument("--tuned", action="store_true")
     parser.add_argument("model", type=Path)
     parser.add_argument("database", type=Path)
@@ -71,10 +73,14 @@ def main() -> None:
     if args.tuned:
         network = _freeze(network)
     slugs = [label["slug"] for label in manifest["labels"]]
-    paths = [photo for path in args.paths for photo in (photos_in(path) if path.is_dir() else [path])]
+    paths = [
+        photo for path in args.paths for photo in (photos_in(path) if path.is_dir() else [path])
+    ]
     photos = PhotoDataset(paths, manifest["input"], scaled=args.tuned)
     with closing(open_database(args.database)) as connection:
-        for images, names in DataLoader(photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))):
+        for images, names in DataLoader(
+            photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))
+        ):
             store(connection, names, best_scores(network, images, min(TOP_K, len(slugs))), slugs)
 
 
@@ -83,12 +89,17 @@ def open_database(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30)
     connection.execute("PRAGMA journal_mode = wal")
     connection.execute("PRAGMA synchronous = normal")
-    connection.execute("CREATE TABLE IF NOT EXISTS tags (path TEXT, rank INTEGER, slug TEXT, score REAL)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS tags (path TEXT, rank INTEGER, slug TEXT, score REAL)"
+    )
     return connection
 
 
 def store(
-    connection: sqlite3.Connection, paths: Iterable[str], top: torch.return_types.topk, slugs: Sequence[str]
+    connection: sqlite3.Connection,
+    paths: Iterable[str],
+    top: torch.return_types.topk,
+    slugs: Sequence[str],
 ) -> None:
     """Store the best tags of photos in one transaction."""
     rows = zip(paths, top.values.tolist(), top.indices.tolist(), strict=True)
@@ -98,7 +109,9 @@ def store(
             (
                 (path, rank, slugs[position], score)
                 for path, scores, positions in rows
-                for rank, (score, position) in enumerate(zip(scores, positions, strict=True), start=1)
+                for rank, (score, position) in enumerate(
+                    zip(scores, positions, strict=True), start=1
+                )
             ),
         )
 
@@ -119,11 +132,15 @@ def _freeze(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
         return torch.jit.freeze(network)  # type: ignore[no-any-return]
 
 
-def best_scores(network: torch.jit.ScriptModule, images: torch.Tensor, count: int) -> torch.return_types.topk:
+def best_scores(
+    network: torch.jit.ScriptModule, images: torch.Tensor, count: int
+) -> torch.return_types.topk:
     """Return the `count` best scores of each image of a batch, uint8 (B, 3, H, W)."""
     with torch.inference_mode():
         output = network(images)
-    scores: torch.Tensor = output[0] if isinstance(output, tuple) else output  # format 2 has embeddings
+    scores: torch.Tensor = (
+        output[0] if isinstance(output, tuple) else output
+    )  # format 2 has embeddings
     return scores.float().topk(count, dim=1)
 
 

@@ -81,12 +81,16 @@ class Measurement:
     backend: str
 
     @classmethod
-    def of(cls, database: Path, query: str, workload: Workload, cpu_s: float, wall_s: float) -> "Measurement":
+    def of(
+        cls, database: Path, query: str, workload: Workload, cpu_s: float, wall_s: float
+    ) -> "Measurement":
         """That of a program whose tags are in `database`."""
         top_tags = read_top_tags(database, query, workload)
         backend = read_backend(database) if query == TAGGER_QUERY else "-"
         count = len(top_tags)
-        return cls(max(1000 * cpu_s / count, MIN_COST), count / max(wall_s, MIN_COST), top_tags, backend)
+        return cls(
+            max(1000 * cpu_s / count, MIN_COST), count / max(wall_s, MIN_COST), top_tags, backend
+        )
 
 
 def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
@@ -127,7 +131,9 @@ def reference_tags(workload: Workload) -> dict[str, str]:
 def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
     """The DataLoader of `bench.compare.loader`."""
     return lambda workload: _measure_command(
-        workload, lambda folder, paths: _run_loader(workload.model, folder, paths, options), LOADER_QUERY
+        workload,
+        lambda folder, paths: _run_loader(workload.model, folder, paths, options),
+        LOADER_QUERY,
     )
 
 
@@ -143,7 +149,9 @@ def measure_celery(workload: Workload) -> Measurement:
     """The Celery app of `bench.compare.celery_app`."""
     with _temporary_folder() as folder:
         database = folder / LIBRARY
-        costs = run_peer(_peer_environment(), database, workload.model, workload.warm_up, workload.photos)
+        costs = run_peer(
+            _peer_environment(), database, workload.model, workload.warm_up, workload.photos
+        )
         return Measurement.of(database, LOADER_QUERY, workload, *costs)
 
 
@@ -167,12 +175,16 @@ def _temporary_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _run_tag(model: Path, folder: Path, paths: Sequence[Path], settings: Mapping[str, str]) -> Finished:
+def _run_tag(
+    model: Path, folder: Path, paths: Sequence[Path], settings: Mapping[str, str]
+) -> Finished:
     environment = tagger_environment(folder, model=str(model), device="cpu", **settings)
     return run([*TAGGER, "tag", *paths], environment).checked(0, 3)
 
 
-def _run_loader(model: Path, folder: Path, paths: Sequence[Path], options: Sequence[str]) -> Finished:
+def _run_loader(
+    model: Path, folder: Path, paths: Sequence[Path], options: Sequence[str]
+) -> Finished:
     loader = [sys.executable, "-m", "bench.compare.loader", *options]
     command: list[str | Path] = [*loader, model, folder / LIBRARY, *paths]
     return run(command, _peer_environment()).checked()
@@ -236,7 +248,9 @@ def run_worker(data: Path, model: Path, warm_up: Path, photos: Path) -> tuple[fl
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
         environment = tagger_environment(data, model=str(model), device="cpu", redis_url=server.url)
-        database = stack.enter_context(closing(open_database(f"sqlite:///{data / 'tagger.sqlite'}")))
+        database = stack.enter_context(
+            closing(open_database(f"sqlite:///{data / 'tagger.sqlite'}"))
+        )
         worker = stack.enter_context(_process([*TAGGER, "worker"], environment, data))
         while not list_workers(database):  # it registers once its model is loaded
             _wait_for(worker)
@@ -251,7 +265,11 @@ def run_worker(data: Path, model: Path, warm_up: Path, photos: Path) -> tuple[fl
 
 
 def run_peer(
-    environment: Mapping[str, str], database: Path, model: Path, warm_up: Path, photos: Sequence[Path]
+    environment: Mapping[str, str],
+    database: Path,
+    model: Path,
+    warm_up: Path,
+    photos: Sequence[Path],
 ) -> tuple[float, float]:
     """Like `run_worker`, for a worker of `bench.compare.celery_app` with one process per core."""
     with RedisServer() as server:
@@ -278,12 +296,17 @@ def _wait_for_photos(worker: Worker, database: Path, count: int) -> None:
     stored = 0
     while stored < count:
         _wait_for(worker)
-        with closing(sqlite3.connect(database, timeout=30)) as connection, suppress(sqlite3.OperationalError):
+        with (
+            closing(sqlite3.connect(database, timeout=30)) as connection,
+            suppress(sqlite3.OperationalError),
+        ):
             # the table may not exist yet
             stored = connection.execute("SELECT count(*) FROM tags WHERE rank = 1").fetchone()[0]
 
 
-def _run_job(folder: Path, environment: dict[str, str], worker: Worker, database: Database) -> JobProgress:
+def _run_job(
+    folder: Path, environment: dict[str, str], worker: Worker, database: Database
+) -> JobProgress:
     """Enqueue a folder and wait for the job's end."""
     enqueue = run([*TAGGER, "enqueue", folder], environment).checked()
     while not (progress := find_job(database, int(enqueue.out))).is_over:
@@ -292,10 +315,14 @@ def _run_job(folder: Path, environment: dict[str, str], worker: Worker, database
 
 
 @contextmanager
-def _process(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Worker]:
+def _process(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> Iterator[Worker]:
     """Run a worker process, with a log in the folder; stop it with SIGTERM at the end."""
     with (folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     try:
         yield process
     finally:
@@ -323,7 +350,16 @@ Values are medians of the rounds; ratios are medians of each round's ratio. See 
 - **photos/s**: wall time, also without start-up; other load changes it.
 - **same top-1**: photos whose best tag equals that of DataLoader, which decodes at full size, in float32.
 """
-_COLUMNS = ("", "backend", "CPU ms/photo", "range", "÷ `tagger tag`", "photos/s", "range", "same top-1")
+_COLUMNS = (
+    "",
+    "backend",
+    "CPU ms/photo",
+    "range",
+    "÷ `tagger tag`",
+    "photos/s",
+    "range",
+    "same top-1",
+)
 
 
 @dataclass(frozen=True)
@@ -349,7 +385,8 @@ class Results:
         baseline = [each.cpu_ms for each in self.rounds.get(TAG, ())]
         ratios = [cost / other for cost, other in zip(costs, baseline, strict=False)]
         same = min(
-            sum(each.top_tags[path] == slug for path, slug in self.reference.items()) for each in rounds
+            sum(each.top_tags[path] == slug for path, slug in self.reference.items())
+            for each in rounds
         )
         return [
             program.title,

@@ -68,14 +68,20 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
     """Tag the photos in `home/Pictures`, and yield the library. Its Redis runs until the context ends."""
     terminal = Terminal(home, {"TAGGER_MODEL": str(model)})
     pictures = home / "Pictures"
-    settings = Settings(data_folder=terminal.data, model=str(model), device="cpu", backend="torchscript")
+    settings = Settings(
+        data_folder=terminal.data, model=str(model), device="cpu", backend="torchscript"
+    )
     _add_failing_files(pictures)
     try:
         with terminal.database() as database:
-            _start_redis(terminal.data, database.ledger_id)  # the page sends jobs, but starts no Redis
+            _start_redis(
+                terminal.data, database.ledger_id
+            )  # the page sends jobs, but starts no Redis
             failing = _tag(database, settings, pictures)
             landmark = landmark_counts(database)[0].landmark
-            best = sorted(find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True)
+            best = sorted(
+                find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True
+            )
             _give_verdicts(database, landmark, [photo.id for photo in best])
             terminal.run("metadata", "write", "--to", "sidecar", "--landmark", landmark)
             claims = _start_jobs(database, settings, pictures)
@@ -97,7 +103,9 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
 
 def _start_redis(data_folder: Path, ledger_id: str) -> None:
     """Start the embedded Redis from a process that ends at once: the server is nobody's child."""
-    imports = "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded"
+    imports = (
+        "import sys; from pathlib import Path; from worker.embedded_redis import start_embedded"
+    )
     program = f"{imports}; start_embedded(Path(sys.argv[1]), sys.argv[2])"
     subprocess.run([sys.executable, "-c", program, str(data_folder), ledger_id], check=True)
 

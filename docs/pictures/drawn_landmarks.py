@@ -84,7 +84,9 @@ def _sky(hour: Hour, rng: random.Random, size: Size, horizon: float) -> Image.Im
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=hour.sun)
     for _ in range(90 if hour.dark else 0):
         star = rng.uniform(0, size[0]), rng.uniform(0, horizon * 0.8)
-        draw.ellipse((*star, star[0] + 3, star[1] + 3), fill=mixed(hour.above, (255, 255, 255), rng.random()))
+        draw.ellipse(
+            (*star, star[0] + 3, star[1] + 3), fill=mixed(hour.above, (255, 255, 255), rng.random())
+        )
     return _clouded(sky, hour, rng, horizon)
 
 
@@ -97,9 +99,12 @@ def _clouded(sky: Image.Image, hour: Hour, rng: random.Random, horizon: float) -
             wide = veil.width * rng.uniform(0.03, 0.09)
             left, top = x + rng.uniform(-2, 2) * wide, y + rng.uniform(-0.2, 0.2) * wide
             draw.ellipse(
-                (left - wide, top - wide * 0.3, left + wide, top + wide * 0.3), fill=rng.randint(90, 170)
+                (left - wide, top - wide * 0.3, left + wide, top + wide * 0.3),
+                fill=rng.randint(90, 170),
             )
-    soft = veil.filter(ImageFilter.GaussianBlur(veil.width / 60)).resize(sky.size, Image.Resampling.BICUBIC)
+    soft = veil.filter(ImageFilter.GaussianBlur(veil.width / 60)).resize(
+        sky.size, Image.Resampling.BICUBIC
+    )
     light = mixed(mixed(hour.below, (255, 255, 255), 0.6), hour.tint, hour.share)
     return Image.composite(Image.new("RGB", sky.size, light), sky, soft)
 
@@ -123,13 +128,17 @@ def _hills(
 def _mirror(picture: Image.Image, horizon: int, water: Colour) -> None:
     """Draw the reflection in the water: darker, and blurred horizontally."""
     wide, below = picture.width, picture.height - horizon
-    above = picture.crop((0, horizon - below, wide, horizon)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    above = picture.crop((0, horizon - below, wide, horizon)).transpose(
+        Image.Transpose.FLIP_TOP_BOTTOM
+    )
     streaks = above.resize((wide // 40, below // 4)).resize(above.size, Image.Resampling.BICUBIC)
     rippled = Image.blend(above.filter(ImageFilter.BoxBlur(6)), streaks, 0.5)
     picture.paste(Image.blend(rippled, Image.new("RGB", above.size, water), 0.35), (0, horizon))
 
 
-def _bushes(draw: ImageDraw.ImageDraw, hour: Hour, rng: random.Random, size: Size, horizon: float) -> None:
+def _bushes(
+    draw: ImageDraw.ImageDraw, hour: Hour, rng: random.Random, size: Size, horizon: float
+) -> None:
     """Draw bushes along the horizon; small ones in front of the landmark."""
     leaf = mixed(mixed((58, 92, 60), hour.tint, hour.share), hour.below, 0.08)
     for _ in range(rng.randint(8, 22)):

@@ -37,7 +37,9 @@ def draw_library(folder: Path, most: int = 24) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         exif = Image.Exif()
         exif[Base.Make], exif[Base.Model] = CAMERA
-        exif[Base.DateTime] = exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = f"{taken_at:%Y:%m:%d %H:%M:%S}"
+        exif[Base.DateTime] = exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = (
+            f"{taken_at:%Y:%m:%d %H:%M:%S}"
+        )
         draw_landmark(slug, seed, SIZES[seed % len(SIZES)]).save(path, quality=88, exif=exif)
         os.utime(path, (taken_at.timestamp(), taken_at.timestamp()))
 

@@ -81,7 +81,9 @@ class _Edges(torch.nn.Module):
         self.mean: torch.Tensor
         self.deviation: torch.Tensor
         self.linear = torch.nn.Linear(width, labels + 1)
-        torch.nn.init.zeros_(self.linear.weight)  # no random values: the same photos give the same model
+        torch.nn.init.zeros_(
+            self.linear.weight
+        )  # no random values: the same photos give the same model
         torch.nn.init.zeros_(self.linear.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -99,7 +101,9 @@ class _Edges(torch.nn.Module):
             [down.abs(), across.abs(), (down + across).abs(), (down - across).abs()], dim=1
         )
         strength = strength / (strength.mean(dim=(1, 2, 3), keepdim=True) + 1e-3)
-        pooled = torch.nn.functional.adaptive_avg_pool2d(strength.clamp(max=8.0), (self.cells, self.cells))
+        pooled = torch.nn.functional.adaptive_avg_pool2d(
+            strength.clamp(max=8.0), (self.cells, self.cells)
+        )
         tints = torch.stack([colours[:, 0] - grey, colours[:, 2] - grey], dim=1)
         tinted = torch.nn.functional.adaptive_avg_pool2d(tints, (self.cells, self.cells)) * 4.0
         return torch.cat([pooled, tinted], dim=1).flatten(1)

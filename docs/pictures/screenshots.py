@@ -162,7 +162,9 @@ def documented_names() -> list[str]:
     return re.findall(r"\(\.\./images/page/([a-z-]+)\.webp\)", texts)
 
 
-def take_screenshots(browser: Browser, library: DemoLibrary, out: Path, names: Sequence[str]) -> None:
+def take_screenshots(
+    browser: Browser, library: DemoLibrary, out: Path, names: Sequence[str]
+) -> None:
     """Take these screenshots as WebP."""
     out.mkdir(parents=True, exist_ok=True)
     with serving(library.settings) as address, serving(library.settings, token=TOKEN) as closed:
@@ -170,7 +172,9 @@ def take_screenshots(browser: Browser, library: DemoLibrary, out: Path, names: S
         for name in names:
             view, suffix = SCREENSHOTS[name]
             library.send_heartbeats()
-            with _opened_view(browser, closed if view.token else address, view, library, suffix) as page:
+            with _opened_view(
+                browser, closed if view.token else address, view, library, suffix
+            ) as page:
                 _save_screenshot(page, out / f"{name}.webp")
 
 
@@ -190,7 +194,9 @@ def _opened_view(
     browser: Browser, address: str, view: View, library: DemoLibrary, suffix: str
 ) -> Iterator[Page]:
     screen = SCREENS.get(suffix, DESKTOP)
-    with open_page(browser, "about:blank", screen=screen, dark=suffix == "-dark", base=address) as page:
+    with open_page(
+        browser, "about:blank", screen=screen, dark=suffix == "-dark", base=address
+    ) as page:
         if view.failing:
             page.route(view.failing, _answer_without_error)
         page.goto(view.address.format_map(vars(library)))
@@ -224,14 +230,19 @@ def main() -> None:
         "--only", nargs="+", choices=SCREENSHOTS, metavar="NAME", help="take only these screenshots"
     )
     arguments = parser.parse_args()
-    if arguments.photos and REPOSITORY in (arguments.out.resolve(), *arguments.out.resolve().parents):
+    if arguments.photos and REPOSITORY in (
+        arguments.out.resolve(),
+        *arguments.out.resolve().parents,
+    ):
         parser.error(
             "screenshots of your own photos stay out of the repository; name another folder with --out"
         )
     names = arguments.only or ([*SCREENSHOTS] if arguments.photos else documented_names())
     home = Path(tempfile.gettempdir()) / "landmarks"
     if home.exists():
-        parser.error(f"{home} exists: another run is using it, or was interrupted; in that case remove it")
+        parser.error(
+            f"{home} exists: another run is using it, or was interrupted; in that case remove it"
+        )
     home.mkdir(mode=0o700)
     try:
         model = _fill(home, arguments.photos)

@@ -54,13 +54,17 @@ class Brush:
 
     def line(self, points: Sequence[Point], colour: Colour, width: float = 0.012) -> None:
         px = max(1, round(width * self._scale))
-        self._draw.line([self.at(x, y) for x, y in points], fill=self.lit(colour), width=px, joint="curve")
+        self._draw.line(
+            [self.at(x, y) for x, y in points], fill=self.lit(colour), width=px, joint="curve"
+        )
 
     def opening(self, x: float, foot: float, wide: float, high: float) -> None:
         """A window or a gate with a round top; lit at night."""
         colour = (255, 214, 130) if self.hour.dark else (70, 62, 70)
         points = [(x - wide, foot), (x - wide, foot + high)]
-        points += [(x + wide * np.cos(a), foot + high + wide * np.sin(a)) for a in np.linspace(np.pi, 0, 9)]
+        points += [
+            (x + wide * np.cos(a), foot + high + wide * np.sin(a)) for a in np.linspace(np.pi, 0, 9)
+        ]
         unlit = [self.at(px, py) for px, py in (*points, (x + wide, foot))]
         self._draw.polygon(unlit, fill=colour if self.hour.dark else self.lit(colour))
 
@@ -103,7 +107,9 @@ def clock_tower(brush: Brush, colour: Colour) -> None:
     brush.round(0, 0.69, 0.075, 0.075, (252, 246, 220))
     brush.line([(0, 0.69), (0, 0.745)], (40, 40, 40))
     brush.line([(0, 0.69), (0.035, 0.67)], (40, 40, 40))
-    brush.shape([(-0.145, 0.8), (-0.07, 0.92), (0, 1.12), (0.07, 0.92), (0.145, 0.8)], (92, 104, 100))
+    brush.shape(
+        [(-0.145, 0.8), (-0.07, 0.92), (0, 1.12), (0.07, 0.92), (0.145, 0.8)], (92, 104, 100)
+    )
 
 
 def leaning_tower(brush: Brush, colour: Colour) -> None:
@@ -119,7 +125,9 @@ def leaning_tower(brush: Brush, colour: Colour) -> None:
 
 def temple(brush: Brush, colour: Colour) -> None:
     brush.box(-0.9, 0.9, 0, 0.06, mixed(colour, (80, 80, 80), 0.2))
-    brush.shape([(-0.8, 0.06), (-0.8, 0.45), (0.8, 0.45), (0.8, 0.06)], mixed(colour, (50, 40, 50), 0.6))
+    brush.shape(
+        [(-0.8, 0.06), (-0.8, 0.45), (0.8, 0.45), (0.8, 0.06)], mixed(colour, (50, 40, 50), 0.6)
+    )
     for x in np.linspace(-0.74, 0.74, 8):
         brush.box(float(x) - 0.05, float(x) + 0.05, 0.06, 0.45, colour)
     brush.box(-0.84, 0.84, 0.45, 0.54, colour)
@@ -165,7 +173,9 @@ def pyramids(brush: Brush, colour: Colour) -> None:
     for x, high in ((0.75, 0.42), (-0.7, 0.55), (0.05, 0.78)):
         wide = high * 0.85
         brush.shape([(x - wide, 0), (x, high), (x + wide, 0)], colour)
-        brush.shape([(x + wide * 0.25, 0), (x, high), (x + wide, 0)], mixed(colour, (60, 40, 50), 0.35))
+        brush.shape(
+            [(x + wide * 0.25, 0), (x, high), (x + wide, 0)], mixed(colour, (60, 40, 50), 0.35)
+        )
 
 
 def stepped_pyramid(brush: Brush, colour: Colour) -> None:
@@ -181,7 +191,9 @@ def cathedral(brush: Brush, colour: Colour) -> None:
     brush.box(-0.34, 0.34, 0, 0.6, colour)
     for x in (-0.26, 0.26):
         brush.box(x - 0.13, x + 0.13, 0, 0.74, mixed(colour, LIGHT, 0.08))
-        brush.shape([(x - 0.13, 0.74), (x, 1.12), (x + 0.13, 0.74)], mixed(colour, (50, 60, 70), 0.4))
+        brush.shape(
+            [(x - 0.13, 0.74), (x, 1.12), (x + 0.13, 0.74)], mixed(colour, (50, 60, 70), 0.4)
+        )
         for foot in (0.28, 0.52):
             brush.opening(x, foot, 0.045, 0.12)
         brush.opening(x, 0, 0.05, 0.1)
@@ -211,18 +223,27 @@ def castle(brush: Brush, colour: Colour) -> None:
 
 
 def skyscraper(brush: Brush, colour: Colour) -> None:
-    for x, wide, high in ((-0.62, 0.13, 0.4), (0.58, 0.16, 0.34), (-0.34, 0.1, 0.3), (0.34, 0.09, 0.48)):
+    for x, wide, high in (
+        (-0.62, 0.13, 0.4),
+        (0.58, 0.16, 0.34),
+        (-0.34, 0.1, 0.3),
+        (0.34, 0.09, 0.48),
+    ):
         brush.box(x - wide, x + wide, 0, high, GREY)
     for wide, high in ((0.2, 0.4), (0.15, 0.66), (0.1, 0.86), (0.05, 1.0)):
         brush.box(-wide, wide, 0, high, colour)
     brush.line([(0, 1), (0, 1.2)], colour)
     for y in np.linspace(0.05, 0.8, 16):
-        brush.line([(-0.08, float(y)), (0.08, float(y))], mixed(colour, (255, 240, 190), 0.6), 0.006)
+        brush.line(
+            [(-0.08, float(y)), (0.08, float(y))], mixed(colour, (255, 240, 190), 0.6), 0.006
+        )
 
 
 def suspension_bridge(brush: Brush, colour: Colour) -> None:
     across = np.linspace(-1.9, 1.9, 77)
-    sag = [0.22 + 0.5 * (abs(abs(x) - 0.8) / 0.8 - 1) ** 2 if abs(x) < 1.6 else 0.22 for x in across]
+    sag = [
+        0.22 + 0.5 * (abs(abs(x) - 0.8) / 0.8 - 1) ** 2 if abs(x) < 1.6 else 0.22 for x in across
+    ]
     for x, y in zip(across[::2], sag[::2], strict=True):
         brush.line([(float(x), 0.2), (float(x), y)], mixed(colour, LIGHT, 0.15), 0.006)
     brush.line([(float(x), y) for x, y in zip(across, sag, strict=True)], colour, 0.022)
@@ -240,7 +261,8 @@ def aqueduct(brush: Brush, colour: Colour) -> None:
         for x in np.arange(-2.4, 2.4, gap):
             points = [(x - half, foot), (x - half, foot + high)]
             points += [
-                (x + half * np.cos(a), foot + high + half * np.sin(a)) for a in np.linspace(np.pi, 0, 9)
+                (x + half * np.cos(a), foot + high + half * np.sin(a))
+                for a in np.linspace(np.pi, 0, 9)
             ]
             brush.shape([*points, (x + half, foot)], mixed(brush.hour.below, (90, 110, 100), 0.35))
     for y in (0.33, 0.6):
@@ -250,10 +272,14 @@ def aqueduct(brush: Brush, colour: Colour) -> None:
 def sails(brush: Brush, colour: Colour) -> None:
     brush.box(-0.95, 0.95, 0, 0.12, (170, 140, 120))
     for x, high, way in ((-0.62, 0.42, 1), (-0.28, 0.62, 1), (0.12, 0.74, 1), (0.62, 0.46, -1)):
-        curve = [(x + way * (t * 0.34), 0.12 + high * np.sin(t * np.pi / 2)) for t in np.linspace(0, 1, 12)]
+        curve = [
+            (x + way * (t * 0.34), 0.12 + high * np.sin(t * np.pi / 2))
+            for t in np.linspace(0, 1, 12)
+        ]
         brush.shape([(x - way * 0.05, 0.12), *curve, (x + way * 0.22, 0.12)], colour)
         brush.shape(
-            [curve[-1], (x + way * 0.22, 0.12), (x + way * 0.1, 0.12)], mixed(colour, (90, 90, 110), 0.3)
+            [curve[-1], (x + way * 0.22, 0.12), (x + way * 0.1, 0.12)],
+            mixed(colour, (90, 90, 110), 0.3),
         )
 
 
@@ -280,9 +306,12 @@ def torii(brush: Brush, colour: Colour) -> None:
 
 
 def peak(brush: Brush, colour: Colour) -> None:
-    brush.shape([(-1.7, 0), (-0.5, 0.52), (-0.12, 0.92), (0.12, 0.92), (0.5, 0.52), (1.7, 0)], colour)
     brush.shape(
-        [(0.3, 0), (0.06, 0.5), (0.12, 0.92), (0.5, 0.52), (1.7, 0)], mixed(colour, (40, 40, 70), 0.3)
+        [(-1.7, 0), (-0.5, 0.52), (-0.12, 0.92), (0.12, 0.92), (0.5, 0.52), (1.7, 0)], colour
+    )
+    brush.shape(
+        [(0.3, 0), (0.06, 0.5), (0.12, 0.92), (0.5, 0.52), (1.7, 0)],
+        mixed(colour, (40, 40, 70), 0.3),
     )
     snow = [
         (-0.33, 0.69),

@@ -51,7 +51,9 @@ def upgrade() -> None:
 
 def _replace_check(table: str, column: str, values: str) -> None:
     op.execute(f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_{column}")
-    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT ck_{table}_{column} CHECK ({column} IN ({values}))")
+    op.execute(
+        f"ALTER TABLE {table} ADD CONSTRAINT ck_{table}_{column} CHECK ({column} IN ({values}))"
+    )
 
 
 def _allow_trips_on_sqlite() -> None:
@@ -118,8 +120,14 @@ def _create_counts(*, is_sqlite: bool) -> None:
         sa.Column("part", sa.Integer, nullable=False),
         *(sa.Column(name, sa.Text) for name in ("country", "region", "city")),
         *(sa.Column(name, sa.Integer) for name in ("cell_row", "cell_column")),
-        *(sa.Column(name, sa.Integer, nullable=False) for name in ("classified", "tagged", "located")),
-        *(sa.Column(name, sa.Float, nullable=False) for name in ("classified_aspect", "tagged_aspect")),
+        *(
+            sa.Column(name, sa.Integer, nullable=False)
+            for name in ("classified", "tagged", "located")
+        ),
+        *(
+            sa.Column(name, sa.Float, nullable=False)
+            for name in ("classified_aspect", "tagged_aspect")
+        ),
         *(sa.Column(name, sa.Float) for name in ("south", "north", "west", "east")),
         sa.Column("photo_id", _IDENTIFIER, nullable=False),
     )
@@ -146,9 +154,13 @@ def _create_mounts() -> None:
     op.create_table(
         "mounts",
         sa.Column("root_id", _IDENTIFIER, nullable=False),
-        sa.Column("path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        sa.Column(
+            "path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False
+        ),
         sa.Column("path_bytes", sa.LargeBinary, nullable=False),
-        sa.ForeignKeyConstraint(["root_id"], ["roots.id"], name="fk_mounts_root_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["root_id"], ["roots.id"], name="fk_mounts_root_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("root_id", "path", "path_bytes", name="pk_mounts"),
     )
 
@@ -159,7 +171,9 @@ def _create_sketches() -> None:
         sa.Column("model_id", _IDENTIFIER, nullable=False),
         sa.Column("block", sa.Integer, nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
-        sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_sketches_model_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["model_id"], ["models.id"], name="fk_sketches_model_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("model_id", "block", name="pk_sketches"),
     )
 
@@ -207,4 +221,6 @@ def _create_things() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_image_things_thing_content_id", "image_things", ["thing", "content_id"])
-    op.create_index("ix_image_things_model_id_content_id", "image_things", ["model_id", "content_id"])
+    op.create_index(
+        "ix_image_things_model_id_content_id", "image_things", ["model_id", "content_id"]
+    )

@@ -50,7 +50,9 @@ def _create_image_things() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_image_things_thing_content_id", "image_things", ["thing", "content_id"])
-    op.create_index("ix_image_things_model_id_content_id", "image_things", ["model_id", "content_id"])
+    op.create_index(
+        "ix_image_things_model_id_content_id", "image_things", ["model_id", "content_id"]
+    )
 
 
 def _create_thing_verdicts() -> None:
@@ -62,7 +64,9 @@ def _create_thing_verdicts() -> None:
         sa.Column("given_by", sa.Text),
         sa.Column("given_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("verdict IN ('confirmed', 'rejected')", name="verdict"),
-        sa.ForeignKeyConstraint(["content_id"], ["contents.id"], name="fk_thing_verdicts_content_id"),
+        sa.ForeignKeyConstraint(
+            ["content_id"], ["contents.id"], name="fk_thing_verdicts_content_id"
+        ),
         sa.ForeignKeyConstraint(["thing"], ["things.slug"], name="fk_thing_verdicts_thing"),
         sa.PrimaryKeyConstraint("content_id", "thing", name="pk_thing_verdicts"),
     )

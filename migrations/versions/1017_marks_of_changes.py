@@ -45,13 +45,17 @@ def upgrade() -> None:
             op.alter_column(table, name, nullable=True)
         for name in added:
             op.add_column(table, sa.Column(name, _IDENTIFIER))
-    op.add_column("ledgers", sa.Column("trips_version", sa.Integer, nullable=False, server_default="0"))
+    op.add_column(
+        "ledgers", sa.Column("trips_version", sa.Integer, nullable=False, server_default="0")
+    )
     _forget_library_odds(connection)
 
 
 def _forget_library_odds(connection: sa.Connection) -> None:
     """Of libraries of the unreleased 2.1, decide images again that had odds by the share of landmarks."""
-    if "library_odds" not in {column["name"] for column in sa.inspect(connection).get_columns("ledgers")}:
+    if "library_odds" not in {
+        column["name"] for column in sa.inspect(connection).get_columns("ledgers")
+    }:
         return
     op.drop_column("ledgers", "library_odds")
     op.execute(

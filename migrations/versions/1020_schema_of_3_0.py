@@ -19,7 +19,9 @@ depends_on = None
 
 _IS_VALID = "(expires_at IS NULL OR expires_at > CURRENT_TIMESTAMP)"
 _USERS = "SELECT name FROM users ORDER BY name"
-_TOKENS = f"SELECT name FROM access_tokens WHERE name <> 'TAGGER_WEB_TOKEN' AND {_IS_VALID} ORDER BY name"  # noqa: S608
+_TOKENS = (
+    f"SELECT name FROM access_tokens WHERE name <> 'TAGGER_WEB_TOKEN' AND {_IS_VALID} ORDER BY name"  # noqa: S608
+)
 _SHARES = f"SELECT count(*) FROM shares WHERE revoked_at IS NULL AND {_IS_VALID}"  # noqa: S608
 
 _IDENTIFIER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -67,7 +69,9 @@ def _add_sights() -> None:
 
 def _say_what_ends() -> None:
     connection = op.get_bind()
-    names = dict.fromkeys((*connection.scalars(sa.text(_USERS)), *connection.scalars(sa.text(_TOKENS))))
+    names = dict.fromkeys(
+        (*connection.scalars(sa.text(_USERS)), *connection.scalars(sa.text(_TOKENS)))
+    )
     shares = connection.scalar(sa.text(_SHARES))
     if names:
         log.warning(
@@ -85,7 +89,9 @@ def _join_changes() -> None:
     is_sqlite = connection.dialect.name == "sqlite"
     for name in _OLD_TRIGGERS:
         op.execute(
-            f"DROP TRIGGER IF EXISTS {name}" if is_sqlite else f"DROP FUNCTION IF EXISTS {name} CASCADE"
+            f"DROP TRIGGER IF EXISTS {name}"
+            if is_sqlite
+            else f"DROP FUNCTION IF EXISTS {name} CASCADE"
         )
     op.create_table(
         "changed_days",
@@ -97,7 +103,9 @@ def _join_changes() -> None:
         sa.CheckConstraint(f"step IN ({_STEPS})", name="step"),
     )
     op.create_index("ix_changed_days_step_part_id", "changed_days", ["step", "part", "id"])
-    part, part_of_change = (part_of.sql("taken_at", name, is_sqlite=is_sqlite) for name in ("id", "photo_id"))
+    part, part_of_change = (
+        part_of.sql("taken_at", name, is_sqlite=is_sqlite) for name in ("id", "photo_id")
+    )
     part_of_day = part_of.sql("day", "0", is_sqlite=is_sqlite)
     of_photos = (
         f"SELECT 'positions', {part_of_change}, photo_id, camera_id, taken_at FROM position_changes"  # noqa: S608
@@ -109,7 +117,10 @@ def _join_changes() -> None:
         ("photo_id", "SELECT 'days', photo_id FROM visit_changes WHERE day IS NULL"),
         ("part", f"SELECT 'trips', {part_of_day} FROM trip_changes WHERE day IS NOT NULL"),  # noqa: S608
         ("content_id", "SELECT 'days', content_id FROM trip_changes WHERE day IS NULL"),
-        ("content_id", "SELECT 'positions', content_id FROM position_changes WHERE photo_id IS NULL"),
+        (
+            "content_id",
+            "SELECT 'positions', content_id FROM position_changes WHERE photo_id IS NULL",
+        ),
         ("part, photo_id, camera_id, taken_at", of_photos),
     ):
         op.execute(f"INSERT INTO changed_days (step, {columns}) {query}")

@@ -61,7 +61,9 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
         return [*(word for word in words[1:] if word != "all"), "--help"], words[1:2] == ["all"]
     end = words.index("--") if "--" in words else len(words)
     flags = [word for word in words[:end] if word in _VERBOSITY]
-    others = ["--help" if word == HELP_ALL else word for word in words[:end] if word not in _VERBOSITY]
+    others = [
+        "--help" if word == HELP_ALL else word for word in words[:end] if word not in _VERBOSITY
+    ]
     return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
 
 
@@ -167,7 +169,9 @@ def _ends() -> Iterator[None]:
         text = io.StringIO()
         error.message = invalid_text(error.message)
         error.show(text)
-        usage, error_word, message = text.getvalue().partition("Error: ")  # a group alone has only its help
+        usage, error_word, message = text.getvalue().partition(
+            "Error: "
+        )  # a group alone has only its help
         message = message.replace("\n\t", " ")  # the choices of a missing option
         if type(error) is typer.BadParameter:  # who gave a value knows the option
             usage = ""
@@ -191,7 +195,9 @@ class DefaultCommandGroup(Group):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name the default command, where no other one is named."""
-        return super().parse_args(ctx, args if args and args[0] in self.commands else [DEFAULT, *args])
+        return super().parse_args(
+            ctx, args if args and args[0] in self.commands else [DEFAULT, *args]
+        )
 
 
 def use_help_classes(group: typer.Typer) -> None:
@@ -253,7 +259,9 @@ def write_panels(command: Any, ctx: Any, formatter: Any) -> None:
     for panel, rows in panels.items():
         if rows:
             with formatter.section(panel):
-                formatter.write_dl([(term.ljust(width), text) for term, text in rows], col_max=width)
+                formatter.write_dl(
+                    [(term.ljust(width), text) for term, text in rows], col_max=width
+                )
 
 
 def _panel(param: Any) -> str:
@@ -288,7 +296,10 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter of a command whose type is a group of options by the group's options."""
     parameters = inspect.signature(command, eval_str=True).parameters
     groups = {
-        name: (parameter.annotation, inspect.signature(parameter.annotation, eval_str=True).parameters)
+        name: (
+            parameter.annotation,
+            inspect.signature(parameter.annotation, eval_str=True).parameters,
+        )
         for name, parameter in parameters.items()
         if isinstance(parameter.annotation, type)
         if is_dataclass(parameter.annotation) or "__signature__" in vars(parameter.annotation)

@@ -98,7 +98,9 @@ def send_job(session: Session, job: int, *, start_redis: bool) -> None:
     settings, database = session
     problem = wake_workers(database, settings, start_redis=start_redis)
     if problem:
-        console.warning(f"{problem} Job {job} is recorded; workers process it when Redis is available.")
+        console.warning(
+            f"{problem} Job {job} is recorded; workers process it when Redis is available."
+        )
 
 
 def finish_job(
@@ -126,7 +128,9 @@ def finish_job(
     follow_to_end(session.database, job, other_jobs, json=json)
 
 
-def follow_to_end(database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool) -> NoReturn:
+def follow_to_end(
+    database: Database, job: int, other_jobs: Iterable[int] = (), *, json: bool
+) -> NoReturn:
     """Follow a job of workers until it ends, then others, and end the command as they do."""
     set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
     code = follow(database, job, json=json)
@@ -142,7 +146,9 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
     progress = find_job(database, job)
     if json:
         write_json(progress)
-    skipped = f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
+    skipped = (
+        f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
+    )
     then = "; then the tags are written to metadata" if has_write_option(database, job) else ""
     console.info(
         f"job {job}: {count_of(progress.total, 'photo')}{skipped}{then}. "
@@ -164,7 +170,9 @@ def print_plan(settings: Settings, request: Tagging) -> None:
     new = request.new_job(database, settings)
     total, classified, other_files = preview_scan(database, request.selection, new, settings.roots)
     skipped = f", {classified} skipped as classified already" if classified else ""
-    typer.echo(f"{count_of(total - classified, 'photo')} would be classified{skipped}; nothing was recorded")
+    typer.echo(
+        f"{count_of(total - classified, 'photo')} would be classified{skipped}; nothing was recorded"
+    )
     for text in other_files_lines(other_files):
         console.info(text)
     if request.write is not None:
@@ -206,7 +214,9 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
                 line.show_job(database, progress, progress.state)
                 if progress.is_over or (progress.is_silent and progress.runner == Runner.LOCAL):
                     break
-                if progress.runner == Runner.LOCAL or not all(worker.is_starting for worker in workers):
+                if progress.runner == Runner.LOCAL or not all(
+                    worker.is_starting for worker in workers
+                ):
                     ready_at = time.monotonic()
                 may_follow = time.monotonic() - ready_at < NO_WORKER_S
                 problem = None if may_follow else idle_workers_text(workers)
@@ -216,7 +226,11 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
             reported = problem
             on_poll()
             time.sleep(POLL_S)
-    return print_end(database, job, json=json) if progress.is_over else _print_silent(progress, json=json)
+    return (
+        print_end(database, job, json=json)
+        if progress.is_over
+        else _print_silent(progress, json=json)
+    )
 
 
 def _print_silent(progress: JobProgress, *, json: bool) -> int:
@@ -239,10 +253,14 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
         console.warning(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
     if progress.refused or progress.failed:
-        console.info(f"to list the photos that failed or were refused, run: tagger job failures {job}")
+        console.info(
+            f"to list the photos that failed or were refused, run: tagger job failures {job}"
+        )
     if progress.lacks_a_model:
         console.warning(f"job {job}: {progress.note}")
-    has_problem = progress.failed or progress.refused or progress.skipped_folders or progress.lacks_a_model
+    has_problem = (
+        progress.failed or progress.refused or progress.skipped_folders or progress.lacks_a_model
+    )
     return console.SOME_PHOTOS_FAILED if has_problem else console.DONE
 
 
@@ -256,7 +274,9 @@ def select_runner(session: Session, *, local: bool | None) -> Runner:
 def announce_runner(runner: Runner, *, local: bool | None) -> None:
     """Say that this process runs the job, where nobody asked for it."""
     if local is None and runner is Runner.LOCAL:
-        console.info("no worker runs, so this process does the work; to leave it to workers, use --no-local")
+        console.info(
+            "no worker runs, so this process does the work; to leave it to workers, use --no-local"
+        )
 
 
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:

@@ -116,7 +116,9 @@ class StoredPrinter:
     def _print(self, lines: str) -> None:
         try:
             typer.echo(lines)
-        except BrokenPipeError:  # the reader of the pipe has exited; the job continues without lines
+        except (
+            BrokenPipeError
+        ):  # the reader of the pipe has exited; the job continues without lines
             self._has_lines = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -135,7 +137,10 @@ def photo_line(photo: JobPhoto, kind: str) -> str:
         case Outcome.TAGGED:
             what = ", ".join(_tag_text(tag, name) for tag, name in photo.tags if tag.accepted)
         case _:
-            facts = [*(["a part of the image is missing"] if photo.is_damaged else []), *_guesses(photo)]
+            facts = [
+                *(["a part of the image is missing"] if photo.is_damaged else []),
+                *_guesses(photo),
+            ]
             what = f"unknown ({'; '.join(facts)})" if facts else "unknown"
     things = f"; shows {list_text([thing.name for thing in photo.things])}" if photo.things else ""
     return printable(f"{photo.path}: {what}{things}")
@@ -156,7 +161,11 @@ def _guesses(photo: JobPhoto) -> list[str]:
 
 def _tag_text(tag: Any, name: str) -> str:
     """`Eiffel Tower 93% (taught)`."""
-    words = "with its GPS" if tag.reason else {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
+    words = (
+        "with its GPS"
+        if tag.reason
+        else {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
+    )
     return f"{_scored(tag, name)}{f' ({words})' if words else ''}"
 
 
@@ -183,11 +192,15 @@ def print_predictions(files: Sequence[str], session: Session, *, json: bool) -> 
                 typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
                 continue
             predictions = named_predictions(database, found, settings.top_k)
-            documents.append(prediction_document(_absolute(file), predictions, is_damaged=is_damaged))
+            documents.append(
+                prediction_document(_absolute(file), predictions, is_damaged=is_damaged)
+            )
             if not json:
                 thresholds = " or ".join(percent(each.threshold) for each in found)
                 of = "of this model" if len(found) == 1 else "of these models"
-                too_low = f"no prediction reaches {thresholds}: the photo probably shows no landmark {of}"
+                too_low = (
+                    f"no prediction reaches {thresholds}: the photo probably shows no landmark {of}"
+                )
                 damaged = "a part of the image is missing, so no prediction is accepted"
                 _print(
                     file,
@@ -210,7 +223,10 @@ def _predict(
         PhotoFailed: it cannot be read.
     """
     photo = opened[0][1].open(file)
-    images = {resize: photo.decode(resize) for resize in dict.fromkeys(local.resize for _, local in opened)}
+    images = {
+        resize: photo.decode(resize)
+        for resize in dict.fromkeys(local.resize for _, local in opened)
+    }
     found = []
     for model, local in opened:
         threshold = model.manifest.threshold if settings.threshold is None else settings.threshold

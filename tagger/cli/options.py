@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 Paths = Annotated[
     list[Path],
     argument(
-        "PATH", "Photos, folders, and addresses in buckets: s3://BUCKET/PREFIX, gs://… or az://….", PHOTOS
+        "PATH",
+        "Photos, folders, and addresses in buckets: s3://BUCKET/PREFIX, gs://… or az://….",
+        PHOTOS,
     ),
 ]
 TopK = Annotated[
@@ -69,7 +71,9 @@ ModelName = Annotated[
 ]
 DeviceName = Annotated[
     Literal["auto", "cuda", "mps", "cpu"] | None,
-    option("--device", "DEVICE", "auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)", ADVANCED),
+    option(
+        "--device", "DEVICE", "auto, cuda, mps or cpu. (default: auto; TAGGER_DEVICE)", ADVANCED
+    ),
 ]
 BatchSize = Annotated[
     int | None,
@@ -85,7 +89,12 @@ BatchSize = Annotated[
 Again = Annotated[bool, flag("--again", "Include photos that are classified already.", PHOTOS)]
 Include = Annotated[
     list[str] | None,
-    option("--include", "PATTERN", "Only photos that match, like '*.jpg' or '2019/*'. Repeatable.", PHOTOS),
+    option(
+        "--include",
+        "PATTERN",
+        "Only photos that match, like '*.jpg' or '2019/*'. Repeatable.",
+        PHOTOS,
+    ),
 ]
 Exclude = Annotated[
     list[str] | None,
@@ -95,14 +104,23 @@ JobNumber = Annotated[int | None, argument("JOB", "Job number. (default: all job
 FailureKinds = Annotated[
     list[str] | None,
     option(
-        "--kind", "KIND", "Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + "."
+        "--kind",
+        "KIND",
+        "Only failures of this kind. Repeatable. One of: " + ", ".join(FailureKind) + ".",
     ),
 ]
 PriorityName = Annotated[
     Priority,
-    option("--priority", "PRIORITY", "interactive or bulk. Workers take interactive jobs first.", ADVANCED),
+    option(
+        "--priority",
+        "PRIORITY",
+        "interactive or bulk. Workers take interactive jobs first.",
+        ADVANCED,
+    ),
 ]
-Country = Annotated[str | None, option("--country", "NAME", "Landmarks in this country, in any case.")]
+Country = Annotated[
+    str | None, option("--country", "NAME", "Landmarks in this country, in any case.")
+]
 WriteTo = Annotated[
     Literal["none", "sidecar", "embed"],
     option(
@@ -114,7 +132,11 @@ WriteTo = Annotated[
 ]
 Gps = Annotated[
     bool,
-    flag("--gps", "Also write the landmark's position, marked as derived, to photos without one.", METADATA),
+    flag(
+        "--gps",
+        "Also write the landmark's position, marked as derived, to photos without one.",
+        METADATA,
+    ),
 ]
 GpsEstimated = Annotated[
     bool,
@@ -159,7 +181,9 @@ NoWait = Annotated[
         ADVANCED,
     ),
 ]
-DryRun = Annotated[bool, flag("--dry-run", "Show what the command would do, and change nothing.", OUTPUT)]
+DryRun = Annotated[
+    bool, flag("--dry-run", "Show what the command would do, and change nothing.", OUTPUT)
+]
 Author = Annotated[
     str | None, option("--by", "NAME", "Author of the verdict.", show_default="your login name")
 ]
@@ -248,7 +272,11 @@ def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str]) -> None:
 def parse_date(text: str | None, option: str) -> datetime | None:
     """Return the date and time of an option's value; `option` is its name, like --taken-after."""
     with query_usage():
-        return None if text is None else parse_query_date(text, option.removeprefix("--").replace("-", "_"))
+        return (
+            None
+            if text is None
+            else parse_query_date(text, option.removeprefix("--").replace("-", "_"))
+        )
 
 
 def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> datetime | None:
@@ -282,10 +310,13 @@ def query_usage() -> Iterator[None]:
         raise typer.BadParameter(str(error.values["reason"]), param_hint=option) from error
 
 
-def _signature(options: Mapping[str, QueryOption], advanced: Collection[str] = ()) -> inspect.Signature:
+def _signature(
+    options: Mapping[str, QueryOption], advanced: Collection[str] = ()
+) -> inspect.Signature:
     """The parameters of a command for these options. `--help-all` alone lists those that are `advanced`."""
     parameters = [
-        _parameter(*each, panel=ADVANCED if each[0] in advanced else FILTER) for each in options.items()
+        _parameter(*each, panel=ADVANCED if each[0] in advanced else FILTER)
+        for each in options.items()
     ]
     return inspect.Signature(parameters)
 
@@ -338,7 +369,8 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
         place, hint = None, f" {error.values['hint']}".rstrip()
     if place is None:
         text = (
-            f"no city or landmark of your photos is called {name!r}.{hint} Write its position, like 48.8,2.2"
+            f"no city or landmark of your photos is called {name!r}.{hint} Write its "
+            "position, like 48.8,2.2"
         )
         raise typer.BadParameter(text, param_hint="--near")
     return {
@@ -451,7 +483,9 @@ class WriteOptions:
         for name in ("gps", "gps_estimated", "max_error_km", "description", "things"):
             if getattr(self, name):
                 hint = "--" + name.replace("_", "-")
-                raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
+                raise typer.BadParameter(
+                    "it needs --write sidecar or --write embed", param_hint=hint
+                )
         return None
 
     def written(self) -> MetadataOptions:
@@ -464,7 +498,9 @@ class WriteOptions:
 
         max_error_m = None
         if self.gps_estimated:
-            max_error_m = MAX_ERROR_M if self.max_error_km is None else round(self.max_error_km * 1000)
+            max_error_m = (
+                MAX_ERROR_M if self.max_error_km is None else round(self.max_error_km * 1000)
+            )
         elif self.max_error_km is not None:
             raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
         language = load_settings().language

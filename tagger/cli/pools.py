@@ -56,7 +56,9 @@ class Services(Pool):
         self.start("beat", "beat")
         if page is not None:
             number = page.fileno()
-            self._page = self.start("page", "serve", "--fd", str(number), file_descriptors=(number,))
+            self._page = self.start(
+                "page", "serve", "--fd", str(number), file_descriptors=(number,)
+            )
 
     def check(self) -> None:
         """Restart processes that have exited. While Redis is away, nothing is restarted: they wait for it.
@@ -74,7 +76,9 @@ class Services(Pool):
         except ProcessFailed as error:
             if self._listener is None or error.values["name"] != self._page.name:
                 raise
-            console.warning(f"{error} The web page is no longer served; the other services continue.")
+            console.warning(
+                f"{error} The web page is no longer served; the other services continue."
+            )
             self.children.remove(self._page)
             self._listener.close()
 
@@ -103,7 +107,9 @@ class Services(Pool):
 POLL_S = 0.5
 
 
-def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str], *, beat: bool) -> int:
+def run_worker_processes(
+    settings: Settings, count: int, arguments: Sequence[str], *, beat: bool
+) -> int:
     """Run `tagger worker` with these arguments in `count` processes until stopped; returns the exit code.
 
     The first one is ready before the others start: what keeps it from starting is said once.
@@ -115,7 +121,13 @@ def run_worker_processes(settings: Settings, count: int, arguments: Sequence[str
     def start(number: int) -> Child:
         child = Child(
             f"tagger-{os.getpid()}.{number}",
-            ["worker", *arguments, "--process", str(number), *(["--beat"] if beat and number == 1 else [])],
+            [
+                "worker",
+                *arguments,
+                "--process",
+                str(number),
+                *(["--beat"] if beat and number == 1 else []),
+            ],
             stall_name=f"worker.{number}",
             environment=child_environment(settings, count, number),
         )
@@ -181,7 +193,9 @@ class PageWorker:
     that people start.
     """
 
-    def __init__(self, database: Database, settings: Settings, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, report: Callable[[str], None]
+    ) -> None:
         """`report` is called with why the worker cannot run, and with "" when it does."""
         self._database = database
         self._settings = settings

@@ -54,14 +54,18 @@ class LazyCommands(Mapping[str, Any]):
     def __init__(self, panels: Mapping[str, Mapping[str, str]], classes: Mapping[str, str]) -> None:
         self.panels = {panel: tuple(map(_name, places)) for panel, places in panels.items()}
         self._places = {_name(place): place for places in panels.values() for place in places}
-        self._summaries = {_name(place): text for places in panels.values() for place, text in places.items()}
+        self._summaries = {
+            _name(place): text for places in panels.values() for place, text in places.items()
+        }
         self._classes = classes
         self._built: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
             found = (
-                _load(self._places[name]) if name in self._places else extensions(EXTENSION_COMMANDS)[name]
+                _load(self._places[name])
+                if name in self._places
+                else extensions(EXTENSION_COMMANDS)[name]
             )
             self._built[name] = self._build(name, found)
         return self._built[name]
@@ -174,7 +178,9 @@ class RootGroup(EndingGroup):
         if not shows_all:
             formatter.write_paragraph()
             formatter.write_text(f"More: {', '.join(sorted(commands.panels[MORE]))}")
-            formatter.write_text("`tagger help all` describes them, `tagger help COMMAND` one command.")
+            formatter.write_text(
+                "`tagger help all` describes them, `tagger help COMMAND` one command."
+            )
 
 
 app = typer.Typer(
@@ -250,7 +256,9 @@ def run() -> None:
         _fail_of_database(error)
         raise
     finally:
-        if "tagger.cli.session" in sys.modules:  # the help opens nothing, and has not imported what could
+        if (
+            "tagger.cli.session" in sys.modules
+        ):  # the help opens nothing, and has not imported what could
             from tagger.cli.session import close_sessions
 
             close_sessions()
@@ -275,7 +283,8 @@ def _fail_of_database(error: Exception) -> None:
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         console.fail(
             ArgumentInvalid(
-                argument=ascii(error.object), reason="it is not UTF-8; only paths may have other bytes"
+                argument=ascii(error.object),
+                reason="it is not UTF-8; only paths may have other bytes",
             )
         )
     if isinstance(error, DatabaseError):

@@ -178,7 +178,9 @@ def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
         )
 
 
-def _update_text(session: Session, model: RegisteredModel, learned: Collection[int], compared: int) -> str:
+def _update_text(
+    session: Session, model: RegisteredModel, learned: Collection[int], compared: int
+) -> str:
     from tagger.landmarks.landmarks import landmarks_by_id
     from tagger.teaching.learning import taught_state
 
@@ -204,10 +206,14 @@ def found_text(state: TaughtState, tagged: str = "tagged", noun: str = "more pho
     right = ""
     if state.precision is not None:  # never 100 %: nobody can be that sure
         right = f", of which about {percent(min(state.precision, 0.99))} should be right"
-    return f"{count_of(state.tagged, noun)} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
+    return (
+        f"{count_of(state.tagged, noun)} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
+    )
 
 
-def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel]) -> Iterator[tuple[str, str]]:
+def texts_of_other_models(
+    database: Database, in_use: Sequence[RegisteredModel]
+) -> Iterator[tuple[str, str]]:
     """Which taught landmarks only models know that are not in use, and what to do."""
     from tagger.tags.models_in_use import use_command
     from tagger.teaching.learning import landmarks_of_other_models
@@ -231,7 +237,9 @@ def update_derived_facts(session: Session) -> None:
         with ProgressLine("") as line:
             lessons = update_consequences(session.database, session.settings.model, line.show_step)
     except TaggerError as error:
-        console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
+        console.warning(
+            f"the taught landmarks were not updated: {error} Then run: tagger backfill taught"
+        )
     for each in lessons:
         if each.compared:
             console.info(_update_text(session, each.model, each.learned, each.compared))

@@ -59,10 +59,14 @@ def record_action(
         "actor": actor_of(connection).name,
         "action": action,
         # The name of a file may have bytes that are not UTF-8, which PostgreSQL does not store.
-        "subject": None if subject is None else str(subject).encode(errors="backslashreplace").decode(),
+        "subject": None
+        if subject is None
+        else str(subject).encode(errors="backslashreplace").decode(),
         "details": _stored_details(connection, details),
     }
-    entry = int(connection.execute(insert(audit_log).values(row).returning(audit_log.c.id)).scalar_one())
+    entry = int(
+        connection.execute(insert(audit_log).values(row).returning(audit_log.c.id)).scalar_one()
+    )
     _remove(connection, audit_log.c.at < now - timedelta(days=KEPT_DAYS))
     if entry > MAX_ENTRIES:
         _remove(connection, audit_log.c.id <= entry - MAX_ENTRIES)

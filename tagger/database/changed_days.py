@@ -136,7 +136,8 @@ def trigger_statements(*, is_sqlite: bool) -> Iterator[str]:
             is_update = event == "update"
             name = f"{cause.name}_{event}_{cause.table}"
             of_rows = (
-                f"SELECT {', '.join(f'{row}.{column} AS {column}' for column in names)}" for row in rows
+                f"SELECT {', '.join(f'{row}.{column} AS {column}' for column in names)}"
+                for row in rows
             )
             changed = f"({' UNION ALL '.join(of_rows)}) AS changed"
             timing = f"AFTER {event.upper()}"

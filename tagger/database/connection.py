@@ -76,7 +76,9 @@ def _read_ledger(engine: Engine) -> Row[Any, Any]:
         return connection.execute(select(*columns)).one()
 
 
-def open_configured(settings: Settings, actor: Actor | None = None, *, waits: bool = False) -> Database:
+def open_configured(
+    settings: Settings, actor: Actor | None = None, *, waits: bool = False
+) -> Database:
     """Open the database of the settings, with the language, pairs and receivers of events that they name.
 
     Raises:
@@ -94,7 +96,9 @@ def open_configured(settings: Settings, actor: Actor | None = None, *, waits: bo
 
 def display_language(connection: Connection) -> str | None:
     """The language of landmarks' names: the reader's, else that of the settings; None: their models'."""
-    language: str | None = reader_language() or connection.get_execution_options().get("tagger_language")
+    language: str | None = reader_language() or connection.get_execution_options().get(
+        "tagger_language"
+    )
     return language
 
 
@@ -180,7 +184,9 @@ class Database:
             return
         options: dict[str, Any] = {"tagger_language": self._language}
         if not in_transaction:
-            options |= {"tagger_begin": None} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+            options |= (
+                {"tagger_begin": None} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+            )
         with self._engine.connect().execution_options(**options) as connection:
             yield connection
 
@@ -189,7 +195,9 @@ class Database:
         """A connection for reading, whose statements see one state of the database."""
         with self.read() as connection:
             if not self.is_sqlite:  # a read transaction of SQLite is a snapshot anyway
-                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
             yield connection
 
     def row_pages(
@@ -221,7 +229,9 @@ class Database:
         file = self._engine.url.database if self._file is not None else None
         with self._write_lock, ExitStack() as stack:
             with nullcontext() if file is None else turn_to_write(Path(file)):
-                connection = stack.enter_context(self._engine.connect().execution_options(**options))
+                connection = stack.enter_context(
+                    self._engine.connect().execution_options(**options)
+                )
                 transaction = stack.enter_context(connection.begin())
             yield connection
             if dry_run:
@@ -324,7 +334,9 @@ def has_receivers(connection: Connection, event: Event) -> bool:
     return any(receiver.wants(event) for receiver in _receivers(connection))
 
 
-def record_event(connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+def record_event(
+    connection: Connection, event: Event, subject: object, data: Mapping[str, Any]
+) -> None:
     """Give an event to all that receive it."""
     for receiver in _receivers(connection):
         if receiver.wants(event):

@@ -121,7 +121,9 @@ PAGE = 2000
 def stored_rows(connection: Connection, table: Table, query: Select[Any]) -> Iterator[Row[Any]]:
     """Every row that `query` selects from `table`, with its key."""
     keys = list(table.primary_key.columns)
-    return chain.from_iterable(row_pages(lambda page: connection.execute(page).all(), query, keys, PAGE))
+    return chain.from_iterable(
+        row_pages(lambda page: connection.execute(page).all(), query, keys, PAGE)
+    )
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,9 @@ class DatabaseStats:
 def database_stats(database: Database) -> DatabaseStats:
     """Count the rows. On a large database this reads whole indexes and takes seconds."""
     gone = (photos.c.gone_since.is_not(None), photos.c.primary_id.is_(None))
-    classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    classified = exists().where(
+        contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)
+    )
     is_tagged = exists().where(
         effective_tags.c.content_id == contents.c.id, effective_tags.c.accepted == true()
     )
@@ -187,5 +191,9 @@ def database_stats(database: Database) -> DatabaseStats:
         size_bytes = int(connection.scalar(text(size)) or 0)
     unknown = numbers.pop("classified") - numbers["tagged"]
     return DatabaseStats(
-        url=database.redacted_url, schema=SCHEMA_REVISION, size_bytes=size_bytes, unknown=unknown, **numbers
+        url=database.redacted_url,
+        schema=SCHEMA_REVISION,
+        size_bytes=size_bytes,
+        unknown=unknown,
+        **numbers,
     )

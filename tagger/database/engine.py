@@ -95,7 +95,9 @@ def sqlite_file(url: str) -> Path | None:
         parsed = parse_database_url(url)
     except SettingsInvalid:
         return None
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    return (
+        Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    )
 
 
 def address_for_reading(url: str) -> str:
@@ -173,7 +175,9 @@ def _postgresql_engine(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         if connection.get_execution_options().get("tagger_begin") == "IMMEDIATE":
-            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_WRITER_S}s'")
+            connection.exec_driver_sql(
+                f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_WRITER_S}s'"
+            )
 
     return engine
 
@@ -197,7 +201,9 @@ IN_MEMORY = "in_memory"
 
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
-        raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
+        raise SettingsInvalid(
+            reason="database_url: an SQLite database has to be a file, like sqlite:///FILE"
+        )
     is_exclusive, in_memory = (option in url.query for option in (EXCLUSIVE, IN_MEMORY))
     url = url.difference_update_query([EXCLUSIVE, IN_MEMORY])
     # All connections of an engine, and only these, share the database of one name.
@@ -216,8 +222,12 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     )
 
     @event.listens_for(engine, "do_connect")
-    def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
-        exclusive_address = f"file:{quote(str(file))}?mode=rw&vfs=unix-excl" if is_exclusive else None
+    def _prepare_file(
+        _dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]
+    ) -> None:
+        exclusive_address = (
+            f"file:{quote(str(file))}?mode=rw&vfs=unix-excl" if is_exclusive else None
+        )
         address = memory_address or exclusive_address or read_only_address(file)
         if address is not None:
             arguments[0], parameters["uri"] = address, True
@@ -229,7 +239,9 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN is deferred; _on_begin replaces it
+        connection.isolation_level = (
+            None  # the driver's own BEGIN is deferred; _on_begin replaces it
+        )
         _set_pragmas(connection)
         add_missing_functions(connection)
 
@@ -265,7 +277,10 @@ def read_only_address(file: Path) -> str | None:
     """
     if not file.exists():
         return None
-    files = [file, *(each for end in ("-wal", "-shm") if (each := file.with_name(file.name + end)).exists())]
+    files = [
+        file,
+        *(each for end in ("-wal", "-shm") if (each := file.with_name(file.name + end)).exists()),
+    ]
     may_add = os.access(file.parent, os.W_OK, effective_ids=True)
     if may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
         return None
@@ -328,7 +343,9 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         raise
 
 
-_FILE_REMEDY = "Check that its folder is writable and on a local disk, or correct TAGGER_DATABASE_URL"
+_FILE_REMEDY = (
+    "Check that its folder is writable and on a local disk, or correct TAGGER_DATABASE_URL"
+)
 
 
 def _remedy(url: URL, reason: str) -> str:
@@ -364,7 +381,9 @@ def redact(url: URL) -> str:
 DatabaseError = SQLAlchemyError
 
 # Said with an unexpected error: values that this program never stores have no error of their own.
-DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
+DAMAGED_ROWS = (
+    "if another program wrote to the database, `tagger db check` names the rows that it damaged"
+)
 
 # PostgreSQL's codes. With the second, the role may use no schema.
 _MISSING_RIGHTS = frozenset({"42501", "3F000"})
@@ -463,12 +482,18 @@ def is_transient(error: SQLAlchemyError) -> bool:
     if isinstance(error, DBAPIError):
         if is_defect(error):
             return False
-        return isinstance(error, OperationalError) or error.connection_invalidated or is_read_only(error)
+        return (
+            isinstance(error, OperationalError)
+            or error.connection_invalidated
+            or is_read_only(error)
+        )
     return isinstance(error, PoolTimeout)
 
 
 def with_retry(
-    work: Callable[[], T], stop: threading.Event | None = None, give_up: threading.Event | None = None
+    work: Callable[[], T],
+    stop: threading.Event | None = None,
+    give_up: threading.Event | None = None,
 ) -> T:
     """Call `work`, and call it again after transient errors until RETRY_S has passed.
 
@@ -491,7 +516,9 @@ def with_retry(
                 raise
             if not is_logged:
                 text = outage_text(error)
-                log.warning("%s; trying again for %.0f min", text[0].upper() + text[1:], RETRY_S / 60)
+                log.warning(
+                    "%s; trying again for %.0f min", text[0].upper() + text[1:], RETRY_S / 60
+                )
                 is_logged = True
         if stop.is_set():
             time.sleep(pause)

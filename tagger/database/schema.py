@@ -105,7 +105,9 @@ def _unsupported(engine: Engine, revision: str) -> DatabaseUnavailable:
     if revision < _FIRST_REVISION:
         reason = f"a version before 2.0 created it (schema {revision})"
         return DatabaseUnavailable(
-            url=url, reason=reason, remedy="Run `tagger db upgrade` of version 2.1 first, then this one's"
+            url=url,
+            reason=reason,
+            remedy="Run `tagger db upgrade` of version 2.1 first, then this one's",
         )
     reason = f"a newer version of tagger created it (schema {revision})"
     return DatabaseUnavailable(url=url, reason=reason, remedy="Upgrade tagger on this machine")
@@ -211,14 +213,18 @@ def _create_schema(connection: Connection) -> None:
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
     for statement in trigger_statements(is_sqlite=is_sqlite):
         connection.exec_driver_sql(statement)
-    connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))
+    connection.execute(
+        insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC))
+    )
 
 
 def supported_revisions() -> set[str]:
     """The revisions that this version can upgrade. A newer version created any other."""
     from alembic.script import ScriptDirectory
 
-    return {script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()}
+    return {
+        script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()
+    }
 
 
 def migrations_folder() -> Path:
@@ -228,7 +234,9 @@ def migrations_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-_PATH = "CASE WHEN r.location LIKE '%/' THEN r.location || p.path ELSE r.location || '/' || p.path END"
+_PATH = (
+    "CASE WHEN r.location LIKE '%/' THEN r.location || p.path ELSE r.location || '/' || p.path END"
+)
 _PRESENT = "p.gone_since IS NULL AND p.primary_id IS NULL"
 
 

@@ -119,9 +119,13 @@ class part_of(_Expression[int]):  # noqa: N801
     """The part of a photo by its time and its id, which numbers of photos are kept of."""
 
     type = Integer()
-    sqlite = "CAST(coalesce(julianday(substr({0}, 1, 10)) - 1721424.5, -1 - {1} / 10000) AS INTEGER)"
+    sqlite = (
+        "CAST(coalesce(julianday(substr({0}, 1, 10)) - 1721424.5, -1 - {1} / 10000) AS INTEGER)"
+    )
     # As PostgreSQL writes it, so that Alembic finds the index equal.
-    postgresql = "coalesce({0}::date - '0001-01-01'::date + 1, ('-1'::integer - {1} / 10000)::integer)"
+    postgresql = (
+        "coalesce({0}::date - '0001-01-01'::date + 1, ('-1'::integer - {1} / 10000)::integer)"
+    )
 
 
 class is_midnight(_Expression[bool]):  # noqa: N801
@@ -192,13 +196,17 @@ def upsert(connection: Connection, target: Table) -> "sqlite.Insert | postgresql
     return postgresql.insert(target)
 
 
-def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_missing(
+    connection: Connection, target: Table, rows: Sequence[Mapping[str, Any]]
+) -> None:
     """Insert the rows whose natural key does not exist. Concurrent inserts of the same key all succeed."""
     if rows:
         connection.execute(upsert(connection, target).on_conflict_do_nothing(), rows)
 
 
-def distinct_values(column: ColumnElement[_Value], *conditions: ColumnElement[bool]) -> Select[tuple[_Value]]:
+def distinct_values(
+    column: ColumnElement[_Value], *conditions: ColumnElement[bool]
+) -> Select[tuple[_Value]]:
     """The values of a column that begins an index with these conditions: a look at the index for each."""
     first = select(func.min(column).label("value")).where(*conditions).cte(recursive=True)
     after = select(func.min(column)).where(column > first.c.value, *conditions)
@@ -238,10 +246,14 @@ class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function wher
     inherit_cache = True
 
     def __init__(
-        self, column: ColumnElement[_Value], values: "Iterable[_Value] | BindParameter[Sequence[_Value]]"
+        self,
+        column: ColumnElement[_Value],
+        values: "Iterable[_Value] | BindParameter[Sequence[_Value]]",
     ) -> None:
         item = Text() if isinstance(column.type, Text) else BigInteger()
-        super().__init__(column, values if isinstance(values, BindParameter) else array(values, item))
+        super().__init__(
+            column, values if isinstance(values, BindParameter) else array(values, item)
+        )
 
     def self_group(self, against: OperatorType | None = None) -> "among":
         """Stay as it is in AND and OR: compared with 1, it would use no index of SQLite."""
@@ -361,7 +373,9 @@ def try_lock(connection: Connection, lock: AdvisoryLock) -> None:
         LockTimedOut: another transaction holds it.
     """
     if connection.dialect.name == "postgresql":
-        is_taken = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": lock.value})
+        is_taken = connection.scalar(
+            text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": lock.value}
+        )
         if not is_taken:
             raise LockTimedOut
 
@@ -406,12 +420,17 @@ def insert_page(
     conflict = " ON CONFLICT DO NOTHING" if skip_existing else ""
     if connection.dialect.name == "postgresql":
         # The type of an array has no collation; the column it is inserted into has.
-        types = [table.c[name].type.compile(connection.dialect).partition(" COLLATE ")[0] for name in names]
+        types = [
+            table.c[name].type.compile(connection.dialect).partition(" COLLATE ")[0]
+            for name in names
+        ]
         arrays = ", ".join(f"%s::{kind}[]" for kind in types)
         statement = f"INSERT INTO {target} SELECT * FROM unnest({arrays}){conflict}"  # noqa: S608 - names of columns
         parameters = tuple(_array_text(list(column)) for column in zip(*values, strict=True))
         if returning:
-            return connection.exec_driver_sql(f"{statement} RETURNING {returning}", parameters).all()
+            return connection.exec_driver_sql(
+                f"{statement} RETURNING {returning}", parameters
+            ).all()
         connection.exec_driver_sql(statement, parameters)
     else:
         marks = ", ".join("?" * len(names))

@@ -18,7 +18,17 @@ from tagger.interface.results import Failure, Job, Photo, Photos
 from tagger.photos.paths import named_path
 from tagger.settings import Settings, load_settings
 
-__all__ = ["Failure", "Job", "Library", "Photo", "PhotoModel", "Photos", "Prediction", "load_model", "open"]
+__all__ = [
+    "Failure",
+    "Job",
+    "Library",
+    "Photo",
+    "PhotoModel",
+    "Photos",
+    "Prediction",
+    "load_model",
+    "open",
+]
 
 
 def open(  # noqa: A001 - as gzip.open and others
@@ -40,7 +50,11 @@ def open(  # noqa: A001 - as gzip.open and others
         settings["database_url"] = _database_url(str(address))
     loaded = _settings(**settings)
     file = sqlite_file(loaded.effective_database_url)
-    if settings.get("database_url") is not None and file is not None and not (create or file.exists()):
+    if (
+        settings.get("database_url") is not None
+        and file is not None
+        and not (create or file.exists())
+    ):
         remedy = "Check the name, or create a library there: tagger.open(..., create=True)."
         raise NotFound(reason=f"There is no library at {file}. {remedy}")
     return Library(loaded)
@@ -54,7 +68,9 @@ def _settings(**settings: Any) -> Settings:
 
 
 def _database_url(address: str) -> str:
-    return address if "://" in address else f"sqlite:///{quote(str(named_path(address).absolute()))}"
+    return (
+        address if "://" in address else f"sqlite:///{quote(str(named_path(address).absolute()))}"
+    )
 
 
 def load_model(model: str | Path | None = None, *, device: str = "auto") -> PhotoModel:

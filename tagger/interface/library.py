@@ -20,7 +20,13 @@ from PIL.TiffImagePlugin import SAVE_INFO
 from tagger.database.audit_log import login_name
 from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Priority, Runner, Target, VerdictKind
-from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, PhotoNotFound, ProcessBound
+from tagger.errors import (
+    ArgumentInvalid,
+    EmbeddingsMissing,
+    PhotoFailed,
+    PhotoNotFound,
+    ProcessBound,
+)
 from tagger.interface.results import (
     BackfillConditions,
     Conditions,
@@ -246,7 +252,9 @@ class Library:
             LandmarkInvalid: it exists with another position or country.
         """
         _require_text(landmark=landmark, country=country or "")
-        new = NewLandmark(landmark, country=country, position=None if at is None else check_position(at))
+        new = NewLandmark(
+            landmark, country=country, position=None if at is None else check_position(at)
+        )
         database, roots = self._database, self._settings.roots
         find_or_add_landmark(database, new, dry_run=True)  # before photos are tagged for it
         model = embedding_model(database, self._settings.model)
@@ -256,12 +264,16 @@ class Library:
             self._submit(Tagging(select_paths(untagged)), Runner.LOCAL, Priority.INTERACTIVE)
         lesson = lesson_of(*(find_examples(database, model, paths, roots) for paths in groups))
         for example in lesson.left_out:
-            log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
+            log.warning(
+                "%s is left out: %s", example.path, example.failure or "it has no embedding"
+            )
         return teach(database, model, new, lesson, login_name()).state
 
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""
-        return [Job(self._database, self._settings, progress) for progress in list_jobs(self._database)]
+        return [
+            Job(self._database, self._settings, progress) for progress in list_jobs(self._database)
+        ]
 
     def job(self, number: int) -> Job:
         """Return one job.
@@ -284,7 +296,11 @@ class Library:
         return PhotoModel(registered, names, self._settings, self._database)
 
     def _submit(
-        self, request: JobRequest, runner: Runner, priority: Priority, on_progress: Progress | None = None
+        self,
+        request: JobRequest,
+        runner: Runner,
+        priority: Priority,
+        on_progress: Progress | None = None,
     ) -> Job:
         """Record a job; run it in this process, or wake the workers for it."""
         recover_stale_jobs(self._database)
@@ -313,9 +329,13 @@ class Library:
         job.refresh()
         return job
 
-    def _give_verdicts(self, landmark: str, photos: Named | Iterable[Named], kind: VerdictKind) -> None:
+    def _give_verdicts(
+        self, landmark: str, photos: Named | Iterable[Named], kind: VerdictKind
+    ) -> None:
         _require_text(landmark=landmark)
-        give_verdicts(self._database, paths_of(photos), landmark, kind, login_name(), self._settings.roots)
+        give_verdicts(
+            self._database, paths_of(photos), landmark, kind, login_name(), self._settings.roots
+        )
 
     def _update_derived_facts(self) -> None:
         """Bring up to date what follows from photos and verdicts."""
@@ -332,7 +352,9 @@ def _tagging(
 ) -> Tagging:
     """The photos to tag, and how. One pattern may be a text, which else would be a sequence of letters."""
     included, excluded = ((each,) if isinstance(each, str) else each for each in (include, exclude))
-    return Tagging(select_paths(paths_of(paths), included, excluded), again, _metadata_options(write))
+    return Tagging(
+        select_paths(paths_of(paths), included, excluded), again, _metadata_options(write)
+    )
 
 
 def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:
@@ -419,7 +441,9 @@ class PhotoModel:
             PhotoFailed: an image cannot be read.
         """
         if not isinstance(top_k, int | np.integer) or top_k < 1:
-            raise ArgumentInvalid(argument="top_k", reason=f"{top_k!r} is not a whole number from 1")
+            raise ArgumentInvalid(
+                argument="top_k", reason=f"{top_k!r} is not a whole number from 1"
+            )
         found = [
             [Prediction(*self._names[each.position], each.score, each.accepted) for each in best]
             for part in self._decoded_parts(images)
@@ -442,8 +466,12 @@ class PhotoModel:
         found = np.array(rows, np.float32).reshape(-1, embedding.dimension)
         return found[0] if _is_single(images) else found
 
-    def _decoded_parts(self, images: ImageLike | Iterable[ImageLike]) -> Iterator[list[DecodedImage]]:
-        if os.getpid() != self._process:  # threads of the model do not exist in a fork of the process
+    def _decoded_parts(
+        self, images: ImageLike | Iterable[ImageLike]
+    ) -> Iterator[list[DecodedImage]]:
+        if (
+            os.getpid() != self._process
+        ):  # threads of the model do not exist in a fork of the process
             raise self._bound()
         several = cast("Iterable[object]", [images] if _is_single(images) else images)
         rest = enumerate(several, 1)

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
-from tagger.errors import ArgumentInvalid, DataFramesMissing, JobFinished, JobUnfinished, QueryOptionInvalid
+from tagger.errors import (
+    ArgumentInvalid,
+    DataFramesMissing,
+    JobFinished,
+    JobUnfinished,
+    QueryOptionInvalid,
+)
 from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.items import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.job_control import cancel, find_job
@@ -99,7 +105,9 @@ class Photos:
     _conditions: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
-        shown = "".join(f" {name}={value}" for name, value in self._conditions.items() if value is not None)
+        shown = "".join(
+            f" {name}={value}" for name, value in self._conditions.items() if value is not None
+        )
         return f"<Photos{printable_path(shown if len(shown) < MOST_SHOWN else shown[:MOST_SHOWN] + '…')}>"
 
     def _repr_html_(self) -> str:
@@ -134,7 +142,9 @@ class Photos:
         """
         names = [*PHOTO_COLUMNS, *TAG_COLUMNS, *(f"position_{name}" for name in POSITION_COLUMNS)]
         rows = (row for photo in self for row in photo_rows(photo, PHOTO_COLUMNS))
-        columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)}
+        columns = {
+            name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)
+        }
         data = {name: columns.get(name, []) for name in names}
         if find_spec("pandas"):
             return import_module("pandas").DataFrame(data).astype({"taken_at": "datetime64[us]"})
@@ -183,7 +193,9 @@ def query_of(conditions: Mapping[str, Any], possible: type[BackfillConditions]) 
             names = ", ".join(possible.__annotations__)
             reason = f"there is no such condition here. Choose one of {names}"
             raise QueryOptionInvalid(option=name, reason=reason)
-    options = {name: value for name, value in conditions.items() if name != "text" and value is not None}
+    options = {
+        name: value for name, value in conditions.items() if name != "text" and value is not None
+    }
     if "under" in options:
         options["under"] = tuple(map(absolute_path, paths_of(options["under"])))
     return PhotoQuery(**options)

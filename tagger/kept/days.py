@@ -59,7 +59,9 @@ from tagger.trips import Locality, Visit
 FINEST_DEGREES = 0.25
 # The width of a photo whose size is unknown, divided by its height.
 _USUAL_ASPECT = 4 / 3
-ASPECT = case((contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT)
+ASPECT = case(
+    (contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT
+)
 _HAS_OUTCOME = unindexed(contents.c.outcome).is_not(None)
 _HAS_TAG = exists().where(
     effective_tags.c.content_id == photos.c.content_id, effective_tags.c.accepted == true()
@@ -91,7 +93,9 @@ def kept_landmarks(connection: Connection) -> Subquery:
     return _kept(day_landmarks, _parts_to_count(connection))
 
 
-def read_visits(connection: Connection, begin: date = date.min, end: date = date.max) -> Iterator[Visit]:
+def read_visits(
+    connection: Connection, begin: date = date.min, end: date = date.max
+) -> Iterator[Visit]:
     """The visits of all photos with a time, from one day to another; of one day without a position too."""
     first, last = begin.toordinal(), end.toordinal()
     # Tags and images change no visits.
@@ -140,14 +144,18 @@ def store_days(
     """
     of_days = changed_days.c.step.in_((KeptStep.DAYS, KeptStep.NUMBERS))
     taken = delete(changed_days).returning(*changed_days.c)
-    of_rows = select(changed_days.c.id).where(of_days, changed_days.c.part.is_(None)).limit(MOST_MARKS)
+    of_rows = (
+        select(changed_days.c.id).where(of_days, changed_days.c.part.is_(None)).limit(MOST_MARKS)
+    )
     next_parts = select(changed_days.c.part).where(of_days, changed_days.c.part > after).distinct()
     with write() as connection:
         # Their days are found afterwards: a change that is too late for that is recorded again.
         marks = connection.execute(taken.where(changed_days.c.id.in_(of_rows))).all()
         for step in (KeptStep.DAYS, KeptStep.NUMBERS):
             of_step = [mark for mark in marks if mark.step == step]
-            record_days(connection, (ChangedDay(step, part) for part in _parts_of(connection, of_step)))
+            record_days(
+                connection, (ChangedDay(step, part) for part in _parts_of(connection, of_step))
+            )
         if len(marks) == MOST_MARKS:
             return after, 0  # first all photos and images, so that each part is computed once
         parts = _first_parts(connection, sorted(connection.scalars(next_parts)), MOST_STORED)
@@ -292,7 +300,9 @@ def _places(*conditions: _Condition) -> Select[Any]:
     numbers = func.sum(classified), func.sum(tagged), func.count(rows.c.photo_id)
     aspects = func.sum(classified * rows.c.aspect), func.sum(tagged * rows.c.aspect)
     extremes = (
-        each(column) for column in (rows.c.latitude, rows.c.longitude) for each in (func.min, func.max)
+        each(column)
+        for column in (rows.c.latitude, rows.c.longitude)
+        for each in (func.min, func.max)
     )
     counted = _select(day_places, *keys, *numbers, *aspects, *extremes, func.max(rows.c.id))
     return counted.where(rows.c.is_first.is_not(None)).group_by(*keys)
@@ -317,7 +327,9 @@ _FIRST_CLOCK_DAY = date(1990, 1, 1).toordinal()
 
 def _visits(*conditions: _Condition) -> Select[Any]:
     """Visits at times of clocks (see `is_clock_time`). Those whose date says no zone are apart."""
-    of_position = and_(positions.c.photo_id == photos.c.id, positions.c.source != PositionSource.TRIP)
+    of_position = and_(
+        positions.c.photo_id == photos.c.id, positions.c.source != PositionSource.TRIP
+    )
     place = positions.c.country, positions.c.region, positions.c.city
     strip = cast((positions.c.longitude + 180) / _STRIP_DEGREES, Integer)
     has_no_zone = photos.c.utc_offset_s.is_(None)
@@ -340,7 +352,11 @@ def _visits(*conditions: _Condition) -> Select[Any]:
         )
         .select_from(photos)
         .outerjoin(positions, of_position)
-        .where(photos.c.gone_since.is_(None), photos.c.origin.is_(None), photos.c.camera_id.is_not(None))
+        .where(
+            photos.c.gone_since.is_(None),
+            photos.c.origin.is_(None),
+            photos.c.camera_id.is_not(None),
+        )
         .where(photos.c.taken_at.is_not(None), ~is_midnight(photos.c.taken_at))
         .where(_PART >= _FIRST_CLOCK_DAY, *conditions)
         .group_by(_PART, photos.c.camera_id, *place, strip, has_no_zone)

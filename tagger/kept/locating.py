@@ -116,7 +116,10 @@ def _find_camera(connection: Connection, name: str) -> int:
         if found:
             keys = "; ".join(row.key for row in found[:10])
             raise NameAmbiguous(kinds="cameras", name=name, key="whole name", keys=keys)
-    names = ", ".join(sorted({row.name for row in rows})[:20]) or "none yet: run `tagger tag FOLDER` first"
+    names = (
+        ", ".join(sorted({row.name for row in rows})[:20])
+        or "none yet: run `tagger tag FOLDER` first"
+    )
     raise CameraNotFound(name=name, names=names)
 
 
@@ -136,7 +139,9 @@ def _counts(
     )
     if photo_ids is None:
         # Queries find no photo that failed and was never classified.
-        is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+        is_classified = exists().where(
+            contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)
+        )
         is_found = or_(photos.c.failure_kind.is_(None), is_classified)
         is_read = photos.c.content_id.is_not(None) & photos.c.gone_since.is_(None)
         query = query.where(is_read, is_found)
@@ -145,4 +150,6 @@ def _counts(
     counts = {row.source: row.photos for row in connection.execute(query)}
     sources = {source: counts.get(source, 0) for source in PositionSource}
     overruled = count_overruled_by_gps(connection)
-    return PositionCounts(sum(counts.values()), sources, moved, clocks, companions, tracks, *overruled)
+    return PositionCounts(
+        sum(counts.values()), sources, moved, clocks, companions, tracks, *overruled
+    )

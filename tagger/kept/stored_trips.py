@@ -37,7 +37,15 @@ from sqlalchemy import (
 
 from tagger.database.enums import KeptStep, PositionSource
 from tagger.database.statements import LockTimedOut, among, insert_page, rounded_down
-from tagger.database.tables import changed_days, effective_tags, ledgers, photos, positions, trips, visits
+from tagger.database.tables import (
+    changed_days,
+    effective_tags,
+    ledgers,
+    photos,
+    positions,
+    trips,
+    visits,
+)
 from tagger.geo import distance_km
 from tagger.kept.days import trip_days
 from tagger.kept.trips import ChangedTrips, all_trips, photos_of_trips, read_edits, trips_around
@@ -114,7 +122,12 @@ def count_trips(connection: Connection, grouped: Sequence[GroupedTrip]) -> list[
     if others:
         covers |= _middle_photos(connection, others)
     return [
-        CountedTrip(trip.without_visits(), numbers.get(index, 0), sorted(landmarks[index]), covers.get(index))
+        CountedTrip(
+            trip.without_visits(),
+            numbers.get(index, 0),
+            sorted(landmarks[index]),
+            covers.get(index),
+        )
         for index, trip in enumerate(grouped)
     ]
 
@@ -126,7 +139,9 @@ _SCORES, _IDS = 2**20, 2**40
 def _middle_photos(connection: Connection, grouped: Mapping[int, GroupedTrip]) -> dict[int, int]:
     """The classified photo in the middle of each trip."""
     rows = photos_of_trips(connection, grouped)
-    place = func.row_number().over(partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit))
+    place = func.row_number().over(
+        partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit)
+    )
     number = func.count().over(partition_by=rows.c.trip)
     ordered = select(rows.c.trip, rows.c.unit, (place - number // 2).label("place"))
     at = ordered.where(rows.c.content_id.is_not(None)).subquery()
@@ -162,14 +177,19 @@ def store_trips(
     located = {row[0]: row for row in _located_photos(reading, changed.trips)}
     # Also of photos that have lost their time.
     is_then = photos.c.taken_at.between(changed.first, changed.end) | photos.c.taken_at.is_(None)
-    columns = (cast(positions.c[name], Text) if name == "evidence" else positions.c[name] for name in _NAMES)
+    columns = (
+        cast(positions.c[name], Text) if name == "evidence" else positions.c[name]
+        for name in _NAMES
+    )
     of_photos = select(*columns).join(photos, photos.c.id == positions.c.photo_id)
     stored = {row[0]: tuple(row) for row in reading.execute(of_photos.where(_IS_OF_TRIP, is_then))}
     old = [photo_id for photo_id, row in stored.items() if located.get(photo_id) != row]
     new = {photo_id: row for photo_id, row in located.items() if stored.get(photo_id) != row}
     with write() as connection:
         is_same = ledgers.c.trips_version == version
-        if not connection.execute(update(ledgers).where(is_same).values(trips_version=version + 1)).rowcount:
+        if not connection.execute(
+            update(ledgers).where(is_same).values(trips_version=version + 1)
+        ).rowcount:
             raise LockTimedOut
         connection.execute(delete(changed_days).where(among(changed_days.c.id, day_of_mark)))
         connection.execute(delete(trips).where(_is_in(changed)))
@@ -178,7 +198,9 @@ def store_trips(
         connection.execute(delete(positions).where(among(positions.c.photo_id, old), _IS_OF_TRIP))
         # Meanwhile, photos may have been removed, or have got a position of their own.
         present = (
-            select(photos.c.id).where(among(photos.c.id, new)).with_for_update(read=True, key_share=True)
+            select(photos.c.id)
+            .where(among(photos.c.id, new))
+            .with_for_update(read=True, key_share=True)
         )
         new_rows = [new[photo_id] for photo_id in sorted(connection.scalars(present))]
         insert_page(connection, positions, _NAMES, new_rows, skip_existing=True)
@@ -203,7 +225,9 @@ def _row(counted: CountedTrip) -> dict[str, Any]:
     summary = {
         "id": trip.id,
         "name": trip.name,
-        "spans": [[span.camera_id, span.first.isoformat(), span.last.isoformat()] for span in trip.spans],
+        "spans": [
+            [span.camera_id, span.first.isoformat(), span.last.isoformat()] for span in trip.spans
+        ],
         "places": [list(astuple(place)) for place in trip.places],
         "days": [day.isoformat() for day in trip.days],
         "given_name": trip.given_name,
@@ -236,7 +260,9 @@ def _restored(summary: Mapping[str, Any], edits: Mapping[int, TripEdit]) -> Coun
 def _last_day_of_page(connection: Connection, first_day: int) -> int:
     """The day with whose photos there are _MOST_PHOTOS since the first one, or the last of all days."""
     number = func.sum(visits.c.photos).label("number")
-    per_day = select(visits.c.part, number).where(visits.c.part >= first_day).group_by(visits.c.part)
+    per_day = (
+        select(visits.c.part, number).where(visits.c.part >= first_day).group_by(visits.c.part)
+    )
     rest = _MOST_PHOTOS
     day: int
     for day, of_day in connection.execute(per_day.order_by(visits.c.part)):
@@ -248,11 +274,23 @@ def _last_day_of_page(connection: Connection, first_day: int) -> int:
 
 # ----- positions -----
 
-_NAMES = ("photo_id", "latitude", "longitude", "error_m", "source", "evidence", "country", "region", "city")
+_NAMES = (
+    "photo_id",
+    "latitude",
+    "longitude",
+    "error_m",
+    "source",
+    "evidence",
+    "country",
+    "region",
+    "city",
+)
 _IS_OF_TRIP = positions.c.source == PositionSource.TRIP
 
 
-def _located_photos(connection: Connection, grouped: Sequence[GroupedTrip]) -> Iterator[tuple[Any, ...]]:
+def _located_photos(
+    connection: Connection, grouped: Sequence[GroupedTrip]
+) -> Iterator[tuple[Any, ...]]:
     """The values of _NAMES of photos that have no other position."""
     if not grouped:
         return
@@ -292,7 +330,8 @@ def _position_at(
 
     nearest = min(around, key=distance)
     apart_km = max(
-        distance_km(nearest.latitude, nearest.longitude, visit.latitude, visit.longitude) for visit in around
+        distance_km(nearest.latitude, nearest.longitude, visit.latitude, visit.longitude)
+        for visit in around
     )
     is_of_day = nearest.day == taken_at.date()
     least_m = LEAST_ERROR_M if is_of_day else LEAST_ERROR_OF_OTHER_DAYS_M

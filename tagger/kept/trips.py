@@ -76,8 +76,12 @@ def trips_around(connection: Connection, first_day: date, last_day: date) -> Cha
         days_of_trips = {each.date() for trip in found for each in (trip.first, trip.last)}
         # Those that are stored may be longer: a trip of which a part is a trip of its own now.
         is_then = (stored_trips.c.last_at >= begin) & (stored_trips.c.first_at <= end)
-        stored = select(func.min(stored_trips.c.first_at), func.max(stored_trips.c.last_at)).where(is_then)
-        days_of_trips |= {each.date() for each in connection.execute(stored).one() if each is not None}
+        stored = select(func.min(stored_trips.c.first_at), func.max(stored_trips.c.last_at)).where(
+            is_then
+        )
+        days_of_trips |= {
+            each.date() for each in connection.execute(stored).one() if each is not None
+        }
         if all(first <= day <= last for day in days_of_trips):
             return ChangedTrips(begin, end, found)
         first, last = min(first, *days_of_trips), max(last, *days_of_trips)
@@ -137,7 +141,10 @@ def _whole_trips(
         trips = list(choose(_trips_between(connection, first, last, edits)))
         if all(first <= trip.first and trip.last <= last for trip in trips):
             return trips
-        first, last = min(first, *(trip.first for trip in trips)), max(last, *(trip.last for trip in trips))
+        first, last = (
+            min(first, *(trip.first for trip in trips)),
+            max(last, *(trip.last for trip in trips)),
+        )
 
 
 def _trips_between(
@@ -163,7 +170,9 @@ def _match(trips: Sequence[GroupedTrip], trip_id: str) -> GroupedTrip | None:
     if same := [trip for trip in trips if trip.id == trip_id]:
         return same[0]
     begun = [trip for trip in trips if trip.id[:_DATE] == day]
-    found = begun or [trip for trip in trips if trip.days[0].isoformat() <= day <= trip.days[1].isoformat()]
+    found = begun or [
+        trip for trip in trips if trip.days[0].isoformat() <= day <= trip.days[1].isoformat()
+    ]
     return found[0] if len(found) == 1 else None
 
 
@@ -171,17 +180,28 @@ def is_of_trip(trip: Trip) -> ColumnElement[bool]:
     """The condition on `photos` that a photo belongs to the trip. Photos whose files are gone do too."""
     return or_(
         *(
-            and_(photos.c.camera_id == span.camera_id, photos.c.taken_at.between(span.first, span.last))
+            and_(
+                photos.c.camera_id == span.camera_id,
+                photos.c.taken_at.between(span.first, span.last),
+            )
             for span in trip.spans
         )
     )
 
 
-def trips_beside(connection: Connection, trip: Trip) -> tuple[GroupedTrip | None, GroupedTrip | None]:
+def trips_beside(
+    connection: Connection, trip: Trip
+) -> tuple[GroupedTrip | None, GroupedTrip | None]:
     """The trips before and after one with which it can be merged."""
-    trips = _trips_between(connection, trip.first - FARTHEST, trip.last + FARTHEST, read_edits(connection))
+    trips = _trips_between(
+        connection, trip.first - FARTHEST, trip.last + FARTHEST, read_edits(connection)
+    )
     others = [other for other in trips if other.id != trip.id]
-    before = [other for other in others if trip.first - FARTHEST <= other.last and other.first < trip.first]
+    before = [
+        other
+        for other in others
+        if trip.first - FARTHEST <= other.last and other.first < trip.first
+    ]
     after = [other for other in others if trip.first <= other.first <= trip.last + FARTHEST]
     return (before[-1] if before else None, after[0] if after else None)
 
@@ -200,21 +220,32 @@ def photos_of_trips(connection: Connection, trips: Mapping[int, Trip]) -> CTE:
     """The photos of trips whose files exist, with the number of their `trip`; `unit` is the photo's id."""
     columns = {"trip": Integer, "camera_id": BigInteger, "first": DateTime, "last": DateTime}
     every = [
-        (number, span.camera_id, *(each.isoformat(" ", "microseconds") for each in (span.first, span.last)))
+        (
+            number,
+            span.camera_id,
+            *(each.isoformat(" ", "microseconds") for each in (span.first, span.last)),
+        )
         for number, trip in trips.items()
         for span in trip.spans
     ]
     arrays = dict(zip(columns, map(list, zip(*every, strict=True)), strict=True))
     values = {"spans": json.dumps(every)} if connection.dialect.name == "sqlite" else arrays
     query = text(_SPANS[connection.dialect.name]).bindparams(**values).columns(**columns)
-    spans = query.cte("spans").prefix_with("MATERIALIZED")  # else SQLite reads them again for each photo
+    spans = query.cte("spans").prefix_with(
+        "MATERIALIZED"
+    )  # else SQLite reads them again for each photo
     is_of_span = and_(
-        photos.c.camera_id == spans.c.camera_id, photos.c.taken_at.between(spans.c.first, spans.c.last)
+        photos.c.camera_id == spans.c.camera_id,
+        photos.c.taken_at.between(spans.c.first, spans.c.last),
     )
     is_there = photos.c.camera_id.is_not(None), photos.c.gone_since.is_(None)
     columns_of_photo = photos.c.id.label("unit"), photos.c.content_id, photos.c.taken_at
     if connection.dialect.name == "sqlite":
-        found = select(spans.c.trip, *columns_of_photo).join_from(spans, photos, is_of_span).where(*is_there)
+        found = (
+            select(spans.c.trip, *columns_of_photo)
+            .join_from(spans, photos, is_of_span)
+            .where(*is_there)
+        )
     else:
         # With the offset, PostgreSQL searches its index for each span, and reads not all photos of a camera.
         of_span = select(*columns_of_photo).where(is_of_span, *is_there).offset(0).lateral()
@@ -234,7 +265,9 @@ def read_edits(connection: Connection) -> list[TripEdit]:
             TripReference(row.camera_id, row.taken_at),
             row.name,
             row.split_at,
-            None if row.other_camera_id is None else TripReference(row.other_camera_id, row.other_taken_at),
+            None
+            if row.other_camera_id is None
+            else TripReference(row.other_camera_id, row.other_taken_at),
         )
         for row in connection.execute(select(trip_edits).order_by(trip_edits.c.id))
     ]
@@ -242,7 +275,9 @@ def read_edits(connection: Connection) -> list[TripEdit]:
 
 def rename_trip(connection: Connection, trip: GroupedTrip, name: str) -> None:
     """Give a trip a name; an empty one is that of its place."""
-    clean = " ".join("".join(each if each.isprintable() else " " for each in name).split())[:LONGEST_NAME]
+    clean = " ".join("".join(each if each.isprintable() else " " for each in name).split())[
+        :LONGEST_NAME
+    ]
     _add(connection, trip, TripEditKind.RENAME, trip.moment, name=clean or None)
 
 
@@ -251,7 +286,13 @@ def split_trip(connection: Connection, trip: GroupedTrip, day: date) -> None:
     midnight = datetime.combine(day, time())
     late = tuple(visit for visit in trip.visits if visit.first >= midnight)
     if late and trip.first < midnight:
-        _add(connection, trip, TripEditKind.SPLIT, replace(trip, visits=late).moment, split_at=midnight)
+        _add(
+            connection,
+            trip,
+            TripEditKind.SPLIT,
+            replace(trip, visits=late).moment,
+            split_at=midnight,
+        )
 
 
 def merge_trips(connection: Connection, trip: GroupedTrip, other: GroupedTrip) -> None:

@@ -60,7 +60,9 @@ class _Step(NamedTuple):
     store: Callable[[Connection, _Write, Any], tuple[Any, int] | None]
 
 
-def _store_positions(_reading: Connection, write: _Write, after: _Place) -> tuple[_Place, int] | None:
+def _store_positions(
+    _reading: Connection, write: _Write, after: _Place
+) -> tuple[_Place, int] | None:
     """Store the positions that some changes concern: the first ones after one, in the order of their days.
 
     So what the photos of a day say about each other is decided once.
@@ -71,14 +73,18 @@ def _store_positions(_reading: Connection, write: _Write, after: _Place) -> tupl
     *last_place, last_id = after
     is_change = changed_days.c.step == KeptStep.POSITIONS
     place = changed_days.c.part, changed_days.c.id
-    of_images = select(changed_days.c.id).where(is_change, changed_days.c.part.is_(None)).limit(BATCH)
+    of_images = (
+        select(changed_days.c.id).where(is_change, changed_days.c.part.is_(None)).limit(BATCH)
+    )
     of_photos = select(changed_days.c.id).where(is_change, tuple_(*place) > tuple_(*last_place))
     of_photos = of_photos.order_by(*place).limit(BATCH)
     taken = delete(changed_days).returning(*changed_days.c)
     with write() as connection:
         rows = connection.execute(taken.where(changed_days.c.id.in_(of_images))).all()
         if rows:
-            record_matching_photos(connection, among(photos.c.content_id, {row.content_id for row in rows}))
+            record_matching_photos(
+                connection, among(photos.c.content_id, {row.content_id for row in rows})
+            )
             return after, 0  # first all images, so that each photo is computed once
         if last_id is None:
             # What this round changes itself waits for the next one.
@@ -90,12 +96,17 @@ def _store_positions(_reading: Connection, write: _Write, after: _Place) -> tupl
             return None
         is_changed = among(photos.c.id, {row.photo_id for row in rows})
         query = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(is_changed)
-        now = {photo_id: (camera_id, taken_at) for photo_id, camera_id, taken_at in connection.execute(query)}
+        now = {
+            photo_id: (camera_id, taken_at)
+            for photo_id, camera_id, taken_at in connection.execute(query)
+        }
         changes = [
             Change(row.photo_id, now.get(row.photo_id, (None, None)), (row.camera_id, row.taken_at))
             for row in rows
         ]
-        return max((row.part, row.id, last_id) for row in rows), update_positions(connection, changes)
+        return max((row.part, row.id, last_id) for row in rows), update_positions(
+            connection, changes
+        )
 
 
 _POSITIONS = _Step("locating photos", (KeptStep.POSITIONS,), _FIRST_PLACE, _store_positions)
@@ -106,7 +117,9 @@ _STEPS = (_POSITIONS, _DAYS, _TRIPS)
 _ALL_STEPS = (*_STEPS, _DAYS)
 
 
-def update_kept(database: Database, on_progress: Progress = _no_progress, *, only_days: bool = False) -> int:
+def update_kept(
+    database: Database, on_progress: Progress = _no_progress, *, only_days: bool = False
+) -> int:
     """Bring all that is kept up to date, or `only_days`: visits and numbers.
 
     It can be interrupted, and continued. Returns how many photos moved.
@@ -177,7 +190,9 @@ def _store_briefly(database: Database, step: _Step) -> tuple[Any, int] | None:
     return _store_page(database, step, step.start, write)
 
 
-def _store_page(database: Database, step: _Step, after: Any, write: _Write) -> tuple[Any, int] | None:
+def _store_page(
+    database: Database, step: _Step, after: Any, write: _Write
+) -> tuple[Any, int] | None:
     """Raises:
     LockTimedOut: another process stores a page.
     """
@@ -208,5 +223,7 @@ def kept_problems(connection: Connection) -> Iterator[tuple[str, set[ChangedDay]
         problem = "their stored visits or numbers do not follow from photos, tags and positions"
         yield f"{photos_of}: {problem}; {MENDED}", {ChangedDay(KeptStep.DAYS, part)}
     for trip_id, days in outdated_trips(connection):
-        problem = f"trip {trip_id}: what is stored of it does not follow from visits and tags; {MENDED}"
+        problem = (
+            f"trip {trip_id}: what is stored of it does not follow from visits and tags; {MENDED}"
+        )
         yield problem, {ChangedDay(KeptStep.TRIPS, day.toordinal()) for day in days}

@@ -35,7 +35,12 @@ from tagger.errors import (
     LandmarksDistinct,
     NotFound,
 )
-from tagger.landmarks.landmarks import Landmark, find_landmark, landmarks_that_may_have, normalize_name
+from tagger.landmarks.landmarks import (
+    Landmark,
+    find_landmark,
+    landmarks_that_may_have,
+    normalize_name,
+)
 from tagger.model.artifact import Extent
 from tagger.tags.causes import delete_of_landmark, lock_images_of, move_to_landmark
 from tagger.tags.contents import delete_unused, record_landmark
@@ -157,11 +162,18 @@ def _add(connection: Connection, new: NewLandmark) -> Landmark:
         "slug": slug,
         "name": name,
         "aliases": clean_aliases(new.aliases, name, every),
-        **{column: optional_text(getattr(new, column), column) for column in ("country", "region", "city")},
+        **{
+            column: optional_text(getattr(new, column), column)
+            for column in ("country", "region", "city")
+        },
         **position_columns(new.position),
         "extent": None if new.extent is None else check_extent(new.extent),
     }
-    facts = {column: value for column, value in row.items() if column != "slug" and value not in (None, [])}
+    facts = {
+        column: value
+        for column, value in row.items()
+        if column != "slug" and value not in (None, [])
+    }
     connection.execute(insert(landmarks).values(row | {"edited": sorted(facts)}))
     record_action(connection, AuditAction.LANDMARK_ADD, slug, **facts)
     return find_landmark(connection, slug)
@@ -236,7 +248,9 @@ def _changed_columns(
     if "names" in changes:
         columns["names"] = _changed_names(changes["names"], landmark, every)
     if "add_aliases" in changes or "remove_aliases" in changes:
-        columns["aliases"] = _changed_aliases(changes, columns.get("name", landmark.name), landmark, every)
+        columns["aliases"] = _changed_aliases(
+            changes, columns.get("name", landmark.name), landmark, every
+        )
     for column in ("country", "region", "city"):
         if column in changes:
             columns[column] = optional_text(changes[column], column)
@@ -253,9 +267,13 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
     for other in every:
         if other.id == landmark.id:
             continue
-        is_elsewhere = other.country and landmark.country and not is_name(other.country, [landmark.country])
+        is_elsewhere = (
+            other.country and landmark.country and not is_name(other.country, [landmark.country])
+        )
         if is_name(name, [other.name]) and not is_elsewhere:
-            reason = N_("a landmark has the name %(other)s already; choose another, or merge the two")
+            reason = N_(
+                "a landmark has the name %(other)s already; choose another, or merge the two"
+            )
             raise invalid_text("name", reason, other=other.name)
         if name.casefold() in other.all_slugs:
             reason = N_("%(name)s finds %(other)s already, so it would not find this landmark")
@@ -304,7 +322,9 @@ def clean_aliases(
     return [alias for alias in cleaned if alias != name]
 
 
-def require_findable(name: str, field: str, every: Sequence[Landmark], own: Landmark | None) -> None:
+def require_findable(
+    name: str, field: str, every: Sequence[Landmark], own: Landmark | None
+) -> None:
     """Raises:
     LandmarkInvalid: the name of `own` in another language, or its alias, is another landmark's slug or name.
     """
@@ -368,7 +388,9 @@ class RemovedLandmarkDocument:
     dry_run: bool
 
 
-def merge_landmark(database: Database, name: str, into: str, *, dry_run: bool = False) -> MergedLandmark:
+def merge_landmark(
+    database: Database, name: str, into: str, *, dry_run: bool = False
+) -> MergedLandmark:
     """Give verdicts, tags, names and labels of a landmark to another one, which its slug finds from now on.
 
     Raises:
@@ -380,11 +402,17 @@ def merge_landmark(database: Database, name: str, into: str, *, dry_run: bool = 
         lock_tables(connection, models, landmarks)
         merged, target = find_landmark(connection, name), find_landmark(connection, into)
         if merged.id == target.id:
-            reason = N_("%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge")
-            raise LandmarkInvalid(reason=gettext(reason, name=name, other=into, landmark=target.display_name))
+            reason = N_(
+                "%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge"
+            )
+            raise LandmarkInvalid(
+                reason=gettext(reason, name=name, other=into, landmark=target.display_name)
+            )
         if both := _models_of_both(connection, merged, target):
             names = {"name": merged.display_name, "other": target.display_name}
-            raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
+            raise LandmarksDistinct(
+                merged=merged.slug, target=target.slug, models=", ".join(both), **names
+            )
         taught = _retire_classifiers(connection, merged)
         united = _united(target, merged)
         images = lock_images_of(connection, merged.id, target.id)
@@ -399,7 +427,9 @@ def merge_landmark(database: Database, name: str, into: str, *, dry_run: bool = 
         details: dict[str, Any] = {"into": target.slug, **counts}
         pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
         for page in pages:  # an entry of the audit log for each
-            record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
+            record_action(
+                connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page
+            )
         return MergedLandmark(
             find_landmark(connection, target.slug),
             merged,
@@ -430,7 +460,9 @@ def remove_landmark(
             )
         taught = _retire_classifiers(connection, landmark)
         images = lock_images_of(connection, landmark.id)
-        kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
+        kinds = select(verdicts.c.verdict, func.count()).where(
+            verdicts.c.landmark_id == landmark.id
+        )
         rows = connection.execute(kinds.group_by(verdicts.c.verdict))
         counts: dict[str, int] = {row[0]: row[1] for row in rows}
         # A dry run shows the number of verdicts, and need not be told to delete them.
@@ -447,7 +479,9 @@ def remove_landmark(
         delete_of_landmark(connection, images, landmark.id)
         delete_unused(connection, images)
         connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
-        record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
+        record_action(
+            connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts
+        )
         return RemovedLandmarkDocument(
             landmark.slug,
             landmark.name,
@@ -509,7 +543,11 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     names = dict.fromkeys([*target.aliases, *merged.all_names])
     known = {target.name, *target.names.values()}
     aliases = [name for name in names if name not in known]
-    gaps = [column for column in ("country", "region", "city", "extent") if getattr(target, column) is None]
+    gaps = [
+        column
+        for column in ("country", "region", "city", "extent")
+        if getattr(target, column) is None
+    ]
     if target.latitude is None or target.longitude is None:
         gaps += ["latitude", "longitude"]
     filled = {column: getattr(merged, column) for column in gaps if column not in target.edited}
@@ -524,8 +562,12 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
 
 def _schedules_of(connection: Connection, landmark: Landmark) -> list[str]:
     """The names of the schedules that select photos by the landmark."""
-    rows = connection.execute(select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)).all()
-    return [row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark)]
+    rows = connection.execute(
+        select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)
+    ).all()
+    return [
+        row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark)
+    ]
 
 
 def _is_named(connection: Connection, names: str | list[str] | None, landmark: Landmark) -> bool:
@@ -543,7 +585,9 @@ def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     """
     of_landmark = classifiers.c.landmark_id == landmark.id
     using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
-    connection.execute(update(models).where(using).values(taught_version=models.c.taught_version + 1))
+    connection.execute(
+        update(models).where(using).values(taught_version=models.c.taught_version + 1)
+    )
     count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
     return connection.scalar(count) or 0
 

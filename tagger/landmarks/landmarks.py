@@ -46,7 +46,9 @@ def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool])
     """Numbers of photos with these conditions that have a landmark as a tag, by its id."""
     numbers = (
         select(effective_tags.c.landmark_id, func.count().label("photos"))
-        .select_from(effective_tags.join(photos, photos.c.content_id == effective_tags.c.content_id))
+        .select_from(
+            effective_tags.join(photos, photos.c.content_id == effective_tags.c.content_id)
+        )
         .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
         .group_by(effective_tags.c.landmark_id)
     )
@@ -101,7 +103,9 @@ def landmarks_by_slug(connection: Connection, slugs: Collection[str]) -> dict[st
 
 def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> list[Landmark]:
     """Every landmark with these conditions, by slug."""
-    of_model = model_labels.c.model_id.in_(select(models.c.id))  # with the model, the index finds the label
+    of_model = model_labels.c.model_id.in_(
+        select(models.c.id)
+    )  # with the model, the index finds the label
     is_labelled = exists().where(of_model, model_labels.c.landmark_id == landmarks.c.id)
     query = select(landmarks, (~is_labelled).label("own")).where(*conditions)
     language = display_language(connection)
@@ -146,7 +150,9 @@ def landmarks_with_slugs_of(connection: Connection, names: Iterable[str]) -> lis
 
 def landmarks_that_may_have(connection: Connection, names: Collection[str]) -> list[Landmark]:
     """The landmarks of which more is known than a name, and those that may have one of these names."""
-    is_named = among(func.lower(landmarks.c.name, type_=Text), [name.strip().lower() for name in names])
+    is_named = among(
+        func.lower(landmarks.c.name, type_=Text), [name.strip().lower() for name in names]
+    )
     has_slug = among(landmarks.c.slug, _slugs_of(names))
     return all_landmarks(connection, or_(IS_DESCRIBED, is_named, has_slug))
 
@@ -162,7 +168,8 @@ _NEWEST = 20
 
 def _slugs_of(names: Iterable[str]) -> set[str]:
     every = (
-        (slug_of_name(name), *(regional_slug(name, region) for region in WORLD_REGIONS)) for name in names
+        (slug_of_name(name), *(regional_slug(name, region) for region in WORLD_REGIONS))
+        for name in names
     )
     return {slug for slugs in every for slug in slugs if slug}
 
@@ -191,13 +198,17 @@ def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -
     ]
     if len(matches) > 1:
         slugs = ", ".join(landmark.slug for landmark in matches)
-        cities = ", ".join(landmark.city or landmark.country or landmark.slug for landmark in matches)
+        cities = ", ".join(
+            landmark.city or landmark.country or landmark.slug for landmark in matches
+        )
         raise LandmarkAmbiguous(name=name, slugs=slugs, cities=cities)
     if matches:
         return matches[0]
     familiar = familiar_landmarks(connection)
     names = {
-        text: landmark.display_name for landmark in familiar for text in (*landmark.all_names, landmark.slug)
+        text: landmark.display_name
+        for landmark in familiar
+        for text in (*landmark.all_names, landmark.slug)
     }
     raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, names)))
 
@@ -247,7 +258,9 @@ def landmark_countries(connection: Connection) -> Sequence[str]:
     return connection.scalars(distinct_values(landmarks.c.country)).all()
 
 
-def landmarks_within(connection: Connection, contains: Callable[[float, float], bool]) -> list[Landmark]:
+def landmarks_within(
+    connection: Connection, contains: Callable[[float, float], bool]
+) -> list[Landmark]:
     """The landmarks whose latitude and longitude an area contains."""
     return [
         landmark
@@ -275,7 +288,9 @@ def _similar(normal: str, names: Mapping[str, str]) -> Iterable[str]:
         for spelling in (whole, *whole.split()):
             values.setdefault(spelling, []).append(value)
     matches = (
-        value for spelling in get_close_matches(normal, values, cutoff=0.7) for value in values[spelling]
+        value
+        for spelling in get_close_matches(normal, values, cutoff=0.7)
+        for value in values[spelling]
     )
     return islice(dict.fromkeys(matches), SUGGESTIONS)
 

@@ -49,7 +49,9 @@ class Claim(InferenceOptions):
 
     def of_models(self, model_ids: Container[int]) -> Self:
         """The claim for those of its models that are among these."""
-        (first, threshold), *others = [each for each in self.thresholds.items() if each[0] in model_ids]
+        (first, threshold), *others = [
+            each for each in self.thresholds.items() if each[0] in model_ids
+        ]
         return replace(self, model_id=first, threshold=threshold, other_models=tuple(others))
 
 
@@ -78,7 +80,9 @@ IS_FREE = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
 
 def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: str) -> Claim | None:
     """Claim the first free chunk of a job. None if it has none, or if it is paused, suspended or over."""
-    query = select(jobs).where(jobs.c.id == job_id, jobs.c.runner == runner, jobs.c.state.in_(CLAIMABLE))
+    query = select(jobs).where(
+        jobs.c.id == job_id, jobs.c.runner == runner, jobs.c.state.in_(CLAIMABLE)
+    )
     with database.write() as connection:
         job = connection.execute(query).one_or_none()
         return None if job is None else claim_first_chunk(connection, job, worker)
@@ -181,7 +185,9 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     Raises:
         LeaseLost: another worker took the chunk; the transaction must not commit.
     """
-    query = select(chunks, jobs.c.state).join(jobs, jobs.c.id == chunks.c.job_id).where(*_holds(claim))
+    query = (
+        select(chunks, jobs.c.state).join(jobs, jobs.c.id == chunks.c.job_id).where(*_holds(claim))
+    )
     chunk = connection.execute(query.with_for_update(of=chunks)).one_or_none()
     if chunk is None:
         raise LeaseLost(job=claim.name.job_id)
@@ -191,7 +197,9 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
         among(job_items.c.position, by_position),
         job_items.c.outcome.is_(None),
     )
-    open_positions = connection.scalars(select(job_items.c.position).where(*is_open)) if outcomes else ()
+    open_positions = (
+        connection.scalars(select(job_items.c.position).where(*is_open)) if outcomes else ()
+    )
     # In the order in which all writers lock items.
     new = [by_position[position] for position in sorted(open_positions)]
     counts = Counter({outcome.value: getattr(chunk, outcome.value) for outcome in Outcome})
@@ -202,9 +210,16 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
         lease = {"lease_until": None, "worker": None}
     elif chunk.state == JobState.PAUSED:
         lease = RELEASED  # later results of its worker are not stored
-    connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done))
+    connection.execute(
+        update(chunks).where(*_is_chunk(claim.name)).values(**counts, **lease, done=done)
+    )
     rows = [
-        {"item": item.position, "outcome": item.outcome, "reason": item.reason, "error_text": item.text}
+        {
+            "item": item.position,
+            "outcome": item.outcome,
+            "reason": item.reason,
+            "error_text": item.text,
+        }
         for item in new
     ]
     if rows:
@@ -222,7 +237,9 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
     # A negative `by` subtracts a count, even after the lease was lost: the worker did not die.
     allowed = exists().where(*_holds(claim)) if by > 0 else job_items.c.attempts > 0
     with database.write() as connection:
-        connection.execute(update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by))
+        connection.execute(
+            update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by)
+        )
 
 
 def _is_chunk(name: ChunkName) -> tuple[ColumnElement[bool], ...]:

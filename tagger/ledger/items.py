@@ -72,7 +72,9 @@ def append_items(connection: Connection, job_id: int, items: Mapping[int, bool])
         (job_id, position + i, photo_id, *(skipped if is_skipped else (None, None)))
         for i, (photo_id, is_skipped) in enumerate(items.items())
     ]
-    insert_page(connection, job_items, ("job_id", "position", "photo_id", "outcome", "reason"), rows)
+    insert_page(
+        connection, job_items, ("job_id", "position", "photo_id", "outcome", "reason"), rows
+    )
     append_chunks(connection, job_id, position, list(items.values()))
 
 
@@ -135,7 +137,9 @@ def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:
         or_(jobs.c.priority == Priority.INTERACTIVE, job.priority == Priority.BULK),
     )
     models = other_models(connection, job_id)
-    return [each for each in connection.scalars(query).all() if other_models(connection, each) == models]
+    return [
+        each for each in connection.scalars(query).all() if other_models(connection, each) == models
+    ]
 
 
 def jobs_of_photos(
@@ -149,7 +153,9 @@ def jobs_of_photos(
     return {row.photo_id: row.job_id for row in connection.execute(query)}
 
 
-def append_chunks(connection: Connection, job_id: int, position: int, skipped: Sequence[bool]) -> None:
+def append_chunks(
+    connection: Connection, job_id: int, position: int, skipped: Sequence[bool]
+) -> None:
     """Divide the items from `position` on into chunks. `skipped` has one value per item."""
     latest = connection.scalar(select(func.max(chunks.c.chunk)).where(chunks.c.job_id == job_id))
     chunk = 0 if latest is None else latest + 1
@@ -204,13 +210,19 @@ def fill_job(
 
 
 def _add_page(
-    connection: Connection, job_id: int, conditions: Sequence[Condition], source: FromClause, after: int
+    connection: Connection,
+    job_id: int,
+    conditions: Sequence[Condition],
+    source: FromClause,
+    after: int,
 ) -> tuple[int, Counter[int], int]:
     """Add the next photos by id. Returns their number, those that other jobs have, and the last id."""
     position = lock_scan(connection, job_id)
     other_jobs = jobs_with_the_same_task(connection, job_id)
     is_open = job_items.c.job_id.in_(other_jobs) & job_items.c.outcome.is_(None)
-    open_in = select(func.min(job_items.c.job_id)).where(job_items.c.photo_id == photos.c.id, is_open)
+    open_in = select(func.min(job_items.c.job_id)).where(
+        job_items.c.photo_id == photos.c.id, is_open
+    )
     other_job = open_in.scalar_subquery() if other_jobs else null()
     page = (
         select(photos.c.id, photos.c.root_id, other_job.label("other_job"))
@@ -218,7 +230,9 @@ def _add_page(
         .where(*conditions, photos.c.id > after)
         .order_by(photos.c.id)
         .limit(PAGE)
-        .with_for_update(read=True, key_share=True, of=photos)  # no photo is deleted before it is an item
+        .with_for_update(
+            read=True, key_share=True, of=photos
+        )  # no photo is deleted before it is an item
     )
     selected = page.subquery()
     of_others = Counter[int]()
@@ -307,7 +321,9 @@ def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
     if failures.kinds:
         conditions.append(photos.c.failure_kind.in_(failures.kinds))
     if failures.job_id is not None:
-        in_job = exists().where(job_items.c.photo_id == photos.c.id, job_items.c.job_id == failures.job_id)
+        in_job = exists().where(
+            job_items.c.photo_id == photos.c.id, job_items.c.job_id == failures.job_id
+        )
         conditions.append(in_job)
         if failures.is_processed:
             conditions.append(~_is_pending(failures.job_id))
@@ -333,7 +349,11 @@ def failing_photos(
     query = select(photos).where(*failure_conditions(failures or FailureFilter()))
     for row in _rows(database, query, photos.c.id, after, page_size):
         ids = {"position": row.id, "photo_id": row.id, "job": row.failure_job_id}
-        failure = {"kind": row.failure_kind, "text": row.failure_text, "attempts": row.failure_attempts}
+        failure = {
+            "kind": row.failure_kind,
+            "text": row.failure_text,
+            "attempts": row.failure_attempts,
+        }
         yield document_of(FailingPhoto, row, **ids, **failure)
 
 

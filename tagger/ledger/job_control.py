@@ -77,7 +77,9 @@ def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:
 def has_write_option(database: Database, job_id: int) -> bool:
     """Whether a metadata job follows this tagging job."""
     with database.read() as connection:
-        job = connection.execute(select(jobs.c.kind, jobs.c.options).where(jobs.c.id == job_id)).one()
+        job = connection.execute(
+            select(jobs.c.kind, jobs.c.options).where(jobs.c.id == job_id)
+        ).one()
     return WRITE in job.options and job.kind not in METADATA_KINDS
 
 
@@ -127,7 +129,9 @@ def open_job_of_photo(database: Database, photo_id: int) -> int | None:
         return connection.scalar(query)
 
 
-_PROCESSED = tuple(outcome for outcome in Outcome if outcome not in {Outcome.SKIPPED, Outcome.CANCELLED})
+_PROCESSED = tuple(
+    outcome for outcome in Outcome if outcome not in {Outcome.SKIPPED, Outcome.CANCELLED}
+)
 # A rate over a shorter time is meaningless.
 SHORTEST_RATE_S = 1.0
 # The rate of an open job counts the chunks claimed in this time, and those being processed.
@@ -196,7 +200,11 @@ class JobProgress:
             counts = {changed: self.written, "unchanged": self.unchanged, "refused": self.refused}
         else:
             counts = {"tagged": self.tagged, "unknown": self.unknown}
-        return counts | {"skipped": self.skipped, "failed": self.failed, "cancelled": self.cancelled}
+        return counts | {
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "cancelled": self.cancelled,
+        }
 
     @property
     def lacks_a_model(self) -> bool:
@@ -263,7 +271,9 @@ def list_older_jobs(database: Database, before: int, limit: int) -> list[JobProg
 
 
 def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[JobProgress]:
-    now = connection.execute(select(db_now())).scalar_one()  # read once: SQLite would evaluate it per row
+    now = connection.execute(
+        select(db_now())
+    ).scalar_one()  # read once: SQLite would evaluate it per row
     sums, recent = _sums(conditions), _recent_work(conditions, now)
     own = models.c.name.label("model"), _write_job(), _is_settling(), _is_silent(now)
     query = (
@@ -280,7 +290,9 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
         .join(models, models.c.id == job_models.c.model_id)
         .where(job_models.c.job_id.in_(select(jobs.c.id).where(*conditions)))
     )
-    for job_id, name in connection.execute(further.order_by(job_models.c.job_id, job_models.c.position)):
+    for job_id, name in connection.execute(
+        further.order_by(job_models.c.job_id, job_models.c.position)
+    ):
         others.setdefault(job_id, []).append(name)
     return [_progress(row, others.get(row.id, ())) for row in connection.execute(query)]
 
@@ -291,7 +303,9 @@ def _is_silent(now: float) -> Label[bool]:
 
 def _write_job() -> Label[int | None]:
     child = jobs.alias("child")
-    query = select(func.max(child.c.id)).where(child.c.parent_id == jobs.c.id, child.c.kind == JobKind.WRITE)
+    query = select(func.max(child.c.id)).where(
+        child.c.parent_id == jobs.c.id, child.c.kind == JobKind.WRITE
+    )
     return query.correlate(jobs).scalar_subquery().label("write_job")
 
 
@@ -309,7 +323,9 @@ def _sums(conditions: Sequence[ColumnElement[bool]]) -> Subquery:
 def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subquery:
     """Of open jobs: the photos in claimed chunks, the recently processed ones, and over how many seconds."""
     claimed = (chunks.c.done.is_(False)) & (chunks.c.lease_until > now)
-    open_items = chunks.c.last - chunks.c.first + 1 - sum(chunks.c[outcome.value] for outcome in Outcome)
+    open_items = (
+        chunks.c.last - chunks.c.first + 1 - sum(chunks.c[outcome.value] for outcome in Outcome)
+    )
     processed = sum(chunks.c[outcome.value] for outcome in _PROCESSED)
     open_jobs = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), *conditions)
     return (
@@ -319,7 +335,9 @@ def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subqu
             func.sum(processed).label("recent"),
             (now - func.min(chunks.c.claimed_at)).label("recent_s"),
         )
-        .where(chunks.c.job_id.in_(open_jobs), or_(chunks.c.claimed_at > now - RATE_WINDOW_S, claimed))
+        .where(
+            chunks.c.job_id.in_(open_jobs), or_(chunks.c.claimed_at > now - RATE_WINDOW_S, claimed)
+        )
         .group_by(chunks.c.job_id)
         .subquery()
     )

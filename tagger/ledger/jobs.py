@@ -101,7 +101,9 @@ def job_heartbeat(
 
     def renew() -> None:
         with database.write() as connection:
-            connection.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))
+            connection.execute(
+                update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S)
+            )
         after_renewal()
 
     return renewing(renew, "owner")
@@ -188,9 +190,12 @@ class NewJob(InferenceOptions):
 
 def other_models(connection: Connection, job_id: int) -> tuple[tuple[int, float], ...]:
     """The further models of a job, with their thresholds."""
-    query = select(job_models.c.model_id, job_models.c.threshold).where(job_models.c.job_id == job_id)
+    query = select(job_models.c.model_id, job_models.c.threshold).where(
+        job_models.c.job_id == job_id
+    )
     return tuple(
-        (row.model_id, row.threshold) for row in connection.execute(query.order_by(job_models.c.position))
+        (row.model_id, row.threshold)
+        for row in connection.execute(query.order_by(job_models.c.position))
     )
 
 
@@ -302,7 +307,10 @@ def finish_if_done(connection: Connection, job_id: int, *, has_last_step: bool =
         update(jobs)
         .where(jobs.c.id == job_id)
         .values(
-            state=JobState.FINISHED, finished_at=current_time(connection), owner=None, owner_lease_until=None
+            state=JobState.FINISHED,
+            finished_at=current_time(connection),
+            owner=None,
+            owner_lease_until=None,
         )
         .returning(*jobs.c)
     ).one()
@@ -360,7 +368,10 @@ def _record_end(connection: Connection, job: Row[Any]) -> None:
     """Record the end of a job as an event, with its counts."""
     if not has_receivers(connection, Event.JOB_FINISHED):
         return
-    sums = [func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value) for outcome in Outcome]
+    sums = [
+        func.coalesce(func.sum(chunks.c[outcome.value]), 0).label(outcome.value)
+        for outcome in Outcome
+    ]
     counts = connection.execute(select(*sums).where(chunks.c.job_id == job.id)).one()
     data = {
         "job": job.id,
@@ -405,16 +416,22 @@ IS_UNFILLED = and_(jobs.c.owner == UNFILLED, jobs.c.state.in_(OPEN_STATES))
 def claim_unfilled_job(database: Database) -> int | None:
     """Claim a job whose items are not all recorded, for this process to add them. None if there is none."""
     with database.read() as connection:
-        job_id = connection.scalar(select(jobs.c.id).where(IS_UNFILLED).order_by(jobs.c.id).limit(1))
+        job_id = connection.scalar(
+            select(jobs.c.id).where(IS_UNFILLED).order_by(jobs.c.id).limit(1)
+        )
     if job_id is None:
         return None
     owner = {"owner": process_name(), "owner_lease_until": db_now() + LEASE_S}
     with database.write() as connection:
-        claim = connection.execute(update(jobs).where(jobs.c.id == job_id, IS_UNFILLED).values(owner))
+        claim = connection.execute(
+            update(jobs).where(jobs.c.id == job_id, IS_UNFILLED).values(owner)
+        )
     return job_id if claim.rowcount else None
 
 
-def suspend_for_root(database: Database, job_id: int, root_name: str, problem: str | None = None) -> None:
+def suspend_for_root(
+    database: Database, job_id: int, root_name: str, problem: str | None = None
+) -> None:
     """Let the job wait until the root is available. `problem`: why a bucket is not."""
     unavailable = Note(NoteCode.FOLDER_UNAVAILABLE, {"name": root_name})
     note = f"waiting for {root_name}: {problem}" if problem else unavailable
@@ -442,7 +459,9 @@ def end_local_job(connection: Connection, job_id: int, note: str) -> None:
     A job whose tags were to be written next is cancelled, too: there is nobody left to write them.
     """
     options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
-    if WRITE not in options:  # what follows from its photos is due, and done by the next command or worker
+    if (
+        WRITE not in options
+    ):  # what follows from its photos is due, and done by the next command or worker
         last_step = chunks.c.job_id == job_id, IS_LAST_STEP
         connection.execute(update(chunks).where(*last_step).values(done=True, lease_until=None))
         finish_if_done(connection, job_id, has_last_step=False)
@@ -473,7 +492,9 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
 def lock_open_chunks(connection: Connection, job_id: int) -> None:
     """Lock chunks before their job, the order in which they are claimed."""
     if connection.dialect.name == "postgresql":
-        open_chunks = select(chunks.c.chunk).where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
+        open_chunks = select(chunks.c.chunk).where(
+            chunks.c.job_id == job_id, chunks.c.done.is_(False)
+        )
         connection.execute(open_chunks.order_by(chunks.c.chunk).with_for_update())
 
 
@@ -483,7 +504,10 @@ def _cancel_open_chunks(connection: Connection, job_id: int) -> None:
         update(chunks)
         .where(chunks.c.job_id == job_id, chunks.c.done.is_(False))
         .values(
-            done=True, token=None, lease_until=None, cancelled=chunks.c.last - chunks.c.first + 1 - stored
+            done=True,
+            token=None,
+            lease_until=None,
+            cancelled=chunks.c.last - chunks.c.first + 1 - stored,
         )
     )
     connection.execute(
@@ -516,7 +540,9 @@ def follow_images(connection: Connection, condition: ColumnElement[bool]) -> Non
     query = select(jobs.c.id, jobs.c.state).where(*may_be_over).order_by(jobs.c.id)
     locked = connection.execute(query.with_for_update(read=True))
     over = [job.id for job in locked if job.state in OVER]
-    of_over = _changed_items(connection, condition & among(job_items.c.job_id, over)) if over else {}
+    of_over = (
+        _changed_items(connection, condition & among(job_items.c.job_id, over)) if over else {}
+    )
     for job_id, rows in of_over.items():
         _replace(connection, job_id, rows)
 
@@ -531,8 +557,15 @@ def _changed_items(
     connection: Connection, condition: ColumnElement[bool]
 ) -> Mapping[int, Sequence[Row[Any]]]:
     """The classified items with another outcome than their images, by job, in order of their positions."""
-    is_other = contents.c.outcome.in_(CLASSIFIED_OUTCOMES) & (contents.c.outcome != job_items.c.outcome)
-    columns = job_items.c.job_id, job_items.c.position, job_items.c.outcome, contents.c.outcome.label("now")
+    is_other = contents.c.outcome.in_(CLASSIFIED_OUTCOMES) & (
+        contents.c.outcome != job_items.c.outcome
+    )
+    columns = (
+        job_items.c.job_id,
+        job_items.c.position,
+        job_items.c.outcome,
+        contents.c.outcome.label("now"),
+    )
     query = (
         select(*columns)
         .join_from(job_items, photos, photos.c.id == job_items.c.photo_id)
@@ -548,7 +581,9 @@ def _replace(connection: Connection, job_id: int, rows: Sequence[Row[Any]]) -> N
     """Replace outcomes of items of a job, and the numbers of their chunks."""
     first, last = rows[0].position, rows[-1].position
     is_near = chunks.c.first <= last, chunks.c.last >= first
-    query = select(chunks.c.chunk, chunks.c.first, chunks.c.last).where(chunks.c.job_id == job_id, *is_near)
+    query = select(chunks.c.chunk, chunks.c.first, chunks.c.last).where(
+        chunks.c.job_id == job_id, *is_near
+    )
     for chunk in connection.execute(query.order_by(chunks.c.chunk)).all():
         own = [row for row in rows if chunk.first <= row.position <= chunk.last]
         numbers = Counter(row.now for row in own)

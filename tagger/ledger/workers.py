@@ -76,14 +76,18 @@ class ChunkClaimer:
         is_bulk_next = self._in_a_row >= INTERACTIVE_IN_A_ROW
         passed = set(self._deferred())
         with self._database.write() as connection:
-            for priority in sorted(priorities, key=lambda each: (each is Priority.BULK) != is_bulk_next):
+            for priority in sorted(
+                priorities, key=lambda each: (each is Priority.BULK) != is_bulk_next
+            ):
                 while job := _next_job(connection, priority, self._latest.get(priority, 0), passed):
                     self._latest[priority] = job.id
                     claim = claim_first_chunk(connection, job, self._worker)
                     if claim is not None:
                         self._in_a_row = 0 if priority is Priority.BULK else self._in_a_row + 1
                         return claim
-                    passed.add(job.id)  # other workers have claimed its last chunks, or it was paused
+                    passed.add(
+                        job.id
+                    )  # other workers have claimed its last chunks, or it was paused
         return None
 
     def defer(self, job_id: int) -> None:
@@ -94,7 +98,9 @@ class ChunkClaimer:
     def _deferred(self) -> Collection[int]:
         now = time.monotonic()
         with self._lock:
-            self._deferred_until = {job: until for job, until in self._deferred_until.items() if until > now}
+            self._deferred_until = {
+                job: until for job, until in self._deferred_until.items() if until > now
+            }
             return tuple(self._deferred_until)
 
 
@@ -177,7 +183,10 @@ class ExpiredLeases:
         every RENEW_S.
         """
         with self._database.read() as connection:
-            checked_at, self._checked_at = self._checked_at, connection.execute(select(db_now())).scalar_one()
+            checked_at, self._checked_at = (
+                self._checked_at,
+                connection.execute(select(db_now())).scalar_one(),
+            )
         if checked_at is not None and self._checked_at - checked_at > LEASE_S - RENEW_S:
             self._grace_until = time.monotonic() + RENEW_S
         return time.monotonic() >= self._grace_until
@@ -320,12 +329,19 @@ def list_workers(database: Database) -> list[WorkerStatus]:
     counts = select(chunks.c.worker, func.count().label("claimed")).where(*is_claimed)
     with database.read() as connection:
         rows = connection.execute(query).all()
-        claimed = {row.worker: row.claimed for row in connection.execute(counts.group_by(chunks.c.worker))}
+        claimed = {
+            row.worker: row.claimed for row in connection.execute(counts.group_by(chunks.c.worker))
+        }
     groups: dict[str, list[WorkerStatus]] = {}
     for row in rows:
         name, _ = worker_of(row.name)
         chunk_count = claimed.get(row.name, 0)
-        own = {"name": name, "seen_seconds_ago": float(row.age), "chunks": chunk_count, "processes": 1}
+        own = {
+            "name": name,
+            "seen_seconds_ago": float(row.age),
+            "chunks": chunk_count,
+            "processes": 1,
+        }
         groups.setdefault(name, []).append(document_of(WorkerStatus, row, **own))
     return [_as_one(processes) for processes in groups.values()]
 
@@ -377,7 +393,9 @@ def silent_workers(database: Database) -> list[Row[Any]]:
         .scalar_subquery()
     )
     silent = _silent_s().label("silent_s")
-    query = select(workers.c.name, silent, claimed.label("claimed")).where(silent > WORKER_TIMEOUT_S)
+    query = select(workers.c.name, silent, claimed.label("claimed")).where(
+        silent > WORKER_TIMEOUT_S
+    )
     with database.read() as connection:
         rows = connection.execute(query.order_by(silent.desc())).all()
     return [row for row in rows if row.claimed or row.silent_s < SILENT_WORKER_S]
@@ -409,7 +427,9 @@ def find_last_tick(database: Database) -> LastTick | None:
     """The last tick; None if no schedule is enabled, as ticks then have nothing to start."""
     last_tick_at = select(ledgers.c.last_tick_at).scalar_subquery()
     query = select(
-        db_now().label("now"), last_tick_at.label("tick"), func.min(schedules.c.created_at).label("added")
+        db_now().label("now"),
+        last_tick_at.label("tick"),
+        func.min(schedules.c.created_at).label("added"),
     ).where(schedules.c.paused.is_(False))
     with database.read() as connection:
         row = connection.execute(query).one()
@@ -418,4 +438,6 @@ def find_last_tick(database: Database) -> LastTick | None:
     if row.tick is None:
         return LastTick(None, None, row.now - row.added.timestamp() > LATE_TICK_S)
     seconds_ago = row.now - row.tick
-    return LastTick(datetime.fromtimestamp(row.tick, UTC), seconds_ago, abs(seconds_ago) > LATE_TICK_S)
+    return LastTick(
+        datetime.fromtimestamp(row.tick, UTC), seconds_ago, abs(seconds_ago) > LATE_TICK_S
+    )

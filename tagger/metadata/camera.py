@@ -14,10 +14,23 @@ from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks
 from tagger.metadata.formats.jpeg import PHOTOSHOP
-from tagger.metadata.stated_facts import is_blank, parse_offset, parse_time, stated_in_xmp, stated_time
+from tagger.metadata.stated_facts import (
+    is_blank,
+    parse_offset,
+    parse_time,
+    stated_in_xmp,
+    stated_time,
+)
 from tagger.metadata.tag_fields import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoFacts, PhotoOrigin, merge_facts
+from tagger.photos.facts import (
+    FIRST_FACTS,
+    PHOTO_FACTS,
+    CameraFacts,
+    PhotoFacts,
+    PhotoOrigin,
+    merge_facts,
+)
 from tagger.photos.formats import is_iso_media
 from tagger.photos.formats.reader import Blocks
 from tagger.photos.jpeg import EXIF, XMP, jpeg_head
@@ -57,7 +70,9 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> _Capt
         if time is not None and time.taken_at == first.taken_at and utc_offset_s is None:
             utc_offset_s = beside if time.utc_offset_s is None else time.utc_offset_s
     is_of_change = times[:2] == [None, None]
-    return _CaptureTime(taken_at=first.taken_at, utc_offset_s=utc_offset_s, is_of_change=is_of_change)
+    return _CaptureTime(
+        taken_at=first.taken_at, utc_offset_s=utc_offset_s, is_of_change=is_of_change
+    )
 
 
 _CHANGED, _ORIGINAL, _DIGITIZED = 306, 36867, 36868
@@ -122,7 +137,9 @@ def _blocks(data: bytes) -> Blocks:
 
 def _iptc_time(datasets: bytes) -> PhotoFacts:
     values = iptc.read(datasets)
-    day, time = (next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated"))
+    day, time = (
+        next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated")
+    )
     return stated_time(f"{day} {time}", day)
 
 

@@ -115,6 +115,9 @@ def _translated(path: Path, error: OSError) -> WriteRefused | WriteFailed:
         return WriteRefused(RefusalKind.LINK, f"{path.name!r} is left unchanged. {error.strerror}")
     if refusal := _REFUSALS.get(error.errno or 0):
         return WriteRefused(refusal[0], f"{path.name!r} cannot be written ({reason}). {refusal[1]}")
-    other: tuple[WriteFailureKind, str] = ("unreadable", "Check its disk or network share and try again.")
+    other: tuple[WriteFailureKind, str] = (
+        "unreadable",
+        "Check its disk or network share and try again.",
+    )
     kind, remedy = _FAILURES.get(error.errno, other)
     return WriteFailed(kind, f"{path.name!r} cannot be written ({reason}). {remedy}")

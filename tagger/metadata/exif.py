@@ -109,7 +109,9 @@ def _rewritten(block: ParsedBlock, tags: Tags) -> bytes:
             "With our values the EXIF would exceed the limit of a JPEG segment, so it was left unchanged."
         )
     if found := difference(target, parse_block(data)):
-        raise exif_refused(f"Rewriting the EXIF would change other tags ({found}), so it was left unchanged.")
+        raise exif_refused(
+            f"Rewriting the EXIF would change other tags ({found}), so it was left unchanged."
+        )
     return data
 
 
@@ -136,7 +138,9 @@ def _packed(block: ParsedBlock) -> bytes:
 
 def _stored_values(block: ParsedBlock) -> dict[str, dict[int, StoredValue]]:
     """The values of each directory, with room for the offsets of other directories and of the thumbnail."""
-    directories: dict[str, dict[int, StoredValue]] = {name: {} for name in (MAIN, FIRST, EXIF, GPS, INTEROP)}
+    directories: dict[str, dict[int, StoredValue]] = {
+        name: {} for name in (MAIN, FIRST, EXIF, GPS, INTEROP)
+    }
     for (name, tag), value in block.tags.items():
         raw = swapped(value.value, value.kind) if block.order == "<" else value.value
         directories[name][tag] = (value.kind, len(raw) // VALUE_SIZES[value.kind], raw)
@@ -196,7 +200,9 @@ def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     if keywords:
         text, end = _keywords_text(tags.get(_KEYWORDS))
         parts = text.split(_SEPARATOR) if text else []
-        at = len(parts) - text.endswith(_SEPARATOR)  # Windows ends a list with a separator, or does not
+        at = len(parts) - text.endswith(
+            _SEPARATOR
+        )  # Windows ends a list with a separator, or does not
         parts[at:at] = keywords
         result[_KEYWORDS] = TagValue(BYTE, _utf16(_SEPARATOR.join(parts) + (end if text else "\0")))
     for field, value in added:
@@ -209,7 +215,10 @@ def without_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     remaining = _without_keywords(tags, [value for field, value in added if field == KEYWORDS])
     position = [pair for pair in added if pair[0] in (POSITION, GPS_METHOD, GPS_ERROR, GPS_VERSION)]
     for field, value in added:
-        if field == DESCRIPTION and remaining.get(_DESCRIPTION) == _tags_of(field, value)[_DESCRIPTION]:
+        if (
+            field == DESCRIPTION
+            and remaining.get(_DESCRIPTION) == _tags_of(field, value)[_DESCRIPTION]
+        ):
             del remaining[_DESCRIPTION]
     return _without_position(remaining, position)
 
@@ -220,7 +229,11 @@ def without_blank_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
     remaining = dict(tags)
     if DESCRIPTION in fields and _DESCRIPTION in remaining and _is_blank(remaining[_DESCRIPTION]):
         del remaining[_DESCRIPTION]
-    if KEYWORDS in fields and _KEYWORDS in remaining and not _keywords_text(remaining[_KEYWORDS])[0]:
+    if (
+        KEYWORDS in fields
+        and _KEYWORDS in remaining
+        and not _keywords_text(remaining[_KEYWORDS])[0]
+    ):
         del remaining[_KEYWORDS]
     return remaining
 
@@ -249,7 +262,11 @@ def _new_description(tags: Tags, description: str | None) -> list[AddedValue]:
 
 def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedValue]:
     """A position is added only without its tags: another's datum, method or error would misdescribe ours."""
-    if position is None or not _is_on_earth(position) or any((GPS, tag) in tags for tag in _OUR_GPS_TAGS):
+    if (
+        position is None
+        or not _is_on_earth(position)
+        or any((GPS, tag) in tags for tag in _OUR_GPS_TAGS)
+    ):
         return []
     added = [
         (POSITION, f"{_decimal(position.latitude, 7)},{_decimal(position.longitude, 7)}"),
@@ -273,7 +290,11 @@ def _is_blank(value: TagValue) -> bool:
 
 
 def _is_on_earth(position: PositionEstimate) -> bool:
-    return abs(position.latitude) <= 90 and abs(position.longitude) <= 180 and 0 <= position.error_m <= 4e7
+    return (
+        abs(position.latitude) <= 90
+        and abs(position.longitude) <= 180
+        and 0 <= position.error_m <= 4e7
+    )
 
 
 def _decimal(number: float, digits: int) -> str:
@@ -363,7 +384,10 @@ def _decimal_degrees(value: TagValue) -> float | None:
     if not all(denominator for _, denominator in fractions):
         return None
     return float(
-        sum(numerator / denominator / 60**at for at, (numerator, denominator) in enumerate(fractions))
+        sum(
+            numerator / denominator / 60**at
+            for at, (numerator, denominator) in enumerate(fractions)
+        )
     )
 
 
@@ -449,7 +473,11 @@ def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
 
 def _orientation(tiff: TiffBlock, directories: dict[str, TiffDirectory]) -> str:
     values = tiff.integers(directories[MAIN].tags.get(ORIENTATION)) if MAIN in directories else ()
-    return _ORIENTATIONS[values[0] - 1] if len(values) == 1 and 1 <= values[0] <= len(_ORIENTATIONS) else ""
+    return (
+        _ORIENTATIONS[values[0] - 1]
+        if len(values) == 1 and 1 <= values[0] <= len(_ORIENTATIONS)
+        else ""
+    )
 
 
 def _text(raw: bytes, encoding: str) -> str:
@@ -476,7 +504,9 @@ def insertion_difference(
         return error.text
 
 
-def removal_difference(before: bytes | None, after: bytes | None, added: Sequence[AddedValue]) -> str | None:
+def removal_difference(
+    before: bytes | None, after: bytes | None, added: Sequence[AddedValue]
+) -> str | None:
     """Return None if `after` is `before`, which others may have changed, less some of the `added` values.
 
     Otherwise the first other difference in words.
@@ -493,10 +523,14 @@ def removal_difference(before: bytes | None, after: bytes | None, added: Sequenc
 
 def _other_order(before: bytes | None, after: bytes | None) -> str | None:
     """A change of byte order, on which content of an undefined type depends, such as a comment in UTF-16."""
-    return "The EXIF has another byte order." if before and after and before[:2] != after[:2] else None
+    return (
+        "The EXIF has another byte order." if before and after and before[:2] != after[:2] else None
+    )
 
 
-def _insertion_difference(old: ParsedBlock, new: ParsedBlock, our_values: Sequence[AddedValue]) -> str | None:
+def _insertion_difference(
+    old: ParsedBlock, new: ParsedBlock, our_values: Sequence[AddedValue]
+) -> str | None:
     """Compare both ways: the old block with our values is the new one, and the new one without is the old."""
     if obstacle := rewrite_obstacle(old):
         return f"The EXIF was rewritten although it holds {obstacle}."

@@ -96,7 +96,10 @@ _THUMBNAIL, _THUMBNAIL_SIZE = (FIRST, 0x0201), (FIRST, 0x0202)
 _OFFSETS = {0x0111, 0x0120, 0x0144, 0x014A, 0x0190, 0x0201, 0x0207, 0x0208, 0x0209, 0xC634, 0xC68C}
 # Tags with content of an undefined type that holds no offsets.
 _SELF_CONTAINED = {
-    *((MAIN, tag) for tag in (0x02BC, 0x83BB, 0x8649, 0x8773, *range(0x9C9B, 0x9CA0), 0xC4A5, PADDING)),
+    *(
+        (MAIN, tag)
+        for tag in (0x02BC, 0x83BB, 0x8649, 0x8773, *range(0x9C9B, 0x9CA0), 0xC4A5, PADDING)
+    ),
     *((EXIF, tag) for tag in (0x8828, 0x9000, 0x9101, USER_COMMENT, 0xA000, 0xA20C, PADDING)),
     *((EXIF, tag) for tag in (*range(0xA300, 0xA303), 0xA40B, 0xA462)),
     *((GPS, tag) for tag in (0, 5, PROCESSING_METHOD, AREA_INFORMATION)),
@@ -161,13 +164,19 @@ class _BlockReader:
                 raise _broken(f"{tag_label(key)} is not a single number")
             self._pointers[key] = numbers[0]
         else:
-            raw = swapped(bytes(entry.raw), entry.kind) if self._tiff.order == "<" else bytes(entry.raw)
+            raw = (
+                swapped(bytes(entry.raw), entry.kind)
+                if self._tiff.order == "<"
+                else bytes(entry.raw)
+            )
             self._tags[key] = TagValue(entry.kind, raw)
 
     def _read_thumbnail(self, offset: int) -> None:
         """Read the thumbnail's directory, which is the last in the chain."""
         if self._read_directory(FIRST, offset).following:
-            raise exif_refused("The EXIF has more than two directories in a row, so it was left unchanged.")
+            raise exif_refused(
+                "The EXIF has more than two directories in a row, so it was left unchanged."
+            )
         self._mark(self._entries_end(offset), _NEXT_BYTES)
         start, size = self._pointers.get(_THUMBNAIL), self._pointers.get(_THUMBNAIL_SIZE)
         if start is None and size is None:

@@ -31,7 +31,9 @@ def add(datasets: bytes, tag_fields: TagFields) -> tuple[bytes, tuple[tuple[str,
     parsed = _parse(datasets)
     unicode = _is_unicode(parsed)
     existing = {
-        keyword_key(_text(dataset.value, unicode=unicode)) for dataset in parsed if dataset.number == _KEYWORD
+        keyword_key(_text(dataset.value, unicode=unicode))
+        for dataset in parsed
+        if dataset.number == _KEYWORD
     }
     keywords = []
     for keyword in map(str.strip, tag_fields.keywords):
@@ -42,7 +44,9 @@ def add(datasets: bytes, tag_fields: TagFields) -> tuple[bytes, tuple[tuple[str,
     of_keywords = [dataset for dataset in parsed if dataset.number == _KEYWORD]
     at = _end(of_keywords or [dataset for dataset in parsed if dataset.number < _KEYWORD])
     inserted = b"".join(_pack_keyword(keyword) for keyword in keywords)
-    return datasets[:at] + inserted + datasets[at:], tuple((KEYWORDS, keyword) for keyword in keywords)
+    return datasets[:at] + inserted + datasets[at:], tuple(
+        (KEYWORDS, keyword) for keyword in keywords
+    )
 
 
 def remove(datasets: bytes, added: Sequence[tuple[str, str]]) -> bytes:
@@ -58,13 +62,17 @@ def remove(datasets: bytes, added: Sequence[tuple[str, str]]) -> bytes:
     padding = datasets[_end(parsed) :]
     # Ours come last, so of equal keywords the last is removed.
     for keyword in reversed(keywords):
-        our_datasets = [at for at, dataset in enumerate(parsed) if dataset.whole == _pack_keyword(keyword)]
+        our_datasets = [
+            at for at, dataset in enumerate(parsed) if dataset.whole == _pack_keyword(keyword)
+        ]
         if our_datasets:
             del parsed[our_datasets[-1]]
     return b"".join(dataset.whole for dataset in parsed) + padding
 
 
-def insertion_difference(before: bytes, after: bytes, added: Sequence[tuple[str, str]]) -> str | None:
+def insertion_difference(
+    before: bytes, after: bytes, added: Sequence[tuple[str, str]]
+) -> str | None:
     """None if `after` is `before` with the `added` keywords inserted at one offset, else the difference."""
     inserted = b"".join(_pack_keyword(value) for field, value in added if field == KEYWORDS)
     if not inserted:
@@ -74,7 +82,10 @@ def insertion_difference(before: bytes, after: bytes, added: Sequence[tuple[str,
     except WriteRefused as refused:
         return refused.text
     for at in (0, *(dataset.end for dataset in parsed)):
-        if after[at : at + len(inserted)] == inserted and before[:at] + inserted + before[at:] == after:
+        if (
+            after[at : at + len(inserted)] == inserted
+            and before[:at] + inserted + before[at:] == after
+        ):
             return None
     return "The IPTC data differs in more than our keywords."
 

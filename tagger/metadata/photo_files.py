@@ -138,7 +138,9 @@ def _find_written(path: Path, root: Path | None = None) -> Path:
             if folder.exists(path.name):
                 return path
             folded = folded_name(path.name)
-            found = [name for name in folder.file_names() if folded_name(path_text(name)[0]) == folded]
+            found = [
+                name for name in folder.file_names() if folded_name(path_text(name)[0]) == folded
+            ]
     return path.with_name(found[0]) if len(found) == 1 else path
 
 
@@ -174,7 +176,11 @@ def refuse_shared(photo: Path, root: Path | None, sidecars: Iterable[Path]) -> N
     own = new_sidecar(photo).name
     if not any(sidecar.name.lower() == own.lower() for sidecar in sidecars):
         return
-    with translated_os_errors(photo), suppress(FileNotFoundError), open_folder(photo.parent, root) as folder:
+    with (
+        translated_os_errors(photo),
+        suppress(FileNotFoundError),
+        open_folder(photo.parent, root) as folder,
+    ):
         for name in _raw_files_named_after(folder, photo):
             reason = (
                 f"Its sidecar {own} may also be that of {name}: Lightroom names it so. Nothing is written. "
@@ -202,7 +208,9 @@ def files_with_our_values(paths: Iterable[Path], max_bytes: int) -> Iterator[Pat
         top = path.resolve()
         for parent, folders, names in os.walk(top):
             folders[:] = sorted(
-                name for name in folders if not find_program_folder(f"{parent}/{name}", os.path.lexists)
+                name
+                for name in folders
+                if not find_program_folder(f"{parent}/{name}", os.path.lexists)
             )
             with suppress(WriteRefused, WriteFailed):
                 remove_leftovers(Path(parent), top)
@@ -304,7 +312,9 @@ def _one_line(value: xmp.Value) -> str:
     if isinstance(value, dict):
         if list(value) == ["x-default"]:
             return _one_line(value["x-default"])
-        return "; ".join(f"{name.rpartition(':')[2]}={_one_line(item)}" for name, item in value.items())
+        return "; ".join(
+            f"{name.rpartition(':')[2]}={_one_line(item)}" for name, item in value.items()
+        )
     return ", ".join(map(_one_line, value)) if isinstance(value, list) else value
 
 
@@ -484,7 +494,10 @@ def _lock(descriptor: int) -> bool | None:
     """Lock an open file. False if another process has locked it, None if its share has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # some shares raise the latter for a file that is locked
+    except (
+        BlockingIOError,
+        PermissionError,
+    ):  # some shares raise the latter for a file that is locked
         return False
     except OSError as error:
         if error.errno in _NO_LOCKS:

@@ -123,7 +123,9 @@ class PreparedPhoto:
         """The files that an undo replaced by other than the originals, because others have edited them."""
         if self.plan.request.target is not None:
             return []
-        return [file for file in self.replaced if file.data is not None and not file.restores_original]
+        return [
+            file for file in self.replaced if file.data is not None and not file.restores_original
+        ]
 
     def discard(self) -> None:
         for _, prepared in self.prepared:
@@ -158,7 +160,9 @@ def plan_and_prepare(request: PhotoWriteRequest, find_undo_record: FindUndoRecor
 
 
 def plan_photo(
-    request: PhotoWriteRequest, find_undo_record: FindUndoRecord, refusal: WriteRefused | None = None
+    request: PhotoWriteRequest,
+    find_undo_record: FindUndoRecord,
+    refusal: WriteRefused | None = None,
 ) -> PhotoPlan:
     """Plan the changes to a photo's files, or to one sidecar alone; nothing is changed yet.
 
@@ -181,7 +185,9 @@ class _Planner:
     def __init__(self, request: PhotoWriteRequest, find_undo_record: FindUndoRecord) -> None:
         self._request = request
         self._find_undo_record = find_undo_record
-        self._read = cache(partial(read_sidecar, find_undo_record=find_undo_record, root=request.root))
+        self._read = cache(
+            partial(read_sidecar, find_undo_record=find_undo_record, root=request.root)
+        )
 
     def plan(self, refusal: WriteRefused | None) -> PhotoPlan:
         request = self._request
@@ -209,7 +215,11 @@ class _Planner:
 
     def _without_known_position(self, tag_fields: TagFields, found: PhotoFiles) -> TagFields:
         """Leave our position out of all files if a sidecar has one: no program may find two."""
-        paths = (*found.beside, *found.hidden, *found.recorded) if tag_fields.position is not None else ()
+        paths = (
+            (*found.beside, *found.hidden, *found.recorded)
+            if tag_fields.position is not None
+            else ()
+        )
         bases = (self._read(path).base.data for path in paths)
         is_known = any(has_position_fields(xmp.properties(base)) for base in bases)
         return replace(tag_fields, position=None) if is_known else tag_fields
@@ -245,7 +255,9 @@ class _Planner:
     ) -> list[FilePlan]:
         """The sidecars of photo and RAW files, and those left behind when the photo was renamed or moved."""
         request = self._request
-        of_raw_files = [plan for path in request.raw_files for plan in self._plan_raw_sidecars(path)]
+        of_raw_files = [
+            plan for path in request.raw_files for plan in self._plan_raw_sidecars(path)
+        ]
         others = {plan.path for plan in of_raw_files}
         unfinished = [path for path, is_complete in found.absent.items() if not is_complete]
         recorded = (*found.recorded, *(unfinished if not request.tag_fields else ()))
@@ -279,7 +291,12 @@ class _Planner:
         return []
 
     def _plan_beside(
-        self, photo: Path, data: bytes | None, tag_fields: TagFields, paths: Iterable[Path], found: PhotoFiles
+        self,
+        photo: Path,
+        data: bytes | None,
+        tag_fields: TagFields,
+        paths: Iterable[Path],
+        found: PhotoFiles,
     ) -> list[FilePlan]:
         """Plan these sidecars of one file, whose content is `data` if values are added."""
         blocks = Blocks()
@@ -292,7 +309,9 @@ class _Planner:
         plans = []
         for path in paths:
             sidecar = self._read(path)
-            template = self._template(found.hidden) if tag_fields and sidecar.base.data is None else None
+            template = (
+                self._template(found.hidden) if tag_fields and sidecar.base.data is None else None
+            )
             fields = tag_fields if folded_name(path.name) == own_name else stem_fields
             plans.append(plan_sidecar(sidecar, fields, blocks, template))
         return plans
@@ -353,7 +372,9 @@ def _find_lost(request: PhotoWriteRequest, plans: Sequence[FilePlan]) -> Mapping
         beside = [plan for plan in plans if plan.path.parent == file.path.parent]
         same = [plan for plan in beside if plan.path == file.path]
         same += [plan for plan in beside if folded_name(path_text(plan.path.name)[0]) == folded]
-        plan = next((plan for plan in same if plan.original.data is not None or plan.data is not None), None)
+        plan = next(
+            (plan for plan in same if plan.original.data is not None or plan.data is not None), None
+        )
         is_expected = not was_moved if file.target is Target.SIDECAR else request.is_gone
         if not file.is_own or not file.is_complete:
             continue
@@ -472,7 +493,9 @@ def describe_result(photo: PreparedPhoto) -> str:
     files = ", ".join(_file_name(file) for file in photo.replaced)
     parts = [plan.refusal.text] if plan.refusal else []
     if names and (files or plan.refusal):
-        target = files or ", ".join(f"{file.original.path.name} (already written)" for file in plan.files)
+        target = files or ", ".join(
+            f"{file.original.path.name} (already written)" for file in plan.files
+        )
         values = "tags were" if plan.request.tag_fields.keywords else "position was"
         # In the past: the text stays with the job, and an undo may delete the sidecar.
         if plan.refusal:
@@ -480,7 +503,9 @@ def describe_result(photo: PreparedPhoto) -> str:
         else:
             parts.append(f"{names} → {target}{'.' if plan.refusal_kind else ''}")
     elif files:
-        parts.append(", ".join(_removal_text(file) for file in photo.replaced) + ("." if plan.lost else ""))
+        parts.append(
+            ", ".join(_removal_text(file) for file in photo.replaced) + ("." if plan.lost else "")
+        )
     elif plan.refusal_kind is None:
         is_undo = plan.request.target is None
         nothing = "it holds none of our values" if is_undo else "nothing to write"
@@ -492,13 +517,20 @@ def describe_result(photo: PreparedPhoto) -> str:
 def _estimate(plan: PhotoPlan) -> list[str]:
     """The estimated position in one of the files, if there is one."""
     positions = [file.position for file in plan.files if file.position and file.position.source]
-    return [f"position ± {distance_text(position.error_m)} ({position.source})" for position in positions[:1]]
+    return [
+        f"position ± {distance_text(position.error_m)} ({position.source})"
+        for position in positions[:1]
+    ]
 
 
 def _removal_text(file: FilePlan) -> str:
     if file.data is None:
         return f"{_file_name(file)} deleted"
-    state = "the original is restored" if file.restores_original else "changes by other programs are kept"
+    state = (
+        "the original is restored"
+        if file.restores_original
+        else "changes by other programs are kept"
+    )
     return f"removed from {_file_name(file)}; {state}"
 
 

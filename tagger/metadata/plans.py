@@ -27,7 +27,13 @@ from tagger.metadata.formats import (
     read_blocks,
     replace_blocks,
 )
-from tagger.metadata.formats.jpeg import Splice, apply_splices, extended_xmp, inverse_of, undo_splices
+from tagger.metadata.formats.jpeg import (
+    Splice,
+    apply_splices,
+    extended_xmp,
+    inverse_of,
+    undo_splices,
+)
 from tagger.metadata.replacement import Original, read_for_writing
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.metadata.xmp.packet import POSITION
@@ -121,7 +127,8 @@ def _embed(
     """Return the new file, the inverse splices and the notes on values that were left out."""
     if xmp.conflicts_with_extended(extended_xmp(base)):
         raise WriteRefused(
-            RefusalKind.XMP, "Its keywords or locations are in extended XMP, which is never changed."
+            RefusalKind.XMP,
+            "Its keywords or locations are in extended XMP, which is never changed.",
         )
     exif_change, exif_notes = _change_exif(blocks, tag_fields)
     datasets, iptc_values, iptc_notes = _change_iptc(base, blocks, tag_fields)
@@ -144,7 +151,9 @@ def _change_exif(blocks: Blocks, tag_fields: TagFields) -> tuple[exif.ExifChange
     try:
         return exif.add(blocks.exif, tag_fields), ()
     except WriteRefused as error:
-        return exif.ExifChange(blocks.exif, ()), (f"EXIF is left unchanged, only XMP is written: {error}",)
+        return exif.ExifChange(blocks.exif, ()), (
+            f"EXIF is left unchanged, only XMP is written: {error}",
+        )
 
 
 def _change_iptc(
@@ -184,7 +193,10 @@ def read_sidecar(path: Path, find_undo_record: FindUndoRecord, root: Path | None
 
 
 def plan_sidecar(
-    sidecar: Sidecar, tag_fields: TagFields, blocks: Blocks = _NO_BLOCKS, template: bytes | None = None
+    sidecar: Sidecar,
+    tag_fields: TagFields,
+    blocks: Blocks = _NO_BLOCKS,
+    template: bytes | None = None,
 ) -> FilePlan:
     """Plan a sidecar. `blocks` are those of its photo, without our values.
 
@@ -196,7 +208,9 @@ def plan_sidecar(
     """
     original, base = sidecar.original, sidecar.base.data
     if not tag_fields:
-        plan = FilePlan(Target.SIDECAR, original, base, None, restores_original=sidecar.base.is_restored)
+        plan = FilePlan(
+            Target.SIDECAR, original, base, None, restores_original=sidecar.base.is_restored
+        )
     else:
         plan = _plan_insertion(original, base, tag_fields, blocks, template)
     if sidecar.base.is_restored and plan.changes:
@@ -217,7 +231,11 @@ def owner_values(
 
 
 def _plan_insertion(
-    original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks, template: bytes | None
+    original: Original,
+    base: bytes | None,
+    tag_fields: TagFields,
+    blocks: Blocks,
+    template: bytes | None,
 ) -> FilePlan:
     """Plan a sidecar with our values: `base` is it without them, a new one starts as the `template`."""
     start = template or xmp.sidecar_template(blocks.xmp) if base is None else base
@@ -236,7 +254,9 @@ def _plan_insertion(
     if base is None:
         record = UndoRecord(digest_file(new), None, None)
         return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position, template=start)
-    record = UndoRecord(digest_file(new), digest_file(base), inverse_of(base, (_single_splice(base, new),)))
+    record = UndoRecord(
+        digest_file(new), digest_file(base), inverse_of(base, (_single_splice(base, new),))
+    )
     return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position)
 
 
@@ -244,8 +264,12 @@ def _readable_blocks(photo: bytes) -> Blocks:
     """The photo's blocks without our values; empty if they cannot be read, which prevents no sidecar."""
     try:
         blocks = read_blocks(photo)
-        if xmp.has_our_fields(blocks.xmp):  # they cannot be removed from the photo (see base_of_photo)
-            blocks = Blocks() if is_jpeg(photo) else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
+        if xmp.has_our_fields(
+            blocks.xmp
+        ):  # they cannot be removed from the photo (see base_of_photo)
+            blocks = (
+                Blocks() if is_jpeg(photo) else replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
+            )
         xmp.properties(blocks.xmp)
     except WriteRefused:
         return Blocks()

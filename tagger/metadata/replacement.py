@@ -83,7 +83,9 @@ def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) ->
 
 
 @contextmanager
-def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | None) -> Iterator[int | None]:
+def open_unchanged(
+    folder: OpenFolder, name: str, expected: os.stat_result | None
+) -> Iterator[int | None]:
     """Open a file of the folder if its status is still `expected`.
 
     Yields the descriptor, or None if the file does not exist and did not exist before.
@@ -98,7 +100,11 @@ def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | Non
     try:
         if descriptor is not None:
             status = os.fstat(descriptor)
-            if expected is None or _identity(status) != _identity(expected) or is_being_replaced(descriptor):
+            if (
+                expected is None
+                or _identity(status) != _identity(expected)
+                or is_being_replaced(descriptor)
+            ):
                 raise busy(name)
         elif expected is not None:
             raise WriteFailed("gone", f"{name!r} no longer exists. Scan the folder again.")
@@ -123,7 +129,9 @@ _ANY_WRITER = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_bytes: int) -> None:
     if stat.S_ISLNK(status.st_mode):
         remedy = "Replace it by" if is_sidecar_name(name) else "Name"
-        raise WriteRefused(RefusalKind.LINK, f"{name!r} is a link. {remedy} the file that it points to.")
+        raise WriteRefused(
+            RefusalKind.LINK, f"{name!r} is a link. {remedy} the file that it points to."
+        )
     if not stat.S_ISREG(status.st_mode):
         raise WriteRefused(RefusalKind.FORMAT, f"{name!r} is not a file. Rename or remove it.")
     if status.st_nlink > 1:
@@ -167,7 +175,9 @@ def prepare(original: Original, data: bytes | None, *, photo: Path | None = None
     if data is None and not is_sidecar_name(path.name):
         raise ValueError(f"only sidecars are deleted, not {path}")
     with translated_os_errors(path):
-        prepared = PreparedFile(path, original.status, _create_temporary(original), removes=data is None)
+        prepared = PreparedFile(
+            path, original.status, _create_temporary(original), removes=data is None
+        )
         try:
             with open_unchanged(prepared.folder, path.name, original.status) as source:
                 if data is not None:
@@ -186,7 +196,12 @@ class PreparedFile:
     """
 
     def __init__(
-        self, path: Path, original_status: os.stat_result | None, temporary: TemporaryFile, *, removes: bool
+        self,
+        path: Path,
+        original_status: os.stat_result | None,
+        temporary: TemporaryFile,
+        *,
+        removes: bool,
     ) -> None:
         self.path = path
         self.original_status = original_status
@@ -255,7 +270,9 @@ def _create_temporary(original: Original) -> TemporaryFile:
         raise
 
 
-def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, photo: Path | None) -> None:
+def _write_new_file(
+    prepared: PreparedFile, data: bytes, source: int | None, photo: Path | None
+) -> None:
     original_status, target = prepared.original_status, prepared.temporary.descriptor
     with_times = not is_sidecar_name(prepared.path.name)
     write_whole(target, data)

@@ -28,7 +28,13 @@ from tagger.metadata.xmp.packet import (
     utf8_packet,
 )
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
-from tagger.photos.facts import FIRST_FACTS, LARGEST_ERROR_M, LARGEST_OFFSET_S, LEAST_OFFSET_S, PhotoFacts
+from tagger.photos.facts import (
+    FIRST_FACTS,
+    LARGEST_ERROR_M,
+    LARGEST_OFFSET_S,
+    LEAST_OFFSET_S,
+    PhotoFacts,
+)
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
 from tagger.texts.documents import decoded_text
@@ -76,7 +82,8 @@ def is_blank(text: str) -> bool:
 
 _DIGITS = r"[ \d]?\d"
 _NUMBERS = (
-    rf"(?P<year>\d{{4}})(?:[:/.-](?P<month>{_DIGITS})[:/.-](?P<day>{_DIGITS})|(?P<month2>\d\d)(?P<day2>\d\d))"
+    rf"(?P<year>\d{{4}})(?:[:/.-](?P<month>{_DIGITS})[:/.-]"
+    rf"(?P<day>{_DIGITS})|(?P<month2>\d\d)(?P<day2>\d\d))"
 )
 _WRITTEN_DAY = re.compile(_NUMBERS, re.ASCII)
 _TIME = re.compile(
@@ -129,7 +136,11 @@ def _position(
     if latitude == 0 and longitude == 0:
         return {}
     is_error = error_m is not None and 0 <= error_m <= LARGEST_ERROR_M
-    return {"latitude": latitude, "longitude": longitude, "gps_error_m": error_m if is_error else None}
+    return {
+        "latitude": latitude,
+        "longitude": longitude,
+        "gps_error_m": error_m if is_error else None,
+    }
 
 
 _YEAR_OF_FIRST_CAMERAS = 1990
@@ -210,7 +221,9 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
     taken = "photoTakenTime" if "photoTakenTime" in document else "creationTime"
     if taken not in document:
         return StatedFacts()
-    position = _takeout_position(document.get("geoData")) or _takeout_position(document.get("geoDataExif"))
+    position = _takeout_position(document.get("geoData")) or _takeout_position(
+        document.get("geoDataExif")
+    )
     return StatedFacts(**vars(_takeout_time(document[taken])) | position)
 
 
@@ -261,7 +274,9 @@ def stated_in_xmp(
     Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
     """
     packet = utf8_packet(packet)
-    names = [name for fact in lacking for name in _PROPERTIES[fact]] + ["tiff:Orientation"] * is_sidecar
+    names = [name for fact in lacking for name in _PROPERTIES[fact]] + [
+        "tiff:Orientation"
+    ] * is_sidecar
     # Parsing takes a hundred times as long.
     if not any(name.partition(":")[2].encode() in packet for name in names):
         return StatedFacts()
@@ -293,7 +308,9 @@ def _xmp_position(fields: Mapping[str, Value]) -> dict[str, Any]:
         return {}
     north, east = _text(fields, f"{LATITUDE}Ref"), _text(fields, f"{LONGITUDE}Ref")
     return _position(
-        degrees_of(latitude, north), degrees_of(longitude, east), _rational(_text(fields, GPS_ERROR))
+        degrees_of(latitude, north),
+        degrees_of(longitude, east),
+        _rational(_text(fields, GPS_ERROR)),
     )
 
 
@@ -321,7 +338,9 @@ def read_side_facts(source: PhotoSource, photo: str, files: Sequence[SideFile]) 
 
 def _read(source: PhotoSource, path: str, *, is_sidecar: bool) -> StatedFacts:
     try:
-        data = source.read(path, max_bytes=SIDECAR_MAX_BYTES if is_sidecar else TAKEOUT_MAX_BYTES).data
+        data = source.read(
+            path, max_bytes=SIDECAR_MAX_BYTES if is_sidecar else TAKEOUT_MAX_BYTES
+        ).data
     except PhotoFailed as failed:
         return StatedFacts(is_broken=failed.failure.kind is not FailureKind.GONE)
     return stated_in_xmp(data, is_sidecar=True) if is_sidecar else stated_in_takeout(data)

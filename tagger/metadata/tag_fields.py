@@ -97,7 +97,9 @@ class TagFields:
 
     def without_landmark_coordinates(self) -> Self:
         """The same values, where the landmarks say nothing of where they are. The position stays."""
-        landmarks = (replace(landmark, latitude=None, longitude=None) for landmark in self.landmarks)
+        landmarks = (
+            replace(landmark, latitude=None, longitude=None) for landmark in self.landmarks
+        )
         return replace(self, landmarks=tuple(landmarks))
 
 
@@ -125,7 +127,9 @@ def make_tag_fields(
         keywords=tuple(dict.fromkeys(names)),
         paths=(*places, *((ROOT_OF_THINGS, *path) for path in things)),
         position=estimate or (_position(landmarks) if gps and landmarks else None),
-        description="; ".join(_description(landmark) for landmark in landmarks) if describes else None,
+        description="; ".join(_description(landmark) for landmark in landmarks)
+        if describes
+        else None,
     )
 
 
@@ -214,10 +218,14 @@ _LONGITUDE = _Axis(3, 4, b"EW", 180)
 def _is_derived(gps: TiffDirectory) -> bool:
     """Whether this program wrote the position. Another one may have rewritten our method in another code."""
     method = gps.tags.get(_PROCESSING_METHOD)
-    return method is not None and OUR_METHOD.encode() in bytes(method.raw[:_METHOD_BYTES]).replace(b"\0", b"")
+    return method is not None and OUR_METHOD.encode() in bytes(method.raw[:_METHOD_BYTES]).replace(
+        b"\0", b""
+    )
 
 
-def _stated_position(block: TiffBlock, gps: TiffDirectory) -> tuple[float, float] | tuple[None, None]:
+def _stated_position(
+    block: TiffBlock, gps: TiffDirectory
+) -> tuple[float, float] | tuple[None, None]:
     latitude = _degrees(block, gps, _LATITUDE)
     longitude = _degrees(block, gps, _LONGITUDE)
     # Cameras without a GPS fix write zeros. There is no landmark at exactly 0, 0, in the Gulf of Guinea.
@@ -231,7 +239,12 @@ def _degrees(block: TiffBlock, gps: TiffDirectory, axis: _Axis) -> float | None:
     ref = gps.tags.get(axis.ref_tag)
     hemisphere = bytes(ref.raw[:1]).upper() if ref else b""
     parts = block.fractions(gps.tags.get(axis.tag))
-    if not hemisphere or hemisphere not in axis.refs or not 1 <= len(parts) <= 3 or parts[0][1] == 0:
+    if (
+        not hemisphere
+        or hemisphere not in axis.refs
+        or not 1 <= len(parts) <= 3
+        or parts[0][1] == 0
+    ):
         return None
     degrees = 0.0
     for (numerator, denominator), unit in zip(parts, (1, 60, 3600), strict=False):

@@ -64,7 +64,9 @@ class BackgroundStatistics:
         """The statistics of embeddings, (N, D), of at least two photos."""
         values = embeddings.astype(np.float64)
         covariance = np.cov(values, rowvar=False).reshape(values.shape[1], -1)
-        return cls(len(values), values.mean(axis=0).astype(np.float32), covariance.astype(np.float32))
+        return cls(
+            len(values), values.mean(axis=0).astype(np.float32), covariance.astype(np.float32)
+        )
 
     def to_bytes(self) -> bytes:
         """What the model file stores."""
@@ -209,7 +211,9 @@ class Manifest(_Frozen):
     @model_validator(mode="after")
     def _has_the_outputs_of_its_format(self) -> Self:
         if (self.format == 2) != (self.embedding is not None):
-            raise ValueError(f"format {self.format} {'needs' if self.format == 2 else 'has no'} embedding")
+            raise ValueError(
+                f"format {self.format} {'needs' if self.format == 2 else 'has no'} embedding"
+            )
         return self
 
     @model_validator(mode="after")
@@ -245,7 +249,9 @@ def file_digest(path: Path) -> str:
     try:
         _check_file(path)
         hasher = blake3()
-        with open_regular(path) as file:  # a mapped file that is truncated meanwhile ends the process
+        with open_regular(
+            path
+        ) as file:  # a mapped file that is truncated meanwhile ends the process
             while piece := file.read(PIECE_BYTES):
                 hasher.update(piece)
     except OSError as error:
@@ -265,7 +271,8 @@ def read_manifest(path: Path) -> Manifest:
             entries = _extra_entries(archive, MANIFEST_NAME)
             if len(entries) != 1:
                 raise ModelRefused(
-                    path=path, reason="it has no manifest, so it was not exported by this program's trainer"
+                    path=path,
+                    reason="it has no manifest, so it was not exported by this program's trainer",
                 )
             return Manifest.model_validate_json(archive.read(entries[0]))
     except OSError as error:
@@ -273,7 +280,9 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
+        raise ModelRefused(
+            path=path, reason=f"its manifest is invalid at {where}: {first['msg']}"
+        ) from error
     except ProgramRefused as error:
         raise ModelRefused(path=path, reason=str(error)) from error
     except DAMAGED as error:
@@ -291,7 +300,9 @@ def read_background(path: Path, expected_digest: str, embedding: Embedding) -> B
         with open_archive(io.BytesIO(data)) as archive:
             entries = _extra_entries(archive, BACKGROUND_NAME)
             if len(entries) != 1 or entries[0].file_size != stored_bytes(embedding.dimension):
-                raise ModelRefused(path=path, reason="it has no background statistics of the right size")
+                raise ModelRefused(
+                    path=path, reason="it has no background statistics of the right size"
+                )
             return BackgroundStatistics.from_bytes(
                 archive.read(entries[0]), embedding.background_photos, embedding.dimension
             )
@@ -313,7 +324,8 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
     """The manifest as JSON. Labels have only the facts that are known: there may be a hundred thousand."""
     document = manifest.model_dump(mode="json")
     document["labels"] = [
-        {name: value for name, value in label.items() if value or value == 0} for label in document["labels"]
+        {name: value for name, value in label.items() if value or value == 0}
+        for label in document["labels"]
     ]
     return document
 
@@ -345,7 +357,9 @@ def save_artifact(
                 target.writestr(entry, source.read(entry))
         if background is not None:
             folder = source.namelist()[0].partition("/")[0]
-            target.writestr(zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"), background.to_bytes())
+            target.writestr(
+                zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"), background.to_bytes()
+            )
 
 
 def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
@@ -403,7 +417,9 @@ def read_registered(path: Path, expected_digest: str) -> bytes:
     """
     data = _read_bytes(path)
     if blake3(data).hexdigest() != expected_digest:
-        raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")
+        raise ModelRefused(
+            path=path, reason="it is not the file that was registered (its digest differs)"
+        )
     return data
 
 
@@ -514,7 +530,9 @@ def _read_entries(archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _rebuild(entries: dict[str, bytes]) -> io.BytesIO:
-    program = check_code({match[1]: entries[match[0]] for match in map(CODE.fullmatch, entries) if match})
+    program = check_code(
+        {match[1]: entries[match[0]] for match in map(CODE.fullmatch, entries) if match}
+    )
     check_module(entries, program)
     check_constants(entries)
     rebuilt = io.BytesIO()

@@ -73,7 +73,9 @@ def choose_device(name: str, batch_size: int | None) -> Device:
         lack = "" if is_installed("torch") else f", or it lacks torch: {install_command('torch')}"
         raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{lack}")
     if kind == "cpu":
-        return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)
+        return Device(
+            kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH
+        )
     # Decoding is slower than any precision of a GPU, so it computes in the most exact one.
     return Device(kind, "float32", batch_size or (GPU_BATCH if kind == "cuda" else CPU_BATCH))
 
@@ -123,7 +125,9 @@ def process_count(threads: int | None) -> int:
     """Return how many processes keep these threads or all cores busy, as far as there is memory for them."""
     if os.name != "posix":
         return 1
-    return max(1, min((threads or core_count()) // CORES_PER_PROCESS, _memory_bytes() // PROCESS_BYTES))
+    return max(
+        1, min((threads or core_count()) // CORES_PER_PROCESS, _memory_bytes() // PROCESS_BYTES)
+    )
 
 
 def thread_share(threads: int | None, processes: int, number: int) -> int:
@@ -190,7 +194,9 @@ def describe_device() -> str:
 
 def core_count() -> int:
     """Return the number of cores this process may use, within the limits of a container or taskset."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     limit = cpu_limit()
     return cores if limit is None else min(cores, max(1, math.ceil(limit)))
 

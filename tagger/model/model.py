@@ -86,7 +86,9 @@ class Model:
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` checks them."""
         outputs, second_look = self._in_batches(images), self.manifest.second_look
-        return outputs if second_look is None else look_again(outputs, images, second_look, self._in_batches)
+        if second_look is None:
+            return outputs
+        return look_again(outputs, images, second_look, self._in_batches)
 
     def _in_batches(self, images: Sequence[Pixels]) -> Outputs:
         parts: list[Outputs] = []
@@ -179,7 +181,8 @@ def load_fastest_model(
     key = SelectionKey.of(conversions, device, options)
     choice = selections.find(key)
     with _FIRST_USE:
-        if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
+        model = None if choice is None else _load_choice(choice, selector, manifest, device)
+        if model is not None:
             return model
         with conversions.lock():
             latest = selections.find(key)
@@ -187,7 +190,7 @@ def load_fastest_model(
                 model = _load_choice(latest, selector, manifest, device)
                 if model is not None:
                     return model
-            log.warning("Choosing the fastest way to run the model on this machine, for some seconds")
+            log.warning("Choosing the fastest way to run the model here, for some seconds")
             selection = selector.choose(options.backend)
             model = Model(selection.backend, manifest, device)
             if not selection.is_final:
@@ -221,7 +224,9 @@ def _load_choice(
     return model
 
 
-def _checked(name: str, values: Scores | Embeddings | None, expected: tuple[int, int]) -> Scores | Embeddings:
+def _checked(
+    name: str, values: Scores | Embeddings | None, expected: tuple[int, int]
+) -> Scores | Embeddings:
     if values is None or values.shape != expected:
         shape = None if values is None else values.shape
         raise ValueError(f"the model returned {name} of shape {shape} instead of {expected}")
@@ -232,8 +237,8 @@ def _warm_up(model: Model) -> Model:
     """Run blank images in the thread that loads the model. TorchScript compiles in its first two passes."""
     size = model.manifest.input.size
     blank = np.zeros((size, size, 3), dtype=np.uint8)
-    counts = (1, model.batch_size, model.batch_size) if model.backend_name == "torchscript" else (1,)
-    for count in counts:
+    is_compiled_late = model.backend_name == "torchscript"
+    for count in (1, model.batch_size, model.batch_size) if is_compiled_late else (1,):
         model.outputs([blank] * count)
     model.free_memory()
     return model
@@ -244,7 +249,10 @@ def _warm_up(model: Model) -> Model:
 
 
 def look_again(
-    outputs: Outputs, images: Sequence[Pixels], near: Range, forward: Callable[[list[Pixels]], Outputs]
+    outputs: Outputs,
+    images: Sequence[Pixels],
+    near: Range,
+    forward: Callable[[list[Pixels]], Outputs],
 ) -> Outputs:
     """The outputs of images, with mean scores where the highest is in the range `near`, without its end."""
     highest, (least, limit) = outputs.scores.max(axis=1), near
@@ -252,5 +260,6 @@ def look_again(
     if not len(rows):
         return outputs
     scores = outputs.scores.copy()
-    scores[rows] = (scores[rows] + forward([images[row][:, ::-1] for row in rows.tolist()]).scores) / 2
+    mirrored = [images[row][:, ::-1] for row in rows.tolist()]
+    scores[rows] = (scores[rows] + forward(mirrored).scores) / 2
     return Outputs(scores, outputs.embeddings)

@@ -65,7 +65,9 @@ _TYPES = "Device NoneType Tensor bool float int str Dict Final List Optional Tup
 TYPES = frozenset({*_TYPES.split(), "inf", "nan"})
 # Types that values are cast to unchecked: the operators check these themselves, but not tuples.
 CASTABLE = re.compile(r"(List\[)?(Device|Tensor|bool|float|int|str)\]?")
-CALLS_WITH_TYPES = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
+CALLS_WITH_TYPES = frozenset(
+    {"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"}
+)
 CONSTANT = re.compile(r"c\d+", re.ASCII)
 RESERVED = frozenset({"torch", "ops", "__torch__", "CONSTANTS", *CALLS_WITH_TYPES, *BUILTINS})
 CUSTOM_CLASSES = "__torch__.torch.classes"
@@ -179,7 +181,9 @@ class _FileChecker(ast.NodeVisitor):
                     if isinstance(each, ast.FunctionDef):
                         self._check_function(each, f"{_module_name(self._path)}.{node.name}")
                     else:  # evaluated when the file is loaded
-                        self._kinds = dict.fromkeys(("__annotations__", "__parameters__", "__buffers__"))
+                        self._kinds = dict.fromkeys(
+                            ("__annotations__", "__parameters__", "__buffers__")
+                        )
                         self._require_no_call(each)
                         self.visit(each)
             else:
@@ -195,7 +199,9 @@ class _FileChecker(ast.NodeVisitor):
     def _check_function(self, node: ast.stmt, class_name: str | None) -> None:
         match node:
             case ast.FunctionDef(
-                args=ast.arguments(posonlyargs=[], vararg=None, kwonlyargs=[], kwarg=None) as arguments,
+                args=ast.arguments(
+                    posonlyargs=[], vararg=None, kwonlyargs=[], kwarg=None
+                ) as arguments,
                 decorator_list=[],
             ):
                 pass
@@ -208,7 +214,9 @@ class _FileChecker(ast.NodeVisitor):
             self._require(argument.annotation, argument)
             declared = ast.unparse(argument.annotation or argument)
             self._declare(
-                argument.arg, self._class_named(declared) if position or not class_name else class_name, node
+                argument.arg,
+                self._class_named(declared) if position or not class_name else class_name,
+                node,
             )
             if declared.startswith("Optional["):
                 self._optional[argument.arg] = declared
@@ -242,7 +250,9 @@ class _FileChecker(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
         self._require(isinstance(node.target, ast.Name), node)
-        self._declare(ast.unparse(node.target), self._class_named(ast.unparse(node.annotation)), node)
+        self._declare(
+            ast.unparse(node.target), self._class_named(ast.unparse(node.annotation)), node
+        )
 
     def visit_For(self, node: ast.For) -> None:
         self.visit(node.iter)
@@ -275,7 +285,9 @@ class _FileChecker(ast.NodeVisitor):
             match node:
                 case (
                     ast.Attribute(value=owner, attr=name)
-                    | ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name))])
+                    | ast.Call(
+                        func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name))]
+                    )
                 ):
                     names.append(name)
                     node = owner
@@ -322,7 +334,9 @@ class _FileChecker(ast.NodeVisitor):
         for keyword in node.keywords:
             self.visit(keyword.value)
             allowed = FIXED_KEYWORDS.get(keyword.arg or "")
-            is_fixed = isinstance(keyword.value, ast.Constant) and keyword.value.value in (allowed or ())
+            is_fixed = isinstance(keyword.value, ast.Constant) and keyword.value.value in (
+                allowed or ()
+            )
             self._require(keyword.arg in KEYWORDS if allowed is None else is_fixed, keyword)
 
     def _is_allowed(self, function: ast.expr) -> bool:
@@ -330,7 +344,9 @@ class _FileChecker(ast.NodeVisitor):
         match function:
             case ast.Attribute(value=ast.Name(id="torch"), attr=name):
                 return name in OPERATORS
-            case ast.Attribute(value=ast.Attribute(value=ast.Name(id="ops"), attr="prim"), attr=name):
+            case ast.Attribute(
+                value=ast.Attribute(value=ast.Name(id="ops"), attr="prim"), attr=name
+            ):
                 return name in PRIMITIVES
             case ast.Name(id=name):
                 return name in BUILTINS or self._kinds.get(name) == _FUNCTION
@@ -354,10 +370,13 @@ class _FileChecker(ast.NodeVisitor):
                 pass
             case _:
                 raise _not_allowed(self._path, ast.unparse(node))
-        is_type = not any(isinstance(each, ast.Attribute | ast.Call) for each in ast.walk(type_node))
+        is_type = not any(
+            isinstance(each, ast.Attribute | ast.Call) for each in ast.walk(type_node)
+        )
         self._require(is_type and not node.keywords, node)
         self._require(
-            name != "unchecked_cast" or self._can_be_cast(ast.unparse(type_node), node.args[1]), node
+            name != "unchecked_cast" or self._can_be_cast(ast.unparse(type_node), node.args[1]),
+            node,
         )
 
     def _can_be_cast(self, type_text: str, value: ast.expr) -> bool:
@@ -396,14 +415,20 @@ def _declared_class(name: str, node: ast.ClassDef, path: str) -> ModuleClass:
             case ast.AnnAssign(target=ast.Name(id=attribute), annotation=annotation, value=value):
                 is_constant = value is not None
             case ast.Assign(
-                targets=[ast.Subscript(ast.Name(id="__annotations__"), ast.Constant(value=str(attribute)))],
+                targets=[
+                    ast.Subscript(
+                        ast.Name(id="__annotations__"), ast.Constant(value=str(attribute))
+                    )
+                ],
                 value=annotation,
             ):
                 is_constant = False
             case _:
                 continue
         _require(
-            attribute not in attributes and attribute not in constants, path, f"{name}.{attribute} twice"
+            attribute not in attributes and attribute not in constants,
+            path,
+            f"{name}.{attribute} twice",
         )
         if is_constant:
             constants.add(attribute)
@@ -428,4 +453,6 @@ def _require(condition: object, path: str, what: str) -> None:
 
 
 def _not_allowed(path: str, what: str) -> ProgramRefused:
-    return ProgramRefused(f"its code in {path} uses {what[:100]}, and exported classifiers never do")
+    return ProgramRefused(
+        f"its code in {path} uses {what[:100]}, and exported classifiers never do"
+    )

@@ -117,7 +117,9 @@ def check_constants(entries: Entries) -> None:
         ProgramRefused: it has something else.
     """
     constants = _read(entries, "constants", _TypeChecker())
-    if not isinstance(constants, tuple) or not all(isinstance(constant, _Tensor) for constant in constants):
+    if not isinstance(constants, tuple) or not all(
+        isinstance(constant, _Tensor) for constant in constants
+    ):
         raise ProgramRefused("constants.pkl has more than tensors")
 
 
@@ -246,11 +248,17 @@ class _Reader:
 
     def _typed(self, values: Any, type_text: Any) -> _Typed:
         _require(isinstance(values, list | dict))
-        _require(self._types.matches(values, type_text, tagging=True) and DATA_TYPE.fullmatch(type_text))
+        _require(
+            self._types.matches(values, type_text, tagging=True) and DATA_TYPE.fullmatch(type_text)
+        )
         return _Typed(values, type_text)
 
     def _storage(self, kind: Any, storage: Any, key: Any, device: Any, items: Any) -> _Storage:
-        _require((kind, device) == ("storage", "cpu") and type(items) is int and STORAGE_KEY.fullmatch(key))
+        _require(
+            (kind, device) == ("storage", "cpu")
+            and type(items) is int
+            and STORAGE_KEY.fullmatch(key)
+        )
         name = storage.name.removeprefix("torch ")
         data = self._entries[f"{self._folder}/{key}"]
         _require(items * ITEM_BYTES[name] == len(data))
@@ -286,7 +294,9 @@ def _check_object(root: _Object, program: Program, types: "_TypeChecker") -> Non
         for name, type_text in declared.attributes.items():
             value = instance.attributes[name]
             if not types.is_declared(value, type_text, program):
-                raise ProgramRefused(f"data.pkl has a {name} that is no {type_text}, as its class declares")
+                raise ProgramRefused(
+                    f"data.pkl has a {name} that is no {type_text}, as its class declares"
+                )
             if isinstance(value, _Object) and id(value) not in checked:
                 checked.add(id(value))
                 waiting.append(value)
@@ -338,7 +348,9 @@ class _TypeChecker:
             case "List", list() if tagging:
                 pairs = zip(value, repeat(parts[0]))
             case "Dict", dict() if tagging and len(parts) == 2:
-                pairs = chain(zip(value.keys(), repeat(parts[0])), zip(value.values(), repeat(parts[1])))
+                pairs = chain(
+                    zip(value.keys(), repeat(parts[0])), zip(value.values(), repeat(parts[1]))
+                )
             case _:
                 return False
         return all(self.matches(each, part, tagging=tagging) for each, part in pairs)

@@ -18,9 +18,23 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, RootUnavailable
 from tagger.photos import object_store
-from tagger.photos.files import MAX_TIME_NS, Mount, MountState, OpenFile, PhotoBytes, PhotoVersion, check_size
+from tagger.photos.files import (
+    MAX_TIME_NS,
+    Mount,
+    MountState,
+    OpenFile,
+    PhotoBytes,
+    PhotoVersion,
+    check_size,
+)
 from tagger.photos.folders import FolderProblem, FoundPhoto, PathFilter
-from tagger.photos.names import SIDECAR_EXTENSION, OtherFiles, is_marker, marked_reason, may_have_stem_sidecar
+from tagger.photos.names import (
+    SIDECAR_EXTENSION,
+    OtherFiles,
+    is_marker,
+    marked_reason,
+    may_have_stem_sidecar,
+)
 from tagger.photos.object_store import (
     RETRY_TIMEOUT,
     error_text,
@@ -30,7 +44,13 @@ from tagger.photos.object_store import (
     store_errors,
 )
 from tagger.photos.paths import ObjectPath
-from tagger.photos.side_files import SIDECAR_MAX_BYTES, Sidecars, SideFile, is_side_file_name, side_files_of
+from tagger.photos.side_files import (
+    SIDECAR_MAX_BYTES,
+    Sidecars,
+    SideFile,
+    is_side_file_name,
+    side_files_of,
+)
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -46,7 +66,8 @@ _NOT_IN_ORDER = (
     "Rename that object"
 )
 _GONE_TEXT = (
-    "There is no such object, or its key ends with a slash. If it was moved, tag the prefix it is in now."
+    "There is no such object, or its key ends with a slash. If it was moved, tag the prefix "
+    "it is in now."
 )
 
 
@@ -59,7 +80,9 @@ class ObjectSource:
     patient: bool = True
 
     noun: ClassVar[str] = "bucket"
-    extra_reads: ClassVar[int] = 128  # connections: 2,500 photos a second where an answer takes 50 ms
+    extra_reads: ClassVar[int] = (
+        128  # connections: 2,500 photos a second where an answer takes 50 ms
+    )
     is_writable: ClassVar[bool] = False
     has_mounts: ClassVar[bool] = False
     is_free_to_list: ClassVar[bool] = False
@@ -184,7 +207,9 @@ class ObjectSource:
         names = {photo.name, *_names_with_stem(photo.parent, photo.stem)}
         sidecars = {name for name in names if name.lower().endswith(SIDECAR_EXTENSION)}
         beside = ObjectSource(photo.parent)
-        return Sidecars(side_files_of(names - sidecars, sidecars, beside.read_sidecar).get(photo.name, ()))
+        return Sidecars(
+            side_files_of(names - sidecars, sidecars, beside.read_sidecar).get(photo.name, ())
+        )
 
     def named(self) -> tuple[Path, bool]:
         return self.prefix, not is_object(self.prefix)
@@ -326,7 +351,9 @@ def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
                 yield meta
 
 
-def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iterator[Sequence["ObjectMeta"]]:
+def _pages(
+    prefix: ObjectPath, after: str = "", *, patient: bool = True
+) -> Iterator[Sequence["ObjectMeta"]]:
     """List all objects after a key in order, page by page. One that fails goes on after the last key."""
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:
@@ -342,7 +369,9 @@ def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iter
                 failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
         except store_errors() as error:
             failures += 1
-            is_last = failures >= object_store.ATTEMPTS or time.monotonic() > deadline or not patient
+            is_last = (
+                failures >= object_store.ATTEMPTS or time.monotonic() > deadline or not patient
+            )
             if is_last or not is_worth_repeating(error):
                 raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
             time.sleep(object_store.RETRY_PAUSE_S * 2 ** (failures - 1))
@@ -366,7 +395,11 @@ def _with_side_files(
     """The photos, which wait for the names that begin as theirs, as those of side files do."""
     for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
         while page := list(islice(group, _MOST_WAITING)):
-            names = {key.rpartition("/")[2]: entry for key, entry in page if isinstance(entry, FoundPhoto)}
+            names = {
+                key.rpartition("/")[2]: entry
+                for key, entry in page
+                if isinstance(entry, FoundPhoto)
+            }
             files = {entry.name: entry for _, entry in page if isinstance(entry, SideFile)}
             found = _side_files_of(page, names, files, read_sidecar) if names and files else {}
             for key, entry in page:

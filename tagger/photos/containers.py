@@ -44,7 +44,9 @@ def has_image(head: bytes, size_bytes: int) -> bool:
     if size_bytes > len(head):
         return True
     photo_format = detect_format(head)
-    return size_bytes >= _LEAST_BYTES and (photo_format is None or photo_format.reader.may_have_image(head))
+    return size_bytes >= _LEAST_BYTES and (
+        photo_format is None or photo_format.reader.may_have_image(head)
+    )
 
 
 # Of a GIF, BMP or WebP with one pixel.

@@ -41,7 +41,9 @@ class PhotoFact:
     label: str
 
 
-def _fact(source: str | None = None, limits: tuple[float, float] | None = None, label: str = "") -> Any:
+def _fact(
+    source: str | None = None, limits: tuple[float, float] | None = None, label: str = ""
+) -> Any:
     return field(default=None, metadata={"fact": PhotoFact(source, limits, label)})
 
 
@@ -104,6 +106,7 @@ def merge_facts(statements: Sequence[tuple[str, PhotoFacts]]) -> dict[str, Any]:
         for source, name in FIRST_FACTS.items()
     }
     facts = {
-        name: getattr(counting.get(fact.source or "", own)[1], name) for name, fact in PHOTO_FACTS.items()
+        name: getattr(counting.get(fact.source or "", own)[1], name)
+        for name, fact in PHOTO_FACTS.items()
     }
     return facts | {source: by for source, (by, _) in counting.items()}

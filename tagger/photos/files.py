@@ -56,7 +56,9 @@ _GONE_TEXT = "There is no such file any more. If it was moved, tag the folder it
 _NEVER_TEXT = "There is no such file. Check the name, and that its disk or share is there."
 
 
-def read_photo(path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path | None = None) -> PhotoBytes:
+def read_photo(
+    path: Path, *, max_bytes: int, settle_s: float = 0.0, root: Path | None = None
+) -> PhotoBytes:
     """Read one whole file, unless it changed less than `settle_s` ago.
 
     In a `root`, links are followed as by `open_photo`; without one, all are: the user named the file.
@@ -168,7 +170,9 @@ def os_error_text(subject: str, error: OSError) -> str:
         errno.EISDIR: "Name the folder to `tagger tag` instead.",
     }.get(error.errno or 0, "Check the disk or share it is on and try again.")
     if error.errno in UNREACHABLE_ERRNOS:
-        remedy = "Its disk fails, or its share or server does not answer: check it, and mount it again."
+        remedy = (
+            "Its disk fails, or its share or server does not answer: check it, and mount it again."
+        )
     elif error.errno in BUSY_ERRNOS:
         remedy = "Another program uses it, or the system is short of memory, files or disk space. Try again."
     return f"{subject} cannot be read ({(error.strerror or str(error)).lower()}). {remedy}"
@@ -209,7 +213,9 @@ def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             what = "a folder" if stat.S_ISDIR(before.st_mode) else "a pipe, socket or device"
-            raise PhotoFailed(FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it.")
+            raise PhotoFailed(
+                FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it."
+            )
         if _changed_within(before, settle_s):
             raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
         check_size(before.st_size, max_bytes)
@@ -235,7 +241,10 @@ def _changed_within(status: os.stat_result, seconds: float) -> bool:
     could take years.
     """
     now_ns = time.time_ns()
-    return any(abs(now_ns - time_ns) < seconds * 1e9 for time_ns in (status.st_mtime_ns, status.st_ctime_ns))
+    return any(
+        abs(now_ns - time_ns) < seconds * 1e9
+        for time_ns in (status.st_mtime_ns, status.st_ctime_ns)
+    )
 
 
 def check_size(size_bytes: int, max_bytes: int) -> None:
@@ -244,7 +253,8 @@ def check_size(size_bytes: int, max_bytes: int) -> None:
     """
     if size_bytes == 0:
         raise PhotoFailed(
-            FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
+            FailureKind.EMPTY,
+            "The file has no content (0 bytes). Copy it again from where it came from.",
         )
     if size_bytes > max_bytes:
         raise PhotoFailed(
@@ -355,7 +365,8 @@ _checks: dict[Path, _MountCheck] = {}
 
 
 _FOLDER_IS_LINK = (
-    "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
+    "A folder on its path has become a link, which is not followed. Tag the folder that the "
+    "link leads to."
 )
 _LEADS_OUT = (
     "It is a link out of its root, to a file that is not the link owner's. Tag that file's folder, or make "
@@ -550,7 +561,9 @@ def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
     real_root = Path(os.path.realpath(root))
     is_inside = target.is_relative_to(real_root)
     # Links that were put on the resolved path since then are not followed.
-    with open_folder(target.parent, real_root if is_inside else Path(target.anchor)) as target_folder:
+    with open_folder(
+        target.parent, real_root if is_inside else Path(target.anchor)
+    ) as target_folder:
         descriptor = target_folder.open(target.name, _READ)
     if is_inside or link.st_uid in (0, os.geteuid(), os.fstat(descriptor).st_uid):
         return descriptor

@@ -127,10 +127,14 @@ class FolderSource:
         if not self.folder.exists():
             raise PathNotFound(path=self.folder)
         path_filter = PathFilter(str(self.folder.absolute()), os.path.lexists, include, exclude)
-        return _Walk(self.folder, path_filter, other_files, frozenset(map(str, unavailable))).photos()
+        return _Walk(
+            self.folder, path_filter, other_files, frozenset(map(str, unavailable))
+        ).photos()
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:
-        return read_photo(self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder)
+        return read_photo(
+            self.folder / path, max_bytes=max_bytes, settle_s=settle_s, root=self.folder
+        )
 
     def version(self, path: str) -> PhotoVersion | None:
         return file_version(self.folder / path)
@@ -138,7 +142,9 @@ class FolderSource:
     def open(self, path: str, scanned: PhotoVersion) -> OpenFile:
         if self.mount().state is not MountState.FILLED:
             remedy = "Mount the disk or share it is on and try again."
-            raise PhotoFailed(FailureKind.UNREACHABLE, f"The folder {self.folder} is not available. {remedy}")
+            raise PhotoFailed(
+                FailureKind.UNREACHABLE, f"The folder {self.folder} is not available. {remedy}"
+            )
         return open_scanned(self.folder / path, self.folder, scanned)
 
     def current_version(self, path: str, scanned: PhotoVersion) -> PhotoVersion:
@@ -182,7 +188,9 @@ class FolderSource:
 
     def resolved(self) -> Path:
         is_folder = self.folder.is_dir()
-        return self.folder.resolve() if is_folder else self.folder.parent.resolve() / self.folder.name
+        return (
+            self.folder.resolve() if is_folder else self.folder.parent.resolve() / self.folder.name
+        )
 
     def may_have_photos(self) -> bool:
         return self.mount().state in {MountState.FILLED, MountState.EMPTY}
@@ -217,7 +225,9 @@ class FolderSource:
     def _has_link(self, folder: str) -> bool:
         """Whether a folder below this one, or one around it, is a link."""
         inner = Path(folder)
-        return any((self.folder / part).is_symlink() for part in (inner, *inner.parents) if part.name)
+        return any(
+            (self.folder / part).is_symlink() for part in (inner, *inner.parents) if part.name
+        )
 
     def _is_missing(self, path: str) -> bool:
         file = self.folder / path
@@ -307,7 +317,11 @@ class PathFilter:
     """
 
     def __init__(
-        self, location: str, has_entry: HasEntry, include: Iterable[str] = (), exclude: Iterable[str] = ()
+        self,
+        location: str,
+        has_entry: HasEntry,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
     ) -> None:
         self.location = location.rstrip("/")
         self._has_entry = has_entry
@@ -333,8 +347,12 @@ class PathFilter:
         parts = folder.split("/") if folder else []
         paths = ("/".join(parts[: end + 1]) for end in range(len(parts)))
         for name, path in zip(parts, paths, strict=True):
-            markers = (each for each in MARKERS if self._has_entry(f"{self.location}/{path}/{each}"))
-            if self.closed_by(path) is not None or any(marked_reason(path, each) for each in markers):
+            markers = (
+                each for each in MARKERS if self._has_entry(f"{self.location}/{path}/{each}")
+            )
+            if self.closed_by(path) is not None or any(
+                marked_reason(path, each) for each in markers
+            ):
                 return name
         return None
 
@@ -403,7 +421,9 @@ class _Walk:
         previous = None
         for text, name, kind in entries:
             if text == previous:
-                yield FolderProblem(Path(path + name), "Its name reads the same as another's. Rename it.")
+                yield FolderProblem(
+                    Path(path + name), "Its name reads the same as another's. Rename it."
+                )
             elif kind is _Kind.FOLDER:
                 yield folder + name + "/"
             else:
@@ -480,7 +500,9 @@ class _Walk:
     ) -> Mapping[str, Sequence[str]]:
         """The side files of each photo. JSON files that are none are other files, except in `metadata`."""
         photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
-        found = side_files_of(photos, others, read_sidecar_in(Path(self.root, folder), Path(self.root)))
+        found = side_files_of(
+            photos, others, read_sidecar_in(Path(self.root, folder), Path(self.root))
+        )
         used = {name for names in found.values() for name in names}
         for name in others:
             is_of_metadata = f"/{METADATA_FOLDER}/" in f"/{folder}{name}"
@@ -515,10 +537,14 @@ class _Walk:
         if not is_inside or not os.path.isfile(target):  # noqa: PTH113
             return False
         relative = target[len(self.real_root) :].strip("/")
-        return self._filter.is_listed(relative) and self._filter.reaches(relative.rpartition("/")[0])
+        return self._filter.is_listed(relative) and self._filter.reaches(
+            relative.rpartition("/")[0]
+        )
 
 
-def _found(path: str, status: os.stat_result | None, side_files: tuple[SideFile, ...] | None) -> FoundPhoto:
+def _found(
+    path: str, status: os.stat_result | None, side_files: tuple[SideFile, ...] | None
+) -> FoundPhoto:
     if status is None:
         return FoundPhoto(path, 0, 0, side_files)
     return FoundPhoto(path, *version_of(status), side_files)

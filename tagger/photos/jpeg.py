@@ -131,7 +131,9 @@ def scans_and_coding(data: bytes) -> tuple[int, int]:
 def components_of_first_scan(data: bytes) -> int:
     """Return how many colour components the first scan has; 0 if there is no scan."""
     counts = (
-        data[start + 4 : start + 5] for marker, start, _ in _segments(data, scans=False) if marker == _SOS
+        data[start + 4 : start + 5]
+        for marker, start, _ in _segments(data, scans=False)
+        if marker == _SOS
     )
     return int.from_bytes(next(counts, b""))
 
@@ -231,7 +233,9 @@ _RESOURCE_LIMIT = 4096
 
 def iptc_in(payload: bytes) -> bytes | None:
     """The first IPTC datasets in Photoshop's resources."""
-    return next((resource.value for resource in resources_in(payload) if resource.number == IPTC), None)
+    return next(
+        (resource.value for resource in resources_in(payload) if resource.number == IPTC), None
+    )
 
 
 @dataclass(frozen=True)

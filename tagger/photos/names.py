@@ -30,15 +30,44 @@ NAMED_EXTENSIONS = 8
 _PHOTO_EXTENSIONS = frozenset(extension for each in PHOTO_FORMATS for extension in each.extensions)
 # The extras that have to be installed to read files with these extensions.
 _EXTRAS = {
-    extension: each.extra for each in PHOTO_FORMATS if each.extra for extension in each.extensions_of_extra
+    extension: each.extra
+    for each in PHOTO_FORMATS
+    if each.extra
+    for extension in each.extensions_of_extra
 }
 # Extensions of cameras' RAW files that are read.
 RAW_EXTENSIONS = frozenset(RAW.extensions + RAW.extensions_of_extra)
 # Extensions of RAW files that are not read, but have sidecars of other programs.
 _OTHER_RAW_EXTENSIONS = frozenset(
     (
-        *(".ari", ".bay", ".braw", ".cap", ".cs1", ".dcr", ".dcs", ".drf", ".eip", ".erf", ".gpr", ".k25"),
-        *(".kc2", ".kdc", ".mdc", ".mef", ".mos", ".ptx", ".pxn", ".r3d", ".raw", ".rwz", ".srf", ".sti"),
+        *(
+            ".ari",
+            ".bay",
+            ".braw",
+            ".cap",
+            ".cs1",
+            ".dcr",
+            ".dcs",
+            ".drf",
+            ".eip",
+            ".erf",
+            ".gpr",
+            ".k25",
+        ),
+        *(
+            ".kc2",
+            ".kdc",
+            ".mdc",
+            ".mef",
+            ".mos",
+            ".ptx",
+            ".pxn",
+            ".r3d",
+            ".raw",
+            ".rwz",
+            ".srf",
+            ".sti",
+        ),
     )
 )
 # Those of images that are not read.
@@ -46,14 +75,18 @@ _OTHER_EXTENSIONS = _OTHER_RAW_EXTENSIONS | {".jp2", ".jxl", ".jxr"}
 # The extension of sidecars, in lower case.
 SIDECAR_EXTENSION = ".xmp"
 JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
-_PAIRED = {extension[1:] for extension in (*JPEG_EXTENSIONS, *HEIC.extensions_of_extra, *RAW.extensions)}
+_PAIRED = {
+    extension[1:] for extension in (*JPEG_EXTENSIONS, *HEIC.extensions_of_extra, *RAW.extensions)
+}
 T = TypeVar("T")
 
 
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name is listed as a photo."""
     extension = extension_of(name)
-    return extension in _PHOTO_EXTENSIONS or (extension in _EXTRAS and _EXTRAS[extension].is_installed)
+    return extension in _PHOTO_EXTENSIONS or (
+        extension in _EXTRAS and _EXTRAS[extension].is_installed
+    )
 
 
 def is_raw_name(name: str) -> bool:
@@ -120,7 +153,9 @@ class OtherFiles:
         """Count one more file; the extension begins with a dot, or is empty."""
         self.count += 1
         known = self.by_extension
-        if extension in known or (1 < len(extension) <= LONGEST_EXTENSION and len(known) < MOST_EXTENSIONS):
+        if extension in known or (
+            1 < len(extension) <= LONGEST_EXTENSION and len(known) < MOST_EXTENSIONS
+        ):
             known[extension] += 1
 
     def extensions_text(self) -> str:
@@ -128,10 +163,14 @@ class OtherFiles:
         known = sorted(self.by_extension.items(), key=lambda item: (-item[1], item[0]))
         frequent = known[:NAMED_EXTENSIONS]
         others = self.count - sum(number for _, number in frequent)
-        parts = [f"{number} {extension}" if number > 1 else extension for extension, number in frequent]
+        parts = [
+            f"{number} {extension}" if number > 1 else extension for extension, number in frequent
+        ]
         if len(frequent) == 1 and not others:
             parts = [frequent[0][0]]
-        return f" ({', '.join((*parts, *([f'{others} others'] if others else ())))})" if parts else ""
+        return (
+            f" ({', '.join((*parts, *([f'{others} others'] if others else ())))})" if parts else ""
+        )
 
     def copies_lines(self) -> list[str]:
         """A line for each reason for which folders were left out."""
@@ -141,7 +180,9 @@ class OtherFiles:
         ]
         if self.outward_links.count:
             links = _paths_text(self.outward_links, "link")
-            lines.append(f"left out: {links}; links are not followed, so tag the folders they lead to")
+            lines.append(
+                f"left out: {links}; links are not followed, so tag the folders they lead to"
+            )
         return lines
 
 
@@ -258,20 +299,27 @@ _TABLE = (
     _row(r".+\.lrlibrary", "Lightroom"),
     _row(r".+\.lrdata|.+\.lrcat-data", "Lightroom", "previews"),
     _row(r"encoded-video", "Immich", "converted videos"),
-    _row(r"thumbs", "Immich", "thumbnails", clues=(*_IMMICH, "../upload", "../library", "../profile")),
+    _row(
+        r"thumbs", "Immich", "thumbnails", clues=(*_IMMICH, "../upload", "../library", "../profile")
+    ),
     _row(r"profile", "Immich", "profile pictures", clues=_IMMICH),
     _row(r"backups", "Immich", "backups", clues=_IMMICH),
     _row(r"upload|library", "Immich", clues=_IMMICH),
     # Caches, thumbnails and previews.
     _row(r"cache|sidecar", "PhotoPrism", "copies", inside=r"storage"),
     _row(r"cache", "PhotoPrism", "thumbnails", clues=("../sidecar", f"../{PHOTOPRISM_MARKER}")),
-    _row(r"sidecar", "PhotoPrism", "converted photos", clues=("../cache", f"../{PHOTOPRISM_MARKER}")),
+    _row(
+        r"sidecar", "PhotoPrism", "converted photos", clues=("../cache", f"../{PHOTOPRISM_MARKER}")
+    ),
     _row(r"\.photoprism", "PhotoPrism", "converted photos"),
     _row(r"appdata_.+", "Nextcloud", "previews"),
     _row(r"files_versions", "Nextcloud", "older versions"),
     _row(r"files_trashbin", "Nextcloud", "deleted files"),
     _row(
-        r"cache|uploads|thumbnails", "Nextcloud", "copies", clues=("../files_versions", "../files_trashbin")
+        r"cache|uploads|thumbnails",
+        "Nextcloud",
+        "copies",
+        clues=("../files_versions", "../files_trashbin"),
     ),
     _row(r"@eadir|@img_bkp_cache", "Synology", "thumbnails"),
     _row(r"\.@__thumb", "QNAP", "thumbnails"),
@@ -347,7 +395,9 @@ def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
         return None
     for names, inside, row in _ROWS:
         is_named = names.fullmatch(name) and (not row.inside or inside.fullmatch(outer))
-        if is_named and (not row.clues or any(has_entry(_joined(path, clue)) for clue in row.clues)):
+        if is_named and (
+            not row.clues or any(has_entry(_joined(path, clue)) for clue in row.clues)
+        ):
             return row.folder
     return None
 
@@ -368,7 +418,10 @@ def is_marker(name: str) -> bool:
 
 def marked_reason(folder: str, marker: str) -> str | None:
     """Why a folder with this marker is left out. Immich's is also in the folders of its originals."""
-    if marker.lower() == IMMICH_MARKER and folder.rpartition("/")[2].casefold() in {"upload", "library"}:
+    if marker.lower() == IMMICH_MARKER and folder.rpartition("/")[2].casefold() in {
+        "upload",
+        "library",
+    }:
         return None
     return _MARKED[marker.lower()]
 

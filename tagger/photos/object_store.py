@@ -60,7 +60,9 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
             file of certificates cannot be read.
     """
     if not is_installed("obstore"):
-        reason = f"buckets need the extra cloud, which is not installed. Run: {install_command('cloud')}"
+        reason = (
+            f"buckets need the extra cloud, which is not installed. Run: {install_command('cloud')}"
+        )
         raise BucketExtraMissing(folder=path, reason=reason)
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
@@ -116,7 +118,9 @@ def _endpoint_problem(path: ObjectPath, endpoint: str | None) -> str | None:
 def _server(endpoint: str) -> str:
     """The server of an endpoint without its credentials; AWS has many names."""
     match = _HOST.search(endpoint)
-    if match is None or match[2].partition(":")[0].endswith((".amazonaws.com", ".amazonaws.com.cn")):
+    if match is None or match[2].partition(":")[0].endswith(
+        (".amazonaws.com", ".amazonaws.com.cn")
+    ):
         return AWS
     return f"{match[1]}://{match[2]}"
 
@@ -131,7 +135,8 @@ def reopen_stores() -> None:
 
 
 _NO_ENDPOINT_TEXT = (
-    "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set AWS_ENDPOINT_URL={0}"
+    "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set "
+    "AWS_ENDPOINT_URL={0}"
 )
 _OTHER_ENDPOINT_TEXT = (
     "it was found at AWS, and this process would ask {0}. Unset the endpoint; "
@@ -144,7 +149,9 @@ def _variables() -> dict[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]], patient: bool) -> "Store":
+def _open_store(
+    scheme: str, bucket: str, environment: frozenset[tuple[str, str]], patient: bool
+) -> "Store":
     from obstore.store import AzureStore, GCSStore, S3Store
 
     variables = dict(environment)
@@ -154,7 +161,10 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
         "retry_config": {
             "max_retries": 8 if patient else 3,
             "retry_timeout": RETRY_TIMEOUT if patient else CHECK_TIMEOUT,
-            "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=8)},
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=200),
+                "max_backoff": timedelta(seconds=8),
+            },
         },
     }
     if bundle := variables.get("AWS_CA_BUNDLE"):
@@ -162,7 +172,9 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
             with open_regular(Path(bundle)) as file:
                 options["client_options"]["root_certificate"] = file.read()
         except OSError as error:
-            reason = f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
+            reason = (
+                f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
+            )
             raise BucketUnavailable(folder=f"{scheme}://{bucket}", reason=reason) from error
     if scheme == "gs":
         return GCSStore(bucket, **options)
@@ -176,7 +188,12 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
 def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
     """Credentials and region."""
     keys = _ProfileKeys(variables)
-    region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or keys.region or "us-east-1"
+    region = (
+        variables.get("AWS_REGION")
+        or variables.get("AWS_DEFAULT_REGION")
+        or keys.region
+        or "us-east-1"
+    )
     options: dict[str, Any] = {"region": region}
     if "AWS_ACCESS_KEY_ID" not in variables and keys.read() is not None:
         options["credential_provider"] = keys
@@ -202,7 +219,9 @@ class _ProfileKeys:
     def __init__(self, variables: dict[str, str]) -> None:
         folder = Path(os.path.expanduser("~/.aws"))  # noqa: PTH111 - a user may have no home folder
         self._profile = variables.get("AWS_PROFILE", "default")
-        self._credentials = Path(variables.get("AWS_SHARED_CREDENTIALS_FILE") or folder / "credentials")
+        self._credentials = Path(
+            variables.get("AWS_SHARED_CREDENTIALS_FILE") or folder / "credentials"
+        )
         self._config = Path(variables.get("AWS_CONFIG_FILE") or folder / "config")
 
     @property
@@ -216,7 +235,10 @@ class _ProfileKeys:
         return keys
 
     def read(self) -> "S3Credential | None":
-        for file, section in ((self._credentials, self._profile), (self._config, self._config_section)):
+        for file, section in (
+            (self._credentials, self._profile),
+            (self._config, self._config_section),
+        ):
             key = self._value(file, section, "aws_access_key_id")
             secret = self._value(file, section, "aws_secret_access_key")
             if key and secret:
@@ -250,10 +272,13 @@ _REFUSED_STATUS = re.compile(r"(?:status |\()code: 40[13]\b")
 _HOST_IN_TEXT = re.compile(r"https?://(?:[^/@\s]*@)?([^/@?#\s]+)")
 # Errors of missing credentials: a part is missing, or the machine's role, tried last, is silent.
 _NO_CREDENTIALS = re.compile(
-    r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key", re.IGNORECASE
+    r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key",
+    re.IGNORECASE,
 )
 
-EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"))
+EXPIRED_CODES = frozenset(
+    ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired")
+)
 
 
 def store_errors() -> tuple[type[Exception], ...]:
@@ -281,7 +306,11 @@ def is_worth_repeating(error: Exception) -> bool:
     if code in EXPIRED_CODES:
         reopen_stores()
         return True
-    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
+    return (
+        not code
+        and not lacks_credentials(error)
+        and not isinstance(error, FileNotFoundError | ValueError)
+    )
 
 
 def repeated(
@@ -325,9 +354,9 @@ def _connection_text(text: str) -> str:
     """Why no connection was made, from the error of the HTTP library."""
     match = _HOST_IN_TEXT.search(text)
     server = match[1] if match else "the server"
-    return next((known for part, known in _CONNECTION_TEXTS.items() if part in text), _SILENT_TEXT).format(
-        server
-    )
+    return next(
+        (known for part, known in _CONNECTION_TEXTS.items() if part in text), _SILENT_TEXT
+    ).format(server)
 
 
 _NO_CREDENTIALS_TEXT = (
@@ -336,13 +365,17 @@ _NO_CREDENTIALS_TEXT = (
     "AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
 )
 _INVALID_KEY_TEXT = (
-    "a key in it has an empty part (//), one that is a dot, or a control character. Rename that object"
+    "a key in it has an empty part (//), one that is a dot, or a control character. Rename "
+    "that object"
 )
-_REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
+_REFUSED_TEXT = (
+    "the server refuses access{}. Check the credentials and their rights to list and read"
+)
 _EXPIRED_TEXT = "the credentials have expired{}. Renew them"
 _SILENT_TEXT = "{} does not answer. Check the network and the endpoint"
 _EARLY_END_TEXT = (
-    "{} sends less of an answer than it announced. Check the network, proxies in between, and the server"
+    "{} sends less of an answer than it announced. Check the network, proxies in between, "
+    "and the server"
 )
 # The texts by a part of the error's text.
 _CONNECTION_TEXTS = {
@@ -356,7 +389,8 @@ _CONNECTION_TEXTS = {
 _CODE_TEXTS = {
     **dict.fromkeys(EXPIRED_CODES, _EXPIRED_TEXT),
     **dict.fromkeys(
-        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"), _REFUSED_TEXT
+        ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"),
+        _REFUSED_TEXT,
     ),
     **dict.fromkeys(
         ("NoSuchBucket", "NoSuchKey", "ContainerNotFound"),

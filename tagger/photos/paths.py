@@ -68,7 +68,11 @@ def parse_path(path: str | Path) -> Path:
     address = ObjectPath(plain)
     if plain.parts[0] not in _SCHEME_PARTS:
         raise ObjectAddressInvalid(reason=f"write {address.scheme.lower()}:// in lower case")
-    if len(address.parts) < 2 or ".." in address.parts or not _BUCKET.fullmatch(address.bucket.lower()):
+    if (
+        len(address.parts) < 2
+        or ".." in address.parts
+        or not _BUCKET.fullmatch(address.bucket.lower())
+    ):
         raise ObjectAddressInvalid(reason=f"write it as {address.scheme}://BUCKET/PREFIX")
     if not _BUCKET.fullmatch(address.bucket):
         raise ObjectAddressInvalid(reason="names of buckets are in lower case")
@@ -167,7 +171,9 @@ def path_from_json(value: object) -> Path:
 def printable_path(path: str | Path) -> str:
     """The path on one line: control characters and bytes that are not UTF-8 are escaped."""
     text, _ = path_text(path)
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
 
 
 def folded_name(name: str) -> str:

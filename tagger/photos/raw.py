@@ -99,7 +99,8 @@ def read_raw(data: bytes) -> RawFile:
         _sensor_image(data, layout.images, previews),
         layout.exif if layout.has_capture_facts else next(exif_of_previews, layout.exif),
         layout.xmp,
-        is_truncated=layout.is_cut_off or any(span.start + span.size_bytes > len(data) for span in spans),
+        is_truncated=layout.is_cut_off
+        or any(span.start + span.size_bytes > len(data) for span in spans),
     )
 
 
@@ -120,7 +121,9 @@ def _sensor_image(
     largest = max(others, key=lambda image: sum(span.size_bytes for span in image), default=())
     size_bytes = sum(span.size_bytes for span in largest)
     # More bytes than the file: strips overlap, which could make a small file as expensive as a large one.
-    if not len(data) / _LEAST_SHARE <= size_bytes <= len(data) or not all(lies_in(data, s) for s in largest):
+    if not len(data) / _LEAST_SHARE <= size_bytes <= len(data) or not all(
+        lies_in(data, s) for s in largest
+    ):
         return ()
     return tuple(memoryview(data)[span.start : span.start + span.size_bytes] for span in largest)
 
@@ -129,7 +132,9 @@ def _raf_layout(data: bytes) -> RawLayout:
     """Read the layout; empty if the header is cut off."""
     if len(data) < _SENSOR_AT + 8:
         return RawLayout(is_cut_off=True)
-    jpeg, sensor = (ByteRange(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT))
+    jpeg, sensor = (
+        ByteRange(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT)
+    )
     exif = jpeg_exif(memoryview(data)[jpeg.start : jpeg.start + jpeg.size_bytes])
     return RawLayout((jpeg,), images=((sensor,),), exif=exif)
 
@@ -163,7 +168,9 @@ def find_previews(data: bytes, spans: Iterable[ByteRange]) -> tuple[Preview, ...
     """Return the previews, largest first."""
     whole = dict.fromkeys(span for span in spans if lies_in(data, span))
     previews = (_preview(data, span) for span in list(whole)[:_SPAN_LIMIT])
-    return tuple(sorted(filter(None, previews), key=lambda preview: (-preview.pixels, -len(preview.data))))
+    return tuple(
+        sorted(filter(None, previews), key=lambda preview: (-preview.pixels, -len(preview.data)))
+    )
 
 
 def lies_in(data: bytes, span: ByteRange) -> bool:
@@ -221,7 +228,10 @@ def is_raw(head: bytes) -> bool:
 
 def is_phase_one(head: bytes) -> bool:
     """Whether a TIFF is an IIQ file."""
-    return (head[8:12], head[13:16]) == (b"IIII", b"waR") or (head[8:12], head[12:15]) == (b"MMMM", b"Raw")
+    return (head[8:12], head[13:16]) == (b"IIII", b"waR") or (head[8:12], head[12:15]) == (
+        b"MMMM",
+        b"Raw",
+    )
 
 
 def directories_of(block: TiffBlock, limit: int) -> Iterator[TiffDirectory]:
@@ -242,7 +252,10 @@ def is_sensor_image(block: TiffBlock, directory: TiffDirectory) -> bool:
     """Whether a directory's image consists of sensor data."""
     photometric = block.integers(directory.tags.get(PHOTOMETRIC))[:1]
     compression = block.integers(directory.tags.get(COMPRESSION))[:1]
-    return not (_SENSOR_PHOTOMETRICS.isdisjoint(photometric) and _MAKERS_COMPRESSIONS.isdisjoint(compression))
+    return not (
+        _SENSOR_PHOTOMETRICS.isdisjoint(photometric)
+        and _MAKERS_COMPRESSIONS.isdisjoint(compression)
+    )
 
 
 # A DNG with masks has about ten.
@@ -280,7 +293,10 @@ def tiff_layout(data: bytes) -> RawLayout:
         jpegs, images = tuple(_panasonic_jpegs(main)), tuple(_panasonic_sensor(block, main))
     else:
         stored = (span for directory in directories for span in _jpegs(block, directory))
-        jpegs, images = (*stored, *_maker_note_previews(block, main)), _images(data, block, directories)
+        jpegs, images = (
+            (*stored, *_maker_note_previews(block, main)),
+            _images(data, block, directories),
+        )
     xmp = main.tags.get(_XMP)
     has_exif = EXIF_POINTER in main.tags or _DATE_OF_CAPTURE in main.tags
     return RawLayout(jpegs, images, data, has_exif, bytes(xmp.raw) if xmp else None)
@@ -301,18 +317,25 @@ def _images(
     """The images that may be the sensor's. Canon and older files of Olympus do not say which it is."""
     if is_phase_one(data):
         return tuple(_phase_one_sensor(data))
-    stored = [(directory, strips) for directory in directories if (strips := _strips(block, directory))]
+    stored = [
+        (directory, strips) for directory in directories if (strips := _strips(block, directory))
+    ]
     of_sensor = [strips for directory, strips in stored if is_sensor_image(block, directory)]
-    return tuple(of_sensor or (strips for directory, strips in stored if not _is_reduced(block, directory)))
+    return tuple(
+        of_sensor or (strips for directory, strips in stored if not _is_reduced(block, directory))
+    )
 
 
 def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]:
     """The strips or tiles of a directory's image; none if their numbers contradict each other."""
     read = {
-        tag: block.integers(directory.tags.get(tag)) for tag in (_STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES)
+        tag: block.integers(directory.tags.get(tag))
+        for tag in (_STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES)
     }
     # Sony writes both: the tiles are right, the strip is a repetition.
-    starts, sizes = (read[_TILES], read[_TILE_SIZES]) if read[_TILES] else (read[_STRIPS], read[_STRIP_SIZES])
+    starts, sizes = (
+        (read[_TILES], read[_TILE_SIZES]) if read[_TILES] else (read[_STRIPS], read[_STRIP_SIZES])
+    )
     if len(starts) != len(sizes):
         return ()
     return tuple(ByteRange(start, size) for start, size in zip(starts, sizes, strict=True))
@@ -470,7 +493,9 @@ def cr3_layout(data: bytes) -> RawLayout:
     tables = [_sample_table(data, box) for box in movie if box.kind == b"trak"]
     tracks = [_samples(data, table) for table in tables]
     metadata = [inner for box in movie if box.kind == _METADATA for inner in _children(data, box)]
-    previews = [box for box in top if box.kind == _PREVIEW] + [box for box in metadata if box.kind == b"THMB"]
+    previews = [box for box in top if box.kind == _PREVIEW] + [
+        box for box in metadata if box.kind == b"THMB"
+    ]
     jpegs = [span for box in previews for span in _jpeg_in(data, box)]
     jpegs += [samples[0] for samples in tracks if samples]
     blocks = {box.kind: data[box.start : box.end] for box in metadata}
@@ -560,7 +585,10 @@ def _merged_exif(main: bytes | None, *, exif: bytes | None, gps: bytes | None) -
     order = block.order
     merged = bytearray(struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8))
     children = {}
-    for pointer, other in ((EXIF_POINTER, open_tiff(exif or b"")), (_GPS_POINTER, open_tiff(gps or b""))):
+    for pointer, other in (
+        (EXIF_POINTER, open_tiff(exif or b"")),
+        (_GPS_POINTER, open_tiff(gps or b"")),
+    ):
         child = _first(other)
         if other is not None and child is not None and other.order == order:
             children[pointer] = child.tags

@@ -71,7 +71,9 @@ def metadata_files(folder: str) -> list[str]:
         names = os.listdir(os.path.join(folder, METADATA_FOLDER))  # noqa: PTH118, PTH208 - see names
     except OSError:
         return []
-    return [f"{METADATA_FOLDER}/{name}" for name in names if extension_of(name) == TAKEOUT_EXTENSION]
+    return [
+        f"{METADATA_FOLDER}/{name}" for name in names if extension_of(name) == TAKEOUT_EXTENSION
+    ]
 
 
 # A larger sidecar is not read: real ones have kilobytes, with a history of edits perhaps a
@@ -127,7 +129,9 @@ def side_files_of(
     return {photo: tuple(names) for photo, names in found.items()}
 
 
-def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: ReadSidecar) -> str | None:
+def owner_of_stem_sidecar(
+    sidecar: str, names: Iterable[str], read_sidecar: ReadSidecar
+) -> str | None:
     """The photo among `names` to which the sidecar `IMG_1.xmp` belongs; None if that is not known.
 
     It belongs to the only image of its stem. Of several, it belongs to the one whose extension it states
@@ -173,7 +177,9 @@ def sort_stem_sidecars(
         owner = owner_of_stem_sidecar(sidecar, names, read_sidecar)
         if owner is not None and folded_name(owner) == folded_name(photo):
             owned.append(sidecar)
-        elif owner is None and any(folded_name(name) == folded_name(sidecar[:-4]) for name in names):
+        elif owner is None and any(
+            folded_name(name) == folded_name(sidecar[:-4]) for name in names
+        ):
             continue  # beside `a.jpg`, `a.jpg.xmp` is not the sidecar of `a.jpg.cr3`
         elif _is_same_photo(photo, owner) or stated_extension(read_sidecar(sidecar)) in (
             None,
@@ -185,7 +191,11 @@ def sort_stem_sidecars(
 
 def _is_same_photo(photo: str, raw_file: str | None) -> bool:
     """Whether a photo was developed from a RAW file of its stem, as far as the names tell."""
-    return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
+    return (
+        raw_file is not None
+        and is_raw_name(raw_file)
+        and None not in (stem_of(photo), stem_of(raw_file))
+    )
 
 
 def stated_extension(sidecar: bytes | None) -> str | None:
@@ -195,7 +205,9 @@ def stated_extension(sidecar: bytes | None) -> str | None:
     return f".{match[1].lower()}" if match else None
 
 
-_SIDECAR_FOR = re.compile(r"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1,10})\s*["'<]""", re.ASCII)
+_SIDECAR_FOR = re.compile(
+    r"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1,10})\s*["'<]""", re.ASCII
+)
 
 
 def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:
@@ -204,7 +216,10 @@ def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:
 
 
 def _sidecars(
-    photos: Collection[str], unlisted: Collection[str], sidecars: Collection[str], read_sidecar: ReadSidecar
+    photos: Collection[str],
+    unlisted: Collection[str],
+    sidecars: Collection[str],
+    read_sidecar: ReadSidecar,
 ) -> Iterator[tuple[str, str]]:
     """Pairs of photos and their sidecars: for each photo, `photo.jpg.xmp` comes before `photo.xmp`."""
     if not sidecars:
@@ -302,7 +317,9 @@ def _takeout_files(photos: Collection[str], names: Collection[str]) -> Iterator[
     for photo in photos:
         if (name := _file_of(photo, files)) is not None:
             yield photo, name
-        elif (name := _guessed_file(photo, files)) is not None and len(stems[folded_name(_stem(photo))]) == 1:
+        elif (name := _guessed_file(photo, files)) is not None and len(
+            stems[folded_name(_stem(photo))]
+        ) == 1:
             guessed.setdefault(name, []).append(photo)
     for name, candidates in guessed.items():
         originals = [photo for photo in candidates if not _is_edited(photo)] or candidates
@@ -357,7 +374,11 @@ def _guessed_file(photo: str, files: _TakeoutFiles) -> str | None:
         stem = _stem(title)
         original = _original(stem)
         still = stem[: -len(_MOTION)] if stem.lower().endswith(_MOTION) else None
-        titles = [title] if original is None else [title, *(original + each for each in _extensions(title))]
+        titles = (
+            [title]
+            if original is None
+            else [title, *(original + each for each in _extensions(title))]
+        )
         found = (
             next(filter(None, (files.of_cut_title(each, number) for each in titles)), None)
             or files.of_title(stem, number)

@@ -73,7 +73,9 @@ class TiffBlock:
         tags = {}
         for at in range(start, end, step):
             tag, kind, length = head.unpack_from(self.data, at)
-            start_of_values, raw = self._values(at + head_size, slot, VALUE_SIZES.get(kind, 0) * length)
+            start_of_values, raw = self._values(
+                at + head_size, slot, VALUE_SIZES.get(kind, 0) * length
+            )
             if raw:
                 tags[tag] = TiffTag(kind, length, raw, start_of_values)
         return TiffDirectory(tags, self._offset(end, slot))
@@ -187,7 +189,9 @@ def orientation_of(block: TiffBlock | None) -> int:
 StoredValue: TypeAlias = tuple[int, int, bytes]
 
 
-def append_directory(block: bytearray, order: str, values: Mapping[int, StoredValue]) -> dict[int, int]:
+def append_directory(
+    block: bytearray, order: str, values: Mapping[int, StoredValue]
+) -> dict[int, int]:
     """Append a last directory to a block; return where the value of each tag, or its offset, is."""
     start = len(block)
     block += struct.pack(order + "H", len(values)) + bytes(12 * len(values) + 4)

@@ -311,7 +311,9 @@ class RunningChild:
             if self._must_stop():
                 raise ParentStopping
             if left_s < 0:
-                raise ChildDied(-signal.SIGXCPU)  # as if the kernel had ended it for the time that it took
+                raise ChildDied(
+                    -signal.SIGXCPU
+                )  # as if the kernel had ended it for the time that it took
 
     def _exit_code(self) -> int | None:
         # A process that hangs in the kernel ends when the disk responds.

@@ -92,7 +92,9 @@ def limit_data(more_bytes: int) -> None:
 
 
 def _limit(name: str, limit_bytes: int) -> None:
-    with suppress(ImportError, OSError, ValueError):  # a system without limits, or a lower one holds already
+    with suppress(
+        ImportError, OSError, ValueError
+    ):  # a system without limits, or a lower one holds already
         import resource
 
         resource.setrlimit(getattr(resource, name), (limit_bytes, limit_bytes))
@@ -116,7 +118,11 @@ def _limit_resources() -> bool:
         import resource
     except ImportError:
         return False
-    for name, most in ((resource.RLIMIT_NOFILE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+    for name, most in (
+        (resource.RLIMIT_NOFILE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
         resource.setrlimit(name, (most, most))
     _, most_s = resource.getrlimit(resource.RLIMIT_CPU)
     life_s = LIFETIME_CPU_S if most_s == resource.RLIM_INFINITY else min(LIFETIME_CPU_S, most_s)
@@ -253,7 +259,9 @@ def _instructions(machine: _Machine, pid: int) -> list[bytes]:
         _instruction(_LOAD, _ARCH_AT),
         _instruction(_IF_EQUAL, machine.audit_arch, 1, 0),
         _return(_KILL_PROCESS),  # the numbers of another architecture mean other calls
-        _instruction(_LOAD, _NUMBER_AT),  # calls of x32 have a bit that none of the numbers below has
+        _instruction(
+            _LOAD, _NUMBER_AT
+        ),  # calls of x32 have a bit that none of the numbers below has
     ]
 
     def on(numbers: tuple[int, int], *then: bytes) -> None:
@@ -265,7 +273,9 @@ def _instructions(machine: _Machine, pid: int) -> list[bytes]:
         on(numbers, _return(_ALLOW))
     # HEIF is decoded by threads. They share this filter.
     on(_CLONE, *_if(_IF_ANY_BIT, 0, _CLONE_THREAD, _return(_ALLOW), refuse))
-    on(_CLONE3, _return(_ERROR | errno.ENOSYS))  # its flags are in memory; the C library then calls clone
+    on(
+        _CLONE3, _return(_ERROR | errno.ENOSYS)
+    )  # its flags are in memory; the C library then calls clone
     for numbers in (_MMAP, _MPROTECT):
         on(numbers, *_if(_IF_ANY_BIT, 2, _PROT_EXEC, refuse, _return(_ALLOW)))
     for numbers in (_KILL, _TGKILL):  # abort() sends a signal to its own process
@@ -275,7 +285,9 @@ def _instructions(machine: _Machine, pid: int) -> list[bytes]:
     return program
 
 
-def _if(comparison: int, argument: int, value: int, then: bytes, otherwise: bytes) -> Sequence[bytes]:
+def _if(
+    comparison: int, argument: int, value: int, then: bytes, otherwise: bytes
+) -> Sequence[bytes]:
     """Do `then` if the comparison of an argument of the call with the value is true."""
     load = _instruction(_LOAD, _ARGUMENTS_AT + 8 * argument)
     return load, _instruction(comparison, value, 0, 1), then, otherwise

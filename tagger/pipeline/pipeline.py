@@ -77,7 +77,8 @@ class Pipeline:
         self._resizes = {key: model.manifest.input.resize for key, model in models.items()}
         self._readers = ReaderPool(open_photo, limits, self._buffers, self._resizes, timed_threads)
         self._threads = [
-            threading.Thread(target=self._classify_batches, name="model", daemon=True) for _ in range(at_once)
+            threading.Thread(target=self._classify_batches, name="model", daemon=True)
+            for _ in range(at_once)
         ]
         for thread in self._threads:
             thread.start()
@@ -142,7 +143,9 @@ class Pipeline:
         found: dict[ImageKey, dict[int, Output]] = {key: {} for key in batch}
         for model_id, model in self._models.items():
             own = {
-                key: images[self._resizes[model_id]] for key, images in batch.items() if model_id in key[1]
+                key: images[self._resizes[model_id]]
+                for key, images in batch.items()
+                if model_id in key[1]
             }
             if own:
                 with stage_timer("model"):
@@ -181,7 +184,9 @@ class Pipeline:
         results: dict[ResultSink, list[RequestResult]] = {}
         for key, images in batch.items():
             for request in self._buffers.take_waiters(key):
-                result = _result_or_failure(key[0], request, next(iter(images.values())), outputs[key])
+                result = _result_or_failure(
+                    key[0], request, next(iter(images.values())), outputs[key]
+                )
                 results.setdefault(request.sink, []).append((request, result))
         for sink, sink_results in results.items():
             deliver(sink, sink_results)
@@ -206,7 +211,10 @@ def photo_opener(limits: Limits, sandbox: Sandbox | None, *, only_develops: bool
 
 def _blank(resizes: Iterable[Resize]) -> Images:
     shapes = {resize: (resize.size, resize.size, 3) for resize in resizes}
-    return {resize: DecodedImage(np.zeros(shape, np.uint8), *shape[:2]) for resize, shape in shapes.items()}
+    return {
+        resize: DecodedImage(np.zeros(shape, np.uint8), *shape[:2])
+        for resize, shape in shapes.items()
+    }
 
 
 def _result_or_failure(
@@ -219,14 +227,18 @@ def _result_or_failure(
         return request.failed(internal_failure(error))
 
 
-def _result(digest: str, request: Request, image: DecodedImage, outputs: Mapping[int, Output]) -> Result:
+def _result(
+    digest: str, request: Request, image: DecodedImage, outputs: Mapping[int, Output]
+) -> Result:
     arrays = (each for output in outputs.values() for each in output if each is not None)
     if not all(map(has_finite_length, arrays)):
         return request.failed(_NOT_FINITE)
     sink = request.sink
     results = {
         model_id: ModelResult(
-            best_predictions(scores, sink.top_k, sink.thresholds[model_id], is_damaged=image.is_damaged),
+            best_predictions(
+                scores, sink.top_k, sink.thresholds[model_id], is_damaged=image.is_damaged
+            ),
             None if image.is_damaged else embedding,
         )
         for model_id, (scores, embedding) in outputs.items()

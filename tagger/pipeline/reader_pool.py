@@ -124,7 +124,9 @@ class PipelineBuffers:
     def next_read(self, timeout_s: float) -> Request | None:
         """Wait for a request and for room for its photo; None after the timeout and once closed."""
         with self.lock:
-            self._readable.wait_for(lambda: self.closed or (self.requests and self.has_room()), timeout_s)
+            self._readable.wait_for(
+                lambda: self.closed or (self.requests and self.has_room()), timeout_s
+            )
             if self.closed or not (self.requests and self.has_room()):
                 return None
             request = self.requests.popleft()
@@ -134,7 +136,9 @@ class PipelineBuffers:
                 len(self.requests) <= self._capacity // 2
             ):  # a thread that submits many then wakes up once for many
                 self._submittable.notify_all()
-            if self._has_extra_reads:  # the end of one large photo makes room for several small ones
+            if (
+                self._has_extra_reads
+            ):  # the end of one large photo makes room for several small ones
                 self._readable.notify()
             return request
 
@@ -142,7 +146,9 @@ class PipelineBuffers:
         """Wait until fewer photos are processed than there are cores. Settling the read ends it."""
         with self.lock:
             self._awaiting_processing += 1
-            self._processable.wait_for(lambda: self.closed or len(self._processed) < self._processors)
+            self._processable.wait_for(
+                lambda: self.closed or len(self._processed) < self._processors
+            )
             self._awaiting_processing -= 1
             if not read.is_settled:
                 self._processed.add(read)
@@ -189,7 +195,9 @@ class PipelineBuffers:
             self._batch_size = batch_size
             while not (batch or self.closed):  # another thread may have taken the photos
                 self._batchable.wait_for(lambda: self.closed or self.images)
-                self._batchable.wait_for(lambda: self._is_full() or self._is_idle(), timeout=READ_WAIT_S)
+                self._batchable.wait_for(
+                    lambda: self._is_full() or self._is_idle(), timeout=READ_WAIT_S
+                )
                 if not (self._is_full() or self.closed):
                     self._batchable.wait_for(self._is_full, timeout=LINGER_S)
                 batch = {key: self.images.pop(key) for key in [*islice(self.images, batch_size)]}
@@ -230,7 +238,9 @@ class PipelineBuffers:
             return False
         if len(self.reads) < self._processors or not self.requests:
             return True
-        return sum(read.size_bytes for read in self.reads) + self.requests[0].size_bytes <= READ_BYTES
+        return (
+            sum(read.size_bytes for read in self.reads) + self.requests[0].size_bytes <= READ_BYTES
+        )
 
     @property
     def _has_extra_reads(self) -> bool:
@@ -360,7 +370,10 @@ class ReaderPool:
 
     def _read(self, request: Request) -> None:
         started_at = time.monotonic()
-        if request.classified is not None and request.source.version(request.path) == request.classified:
+        if (
+            request.classified is not None
+            and request.source.version(request.path) == request.classified
+        ):
             self._deliver(request, Unchanged())
             return
         open_photo = self._fetch(request)
@@ -496,7 +509,9 @@ class ReaderPool:
             self._hung += 1
             READS_HUNG.inc()
             log.warning("a read hangs and was abandoned; %d threads hang now", self._hung)
-            self._fail(request, PhotoFailure(FailureKind.TIMED_OUT, timeout_text(self._limits.timeout_s)))
+            self._fail(
+                request, PhotoFailure(FailureKind.TIMED_OUT, timeout_text(self._limits.timeout_s))
+            )
             if self._hung > MOST_HUNG:
                 failure = ReadsTimedOut(count=self._hung, timeout_s=self._limits.timeout_s)
                 self._buffers.failure = failure

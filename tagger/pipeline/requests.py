@@ -215,7 +215,9 @@ class Request:
     def failed(self, failure: PhotoFailure) -> Failed:
         """The failure of this photo as its result."""
         return (
-            Failed(failure) if self.digest is None else Failed(failure, self.digest, self.version, self.facts)
+            Failed(failure)
+            if self.digest is None
+            else Failed(failure, self.digest, self.version, self.facts)
         )
 
 
@@ -255,7 +257,9 @@ def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = No
     def decode(resize: Resize) -> DecodedImage:
         try:
             with stage_timer("decode"):
-                return decode_photo(photo.data, resize, max_pixels=limits.max_pixels, orientation=orientation)
+                return decode_photo(
+                    photo.data, resize, max_pixels=limits.max_pixels, orientation=orientation
+                )
         except NoPreview:
             if develop is None or not LIBRAW.is_installed:
                 raise

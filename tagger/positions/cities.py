@@ -114,7 +114,11 @@ def _zone_of_cell(latitude: float, longitude: float) -> str:
     place = nearest_discs(position, table.places, np.zeros(table.places.shape[1]))
     is_near = ground_km(position, table.places[:, place])[0] <= MAX_DISTANCE_KM
     # In these names, zones west of Greenwich have the sign +.
-    return table.zones[table.place_zones[place[0]]] if is_near else f"Etc/GMT{-round(longitude / 15):+d}"
+    return (
+        table.zones[table.place_zones[place[0]]]
+        if is_near
+        else f"Etc/GMT{-round(longitude / 15):+d}"
+    )
 
 
 @cache
@@ -132,7 +136,11 @@ def is_name_of_city(text: str) -> bool:
 def names_of_cities() -> dict[City, list[str]]:
     """The names of cities in other languages, folded as search compares them."""
     table = _load()
-    return {table.city(index): names.split("\t") for index, names in enumerate(table.other_names) if names}
+    return {
+        table.city(index): names.split("\t")
+        for index, names in enumerate(table.other_names)
+        if names
+    }
 
 
 def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
@@ -168,7 +176,9 @@ def _load() -> _Table:
     file = importlib.resources.files("tagger") / "shipped" / "cities.npz"
     try:
         return _read(file)
-    except Exception as error:  # the archive has a checksum of each column: no damage is read as other cities
+    except (
+        Exception
+    ) as error:  # the archive has a checksum of each column: no damage is read as other cities
         raise InstallationDamaged(path=file) from error
 
 
@@ -193,14 +203,18 @@ def _texts(column: npt.NDArray[np.uint8]) -> list[str]:
     return column.tobytes().decode().split("\n")
 
 
-def _cities_in_country(table: _Table, positions: Floats, countries: npt.NDArray[np.uint8]) -> Indices:
+def _cities_in_country(
+    table: _Table, positions: Floats, countries: npt.NDArray[np.uint8]
+) -> Indices:
     """The city of each position among those of its country."""
     cities = np.empty(len(countries), dtype=np.intp)
     city_countries = table.place_countries[: len(table.names)]
     for country in np.unique(countries):
         rows = np.flatnonzero(countries == country)
         first, end = np.searchsorted(city_countries, [country, country + 1])
-        found = nearest_discs(positions[:, rows], table.places[:, first:end], table.radii_km[first:end])
+        found = nearest_discs(
+            positions[:, rows], table.places[:, first:end], table.radii_km[first:end]
+        )
         cities[rows] = first + found
     return cities
 
@@ -249,7 +263,9 @@ def nearest_discs(positions: Floats, centres: Floats, radii_km: Floats) -> Indic
         if not len(group.rows):
             continue
         low, high = group.points.min(axis=1), group.points.max(axis=1)
-        discs = group.discs[_can_be_nearest(low, high, centres[:, group.discs], radii_km[group.discs])]
+        discs = group.discs[
+            _can_be_nearest(low, high, centres[:, group.discs], radii_km[group.discs])
+        ]
         if len(group.rows) * len(discs) <= _MAX_DISTANCES or len(group.rows) <= _MIN_POSITIONS:
             distances = chords_km(_cosines(group.points, centres[:, discs]))
             distances -= radii_km[discs]
@@ -271,7 +287,9 @@ class _Group:
     discs: Indices
 
 
-def _can_be_nearest(low: Floats, high: Floats, centres: Floats, radii_km: Floats) -> npt.NDArray[np.bool_]:
+def _can_be_nearest(
+    low: Floats, high: Floats, centres: Floats, radii_km: Floats
+) -> npt.NDArray[np.bool_]:
     """Which discs can be nearest to a position in the box between two corners."""
     middle = (low + high) / 2
     diameter_km = EARTH_RADIUS_KM * float(np.linalg.norm(high - low))

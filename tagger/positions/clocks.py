@@ -87,13 +87,17 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
     landmarks_at: defaultdict[int, set[int]] = defaultdict(set)
     for difference, landmark_id, _ in differences:
         landmarks_at[round(difference / 60)].add(landmark_id)
-    best_minute = max(landmarks_at, key=lambda minute: (_support(landmarks_at, minute), -abs(minute)))
+    best_minute = max(
+        landmarks_at, key=lambda minute: (_support(landmarks_at, minute), -abs(minute))
+    )
     near = [each for each in differences if abs(each[0] - 60 * best_minute) <= TOGETHER_S]
     offset_s = median(difference for difference, _, _ in near)
     rivals = [minute for minute in landmarks_at if abs(60 * minute - offset_s) > 2 * TOGETHER_S]
     most_rivals = max((_support(landmarks_at, minute) for minute in rivals), default=0)
     landmarks = _support(landmarks_at, best_minute)
-    is_local_time = any(zone_s is not None and abs(offset_s - zone_s) <= TOGETHER_S for _, _, zone_s in near)
+    is_local_time = any(
+        zone_s is not None and abs(offset_s - zone_s) <= TOGETHER_S for _, _, zone_s in near
+    )
     if landmarks < 2 * most_rivals or not (landmarks >= 2 or is_local_time):
         return None
     return round(offset_s)
@@ -126,7 +130,9 @@ def estimate_clocks(connection: Connection) -> list[CameraClock]:
     is_free = or_(cameras.c.clock_source.is_(None), cameras.c.clock_source != ClockSource.GIVEN)
     query = select(cameras).where(is_free, is_named()).order_by(cameras.c.id)
     for camera in connection.execute(query).all():
-        own = _sightings(connection, photos.c.camera_id == camera.id, photos.c.utc_offset_s.is_(None))
+        own = _sightings(
+            connection, photos.c.camera_id == camera.id, photos.c.utc_offset_s.is_(None)
+        )
         offset_s = estimate_clock(own, _others(connection, camera.id, own)) if own else None
         if offset_s != camera.clock_offset_s:
             source = None if offset_s is None else ClockSource.ESTIMATED
@@ -181,10 +187,16 @@ def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list
     ]
 
 
-def _points(connection: Connection, landmark_ids: Collection[int]) -> dict[int, tuple[float, float]]:
+def _points(
+    connection: Connection, landmark_ids: Collection[int]
+) -> dict[int, tuple[float, float]]:
     """The positions of landmarks that are a point. Others are too large to tell who was beside them."""
-    is_point = landmarks.c.latitude.is_not(None) & (func.coalesce(landmarks.c.extent, "point") == "point")
-    query = select(landmarks).where(is_point, landmarks.c.id.in_(landmark_ids)).order_by(landmarks.c.id)
+    is_point = landmarks.c.latitude.is_not(None) & (
+        func.coalesce(landmarks.c.extent, "point") == "point"
+    )
+    query = (
+        select(landmarks).where(is_point, landmarks.c.id.in_(landmark_ids)).order_by(landmarks.c.id)
+    )
     return {row.id: (row.latitude, row.longitude) for row in connection.execute(query)}
 
 

@@ -73,7 +73,9 @@ class CoLocations:
 
 def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
     """Compare the anchors of two cameras, which are in order of UTC."""
-    first, second = (_select(anchors, anchors.error_m <= MAX_ERROR_M) for anchors in (first, second))
+    first, second = (
+        _select(anchors, anchors.error_m <= MAX_ERROR_M) for anchors in (first, second)
+    )
     at, says = _votes(first, second)
     latitude = np.concatenate([second.latitude, first.latitude])
     longitude = np.concatenate([second.longitude, first.longitude])
@@ -99,7 +101,9 @@ def _compare(own: Sequence, other: Sequence) -> Indices:
     found = estimation.estimate(joined, MAX_GAP_S)
     place = place[len(own.at) :]
     error_m = found.error_m[place]
-    distance_m = distances_m(found.latitude[place], found.longitude[place], other.latitude, other.longitude)
+    distance_m = distances_m(
+        found.latitude[place], found.longitude[place], other.latitude, other.longitude
+    )
     since, until = (
         np.where(anchor[place] >= 0, np.abs(joined.at[anchor[place]] - other.at), np.inf)
         for anchor in (found.before, found.after)
@@ -110,7 +114,9 @@ def _compare(own: Sequence, other: Sequence) -> Indices:
     return np.asarray(np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0), np.int64)
 
 
-def group_companions(co_locations: Mapping[tuple[int, int], CoLocations]) -> dict[int, frozenset[int]]:
+def group_companions(
+    co_locations: Mapping[tuple[int, int], CoLocations],
+) -> dict[int, frozenset[int]]:
     """The group of each camera that has companions. No two cameras of a group are apart."""
     group_of: dict[int, frozenset[int]] = {}
     apart = {frozenset(pair) for pair, counts in co_locations.items() if counts.are_apart}
@@ -205,7 +211,9 @@ def find_companions(connection: Connection) -> list[Companions]:
     group_of = {camera_id: row.companions_id for camera_id, row in stored.items()}
     _store(connection, group_of, {camera_id: min(group) for camera_id, group in groups.items()})
     return [
-        Companions((stored[first].name, stored[second].name), co_locations.agreeing, co_locations.occasions)
+        Companions(
+            (stored[first].name, stored[second].name), co_locations.agreeing, co_locations.occasions
+        )
         for (first, second), co_locations in sorted(counts.items())
         if co_locations.are_companions and second in groups.get(first, ())
     ]
@@ -239,7 +247,13 @@ def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
     shots = read_shots(connection, is_own, *([] if first is None else [photos.c.taken_at >= first]))
     return sequence_of(
         [
-            (shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m, TRUST[shot.fix.source])
+            (
+                shot.at,
+                shot.fix.latitude,
+                shot.fix.longitude,
+                shot.fix.error_m,
+                TRUST[shot.fix.source],
+            )
             for shot in shots
             if shot.at is not None and shot.is_utc and shot.is_original
             if shot.fix is not None and shot.fix.source is not PositionSource.TRACK
@@ -247,14 +261,18 @@ def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
     )
 
 
-def _other_anchors(connection: Connection, camera_id: int, own: Sequence) -> list[tuple[int, Sequence]]:
+def _other_anchors(
+    connection: Connection, camera_id: int, own: Sequence
+) -> list[tuple[int, Sequence]]:
     """The anchors by GPS of other cameras at about these times, by camera."""
     rows_of: dict[int, list[tuple[float, float, float, float, int]]] = {}
     for row in connection.execute(_others(camera_id, own)) if len(own.at) else ():
         at = clock_seconds(row.taken_at) - row.offset_s
         anchor = (at, row.latitude, row.longitude, gps_error_m(row), TRUST[PositionSource.CAMERA])
         rows_of.setdefault(row.camera_id, []).append(anchor)
-    most = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))[:MOST_CANDIDATES]
+    most = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))[
+        :MOST_CANDIDATES
+    ]
     return [(other_id, sequence_of(sorted(rows_of[other_id]))) for other_id in most]
 
 
@@ -284,12 +302,17 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
     first = np.append([0], last[:-1] + 1)
     newest = zip(times[first][-MOST_OUTINGS:], times[last][-MOST_OUTINGS:], strict=True)
     return [
-        (clock_time(start - LOCAL_TIMES.total_seconds()), clock_time(end + LOCAL_TIMES.total_seconds()))
+        (
+            clock_time(start - LOCAL_TIMES.total_seconds()),
+            clock_time(end + LOCAL_TIMES.total_seconds()),
+        )
         for start, end in newest
     ]
 
 
-def _store(connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]) -> None:
+def _store(
+    connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]
+) -> None:
     """Store the groups. Photos of cameras in groups that change are estimated again."""
     changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}
     for camera_id in sorted(changed):

@@ -144,11 +144,15 @@ def reach_s(max_gap_s: float) -> float:
     return STAY_GAPS * max_gap_s
 
 
-def distances_m(latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats) -> Floats:
+def distances_m(
+    latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats
+) -> Floats:
     """Great-circle distances between positions in degrees (haversine formula)."""
     phi, to_phi = np.radians(latitude), np.radians(to_latitude)
     half_lambda = np.radians(to_longitude - longitude) / 2
-    haversine = np.sin((to_phi - phi) / 2) ** 2 + np.cos(phi) * np.cos(to_phi) * np.sin(half_lambda) ** 2
+    haversine = (
+        np.sin((to_phi - phi) / 2) ** 2 + np.cos(phi) * np.cos(to_phi) * np.sin(half_lambda) ** 2
+    )
     return np.asarray(2000 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, haversine))))
 
 
@@ -240,7 +244,9 @@ def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: flo
         pace = np.where(is_near, np.maximum(pace, speeds[leg]), pace)
         is_known |= is_near & (legs_s[leg] >= FEW_SECONDS)
         is_of_burst |= is_near
-    least = np.select([is_known, is_of_burst], [STANDING_PACE_M_S, PACE_OF_BURSTS_M_S], UNKNOWN_PACE_M_S)
+    least = np.select(
+        [is_known, is_of_burst], [STANDING_PACE_M_S, PACE_OF_BURSTS_M_S], UNKNOWN_PACE_M_S
+    )
     return np.asarray(np.maximum(pace, least))
 
 

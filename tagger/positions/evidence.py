@@ -88,7 +88,9 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
     best[2] = np.inf
     is_contradicted = np.zeros(len(times), np.bool_)
     for track_id, points in _parts_of(connection, times):
-        covered = slice(*np.searchsorted(times, [points[0, 0], np.nextafter(points[-1, 0], np.inf)]))
+        covered = slice(
+            *np.searchsorted(times, [points[0, 0], np.nextafter(points[-1, 0], np.inf)])
+        )
         latitude, longitude, error_m = _fixes_of(points, times[covered])
         so_far = best[:, covered]
         distance = distances_m(latitude, longitude, so_far[0], so_far[1])
@@ -98,7 +100,9 @@ def locate_on_tracks(connection: Connection, times: Floats) -> list[Fix | None]:
     is_known = np.isfinite(best[2]) & ~is_contradicted
     rows = zip(is_known.tolist(), *best.tolist(), strict=True)
     return [
-        Fix(latitude, longitude, error_m, PositionSource.TRACK, {"track": int(track_id)}) if known else None
+        Fix(latitude, longitude, error_m, PositionSource.TRACK, {"track": int(track_id)})
+        if known
+        else None
         for known, latitude, longitude, error_m, track_id in rows
     ]
 
@@ -143,12 +147,19 @@ def _covering_parts(connection: Connection, times: Floats) -> list[tuple[int, in
     first, last = (datetime.fromtimestamp(limit, UTC) for limit in limits)
     last += _ROUNDING
     is_near = track_parts.c.last_at.between(first - _ROUNDING, last + timedelta(seconds=PART_S))
-    columns = (track_parts.c.track_id, track_parts.c.part, track_parts.c.first_at, track_parts.c.last_at)
+    columns = (
+        track_parts.c.track_id,
+        track_parts.c.part,
+        track_parts.c.first_at,
+        track_parts.c.last_at,
+    )
     query = select(*columns).where(is_near, track_parts.c.first_at <= last).order_by(*columns[:2])
     rows = connection.execute(query).all()
     starts = np.searchsorted(times, [(row.first_at - _ROUNDING).timestamp() for row in rows])
     ends = np.searchsorted(times, [(row.last_at + _ROUNDING).timestamp() for row in rows])
-    return [(row.track_id, row.part) for row, covers in zip(rows, starts < ends, strict=True) if covers]
+    return [
+        (row.track_id, row.part) for row, covers in zip(rows, starts < ends, strict=True) if covers
+    ]
 
 
 # The error that is assumed of a GPS position that states none: what phones reach in streets.
@@ -206,7 +217,9 @@ def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
         cameras.c.clock_offset_s,
         cameras.c.clock_source,
     )
-    return select(*columns).outerjoin(cameras, cameras.c.id == photos.c.camera_id).where(*conditions)
+    return (
+        select(*columns).outerjoin(cameras, cameras.c.id == photos.c.camera_id).where(*conditions)
+    )
 
 
 def shots_of(rows: Sequence[Row[Any]], landmark_fixes: Mapping[int, Fix]) -> list[Shot]:
@@ -245,7 +258,10 @@ def _with_tracks(connection: Connection, shots: Sequence[Shot]) -> list[Shot]:
     order = sorted(times, key=lambda index: times[index])
     found = locate_on_tracks(connection, np.array([times[index] for index in order], np.float64))
     fixes = dict(zip(order, found, strict=True))
-    return [replace(shot, fix=fixes[index]) if index in fixes else shot for index, shot in enumerate(shots)]
+    return [
+        replace(shot, fix=fixes[index]) if index in fixes else shot
+        for index, shot in enumerate(shots)
+    ]
 
 
 def _times(rows: Sequence[Row[Any]]) -> Iterator[tuple[float | None, bool]]:
@@ -257,15 +273,22 @@ def _times(rows: Sequence[Row[Any]]) -> Iterator[tuple[float | None, bool]]:
         if row.utc_offset_s is not None:
             carried = row.utc_offset_s
         is_clock_known = row.clock_offset_s is not None
-        if row.taken_at is None or not (is_clock_known or is_clock_time(row.taken_at, row.utc_offset_s)):
+        if row.taken_at is None or not (
+            is_clock_known or is_clock_time(row.taken_at, row.utc_offset_s)
+        ):
             yield None, False
         else:
-            yield clock_seconds(row.taken_at) - (carried if offset is None else offset), offset is not None
+            yield (
+                clock_seconds(row.taken_at) - (carried if offset is None else offset),
+                offset is not None,
+            )
 
 
 def _fix(row: Row[Any], landmark_fixes: Mapping[int, Fix]) -> Fix | None:
     if row.latitude is not None:
-        return Fix(row.latitude, row.longitude, gps_error_m(row), PositionSource(row.gps_source), {})
+        return Fix(
+            row.latitude, row.longitude, gps_error_m(row), PositionSource(row.gps_source), {}
+        )
     return landmark_fixes.get(row.content_id) if row.origin is None else None
 
 
@@ -296,7 +319,9 @@ def _landmark_fixes(connection: Connection, content_ids: Collection[int]) -> dic
         error_m = LANDMARK_ERROR_M[row.extent or "point"]
         evidence = {"landmark": row.landmark_id}
         # Of each image, the last and best one stays.
-        fixes[row.content_id] = Fix(row.latitude, row.longitude, error_m, PositionSource.LANDMARK, evidence)
+        fixes[row.content_id] = Fix(
+            row.latitude, row.longitude, error_m, PositionSource.LANDMARK, evidence
+        )
     return fixes
 
 
@@ -405,17 +430,23 @@ def passages(
             if shot.photo_id in images:
                 place = bisect(with_gps, number, key=itemgetter(0))
                 beside = with_gps[max(place - 1, 0) : place + 1]
-                ends = [(other, fix) for _, other, fix in beside if _seconds(shot, other) <= REACH_S]
+                ends = [
+                    (other, fix) for _, other, fix in beside if _seconds(shot, other) <= REACH_S
+                ]
                 if ends:
                     passages_of[images[shot.photo_id]].append(Passage(shot, ends))
     return passages_of
 
 
-def contradicted_photos(connection: Connection, photo_ids: Collection[int], max_gap_s: float) -> set[int]:
+def contradicted_photos(
+    connection: Connection, photo_ids: Collection[int], max_gap_s: float
+) -> set[int]:
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
     lines = _camera_lines(connection, 0.0, max_gap_s, among(photos.c.id, photo_ids))
     return {
-        photo_id for images, _, contradicted_ids in lines for photo_id in images.keys() & contradicted_ids
+        photo_id
+        for images, _, contradicted_ids in lines
+        for photo_id in images.keys() & contradicted_ids
     }
 
 
@@ -436,7 +467,11 @@ def _camera_lines(
     reach = timedelta(seconds=reach_s + _GAPS_AROUND * max_gap_s) + LOCAL_TIMES
     columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
     has_time = photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None)
-    query = select(*columns).where(*conditions, *has_time).order_by(photos.c.camera_id, photos.c.taken_at)
+    query = (
+        select(*columns)
+        .where(*conditions, *has_time)
+        .order_by(photos.c.camera_id, photos.c.taken_at)
+    )
     timed = [row for row in connection.execute(query) if row.taken_at.year in _CLOCK_YEARS]
     for camera_id, of_camera in groupby(timed, key=attrgetter("camera_id")):
         for run in runs_of(of_camera, 2 * reach, key=attrgetter("taken_at")):
@@ -455,12 +490,16 @@ _Value = TypeVar("_Value")
 
 
 def runs_of(
-    values: Iterable[_Value], longest_gap: timedelta, key: Callable[[_Value], Any] = lambda value: value
+    values: Iterable[_Value],
+    longest_gap: timedelta,
+    key: Callable[[_Value], Any] = lambda value: value,
 ) -> Iterator[list[_Value]]:
     """Values in order of their times, split where there are longer gaps, and where a run gets long."""
     run: list[_Value] = []
     for value in values:
-        if run and (key(value) - key(run[-1]) > longest_gap or key(value) - key(run[0]) > LONGEST_RUN):
+        if run and (
+            key(value) - key(run[-1]) > longest_gap or key(value) - key(run[0]) > LONGEST_RUN
+        ):
             yield run
             run = []
         run.append(value)
@@ -526,7 +565,9 @@ def _nearest_places(
 def is_around(first: date, last: date, days: int = DAYS_AROUND) -> ColumnElement[bool]:
     """Whether a photo was taken from so many days before the first one to as many after the last one."""
     begin, end = _day_of(first.toordinal() - days), _day_of(last.toordinal() + days)
-    return photos.c.taken_at.between(datetime.combine(begin, time.min), datetime.combine(end, time.max))
+    return photos.c.taken_at.between(
+        datetime.combine(begin, time.min), datetime.combine(end, time.max)
+    )
 
 
 def _day_of(number: int) -> date:

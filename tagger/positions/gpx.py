@@ -86,7 +86,9 @@ class PointCounts:
 
     @property
     def left_out(self) -> dict[str, int]:
-        counts = {name: count for name, count in vars(self).items() if name not in {"read", "fault"}}
+        counts = {
+            name: count for name, count in vars(self).items() if name not in {"read", "fault"}
+        }
         return {name: count for name, count in counts.items() if count}
 
 
@@ -166,7 +168,9 @@ def _check_file(path: Path, status: os.stat_result) -> None:
             file=path, reason="it is a pipe or a device", remedy="save the track as a file first"
         )
     if not status.st_size:
-        raise ImportRefused(file=path, reason="it is empty", remedy="copy it again from where it came from")
+        raise ImportRefused(
+            file=path, reason="it is empty", remedy="copy it again from where it came from"
+        )
     if status.st_size > MAX_BYTES:
         reason = f"it is larger than {MAX_BYTES >> 30} GiB"
         raise ImportRefused(file=path, reason=reason, remedy="export the track in several files")
@@ -191,11 +195,15 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
             yield from segments.take_pieces()
             window = previous + data  # a tag that is cut off can begin in the previous block
             rest = window[len(window) - (size - parser.ErrorByteIndex) :]
-            counts.unreadable = segments.is_in_point + sum(map(_count_points, chain([rest], blocks)))
+            counts.unreadable = segments.is_in_point + sum(
+                map(_count_points, chain([rest], blocks))
+            )
             counts.read += counts.unreadable
             return
         if size - parser.CurrentByteIndex > _MOST_UNREAD_BYTES:
-            raise _invalid(parser, f"a tag or comment is longer than {_MOST_UNREAD_BYTES >> 20} MiB")
+            raise _invalid(
+                parser, f"a tag or comment is longer than {_MOST_UNREAD_BYTES >> 20} MiB"
+            )
         yield from segments.take_pieces()
         previous, data = data, next(blocks, b"")
 

@@ -37,7 +37,14 @@ from sqlalchemy import (
 )
 
 from tagger.cameras import clock_seconds, is_clock_time
-from tagger.database.enums import STATED, FactSource, OddsReason, PositionSource, TagReason, TagState
+from tagger.database.enums import (
+    STATED,
+    FactSource,
+    OddsReason,
+    PositionSource,
+    TagReason,
+    TagState,
+)
 from tagger.database.statements import among
 from tagger.database.tables import (
     classifications,
@@ -77,7 +84,9 @@ from tagger.tags.settlement import score_is_enough, settle, stored_odds
 Key = tuple[int, int]
 
 
-def weigh_positions(connection: Connection, photo_ids: Collection[int], days: Collection[date]) -> None:
+def weigh_positions(
+    connection: Connection, photo_ids: Collection[int], days: Collection[date]
+) -> None:
     """Bring up to date what positions say about the tags of these photos and of those days; settle them.
 
     Called before their landmarks become anchors. `days`: those of which photos have changed. Positions of
@@ -146,9 +155,13 @@ def _candidates_around(connection: Connection, days: Collection[date]) -> set[in
     images: set[int] = set()
     is_close = or_(tags.c.enough == true(), tags.c.score >= LEAST_SUGGESTED_SCORE)
     for run in runs_of(sorted(days), timedelta(days=2 * DAYS_AROUND)):
-        is_on_day = or_(photos.c.latitude.is_(None), DAY_NUMBER.in_([day.toordinal() for day in run]))
+        is_on_day = or_(
+            photos.c.latitude.is_(None), DAY_NUMBER.in_([day.toordinal() for day in run])
+        )
         for table, is_candidate in ((tags, is_close), (taught_tags, true())):
-            query = select(table.c.content_id).join(photos, photos.c.content_id == table.c.content_id)
+            query = select(table.c.content_id).join(
+                photos, photos.c.content_id == table.c.content_id
+            )
             images.update(
                 connection.scalars(query.where(is_around(run[0], run[-1]), is_on_day, is_candidate))
             )
@@ -251,7 +264,9 @@ def _all_odds(
     of_own = list(_odds_of_fixes(placed, own))
     far = {photo_id for _, photo_id, odds in of_own if photo_id is not None and odds.odds < 1}
     contradicted_ids = contradicted_photos(connection, far, max_gap_s)
-    strong = _best((key, odds) for key, photo_id, odds in of_own if photo_id not in contradicted_ids)
+    strong = _best(
+        (key, odds) for key, photo_id, odds in of_own if photo_id not in contradicted_ids
+    )
     if own_alone:
         return strong
 
@@ -262,7 +277,9 @@ def _all_odds(
         place = row.latitude, row.longitude
         if of_image and not any(passage.reaches(*place, row.extent) for passage in of_image):
             distance_m = float(round(min(passage.distance_m(*place) for passage in of_image)))
-            strong[row.content_id, row.landmark_id] = PositionOdds(LEAST, distance_m, OddsReason.SPEED)
+            strong[row.content_id, row.landmark_id] = PositionOdds(
+                LEAST, distance_m, OddsReason.SPEED
+            )
 
     # The same landmark on its day, then where the photos of its day were taken.
     refused = set()
@@ -271,9 +288,15 @@ def _all_odds(
         if row.counts and odds is not None and odds.odds < 1.0:
             refused.add((row.content_id, row.landmark_id))
     moments = _moments(connection, content_ids)
-    days = {(moment.camera_id, moment.taken_at.date()) for moment in moments if moment.camera_id is not None}
+    days = {
+        (moment.camera_id, moment.taken_at.date())
+        for moment in moments
+        if moment.camera_id is not None
+    }
     seen = _seen_landmarks(connection, days, content_ids, refused)
-    of_days = _day_fixes(connection, [moment for moment in moments if moment.content_id not in own], seen)
+    of_days = _day_fixes(
+        connection, [moment for moment in moments if moment.content_id not in own], seen
+    )
     weak = _best((key, odds) for key, _, odds in _odds_of_fixes(placed, of_days))
     return weak | _odds_of_days(connection, seen) | strong
 
@@ -292,11 +315,16 @@ LEAST = 0.002
 LEAST_OF_DAY = 0.05
 
 
-def _odds_of_fixes(rows: Sequence[Row[Any]], fixes: Fixes) -> Iterator[tuple[Key, int | None, PositionOdds]]:
+def _odds_of_fixes(
+    rows: Sequence[Row[Any]], fixes: Fixes
+) -> Iterator[tuple[Key, int | None, PositionOdds]]:
     """What each fix of an image says about each of its landmarks, with the photo whose file states it."""
     pairs = [(row, fix) for row in rows for fix in fixes.get(row.content_id, ())]
     values = np.array(
-        [(fix.latitude, fix.longitude, fix.error_m, row.latitude, row.longitude) for row, fix in pairs],
+        [
+            (fix.latitude, fix.longitude, fix.error_m, row.latitude, row.longitude)
+            for row, fix in pairs
+        ],
         np.float64,
     )
     latitude, longitude, error_m, to_latitude, to_longitude = values.reshape(-1, 5).T
@@ -351,7 +379,9 @@ def _moments(connection: Connection, content_ids: Collection[int]) -> Sequence[R
 
 
 def _day_fixes(
-    connection: Connection, moments: Collection[Row[Any]], seen: Mapping[Day, Collection["SeenLandmark"]]
+    connection: Connection,
+    moments: Collection[Row[Any]],
+    seen: Mapping[Day, Collection["SeenLandmark"]],
 ) -> Fixes:
     """Where images without a position may have been taken, by the other photos of their days.
 
@@ -408,7 +438,10 @@ _IS_REFUSED = and_(
 
 
 def _seen_landmarks(
-    connection: Connection, days: Collection[Day], content_ids: Collection[int], refused: Collection[Key]
+    connection: Connection,
+    days: Collection[Day],
+    content_ids: Collection[int],
+    refused: Collection[Key],
 ) -> Mapping[Day, Sequence[SeenLandmark]]:
     """What the images of days may show, by the scores of models.
 
@@ -441,7 +474,9 @@ def _seen_landmarks(
             at = None if row.taken_source == FactSource.NAME else clock_seconds(row.taken_at)
             is_shown = bool(row.enough) and not is_refused
             place = None if row.latitude is None else (row.latitude, row.longitude)
-            seen[day].append(SeenLandmark(row.content_id, row.landmark_id, at, is_shown, place, row.extent))
+            seen[day].append(
+                SeenLandmark(row.content_id, row.landmark_id, at, is_shown, place, row.extent)
+            )
     return seen
 
 
@@ -457,7 +492,9 @@ def _odds_of_days(
     )
     images: dict[Day, int] = {}
     for run in runs_of(sorted({day for _, day in seen}), timedelta(days=1)):
-        for camera_id, number, count in connection.execute(query.where(is_around(run[0], run[-1], days=0))):
+        for camera_id, number, count in connection.execute(
+            query.where(is_around(run[0], run[-1], days=0))
+        ):
             images[camera_id, date.fromordinal(number)] = count
     best: dict[Key, float] = {}
     for day, of_day in seen.items():
@@ -496,7 +533,9 @@ def odds_of_day(seen: Collection[SeenLandmark], images: int) -> dict[Key, float]
     showing = {one.content_id for one in seen if one.is_shown}
     odds: dict[Key, float] = {}
     for one in seen:
-        is_same = any(other.content_id != one.content_id for other in shown.get(one.landmark_id, ()))
+        is_same = any(
+            other.content_id != one.content_id for other in shown.get(one.landmark_id, ())
+        )
         against = _contradicting(one, shown)
         factor = 1.0
         if is_same:
@@ -517,7 +556,9 @@ def _contradicting(one: SeenLandmark, shown: Mapping[int, Sequence[SeenLandmark]
         place, extent = others[0].coordinates, others[0].extent
         if landmark_id == one.landmark_id or place is None:
             continue
-        away_km = distance_km(*one.coordinates, *place) - farthest_km(one.extent) - farthest_km(extent)
+        away_km = (
+            distance_km(*one.coordinates, *place) - farthest_km(one.extent) - farthest_km(extent)
+        )
         travel_s = 1000 * away_km / MAX_SPEED_M_S - CLOCK_SLACK_S
         for other in others:
             if other.at is not None and abs(one.at - other.at) < travel_s:

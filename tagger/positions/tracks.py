@@ -206,9 +206,16 @@ def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> A
         ImportRefused: it was stored when it was read, and was removed since then.
     """
     name = track.file.name.encode(errors="backslashreplace").decode()
-    row = {"digest": track.digest, "name": name, "points": track.counts.used, "added_at": datetime.now(UTC)}
+    row = {
+        "digest": track.digest,
+        "name": name,
+        "points": track.counts.used,
+        "added_at": datetime.now(UTC),
+    }
     insert_missing(connection, tracks, [row])
-    track_id = connection.execute(select(tracks.c.id).where(tracks.c.digest == track.digest)).scalar_one()
+    track_id = connection.execute(
+        select(tracks.c.id).where(tracks.c.digest == track.digest)
+    ).scalar_one()
     is_new = not connection.scalar(select(exists().where(track_parts.c.track_id == track_id)))
     if is_new and not track.parts:
         reason = "it was removed at the same time"
@@ -224,8 +231,12 @@ def store_track(connection: Connection, track: ReadTrack, spool: IO[bytes]) -> A
     (stored,) = _tracks(connection, _SELECT.where(tracks.c.id == track_id))
     if is_new:
         _record_photos(connection, stored)
-        record_action(connection, AuditAction.TRACK_ADD, name, track=stored.id, points=stored.points)
-    return AddedTrack(**vars(stored), is_new=is_new, left_out=track.counts.left_out, fault=track.counts.fault)
+        record_action(
+            connection, AuditAction.TRACK_ADD, name, track=stored.id, points=stored.points
+        )
+    return AddedTrack(
+        **vars(stored), is_new=is_new, left_out=track.counts.left_out, fault=track.counts.fault
+    )
 
 
 def list_tracks(database: Database) -> list[Track]:

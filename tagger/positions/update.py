@@ -70,7 +70,9 @@ def update_positions(connection: Connection, changes: Sequence[Change]) -> int:
 
 def _groups(connection: Connection) -> dict[int, list[int]]:
     """The cameras that are used together with each camera that has companions, itself among them."""
-    query = select(cameras.c.id, cameras.c.companions_id).where(cameras.c.companions_id.is_not(None))
+    query = select(cameras.c.id, cameras.c.companions_id).where(
+        cameras.c.companions_id.is_not(None)
+    )
     groups: dict[int, list[int]] = {}
     group_of = {}
     for row in connection.execute(query.order_by(cameras.c.id)):
@@ -104,7 +106,9 @@ def _windows(
         for moments in runs_of(sorted(times), 2 * reach):
             first, last = clock_seconds(moments[0]), clock_seconds(moments[-1])
             reach_s = reach.total_seconds()
-            is_near = photos.c.taken_at.between(clock_time(first - reach_s), clock_time(last + reach_s))
+            is_near = photos.c.taken_at.between(
+                clock_time(first - reach_s), clock_time(last + reach_s)
+            )
             yield [(photos.c.camera_id == camera_id) & is_near for camera_id in group], moments
 
 
@@ -123,7 +127,9 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
     An anchor by a camera's GPS keeps its position, even if others contradict it. Photos whose time is not
     known in UTC are estimated from those of their own camera.
     """
-    lines = [[shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras]
+    lines = [
+        [shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras
+    ]
     found: dict[int, Fix] = {}
     for line in lines:
         others = (photo for other in lines if other is not line for photo in other)
@@ -148,7 +154,9 @@ def _fixes(
     is_utc: Container[bool],
 ) -> dict[int, Fix]:
     """The estimates by photo id, of photos whose time is known in UTC, or is not."""
-    located = [(line[index], index) for index in np.flatnonzero(np.isfinite(found.error_m)).tolist()]
+    located = [
+        (line[index], index) for index in np.flatnonzero(np.isfinite(found.error_m)).tolist()
+    ]
     return {
         photo.photo_id: Fix(
             float(found.latitude[index]),
@@ -186,9 +194,13 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
     """
     stored = _stored(connection, fixes)
     facts = {photo_id: _facts(fix) for photo_id, fix in fixes.items() if fix is not None}
-    of_trips = {photo_id for photo_id, (*_, source, _) in stored.items() if source == PositionSource.TRIP}
+    of_trips = {
+        photo_id for photo_id, (*_, source, _) in stored.items() if source == PositionSource.TRIP
+    }
     kept = of_trips - facts.keys()
-    different = sorted(each for each in fixes if facts.get(each) != stored.get(each) and each not in kept)
+    different = sorted(
+        each for each in fixes if facts.get(each) != stored.get(each) and each not in kept
+    )
     old = [photo_id for photo_id in different if photo_id in stored]
     if old:
         connection.execute(delete(positions).where(among(positions.c.photo_id, old)))
@@ -196,7 +208,9 @@ def store_positions(connection: Connection, fixes: Mapping[int, Fix | None]) -> 
     if new:
         places = places_of((latitude, longitude) for _, latitude, longitude, *_ in new)
         sights = sight_names([row[1:4] for row in new])
-        rows = (row + place + (sight,) for row, place, sight in zip(new, places, sights, strict=True))
+        rows = (
+            row + place + (sight,) for row, place, sight in zip(new, places, sights, strict=True)
+        )
         insert_page(connection, positions, ("photo_id", *_COLUMNS, *_PLACE), rows)
     return len(different)
 
@@ -212,9 +226,13 @@ def name_sights(database: Database) -> None:
             last = connection.scalar(select(ledgers.c.sights_to).with_for_update())
             if last is None:
                 return
-            columns = (positions.c[name] for name in ("photo_id", "latitude", "longitude", "error_m"))
+            columns = (
+                positions.c[name] for name in ("photo_id", "latitude", "longitude", "error_m")
+            )
             query = select(*columns).where(positions.c.photo_id > last)
-            page = connection.execute(query.order_by(positions.c.photo_id).limit(_SIGHTS_PAGE)).all()
+            page = connection.execute(
+                query.order_by(positions.c.photo_id).limit(_SIGHTS_PAGE)
+            ).all()
             names = sight_names([(row.latitude, row.longitude, row.error_m) for row in page])
             for row, name in zip(page, names, strict=True):
                 if name is not None:

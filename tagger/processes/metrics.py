@@ -28,7 +28,9 @@ BATCH_FILL = Histogram(
     "Photos in a forward pass, as a share of the batch size.",
     buckets=(0.125, 0.25, 0.5, 0.75, 0.9, 1.0),
 )
-BATCH_SIZE = Gauge("tagger_batch_size", "Most photos in a forward pass; halved when device memory runs out.")
+BATCH_SIZE = Gauge(
+    "tagger_batch_size", "Most photos in a forward pass; halved when device memory runs out."
+)
 READS_HUNG = Gauge("tagger_reads_hung", "Threads that hang in reading a photo.")
 RETRIES = Counter("tagger_retries", "Chunks claimed again after a claim that ended badly.")
 LEASES_RETURNED = Counter("tagger_leases_returned", "Chunks whose lease expired.")

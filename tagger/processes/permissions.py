@@ -63,7 +63,10 @@ def permission_problem(path: Path) -> tuple[str, str] | None:
         return None
     if os.geteuid() in {0, status.st_uid} or status.st_uid == 0 or _is_for_group(status):
         return None
-    return f"it belongs to another user ({status.st_uid})", f"sudo chown $(id -u) {shlex.quote(str(path))}"
+    return (
+        f"it belongs to another user ({status.st_uid})",
+        f"sudo chown $(id -u) {shlex.quote(str(path))}",
+    )
 
 
 def writable_by_all(path: Path) -> tuple[str, str] | None:

@@ -119,7 +119,9 @@ class Child:
         self.pid = self._process.pid
         if self._process.stdout is not None:
             lines = self._process.stdout
-            self._reader = threading.Thread(target=self._read, args=(lines,), name="child", daemon=True)
+            self._reader = threading.Thread(
+                target=self._read, args=(lines,), name="child", daemon=True
+            )
             self._reader.start()
 
     def _read(self, lines: IO[bytes]) -> None:
@@ -173,7 +175,9 @@ class Child:
     def kill(self) -> None:
         """Kill the process, and wait for its end."""
         self._process.kill()
-        with suppress(subprocess.TimeoutExpired):  # the kernel keeps it, as long as a disk does not answer
+        with suppress(
+            subprocess.TimeoutExpired
+        ):  # the kernel keeps it, as long as a disk does not answer
             self._process.wait(KILL_TIMEOUT_S)
         self._lifeline.close()
 

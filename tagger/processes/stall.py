@@ -156,7 +156,8 @@ class _Watch:
             self._report.flush()
             faulthandler.dump_traceback(self._report)
         log.critical(
-            "%s, so this process ends; the next start names the file that shows what it was doing", problem
+            "%s, so this process ends; the next start names the file that shows what it was doing",
+            problem,
         )
         logging.shutdown()
         sys.stderr.flush()

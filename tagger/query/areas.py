@@ -78,7 +78,9 @@ class Box:
         """Whether a position between the parallels is inside."""
         column = unindexed(positions.c.longitude)
         in_ranges = (
-            or_(*(column.between(west, east) for west, east in self.ranges)) if self.ranges else true()
+            or_(*(column.between(west, east) for west, east in self.ranges))
+            if self.ranges
+            else true()
         )
         return in_ranges if self.circle is None else and_(in_ranges, _is_within(self.circle))
 
@@ -91,7 +93,9 @@ def _is_within(circle: Near) -> Condition:
 
     latitude, longitude = positions.c.latitude, positions.c.longitude
     parallel = cos(radians(circle.latitude)) * func.cos(latitude * (pi / 180), type_=Float())
-    distance = versine(latitude - circle.latitude) + parallel * versine(longitude - circle.longitude)
+    distance = versine(latitude - circle.latitude) + parallel * versine(
+        longitude - circle.longitude
+    )
     return distance <= 1 - cos(min(circle.radius_km / EARTH_RADIUS_KM, pi)) + _SLACK
 
 
@@ -157,7 +161,9 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
         CountryNotFound: no landmark and no position is in the country.
     """
     if query.circle is not None:
-        yield _area_of_box(Box.around(query.circle), landmarks_within(connection, query.circle.contains))
+        yield _area_of_box(
+            Box.around(query.circle), landmarks_within(connection, query.circle.contains)
+        )
     if query.box is not None:
         yield _area_of_box(Box.of(query.box), landmarks_within(connection, query.box.contains))
     if query.country:

@@ -70,7 +70,11 @@ class LandmarkCount:
 
 
 def landmark_counts(
-    database: Database, country: str | None = None, *, job: int | None = None, include_empty: bool = False
+    database: Database,
+    country: str | None = None,
+    *,
+    job: int | None = None,
+    include_empty: bool = False,
 ) -> list[LandmarkCount]:
     """Landmarks with their number of photos, most photos first.
 
@@ -91,7 +95,9 @@ def landmark_counts(
             found = all_landmarks(connection)
         else:
             found = list(landmarks_by_id(connection, numbers).values())
-    return _counted(found if include_empty else [each for each in found if each.id in numbers], numbers)
+    return _counted(
+        found if include_empty else [each for each in found if each.id in numbers], numbers
+    )
 
 
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
@@ -105,7 +111,9 @@ def _numbers(connection: Connection, counted: Literal["photos", "images"]) -> Co
     """Numbers of all photos, or of images, by the id of their landmarks."""
     kept = kept_landmarks(connection).c
     numbers = select(kept.landmark_id, func.sum(kept[counted])).group_by(kept.landmark_id)
-    return Counter({landmark_id: number for landmark_id, number in connection.execute(numbers) if number})
+    return Counter(
+        {landmark_id: number for landmark_id, number in connection.execute(numbers) if number}
+    )
 
 
 def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
@@ -197,8 +205,12 @@ def city_counts(database: Database) -> list[CityCount]:
         for row in connection.execute(query):
             box = document_of(PositionCell, row, is_estimated=False)
             centre = round(box.latitude, 5), round(box.longitude, 5)
-            found.append(CityCount(row.city, row.region, row.country, *centre, box.radius_km, row.photos))
-    return sorted(found, key=lambda count: (-count.photos, count.city, count.country, count.region or ""))
+            found.append(
+                CityCount(row.city, row.region, row.country, *centre, box.radius_km, row.photos)
+            )
+    return sorted(
+        found, key=lambda count: (-count.photos, count.city, count.country, count.region or "")
+    )
 
 
 # The best photos of a landmark: the files of some may be gone.
@@ -221,7 +233,9 @@ def find_covers(database: Database) -> dict[str, Cover]:
         query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_(tagged))
         starred = _starred(connection)
         for row in connection.execute(query).all():
-            best = _first_existing(connection, _best(row.id), _confirmed(row.id), first=starred[row.id])
+            best = _first_existing(
+                connection, _best(row.id), _confirmed(row.id), first=starred[row.id]
+            )
             if best:
                 covers[row.slug] = best[0]
     return covers
@@ -234,9 +248,15 @@ def example_covers(connection: Connection, landmark_id: int) -> list[Cover]:
 
 def _confirmed(landmark_id: int) -> Select[tuple[int]]:
     """The first contents on which the landmark is confirmed."""
-    is_confirmed = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == VerdictKind.CONFIRMED
+    is_confirmed = (
+        verdicts.c.landmark_id == landmark_id,
+        verdicts.c.verdict == VerdictKind.CONFIRMED,
+    )
     return (
-        select(verdicts.c.content_id).where(*is_confirmed).order_by(verdicts.c.content_id).limit(_CANDIDATES)
+        select(verdicts.c.content_id)
+        .where(*is_confirmed)
+        .order_by(verdicts.c.content_id)
+        .limit(_CANDIDATES)
     )
 
 
@@ -256,7 +276,9 @@ def _best(landmark_id: int) -> Select[tuple[int]]:
     """The contents with the best scores that have the landmark as a tag."""
     scored = effective_tags.c.accepted == true(), effective_tags.c.score.is_not(None)
     order = effective_tags.c.score.desc(), effective_tags.c.content_id.desc()
-    query = select(effective_tags.c.content_id).where(effective_tags.c.landmark_id == landmark_id, *scored)
+    query = select(effective_tags.c.content_id).where(
+        effective_tags.c.landmark_id == landmark_id, *scored
+    )
     return query.order_by(*order).limit(_CANDIDATES)
 
 
@@ -286,4 +308,6 @@ def sample_photos(database: Database, root_paths: RootPaths, most: int) -> Mappi
             for row in connection.execute(query.order_by(contents.c.digest).limit(most))
         }
         names, rows = NameCache(connection, root_paths), first_photos(connection, unknown)
-        return {names.path(connection, row): unknown[content_id] for content_id, row in rows.items()}
+        return {
+            names.path(connection, row): unknown[content_id] for content_id, row in rows.items()
+        }

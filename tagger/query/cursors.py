@@ -51,7 +51,11 @@ def _encode_part(part: Any) -> object:
 
 def _decode_part(part: Any) -> object:
     if isinstance(part, dict):
-        return bytes.fromhex(part["bytes"]) if "bytes" in part else datetime.fromisoformat(part["time"])
+        return (
+            bytes.fromhex(part["bytes"])
+            if "bytes" in part
+            else datetime.fromisoformat(part["time"])
+        )
     if isinstance(part, str):
         part.encode()  # raises for a lone surrogate, which the database would refuse
         if "\0" in part:
@@ -60,4 +64,6 @@ def _decode_part(part: Any) -> object:
 
 
 def _query_digest(query: PhotoQuery) -> str:
-    return blake2b(repr(replace(query, limit=None)).encode(errors="surrogatepass"), digest_size=6).hexdigest()
+    return blake2b(
+        repr(replace(query, limit=None)).encode(errors="surrogatepass"), digest_size=6
+    ).hexdigest()

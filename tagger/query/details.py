@@ -44,7 +44,12 @@ from tagger.texts.names import name_in_language
 from tagger.texts.text_format import N_, gettext
 from tagger.things import things_of_images
 
-_SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google Takeout", "track": N_("track")}
+_SOURCE_NAMES = {
+    "camera": "GPS",
+    "sidecar": N_("sidecar"),
+    "takeout": "Google Takeout",
+    "track": N_("track"),
+}
 # Who states a date or a position, if not the photo itself.
 STATED_BY = {
     "sidecar": N_("From the sidecar"),
@@ -106,10 +111,14 @@ class PositionEvidence:
             return N_("From the track %(name)s")
         if source == PositionSource.CAMERA:
             return N_("From the camera's GPS")
-        return STATED_BY.get(source) or N_("What it followed from is gone; the next update will see that")
+        return STATED_BY.get(source) or N_(
+            "What it followed from is gone; the next update will see that"
+        )
 
 
-def position_evidence(connection: Connection, names: NameCache, photo_id: int) -> PositionEvidence | None:
+def position_evidence(
+    connection: Connection, names: NameCache, photo_id: int
+) -> PositionEvidence | None:
     """What the photo's position follows from; None if it has none."""
     query = select(positions.c.evidence).where(positions.c.photo_id == photo_id)
     evidence = connection.execute(query).scalar_one_or_none()
@@ -127,7 +136,9 @@ def _neighbour(
     connection: Connection, names: NameCache, evidence: Mapping[str, Any], side: str
 ) -> NeighbourEvidence | None:
     """None also if the photo is not in the database any more: the next update will see that."""
-    query = select_photos().add_columns(positions.c.evidence).where(photos.c.id == evidence.get(side))
+    query = (
+        select_photos().add_columns(positions.c.evidence).where(photos.c.id == evidence.get(side))
+    )
     row = connection.execute(query).one_or_none()
     if row is None or row.source is None:
         return None
@@ -257,7 +268,9 @@ MOST_COPIES = 1000
 _WITHOUT_RESULT = (Outcome.SKIPPED, Outcome.CANCELLED)
 
 
-def photo_details(database: Database, path: Path, root_paths: RootPaths | None = None) -> PhotoDetails:
+def photo_details(
+    database: Database, path: Path, root_paths: RootPaths | None = None
+) -> PhotoDetails:
     """The details of the photo at `path`; the file may be gone. `root_paths` is settings.roots.
 
     Raises:
@@ -308,7 +321,11 @@ def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> in
         for spelling in dict.fromkeys(spellings):
             if spelling.is_relative_to(root.folder):
                 text, raw = path_text(spelling.relative_to(root.folder))
-                conditions = (photos.c.root_id == root.id, photos.c.path == text, photos.c.path_bytes == raw)
+                conditions = (
+                    photos.c.root_id == root.id,
+                    photos.c.path == text,
+                    photos.c.path_bytes == raw,
+                )
                 of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
                 photo_id = connection.scalar(select(of_photo).where(*conditions))
                 if photo_id is not None:
@@ -328,7 +345,12 @@ def _details(
     ).one()
     images = {row.content_id} - {None}
     things = things_of_images(connection, images, with_rejected=True).get(row.content_id, ())
-    failure = (stored.failure_kind, stored.failure_text, stored.failure_attempts, stored.failure_job_id)
+    failure = (
+        stored.failure_kind,
+        stored.failure_text,
+        stored.failure_attempts,
+        stored.failure_job_id,
+    )
     return document_of(
         PhotoDetails,
         stored,
@@ -349,7 +371,9 @@ def _details(
     )
 
 
-def _thresholds(connection: Connection, content_id: int | None, last: Row[Any]) -> Mapping[str, float]:
+def _thresholds(
+    connection: Connection, content_id: int | None, last: Row[Any]
+) -> Mapping[str, float]:
     earlier = (
         select(models.c.name, classifications.c.threshold)
         .join(models, models.c.id == classifications.c.model_id)
@@ -382,7 +406,8 @@ def _metadata(connection: Connection, photo_id: int) -> tuple[MetadataWrite, ...
         .order_by(metadata_writes.c.id)
     )
     return tuple(
-        document_of(MetadataWrite, row, landmarks=tuple(row.landmarks), job=row.job_id) for row in rows
+        document_of(MetadataWrite, row, landmarks=tuple(row.landmarks), job=row.job_id)
+        for row in rows
     )
 
 
@@ -395,7 +420,9 @@ def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, 
     )
     language = display_language(connection)
     return tuple(
-        document_of(Verdict, row, landmark=row.slug, name=name_in_language(row.name, row.names, language))
+        document_of(
+            Verdict, row, landmark=row.slug, name=name_in_language(row.name, row.names, language)
+        )
         for row in rows
     )
 

@@ -160,19 +160,27 @@ class _FacetCounts:
         matches = self._matches(replace(self.query, country=()), "place")
         landmarks_of = self._landmarks_of(matches)
         chosen = self._resolved(self.query).landmark_ids or set().union(*landmarks_of.values())
-        countries = {id_: each.country for id_, each in landmarks_by_id(self.connection, chosen).items()}
+        countries = {
+            id_: each.country for id_, each in landmarks_by_id(self.connection, chosen).items()
+        }
         counts = _numbers(
             (country, photo.unit)
             for photo in matches.photos
             for country in (photo.country, *map(countries.get, landmarks_of[photo.content_id]))
             if country is not None
         )
-        return matches.exact, _most_first(FacetValue(name, name, count) for name, count in counts.items())
+        return matches.exact, _most_first(
+            FacetValue(name, name, count) for name, count in counts.items()
+        )
 
     def _year(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, year=()))
-        counts = _numbers((photo.year, photo.unit) for photo in matches.photos if photo.year is not None)
-        return matches.exact, [FacetValue(year, year, counts[year]) for year in sorted(counts, reverse=True)]
+        counts = _numbers(
+            (photo.year, photo.unit) for photo in matches.photos if photo.year is not None
+        )
+        return matches.exact, [
+            FacetValue(year, year, counts[year]) for year in sorted(counts, reverse=True)
+        ]
 
     def _camera(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, camera=()))
@@ -199,10 +207,14 @@ class _FacetCounts:
     def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, under=()))
         roots = list_roots(self.connection, self.root_paths)
-        is_only = len(roots) == 1  # a single root is no choice, unless it was chosen; its folders are
+        is_only = (
+            len(roots) == 1
+        )  # a single root is no choice, unless it was chosen; its folders are
         lists_roots = not is_only or roots[0].folder in self.query.under
         outermost = self._root_values(matches, roots) if lists_roots else ()
-        starts = [(root, start) for root in roots for start in self._open_folders(root, is_only=is_only)]
+        starts = [
+            (root, start) for root in roots for start in self._open_folders(root, is_only=is_only)
+        ]
         inside = (value for start in starts for value in self._subfolders(matches, *start))
         return matches.exact, (*outermost, *inside)
 
@@ -222,7 +234,9 @@ class _FacetCounts:
             if path.is_relative_to(root.folder):
                 text, _ = path_text(path.relative_to(root.folder))
                 parts = [] if text == "." else text.split("/")
-                found |= {"".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts) + 1)}
+                found |= {
+                    "".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts) + 1)
+                }
         return sorted(found)
 
     def _root_values(self, matches: _Matches, roots: Iterable[Root]) -> Iterator[FacetValue]:
@@ -230,7 +244,9 @@ class _FacetCounts:
         with_folders = {photo.root_id for photo in matches.photos if "/" in photo.path}
         for root in roots:
             if root.id in counts:
-                yield FacetValue(str(root.folder), root.name, counts[root.id], root.id in with_folders)
+                yield FacetValue(
+                    str(root.folder), root.name, counts[root.id], root.id in with_folders
+                )
 
     def _subfolders(self, matches: _Matches, root: Root, folder: str) -> Iterator[FacetValue]:
         inside = [
@@ -241,7 +257,9 @@ class _FacetCounts:
         counts = _numbers((parts[0], unit) for parts, unit in inside if len(parts) > 1)
         with_folders = {parts[0] for parts, _ in inside if len(parts) > _DEPTH}
         for name in sorted(counts):
-            yield FacetValue(str(root.folder / folder / name), name, counts[name], name in with_folders)
+            yield FacetValue(
+                str(root.folder / folder / name), name, counts[name], name in with_folders
+            )
 
     # ----- queries -----
 
@@ -273,7 +291,12 @@ class _FacetCounts:
             selected, unit, exact, areas = self._select(query, added)
             columns = ("content_id", "camera_id", "root_id", "path", "path_bytes")
             year = year_of(photos.c.taken_at).label("year")
-            every = (unit.label("unit"), *(photos.c[name] for name in columns), year, positions.c.country)
+            every = (
+                unit.label("unit"),
+                *(photos.c[name] for name in columns),
+                year,
+                positions.c.country,
+            )
             inside = (case((area.has_position, true()), else_=false()) for area in areas)
             found = selected.with_only_columns(*every, *inside, maintain_column_froms=True)
             self.read[query, added] = _Matches(self.connection.execute(found).all(), exact, areas)
@@ -311,4 +334,6 @@ def _numbers(pairs: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
 
 
 def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:
-    return sorted((value for value in values if value.photos), key=lambda value: (-value.photos, value.name))
+    return sorted(
+        (value for value in values if value.photos), key=lambda value: (-value.photos, value.name)
+    )

@@ -117,7 +117,9 @@ def selects_all_photos(options: Collection[str]) -> bool:
 
 def selects_with_landmark(options: Collection[str]) -> bool:
     """Whether these options select only photos with a landmark, although none of them says so."""
-    return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
+    return not (
+        selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options)
+    )
 
 
 def description(options: Options, query: PhotoQuery, names: Mapping[str, str]) -> str:
@@ -172,7 +174,9 @@ def _days_in_a_row(values: Sequence[str]) -> str | None:
         days = [date.fromisoformat(f"2000-{value}") for value in values]
     except ValueError:
         return None
-    is_row = all(f"{day + timedelta(days=1):%m-%d}" == f"{after:%m-%d}" for day, after in pairwise(days))
+    is_row = all(
+        f"{day + timedelta(days=1):%m-%d}" == f"{after:%m-%d}" for day, after in pairwise(days)
+    )
     if len(days) < 2 or not is_row:
         return None
     return " \N{EN DASH} ".join(map(day_of_any_year_text, (days[0], days[-1])))
@@ -182,7 +186,11 @@ def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, 
     if option in ("any_of", "without"):
         return _alternatives_text(option, value, names)
     if option == "near" and query.circle:
-        return names.get(f"{value},{query.circle.radius_km:g}") or names.get(value) or near_text(query.circle)
+        return (
+            names.get(f"{value},{query.circle.radius_km:g}")
+            or names.get(value)
+            or near_text(query.circle)
+        )
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
     if option in _TEXTS:
@@ -224,7 +232,12 @@ _TEXTS: Mapping[str, Callable[[str], str]] = {
 def _period(query: PhotoQuery) -> str | None:
     """The days from the first to the last date of a query; None: it has a time of day, or not both dates."""
     first, end = query.taken_after, query.taken_before
-    if first is None or end is None or first >= end or (first.time(), end.time()) != (time(), time()):
+    if (
+        first is None
+        or end is None
+        or first >= end
+        or (first.time(), end.time()) != (time(), time())
+    ):
         return None
     return period_text(first.date(), end.date())
 
@@ -242,7 +255,9 @@ def whole_year(query: PhotoQuery) -> str | None:
     return period if period and period.isdecimal() else None
 
 
-def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
+def _without_each(
+    option: str, values: str | tuple[str, ...]
+) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield each value, and the options that remove it."""
     if isinstance(values, tuple):
         for value in values:

@@ -175,12 +175,15 @@ class ResolvedQuery:
         Raises:
             NotFound, LandmarkAmbiguous: a name is not in the database, or that of several.
         """
-        if query.job is not None and not connection.scalar(select(exists().where(jobs.c.id == query.job))):
+        if query.job is not None and not connection.scalar(
+            select(exists().where(jobs.c.id == query.job))
+        ):
             raise JobNotFound(job=query.job)
 
         def resolved(alternatives: Alternatives) -> tuple[Self, ...]:
             queries = (
-                replace(each, by_slug=query.by_slug, any_outcome=True) for each in alternatives.queries
+                replace(each, by_slug=query.by_slug, any_outcome=True)
+                for each in alternatives.queries
             )
             return tuple(cls.resolve(connection, each, root_paths) for each in queries)
 
@@ -194,7 +197,9 @@ class ResolvedQuery:
             camera_ids=tuple(
                 sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
             ),
-            things=tuple(with_kinds(connection, find_thing(connection, name).slug) for name in query.thing),
+            things=tuple(
+                with_kinds(connection, find_thing(connection, name).slug) for name in query.thing
+            ),
             sights=tuple(chain.from_iterable(map(_sights_named, query.sight))),
             any_of=tuple(map(resolved, query.any_of)),
             without=tuple(chain.from_iterable(map(resolved, query.without))),
@@ -210,7 +215,10 @@ class ResolvedQuery:
         if not counts_copies_once(self.query):
             return conditions
         # Copies differ in no other condition: these need not be asked again.
-        return (*conditions, is_first_copy(conditions if self.copies_may_differ else self.file_conditions()))
+        return (
+            *conditions,
+            is_first_copy(conditions if self.copies_may_differ else self.file_conditions()),
+        )
 
     def file_conditions(self) -> list[Condition]:
         """The conditions for folders, cameras and dates."""
@@ -269,7 +277,9 @@ class ResolvedQuery:
             # Most of these have no image: PostgreSQL would otherwise read all tags.
             yield Filter(or_(photos.c.content_id.is_(None), ~has_tag()))
         elif not query.unknown and (self.needs_accepted_tag or self._has_tag_options):
-            matches = has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
+            matches = has_tag(
+                self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank
+            )
             images = self._images_with_tags()
             yield Filter(matches, Found.by_images(*images) if images else None)
 
@@ -288,7 +298,9 @@ class ResolvedQuery:
             ids = self._chosen(area.landmarks)
             shows_one = has_tag(ids, min_score=query.min_score, any_rank=query.any_rank)
             inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
-            shown = _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
+            shown = (
+                _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
+            )
             yield Filter(inside, Found.by_ids(*area.photo_ids, images=shown))
 
     def _of_things(self) -> Iterator[Filter]:
@@ -312,12 +324,16 @@ class ResolvedQuery:
             yield Filter(is_below, Found.by_ranges(*(range_.condition for range_ in self.ranges)))
         if self.camera_ids:
             by_camera = [photos.c.camera_id == each for each in self.camera_ids]
-            yield Filter(unindexed(photos.c.camera_id).in_(self.camera_ids), Found.by_ranges(*by_camera))
+            yield Filter(
+                unindexed(photos.c.camera_id).in_(self.camera_ids), Found.by_ranges(*by_camera)
+            )
         taken_at = unindexed(photos.c.taken_at)
         if query.year:
             years = sorted(set(query.year))
             in_years = or_(*(taken_in(taken_at, year) for year in years))
-            yield Filter(in_years, Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years)))
+            yield Filter(
+                in_years, Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years))
+            )
         if query.undated:
             yield Filter(taken_at.is_(None), Found.by_ranges(photos.c.taken_at.is_(None)))
         calendar = [
@@ -338,7 +354,9 @@ class ResolvedQuery:
         query = self.query
         if self.model_id is not None:
             last = select(contents.c.id).where(contents.c.model_id == self.model_id)
-            earlier = select(classifications.c.content_id).where(classifications.c.model_id == self.model_id)
+            earlier = select(classifications.c.content_id).where(
+                classifications.c.model_id == self.model_id
+            )
             is_earlier = exists().where(
                 classifications.c.content_id == photos.c.content_id,
                 classifications.c.model_id == self.model_id,
@@ -351,16 +369,22 @@ class ResolvedQuery:
             # Rejected ones are fewer than confirmed ones.
             kinds = {"confirmed": _CONFIRMED, "rejected": _REJECTED, "corrected": _REJECTED}
             images = kinds.get(query.verdict, select(verdicts.c.content_id))
-            yield Filter(has_verdict_of(query.verdict), Found.by_images(images) if self.has_verdict else None)
+            yield Filter(
+                has_verdict_of(query.verdict), Found.by_images(images) if self.has_verdict else None
+            )
 
     def _of_outcome(self) -> Iterator[Filter]:
         query = self.query
         if query.untagged or query.failed:
             yield self._waiting_or_failing()
         if query.dismissed:
-            yield Filter(is_dismissed(photos.c.content_id), Found.by_images(select(dismissals.c.content_id)))
+            yield Filter(
+                is_dismissed(photos.c.content_id), Found.by_images(select(dismissals.c.content_id))
+            )
         if query.favourite:
-            yield Filter(is_favourite(photos.c.content_id), Found.by_images(select(favourites.c.content_id)))
+            yield Filter(
+                is_favourite(photos.c.content_id), Found.by_images(select(favourites.c.content_id))
+            )
         if query.unknown:
             is_unknown = unindexed(contents.c.outcome) == Outcome.UNKNOWN
             is_open = and_(is_unknown, ~is_dismissed(photos.c.content_id))
@@ -371,7 +395,9 @@ class ResolvedQuery:
     def _of_alternatives(self) -> Iterator[Filter]:
         """By what photos match one of, and what none."""
         for group in self.any_of:
-            indexed = [next((each.found for each in query.filters if each.found), None) for query in group]
+            indexed = [
+                next((each.found for each in query.filters if each.found), None) for query in group
+            ]
             ids = [select(photos.c.id).where(each.among) for each in indexed if each is not None]
             matches = or_(*(and_(*query.option_conditions()) for query in group))
             yield Filter(matches, Found.by_ids(*ids) if len(ids) == len(group) else None)
@@ -394,7 +420,9 @@ class ResolvedQuery:
         """Photos that a model has classified, with a tag or not; with a set or a verdict, others too."""
         query = self.query
         has_set = any(each is not None for each in (self.trip, query.job))
-        is_unclassified_too = (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
+        is_unclassified_too = (
+            (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
+        )
         condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
         outcomes = [*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED]
         return Filter(condition, None if self._is_narrow else Found.by_images(*outcomes))
@@ -402,7 +430,9 @@ class ResolvedQuery:
     @property
     def _is_narrow(self) -> bool:
         """Whether another filter leaves fewer photos than one by outcome."""
-        return bool(self.landmark_ids or self.areas or self.things or self.sights or self.has_verdict)
+        return bool(
+            self.landmark_ids or self.areas or self.things or self.sights or self.has_verdict
+        )
 
     def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
         """The tags to return of all tags of a photo that meets the conditions."""
@@ -452,19 +482,25 @@ class ResolvedQuery:
 
     @property
     def _has_tag_options(self) -> bool:
-        return self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
+        return (
+            self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
+        )
 
     def _can_show(self, area: Area) -> bool:
         """Whether photos of the area's landmarks can match with a position elsewhere, or none."""
         query = self.query
         is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
         needs_position = query.position not in (None, "none", "no-gps")
-        return not ((is_without_tags and not query.any_rank) or (needs_position and not area.counts_located))
+        return not (
+            (is_without_tags and not query.any_rank) or (needs_position and not area.counts_located)
+        )
 
     def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:
         """Those of the landmarks that the query names, in order; if it names none, all."""
         return tuple(
-            sorted(set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks)
+            sorted(
+                set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks
+            )
         )
 
     def _matches(self, tag: Row[Any]) -> bool:
@@ -482,7 +518,9 @@ def _of_landmarks(landmark_ids: Collection[int], *, any_rank: bool) -> list[Sele
         select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
         for table in ((effective_tags, tags) if any_rank else (effective_tags,))
     ]
-    return of_landmarks if any_rank else [of_landmarks[0].where(effective_tags.c.accepted == true())]
+    return (
+        of_landmarks if any_rank else [of_landmarks[0].where(effective_tags.c.accepted == true())]
+    )
 
 
 def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[int] | None:

@@ -146,10 +146,14 @@ class QueryReader:
     def _following(self, begin: ScanPosition, number: int) -> Iterator[TaggedPhoto]:
         """The photos after `begin`, which `number` others precede. Keeps their ids, of eight bytes each."""
         conditions, limit = self.query.conditions(), self.query.query.limit
-        for scan, after in zip(self.scans[begin.scan :], chain([begin.after], repeat(None)), strict=False):
+        for scan, after in zip(
+            self.scans[begin.scan :], chain([begin.after], repeat(None)), strict=False
+        ):
             rest = None if limit is None else max(limit - number, 0)
             with self.database.read() as connection:
-                selective = scan.among if scan.among is not None else self.query.selective(connection)
+                selective = (
+                    scan.among if scan.among is not None else self.query.selective(connection)
+                )
                 ids = replace(scan, among=selective).following(connection, conditions, after, rest)
             number += len(ids)
             for start in range(0, len(ids), LARGEST_PAGE):
@@ -165,7 +169,9 @@ class QueryReader:
     def _named(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
         """The photos of these rows, with the tags that the query returns."""
         accepted_suffice = not self.query.query.any_rank
-        return self.names.photos(connection, rows, self.query.select_tags, accepted_suffice=accepted_suffice)
+        return self.names.photos(
+            connection, rows, self.query.select_tags, accepted_suffice=accepted_suffice
+        )
 
     def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
         """At most `limit` photos after `begin`."""
@@ -215,7 +221,9 @@ class QueryReader:
                 if after is None:
                     break
                 is_short = len(photos) < min(rows, FEWEST_OF_PAGE)
-                yield PositionedPhotos(photos, page.photos, number, ScanPosition(number, after), is_short)
+                yield PositionedPhotos(
+                    photos, page.photos, number, ScanPosition(number, after), is_short
+                )
                 rows = min(2 * rows, LARGEST_PAGE)
             following = None if number + 1 == len(scans) else ScanPosition(number + 1, None)
             yield PositionedPhotos(photos, page.photos, number, following)
@@ -223,6 +231,8 @@ class QueryReader:
     def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
         if begin.scan and begin.scan >= len(self.scans):
             raise CursorInvalid
-        if begin.after is not None and not (self.scans and self.scans[begin.scan].accepts(begin.after)):
+        if begin.after is not None and not (
+            self.scans and self.scans[begin.scan].accepts(begin.after)
+        ):
             raise CursorInvalid
         return self.scans

@@ -40,7 +40,11 @@ class JobPhotos:
     """
 
     def __init__(
-        self, database: Database, root_paths: RootPaths, job_id: int, hidden: Collection[Outcome] = ()
+        self,
+        database: Database,
+        root_paths: RootPaths,
+        job_id: int,
+        hidden: Collection[Outcome] = (),
     ) -> None:
         self._database, self._job_id, self._hidden = database, job_id, hidden
         with database.read() as connection:
@@ -80,7 +84,9 @@ class JobPhotos:
         query = (
             select(job_items.c.position)
             .join(chunks, (chunks.c.job_id == job_items.c.job_id) & is_in_chunk)
-            .where(chunks.c.job_id == self._job_id, chunks.c.chunk.in_(chunk_numbers), *is_processed)
+            .where(
+                chunks.c.job_id == self._job_id, chunks.c.chunk.in_(chunk_numbers), *is_processed
+            )
         )
         return set(connection.scalars(query)) if chunk_numbers else set()
 
@@ -100,12 +106,18 @@ class JobPhotos:
         tags = tag_rows(connection, images, accepted_suffice=True) if images else {}
         things = things_of_images(connection, images, model_ids=self._model_ids)
         return [
-            self._photo(connection, row, tags.get(row.content_id, ()), things.get(row.content_id, ()))
+            self._photo(
+                connection, row, tags.get(row.content_id, ()), things.get(row.content_id, ())
+            )
             for row in rows
         ]
 
     def _photo(
-        self, connection: Connection, row: Row[Any], tags: Sequence[Row[Any]], things: Sequence[ShownThing]
+        self,
+        connection: Connection,
+        row: Row[Any],
+        tags: Sequence[Row[Any]],
+        things: Sequence[ShownThing],
     ) -> JobPhoto:
         def named(tag: Row[Any]) -> tuple[Row[Any], str]:
             return tag, self._names.landmark(connection, tag.landmark_id).display_name

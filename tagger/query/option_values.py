@@ -108,7 +108,9 @@ def parse_box(value: object, option: str = "box") -> BoundingBox:
         return value
     south, west, north, east = _degrees(value, 4)
     if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
-        reason = "is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
+        reason = (
+            "is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
+        )
         raise QueryOptionInvalid(option=option, reason=f"{_degrees_text(value)!r} {reason}")
     return BoundingBox(south, west, north, east)
 

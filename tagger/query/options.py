@@ -40,7 +40,16 @@ _AROUND_THE_EARTH_KM = 40_100.0
 
 # Where a position comes from; anywhere; none; or not from the camera: another source, or none.
 PositionOption = Literal[
-    "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "trip", "any", "none", "no-gps"
+    "camera",
+    "sidecar",
+    "takeout",
+    "landmark",
+    "track",
+    "neighbour",
+    "trip",
+    "any",
+    "none",
+    "no-gps",
 ]
 
 # What people said about a photo: confirmed, rejected, both; any of these; or none, and no
@@ -215,7 +224,10 @@ def _parse_alternative(text: str) -> "PhotoQuery":
         if name not in QUERY_OPTIONS or name in ("any_of", "without", "any_rank"):
             raise ValueError(f"{name} is not possible here")
     query = PhotoQuery.of_document(
-        {name: values if QUERY_OPTIONS[name].several else values[-1] for name, values in options.items()}
+        {
+            name: values if QUERY_OPTIONS[name].several else values[-1]
+            for name, values in options.items()
+        }
     )
     for folder in query.under:
         if absolute_path(folder) != folder:
@@ -243,7 +255,9 @@ class PhotoQuery:
     )
     # Of a photo's position or an accepted landmark.
     country: tuple[str, ...] = _option(
-        "Photos taken in this country, or of its landmarks.", value_name="NAME", most_values=MAX_NAMES
+        "Photos taken in this country, or of its landmarks.",
+        value_name="NAME",
+        most_values=MAX_NAMES,
     )
     # Like `position`, it selects classified photos, tagged or not.
     thing: tuple[str, ...] = _option(
@@ -275,7 +289,9 @@ class PhotoQuery:
         chip=None,
     )
     box: BoundingBox | None = _option(
-        "Photos taken, or showing landmarks, between these degrees.", value_name="S,W,N,E", parse=parse_box
+        "Photos taken, or showing landmarks, between these degrees.",
+        value_name="S,W,N,E",
+        parse=parse_box,
     )
     position: PositionOption | None = _option(
         "Source: camera, sidecar, takeout, landmark, track, neighbour, trip, any, none, or no-gps (not the "
@@ -286,7 +302,9 @@ class PhotoQuery:
     )
     # Like `job`, it selects photos that are not classified, too.
     trip: str | None = _option(
-        "All photos of this trip, by its id in `tagger trips`.", value_name="TRIP", chip=N_("trip {}")
+        "All photos of this trip, by its id in `tagger trips`.",
+        value_name="TRIP",
+        chip=N_("trip {}"),
     )
     job: int | None = _option(
         "All photos of this job, by its number.",
@@ -373,7 +391,10 @@ class PhotoQuery:
         parse=Alternatives.parse,
     )
     unknown: bool = _option(
-        "Photos that are classified and have no accepted tag.", bool, used_by="searches", chip=N_("unknown")
+        "Photos that are classified and have no accepted tag.",
+        bool,
+        used_by="searches",
+        chip=N_("unknown"),
     )
     untagged: bool = _option(
         "Photos not classified yet, without those that fail.",
@@ -388,11 +409,19 @@ class PhotoQuery:
         chip=N_("failed"),
     )
     dismissed: bool = _option(
-        "Photos that were dismissed as not a landmark.", bool, used_by="searches", chip=N_("not a landmark")
+        "Photos that were dismissed as not a landmark.",
+        bool,
+        used_by="searches",
+        chip=N_("not a landmark"),
     )
-    favourite: bool = _option("Photos with a star.", bool, used_by="addresses", chip=N_("favourites"))
+    favourite: bool = _option(
+        "Photos with a star.", bool, used_by="addresses", chip=N_("favourites")
+    )
     any_rank: bool = _option(
-        "All classified photos, with all tags, accepted or not.", bool, used_by="searches", chip=None
+        "All classified photos, with all tags, accepted or not.",
+        bool,
+        used_by="searches",
+        chip=None,
     )
     # None: the order in which photos were added, and of a trip the order of time.
     sort: SortOption | None = _option(
@@ -455,13 +484,17 @@ class PhotoQuery:
     @property
     def document(self) -> dict[str, Json]:
         """The query as JSON, for jobs and schedules: without its order and limit."""
-        return {name: _json(name, value) for name, value in self._set() if QUERY_OPTIONS[name].is_stored}
+        return {
+            name: _json(name, value) for name, value in self._set() if QUERY_OPTIONS[name].is_stored
+        }
 
     @property
     def texts(self) -> dict[str, str | tuple[str, ...]]:
         """The options as an address has them."""
         return {
-            name: tuple(map(_text, value)) if isinstance(value, tuple) and name != "near" else _text(value)
+            name: tuple(map(_text, value))
+            if isinstance(value, tuple) and name != "near"
+            else _text(value)
             for name, value in self._set()
         }
 
@@ -553,7 +586,8 @@ _UNTAGGED = {"untagged": "photos that are not classified"}
 # Options with others that no photo can fulfil, too: mistakes rather than queries without a result.
 _CONTRADICTIONS = {
     "unknown": _OF_TAGS,
-    "dismissed": _OF_TAGS | {"unknown": "unknown photos", **_UNTAGGED, "failed": "photos that fail"},
+    "dismissed": _OF_TAGS
+    | {"unknown": "unknown photos", **_UNTAGGED, "failed": "photos that fail"},
     "failed": _UNTAGGED | _OF_CLASSIFIED,
     "untagged": _OF_CLASSIFIED,
 }

@@ -98,7 +98,10 @@ def has_verdict_of(option: VerdictOption) -> Condition:
 
 
 def has_tag(
-    landmark_ids: Collection[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
+    landmark_ids: Collection[int] | None = None,
+    *,
+    min_score: float | None = None,
+    any_rank: bool = False,
 ) -> Condition:
     """Whether it has a tag of the landmarks and score, or confirmed; with `any_rank`, not rejected."""
 
@@ -114,7 +117,9 @@ def has_tag(
     return or_(*matching)
 
 
-def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table, tuple[Condition, ...]]]:
+def _tables(
+    min_score: float | None, *, any_rank: bool
+) -> Iterator[tuple[Table, tuple[Condition, ...]]]:
     """The tables of tags that can match, with the conditions for their rows."""
     states = effective_tags.c.state
     counts = states != TagState.REJECTED if any_rank else effective_tags.c.accepted == true()
@@ -124,7 +129,10 @@ def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table,
         is_enough = or_(effective_tags.c.score >= min_score, states == TagState.CONFIRMED)
         yield effective_tags, (counts, is_enough)
     if any_rank:
-        yield tags, (is_only_predicted(), *([] if min_score is None else [tags.c.score >= min_score]))
+        yield (
+            tags,
+            (is_only_predicted(), *([] if min_score is None else [tags.c.score >= min_score])),
+        )
 
 
 def is_of_landmarks(table: FromClause, landmark_ids: Collection[int]) -> Condition:
@@ -163,7 +171,9 @@ class NamedFile:
     path: str
 
 
-def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
+def files_by_name(
+    database: Database, root_paths: RootPaths, start: str, limit: int
+) -> Sequence[NamedFile]:
     """Photos whose file's name starts with a text, whatever its case, in order of the names."""
     with database.read() as connection:
         folders = {root.id: root.folder for root in list_roots(connection, root_paths)}
@@ -268,16 +278,24 @@ class PathRange:
 
     def _inside(self, root_id: ColumnElement[int]) -> Condition:
         inside = root_id == self.root_id
-        return and_(inside, photos.c.path >= self.low, photos.c.path < self.high) if self.high else inside
+        return (
+            and_(inside, photos.c.path >= self.low, photos.c.path < self.high)
+            if self.high
+            else inside
+        )
 
 
-def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: RootPaths) -> list[PathRange]:
+def path_ranges(
+    connection: Connection, folders: Iterable[Path], root_paths: RootPaths
+) -> list[PathRange]:
     """The ranges of paths below `folders`; the ranges do not overlap."""
     roots = list_roots(connection, root_paths)
     named = {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
     candidates = sorted(named.union(_primary_ranges(connection, named)) if named else ())
     ranges: list[PathRange] = []
-    for candidate in candidates:  # sorted by low end, so a range comes before those that it contains
+    for (
+        candidate
+    ) in candidates:  # sorted by low end, so a range comes before those that it contains
         if not (ranges and ranges[-1].contains(candidate)):
             ranges.append(candidate)
     return ranges
@@ -293,7 +311,9 @@ def require_folders(database: Database, folders: Iterable[Path], root_paths: Roo
         if may_exist(folder):
             continue
         with database.read() as connection:
-            conditions = [range_.condition for range_ in path_ranges(connection, [folder], root_paths)]
+            conditions = [
+                range_.condition for range_ in path_ranges(connection, [folder], root_paths)
+            ]
             if not any(connection.scalar(select(exists().where(each))) for each in conditions):
                 raise PathNotFound(path=folder)
 

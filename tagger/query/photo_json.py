@@ -38,7 +38,16 @@ TAG_COLUMNS = (
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
 # The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's.
 POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city", "sight")
-LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
+LANDMARK_COLUMNS = (
+    "landmark",
+    "name",
+    "country",
+    "region",
+    "city",
+    "latitude",
+    "longitude",
+    "photos",
+)
 
 
 @dataclass(frozen=True)
@@ -136,11 +145,16 @@ def _photo_cell(photo: TaggedPhoto, column: str) -> object:
 
 
 _SIGNS = {"dismissed": "is_dismissed", "favourite": "is_favourite"}
-_TAG_CELLS, _POSITION_CELLS = attrgetter(*TAG_COLUMNS), attrgetter(*POSITION_COLUMNS[:-1], "sight_name")
+_TAG_CELLS, _POSITION_CELLS = (
+    attrgetter(*TAG_COLUMNS),
+    attrgetter(*POSITION_COLUMNS[:-1], "sight_name"),
+)
 _NO_TAG, _NO_POSITION = (None,) * len(TAG_COLUMNS), (None,) * len(POSITION_COLUMNS)
 
 
-def photo_csv_parts(photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS) -> Iterator[bytes]:
+def photo_csv_parts(
+    photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS
+) -> Iterator[bytes]:
     """Photos with these columns as CSV, one row per tag, with the photo's position at its end."""
     rows = (
         [cell.isoformat() if isinstance(cell, datetime) else cell for cell in row]

@@ -196,7 +196,9 @@ def needs_fine_cells(zoom: float) -> bool:
     return _cell_degrees(zoom) < FINEST_DEGREES
 
 
-def cluster_cells(cells: Iterable[PositionCell], bounds: BoundingBox, zoom: float) -> list[PositionCluster]:
+def cluster_cells(
+    cells: Iterable[PositionCell], bounds: BoundingBox, zoom: float
+) -> list[PositionCluster]:
     """Join the cells within the bounds until no mark covers another, most photos first."""
     inside = [cell for cell in cells if bounds.contains(cell.latitude, cell.longitude)]
     merged = _merge_cells(inside, _cell_degrees(zoom)) if not needs_fine_cells(zoom) else inside
@@ -210,7 +212,9 @@ def cluster_cells(cells: Iterable[PositionCell], bounds: BoundingBox, zoom: floa
             squares.setdefault(_square(x, y), []).append(near)
         near.cells.append(cell)
     clusters = [_cluster(group.cells) for square in squares.values() for group in square]
-    return sorted(clusters, key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude))
+    return sorted(
+        clusters, key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude)
+    )
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,9 @@ def _square(x: float, y: float) -> tuple[int, int]:
     return floor(x / SPACING_PX), floor(y / SPACING_PX)
 
 
-def _nearest_group(squares: Mapping[tuple[int, int], list[_Group]], x: float, y: float) -> _Group | None:
+def _nearest_group(
+    squares: Mapping[tuple[int, int], list[_Group]], x: float, y: float
+) -> _Group | None:
     """The group nearest to a point, of those whose mark would be covered by one at the point."""
     column, row = _square(x, y)
     groups = [

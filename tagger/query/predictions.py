@@ -55,7 +55,9 @@ def named_predictions(
         )
         candidates[key] = landmark, label, of
     accepted = {tag.landmark_id for tag in decide(candidates, {}) if tag.is_accepted}
-    in_order = sorted(best_predictions(candidates).values(), key=lambda each: (-each.score, each.rank or 0))
+    in_order = sorted(
+        best_predictions(candidates).values(), key=lambda each: (-each.score, each.rank or 0)
+    )
     return [
         NamedPrediction(landmark, label.label, each.score, rank, each.landmark_id in accepted, of)
         for rank, each in enumerate(in_order[:top_k], 1)

@@ -102,7 +102,9 @@ class SortedScan:
         # If it is asked for few photos in this order, and then for those that match, it reads along it.
         statement = self._lazy_statement(connection, request, MOST_CANDIDATES)
         page = self._page(connection, statement, request.rows)
-        return page if page.after else replace(page, after=self._last_candidate(connection, request))
+        return (
+            page if page.after else replace(page, after=self._last_candidate(connection, request))
+        )
 
     def _page(
         self, connection: Connection, statement: Select[Any], rows: int, last: Key | None = None
@@ -117,7 +119,11 @@ class SortedScan:
         return None if last is None else self.key(last)
 
     def following(
-        self, connection: Connection, conditions: Sequence[Condition], after: Key | None, limit: int | None
+        self,
+        connection: Connection,
+        conditions: Sequence[Condition],
+        after: Key | None,
+        limit: int | None,
     ) -> "array[int]":
         """The ids of at most `limit` photos after the key, in order, by one statement; None: of all."""
         statement = self.statement(connection, PageRequest(conditions, after, 0))
@@ -149,7 +155,10 @@ class SortedScan:
     def count(self, connection: Connection, request: PageRequest) -> int:
         """How many photos there are from the request's key on."""
         every = self.statement(connection, request).order_by(None)
-        return connection.scalar(every.with_only_columns(func.count(), maintain_column_froms=True)) or 0
+        return (
+            connection.scalar(every.with_only_columns(func.count(), maintain_column_froms=True))
+            or 0
+        )
 
     def statement(self, connection: Connection, request: PageRequest) -> Select[Any]:
         """The query for photos of a page, in order, with their keys."""
@@ -174,7 +183,9 @@ class SortedScan:
             ids = found.with_only_columns(photos.c.id, maintain_column_froms=True)
             match = ids.offset(0).lateral("match")
             photo = select_photos().where(photos.c.id == match.c.id).offset(0).lateral("photo")
-            found = select(photo, *keys).select_from(in_order.join(match, true()).join(photo, true()))
+            found = select(photo, *keys).select_from(
+                in_order.join(match, true()).join(photo, true())
+            )
         return found.order_by(*(key.desc() if self.descending else key for key in keys))
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
@@ -183,7 +194,9 @@ class SortedScan:
         keys = tuple(unindexed(key) for key in self.keys) if is_sorted else self.keys
         among = () if self.among is None else (self.among,)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
-        ids = select((photos.c.id + 0).label("id"), *self._labelled_keys()).where(*among, *self.conditions)
+        ids = select((photos.c.id + 0).label("id"), *self._labelled_keys()).where(
+            *among, *self.conditions
+        )
         in_order = request.in_order(ids, keys, descending=self.descending)
         return in_order.offset(0).limit(limit).subquery("in_order")
 
@@ -239,7 +252,9 @@ def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
     return (FAILING,) if query.failed else ()
 
 
-def _scans_by_best_tag(landmark_ids: Sequence[int], among: Condition | None) -> Iterator[SortedScan]:
+def _scans_by_best_tag(
+    landmark_ids: Sequence[int], among: Condition | None
+) -> Iterator[SortedScan]:
     """The scans for photos in the order of their best accepted scores, of these landmarks if there are any.
 
     Those without a score come last, as confirmed ones that no model predicts.
@@ -261,7 +276,9 @@ def _scans_by_best_tag(landmark_ids: Sequence[int], among: Condition | None) -> 
     yield SortedScan((photos.c.id,), (int,), True, (~exists().where(best),), among)
 
 
-def _scans_by_candidate(_landmark_ids: Sequence[int], among: Condition | None) -> Iterator[SortedScan]:
+def _scans_by_candidate(
+    _landmark_ids: Sequence[int], among: Condition | None
+) -> Iterator[SortedScan]:
     """The scans for unknown photos in the order of the model's best predictions, unless these were rejected.
 
     Those without a candidate come last.
@@ -274,14 +291,20 @@ def _scans_by_candidate(_landmark_ids: Sequence[int], among: Condition | None) -
     )
     other = tags.alias("other_candidate")
     is_better = or_(
-        other.c.score > tag.c.score, and_(other.c.score == tag.c.score, other.c.model_id < tag.c.model_id)
+        other.c.score > tag.c.score,
+        and_(other.c.score == tag.c.score, other.c.model_id < tag.c.model_id),
     )
     # Of several models, the best score of all counts.
     has_better = exists().where(
-        other.c.content_id == tag.c.content_id, other.c.rank == 1, other.c.counts == true(), is_better
+        other.c.content_id == tag.c.content_id,
+        other.c.rank == 1,
+        other.c.counts == true(),
+        is_better,
     )
     is_best = and_(tag.c.counts == true(), ~has_better)
-    candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, is_best, ~is_rejected)
+    candidate = and_(
+        is_candidate(tag), tag.c.content_id == photos.c.content_id, is_best, ~is_rejected
+    )
     # With a range of scores, SQLite reads along their index rather than sort all photos.
     along_index = (candidate,) if among is not None else (candidate, tag.c.score.between(0, 1))
     keys = (tag.c.score, tag.c.content_id, photos.c.id)

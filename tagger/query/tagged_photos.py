@@ -79,10 +79,15 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
 _OTHERS = {
     TagReason.CONFIRMED_OTHER: (N_("%(names)s is confirmed"), N_("%(names)s are confirmed")),
     TagReason.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
-    TagReason.SCORED_OTHER: (N_("%(names)s has a higher score"), N_("%(names)s have a higher score")),
+    TagReason.SCORED_OTHER: (
+        N_("%(names)s has a higher score"),
+        N_("%(names)s have a higher score"),
+    ),
 }
 DAMAGED = N_("a part of the image is missing")
-_TOO_FAST = N_("%(distance)s from where the camera's GPS was before or after; nobody travels that fast")
+_TOO_FAST = N_(
+    "%(distance)s from where the camera's GPS was before or after; nobody travels that fast"
+)
 _FROM_POSITION: Mapping[str | None, str] = {
     PositionSource.CAMERA: N_("%(distance)s from the photo's position (GPS)"),
     PositionSource.SIDECAR: N_("%(distance)s from the photo's position (sidecar)"),
@@ -110,7 +115,9 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
         return None
     names = sorted(accepted)
     if tag.reason == TagReason.CERTAIN_OTHER:
-        text = gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
+        text = gettext(
+            "suggested: the model is nearly certain of %(names)s", names=list_text(names)
+        )
         return text if names else None
     if tag.reason in _OTHERS:
         one, several = _OTHERS[tag.reason]
@@ -134,11 +141,17 @@ def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
     if tag.odds_reason == OddsReason.TRIP:
         text = _FROM_OTHERS
     else:
-        text = _TOO_FAST if tag.odds_reason == OddsReason.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
+        text = (
+            _TOO_FAST
+            if tag.odds_reason == OddsReason.SPEED
+            else _FROM_POSITION.get(source, _FROM_COPY)
+        )
     return gettext(text, distance=distance_text(metres))
 
 
-def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
+def guess_refusal(
+    tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool
+) -> str | None:
     """Why the best prediction is no guess: the photo is damaged, or was taken elsewhere; None: it is one.
 
     `uses_positions`: whether positions count for tags. A screenshot was not taken where it shows.
@@ -147,7 +160,11 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
         return gettext(DAMAGED)
     if tag.distance_m is not None:
         return _where_taken(tag, photo.source, tag.distance_m)
-    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _FROM_POSITION:
+    if (
+        not uses_positions
+        or photo.origin == PhotoOrigin.SCREENSHOT
+        or photo.source not in _FROM_POSITION
+    ):
         return None
     if landmark.latitude is None or landmark.longitude is None:
         return None
@@ -384,15 +401,32 @@ def select_photos() -> Select[Any]:
     )
 
 
-_PREDICTED = ("content_id", "landmark_id", "rank", "score", "model_id", "position_odds", "distance_m")
+_PREDICTED = (
+    "content_id",
+    "landmark_id",
+    "rank",
+    "score",
+    "model_id",
+    "position_odds",
+    "distance_m",
+)
 _TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
 
 
 def _tag_queries() -> tuple[Select[Any], Select[Any]]:
     """The effective tags of images, and the predictions that have no state, with the same columns."""
     odds_reason = effective_tags.c.reason.label("odds_reason")
-    effective = select(*(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)), odds_reason)
-    without: tuple[ColumnElement[Any], ...] = (null(), null(), literal("model"), false(), null(), null())
+    effective = select(
+        *(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)), odds_reason
+    )
+    without: tuple[ColumnElement[Any], ...] = (
+        null(),
+        null(),
+        literal("model"),
+        false(),
+        null(),
+        null(),
+    )
     without_state = (each.label(name) for each, name in zip(without, _TAG_COLUMNS, strict=True))
     predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state, tags.c.odds_reason)
     return effective, predicted.where(is_only_predicted())
@@ -413,7 +447,9 @@ def tag_rows(
     if accepted_suffice:
         tagged = {content_id for content_id, rows in grouped.items() if accepted_tags(rows)}
         others = [content_id for content_id in content_ids if content_id not in tagged]
-    for row in connection.execute(predicted.where(among(tags.c.content_id, others))) if others else ():
+    for row in (
+        connection.execute(predicted.where(among(tags.c.content_id, others))) if others else ()
+    ):
         grouped.setdefault(row.content_id, []).append(row)
     for rows in grouped.values():
         rows.sort(key=best_first)
@@ -429,7 +465,9 @@ def first_photos(
         query = select_photos().where(
             photos.c.content_id.in_(page), photos.c.gone_since.is_(None), *conditions
         )
-        rows |= {row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))}
+        rows |= {
+            row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))
+        }
     return rows
 
 
@@ -463,10 +501,17 @@ class NameCache:
         """The photos of rows, each with the selected ones of its tags, or of those that `tag_rows` reads."""
         content_ids = {row.content_id for row in rows} - {None}
         tags_of = tag_rows(connection, content_ids, accepted_suffice=accepted_suffice)
-        self._read_landmarks(connection, {tag.landmark_id for tags in tags_of.values() for tag in tags})
+        self._read_landmarks(
+            connection, {tag.landmark_id for tags in tags_of.values() for tag in tags}
+        )
         things = things_of_images(connection, content_ids)
-        every = ((row, tags_of.get(row.content_id, ()), things.get(row.content_id, ())) for row in rows)
-        return [self.photo(connection, row, tags, select_tags(tags), things) for row, tags, things in every]
+        every = (
+            (row, tags_of.get(row.content_id, ()), things.get(row.content_id, ())) for row in rows
+        )
+        return [
+            self.photo(connection, row, tags, select_tags(tags), things)
+            for row, tags, things in every
+        ]
 
     def photo(
         self,
@@ -478,7 +523,9 @@ class NameCache:
     ) -> TaggedPhoto:
         """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
         guess = None if row.is_dismissed else best_guess(photo_tags)
-        landmarks = (self.landmark(connection, tag.landmark_id) for tag in accepted_tags(photo_tags))
+        landmarks = (
+            self.landmark(connection, tag.landmark_id) for tag in accepted_tags(photo_tags)
+        )
         accepted = [landmark.display_name for landmark in landmarks]
         return document_of(
             TaggedPhoto,
@@ -520,7 +567,11 @@ class NameCache:
         return self._roots[root_id]
 
     def _tag(
-        self, connection: Connection, row: Row[Any], position_source: str | None, accepted: Sequence[str]
+        self,
+        connection: Connection,
+        row: Row[Any],
+        position_source: str | None,
+        accepted: Sequence[str],
     ) -> Tag:
         landmark = self.landmark(connection, row.landmark_id)
         if row.model_id is not None and row.model_id not in self._models:
@@ -561,7 +612,9 @@ class NameCache:
     def _read(self, connection: Connection) -> None:
         self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
         self._starts = {root.id: str(root.folder / "_")[:-1] for root in self._roots.values()}
-        self._models = {row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))}
+        self._models = {
+            row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))
+        }
         self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
 
 
@@ -596,7 +649,9 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
         if row is None:
             raise PhotoIdNotFound(photo_id=photo_id)
         root = next(each for each in list_roots(connection, root_paths) if each.id == row.root_id)
-    return document_of(StoredPhoto, row, root=root.folder, path=root.path_of(row.path, row.path_bytes))
+    return document_of(
+        StoredPhoto, row, root=root.folder, path=root.path_of(row.path, row.path_bytes)
+    )
 
 
 def has_photos(database: Database) -> bool:

@@ -56,7 +56,9 @@ def section_parts(
     counted = list(days)
     is_named = by_day or any(photos >= MANY_OF_A_DAY for _, photos in counted)
     parts = []
-    for _, some in groupby(counted, lambda each: each[0] if by_day or each[1] >= MANY_OF_A_DAY else None):
+    for _, some in groupby(
+        counted, lambda each: each[0] if by_day or each[1] >= MANY_OF_A_DAY else None
+    ):
         days_of_part, photos = zip(*some, strict=True)
         of_part = [places.get(day, {}) for day in days_of_part]
         place = _place(of_part, sum(photos)) if is_named else None
@@ -138,7 +140,9 @@ def _is_by_date(query: PhotoQuery) -> bool:
 
 def _selects_all(query: PhotoQuery) -> bool:
     """Whether it has no filter, but for the outcome."""
-    return query == PhotoQuery(sort=query.sort, any_rank=query.any_rank, limit=query.limit, distinct=True)
+    return query == PhotoQuery(
+        sort=query.sort, any_rank=query.any_rank, limit=query.limit, distinct=True
+    )
 
 
 def _kept_groups(connection: Connection, query: PhotoQuery) -> Iterator["_Group"]:
@@ -208,9 +212,14 @@ def _groups(
     connection: Connection, found: Select[Any], *keys: ColumnElement[Any], has_copies: bool
 ) -> list[_Group]:
     """The photos of a query by these keys; of copies, if it has them, the first one."""
-    columns = [ASPECT.label("aspect"), *(key.label(f"key_{number}") for number, key in enumerate(keys))]
+    columns = [
+        ASPECT.label("aspect"),
+        *(key.label(f"key_{number}") for number, key in enumerate(keys)),
+    ]
     if has_copies:
-        columns.append(func.row_number().over(partition_by=IMAGE, order_by=photos.c.id).label("copy"))
+        columns.append(
+            func.row_number().over(partition_by=IMAGE, order_by=photos.c.id).label("copy")
+        )
     rows = found.with_only_columns(*columns, maintain_column_froms=True).subquery()
     _, *by = list(rows.c)[: len(keys) + 1]
     counted = select(func.count(), func.avg(rows.c.aspect), *by).group_by(*by)
@@ -237,7 +246,9 @@ def _days(groups: Iterable[_Group]) -> Iterator[_Group]:
 def _has_places(days: Sequence[_Group], query: PhotoQuery) -> bool:
     """Whether headings name places, of which no more photos are read than `FEWEST_TO_READ_ALL`."""
     is_small = sum(each.photos for each in days) <= FEWEST_TO_READ_ALL
-    return is_small and (query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days))
+    return is_small and (
+        query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days)
+    )
 
 
 def _places(groups: Iterable[_Group]) -> Mapping[date, Places]:
@@ -249,7 +260,9 @@ def _places(groups: Iterable[_Group]) -> Mapping[date, Places]:
     return places
 
 
-def _sections(days: Iterable[_Group], places: Mapping[date, Places], *, by_day: bool) -> Iterator[Section]:
+def _sections(
+    days: Iterable[_Group], places: Mapping[date, Places], *, by_day: bool
+) -> Iterator[Section]:
     for month, some in groupby(days, lambda each: each.day and each.day[: len("2024-06")]):
         found = list(some)
         photos = sum(each.photos for each in found)
@@ -259,7 +272,11 @@ def _sections(days: Iterable[_Group], places: Mapping[date, Places], *, by_day: 
 
 
 def find_section_ids(
-    database: Database, query: PhotoQuery, root_paths: RootPaths | None, start: SectionStart, limit: int
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    start: SectionStart,
+    limit: int,
 ) -> tuple[Sequence[int], ScanPosition | None]:
     """The ids of at most `limit` photos, and the position of the next; without a month, of the whole result.
 

@@ -107,7 +107,9 @@ class TripSummary:
 
     def with_names(self, names: Mapping[str, str]) -> Self:
         """The summary with other names of landmarks, by their slugs."""
-        landmarks = tuple(replace(each, name=names.get(each.landmark, each.name)) for each in self.landmarks)
+        landmarks = tuple(
+            replace(each, name=names.get(each.landmark, each.name)) for each in self.landmarks
+        )
         return replace(self, landmarks=landmarks)
 
 
@@ -174,7 +176,9 @@ def trips_of_photos(
             first, last = summary.trip.first, summary.trip.last
             then = [each.id for each in shown if each.taken_at and first <= each.taken_at <= last]
             if then:
-                query = select(photos.c.id).where(among(photos.c.id, then), is_of_trip(summary.trip))
+                query = select(photos.c.id).where(
+                    among(photos.c.id, then), is_of_trip(summary.trip)
+                )
                 found |= dict.fromkeys(connection.scalars(query), summary)
     return found
 
@@ -187,7 +191,9 @@ def summarize_trips(database: Database, trips: Sequence[GroupedTrip]) -> list[Tr
 
 def _named(connection: Connection, shown: Sequence[CountedTrip]) -> list[TripSummary]:
     """The trips with names of landmarks, of which some may have been removed, and images of covers."""
-    known = landmarks_by_id(connection, {landmark_id for each in shown for landmark_id, _ in each.landmarks})
+    known = landmarks_by_id(
+        connection, {landmark_id for each in shown for landmark_id, _ in each.landmarks}
+    )
     covers = _covers(connection, {each.cover for each in shown if each.cover is not None})
     summaries = []
     for each in shown:
@@ -203,6 +209,8 @@ def _named(connection: Connection, shown: Sequence[CountedTrip]) -> list[TripSum
 
 
 def _covers(connection: Connection, photo_ids: Collection[int]) -> dict[int, Cover]:
-    query = select(photos.c.id, contents.c.digest).join(contents, contents.c.id == photos.c.content_id)
+    query = select(photos.c.id, contents.c.digest).join(
+        contents, contents.c.id == photos.c.content_id
+    )
     rows = connection.execute(query.where(among(photos.c.id, photo_ids)))
     return {row.id: Cover(row.id, row.digest) for row in rows}

@@ -114,7 +114,9 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     found: Sequence[RegisteredModel]
     if selector is None:
         with database.read() as connection:
-            used = connection.execute(select(models.c.file, models.c.kind).where(models.c.in_use)).all()
+            used = connection.execute(
+                select(models.c.file, models.c.kind).where(models.c.in_use)
+            ).all()
         shipped = [row.kind for row in used if row.file is None]
         for kind in shipped if used else [models_in_use.LANDMARKS]:
             _shipped(database, kind)
@@ -170,12 +172,16 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
     """
     found: Sequence[RegisteredModel] = []
     if database is not None:
-        found = _in_use(database) if selector is None else _select(database, models.c.name == selector)
+        found = (
+            _in_use(database) if selector is None else _select(database, models.c.name == selector)
+        )
     return found or [_preview_unregistered(database, selector)]
 
 
 def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
-    if (kind := models_in_use.LANDMARKS if selector is None else _shipped_kind(selector)) is not None:
+    if (
+        kind := models_in_use.LANDMARKS if selector is None else _shipped_kind(selector)
+    ) is not None:
         if not models_in_use.shipped_file(kind).is_file():
             raise ModelNotSelected
         return unregistered_model(models_in_use.shipped_file(kind))
@@ -270,10 +276,14 @@ def use_models(
     of_landmarks = models_of_landmarks(named)
     chosen = [*of_landmarks, *(model for model in named if model not in of_landmarks)]
     with database.write() as connection:
-        connection.execute(select(ledgers.c.models_settled_to).with_for_update())  # first, as `settle_models`
+        connection.execute(
+            select(ledgers.c.models_settled_to).with_for_update()
+        )  # first, as `settle_models`
         lock_tables(connection, models, mode="EXCLUSIVE")
         before = models_in_use.ids_in_use(connection, [models_in_use.LANDMARKS])
-        connection.execute(update(models).where(models.c.in_use).values(in_use=False, use_order=None))
+        connection.execute(
+            update(models).where(models.c.in_use).values(in_use=False, use_order=None)
+        )
         for number, model in enumerate(chosen, 1):
             values = {"in_use": True, "use_order": number}
             connection.execute(update(models).where(models.c.id == model.id).values(values))
@@ -399,9 +409,13 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
     with database.read() as connection:
         columns = (column for column in models.c if column is not models.c.manifest)
         is_taught = exists().where(classifiers.c.model_id == models.c.id).label("is_taught")
-        query: Select[Any] = select(*columns, is_taught, cast(models.c.manifest, Text).label("manifest"))
+        query: Select[Any] = select(
+            *columns, is_taught, cast(models.c.manifest, Text).label("manifest")
+        )
         rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
-        orders = {ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)}
+        orders = {
+            ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)
+        }
     return [_model(row, use_order=orders.get(row.id)) for row in rows]
 
 
@@ -467,7 +481,9 @@ class StoredSelections:
         }
         try:
             with self._database.write() as connection:
-                connection.execute(delete(backend_selections).where(backend_selections.c.key == str(key)))
+                connection.execute(
+                    delete(backend_selections).where(backend_selections.c.key == str(key))
+                )
                 connection.execute(insert(backend_selections).values(row))
         except SQLAlchemyError as error:
             log.info("the selected backend could not be stored: %s", error)
@@ -548,10 +564,14 @@ def _removable_jobs(connection: Connection, model: RegisteredModel) -> Sequence[
         raise _needed(model, "it is in use. Name those that stay in use: `tagger model use NAME…`.")
     further = select(job_models.c.job_id).where(job_models.c.model_id == model.id)
     rows = connection.execute(
-        select(jobs.c.id, jobs.c.state).where(or_(jobs.c.model_id == model.id, jobs.c.id.in_(further)))
+        select(jobs.c.id, jobs.c.state).where(
+            or_(jobs.c.model_id == model.id, jobs.c.id.in_(further))
+        )
     ).all()
     if running := sorted(row.id for row in rows if row.state not in _ENDED):
-        reason = f"job {running[0]} has not ended. Wait for it, or run: tagger job cancel {running[0]}"
+        reason = (
+            f"job {running[0]} has not ended. Wait for it, or run: tagger job cancel {running[0]}"
+        )
         raise _needed(model, reason)
     return [row.id for row in rows]
 
@@ -578,7 +598,9 @@ def _counts(connection: Connection, model: RegisteredModel, job_count: int) -> R
 
 def _forget_readings(connection: Connection, page: Sequence[int]) -> None:
     """Let the photos of images that no model has classified any more be read again."""
-    unclassified = select(contents.c.id).where(among(contents.c.id, page), contents.c.model_id.is_(None))
+    unclassified = select(contents.c.id).where(
+        among(contents.c.id, page), contents.c.model_id.is_(None)
+    )
     unread = {"classified_mtime_ns": None, "classified_size_bytes": None}
     connection.execute(update(photos).where(photos.c.content_id.in_(unclassified)).values(unread))
 
@@ -589,7 +611,9 @@ def _delete_model(connection: Connection, model: RegisteredModel, job_ids: Seque
     connection.execute(delete(job_items).where(among(job_items.c.job_id, job_ids)))
     connection.execute(delete(jobs).where(among(jobs.c.id, job_ids)))
     connection.execute(delete(classifiers).where(classifiers.c.model_id == model.id))
-    connection.execute(delete(backend_selections).where(backend_selections.c.model_digest == model.digest))
+    connection.execute(
+        delete(backend_selections).where(backend_selections.c.model_digest == model.digest)
+    )
     connection.execute(delete(models).where(models.c.id == model.id))
     if model.manifest.kind == THINGS:
         # Give things the names that the models that are left give them, and delete those that go.

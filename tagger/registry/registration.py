@@ -48,7 +48,8 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     """
     times = connection.scalars(select(models.c.manifest["created_at"].as_string()))
     newest = all(
-        manifest.created_at.timestamp() >= datetime.fromisoformat(time).timestamp() for time in times
+        manifest.created_at.timestamp() >= datetime.fromisoformat(time).timestamp()
+        for time in times
     )
     every = all_landmarks(connection)
     if _separate_distinct(connection, manifest, every):
@@ -62,9 +63,14 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
             update(landmarks).where(landmarks.c.id == landmark.id).values(merged_slugs=merged_slugs)
         )
     names = tuple(LandmarkFacts.model_fields)
-    new = (label for label in manifest.labels if label.slug not in by_slug and label.slug not in united)
+    new = (
+        label for label in manifest.labels if label.slug not in by_slug and label.slug not in united
+    )
     insert_page(
-        connection, landmarks, names, (tuple(_stored(getattr(each, name)) for name in names) for each in new)
+        connection,
+        landmarks,
+        names,
+        (tuple(_stored(getattr(each, name)) for name in names) for each in new),
     )
     for label in manifest.labels:
         is_placed = label.latitude is not None
@@ -72,7 +78,9 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
         if known is not None and not _says_nothing_new(label, known):
             _update_facts(connection, known, label, newest=newest)
     ids = {slug: landmark.id for slug, landmark in (by_slug | united).items()}
-    return ids | {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
+    return ids | {
+        row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))
+    }
 
 
 def _stored(value: object) -> object:
@@ -116,7 +124,9 @@ def _says_nothing_new(label: Label, landmark: Landmark) -> bool:
     return label.model_fields_set <= {"label", "slug", "name"} and label.name == landmark.name
 
 
-def _separate_distinct(connection: Connection, manifest: Manifest, every: Iterable[Landmark]) -> bool:
+def _separate_distinct(
+    connection: Connection, manifest: Manifest, every: Iterable[Landmark]
+) -> bool:
     """Separate merged landmarks that the model tells apart, without their verdicts and tags.
 
     Returns whether there were any.
@@ -143,12 +153,16 @@ def _separate_distinct(connection: Connection, manifest: Manifest, every: Iterab
 
 def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
     """Add a landmark for the label, with the labels of other models of that slug, merged into `landmark`."""
-    new = insert(landmarks).values(label.model_dump(exclude=_OF_THE_MODEL)).returning(landmarks.c.id)
+    new = (
+        insert(landmarks).values(label.model_dump(exclude=_OF_THE_MODEL)).returning(landmarks.c.id)
+    )
     landmark_id = connection.execute(new).scalar_one()
     move_labels(connection, landmark.id, {label.slug}, landmark_id)
 
 
-def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:
+def _update_facts(
+    connection: Connection, landmark: Landmark, label: Label, *, newest: bool
+) -> None:
     facts = label.model_dump(exclude={*_OF_THE_MODEL, "slug"})
     old = {column: getattr(landmark, column) for column in facts}
     under, over = (old, facts) if newest else (facts, old)
@@ -190,7 +204,9 @@ def landmark_ids_of_labels(
 ) -> dict[int, int]:
     """The landmark ids of these labels of a model, by their positions in its scores."""
     of_labels = model_labels.c.model_id == model_id, among(model_labels.c.position, positions)
-    rows = connection.execute(select(model_labels.c.position, model_labels.c.landmark_id).where(*of_labels))
+    rows = connection.execute(
+        select(model_labels.c.position, model_labels.c.landmark_id).where(*of_labels)
+    )
     return {row.position: row.landmark_id for row in rows}
 
 
@@ -231,7 +247,12 @@ def register(
 
 
 def _insert_model(
-    connection: Connection, digest: str, document: dict[str, Any], *, path: str | None, name: str | None
+    connection: Connection,
+    digest: str,
+    document: dict[str, Any],
+    *,
+    path: str | None,
+    name: str | None,
 ) -> int:
     row = {
         "digest": digest,
@@ -298,7 +319,11 @@ def _update_existing(
         connection.execute(update(models).where(models.c.id == existing.id).values(changes))
         subject = changes.get("name", existing.name)
         record_action(
-            connection, AuditAction.MODEL_ADD, subject, digest=existing.digest, file=changes.get("file")
+            connection,
+            AuditAction.MODEL_ADD,
+            subject,
+            digest=existing.digest,
+            file=changes.get("file"),
         )
 
 
@@ -315,10 +340,14 @@ def _file_is_current(existing: Row[Any]) -> bool:
 def _free_name(connection: Connection, digest: str, default: str, name: str | None) -> str:
     candidate = name or default
     count = connection.scalar(
-        select(func.count()).select_from(models).where(models.c.name == candidate, models.c.digest != digest)
+        select(func.count())
+        .select_from(models)
+        .where(models.c.name == candidate, models.c.digest != digest)
     )
     if not count:
         return candidate
     if name is not None:
-        raise AlreadyExists(what=f"Another model {name}", remedy="Choose another --name, or omit it")
+        raise AlreadyExists(
+            what=f"Another model {name}", remedy="Choose another --name, or omit it"
+        )
     return f"{candidate}-{digest[:8]}"

@@ -105,7 +105,9 @@ def resume_jobs(database: Database, root_paths: RootPaths) -> list[str]:
     return [each.name for each in unavailable if each.is_root or each.name in waited_for]
 
 
-def unavailable_folders(connection: Connection, candidates: Sequence[Root]) -> list[UnavailableFolder]:
+def unavailable_folders(
+    connection: Connection, candidates: Sequence[Root]
+) -> list[UnavailableFolder]:
     """Those of the roots that are unavailable, and what is unavailable below the others."""
     checked = zip(candidates, root_mounts(candidates), strict=True)
     found = {
@@ -180,13 +182,17 @@ class _RecordedFolder:
             return True
         sample = sample_photos(connection, root, self.folder)
         # Somebody may have moved them from the disk to the folder.
-        is_here = self.mount.state is MountState.UNMOUNTED and any(photo.is_at(root) for photo in sample)
+        is_here = self.mount.state is MountState.UNMOUNTED and any(
+            photo.is_at(root) for photo in sample
+        )
         return is_here or not sample
 
 
 def _recorded_folders(connection: Connection, root: Root) -> list[_RecordedFolder]:
     """The recorded folders of a root, an outer one before those in it."""
-    rows = connection.execute(select(mounts).where(mounts.c.root_id == root.id).order_by(mounts.c.path))
+    rows = connection.execute(
+        select(mounts).where(mounts.c.root_id == root.id).order_by(mounts.c.path)
+    )
     paths = [path_from_text(row.path, row.path_bytes) for row in rows]
     if not paths:
         return []
@@ -194,7 +200,9 @@ def _recorded_folders(connection: Connection, root: Root) -> list[_RecordedFolde
     are_mounted = [not path.endswith("/") for path in paths]
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
         answers = pool.map(
-            lambda path, is_mounted: check_folder(path, was_mounted=is_mounted), folders, are_mounted
+            lambda path, is_mounted: check_folder(path, was_mounted=is_mounted),
+            folders,
+            are_mounted,
         )
         return list(map(_RecordedFolder, folders, are_mounted, answers))
 
@@ -218,7 +226,10 @@ def sample_photos(connection: Connection, root: Root, folder: Path) -> list[Stor
     """The first photos in a folder of the root that are not gone."""
     columns = (photos.c[each.name] for each in fields(StoredFile))
     present = select(*columns).where(photos_below(root, folder), photos.c.gone_since.is_(None))
-    return [StoredFile(*row) for row in connection.execute(present.order_by(photos.c.path).limit(SAMPLE))]
+    return [
+        StoredFile(*row)
+        for row in connection.execute(present.order_by(photos.c.path).limit(SAMPLE))
+    ]
 
 
 def store_mounts(
@@ -243,7 +254,9 @@ def store_mounts(
             if each.mount.state is MountState.LINK:
                 is_over = each.is_mounted and each.folder in guarded
             elif each.is_mounted:
-                is_over = each.mount.state is MountState.UNMOUNTED and each.is_available(connection, root)
+                is_over = each.mount.state is MountState.UNMOUNTED and each.is_available(
+                    connection, root
+                )
             else:
                 is_over = each.is_available(connection, root)
                 if is_over and is_mount_point(each.folder):  # one that the scan did not enter

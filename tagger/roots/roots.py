@@ -74,7 +74,9 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
         Root(
             row.id,
             row.name,
-            parse_path(root_paths.get(row.name) or path_from_text(row.location, row.location_bytes)),
+            parse_path(
+                root_paths.get(row.name) or path_from_text(row.location, row.location_bytes)
+            ),
             row.endpoint,
         )
         for row in connection.execute(select(roots).order_by(roots.c.id))
@@ -95,7 +97,8 @@ def note_endpoints(connection: Connection) -> None:
 def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
     """The root that is, or contains, `path` (absolute, its folder resolved)."""
     return next(
-        (root for root in list_roots(connection, root_paths) if path.is_relative_to(root.folder)), None
+        (root for root in list_roots(connection, root_paths) if path.is_relative_to(root.folder)),
+        None,
     )
 
 
@@ -112,7 +115,11 @@ def stored_root(database: Database, folder: Path, root_paths: RootPaths) -> Root
 def lock_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
     """Like `ensure_root`, but fast for an existing root. Until this ends, nobody moves or removes it."""
     while (root := find_root(connection, folder, root_paths)) is not None:
-        lock = select(roots.c.id).where(roots.c.id == root.id).with_for_update(read=True, key_share=True)
+        lock = (
+            select(roots.c.id)
+            .where(roots.c.id == root.id)
+            .with_for_update(read=True, key_share=True)
+        )
         if connection.scalar(lock) is not None:
             return root
     return ensure_root(connection, folder, root_paths)
@@ -136,7 +143,9 @@ def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> 
     existing = find_root(connection, folder, root_paths)
     if existing is not None:
         return existing
-    inner = [root for root in list_roots(connection, root_paths) if root.folder.is_relative_to(folder)]
+    inner = [
+        root for root in list_roots(connection, root_paths) if root.folder.is_relative_to(folder)
+    ]
     root = _create_root(connection, folder, root_paths)
     if inner and connection.dialect.name == "postgresql":
         # Transactions that write photos of an inner root lock it: with our lock, none of them is active.
@@ -189,12 +198,15 @@ def _absorb_mounts(connection: Connection, root: Root, child: Root, prefix: str)
         return
     of_child = mounts.c.root_id == child.id
     paths = {
-        path_from_text(row.path, row.path_bytes) for row in connection.execute(select(mounts).where(of_child))
+        path_from_text(row.path, row.path_bytes)
+        for row in connection.execute(select(mounts).where(of_child))
     }
     in_root = {prefix + path for path in paths if path}
     in_root.add(prefix.removesuffix("/") if "" in paths else prefix)
     columns = ("root_id", "path", "path_bytes")
-    values = [dict(zip(columns, (root.id, *path_text(path)), strict=True)) for path in sorted(in_root)]
+    values = [
+        dict(zip(columns, (root.id, *path_text(path)), strict=True)) for path in sorted(in_root)
+    ]
     insert_missing(connection, mounts, values)
     connection.execute(delete(mounts).where(of_child))
 
@@ -208,9 +220,13 @@ def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: st
         .limit(PAGE)
     )
     while rows := connection.execute(page).all():
-        paths = [(row.id, *path_text(prefix + path_from_text(row.path, row.path_bytes))) for row in rows]
+        paths = [
+            (row.id, *path_text(prefix + path_from_text(row.path, row.path_bytes))) for row in rows
+        ]
         values = [{"photo": photo, "path": path, "path_bytes": raw} for photo, path, raw in paths]
-        connection.execute(move.values(path=bindparam("path"), path_bytes=bindparam("path_bytes")), values)
+        connection.execute(
+            move.values(path=bindparam("path"), path_bytes=bindparam("path_bytes")), values
+        )
 
 
 def count_root_photos(connection: Connection, root: Root, folder: Path | None = None) -> int:
@@ -224,7 +240,11 @@ def photos_below(root: Root, folder: Path) -> ColumnElement[bool]:
     prefix = path_prefix(root, folder)
     in_root = photos.c.root_id == root.id
     # Every path under "a/" sorts before "a0": "0" is the character after "/".
-    return in_root & (photos.c.path >= prefix) & (photos.c.path < prefix[:-1] + "0") if prefix else in_root
+    return (
+        in_root & (photos.c.path >= prefix) & (photos.c.path < prefix[:-1] + "0")
+        if prefix
+        else in_root
+    )
 
 
 def path_prefix(root: Root, folder: Path) -> str:
@@ -232,7 +252,9 @@ def path_prefix(root: Root, folder: Path) -> str:
     return "" if folder == root.folder else path_text(str(folder.relative_to(root.folder)))[0] + "/"
 
 
-def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_run: bool = False) -> int:
+def forget_path(
+    database: Database, path: Path, root_paths: RootPaths, *, dry_run: bool = False
+) -> int:
     """Remove one photo, all photos under a folder, or whole roots. Returns how many photos.
 
     Roots may have no photo left: a process that was killed removed them.
@@ -249,14 +271,19 @@ def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_ru
         raise PhotoNotFound(path=path)
     if dry_run:
         return count
-    with database.write() as connection:  # recorded first: an interrupted command may have removed some
+    with (
+        database.write() as connection
+    ):  # recorded first: an interrupted command may have removed some
         record_action(connection, AuditAction.PHOTOS_FORGET, path, photos=count)
     while _remove_page(database, condition):
         pass
     with database.write() as connection:
         # Locked first: a concurrent scan adds its photos before this, or creates the root again after it.
         connection.execute(
-            select(roots.c.id).where(roots.c.id.in_(root_ids)).order_by(roots.c.id).with_for_update()
+            select(roots.c.id)
+            .where(roots.c.id.in_(root_ids))
+            .order_by(roots.c.id)
+            .with_for_update()
         )
         no_photo = ~exists().where(photos.c.root_id == roots.c.id)
         connection.execute(delete(roots).where(roots.c.id.in_(root_ids), no_photo))
@@ -336,7 +363,9 @@ def _lock(connection: Connection, found: Mapping[int, int | None]) -> dict[int, 
     if connection.dialect.name == "sqlite":  # the transaction has locked all
         return dict(found)
     photo_ids, content_ids = list(found), list(found.values())
-    of_contents = select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
+    of_contents = (
+        select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
+    )
     of_items = (
         select(job_items.c.position)
         .where(job_items.c.photo_id.in_(photo_ids))

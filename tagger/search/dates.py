@@ -59,7 +59,10 @@ class Dates:
         """Whether some day from the first to the last is one of these."""
         if self.months or self.days:
             days = (first + timedelta(days=each) for each in range((last - first).days + 1))
-            return any(day.month in self.months or day.replace(year=_LEAP_YEAR) in self.days for day in days)
+            return any(
+                day.month in self.months or day.replace(year=_LEAP_YEAR) in self.days
+                for day in days
+            )
         return (self.end is None or first < self.end) and (self.first is None or self.first <= last)
 
 
@@ -90,7 +93,9 @@ def _parse(plain: str, today: date) -> Dates | None:
         return Dates(first, end)
     dates = _single(AROUND.sub("", plain).strip(), today) if AROUND.search(plain) else None
     if dates and dates.days:
-        return _of_any_year(dates.days[0] - _AROUND, dates.days[0] + _AROUND + len(dates.days) * _ONE_DAY)
+        return _of_any_year(
+            dates.days[0] - _AROUND, dates.days[0] + _AROUND + len(dates.days) * _ONE_DAY
+        )
     if dates and dates.first and dates.end:
         more = max((dates.end - dates.first) // 2, _AROUND)
         return Dates(dates.first - more, dates.end + more)
@@ -186,17 +191,28 @@ def _in_year(plain: str, year: int) -> Days | None:
 def _with_year(plain: str) -> Days | None:
     for form in _FORMS:
         match = form.fullmatch(plain)
-        if match and _FIRST_YEAR <= int(match["year"]) <= _LAST_YEAR and (days := _calendar_days(match)):
+        if (
+            match
+            and _FIRST_YEAR <= int(match["year"]) <= _LAST_YEAR
+            and (days := _calendar_days(match))
+        ):
             return days
     return None
 
 
 def _calendar_days(match: re.Match[str]) -> Days | None:
     groups = match.groupdict()
-    year, name, month, day = int(groups["year"]), groups.get("name"), groups.get("month"), groups.get("day")
+    year, name, month, day = (
+        int(groups["year"]),
+        groups.get("name"),
+        groups.get("month"),
+        groups.get("day"),
+    )
     next_year = groups.get("next_year")
     if name in _PERIODS and not day:
-        first, end = (date.fromisoformat(f"{year + years}-{text}") for years, text in _PERIODS[name])
+        first, end = (
+            date.fromisoformat(f"{year + years}-{text}") for years, text in _PERIODS[name]
+        )
         is_in_both = first.month == 12 and str(year + 1).endswith(next_year or "")
         return (first, end) if is_in_both or not next_year else None
     number = int(month) if month else None
@@ -232,7 +248,9 @@ def _plain(text: str) -> str:
         plain = pattern.sub(words, plain)
     plain = _NAMES_OF_WORDS.sub(lambda match: re.sub("[ ']", "", match[0]), plain)
     plain = " ".join(word for word in plain.split() if word not in _CONNECTORS)
-    return _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain).strip()
+    return _MONTH_BY_NUMBER.sub(
+        lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain
+    ).strip()
 
 
 @cache

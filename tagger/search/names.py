@@ -71,7 +71,9 @@ def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) 
     things = []
     for count in counts:
         detail = ", ".join(
-            dict.fromkeys(each for each in (count.city, count.country) if each and each != count.name)
+            dict.fromkeys(
+                each for each in (count.city, count.country) if each and each != count.name
+            )
         )
         photos = count.photos if is_counted else None
         meaning = Meaning(Kind.LANDMARK, count.name, detail, photos, {"landmark": count.landmark})
@@ -79,7 +81,9 @@ def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) 
     return NameIndex(things)
 
 
-def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> dict[str, int | None]:
+def countries_of(
+    counts: Iterable[LandmarkCount], cities: Iterable[CityCount]
+) -> dict[str, int | None]:
     """The countries of photos, most photos first, and those of landmarks alone: None if these have photos."""
     numbers = Counter[str]()
     for city in cities:
@@ -104,7 +108,9 @@ foreign_country_names = partial(country_names, names_of=foreign_names)
 
 
 def _city(count: CityCount) -> Meaning:
-    detail = ", ".join(each for each in (count.region, count.country) if each and each != count.city)
+    detail = ", ".join(
+        each for each in (count.region, count.country) if each and each != count.city
+    )
     options = {"near": f"{count.latitude},{count.longitude}", "radius_km": str(count.radius_km)}
     return Meaning(Kind.CITY, count.city, detail, count.photos, options)
 
@@ -122,7 +128,10 @@ def city_names(counts: Iterable[CityCount]) -> Names:
 def foreign_city_names(counts: Iterable[CityCount]) -> Names:
     names = names_of_cities()
     return NameIndex(
-        ((_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts),
+        (
+            (_city(count), names.get(City(count.city, count.region, count.country), ()))
+            for count in counts
+        ),
         by_words=False,
     )
 
@@ -150,14 +159,20 @@ def region_names(counts: Iterable[CityCount]) -> Names:
     things = []
     for (region, country), cities in cities_of.items():
         boxes = [Box.around(Near(city.latitude, city.longitude, city.radius_km)) for city in cities]
-        south, north = max(min(box.south for box in boxes), -90.0), min(max(box.north for box in boxes), 90.0)
+        south, north = (
+            max(min(box.south for box in boxes), -90.0),
+            min(max(box.north for box in boxes), 90.0),
+        )
         # A box that crosses 180° has all longitudes.
         ranges = [box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes]
         west, east = min(west for west, _ in ranges), max(east for _, east in ranges)
         options = {"box": str(BoundingBox(south, west, north, east))}
         photos = sum(city.photos for city in cities)
         things.append(
-            (Meaning(Kind.REGION, region, country, photos, options), (region, f"{region} {country}"))
+            (
+                Meaning(Kind.REGION, region, country, photos, options),
+                (region, f"{region} {country}"),
+            )
         )
     return NameIndex(things)
 
@@ -183,7 +198,9 @@ def place_of_trip(text: str) -> str | None:
 
 def _trip(trip: TripSummary) -> Meaning:
     id_, days = trip.trip.id, (trip.trip.first.date(), trip.trip.last.date())
-    return Meaning(Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": id_}, id_, days=days)
+    return Meaning(
+        Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": id_}, id_, days=days
+    )
 
 
 def _names_of_trip(trip: TripSummary) -> list[str]:
@@ -211,7 +228,11 @@ def journey_names(trips: Sequence[TripSummary]) -> Names:
     for trip in trips:
         for visited in trip.trip.places:
             country, region, city = visited.country or "", visited.region or "", visited.city or ""
-            for place in (City("", "", country), City("", region, country), City(city, region, country)):
+            for place in (
+                City("", "", country),
+                City("", region, country),
+                City(city, region, country),
+            ):
                 trips_to.setdefault(place, {})[trip.trip.id] = _trip(trip)
     journeys: list[tuple[Meaning, Iterable[str]]] = []
     for place, of_place in trips_to.items():
@@ -245,7 +266,9 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
     things = []
     for count in sorted(counts, key=lambda each: (each.depth, each.folder)):
         path = PurePath(count.folder)
-        meaning = Meaning(Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder})
+        meaning = Meaning(
+            Kind.FOLDER, path.name, str(path.parent), count.photos, {"under": count.folder}
+        )
         things.append((meaning, (PurePath(count.name).name, count.path)))
     return NameIndex(things)
 
@@ -277,7 +300,9 @@ def words_of_kind(phrase: str) -> Collection[str]:
 
     A landmark is of a kind if one of its names has a word for it. `Schloss` is a word of two.
     """
-    return _WORDS_OF_KINDS.get(f"={phrase.casefold()}", set()) or _WORDS_OF_KINDS.get(folded(phrase), set())
+    return _WORDS_OF_KINDS.get(f"={phrase.casefold()}", set()) or _WORDS_OF_KINDS.get(
+        folded(phrase), set()
+    )
 
 
 # A kind in each line. After a hyphen, the end of a compound; after =, a word that means it with its accents alone.
@@ -304,7 +329,9 @@ opera, Oper, Opernhaus, opéra, ópera, =nhà hát
 _WORDS_OF_KINDS: dict[str, set[str]] = {}
 for _line in _KINDS.strip().splitlines():
     _names = _line.split(", ")
-    _words = {"-" * name.startswith("-") + folded(name) for name in _names if not name.startswith("=")}
+    _words = {
+        "-" * name.startswith("-") + folded(name) for name in _names if not name.startswith("=")
+    }
     for _word in (*_words, *(name for name in _names if name.startswith("="))):
         _WORDS_OF_KINDS.setdefault(_word.removeprefix("-"), set()).update(_words)
 

@@ -39,7 +39,13 @@ from tagger.query.counts import (
 )
 from tagger.query.filter_words import Options, conditions_text, selects_with_landmark
 from tagger.query.option_values import DEFAULT_RADIUS_KM, Near
-from tagger.query.options import MAX_NAMES, MOST_ALTERNATIVES, QUERY_OPTIONS, Alternatives, PhotoQuery
+from tagger.query.options import (
+    MAX_NAMES,
+    MOST_ALTERNATIVES,
+    QUERY_OPTIONS,
+    Alternatives,
+    PhotoQuery,
+)
 from tagger.query.photo_conditions import files_by_name, searched_name
 from tagger.query.trip_summaries import trip_summaries
 from tagger.roots.roots import RootPaths
@@ -159,14 +165,18 @@ class UnderstoodText:
     @property
     def note(self) -> str:
         """A sentence about the words that are left out; empty: none are."""
-        reasons = [gettext(each.left_out.value, text=each.text, count=MAX_WORDS) for each in self.left_out]
+        reasons = [
+            gettext(each.left_out.value, text=each.text, count=MAX_WORDS) for each in self.left_out
+        ]
         return gettext("Left out: %(reasons)s.", reasons="; ".join(reasons)) if reasons else ""
 
     @property
     def hints(self) -> str:
         """Sentences about what left-out words may mean, and about other places of the same name."""
         close = [_label(other) for part in self.left_out for other in part.others]
-        sentences = [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
+        sentences = (
+            [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
+        )
         for part in self.parts:
             for each in part.others if part.meanings else ():
                 name = ", ".join(filter(None, (_label(each), each.detail)))
@@ -190,7 +200,9 @@ class UnderstoodText:
             QueryOptionInvalid: both have an option that is possible once, or they contradict each other.
         """
         names = [name for name in self.options if name != "any_rank"]
-        both = {name: _both(name, getattr(query, name), getattr(self.query, name)) for name in names}
+        both = {
+            name: _both(name, getattr(query, name), getattr(self.query, name)) for name in names
+        }
         return replace(query, **both, any_outcome="any_rank" in self.options)
 
 
@@ -198,7 +210,9 @@ def _label(meaning: Meaning) -> str:
     return country_name(meaning.label) if meaning.kind is Kind.COUNTRY else meaning.label
 
 
-def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> UnderstoodText:
+def understand(
+    text: str, lists: Iterable[Iterable[Names]], files: Files, today: date
+) -> UnderstoodText:
     """Understand a text. Of the lists, no more are read than it needs."""
     words, vocabulary = words_of(text), Vocabulary(files, today)
     name = text.strip(SPACES_AND_QUOTES)
@@ -209,7 +223,9 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
         try:
             PhotoQuery.parse(_options_of([*clauses, clause]))
         except QueryOptionInvalid:
-            clauses.append([Part(" ".join(part.text for part in clause), left_out=LeftOut.CONTRADICTS)])
+            clauses.append(
+                [Part(" ".join(part.text for part in clause), left_out=LeftOut.CONTRADICTS)]
+            )
         else:
             clauses.append([vocabulary.with_hints(part) for part in clause])
     if unread := " ".join(words[MAX_WORDS:]):
@@ -223,8 +239,13 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
 
     Where its last part is not understood, these are meanings of that, together with the parts before.
     """
-    understood, vocabulary = understand(text, [names], files, today), Vocabulary(files, today, names)
-    found = [replace(each, options=with_outcome(each.options)) for each in vocabulary.starting_with(text)]
+    understood, vocabulary = (
+        understand(text, [names], files, today),
+        Vocabulary(files, today, names),
+    )
+    found = [
+        replace(each, options=with_outcome(each.options)) for each in vocabulary.starting_with(text)
+    ]
     *before, last = understood.parts or (Part(""),)
     if before and not found and not last.meanings and last.left_out is LeftOut.UNKNOWN:
         *clauses, (*alternatives, _) = understood.clauses
@@ -233,7 +254,9 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
                 options = _options_of([*clauses, [*alternatives, replace(last, meanings=[hint])]])
                 found.append(replace(hint, options=options, trip=None))
     has_photos = all(meaning.photos != 0 for part in understood.parts for meaning in part.meanings)
-    is_new = has_photos and all(PhotoQuery.parse(each.options) != understood.query for each in found)
+    is_new = has_photos and all(
+        PhotoQuery.parse(each.options) != understood.query for each in found
+    )
     if understood.parts and not understood.left_out and is_new:
         found.insert(0, Meaning(Kind.PHOTOS, understood.words, "", None, understood.options))
     return found[:MOST]
@@ -260,7 +283,9 @@ def _clauses(parts: Iterable[Part]) -> list[list[Part]]:
             clauses.append([replace(related, is_excluded=Relation.NOT in relations)])
             continue
         before = clause[-1]
-        options = {name for meaning in (*before.meanings, *part.meanings) for name in meaning.options}
+        options = {
+            name for meaning in (*before.meanings, *part.meanings) for name in meaning.options
+        }
         # With these, a search finds other photos, or in another order, than for the rest.
         is_apart = not options.isdisjoint(("untagged", "failed", "sort"))
         if before.is_excluded or not (Relation.NOT in relations or is_apart):
@@ -307,7 +332,11 @@ def _options_of(clauses: Iterable[Sequence[Part]]) -> Options:
     """
     options: dict[str, Any] = {}
     for clause in clauses:
-        every = [each for part in clause for each in _united([meaning.options for meaning in part.meanings])]
+        every = [
+            each
+            for part in clause
+            for each in _united([meaning.options for meaning in part.meanings])
+        ]
         if clause[0].is_excluded:
             every = [{"without": (_alternatives([each]),)} for each in every]
         elif len(every := _united(every)) > 1:
@@ -328,7 +357,9 @@ def _united(every: list[Options]) -> list[Options]:
     )
     if not is_one:
         return every
-    return [{name: tuple(value for each in every for value in _values(each[name])) for name in names}]
+    return [
+        {name: tuple(value for each in every for value in _values(each[name])) for name in names}
+    ]
 
 
 def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -352,7 +383,9 @@ def _both(option: str, value: Any, of_text: Any) -> Any:
     can_match_both = option in ("year", "calendar_month", "calendar_day")
     common = tuple(each for each in value if each in of_text) if can_match_both else ()
     if not common:
-        raise QueryOptionInvalid(option=option, reason="the text has one, too. Leave out one of them")
+        raise QueryOptionInvalid(
+            option=option, reason="the text has one, too. Leave out one of them"
+        )
     return common
 
 
@@ -380,17 +413,24 @@ class Vocabulary:
             named = [part for part in parts if not is_grammar(part.text)]
             # Another list may have photos. Of a landmark called like a city, its photos are found, too.
             is_found = all(any(meaning.photos != 0 for meaning in part.meanings) for part in named)
-            landmarks = [part for part in named if all(each.kind is Kind.LANDMARK for each in part.meanings)]
+            landmarks = [
+                part for part in named if all(each.kind is Kind.LANDMARK for each in part.meanings)
+            ]
             if is_found and not any(is_name_of_city(part.text) for part in landmarks):
                 break
         by_words = partial(self._with_words, quoted=quoted)
-        for is_rest, run in groupby(parts, lambda part: not (part.meanings or relation_of(part.text))):
+        for is_rest, run in groupby(
+            parts, lambda part: not (part.meanings or relation_of(part.text))
+        ):
             of_run = list(run)
             rest = list(_longest([part.text for part in of_run], by_words)) if is_rest else of_run
             is_whole = all(
-                is_grammar(part.text) or (part.meanings and not words_of_kind(part.text)) for part in rest
+                is_grammar(part.text) or (part.meanings and not words_of_kind(part.text))
+                for part in rest
             )
-            yield from (Part(part.text) if part.is_of_name and not is_whole else part for part in rest)
+            yield from (
+                Part(part.text) if part.is_of_name and not is_whole else part for part in rest
+            )
 
     def _with_name(self, phrase: str) -> Part | None:
         # The part of words that are a date or a whole name.
@@ -400,10 +440,14 @@ class Vocabulary:
             # What else a past day without a year may be: `september 24` is a month, too.
             month = dates_with_short_year(phrase, self._today)
             is_past = month and month.first and month.first <= self._today
-            others = [meaning for meaning in _date_meanings(month) if is_past and meaning not in dates]
+            others = [
+                meaning for meaning in _date_meanings(month) if is_past and meaning not in dates
+            ]
             return Part(phrase, dates, others=others)
         short = without_fillers(phrase)
-        named = self._named(phrase) or [each for each in self._named(short) if each.kind is Kind.OUTCOME]
+        named = self._named(phrase) or [
+            each for each in self._named(short) if each.kind is Kind.OUTCOME
+        ]
         meanings = self._of_name(named, phrase) or self._trips_during(phrase)
         if not meanings and AROUND.search(without_accents(phrase).casefold()):
             place = self._with_name(short)
@@ -419,7 +463,8 @@ class Vocabulary:
             others = [
                 area
                 for area in areas
-                if area.photos != 0 and (area.kind is Kind.CITY or area.photos != meanings[0].photos)
+                if area.photos != 0
+                and (area.kind is Kind.CITY or area.photos != meanings[0].photos)
             ]
         by_label = {area.label: area for area in others}
         return Part(phrase, meanings, others=list(by_label.values())[:_MOST_HINTS])
@@ -445,11 +490,17 @@ class Vocabulary:
             return ()
         things = (thing for index in self._names for thing in index.things)
         trips = {
-            thing.trip: thing for thing in things if thing.days and (not dates or dates.has_any(*thing.days))
+            thing.trip: thing
+            for thing in things
+            if thing.days and (not dates or dates.has_any(*thing.days))
         }
         newest = sorted(trips.values(), key=lambda trip: trip.days or (), reverse=True)
         label = ", ".join([gettext("Trips"), *(meaning.label for meaning in _date_meanings(dates))])
-        return [any_trip(label, newest)] if newest and (dates or len(newest) <= MOST_ALTERNATIVES) else ()
+        return (
+            [any_trip(label, newest)]
+            if newest and (dates or len(newest) <= MOST_ALTERNATIVES)
+            else ()
+        )
 
     def named_files(self, phrase: str) -> Sequence[Meaning]:
         # Files with this name, with or without its ending; names of several words have theirs.
@@ -479,10 +530,14 @@ class Vocabulary:
         # The landmarks with photos of which this is a kind: `church`.
         words = words_of_kind(phrase)
         every = (meaning for index in self._names if words for meaning in index.with_words(words))
-        return _of_one_kind([each for each in every if each.kind is Kind.LANDMARK and not _is_empty(each)])
+        return _of_one_kind(
+            [each for each in every if each.kind is Kind.LANDMARK and not _is_empty(each)]
+        )
 
     def _matches(self, phrase: str, *, is_hint: bool = False) -> list[WordMatch[Meaning]]:
-        every = (match for index in self._names for match in index.find_words(phrase, is_hint=is_hint))
+        every = (
+            match for index in self._names for match in index.find_words(phrase, is_hint=is_hint)
+        )
         return [match for match in every if not (_is_empty(match.thing) or phrase.isdigit())]
 
     def starting_with(self, text: str) -> list[Meaning]:
@@ -490,16 +545,21 @@ class Vocabulary:
         text = " ".join(text.split())
         if not text:
             return []
-        found = [replace(each, match=match) for index in self._names for match, each in index.find(text)]
+        found = [
+            replace(each, match=match) for index in self._names for match, each in index.find(text)
+        ]
         if all(each.match > Match.WORDS for each in found):
             close = sorted(self._matches(text, is_hint=True), key=lambda match: match.errors)
             found += [replace(match.thing, match=Match.SIMILAR) for match in close if match.errors]
         if len(text) >= _LEAST_FOR_FILES:
             found += self._files(text, _MOST_OF_KIND)
-        once = {(each.kind, str(each.options)): each for each in reversed([*self._dates(text), *found])}
+        once = {
+            (each.kind, str(each.options)): each for each in reversed([*self._dates(text), *found])
+        }
         with_photos = [each for each in reversed(once.values()) if not _is_empty(each)]
         groups = [
-            [meaning for meaning in with_photos if meaning.kind is kind][:_MOST_OF_KIND] for kind in Kind
+            [meaning for meaning in with_photos if meaning.kind is kind][:_MOST_OF_KIND]
+            for kind in Kind
         ]
         by_match = sorted(filter(None, groups), key=lambda group: group[0].match)
         return list(chain(*by_match))
@@ -508,7 +568,9 @@ class Vocabulary:
         if part.meanings or part.left_out is not LeftOut.UNKNOWN:
             return part
         hints = self.hints(part.text)
-        return replace(part, others=[replace(hint, options=with_outcome(hint.options)) for hint in hints])
+        return replace(
+            part, others=[replace(hint, options=with_outcome(hint.options)) for hint in hints]
+        )
 
     def hints(self, text: str) -> Sequence[Meaning]:
         """What left-out words may mean: the start of a name, or a word alone."""
@@ -516,7 +578,9 @@ class Vocabulary:
         if not text or text.isdigit():
             return ()
         start_of_outcome = Kind.OUTCOME, Match.START
-        found = [each for each in self.starting_with(text) if (each.kind, each.match) != start_of_outcome]
+        found = [
+            each for each in self.starting_with(text) if (each.kind, each.match) != start_of_outcome
+        ]
         if not found:
             words = (word for word in text.split() if not is_grammar(word))
             every = [match for word in words for match in self._matches(word, is_hint=True)]
@@ -674,11 +738,15 @@ def unfamiliar_names(
     return landmark_names(sorted(counts, key=lambda count: (-count.photos, count.landmark)))
 
 
-def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
+def _lists_of_names(
+    database: Database, text: str, root_paths: RootPaths
+) -> Iterator[Sequence[Names]]:
     # The names for a text, the cheapest first. Folders are counted from all photos.
     counts = landmark_counts(database)
     with database.read() as connection:
-        countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
+        countries = dict.fromkeys(
+            (*position_countries(connection), *landmark_countries(connection))
+        )
         cameras = names_of_camera_models(connection)
         sights = sights_in_library(connection, phrases(text))
     familiar = {count.landmark for count in counts}

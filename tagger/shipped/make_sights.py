@@ -23,16 +23,22 @@ from tagger.sphere import Floats
 KINDS = {
     "statue": (80, 3.0),
     **dict.fromkeys(
-        ("arch", "fountain", "hot_spring", "memorial", "monument", "ship", "shrine", "windmill"), (80, 2.5)
+        ("arch", "fountain", "hot_spring", "memorial", "monument", "ship", "shrine", "windmill"),
+        (80, 2.5),
     ),
-    **dict.fromkeys(("building", "church", "gallery", "house", "library", "mine", "museum"), (100, 1.0)),
+    **dict.fromkeys(
+        ("building", "church", "gallery", "house", "library", "mine", "museum"), (100, 1.0)
+    ),
     **dict.fromkeys(("observatory", "railway", "synagogue", "theatre", "town_hall"), (100, 1.0)),
     **dict.fromkeys(("lighthouse", "skyscraper", "tower"), (120, 4.0)),
-    **dict.fromkeys(("aqueduct", "attraction", "cathedral", "mosque", "opera", "temple", "tomb"), (120, 2.5)),
+    **dict.fromkeys(
+        ("aqueduct", "attraction", "cathedral", "mosque", "opera", "temple", "tomb"), (120, 2.5)
+    ),
     "bridge": (180, 4.0),
     **dict.fromkeys(("aquarium", "cave", "market"), (200, 1.0)),
     **dict.fromkeys(
-        ("archaeological_site", "castle", "fort", "monastery", "palace", "square", "stadium"), (200, 2.5)
+        ("archaeological_site", "castle", "fort", "monastery", "palace", "square", "stadium"),
+        (200, 2.5),
     ),
     **dict.fromkeys(("botanical_garden", "cemetery", "garden", "street"), (300, 2.0)),
     **dict.fromkeys(("amusement_park", "zoo"), (350, 1.0)),
@@ -41,7 +47,9 @@ KINDS = {
     **dict.fromkeys(("beach", "cape", "island", "park"), (500, 3.0)),
     "world_heritage": (800, 1.0),
     **dict.fromkeys(("mountain", "volcano"), (1500, 8.0)),
-    **dict.fromkeys(("canyon", "fjord", "glacier", "lake", "landscape", "national_park"), (2000, 6.0)),
+    **dict.fromkeys(
+        ("canyon", "fjord", "glacier", "lake", "landscape", "national_park"), (2000, 6.0)
+    ),
     **dict.fromkeys(("nature_reserve", "valley"), (2000, 6.0)),
 }
 

@@ -125,7 +125,14 @@ def store_classifications(
         # Its predictions, then what was taught for it.
         landmark_of = landmark_ids[model_id]
         predictions = [
-            (content_id, each.rank, landmark_of[each.position], each.score, each.score >= threshold, model_id)
+            (
+                content_id,
+                each.rank,
+                landmark_of[each.position],
+                each.score,
+                each.score >= threshold,
+                model_id,
+            )
             for content_id, result in own.items()
             for each in result.results[model_id].predictions
         ]
@@ -135,7 +142,9 @@ def store_classifications(
 
         # Its embeddings; those of other images of a block are sketched anew with them.
         rows = [(*row, model_id) for row in compared[model_id].embeddings]
-        insert_page(connection, embeddings, ("content_id", "taught_version", "data", "model_id"), rows)
+        insert_page(
+            connection, embeddings, ("content_id", "taught_version", "data", "model_id"), rows
+        )
         blocks = {content_id // SKETCHED_BLOCK for content_id, *_ in rows}
         connection.execute(_DELETE_SKETCHES, {"ids": list(blocks), "model": model_id})
 
@@ -149,7 +158,11 @@ def store_things(
     """Replace the things that models find on images. `things`: of each model, by positions in its scores."""
     now = datetime.now(UTC)
     for model_id, labels in things.items():
-        own = {key: each.results[model_id] for key, each in classified.items() if model_id in each.results}
+        own = {
+            key: each.results[model_id]
+            for key, each in classified.items()
+            if model_id in each.results
+        }
         _delete_results(connection, model_id, own)
         options = (model_id, claim.top_k, claim.thresholds[model_id], now)
         names = ("content_id", "model_id", "top_k", "threshold", "classified_at")
@@ -183,7 +196,10 @@ def _delete_results(connection: Connection, model_id: int, content_ids: Collecti
 @cache
 def _delete_of_model(table: Table) -> Delete:
     # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
-    of_model = among(table.c.content_id, ids_parameter("ids")), table.c.model_id == bindparam("model")
+    of_model = (
+        among(table.c.content_id, ids_parameter("ids")),
+        table.c.model_id == bindparam("model"),
+    )
     return delete(table).where(*of_model)
 
 
@@ -209,7 +225,10 @@ def delete_model_results(connection: Connection, model_id: int, after: int) -> S
     """
     id_columns = (contents.c.id, *(table.c.content_id for table in _RESULTS))
     pages = (
-        select(column).where(column.table.c.model_id == model_id, column > after).order_by(column).limit(PAGE)
+        select(column)
+        .where(column.table.c.model_id == model_id, column > after)
+        .order_by(column)
+        .limit(PAGE)
         for column in id_columns
     )
     (image_id,) = union(*(select(page.subquery()) for page in pages)).subquery().c
@@ -261,7 +280,9 @@ def _insert_taught_tags(connection: Connection, model_id: int, found: TaughtTags
     insert_page(connection, taught_tags, ("content_id", "landmark_id", "score", "model_id"), rows)
 
 
-def store_odds(connection: Connection, changes: Iterable[tuple[Row[Any], PositionOdds | None]]) -> set[int]:
+def store_odds(
+    connection: Connection, changes: Iterable[tuple[Row[Any], PositionOdds | None]]
+) -> set[int]:
     """Store odds of positions with their tags. Returns the ids of the images, which are not settled yet.
 
     A tag that has another score than its row was replaced meanwhile, and stays.
@@ -323,7 +344,9 @@ class NewDismissal:
     given_at: datetime
 
 
-def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_only: bool = False) -> None:
+def write_verdicts(
+    connection: Connection, new: Iterable[NewVerdict], *, newer_only: bool = False
+) -> None:
     """Write verdicts over stored ones; with `newer_only`, not over those of the same time or later.
 
     An image with a confirmed landmark is no longer put away as not a landmark.
@@ -376,7 +399,9 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
 def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
     """Delete the dismissals of these images; returns how many had one."""
     lock_contents(connection, content_ids)
-    count = connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount
+    count = connection.execute(
+        delete(dismissals).where(dismissals.c.content_id.in_(content_ids))
+    ).rowcount
     _settle_decided(connection, content_ids)
     return count
 
@@ -398,7 +423,9 @@ def _upsert(
     if not new:
         return
     statement = upsert(connection, table)
-    values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    values = {
+        column.name: statement.excluded[column.name] for column in table.c if not column.primary_key
+    }
     is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
     key = list(table.primary_key)
     over = statement.on_conflict_do_update(index_elements=key, set_=values, where=is_older)
@@ -465,8 +492,12 @@ def _move_verdicts(connection: Connection, landmark_id: int, target_id: int) -> 
     )
     connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target_id, is_older))
     has_newer = exists().where(same_image, other.c.landmark_id == target_id)
-    older = connection.execute(delete(verdicts).where(verdicts.c.landmark_id == landmark_id, has_newer))
-    moved = update(verdicts).where(verdicts.c.landmark_id == landmark_id).values(landmark_id=target_id)
+    older = connection.execute(
+        delete(verdicts).where(verdicts.c.landmark_id == landmark_id, has_newer)
+    )
+    moved = (
+        update(verdicts).where(verdicts.c.landmark_id == landmark_id).values(landmark_id=target_id)
+    )
     return older.rowcount + connection.execute(moved).rowcount
 
 

@@ -136,7 +136,8 @@ def is_favourite(content_id: ColumnElement[int]) -> ColumnElement[bool]:
 def is_only_predicted() -> ColumnElement[bool]:
     """Whether a row of `tags` is only a prediction that counts: the rule gives its landmark no state."""
     has_state = exists().where(
-        effective_tags.c.content_id == tags.c.content_id, effective_tags.c.landmark_id == tags.c.landmark_id
+        effective_tags.c.content_id == tags.c.content_id,
+        effective_tags.c.landmark_id == tags.c.landmark_id,
     )
     return and_(tags.c.counts == true(), ~has_state)
 
@@ -147,9 +148,13 @@ def is_classified_by(
     """Whether a model has classified the image of a row of `contents`, with these options, or any."""
 
     def of_model(table: Table) -> ColumnElement[bool]:
-        return and_(table.c.model_id == model_id, *(table.c[name] == value for name, value in same_options))
+        return and_(
+            table.c.model_id == model_id, *(table.c[name] == value for name, value in same_options)
+        )
 
-    earlier = exists().where(classifications.c.content_id == contents.c.id, of_model(classifications))
+    earlier = exists().where(
+        classifications.c.content_id == contents.c.id, of_model(classifications)
+    )
     return or_(of_model(contents), earlier)
 
 

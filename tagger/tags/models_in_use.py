@@ -65,7 +65,9 @@ def problems_in_use(database: Database) -> Iterator[str]:
     """Why models in use cannot be loaded on this machine."""
     for row in _in_use(database):
         try:
-            verify_file(row.name, shipped_file(row.kind) if row.file is None else Path(row.file), row.digest)
+            verify_file(
+                row.name, shipped_file(row.kind) if row.file is None else Path(row.file), row.digest
+            )
         except TaggerError as error:
             yield str(error)
 
@@ -85,7 +87,9 @@ def verify_file(name: str, file: Path, digest: str) -> None:
         ModelRefused: it cannot be read.
     """
     if file == Path():
-        raise ModelFileNotFound(name=name, reason="it was imported, and its file was never named here")
+        raise ModelFileNotFound(
+            name=name, reason="it was imported, and its file was never named here"
+        )
     if not file.is_file():
         raise ModelFileNotFound(name=name, reason=f"{file} is missing")
     try:

@@ -173,14 +173,18 @@ def best_predictions(candidates: Iterable[Candidate]) -> Mapping[int, Candidate]
 
 
 def decide(
-    candidates: Collection[Candidate], verdicts: Mapping[int, VerdictKind], image: ImageFacts = INTACT
+    candidates: Collection[Candidate],
+    verdicts: Mapping[int, VerdictKind],
+    image: ImageFacts = INTACT,
 ) -> list[EffectiveTag]:
     """The landmarks of an image with a state, in order of their ids; those that are only predicted have none.
 
     `verdicts` are by landmark id. A landmark that a person rejected is there if something else speaks for it.
     """
     # Most candidates are only predicted, with a low score.
-    more = {each.landmark_id for each in candidates if each.is_enough or each.odds or each.is_probable}
+    more = {
+        each.landmark_id for each in candidates if each.is_enough or each.odds or each.is_probable
+    }
     by_landmark: dict[int, list[Candidate]] = {key: [] for key in sorted(more | verdicts.keys())}
     for candidate in candidates:
         if candidate.landmark_id in by_landmark:
@@ -188,7 +192,9 @@ def decide(
     counting: dict[int, list[Candidate]] = {key: [] for key in by_landmark}
     for candidate in () if image.damaged else _counting(by_landmark, verdicts):
         counting[candidate.landmark_id].append(candidate)
-    is_open = (some for key, some in counting.items() if verdicts.get(key) is not VerdictKind.REJECTED)
+    is_open = (
+        some for key, some in counting.items() if verdicts.get(key) is not VerdictKind.REJECTED
+    )
     rivals = _rivals(chain.from_iterable(is_open))
     is_named = any(some and key not in verdicts for key, some in counting.items())
     is_named |= VerdictKind.CONFIRMED in verdicts.values()
@@ -209,7 +215,9 @@ def decide(
             state, reason = _not_counting(own, is_damaged=image.damaged, is_named=is_named)
         if state is not None:
             rank = min((each.rank for each in own if each.rank is not None), default=None)
-            found.append(EffectiveTag(landmark_id, state, reason, _shown(own, accepted, state), rank))
+            found.append(
+                EffectiveTag(landmark_id, state, reason, _shown(own, accepted, state), rank)
+            )
     return found
 
 
@@ -236,7 +244,8 @@ def _nearly_certain(
         if verdicts.get(landmark_id) is not VerdictKind.REJECTED
         and confirmed <= {landmark_id}
         and any(
-            each.rank is not None and each.score >= NEARLY_CERTAIN and each.is_alone_accepted for each in own
+            each.rank is not None and each.score >= NEARLY_CERTAIN and each.is_alone_accepted
+            for each in own
         )
     }
 
@@ -271,9 +280,13 @@ def _not_counting(
 
     `is_named`: another landmark of the image counts by itself or is confirmed.
     """
-    refused = [each for each in own if each.is_enough and (is_damaged or not each.is_alone_accepted)]
+    refused = [
+        each for each in own if each.is_enough and (is_damaged or not each.is_alone_accepted)
+    ]
     odds = refused[0].odds if refused else None
-    probable = [each for each in own if each.is_probable and not (is_named and each.rank is not None)]
+    probable = [
+        each for each in own if each.is_probable and not (is_named and each.rank is not None)
+    ]
     if refused and (is_damaged or odds is None or odds.distance_m is not None or not probable):
         return TagState.DOUBTFUL, _reason(None if is_damaged else odds) or TagReason.DAMAGED
     if not probable:
@@ -287,10 +300,18 @@ def _reason(odds: PositionOdds | None) -> TagReason | None:
     return None if odds is None or odds.is_weak else TagReason(odds.reason)
 
 
-def _shown(own: Sequence[Candidate], accepted: Sequence[Candidate], state: TagState) -> Candidate | None:
+def _shown(
+    own: Sequence[Candidate], accepted: Sequence[Candidate], state: TagState
+) -> Candidate | None:
     """The candidate that shows a landmark: of those that count or are suggested, or of all, models first."""
-    among = [each for each in own if each.is_probable] if state is TagState.SUGGESTED else accepted or own
-    return max(among, key=lambda each: (each.rank is not None, each.score, -each.model_order), default=None)
+    among = (
+        [each for each in own if each.is_probable]
+        if state is TagState.SUGGESTED
+        else accepted or own
+    )
+    return max(
+        among, key=lambda each: (each.rank is not None, each.score, -each.model_order), default=None
+    )
 
 
 def is_accepted(score: float, odds: float, threshold: float, *, by_score: bool) -> bool:

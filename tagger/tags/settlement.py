@@ -63,7 +63,9 @@ _KEY = itemgetter(0, 1)
 EffectiveTags = dict[int, Sequence[EffectiveTag]]
 
 
-def settle(connection: Connection, content_ids: Collection[int], *, record: bool = True) -> EffectiveTags:
+def settle(
+    connection: Connection, content_ids: Collection[int], *, record: bool = True
+) -> EffectiveTags:
     """Bring the effective tags and the outcomes of these images up to date; returns the tags by content id.
 
     Images whose tags change are recorded for the next update of positions; not without `record`.
@@ -84,7 +86,11 @@ def settle(connection: Connection, content_ids: Collection[int], *, record: bool
             for wrong in each.wrong_counts():
                 images[wrong].append(content_id)
         for (model_id, rank, counts), of_images in images.items():
-            is_row = among(tags.c.content_id, of_images), tags.c.model_id == model_id, tags.c.rank == rank
+            is_row = (
+                among(tags.c.content_id, of_images),
+                tags.c.model_id == model_id,
+                tags.c.rank == rank,
+            )
             connection.execute(update(tags).where(*is_row).values(counts=counts))
 
         # The effective tags of images with rows that differ.
@@ -92,7 +98,9 @@ def settle(connection: Connection, content_ids: Collection[int], *, record: bool
         rows = {_row(content_id, tag) for content_id, of_image in found.items() for tag in of_image}
         changed = {row[0] for row in stored ^ rows}
         if replaced := {row[0] for row in stored} & changed:
-            connection.execute(delete(effective_tags).where(among(effective_tags.c.content_id, replaced)))
+            connection.execute(
+                delete(effective_tags).where(among(effective_tags.c.content_id, replaced))
+            )
         new = sorted((row for row in rows if row[0] in changed), key=_KEY)
         insert_page(connection, effective_tags, _NAMES, new)
         if record:
@@ -116,7 +124,9 @@ def settle(connection: Connection, content_ids: Collection[int], *, record: bool
 Progress = Callable[[int, int], None]
 
 
-def settle_after_upgrade(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
+def settle_after_upgrade(
+    database: Database, on_progress: Progress = lambda _done, _total: None
+) -> None:
     """Settle the images of an earlier version, in transactions of a page: an interrupted one is continued.
 
     Items of jobs that are over did not follow their images in all versions.
@@ -162,7 +172,9 @@ def _settle_pages(
             last = connection.execute(select(settled_to).with_for_update()).scalar_one()
             page: Sequence[int] = []
             if last is not None:
-                following = select(content_ids).where(content_ids > last).distinct().order_by(content_ids)
+                following = (
+                    select(content_ids).where(content_ids > last).distinct().order_by(content_ids)
+                )
                 page = connection.scalars(following.limit(PAGE)).all()
             settle_page(connection, page)
             connection.execute(update(ledgers).values({settled_to: page[-1] if page else None}))
@@ -175,7 +187,9 @@ def _settle_pages(
 def unsettled(connection: Connection) -> Iterator[int]:
     """The ids of images whose effective tags or outcome are not what the rule says."""
     every = select(contents.c.id)
-    for rows in row_pages(lambda page: connection.execute(page).all(), every, [contents.c.id], PAGE):
+    for rows in row_pages(
+        lambda page: connection.execute(page).all(), every, [contents.c.id], PAGE
+    ):
         page = [row.id for row in rows]
         causes = read_causes(connection, page)
         stored: dict[int, set[_Row]] = {content_id: set() for content_id in page}
@@ -185,7 +199,11 @@ def unsettled(connection: Connection) -> Iterator[int]:
             found = each.effective_tags()
             right = {_row(content_id, tag) for tag in found}
             is_counted = not any(each.wrong_counts())
-            if not is_counted or right != stored[content_id] or each.outcome not in (None, outcome_of(found)):
+            if (
+                not is_counted
+                or right != stored[content_id]
+                or each.outcome not in (None, outcome_of(found))
+            ):
                 yield content_id
 
 
@@ -240,13 +258,23 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
     in_use = ids_in_use(connection, [LANDMARKS])
-    suggested_from = {row.id: row.suggestion_threshold for row in connection.execute(_SUGGESTION_THRESHOLDS)}
-    orders = {
-        key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
+    suggested_from = {
+        row.id: row.suggestion_threshold for row in connection.execute(_SUGGESTION_THRESHOLDS)
     }
-    for content_id, model_id, rank, counts, score, *odds, landmark_id, is_enough in connection.execute(
-        _CANDIDATES, ids
-    ).all():
+    orders = {
+        key: {model: order for order, model in enumerate(each.models(in_use))}
+        for key, each in causes.items()
+    }
+    for (
+        content_id,
+        model_id,
+        rank,
+        counts,
+        score,
+        *odds,
+        landmark_id,
+        is_enough,
+    ) in connection.execute(_CANDIDATES, ids).all():
         cause, order = causes[content_id], orders[content_id].get(model_id)
         if rank is not None:
             cause.counts[model_id, rank] = bool(counts)
@@ -254,7 +282,9 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
             threshold = TAUGHT_THRESHOLD if rank is None else cause.thresholds[model_id]
             of_model = (threshold, model_id, rank, stored_odds(*odds), order)
             least = SUGGESTED_SCORE if rank is None else suggested_from[model_id]
-            cause.candidates.append(Candidate(landmark_id, score, bool(is_enough), *of_model, least))
+            cause.candidates.append(
+                Candidate(landmark_id, score, bool(is_enough), *of_model, least)
+            )
     for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
         causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
     return causes
@@ -287,12 +317,24 @@ _VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.ver
     _of_images(verdicts.c.content_id)
 )
 _SUGGESTION_THRESHOLDS = select(models.c.id, models.c.suggestion_threshold)
-_STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(effective_tags.c.content_id))
+_STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(
+    _of_images(effective_tags.c.content_id)
+)
 
 
-def _select_candidates(table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]) -> Select[Any]:
+def _select_candidates(
+    table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]
+) -> Select[Any]:
     odds = (table.c[name] for name in ("position_odds", "distance_m", "odds_reason"))
-    columns = (table.c.content_id, table.c.model_id, rank, counts, table.c.score, *odds, table.c.landmark_id)
+    columns = (
+        table.c.content_id,
+        table.c.model_id,
+        rank,
+        counts,
+        table.c.score,
+        *odds,
+        table.c.landmark_id,
+    )
     return select(*columns, score_is_enough(table)).where(_of_images(table.c.content_id))
 
 
@@ -302,7 +344,9 @@ _CANDIDATES = union_all(
 )
 
 
-def stored_odds(odds: float | None, distance_m: float | None, reason: str | None) -> PositionOdds | None:
+def stored_odds(
+    odds: float | None, distance_m: float | None, reason: str | None
+) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
     if odds is None or reason is None or reason == OddsReason.LIBRARY:
         return None

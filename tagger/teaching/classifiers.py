@@ -105,7 +105,9 @@ class EmbeddingSpace:
         """The space of a model with these background statistics."""
         covariance = background.covariance.astype(np.float64)
         variance = float(covariance.diagonal().mean()) or 1.0
-        regularised = COVARIANCE_SHARE * covariance + IDENTITY_SHARE * variance * np.eye(len(covariance))
+        regularised = COVARIANCE_SHARE * covariance + IDENTITY_SHARE * variance * np.eye(
+            len(covariance)
+        )
         precision = np.linalg.inv(regularised).astype(np.float64)
         noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
         return cls(background.mean.astype(np.float64), precision, noise)
@@ -149,7 +151,9 @@ class Classifier:
         return cls(columns[:, :-1].T, columns[:, -1])
 
 
-def best_scores(embeddings: Values, weights: Values, biases: Values, starts: Sequence[int]) -> Values:
+def best_scores(
+    embeddings: Values, weights: Values, biases: Values, starts: Sequence[int]
+) -> Values:
     """The scores (N, L) of photos by L classifiers side by side, whose columns begin at `starts`."""
     logits = np.empty((len(embeddings), len(starts)), np.float32)
     for start in range(0, len(embeddings), BLOCK):
@@ -221,7 +225,9 @@ def calibrate(
     Raises:
         ValueError: the values are so large that nothing can be computed.
     """
-    centre, spread = _measure_strangers(library @ direction.weights.astype(np.float32) - direction.offset)
+    centre, spread = _measure_strangers(
+        library @ direction.weights.astype(np.float32) - direction.offset
+    )
     slope = LOGIT_PER_DEVIATION / spread
     weights = slope * direction.weights[:, np.newaxis] + logit_per_likeness * direction.nearest
     bias = _intercept(direction, centre, spread) - slope * direction.offset

@@ -86,12 +86,18 @@ def load_classifiers(
 ) -> TaughtLandmarks:
     """The classifiers of a model: of these landmarks, or of all."""
     columns = classifiers.c.landmark_id, classifiers.c.data
-    query = select(*columns).where(classifiers.c.model_id == model_id).order_by(classifiers.c.landmark_id)
+    query = (
+        select(*columns)
+        .where(classifiers.c.model_id == model_id)
+        .order_by(classifiers.c.landmark_id)
+    )
     if landmark_ids is not None:
         query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
     rows = connection.execute(query).all()
     if not rows:
-        return TaughtLandmarks(version, [], np.empty((0, 0), np.float32), np.empty(0, np.float32), [])
+        return TaughtLandmarks(
+            version, [], np.empty((0, 0), np.float32), np.empty(0, np.float32), []
+        )
     manifest = connection.scalars(select(models.c.manifest).where(models.c.id == model_id)).one()
     loaded = [Classifier.from_bytes(row.data, manifest["embedding"]["dimension"]) for row in rows]
     return TaughtLandmarks(
@@ -105,13 +111,19 @@ def load_classifiers(
 
 def next_version(connection: Connection, model_id: int) -> int:
     """Count a change of the model's classifiers, after all comparisons with the previous ones."""
-    counted = update(models).where(models.c.id == model_id).values(taught_version=models.c.taught_version + 1)
+    counted = (
+        update(models)
+        .where(models.c.id == model_id)
+        .values(taught_version=models.c.taught_version + 1)
+    )
     return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
 
 def lock_version(connection: Connection, model_id: int) -> int:
     """The version of the model's classifiers, which does not change before the transaction ends."""
-    query = select(models.c.taught_version).where(models.c.id == model_id).with_for_update(read=True)
+    query = (
+        select(models.c.taught_version).where(models.c.id == model_id).with_for_update(read=True)
+    )
     return int(connection.execute(query).scalar_one())
 
 
@@ -135,11 +147,15 @@ def compare_batch(
     stored = quantize(stacked)
     # Compared as they are stored, so that a later comparison gives the same scores.
     tags |= zip(values, landmarks.tags(restore(stored, stacked.shape[1])), strict=True)
-    rows = [(key, landmarks.version, data) for key, data in sorted(zip(values, stored, strict=True))]
+    rows = [
+        (key, landmarks.version, data) for key, data in sorted(zip(values, stored, strict=True))
+    ]
     return ComparedBatch(tags, rows)
 
 
-def compare_all(database: Database, model_id: int, on_progress: CountProgress = lambda _count: None) -> int:
+def compare_all(
+    database: Database, model_id: int, on_progress: CountProgress = lambda _count: None
+) -> int:
     """Compare all stored embeddings of a model with the classifiers not applied. Returns how many."""
     with database.read() as connection:
         unapplied = select(classifiers.c.landmark_id).where(
@@ -233,7 +249,9 @@ def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, dict[i
     return dict(zip(content_ids, found, strict=True))
 
 
-def _versions(connection: Connection, model_id: int, *conditions: ColumnElement[bool]) -> dict[int, set[int]]:
+def _versions(
+    connection: Connection, model_id: int, *conditions: ColumnElement[bool]
+) -> dict[int, set[int]]:
     """The versions of a model's classifiers, by landmark id."""
     query = select(classifiers.c.landmark_id, classifiers.c.version).where(
         classifiers.c.model_id == model_id, *conditions
@@ -263,14 +281,23 @@ def _replace_page(
     if not changed:
         return
     with database.write() as connection:
-        lock_version(connection, model_id)  # a landmark is learned anew before this transaction, or after it
+        lock_version(
+            connection, model_id
+        )  # a landmark is learned anew before this transaction, or after it
         lock_contents(connection, changed)
         current = _versions(connection, model_id)
         same = {key for key, version in versions.items() if current.get(key) == version}
-        of_changed = among(embeddings.c.content_id, changed), unindexed(embeddings.c.model_id) == model_id
+        of_changed = (
+            among(embeddings.c.content_id, changed),
+            unindexed(embeddings.c.model_id) == model_id,
+        )
         kept = set(connection.scalars(select(embeddings.c.content_id).where(*of_changed)))
         tags_of_same = {
-            content_id: {key: score for key, score in found.get(content_id, {}).items() if key in same}
+            content_id: {
+                key: score for key, score in found.get(content_id, {}).items() if key in same
+            }
             for content_id in kept
         }
-        replace_taught_tags(connection, model_id, tags_of_same, among(taught_tags.c.landmark_id, same))
+        replace_taught_tags(
+            connection, model_id, tags_of_same, among(taught_tags.c.landmark_id, same)
+        )

@@ -118,7 +118,9 @@ def unfinished_landmarks(database: Database, model_id: int, *, is_taught: bool) 
             *connection.scalars(unapplied),
             *(changed_landmarks(connection, model_id) if is_taught else ()),
         }
-        slugs = select(landmarks.c.slug).where(among(landmarks.c.id, ids)).order_by(landmarks.c.slug)
+        slugs = (
+            select(landmarks.c.slug).where(among(landmarks.c.id, ids)).order_by(landmarks.c.slug)
+        )
         return connection.scalars(slugs).all()
 
 
@@ -154,7 +156,9 @@ class Learner:
         Raises:
             ModelFileNotFound, ModelRefused: the model's file cannot be read.
         """
-        return EmbeddingSpace.of(read_background(self._model.file, self._model.digest, self._embedding))
+        return EmbeddingSpace.of(
+            read_background(self._model.file, self._model.digest, self._embedding)
+        )
 
     def learn(self, landmark_id: int) -> None:
         """Learn a landmark from its current verdicts and store it, and again if they change meanwhile."""
@@ -183,7 +187,8 @@ class Learner:
 
     def _direction(self, connection: Connection, evidence: Evidence) -> Direction:
         confirmed, rejected = (
-            self._load(connection, content_ids) for content_ids in (evidence.confirmed, evidence.rejected)
+            self._load(connection, content_ids)
+            for content_ids in (evidence.confirmed, evidence.rejected)
         )
         with self._refuse_on_error():
             return fit_direction(self.space, confirmed, rejected)
@@ -212,7 +217,9 @@ class Learner:
         connection.execute(delete(classifiers).where(*_of_landmarks(model_id, [landmark_id])))
         if evidence is None or classifier is None:
             is_landmark = taught_tags.c.landmark_id == landmark_id
-            tagged = select(taught_tags.c.content_id).where(is_landmark, taught_tags.c.model_id == model_id)
+            tagged = select(taught_tags.c.content_id).where(
+                is_landmark, taught_tags.c.model_id == model_id
+            )
             without: TaughtTags = {content_id: {} for content_id in connection.scalars(tagged)}
             replace_taught_tags(connection, model_id, without, is_landmark)
             return
@@ -231,7 +238,9 @@ class Learner:
         )
 
 
-def _of_landmarks(model_id: int, landmark_ids: Collection[int] | None) -> Iterator[ColumnElement[bool]]:
+def _of_landmarks(
+    model_id: int, landmark_ids: Collection[int] | None
+) -> Iterator[ColumnElement[bool]]:
     """The conditions on `classifiers` for a model: of these landmarks, or of all."""
     yield classifiers.c.model_id == model_id
     if landmark_ids is not None:
@@ -341,12 +350,17 @@ def images_without_embedding(database: Database, model: RegisteredModel) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def landmarks_of_other_models(database: Database, model_ids: Collection[int]) -> Mapping[str, list[str]]:
+def landmarks_of_other_models(
+    database: Database, model_ids: Collection[int]
+) -> Mapping[str, list[str]]:
     """Landmarks that other models have learned, and these cannot, without an example. Slugs by model."""
     examples = exists().where(
         verdicts.c.landmark_id == landmarks.c.id, verdicts.c.verdict == VerdictKind.CONFIRMED
     )
-    is_known = embeddings.c.content_id == verdicts.c.content_id, among(embeddings.c.model_id, model_ids)
+    is_known = (
+        embeddings.c.content_id == verdicts.c.content_id,
+        among(embeddings.c.model_id, model_ids),
+    )
     query = (
         select(models.c.name, landmarks.c.slug)
         .join(classifiers, classifiers.c.model_id == models.c.id)
@@ -364,7 +378,9 @@ def landmarks_of_other_models(database: Database, model_ids: Collection[int]) ->
 
 def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
     """Numbers of photos and images, and their mean score, by state, where teaching finds the landmark."""
-    of_present = and_(photos.c.content_id == effective_tags.c.content_id, photos.c.gone_since.is_(None))
+    of_present = and_(
+        photos.c.content_id == effective_tags.c.content_id, photos.c.gone_since.is_(None)
+    )
     return connection.execute(
         select(
             effective_tags.c.state,
@@ -431,10 +447,16 @@ def named_otherwise(
     database: Database, landmark_id: int, examples: Iterable[Example]
 ) -> list[NamedOtherwise]:
     """The other landmarks that the model gives these examples without a verdict, those of most first."""
-    photos_of = Counter(example.content_id for example in examples if example.content_id is not None)
+    photos_of = Counter(
+        example.content_id for example in examples if example.content_id is not None
+    )
     found = Counter[int]()
     tag = effective_tags.c
-    is_other = among(tag.content_id, photos_of), tag.landmark_id != landmark_id, tag.source == "model"
+    is_other = (
+        among(tag.content_id, photos_of),
+        tag.landmark_id != landmark_id,
+        tag.source == "model",
+    )
     is_named = or_(tag.state == TagState.ACCEPTED, tag.reason.in_(_OF_OTHERS))
     query = select(tag.content_id, tag.landmark_id).where(*is_other, is_named)
     with database.read() as connection:
@@ -469,7 +491,9 @@ def _photos_of_others(
     rows = connection.execute(
         select(other.c.landmark_id, func.count().label("photos"))
         .join(own, and_(own.c.content_id == other.c.content_id, other.c.landmark_id != landmark_id))
-        .join(photos, and_(photos.c.content_id == other.c.content_id, photos.c.gone_since.is_(None)))
+        .join(
+            photos, and_(photos.c.content_id == other.c.content_id, photos.c.gone_since.is_(None))
+        )
         .where(own.c.landmark_id == landmark_id, *conditions)
         .group_by(other.c.landmark_id)
     )
@@ -492,10 +516,16 @@ def paths_to_tag(
     """All folders that exist, and the files of which no photo with an embedding of the model is stored."""
     named = list(paths)
     folders = [path for path in named if path.is_dir()]
-    of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id)
-    query = select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
+    of_model = and_(
+        embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id
+    )
+    query = (
+        select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
+    )
     with database.read() as connection:
-        ids_of = _ids_by_path(connection, [path for path in named if path not in folders], root_paths)
+        ids_of = _ids_by_path(
+            connection, [path for path in named if path not in folders], root_paths
+        )
         stored = among(photos.c.id, chain.from_iterable(ids_of.values()))
         without = set(connection.scalars(query.where(stored)))
     files = [path for path, ids in ids_of.items() if not ids or not without.isdisjoint(ids)]
@@ -568,10 +598,15 @@ def load_embeddings(
     connection: Connection, model_id: int, content_ids: Sequence[int], dimension: int
 ) -> Embeddings:
     """The embeddings (N, D) of these images by a model, in their order."""
-    of_images = among(embeddings.c.content_id, content_ids), unindexed(embeddings.c.model_id) == model_id
+    of_images = (
+        among(embeddings.c.content_id, content_ids),
+        unindexed(embeddings.c.model_id) == model_id,
+    )
     rows = connection.execute(select(embeddings.c.content_id, embeddings.c.data).where(*of_images))
     stored = {row.content_id: row.data for row in rows}
-    return restore([stored[content_id] for content_id in content_ids if content_id in stored], dimension)
+    return restore(
+        [stored[content_id] for content_id in content_ids if content_id in stored], dimension
+    )
 
 
 def _ids_by_path(
@@ -587,7 +622,9 @@ def _ids_by_path(
 
 
 def _ids_below(connection: Connection, folder: Path, root_paths: RootPaths) -> Sequence[int]:
-    below = or_(false(), *(range_.condition for range_ in path_ranges(connection, [folder], root_paths)))
+    below = or_(
+        false(), *(range_.condition for range_ in path_ranges(connection, [folder], root_paths))
+    )
     query = select(photos.c.id).where(below, PRESENT).order_by(photos.c.path)
     return connection.scalars(query).all()
 
@@ -596,7 +633,9 @@ def _examples(
     connection: Connection, model: RegisteredModel, ids: Sequence[int], root_paths: RootPaths
 ) -> list[Example]:
     names = NameCache(connection, root_paths)
-    of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id)
+    of_model = and_(
+        embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id
+    )
     found = {}
     query = (
         select_photos()

@@ -77,7 +77,9 @@ def lesson_of(
     counter_examples = {each.content_id for each in rejected}
     for each in confirmed:
         if each.content_id in counter_examples:
-            reason = gettext("a photo, or a copy of it, cannot both show the landmark and not show it")
+            reason = gettext(
+                "a photo, or a copy of it, cannot both show the landmark and not show it"
+            )
             raise ArgumentInvalid(argument=printable_path(each.path), reason=reason)
     if not (may_be_empty or confirmed or rejected):
         raise ExamplesMissing
@@ -121,7 +123,9 @@ class Taught:
         undo = undo_command(self.landmark, self.state)
         facts = {"named_otherwise": self.named_otherwise, "compared": self.compared, "undo": undo}
         seconds = round(self.seconds, 3)
-        return document_of(TaughtDocument, self.state, landmark=self.landmark.slug, seconds=seconds, **facts)
+        return document_of(
+            TaughtDocument, self.state, landmark=self.landmark.slug, seconds=seconds, **facts
+        )
 
 
 def teach(
@@ -143,7 +147,9 @@ def teach(
     """
     started_at = time.monotonic()
     landmark, _ = find_or_add_landmark(database, new, may_add=may_add and bool(lesson.confirmed))
-    confirmed, rejected = ([each.photo_id for each in group] for group in (lesson.confirmed, lesson.rejected))
+    confirmed, rejected = (
+        [each.photo_id for each in group] for group in (lesson.confirmed, lesson.rejected)
+    )
     give_examples(database, landmark.slug, confirmed, rejected, by)
     compared = update_taught(database, model, [landmark.id], on_progress).compared
     update_kept(database)
@@ -226,7 +232,9 @@ def suggestion_page(
     found: list[TaggedPhoto] = []
     with database.read() as connection:
         names = NameCache(connection, root_paths)
-        while rows := connection.execute(_suggested(landmark_id, start).limit(limit - len(found))).all():
+        while rows := connection.execute(
+            _suggested(landmark_id, start).limit(limit - len(found))
+        ).all():
             found += _photos_of(connection, names, rows)
             start = ReviewPosition(rows[-1].landmark_id, rows[-1].score, rows[-1].content_id)
             if len(found) == limit:
@@ -254,7 +262,10 @@ LIKELY = 0.5
 def has_likely_suggestion(database: Database, job: int) -> bool:
     """Whether a photo that a job has classified has a suggestion that is more likely right than wrong."""
     with database.read() as connection:
-        return count_photos_of_job(connection, job, _IS_SUGGESTED, effective_tags.c.score >= LIKELY) > 0
+        return (
+            count_photos_of_job(connection, job, _IS_SUGGESTED, effective_tags.c.score >= LIKELY)
+            > 0
+        )
 
 
 def count_answers(database: Database) -> tuple[int, int]:
@@ -275,7 +286,9 @@ def count_answers(database: Database) -> tuple[int, int]:
 
 
 # As in the partial indexes: with a parameter, SQLite would not use them.
-_IS_SUGGESTED: ColumnElement[bool] = effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'")
+_IS_SUGGESTED: ColumnElement[bool] = effective_tags.c.state == literal_column(
+    f"'{TagState.SUGGESTED}'"
+)
 _KEY = effective_tags.c.score, effective_tags.c.content_id, effective_tags.c.landmark_id
 
 
@@ -284,15 +297,21 @@ def _suggested(landmark_id: int | None, after: ReviewPosition | None = None) -> 
 
     No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
     """
-    query: Select[Any] = select(*_KEY).where(_IS_SUGGESTED).order_by(*(column.desc() for column in _KEY))
+    query: Select[Any] = (
+        select(*_KEY).where(_IS_SUGGESTED).order_by(*(column.desc() for column in _KEY))
+    )
     if landmark_id is not None:
         query = query.where(effective_tags.c.landmark_id == landmark_id)
     if after is not None:
-        query = query.where(tuple_(*_KEY) < tuple_(after.score, after.content_id, after.landmark_id))
+        query = query.where(
+            tuple_(*_KEY) < tuple_(after.score, after.content_id, after.landmark_id)
+        )
     return query
 
 
-def _photos_of(connection: Connection, names: NameCache, found: Sequence[Row[Any]]) -> Iterator[TaggedPhoto]:
+def _photos_of(
+    connection: Connection, names: NameCache, found: Sequence[Row[Any]]
+) -> Iterator[TaggedPhoto]:
     """The first photo of the image of each of these rows, with the landmark as its only tag."""
     content_ids = {row.content_id for row in found}
     rows, tags_of = first_photos(connection, content_ids), tag_rows(connection, content_ids)

@@ -22,7 +22,18 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, false, insert, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    false,
+    insert,
+    or_,
+    select,
+    true,
+)
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
@@ -34,7 +45,13 @@ from tagger.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, fi
 from tagger.registry.registered_models import RegisteredModel
 from tagger.roots.roots import RootPaths
 from tagger.tags.contents import has_photo, is_dismissed
-from tagger.teaching.classifiers import Embeddings, embedding_bytes, quantize, restore, restore_joined
+from tagger.teaching.classifiers import (
+    Embeddings,
+    embedding_bytes,
+    quantize,
+    restore,
+    restore_joined,
+)
 from tagger.teaching.comparison import CountProgress, stored_pages
 from tagger.teaching.learning import embedding_of
 
@@ -83,7 +100,9 @@ def find_similar(
             break
     best = nlargest(limit, similarity_of, key=similarity_of.__getitem__)
     with database.read() as connection:
-        return _similar_photos(connection, {key: similarity_of[key] for key in best}, under, root_paths)
+        return _similar_photos(
+            connection, {key: similarity_of[key] for key in best}, under, root_paths
+        )
 
 
 def _likely(
@@ -111,32 +130,45 @@ def _likely(
 
 
 def _content_ids(connection: Connection, condition: ColumnElement[bool]) -> ContentIds:
-    rows = connection.scalars(select(photos.c.content_id).where(condition, photos.c.content_id.is_not(None)))
+    rows = connection.scalars(
+        select(photos.c.content_id).where(condition, photos.c.content_id.is_not(None))
+    )
     return np.fromiter(rows, np.int64)
 
 
 def content_with_embedding(connection: Connection, model_id: int, digest: str) -> int | None:
     """The content id of the image with this digest, if its embedding of the model is stored."""
     query = select(contents.c.id).join(embeddings, embeddings.c.content_id == contents.c.id)
-    found = connection.execute(query.where(contents.c.digest == digest, embeddings.c.model_id == model_id))
+    found = connection.execute(
+        query.where(contents.c.digest == digest, embeddings.c.model_id == model_id)
+    )
     return found.scalar_one_or_none()
 
 
-def _is_listed(connection: Connection, under: Sequence[Path], root_paths: RootPaths) -> ColumnElement[bool]:
+def _is_listed(
+    connection: Connection, under: Sequence[Path], root_paths: RootPaths
+) -> ColumnElement[bool]:
     """The condition for photos that are present, and below one of the folders if there are any."""
     below: ColumnElement[bool] = true()
     if under:
-        below = or_(false(), *(range_.filter for range_ in path_ranges(connection, under, root_paths)))
+        below = or_(
+            false(), *(range_.filter for range_ in path_ranges(connection, under, root_paths))
+        )
     return and_(photos.c.gone_since.is_(None), below)
 
 
 def _similar_photos(
-    connection: Connection, similarity_of: dict[int, float], under: Sequence[Path], root_paths: RootPaths
+    connection: Connection,
+    similarity_of: dict[int, float],
+    under: Sequence[Path],
+    root_paths: RootPaths,
 ) -> list[TaggedPhoto]:
     """The first photo of each image, in the order of the images."""
     names = NameCache(connection, root_paths)
     rows = first_photos(connection, similarity_of, _is_listed(connection, under, root_paths))
-    in_order = [rows[content_id] for content_id in similarity_of if content_id in rows]  # some may have gone
+    in_order = [
+        rows[content_id] for content_id in similarity_of if content_id in rows
+    ]  # some may have gone
     found = names.photos(connection, in_order, accepted_tags)
     return [
         replace(photo, similarity=similarity_of[row.content_id])
@@ -198,7 +230,9 @@ def find_look_alikes(
 
 
 def group_directions(
-    directions: Embeddings, least_similarity: float, on_progress: CountProgress = lambda _count: None
+    directions: Embeddings,
+    least_similarity: float,
+    on_progress: CountProgress = lambda _count: None,
 ) -> list[list[int]]:
     """Groups of rows (N, D) of length 1: each row is in that of the most similar first image, or first."""
     firsts = np.empty_like(directions)  # the first images, in the order of their groups
@@ -207,7 +241,9 @@ def group_directions(
         block = directions[start : start + BLOCK]
         similarities = block @ firsts[: len(groups)].T
         nearest = similarities.argmax(axis=1) if groups else np.zeros(len(block), np.int64)
-        in_group = similarities.max(axis=1) >= least_similarity if groups else np.zeros(len(block), bool)
+        in_group = (
+            similarities.max(axis=1) >= least_similarity if groups else np.zeros(len(block), bool)
+        )
         for row in np.flatnonzero(in_group):
             groups[nearest[row]].append(start + int(row))
         begun = len(groups)
@@ -226,7 +262,9 @@ def merge_groups(
     directions: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
 ) -> list[list[int]]:
     """The groups of two or more rows (N, D), similar ones joined; each row is in the most similar one."""
-    several = sorted((group for group in groups if len(group) > 1), key=len, reverse=True)[:MOST_JOINED]
+    several = sorted((group for group in groups if len(group) > 1), key=len, reverse=True)[
+        :MOST_JOINED
+    ]
     joined = _join(directions, several, least_similarity)
     if not joined:
         return []
@@ -320,7 +358,9 @@ def _unknown_photos(
     return found
 
 
-def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[list[int], list[bytes]]:
+def _unknown_embeddings(
+    database: Database, model_id: int, most: int
+) -> tuple[list[int], list[bytes]]:
     """Content ids and stored embeddings of the unknown images that were added last."""
     query = (
         select(embeddings.c.content_id, embeddings.c.data)
@@ -383,7 +423,9 @@ class SketchSpace:
         dimension = len(covariance)
         variance = float(covariance.diagonal().mean()) or 1.0
         # Where it does not vary, a part of the identity decides instead of rounding.
-        regularised = covariance + np.float32(IDENTITY_SHARE * variance) * np.eye(dimension, dtype=np.float32)
+        regularised = covariance + np.float32(IDENTITY_SHARE * variance) * np.eye(
+            dimension, dtype=np.float32
+        )
         axes = np.eye(dimension, min(DIMENSIONS, dimension), dtype=np.float32)
         for _ in range(STEPS):
             axes = _orthonormal(regularised @ axes)
@@ -399,7 +441,9 @@ class SketchSpace:
 def _orthonormal(columns: Embeddings) -> Embeddings:
     """Columns (D, K) of length 1 that span the same, at right angles. Takes a tenth of a QR decomposition."""
     wide = columns.astype(np.float64)
-    found: Embeddings = np.linalg.solve(np.linalg.cholesky(wide.T @ wide), wide.T).T.astype(np.float32)
+    found: Embeddings = np.linalg.solve(np.linalg.cholesky(wide.T @ wide), wide.T).T.astype(
+        np.float32
+    )
     return found
 
 
@@ -431,7 +475,9 @@ def read_sketches(database: Database, model_id: int, space: SketchSpace) -> Iter
             for block in some:
                 data = stored.get(block)
                 yield _restored(
-                    block, _sketched(connection, model_id, block, space) if data is None else data, space
+                    block,
+                    _sketched(connection, model_id, block, space) if data is None else data,
+                    space,
                 )
 
 
@@ -446,7 +492,9 @@ def update_sketches(database: Database, found: Iterable[RegisteredModel]) -> Non
             continue
         with database.read() as connection:
             stored = select(sketches.c.block).where(sketches.c.model_id == model.id)
-            missing = sorted({*_blocks(connection, model.id)}.difference(connection.scalars(stored)))
+            missing = sorted(
+                {*_blocks(connection, model.id)}.difference(connection.scalars(stored))
+            )
         if len(missing) <= MOST_MISSING:
             continue
         space = SketchSpace.of(read_background(model.file, model.digest, embedding))
@@ -459,7 +507,9 @@ def _store(connection: Connection, model_id: int, block: int, space: SketchSpace
     # Whoever stores embeddings has locked the model's version (see comparison). This waits for them.
     of_model = select(models.c.id).where(models.c.id == model_id)
     connection.execute(of_model.with_for_update(key_share=True))
-    connection.execute(delete(sketches).where(sketches.c.model_id == model_id, sketches.c.block == block))
+    connection.execute(
+        delete(sketches).where(sketches.c.model_id == model_id, sketches.c.block == block)
+    )
     data = _sketched(connection, model_id, block, space)
     connection.execute(insert(sketches).values(model_id=model_id, block=block, data=data))
 
@@ -467,7 +517,12 @@ def _store(connection: Connection, model_id: int, block: int, space: SketchSpace
 def _blocks(connection: Connection, model_id: int) -> Sequence[int]:
     """The numbers up to the last block with an embedding of the model."""
     of_model = unindexed(embeddings.c.model_id) == model_id
-    query = select(embeddings.c.content_id).where(of_model).order_by(embeddings.c.content_id.desc()).limit(1)
+    query = (
+        select(embeddings.c.content_id)
+        .where(of_model)
+        .order_by(embeddings.c.content_id.desc())
+        .limit(1)
+    )
     last = connection.scalar(query)
     return range(0 if last is None else last // SKETCHED_BLOCK + 1)
 

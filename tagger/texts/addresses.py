@@ -78,7 +78,9 @@ def database_address(text: str) -> str:
         return url
     if mark and kind == "sqlite" and driver in _SQLITE_DRIVERS:
         if not ("uri=" in rest or _has_only_options(f"sqlite://{rest}", _SQLITE_OPTION)):
-            raise AddressInvalid("it has an option after ? that SQLite's driver does not know; leave it out")
+            raise AddressInvalid(
+                "it has an option after ? that SQLite's driver does not know; leave it out"
+            )
         return f"sqlite://{rest}"
     raise AddressInvalid(
         "it is not a database address like sqlite:////data/tagger.sqlite or postgresql://USER@HOST/NAME"
@@ -112,7 +114,9 @@ def check_postgresql_url(url: str) -> None:
     if not _POSTGRESQL.fullmatch(url):
         raise AddressInvalid(f"it is not an address like postgresql://USER@HOST/NAME; {_REMEDY}")
     if not _has_only_options(url, _POSTGRESQL_OPTION):
-        raise AddressInvalid(f"it has an option after ? that PostgreSQL clients do not know; {_REMEDY}")
+        raise AddressInvalid(
+            f"it has an option after ? that PostgreSQL clients do not know; {_REMEDY}"
+        )
 
 
 def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
@@ -122,7 +126,9 @@ def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
     except ValueError:  # not an address in brackets
         return False
     options = parse_qsl(query, keep_blank_values=True)
-    return all(known.fullmatch(name) or known.fullmatch(f"{name}={value}") for name, value in options)
+    return all(
+        known.fullmatch(name) or known.fullmatch(f"{name}={value}") for name, value in options
+    )
 
 
 def redact_url(url: str) -> str:

@@ -85,7 +85,10 @@ def clean_text(text: str, field: str) -> str:
         raise invalid_text(field, N_("it is not UTF-8")) from error
     if len(text) > MAX_TEXT:
         raise invalid_text(
-            field, N_("it has %(count)s characters, more than %(limit)s"), count=len(text), limit=MAX_TEXT
+            field,
+            N_("it has %(count)s characters, more than %(limit)s"),
+            count=len(text),
+            limit=MAX_TEXT,
         )
     return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", text)).split())
 
@@ -130,7 +133,9 @@ def check_language(language: str) -> str:
     LandmarkInvalid: it is no language tag.
     """
     if len(language) > MAX_LANGUAGE or not re.fullmatch(LANGUAGE_PATTERN, language):
-        raise LandmarkInvalid(reason=f"language: {language[:40]!r} is no language tag, like de or zh-Hant")
+        raise LandmarkInvalid(
+            reason=f"language: {language[:40]!r} is no language tag, like de or zh-Hant"
+        )
     return language
 
 

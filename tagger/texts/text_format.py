@@ -187,7 +187,11 @@ def rounded_duration(seconds: float) -> str:
         return _unit_text(max(1, round(seconds)), "s", "second")
     if minutes < 90:
         return _unit_text(minutes, "min", "minute")
-    return _unit_text(hours, "h", "hour") if hours < 48 else _unit_text(round(hours / 24), "days", "day")
+    return (
+        _unit_text(hours, "h", "hour")
+        if hours < 48
+        else _unit_text(round(hours / 24), "days", "day")
+    )
 
 
 def size(size_bytes: int) -> str:
@@ -279,7 +283,11 @@ def period_text(first: date, end: date) -> str:
     last = end - timedelta(days=1)
     if first.day == 1 and end.day == 1:
         if first.month == end.month == 1:
-            return str(first.year) if first.year == last.year else f"{first.year}\N{EN DASH}{last.year}"
+            return (
+                str(first.year)
+                if first.year == last.year
+                else f"{first.year}\N{EN DASH}{last.year}"
+            )
         if (first.year, first.month) == (last.year, last.month):
             return month_of_year_text(first)
     return dates_text(first, last)
@@ -310,7 +318,9 @@ def country_name(country: str) -> str:
     """The name of a country that is given by its English one; the text itself if CLDR does not know it."""
     language = _reader.get()
     territory = None if language is None else territory_of(country)
-    return country if language is None or territory is None else language.locale.territories[territory]
+    return (
+        country if language is None or territory is None else language.locale.territories[territory]
+    )
 
 
 def territory_of(country: str) -> str | None:
@@ -352,7 +362,9 @@ _LETTERS = {
     "\N{LATIN SMALL LETTER DOTLESS I}": "i",
 }
 _CAPITALS = {
-    letter.upper(): plain.upper() for letter, plain in _LETTERS.items() if letter.upper() in "ÆŒØŁĐÐÞ"
+    letter.upper(): plain.upper()
+    for letter, plain in _LETTERS.items()
+    if letter.upper() in "ÆŒØŁĐÐÞ"
 }
 # Latin letters that Unicode does not decompose into one of a to z and an accent.
 UNDECOMPOSED = str.maketrans(_LETTERS | _CAPITALS)

@@ -5,7 +5,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Row, Select, Table, and_, delete, func, or_, select, text, update
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
@@ -54,12 +67,17 @@ def copy_database(
 
 def row_counts_text(counts: Mapping[str, int]) -> str:
     """The tables that have rows, in words: `1 root, 2 job items`."""
-    nouns = ((count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items() if count)
+    nouns = (
+        (count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items() if count
+    )
     return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in nouns)
 
 
 def _counts(connection: Connection) -> dict[str, int]:
-    return {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES}
+    return {
+        table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+        for table in TABLES
+    }
 
 
 def _require_empty(target: Database, connection: Connection) -> None:
@@ -109,8 +127,12 @@ def _continue_sequences(connection: Connection) -> None:
         column = table.autoincrement_column
         if column is not None and (largest := connection.scalar(select(func.max(column)))):
             names = {"table": table.name, "column": column.name}
-            sequence = connection.scalar(text("SELECT pg_get_serial_sequence(:table, :column)"), names)
+            sequence = connection.scalar(
+                text("SELECT pg_get_serial_sequence(:table, :column)"), names
+            )
             if sequence:
-                connection.execute(text("SELECT setval(:name, :last)"), {"name": sequence, "last": largest})
+                connection.execute(
+                    text("SELECT setval(:name, :last)"), {"name": sequence, "last": largest}
+                )
     # Without statistics, the server would plan badly until it gathers them itself.
     connection.execute(text("ANALYZE"))

@@ -54,7 +54,9 @@ from tagger.things import things_of_labels
 
 # The limit per kind of problem.
 PROBLEMS_SHOWN = 100
-NOT_CHECKED = "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
+NOT_CHECKED = (
+    "because of these problems, the counts of jobs and photos, outcomes and labels were not checked"
+)
 
 
 def check_database(database: Database) -> Iterator[str]:
@@ -75,7 +77,9 @@ def check_database(database: Database) -> Iterator[str]:
             yield f"these days were not recorded as changed: {reason_of(error)}"
 
 
-def connection_problems(connection: Connection, wrong: set[ChangedDay] | None = None) -> Iterator[str]:
+def connection_problems(
+    connection: Connection, wrong: set[ChangedDay] | None = None
+) -> Iterator[str]:
     """The problems that the connection's transaction sees; adds to `wrong`."""
     are_valid = True
     if connection.dialect.name == "sqlite":
@@ -175,11 +179,14 @@ def _wrong_chunks() -> Select[Any]:
     """Chunks whose counts are not those of their items, unless these were cancelled or removed."""
     counted = [outcome.value for outcome in Outcome if outcome is not Outcome.CANCELLED]
     sums = [
-        func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(f"has_{outcome}")
+        func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(
+            f"has_{outcome}"
+        )
         for outcome in counted
     ]
     in_chunk = and_(
-        job_items.c.job_id == chunks.c.job_id, job_items.c.position.between(chunks.c.first, chunks.c.last)
+        job_items.c.job_id == chunks.c.job_id,
+        job_items.c.position.between(chunks.c.first, chunks.c.last),
     )
     totals = (
         select(chunks, func.count(job_items.c.position).label("item_count"), *sums)
@@ -209,11 +216,19 @@ def _content_problems() -> Iterator[Problem]:
         .where(~is_photo | photos.c.content_id.is_not(None))
         .order_by(photos.c.id)
     )
-    yield "photo {}: it is joined with a file that cannot stand for it, or has an image of its own", joined
+    yield (
+        "photo {}: it is joined with a file that cannot stand for it, or has an image of its own",
+        joined,
+    )
     # Otherwise, a file would neither be listed as waiting nor as classified.
-    is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    is_classified = exists().where(
+        contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None)
+    )
     unread = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)
-    yield "photo {}: its file counts as classified, and its image is not", unread.order_by(photos.c.id)
+    yield (
+        "photo {}: its file counts as classified, and its image is not",
+        unread.order_by(photos.c.id),
+    )
 
 
 def _thing_problems() -> Iterator[Problem]:
@@ -223,7 +238,8 @@ def _thing_problems() -> Iterator[Problem]:
         classifications.c.model_id == image_things.c.model_id,
     )
     has_label = exists().where(
-        thing_labels.c.model_id == image_things.c.model_id, thing_labels.c.thing == image_things.c.thing
+        thing_labels.c.model_id == image_things.c.model_id,
+        thing_labels.c.thing == image_things.c.thing,
     )
     found = (
         select(contents.c.digest, image_things.c.thing, models.c.name)
@@ -242,7 +258,8 @@ def _taught_problems() -> Iterator[Problem]:
     )
     foreign = select(embeddings.c.content_id).where(~is_classified)
     has_embedding = exists().where(
-        embeddings.c.content_id == taught_tags.c.content_id, embeddings.c.model_id == taught_tags.c.model_id
+        embeddings.c.content_id == taught_tags.c.content_id,
+        embeddings.c.model_id == taught_tags.c.model_id,
     )
     has_classifier = exists().where(
         classifiers.c.landmark_id == taught_tags.c.landmark_id,
@@ -255,7 +272,10 @@ def _taught_problems() -> Iterator[Problem]:
     ):
         digests = select(contents.c.digest).where(contents.c.id.in_(ids)).order_by(contents.c.id)
         yield f"image {{}}: {problem}", digests
-    for table, version in ((embeddings, embeddings.c.taught_version), (classifiers, classifiers.c.version)):
+    for table, version in (
+        (embeddings, embeddings.c.taught_version),
+        (classifiers, classifiers.c.version),
+    ):
         later = exists().where(table.c.model_id == models.c.id, version > models.c.taught_version)
         problem = f"model {{}}: its {table.name} are of a later version than what was taught"
         yield problem, select(models.c.name).where(later).order_by(models.c.name)
@@ -273,7 +293,10 @@ def _model_problems(connection: Connection) -> Iterator[str]:
             yield f"model {model.name}: its labels are not those of its manifest"
         dimension = None if manifest.embedding is None else manifest.embedding.dimension
         for table, size in ((embeddings, embedding_bytes), (classifiers, classifier_bytes)):
-            expected, length = 0 if dimension is None else size(dimension), func.length(table.c.data)
+            expected, length = (
+                0 if dimension is None else size(dimension),
+                func.length(table.c.data),
+            )
             has_columns = table is classifiers and expected
             rest = length % expected if has_columns else length - expected
             wrong = exists().where(table.c.model_id == model.id, or_(length == 0, rest != 0))
@@ -286,13 +309,19 @@ def _has_its_labels(connection: Connection, model_id: int, manifest: Manifest) -
         stored_things = things_of_labels(connection, [model_id]).get(model_id, {})
         return stored_things == dict(enumerate(label.slug for label in manifest.labels))
     labels = (
-        select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.merged_slugs)
+        select(
+            model_labels.c.position,
+            model_labels.c.label,
+            landmarks.c.slug,
+            landmarks.c.merged_slugs,
+        )
         .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)
         .order_by(model_labels.c.position)
     )
     stored = connection.execute(labels.where(model_labels.c.model_id == model_id)).all()
     return len(stored) == len(manifest.labels) and all(
-        (row.position, row.label) == (position, label.label) and label.slug in (row.slug, *row.merged_slugs)
+        (row.position, row.label) == (position, label.label)
+        and label.slug in (row.slug, *row.merged_slugs)
         for position, (row, label) in enumerate(zip(stored, manifest.labels, strict=True))
     )
 
@@ -304,4 +333,6 @@ def _slug_problems(connection: Connection) -> Iterator[str]:
         for row in connection.execute(select(landmarks.c.slug, landmarks.c.merged_slugs))
         for slug in (row.slug, *row.merged_slugs)
     )
-    yield from (f"landmark {slug}: several landmarks have this slug" for slug in counts if counts[slug] > 1)
+    yield from (
+        f"landmark {slug}: several landmarks have this slug" for slug in counts if counts[slug] > 1
+    )

@@ -11,7 +11,9 @@ from tagger.positions.update import name_sights
 from tagger.tags.settlement import settle_after_upgrade
 
 
-def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:
+def upgrade_database(
+    url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> str:
     """Upgrade the database at `url`. Returns the previous revision of its schema ("" for an empty database).
 
     If it is interrupted, the next one continues. `on_progress` gets the number of images done, and of all.

@@ -58,7 +58,10 @@ def _visited_place(place: Locality, visits: Sequence[Visit]) -> VisitedPlace:
     photos = sum(visit.photos for visit in visits)
     # Around the first one, as a place may lie on both sides of the 180th meridian.
     origin = visits[0].longitude
-    east = sum(visit.photos * ((visit.longitude - origin + 180) % 360 - 180) for visit in visits) / photos
+    east = (
+        sum(visit.photos * ((visit.longitude - origin + 180) % 360 - 180) for visit in visits)
+        / photos
+    )
     return VisitedPlace(
         place.city or None,
         place.region or None,
@@ -92,7 +95,9 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
         if sum(share >= _STOP for _, share in shares) > 2 and level != "country":
             continue
         is_one = bool(shares) and shares[0][1] >= _MOST
-        are_two = len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH
+        are_two = (
+            len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH
+        )
         if are_two and not (is_one and level == "city"):
             return joined([shares[0][0], shares[1][0]])
         if is_one:
@@ -180,7 +185,9 @@ class GroupedTrip(Trip):
 
     def without_visits(self) -> Trip:
         """The trip as it is kept."""
-        return Trip(self.id, self.name, self.spans, self.places, self.days, self.given_name, self.edits)
+        return Trip(
+            self.id, self.name, self.spans, self.places, self.days, self.given_name, self.edits
+        )
 
 
 def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list[GroupedTrip]:
@@ -191,10 +198,16 @@ def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list
     dated = _with_true_dates(list(visits))
     order = attrgetter("camera_id", "first", "last", "place", "latitude", "longitude", "folder")
     ordered = sorted(dated, key=order)
-    located, others = ([each for each in ordered if each.is_located is known] for known in (True, False))
+    located, others = (
+        [each for each in ordered if each.is_located is known] for known in (True, False)
+    )
     groups = group_segments(located, Homes(located))
-    visits_of = {camera_id: list(some) for camera_id, some in groupby(located, key=attrgetter("camera_id"))}
-    drafts = _with_days_beside([_draft(group) for group in groups if _is_trip(group)], visits_of, others)
+    visits_of = {
+        camera_id: list(some) for camera_id, some in groupby(located, key=attrgetter("camera_id"))
+    }
+    drafts = _with_days_beside(
+        [_draft(group) for group in groups if _is_trip(group)], visits_of, others
+    )
     times = {camera_id: [visit.first for visit in some] for camera_id, some in visits_of.items()}
     for edit in edits:
         drafts = _edited(drafts, edit, times)
@@ -227,7 +240,9 @@ class _Draft:
 
 
 def _draft(group: Sequence[TripSegment]) -> _Draft:
-    return _Draft(tuple(_spans(group)), tuple(visit for segment in group for visit in segment.visits))
+    return _Draft(
+        tuple(_spans(group)), tuple(visit for segment in group for visit in segment.visits)
+    )
 
 
 # How long the days beside a trip are at most, in its folder.
@@ -242,7 +257,9 @@ def _with_days_beside(
     One day before and after them; more in a folder of the trip, unless the next photo elsewhere is in it.
     `visits_of`: the visits of each camera in order of time; `others`: those without a position.
     """
-    others_of = {camera_id: list(some) for camera_id, some in groupby(others, key=attrgetter("camera_id"))}
+    others_of = {
+        camera_id: list(some) for camera_id, some in groupby(others, key=attrgetter("camera_id"))
+    }
     spans: dict[int, list[Span]] = defaultdict(list)
     for span in sorted(span for draft in drafts for span in draft.spans):
         spans[span.camera_id].append(span)
@@ -250,7 +267,9 @@ def _with_days_beside(
     for camera_id, of_camera in spans.items():
         end = datetime.min  # noqa: DTZ901 - cameras' times have no zone
         for span in of_camera:
-            longer[span] = _with_others(span, end, visits_of[camera_id], others_of.get(camera_id, ()))
+            longer[span] = _with_others(
+                span, end, visits_of[camera_id], others_of.get(camera_id, ())
+            )
             end = longer[span][0].last
     return [
         replace(
@@ -311,12 +330,15 @@ def _trip(draft: _Draft) -> GroupedTrip:
     days = [visit.day for visit in (*draft.visits, *draft.beside)]
     of_days = min(days), max(days)
     name = place_name(places)
-    return GroupedTrip("", name, draft.spans, places, of_days, draft.name, draft.edits, draft.visits)
+    return GroupedTrip(
+        "", name, draft.spans, places, of_days, draft.name, draft.edits, draft.visits
+    )
 
 
 def _contain(spans: Iterable[Span], moment: TripReference) -> bool:
     return any(
-        span.camera_id == moment.camera_id and span.first <= moment.taken_at <= span.last for span in spans
+        span.camera_id == moment.camera_id and span.first <= moment.taken_at <= span.last
+        for span in spans
     )
 
 
@@ -340,7 +362,9 @@ def _edited(
         after = _split(before[0], edit.split_at)
     elif edit.kind is TripEditKind.MERGE and len(before) > 1:
         after = [_merged(before, times)]
-    others = [draft for draft, is_concerned in zip(drafts, concerned, strict=True) if not is_concerned]
+    others = [
+        draft for draft, is_concerned in zip(drafts, concerned, strict=True) if not is_concerned
+    ]
     return [*others, *after] if after else list(drafts)
 
 
@@ -356,7 +380,9 @@ def _split(draft: _Draft, at: datetime) -> Sequence[_Draft]:
     spans_before = (
         replace(span, last=min(span.last, at - _INSTANT)) for span in draft.spans if span.first < at
     )
-    spans_after = (replace(span, first=max(span.first, at)) for span in draft.spans if span.last >= at)
+    spans_after = (
+        replace(span, first=max(span.first, at)) for span in draft.spans if span.last >= at
+    )
     return [
         replace(draft, spans=tuple(spans_before), visits=early, beside=beside_early),
         _Draft(tuple(spans_after), late, beside_late, edits=draft.edits),
@@ -410,5 +436,7 @@ def _with_ids(trips: Sequence[GroupedTrip]) -> list[GroupedTrip]:
         slug = slug_of_name(trip.name) or "trip"
         trip_id = f"{min(visit.day for visit in trip.visits).isoformat()}-{slug}"
         numbers[trip_id] += 1
-        named.append(replace(trip, id=trip_id if numbers[trip_id] == 1 else f"{trip_id}-{numbers[trip_id]}"))
+        named.append(
+            replace(trip, id=trip_id if numbers[trip_id] == 1 else f"{trip_id}-{numbers[trip_id]}")
+        )
     return named

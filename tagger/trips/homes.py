@@ -67,7 +67,9 @@ class Homes:
             times.weeks.add(visit.day.toordinal() // 7)
             times.months.add(visit.day.month)
             times.countries.add(visit.place.country)
-        self._homes = {quarter: tuple(_homes(_spots_around(times_of, quarter))) for quarter in times_of}
+        self._homes = {
+            quarter: tuple(_homes(_spots_around(times_of, quarter))) for quarter in times_of
+        }
 
     def has(self, visit: Visit) -> bool:
         """Whether the visit is to a home."""
@@ -90,7 +92,9 @@ def _quarter(day: date) -> int:
 
 
 def _spot(visit: Visit) -> _Spot:
-    return round(visit.latitude * _SPOTS_PER_DEGREE), _wrapped(round(visit.longitude * _SPOTS_PER_DEGREE))
+    return round(visit.latitude * _SPOTS_PER_DEGREE), _wrapped(
+        round(visit.longitude * _SPOTS_PER_DEGREE)
+    )
 
 
 def _wrapped(east: int) -> int:
@@ -101,7 +105,9 @@ def _position(spot: _Spot) -> Coordinates:
     return spot[0] / _SPOTS_PER_DEGREE, spot[1] / _SPOTS_PER_DEGREE
 
 
-def _spots_around(times_of: Mapping[int, Mapping[_Spot, _Times]], quarter: int) -> dict[_Spot, _Times]:
+def _spots_around(
+    times_of: Mapping[int, Mapping[_Spot, _Times]], quarter: int
+) -> dict[_Spot, _Times]:
     around: dict[_Spot, _Times] = defaultdict(_no_times)
     for near in range(quarter - REACH_QUARTERS, quarter + REACH_QUARTERS + 1):
         for spot, times in times_of.get(near, {}).items():
@@ -127,7 +133,10 @@ def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
     """When an area of half a home was photographed: visits near its edge belong to the home."""
     area = _no_times()
     for spot in _spots_near(centre, HOME_RADIUS_KM / 2):
-        if spot in spots and distance_km(*_position(centre), *_position(spot)) <= HOME_RADIUS_KM / 2:
+        if (
+            spot in spots
+            and distance_km(*_position(centre), *_position(spot)) <= HOME_RADIUS_KM / 2
+        ):
             area.add(spots[spot])
     return area
 

@@ -156,7 +156,9 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
     begin = bisect_left(ends, after.first - RETURN, hi=index)
     end = bisect_right(visits, before.last + RETURN, lo=index, key=attrgetter("first"))
     earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]
-    return not any(_are_near(visit, other, JUMP_KM / 2) for visit in earlier for other in visits[index:end])
+    return not any(
+        _are_near(visit, other, JUMP_KM / 2) for visit in earlier for other in visits[index:end]
+    )
 
 
 def _together(

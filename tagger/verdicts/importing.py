@@ -97,7 +97,9 @@ def _checked_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
             yield VerdictEntry.model_validate_json(element, strict=True)
             count += 1
     except UnicodeDecodeError as error:
-        raise ImportRefused(file=name, reason="it is not text in UTF-8 or UTF-16", remedy=_REMEDY) from error
+        raise ImportRefused(
+            file=name, reason="it is not text in UTF-8 or UTF-16", remedy=_REMEDY
+        ) from error
     except _NotJson as error:
         raise ImportRefused(file=name, reason=str(error), remedy=_REMEDY) from error
     except ValidationError as error:
@@ -263,7 +265,9 @@ def _count_page(
     away_ids = {dismissal.content_id for dismissal in new.dismissals}
     confirmed = confirmed_contents(connection, away_ids)
     of_landmarks = (verdict for verdict in new.verdicts if isinstance(verdict.subject, int))
-    confirmed |= {verdict.content_id for verdict in of_landmarks if verdict.verdict is VerdictKind.CONFIRMED}
+    confirmed |= {
+        verdict.content_id for verdict in of_landmarks if verdict.verdict is VerdictKind.CONFIRMED
+    }
     dismissed = stored_dismissals(connection, away_ids)
     changed = []
     for dismissal in new.dismissals:

@@ -102,13 +102,17 @@ class _Listing:
     def all(self) -> Iterator[ListedVerdict]:
         for rows in self._database.row_pages(self._query, *self._table.primary_key, size=PAGE):
             with self._database.read() as connection:
-                of_page = photos.c.id.in_([row.photo_id for row in rows if row.photo_id is not None])
+                of_page = photos.c.id.in_(
+                    [row.photo_id for row in rows if row.photo_id is not None]
+                )
                 found = connection.execute(select_photos().where(of_page))
                 paths = {row.id: self._names.path(connection, row) for row in found}
                 listed = [self._verdict(connection, row, paths) for row in rows]
             yield from listed
 
-    def _verdict(self, connection: Connection, row: Row[Any], paths: Mapping[int, str]) -> ListedVerdict:
+    def _verdict(
+        self, connection: Connection, row: Row[Any], paths: Mapping[int, str]
+    ) -> ListedVerdict:
         landmark = name = None
         kind = NOT_A_LANDMARK
         if self._table is verdicts:
@@ -132,8 +136,12 @@ def _select_rows(
     connection: Connection, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
 ) -> Select[Any]:
     """A query for the rows of a table of verdicts, each with the digest and a photo of its image."""
-    of_files = replace(verdict_filter.photos, landmark=(), country=(), near=None, radius_km=None, box=None)
-    photo_conditions = tuple(ResolvedQuery.resolve(connection, of_files, root_paths).file_conditions())
+    of_files = replace(
+        verdict_filter.photos, landmark=(), country=(), near=None, radius_km=None, box=None
+    )
+    photo_conditions = tuple(
+        ResolvedQuery.resolve(connection, of_files, root_paths).file_conditions()
+    )
     of_image = photos.c.content_id == table.c.content_id
     photo_id = (
         select(photos.c.id)
@@ -200,7 +208,11 @@ class TrainingExport:
     def landmarks(self) -> dict[str, Landmark]:
         """Every landmark, by its slug and by the slugs of landmarks that were merged into it."""
         with self._database.read() as connection:
-            return {slug: landmark for landmark in all_landmarks(connection) for slug in landmark.all_slugs}
+            return {
+                slug: landmark
+                for landmark in all_landmarks(connection)
+                for slug in landmark.all_slugs
+            }
 
     def labels(self) -> dict[str, str]:
         """The label of each landmark, by slug: of the model in use, else of the newest model with one."""
@@ -219,7 +231,9 @@ class TrainingExport:
         with self._database.read() as connection:
             roots = {root.id: root for root in list_roots(connection, self._root_paths)}
             unavailable = unavailable_folders(connection, list(roots.values()))
-            ids = connection.scalars(select(verdicts.c.content_id).distinct().order_by(verdicts.c.content_id))
+            ids = connection.scalars(
+                select(verdicts.c.content_id).distinct().order_by(verdicts.c.content_id)
+            )
             of_verdicts = pages(ids.all())
         for page in of_verdicts:
             with self._database.read() as connection:
@@ -235,7 +249,8 @@ def _images(
     unavailable: Sequence[UnavailableFolder],
 ) -> list[LabelledImage]:
     digests = {
-        row.id: row.digest for row in connection.execute(select(contents).where(contents.c.id.in_(ids)))
+        row.id: row.digest
+        for row in connection.execute(select(contents).where(contents.c.id.in_(ids)))
     }
     by_kind: dict[tuple[int, str], list[str]] = defaultdict(list)
     query = select(verdicts).where(verdicts.c.content_id.in_(ids)).order_by(verdicts.c.landmark_id)
@@ -255,9 +270,12 @@ def _images(
             digest=digests[content_id],
             confirmed=tuple(by_kind[content_id, VerdictKind.CONFIRMED]),
             rejected=tuple(by_kind[content_id, VerdictKind.REJECTED]),
-            has_unreviewed_tag=any(tag.accepted and tag.verdict is None for tag in tags.get(content_id, ())),
+            has_unreviewed_tag=any(
+                tag.accepted and tag.verdict is None for tag in tags.get(content_id, ())
+            ),
             paths=tuple(path for *_, path in sorted(paths[content_id], key=itemgetter(0, 1))),
-            is_unavailable=bool(paths[content_id]) and all(is_away for is_away, *_ in paths[content_id]),
+            is_unavailable=bool(paths[content_id])
+            and all(is_away for is_away, *_ in paths[content_id]),
         )
         for content_id in ids
         if content_id in digests

@@ -103,12 +103,18 @@ def withdraw_verdicts(
         current = _CurrentVerdicts.of(connection, photos, landmark, root_paths)
         if count := delete_verdicts(connection, current.before, current.subject.id, kind):
             slug = current.subject.slug
-            record_action(connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count)
+            record_action(
+                connection, AuditAction.VERDICTS_WITHDRAW, slug, verdict=kind, count=count
+            )
         return current.document(connection, root_paths, dry_run=dry_run)
 
 
 def give_examples(
-    database: Database, landmark: str, confirmed: Sequence[int], rejected: Sequence[int], by: str | None
+    database: Database,
+    landmark: str,
+    confirmed: Sequence[int],
+    rejected: Sequence[int],
+    by: str | None,
 ) -> None:
     """Confirm a landmark on some photos, from which it is taught, and reject it on others.
 
@@ -117,8 +123,13 @@ def give_examples(
     """
     with database.write() as connection:
         current = _CurrentVerdicts.of(connection, [*confirmed, *rejected], landmark, {})
-        for photo_ids, kind in ((confirmed, VerdictKind.CONFIRMED), (rejected, VerdictKind.REJECTED)):
-            images = {current.images[photo_id] for photo_id in photo_ids if photo_id in current.images}
+        for photo_ids, kind in (
+            (confirmed, VerdictKind.CONFIRMED),
+            (rejected, VerdictKind.REJECTED),
+        ):
+            images = {
+                current.images[photo_id] for photo_id in photo_ids if photo_id in current.images
+            }
             current.write(connection, images, kind, by)
 
 
@@ -136,13 +147,17 @@ class _CurrentVerdicts:
         cls, connection: Connection, named: Sequence[Path | int], name: str, root_paths: RootPaths
     ) -> _CurrentVerdicts:
         paths = {
-            path: find_photo_id(connection, path, root_paths) for path in named if isinstance(path, Path)
+            path: find_photo_id(connection, path, root_paths)
+            for path in named
+            if isinstance(path, Path)
         }
         photo_ids = [paths[each] if isinstance(each, Path) else each for each in named]
         images = images_of(connection, photo_ids)
         for path, photo_id in paths.items():
             if photo_id not in images:
-                kind = connection.scalar(select(photos.c.failure_kind).where(photos.c.id == photo_id))
+                kind = connection.scalar(
+                    select(photos.c.failure_kind).where(photos.c.id == photo_id)
+                )
                 raise PhotoNotClassified(path=path, why=f": it failed ({kind})" if kind else "")
         hold_landmarks(connection)
         subject = _find_subject(connection, name)
@@ -152,16 +167,24 @@ class _CurrentVerdicts:
         self, connection: Connection, images: Collection[int], kind: VerdictKind, by: str | None
     ) -> None:
         now = datetime.now(UTC)
-        write_verdicts(connection, [NewVerdict(image, self.subject.id, kind, by, now) for image in images])
+        write_verdicts(
+            connection, [NewVerdict(image, self.subject.id, kind, by, now) for image in images]
+        )
 
-    def document(self, connection: Connection, root_paths: RootPaths, *, dry_run: bool) -> VerdictsDocument:
+    def document(
+        self, connection: Connection, root_paths: RootPaths, *, dry_run: bool
+    ) -> VerdictsDocument:
         """What has become of them in this transaction."""
         after = _kinds(connection, self.before, self.subject.id)
         names = NameCache(connection, root_paths)
         rows = connection.execute(select_photos().where(among(photos.c.id, self.images)))
         found = {row.id: (names.path(connection, row), row.digest) for row in rows}
         of_images = among(photos.c.content_id, self.before), photos.c.gone_since.is_(None)
-        counted = select(photos.c.content_id, func.count()).where(*of_images).group_by(photos.c.content_id)
+        counted = (
+            select(photos.c.content_id, func.count())
+            .where(*of_images)
+            .group_by(photos.c.content_id)
+        )
         copies = {row[0]: row[1] for row in connection.execute(counted)}
         changed = [
             PhotoVerdict(
@@ -258,7 +281,9 @@ def dismiss_photos(
     return result
 
 
-def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: bool = False) -> DismissedPhotos:
+def restore_photos(
+    database: Database, photo_ids: Sequence[int], *, dry_run: bool = False
+) -> DismissedPhotos:
     """Bring back photos that were put away, page by page: the predictions of the model count again."""
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
@@ -266,7 +291,9 @@ def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: boo
             changed = sorted(_compare_page(connection, page, result, away=False))
             if changed:
                 count = delete_dismissals(connection, changed)
-                record_action(connection, AuditAction.VERDICTS_WITHDRAW, verdict=NOT_A_LANDMARK, count=count)
+                record_action(
+                    connection, AuditAction.VERDICTS_WITHDRAW, verdict=NOT_A_LANDMARK, count=count
+                )
     return result
 
 
@@ -332,7 +359,9 @@ def star_photos(
                 rows = [{"content_id": content_id, **row} for content_id in content_ids]
                 insert_missing(connection, favourites, rows)
             else:
-                connection.execute(delete(favourites).where(favourites.c.content_id.in_(content_ids)))
+                connection.execute(
+                    delete(favourites).where(favourites.c.content_id.in_(content_ids))
+                )
             result.changed.extend(images)
             result.left_out.extend(number for number in page if number not in images)
     return result

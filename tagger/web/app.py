@@ -52,12 +52,16 @@ def create_app(
     check_map_file(settings.web_map_file)
     state = AppState(settings, database, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping, has_own_worker=has_own_worker)
-    overview = LibraryOverview(database, settings.roots, lambda: look_alikes_of(state), state.changes)
+    overview = LibraryOverview(
+        database, settings.roots, lambda: look_alikes_of(state), state.changes
+    )
     search_lists = SearchLists(database, settings.roots, overview)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with stall_check(_EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem):
+        with stall_check(
+            _EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem
+        ):
             yield
         job_starter.close()
         overview.close()
@@ -90,7 +94,9 @@ def create_app(
     # The last middleware that is added is the outermost. Compression reveals no secret by its length
     # (BREACH): pages hold no tokens, and a request that another site causes has no session (SameSite=Strict)
     # or is refused.
-    app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS)
+    app.add_middleware(
+        GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS
+    )
     app.add_middleware(HeadRequests)
     app.add_middleware(_RecordChanges, changes=state.changes)
     app.add_middleware(

@@ -155,7 +155,9 @@ class CachedQuery(Generic[T]):
             newest = self._results.get(())
             if newest is None or (newest.done() and not newest.is_fresh()):
                 newest = _Result(self._changes, newest)
-                threading.Thread(target=self._refresh, args=[newest], name="overview", daemon=True).start()
+                threading.Thread(
+                    target=self._refresh, args=[newest], name="overview", daemon=True
+                ).start()
                 self._add(newest, ())
             return newest
 
@@ -171,7 +173,9 @@ class CachedQuery(Generic[T]):
             return self._query()
         except Exception:
             # Also for values that this program never stores: the thread would try again at once.
-            log.exception("cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS)
+            log.exception(
+                "cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS
+            )
             raise
 
 

@@ -125,7 +125,9 @@ class LibraryOverview:
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""
         counts, names = self.counts.get_soon(), self.names()
-        return counts and [replace(each, name=names.get(each.landmark, each.name)) for each in counts]
+        return counts and [
+            replace(each, name=names.get(each.landmark, each.name)) for each in counts
+        ]
 
     def named_trips(self, wait_s: float | None = None) -> list[TripSummary] | None:
         """Return the same as `trips`, with names in the reader's language."""
@@ -156,7 +158,9 @@ def _names_in(database: Database, tag: str) -> Mapping[str, str]:
 def _count_unclassified(database: Database) -> UnclassifiedPhotos:
     waiting = PhotoQuery(untagged=True, sort="newest", distinct=True)
     failed = PhotoQuery(failed=True, sort="newest", distinct=True)
-    return UnclassifiedPhotos(*(count_photos(database, query, COUNT_LIMIT) for query in (waiting, failed)))
+    return UnclassifiedPhotos(
+        *(count_photos(database, query, COUNT_LIMIT) for query in (waiting, failed))
+    )
 
 
 def library_overview(request: Request) -> LibraryOverview:
@@ -180,7 +184,9 @@ _NONE: list[Any] = []
 class SearchLists:
     """An index of the names in each list of the overview. Created once per server."""
 
-    def __init__(self, database: Database, root_paths: RootPaths, overview: LibraryOverview) -> None:
+    def __init__(
+        self, database: Database, root_paths: RootPaths, overview: LibraryOverview
+    ) -> None:
         self._database = database
         self._files = named_files(database, root_paths)
         self._overview = overview
@@ -199,7 +205,9 @@ class SearchLists:
     def area_names(self) -> Mapping[str, str]:
         """Return the reader's names of cities and regions by the values of their options."""
         cities = self._overview.cities.get_soon(SEARCH_WAIT_S, FIRST_SEARCH_WAIT_S) or _NONE
-        areas = {each.options["box"]: each.label for each in self._index(region_names, cities).things}
+        areas = {
+            each.options["box"]: each.label for each in self._index(region_names, cities).things
+        }
         for each in self._index(city_names, cities).things:
             city = replace(each, label=city_name(each.label, each.detail.partition(", ")[0]))
             wide = with_surroundings(city)
@@ -236,7 +244,11 @@ class SearchLists:
             self._outcomes,
             thing_names(self._overview.things.get_soon(*left()) or _NONE),
         )
-        yield self._index(city_names, cities), self._index(region_names, cities), sight_names(sights)
+        yield (
+            self._index(city_names, cities),
+            self._index(region_names, cities),
+            sight_names(sights),
+        )
         yield self._index(foreign_country_names, countries), self._index(foreign_city_names, cities)
         trips = self._overview.trips.get_soon(*left()) or _NONE
         yield self._index(journey_names, trips), self._index(trip_names, trips)

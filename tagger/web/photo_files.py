@@ -104,7 +104,11 @@ def _answering() -> Iterator[None]:
 
 def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
     """The answer for a photo that could not be read or decoded."""
-    is_readable = failure.kind not in {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.UNREACHABLE}
+    is_readable = failure.kind not in {
+        FailureKind.GONE,
+        FailureKind.UNREADABLE,
+        FailureKind.UNREACHABLE,
+    }
     return PhotoUnavailable(422 if is_readable else 404, failure.kind, failure.text)
 
 
@@ -190,7 +194,9 @@ def _file_parts(file: OpenFile, entry: ZipInfo, archive: ZipFile, sink: "_Sink")
     except OSError as error:
         problem = os_error_text("The file", error)
     if written_bytes < file.size_bytes:
-        raise _FileIncomplete(f"{problem} The archive has {written_bytes} of its {file.size_bytes} bytes.")
+        raise _FileIncomplete(
+            f"{problem} The archive has {written_bytes} of its {file.size_bytes} bytes."
+        )
 
 
 class _Sink:
@@ -345,7 +351,9 @@ def placeholder() -> bytes:
     image = Image.new("RGBA", (_SIDE_PX, _SIDE_PX))
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((76, 76, 180, 160), radius=10, outline=_COLOUR, width=5)
-    draw.line((86, 148, 112, 118, 132, 138, 148, 124, 172, 148), fill=_COLOUR, width=5, joint="curve")
+    draw.line(
+        (86, 148, 112, 118, 132, 138, 148, 124, 172, 148), fill=_COLOUR, width=5, joint="curve"
+    )
     draw.line((72, 64, 184, 172), fill=_COLOUR, width=5)
     png = io.BytesIO()
     image.save(png, "PNG")
@@ -428,7 +436,9 @@ class Thumbnails:
         if failure is not None:
             raise unavailable(failure)
         try:
-            opened = self._sandbox.read(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
+            opened = self._sandbox.read(
+                open_source(str(photo.root)), str(photo.path.relative_to(photo.root))
+            )
             image = opened.decode(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
         except PhotoFailed as failed:
             if not failed.failure.kind.can_pass:

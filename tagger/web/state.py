@@ -55,7 +55,10 @@ class TaughtUpdates:
     """One thread that updates taught landmarks. Requests that come meanwhile lead to one more update."""
 
     def __init__(
-        self, database: Database, models: Callable[[], Sequence[RegisteredModel]], stopping: threading.Event
+        self,
+        database: Database,
+        models: Callable[[], Sequence[RegisteredModel]],
+        stopping: threading.Event,
     ) -> None:
         self._database = database
         self._models = models
@@ -75,7 +78,9 @@ class TaughtUpdates:
                 return
             self._is_requested = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="taught-updates", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="taught-updates", daemon=True
+                )
                 self._thread.start()
             self._changed.notify()
 
@@ -120,7 +125,11 @@ class TaughtUpdates:
 
 def _log_failure(error: Exception) -> None:
     # The text of a database error may hold values and addresses.
-    reason = f"the database failed ({type(error).__name__})" if isinstance(error, DatabaseError) else error
+    reason = (
+        f"the database failed ({type(error).__name__})"
+        if isinstance(error, DatabaseError)
+        else error
+    )
     is_known = isinstance(error, TaggerError | DatabaseError)
     text = "taught landmarks were not updated; the next attempt is in %.0f s: %s"
     log.error(text, RETRY_S, reason, exc_info=not is_known)
@@ -150,14 +159,19 @@ class ModelsInUse:
         """Return them, as `resolve_models`, which raises the same."""
         resolved = self._resolved
         if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
-            resolved = self._resolved = time.monotonic(), resolve_models(self._database, self._selector)
+            resolved = self._resolved = (
+                time.monotonic(),
+                resolve_models(self._database, self._selector),
+            )
         return resolved[1]
 
 
 class AppState:
     """Created once per server. The model is loaded with the first uploaded photo."""
 
-    def __init__(self, settings: Settings, database: Database, *, has_own_worker: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, *, has_own_worker: bool = False
+    ) -> None:
         self.settings = settings
         self.database = database
         # Whether a worker runs beside this server when there is a job: that of `tagger up`, or its

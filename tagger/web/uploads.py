@@ -148,11 +148,17 @@ class UploadReader:
     async def _spool(self, request: Request, max_bytes: int) -> AsyncIterator[UploadedFile]:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             async with request.form(max_files=1, max_fields=8) as form:
-                sent = next((value for value in form.values() if isinstance(value, UploadFile)), None)
+                sent = next(
+                    (value for value in form.values() if isinstance(value, UploadFile)), None
+                )
                 if sent is None:
-                    text = "The form has no file. Send the file in it, or as the body of the request."
+                    text = (
+                        "The form has no file. Send the file in it, or as the body of the request."
+                    )
                     raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-                async with self._in_memory(sent.filename, sent.file, sent.size or 0, max_bytes) as read:
+                async with self._in_memory(
+                    sent.filename, sent.file, sent.size or 0, max_bytes
+                ) as read:
                     yield read
             return
         with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
@@ -387,7 +393,9 @@ def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=outer.descriptor)
                 new_folders += 1
-            if not stat.S_ISDIR(os.stat(name, dir_fd=outer.descriptor, follow_symlinks=False).st_mode):
+            if not stat.S_ISDIR(
+                os.stat(name, dir_fd=outer.descriptor, follow_symlinks=False).st_mode
+            ):
                 raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _unusable_name())
         path /= name
     with open_folder(path, root) as folder:

@@ -18,16 +18,25 @@ from tagger.cli.output.console import write_json, write_table
 from tagger.settings import load_settings
 from trainer.data.folders import find_labelled_photos
 from trainer.data.sources import URL, collect_corrections, fetch_udacity, write_corrections
-from trainer.data.split import plan_split, require_free_folder, require_outside, split_document, write_split
+from trainer.data.split import (
+    plan_split,
+    require_free_folder,
+    require_outside,
+    split_document,
+    write_split,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 ModelName = Annotated[
-    str | None, typer.Option(help="The model's name in `tagger model list`. Defaults to the file name.")
+    str | None,
+    typer.Option(help="The model's name in `tagger model list`. Defaults to the file name."),
 ]
 ModelFile = Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")]
 
 
-def print_results(document: dict[str, object], columns: Collection[str] = (), *, as_json: bool) -> None:
+def print_results(
+    document: dict[str, object], columns: Collection[str] = (), *, as_json: bool
+) -> None:
     """Print `document` as JSON, or as one tab-separated line per entry, or per entry of `columns`."""
     if as_json:
         write_json(document)
@@ -110,9 +119,15 @@ def split(
         Path, typer.Argument(help="The folder with LABEL/photo.jpg. Existing splits are pooled.")
     ],
     out: NewFolder,
-    val: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")] = 0.2,
-    test: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed and photos give the same splits.")] = 0,
+    val: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")
+    ] = 0.2,
+    test: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")
+    ] = 0.2,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed and photos give the same splits.")
+    ] = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +138,9 @@ def split(
     Example: trainer data split photos --out landmarks --val 0.2 --test 0.2
     """
     if val + test > 0.95:
-        raise typer.BadParameter("with --val, too few photos remain for training", param_hint="--test")
+        raise typer.BadParameter(
+            "with --val, too few photos remain for training", param_hint="--test"
+        )
     require_free_folder(out, folder)
     plan = plan_split(folder, {"test": test, "val": val}, seed=seed)
     if plan.dataset.splits:
@@ -207,7 +224,9 @@ def from_verdicts(
         log.info("%d photos left out: %s", count, reason)
     if unreadable := corrections.unreadable:
         log.warning(
-            "%d earlier photos cannot be read and are skipped: %s", len(unreadable), _join(unreadable)
+            "%d earlier photos cannot be read and are skipped: %s",
+            len(unreadable),
+            _join(unreadable),
         )
     if len(corrections.labels) < 2:
         log.warning("training needs at least two labels; add an earlier folder with --with")
@@ -311,7 +330,8 @@ def google_landmarks(
 def things(
     *,
     photos: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A folder of ordinary photos, the more the better.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="A folder of ordinary photos, the more the better."),
     ],
     labels: Annotated[
         Path,
@@ -322,10 +342,12 @@ def things(
     ],
     out: ModelFile,
     backbone: Annotated[
-        str, typer.Option(help="A network with the 1,000 classes of ImageNet, of torchvision or timm.")
+        str,
+        typer.Option(help="A network with the 1,000 classes of ImageNet, of torchvision or timm."),
     ] = "timm/tf_efficientnet_lite0",
     weights: Annotated[
-        Path | None, typer.Option(help="Its weights, classifier included. Defaults to the published ones.")
+        Path | None,
+        typer.Option(help="Its weights, classifier included. Defaults to the published ones."),
     ] = None,
     name: ModelName = None,
     as_json: Json = False,
@@ -353,6 +375,10 @@ def things(
     if as_json:
         print_results(document, as_json=True)
         return
-    print_results({name: value for name, value in document.items() if name != "qualities"}, as_json=False)
-    rows = ([each.thing, f"{each.threshold:.2f}", each.tagged, each.right, each.shown] for each in kept)
+    print_results(
+        {name: value for name, value in document.items() if name != "qualities"}, as_json=False
+    )
+    rows = (
+        [each.thing, f"{each.threshold:.2f}", each.tagged, each.right, each.shown] for each in kept
+    )
     write_table(("Thing", "From", "Tagged", "Right", "Shown"), rows)

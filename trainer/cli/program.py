@@ -143,13 +143,17 @@ def run() -> None:
 def _print_version(requested: bool) -> None:
     if not requested:
         return
-    typer.echo(f"trainer {version('landmark-tagger')}, torch {engine_version('torch')}, {describe_device()}")
+    typer.echo(
+        f"trainer {version('landmark-tagger')}, torch {engine_version('torch')}, {describe_device()}"
+    )
     raise typer.Exit
 
 
 @app.callback()
 def _common(
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only warnings and errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Show only warnings and errors.")
+    ] = False,
     verbose: Annotated[
         int, typer.Option("-v", "--verbose", count=True, help="Show more; -vv adds tracebacks.")
     ] = 0,
@@ -217,7 +221,9 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(help="The folder with test/LABEL/photo.jpg, or with LABEL/photo.jpg.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder for report.md, its figures and metrics.json.")],
+    out: Annotated[
+        Path, typer.Option(help="The folder for report.md, its figures and metrics.json.")
+    ],
     distractors: OrdinaryPhotos = None,
     others: Annotated[
         Path | None,
@@ -295,7 +301,9 @@ def compare(
         files[name] = Path(path)
     from trainer.comparison import ComparisonOptions, compare_backbones, comparison_lines
 
-    comparison = compare_backbones(ComparisonOptions(data, unknown, out, names, files, size, device))
+    comparison = compare_backbones(
+        ComparisonOptions(data, unknown, out, names, files, size, device)
+    )
     if as_json:
         print_results(comparison, as_json=True)
     else:
@@ -308,4 +316,6 @@ class _Stderr(logging.Handler):
     """Print messages to the current `sys.stderr`, so that a progress bar can show them above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        (console.warning if record.levelno >= logging.WARNING else console.info)(record.getMessage())
+        (console.warning if record.levelno >= logging.WARNING else console.info)(
+            record.getMessage()
+        )

@@ -113,7 +113,8 @@ class ExaminedPhotos:
 def layout_error(folder: Path, reason: str) -> DataUnusable:
     """The error of a folder in which there are no photos with labels."""
     remedy = (
-        f"Lay out photos as {folder}/train/LABEL/photo.jpg, or without splits as {folder}/LABEL/photo.jpg"
+        f"Lay out photos as {folder}/train/LABEL/photo.jpg, or without splits as "
+        f"{folder}/LABEL/photo.jpg"
     )
     return DataUnusable(path=folder, reason=reason, remedy=remedy)
 
@@ -151,7 +152,9 @@ def find_labelled_photos(split: Path) -> tuple[LabelledPhoto, ...]:
     )
     _log_left_out(split, other_files)
     if outside := unlabelled_photos(split):
-        log.warning("skipped: photos outside label folders (%d), such as %s", len(outside), outside[0])
+        log.warning(
+            "skipped: photos outside label folders (%d), such as %s", len(outside), outside[0]
+        )
     return photos
 
 
@@ -159,7 +162,9 @@ def unlabelled_photos(folder: Path) -> list[Path]:
     """The photos directly in `folder`."""
     if not folder.is_dir():
         return []
-    return sorted(entry for entry in folder.iterdir() if entry.is_file() and is_photo_name(entry.name))
+    return sorted(
+        entry for entry in folder.iterdir() if entry.is_file() and is_photo_name(entry.name)
+    )
 
 
 def warn_of_label_conflicts(photos: Iterable[tuple[str | None, LabelledPhoto]]) -> int:
@@ -174,7 +179,9 @@ def warn_of_label_conflicts(photos: Iterable[tuple[str | None, LabelledPhoto]]) 
     conflicts = [same for same in by_image.values() if len({photo.label for photo in same}) > 1]
     if conflicts:
         paths = ", ".join(path_text(str(photo.path))[0] for photo in conflicts[0])
-        log.warning("images with several labels, or one and none: %d; the first: %s", len(conflicts), paths)
+        log.warning(
+            "images with several labels, or one and none: %d; the first: %s", len(conflicts), paths
+        )
     return len(conflicts)
 
 
@@ -203,7 +210,9 @@ def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
-    return tuple(LabelledPhoto(photo.path, place=photo.label) for photo in find_labelled_photos(folder))
+    return tuple(
+        LabelledPhoto(photo.path, place=photo.label) for photo in find_labelled_photos(folder)
+    )
 
 
 def photo_paths(folder: Path, other_files: OtherFiles) -> list[Path]:
@@ -263,7 +272,9 @@ def _read_sources(path: Path) -> dict[str, str]:
     """The source of each photo, FOLDER/NAME."""
     remedy = "It is a CSV file with the columns photo and source"
     with open_csv(path, remedy) as rows:
-        sources = {label_of(row.get("photo") or ""): (row.get("source") or "").strip() for row in rows}
+        sources = {
+            label_of(row.get("photo") or ""): (row.get("source") or "").strip() for row in rows
+        }
     if not all("/" in photo and source for photo, source in sources.items()):
         reason = "each row needs a photo, FOLDER/NAME, and a source"
         raise DataUnusable(path=path, reason=reason, remedy=remedy)
@@ -281,14 +292,18 @@ def read_dataset(folder: Path) -> Dataset:
     splits = tuple(split for split in SPLITS if (folder / split).is_dir())
     tops: list[tuple[str | None, Path]] = [(split, folder / split) for split in splits]
     tops = tops or [(None, folder)]
-    photos = tuple(replace(photo, split=split) for split, top in tops for photo in find_labelled_photos(top))
+    photos = tuple(
+        replace(photo, split=split) for split, top in tops for photo in find_labelled_photos(top)
+    )
     if not photos:
         raise layout_error(folder, "none of its folders has photos")
     top_folders = [top for _, top in tops]
     labels = [label for top in top_folders for label in label_folders(top)]
     beside = folders_beside_splits(folder) if splits else []
     if beside:
-        log.warning("skipped: folders beside the splits: %s", ", ".join(entry.name for entry in beside))
+        log.warning(
+            "skipped: folders beside the splits: %s", ", ".join(entry.name for entry in beside)
+        )
     return Dataset(
         folder=folder,
         splits=splits,
@@ -296,7 +311,9 @@ def read_dataset(folder: Path) -> Dataset:
         photos=photos,
         other_files=tuple(path for label in labels for path in _other_files(label)),
         unlabelled=tuple(
-            photo for parent in sorted({folder, *top_folders}) for photo in unlabelled_photos(parent)
+            photo
+            for parent in sorted({folder, *top_folders})
+            for photo in unlabelled_photos(parent)
         ),
         ignored_folders=tuple(beside),
     )
@@ -311,7 +328,9 @@ def _other_files(label: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(label):
         folders[:] = sorted(name for name in folders if name[0] not in ".@")
         yield from (
-            Path(parent, name) for name in sorted(names) if name[0] != "." and not is_photo_name(name)
+            Path(parent, name)
+            for name in sorted(names)
+            if name[0] != "." and not is_photo_name(name)
         )
 
 
@@ -431,7 +450,10 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
     roots: _Array = np.arange(len(sketches))
     for rows, columns in _near_pairs(hashes):
         for first in range(0, len(rows), _PAIRS_AT_ONCE):
-            one, other = rows[first : first + _PAIRS_AT_ONCE], columns[first : first + _PAIRS_AT_ONCE]
+            one, other = (
+                rows[first : first + _PAIRS_AT_ONCE],
+                columns[first : first + _PAIRS_AT_ONCE],
+            )
             apart = roots[one] != roots[other]
             one, other = one[apart], other[apart]
             products = _standardised(thumbnails[one]) * _standardised(thumbnails[other])
@@ -463,7 +485,9 @@ def _near_pairs(hashes: _Array) -> Iterator[tuple[_Array, _Array]]:
     """Yield positions of near pairs, the smaller first, one tile of the matrix of all pairs at a time."""
     for top in range(0, len(hashes), _TILE_ROWS):
         for left in range(top, len(hashes), _TILE_COLUMNS):
-            across = hashes[top : top + _TILE_ROWS, None] ^ hashes[None, left : left + _TILE_COLUMNS]
+            across = (
+                hashes[top : top + _TILE_ROWS, None] ^ hashes[None, left : left + _TILE_COLUMNS]
+            )
             rows, columns = np.nonzero(np.bitwise_count(across) <= NEAR_BITS)
             rows, columns = rows + top, columns + left
             upper = rows < columns  # each pair once
@@ -502,7 +526,9 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     result = []
     for label in labels:
         if listed and label not in listed:
-            log.warning("%s has no row for the label %s; using the label as its name", path.name, label)
+            log.warning(
+                "%s has no row for the label %s; using the label as its name", path.name, label
+            )
         slug = own = slug_of(label)
         number = 1
         while slug in slugs:
@@ -533,7 +559,9 @@ def write_gazetteer(path: Path, landmarks: Iterable[Label]) -> None:
         writer.writeheader()
         for landmark in sorted(landmarks, key=lambda landmark: landmark.label):
             if not path_text(landmark.label)[1]:
-                names = _SEPARATOR.join(f"{language}={name}" for language, name in landmark.names.items())
+                names = _SEPARATOR.join(
+                    f"{language}={name}" for language, name in landmark.names.items()
+                )
                 aliases = _SEPARATOR.join(landmark.aliases)
                 facts = landmark.model_dump(exclude={"parent"})
                 writer.writerow(facts | {"names": names, "aliases": aliases})
@@ -565,11 +593,15 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
             cells = {column: (row[column] or "").strip() for column in columns}
             label = label_of(cells["label"])
             if label in rows:
-                log.warning("%s has several rows for the label %s; the last one counts", path.name, label)
+                log.warning(
+                    "%s has several rows for the label %s; the last one counts", path.name, label
+                )
             if label:
                 rows[label] = cells | {"label": label}
             elif any(cells.values()):
-                log.warning("%s, line %d: the row has no label and is skipped", path.name, table.line_num)
+                log.warning(
+                    "%s, line %d: the row has no label and is skipped", path.name, table.line_num
+                )
     return rows
 
 

@@ -71,7 +71,8 @@ def inspect_folder(folder: Path) -> Inspection:
     labels = _labels(examined)
     # Training uses the photos in train/, or all if there are no splits.
     counts = {
-        each["label"]: each["splits"].get("train", 0) if dataset.splits else each["photos"] for each in labels
+        each["label"]: each["splits"].get("train", 0) if dataset.splits else each["photos"]
+        for each in labels
     }
     exact = _groups(dataset, photos, [entry.digest for entry in facts])
     # Near-duplicates are groups with more than one image that is not blank.
@@ -136,12 +137,16 @@ def _sizes(facts: Sequence[ExaminedPhoto]) -> dict[str, tuple[int, int]]:
     return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
 
 
-def _groups(dataset: Dataset, photos: Sequence[LabelledPhoto], keys: Iterable[object]) -> list[PhotoGroup]:
+def _groups(
+    dataset: Dataset, photos: Sequence[LabelledPhoto], keys: Iterable[object]
+) -> list[PhotoGroup]:
     """The photos that share their key with others."""
     groups: dict[object, PhotoGroup] = defaultdict(list)
     for photo, key in zip(photos, keys, strict=True):
         label = path_text(photo.label)[0]
-        groups[key].append({"path": dataset.name_of(photo.path), "split": photo.split, "label": label})
+        groups[key].append(
+            {"path": dataset.name_of(photo.path), "split": photo.split, "label": label}
+        )
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -228,7 +233,11 @@ def findings(inspection: Inspection) -> dict[str, list[str]]:
         [f"`{path}`" for path in document["blank"]],
         [f"{label}: {count}" for label, count in document["few"].items()],
         list(_gazetteer_lines(document["landmarks"])) if document["landmarks"] else [],
-        [f"`{path}`" for kind in ("not_photos", "outside_labels", "passed_over") for path in document[kind]],
+        [
+            f"`{path}`"
+            for kind in ("not_photos", "outside_labels", "passed_over")
+            for path in document[kind]
+        ],
         _group_lines(document["exact_duplicates"]),
         _group_lines(document["near_duplicates"]),
     )
@@ -329,7 +338,11 @@ def draw_sheet(rows: Sequence[SheetRow], file: Path, *, columns: int = 1) -> Non
     sheet = Image.new(
         "RGB", (width * columns + GAP - COLUMN_GAP, -(-len(rows) // columns) * step + GAP), PAPER
     )
-    draw, name_font, note_font = ImageDraw.Draw(sheet), _font("DejaVuSans-Bold"), _font("DejaVuSans")
+    draw, name_font, note_font = (
+        ImageDraw.Draw(sheet),
+        _font("DejaVuSans-Bold"),
+        _font("DejaVuSans"),
+    )
     for number, row in enumerate(rows):
         left, top = number % columns * width + GAP, number // columns * step + GAP
         lines = wrap(row.name, LETTERS_PER_LINE)[:MOST_LINES]

@@ -125,14 +125,20 @@ def find_training_photos(data: Path, unknown: Path | None, others: Path | None) 
     other = find_other_landmarks(others) if others else ()
     known = {name for label in labels for name in (label.label, label.slug)}
     if left_out := sorted({photo.place for photo in other if photo.place in known}):
-        log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
+        log.info(
+            "%d other landmarks have a label and are left out: %s",
+            len(left_out),
+            ", ".join(left_out),
+        )
     other = tuple(photo for photo in other if photo.place not in known)
     return FoundPhotos(data, unknown, labels, train, val, ordinary, other)
 
 
 def _without_photos(label: str, data: Path) -> DataUnusable:
     remedy = "Add photos of the landmark, or remove the folder"
-    return DataUnusable(path=data / "train" / label, reason="none of its photos can be read", remedy=remedy)
+    return DataUnusable(
+        path=data / "train" / label, reason="none of its photos can be read", remedy=remedy
+    )
 
 
 def prepare(
@@ -156,9 +162,13 @@ def prepare(
     cached = cache_photos((*found.train, *found.val, *found.ordinary, *found.other), side, cache)
     warn_of_label_conflicts(zip(cached.digests, cached.photos, strict=True))
     positions = {label.label: position for position, label in enumerate(labels)}
-    targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
+    targets = np.array(
+        [positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos]
+    )
     paths = [photo.path for photo in cached.photos]
-    listed = zip(*(sources_of(paths, folder) for folder in (data, found.unknown) if folder), strict=True)
+    listed = zip(
+        *(sources_of(paths, folder) for folder in (data, found.unknown) if folder), strict=True
+    )
     sources = np.array([next(filter(None, names), "") for names in listed], dtype=np.str_)
     own = set(found.val)
     duplicates = group_near_duplicates(
@@ -166,7 +176,9 @@ def prepare(
     )
     is_validation = _hold_out(cached, sources, duplicates, own, seed)
     if learnt is not None:
-        is_new = np.array([digest[:DIGEST_LENGTH] not in learnt for digest in cached.digests], dtype=bool)
+        is_new = np.array(
+            [digest[:DIGEST_LENGTH] not in learnt for digest in cached.digests], dtype=bool
+        )
         is_validation |= is_new & (targets == len(labels))
     trained = set(targets[~is_validation].tolist())
     for position, label in enumerate(labels):
@@ -183,7 +195,9 @@ def prepare(
         photo.place or (source and f"{photo.label}/{source}") or group
         for photo, source, group in zip(cached.photos, sources.tolist(), duplicates, strict=True)
     ]
-    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val, _numbered(together))
+    return TrainingData(
+        labels, cached, sources, targets, is_validation, is_of_val, _numbered(together)
+    )
 
 
 @dataclass(frozen=True)
@@ -196,7 +210,9 @@ class TrainingData:
     targets: npt.NDArray[np.int64]  # (N,)
     is_validation: npt.NDArray[np.bool_]  # (N,)
     is_of_val: npt.NDArray[np.bool_]  # (N,), whether a photo is in val/, and so never for training
-    together: npt.NDArray[np.int64]  # (N,), photos of one place or source, and near-duplicates, have a number
+    together: npt.NDArray[
+        np.int64
+    ]  # (N,), photos of one place or source, and near-duplicates, have a number
 
     def folds(self) -> npt.NDArray[np.int64]:
         """The part of validation that each photo is in, int64 (N,), 0 to `FOLDS` - 1; -1: none.
@@ -308,7 +324,9 @@ def trained_photos(manifest: Manifest) -> frozenset[str]:
     Models of earlier versions do not state them.
     """
     text = str(manifest.training.get(TRAINED_PHOTOS, ""))
-    return frozenset(text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH))
+    return frozenset(
+        text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)
+    )
 
 
 def photo_weights(
@@ -349,14 +367,20 @@ def _hold_out(
         photo.place or whole or group
         for photo, whole, group in zip(cached.photos, whole_sources, duplicates, strict=True)
     ]
-    labels = [photo.label or (OTHER if photo.place else ORDINARY + photo.kind) for photo in cached.photos]
-    splits = np.array(assign_splits(labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed))
+    labels = [
+        photo.label or (OTHER if photo.place else ORDINARY + photo.kind) for photo in cached.photos
+    ]
+    splits = np.array(
+        assign_splits(labels, groups, cached.digests, {"val": VALIDATION_SHARE}, seed=seed)
+    )
     by_source = np.array([whole is not None for whole in whole_sources])
     like_them = np.isin(duplicates, np.array(duplicates)[(splits == "val") & by_source])
     return np.array(
         [
             photo in val or (held_out and (not val or not photo.label))
-            for photo, held_out in zip(cached.photos, ((splits == "val") | like_them).tolist(), strict=True)
+            for photo, held_out in zip(
+                cached.photos, ((splits == "val") | like_them).tolist(), strict=True
+            )
         ],
         dtype=bool,
     )
@@ -411,7 +435,9 @@ class DecodedBatch:
         return list(self.images.permute(0, 2, 3, 1).numpy())
 
 
-def decode_batches(paths: Iterable[Path], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
+def decode_batches(
+    paths: Iterable[Path], resize: Resize, batch_size: int
+) -> Iterator[DecodedBatch]:
     """Decode photos in order. One that cannot be decoded is missing from its batch, with a warning.
 
     A few batches are in memory at a time.
@@ -429,7 +455,9 @@ def decode_batches(paths: Iterable[Path], resize: Resize, batch_size: int) -> It
                 positions.append(position)
                 pixels.append(result)
         if pixels:
-            images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # channels last in memory already
+            images = torch.from_numpy(np.stack(pixels)).permute(
+                0, 3, 1, 2
+            )  # channels last in memory already
             yield DecodedBatch(tuple(positions), images)
 
 
@@ -458,8 +486,13 @@ class CachedPhotos:
     def batches(self, positions: Sequence[int], size: int, batch_size: int) -> Iterator[Tensor]:
         """Yield the photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
         for first in range(0, len(positions), batch_size):
-            images = [Image.fromarray(self.image(row)) for row in positions[first : first + batch_size]]
-            scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+            images = [
+                Image.fromarray(self.image(row)) for row in positions[first : first + batch_size]
+            ]
+            scaled = [
+                np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+                for image in images
+            ]
             yield torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
@@ -485,9 +518,15 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
                 new.setdefault(digest, photo.path)
         squares |= _store_squares(new, side, folder)
     cached = [
-        (photo, digest) for photo, digest in zip(photos, digests, strict=True) if digest and digest in squares
+        (photo, digest)
+        for photo, digest in zip(photos, digests, strict=True)
+        if digest and digest in squares
     ]
-    log.info("%d photos read, %d could not be read and are skipped", len(cached), len(photos) - len(cached))
+    log.info(
+        "%d photos read, %d could not be read and are skipped",
+        len(cached),
+        len(photos) - len(cached),
+    )
     return CachedPhotos(
         tuple(photo for photo, _ in cached), tuple(digest for _, digest in cached), folder, side
     )
@@ -501,7 +540,9 @@ def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
     with photo_progress("decoding photos", len(paths)) as advance:
         for batch in decode_batches(paths, Resize(side, side, "stretch"), BATCH_SIZE):
             for position, pixels in zip(batch.positions, batch.pixels, strict=True):
-                partial_file = folder / (uuid4().hex + PARTIAL)  # another run may store the same photo now
+                partial_file = folder / (
+                    uuid4().hex + PARTIAL
+                )  # another run may store the same photo now
                 try:
                     partial_file.write_bytes(pixels.tobytes())
                     partial_file.replace(folder / digests[position])

@@ -73,7 +73,9 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
             corrections.add(image)
             advance(1)
     if not corrections.has_effect:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corrections.skipped.items()))
+        reasons = ", ".join(
+            f"{count} {reason}" for reason, count in sorted(corrections.skipped.items())
+        )
         reason = f"none of {len(images)} images can be used ({reasons})"
         raise _without_verdicts(export.redacted_url, reason)
     corrections.plan_copies()
@@ -244,10 +246,14 @@ class Corrections:
         """The label in the earlier folder, else the model's, else the slug."""
         if slug not in self._label_of:
             name = label_of(self._model_labels.get(slug, slug))
-            is_folder = name.isprintable() and name[0] not in ".@" and not set(name) & set('/\\:*?"<>|')
+            is_folder = (
+                name.isprintable() and name[0] not in ".@" and not set(name) & set('/\\:*?"<>|')
+            )
             label = name if is_folder and name not in self.labels else slug
             self._label_of[slug] = label
-            facts = {name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"}
+            facts = {
+                name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"
+            }
             self.labels[label] = Label(label=label, **facts)
         return self._label_of[slug]
 
@@ -293,7 +299,11 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
         try:
             _download(url, archive)
             unpack_photos(archive, folder)
-            record = {"url": url, "size_bytes": archive.stat().st_size, "digest": file_digest(archive)}
+            record = {
+                "url": url,
+                "size_bytes": archive.stat().st_size,
+                "digest": file_digest(archive),
+            }
             archive.unlink()
             (folder / FILE_NAME).write_bytes(files("trainer.data").joinpath(GAZETTEER).read_bytes())
             (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -67,7 +67,9 @@ class Split(ExaminedPhotos):
     def missing(self) -> dict[str, list[str]]:
         """By split, the labels without a photo in it although its share is above 0."""
         splits = [split for split, share in self.shares.items() if share]
-        return {split: [label for label, by in self.counts.items() if not by[split]] for split in splits}
+        return {
+            split: [label for label, by in self.counts.items() if not by[split]] for split in splits
+        }
 
 
 def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split:
@@ -128,7 +130,9 @@ class _Assignment:
         self._remaining: Counter[str] = Counter()
         for group in groups:
             self._remaining.update(group)
-        self._targets = {label: _target_counts(count, shares) for label, count in self._remaining.items()}
+        self._targets = {
+            label: _target_counts(count, shares) for label, count in self._remaining.items()
+        }
         self._counts: dict[str, Counter[str]] = {split: Counter() for split in shares}
         self.splits = [TRAIN] * len(groups)
         for number, group in enumerate(groups):
@@ -143,7 +147,9 @@ class _Assignment:
                     candidates = [
                         (group.total(), number)
                         for number, group in enumerate(self._groups)
-                        if self.splits[number] == TRAIN and label in group and self._can_leave_training(group)
+                        if self.splits[number] == TRAIN
+                        and label in group
+                        and self._can_leave_training(group)
                     ]
                     if candidates:
                         self._move(split, min(candidates)[1])
@@ -192,7 +198,9 @@ def write_split(split: Split, out: Path) -> None:
             gazetteer = split.dataset.folder / FILE_NAME
             if gazetteer.is_file():
                 shutil.copyfile(gazetteer, folder / FILE_NAME)
-            splits = {facts.digest: name for facts, name in zip(split.facts, split.splits, strict=True)}
+            splits = {
+                facts.digest: name for facts, name in zip(split.facts, split.splits, strict=True)
+            }
             record = {"format": 1, "seed": split.seed, "shares": dict(split.shares)}
             record["photos"] = dict(sorted(splits.items()))
             (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -210,7 +218,8 @@ def split_document(split: Split) -> dict[str, Any]:
         "label_conflicts": split.conflicts,
         "by_label": {path_text(label)[0]: counts for label, counts in split.counts.items()},
         "without": {
-            name: [path_text(label)[0] for label in labels] for name, labels in split.missing.items()
+            name: [path_text(label)[0] for label in labels]
+            for name, labels in split.missing.items()
         },
         "left_out": split.unreadable,
     }
@@ -286,7 +295,9 @@ def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
     """Each source and its target. Of photos of one name, the content decides which keeps it."""
     names: set[str] = set()
     targets = []
-    for copy in sorted(copies, key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source)):
+    for copy in sorted(
+        copies, key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source)
+    ):
         target, number = copy.folder / copy.source.name, 1
         while path_text(target)[0].casefold() in names:
             digest = copy.digest.rpartition("-")[2][:8]

@@ -112,11 +112,16 @@ def save_run(folder: Path, run: FinishedRun) -> None:
     """Write the checkpoint and the metrics. The record is last, so none that is incomplete is loaded."""
     (folder / RECORD).unlink(missing_ok=True)
     save_file(
-        {name: values.contiguous() for name, values in run.classifier.state_dict().items()}, folder / WEIGHTS
+        {name: values.contiguous() for name, values in run.classifier.state_dict().items()},
+        folder / WEIGHTS,
     )
     (folder / BACKGROUND).write_bytes(run.background.to_bytes())
     document = run.record.model_dump(mode="json")
-    figures = {"metrics": document["metrics"], "training": document["training"], "epochs": document["epochs"]}
+    figures = {
+        "metrics": document["metrics"],
+        "training": document["training"],
+        "epochs": document["epochs"],
+    }
     (folder / METRICS).write_text(json.dumps(figures, indent=1) + "\n")
     (folder / RECORD).write_text(json.dumps(document, indent=1) + "\n")
 
@@ -137,7 +142,9 @@ def load_run(folder: Path) -> FinishedRun:
         reason = "it has no finished run; to finish one, repeat its `trainer train` command with --resume"
         raise _unusable(folder, reason) from error
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
-        raise _unusable(folder, f"its checkpoint is damaged ({str(error).splitlines()[0]})") from error
+        raise _unusable(
+            folder, f"its checkpoint is damaged ({str(error).splitlines()[0]})"
+        ) from error
     return FinishedRun(record, classifier, background)
 
 
@@ -177,7 +184,9 @@ def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> Exported
     else:
         prefix = "scoring.neighbours."
         photos = {
-            name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)
+            name.removeprefix(prefix): each
+            for name, each in tensors.items()
+            if name.startswith(prefix)
         }
         scoring = Scoring(Neighbours(**photos), len(record.labels), record.score_rule)
         classifier = LandmarkClassifier(encoder, head, scoring)
@@ -187,7 +196,10 @@ def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> Exported
 
 def program_versions() -> dict[str, str]:
     """The versions of the packages that affect what a model computes."""
-    return {name: version(name) for name in ("landmark-tagger", "torch", "torchvision", "pillow", "numpy")}
+    return {
+        name: version(name)
+        for name in ("landmark-tagger", "torch", "torchvision", "pillow", "numpy")
+    }
 
 
 # Export a run to the artifact that the tagger loads, and compare it with the training model.
@@ -222,7 +234,9 @@ class ExportAgreement:
         (expected_scores, expected_embeddings), (scores, embeddings) = expected, actual
         self.photos += len(scores)
         self.same_top1 += int((expected_scores.argmax(dim=1) == scores.argmax(dim=1)).sum())
-        self.max_difference = max(self.max_difference, (expected_scores - scores).abs().max().item())
+        self.max_difference = max(
+            self.max_difference, (expected_scores - scores).abs().max().item()
+        )
         similarity = functional.cosine_similarity(expected_embeddings, embeddings)
         self.least_similarity = min(self.least_similarity, similarity.min().item())
 
@@ -252,7 +266,10 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
         # Compare both models on every validation photo.
         program, agreement = read_program(unchecked), ExportAgreement()
         paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
-        with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
+        with (
+            photo_progress("comparing on validation photos", len(paths)) as advance,
+            torch.inference_mode(),
+        ):
             for batch in decode_batches(paths, run.record.input.resize, BATCH_SIZE):
                 agreement.add(run.classifier(batch.images), program(batch.images))
                 advance(len(batch.positions))
@@ -260,7 +277,9 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
             reason = "none of its validation photos can be read, so the export cannot be checked"
             raise DataUnusable(path=folder, reason=reason, remedy="Restore them, or train again")
         if agreement.same_top1 < agreement.photos:
-            versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
+            versions = ", ".join(
+                f"{name} {version}" for name, version in run.record.versions.items()
+            )
             different = agreement.photos - agreement.same_top1
             raise ExportImpossible(
                 reason="it and the training model predict different landmarks on "

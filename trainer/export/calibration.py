@@ -17,7 +17,14 @@ from trainer.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_teste
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
 from trainer.evaluation import Estimate, calibration_errors, interval, top_k_accuracy
-from trainer.export.artifact import CURVES, MIXTURE, FinishedRun, RunRecord, program_versions, save_run
+from trainer.export.artifact import (
+    CURVES,
+    MIXTURE,
+    FinishedRun,
+    RunRecord,
+    program_versions,
+    save_run,
+)
 from trainer.learning.classifier import (
     SECOND_LOOK,
     Encoder,
@@ -80,9 +87,13 @@ def complete_run(
         backbone = replace(backbone, folded=True)
         encoder = Encoder(backbone, fused)
     head = model.head.eval().requires_grad_(requires_grad=False)
-    features = features_from_files(encoder, data.validation_paths(), rule.resize, device.kind, mirrored=True)
+    features = features_from_files(
+        encoder, data.validation_paths(), rule.resize, device.kind, mirrored=True
+    )
     embeddings = embedding_of(
-        features_from_cache(encoder, data.cached, range(len(data.cached.photos)), size, device.kind)[:, 0]
+        features_from_cache(
+            encoder, data.cached, range(len(data.cached.photos)), size, device.kind
+        )[:, 0]
     )
     parts = list(_unlearnt(data, model, embeddings, features))
     score_rule = fit_score_rule([part for _, part in parts], len(data.labels))
@@ -152,7 +163,11 @@ def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -
         threshold=threshold.value,
         threshold_reason=threshold.reason,
         suggestion_threshold=threshold.suggested_from,
-        training={"recipe": model.recipe, "backbone": asdict(model.backbone), MIXTURE: str(options.mixture)}
+        training={
+            "recipe": model.recipe,
+            "backbone": asdict(model.backbone),
+            MIXTURE: str(options.mixture),
+        }
         | data.provenance()
         | model.settings,
         metrics=metrics,
@@ -207,7 +222,8 @@ def measure(
         options: which share of the accepted labels should be right, and in which library
     """
     targets, is_other, together = (
-        torch.from_numpy(values[data.validation]) for values in (data.targets, data.is_other, data.together)
+        torch.from_numpy(values[data.validation])
+        for values in (data.targets, data.is_other, data.together)
     )
     landmarks = targets < scores.shape[1]
     landmark_scores, labels = scores[landmarks], targets[landmarks]
@@ -241,7 +257,9 @@ def measure(
         "val_ece": calibration_errors(top[None], correct[None]).item(),
         "val_precision_at_threshold": float((correct & is_tag).sum() / is_tag.sum().clamp(min=1)),
         **_with_interval("val_accepted_rightly", threshold.accepted),
-        "val_suggested_rightly": float((correct & (top >= threshold.suggested_from)).float().mean()),
+        "val_suggested_rightly": float(
+            (correct & (top >= threshold.suggested_from)).float().mean()
+        ),
     }
     if others:
         metrics |= _with_interval("val_library_precision", threshold.precision)
@@ -276,7 +294,9 @@ def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[R
 
     def observe(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0].flatten(start_dim=1)
-        extremes.setdefault(module, []).append(torch.stack([values.amin(dim=1), values.amax(dim=1)]))
+        extremes.setdefault(module, []).append(
+            torch.stack([values.amin(dim=1), values.amax(dim=1)])
+        )
 
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     handles = [module.register_forward_pre_hook(observe) for module in convolutions]
@@ -323,7 +343,9 @@ class ValidationScores:
     def resampled(self, generator: torch.Generator) -> ValidationScores:
         """The photos of as many groups of each kind, drawn with replacement."""
         known, *rest = (_drawn(group, generator) for group in self.groups)
-        others = {kind: each[rows] for (kind, each), rows in zip(self.others.items(), rest, strict=True)}
+        others = {
+            kind: each[rows] for (kind, each), rows in zip(self.others.items(), rest, strict=True)
+        }
         return ValidationScores(self.top[known], self.correct[known], others, ())
 
 
@@ -364,12 +386,17 @@ def _lowest_score(
     scores: ValidationScores, mixture: Mixture, precision: float, below: float = math.inf
 ) -> float:
     """The lowest score from which so many labels are right, of those with scores `below` a value."""
-    candidates = torch.cat([scores.top, *scores.others.values()]).double().sort().values  # ascending
+    candidates = (
+        torch.cat([scores.top, *scores.others.values()]).double().sort().values
+    )  # ascending
     right, accepted = library_shares(scores, mixture, candidates)
     if below < math.inf:
         right_above, above = library_shares(scores, mixture, torch.tensor([below]))
         candidates = candidates[candidates < below]
-        right, accepted = right[: len(candidates)] - right_above, accepted[: len(candidates)] - above
+        right, accepted = (
+            right[: len(candidates)] - right_above,
+            accepted[: len(candidates)] - above,
+        )
     precisions = right / accepted.clamp(min=LEAST_SHARE)
     sufficient = precisions >= precision
     if below < math.inf and not sufficient.any():
@@ -380,7 +407,9 @@ def _lowest_score(
     return max(round(float((candidates[index] + previous) / 2), 4), LEAST_THRESHOLD)
 
 
-def library_shares(scores: ValidationScores, mixture: Mixture, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+def library_shares(
+    scores: ValidationScores, mixture: Mixture, thresholds: Tensor
+) -> tuple[Tensor, Tensor]:
     """The shares of a library's photos with a right label and with any, by threshold (C,): float64 (C,).
 
     A kind without photos here counts as if it were like the other.
@@ -427,7 +456,11 @@ def _logits(scores: Tensor) -> Tensor:
 
 
 def _threshold(
-    value: float, suggested_from: float, scores: ValidationScores, mixture: Mixture, precision: float
+    value: float,
+    suggested_from: float,
+    scores: ValidationScores,
+    mixture: Mixture,
+    precision: float,
 ) -> ChosenThreshold:
     def accepted_rightly(photos: ValidationScores) -> float:
         return float((photos.correct & (photos.top >= value)).double().mean())
@@ -436,9 +469,12 @@ def _threshold(
     drawn = [scores.resampled(generator) for _ in range(RESAMPLES)]
     right = interval(accepted_rightly(scores), map(accepted_rightly, drawn))
     actual = interval(
-        library_precision(scores, mixture, value), (library_precision(each, mixture, value) for each in drawn)
+        library_precision(scores, mixture, value),
+        (library_precision(each, mixture, value) for each in drawn),
     )
-    false_tags = {kind: float((highest >= value).double().mean()) for kind, highest in scores.others.items()}
+    false_tags = {
+        kind: float((highest >= value).double().mean()) for kind, highest in scores.others.items()
+    }
     counts = "".join(f", {len(highest)} {kind}" for kind, highest in scores.others.items())
     reason = (
         f"lowest score with at least {100 * precision:g}% of accepted labels right in a library of {mixture} "

@@ -29,7 +29,9 @@ def main(artifact: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as parent:
         file = Path(parent, "model.xml")
         module = load_module(artifact, digest)
-        has_halves = any(parameter.element_size() == HALF_BYTES for parameter in module.parameters())
+        has_halves = any(
+            parameter.element_size() == HALF_BYTES for parameter in module.parameters()
+        )
         model = convert(module, read_manifest(artifact).input.size)
         openvino.save_model(model, file, compress_to_fp16=has_halves)
         stored_graph, weights = file.read_text(), file.with_suffix(".bin").read_bytes()

@@ -18,7 +18,14 @@ from torch.nn import functional
 
 from tagger.errors import LandmarkInvalid
 from tagger.geo import regional_slug, world_region_in
-from tagger.model.artifact import BackgroundStatistics, Embedding, InputRule, Label, Manifest, file_digest
+from tagger.model.artifact import (
+    BackgroundStatistics,
+    Embedding,
+    InputRule,
+    Label,
+    Manifest,
+    file_digest,
+)
 from tagger.photos.decoding import Resize
 from tagger.photos.files import new_file
 from tagger.texts.documents import decoded_text
@@ -86,7 +93,10 @@ class Trunk(nn.Module):
         self, network: LandmarkNetwork, order: Sequence[int], counts: Sequence[tuple[int, int]]
     ) -> None:
         super().__init__()
-        self.level_factor, self.level_offset = network.scaling.level_factor, network.scaling.level_offset
+        self.level_factor, self.level_offset = (
+            network.scaling.level_factor,
+            network.scaling.level_offset,
+        )
         self.factor, self.offset = network.scaling.factor, network.scaling.offset
         self.features = network.features
         self.hidden = network.hidden
@@ -228,7 +238,9 @@ def make_region(key: str, names: Sequence[str | None]) -> RegionClasses:
     classes: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         if name is not None:
-            classes.setdefault(slug_of_name(name) or digest_slug("landmark", name), []).append(number)
+            classes.setdefault(slug_of_name(name) or digest_slug("landmark", name), []).append(
+                number
+            )
     groups = sorted(classes.values(), key=len)
     sizes = Counter(map(len, groups))
     return RegionClasses(
@@ -272,7 +284,9 @@ class Calibration:
     background: BackgroundStatistics | None = None
 
 
-def calibrate(classifier: SimilarityClassifier, threshold: float | None, unknown: Path | None) -> Calibration:
+def calibrate(
+    classifier: SimilarityClassifier, threshold: float | None, unknown: Path | None
+) -> Calibration:
     """Choose the threshold, unless a similarity was given, with the photos of the folder `unknown`, if any.
 
     Raises:
@@ -284,7 +298,8 @@ def calibrate(classifier: SimilarityClassifier, threshold: float | None, unknown
     if unknown is None:
         similarity = threshold or THRESHOLD
         reason = (
-            f"a similarity of {similarity:g}; no photos were given, so the share of false names is unknown"
+            f"a similarity of {similarity:g}; no photos were given, so the share of false "
+            "names is unknown"
         )
         return Calibration(similarity, source, reason)
     similarities, embeddings = _score_photos(classifier, unknown)
@@ -294,7 +309,9 @@ def calibrate(classifier: SimilarityClassifier, threshold: float | None, unknown
     named_text = f"at which {named:.1%} of {count} ordinary photos get a name"
     reason = f"a similarity of {similarity:g}, {named_text} ({asked})"
     metrics = {"unknown_photos": float(count), "unknown_false_names_at_threshold": named}
-    background = BackgroundStatistics.measured(embeddings.numpy()) if count >= LEAST_UNKNOWN else None
+    background = (
+        BackgroundStatistics.measured(embeddings.numpy()) if count >= LEAST_UNKNOWN else None
+    )
     return Calibration(similarity, source, reason, metrics, background)
 
 
@@ -364,7 +381,9 @@ def import_landmarks(
         log.info("%s: %d classes, %d names", key, len(network.classes), len(region.labels))
         regions.append(region)
         trunks.append(Trunk(network, region.order, region.counts))
-    calibration = calibrate(SimilarityClassifier(trunks, Curve.through(0.5)).eval(), threshold, unknown)
+    calibration = calibrate(
+        SimilarityClassifier(trunks, Curve.through(0.5)).eval(), threshold, unknown
+    )
     curve = Curve.through(calibration.similarity)
     background = calibration.background or _background_of_classes(trunks)
     manifest = _manifest(name or out.stem, regions, calibration, curve, background.photos)
@@ -372,7 +391,9 @@ def import_landmarks(
     with writing_to(out), new_file(out) as partial:
         write_program(SimilarityClassifier(trunks, curve), manifest, partial, background)
     classes = sum(len(region.order) for region in regions)
-    return ImportResult(out, file_digest(out), out.stat().st_size, manifest, classes, calibration.similarity)
+    return ImportResult(
+        out, file_digest(out), out.stat().st_size, manifest, classes, calibration.similarity
+    )
 
 
 def _manifest(

@@ -29,7 +29,8 @@ MODEL_LIMIT_BYTES = 16 * 2**20
 SHARD_BYTES = 4 * 2**20
 SHARD = re.compile(r"group1-shard(\d+)of(\d+)\.bin", re.ASCII)
 UNKNOWN_GRAPH = (
-    "Only Google's landmark classifiers in the form that Nextcloud Recognize publishes can be imported"
+    "Only Google's landmark classifiers in the form that Nextcloud Recognize publishes can "
+    "be imported"
 )
 DTYPES = {"float32": "<f4", "int32": "<i4"}
 # Those that change what an operation computes.
@@ -92,14 +93,21 @@ class Graph:
         """
         numbers = {node.name: number for number, node in enumerate(self.order)}
         lines = [
-            (node.operation, node.attributes, [numbers[name] for name in node.inputs], _constant(node, free))
+            (
+                node.operation,
+                node.attributes,
+                [numbers[name] for name in node.inputs],
+                _constant(node, free),
+            )
             for node in self.order
         ]
         return blake3(json.dumps([len(self.nodes), *lines]).encode()).hexdigest()
 
     def refused(self, reason: str) -> DataUnusable:
         """The error of a graph that differs from the published ones."""
-        return DataUnusable(path=self.path, reason=f"its graph differs: {reason}", remedy=UNKNOWN_GRAPH)
+        return DataUnusable(
+            path=self.path, reason=f"its graph differs: {reason}", remedy=UNKNOWN_GRAPH
+        )
 
 
 def _constant(node: Node, free: set[str]) -> object:
@@ -148,7 +156,9 @@ def _attributes(attributes: dict[str, Any]) -> str:
     return json.dumps(relevant, sort_keys=True)
 
 
-def _read_shards(folder: Path, names: list[str], tensors: dict[str, tuple[tuple[int, ...], str]]) -> bytes:
+def _read_shards(
+    folder: Path, names: list[str], tensors: dict[str, tuple[tuple[int, ...], str]]
+) -> bytes:
     numbers = [(int(match[1]), int(match[2])) for match in map(SHARD.fullmatch, names) if match]
     count = len(names)
     if numbers != [(number, count) for number in range(1, count + 1)]:
@@ -243,12 +253,16 @@ def network_of(graph: Graph) -> LandmarkNetwork:
     # The scaling of pixels before the first convolution, if all else is as published.
     operations = [node.operation for node in graph.order]
     first = operations.index("Placeholder") if "Placeholder" in operations else 0
-    constants = [node for node in graph.order[first:] if node.value is not None and node.value.ndim == 0][:4]
+    constants = [
+        node for node in graph.order[first:] if node.value is not None and node.value.ndim == 0
+    ][:4]
     if graph.digest({node.name for node in constants}) != DIGEST:
         raise graph.refused("it has other operations or constants")
     scaling = InputScaling(*(float(node.value) for node in constants if node.value is not None))
     ends = scaling.apply(0.0), scaling.apply(1.0)
-    if not any(np.allclose(ends, input_range, rtol=0, atol=RANGE_TOLERANCE) for input_range in INPUT_RANGES):
+    if not any(
+        np.allclose(ends, input_range, rtol=0, atol=RANGE_TOLERANCE) for input_range in INPUT_RANGES
+    ):
         raise graph.refused(f"black and white become {ends[0]:g} and {ends[1]:g}, not -1 and 1")
     network = fuse_in_place(models.mobilenet_v3_large(weights=None).eval())
     features, hidden = network.get_submodule("features"), network.get_submodule("classifier.0")

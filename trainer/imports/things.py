@@ -207,7 +207,9 @@ def import_things(
     kept = [column for column, each in enumerate(qualities) if each.threshold is not None]
     if not kept:
         reason = "no thing is right often enough on these photos"
-        raise DataUnusable(path=labels, reason=reason, remedy="Label more photos, or use another network")
+        raise DataUnusable(
+            path=labels, reason=reason, remedy="Label more photos, or use another network"
+        )
     qualities_kept = [qualities[column] for column in kept]
     limits = np.array([each.threshold for each in qualities_kept], np.float32)
     names = [each.thing for each in qualities_kept]
@@ -234,9 +236,13 @@ def load_classifier(backbone: str, weights: Path | None) -> tuple[Encoder, nn.Li
     """
     found, network = load_backbone(backbone, weights, SIZE)
     if backbone.startswith(TENSORFLOW):
-        pad_like_tensorflow(network)  # for the side of INPUT; timm asks for that of each image, in Python
+        pad_like_tensorflow(
+            network
+        )  # for the side of INPUT; timm asks for that of each image, in Python
     source, name = find_source(backbone)
-    state = source.published_state(name)[1] if weights is None else read_weights(weights, backbone)[1]
+    state = (
+        source.published_state(name)[1] if weights is None else read_weights(weights, backbone)[1]
+    )
     sizes = (CLASSES, found.features)
     matrix = next((key for key, values in state.items() if tuple(values.shape) == sizes), "")
     bias = f"{matrix.removesuffix('weight')}bias"
@@ -268,9 +274,13 @@ def choose_thresholds(
         probabilities: (N, T)
         labelled: (N,)
     """
-    judged = [_judged(slug, column, labelled) for slug, column in zip(slugs, probabilities.T, strict=True)]
+    judged = [
+        _judged(slug, column, labelled) for slug, column in zip(slugs, probabilities.T, strict=True)
+    ]
     own = [lowest_threshold(*each) for each in judged]
-    is_rare = [found is None and each[1].sum() < RARE for found, each in zip(own, judged, strict=True)]
+    is_rare = [
+        found is None and each[1].sum() < RARE for found, each in zip(own, judged, strict=True)
+    ]
     of_rare = [each for each, rare in zip(judged, is_rare, strict=True) if rare]
     shared = lowest_threshold(*map(np.concatenate, zip(*of_rare, strict=True))) if of_rare else None
     return [
@@ -307,10 +317,14 @@ def _quality(
     is_tagged = probabilities >= (NEVER if threshold is None else threshold)
     tagged, right = int(is_tagged.sum()), int((is_tagged & (shown > 0)).sum())
     is_right = right > 0 and right >= PRECISION * tagged
-    return ThingQuality(slug, threshold if is_right else None, has_own, tagged, right, int(shown.sum()))
+    return ThingQuality(
+        slug, threshold if is_right else None, has_own, tagged, right, int(shown.sum())
+    )
 
 
-def _judged(slug: str, probabilities: Values, labelled: Sequence[LabelledThings]) -> tuple[Values, Values]:
+def _judged(
+    slug: str, probabilities: Values, labelled: Sequence[LabelledThings]
+) -> tuple[Values, Values]:
     """The probabilities of a thing on photos of which people spoke about it, and whether these show it."""
     rows = [index for index, each in enumerate(labelled) if slug in each.shown | each.absent]
     shown = np.array([slug in labelled[index].shown for index in rows], np.float32)
@@ -325,7 +339,9 @@ def lowest_threshold(probabilities: Values, shown: Values) -> float | None:
     order = np.argsort(-probabilities, kind="stable")
     right = np.cumsum(shown[order])
     share = right / np.arange(1, len(order) + 1)
-    is_enough = (share >= PRECISION) & (right >= LEAST_RIGHT) & (probabilities[order] >= LEAST_PROBABILITY)
+    is_enough = (
+        (share >= PRECISION) & (right >= LEAST_RIGHT) & (probabilities[order] >= LEAST_PROBABILITY)
+    )
     last = np.flatnonzero(is_enough)
     return float(probabilities[order][last[-1]]) if len(last) else None
 
@@ -380,7 +396,10 @@ def _manifest(
     """
     slope, height = curve
     kept = {label.slug for label in labels}
-    tagged, right = sum(quality.tagged for quality in qualities), sum(quality.right for quality in qualities)
+    tagged, right = (
+        sum(quality.tagged for quality in qualities),
+        sum(quality.right for quality in qualities),
+    )
     metrics = {
         "labelled_photos": float(photos),
         "tags_right": right / tagged,
@@ -395,7 +414,8 @@ def _manifest(
         name=name,
         created_at=datetime.now(UTC).replace(microsecond=0),
         labels=tuple(
-            label if label.parent in kept else label.model_copy(update={"parent": None}) for label in labels
+            label if label.parent in kept else label.model_copy(update={"parent": None})
+            for label in labels
         ),
         input=INPUT,
         threshold=round(float(torch.tensor(height).sigmoid()) - ROUNDING, 4),

@@ -107,7 +107,9 @@ class Neighbours(nn.Module):
     def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F) → float32 (B, N), distances from the photos of landmarks, and (B, M), from the others."""
         points = (embeddings.float() - self.offset.float()) @ self.directions.float()  # (B, D)
-        return distances_of(points, self.landmarks.float()), distances_of(points, self.others.float())
+        return distances_of(points, self.landmarks.float()), distances_of(
+            points, self.others.float()
+        )
 
 
 class Scoring(nn.Module):
@@ -169,7 +171,9 @@ def kernel_logits(
         least: the lowest value of a kernel, relative to that of the nearest photo
     """
     kernels = torch.exp((distances.amin(dim=1, keepdim=True) - distances) / width)  # (B, N)
-    membership = (labels[:, None] == torch.arange(count, device=labels.device)[None]).to(distances.dtype)
+    membership = (labels[:, None] == torch.arange(count, device=labels.device)[None]).to(
+        distances.dtype
+    )
     return weight * (kernels @ membership).clamp(min=least).log()
 
 
@@ -208,7 +212,9 @@ def evidence_of(
 
 def mean_of_least(distances: Tensor, count: int) -> Tensor:
     """The mean of the lowest `count` of each row (B, N): float (B,)."""
-    return torch.topk(distances, min(count, distances.shape[1]), dim=1, largest=False)[0].mean(dim=1)
+    return torch.topk(distances, min(count, distances.shape[1]), dim=1, largest=False)[0].mean(
+        dim=1
+    )
 
 
 def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbours:
@@ -221,7 +227,9 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     """
     is_landmark = targets < labels
     photos, photo_labels = embeddings[is_landmark].double(), targets[is_landmark]
-    centres = torch.stack([photos[photo_labels == label].mean(dim=0) for label in range(labels)])  # (L, F)
+    centres = torch.stack(
+        [photos[photo_labels == label].mean(dim=0) for label in range(labels)]
+    )  # (L, F)
     deviations = photos - centres[photo_labels]
     offset = photos.mean(dim=0)
     covariance = deviations.T @ deviations / len(photos)  # (F, F)
@@ -230,7 +238,9 @@ def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbou
     variance = within if within > LEAST_VARIANCE_SHARE * overall else overall or 1.0
     covariance += SHRINKAGE * variance * torch.eye(len(covariance))
     variances, axes = torch.linalg.eigh(covariance)
-    whitening = axes / variances.sqrt()  # (F, F): embeddings of one label vary by 1 in each direction
+    whitening = (
+        axes / variances.sqrt()
+    )  # (F, F): embeddings of one label vary by 1 in each direction
     _, _, principal = torch.linalg.svd((photos - offset) @ whitening, full_matrices=False)
     directions = whitening @ principal[:DIMENSIONS].T  # (F, D)
     points = (embeddings.double() - offset) @ directions  # (N, D)
@@ -268,7 +278,9 @@ class UnlearntPhotos:
     def scores(self, labels: int, rule: ScoreRule) -> Tensor:
         """Their scores after the second look, float32 (N, L)."""
         scoring = Scoring(self.neighbours, labels, rule)
-        scores, mirrored = (scoring(self.logits[:, view], self.embeddings[:, view]) for view in (0, 1))
+        scores, mirrored = (
+            scoring(self.logits[:, view], self.embeddings[:, view]) for view in (0, 1)
+        )
         highest = scores.amax(dim=1, keepdim=True)
         least, limit = SECOND_LOOK
         is_near = (highest >= least) & (highest < limit)
@@ -281,7 +293,8 @@ def fit_score_rule(parts: Sequence[UnlearntPhotos], labels: int) -> ScoreRule:
     With few other photos, slope and midpoint follow from the typical distance, as width and reach do.
     """
     distances = [
-        tuple(neighbour.double() for neighbour in part.neighbours(part.embeddings[:, 0])) for part in parts
+        tuple(neighbour.double() for neighbour in part.neighbours(part.embeddings[:, 0]))
+        for part in parts
     ]
     targets = torch.cat([part.targets for part in parts])
     is_landmark = targets < labels
@@ -290,7 +303,8 @@ def fit_score_rule(parts: Sequence[UnlearntPhotos], labels: int) -> ScoreRule:
     width, reach = WIDTH * typical, EXTENT * typical
     own = torch.cat(
         [
-            part.logits[:, 0, :labels].double() + kernel_logits(near, part.neighbours.labels, labels, width)
+            part.logits[:, 0, :labels].double()
+            + kernel_logits(near, part.neighbours.labels, labels, width)
             for part, (near, _) in zip(parts, distances, strict=True)
         ]
     )
@@ -412,11 +426,15 @@ def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[st
     }
     with writing_to(path), new_file(path) as partial:
         save_file(
-            {name: values.detach().cpu().contiguous() for name, values in tensors.items()}, partial, metadata
+            {name: values.detach().cpu().contiguous() for name, values in tensors.items()},
+            partial,
+            metadata,
         )
 
 
-def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[str, object]) -> None:
+def resume_checkpoint(
+    path: Path, state: TrainingState[Network], settings: dict[str, object]
+) -> None:
     """Restore the training state of a checkpoint into `state`.
 
     Raises:
@@ -449,11 +467,17 @@ def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[
 
 def _not_resumed(checkpoint: Path, reason: str) -> TrainingFailed:
     remedy = "Train without --resume to start over"
-    return TrainingFailed(reason=f"the checkpoint {checkpoint} cannot be resumed: {reason}", remedy=remedy)
+    return TrainingFailed(
+        reason=f"the checkpoint {checkpoint} cannot be resumed: {reason}", remedy=remedy
+    )
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): values
+        for name, values in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 # The classifier: pixels → features → calibrated scores, with rejection of other photos, and

@@ -77,7 +77,9 @@ class TrainingPlan:
         return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, done / self.epochs)))
 
 
-def growing_sizes(epochs: int, size: int, shares: tuple[tuple[float, float], ...]) -> tuple[int, ...]:
+def growing_sizes(
+    epochs: int, size: int, shares: tuple[tuple[float, float], ...]
+) -> tuple[int, ...]:
     """The side of the views for every epoch, in multiples of 32 pixels.
 
     Args:
@@ -338,7 +340,9 @@ class TrainingSet:
         generator = np.random.default_rng((self.seed, number))
         order = sample_rows(self.weights, self.steps * self.batch_size, generator)
         seeds = generator.integers(0, 2**63, len(order))
-        parts = [slice(first, first + self.batch_size) for first in range(0, len(order), self.batch_size)]
+        parts = [
+            slice(first, first + self.batch_size) for first in range(0, len(order), self.batch_size)
+        ]
         yield from compute_ahead(
             lambda part: self._batch(order[part], seeds[part], size),
             parts,
@@ -360,7 +364,9 @@ class TrainingSet:
         return Batch(images, torch.from_numpy(self.targets[rows]))
 
 
-def training_set(data: TrainingData, augmentation: Augmentation, batch_size: int, seed: int) -> TrainingSet:
+def training_set(
+    data: TrainingData, augmentation: Augmentation, batch_size: int, seed: int
+) -> TrainingSet:
     classes = data.classes_of_photos[data.training]
     weights = data.training_weights()
     return TrainingSet(data.cached, data.training, classes, weights, augmentation, batch_size, seed)
@@ -410,10 +416,14 @@ def augment(pixels: Pixels, size: int, options: Augmentation, generator: Generat
 
 def _turn(image: Image.Image, options: Augmentation, generator: Generator) -> Image.Image:
     if generator.random() < options.turned_share:
-        quarter = Image.Transpose.ROTATE_90 if generator.random() < 0.5 else Image.Transpose.ROTATE_270
+        quarter = (
+            Image.Transpose.ROTATE_90 if generator.random() < 0.5 else Image.Transpose.ROTATE_270
+        )
         image = image.transpose(quarter)
     if generator.random() < options.tilted_share:
-        image = image.rotate(generator.uniform(-HIGHEST_TILT, HIGHEST_TILT), Image.Resampling.BILINEAR)
+        image = image.rotate(
+            generator.uniform(-HIGHEST_TILT, HIGHEST_TILT), Image.Resampling.BILINEAR
+        )
     return image
 
 
@@ -425,7 +435,9 @@ def _coarsen(image: Image.Image, generator: Generator) -> Image.Image:
     return _compress(small, generator) if generator.random() < 0.5 else small
 
 
-def _crop(image: Image.Image, size: int, options: Augmentation, generator: Generator) -> Image.Image:
+def _crop(
+    image: Image.Image, size: int, options: Augmentation, generator: Generator
+) -> Image.Image:
     width, height = image.size
     area = generator.uniform(options.least_area, 1.0)
     stretch = math.exp(generator.uniform(-1, 1) * math.log(options.distortion))
@@ -471,7 +483,9 @@ def mix(
     if lot < options.mixup + options.cutmix:
         transform = v2.MixUp if lot < options.mixup else v2.CutMix
         alpha = MIXUP_ALPHA if lot < options.mixup else CUTMIX_ALPHA
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global CPU generator
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # torchvision draws from torch's global CPU generator
             torch.default_generator.manual_seed(int(generator.integers(2**63)))
             images, probabilities = transform(alpha=alpha, num_classes=classes)(images, targets)
     else:

@@ -56,7 +56,9 @@ BackfillScopeName = Annotated[
 ScanFolders = Annotated[
     list[Path] | None,
     option(
-        "--scan", "FOLDER", "First scan this folder for new, changed, moved and deleted photos. Repeatable."
+        "--scan",
+        "FOLDER",
+        "First scan this folder for new, changed, moved and deleted photos. Repeatable.",
     ),
 ]
 
@@ -77,7 +79,9 @@ def parse_backfill(
     if what not in set(BackfillScope):
         raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
     if what == BackfillScope.TAUGHT and scan:
-        raise typer.BadParameter("photos that it finds have no tags; use untagged", param_hint="--scan")
+        raise typer.BadParameter(
+            "photos that it finds have no tags; use untagged", param_hint="--scan"
+        )
     folders = tuple(map(absolute_path, backfill_options.under or ()))
     return Backfill(
         BackfillScope(what),
@@ -117,7 +121,9 @@ def backfill(
     from tagger.jobs.enqueue.backfill import count_photos, discard_empty_job
 
     selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
-    session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
+    session = open_session(
+        load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True
+    )
     settings, database = session
     if dry_run:
         new = selection.new_job(database, settings)
@@ -175,11 +181,18 @@ schedule_app = typer.Typer(
 
 Name = Annotated[str, argument("NAME", "Name of the schedule.")]
 Cron = Annotated[
-    str, option("--cron", "CRON", "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00.")
+    str,
+    option(
+        "--cron", "CRON", "Minute, hour, day, month and weekday. '0 3 * * *' is every day at 03:00."
+    ),
 ]
 Zone = Annotated[
     str | None,
-    option("--zone", "ZONE", "Time zone of --cron, like Europe/Paris. (default: the zone of this machine)"),
+    option(
+        "--zone",
+        "ZONE",
+        "Time zone of --cron, like Europe/Paris. (default: the zone of this machine)",
+    ),
 ]
 Until = Annotated[
     str | None,
@@ -314,7 +327,9 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
 @schedule_app.command("history")
 def history(
     name: Name,
-    limit: Annotated[int, option("--limit", "N", "Maximum number of runs.", min=1, max=2**31 - 1)] = 20,
+    limit: Annotated[
+        int, option("--limit", "N", "Maximum number of runs.", min=1, max=2**31 - 1)
+    ] = 20,
     json: Json = False,
 ) -> None:
     """List the latest runs of a schedule, newest first.
@@ -322,8 +337,12 @@ def history(
     Example: tagger schedule history nightly
     """
     runs = schedules.list_runs(open_for_reading().database, name, limit)
-    rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
-    console.write_list(runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json)
+    rows = (
+        [local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs
+    )
+    console.write_list(
+        runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json
+    )
 
 
 def _set_paused(name: str, *, paused: bool) -> None:

@@ -44,7 +44,9 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
             before = upgrade_database(url, progress.show)
     verb = "would be" if dry_run else "was"
     change = (
-        f"upgraded from {before} to {SCHEMA_REVISION}" if before else f"created (schema {SCHEMA_REVISION})"
+        f"upgraded from {before} to {SCHEMA_REVISION}"
+        if before
+        else f"created (schema {SCHEMA_REVISION})"
     )
     text = f"the database {verb} {change}"
     if before == SCHEMA_REVISION:
@@ -120,7 +122,9 @@ def prune(
 
 @db_app.command("move")
 def move(
-    old: Annotated[Path, argument("OLD", "The folder of the database that does not exist any more.")],
+    old: Annotated[
+        Path, argument("OLD", "The folder of the database that does not exist any more.")
+    ],
     new: Annotated[Path, argument("NEW", "The folder in which its photos are now.")],
     json: Json = False,
 ) -> None:
@@ -144,7 +148,8 @@ def copy(
     url: Annotated[
         str,
         argument(
-            "URL", "Address of an empty database, in the form of TAGGER_DATABASE_URL. A file is created."
+            "URL",
+            "Address of an empty database, in the form of TAGGER_DATABASE_URL. A file is created.",
         ),
     ],
     json: Json = False,
@@ -168,4 +173,6 @@ def copy(
     total = sum(rows.values())
     text = f"{total} rows copied: {row_counts_text(rows) or 'the database is empty'}"
     console.write_result({"rows": rows, "total": total}, text, json=json)
-    console.info("to use the copy, set TAGGER_DATABASE_URL to its address; `tagger doctor` checks the rest")
+    console.info(
+        "to use the copy, set TAGGER_DATABASE_URL to its address; `tagger doctor` checks the rest"
+    )

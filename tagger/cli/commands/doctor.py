@@ -24,7 +24,12 @@ from tagger.cli.output import console
 from tagger.cli.output.console import printable, write_json
 from tagger.cli.output.job_text import START_BEAT, count_of, duration_text, first_names, tick_text
 from tagger.database.connection import open_database
-from tagger.database.diagnostics import NETWORK_FILE_SYSTEMS, bounded_url, file_system_of, quick_check
+from tagger.database.diagnostics import (
+    NETWORK_FILE_SYSTEMS,
+    bounded_url,
+    file_system_of,
+    quick_check,
+)
 from tagger.database.engine import sqlite_file
 from tagger.database.schema import read_revision
 from tagger.errors import TaggerError
@@ -82,7 +87,9 @@ def doctor(
             remedy = f" -> {printable(finding.remedy)}" if finding.remedy else ""
             typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}{remedy}")
     if not quick:
-        console.info(f"{count_of(len(problems), 'problem')} found" if problems else "no problems found")
+        console.info(
+            f"{count_of(len(problems), 'problem')} found" if problems else "no problems found"
+        )
     raise typer.Exit(console.NOT_DONE if problems else console.DONE)
 
 
@@ -214,7 +221,9 @@ class CheckGroup:
         findings = list(self._findings)
         if self._thread.is_alive():
             found = f"no answer within {self._limit_s:.0f} s: a disk, share or server hangs, or all is busy"
-            findings.append(wrong(self._name, found, "check them, or run tagger doctor again later"))
+            findings.append(
+                wrong(self._name, found, "check them, or run tagger doctor again later")
+            )
         return findings
 
     def _run(self, checks: Callable[[], Iterable[Finding]]) -> None:
@@ -244,7 +253,9 @@ def check_disk_space(settings: Settings) -> Iterator[Finding]:
     folders = [settings.data_folder.absolute()]
     if (file := sqlite_file(settings.effective_database_url)) is not None:
         folders.append(file.absolute().parent)
-    for folder in {_existing(folder).stat().st_dev: folder for folder in reversed(folders)}.values():
+    for folder in {
+        _existing(folder).stat().st_dev: folder for folder in reversed(folders)
+    }.values():
         yield check_space(folder, shutil.disk_usage(_existing(folder)).free)
 
 
@@ -257,7 +268,9 @@ def _existing(folder: Path) -> Path:
 def check_space(folder: Path, free_bytes: int) -> Finding:
     found, remedy = f"{free_bytes / 2**30:.1f} GB free for {folder}", "delete files on that disk"
     if free_bytes < FREE_WRONG_BYTES:
-        return wrong("disk space", f"only {found}; tagger cannot store results on a full disk", remedy)
+        return wrong(
+            "disk space", f"only {found}; tagger cannot store results on a full disk", remedy
+        )
     if free_bytes < FREE_NOTE_BYTES:
         return note("disk space", f"{found}; a million photos need about 400 MB", remedy)
     return ok("disk space", found)
@@ -308,7 +321,10 @@ class DatabaseChecks:
         shown = redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
         revision = read_revision(url)
         if self._file is not None and not revision:
-            yield ok("database", f"{shown} does not exist yet; the first command that needs it creates it")
+            yield ok(
+                "database",
+                f"{shown} does not exist yet; the first command that needs it creates it",
+            )
             return
         self.database = open_database(url)
         yield ok("database", f"{shown} answers, schema {revision}")
@@ -320,7 +336,11 @@ def check_database_file(file: Path) -> Iterator[Finding]:
     kind = file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
     if kind in NETWORK_FILE_SYSTEMS:
         found = f"{file} is on a network file system ({kind}), where SQLite's locks do not work"
-        yield wrong("database disk", found, "move it to a local disk, or use PostgreSQL: TAGGER_DATABASE_URL")
+        yield wrong(
+            "database disk",
+            found,
+            "move it to a local disk, or use PostgreSQL: TAGGER_DATABASE_URL",
+        )
     if (result := quick_check(file)) not in {None, "ok"}:
         remedy = "restore a backup; tagger db check shows details"
         yield wrong("database file", f"it is damaged: {result}", remedy)
@@ -334,7 +354,9 @@ NO_LEDGER = ""
 
 def check_redis(settings: Settings, database: Database | None) -> Iterator[Finding]:
     """Check that Redis answers and accepts messages."""
-    broker = find_broker(settings, NO_LEDGER if database is None else database.ledger_id, start=False)
+    broker = find_broker(
+        settings, NO_LEDGER if database is None else database.ledger_id, start=False
+    )
     try:
         check_accepts_messages(broker)
         if (problem := queue_depths(broker)[1]) is not None:  # of a right that workers lack
@@ -382,7 +404,9 @@ def check_device(settings: Settings) -> Iterator[Finding]:
 
     device = choose_device(settings.device, settings.batch_size)
     is_auto = settings.device == "auto"
-    found = f"auto selects {describe_device()}" if is_auto else f"{device.kind} (cores: {core_count()})"
+    found = (
+        f"auto selects {describe_device()}" if is_auto else f"{device.kind} (cores: {core_count()})"
+    )
     yield ok("device", f"{found}; {device.precision}")
 
 
@@ -400,5 +424,9 @@ def check_models(settings: Settings, database: Database) -> Iterator[Finding]:
     taught = models_to_teach(models)
     for model in models:
         if slugs := unfinished_landmarks(database, model.id, is_taught=model in taught):
-            found = f"not all photos are compared with what was taught of: {first_names(slugs, SHOWN)}"
-            yield note("teaching", found, "tagger backfill taught, unless a page or a job does it now")
+            found = (
+                f"not all photos are compared with what was taught of: {first_names(slugs, SHOWN)}"
+            )
+            yield note(
+                "teaching", found, "tagger backfill taught, unless a page or a job does it now"
+            )

@@ -53,7 +53,13 @@ from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
 from tagger.jobs.enqueue.job_json import failure_documents, status_document
-from tagger.ledger.items import EDITED, FailureFilter, count_failures, failing_photos, unwritten_photos
+from tagger.ledger.items import (
+    EDITED,
+    FailureFilter,
+    count_failures,
+    failing_photos,
+    unwritten_photos,
+)
 from tagger.ledger.job_control import cancel as cancel_job
 from tagger.ledger.job_control import find_job, list_jobs, list_recent_jobs
 from tagger.ledger.job_control import pause as pause_job
@@ -71,7 +77,8 @@ if TYPE_CHECKING:
     from tagger.ledger.job_control import JobProgress
 
 job_app = typer.Typer(
-    help="List jobs and their failed photos, and retry, pause and cancel jobs.", no_args_is_help=True
+    help="List jobs and their failed photos, and retry, pause and cancel jobs.",
+    no_args_is_help=True,
 )
 
 JobNumbers = Annotated[list[int], argument("JOB", "Job numbers.")]
@@ -135,7 +142,9 @@ def failures(
     """
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:
-        raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
+        raise typer.BadParameter(
+            "failures have no position; use another format", param_hint="--format"
+        )
     settings, database = open_for_reading()
     is_write_job = job is not None and find_job(database, job).kind in METADATA_KINDS
     photos = (
@@ -243,7 +252,9 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
     _control(jobs, cancel_job, json=json)
 
 
-def _control(jobs: list[int], action: Callable[[Database, int], JobProgress], *, json: bool) -> None:
+def _control(
+    jobs: list[int], action: Callable[[Database, int], JobProgress], *, json: bool
+) -> None:
     """Apply `action` to every job; an error of one job does not stop the others."""
     database = open_session(settle_jobs=True).database
     documents: list[JobProgress] = []
@@ -281,7 +292,9 @@ def status(
     Example: tagger status --watch
     """
     if watch and json:
-        raise typer.BadParameter("it needs one job: tagger job show JOB --watch", param_hint="--json")
+        raise typer.BadParameter(
+            "it needs one job: tagger job show JOB --watch", param_hint="--json"
+        )
     session = open_for_reading()
     if watch:
         _watch(session)

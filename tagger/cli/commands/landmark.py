@@ -35,7 +35,8 @@ Region = Annotated[str | None, option("--region", "NAME", "Region or state of th
 City = Annotated[str | None, option("--city", "NAME", "City of the landmark.")]
 At = Annotated[str | None, option("--at", "LAT,LON", "Position of the landmark, in degrees.")]
 ExtentName = Annotated[
-    str | None, option("--extent", "SHAPE", "Shape on the map: point, line, area, or multi (several points).")
+    str | None,
+    option("--extent", "SHAPE", "Shape on the map: point, line, area, or multi (several points)."),
 ]
 Aliases = Annotated[
     list[str] | None, option("--alias", "NAME", "Another name that finds the landmark. Repeatable.")
@@ -47,7 +48,8 @@ Existing = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in a
 def list_(
     country: Country = None,
     include_empty: Annotated[
-        bool, flag("--all", "Include landmarks that no photo has: your own, and those of the models.")
+        bool,
+        flag("--all", "Include landmarks that no photo has: your own, and those of the models."),
     ] = False,
     format_: FormatName = None,
     json: Json = False,
@@ -58,9 +60,13 @@ def list_(
     """
     output_format = parse_format(format_, json=json)
     if output_format is Format.PATHS:
-        raise typer.BadParameter("landmarks have no paths; use another format", param_hint="--format")
+        raise typer.BadParameter(
+            "landmarks have no paths; use another format", param_hint="--format"
+        )
     database = open_for_reading().database
-    if not write_landmarks(landmark_counts(database, country, include_empty=include_empty), output_format):
+    if not write_landmarks(
+        landmark_counts(database, country, include_empty=include_empty), output_format
+    ):
         console.info("no photo has a tag yet; to tag photos, run: tagger tag FOLDER")
         if include_empty:
             console.info("to see which landmarks the model knows, run: tagger model show")
@@ -117,7 +123,11 @@ def edit(
     landmark: Existing,
     name: Annotated[
         str | None,
-        option("--name", "NAME", "New name. For a name in another language, use `tagger landmark name`."),
+        option(
+            "--name",
+            "NAME",
+            "New name. For a name in another language, use `tagger landmark name`.",
+        ),
     ] = None,
     country: LandmarkCountry = None,
     region: Region = None,
@@ -182,7 +192,9 @@ def name_(
 @landmark_app.command("merge")
 def merge(
     landmark: Existing,
-    into: Annotated[str, option("--into", "LANDMARK", "The landmark that remains, by slug or name.")],
+    into: Annotated[
+        str, option("--into", "LANDMARK", "The landmark that remains, by slug or name.")
+    ],
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -198,10 +210,13 @@ def merge(
     result = merge_landmark(open_session().database, landmark, into, dry_run=dry_run)
     moved = f"{count_of(result.verdicts, 'verdict')} and {count_of(result.tags, 'tag')}"
     text = (
-        f"{result.merged.slug} {_would('merged', dry_run=dry_run)} into {result.landmark.slug}, with {moved}"
+        f"{result.merged.slug} {_would('merged', dry_run=dry_run)} into "
+        f"{result.landmark.slug}, with {moved}"
     )
     if result.replaced:
-        text += f"; of {count_of(result.replaced, 'image')} with opposite verdicts, the newer one stays"
+        text += (
+            f"; of {count_of(result.replaced, 'image')} with opposite verdicts, the newer one stays"
+        )
     merged = vars(result) | vars(landmark_document(result.landmark, dry_run=dry_run))
     console.write_result(merged | {"merged": result.merged.slug}, text, json=json)
 
@@ -227,7 +242,9 @@ def remove(
     text = f"{result.landmark} {_would('removed', dry_run=dry_run)}, with {verdicts}"
     console.write_result(result, text, json=json)
     for schedule in result.schedules:
-        console.warning(f"the schedule {schedule} selects photos by this landmark, so its runs will fail")
+        console.warning(
+            f"the schedule {schedule} selects photos by this landmark, so its runs will fail"
+        )
 
 
 def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool) -> None:
@@ -245,7 +262,9 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
         for fact, before, after in _changed_facts(column, before, after)
     ]
     text = "\n".join(map(printable, lines)) or f"{result.landmark.slug} is unchanged"
-    edited = vars(landmark_document(result.landmark, dry_run=dry_run)) | {"changed": sorted(result.changes)}
+    edited = vars(landmark_document(result.landmark, dry_run=dry_run)) | {
+        "changed": sorted(result.changes)
+    }
     console.write_result(edited, text, json=json)
 
 

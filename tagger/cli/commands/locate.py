@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import ADVANCED, DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
+from tagger.cli.help import (
+    ADVANCED,
+    DEFAULT,
+    DefaultCommandGroup,
+    argument,
+    flag,
+    option,
+    with_option_groups,
+)
 from tagger.cli.options import DryRun, Json, QueryOptions
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine, local_time, printable, write_json
@@ -37,7 +45,9 @@ LARGEST_OFFSET_H = 500_000
 COMPANIONS_SHOWN = 10
 MOST_HINTS = 3
 
-Tracks = Annotated[list[Path] | None, option("--gpx", "FILE", "Add a GPS track, which stays. Repeatable.")]
+Tracks = Annotated[
+    list[Path] | None, option("--gpx", "FILE", "Add a GPS track, which stays. Repeatable.")
+]
 MaxGap = Annotated[
     str | None,
     option(
@@ -100,9 +110,13 @@ def locate(
     photo_ids = None  # all are counted
     if any(vars(query_options).values()):
         query = query_options.parse(any_rank=not (query_options.landmark or query_options.country))
-        photo_ids = [photo.id for photo in find_tagged(session.database, query, session.settings.roots)]
+        photo_ids = [
+            photo.id for photo in find_tagged(session.database, query, session.settings.roots)
+        ]
     with ProgressLine("locating photos") as line:
-        counts = locating.locate(session.database, settings, photo_ids, line.show_step, dry_run=dry_run)
+        counts = locating.locate(
+            session.database, settings, photo_ids, line.show_step, dry_run=dry_run
+        )
     _print_tracks(counts.tracks, dry_run=dry_run)
     if json:
         write_json(_document(counts))
@@ -144,7 +158,8 @@ def _parse_clock_offset(text: str) -> tuple[str, int]:
     hours = LARGEST_OFFSET_H if match is None else int(match[3])
     if match is None or hours >= LARGEST_OFFSET_H:
         reason = (
-            f"{text!r} is no clock up to {LARGEST_OFFSET_H} hours off. Write it like 'Canon EOS 5D=+02:00'"
+            f"{text!r} is no clock up to {LARGEST_OFFSET_H} hours off. Write it like 'Canon "
+            "EOS 5D=+02:00'"
         )
         raise typer.BadParameter(reason, param_hint="--clock-offset")
     seconds = hours * 3600 + int(match[4]) * 60 + int(match[5] or 0)
@@ -211,7 +226,9 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         times = f"{number_text(pair.agreeing)} of {number_text(pair.occasions)} times"
         console.info(f"{first} and {second} were together {times}: each locates the other's photos")
     if counts.moved:
-        console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")
+        console.info(
+            f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}"
+        )
     if counts.doubtful:
         console.info(
             f"{count_of(counts.doubtful, 'image')} with a landmark that is far from where a photo of it was "

@@ -35,7 +35,11 @@ from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.database.enums import Priority, Runner, Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
-from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos, recorded_sidecars
+from tagger.jobs.processing.metadata_preview import (
+    changed_fields,
+    preview_photos,
+    recorded_sidecars,
+)
 from tagger.jobs.processing.undo_log import count_forgotten
 from tagger.ledger.job_control import count_changes, find_job
 from tagger.metadata.errors import WriteFailed, WriteRefused
@@ -72,9 +76,12 @@ metadata_app = typer.Typer(
     no_args_is_help=True,
 )
 
-NOTHING_TO_UNDO = "nothing is left to undo: neither the database nor a file there has written metadata"
+NOTHING_TO_UNDO = (
+    "nothing is left to undo: neither the database nor a file there has written metadata"
+)
 NOTHING_TO_UNDO_OF_JOB = (
-    "nothing of job {job} is left to undo: it wrote nothing, or this was undone or written again later"
+    "nothing of job {job} is left to undo: it wrote nothing, or this was undone or written "
+    "again later"
 )
 TAKE_OVER = "run: tagger tag FOLDER --write sidecar, then: tagger metadata undo FOLDER"
 SHOWN_FILES = 3
@@ -87,7 +94,9 @@ To = Annotated[
         "sidecar: an .xmp file next to the photo, which does not change. embed: the photo itself.",
     ),
 ]
-Enqueue = Annotated[bool, flag("--enqueue", "Create a job for the workers instead, and print its number.")]
+Enqueue = Annotated[
+    bool, flag("--enqueue", "Create a job for the workers instead, and print its number.")
+]
 
 
 @metadata_app.command("show")
@@ -114,7 +123,8 @@ def show(
 @with_option_groups
 def write(
     paths: Annotated[
-        list[Path] | None, argument("PATH", "Photos and folders, like --under. (default: all tagged photos)")
+        list[Path] | None,
+        argument("PATH", "Photos and folders, like --under. (default: all tagged photos)"),
     ] = None,
     *,
     to: To,
@@ -169,7 +179,9 @@ def undo(
     paths: Annotated[list[Path] | None, argument("PATH", "Photos and folders.")] = None,
     job: Annotated[
         int | None,
-        option("--job", "JOB", "Undo what this job wrote.", min=1, max=2**63 - 1, show_default=False),
+        option(
+            "--job", "JOB", "Undo what this job wrote.", min=1, max=2**63 - 1, show_default=False
+        ),
     ] = None,
     everything: Annotated[bool, flag("--all", "Undo everything that was ever written.")] = False,
     enqueue: Enqueue = False,
@@ -191,7 +203,9 @@ def undo(
     tagger metadata undo --job 7
     """
     if not paths and job is None and not everything:
-        raise typer.BadParameter("name photos or folders, or use --job JOB or --all", param_hint="PATH")
+        raise typer.BadParameter(
+            "name photos or folders, or use --job JOB or --all", param_hint="PATH"
+        )
     if everything and (paths or job is not None):
         raise typer.BadParameter("it cannot be combined with PATH or --job", param_hint="--all")
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
@@ -243,7 +257,9 @@ def _name_what_is_left(session: Session, files: Sequence[Path], job: int | None)
     return not (paths or forgotten)
 
 
-def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
+def _parse_runner(
+    priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool
+) -> tuple[Runner, Priority]:
     """Who runs the job, and its priority: the workers with --enqueue, this process otherwise."""
     if wait and not enqueue:
         raise typer.BadParameter("it needs --enqueue", param_hint="--wait")
@@ -291,7 +307,11 @@ def print_differences(previews: Iterable[MetadataPreview], *, json: bool) -> Non
     if counts["sidecar"]:
         parts.append(f"{count_of(counts['sidecar'], 'sidecar')} would be changed or removed")
     parts += [f"{count_of(counts['same'], 'photo')} up to date"] if counts["same"] else []
-    parts += [f"{count_of(counts['refused'], 'photo')} would not be written"] if counts["refused"] else []
+    parts += (
+        [f"{count_of(counts['refused'], 'photo')} would not be written"]
+        if counts["refused"]
+        else []
+    )
     hint = "" if console.verbosity > 0 else ". To see each field, add -v"
     console.info(f"{', '.join(parts)}; nothing was changed{hint}")
 
@@ -315,7 +335,9 @@ def _print_preview(preview: MetadataPreview) -> None:
         typer.echo(f"{path}: would not be written: {printable(str(preview.problem))}")
         return
     if preview.plan.refusal:
-        typer.echo(f"{path}: would get a sidecar file instead: {printable(preview.plan.refusal.text)}")
+        typer.echo(
+            f"{path}: would get a sidecar file instead: {printable(preview.plan.refusal.text)}"
+        )
     for file in preview.plan.files:
         if file.changes:
             _print_file(file)
@@ -328,7 +350,9 @@ def _print_file(plan: FilePlan) -> None:
     if plan.original.data is None:
         state = " (new" + (", a copy of the photo's XMP)" if plan.template is not None else ")")
     fields = changed_fields(plan)
-    keywords = dict.fromkeys(f"{sign} {value}" for sign, name, value in fields if name.endswith(KEYWORDS))
+    keywords = dict.fromkeys(
+        f"{sign} {value}" for sign, name, value in fields if name.endswith(KEYWORDS)
+    )
     text = ", ".join(keywords) or ", ".join(f"{sign} {name}" for sign, name, _ in fields)
     text = text or "only the layout, or tagger's record of what it wrote"
     typer.echo(f"{printable(str(plan.original.path))}{state}: {printable(text)}")

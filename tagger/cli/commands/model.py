@@ -12,7 +12,12 @@ from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import open_for_reading, open_session, texts_of_other_models, update_derived_facts
+from tagger.cli.session import (
+    open_for_reading,
+    open_session,
+    texts_of_other_models,
+    update_derived_facts,
+)
 from tagger.errors import TaggerError
 from tagger.texts.text_format import list_text
 
@@ -31,7 +36,9 @@ NAMED_PHOTOS = 9
 
 ModelFile = Annotated[
     Path,
-    argument("FILE", "A model file of `trainer export`. It is a program: name only files that you trust."),
+    argument(
+        "FILE", "A model file of `trainer export`. It is a program: name only files that you trust."
+    ),
 ]
 
 
@@ -69,7 +76,8 @@ def list_models(json: Json = False) -> None:
 def add(
     file: ModelFile,
     name: Annotated[
-        str | None, option("--name", "NAME", "Name of the model. (default: the name in its manifest)")
+        str | None,
+        option("--name", "NAME", "Name of the model. (default: the name in its manifest)"),
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -100,7 +108,9 @@ def add(
     if not model.in_use:
         in_use = models_in_use.names_in_use(database)
         beside = f" beside {list_text(in_use)}" if in_use else ""
-        console.info(printable(f"to use it{beside}, run: {models_in_use.use_command([*in_use, model.name])}"))
+        console.info(
+            printable(f"to use it{beside}, run: {models_in_use.use_command([*in_use, model.name])}")
+        )
 
 
 @model_app.command("use")
@@ -240,7 +250,9 @@ def show(
     settings, database = open_for_reading()
     model = registered_models.preview_models(database, name or settings.model)[0]
     if json:
-        write_json(vars(model_document(model)) | {"manifest": model.manifest.model_dump(mode="json")})
+        write_json(
+            vars(model_document(model)) | {"manifest": model.manifest.model_dump(mode="json")}
+        )
         return
     typer.echo(f"{model.name}{' (in use)' if model.in_use else ''}")
     typer.echo(
@@ -299,7 +311,9 @@ def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:
     typer.echo(f"input:      {size} x {size} pixels, {crop}")
     typer.echo(f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})")
     suggested_from = manifest.suggestion_threshold
-    typer.echo(f"suggested:  {'nothing' if suggested_from is None else f'from {suggested_from} on'}")
+    typer.echo(
+        f"suggested:  {'nothing' if suggested_from is None else f'from {suggested_from} on'}"
+    )
     for title, facts in (
         ("metrics", manifest.metrics),
         ("calibration", manifest.calibration),

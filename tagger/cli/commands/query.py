@@ -27,7 +27,13 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.console import Format, printable, write_documents, write_json, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import Session, model_in_use, open_for_reading, print_due, warn_of_other_models
+from tagger.cli.session import (
+    Session,
+    model_in_use,
+    open_for_reading,
+    print_due,
+    warn_of_other_models,
+)
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 from tagger.photos.paths import absolute_path, parse_path
 
@@ -43,7 +49,11 @@ if TYPE_CHECKING:
 
 Text = Annotated[
     list[str] | None,
-    argument("TEXT", "Landmarks, countries, cities, trips, cameras, folders and dates.", show_default=False),
+    argument(
+        "TEXT",
+        "Landmarks, countries, cities, trips, cameras, folders and dates.",
+        show_default=False,
+    ),
 ]
 
 
@@ -107,7 +117,9 @@ def query(
     print_due(database)
 
 
-def _counted(photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]) -> Iterator[TaggedPhoto]:
+def _counted(
+    photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]
+) -> Iterator[TaggedPhoto]:
     """The same photos. Counts those that have tags, and those that have none."""
     for photo in photos:
         with_tags[bool(photo.tags)] += 1
@@ -125,7 +137,9 @@ def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQue
         console.info(f"searching for: {printable(understood.words)}")
     for words, meaning in understood.guesses:
         console.info(
-            printable(f"{words} was read as {meaning.label}. To search for exactly this: '\"{words}\"'")
+            printable(
+                f"{words} was read as {meaning.label}. To search for exactly this: '\"{words}\"'"
+            )
         )
     if understood.hints:
         console.info(printable(understood.hints))
@@ -181,7 +195,9 @@ def trips(
         raise typer.BadParameter("use table, json or ndjson", param_hint="--format")
     if year is not None:
         if taken_after or taken_before:
-            raise typer.BadParameter("it contradicts --taken-after and --taken-before", param_hint="--year")
+            raise typer.BadParameter(
+                "it contradicts --taken-after and --taken-before", param_hint="--year"
+            )
         taken_after, taken_before = f"{year}-01-01", f"{year + 1}-01-01"
     database = open_for_reading().database
     summaries = trip_summaries(
@@ -190,7 +206,9 @@ def trips(
         parse_date(taken_before, "--taken-before"),
     )
     if output_format is Format.TABLE:
-        write_table(("Trip", "Name", "Dates", "Photos", "Places", "Landmarks"), map(_row, summaries))
+        write_table(
+            ("Trip", "Name", "Dates", "Photos", "Places", "Landmarks"), map(_row, summaries)
+        )
     else:
         write_documents((), map(trip_document, summaries), output_format)
     if not summaries and (taken_after or taken_before):

@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]
 Photos = Annotated[list[Path], argument("PHOTO", PHOTOS_HELP)]
-AnyLandmark = Annotated[bool, flag("--any", "Dismiss the photos as not a landmark, without LANDMARK.")]
+AnyLandmark = Annotated[
+    bool, flag("--any", "Dismiss the photos as not a landmark, without LANDMARK.")
+]
 Withdraw = Annotated[
     bool, flag("--withdraw", "Withdraw the verdict. The predictions of the model apply again.")
 ]
@@ -73,11 +75,15 @@ def confirm(
 
     tagger query --landmark eiffel-tower --under Paris -0 | xargs -0 tagger confirm eiffel-tower
     """
-    _give(VerdictKind.CONFIRMED, landmark, photos, by, withdraw=withdraw, dry_run=dry_run, json=json)
+    _give(
+        VerdictKind.CONFIRMED, landmark, photos, by, withdraw=withdraw, dry_run=dry_run, json=json
+    )
 
 
 def reject(
-    landmark: Annotated[str, argument("LANDMARK", "A landmark, by slug or name; with --any, a photo.")],
+    landmark: Annotated[
+        str, argument("LANDMARK", "A landmark, by slug or name; with --any, a photo.")
+    ],
     photos: Annotated[list[Path] | None, argument("PHOTO", PHOTOS_HELP)] = None,
     any_: AnyLandmark = False,
     by: Author = None,
@@ -139,7 +145,9 @@ def _effect(photo: PhotoVerdict, kind: VerdictKind, would: str, *, withdraw: boo
     return f"{would}{verb}{before}{copies}"
 
 
-def _dismiss(photos: Sequence[Path], by: str | None, *, withdraw: bool, dry_run: bool, json: bool) -> None:
+def _dismiss(
+    photos: Sequence[Path], by: str | None, *, withdraw: bool, dry_run: bool, json: bool
+) -> None:
     """Put photos away as not a landmark, or bring them back."""
     settings, database = open_session()
     numbers = photo_ids_at(database, map(parse_path, photos), settings.roots)
@@ -184,7 +192,9 @@ VerdictsFile = Annotated[Path, argument("FILE|-", "A file, or - for a pipe.")]
 
 @review_app.command(DEFAULT)
 def review(
-    landmark: Annotated[str | None, argument("LANDMARK", "A landmark. (default: all of them)")] = None,
+    landmark: Annotated[
+        str | None, argument("LANDMARK", "A landmark. (default: all of them)")
+    ] = None,
     limit: Limit = None,
     format_: FormatName = None,
     json: Json = False,
@@ -206,16 +216,22 @@ def review(
     if landmark is not None:
         with database.read() as connection:
             landmark_id = find_landmark(connection, landmark).id
-    if not write_photos(find_suggestions(database, landmark_id, settings.roots, limit), output_format):
+    if not write_photos(
+        find_suggestions(database, landmark_id, settings.roots, limit), output_format
+    ):
         console.info("no suggestion waits; to teach a landmark, run: tagger teach LANDMARK PHOTO…")
     elif output_format is Format.TABLE:
         right, answered = count_answers(database)
         if answered:
             console.info(f"so far, {right} of {count_of(answered, 'suggestion')} were right here")
         name = "LANDMARK" if landmark is None else quote(landmark)
-        console.info(f"to answer, run: tagger confirm {name} PHOTO…, or: tagger reject {name} PHOTO…")
+        console.info(
+            f"to answer, run: tagger confirm {name} PHOTO…, or: tagger reject {name} PHOTO…"
+        )
         if landmark is not None:
-            console.info(f"to answer both at once, run: tagger teach {name} RIGHT-PHOTO… --not WRONG-PHOTO…")
+            console.info(
+                f"to answer both at once, run: tagger teach {name} RIGHT-PHOTO… --not WRONG-PHOTO…"
+            )
 
 
 @review_app.command("list")
@@ -327,7 +343,9 @@ def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
 
 def _check_absent(path: Path, *, force: bool) -> None:
     if os.path.lexists(path) and not force:
-        raise AlreadyExists(what=f"The file {path}", remedy="Choose another name, or replace it with --force")
+        raise AlreadyExists(
+            what=f"The file {path}", remedy="Choose another name, or replace it with --force"
+        )
 
 
 @contextmanager

@@ -24,7 +24,11 @@ from tagger.database.enums import Priority, Runner
 from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailable
 from tagger.extensions import extra_missing
 from tagger.model.devices import import_ahead, process_count
-from tagger.processes.interruption import announce_stop, handle_own_signals, leave_messages_to_parent
+from tagger.processes.interruption import (
+    announce_stop,
+    handle_own_signals,
+    leave_messages_to_parent,
+)
 from tagger.processes.process import resume_collection
 
 if TYPE_CHECKING:
@@ -45,7 +49,8 @@ POLL_S = 0.5
 PathsToTag = Annotated[list[Path] | None, argument("PATH", "Photos and folders to tag.")]
 Once = Annotated[bool, flag("--once", "Exit when the photos are tagged. No web page is served.")]
 Watch = Annotated[
-    bool, flag("--watch", "Then tag new and changed photos in the folders and buckets as they come.")
+    bool,
+    flag("--watch", "Then tag new and changed photos in the folders and buckets as they come."),
 ]
 Port = Annotated[
     int | None,
@@ -62,7 +67,8 @@ Port = Annotated[
 
 def worker(
     queues: Annotated[
-        str, option("--queues", "QUEUES", "Queues to consume: interactive, bulk, or both.", ADVANCED)
+        str,
+        option("--queues", "QUEUES", "Queues to consume: interactive, bulk, or both.", ADVANCED),
     ] = "interactive,bulk",
     device: DeviceName = None,
     batch_size: BatchSize = None,
@@ -72,7 +78,9 @@ def worker(
     ] = False,
     no_wait: NoWait = False,
     job: Annotated[int | None, typer.Option("--job", metavar="JOB", hidden=True)] = None,
-    process: Annotated[int | None, typer.Option("--process", metavar="N", hidden=True, min=1, max=64)] = None,
+    process: Annotated[
+        int | None, typer.Option("--process", metavar="N", hidden=True, min=1, max=64)
+    ] = None,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
 ) -> None:
     """Run a Celery worker that processes jobs, until Ctrl-C or SIGTERM.
@@ -103,10 +111,17 @@ def worker(
         from worker.logs import set_up_logging
 
         set_up_logging(settings.log_format, level.upper())
-        arguments = ["--queues", queues, *(["--no-wait"] if no_wait else []), *console.verbosity * ["-v"]]
+        arguments = [
+            "--queues",
+            queues,
+            *(["--no-wait"] if no_wait else []),
+            *console.verbosity * ["-v"],
+        ]
         raise typer.Exit(run_worker_processes(settings, count, arguments, beat=beat))
     import_ahead(settings.device, settings.backend)
-    from worker.worker_program import run_worker  # reads the settings at import, so after they are exported
+    from worker.worker_program import (
+        run_worker,
+    )  # reads the settings at import, so after they are exported
 
     run_worker(
         [Priority(name) for name in priorities],
@@ -163,7 +178,9 @@ def up(
     page = None if once else _page_listener(port)
     session = open_session(settings, settle_jobs=True)
     broker = find_broker(settings, session.database.ledger_id, start=True)
-    redis = "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
+    redis = (
+        "embedded, ends when unused for half an hour" if broker.embedded else broker.redacted_url
+    )
     console.info(f"Redis: {redis}; database: {session.database.redacted_url}")
     folders = map(str, selection.folders if selection else ())
     watched = ["--enqueue", *write_options.arguments(), "--", *folders] if watch else None
@@ -177,7 +194,9 @@ def _check_options(
         if is_set and not paths:
             raise typer.BadParameter("it needs photos to tag: tagger up FOLDER", param_hint=name)
     if once and (watch or port is not None):
-        raise typer.BadParameter("it cannot be combined with --watch or --port", param_hint="--once")
+        raise typer.BadParameter(
+            "it cannot be combined with --watch or --port", param_hint="--once"
+        )
 
 
 def _supervise(
@@ -222,7 +241,9 @@ def _supervise(
         if not once:
             where = "on the web page or " if page is not None else ""
             announce_stop("unfinished jobs continue with: tagger up")
-            console.info(f"running until Ctrl-C; you can start more jobs {where}from another terminal")
+            console.info(
+                f"running until Ctrl-C; you can start more jobs {where}from another terminal"
+            )
         while not once:
             services.check()
             time.sleep(POLL_S)
@@ -285,7 +306,9 @@ def serve(
     ] = PORT,
     fd: Annotated[
         int | None,
-        typer.Option("--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True, min=0, max=2**31 - 1),
+        typer.Option(
+            "--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True, min=0, max=2**31 - 1
+        ),
     ] = None,
 ) -> None:
     """Serve the web page and the JSON API, until Ctrl-C or SIGTERM.
@@ -317,7 +340,9 @@ def serve(
         _print_address(policy, settings, has_own_worker=state.has_own_worker)
         handle_own_signals()
         resume_collection()
-        worker = PageWorker(database, settings, state.report_worker) if starts_worker else nullcontext()
+        worker = (
+            PageWorker(database, settings, state.report_worker) if starts_worker else nullcontext()
+        )
         with suppress(KeyboardInterrupt), worker:
             server_for(app).run(sockets=[listener])
     console.info("the web page has stopped")
@@ -353,7 +378,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _in_use(host, port) from error
-        raise AddressRefused(host=host, port=port, reason=(error.strerror or str(error)).lower()) from error
+        raise AddressRefused(
+            host=host, port=port, reason=(error.strerror or str(error)).lower()
+        ) from error
 
 
 def listen_nearby(host: str, port: int) -> socket.socket:
@@ -365,7 +392,9 @@ def listen_nearby(host: str, port: int) -> socket.socket:
 
 
 def _in_use(host: str, port: int) -> Unavailable:
-    remedy = "If it is `tagger serve` or `tagger up`, use that one; otherwise choose another --port."
+    remedy = (
+        "If it is `tagger serve` or `tagger up`, use that one; otherwise choose another --port."
+    )
     return Unavailable(reason=f"Another program listens at {host}, port {port}. {remedy}")
 
 
@@ -413,7 +442,9 @@ def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
 def _print_address(policy: AccessPolicy, settings: Settings, *, has_own_worker: bool) -> None:
     host = socket.gethostname() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
-    sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
+    sys.stderr.write(
+        f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n"
+    )
     if not has_own_worker:
         console.info(
             "it tags no photos by itself: start `tagger worker`, too, or `tagger up`, which runs everything"

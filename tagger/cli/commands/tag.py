@@ -191,9 +191,13 @@ def forget(
     """
     settings, database = open_session(settle_jobs=True)
     paths = list(map(parse_path, paths))
-    counts = {str(path): forget_path(database, path, settings.roots, dry_run=dry_run) for path in paths}
+    counts = {
+        str(path): forget_path(database, path, settings.roots, dry_run=dry_run) for path in paths
+    }
     verb = "would be forgotten" if dry_run else "forgotten"
-    lines = (f"{printable(path)}: {count_of(count, 'photo')} {verb}" for path, count in counts.items())
+    lines = (
+        f"{printable(path)}: {count_of(count, 'photo')} {verb}" for path, count in counts.items()
+    )
     document = {"forgotten": sum(counts.values()), "paths": counts, "dry_run": dry_run}
     console.write_result(document, "\n".join(lines), json=json)
 
@@ -295,13 +299,21 @@ class Watcher:
         selection = replace(self._selection, folders=(source.folder,))
         require_available_roots(database, selection, settings.roots)
         inference = inference_options(database, settings, reprocess=False)
-        changes = scan_watched(database, selection, inference, settings.roots, settle_s=settings.settle_s)
+        changes = scan_watched(
+            database, selection, inference, settings.roots, settle_s=settings.settle_s
+        )
         _report_problems(source, changes.problems)
         if changes.gone:
             console.info(gone_text(changes.gone))
-        worked = 0.0 if source.is_first else time.process_time() - began  # the first one also loads modules
+        worked = (
+            0.0 if source.is_first else time.process_time() - began
+        )  # the first one also loads modules
         source.is_first = False
-        pause_s = max(SCAN_EVERY_S, SCAN_PAUSES * worked) if source.is_free_to_list else self._scan_every_s
+        pause_s = (
+            max(SCAN_EVERY_S, SCAN_PAUSES * worked)
+            if source.is_free_to_list
+            else self._scan_every_s
+        )
         source.scan_at = time.monotonic() + pause_s
         source.problem = ""
         if changes.unseen.files or changes.unseen.folders:
@@ -329,9 +341,13 @@ def _report_problems(source: WatchedSource, problems: Sequence[FolderProblem]) -
 
 FoldersAndPrefixes = Annotated[
     list[Path],
-    argument("FOLDER", "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX."),
+    argument(
+        "FOLDER", "Folders, with the folders in them, or prefixes of buckets: s3://BUCKET/PREFIX."
+    ),
 ]
-Enqueue = Annotated[bool, flag("--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does.")]
+Enqueue = Annotated[
+    bool, flag("--enqueue", "Leave the photos to workers, in jobs, as tagger enqueue does.")
+]
 
 
 @with_option_groups
@@ -382,4 +398,6 @@ def watch(
 def _sources_text(selection: Selection) -> str:
     """`2 folders`, `1 folder and 1 bucket`."""
     counts = Counter(open_source(str(folder)).noun for folder in selection.folders)
-    return " and ".join(count_of(count, noun) for noun, count in sorted(counts.items(), reverse=True))
+    return " and ".join(
+        count_of(count, noun) for noun, count in sorted(counts.items(), reverse=True)
+    )

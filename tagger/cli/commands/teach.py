@@ -59,7 +59,9 @@ def find_lesson(
         request = Tagging(select_paths(untagged), reprocess=True)
         job, _ = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
         run_local_job(database, settings, job, lines=False)
-    groups = [find_examples(database, model, paths, settings.roots) for paths in (confirmed, rejected)]
+    groups = [
+        find_examples(database, model, paths, settings.roots) for paths in (confirmed, rejected)
+    ]
     for example in chain.from_iterable(groups):
         if example.content_id is None:
             why = example.failure or "its image has no embedding; run `tagger tag --again` on it"
@@ -107,12 +109,18 @@ FOUND = ("tagged", "suggested", "precision", "doubtful", "kept")
 # As many examples as the help recommends. Fewer find less, at the same precision.
 GOOD_START = 5
 
-LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name. A new name adds it.")]
-Examples = Annotated[list[Path] | None, argument("PHOTO", "Photos of it, or folders of such photos.")]
+LandmarkArgument = Annotated[
+    str, argument("LANDMARK", "A landmark, by slug or name. A new name adds it.")
+]
+Examples = Annotated[
+    list[Path] | None, argument("PHOTO", "Photos of it, or folders of such photos.")
+]
 CounterExamples = Annotated[
     list[Path] | None, option("--not", "PHOTO...", "All photos after it do not show the landmark.")
 ]
-NewPosition = Annotated[str | None, option("--at", "LAT,LON", "Position of a new landmark, in degrees.")]
+NewPosition = Annotated[
+    str | None, option("--at", "LAT,LON", "Position of a new landmark, in degrees.")
+]
 NewCountry = Annotated[str | None, option("--country", "NAME", "Country of a new landmark.")]
 
 
@@ -126,7 +134,10 @@ class TeachCommand(Command):
         """`--not A B` as `--not A --not B`."""
         options = (param for param in self.params if param.param_type_name == "option")
         with_value = {
-            name for option in options if not getattr(option, "is_flag", False) for name in option.opts
+            name
+            for option in options
+            if not getattr(option, "is_flag", False)
+            for name in option.opts
         }
         words, parsed, is_after = iter(args), list[str](), False
         for word in words:
@@ -169,7 +180,9 @@ def teach(
     model = model_in_use(session)
     new = NewLandmark(landmark, country=country, position=position)
     # Checked before photos are tagged for it, which may take a while.
-    planned, is_new = find_or_add_landmark(session.database, new, may_add=bool(photos), dry_run=True)
+    planned, is_new = find_or_add_landmark(
+        session.database, new, may_add=bool(photos), dry_run=True
+    )
     if dry_run:
         _rehearse(session, model, new, photos or [], not_ or [], is_new=is_new, json=json)
     else:
@@ -202,14 +215,21 @@ def _rehearse(
     database, roots = session.database, session.settings.roots
     untagged = paths_to_tag(database, model, (*photos, *not_), roots)
     select_paths(untagged)
-    groups = (find_examples(database, model, paths, roots, only_stored=True) for paths in (photos, not_))
+    groups = (
+        find_examples(database, model, paths, roots, only_stored=True) for paths in (photos, not_)
+    )
     lesson = _lesson(*groups, may_be_empty=True)
     with database.rehearsal() as rehearsed:
         find_or_add_landmark(rehearsed, new)
         taught = teach_landmark(rehearsed, model, new, lesson, login_name())
     counts = len(lesson.confirmed), len(lesson.rejected)
     if json:
-        plan = {"landmark": taught.landmark.slug, "new": is_new, "examples": counts[0], "rejected": counts[1]}
+        plan = {
+            "landmark": taught.landmark.slug,
+            "new": is_new,
+            "examples": counts[0],
+            "rejected": counts[1],
+        }
         paths = {"untagged": [str(path) for path in untagged], "compared": taught.compared}
         found = {name: getattr(taught.state, name) for name in FOUND}
         otherwise = {"named_otherwise": taught.named_otherwise}
@@ -237,7 +257,9 @@ def _print_state(taught: Taught, *, is_new: bool) -> None:
         _print_unlearned(landmark, state)
         return
     name = _name(landmark, is_new=is_new)
-    typer.echo(f"{name}: learned from {examples_text(state)}; {count_of(taught.compared, 'photo')} compared")
+    typer.echo(
+        f"{name}: learned from {examples_text(state)}; {count_of(taught.compared, 'photo')} compared"
+    )
     typer.echo(found_text(state))
     for line in effect_lines(landmark, state, "now"):
         typer.echo(line)
@@ -248,7 +270,9 @@ def _print_state(taught: Taught, *, is_new: bool) -> None:
     if state.tagged:
         console.info(f"to see the photos, run: tagger query --landmark {landmark.slug}")
     if state.examples < GOOD_START:
-        console.info(f"more photos of it from other sides find more: tagger teach {landmark.slug} PHOTO…")
+        console.info(
+            f"more photos of it from other sides find more: tagger teach {landmark.slug} PHOTO…"
+        )
     if not state.tagged and not state.suggested:
         console.info(
             "no other photo shows it yet; photos that are tagged from now on are compared with it, too"
@@ -260,6 +284,8 @@ def _print_unlearned(landmark: Landmark, state: TaughtState) -> None:
     why = "the model knows it itself" if state.is_label else "no photo of it is confirmed"
     typer.echo(f"{_name(landmark, is_new=False)}: the verdicts are stored; {why}")
     if state.is_label:
-        console.info(f"it is learned too once you have confirmed {LEAST_MISSED} photos that the model missed")
+        console.info(
+            f"it is learned too once you have confirmed {LEAST_MISSED} photos that the model missed"
+        )
     else:
         console.info(f"to teach it, name photos that show it: tagger teach {landmark.slug} PHOTO…")

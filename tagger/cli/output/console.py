@@ -56,7 +56,9 @@ class Counter:
             yield item
 
 
-def write_documents(columns: Sequence[str], documents: Iterable[object], output_format: Format) -> int:
+def write_documents(
+    columns: Sequence[str], documents: Iterable[object], output_format: Format
+) -> int:
     """Write documents; returns their number. `columns` are the fields that a table and CSV have."""
     from tagger.query.photo_json import csv_parts, json_line_parts
 
@@ -154,7 +156,9 @@ def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[i
 
     columns = list(zip(*rows, strict=True))
     widths = [max(1, *map(cell_len, column)) for column in columns]
-    names = [max(1, *(cell_len(name) for cell in column for name in _names(cell))) for column in columns]
+    names = [
+        max(1, *(cell_len(name) for cell in column for name in _names(cell))) for column in columns
+    ]
     room = terminal_width - (len(widths) - 1) * COLUMN_GAP
     while sum(widths) > room:
         spare = [width if width > least else 0 for width, least in zip(widths, names, strict=True)]
@@ -205,7 +209,9 @@ def _rich_table(
     for column, width in zip(columns, widths, strict=True):
         table.add_column(column, overflow="fold", width=width)
     for row in rows:
-        table.add_row(*(Text(_broken(cell, width)) for cell, width in zip(row, widths, strict=True)))
+        table.add_row(
+            *(Text(_broken(cell, width)) for cell, width in zip(row, widths, strict=True))
+        )
     return table
 
 
@@ -254,7 +260,9 @@ def write_list(
         return
     if sys.stdout.isatty():
         rows = list(rows)
-        has_values = [any(cell not in (None, "") for cell in column) for column in zip(*rows, strict=True)]
+        has_values = [
+            any(cell not in (None, "") for cell in column) for column in zip(*rows, strict=True)
+        ]
         columns = list(compress(columns, has_values))
         rows = [list(compress(row, has_values)) for row in rows]
     write_table(columns, rows)
@@ -300,7 +308,13 @@ class ProgressLine:
         self.is_shown = sys.stderr.isatty() and verbosity >= 0
         if self.is_shown:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
 
             columns = (
                 TextColumn("{task.description}"),
@@ -331,13 +345,19 @@ class ProgressLine:
             self._progress.start()
 
     def show(
-        self, done: int, total: int | None = None, photos_per_second: float | None = None, state: str = ""
+        self,
+        done: int,
+        total: int | None = None,
+        photos_per_second: float | None = None,
+        state: str = "",
     ) -> None:
         """Update the line; `total` is None if it is not known. `state` follows the description."""
         if self.is_shown:
             rate = f"{photos_per_second:.1f} photos/s" if photos_per_second else ""
             description = f"{self._description} {state}".rstrip()
-            self._progress.update(self._task, description=description, completed=done, total=total, rate=rate)
+            self._progress.update(
+                self._task, description=description, completed=done, total=total, rate=rate
+            )
 
     def show_step(self, text: str, done: int, total: int | None = None) -> None:
         """Show another step, with its own numbers."""

@@ -27,7 +27,11 @@ def duration_text(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (
-        f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+        f"{hours} h {minutes:02} min"
+        if hours
+        else f"{minutes} min {rest:02} s"
+        if minutes
+        else f"{rest} s"
     )
 
 
@@ -56,12 +60,18 @@ def other_files_lines(other_files: OtherFiles) -> list[str]:
     """What a scan left out, and how to read files that need an extra."""
     from tagger.photos.names import needed_extra
 
-    extras = ((extension, needed_extra(extension)) for extension in sorted(other_files.by_extension))
+    extras = (
+        (extension, needed_extra(extension)) for extension in sorted(other_files.by_extension)
+    )
     by_extension = [other_files_text(other_files.count) + other_files.extensions_text()]
     return [
         *other_files.copies_lines(),
         *(by_extension if other_files.count else ()),
-        *(f"to read {name} files, run: {install_command(extra)}" for name, extra in extras if extra),
+        *(
+            f"to read {name} files, run: {install_command(extra)}"
+            for name, extra in extras
+            if extra
+        ),
     ]
 
 
@@ -76,7 +86,9 @@ _ALWAYS_SHOWN = {"tagged", "unknown", "written", "undone", "unchanged"}
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
     always = _ALWAYS_SHOWN if progress.kind in METADATA_KINDS else {*_ALWAYS_SHOWN, "skipped"}
-    counts = [f"{count} {name}" for name, count in progress.counts.items() if count or name in always]
+    counts = [
+        f"{count} {name}" for name, count in progress.counts.items() if count or name in always
+    ]
     is_rate = progress.photos_per_second and progress.total > 1
     rate = f", {progress.photos_per_second:.1f} photos/s" if is_rate else ""
     action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
@@ -148,7 +160,9 @@ def service_lines(
 ) -> list[str]:
     """The workers, the queues, or why they cannot be read, and for schedules, the last tick."""
     depths = ", ".join(f"{name} {depth}" for name, depth in queues.items() if depth is not None)
-    missing = "Redis does not answer" if redis_problem else "Redis is not running; a worker starts it"
+    missing = (
+        "Redis does not answer" if redis_problem else "Redis is not running; a worker starts it"
+    )
     if isinstance(redis_problem, RedisMisconfigured):
         missing = "Redis cannot be used"
     names = ", ".join(map(worker_text, workers)) or "none"
@@ -178,12 +192,18 @@ def worker_text(worker: WorkerStatus) -> str:
 def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
     """Why no worker starts work now, and what to do; None if one does."""
     if not workers:
-        return "no worker is running; start one with: tagger worker (or all services with: tagger up)"
+        return (
+            "no worker is running; start one with: tagger worker (or all services with: tagger up)"
+        )
     if not all(worker.waits_for for worker in workers):
         return None
     if starting := [worker.name for worker in workers if worker.is_starting]:
-        return f"{starting[0]} is starting; first, a machine chooses the fastest way to run the model"
-    waits = "; ".join(f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN])
+        return (
+            f"{starting[0]} is starting; first, a machine chooses the fastest way to run the model"
+        )
+    waits = "; ".join(
+        f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN]
+    )
     more = len(workers) - WAITING_WORKERS_SHOWN
     return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
 
@@ -227,7 +247,9 @@ def unread_lines(database: Database, job: int) -> list[str]:
     lines = []
     with database.read() as connection:
         for problem, paths in unread_photos(connection, job).items():
-            names = first_names([printable(path.rpartition("/")[2]) for path in paths], PHOTOS_SHOWN)
+            names = first_names(
+                [printable(path.rpartition("/")[2]) for path in paths], PHOTOS_SHOWN
+            )
             verb = "has" if len(paths) == 1 else "have"
             lines.append(f"{count_of(len(paths), 'photo')} {verb} {texts[problem]}: {names}")
     return lines
@@ -251,9 +273,13 @@ def _print_tag_commands(database: Database, job: int) -> None:
 
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]
-    under, path = (f"--under {paths[0]}", paths[0]) if len(paths) == 1 else (f"--job {job}", f"--job {job}")
+    under, path = (
+        (f"--under {paths[0]}", paths[0]) if len(paths) == 1 else (f"--job {job}", f"--job {job}")
+    )
     console.info(f"to see the tags, run: tagger query {under}")
-    console.info("to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO")
+    console.info(
+        "to correct one, run: tagger reject LANDMARK PHOTO, or: tagger confirm LANDMARK PHOTO"
+    )
     if not has_write_option(database, job):
         console.info(f"to write them to metadata, run: tagger metadata write {path} --to sidecar")
 
@@ -309,7 +335,8 @@ def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:
     more = [f"and {len(paths) - PHOTOS_SHOWN} more"] if len(paths) > PHOTOS_SHOWN else []
     names = ", ".join([*map(printable, paths[:PHOTOS_SHOWN]), *more])
     kept = (
-        "whose file or sidecar another program has changed since the write. Only tagger's values were removed"
+        "whose file or sidecar another program has changed since the write. Only tagger's "
+        "values were removed"
     )
     return [
         f"edited: {count_of(len(paths), 'photo')} {kept}; the rest stays: {names}",

@@ -62,7 +62,11 @@ FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 
 
 def write_photos(
-    photos: Iterable[TaggedPhoto], output_format: Format, *, end: bytes = b"\n", folder: Path | None = None
+    photos: Iterable[TaggedPhoto],
+    output_format: Format,
+    *,
+    end: bytes = b"\n",
+    folder: Path | None = None,
 ) -> int:
     """Write photos; returns their number. `end` follows each path.
 
@@ -83,7 +87,11 @@ def write_photos(
         case Format.TABLE:
             # Long paths do not fit a terminal. The start ends with a slash.
             start = str((folder or Path.cwd()) / "_")[:-1] if sys.stdout.isatty() else ""
-            rows = (row for photo in counter for row in _photo_rows(photo, photo.path.removeprefix(start)))
+            rows = (
+                row
+                for photo in counter
+                for row in _photo_rows(photo, photo.path.removeprefix(start))
+            )
             write_table(("Photo", "Landmark", "Score", "State", "Country"), rows)
     return counter.count
 
@@ -102,11 +110,15 @@ def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -
         f"with --{name}": conditions | {name: "1"} for name in _OUTCOMES if name not in options
     }
     for words, removed in active_filters(options, query, {}):
-        if None in removed.values() and (name := next((each for each in removed if each in options), None)):
+        if None in removed.values() and (
+            name := next((each for each in removed if each in options), None)
+        ):
             left_out = f"--{name.replace('_', '-')}" if name in typed else f'"{words}"'
             # Without `any_rank`, which the page adds: as the command answers without the option.
             rest = options_without(options, removed).items()
-            others[f"without {left_out}"] = {option: value for option, value in rest if option in options}
+            others[f"without {left_out}"] = {
+                option: value for option, value in rest if option in options
+            }
     queries = {words: other for words, each in others.items() if (other := _possible_query(each))}
     counts = count_photos(session.database, queries.values(), session.settings.roots)
     found = (
@@ -171,12 +183,16 @@ def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> i
     return counter.count
 
 
-def write_failures(failures: Iterable[FailureDocument], output_format: Format, *, end: bytes = b"\n") -> int:
+def write_failures(
+    failures: Iterable[FailureDocument], output_format: Format, *, end: bytes = b"\n"
+) -> int:
     """Write failing photos with their paths; returns their number. `end` follows each path."""
     counter = Counter(failures)
     if output_format is Format.PATHS:
         write_parts(os.fsencode(each.path) + end for each in counter)
-    elif output_format is Format.TABLE and sys.stdout.isatty():  # two long columns do not fit a terminal
+    elif (
+        output_format is Format.TABLE and sys.stdout.isatty()
+    ):  # two long columns do not fit a terminal
         lines = (
             f"{each.path}: {each.kind}: {each.text} (attempts: {each.attempts}, job {each.job})"
             for each in counter
@@ -221,11 +237,14 @@ def print_details(details: PhotoDetails) -> None:
         ("camera", details.camera),
         (
             "position",
-            photo.position and ", ".join(filter(None, (photo.position.text, photo.position.whole_place))),
+            photo.position
+            and ", ".join(filter(None, (photo.position.text, photo.position.whole_place))),
         ),
         (
             "follows",
-            photo.position and details.evidence and _evidence(details.evidence, photo.position.source),
+            photo.position
+            and details.evidence
+            and _evidence(details.evidence, photo.position.source),
         ),
         ("shows", ", ".join(f"{each.name}{_certainty(each)}" for each in photo.things) or None),
         ("classified", classified),
@@ -237,7 +256,9 @@ def print_details(details: PhotoDetails) -> None:
         (
             "last job",
             details.job
-            and ": ".join(filter(None, (f"{details.job.job}, {details.job.outcome}", details.job.reason))),
+            and ": ".join(
+                filter(None, (f"{details.job.job}, {details.job.outcome}", details.job.reason))
+            ),
         ),
         ("fails", details.failure and f"{details.failure.kind}: {details.failure.text}"),
         ("gone since", details.gone_since and f"{details.gone_since:%Y-%m-%d %H:%M} UTC"),

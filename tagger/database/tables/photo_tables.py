@@ -21,7 +21,14 @@ from sqlalchemy import (
     or_,
 )
 
-from tagger.database.enums import ClockSource, FactProblem, FactSource, KeptStep, PositionSource, TripEditKind
+from tagger.database.enums import (
+    ClockSource,
+    FactProblem,
+    FactSource,
+    KeptStep,
+    PositionSource,
+    TripEditKind,
+)
 from tagger.database.statements import folder_of, name_of, part_of
 from tagger.database.tables.column_types import (
     Id,
@@ -37,27 +44,41 @@ roots = Table(
     "roots",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"),
+    Column(
+        "name", Text, nullable=False, unique=True, doc="name of the root in settings and messages"
+    ),
     Column("location", PathText, nullable=False, doc="absolute path or address"),
     Column(
-        "location_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"
+        "location_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="bytes of a path that is not UTF-8, else empty",
     ),
     Column("endpoint", Text, doc="URL of the S3 server, without credentials"),
     UniqueConstraint("location", "location_bytes"),
-    info={"doc": "An outermost enqueued folder or bucket prefix. `TAGGER_ROOTS` maps it on a machine."},
+    info={
+        "doc": "An outermost enqueued folder or bucket prefix. `TAGGER_ROOTS` maps it on a machine."
+    },
 )
 
 mounts = Table(
     "mounts",
     metadata,
-    Column("root_id", Id, ForeignKey("roots.id", ondelete="CASCADE"), nullable=False, doc="the root"),
+    Column(
+        "root_id", Id, ForeignKey("roots.id", ondelete="CASCADE"), nullable=False, doc="the root"
+    ),
     Column(
         "path",
         PathText,
         nullable=False,
         doc="path relative to the root; empty: the root itself; with a slash at the end: guarded",
     ),
-    Column("path_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"),
+    Column(
+        "path_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="bytes of a path that is not UTF-8, else empty",
+    ),
     PrimaryKeyConstraint("root_id", "path", "path_bytes"),
     info={
         "doc": "A disk or share that a scan found mounted in a root; or a guarded folder, which was a root "
@@ -91,7 +112,9 @@ contents = Table(
     Column("classified_at", UtcDateTime, doc="when it was classified last"),
     Index(None, "model_id"),
     Index(None, "outcome", "id"),
-    info={"doc": "An image, known by its digest. Copies of a photo share it, with its tags and verdicts."},
+    info={
+        "doc": "An image, known by its digest. Copies of a photo share it, with its tags and verdicts."
+    },
 )
 
 cameras = Table(
@@ -112,7 +135,10 @@ cameras = Table(
         doc="seconds its clock is ahead of UTC, for photos that do not say; null: unknown",
     ),
     Column(
-        "clock_source", Text, one_of("clock_source", ClockSource), doc=f"{listed(ClockSource)}: who says so"
+        "clock_source",
+        Text,
+        one_of("clock_source", ClockSource),
+        doc=f"{listed(ClockSource)}: who says so",
     ),
     Column(
         "companions_id",
@@ -128,8 +154,15 @@ photos = Table(
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
     Column("root_id", Id, ForeignKey("roots.id"), nullable=False, doc="the root"),
-    Column("path", PathText, nullable=False, doc="path relative to the root, with `/` as separator"),
-    Column("path_bytes", LargeBinary, nullable=False, doc="bytes of a path that is not UTF-8, else empty"),
+    Column(
+        "path", PathText, nullable=False, doc="path relative to the root, with `/` as separator"
+    ),
+    Column(
+        "path_bytes",
+        LargeBinary,
+        nullable=False,
+        doc="bytes of a path that is not UTF-8, else empty",
+    ),
     Column("size_bytes", BigInteger, nullable=False, doc="size of the file"),
     Column(
         "mtime_ns",
@@ -138,9 +171,15 @@ photos = Table(
         doc="modification time (ns); of an object, with a digest of its ETag",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
-    Column("latitude", Float, doc="the position that the photo or a file beside it states, degrees"),
-    Column("longitude", Float, doc="the position that the photo or a file beside it states, degrees"),
-    Column("gps_error_m", Float, doc="error of this position as the same file states it, in metres"),
+    Column(
+        "latitude", Float, doc="the position that the photo or a file beside it states, degrees"
+    ),
+    Column(
+        "longitude", Float, doc="the position that the photo or a file beside it states, degrees"
+    ),
+    Column(
+        "gps_error_m", Float, doc="error of this position as the same file states it, in metres"
+    ),
     Column(
         "utc_offset_s",
         Integer,
@@ -163,13 +202,23 @@ photos = Table(
         doc="`camera`, `sidecar` or `takeout`: who states the position; `camera` also without one",
     ),
     Column(
-        "side_files", Text, doc="JSON of the files beside it, with size and modification time; null: none"
+        "side_files",
+        Text,
+        doc="JSON of the files beside it, with size and modification time; null: none",
     ),
     Column(
-        "unread_facts", Text, one_of("unread_facts", FactProblem), doc="`date` or `side-file`: unreadable"
+        "unread_facts",
+        Text,
+        one_of("unread_facts", FactProblem),
+        doc="`date` or `side-file`: unreadable",
     ),
     Column("origin", Text, doc="`screenshot`, `edited` or null: as a camera took it"),
-    Column("camera_id", Id, ForeignKey("cameras.id", name="fk_photos_camera_id"), doc="null: not read yet"),
+    Column(
+        "camera_id",
+        Id,
+        ForeignKey("cameras.id", name="fk_photos_camera_id"),
+        doc="null: not read yet",
+    ),
     Column("gone_since", UtcDateTime, doc="since when the file is missing; null: it exists"),
     Column(
         "primary_id",
@@ -177,9 +226,15 @@ photos = Table(
         ForeignKey("photos.id", name="fk_photos_primary_id"),
         doc="of a RAW file: the JPEG or HEIC of the same photo, whose row speaks for both; null: none",
     ),
-    Column("content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"),
+    Column(
+        "content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"
+    ),
     Column("classified_size_bytes", BigInteger, doc="size of the file when it was classified"),
-    Column("classified_mtime_ns", BigInteger, doc="modification time of the file when it was classified"),
+    Column(
+        "classified_mtime_ns",
+        BigInteger,
+        doc="modification time of the file when it was classified",
+    ),
     Column(
         "failure_kind",
         Text,
@@ -188,11 +243,15 @@ photos = Table(
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
     Column("failure_job_id", Id, doc="the job that failed last"),
     Column("failure_attempts", Integer, doc="number of failed attempts since the last success"),
-    Column("retry_at", UtcDateTime, doc="when it is tried again by itself; null: not before it changes"),
+    Column(
+        "retry_at", UtcDateTime, doc="when it is tried again by itself; null: not before it changes"
+    ),
     UniqueConstraint("root_id", "path", "path_bytes"),
     Index(None, "content_id", "gone_since", "taken_at", "id"),
     Index(None, "taken_at"),
-    info={"doc": "A photo: a file below a root. With a `primary_id`, a further file of another one."},
+    info={
+        "doc": "A photo: a file below a root. With a `primary_id`, a further file of another one."
+    },
 )
 
 FAILING = photos.c.failure_kind.is_not(None)
@@ -215,7 +274,9 @@ add_partial_index(
 
 add_partial_index("ix_photos_unread_facts", photos.c.id, where=photos.c.unread_facts.is_not(None))
 
-add_partial_index("ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None))
+add_partial_index(
+    "ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None)
+)
 
 # Photos that exist, each once. RAW files with a JPEG have no content.
 PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
@@ -259,7 +320,9 @@ tracks = Table(
 track_parts = Table(
     "track_parts",
     metadata,
-    Column("track_id", Id, ForeignKey("tracks.id", ondelete="CASCADE"), nullable=False, doc="the track"),
+    Column(
+        "track_id", Id, ForeignKey("tracks.id", ondelete="CASCADE"), nullable=False, doc="the track"
+    ),
     Column("part", Integer, nullable=False, doc="0, 1, 2, …"),
     Column("first_at", UtcDateTime, nullable=False, doc="time of its first point"),
     Column("last_at", UtcDateTime, nullable=False, doc="time of its last point"),
@@ -271,7 +334,9 @@ track_parts = Table(
     ),
     PrimaryKeyConstraint("track_id", "part"),
     Index(None, "last_at", "first_at"),
-    info={"doc": "Points of a track, of at most a day. A part begins with the last point before it."},
+    info={
+        "doc": "Points of a track, of at most a day. A part begins with the last point before it."
+    },
 )
 positions = Table(
     "positions",
@@ -292,7 +357,9 @@ positions = Table(
         nullable=False,
         doc="metres; in 90 % of cases, the true position is nearer",
     ),
-    Column("source", Text, one_of("source", PositionSource), nullable=False, doc=listed(PositionSource)),
+    Column(
+        "source", Text, one_of("source", PositionSource), nullable=False, doc=listed(PositionSource)
+    ),
     Column(
         "evidence",
         JSON,
@@ -300,14 +367,20 @@ positions = Table(
         doc="`landmark`, `track` or `trip`: its id; `before`, `after`: photos, seconds",
     ),
     Column("country", Text, doc="country of the nearest city"),
-    Column("region", Text, doc="region or state of the nearest city; null: only the country is known"),
+    Column(
+        "region", Text, doc="region or state of the nearest city; null: only the country is known"
+    ),
     Column("city", Text, doc="the nearest city; null: only the country is known"),
-    Column("sight", Text, doc="the sight at which it was taken, which it need not show; null: none"),
+    Column(
+        "sight", Text, doc="the sight at which it was taken, which it need not show; null: none"
+    ),
     Index(None, "sight", "photo_id"),
     Index(None, "latitude", "longitude", "photo_id"),
     Index(None, "source", "photo_id"),
     Index(None, "country", "region", "city", "latitude", "longitude", "photo_id"),
-    info={"doc": "Where a photo was taken. Derived from GPS, landmarks, tracks, other photos and trips."},
+    info={
+        "doc": "Where a photo was taken. Derived from GPS, landmarks, tracks, other photos and trips."
+    },
 )
 
 _PART = "the day, counted from 1 January 1; below 0: photos without a time, by their ids"
@@ -347,9 +420,16 @@ visits = Table(
         nullable=False,
         doc="the date is not one at which clocks begin that were never set",
     ),
-    Column("folder", Text, nullable=False, doc="the folder of all its photos; empty: they are in several"),
+    Column(
+        "folder",
+        Text,
+        nullable=False,
+        doc="the folder of all its photos; empty: they are in several",
+    ),
     Index(None, "part"),
-    info={"doc": "The photos of a camera in one place on one day. Follows from `photos` and `positions`."},
+    info={
+        "doc": "The photos of a camera in one place on one day. Follows from `photos` and `positions`."
+    },
 )
 
 trips = Table(
@@ -359,7 +439,10 @@ trips = Table(
     Column("first_at", DateTime, nullable=False, doc="local time of its first photo"),
     Column("last_at", DateTime, nullable=False, doc="local time of its last photo"),
     Column(
-        "summary", JSON, nullable=False, doc="its cameras' times, places, landmarks, number of photos, cover"
+        "summary",
+        JSON,
+        nullable=False,
+        doc="its cameras' times, places, landmarks, number of photos, cover",
     ),
     info={"doc": "A trip with what its photos show. Follows from `visits`, `trip_edits` and tags."},
 )
@@ -378,9 +461,16 @@ day_places = Table(
         doc="row of a grid of a quarter of a degree from the south pole; null: no position",
     ),
     Column("cell_column", Integer, doc="column of the grid from 180° west; null: no position"),
-    Column("classified", Integer, nullable=False, doc="number of classified photos, of copies the first"),
+    Column(
+        "classified",
+        Integer,
+        nullable=False,
+        doc="number of classified photos, of copies the first",
+    ),
     Column("tagged", Integer, nullable=False, doc="number of those with an accepted tag"),
-    Column("located", Integer, nullable=False, doc="number of positions, of copies the first at each"),
+    Column(
+        "located", Integer, nullable=False, doc="number of positions, of copies the first at each"
+    ),
     Column("classified_aspect", Float, nullable=False, doc="sum of widths divided by heights"),
     Column("tagged_aspect", Float, nullable=False, doc="sum of widths divided by heights"),
     Column("south", Float, doc="least latitude, degrees"),
@@ -389,7 +479,9 @@ day_places = Table(
     Column("east", Float, doc="greatest longitude, degrees"),
     Column("photo_id", Id, nullable=False, doc="one of the photos"),
     Index(None, "part"),
-    info={"doc": "Numbers of the photos of a day in a place. Follows from `photos` and `positions`."},
+    info={
+        "doc": "Numbers of the photos of a day in a place. Follows from `photos` and `positions`."
+    },
 )
 day_landmarks = Table(
     "day_landmarks",
@@ -400,7 +492,9 @@ day_landmarks = Table(
     Column("photos", Integer, nullable=False, doc="number of photos with it as an accepted tag"),
     Column("images", Integer, nullable=False, doc="the same, of copies the first"),
     Index(None, "part"),
-    info={"doc": "Numbers of the photos of a day by landmark. Follows from `photos` and `effective_tags`."},
+    info={
+        "doc": "Numbers of the photos of a day by landmark. Follows from `photos` and `effective_tags`."
+    },
 )
 
 trip_edits = Table(
@@ -409,10 +503,14 @@ trip_edits = Table(
     Column("id", Id, primary_key=True, doc="primary key, in the order in which they apply"),
     Column("kind", Text, one_of("kind", TripEditKind), nullable=False, doc=listed(TripEditKind)),
     Column("camera_id", Id, ForeignKey("cameras.id"), nullable=False, doc="a camera of the trip"),
-    Column("taken_at", DateTime, nullable=False, doc="a local time of that camera on the (later) trip"),
+    Column(
+        "taken_at", DateTime, nullable=False, doc="a local time of that camera on the (later) trip"
+    ),
     Column("name", Text, doc="the name; null: that of its place"),
     Column("split_at", DateTime, doc="the midnight at which it is split"),
     Column("other_camera_id", Id, ForeignKey("cameras.id"), doc="a camera of the other trip"),
     Column("other_taken_at", DateTime, doc="a local time of that camera on the other trip"),
-    info={"doc": "A change of a trip by a person. Trips are grouped anew each time, and then changed so."},
+    info={
+        "doc": "A change of a trip by a person. Trips are grouped anew each time, and then changed so."
+    },
 )

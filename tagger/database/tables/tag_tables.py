@@ -44,11 +44,21 @@ models = Table(
     Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the model file"),
     Column("name", Text, nullable=False, unique=True, doc="name in commands and settings"),
     Column(
-        "kind", Text, nullable=False, server_default="landmarks", doc="`landmarks` or `things`: its labels"
+        "kind",
+        Text,
+        nullable=False,
+        server_default="landmarks",
+        doc="`landmarks` or `things`: its labels",
     ),
-    Column("file", Text, doc="path of the file; null: the model of the package; empty: imported without one"),
+    Column(
+        "file",
+        Text,
+        doc="path of the file; null: the model of the package; empty: imported without one",
+    ),
     Column("manifest", JSON, nullable=False, doc="labels, input size, default threshold, metrics"),
-    Column("suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"),
+    Column(
+        "suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"
+    ),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
     Column(
@@ -63,10 +73,20 @@ landmarks = Table(
     "landmarks",
     metadata,
     Column("id", Id, primary_key=True, doc="primary key"),
-    Column("slug", Text, nullable=False, unique=True, doc="identifier that never changes, like `alai-minar`"),
+    Column(
+        "slug",
+        Text,
+        nullable=False,
+        unique=True,
+        doc="identifier that never changes, like `alai-minar`",
+    ),
     Column("name", Text, nullable=False, doc="name in the model's language"),
     Column(
-        "names", JSON, nullable=False, server_default="{}", doc='by language, like `{"de": "Kölner Dom"}`'
+        "names",
+        JSON,
+        nullable=False,
+        server_default="{}",
+        doc='by language, like `{"de": "Kölner Dom"}`',
     ),
     Column("aliases", JSON, nullable=False, server_default="[]", doc="list of other names"),
     Column("country", Text),
@@ -74,9 +94,15 @@ landmarks = Table(
     Column("city", Text),
     Column("latitude", Float, doc="degrees (WGS 84); south and west are negative"),
     Column("longitude", Float, doc="degrees (WGS 84); south and west are negative"),
-    Column("extent", Text, doc="shape on the map: `point`, `line`, `area` or `multi` (several points)"),
     Column(
-        "edited", JSON, nullable=False, server_default="[]", doc="columns that a person set; models keep them"
+        "extent", Text, doc="shape on the map: `point`, `line`, `area` or `multi` (several points)"
+    ),
+    Column(
+        "edited",
+        JSON,
+        nullable=False,
+        server_default="[]",
+        doc="columns that a person set; models keep them",
     ),
     Column("merged_slugs", JSON, nullable=False, server_default="[]", doc="slugs merged into it"),
     Index(None, "country"),
@@ -85,7 +111,9 @@ landmarks = Table(
 model_labels = Table(
     "model_labels",
     metadata,
-    Column("model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False, doc="the model"),
+    Column(
+        "model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False, doc="the model"
+    ),
     Column("position", Integer, nullable=False, doc="index of the label in the model's scores"),
     Column("label", Text, nullable=False, doc="name of the label in the model"),
     Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
@@ -120,7 +148,13 @@ def _image_key() -> Column[int]:
 tags = Table(
     "tags",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the image",
+    ),
     Column("rank", Integer, nullable=False, doc="1 for the highest score, 2 for the next, …"),
     Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
@@ -154,7 +188,13 @@ add_partial_index("ix_tags_candidate", tags.c.score, tags.c.content_id, where=is
 classifications = Table(
     "classifications",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the image",
+    ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
     Column("top_k", Integer, nullable=False, doc="largest number of tags"),
     Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
@@ -162,15 +202,25 @@ classifications = Table(
     PrimaryKeyConstraint("content_id", "model_id"),
     Index(None, "model_id"),
     sqlite_with_rowid=False,
-    info={"doc": "A classification of an image by another model than its last one, `contents.model_id`."},
+    info={
+        "doc": "A classification of an image by another model than its last one, `contents.model_id`."
+    },
 )
 
 embeddings = Table(
     "embeddings",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the image",
+    ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that made it"),
-    Column("taught_version", Integer, nullable=False, doc="`models.taught_version` that was compared"),
+    Column(
+        "taught_version", Integer, nullable=False, doc="`models.taught_version` that was compared"
+    ),
     Column(
         "data",
         LargeBinary,
@@ -200,7 +250,12 @@ sketches = Table(
     "sketches",
     metadata,
     _model_of_embeddings(),
-    Column("block", Integer, nullable=False, doc=f"a {SKETCHED_BLOCK}th of the images' ids, rounded down"),
+    Column(
+        "block",
+        Integer,
+        nullable=False,
+        doc=f"a {SKETCHED_BLOCK}th of the images' ids, rounded down",
+    ),
     Column(
         "data",
         LargeBinary,
@@ -208,7 +263,9 @@ sketches = Table(
         doc="ids and sketches of its images",
     ),
     PrimaryKeyConstraint("model_id", "block"),
-    info={"doc": "Short forms of embeddings, by which similar photos are found. Missing ones are computed."},
+    info={
+        "doc": "Short forms of embeddings, by which similar photos are found. Missing ones are computed."
+    },
 )
 
 classifiers = Table(
@@ -235,16 +292,26 @@ classifiers = Table(
     Column("learned_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("landmark_id", "model_id"),
     Index(None, "model_id"),
-    info={"doc": "What was learned of a taught landmark, from verdicts, for embeddings of one model."},
+    info={
+        "doc": "What was learned of a taught landmark, from verdicts, for embeddings of one model."
+    },
 )
 
 taught_tags = Table(
     "taught_tags",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the image",
+    ),
     _taught_landmark(),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
-    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
+    Column(
+        "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"
+    ),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
     _odds_reason_column(_AS_IN_TAGS),
@@ -255,7 +322,9 @@ taught_tags = Table(
 )
 for _table in (tags, taught_tags):
     add_partial_index(
-        f"ix_{_table.name}_position_odds", _table.c.content_id, where=_table.c.position_odds.is_not(None)
+        f"ix_{_table.name}_position_odds",
+        _table.c.content_id,
+        where=_table.c.position_odds.is_not(None),
     )
 
 verdicts = Table(
@@ -274,7 +343,9 @@ verdicts = Table(
     Column("given_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     Index(None, "landmark_id", "content_id"),
-    info={"doc": "A person's decision about a landmark on an image, in every copy and for later models."},
+    info={
+        "doc": "A person's decision about a landmark on an image, in every copy and for later models."
+    },
 )
 
 dismissals = Table(
@@ -283,7 +354,9 @@ dismissals = Table(
     _image_key(),
     Column("given_by", Text),
     Column("given_at", UtcDateTime, nullable=False),
-    info={"doc": "An image that a person dismissed as no landmark. A confirmed landmark deletes it."},
+    info={
+        "doc": "An image that a person dismissed as no landmark. A confirmed landmark deletes it."
+    },
 )
 
 favourites = Table(
@@ -298,9 +371,19 @@ favourites = Table(
 effective_tags = Table(
     "effective_tags",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
     Column(
-        "landmark_id", Id, ForeignKey("landmarks.id", ondelete="CASCADE"), nullable=False, doc="the landmark"
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the image",
+    ),
+    Column(
+        "landmark_id",
+        Id,
+        ForeignKey("landmarks.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the landmark",
     ),
     Column("state", Text, one_of("state", TagState), nullable=False, doc=listed(TagState)),
     Column("reason", Text, one_of("reason", TagReason), doc=_REASON),
@@ -331,7 +414,9 @@ effective_tags = Table(
     ),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     sqlite_with_rowid=False,
-    info={"doc": "A landmark of an image, by predictions, teaching, positions and verdicts together."},
+    info={
+        "doc": "A landmark of an image, by predictions, teaching, positions and verdicts together."
+    },
 )
 _IS_TAG = effective_tags.c.accepted == true()
 add_partial_index(
@@ -378,8 +463,15 @@ things = Table(
     Column("name", Text, nullable=False, doc="name in English"),
     Column("names", JSON, nullable=False, doc='by language, like `{"de": "Hund"}`'),
     Column("aliases", JSON, nullable=False, doc="list of other names, of any language"),
-    Column("parent", Text, ForeignKey("things.slug"), doc="the thing that it is a kind of, like `animal`"),
-    info={"doc": "A thing that a model names. Things are no landmarks: no place follows from them."},
+    Column(
+        "parent",
+        Text,
+        ForeignKey("things.slug"),
+        doc="the thing that it is a kind of, like `animal`",
+    ),
+    info={
+        "doc": "A thing that a model names. Things are no landmarks: no place follows from them."
+    },
 )
 
 
@@ -390,7 +482,9 @@ def _thing() -> Column[str]:
 thing_labels = Table(
     "thing_labels",
     metadata,
-    Column("model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False, doc="the model"),
+    Column(
+        "model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False, doc="the model"
+    ),
     Column("position", Integer, nullable=False, doc="index of the label in the model's scores"),
     _thing(),
     PrimaryKeyConstraint("model_id", "position"),
@@ -400,7 +494,13 @@ thing_labels = Table(
 image_things = Table(
     "image_things",
     metadata,
-    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id", ondelete="CASCADE"),
+        nullable=False,
+        doc="the image",
+    ),
     _thing(),
     Column(
         "model_id",
@@ -422,12 +522,16 @@ thing_verdicts = Table(
     metadata,
     Column("content_id", Id, ForeignKey("contents.id"), nullable=False, doc="the image"),
     _thing(),
-    Column("verdict", Text, one_of("verdict", VerdictKind), nullable=False, doc=listed(VerdictKind)),
+    Column(
+        "verdict", Text, one_of("verdict", VerdictKind), nullable=False, doc=listed(VerdictKind)
+    ),
     Column("given_by", Text, doc="who gave the verdict"),
     Column("given_at", UtcDateTime, nullable=False, doc="when"),
     PrimaryKeyConstraint("content_id", "thing"),
     Index(None, "thing", "content_id"),
-    info={"doc": "A person's decision whether an image shows a thing, in every copy and for later models."},
+    info={
+        "doc": "A person's decision whether an image shows a thing, in every copy and for later models."
+    },
 )
 
 _PATH = "absolute path or address of the photo, where it was scanned"

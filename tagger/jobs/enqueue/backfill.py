@@ -6,13 +6,32 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, delete, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from tagger.database.audit_log import AuditAction, withdraw_action
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState
 from tagger.database.statements import current_time
-from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
+from tagger.database.tables import (
+    PRESENT,
+    UNTAGGED,
+    contents,
+    embeddings,
+    job_items,
+    jobs,
+    photos,
+    positions,
+)
 from tagger.errors import QueryOptionInvalid
 from tagger.jobs.enqueue.scan import Scan, require_available_roots, select_paths
 from tagger.jobs.enqueue.submission import MetadataOptions, inference_options
@@ -131,7 +150,9 @@ def count_photos(
     with database.read() as connection:
         source, conditions = _photo_conditions(connection, backfill, inference, root_paths)
         counts = (
-            connection.scalar(select(func.count()).select_from(source).where(condition, *conditions))
+            connection.scalar(
+                select(func.count()).select_from(source).where(condition, *conditions)
+            )
             for condition in _scope_conditions(connection, backfill.scope, inference)
         )
         return sum(count or 0 for count in counts)
@@ -147,7 +168,9 @@ def discard_empty_job(database: Database, job_id: int) -> bool:
         ~exists().where(child.c.parent_id == job_id),
     )
     with database.write() as connection:
-        is_gone = connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
+        is_gone = (
+            connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
+        )
         if is_gone:
             withdraw_action(connection, AuditAction.JOB_CREATE, job_id)
     return is_gone
@@ -191,7 +214,9 @@ def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
 def _photo_conditions(
     connection: Connection, backfill: Backfill, inference: InferenceOptions, root_paths: RootPaths
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
-    resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
+    resolved = ResolvedQuery.resolve(
+        connection, replace(backfill.query, any_outcome=True), root_paths
+    )
     conditions = list(resolved.option_conditions())
     # If an index finds few photos for the query, not all photos are read in order of their ids.
     narrowest, is_small = resolved.narrowest(connection, MOST_NARROWED)

@@ -55,7 +55,9 @@ class Write:
         """Bring positions, and the tags that they accept or refuse, up to date; then add the photos."""
         update_kept(scan.database)
         # A photo may lose its tags meanwhile, and is then found again.
-        is_item = exists().where(job_items.c.job_id == scan.job_id, job_items.c.photo_id == photos.c.id)
+        is_item = exists().where(
+            job_items.c.job_id == scan.job_id, job_items.c.photo_id == photos.c.id
+        )
         for page in self.photo_id_pages(scan.database, scan.root_paths):
             scan.select([of_photos(page), ~is_item])
 
@@ -105,7 +107,9 @@ class Undo:
 
     def new_job(self, database: Database, settings: Settings) -> NewJob:
         options = {} if self.job is None else {UNDO_JOB: self.job}
-        return NewJob(**vars(inference_options(database, settings)), kind=JobKind.UNDO, options=options)
+        return NewJob(
+            **vars(inference_options(database, settings)), kind=JobKind.UNDO, options=options
+        )
 
     def add_photos(self, scan: Scan) -> None:
         scan.select(self.conditions(scan.database, scan.root_paths))
@@ -127,14 +131,18 @@ def of_photos(photo_ids: Sequence[int]) -> ColumnElement[bool]:
     return photos.c.id.in_(photo_ids)
 
 
-def is_under(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> ColumnElement[bool]:
+def is_under(
+    database: Database, paths: Iterable[Path], root_paths: RootPaths
+) -> ColumnElement[bool]:
     """The condition for the photos at or under these paths."""
     with database.read() as connection:
         ranges = path_ranges(connection, paths, root_paths)
     return or_(false(), *(range_.condition for range_ in ranges))
 
 
-def photo_id_pages(database: Database, conditions: Sequence[ColumnElement[bool]]) -> Iterator[Sequence[int]]:
+def photo_id_pages(
+    database: Database, conditions: Sequence[ColumnElement[bool]]
+) -> Iterator[Sequence[int]]:
     """The ids of the photos that meet the conditions, in pages."""
     for rows in database.row_pages(select(photos.c.id).where(*conditions), photos.c.id, size=PAGE):
         yield [row.id for row in rows]
@@ -158,7 +166,9 @@ def count_job_writes(database: Database, job: int) -> JobWrites:
     is_sidecar = metadata_writes.c.target == Target.SIDECAR
     is_new = and_(is_sidecar, metadata_writes.c.base_digest.is_(None))
     kinds = {"embedded": ~is_sidecar, "sidecars": is_sidecar, "new_sidecars": is_new}
-    files = (func.count(case((kind, metadata_writes.c.id))).label(name) for name, kind in kinds.items())
+    files = (
+        func.count(case((kind, metadata_writes.c.id))).label(name) for name, kind in kinds.items()
+    )
     of_job = metadata_writes.c.job_id == job
     is_held = metadata_writes.c.photo_id.is_not(None)
     with database.read() as connection:
@@ -258,7 +268,9 @@ def select_parent_photos(
     Positions are brought up to date first. Items that a process added before it died are kept.
     """
     with database.read() as connection:
-        job = connection.execute(select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)).one()
+        job = connection.execute(
+            select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)
+        ).one()
         # Pages are in id order, although the photos of one page are ordered by root.
         last_id = connection.scalar(
             select(func.max(job_items.c.photo_id)).where(job_items.c.job_id == job_id)

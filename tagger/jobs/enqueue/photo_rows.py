@@ -122,7 +122,10 @@ def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
 
 
 def insert_photos(
-    connection: Connection, root: Root, new: Mapping[PathKey, FoundPhoto], inference: InferenceOptions
+    connection: Connection,
+    root: Root,
+    new: Mapping[PathKey, FoundPhoto],
+    inference: InferenceOptions,
 ) -> dict[PathKey, Any]:
     """Add photos that nobody has added meanwhile. Returns the rows of all, like `photo_rows`."""
     rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new.items())
@@ -137,10 +140,13 @@ def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhot
     statement = (
         update(photos)
         .where(photos.c.id == bindparam("photo"))
-        .values(size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None, **NO_FAILURE)
+        .values(
+            size_bytes=bindparam("size"), mtime_ns=bindparam("mtime"), gone_since=None, **NO_FAILURE
+        )
     )
     rows = [
-        {"photo": photo_id, "size": photo.size_bytes, "mtime": photo.mtime_ns} for photo_id, photo in changed
+        {"photo": photo_id, "size": photo.size_bytes, "mtime": photo.mtime_ns}
+        for photo_id, photo in changed
     ]
     if rows:
         connection.execute(statement, rows)
@@ -159,7 +165,11 @@ def store_gone(
         RootUnavailable: the folder, or one in it, was unmounted since they were looked for.
     """
     since = func.coalesce(photos.c.gone_since, datetime.now(UTC))
-    statement = update(photos).where(photos.c.id == bindparam("photo")).values(gone_since=since, **NO_FAILURE)
+    statement = (
+        update(photos)
+        .where(photos.c.id == bindparam("photo"))
+        .values(gone_since=since, **NO_FAILURE)
+    )
     # Before the transaction: a share may answer slowly, and others wait for the locks.
     with database.read() as connection:
         before = {each.folder for each in unavailable}
@@ -178,11 +188,18 @@ def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
     return not same_file or row.gone_since is not None
 
 
-def can_skip(row: Row[Any], version: PhotoVersion | FoundPhoto, inference: InferenceOptions) -> bool:
+def can_skip(
+    row: Row[Any], version: PhotoVersion | FoundPhoto, inference: InferenceOptions
+) -> bool:
     """Whether this version of the file was classified with the same options, so that it is skipped."""
     classified = row.classified_size_bytes, row.classified_mtime_ns
     same_file = classified == (version.size_bytes, version.mtime_ns)
-    return same_file and bool(row.is_classified) and row.failure_kind is None and not inference.reprocess
+    return (
+        same_file
+        and bool(row.is_classified)
+        and row.failure_kind is None
+        and not inference.reprocess
+    )
 
 
 PARALLEL_READS = 16
@@ -197,7 +214,9 @@ def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str,
     statements.append((FactSource.NAME, PhotoFacts(taken_at=day_in_name(path))))
     facts = merge_facts(statements)
     if facts["taken_source"] == FactSource.TAKEOUT:  # its times are UTC
-        facts["utc_offset_s"] = _utc_offset_s(facts["taken_at"], facts["latitude"], facts["longitude"])
+        facts["utc_offset_s"] = _utc_offset_s(
+            facts["taken_at"], facts["latitude"], facts["longitude"]
+        )
         facts["taken_at"] += timedelta(seconds=facts["utc_offset_s"])
     has_date = facts["taken_at"] is not None and facts["taken_source"] != FactSource.NAME
     is_broken = any(stated.is_broken for _, stated in side_facts)
@@ -232,7 +251,9 @@ def unread_photos(connection: Connection, job_id: int) -> Mapping[FactProblem, S
 def unread_counts(database: Database, job_id: int) -> Mapping[str, int]:
     """The numbers of the job's photos with facts that cannot be read, by what that is."""
     with database.read() as connection:
-        return {str(problem): len(paths) for problem, paths in unread_photos(connection, job_id).items()}
+        return {
+            str(problem): len(paths) for problem, paths in unread_photos(connection, job_id).items()
+        }
 
 
 def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
@@ -254,7 +275,10 @@ def has_other_side_files(row: Row[Any], found: Sequence[SideFile] | None) -> boo
 
 def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[SideFile]]) -> None:
     """Store the side files of photos, by id."""
-    rows = [{"photo": photo_id, "files": side_files_to_text(files)} for photo_id, files in side_files.items()]
+    rows = [
+        {"photo": photo_id, "files": side_files_to_text(files)}
+        for photo_id, files in side_files.items()
+    ]
     if rows:
         statement = update(photos).where(photos.c.id == bindparam("photo"))
         connection.execute(statement.values(side_files=bindparam("files")), rows)
@@ -274,26 +298,44 @@ def refresh_facts(
     found = {
         photo_id: (
             path,
-            [file for row in rows for file in side_files.get(row.id, stored_side_files(row.side_files))],
+            [
+                file
+                for row in rows
+                for file in side_files.get(row.id, stored_side_files(row.side_files))
+            ],
         )
         for photo_id, rows in files.items()
         if (path := path_from_text(rows[0].path, rows[0].path_bytes))
     }
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
         stated = dict(
-            zip(found, pool.map(lambda each: read_side_facts(source, *each), found.values()), strict=True)
+            zip(
+                found,
+                pool.map(lambda each: read_side_facts(source, *each), found.values()),
+                strict=True,
+            )
         )
     with database.write() as connection:
         store_side_files(connection, side_files)
         _store_facts(connection, stated)
 
 
-def _files_of_photos(connection: Connection, file_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
+def _files_of_photos(
+    connection: Connection, file_ids: Collection[int]
+) -> Mapping[int, Sequence[Row[Any]]]:
     """The files of the photos of these files, by photo id: the photo's own, then its RAW files."""
     of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
     ids = connection.scalars(select(of_photo).where(among(photos.c.id, file_ids))).all()
-    columns = (photos.c.id, photos.c.primary_id, photos.c.path, photos.c.path_bytes, photos.c.side_files)
-    is_file = among(photos.c.id, ids) | (among(photos.c.primary_id, ids) & photos.c.gone_since.is_(None))
+    columns = (
+        photos.c.id,
+        photos.c.primary_id,
+        photos.c.path,
+        photos.c.path_bytes,
+        photos.c.side_files,
+    )
+    is_file = among(photos.c.id, ids) | (
+        among(photos.c.primary_id, ids) & photos.c.gone_since.is_(None)
+    )
     files: dict[int, list[Any]] = {}
     in_order = (photos.c.primary_id.is_not(None), photos.c.path)
     for row in connection.execute(select(*columns).where(is_file).order_by(*in_order)):
@@ -304,7 +346,10 @@ def _files_of_photos(connection: Connection, file_ids: Collection[int]) -> Mappi
 def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> None:
     """Store the facts that other files give now. Facts of the photos' own files stay."""
     query = (
-        select(photos).where(among(photos.c.id, stated)).order_by(photos.c.id).with_for_update(key_share=True)
+        select(photos)
+        .where(among(photos.c.id, stated))
+        .order_by(photos.c.id)
+        .with_for_update(key_share=True)
     )
     changed = {}
     for row in connection.execute(query):
@@ -318,8 +363,12 @@ def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> Non
 
 def _own_facts(row: Row[Any]) -> PhotoFacts:
     """What the photo's own file said, as far as it counts."""
-    sources = {name: fact.source and getattr(row, fact.source) for name, fact in PHOTO_FACTS.items()}
-    own = {name: getattr(row, name) for name, by in sources.items() if by in (None, FactSource.CAMERA)}
+    sources = {
+        name: fact.source and getattr(row, fact.source) for name, fact in PHOTO_FACTS.items()
+    }
+    own = {
+        name: getattr(row, name) for name, by in sources.items() if by in (None, FactSource.CAMERA)
+    }
     return PhotoFacts(**own, is_date_unread=row.unread_facts == FactProblem.DATE)
 
 

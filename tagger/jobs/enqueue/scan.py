@@ -34,7 +34,13 @@ from tagger.jobs.enqueue.photo_rows import (
     store_side_files,
     update_photos,
 )
-from tagger.ledger.items import append_items, fill_job, jobs_of_photos, jobs_with_the_same_task, lock_scan
+from tagger.ledger.items import (
+    append_items,
+    fill_job,
+    jobs_of_photos,
+    jobs_with_the_same_task,
+    lock_scan,
+)
 from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.photos.files import MountState, PhotoVersion
 from tagger.photos.folders import FolderProblem, FoundPhoto
@@ -87,12 +93,18 @@ def select_paths(
     for path in paths:
         resolved, is_folder = open_source(str(path)).named()
         (folders if is_folder else files).add(resolved)
-    outermost = {folder for folder in folders if not any(parent in folders for parent in folder.parents)}
+    outermost = {
+        folder for folder in folders if not any(parent in folders for parent in folder.parents)
+    }
     single = {file for file in files if not any(parent in outermost for parent in file.parents)}
-    return Selection(tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude))
+    return Selection(
+        tuple(sorted(outermost)), tuple(sorted(single)), tuple(include), tuple(exclude)
+    )
 
 
-def require_available_roots(database: Database, selection: Selection, root_paths: RootPaths) -> None:
+def require_available_roots(
+    database: Database, selection: Selection, root_paths: RootPaths
+) -> None:
     """Check, before anything is recorded, that the disks of all folders are mounted.
 
     Raises:
@@ -105,7 +117,9 @@ def require_available_roots(database: Database, selection: Selection, root_paths
             check_mounted(connection, root, selection.files)
 
 
-def unavailable_in(database: Database, folder: Path, root_paths: RootPaths) -> list[UnavailableFolder]:
+def unavailable_in(
+    database: Database, folder: Path, root_paths: RootPaths
+) -> list[UnavailableFolder]:
     """As `unavailable_below`. Nothing is known of a folder in no root."""
     with database.read() as connection:
         root = find_root(connection, folder, root_paths)
@@ -145,7 +159,12 @@ class ScanReport:
     def note(self) -> str | None:
         """A line about what the scan could not read or left out; None if there is nothing to report."""
         nothing = [] if self.found else ["no photos were found there"]
-        lines = [*self._problem_lines(), *nothing, *self.other_files.copies_lines(), *self.other_job_lines()]
+        lines = [
+            *self._problem_lines(),
+            *nothing,
+            *self.other_files.copies_lines(),
+            *self.other_job_lines(),
+        ]
         return "; ".join(lines) or None
 
     def problem_note(self) -> str | None:
@@ -155,7 +174,7 @@ class ScanReport:
     def other_job_lines(self) -> list[str]:
         """Which photos are left to other jobs."""
         return [
-            f"1 photo is in job {job} already" if number == 1 else f"{number} photos are in job {job} already"
+            f"{number} {'photo is' if number == 1 else 'photos are'} in job {job} already"
             for job, number in sorted(self.in_other_jobs.items())
         ]
 
@@ -196,10 +215,15 @@ class Scan:
         # How many stored photos were added.
         self.selected = 0
 
-    def select(self, conditions: Sequence[ColumnElement[bool]], source: FromClause = photos) -> None:
+    def select(
+        self, conditions: Sequence[ColumnElement[bool]], source: FromClause = photos
+    ) -> None:
         """Add the stored photos that meet the conditions, in addition to earlier ones, as `fill_job`."""
         before = self.selected
-        conditions = [*conditions, *(~each.condition for each in self._unavailable(conditions, source))]
+        conditions = [
+            *conditions,
+            *(~each.condition for each in self._unavailable(conditions, source)),
+        ]
         self.selected += fill_job(
             self.database,
             self.job_id,
@@ -240,7 +264,9 @@ class Scan:
         found = without_problems(
             find_named(sorted(selection.files, key=lambda file: _folder_of(str(file)))), self.report
         )
-        for parent, photos_in_parent in groupby(found, key=lambda photo: _folder_of(photo.location)):
+        for parent, photos_in_parent in groupby(
+            found, key=lambda photo: _folder_of(photo.location)
+        ):
             groups = StemGroups[FoundPhoto](attrgetter("location")).of(photos_in_parent)
             while page := list(islice(groups, PAGE)):
                 self._record(parse_path(parent), list(chain.from_iterable(page)))
@@ -265,7 +291,9 @@ class Scan:
             found = dict(zip(_path_keys(root.folder, page), page, strict=True))
             rows = photo_rows(connection, root, found, self.new)
             new = [key for key in found if key not in rows]
-            changed = [key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)]
+            changed = [
+                key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)
+            ]
             if new:
                 rows |= insert_photos(connection, root, {key: found[key] for key in new}, self.new)
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
@@ -278,7 +306,11 @@ class Scan:
                 items = _skipped_photos(connection, photo_ids, rows.values(), files, self.new)
                 # A job that reads a changed file just now may have the picture from before.
                 changed_ids = {primary_ids.get(rows[key].id, rows[key].id) for key in changed}
-                due = [each for each, skipped in items.items() if not skipped and each not in changed_ids]
+                due = [
+                    each
+                    for each, skipped in items.items()
+                    if not skipped and each not in changed_ids
+                ]
                 of_others = jobs_of_photos(connection, other_jobs, due)
                 items = {each: skipped for each, skipped in items.items() if each not in of_others}
                 append_items(connection, self.job_id, items)
@@ -306,7 +338,9 @@ class Scan:
         self.report.changed += sum(rows[key].id in photo_ids for key in changed)
         self.on_progress(self.report.found)
 
-    def _pair(self, connection: Connection, root: Root, rows: Mapping[PathKey, Any]) -> Mapping[int, int]:
+    def _pair(
+        self, connection: Connection, root: Root, rows: Mapping[PathKey, Any]
+    ) -> Mapping[int, int]:
         """Join RAW files with their JPEGs, stored ones too. Returns the primary of each file that has one."""
         if self.database.raw_pairs:
             return pair_files(connection, root, rows.values())
@@ -326,7 +360,9 @@ def _skipped_photos(
     Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named.
     """
     rows = {row.id: row for row in found_rows}
-    rows |= rows_by_id(connection, [photo_id for photo_id in photo_ids if photo_id not in rows], inference)
+    rows |= rows_by_id(
+        connection, [photo_id for photo_id in photo_ids if photo_id not in rows], inference
+    )
     items = {}
     for photo_id in photo_ids:
         row = rows[photo_id]
@@ -383,7 +419,11 @@ def without_problems(
 
 
 def scanned_pages(
-    database: Database, folder: Path, selection: Selection, root_paths: RootPaths, report: ScanReport
+    database: Database,
+    folder: Path,
+    selection: Selection,
+    root_paths: RootPaths,
+    report: ScanReport,
 ) -> Iterator[ListedPage]:
     """List a folder in pages. Mark stored photos that are not there as gone, and store what is mounted.
 
@@ -394,7 +434,8 @@ def scanned_pages(
     """
     has_mounts = open_source(str(folder)).has_mounts
     if has_mounts:
-        stored_root(database, folder, root_paths)  # first: it absorbs others, one of which may be away
+        # First: it absorbs others, one of which may be away.
+        stored_root(database, folder, root_paths)
     unavailable = unavailable_in(database, folder, root_paths)
     with database.read() as connection:
         for each in unavailable:
@@ -415,7 +456,10 @@ def scanned_pages(
 
 
 def list_folder(
-    folder: Path, selection: Selection, other_files: OtherFiles, unavailable: Sequence[UnavailableFolder]
+    folder: Path,
+    selection: Selection,
+    other_files: OtherFiles,
+    unavailable: Sequence[UnavailableFolder],
 ) -> Iterator[FoundPhoto | FolderProblem]:
     """List what the selection has in a folder, without what is unavailable."""
     return open_source(str(folder)).photos(

@@ -94,7 +94,9 @@ def _unseen_photos(
         (photo, row)
         for photo, row in page
         if (row is not None and row.retry_at is not None and row.retry_at <= now)
-        or _is_unseen(row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs)
+        or _is_unseen(
+            row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs
+        )
     ]
     # Photos that an open job has yet to process are left to it, unless they have changed since.
     waiting = [row.id for photo, row in unseen if row is not None and not is_changed(row, photo)]
@@ -113,7 +115,9 @@ def _is_unseen(
 ) -> bool:
     if row is None or is_changed(row, photo) or row.failure_kind == FailureKind.SETTLING:
         return True
-    if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
+    if (
+        row.primary_id is not None
+    ):  # its JPEG is classified in its place, unless the setting has changed
         return not raw_pairs
     is_other = not can_skip(row, photo, inference) or has_other_side_files(row, photo.side_files)
     return is_joined or (row.failure_kind is None and is_other)
@@ -122,7 +126,9 @@ def _is_unseen(
 def _raw_files_with_jpeg(paths: Iterable[Path]) -> set[Path]:
     """Those of the paths of a page that are RAW files and have a JPEG among them."""
     groups = StemGroups[Path](str).of(paths)
-    return {path for group in groups for path in group if str(path) in primary_files([*map(str, group)])}
+    return {
+        path for group in groups for path in group if str(path) in primary_files([*map(str, group)])
+    }
 
 
 def preview_scan(
@@ -131,7 +137,9 @@ def preview_scan(
     """How many photos a scan would find, how many a job would skip, and what is left out."""
     found = skipped = 0
     other_files = OtherFiles()
-    entries = chain.from_iterable(_stored_pages(database, selection, inference, root_paths, other_files))
+    entries = chain.from_iterable(
+        _stored_pages(database, selection, inference, root_paths, other_files)
+    )
     groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
     for group in groups.of(entries):
         joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
@@ -159,7 +167,9 @@ def _stored_pages(
     in_folders = (
         (folder, entry)
         for folder in selection.folders
-        for entry in list_folder(folder, selection, other_files, unavailable_in(database, folder, root_paths))
+        for entry in list_folder(
+            folder, selection, other_files, unavailable_in(database, folder, root_paths)
+        )
         if isinstance(entry, FoundPhoto)
     )
     for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):

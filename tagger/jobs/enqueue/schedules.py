@@ -16,7 +16,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import tzlocal
 from cronsim import CronSim, CronSimError
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -33,7 +45,12 @@ from tagger.errors import (
     ScheduleNotFound,
     TaggerError,
 )
-from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options, discard_empty_job
+from tagger.jobs.enqueue.backfill import (
+    Backfill,
+    backfill_from_options,
+    backfill_options,
+    discard_empty_job,
+)
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, select_paths
 from tagger.jobs.enqueue.submission import queue_job
 from tagger.ledger.job_control import pause_job, resume
@@ -100,7 +117,9 @@ def check_time_of_day(text: str | None) -> None:
     ScheduleInvalid: it is no time of day like 06:00.
     """
     if text is not None and not _TIME_OF_DAY.fullmatch(text):
-        raise ScheduleInvalid(reason=f"{text!r} is not a time of day; write hours and minutes, like 06:00")
+        raise ScheduleInvalid(
+            reason=f"{text!r} is not a time of day; write hours and minutes, like 06:00"
+        )
 
 
 def explain_cron(cron: str, until: str | None = None) -> str:
@@ -136,7 +155,9 @@ def _due(cron: str, zone: str, start: datetime, *, reverse: bool) -> datetime:
     try:
         local = start.astimezone(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ScheduleInvalid(reason=f"there is no time zone {zone!r}; use one like Europe/Paris") from error
+        raise ScheduleInvalid(
+            reason=f"there is no time zone {zone!r}; use one like Europe/Paris"
+        ) from error
     try:
         return next(CronSim(cron, local, reverse=reverse)).astimezone(UTC)
     except (CronSimError, ValueError, StopIteration) as error:
@@ -160,7 +181,8 @@ def pause_ended_runs(database: Database) -> list[int]:
     ended = (
         row
         for row in rows
-        if row.state != JobState.PAUSED and next_time_of_day(row.until, row.time_zone, row.started_at) <= now
+        if row.state != JobState.PAUSED
+        and next_time_of_day(row.until, row.time_zone, row.started_at) <= now
     )
     return [row.id for row in ended if _pause(database, row)]
 
@@ -208,7 +230,9 @@ def _pause(database: Database, row: Row[Any]) -> bool:
     try:
         with database.write() as connection:
             pause_job(connection, row.id, note)
-            connection.execute(update(schedule_runs).where(*run).values(paused_at=current_time(connection)))
+            connection.execute(
+                update(schedule_runs).where(*run).values(paused_at=current_time(connection))
+            )
     except JobFinished:
         return False
     return True
@@ -289,7 +313,12 @@ def add_schedule(
         row = connection.execute(insert(schedules).values(values).returning(schedules)).one()
         write = options.get(WRITE)
         record_action(
-            connection, AuditAction.SCHEDULE_ADD, name, cron=cron, photos=backfill.scope, write=write
+            connection,
+            AuditAction.SCHEDULE_ADD,
+            name,
+            cron=cron,
+            photos=backfill.scope,
+            write=write,
         )
     return _schedule(row)
 
@@ -297,7 +326,10 @@ def add_schedule(
 def list_schedules(database: Database) -> list[ScheduleDocument]:
     """All schedules, by name."""
     with database.read() as connection:
-        return [_schedule(row) for row in connection.execute(select(schedules).order_by(schedules.c.name))]
+        return [
+            _schedule(row)
+            for row in connection.execute(select(schedules).order_by(schedules.c.name))
+        ]
 
 
 def remove_schedule(database: Database, name: str) -> None:
@@ -307,7 +339,9 @@ def remove_schedule(database: Database, name: str) -> None:
         ScheduleNotFound: there is no such schedule.
     """
     with database.write() as connection:
-        connection.execute(delete(schedules).where(schedules.c.id == schedule_row(connection, name).id))
+        connection.execute(
+            delete(schedules).where(schedules.c.id == schedule_row(connection, name).id)
+        )
         record_action(connection, AuditAction.SCHEDULE_REMOVE, name)
 
 
@@ -358,7 +392,9 @@ def follows_links(options: Mapping[str, Any]) -> bool:
 
 def _schedule(row: Row[Any]) -> ScheduleDocument:
     options = _without_follows_links(row.options)
-    return document_of(ScheduleDocument, row, zone=row.time_zone, what=row.selection, options=options)
+    return document_of(
+        ScheduleDocument, row, zone=row.time_zone, what=row.selection, options=options
+    )
 
 
 def _without_follows_links(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -409,7 +445,9 @@ def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
             .limit(limit)
         )
         return [
-            ScheduleRun(row.due_at, row.started_at, row.job_id, row.state, row.note, row.note_message)
+            ScheduleRun(
+                row.due_at, row.started_at, row.job_id, row.state, row.note, row.note_message
+            )
             for row in connection.execute(query)
         ]
 
@@ -475,7 +513,9 @@ def _run(
     """Start one run; None as for `_insert_run`. `author`: None if somebody asked for it."""
     resume_paused_runs(database, row.id)
     backfill = backfill_from_schedule(row.selection, row.options)
-    new = replace(backfill.new_job(database, settings), priority=Priority(row.priority), author=author)
+    new = replace(
+        backfill.new_job(database, settings), priority=Priority(row.priority), author=author
+    )
     run = _insert_run(database, row, due, new)
     if run is None or run.job is None or run.note is not None:
         return run
@@ -500,7 +540,9 @@ def _run(
     return run
 
 
-def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -> ScheduleRun | None:
+def _insert_run(
+    database: Database, row: Row[Any], due: datetime, new: NewJob
+) -> ScheduleRun | None:
     """Record the run, its job and the next due time in one transaction.
 
     None if another process has started the run, or the schedule was removed.
@@ -514,12 +556,20 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
         now = current_time(connection)
         run = {"schedule_id": row.id, "due_at": due, "started_at": now}
         next_time = next_due(schedule.cron, schedule.time_zone, now)
-        connection.execute(update(schedules).where(schedules.c.id == row.id).values(next_due=next_time))
-        if connection.scalar(select(schedule_runs.c.due_at).where(*_is_run(row.id, due))) is not None:
+        connection.execute(
+            update(schedules).where(schedules.c.id == row.id).values(next_due=next_time)
+        )
+        if (
+            connection.scalar(select(schedule_runs.c.due_at).where(*_is_run(row.id, due)))
+            is not None
+        ):
             return None
         open_job = _open_job(connection, row.id)
         if open_job is not None:
-            job, columns = None, note_columns(Note(NoteCode.RUN_UNFINISHED, {"job": str(open_job.id)}))
+            job, columns = (
+                None,
+                note_columns(Note(NoteCode.RUN_UNFINISHED, {"job": str(open_job.id)})),
+            )
             if open_job.was_paused:
                 job, columns = open_job.id, note_columns(f"continues job {open_job.id}")
             insert_missing(connection, schedule_runs, [run | {"job_id": job} | columns])
@@ -547,10 +597,14 @@ def _refuse_links(name: str, backfill: Backfill) -> None:
     resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
     if resolved_elsewhere or any(folder.resolve() != folder for folder in backfill.query.under):
         text = f"A folder of the schedule {name} is now a link to another folder."
-        raise Conflict(reason=f"{text} Remove the schedule, and add it again with the right folder.")
+        raise Conflict(
+            reason=f"{text} Remove the schedule, and add it again with the right folder."
+        )
 
 
-def _set_note(database: Database, schedule_id: int, due: datetime, note: Note | str) -> dict[str, Any]:
+def _set_note(
+    database: Database, schedule_id: int, due: datetime, note: Note | str
+) -> dict[str, Any]:
     """Returns the columns with the note."""
     columns = note_columns(note)
     with database.write() as connection:
@@ -563,7 +617,9 @@ def _undo_run(database: Database, schedule_id: int, due: datetime, job_id: int) 
     with database.write() as connection:
         cancel_job(connection, job_id, "its process was stopped; the schedule runs again")
         connection.execute(delete(schedule_runs).where(*_is_run(schedule_id, due)))
-        connection.execute(update(schedules).where(schedules.c.id == schedule_id).values(next_due=due))
+        connection.execute(
+            update(schedules).where(schedules.c.id == schedule_id).values(next_due=due)
+        )
 
 
 def _is_run(schedule_id: int, due: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -15,7 +15,13 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner, Target
 from tagger.database.tables import jobs
 from tagger.errors import JobNotRetriable
-from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
+from tagger.jobs.enqueue.scan import (
+    ProgressCallback,
+    Scan,
+    ScanReport,
+    Selection,
+    require_available_roots,
+)
 from tagger.ledger.items import FailureFilter, failure_conditions
 from tagger.ledger.job_control import find_job
 from tagger.ledger.jobs import (
@@ -39,7 +45,9 @@ from tagger.texts.names import LANGUAGE_PATTERN
 from tagger.texts.text_format import N_
 
 
-def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:
+def inference_options(
+    database: Database, settings: Settings, *, reprocess: bool = False
+) -> InferenceOptions:
     """The options of new jobs: those of the settings, else the models in use, each with its own threshold.
 
     A threshold of the settings is one of landmarks.
@@ -49,10 +57,15 @@ def inference_options(database: Database, settings: Settings, *, reprocess: bool
     """
     given = settings.threshold
     (first, threshold), *others = [
-        (each.id, each.manifest.threshold if given is None or each.manifest.kind == THINGS else given)
+        (
+            each.id,
+            each.manifest.threshold if given is None or each.manifest.kind == THINGS else given,
+        )
         for each in resolve_models(database, settings.model)
     ]
-    return InferenceOptions(first, settings.top_k, threshold, reprocess=reprocess, other_models=tuple(others))
+    return InferenceOptions(
+        first, settings.top_k, threshold, reprocess=reprocess, other_models=tuple(others)
+    )
 
 
 # The default of the largest error of estimated positions: most programs show no error.
@@ -62,7 +75,12 @@ UNDO_JOB = "undo_job"
 
 
 # The kinds of values that are written.
-KEYWORDS, PLACE, POSITION, DESCRIPTION = N_("keywords"), N_("place"), N_("position"), N_("description")
+KEYWORDS, PLACE, POSITION, DESCRIPTION = (
+    N_("keywords"),
+    N_("place"),
+    N_("position"),
+    N_("description"),
+)
 
 # What jobs and schedules of version 1 store; now nothing is written into buckets.
 _FOR_BUCKETS = "embed_objects"
@@ -112,7 +130,9 @@ class MetadataOptions:
         try:
             return TypeAdapter(cls).validate_python(written)
         except ValidationError as error:
-            raise ValueError(f"its metadata options are invalid: {error.errors()[0]['msg']}") from error
+            raise ValueError(
+                f"its metadata options are invalid: {error.errors()[0]['msg']}"
+            ) from error
 
 
 # A job records at most this many of its paths; it still tags the photos of all of them.
@@ -190,7 +210,11 @@ def queue_job(request: JobRequest, scan: Scan) -> ScanReport:
     finish_scan(
         scan.database,
         scan.job_id,
-        report.note() if scan.new.kind is JobKind.TAG else report.problem_note() if scan.selected else None,
+        report.note()
+        if scan.new.kind is JobKind.TAG
+        else report.problem_note()
+        if scan.selected
+        else None,
         other_files=report.other_files.count,
         skipped_folders=report.skipped_folders,
     )

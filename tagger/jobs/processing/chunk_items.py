@@ -20,7 +20,14 @@ from tagger.photos.facts import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile
-from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Reader, Result, Unchanged
+from tagger.pipeline.requests import (
+    AlreadyClassified,
+    Classified,
+    Failed,
+    Reader,
+    Result,
+    Unchanged,
+)
 from tagger.raw_pairs import carry_over, files_of
 from tagger.tags.contents import is_classified_by_all, queue_position_updates, record_photos
 from tagger.texts.documents import document_of
@@ -117,11 +124,15 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
     ]
 
 
-def raw_files_of(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
+def raw_files_of(
+    connection: Connection, photo_ids: Collection[int]
+) -> Mapping[int, Sequence[Row[Any]]]:
     """The rows of the RAW files of photos, with `path`, `path_bytes` and `side_files`, by photo id."""
     columns = (photos.c.primary_id, photos.c.path, photos.c.path_bytes, photos.c.side_files)
     files: dict[int, list[Any]] = {}
-    for row in connection.execute(select(*columns).where(files_of(photo_ids)).order_by(photos.c.path)):
+    for row in connection.execute(
+        select(*columns).where(files_of(photo_ids)).order_by(photos.c.path)
+    ):
         files.setdefault(row.primary_id, []).append(row)
     return files
 
@@ -154,7 +165,9 @@ _FILE_FAILURES = (
 )
 # A readable copy disproves failures of the content, but not those of a file that is gone or
 # unreadable.
-_HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure_kind.not_in(_FILE_FAILURES))
+_HAS_CONTENT_FAILURE = and_(
+    photos.c.failure_kind.is_not(None), photos.c.failure_kind.not_in(_FILE_FAILURES)
+)
 
 
 def lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:
@@ -181,14 +194,21 @@ def photos_taken_over(connection: Connection, items: Sequence[Item]) -> list[tup
     """
     read = {item.photo_id: item for item, _ in _read(items)}
     taken_over = photos.c.classified_mtime_ns.is_(None), contents.c.outcome.is_not(None)
-    query = select(photos.c.id, photos.c.content_id).join(contents, contents.c.id == photos.c.content_id)
+    query = select(photos.c.id, photos.c.content_id).join(
+        contents, contents.c.id == photos.c.content_id
+    )
     query = query.where(among(photos.c.id, read), *taken_over).order_by(photos.c.id)
     rows = connection.execute(query).all() if read else ()
-    return [(read[row.id], row.content_id) for row in rows if row.content_id != read[row.id].image_id]
+    return [
+        (read[row.id], row.content_id) for row in rows if row.content_id != read[row.id].image_id
+    ]
 
 
 def store_photos(
-    connection: Connection, job_id: int, items: Sequence[Item], taken_over: Sequence[tuple[Item, int]]
+    connection: Connection,
+    job_id: int,
+    items: Sequence[Item],
+    taken_over: Sequence[tuple[Item, int]],
 ) -> None:
     """Store what the results say of their photos. The images are stored already.
 
@@ -204,7 +224,9 @@ def store_photos(
     changed = []
     if facts:
         columns = next(iter(facts.values())).keys()
-        query = select(photos.c.id, *(photos.c[name] for name in columns)).where(among(photos.c.id, facts))
+        query = select(photos.c.id, *(photos.c[name] for name in columns)).where(
+            among(photos.c.id, facts)
+        )
         for row in connection.execute(query).mappings():
             values = facts[row["id"]]
             is_recorded = row["content_id"] is None and values["content_id"] in classified
@@ -229,7 +251,9 @@ def store_photos(
 
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.
 # A RAW file that was joined with its JPEG since it was claimed has no image of its own.
-_UPDATE_PHOTO = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
+_UPDATE_PHOTO = update(photos).where(
+    photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None)
+)
 _UPDATE_CLASSIFIED = _UPDATE_PHOTO.values(gone_since=None, **NO_FAILURE)
 _CLEAR_FAILURES = (
     update(photos)
@@ -247,7 +271,9 @@ def _readable_ids(items: Sequence[Item]) -> list[int]:
 def _read(items: Sequence[Item]) -> Iterator[tuple[Item, CameraFacts]]:
     """The items whose photo was read, each with the facts in its file."""
     for item in items:
-        facts = None if item.result is None or isinstance(item.result, Unchanged) else item.result.facts
+        facts = (
+            None if item.result is None or isinstance(item.result, Unchanged) else item.result.facts
+        )
         if item.image_id and facts is not None:
             yield item, facts
 

@@ -148,7 +148,9 @@ class ChunkRunner:
                     self.stop.wait(PAUSE_S)
         return ChunkEnd.RELEASED
 
-    def _process(self, processor: PhotoProcessor, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
+    def _process(
+        self, processor: PhotoProcessor, items: Sequence[Item], roots: Mapping[int, Root]
+    ) -> None:
         self.is_root_unavailable = False
         if needs_isolation(self.claim) and processor.reads_files:
             log.warning("%s: processed one at a time", self.title)
@@ -161,7 +163,9 @@ class ChunkRunner:
             if not self.must_end_pass:
                 processor.process(items[start : start + processor.batch_size], roots)
 
-    def _process_alone(self, processor: PhotoProcessor, item: Item, roots: Mapping[int, Root]) -> None:
+    def _process_alone(
+        self, processor: PhotoProcessor, item: Item, roots: Mapping[int, Root]
+    ) -> None:
         try:
             if not processor.read_alone(item, roots[item.root_id]):
                 log.warning("%s: one stays open", self.title)
@@ -205,7 +209,9 @@ class ChunkRunner:
     @property
     def title(self) -> str:
         """What log lines call it: `job 7, photos 257 to 512`."""
-        return f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
+        return (
+            f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
+        )
 
     def check_lease(self) -> None:
         """Raises:
@@ -259,7 +265,9 @@ class ChunkRunner:
         def check() -> list[UnavailableFolder]:
             with self.database.read() as connection:
                 found = unavailable_folders(connection, [roots[root_id] for root_id in root_ids])
-            return [each for each in found if any(each.has(item.root_id, item.path) for item in items)]
+            return [
+                each for each in found if any(each.has(item.root_id, item.path) for item in items)
+            ]
 
         return self.with_retry(check)
 
@@ -272,7 +280,8 @@ class ChunkRunner:
         return [
             item
             for item in suspects
-            if item.root_id in roots and not any(each.has(item.root_id, item.path) for each in unavailable)
+            if item.root_id in roots
+            and not any(each.has(item.root_id, item.path) for each in unavailable)
         ]
 
     def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:

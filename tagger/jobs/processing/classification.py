@@ -59,7 +59,9 @@ class PhotoClassifier(PhotoProcessor):
         self._loaded = loaded
         # Submitted photos without a result.
         self._pending: dict[Request, Item] = {}
-        self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
+        self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = (
+            queue.SimpleQueue()
+        )
         self._batch: list[Item] = []
         self._stored_at = time.monotonic()
         # None before a photo of the chunk had changed a moment ago.
@@ -212,7 +214,9 @@ class PhotoClassifier(PhotoProcessor):
         chunk.check_lease()
         if items:
             with stage_timer("store"):
-                stored = chunk.with_retry(lambda: store_results(chunk.database, chunk.claim, items, taught))
+                stored = chunk.with_retry(
+                    lambda: store_results(chunk.database, chunk.claim, items, taught)
+                )
             chunk.report(stored)
 
     def _of_available_roots(self, items: list[Item]) -> list[Item]:
@@ -231,7 +235,9 @@ def _failure_kind(result: Result | None) -> FailureKind | None:
     return result.failure.kind if isinstance(result, Failed) else None
 
 
-def _read_photo(sandbox: Sandbox, source: PhotoSource, path: str, resizes: Collection[Resize]) -> Reader:
+def _read_photo(
+    sandbox: Sandbox, source: PhotoSource, path: str, resizes: Collection[Resize]
+) -> Reader:
     """Read and decode a photo, in these sizes. Returns a reader that opens what is in memory now."""
     photo = sandbox.read(source, path)
     images: dict[Resize, DecodedImage] | PhotoFailed

@@ -139,7 +139,9 @@ class SharedExclusiveLock:
             return True
 
     def _is_blocked(self, *, exclusive: bool) -> bool:
-        return self._is_exclusive or bool(self._shared_holders if exclusive else self._exclusive_waiters)
+        return self._is_exclusive or bool(
+            self._shared_holders if exclusive else self._exclusive_waiters
+        )
 
     def _release(self, *, exclusive: bool) -> None:
         with self._changed:
@@ -174,7 +176,9 @@ class ChunkExecutor:
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
         self._stall_check = ExitStack()
-        self._stall_check.enter_context(stall_check(partial(self.activity.problem, settings.work_stall_s)))
+        self._stall_check.enter_context(
+            stall_check(partial(self.activity.problem, settings.work_stall_s))
+        )
         # When it is set, results that are available are stored and all other photos are released.
         self.stop = threading.Event()
         self._lock = SharedExclusiveLock(self.stop)
@@ -214,7 +218,10 @@ class ChunkExecutor:
             if items >= LARGE_JOB:
                 self._update_statistics()
         if end is ChunkEnd.LOST:
-            log.info("%s: another process goes on with them, or the job was paused or cancelled", chunk.title)
+            log.info(
+                "%s: another process goes on with them, or the job was paused or cancelled",
+                chunk.title,
+            )
         return end
 
     def _update_statistics(self) -> None:
@@ -261,13 +268,17 @@ class ChunkExecutor:
         update = partial(update_consequences, self._database, self._settings.model, report)
         try:
             if needs_isolation(chunk.claim):
-                log.error("%s: processes ended in it; positions and trips are still due", chunk.title)
+                log.error(
+                    "%s: processes ended in it; positions and trips are still due", chunk.title
+                )
             else:
                 chunk.with_retry(update)
         except _Stopped:
             return ChunkEnd.LOST if chunk.lease_lost.is_set() else ChunkEnd.RELEASED
         except TaggerError as error:
-            log.warning("the taught landmarks were not updated: %s Then run: tagger backfill taught", error)
+            log.warning(
+                "the taught landmarks were not updated: %s Then run: tagger backfill taught", error
+            )
         except SQLAlchemyError:
             raise
         except Exception:
@@ -298,5 +309,6 @@ class ChunkExecutor:
             chunk.with_retry(lambda: release_chunk(self._database, chunk.claim))
         except SQLAlchemyError:
             log.warning(
-                "%s: they could not be released, and are processed again in less than a minute", chunk.title
+                "%s: they could not be released, and are processed again in less than a minute",
+                chunk.title,
             )

@@ -68,7 +68,9 @@ class KnownImages:
                 classified = self._classified(model_id, {each.digest for each in questions})
                 for each in questions:
                     if each.digest in classified:
-                        each.lacking = tuple(lacking for lacking in each.lacking if lacking != model_id)
+                        each.lacking = tuple(
+                            lacking for lacking in each.lacking if lacking != model_id
+                        )
         except Exception:  # of any driver
             log.info("the database did not say which images are known", exc_info=True)
             if self._connection is not None:

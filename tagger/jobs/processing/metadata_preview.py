@@ -28,7 +28,13 @@ from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing.chunk_items import raw_files_of
 from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_files import TAGGER_RECORD, WrittenFile, differences, photo_fields, xmp_fields
+from tagger.metadata.photo_files import (
+    TAGGER_RECORD,
+    WrittenFile,
+    differences,
+    photo_fields,
+    xmp_fields,
+)
 from tagger.metadata.photo_writer import PhotoPlan, PhotoWriteRequest, plan_photo
 from tagger.metadata.plans import FilePlan
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, make_tag_fields
@@ -110,18 +116,24 @@ class PhotoTags:
         if options.max_error_m is not None and self.estimate is not None:
             gps = False  # the stored position takes account of what contradicts the landmark
             estimate = self.estimate if self.estimate.error_m <= options.max_error_m else None
-        things = [thing.path_in(options.language) for thing in self.things] if options.things else []
+        things = (
+            [thing.path_in(options.language) for thing in self.things] if options.things else []
+        )
         tag_fields = make_tag_fields(
             landmarks, things=things, gps=gps, estimate=estimate, description=options.description
         )
-        return replace(request, target=options.to, tag_fields=tag_fields, image_digest=self.image_digest)
+        return replace(
+            request, target=options.to, tag_fields=tag_fields, image_digest=self.image_digest
+        )
 
 
 def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:
     """Load tags by photo id. Photos that were removed from the database are missing."""
     copy = photos.alias("copy")
     has_copy = exists().where(
-        copy.c.content_id == photos.c.content_id, copy.c.id != photos.c.id, copy.c.gone_since.is_(None)
+        copy.c.content_id == photos.c.content_id,
+        copy.c.id != photos.c.id,
+        copy.c.gone_since.is_(None),
     )
     with database.read() as connection:
         rows = connection.execute(
@@ -156,8 +168,12 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
     }
 
 
-def _estimates(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, PositionEstimate]:
-    query = select(positions).where(positions.c.photo_id.in_(photo_ids), positions.c.source.not_in(STATED))
+def _estimates(
+    connection: Connection, photo_ids: Collection[int]
+) -> Mapping[int, PositionEstimate]:
+    query = select(positions).where(
+        positions.c.photo_id.in_(photo_ids), positions.c.source.not_in(STATED)
+    )
     return {
         row.photo_id: PositionEstimate(row.latitude, row.longitude, row.error_m, row.source)
         for row in connection.execute(query)
@@ -187,12 +203,16 @@ def _accepted_landmarks(
     for row in connection.execute(query) if content_ids else ():
         accepted.setdefault(row.content_id, []).append(row)
     return {
-        content_id: tuple(document_of(NamedLandmark, row) for row in sorted(rows, key=_written_order))
+        content_id: tuple(
+            document_of(NamedLandmark, row) for row in sorted(rows, key=_written_order)
+        )
         for content_id, rows in accepted.items()
     }
 
 
-def _things(connection: Connection, content_ids: Collection[int]) -> Mapping[int, tuple[Thing, ...]]:
+def _things(
+    connection: Connection, content_ids: Collection[int]
+) -> Mapping[int, tuple[Thing, ...]]:
     """What else images show, by slug: another order would change files that are written again."""
     found = things_of_images(connection, content_ids)
     every = all_things(connection) if found else {}
@@ -236,7 +256,9 @@ def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) ->
     with suppress(PhotoNotFound), database.read() as connection:
         photo_id = find_photo_id(connection, photo, root_paths)
         writes = _writes(connection, [photo_id]).get(photo_id, ())
-        return [write.file for write in writes if write.target == Target.SIDECAR and write.is_complete]
+        return [
+            write.file for write in writes if write.target == Target.SIDECAR and write.is_complete
+        ]
     return []
 
 
@@ -278,11 +300,17 @@ def preview_photos(
     tags = load_photo_tags(database, photo_ids)
     by_id = {row.id: row for row in rows}
     for photo_id in photo_ids:
-        if photo_id in by_id and photo_id in tags and (options is None or tags[photo_id].image_digest):
+        if (
+            photo_id in by_id
+            and photo_id in tags
+            and (options is None or tags[photo_id].image_digest)
+        ):
             row = by_id[photo_id]
             root = roots[row.root_id]
             path = root.path_of(row.path, row.path_bytes)
-            problem = next((text for folder, text in unavailable if folder.has(root.id, row.path)), None)
+            problem = next(
+                (text for folder, text in unavailable if folder.has(root.id, row.path)), None
+            )
             if problem is not None:
                 yield MetadataPreview(path, None, problem)
                 continue
@@ -292,7 +320,9 @@ def preview_photos(
                 options,
                 max_bytes=settings.max_bytes,
                 undo_job=undo_job,
-                raw_files=(root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ())),
+                raw_files=(
+                    root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ())
+                ),
             )
             try:
                 plan = plan_photo(request, partial(find_undo_record, database, photo_id))

@@ -35,7 +35,12 @@ from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.items import EDITED
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_files import remove_leftovers
-from tagger.metadata.photo_writer import PhotoWriteRequest, PreparedPhoto, describe_result, plan_and_prepare
+from tagger.metadata.photo_writer import (
+    PhotoWriteRequest,
+    PreparedPhoto,
+    describe_result,
+    plan_and_prepare,
+)
 from tagger.metadata.plans import UndoRecord
 from tagger.roots.roots import Root
 
@@ -120,7 +125,8 @@ class MetadataWriter(PhotoProcessor):
         suspects = [
             result.item
             for result in results
-            if result.outcome is Outcome.FAILED or (result.photo is not None and result.photo.plan.lost)
+            if result.outcome is Outcome.FAILED
+            or (result.photo is not None and result.photo.plan.lost)
         ]
         available = self.chunk.keep_available(suspects, roots)
         return [each for each in results if each.item not in suspects or each.item in available]
@@ -140,7 +146,9 @@ class MetadataWriter(PhotoProcessor):
             folder = root.path_of(item.path, item.path_bytes).parent
             if root.source.is_writable and folder not in self._cleaned:
                 self._cleaned.add(folder)
-                with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
+                with suppress(
+                    WriteRefused, WriteFailed
+                ):  # the folder's photos report the same error
                     remove_leftovers(folder, root.folder)
 
     def _discard_prepared(self) -> None:

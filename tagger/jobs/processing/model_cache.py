@@ -109,7 +109,9 @@ class ModelCache:
                 for model_id in ids:
                     if model_id not in key:
                         log.error("A model cannot be loaded: %s", self.errors[model_id])
-                self._loaded[key] = self._start({model_id: self._models[model_id] for model_id in key})
+                self._loaded[key] = self._start(
+                    {model_id: self._models[model_id] for model_id in key}
+                )
             return self._loaded[key]
 
     def _is_due(self, model_id: int) -> bool:
@@ -152,12 +154,16 @@ class ModelCache:
     def _start(self, models: Mapping[int, Model]) -> LoadedModels:
         limits = photo_limits(self._settings)
         sandbox = Sandbox(limits, count=limits.readers)
-        pipeline = Pipeline(models, limits, sandbox, only_develops=self._settings.sandbox != "always")
+        pipeline = Pipeline(
+            models, limits, sandbox, only_develops=self._settings.sandbox != "always"
+        )
         taught = {model_id: TaughtCache(model_id) for model_id in models}
         return LoadedModels(models, pipeline, sandbox, limits, taught)
 
 
-def _load_model(registered: RegisteredModel, device: Device, settings: Settings, database: Database) -> Model:
+def _load_model(
+    registered: RegisteredModel, device: Device, settings: Settings, database: Database
+) -> Model:
     kept = conversions(settings, registered)
     return load_fastest_model(
         registered.manifest,
@@ -279,7 +285,9 @@ def open_local_models(
     with ExitStack() as stack:
         for model in registered:
             try:
-                opened.append((model, stack.enter_context(open_local_model(model, settings, database))))
+                opened.append(
+                    (model, stack.enter_context(open_local_model(model, settings, database)))
+                )
             except TaggerError as error:
                 errors[model.name] = error
         if not opened:

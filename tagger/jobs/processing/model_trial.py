@@ -32,7 +32,10 @@ class ModelTrial:
 
 
 def try_model(
-    database: Database, settings: Settings, model: RegisteredModel, on_progress: Callable[[int, int], None]
+    database: Database,
+    settings: Settings,
+    model: RegisteredModel,
+    on_progress: Callable[[int, int], None],
 ) -> ModelTrial | None:
     """Classify a sample of the photos with a model; None: no photo is classified yet.
 

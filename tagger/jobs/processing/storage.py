@@ -48,7 +48,12 @@ from tagger.pipeline.requests import AlreadyClassified, Classified, Failed
 from tagger.positions.tag_odds import weigh_images
 from tagger.registry.registration import landmark_ids_of_labels
 from tagger.tags.causes import ComparedBatch, hold_landmarks, store_classifications, store_things
-from tagger.tags.contents import delete_unused, is_classified_by_all, lock_contents, lock_contents_shared
+from tagger.tags.contents import (
+    delete_unused,
+    is_classified_by_all,
+    lock_contents,
+    lock_contents_shared,
+)
 from tagger.tags.settlement import EffectiveTags, outcome_of, settle
 from tagger.teaching.comparison import TaughtCache, compare_batch
 from tagger.things import things_of_labels
@@ -88,7 +93,9 @@ def store_results(
         if of_landmarks:
             hold_landmarks(connection)
             landmark_ids = {
-                model_id: landmark_ids_of_labels(connection, model_id, _labels(classified, model_id))
+                model_id: landmark_ids_of_labels(
+                    connection, model_id, _labels(classified, model_id)
+                )
                 for model_id in of_landmarks
             }
             own_claim = claim.of_models(of_landmarks)
@@ -106,7 +113,9 @@ def store_results(
         store_outcomes(connection, claim, [item.outcome for item in stored])
         # Photos that have another image than in earlier jobs.
         replaced = {
-            item.photo_id for item in items if item.image_id and item.content_id not in (None, item.image_id)
+            item.photo_id
+            for item in items
+            if item.image_id and item.content_id not in (None, item.image_id)
         }
         if replaced:
             follow_images(connection, among(job_items.c.photo_id, replaced))
@@ -120,7 +129,9 @@ def _find_images(connection: Connection, items: Sequence[Item]) -> None:
     is_new = {item.position: isinstance(item.result, Classified | Failed) for item in items}
     # Sorted, so that workers that store copies of the same images lock rows in the same order.
     new = sorted({digest for position, digest in digests.items() if digest and is_new[position]})
-    insert_page(connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True)
+    insert_page(
+        connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True
+    )
     ids = lock_contents_shared(connection, {digest for digest in digests.values() if digest})
     for item in items:
         item.image_id = ids.get(digests[item.position] or "", 0)
@@ -171,7 +182,9 @@ def _set_outcomes(
             case _ if item in forgotten:
                 outcome = ItemOutcome(position, Outcome.SKIPPED, REMOVED)
             case Failed():
-                outcome = ItemOutcome(position, Outcome.FAILED, result.failure.kind, result.failure.text)
+                outcome = ItemOutcome(
+                    position, Outcome.FAILED, result.failure.kind, result.failure.text
+                )
             case Classified():
                 outcome = ItemOutcome(position, outcome_of(settled[item.image_id]))
             case AlreadyClassified() if item.image_id not in earlier:
@@ -199,4 +212,6 @@ def _record_new_landmarks(
 
 
 def _landmarks(*conditions: ColumnElement[bool]) -> Select[tuple[int]]:
-    return select(effective_tags.c.landmark_id).where(effective_tags.c.accepted == true(), *conditions)
+    return select(effective_tags.c.landmark_id).where(
+        effective_tags.c.accepted == true(), *conditions
+    )

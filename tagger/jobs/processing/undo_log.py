@@ -66,7 +66,10 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
     """
     rows = connection.execute(
         select(metadata_writes).where(
-            or_(metadata_writes.c.photo_id == state.photo_id, _orphaned_with_digest(state.digest_before)),
+            or_(
+                metadata_writes.c.photo_id == state.photo_id,
+                _orphaned_with_digest(state.digest_before),
+            ),
             metadata_writes.c.target == Target.EMBED,
             metadata_writes.c.written_digest != state.written_digest,
             # Before a removal, the photo's rows were made incomplete: see `record_intents`.
@@ -75,7 +78,9 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
     ).all()
     for row in {row.written_digest: row for row in rows}.values():
         copies = connection.execute(_copies(state, row)).all()
-        was_this = row.written_digest == state.digest_before  # else the photo's size says nothing of it
+        was_this = (
+            row.written_digest == state.digest_before
+        )  # else the photo's size says nothing of it
         values = {name: value for name, value in row._asdict().items() if name != "id"}
         new_rows = [
             values
@@ -97,8 +102,13 @@ def _complete_write(connection: Connection, state: "_FileState") -> None:
     is that of the file. Rows of photos that are gone or forgotten are deleted as well, if they were found by
     this file's digest.
     """
-    of_file = and_(metadata_writes.c.photo_id == state.photo_id, metadata_writes.c.file == state.file)
-    later = (metadata_writes.c.written_at > state.planned_at, metadata_writes.c.job_id != state.job_id)
+    of_file = and_(
+        metadata_writes.c.photo_id == state.photo_id, metadata_writes.c.file == state.file
+    )
+    later = (
+        metadata_writes.c.written_at > state.planned_at,
+        metadata_writes.c.job_id != state.job_id,
+    )
     if connection.scalar(select(metadata_writes.c.id).where(of_file, *later).limit(1)) is not None:
         return
     current_id = connection.scalar(
@@ -108,15 +118,21 @@ def _complete_write(connection: Connection, state: "_FileState") -> None:
     )
     other_states = and_(of_file, metadata_writes.c.id != (current_id or 0))
     # Sidecars of different photos may be equal, so theirs must match in name, too.
-    is_named_so = or_(metadata_writes.c.target == Target.EMBED, metadata_writes.c.file == state.file)
+    is_named_so = or_(
+        metadata_writes.c.target == Target.EMBED, metadata_writes.c.file == state.file
+    )
     orphaned = and_(_orphaned_with_digest(state.digest_before), is_named_so)
     for obsolete in (other_states, orphaned):
         connection.execute(delete(metadata_writes).where(obsolete))
     if current_id is not None:
-        completed = update(metadata_writes).where(metadata_writes.c.id == current_id).values(complete=True)
+        completed = (
+            update(metadata_writes).where(metadata_writes.c.id == current_id).values(complete=True)
+        )
         connection.execute(completed)
     elif state.write is not None:  # written with another database, or with a newer copy of this one
-        connection.execute(insert(metadata_writes), _dated(connection, [{**state.write, "complete": True}]))
+        connection.execute(
+            insert(metadata_writes), _dated(connection, [{**state.write, "complete": True}])
+        )
 
 
 def _dated(connection: Connection, writes: Sequence[WriteRow]) -> list[WriteRow]:
@@ -147,7 +163,12 @@ def count_forgotten(database: Database, job: int | None = None) -> int:
     is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
     query = select(func.count()).select_from(metadata_writes).where(*is_forgotten)
     with database.read() as connection:
-        return connection.scalar(query if job is None else query.where(metadata_writes.c.job_id == job)) or 0
+        return (
+            connection.scalar(
+                query if job is None else query.where(metadata_writes.c.job_id == job)
+            )
+            or 0
+        )
 
 
 def _update_file_versions(connection: Connection, rows: Sequence[Mapping[str, int]]) -> None:
@@ -175,7 +196,9 @@ def _copies(state: "_FileState", row: Row[Any]) -> Select[Any]:
         job_items.c.photo_id == photos.c.id,
         job_items.c.outcome.in_((Outcome.WRITTEN, Outcome.UNCHANGED)),
     )
-    has_row = exists().where(own.c.photo_id == photos.c.id, own.c.written_digest == row.written_digest)
+    has_row = exists().where(
+        own.c.photo_id == photos.c.id, own.c.written_digest == row.written_digest
+    )
     size = select(photos.c.size_bytes).where(photos.c.id == state.photo_id).scalar_subquery()
     has_size = photos.c.size_bytes == size
     is_written = has_size if state.base_bytes is None else photos.c.size_bytes != state.base_bytes
@@ -190,7 +213,9 @@ def _copies(state: "_FileState", row: Row[Any]) -> Select[Any]:
 
 def _orphaned_with_digest(digest: str | None) -> ColumnElement[bool]:
     """Rows of photos that are gone or forgotten, which are found by the file's digest alone."""
-    gone = exists().where(photos.c.id == metadata_writes.c.photo_id, photos.c.gone_since.is_not(None))
+    gone = exists().where(
+        photos.c.id == metadata_writes.c.photo_id, photos.c.gone_since.is_not(None)
+    )
     orphaned = or_(metadata_writes.c.photo_id.is_(None), gone)
     return and_(metadata_writes.c.written_digest == (digest or ""), orphaned)
 
@@ -251,7 +276,9 @@ def record_intents(database: Database, claimed: Claim, results: Sequence[PhotoRe
                 metadata_writes.c.photo_id == bindparam("photo"),
                 metadata_writes.c.file == bindparam("name"),
             )
-            connection.execute(update(metadata_writes).where(*of_file).values(complete=False), removals)
+            connection.execute(
+                update(metadata_writes).where(*of_file).values(complete=False), removals
+            )
 
 
 def record_results(connection: Connection, job_id: int, results: Sequence[PhotoResult]) -> None:
@@ -308,7 +335,9 @@ def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
             planned_at=result.planned_at,
             file=_file_name(file),
             digest_before=None if before is None else digest_file(before),
-            write=None if record is None else _write_row(job_id, photo_id, plan.request, file, record),
+            write=None
+            if record is None
+            else _write_row(job_id, photo_id, plan.request, file, record),
             was_written=bool(plan.request.written_targets),
             base_bytes=len(file.data) if record is None and file.data else None,
         )

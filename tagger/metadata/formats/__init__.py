@@ -118,7 +118,9 @@ def _jpeg_pieces(before: bytes, after: bytes) -> tuple[Pieces | None, Pieces | N
 
 def _has_valid_first_size(data: bytes, marker: int, start: int, end: int) -> bool:
     block = data[start + 8 : end]
-    entries = _mp_entries(block) if marker == _APP2 and data[start + 4 : start + 8] == b"MPF\0" else []
+    entries = (
+        _mp_entries(block) if marker == _APP2 and data[start + 4 : start + 8] == b"MPF\0" else []
+    )
     if not entries:
         return False
     scan = (_head(data) or [(0, 0, 0)])[-1][1]
@@ -146,7 +148,9 @@ def _pieces(data: bytes, *, size_follows: bool) -> Pieces | None:
         elif marker == 0xED and payload.startswith(b"Photoshop 3.0\0"):
             pieces += _resources(payload[14:], blocks)
         elif marker == _APP2 and payload.startswith(b"MPF\0"):
-            pieces += _index(data[start + 8 : end], scan - start - 8, scan if size_follows else None)
+            pieces += _index(
+                data[start + 8 : end], scan - start - 8, scan if size_follows else None
+            )
         else:
             pieces.append((f"the JPEG segment {marker:02X}", payload))
     return [
@@ -195,12 +199,19 @@ def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:
             blocks[number] = payload[start:end]
             if payload[at:value_size_at] != b"8BIM" + number + b"\0\0":
                 pieces.append(
-                    (f"the name of the Photoshop resource {number.hex()}", payload[at:value_size_at])
+                    (
+                        f"the name of the Photoshop resource {number.hex()}",
+                        payload[at:value_size_at],
+                    )
                 )
         else:
-            pieces.append((f"the Photoshop resource {number.hex()}", (payload[at:start], payload[start:end])))
+            pieces.append(
+                (f"the Photoshop resource {number.hex()}", (payload[at:start], payload[start:end]))
+            )
         at = end + (end - start) % 2
-    return [*pieces, ("the end of the Photoshop resources", payload[at:])] if payload[at:] else pieces
+    return (
+        [*pieces, ("the end of the Photoshop resources", payload[at:])] if payload[at:] else pieces
+    )
 
 
 def _digest(blocks: dict[bytes, bytes]) -> bytes | None:
@@ -228,7 +239,10 @@ def _index(block: bytes, scan: int, first_scan: int | None) -> Pieces:
         elif offset and size:
             targets.append(("image", size, offset - scan))
             remaining_index[at + 8 : at + 12] = bytes(4)
-    return [("the images after the first", targets), ("the index of images", bytes(remaining_index))]
+    return [
+        ("the images after the first", targets),
+        ("the index of images", bytes(remaining_index)),
+    ]
 
 
 def _mp_entries(block: bytes) -> list[int]:

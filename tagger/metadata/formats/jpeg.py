@@ -30,11 +30,15 @@ def read_blocks(data: bytes) -> Blocks:
     """Read the first XMP and EXIF segments, and the IPTC datasets."""
     jpeg = read_jpeg(data)
     xmp, exif = jpeg.segments_named(APP1, XMP), jpeg.segments_named(APP1, EXIF)
-    resources = (jpeg.content(segment, PHOTOSHOP) for segment in jpeg.segments_named(APP13, PHOTOSHOP))
+    resources = (
+        jpeg.content(segment, PHOTOSHOP) for segment in jpeg.segments_named(APP13, PHOTOSHOP)
+    )
     return Blocks(
         xmp=jpeg.content(xmp[0], XMP) if xmp else None,
         exif=jpeg.content(exif[0], EXIF) if exif else None,
-        iptc=next((iptc for resource in resources if (iptc := iptc_in(resource)) is not None), None),
+        iptc=next(
+            (iptc for resource in resources if (iptc := iptc_in(resource)) is not None), None
+        ),
     )
 
 
@@ -93,7 +97,9 @@ def _xmp_change(jpeg: Jpeg, xmp: bytes | None) -> Splice:
     existing = jpeg.segments_named(APP1, XMP)
     if len(existing) > 1:
         raise ambiguous_blocks("It has several XMP segments")
-    others = [segment for segment in jpeg.head if segment.marker == APP1 and segment not in existing]
+    others = [
+        segment for segment in jpeg.head if segment.marker == APP1 and segment not in existing
+    ]
     if any(_is_odd_xmp(jpeg.content(segment, b"")) for segment in others):
         raise broken_structure("an XMP segment has an invalid name")
     return _change(existing, XMP, xmp, _after_exif(jpeg), APP1)
@@ -113,7 +119,9 @@ def _iptc_change(jpeg: Jpeg, iptc: bytes | None) -> Splice:
     return _change(segments, PHOTOSHOP, payload or None, _after_exif(jpeg), APP13)
 
 
-def _change(existing: list[Segment], name: bytes, block: bytes | None, new_at: int, marker: int) -> Splice:
+def _change(
+    existing: list[Segment], name: bytes, block: bytes | None, new_at: int, marker: int
+) -> Splice:
     start, end = (existing[0].start, existing[0].end) if existing else (new_at, new_at)
     if block is None:
         return Splice(start, end, b"")
@@ -177,7 +185,9 @@ def _read_index(jpeg: Jpeg) -> _Index | None:
     block = open_tiff(jpeg.data[base : segments[0].end])
     directory = block.directory(block.first) if block else None
     entries = directory.tags.get(_ENTRIES) if directory else None
-    is_readable = entries is not None and entries.kind == _UNDEFINED and not entries.count % _ENTRY_BYTES
+    is_readable = (
+        entries is not None and entries.kind == _UNDEFINED and not entries.count % _ENTRY_BYTES
+    )
     if len(segments) > 1 or block is None or entries is None or not is_readable:
         raise fixed_offsets("It holds several images, and their index cannot be read")
     starts = range(base + entries.start, base + entries.start + entries.count, _ENTRY_BYTES)
@@ -193,7 +203,9 @@ def _image(jpeg: Jpeg, order: str, base: int, entry_at: int) -> _IndexedImage:
     image = _IndexedImage(entry_at, base + offset, size)
     # If a program dropped the images but kept the index, it points past the file's end, and continues to.
     is_inside = offset and size and image.start < len(jpeg.data)
-    if is_inside and (image.start < jpeg.end or not jpeg.data.startswith(_IMAGE_START, image.start)):
+    if is_inside and (
+        image.start < jpeg.end or not jpeg.data.startswith(_IMAGE_START, image.start)
+    ):
         raise fixed_offsets("Its index of images points to data that is not an image")
     return image
 
@@ -213,7 +225,9 @@ def _offset_patches(jpeg: Jpeg, index: _Index, shift: Callable[[int], int]) -> l
     if any(not 0 < number <= _LARGEST for _, number in numbers):
         raise fixed_offsets("Its index of images cannot hold larger numbers")
     splices = (Splice(at, at + 4, struct.pack(index.order + "I", number)) for at, number in numbers)
-    return [splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement]
+    return [
+        splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement
+    ]
 
 
 def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
@@ -223,7 +237,9 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
         WriteRefused: an offset to other data would become wrong.
     """
     if not _is_movable(_unindexed(jpeg, index)):
-        raise fixed_offsets("It holds data after the image that may be found by its position in the file")
+        raise fixed_offsets(
+            "It holds data after the image that may be found by its position in the file"
+        )
     segments = jpeg.segments_named(APP1, EXIF)
     base = segments[0].payload + len(EXIF) if segments else 0
     block = open_tiff(jpeg.data[base : segments[0].end]) if segments else None
@@ -231,7 +247,9 @@ def _require_movable(jpeg: Jpeg, index: _Index | None) -> None:
         return
     if _thumbnail_is_outside(block, len(jpeg.data) - base):
         raise fixed_offsets("Its EXIF points to data outside of the EXIF")
-    starts = [image.start for image in index.images if image.start < len(jpeg.data)] if index else []
+    starts = (
+        [image.start for image in index.images if image.start < len(jpeg.data)] if index else []
+    )
     if starts and any(_note_holds_offset(block, base, start) for start in starts):
         raise fixed_offsets("The camera's maker notes point to another image after the image")
 
@@ -270,7 +288,9 @@ def _samsung_bytes(trailer: bytes) -> int:
         return 0
     count = int.from_bytes(trailer[start + 8 : start + 12], "little")
     entries = range(start + 12, min(start + 12 + 12 * count, len(trailer) - 12), 12)
-    farthest = max((int.from_bytes(trailer[at + 4 : at + 8], "little") for at in entries), default=0)
+    farthest = max(
+        (int.from_bytes(trailer[at + 4 : at + 8], "little") for at in entries), default=0
+    )
     whole = len(trailer) - start + farthest
     return whole if whole <= len(trailer) else 0
 
@@ -278,7 +298,9 @@ def _samsung_bytes(trailer: bytes) -> int:
 def _thumbnail_is_outside(block: TiffBlock, reach: int) -> bool:
     """Whether a thumbnail is after the EXIF and inside of the file. Past its end, it is lost already."""
     starts = (
-        start for directory in block.directories() for start in block.integers(directory.tags.get(_THUMBNAIL))
+        start
+        for directory in block.directories()
+        for start in block.integers(directory.tags.get(_THUMBNAIL))
     )
     return any(len(block.data) <= start < reach for start in starts)
 
@@ -290,9 +312,13 @@ def _note_holds_offset(block: TiffBlock, base: int, image_start: int) -> bool:
     note = exif.tags.get(_MAKER_NOTE) if exif else None
     if note is None:
         return False
-    origins = (origin for origin in (0, base, base + note.start) if 0 <= image_start - origin <= _LARGEST)
+    origins = (
+        origin for origin in (0, base, base + note.start) if 0 <= image_start - origin <= _LARGEST
+    )
     content = bytes(note.raw)
-    return any(struct.pack(order + "I", image_start - at) in content for at in origins for order in "<>")
+    return any(
+        struct.pack(order + "I", image_start - at) in content for at in origins for order in "<>"
+    )
 
 
 # The segments of a JPEG, read strictly, as a write accounts for every byte; and Photoshop's
@@ -428,7 +454,9 @@ def replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
             packed += [_pack(resource.head, iptc)] if iptc is not None else []
         elif resource.number == _IPTC_DIGEST:
             was_correct = resource.value == digest_before
-            packed += [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
+            packed += (
+                [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
+            )
         else:
             packed.append(resource.raw)
     if iptc is not None and all(resource.number != IPTC for resource in resources):
@@ -479,7 +507,9 @@ def apply_splices(data: bytes, splices: Sequence[Splice]) -> bytes:
     at = 0
     for splice in splices:
         if not at <= splice.start <= splice.end <= len(data):
-            raise ValueError(f"splices overlap or lie outside the file: {splice.start} to {splice.end}")
+            raise ValueError(
+                f"splices overlap or lie outside the file: {splice.start} to {splice.end}"
+            )
         parts += (view[at : splice.start], splice.replacement)
         at = splice.end
     return b"".join((*parts, view[at:]))

@@ -10,7 +10,13 @@ from collections.abc import Iterable, Sequence
 
 from lxml.etree import _Element as Element
 
-from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields, keyword_key
+from tagger.metadata.tag_fields import (
+    POINT,
+    NamedLandmark,
+    PositionEstimate,
+    TagFields,
+    keyword_key,
+)
 from tagger.metadata.xmp.packet import (
     ADDED,
     ALT,
@@ -141,14 +147,18 @@ class _PacketInsertion:
         self._add_position(tag_fields.position)
         self._add_description(clean(tag_fields.description))
 
-    def record(self, landmarks: Sequence[NamedLandmark], also_added: Sequence[tuple[str, str]]) -> None:
+    def record(
+        self, landmarks: Sequence[NamedLandmark], also_added: Sequence[tuple[str, str]]
+    ) -> None:
         """Record the landmarks and the values that were added for them."""
         _add_records(self.node, LANDMARKS, [_landmark_record(landmark) for landmark in landmarks])
         records = [
             *self._added,
             *((clean(field), clean(value)) for field, value in also_added),
         ]
-        _add_records(self.node, ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records])
+        _add_records(
+            self.node, ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records]
+        )
         if elements(self.node):
             format_node(self.node)
         else:
@@ -245,9 +255,13 @@ class _PacketInsertion:
         if len(found) == 1 and (items := list_container(found[0])) is not None:
             return items
         values = self._values(field)
-        is_list_of_texts = all(isinstance(value, str) for value in values) and all(map(is_unqualified, found))
+        is_list_of_texts = all(isinstance(value, str) for value in values) and all(
+            map(is_unqualified, found)
+        )
         if values and not is_list_of_texts:
-            raise xmp_refused(f"has {field} in a form other than a list of texts, which cannot be extended")
+            raise xmp_refused(
+                f"has {field} in a form other than a list of texts, which cannot be extended"
+            )
         for occurrence in found:
             occurrence.remove()
         items = new_container(self.node, field, kind)
@@ -379,7 +393,11 @@ class _PacketRemoval:
         if not isinstance(value, dict) or not value.keys() <= _LOCATION_FIELDS:
             return ""
         identifiers = value.get(LOCATION_ID)
-        only = identifiers[0] if isinstance(identifiers, list) and len(identifiers) == 1 else identifiers
+        only = (
+            identifiers[0]
+            if isinstance(identifiers, list) and len(identifiers) == 1
+            else identifiers
+        )
         return only if isinstance(only, str) else ""
 
     def _remove_position(self) -> None:
@@ -410,7 +428,11 @@ class _PacketRemoval:
             if self._plain_text(occurrence) in descriptions:
                 occurrence.remove()
             elif occurrence.element is not None:
-                items = [item for container in elements(occurrence.element) for item in elements(container)]
+                items = [
+                    item
+                    for container in elements(occurrence.element)
+                    for item in elements(container)
+                ]
                 for item in items:
                     if item.get(LANG) == DEFAULT_LANG and (item.text or "") in descriptions:
                         remove_element(occurrence.element if len(items) == 1 else item)

@@ -69,7 +69,11 @@ LOCATION_ID = "Iptc4xmpExt:LocationId"
 LOCATION_NAME = "Iptc4xmpExt:LocationName"
 CITY, PROVINCE, COUNTRY = "Iptc4xmpExt:City", "Iptc4xmpExt:ProvinceState", "Iptc4xmpExt:CountryName"
 LATITUDE, LONGITUDE = "exif:GPSLatitude", "exif:GPSLongitude"
-GPS_METHOD, GPS_ERROR, GPS_DATUM = "exif:GPSProcessingMethod", "exif:GPSHPositioningError", "exif:GPSMapDatum"
+GPS_METHOD, GPS_ERROR, GPS_DATUM = (
+    "exif:GPSProcessingMethod",
+    "exif:GPSHPositioningError",
+    "exif:GPSMapDatum",
+)
 POSITION = (LATITUDE, LONGITUDE, GPS_METHOD, GPS_ERROR, GPS_DATUM)
 LISTS = (SUBJECT, HIERARCHY, TAGS_LIST)
 LIST_FIELDS = (*LISTS, LOCATION_SHOWN)
@@ -151,7 +155,9 @@ def degrees_of(text: str, direction: str = "") -> float | None:
     if (sign and stated) or not (stated or is_decimal):
         return None
     degrees = 0.0
-    for part, unit, is_last in zip(parts, (1, 60, 3600), (is_decimal, parts[2] is None, True), strict=True):
+    for part, unit, is_last in zip(
+        parts, (1, 60, 3600), (is_decimal, parts[2] is None, True), strict=True
+    ):
         if part is None:
             break
         if (unit > 1 and float(part) >= 60) or (not is_last and "." in part):
@@ -229,13 +235,17 @@ class Packet:
 
 def new_packet(*, wrapped: bool) -> Packet:
     """An empty packet, `wrapped` for embedding, or without wrapper for sidecars."""
-    root = etree.Element(f"{{{META}}}xmpmeta", {f"{{{META}}}xmptk": "landmark-tagger"}, nsmap={"x": META})
+    root = etree.Element(
+        f"{{{META}}}xmpmeta", {f"{{{META}}}xmptk": "landmark-tagger"}, nsmap={"x": META}
+    )
     root.text = "\n "
     rdf = etree.SubElement(root, tag("rdf:RDF"), nsmap={"rdf": RDF})
     rdf.tail = "\n"
     if not wrapped:
         return Packet(rdf)
-    return Packet(rdf, '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '<?xpacket end="w"?>')
+    return Packet(
+        rdf, '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '<?xpacket end="w"?>'
+    )
 
 
 def read_packet(packet: bytes) -> Packet:
@@ -251,7 +261,9 @@ def read_packet(packet: bytes) -> Packet:
     end = match.end() if match else 0
     for declaration in _DECLARED.finditer(text[:end]):
         if not _WRITTEN.fullmatch(declaration[2]):
-            raise xmp_refused(f"declares the encoding {declaration[2][:40]!r}, and only UTF-8 is read")
+            raise xmp_refused(
+                f"declares the encoding {declaration[2][:40]!r}, and only UTF-8 is read"
+            )
     head = text[:end]
     body, tail = _split_tail(text[end:])
     stripped = body.rstrip(_PADDING_CHARACTERS)
@@ -428,7 +440,9 @@ def new_node(rdf: Element) -> Element:
     nodes = elements(rdf)
     about = (nodes[0].get(ABOUT) or nodes[0].get("about") or "") if nodes else ""
     bound = {uri for prefix, uri in rdf.nsmap.items() if prefix}
-    prefixes = {prefix: uri for uri, prefix in PREFIXES.items() if prefix != "xml" and uri not in bound}
+    prefixes = {
+        prefix: uri for uri, prefix in PREFIXES.items() if prefix != "xml" and uri not in bound
+    }
     return etree.SubElement(rdf, NODE, {ABOUT: about}, nsmap=prefixes)
 
 
@@ -494,12 +508,16 @@ def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
     for node in elements(rdf):
         found += [Occurrence(node, name, None) for name in map(str, node.attrib) if matches(name)]
         found += [
-            Occurrence(node, tag_of(child), child) for child in elements(node) if matches(tag_of(child))
+            Occurrence(node, tag_of(child), child)
+            for child in elements(node)
+            if matches(tag_of(child))
         ]
     return found
 
 
-def sidecar_template(packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_FIELDS) -> bytes | None:
+def sidecar_template(
+    packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_FIELDS
+) -> bytes | None:
     """The packet without the fields that are `left_out`; None without a packet.
 
     Raises:

@@ -61,7 +61,9 @@ _SYNTAX = {
 FIELD, ADDED_VALUE = f"{OUR_PREFIX}:Field", f"{OUR_PREFIX}:Value"
 SLUG, NAME, SCORE = f"{OUR_PREFIX}:Landmark", f"{OUR_PREFIX}:Name", f"{OUR_PREFIX}:Score"
 MODEL, VERDICT = f"{OUR_PREFIX}:Model", f"{OUR_PREFIX}:Verdict"
-_OUR_NAMESPACE = [OUR_NAMESPACE.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be")]
+_OUR_NAMESPACE = [
+    OUR_NAMESPACE.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be")
+]
 
 
 def properties(packet: bytes | None) -> dict[str, Value]:
@@ -87,7 +89,9 @@ def texts(value: Value | None) -> list[str]:
 def keywords(packet: bytes | None) -> list[str]:
     """The texts of the field for flat keywords, in any form."""
     fields = properties(packet).items()
-    return [text for name, value in fields if name.partition(" ")[0] == SUBJECT for text in texts(value)]
+    return [
+        text for name, value in fields if name.partition(" ")[0] == SUBJECT for text in texts(value)
+    ]
 
 
 def is_blank_text(value: Value | None) -> bool:
@@ -104,7 +108,9 @@ class PropertyReader:
 
     def properties(self) -> dict[str, Value]:
         """All fields of all nodes."""
-        return _by_unique_name(field for node in elements(self._rdf) for field in self._fields_of(node))
+        return _by_unique_name(
+            field for node in elements(self._rdf) for field in self._fields_of(node)
+        )
 
     def value(self, element: Element) -> Value:
         """Read the value of a field's element, or of an item in a container."""
@@ -197,7 +203,11 @@ def _by_language(items: list[Value]) -> dict[str, Value] | None:
         if not isinstance(item, dict) or item.keys() != {VALUE, "xml:lang"}:
             return None
         language, text = item["xml:lang"], item[VALUE]
-        if not isinstance(language, str) or not isinstance(text, str) or language in texts_by_language:
+        if (
+            not isinstance(language, str)
+            or not isinstance(text, str)
+            or language in texts_by_language
+        ):
             return None
         texts_by_language[language] = text
     return texts_by_language
@@ -248,7 +258,9 @@ def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
         for entry in _structures(_properties(packet).get(LANDMARKS))
     )
     return tuple(
-        WrittenLandmark(entry[SLUG] or "", *(entry.get(name) for name in (NAME, SCORE, MODEL, VERDICT)))
+        WrittenLandmark(
+            entry[SLUG] or "", *(entry.get(name) for name in (NAME, SCORE, MODEL, VERDICT))
+        )
         for entry in entries
         if entry.get(SLUG)
     )
@@ -293,7 +305,9 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
         old, new = _with_lists(properties(before)), _with_lists(properties(after))
     except WriteRefused as refused:
         return refused.text
-    remaining = {name: value for name, value in new.items() if not name.startswith(f"{OUR_PREFIX}:")}
+    remaining = {
+        name: value for name, value in new.items() if not name.startswith(f"{OUR_PREFIX}:")
+    }
     for name, text in added_in_properties(new):
         _remove_value(remaining, name, text)
     for name in (*old, *remaining):
@@ -379,7 +393,9 @@ def removal_difference(before: bytes | None, after: bytes | None) -> str | None:
     return None
 
 
-def _is_valid_field(name: str, old: Value | None, new: Value | None, added: dict[str, set[str]]) -> bool:
+def _is_valid_field(
+    name: str, old: Value | None, new: Value | None, added: dict[str, set[str]]
+) -> bool:
     field = name.partition(" ")[0]
     if field.startswith(f"{OUR_PREFIX}:"):
         return new is None
@@ -429,4 +445,6 @@ def _is_valid_text(old: dict[str, Value], new: Value, is_our_value: ValueTest) -
     changed = {language for language in old if new.get(language) != old[language]}
     if not changed:
         return True
-    return changed == {DEFAULT_LANG} and is_our_value(old[DEFAULT_LANG]) and not new.get(DEFAULT_LANG)
+    return (
+        changed == {DEFAULT_LANG} and is_our_value(old[DEFAULT_LANG]) and not new.get(DEFAULT_LANG)
+    )

@@ -186,7 +186,9 @@ def round_kernels(model: openvino.Model) -> None:
     for node in model.get_ordered_ops():
         if node.get_type_name() != "GroupConvolution":
             continue
-        weights = _values(node.input_value(1).get_node())  # (groups, outputs, inputs, height, width)
+        weights = _values(
+            node.input_value(1).get_node()
+        )  # (groups, outputs, inputs, height, width)
         if weights.shape[2] == 1 and weights.shape[3] * weights.shape[4] > 1:
             kernels = round_keeping_sums(weights.reshape(-1, weights.shape[3] * weights.shape[4]))
             rounded = openvino.opset13.constant(kernels.reshape(weights.shape))
@@ -220,8 +222,12 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
         for user in users:
             user.replace_source_output(rounded)
         weights = _values(node.input_value(1).get_node())
-        limits = limits_of(weights, CONVOLUTIONS[node.get_type_name()]).clip(min=np.finfo(np.float32).tiny)
-        node.input(1).replace_source_output(_rounded(node.input_value(1), -limits, limits, WEIGHT_LEVELS))
+        limits = limits_of(weights, CONVOLUTIONS[node.get_type_name()]).clip(
+            min=np.finfo(np.float32).tiny
+        )
+        node.input(1).replace_source_output(
+            _rounded(node.input_value(1), -limits, limits, WEIGHT_LEVELS)
+        )
     model.validate_nodes_and_infer_types()
 
 
@@ -256,7 +262,9 @@ def _rounded(
     values: openvino.Output, low: npt.ArrayLike, high: npt.ArrayLike, levels: int
 ) -> openvino.Output:
     limits = [openvino.opset13.constant(np.asarray(limit, np.float32)) for limit in (low, high)]
-    rounded: openvino.Output = openvino.opset13.fake_quantize(values, *limits, *limits, levels).output(0)
+    rounded: openvino.Output = openvino.opset13.fake_quantize(
+        values, *limits, *limits, levels
+    ).output(0)
     return rounded
 
 

@@ -45,7 +45,9 @@ class Outputs(NamedTuple):
 
     def rows(self) -> Iterator[tuple[Scores, Embeddings | None]]:
         """The scores (L,) and the embedding (D,) of each image."""
-        return zip(self.scores, repeat(None) if self.embeddings is None else self.embeddings, strict=False)
+        return zip(
+            self.scores, repeat(None) if self.embeddings is None else self.embeddings, strict=False
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Outputs]) -> Outputs:

@@ -148,7 +148,12 @@ class BackendSelector:
 
     def _load_reference(self, name: BackendName | None) -> Backend:
         """The shipped model was converted before: comparing it with TorchScript would take time."""
-        if name is None and self._device.kind == "cpu" and self._conversions and is_installed("openvino"):
+        if (
+            name is None
+            and self._device.kind == "cpu"
+            and self._conversions
+            and is_installed("openvino")
+        ):
             with suppress(Exception):  # whatever fails in another engine, TorchScript works
                 from tagger.model.backends.openvino import has_shipped_graph
 
@@ -178,22 +183,32 @@ class BackendSelector:
         try:
             backend: Backend = factory(self._load_module(), self._device, self._size, self._at_once)
         except Exception as error:
-            raise SettingsInvalid(reason=f"backend: {name} cannot run this model: {error}") from error
+            raise SettingsInvalid(
+                reason=f"backend: {name} cannot run this model: {error}"
+            ) from error
         return backend
 
     def _load_openvino(self, name: BackendName) -> Backend:
         if not is_installed("openvino"):
-            raise SettingsInvalid(reason=f"backend: {name} has no package for this machine; set torchscript")
+            raise SettingsInvalid(
+                reason=f"backend: {name} has no package for this machine; set torchscript"
+            )
         if self._device.kind != "cpu":
-            raise SettingsInvalid(reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too")
+            raise SettingsInvalid(
+                reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too"
+            )
         if name == EIGHT_BITS and not self._ranges:
-            raise SettingsInvalid(reason=f"backend: this model has no ranges for {name}; set openvino")
+            raise SettingsInvalid(
+                reason=f"backend: this model has no ranges for {name}; set openvino"
+            )
         ranges = self._ranges if name == EIGHT_BITS else ()
         try:
             from tagger.model.backends.openvino import OpenVinoBackend
 
             arguments = self._device, self._size, self._at_once, ranges
-            if (file := self._file(name)) is not None and (compiled := read_compiled(file)) is not None:
+            if (file := self._file(name)) is not None and (
+                compiled := read_compiled(file)
+            ) is not None:
                 try:
                     return OpenVinoBackend(compiled, *arguments)
                 except Exception as error:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
@@ -219,7 +234,9 @@ class BackendSelector:
     def _shipped_graph(self) -> openvino.Model | None:
         from tagger.model.backends.openvino import read_shipped_graph
 
-        return self._conversions and read_shipped_graph(self._conversions.artifact, self._conversions.digest)
+        return self._conversions and read_shipped_graph(
+            self._conversions.artifact, self._conversions.digest
+        )
 
     def _convert(self) -> openvino.Model:
         if not is_installed("torch"):
@@ -232,7 +249,11 @@ class BackendSelector:
         """Those faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
         if self._device.kind != "cpu" or not is_installed("openvino"):
             return []
-        return [EIGHT_BITS, "openvino"] if self._ranges and "avx2" in instruction_sets() else ["openvino"]
+        return (
+            [EIGHT_BITS, "openvino"]
+            if self._ranges and "avx2" in instruction_sets()
+            else ["openvino"]
+        )
 
 
 def reference_name() -> BackendName:
@@ -251,7 +272,9 @@ def _discs(size: int, rng: np.random.Generator) -> Images:
     draw = ImageDraw.Draw(image)
     radii = size * np.minimum(LEAST_RADIUS / (1 - rng.random(DISCS)), LARGEST_RADIUS)
     centres, colours = rng.uniform(0, size, (DISCS, 2)), rng.integers(0, 256, (DISCS, 3))
-    for radius, centre, colour in zip(radii.tolist(), centres.tolist(), colours.tolist(), strict=True):
+    for radius, centre, colour in zip(
+        radii.tolist(), centres.tolist(), colours.tolist(), strict=True
+    ):
         draw.circle(centre, radius, fill=tuple(colour))
     return np.asarray(image)
 
@@ -262,7 +285,9 @@ def _embedding_difference(expected: Embeddings | None, actual: Embeddings | None
     if actual.shape != expected.shape or not np.isfinite(actual).all():
         return math.inf
     norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
-    cosines = np.divide((expected * actual).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)
+    cosines = np.divide(
+        (expected * actual).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0
+    )
     return float(1 - cosines.mean())
 
 

@@ -67,6 +67,10 @@ def freeze(module: torch.jit.ScriptModule, device: Device) -> torch.jit.ScriptMo
 def round_kernels(module: torch.nn.Module) -> None:
     """Round the depthwise kernels of a network, on the CPU and in place, to bfloat16."""
     for parameter in module.parameters():
-        if parameter.dim() == 4 and parameter.shape[1] == 1 and parameter.shape[2] * parameter.shape[3] > 1:
+        if (
+            parameter.dim() == 4
+            and parameter.shape[1] == 1
+            and parameter.shape[2] * parameter.shape[3] > 1
+        ):
             kernels = round_keeping_sums(parameter.detach().float().flatten(1).numpy())
             parameter.copy_(torch.from_numpy(kernels).reshape(parameter.shape))

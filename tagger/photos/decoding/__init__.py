@@ -58,7 +58,8 @@ def failing_alone(data: bytes) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise PhotoFailed(
-            FailureKind.TOO_MANY_PIXELS, "The image has more pixels than the decoder allows. Scale it down."
+            FailureKind.TOO_MANY_PIXELS,
+            "The image has more pixels than the decoder allows. Scale it down.",
         ) from error
     except Exception as error:
         # Broken files make decoders raise any exception, including MemoryError and RecursionError.
@@ -230,8 +231,10 @@ class _Decoding:
             image.fp = io.BytesIO(at_an_eighth(data) or data)
         memory = decoder_memory(image, self.photo_format, data, (width, height))
         box = _box(extent or image.size, self.resize)
-        converting_bytes = scaling_bytes(image, box, self.resize.size) + self.resize.size**2 * SRGB_BYTES
-        with MEMORY_BUDGET.reserve(memory.held_bytes + max(memory.decoding_bytes, converting_bytes)):
+        size = self.resize.size
+        converting_bytes = scaling_bytes(image, box, size) + size**2 * SRGB_BYTES
+        needed_bytes = memory.held_bytes + max(memory.decoding_bytes, converting_bytes)
+        with MEMORY_BUDGET.reserve(needed_bytes):
             image.load()
             check_pixels(*image.size, self.max_pixels)
             pixels = _resized(image, extent or image.size, self.resize)
@@ -243,7 +246,9 @@ class _Decoding:
         image.info.pop("xmp", None)
         if self.photo_format.reader.is_upright:
             return 1
-        orientation = orientation_in(self.original) if self.orientation is None else self.orientation
+        orientation = (
+            orientation_in(self.original) if self.orientation is None else self.orientation
+        )
         if orientation is not None:
             return orientation
         value = image.getexif().get(ORIENTATION, 1)

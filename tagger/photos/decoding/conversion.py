@@ -175,7 +175,9 @@ def _with_neighbours(image: Image.Image, box: Box, side: int) -> tuple[int, int,
     )
 
 
-def _reduced(image: Image.Image, box: tuple[int, int, int, int], across: int, down: int) -> Image.Image:
+def _reduced(
+    image: Image.Image, box: tuple[int, int, int, int], across: int, down: int
+) -> Image.Image:
     """The box with blocks of `across` x `down` pixels averaged, band by band."""
     left, top, right, bottom = box
     size = (-(-(right - left) // across), -(-(bottom - top) // down))

@@ -81,7 +81,10 @@ class MemoryBudget:
         reservations = self._reservations.values()
         if all(reservation.started_at <= expired_at for reservation in reservations):
             return True
-        return sum(reservation.size_bytes for reservation in reservations) + needed_bytes <= self._size_bytes
+        return (
+            sum(reservation.size_bytes for reservation in reservations) + needed_bytes
+            <= self._size_bytes
+        )
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,13 @@ class RawDeveloper:
                 # Developing at half the size halves it, if each pixel of the sensor has one colour.
                 if raw.raw_type is not self._rawpy.RawType.Flat or raw.num_colors <= 1:
                     reserved.close()
-                    reserved.enter_context(MEMORY_BUDGET.reserve(pixels * _WHOLE_BYTES + _FIXED_BYTES))
+                    reserved.enter_context(
+                        MEMORY_BUDGET.reserve(pixels * _WHOLE_BYTES + _FIXED_BYTES)
+                    )
                 flip = None if turns else 0
-                values = raw.postprocess(half_size=True, use_camera_wb=True, user_flip=flip)  # (H, W, 1 or 3)
+                values = raw.postprocess(
+                    half_size=True, use_camera_wb=True, user_flip=flip
+                )  # (H, W, 1 or 3)
                 image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
             width, height = sizes.width, sizes.height
             if turns and sizes.flip & _SWAPS_SIDES:
@@ -142,7 +146,9 @@ def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:
     if photo_format is not RAW:
         return data, photo_format
     raw = read_raw(data)
-    previews = [preview for preview in raw.previews if max(preview.width, preview.height) >= LEAST_SIDE]
+    previews = [
+        preview for preview in raw.previews if max(preview.width, preview.height) >= LEAST_SIDE
+    ]
     if not previews:
         raise _no_preview(raw)
     chosen = next((preview for preview in previews if preview.pixels <= max_pixels), previews[0])

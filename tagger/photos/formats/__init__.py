@@ -72,7 +72,8 @@ def require_format(data: bytes) -> PhotoFormat:
     """
     if not data:
         raise PhotoFailed(
-            FailureKind.EMPTY, "The file has no content (0 bytes). Copy it again from where it came from."
+            FailureKind.EMPTY,
+            "The file has no content (0 bytes). Copy it again from where it came from.",
         )
     if (photo_format := detect_format(data)) is not None:
         return photo_format
@@ -140,7 +141,11 @@ _HEIF_BRANDS = _HEVC_BRANDS | {b"mif1", b"msf1"}
 def _brands(head: bytes) -> set[bytes]:
     """The major brand of ISO media and those of its list; empty for other files."""
     end = min(int.from_bytes(head[:4], "big"), HEAD_BYTES)
-    return {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))} if is_iso_media(head) else set()
+    return (
+        {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
+        if is_iso_media(head)
+        else set()
+    )
 
 
 def _is_avif(head: bytes) -> bool:
@@ -193,7 +198,9 @@ TIFF = PhotoFormat(
     _starts_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "tagger.photos.formats.tiff:READER",
 )
-AVIF = PhotoFormat("AVIF", (".avif",), _is_avif, "tagger.photos.formats.readers:AVIF_READER", "image/avif")
+AVIF = PhotoFormat(
+    "AVIF", (".avif",), _is_avif, "tagger.photos.formats.readers:AVIF_READER", "image/avif"
+)
 HEIC = PhotoFormat(
     "HEIC",
     (),

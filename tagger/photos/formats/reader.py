@@ -73,12 +73,17 @@ class FormatReader:
     blocks: Callable[[bytes], Blocks] = lambda _data: Blocks()
     bare_file: Callable[[bytes], bytes | None] = lambda _data: None
     has_unread_coding: Callable[[bytes], bool] = lambda _data: False
-    memory: Callable[[ImageFile, bytes, tuple[int, int]], DecoderMemory] = lambda *_: DecoderMemory()
+    memory: Callable[[ImageFile, bytes, tuple[int, int]], DecoderMemory] = lambda *_: (
+        DecoderMemory()
+    )
     load_decoder: Callable[[], object] = lambda: None
 
 
 def opened(
-    read: Callable[[io.BytesIO], ImageFile], data: bytes, max_pixels: int, pieces: Iterable[object] = ()
+    read: Callable[[io.BytesIO], ImageFile],
+    data: bytes,
+    max_pixels: int,
+    pieces: Iterable[object] = (),
 ) -> ImageFile:
     """Open a photo by a reader of Pillow, unless it is in more `pieces` than the reader reads in seconds.
 
@@ -102,7 +107,8 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     """Raise `PhotoFailed` for an image without pixels or with more than the limit."""
     if width <= 0 or height <= 0:
         raise PhotoFailed(
-            FailureKind.CORRUPT, f"The image says it is {width} x {height} pixels. Restore it from a backup."
+            FailureKind.CORRUPT,
+            f"The image says it is {width} x {height} pixels. Restore it from a backup.",
         )
     if width * height > max_pixels:
         raise PhotoFailed(

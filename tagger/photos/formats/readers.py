@@ -163,7 +163,9 @@ def _bare_png(data: bytes) -> bytes:
 
 
 def _png_exif(data: bytes) -> bytes | None:
-    return first_with_tags(bytes(chunk[8:-4]) for kind, chunk in png_chunks(data) if kind == b"eXIf")
+    return first_with_tags(
+        bytes(chunk[8:-4]) for kind, chunk in png_chunks(data) if kind == b"eXIf"
+    )
 
 
 def _png_blocks(data: bytes) -> Blocks:
@@ -281,7 +283,8 @@ def _gif_memory(image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> 
 
 
 GIF_READER = FormatReader(
-    lambda data, max_pixels: opened(GifImageFile, data, max_pixels, _gif_blocks(data)), memory=_gif_memory
+    lambda data, max_pixels: opened(GifImageFile, data, max_pixels, _gif_blocks(data)),
+    memory=_gif_memory,
 )
 
 
@@ -296,7 +299,9 @@ def _bmp_memory(image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> 
     return DecoderMemory(0, int(image.width * image.height * _RUN_LENGTH_BYTES) * is_coded)
 
 
-BMP_READER = FormatReader(lambda data, max_pixels: opened(BmpImageFile, data, max_pixels), memory=_bmp_memory)
+BMP_READER = FormatReader(
+    lambda data, max_pixels: opened(BmpImageFile, data, max_pixels), memory=_bmp_memory
+)
 
 
 # WebP: RIFF chunks.
@@ -409,7 +414,9 @@ class _Codec:
         )
 
     def is_unread(self, data: bytes) -> bool:
-        items = [name for name in _CODED_ITEM.findall(data, 0, _BOXES_BYTES) if name not in _NOT_CODED]
+        items = [
+            name for name in _CODED_ITEM.findall(data, 0, _BOXES_BYTES) if name not in _NOT_CODED
+        ]
         return bool(items) and self.item not in items
 
     def memory(self, image: ImageFile, _data: bytes, _full_size: tuple[int, int]) -> DecoderMemory:
@@ -453,7 +460,9 @@ def _open_raw(_data: bytes, _max_pixels: int) -> ImageFile:
 def _raw_parts(data: bytes) -> tuple[Part, ...] | None:
     """The data of the sensor, whatever the previews are."""
     image = read_raw(data).image
-    return tuple(part for strip in image for part in (len(strip).to_bytes(8, "little"), strip)) or None
+    return (
+        tuple(part for strip in image for part in (len(strip).to_bytes(8, "little"), strip)) or None
+    )
 
 
 RAW_READER = FormatReader(_open_raw, image_parts=_raw_parts, exif=lambda data: read_raw(data).exif)

@@ -93,7 +93,9 @@ def _prepare(image: TiffImageFile, page: int, max_pixels: int) -> None:
     exif = image.getexif()
     for pointer in _EXIF_POINTERS:
         if pointer in exif:
-            del exif[pointer]  # Pillow would parse what it refers to, which may be millions of numbers
+            del exif[
+                pointer
+            ]  # Pillow would parse what it refers to, which may be millions of numbers
     # A TIFF is decoded tile by tile, and a tile may be larger than the image.
     width, height = image.tag_v2.get(_TILE_WIDTH), image.tag_v2.get(_TILE_LENGTH)
     if isinstance(width, int) and isinstance(height, int) and width * height > max_pixels:
@@ -119,7 +121,27 @@ def _quiet_libtiff() -> None:
 
 # The tags of the sizes, coding, colours and layout of the pixels. All others are metadata.
 _IMAGE_TAGS = (
-    *(254, 256, 257, 258, 259, 262, 266, 277, 278, 284, 290, 291, 292, 293, 301, 317, 318, 319, 320),
+    *(
+        254,
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        277,
+        278,
+        284,
+        290,
+        291,
+        292,
+        293,
+        301,
+        317,
+        318,
+        319,
+        320,
+    ),
     *(322, 323, 332, 336, 338, 339, 340, 341, 347, 529, 530, 531, 532, 34675),
 )
 
@@ -229,7 +251,9 @@ def _decoded_at_once(image: TiffImageFile) -> _TiffPart:
         height = min(height, tags.get(_STRIP_ROWS, height))
     planes = tags.get(_SAMPLES, 1) if tags.get(_PLANES) == _SEPARATE else 1
     samples = tags.get(_SAMPLES, 1) // planes
-    return _TiffPart(width, height, planes, height * -(-width * samples * max(tags.get(_BITS, (1,))) // 8))
+    return _TiffPart(
+        width, height, planes, height * -(-width * samples * max(tags.get(_BITS, (1,))) // 8)
+    )
 
 
 READER = FormatReader(

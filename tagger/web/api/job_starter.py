@@ -31,12 +31,24 @@ from tagger.database.audit_log import Actor
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
 from tagger.database.enums import Priority, Runner, Target
-from tagger.errors import FailureKind, ObjectAddressInvalid, PathNotFound, ScanInterrupted, TaggerError
+from tagger.errors import (
+    FailureKind,
+    ObjectAddressInvalid,
+    PathNotFound,
+    ScanInterrupted,
+    TaggerError,
+)
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.metadata_jobs import is_under, photo_id_pages
 from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
 from tagger.jobs.enqueue.schedules import RunInterrupted, ScheduleRun, list_schedules, run_now
-from tagger.jobs.enqueue.submission import MAX_ERROR_M, JobRequest, MetadataOptions, prepare_job, queue_job
+from tagger.jobs.enqueue.submission import (
+    MAX_ERROR_M,
+    JobRequest,
+    MetadataOptions,
+    prepare_job,
+    queue_job,
+)
 from tagger.ledger import job_control
 from tagger.ledger.job_control import count_open_jobs
 from tagger.ledger.jobs import cancel_job, create_job
@@ -137,7 +149,9 @@ def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
             folders = [root.folder for root in list_roots(connection, settings.roots)]
     parsed = map(parse_path, folders)
     resolved = {path.resolve() for path in parsed if path.is_absolute()}
-    outermost = (path for path in resolved if not any(parent in resolved for parent in path.parents))
+    outermost = (
+        path for path in resolved if not any(parent in resolved for parent in path.parents)
+    )
     return AllowedFolders(tuple(sorted(outermost)), settings.web_folders is not None)
 
 
@@ -200,7 +214,11 @@ class WriteNotAllowed(HTTPException):
     """The server does not allow jobs of the page to write there."""
 
     def __init__(self, mode: WriteMode) -> None:
-        target = gettext("the photos themselves") if mode is WriteMode.EMBED else gettext("sidecar files")
+        target = (
+            gettext("the photos themselves")
+            if mode is WriteMode.EMBED
+            else gettext("sidecar files")
+        )
         super().__init__(
             HTTPStatus.FORBIDDEN,
             gettext(
@@ -302,7 +320,9 @@ class WriteRequest(RequestModel):
         description="Write the tags into metadata, in a job after this one, as far as the server allows it.",
     )
     gps: bool = Field(default=False, description="With `write`: also the landmark's position.")
-    gps_estimated: bool = Field(default=False, description="With `write`: also estimated positions.")
+    gps_estimated: bool = Field(
+        default=False, description="With `write`: also estimated positions."
+    )
     max_error_km: float = Field(
         default=MAX_ERROR_M / 1000,
         ge=0.001,
@@ -326,7 +346,9 @@ class WriteRequest(RequestModel):
             check_write(settings, options)
             return options
         if self.gps or self.gps_estimated or self.description or self.things:
-            text = "gps, gps_estimated, description and things need write: set it to sidecar or embed."
+            text = (
+                "gps, gps_estimated, description and things need write: set it to sidecar or embed."
+            )
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         return None
 
@@ -334,7 +356,9 @@ class WriteRequest(RequestModel):
 class TaggingRequest(WriteRequest):
     """A job over folders, as `tagger enqueue`."""
 
-    paths: list[Folder] = Field(min_length=1, max_length=100, description="Folders inside the allowed ones.")
+    paths: list[Folder] = Field(
+        min_length=1, max_length=100, description="Folders inside the allowed ones."
+    )
     again: bool = Field(default=False, description="Also photos that are classified already.")
 
 
@@ -357,7 +381,9 @@ class BackfillRequest(WriteRequest):
         """
         times = (self.taken_after, self.taken_before)
         if any(time is not None and time.tzinfo is not None for time in times):
-            text = "taken_after and taken_before must not have a time zone: cameras do not record one."
+            text = (
+                "taken_after and taken_before must not have a time zone: cameras do not record one."
+            )
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         allowed = allowed_folders(state.settings, state.database)
         if allowed.is_set and not allowed.folders:
@@ -396,7 +422,9 @@ def folder_paths(folders: list[Folder]) -> list[str]:
     Raises:
         FolderRefused: a key is invalid.
     """
-    return [path_of_key(folder.key) if isinstance(folder, FolderKey) else folder for folder in folders]
+    return [
+        path_of_key(folder.key) if isinstance(folder, FolderKey) else folder for folder in folders
+    ]
 
 
 log = logging.getLogger(__name__)
@@ -413,7 +441,12 @@ class JobStarter:
     """Starts jobs, with at most `MAX_SCANS` scans at a time. Created once per server."""
 
     def __init__(
-        self, settings: Settings, database: Database, stopping: threading.Event, *, has_own_worker: bool
+        self,
+        settings: Settings,
+        database: Database,
+        stopping: threading.Event,
+        *,
+        has_own_worker: bool,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -476,7 +509,8 @@ class JobStarter:
         """Acquire a slot for a thread, which releases it at its end."""
         if not self._scan_slots.acquire(blocking=False):
             text = gettext(
-                "%(count)s scans are running already. Wait until one of them has finished.", count=MAX_SCANS
+                "%(count)s scans are running already. Wait until one of them has finished.",
+                count=MAX_SCANS,
             )
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
         try:

@@ -90,8 +90,12 @@ def read_status(settings: Settings, database: Database, limit: int) -> OverviewD
 
     jobs, older = list_recent_jobs(database, limit)
     queues, problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
-    document = status_document(database, jobs, list_workers(database), queues, find_last_tick(database))
-    return OverviewDocument(**vars(document), older=older, problem=str(problem) if problem else None)
+    document = status_document(
+        database, jobs, list_workers(database), queues, find_last_tick(database)
+    )
+    return OverviewDocument(
+        **vars(document), older=older, problem=str(problem) if problem else None
+    )
 
 
 router = api_router("jobs")
@@ -235,7 +239,9 @@ def undo(
     options = _metadata_options(state, job)
     writes = count_job_writes(state.database, job)
     check_mode(state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR)
-    check_photos(state.settings, state.database, request.conditions(state.database, state.settings.roots))
+    check_photos(
+        state.settings, state.database, request.conditions(state.database, state.settings.roots)
+    )
     if body.dry_run or not writes.photos:
         fields = options.fields if options else ()
         return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=body.dry_run)
@@ -262,7 +268,9 @@ def failures(
     photos, next_after = failures_page(
         state.database, find_job(state.database, job), limit, after, kind or ()
     )
-    return FailurePage(list(failure_documents(state.database, photos, state.settings.roots)), next_after)
+    return FailurePage(
+        list(failure_documents(state.database, photos, state.settings.roots)), next_after
+    )
 
 
 def failures_page(
@@ -312,7 +320,9 @@ def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
         return gettext(REDIS_AWAY)
     if now.workers:
-        waits = dict.fromkeys(note_text(worker.waits_for, worker.waits_for_message) for worker in now.workers)
+        waits = dict.fromkeys(
+            note_text(worker.waits_for, worker.waits_for_message) for worker in now.workers
+        )
         if "" in waits:
             return None
         return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(waits))
@@ -425,7 +435,8 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
     hub: EventHub = request.app.state.event_hub
     if hub.listeners >= MAX_LISTENERS:
         text = (
-            f"{MAX_LISTENERS} pages already follow the jobs. Close some of them, or poll /api/status instead."
+            f"{MAX_LISTENERS} pages already follow the jobs. Close some of them, or poll "
+            "/api/status instead."
         )
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
     hub.listeners += 1  # before anything is sent, so that simultaneous requests are all counted

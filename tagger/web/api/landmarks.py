@@ -14,7 +14,12 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import Field, model_validator
 
 from tagger.errors import ExamplesMissing, QueryInvalid
-from tagger.landmarks.edits import NewLandmark, RemovedLandmarkDocument, add_landmark, remove_landmark
+from tagger.landmarks.edits import (
+    NewLandmark,
+    RemovedLandmarkDocument,
+    add_landmark,
+    remove_landmark,
+)
 from tagger.model.artifact import Extent
 from tagger.positions.cities import City, find_cities, nearest_cities
 from tagger.query.counts import LandmarkCount, landmark_counts
@@ -42,7 +47,9 @@ router = api_router("landmarks")
 
 # What a text may hold is checked where it is stored.
 Text = Annotated[str, Field(max_length=1000)]
-Landmark = Annotated[str, Path(max_length=500, description="A landmark by slug or name, in any case.")]
+Landmark = Annotated[
+    str, Path(max_length=500, description="A landmark by slug or name, in any case.")
+]
 
 
 class _Facts(RequestModel):
@@ -97,7 +104,9 @@ def landmarks(
     ] = False,
 ) -> Sequence[LandmarkCount]:
     """List landmarks, most photos first."""
-    counts = landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
+    counts = landmark_counts(
+        state.database, (country or "").strip() or None, include_empty=include_all
+    )
     if reader_language() is None:
         return counts
     return [
@@ -218,9 +227,13 @@ def search(
 
 def suggestion_document(request: Request, meaning: Meaning) -> SearchResult:
     """Return a meaning in the reader's language, with the address of its photos, or of its trip."""
-    meaning = meaning if reader_language() is None else _for_reader(request.app.state.overview, meaning)
+    meaning = (
+        meaning if reader_language() is None else _for_reader(request.app.state.overview, meaning)
+    )
     address = f"/trips/{meaning.trip}" if meaning.trip else address_of("/photos", meaning.options)
-    return document_of(SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address)
+    return document_of(
+        SearchResult, meaning, similar=meaning.match is Match.SIMILAR, address=address
+    )
 
 
 def _for_reader(overview: Any, meaning: Meaning) -> Meaning:
@@ -236,7 +249,9 @@ def _for_reader(overview: Any, meaning: Meaning) -> Meaning:
         label = country_name(label)
     elif meaning.kind is Kind.OUTCOME:
         label = gettext(label)
-    trip = next((each for each in overview.named_trips() or () if each.trip.id == meaning.trip), None)
+    trip = next(
+        (each for each in overview.named_trips() or () if each.trip.id == meaning.trip), None
+    )
     if trip is not None:
         label, detail = trip.name, trip.trip.dates
     return replace(meaning, label=label, detail=detail)
@@ -261,7 +276,12 @@ def teach(state: State, landmark: TaughtLandmark) -> TaughtDocument:
     embedding_of(model)
     with state.taught_updates.learning:
         taught = teach_landmark(
-            database, model, NewLandmark(landmark), Lesson((), (), ()), person_of(state), may_add=False
+            database,
+            model,
+            NewLandmark(landmark),
+            Lesson((), (), ()),
+            person_of(state),
+            may_add=False,
         )
     return taught.document
 

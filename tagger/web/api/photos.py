@@ -34,7 +34,13 @@ from tagger.query.find import ScanPosition, find_tagged, find_tagged_page
 from tagger.query.option_values import parse_date
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import photo_csv_parts, photo_feature_parts
-from tagger.query.tagged_photos import PhotoDocument, StoredPhoto, TaggedPhoto, photo_document, stored_photo
+from tagger.query.tagged_photos import (
+    PhotoDocument,
+    StoredPhoto,
+    TaggedPhoto,
+    photo_document,
+    stored_photo,
+)
 from tagger.query.timeline import Section, SectionStart, count_copies, find_section_ids
 from tagger.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.texts.documents import document_of
@@ -81,7 +87,9 @@ from tagger.web.state import AppState, State
 router = api_router("photos")
 
 Params = Annotated[QueryParams, Depends(query_params)]
-PhotoNumber = Annotated[int, Path(ge=1, lt=2**63, description="A photo's number, from a list of photos.")]
+PhotoNumber = Annotated[
+    int, Path(ge=1, lt=2**63, description="A photo's number, from a list of photos.")
+]
 
 
 @dataclass(frozen=True)
@@ -204,7 +212,10 @@ def section_start(
     params: TimelineParams,
     month: Annotated[
         str | None,
-        Query(max_length=20, description="The section's month: 2024-06, or none for photos without a date."),
+        Query(
+            max_length=20,
+            description="The section's month: 2024-06, or none for photos without a date.",
+        ),
     ] = None,
     after: Annotated[str | None, Query(description="`next` of the previous page.")] = None,
     skip: Annotated[int, Query(ge=0, lt=MOST_SKIPPED, description="How many photos to skip.")] = 0,
@@ -306,7 +317,9 @@ def timeline_ids(
 ) -> TimelineIds:
     """List the ids alone of a section's photos; without `month`, of all sections."""
     with params.model_checked():
-        ids, following = find_section_ids(state.database, params.query, state.settings.roots, start, limit)
+        ids, following = find_section_ids(
+            state.database, params.query, state.settings.roots, start, limit
+        )
     return TimelineIds(ids, cursor_of(following, params.query))
 
 
@@ -409,7 +422,8 @@ REVALIDATE = "private, no-cache"
 IMMUTABLE = "private, max-age=31536000, immutable"
 
 Version = Annotated[
-    str | None, Query(max_length=100, description="The end of the digest, so that browsers can cache it.")
+    str | None,
+    Query(max_length=100, description="The end of the digest, so that browsers can cache it."),
 ]
 
 
@@ -422,7 +436,9 @@ async def image(request: Request, state: State, photo_id: PhotoNumber) -> Respon
     if response is not None:
         return response
     jpeg = await _cached_or_created(request, state, photo, LARGE_PREVIEW, LARGE_PREVIEW_PX)
-    return Response(jpeg, media_type="image/jpeg", headers=_named("inline", f"{photo.path.stem}.jpg", etag))
+    return Response(
+        jpeg, media_type="image/jpeg", headers=_named("inline", f"{photo.path.stem}.jpg", etag)
+    )
 
 
 @router.get("/photos/{photo_id}/file", response_class=Response)
@@ -457,7 +473,9 @@ async def thumbnail(
 
 @router.get("/photos/{photo_id}/preview", response_class=Response)
 @requires(Role.VIEWER)
-async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Version = None) -> Response:
+async def preview(
+    request: Request, state: State, photo_id: PhotoNumber, v: Version = None
+) -> Response:
     """Return the whole photo as a WebP with sides of at most 1600 pixels, upright and in sRGB."""
     return await _webp_response(request, state, photo_id, PREVIEW, PREVIEW_PX, v)
 
@@ -491,7 +509,12 @@ async def _cached_or_created(
 
 
 async def _webp_response(
-    request: Request, state: AppState, photo_id: int, kind: ImageKind, size: int, version: str | None
+    request: Request,
+    state: AppState,
+    photo_id: int,
+    kind: ImageKind,
+    size: int,
+    version: str | None,
 ) -> Response:
     photo = await run_sync(stored_photo, state.database, photo_id, state.settings.roots)
     webp = await _cached_or_created(request, state, photo, kind, size)
@@ -499,13 +522,17 @@ async def _webp_response(
     cache_control = IMMUTABLE if is_version else REVALIDATE
     etag = _digest(webp)
     not_modified = _not_modified(request, etag, cache_control)
-    return not_modified or Response(webp, media_type="image/webp", headers=_headers(etag, cache_control))
+    return not_modified or Response(
+        webp, media_type="image/webp", headers=_headers(etag, cache_control)
+    )
 
 
 class FileResponse(StreamingResponse):
     """Streams an open file and closes it, even if the client disconnects before the first byte."""
 
-    def __init__(self, file: OpenFile, media_type: str, headers: dict[str, str], status: int = 200) -> None:
+    def __init__(
+        self, file: OpenFile, media_type: str, headers: dict[str, str], status: int = 200
+    ) -> None:
         length = {"Content-Length": str(file.size_bytes)}
         super().__init__(file.blocks(), status, headers | length, media_type)
         self._file = file
@@ -517,7 +544,9 @@ class FileResponse(StreamingResponse):
             self._file.file.close()
 
 
-def _whole_or_range(request: Request, file: OpenFile, media_type: str, headers: dict[str, str]) -> Response:
+def _whole_or_range(
+    request: Request, file: OpenFile, media_type: str, headers: dict[str, str]
+) -> Response:
     """Return the file, or the one range of bytes that the request names (RFC 9110)."""
     headers |= {"Accept-Ranges": "bytes"}
     named = _named_range(request, file.size_bytes, headers["ETag"])

@@ -42,7 +42,9 @@ from tagger.web.uploads import ReceivedPhoto, UploadFolder
 
 predict_router = api_router("prediction")
 
-TopK = Annotated[int | None, Query(ge=1, le=100, description="Best landmarks. Default: TAGGER_TOP_K.")]
+TopK = Annotated[
+    int | None, Query(ge=1, le=100, description="Best landmarks. Default: TAGGER_TOP_K.")
+]
 Threshold = Annotated[
     float | None,
     Query(
@@ -101,14 +103,18 @@ async def predict(
             classification = await classify(state, photo.data, top_k, threshold)
         except PhotoFailed as error:
             failure = error.failure
-            failed = FailedUpload(photo.name, "failed", failure.kind, failure.text, error=failure.text)
+            failed = FailedUpload(
+                photo.name, "failed", failure.kind, failure.text, error=failure.text
+            )
             return DocumentResponse(failed, HTTPStatus.UNPROCESSABLE_ENTITY)
     document = prediction_document(
         photo.name,
         named_predictions(state.database, classification.found, top_k or state.settings.top_k),
         is_damaged=classification.is_damaged,
     )
-    return DocumentResponse(UploadPrediction(**vars(document), milliseconds=classification.duration_ms))
+    return DocumentResponse(
+        UploadPrediction(**vars(document), milliseconds=classification.duration_ms)
+    )
 
 
 @dataclass(frozen=True)
@@ -134,17 +140,24 @@ async def classify(
     start_s = time.perf_counter()
     if threshold is None:
         threshold = state.settings.threshold
-    thresholds = {each.id: each.manifest.threshold if threshold is None else threshold for each in models}
+    thresholds = {
+        each.id: each.manifest.threshold if threshold is None else threshold for each in models
+    }
     sink = _UploadSink(top_k or state.settings.top_k, thresholds)
     ends_at = time.monotonic() + state.settings.read_timeout_s
     request = pipeline_requests.Request(
-        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, state, ends_at)
+        _UPLOAD_SOURCE,
+        _UPLOAD_PATH,
+        sink,
+        reader=lambda _source, _path: _open(data, state, ends_at),
     )
 
     def must_give_up() -> bool:
         return state.stopping.is_set() or time.monotonic() > ends_at
 
-    if not await to_thread.run_sync(loaded.pipeline.submit, request, must_give_up, limiter=_submit_limiter):
+    if not await to_thread.run_sync(
+        loaded.pipeline.submit, request, must_give_up, limiter=_submit_limiter
+    ):
         if not state.stopping.is_set():
             raise ModelFailed(name=loaded.name, reason="it did not answer in time")
         text = gettext("The server is stopping. Try again when it is back.")
@@ -161,7 +174,8 @@ async def classify(
         raise PhotoFailed(result.failure.kind, result.failure.text)
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
     found = [
-        ModelPredictions(each, thresholds[each.id], result.results[each.id].predictions) for each in models
+        ModelPredictions(each, thresholds[each.id], result.results[each.id].predictions)
+        for each in models
     ]
     return Classification(found, duration_ms, result.is_damaged)
 
@@ -200,7 +214,9 @@ def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedMode
 def _open(data: bytes, state: AppState, ends_at: float) -> OpenPhoto:
     """Open an upload in a confined process. The time limit includes the wait for other uploads."""
     if not data:
-        raise PhotoFailed(FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source.")
+        raise PhotoFailed(
+            FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source."
+        )
     return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), ends_at=ends_at)
 
 
@@ -208,7 +224,11 @@ router = api_router("uploads")
 
 PhotoPath = Annotated[
     str,
-    Query(min_length=1, max_length=1000, description="The name of the photo, after folders if it has any."),
+    Query(
+        min_length=1,
+        max_length=1000,
+        description="The name of the photo, after folders if it has any.",
+    ),
 ]
 
 

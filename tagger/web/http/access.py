@@ -83,7 +83,8 @@ def client_of(
     # The first proxy in the chain is the browser's. Clients can forge what it says of themselves alone: no
     # page of another site can.
     scheme, host, port = (
-        next(iter(_values(headers, f"x-forwarded-{name}")), "").lower() for name in ("proto", "host", "port")
+        next(iter(_values(headers, f"x-forwarded-{name}")), "").lower()
+        for name in ("proto", "host", "port")
     )
     # Two headers give no valid name: one of them could be the client's own.
     user = ", ".join(headers.getlist(user_header)) if user_header else None
@@ -97,7 +98,9 @@ def client_of(
 
 
 def _values(headers: Headers, name: str) -> list[str]:
-    return [part.strip() for line in headers.getlist(name) for part in line.split(",") if part.strip()]
+    return [
+        part.strip() for line in headers.getlist(name) for part in line.split(",") if part.strip()
+    ]
 
 
 def _without_port(text: str) -> str:
@@ -123,7 +126,8 @@ def _is_trusted(address: _Address, trusted: Sequence[Network]) -> bool:
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?", re.IGNORECASE
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?",
+    re.IGNORECASE,
 )
 
 
@@ -184,7 +188,9 @@ def is_by_https(request: Request) -> bool:
 
 def local_address(address: str) -> str:
     """Return the address if it is a page of this server, else the start page."""
-    is_local = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    is_local = (
+        address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    )
     return address if is_local else "/"
 
 
@@ -300,7 +306,12 @@ class AccessPolicy:
     @property
     def hosts(self) -> frozenset[str]:
         """The Host headers accepted without a token. Any other is a DNS rebinding attack or a mistake."""
-        names = {"127.0.0.1", "localhost", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
+        names = {
+            "127.0.0.1",
+            "localhost",
+            "[::1]",
+            f"[{self.host}]" if ":" in self.host else self.host,
+        }
         with_port = {f"{name}:{self.port}" for name in names}
         return frozenset(with_port | names if self.port == 80 else with_port)
 
@@ -441,7 +452,9 @@ class Authenticator:
     def delete_cookie(self, response: Response) -> None:
         """Let the browser forget the cookie, however it was set."""
         response.delete_cookie(self._cookie, httponly=True, samesite="strict")
-        response.delete_cookie(HOST_PREFIX + self._cookie, httponly=True, samesite="strict", secure=True)
+        response.delete_cookie(
+            HOST_PREFIX + self._cookie, httponly=True, samesite="strict", secure=True
+        )
 
 
 def _cookie_key(secret: bytes, purpose: str) -> bytes:

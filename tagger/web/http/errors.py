@@ -26,7 +26,9 @@ from tagger.web.http.routes import DocumentResponse
 from tagger.web.http.templates import render
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
-    errors.CameraNotFound: N_("No photo was taken with a camera {name}. Cameras of your photos: {names}."),
+    errors.CameraNotFound: N_(
+        "No photo was taken with a camera {name}. Cameras of your photos: {names}."
+    ),
     errors.CountryNotFound: N_(
         "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the "
         "library."
@@ -35,7 +37,9 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Ask the "
         "administrator of the server to select another model."
     ),
-    errors.ExamplesMissing: N_("None of the photos can be an example. Choose photos that are classified."),
+    errors.ExamplesMissing: N_(
+        "None of the photos can be an example. Choose photos that are classified."
+    ),
     errors.JobFinished: N_("Job {job} is over already."),
     errors.JobNotFound: N_("There is no job {job}."),
     errors.JobNotPausable: N_(
@@ -73,11 +77,19 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "The schedule {name} exists already. Choose another name, or remove that one first."
     ),
     errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
-    errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
+    errors.CursorInvalid: N_(
+        "This page of the list is not there any more. Open the first page again."
+    ),
     errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
-    errors.DatabasePermissionMissing: N_("The database refuses this. Tell the administrator of the server."),
-    errors.StatementRefused: N_("An error in this program; its log has the details. Please report it."),
-    errors.DatabaseReadOnly: N_("The database is read-only now. Tell the administrator of the server."),
+    errors.DatabasePermissionMissing: N_(
+        "The database refuses this. Tell the administrator of the server."
+    ),
+    errors.StatementRefused: N_(
+        "An error in this program; its log has the details. Please report it."
+    ),
+    errors.DatabaseReadOnly: N_(
+        "The database is read-only now. Tell the administrator of the server."
+    ),
     errors.DatabaseUnavailable: N_(
         "The database does not answer. Try again; if it stays so, tell the administrator of the server."
     ),
@@ -85,7 +97,9 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.LandmarkAmbiguous: N_(
         "Several places have the name {name}: in {cities}. Choose one from the list."
     ),
-    errors.ModelNotSelected: N_("No model is in use. Ask the administrator of the server to select one."),
+    errors.ModelNotSelected: N_(
+        "No model is in use. Ask the administrator of the server to select one."
+    ),
     errors.PathNotFound: N_(
         "There is no file or folder at {path}. Check the name, and that its disk is connected."
     ),
@@ -113,7 +127,9 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     ),
     errors.QueryInvalid: N_("The filter is not valid. Go back to the photos and filter again."),
     errors.QueryOptionInvalid: N_("The filter {option} is not valid. Change it or leave it out."),
-    errors.ReadsTimedOut: N_("Reading photos takes too long. Check their disk or share, then try again."),
+    errors.ReadsTimedOut: N_(
+        "Reading photos takes too long. Check their disk or share, then try again."
+    ),
     errors.RedisUnavailable: N_(
         "Redis does not respond. Jobs are recorded and will be sent when it is back."
     ),
@@ -250,11 +266,15 @@ class UnexpectedErrors:
         except ClientDisconnect:
             return
         except Exception:
-            log.exception("unexpected error in %s %s; %s", scope["method"], _route_path(scope), DAMAGED_ROWS)
+            log.exception(
+                "unexpected error in %s %s; %s", scope["method"], _route_path(scope), DAMAGED_ROWS
+            )
             if is_started:
                 raise  # the response is half sent: only a closed connection shows that it is broken
             text = gettext("An error in this program; its log has the details. Please report it.")
-            await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, text)(scope, receive, send)
+            await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, text)(
+                scope, receive, send
+            )
 
 
 def _route_path(scope: Scope) -> str:
@@ -284,7 +304,9 @@ async def _database_error(request: Request, error: Exception) -> Response:
     if now - logged_at.get(route, -OUTAGE_LOG_S) >= OUTAGE_LOG_S:
         logged_at[route] = now
         log.error("database error in %s: %s", route, outage_text(error))
-    reason = type(getattr(error, "orig", None) or error).__name__  # the message may hold values and addresses
+    reason = type(
+        getattr(error, "orig", None) or error
+    ).__name__  # the message may hold values and addresses
     return await _tagger_error(request, stated_error(error, reason))
 
 
@@ -294,7 +316,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if not request.url.path.startswith("/api/"):
         problems = dict.fromkeys(map(_plain_problem, error.errors()[:10]))
         text = gettext(
-            "Some values are not valid: %(fields)s. Go back and correct them.", fields=", ".join(problems)
+            "Some values are not valid: %(fields)s. Go back and correct them.",
+            fields=", ".join(problems),
         )
         return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, text)
     lines = []
@@ -321,7 +344,8 @@ _PLAIN_PROBLEMS = {
 def _plain_problem(problem: Mapping[str, Any]) -> str:
     """`year must be a whole number`; the name of the field alone if its value is invalid in another way."""
     field = next(
-        (str(part)[:100] for part in problem["loc"][1:] if isinstance(part, str)), gettext("the request")
+        (str(part)[:100] for part in problem["loc"][1:] if isinstance(part, str)),
+        gettext("the request"),
     )
     text = _PLAIN_PROBLEMS.get(problem["type"])
     return field if text is None else gettext(text, field=field)

@@ -125,7 +125,9 @@ class RequestGuard:
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "The request needs exactly one valid Host header.")
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST, "The request needs exactly one valid Host header."
+            )
         if self._policy.token is None and hosts[0].lower() not in self._policy.hosts:
             raise HTTPException(
                 HTTPStatus.MISDIRECTED_REQUEST,
@@ -150,7 +152,9 @@ class RequestGuard:
                 {"connection": "close"},
             )
         if length is not None and (not length.isascii() or not length.isdigit()):
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "The request's Content-Length is not a number.")
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST, "The request's Content-Length is not a number."
+            )
         if length is not None and int(length[:20]) > most_bytes:
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large_text(most_bytes))
         return most_bytes
@@ -162,7 +166,9 @@ def _check_role(grant: Grant, needed: Role) -> None:
     if grant.role is Role.ANYBODY:
         raise HTTPException(
             HTTPStatus.UNAUTHORIZED,
-            gettext("A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in."),
+            gettext(
+                "A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in."
+            ),
             {"www-authenticate": "Bearer"},
         )
     text = gettext(
@@ -183,14 +189,17 @@ def _refusal_response(scope: Scope, headers: Headers, refused: HTTPException) ->
         address = quote(scope["path"]) + (f"?{query}" if query else "")
         return RedirectResponse(f"/sign-in?next={quote(address, safe='/')}", HTTPStatus.SEE_OTHER)
     # The error page must not be affected by headers that are invalid.
-    return error_response({**scope, "headers": []}, refused.status_code, refused.detail, refused.headers)
+    return error_response(
+        {**scope, "headers": []}, refused.status_code, refused.detail, refused.headers
+    )
 
 
 def _check_address(scope: Scope) -> None:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     if len(raw) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise HTTPException(
-            HTTPStatus.REQUEST_URI_TOO_LONG, gettext("The address is too long. Ask for less at once.")
+            HTTPStatus.REQUEST_URI_TOO_LONG,
+            gettext("The address is too long. Ask for less at once."),
         )
     # No file and no name in the database has control characters, and some databases fail on them.
     has_control = any(ord(character) < 32 or ord(character) == 127 for character in scope["path"])
@@ -215,13 +224,17 @@ def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> Non
     site = headers.get("sec-fetch-site", "none")
     if method in SAFE_METHODS:
         # Other sites may link to this page; they may not embed or fetch it.
-        is_foreign = site in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate"
+        is_foreign = (
+            site in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate"
+        )
     else:
         is_foreign = site not in {"same-origin", "none"} or not is_from(headers, own)
     if is_foreign:
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
-            gettext("The request came from a page of another site. Open this page directly and try again."),
+            gettext(
+                "The request came from a page of another site. Open this page directly and try again."
+            ),
         )
 
 

@@ -52,7 +52,9 @@ class RequestModel(BaseModel):
 
 def _check_one_line(text: str) -> str:
     if has_controls(text):
-        raise PydanticCustomError("control_character", "should hold no line break or other control character")
+        raise PydanticCustomError(
+            "control_character", "should hold no line break or other control character"
+        )
     return text
 
 
@@ -62,7 +64,9 @@ ONE_LINE = AfterValidator(_check_one_line)
 
 def _split(values: object) -> object:
     texts = values if isinstance(values, list) else [values]
-    return [part for text in texts for part in (text.split(",") if isinstance(text, str) else [text])]
+    return [
+        part for text in texts for part in (text.split(",") if isinstance(text, str) else [text])
+    ]
 
 
 PhotoId = Annotated[int, Field(ge=1, lt=2**63)]
@@ -118,7 +122,9 @@ class QueryParams:
         By default, the newest photos come first, those of a trip from its start, and unknown photos by the
         scores of their best candidates.
         """
-        usual: SortOption = "oldest" if self.query.trip else "score" if self.query.unknown else "newest"
+        usual: SortOption = (
+            "oldest" if self.query.trip else "score" if self.query.unknown else "newest"
+        )
         sort: SortOption = self.query.sort or usual
         options = {**self.options, "sort": sort, "distinct": "1"}
         return type(self)(options, replace(self.query, sort=sort, distinct=True))
@@ -126,7 +132,9 @@ class QueryParams:
     def address(self, path: str, **more: object) -> str:
         """Return the address of the query at `path`, with `more` options; those that are None are removed."""
         merged = {**self.options, **more}
-        return address_of(path, {name: value for name, value in merged.items() if value is not None})
+        return address_of(
+            path, {name: value for name, value in merged.items() if value is not None}
+        )
 
 
 def address_of(path: str, options: Mapping[str, object]) -> str:
@@ -137,7 +145,11 @@ def address_of(path: str, options: Mapping[str, object]) -> str:
 def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
     """The parameter of an address: a text, or several, which the query itself reads."""
     schema: dict[str, Any] = {"type": _SCHEMA_TYPES[option.kind]}
-    limits = {"minimum": option.minimum, "maximum": option.maximum, "enum": list(option.choices) or None}
+    limits = {
+        "minimum": option.minimum,
+        "maximum": option.maximum,
+        "enum": list(option.choices) or None,
+    }
     schema |= {key: limit for key, limit in limits.items() if limit is not None}
     schema = {"type": "array", "items": schema} if option.several else schema
     annotation = GenericAlias(list, str) if option.several else str | None
@@ -150,7 +162,10 @@ def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
     default: object = [] if option.several else None
     described = Query(description=" ".join(filter(None, notes)), json_schema_extra=schema)
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, described]
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[annotation, described],
     )
 
 
@@ -181,9 +196,13 @@ def params_or_problem(**texts: str | list[str] | None) -> QueryParams:
 def _chosen(texts: Mapping[str, str | list[str] | None]) -> dict[str, str | tuple[str, ...]]:
     """The options without empty fields."""
     given = {name: [each] if isinstance(each, str) else each or [] for name, each in texts.items()}
-    values = {name: tuple(text.strip() for text in some if text.strip()) for name, some in given.items()}
+    values = {
+        name: tuple(text.strip() for text in some if text.strip()) for name, some in given.items()
+    }
     return {
-        name: some if ADDRESS_OPTIONS[name].several else some[-1] for name, some in values.items() if some
+        name: some if ADDRESS_OPTIONS[name].several else some[-1]
+        for name, some in values.items()
+        if some
     }
 
 
@@ -196,7 +215,9 @@ def _checked(options: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple
             raise QueryOptionInvalid(option=name, reason=reason)
         for folder in values if name == "under" else ():
             if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
-                reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
+                reason = (
+                    f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
+                )
                 raise QueryInvalid(reason=reason)
     return options
 
@@ -266,7 +287,9 @@ def add_headers(scope: Scope, send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            is_part = _PART_OF_DOCUMENT.fullmatch(scope["path"]) and message["status"] == HTTPStatus.OK
+            is_part = (
+                _PART_OF_DOCUMENT.fullmatch(scope["path"]) and message["status"] == HTTPStatus.OK
+            )
             for name, value in (SECURITY_HEADERS | ({} if is_part else DOCUMENT_HEADERS)).items():
                 headers.setdefault(name, value)
             headers.setdefault("cache-control", _cache_control(scope, message["status"]))
@@ -301,9 +324,14 @@ def stream_download(parts: Iterable[bytes], media_type: str, file_name: str) -> 
     return stream_blocks(iterate_in_threadpool(_blocks(parts)), media_type, file_name)
 
 
-def stream_blocks(blocks: AsyncIterator[bytes], media_type: str, file_name: str) -> StreamingResponse:
+def stream_blocks(
+    blocks: AsyncIterator[bytes], media_type: str, file_name: str
+) -> StreamingResponse:
     """Stream `blocks` as they are produced; a browser saves them as `file_name`."""
-    headers = {"Content-Disposition": f'attachment; filename="{file_name}"', "Cache-Control": "no-store"}
+    headers = {
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+        "Cache-Control": "no-store",
+    }
     return StreamingResponse(blocks, media_type=media_type, headers=headers)
 
 
@@ -328,7 +356,10 @@ class Problem:
 
 
 _ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": Problem, "description": "The request is invalid or conflicts with the current state."},
+    "4XX": {
+        "model": Problem,
+        "description": "The request is invalid or conflicts with the current state.",
+    },
     "5XX": {"model": Problem, "description": "The server cannot answer the request now."},
 }
 
@@ -353,7 +384,10 @@ class DocumentRoute(APIRoute):
         if isinstance(model, DefaultPlaceholder):
             model = _document_type(endpoint)
         if model is not None:
-            options["responses"] = {**(options.get("responses") or {}), int(status): {"model": model}}
+            options["responses"] = {
+                **(options.get("responses") or {}),
+                int(status): {"model": model},
+            }
         super().__init__(path, _with_response(endpoint, status), response_model=None, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -373,7 +407,9 @@ class DocumentRoute(APIRoute):
 
 def api_router(tag: str) -> APIRouter:
     """Return a router of the API; `tag` groups its routes in OpenAPI."""
-    return APIRouter(prefix="/api", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES))
+    return APIRouter(
+        prefix="/api", tags=[tag], route_class=DocumentRoute, responses=dict(_ERROR_RESPONSES)
+    )
 
 
 router = APIRouter(include_in_schema=False)

@@ -51,7 +51,14 @@ from tagger.texts.text_format import (
     size,
     weekday_text,
 )
-from tagger.web.http.access import Grant, Role, is_by_https, local_address, may_send_photos, requires
+from tagger.web.http.access import (
+    Grant,
+    Role,
+    is_by_https,
+    local_address,
+    may_send_photos,
+    requires,
+)
 from tagger.web.http.routes import FOR_EVER, MOST_PHOTOS
 
 LOCALE = Path(__file__).parents[1] / "locale"
@@ -83,7 +90,13 @@ def language_of(path: str, headers: Headers) -> Language | None:
     chosen = chosen_language(headers)
     tags = [chosen] if chosen else accepted_tags(headers.get("accept-language", ""))
     tag = next(
-        (known for each in tags for known in (each, each.partition("-")[0]) if known in languages()), ENGLISH
+        (
+            known
+            for each in tags
+            for known in (each, each.partition("-")[0])
+            if known in languages()
+        ),
+        ENGLISH,
     )
     return None if tag == ENGLISH else load_language(tag)
 
@@ -170,7 +183,9 @@ def _page_of(referer: str) -> str:
 
 @router.post("/language")
 @requires(Role.VIEWER)
-def choose_language(request: Request, language: Annotated[str, Form(max_length=20)] = "") -> RedirectResponse:
+def choose_language(
+    request: Request, language: Annotated[str, Form(max_length=20)] = ""
+) -> RedirectResponse:
     """Show pages in this language, or in the browser's if it is empty; redirect to the page with the form."""
     response = RedirectResponse(_page_of(request.headers.get("referer", "/")), 303)
     if language in languages():
@@ -233,7 +248,9 @@ def _imports(name: str) -> list[str]:
     """Return the scripts that a script imports, directly or not."""
     found = [name]
     for each in found:  # `found` grows meanwhile
-        found += [other for other in _IMPORTED.findall((STATIC / each).read_text()) if other not in found]
+        found += [
+            other for other in _IMPORTED.findall((STATIC / each).read_text()) if other not in found
+        ]
     return found[1:]
 
 
@@ -286,7 +303,8 @@ def with_code(text: str) -> Markup:
     if len(parts) % 2 == 0:
         return escape(text)
     return Markup().join(
-        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+        Markup("<code>{}</code>").format(part) if index % 2 else part
+        for index, part in enumerate(parts)
     )
 
 
@@ -301,10 +319,21 @@ def environment() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    templates.globals |= {"asset": asset, "script_module": script_module, "number_text": number_text}
+    templates.globals |= {
+        "asset": asset,
+        "script_module": script_module,
+        "number_text": number_text,
+    }
     templates.globals |= {"_": _gettext, "N_": N_, "gettext": _gettext, "ngettext": _ngettext}
-    templates.globals |= {"language": reader_language, "languages": languages, "script_texts": script_texts}
-    templates.globals |= {"chosen_language": chosen_language, "thumbnail_address": thumbnail_address}
+    templates.globals |= {
+        "language": reader_language,
+        "languages": languages,
+        "script_texts": script_texts,
+    }
+    templates.globals |= {
+        "chosen_language": chosen_language,
+        "thumbnail_address": thumbnail_address,
+    }
     templates.globals["selection_limits"] = {"list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     texts: dict[str, Callable[[Any], str]] = {

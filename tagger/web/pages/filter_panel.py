@@ -163,13 +163,19 @@ def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...
     if is_of_accepted_tags(params.options):
         counted = replace(counted, any_rank=False)
     if (year := whole_year(params.query)) is not None:  # dates of a whole year count as that year
-        counted = replace(counted, year=(*counted.year, int(year)), taken_after=None, taken_before=None)
+        counted = replace(
+            counted, year=(*counted.year, int(year)), taken_after=None, taken_before=None
+        )
     with params.model_checked():
-        facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
+        facets: dict[FacetName, Facet] = {
+            facet.facet: facet for facet in state.facet_counts.get(counted)
+        }
     is_exact = all(facet.exact for facet in facets.values())
     which = _outcome_group(params, counted, facets["outcome"])
     folders = _folder_group(facets["folder"], [str(folder) for folder in counted.under])
-    return (*_groups(state, counted, facets, which), folders), "" if is_exact else number_text(MOST_READ)
+    return (*_groups(state, counted, facets, which), folders), "" if is_exact else number_text(
+        MOST_READ
+    )
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
@@ -177,7 +183,9 @@ def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> Choi
     chosen = next((name for name in WHICH if getattr(query, name)), None)
     is_of_tags, is_of_all = is_of_accepted_tags(params.options), selects_all_photos(params.options)
     if is_of_tags:
-        facet = replace(facet, values=tuple(each for each in facet.values if each.value != "any_rank"))
+        facet = replace(
+            facet, values=tuple(each for each in facet.values if each.value != "any_rank")
+        )
     any_name = _ALL if is_of_all else WHICH["any_rank"] if is_of_tags else WITH_LANDMARK
     group = _group(facet, "which", [chosen], _in_words(WHICH), any_name)
     return replace(group, any_value="any_rank") if is_of_tags and not is_of_all else group
@@ -222,10 +230,18 @@ def _group(
     texts = {text.casefold(): text for text in chosen if text}
     choices = []
     for each in facet.values:
-        is_checked = any(texts.pop(text, None) for text in {each.value.casefold(), each.name.casefold()})
+        is_checked = any(
+            texts.pop(text, None) for text in {each.value.casefold(), each.name.casefold()}
+        )
         name = (names or {}).get(each.value, each.name)
         choices.append(
-            Choice(each.value, name, _number(each.photos, exact=facet.exact), is_checked, each.has_folders)
+            Choice(
+                each.value,
+                name,
+                _number(each.photos, exact=facet.exact),
+                is_checked,
+                each.has_folders,
+            )
         )
     without_photos = [
         Choice(text, (names or {}).get(text, text), "0" if facet.exact else "", True)

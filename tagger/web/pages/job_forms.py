@@ -75,7 +75,9 @@ class NightlyForm(RequestModel):
 
 @router.get("/jobs/new")
 @requires(Role.EDITOR)
-def show_new(request: Request, state: State, folder: Annotated[str, Query(max_length=8192)] = "") -> Response:
+def show_new(
+    request: Request, state: State, folder: Annotated[str, Query(max_length=8192)] = ""
+) -> Response:
     """Show the folder browser and the form of a schedule."""
     return _render(request, state, folder)
 
@@ -112,8 +114,12 @@ def _other_folder(request: Request, form: FolderForm) -> Selection:
     if not (form.consent and may_allow_folder(request)):
         raise FolderRefused
     if not path.is_absolute():
-        text = gettext("%(path)s does not say where the folder is. Write the whole path, like %(like)s.")
-        raise HTTPException(HTTPStatus.CONFLICT, text % {"path": path, "like": "/home/ada/Pictures"})
+        text = gettext(
+            "%(path)s does not say where the folder is. Write the whole path, like %(like)s."
+        )
+        raise HTTPException(
+            HTTPStatus.CONFLICT, text % {"path": path, "like": "/home/ada/Pictures"}
+        )
     if not path.is_dir():
         raise PathNotFound(path=path)
     return select_paths([path])
@@ -136,7 +142,9 @@ def _add_nightly(state: AppState, form: NightlyForm) -> None:
     Raises:
         TaggerError, HTTPException: it is not possible; the text says why.
     """
-    request = BackfillRequest(what=BackfillScope.UNTAGGED, scan=[FolderKey(key=form.scan)], write=form.write)
+    request = BackfillRequest(
+        what=BackfillScope.UNTAGGED, scan=[FolderKey(key=form.scan)], write=form.write
+    )
     backfill = request.backfill(state)
     backfill.check(state.database, state.settings.roots)
     folder = path_of_key(form.scan)
@@ -146,11 +154,17 @@ def _add_nightly(state: AppState, form: NightlyForm) -> None:
     cron = f"{minute} {hour} * * *"
     zone = reader_zone()
     zone_name = None if zone is None else zone.key
-    add_schedule(state.database, title, cron, backfill, Priority.BULK, zone_name, follows_links=False)
+    add_schedule(
+        state.database, title, cron, backfill, Priority.BULK, zone_name, follows_links=False
+    )
 
 
 def _refuse(
-    request: Request, state: AppState, key: str, error: TaggerError | HTTPException, form: RequestModel
+    request: Request,
+    state: AppState,
+    key: str,
+    error: TaggerError | HTTPException,
+    form: RequestModel,
 ) -> HTMLResponse:
     """Render the page with the reason, and with what was chosen; without the folder if that is refused."""
     if isinstance(error, HTTPException):
@@ -217,6 +231,8 @@ def _usual_folders() -> list[Path]:
     ):
         with suppress(OSError):
             found = sorted(each for each in outer.glob(pattern) if each.is_dir())
-            folders += [each for each in found if each.name in PHOTO_FOLDERS or outer != Path("/mnt")]
+            folders += [
+                each for each in found if each.name in PHOTO_FOLDERS or outer != Path("/mnt")
+            ]
     folders.sort(key=lambda each: each.name not in PHOTO_FOLDERS)
     return folders[:MOST_USUAL]

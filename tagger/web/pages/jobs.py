@@ -30,7 +30,12 @@ from tagger.jobs.enqueue.schedules import (
 )
 from tagger.jobs.enqueue.submission import UNDO_JOB
 from tagger.jobs.processing.metadata_preview import preview_photos
-from tagger.ledger.items import FailingPhoto, FailureFilter, count_failures, count_refusals_with_sidecar
+from tagger.ledger.items import (
+    FailingPhoto,
+    FailureFilter,
+    count_failures,
+    count_refusals_with_sidecar,
+)
 from tagger.ledger.job_control import JobProgress, find_job, job_options, list_older_jobs
 from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.photos.paths import printable_path
@@ -157,7 +162,9 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         else gettext("since %(time)s", time=time_text(job.created_at)),
         took=""
         if job.finished_at is None
-        else rounded_duration((job.finished_at - (job.started_at or job.created_at)).total_seconds()),
+        else rounded_duration(
+            (job.finished_at - (job.started_at or job.created_at)).total_seconds()
+        ),
         colour=STATE_COLOURS.get(job.state, ""),
         is_writing=job.kind in METADATA_KINDS,
         author_text=author_text(job.author),
@@ -169,7 +176,9 @@ def state_text(job: JobProgress) -> str:
     """Return the state; of a job that is being paused, with the photos that are still being processed."""
     if job.state == JobState.PAUSED and job.running:
         return ngettext(
-            "pausing, %(count)s photo in progress", "pausing, %(count)s photos in progress", job.running
+            "pausing, %(count)s photo in progress",
+            "pausing, %(count)s photos in progress",
+            job.running,
         )
     return gettext(job.state)
 
@@ -186,7 +195,9 @@ def page_version(state: AppState, status: OverviewDocument) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def live_document(state: AppState, overview: LibraryOverview, status: OverviewDocument) -> dict[str, Any]:
+def live_document(
+    state: AppState, overview: LibraryOverview, status: OverviewDocument
+) -> dict[str, Any]:
     """Return an event's document: the JSON of /api/status, with what else pages show."""
     jobs = [vars(job) | {"shown": _live_fields(job)} for job in status.jobs]
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
@@ -196,7 +207,12 @@ def live_document(state: AppState, overview: LibraryOverview, status: OverviewDo
         for worker in status.workers
     ]
     tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
-    changes = {"jobs": jobs, "workers": workers, "last_tick": tick, "version": page_version(state, status)}
+    changes = {
+        "jobs": jobs,
+        "workers": workers,
+        "last_tick": tick,
+        "version": page_version(state, status),
+    }
     beside = {"waits": waiting_reason(state, status), "to_review": overview.to_review.get_soon()}
     return vars(status) | changes | beside
 
@@ -238,7 +254,10 @@ def backfill_text(backfill: Backfill) -> str:
     """Describe a backfill."""
     parts = [gettext(SCOPE_TEXTS[backfill.scope])]
     parts += filter(None, [conditions_text(backfill.query)])
-    parts += [gettext("after scanning %(folder)s", folder=printable_path(folder)) for folder in backfill.scan]
+    parts += [
+        gettext("after scanning %(folder)s", folder=printable_path(folder))
+        for folder in backfill.scan
+    ]
     parts += [gettext("tags written into metadata")] if backfill.write else []
     return ", ".join(parts)
 
@@ -279,7 +298,10 @@ def _live_fields(job: JobProgress) -> LiveFields:
     return LiveFields(
         state=state_text(job),
         done=ngettext(
-            "%(done)s of %(count)s photo", "%(done)s of %(count)s photos", job.total, done=number_text(done)
+            "%(done)s of %(count)s photo",
+            "%(done)s of %(count)s photos",
+            job.total,
+            done=number_text(done),
         )
         if not job.is_over
         else photo_count(job.total),
@@ -287,7 +309,9 @@ def _live_fields(job: JobProgress) -> LiveFields:
         share=share(part),
         rate=rate_text(job.photos_per_second) if job.photos_per_second and not is_paused else "",
         remaining=_remaining(job) if is_moving else "",
-        counts=", ".join(ngettext(*COUNT_TEXTS[name], count) for name, count in job.counts.items() if count),
+        counts=", ".join(
+            ngettext(*COUNT_TEXTS[name], count) for name, count in job.counts.items() if count
+        ),
         note=note_text(job.note, job.note_message),
     )
 
@@ -339,7 +363,9 @@ def failures_view(database: Database, job: JobProgress, limit: int, after: int) 
     kinds = count_failures(database, FailureFilter(job.job)) if job.is_over else {}
     return FailuresView(
         *page,
-        retriable=[(kind, gettext(FAILURES.get(kind, kind)), count) for kind, count in kinds.items()],
+        retriable=[
+            (kind, gettext(FAILURES.get(kind, kind)), count) for kind, count in kinds.items()
+        ],
         retry_helps=any(kind in TRANSIENT_KINDS for kind in kinds),
     )
 
@@ -372,7 +398,8 @@ def render_jobs(
         older=status.older,
         workers=status.workers,
         worker_text=worker_text,
-        waiting_reason=(status.problem and redis_text(status.problem)) or waiting_reason(state, status),
+        waiting_reason=(status.problem and redis_text(status.problem))
+        or waiting_reason(state, status),
         has_own_worker=state.has_own_worker,
         version=page_version(state, status),
         last_tick=status.last_tick,
@@ -398,7 +425,10 @@ def show_older_jobs(
 @router.get("/jobs/{job}")
 @requires(Role.VIEWER)
 def show_job(
-    request: Request, state: State, job: JobNumber, after: Annotated[int, Query(ge=-1, lt=2**63)] = -1
+    request: Request,
+    state: State,
+    job: JobNumber,
+    after: Annotated[int, Query(ge=-1, lt=2**63)] = -1,
 ) -> HTMLResponse:
     """Show one job's progress and its failures."""
     progress = find_job(state.database, job)
@@ -413,7 +443,9 @@ def show_job(
         lists_photos=(progress.is_over or progress.tagged + progress.unknown > 0)
         and progress.total > 0
         and not progress.items_removed,
-        refused_with_sidecar=count_refusals_with_sidecar(state.database, job) if progress.refused else 0,
+        refused_with_sidecar=count_refusals_with_sidecar(state.database, job)
+        if progress.refused
+        else 0,
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,
         waiting_reason=reason,
@@ -480,7 +512,10 @@ def change_schedule(
 @router.post("/jobs/{job}/retry")
 @requires(Role.EDITOR)
 def retry(
-    state: State, starter: Starter, job: JobNumber, kind: Annotated[FailureKind | None, Form()] = None
+    state: State,
+    starter: Starter,
+    job: JobNumber,
+    kind: Annotated[FailureKind | None, Form()] = None,
 ) -> Response:
     """Retry the failures of a job, or one kind of them."""
     retried = api.retry(state, starter, job, RetryRequest(kind=[kind] if kind else []))

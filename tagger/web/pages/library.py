@@ -71,7 +71,9 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
     is_counted = counts is not None
     landmarks = uncounted_landmarks(state.database) if counts is None else counts
     with_photos = [
-        each for each in landmarks if each.photos or (not is_counted and each.landmark in (covers or {}))
+        each
+        for each in landmarks
+        if each.photos or (not is_counted and each.landmark in (covers or {}))
     ]
     is_empty = is_counted and not with_photos
     with state.database.read() as connection:
@@ -160,10 +162,14 @@ def merge(
 
 @router.post("/places/delete/{slug}")
 @requires(Role.EDITOR)
-def delete(request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False) -> Response:
+def delete(
+    request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False
+) -> Response:
     """Show what would go with a landmark that no model knows; once that is confirmed, delete it."""
     try:
-        removed = remove_landmark(state.database, slug, with_verdicts=True, dry_run=not is_confirmed)
+        removed = remove_landmark(
+            state.database, slug, with_verdicts=True, dry_run=not is_confirmed
+        )
     except TaggerError as error:
         return _render_edit(request, state, slug, page_text(error))
     if not is_confirmed:
@@ -184,7 +190,9 @@ def _render_edit(
     with state.database.read() as connection:
         landmark, every = find_landmark(connection, slug), familiar_landmarks(connection)
     status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
-    names = Counter(normalize_name(name) for each in every for name in {each.name, each.display_name})
+    names = Counter(
+        normalize_name(name) for each in every for name in {each.name, each.display_name}
+    )
     others = {
         each.display_name if names[normalize_name(each.display_name)] == 1 else each.slug: each
         for each in every
@@ -214,7 +222,9 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
         state.settings,
         "map.html",
         is_complete=cells is not None,
-        live=live_map(state.settings, parse_box(box) if box else extent_of(cells)) if cells else None,
+        live=live_map(state.settings, parse_box(box) if box else extent_of(cells))
+        if cells
+        else None,
     )
 
 
@@ -228,7 +238,9 @@ def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
         return RedirectResponse(address_of("/photos", {**order, **understood.options, "q": q}), 303)
     close = [each for part in understood.left_out for each in part.others] or lists.suggest(q)
     similar = [suggestion_document(request, each) for each in close]
-    return render(request, "search.html", search_text=q, search_note=understood.note, similar=similar)
+    return render(
+        request, "search.html", search_text=q, search_note=understood.note, similar=similar
+    )
 
 
 TripId = Annotated[str, Path(max_length=500)]
@@ -256,7 +268,9 @@ def show_trip(
         "trip.html",
         summary=summary,
         trip=summary.trip,
-        change=_edit_text(state.database, summary.trip.edits[-1]) if changed and summary.trip.edits else "",
+        change=_edit_text(state.database, summary.trip.edits[-1])
+        if changed and summary.trip.edits
+        else "",
         places=Counter((point.city, point.country) for point in path if point.city).most_common(),
         live=live_map(state.settings, trip_bounds(path)) if path else None,
         path_address=f"{address}/path",
@@ -280,7 +294,9 @@ def show_trip_edit(request: Request, state: State, trip_id: TripId) -> HTMLRespo
         longest_name=LONGEST_NAME,
         second_day=summary.trip.days[0] + timedelta(days=1),
         beside=summarize_trips(state.database, [each for each in beside if each is not None]),
-        changes=[(edit.id, _edit_text(state.database, edit)) for edit in reversed(summary.trip.edits)],
+        changes=[
+            (edit.id, _edit_text(state.database, edit)) for edit in reversed(summary.trip.edits)
+        ],
         undoable=undoable_edits(summary.trip),
     )
 
@@ -308,7 +324,9 @@ def change_trip(
             rename_trip(connection, trip, name)
         now = trip_at(connection, trip.moment)
     changed = "" if undo is not None else "?changed=1"
-    return RedirectResponse(f"{trip_address(now.id if now else trip_id)}{changed}", HTTPStatus.SEE_OTHER)
+    return RedirectResponse(
+        f"{trip_address(now.id if now else trip_id)}{changed}", HTTPStatus.SEE_OTHER
+    )
 
 
 def _edit_text(database: Database, edit: TripEdit) -> str:
@@ -321,4 +339,6 @@ def _edit_text(database: Database, edit: TripEdit) -> str:
         days = sorted(moment.taken_at for moment in (edit.moment, edit.other))
         first, second = titles if len(titles) == 2 else map(day_text, days)
         return gettext("Merged: %(first)s and %(second)s", first=first, second=second)
-    return gettext("Named %(name)s", name=edit.name) if edit.name else gettext("Named after its place")
+    return (
+        gettext("Named %(name)s", name=edit.name) if edit.name else gettext("Named after its place")
+    )

@@ -90,7 +90,9 @@ def near_map(state: State) -> Response:
     file = state.settings.web_map_file
     if file is None or not file.is_file():
         return Response(status_code=HTTPStatus.NOT_FOUND)
-    return FileResponse(file, media_type="application/octet-stream", headers={"Cache-Control": IMMUTABLE})
+    return FileResponse(
+        file, media_type="application/octet-stream", headers={"Cache-Control": IMMUTABLE}
+    )
 
 
 @router.get("/trips/{trip_id}/path")
@@ -244,7 +246,9 @@ def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
 
 def path_geometry(path: Sequence[PathPoint]) -> dict[str, Any]:
     """Return each camera's path in order of time, as GeoJSON. Longitudes continue beyond 180°."""
-    ways = (list(_way(list(points))) for _, points in groupby(path, key=lambda point: point.camera_id))
+    ways = (
+        list(_way(list(points))) for _, points in groupby(path, key=lambda point: point.camera_id)
+    )
     return {"type": "MultiLineString", "coordinates": [way for way in ways if len(way) > 1]}
 
 

@@ -19,14 +19,26 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.concurrency import iterate_in_threadpool
 from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority, Target
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.geo import distance_km
-from tagger.jobs.enqueue.metadata_jobs import Undo, Write, of_photos, options_of_last_sidecar, was_embedded
+from tagger.jobs.enqueue.metadata_jobs import (
+    Undo,
+    Write,
+    of_photos,
+    options_of_last_sidecar,
+    was_embedded,
+)
 from tagger.jobs.enqueue.submission import DESCRIPTION, KEYWORDS, PLACE, POSITION, MetadataOptions
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.landmarks.landmarks import all_landmarks
@@ -40,15 +52,35 @@ from tagger.query.details import STATED_BY, photo_details_by_id
 from tagger.query.facets import count_photos
 from tagger.query.find import find_tagged
 from tagger.query.predictions import NamedPrediction, named_predictions
-from tagger.query.tagged_photos import DAMAGED, Position, StoredPhoto, TaggedPhoto, is_guess, stored_photo
+from tagger.query.tagged_photos import (
+    DAMAGED,
+    Position,
+    StoredPhoto,
+    TaggedPhoto,
+    is_guess,
+    stored_photo,
+)
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
 from tagger.texts.text_format import N_, gettext, ngettext
 from tagger.things import all_things
-from tagger.web.api.job_starter import Starter, WriteMode, check_mode, check_photos, check_write, write_modes
+from tagger.web.api.job_starter import (
+    Starter,
+    WriteMode,
+    check_mode,
+    check_photos,
+    check_write,
+    write_modes,
+)
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber, download, headline
 from tagger.web.api.uploads import classify
 from tagger.web.http.access import Role, requires
-from tagger.web.http.routes import PhotoNumbers, QueryParams, RequestModel, stream_blocks, stream_download
+from tagger.web.http.routes import (
+    PhotoNumbers,
+    QueryParams,
+    RequestModel,
+    stream_blocks,
+    stream_download,
+)
 from tagger.web.http.templates import MOST_FILES, render
 from tagger.web.overview import Overview, library_overview
 from tagger.web.pages.map_clusters import map_around
@@ -63,7 +95,13 @@ from tagger.web.pages.photos import (
     thing_rows,
     trip_address,
 )
-from tagger.web.photo_files import Archive, PhotoUnavailable, archive_parts, archived_photos, open_stored
+from tagger.web.photo_files import (
+    Archive,
+    PhotoUnavailable,
+    archive_parts,
+    archived_photos,
+    open_stored,
+)
 from tagger.web.state import AppState, State
 from tagger.web.uploads import UploadedFile
 
@@ -109,7 +147,9 @@ def change_metadata(
         options = MetadataOptions(target, form.gps, form.description, state.settings.language)
         check_write(state.settings, options)
     if form.is_confirmed and photo_ids:
-        chosen = Undo(photo_ids=photo_ids) if options is None else Write(options, photo_ids=photo_ids)
+        chosen = (
+            Undo(photo_ids=photo_ids) if options is None else Write(options, photo_ids=photo_ids)
+        )
         job = starter.start(chosen, Priority.INTERACTIVE)
         return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
     previews = list(preview_photos(state.database, state.settings, photo_ids[:PREVIEWS], options))
@@ -122,7 +162,9 @@ def change_metadata(
         changes_in_words=changes_in_words,
         more=len(photo_ids) - len(previews),
         targets={
-            mode: gettext(text) for mode, text in TARGET_TEXTS.items() if mode in write_modes(state.settings)
+            mode: gettext(text)
+            for mode, text in TARGET_TEXTS.items()
+            if mode in write_modes(state.settings)
         },
     )
 
@@ -139,12 +181,16 @@ class ValueChange:
 
 # Of the kinds of values, what the names of their metadata fields contain.
 FIELDS: Mapping[str, re.Pattern[str]] = {
-    KEYWORDS: re.compile("dc:subject|hierarchicalSubject|TagsList|LastKeywordXMP|CatalogSets|Keywords"),
+    KEYWORDS: re.compile(
+        "dc:subject|hierarchicalSubject|TagsList|LastKeywordXMP|CatalogSets|Keywords"
+    ),
     PLACE: re.compile("LocationShown"),
     POSITION: re.compile("GPS"),
     DESCRIPTION: re.compile("[dD]escription"),
 }
-PARTS_OF_PLACE = re.compile(r"(?:^|; )(?:LocationName|Sublocation|City|ProvinceState|CountryName)=([^;]*)")
+PARTS_OF_PLACE = re.compile(
+    r"(?:^|; )(?:LocationName|Sublocation|City|ProvinceState|CountryName)=([^;]*)"
+)
 
 
 def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
@@ -152,8 +198,12 @@ def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
     changes: dict[tuple[str, str], ValueChange] = {}
     for sign, name, value in changed_fields(plan):
         kind = next((each for each, pattern in FIELDS.items() if pattern.search(name)), "")
-        change = changes.setdefault((sign, kind or name), ValueChange(sign, gettext(kind) if kind else name))
-        change.values += [each for each in _shown_values(kind, name, value) if each not in change.values]
+        change = changes.setdefault(
+            (sign, kind or name), ValueChange(sign, gettext(kind) if kind else name)
+        )
+        change.values += [
+            each for each in _shown_values(kind, name, value) if each not in change.values
+        ]
         change.fields += [name] if name not in change.fields else []
     return list(changes.values())
 
@@ -223,21 +273,27 @@ def _found_photo_ids(state: AppState, params: QueryParams) -> Iterator[int]:
     """
     [(_, count)] = count_photos(state.database, [params.query], state.settings.roots)
     if count > MOST_ARCHIVED:
-        text = gettext("More than %(count)s photos cannot be downloaded at once.", count=MOST_ARCHIVED)
+        text = gettext(
+            "More than %(count)s photos cannot be downloaded at once.", count=MOST_ARCHIVED
+        )
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
     with params.model_checked():
         photos = find_tagged(state.database, params.query, state.settings.roots)
     return (photo.id for photo in photos)
 
 
-def _archive(state: AppState, photo_ids: Iterable[int], *, with_metadata: bool) -> StreamingResponse:
+def _archive(
+    state: AppState, photo_ids: Iterable[int], *, with_metadata: bool
+) -> StreamingResponse:
     photos = archived_photos(state.database, photo_ids, state.settings.roots)
     if with_metadata:
         return stream_download(archive_parts(photos), "application/zip", "photos.zip")
     return stream_blocks(_jpeg_archive_parts(state, photos), "application/zip", "photos.zip")
 
 
-async def _jpeg_archive_parts(state: AppState, photos: Iterator[StoredPhoto]) -> AsyncIterator[bytes]:
+async def _jpeg_archive_parts(
+    state: AppState, photos: Iterator[StoredPhoto]
+) -> AsyncIterator[bytes]:
     archive = Archive()
     async for photo in iterate_in_threadpool(photos):
         file: OpenFile | PhotoUnavailable
@@ -305,7 +361,8 @@ def list_likely_landmarks(request: Request, state: State, photo_id: PhotoNumber)
     photo = photo_details_by_id(state.database, photo_id, state.settings.roots).photo
     trip = _trip_of(request, state, photo)
     return LikelyLandmarks(
-        _landmarks_near(state, photo.position), [each.landmark for each in trip.landmarks] if trip else []
+        _landmarks_near(state, photo.position),
+        [each.landmark for each in trip.landmarks] if trip else [],
     )
 
 
@@ -338,7 +395,9 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "stated_by": STATED_BY,
         "file": PurePath(details.photo.path).name,
         "folder": str(parse_path(details.photo.path).parent),
-        "headline": gettext(NOT_A_LANDMARK) if details.dismissal else photo_headline(rows, details.photo),
+        "headline": gettext(NOT_A_LANDMARK)
+        if details.dismissal
+        else photo_headline(rows, details.photo),
         "rows": rows,
         "things": things,
         "accepted": [row for row in rows if row.is_accepted],

@@ -116,7 +116,9 @@ def _moment(taken_at: datetime) -> str:
     return moment_text(taken_at) if taken_at.time() != time() else day_text(taken_at)
 
 
-def photo_tiles(database: Database, photos: Sequence[TaggedPhoto], params: QueryParams) -> list[PhotoTile]:
+def photo_tiles(
+    database: Database, photos: Sequence[TaggedPhoto], params: QueryParams
+) -> list[PhotoTile]:
     """Return the tiles of photos in the grid of a query, each with the number of its exact copies."""
     copies = count_copies(database, [photo.digest for photo in photos if photo.digest])
     return [photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in photos]
@@ -164,7 +166,9 @@ class LandmarkRow:
 
     @property
     def state_text(self) -> str:
-        text = N_("taught") if self.is_taught and self.state == "accepted" else STATE_TEXTS[self.state]
+        text = (
+            N_("taught") if self.is_taught and self.state == "accepted" else STATE_TEXTS[self.state]
+        )
         return self.reason or (text and gettext(text))
 
     @property
@@ -188,7 +192,9 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
         if tag.state or tag.verdict or (tag == photo.guess and not photo.refusal)
     ]
     others = (
-        LandmarkRow(each.landmark, each.name, None, each.verdict, by=each.given_by, at=each.given_at)
+        LandmarkRow(
+            each.landmark, each.name, None, each.verdict, by=each.given_by, at=each.given_at
+        )
         for each in verdicts.values()
     )
     return [*rows, *others]
@@ -268,7 +274,9 @@ def valid_params(request: Request, params: QueryParams) -> QueryParams:
     """
     for name in request.query_params:
         if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS):
-            raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(ADDRESS_OPTIONS)}")
+            raise QueryInvalid(
+                reason=f"unknown option {name}; valid options: {', '.join(ADDRESS_OPTIONS)}"
+            )
     if params.problem:
         raise params.problem
     return params
@@ -304,10 +312,16 @@ def panel_group(option: str) -> str:
 
 def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
     """Of filters that no photo matches together: each without which photos match, with their number."""
-    queries = [PhotoQuery.parse({**chip.others, "distinct": True}) for chip in chips if len(chips) > 1]
+    queries = [
+        PhotoQuery.parse({**chip.others, "distinct": True}) for chip in chips if len(chips) > 1
+    ]
     counts = count_photos(state.database, queries, state.settings.roots)
     found = zip(chips, counts, strict=False)
-    return [(chip, number_text(number) + ("" if exact else "+")) for chip, (exact, number) in found if number]
+    return [
+        (chip, number_text(number) + ("" if exact else "+"))
+        for chip, (exact, number) in found
+        if number
+    ]
 
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -397,7 +411,9 @@ def show_all(request: Request, state: State, overview: Overview) -> Response:
     if may_change(request) and not has_photos(state.database):
         return RedirectResponse("/jobs/new")
     params = QueryParams.of(any_rank=True)
-    return render_photos(request, state, overview, params, photo_grid(state, params, None, "/photos"))
+    return render_photos(
+        request, state, overview, params, photo_grid(state, params, None, "/photos")
+    )
 
 
 @router.get("/photos")
@@ -465,11 +481,14 @@ def render_photos(
         problem=problem,
         title_filters=[chip.name for chip in chips if chip.name != gettext(WITH_LANDMARK_CHIP)],
         chips=chips,
-        to_drop=_filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else (),
+        to_drop=_filters_to_drop(state, chips)
+        if grid and not grid.tiles and not grid.first_page
+        else (),
         search_text=text,
         search_note=f"{understood.note} {understood.hints}".strip(),
         guesses=[
-            (words, suggestion_document(request, meaning).label) for words, meaning in understood.guesses
+            (words, suggestion_document(request, meaning).label)
+            for words, meaning in understood.guesses
         ],
         all_photos=ALL_PHOTOS,
         is_unknown="unknown" in form.options,
@@ -493,7 +512,9 @@ def _searches_classified(query: PhotoQuery) -> bool:
     """Whether the query leaves out photos only because they are not classified."""
     if query.untagged or query.failed or query.dismissed or query.favourite:
         return False
-    is_of_tags = bool(query.landmark) or query.min_score is not None or query.any_rank or query.unknown
+    is_of_tags = (
+        bool(query.landmark) or query.min_score is not None or query.any_rank or query.unknown
+    )
     selects_each = query.trip or query.job is not None or query.verdict not in (None, "none")
     return is_of_tags or not selects_each
 
@@ -517,7 +538,9 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
         options=shown.address(""),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
-        downloads=tuple(Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS),
+        downloads=tuple(
+            Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS
+        ),
         archives=Archives(
             data_params.address("/download/photos.zip"), data_params.address("/download/files.zip")
         ),

@@ -105,7 +105,9 @@ def show_review(
     found = LookAlikes((), 0, is_limited=False) if only else overview.look_alikes.get_soon()
     alike = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
     by_landmark, others = _gather(suggested, filter(_is_likely, alike))
-    groups = list(_groups(request, state, [*by_landmark.items(), *((None, each) for each in others)]))
+    groups = list(
+        _groups(request, state, [*by_landmark.items(), *((None, each) for each in others)])
+    )
     return render(
         request,
         "review.html",
@@ -141,7 +143,9 @@ def _gather(
             continue
         known = by_landmark.setdefault(slug, [])
         ids = {photo.id for photo in known}
-        known += [photo for photo in photos if photo.id not in ids and not _is_rejected(photo, slug)]
+        known += [
+            photo for photo in photos if photo.id not in ids and not _is_rejected(photo, slug)
+        ]
     return by_landmark, others
 
 
@@ -167,14 +171,22 @@ def _groups(
     request: Request, state: AppState, found: Sequence[tuple[str | None, Sequence[TaggedPhoto]]]
 ) -> Iterator[Group]:
     shown = [photo for _, photos in found for photo in photos[:SHOWN_OF_GROUP]]
-    tiles = {each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))}
+    tiles = {
+        each.id: each for each in photo_tiles(state.database, shown, QueryParams.of(any_rank=True))
+    }
     trips = trips_of_photos(state.database, library_overview(request).named_trips(0) or (), shown)
     for (_, photos), (landmark, examples) in zip(found, _references(state, found), strict=True):
         cards = [
-            _card(photo, tiles[photo.id], landmark, trips.get(photo.id)) for photo in photos[:SHOWN_OF_GROUP]
+            _card(photo, tiles[photo.id], landmark, trips.get(photo.id))
+            for photo in photos[:SHOWN_OF_GROUP]
         ]
         around = None
-        if landmark and not examples and landmark.latitude is not None and landmark.longitude is not None:
+        if (
+            landmark
+            and not examples
+            and landmark.latitude is not None
+            and landmark.longitude is not None
+        ):
             around = map_around(state.settings, landmark.latitude, landmark.longitude)
         yield Group(landmark, _taken_together(photos), len(photos), cards, examples, around)
 
@@ -198,12 +210,16 @@ def _references(
 def _taken_together(photos: Sequence[TaggedPhoto]) -> str:
     """Return the city and the day of most of these photos: `Cologne, 3 October 2025`."""
     positions = [photo.position for photo in photos]
-    city = _shared([city_name(each.city, each.country) if each and each.city else None for each in positions])
+    city = _shared(
+        [city_name(each.city, each.country) if each and each.city else None for each in positions]
+    )
     day = _shared([photo.taken_at.date() if photo.taken_at else None for photo in photos])
     return ", ".join(filter(None, (city, day_text(day) if day else "")))
 
 
-def _card(photo: TaggedPhoto, tile: PhotoTile, landmark: Landmark | None, trip: TripSummary | None) -> Card:
+def _card(
+    photo: TaggedPhoto, tile: PhotoTile, landmark: Landmark | None, trip: TripSummary | None
+) -> Card:
     tag = next((tag for tag in photo.tags if landmark and tag.landmark == landmark.slug), None)
     is_suggested = tag is not None and tag.state is TagState.SUGGESTED
     guess = ""
@@ -212,14 +228,20 @@ def _card(photo: TaggedPhoto, tile: PhotoTile, landmark: Landmark | None, trip: 
     return Card(
         tile=tile,
         guess=guess,
-        is_ticked=landmark is None or bool(is_suggested and tag and (tag.score or 0.0) >= TICKED_FROM),
+        is_ticked=landmark is None
+        or bool(is_suggested and tag and (tag.score or 0.0) >= TICKED_FROM),
         distance=_distance(photo.position, landmark),
         trip=Link(trip.name, trip_address(trip.trip.id)) if trip else None,
     )
 
 
 def _distance(position: Position | None, landmark: Landmark | None) -> str:
-    if position is None or landmark is None or landmark.latitude is None or landmark.longitude is None:
+    if (
+        position is None
+        or landmark is None
+        or landmark.latitude is None
+        or landmark.longitude is None
+    ):
         return ""
     if position.error_m > MOST_ERROR_M:
         return ""
