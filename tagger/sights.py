@@ -24,6 +24,7 @@ from tagger.errors import InstallationDamaged
 from tagger.geo import EARTH_RADIUS_KM, distance_km
 from tagger.landmarks.landmarks import normalize_name
 from tagger.sphere import Floats, unit_vectors
+from tagger.texts.names import name_in_language
 
 Indices = npt.NDArray[np.int64]
 
@@ -44,6 +45,10 @@ class Sight:
     latitude: float
     longitude: float
     names: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def name_in(self, language: str | None) -> str:
+        """Its name in a language, like `de` or `pt-BR`; its English or local name if that is unknown."""
+        return name_in_language(self.name, dict(self.names), language)
 
     def distance_m(self, latitude: float, longitude: float) -> float:
         """How far its middle is from a position."""

@@ -408,7 +408,7 @@ class BackfillOptions(_DeclaredOptions):
 
     __signature__ = _signature(
         {name: option for name, option in _OF_PHOTOS.items() if name != "model"},
-        advanced=("near", "radius_km", "position", "job", "min_score", "verdict", *_RARE),
+        advanced=("sight", "near", "radius_km", "position", "job", "min_score", "verdict", *_RARE),
     )
 
 

@@ -35,7 +35,7 @@ from tagger.photos.names import (
     find_program_folder,
     is_photo_name,
 )
-from tagger.photos.paths import folded_name, path_text
+from tagger.photos.paths import folded_name, path_in, path_text
 from tagger.photos.side_files import (
     SIDECAR_MAX_BYTES,
 )
@@ -111,7 +111,7 @@ def _find_beside(photo: Path, root: Path | None) -> tuple[tuple[Path, ...], tupl
     folder = root or photo.parent
     with translated_os_errors(photo):
         try:
-            sidecars = open_source(str(folder)).sidecars(str(photo.relative_to(folder)))
+            sidecars = open_source(str(folder)).sidecars(path_in(folder, photo))
         except BucketUnavailable as error:
             text = f"Its sidecars cannot be found: {error.values['reason']}."
             raise WriteFailed("unreadable", text) from error

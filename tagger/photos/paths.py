@@ -55,6 +55,13 @@ class ObjectPath(PosixPath):
         return "/".join(self.parts[2:])
 
 
+def path_in(folder: Path, path: Path) -> str:
+    """The path below a folder, for its source, which refuses one outside: that begins with `..`."""
+    if path.is_relative_to(folder):
+        return str(path.relative_to(folder))
+    return os.path.relpath(str(path), str(folder))
+
+
 def parse_path(path: str | Path) -> Path:
     """Return the path, as an `ObjectPath` if it is an address in a bucket.
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from tagger.database.connection import Database
+from tagger.database.connection import Database, display_language
 from tagger.database.enums import OddsReason, Outcome, PositionSource, TagReason, TagState
 from tagger.database.statements import among, pages
 from tagger.database.tables import (
@@ -356,8 +356,8 @@ _RAW_FILES = (
 _POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
 
 
-def _position(row: Row[Any]) -> Position | None:
-    """The position of a photo; None: it has none."""
+def _position(row: Row[Any], language: str | None) -> Position | None:
+    """The position of a photo, with the name of its sight in a language; None: it has none."""
     if row.source is None:
         return None
     sight = None
@@ -368,7 +368,9 @@ def _position(row: Row[Any]) -> Position | None:
     if sight is None:
         return document_of(Position, row, sight=None)
     distance_m = round(sight.distance_m(row.latitude, row.longitude))
-    return document_of(Position, row, sight=PositionSight(sight.name, sight.kind, distance_m))
+    return document_of(
+        Position, row, sight=PositionSight(sight.name_in(language), sight.kind, distance_m)
+    )
 
 
 def select_photos() -> Select[Any]:
@@ -534,7 +536,7 @@ class NameCache:
             outcome=_outcome(row, photo_tags),
             similarity=None,
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
-            position=_position(row),
+            position=_position(row, display_language(connection)),
             files=1 + row.raw_file_count,
             guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
             refusal=None

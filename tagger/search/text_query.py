@@ -715,7 +715,7 @@ def unfamiliar_names(
     database: Database,
     text: str,
     familiar: Collection[str],
-    sights: Collection[str],
+    sights: Collection[str] = (),
     *,
     by_name: bool = False,
 ) -> Names:

@@ -71,12 +71,15 @@ UNSURE_SOURCE = "gnpark"
 UNSURE_REACH_M = 1000
 
 SAME_SIGHT_KM = 2.0
+LANDMARKS = Path("trainer/data/shipped-landmarks.csv")
+AXES = ("latitude", "longitude")
 
 
 def main(out: Path) -> None:
     """Write the table from the file beside it, the most popular sight first."""
     with out.with_name("sights.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    _add_names_of_landmarks(rows)
     rows.sort(key=lambda row: (-_popularity(row), row["name"]))
     rows = _without_doubles(_without_unsure(rows))
     city_edges_m = 1000 * edge_distances_km(*_degrees(rows), LARGE_CITY_INHABITANTS)
@@ -95,6 +98,20 @@ def main(out: Path) -> None:
         "reaches_m": reaches_m.astype("<u2"),
     }
     write_columns(out, columns)
+
+
+def _add_names_of_landmarks(rows: Sequence[dict[str, str]]) -> None:
+    """Add the names in other languages that the shipped model knows of the same landmarks."""
+    with LANDMARKS.open(encoding="utf-8", newline="") as file:
+        landmarks = {row["name"]: row for row in csv.DictReader(file)}
+    for row in rows:
+        landmark = landmarks.get(row["name"])
+        if landmark is None:
+            continue
+        positions = (float(each[axis]) for each in (row, landmark) for axis in AXES)
+        if distance_km(*positions) <= SAME_SIGHT_KM:
+            known = dict(name.split("=", 1) for name in landmark["names"].split(";") if name)
+            row["names"] = json.dumps(known | json.loads(row["names"] or "{}"), ensure_ascii=False)
 
 
 def _popularity(row: dict[str, str]) -> float:

@@ -45,6 +45,7 @@ from tagger.photos.files import (
     open_regular,
     os_error_text,
 )
+from tagger.photos.paths import path_in
 from tagger.photos.source import PhotoSource, open_source
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.permissions import create_private_file, make_private_folder
@@ -89,7 +90,7 @@ def _source(photo: StoredPhoto) -> PhotoSource:
 
 def _scanned(photo: StoredPhoto) -> tuple[str, PhotoVersion]:
     """Its path in the source, and the version that the scan found."""
-    return str(photo.path.relative_to(photo.root)), PhotoVersion(photo.size_bytes, photo.mtime_ns)
+    return path_in(photo.root, photo.path), PhotoVersion(photo.size_bytes, photo.mtime_ns)
 
 
 @contextmanager
@@ -437,7 +438,7 @@ class Thumbnails:
             raise unavailable(failure)
         try:
             opened = self._sandbox.read(
-                open_source(str(photo.root)), str(photo.path.relative_to(photo.root))
+                open_source(str(photo.root)), path_in(photo.root, photo.path)
             )
             image = opened.decode(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
         except PhotoFailed as failed:

@@ -220,7 +220,7 @@ def test_a_takeout_is_tagged_located_and_found_by_its_year(terminal: Terminal) -
     assert found["IMG_0001.jpg"]["position"]["city"] == "Paris"
     assert len(terminal.json("query", "--position", "takeout")) == 4
     shown = terminal.run("show", f"takeout/{TRIP}/Screenshot_20150822-100819.png").stdout
-    assert "taken:      2015-08-22, from the file's name" in shown
+    assert "taken:      2015-08-22, the day in the file's name" in shown
     written = terminal.run("metadata", "write", "takeout", "--to", "sidecar", "--gps-estimated", "--dry-run")
     assert "IMG_0001" not in written.stdout
 

@@ -31,7 +31,7 @@ WRONG = {
     "N": ("x", "-1", HUGE),
     "OPTIONS": ("x", "nothing=1"),
     "ORDER": ("x",),
-    "PLACE": ("91,0", "Atlantis"),
+    "PLACE": ("91,0", "Nowherestadt"),
     "PRIORITY": ("x",),
     "QUEUES": ("x",),
     "S,W,N,E": ("x", "1,2,3"),

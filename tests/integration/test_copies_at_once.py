@@ -130,7 +130,7 @@ def test_what_is_kept_by_day_follows_both_of_two_transactions_that_end_one_after
 
 @pytest.mark.postgresql
 def test_who_holds_one_lock_keeps_nobody_from_the_others(database: Database) -> None:
-    """Who adds photos to a job does not wait for one who groups trips."""
+    """Who adds photos to a job does not wait for one who counts photos."""
     with ExitStack() as transactions:
         for lock in AdvisoryLock:
             take_lock(transactions.enter_context(database.read()), lock)
@@ -139,4 +139,4 @@ def test_who_holds_one_lock_keeps_nobody_from_the_others(database: Database) -> 
                 with pytest.raises(LockTimedOut):
                     try_lock(late, lock)
     with database.read() as later:
-        try_lock(later, AdvisoryLock.GROUP_TRIPS)
+        try_lock(later, AdvisoryLock.UPDATE_KEPT)

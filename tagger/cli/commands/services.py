@@ -77,7 +77,9 @@ def worker(
         bool, flag("--beat", "Start schedules too, like `tagger beat`. Several beats are safe.")
     ] = False,
     no_wait: NoWait = False,
-    job: Annotated[int | None, typer.Option("--job", metavar="JOB", hidden=True)] = None,
+    job: Annotated[
+        int | None, typer.Option("--job", metavar="JOB", hidden=True, min=1, max=2**63 - 1)
+    ] = None,
     process: Annotated[
         int | None, typer.Option("--process", metavar="N", hidden=True, min=1, max=64)
     ] = None,
