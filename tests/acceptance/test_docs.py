@@ -351,23 +351,15 @@ def run(start: str, **values: object) -> dict[str, Any]:
 
 
 def test_recipes_that_only_read_say_what_is_there(tagged: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(RECIPES) == 10
-    for start in ("Count", "[SQL]"):
-        run(start)
-        assert capsys.readouterr().out.startswith(
-            "2 Eiffel Tower" if start == "Count" else "Eiffel Tower 2\n"
-        )
+    assert len(RECIPES) == 7
+    run("[SQL]")
+    assert capsys.readouterr().out.startswith("Eiffel Tower 2\n")
     run("A table")
     assert "France" in (table := capsys.readouterr().out)
     assert "2019" in table
-    run("The least certain")
-    assert "Brandenburg Gate: " in capsys.readouterr().out
 
 
-def test_recipes_write_maps_and_albums_and_give_verdicts(tagged: Path) -> None:
-    run("A map")
-    features = json.loads((tagged / "map.geojson").read_text())["features"]
-    assert {each["properties"]["name"] for each in features} <= {"Eiffel Tower", "Brandenburg Gate"}
+def test_recipes_write_albums_and_give_verdicts(tagged: Path) -> None:
     run("An album")
     assert {link.name[:5] for link in (tagged / "album").iterdir()} == {"0000 ", "0001 "}
     (tagged / "right.csv").write_text(f"landmark,path\nbrandenburg-gate,{tagged}/Pictures/gate.jpg\n")
@@ -422,6 +414,11 @@ class MailServer(socketserver.StreamRequestHandler):
         self.wfile.write(b"221 bye\r\n")
 
 
+def _unbroken(message: str) -> str:
+    """The message as its reader sees it: long lines are broken anywhere, and a first dot is doubled."""
+    return message.replace("\r\n..", "\r\n.").replace("=\r\n", "")
+
+
 def test_the_nightly_report_tags_and_mails_only_news(
     recipe_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,12 +432,14 @@ def test_the_nightly_report_tags_and_mails_only_news(
     )
     with running(server):
         run("A report")
-        (mail,) = MailServer.messages
+        mail = _unbroken(MailServer.messages[0])
+        assert len(MailServer.messages) == 1
         assert "Subject: 3 photos tagged" in mail
         assert "broken.jpg" in mail
         run("A report")
         assert len(MailServer.messages) == 1
         (recipe_home / "Pictures" / "later.jpg").write_bytes(b"no photo")
         run("A report")
-        assert "later.jpg" in MailServer.messages[1]
-        assert "broken.jpg" not in MailServer.messages[1]
+        later = _unbroken(MailServer.messages[1])
+        assert "later.jpg" in later
+        assert "broken.jpg" not in later

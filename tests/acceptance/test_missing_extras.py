@@ -30,7 +30,6 @@ COMMANDS = {
         f"tagger similar {BUCKET}/a.jpg",
         f"tagger teach Barn {BUCKET}/a.jpg",
         f"tagger metadata show {BUCKET}/a.jpg",
-        f"tagger metadata undo {BUCKET}",
     ],
     "embedded": ["tagger worker", "tagger enqueue photos --wait"],
     "postgres": [
