@@ -96,28 +96,34 @@ def sight_names(positions: Sequence[tuple[float, float, float]]) -> list[str | N
 def sight(index: int) -> Sight:
     """A row of the table."""
     table = load_table()
-    codes_and_names = [
-        entry.split("=", 1) for entry in table.other_names[index].split("\t") if entry
-    ]
     return Sight(
         table.names[index],
         table.kind_names[table.kinds[index]],
         float(table.latitudes[index]),
         float(table.longitudes[index]),
-        tuple((code, name) for code, name in codes_and_names),
+        _codes_and_names(table.other_names[index]),
     )
+
+
+def _codes_and_names(column: str) -> tuple[tuple[str, str], ...]:
+    """The codes of languages and the names of `de=Eiffelturm` and others, between tabs."""
+    entries = (entry.partition("=") for entry in column.split("\t") if entry)
+    return tuple((code, name) for code, _, name in entries)
 
 
 def named_sight(name: str, latitude: float, longitude: float) -> Sight | None:
     """The sight of exactly this name that is nearest to a position; None in another version of the table."""
-    sights = [sight(index) for index in _indices_by_name().get(name, ())]
+    sights = _sights_called(name)
     return min(sights, key=lambda each: each.distance_m(latitude, longitude), default=None)
 
 
 def names_of_sight(name: str) -> list[str]:
     """The names of the sights that are called so, in all languages."""
-    sights = [sight(index) for index in _indices_by_name().get(name, ())]
-    return [name, *(other for each in sights for _, other in each.names)]
+    return [name, *(other for each in _sights_called(name) for _, other in each.names)]
+
+
+def _sights_called(name: str) -> list[Sight]:
+    return [sight(index) for index in _indices_by_name().get(name, ())]
 
 
 def find_sights(text: str, limit: int) -> list[Sight]:
@@ -149,7 +155,7 @@ def _names_by_word() -> dict[str, set[_Name]]:
     table = load_table()
     names_by_word: dict[str, set[_Name]] = {}
     for index, (name, others) in enumerate(zip(table.names, table.other_names, strict=True)):
-        names = [name, *(entry.split("=", 1)[1] for entry in others.split("\t") if entry)]
+        names = [name, *(other for _, other in _codes_and_names(others))]
         for number, each in enumerate(names):
             words = set(normalize_name(each).split())
             for word in words:
