@@ -34,6 +34,8 @@ CELLS_AROUND = 360 * CELLS_PER_DEGREE
 # Pairs of a position and a sight that are compared at once: 20 MB.
 MAX_PAIRS = 250_000
 NO_SIGHT = -1
+# Sights that one name can mean: many museums are called Museum of Something.
+MOST_SIGHTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def _sights_called(name: str) -> list[Sight]:
     return [sight(index) for index in _indices_by_name().get(name, ())]
 
 
-def find_sights(text: str, limit: int) -> list[Sight]:
+def find_sights(text: str, limit: int = MOST_SIGHTS) -> list[Sight]:
     """The sights with this name, else with all its words in one name, the most popular first.
 
     Case and accents do not matter.

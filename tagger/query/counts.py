@@ -168,17 +168,13 @@ def sights_in_library(connection: Connection, texts: Iterable[str]) -> dict[str,
     """The sights of the library that one of these texts may name, with the numbers of files taken there."""
     from tagger.sights import find_sights  # numpy
 
-    named = {sight.name for text in texts for sight in find_sights(text, _MOST_SIGHTS)}
+    named = {sight.name for text in texts for sight in find_sights(text)}
     query = (
         select(positions.c.sight, func.count())
         .where(among(positions.c.sight, sorted(named)))
         .group_by(positions.c.sight)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
-
-
-# Sights with one word in common; many museums are called Museum of Something.
-_MOST_SIGHTS = 200
 
 
 @dataclass(frozen=True)

@@ -549,15 +549,11 @@ def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
     return trip
 
 
-# Sights that one name can mean: all with this word.
-_MOST_SIGHTS = 200
-
-
 def _sights_named(name: str) -> list[str]:
     """The names of the sights that a name means."""
     from tagger.sights import find_sights  # numpy
 
-    sights = find_sights(name, _MOST_SIGHTS)
+    sights = find_sights(name)
     if not sights:
         raise SightNotFound(name=name)
     return sorted({sight.name for sight in sights})
