@@ -14,7 +14,7 @@ from support.databases import statements
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database, open_database
-from tagger.database.statements import part_of
+from tagger.database.statements import AdvisoryLock, part_of, try_lock
 from tagger.database.tables import (
     cameras,
     changed_days,
@@ -28,6 +28,7 @@ from tagger.database.tables import (
     verdicts,
     visits,
 )
+from tagger.kept import update as kept_update
 from tagger.kept.trips import (
     all_trips,
     find_trip,
@@ -261,6 +262,22 @@ def test_what_is_kept_is_what_is_computed_from_nothing(
             assert list(check_database(library.database)) == []
         assert seen(library.database) == computed_from_nothing(library, tmp_path)
     library.update()
+    assert list(check_database(library.database)) == []
+
+
+@pytest.mark.postgresql
+def test_what_another_process_has_just_stored_is_not_stored_again(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.shot(DAY, gps=PLACES[0])
+
+    def lock_late(connection: Connection, lock: AdvisoryLock) -> None:
+        monkeypatch.setattr(kept_update, "try_lock", try_lock)
+        library.update()  # between seeing that something is due and the lock
+        try_lock(connection, lock)
+
+    monkeypatch.setattr(kept_update, "try_lock", lock_late)
+    assert library.update() == 0
     assert list(check_database(library.database)) == []
 
 
