@@ -238,7 +238,7 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
 @pytest.mark.slow
 def test_the_script_of_the_docs_prints_each_job_that_ended_once(sqlite_terminal: Terminal) -> None:
     terminal = sqlite_terminal
-    page = Path(__file__).parents[2] / "docs" / "how-to" / "notifications.md"
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "every-night.md"
     (script,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     draw(terminal.folder / "photos" / "a.jpg")
     environment = terminal.environment | {
