@@ -1,22 +1,33 @@
-"""Trips of stored photos: what the database sums up, and the photos of one trip."""
+"""Trips of stored photos: what the database sums up and keeps, their photos, and positions that follow from them."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import product
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from support.databases import query_plans
 from support.position_library import NOON, PositionLibrary
 
-from tagger.database.connection import Database
-from tagger.database.tables import photos
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import changed_days, photos, positions, visits
 from tagger.errors import TripNotFound
 from tagger.kept import trips as stored
-from tagger.kept.trips import all_trips, find_trip, merge_trips, trip_at, trips_before, trips_during
+from tagger.kept.days import read_visits
+from tagger.kept.trips import (
+    all_trips,
+    find_trip,
+    merge_trips,
+    split_trip,
+    trip_at,
+    trips_before,
+    trips_during,
+)
+from tagger.kept.update import update_kept
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import TripSummary, trip_path, trip_summaries, trip_summary
+from tagger.transfer.copying import copy_database
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
@@ -233,3 +244,140 @@ def test_trips_of_a_time_are_those_of_all_that_overlap_it(
         numbers.clear()
         trips_during(connection, times[7], times[8])
     assert max(numbers) < len([visit for trip in every for visit in trip.visits])
+
+
+NAPLES = (40.85, 14.26)
+
+
+def tour_of_italy(library: PositionLibrary) -> tuple[int, dict[str, int]]:
+    """Two days in Rome, one without GPS, one in Naples; a camera without GPS that shows one landmark."""
+    for day, place in ((0, ROME), (1, ROME), (3, NAPLES)):
+        for minutes in (0, 3 * HOUR):
+            library.shot(day * DAY + minutes, gps=place)
+    camera = library.camera("camera")
+    library.shot(-20, gps=ROME, camera=camera)  # once, its position was set: so it is on the trip
+    library.shot(3 * DAY + 4 * HOUR, gps=NAPLES, camera=camera)
+    shots = {"rome": HOUR, "between": 2 * DAY, "naples": 3 * DAY + 90}
+    return camera, {name: library.shot(minutes, camera=camera) for name, minutes in shots.items()}
+
+
+def position_of(library: PositionLibrary, photo_id: int) -> tuple[str, str | None, str | None, float] | None:
+    columns = positions.c.source, positions.c.country, positions.c.city, positions.c.error_m
+    with library.database.read() as connection:
+        row = connection.execute(select(*columns).where(positions.c.photo_id == photo_id)).one_or_none()
+    return None if row is None else (row.source, row.country, row.city, row.error_m)
+
+
+def found_ids(library: PositionLibrary, **options: object) -> set[int]:
+    return {photo.id for photo in find_tagged(library.database, PhotoQuery(**options))}  # type: ignore[arg-type]
+
+
+@pytest.mark.postgresql
+def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library: PositionLibrary) -> None:
+    _, ids = tour_of_italy(library)
+    library.update()
+    (summary,) = trip_summaries(library.database)
+    assert summary.photos == 11
+    assert position_of(library, ids["naples"]) == ("trip", "Italy", "Naples", 10_000.0)
+    source, country, city, error_m = position_of(library, ids["between"]) or ("", None, None, 0.0)
+    assert (source, country, city) == ("trip", "Italy", None)
+    assert error_m >= 100_000.0
+    of_trip = found_ids(library, trip=summary.trip.id)
+    assert found_ids(library, country=("Italy",)) == of_trip
+    assert found_ids(library, position="trip") <= of_trip
+    assert library.update() == 0
+
+
+def test_positions_of_trips_locate_neither_photos_nor_visits_nor_tags(library: PositionLibrary) -> None:
+    tour_of_italy(library)
+    tower = library.shot(2 * DAY + 5, ("eiffel-tower", 0.97, True), camera=library.camera("third"))
+    library.update()
+    assert position_of(library, tower) is not None
+    assert (position_of(library, tower) or ("",))[0] == "landmark"
+    near = library.shot(2 * DAY + 1, camera=2)
+    library.update()
+    assert (position_of(library, near) or ("",))[0] == "trip"
+    with library.database.read() as connection:
+        days = connection.execute(select(visits.c.part, visits.c.country, visits.c.camera_id)).all()
+    of_third_day = [row.country for row in days if row.camera_id == 2 and date.fromordinal(row.part).day == 5]
+    assert of_third_day == [""]  # without a place
+
+
+def test_what_locates_a_photo_replaces_its_position_of_a_trip(library: PositionLibrary) -> None:
+    camera, ids = tour_of_italy(library)
+    library.update()
+    library.shot(2 * DAY + 2, gps=ROME, camera=camera)
+    library.update()
+    assert (position_of(library, ids["between"]) or ("",))[0] == "neighbour"
+
+
+@pytest.mark.postgresql
+def test_positions_follow_the_trip(library: PositionLibrary) -> None:
+    _, ids = tour_of_italy(library)
+    alone = library.shot(40 * DAY)
+    library.update()
+    assert position_of(library, alone) is None
+    (summary,) = trip_summaries(library.database)
+    with library.database.write() as connection:
+        split_trip(connection, find_trip(connection, summary.trip.id), summary.trip.days[1])
+    library.update()
+    assert position_of(library, ids["between"]) is not None
+    later, earlier = trip_summaries(library.database)
+    with library.database.write() as connection:
+        merge_trips(connection, *(find_trip(connection, each.trip.id) for each in (earlier, later)))
+    library.update()
+    assert [each.photos for each in trip_summaries(library.database)] == [11]
+    assert library.update() == 0
+
+
+@pytest.mark.postgresql
+def test_a_change_without_a_consequence_leaves_visits_alone(database: Database, tmp_path: Path) -> None:
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
+    library.camera()
+    library.shot(0, gps=(48.86, 2.35))
+    update_kept(database)
+    with database.write() as connection:
+        connection.execute(update(photos).values(size_bytes=photos.c.size_bytes + 1, gone_since=None))
+    with database.read() as connection:
+        assert connection.execute(select(changed_days)).all() == []
+        assert len(connection.execute(select(visits)).all()) == 1
+
+
+def test_an_update_of_positions_tells_its_progress_for_each_page_of_visits(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
+    library.camera()
+    for day in range(3):
+        library.shot(day * 1440, gps=(48.86, 2.35))
+    monkeypatch.setattr("tagger.kept.days.MOST_STORED", 1)
+    stored = []
+
+    def stop_at_second(step: str, _done: int, _total: int | None) -> None:
+        if step != "counting photos":
+            return
+        with database.read() as connection:
+            stored.append(len(connection.execute(select(visits)).all()))
+        if stored[-1] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update_kept(database, stop_at_second)
+    assert stored == [1, 2]
+    update_kept(database)
+    with database.read() as connection:
+        assert len(connection.execute(select(visits)).all()) == 3
+
+
+def test_a_copy_has_the_visits(database: Database, tmp_path: Path) -> None:
+    library = PositionLibrary.with_tiny_model(database, tmp_path)
+    library.camera()
+    library.shot(0, gps=(48.86, 2.35))
+    update_kept(database)
+    url = f"sqlite:///{tmp_path / 'copy.db'}"
+    copy_database(database, url)
+    copy = open_database(url)
+    with database.read() as connection, copy.read() as copied:
+        assert list(read_visits(copied)) == list(read_visits(connection)) != []
+        assert copied.execute(select(changed_days)).all() == []
+    copy.close()

@@ -1,27 +1,45 @@
-"""Photos that are not of a landmark are put away for good, and favourites get a star, with their copies."""
+"""Decisions about photos: what is suggested, put away and starred; each is settled at once and announced."""
 
 import io
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
-from support.colour_folders import EIFFEL, TaggedFolder
+from sqlalchemy import func, select, update
+from support.colour_folders import TaggedFolder
+from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
+from support.page_server import settings_in
+from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.tables import dismissals
+from tagger.database.tables import dismissals, effective_tags, models
+from tagger.landmarks.edits import merge_landmark
 from tagger.query.details import photo_details
 from tagger.query.facets import count_facets
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.roots.roots import forget_path
+from tagger.tags.causes import delete_model_results, delete_verdicts
+from tagger.tags.settlement import unsettled
+from tagger.teaching import lessons
+from tagger.teaching.lessons import count_suggestions, find_suggestions, suggestion_page
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.verdicts.verdicts import StarredPhotos, dismiss_photos, give_verdicts, restore_photos, star_photos
+from tagger.verdicts.verdicts import (
+    StarredPhotos,
+    dismiss_photos,
+    give_examples,
+    give_verdicts,
+    restore_photos,
+    star_photos,
+    withdraw_verdicts,
+)
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -192,3 +210,126 @@ def test_favourites_are_found_with_their_copies_whatever_they_show(folder: Folde
     folder.star("in/copy.jpg", "dog.jpg", starred=False)
     assert folder.found(favourite=True) == []
     assert list(check_database(folder.database)) == []
+
+
+@pytest.fixture
+def tagged(database: Database, tmp_path: Path) -> StoredPhotos:
+    tagged = StoredPhotos.with_tiny_model(database, tmp_path)
+    tagged.photo("a.jpg", (EIFFEL, 0.9, True))
+    return tagged
+
+
+@pytest.mark.postgresql
+def test_a_change_is_settled_in_its_transaction(tagged: StoredPhotos) -> None:
+    database = tagged.database
+    with database.write() as connection:
+        delete_verdicts(connection, [1], tagged.landmark_ids[EIFFEL], VerdictKind.CONFIRMED)
+        assert connection.scalar(select(effective_tags.c.accepted))
+        assert delete_model_results(connection, tagged.model.id, after=0) == [1]
+        assert connection.execute(select(effective_tags)).all() == []
+        assert list(unsettled(connection)) == []
+    with database.rehearsal() as rehearsed:
+        dismiss_photos(rehearsed, [1], "ada")
+        with rehearsed.read() as connection:
+            assert list(unsettled(connection)) == []
+
+
+def test_whoever_opened_the_database_hears_of_each_decision_of_people(tagged: StoredPhotos) -> None:
+    database, heard = tagged.database, list[str]()
+    database.after_decisions = lambda: heard.append("decisions")
+    change = [1], GATE, VerdictKind.CONFIRMED
+    give_verdicts(database, *change, "ada", {}, dry_run=True)
+    star_photos(database, [1], "ada", starred=True)
+    tagged.photo("b.jpg", (EIFFEL, 0.9, True))
+    assert heard == []
+    decisions: tuple[Callable[[], object], ...] = (
+        lambda: give_verdicts(database, *change, "ada", {}),
+        lambda: withdraw_verdicts(database.acting_as(database.actor), *change, {}),
+        lambda: give_examples(database, GATE, [1], [2], "ada"),
+        lambda: dismiss_photos(database, [2], "ada"),
+        lambda: restore_photos(database, [2]),
+    )
+    for number, decide in enumerate(decisions, start=1):
+        decide()
+        assert len(heard) == number
+    tagged.landmark("gate", "Gate")
+    merge_landmark(database, "gate", GATE)
+    assert len(heard) == len(decisions) + 1
+
+
+@pytest.fixture
+def suggested(database: Database, tmp_path: Path) -> LibraryPhotos:
+    """Ten photos, with suggestions of a model, which are from 0.3 on, and of two taught landmarks."""
+    suggested = LibraryPhotos(database, settings_in(tmp_path), tmp_path / "photos")
+    with database.write() as connection:
+        connection.execute(update(models).values(suggestion_threshold=0.3))
+    for name, score in (("low", 0.3), ("high", 0.48), ("less", 0.29), ("copy", 0.4)):
+        suggested.number(f"{name}.jpg", (EIFFEL, score, False), (GATE, 0.1, False), digest=name)
+    suggested.number("tagged.jpg", (EIFFEL, 0.6, True), (GATE, 0.35, False), digest="tagged")
+    suggested.number("copy-2.jpg", (EIFFEL, 0.4, False), digest="copy")
+    suggested.number("refused.jpg", (VERSAILLES, 0.2, False), digest="refused")
+    for name, slug, score in (("a", VERSAILLES, 0.33), ("b", VERSAILLES, 0.7), ("c", GATE, 0.45)):
+        number = suggested.number(f"{name}.jpg", (EIFFEL, 0.1, False), digest=name)
+        suggested.taught(number, slug, score)
+    return suggested
+
+
+def entries(suggested: LibraryPhotos, landmark: str | None = None, limit: int = 50) -> list[TaggedPhoto]:
+    landmark_id = suggested.landmark_ids[landmark] if landmark else None
+    return list(find_suggestions(suggested.database, landmark_id, {}, limit))
+
+
+def names(found: list[TaggedPhoto]) -> list[str]:
+    return [f"{photo.tags[0].landmark} {Path(photo.path).stem}" for photo in found]
+
+
+QUEUE = [
+    f"{VERSAILLES} b",
+    f"{EIFFEL} high",
+    f"{GATE} c",
+    f"{EIFFEL} copy",
+    f"{VERSAILLES} a",
+    f"{EIFFEL} low",
+]
+
+
+@pytest.mark.postgresql
+def test_suggestions_of_models_and_of_taught_places_are_one_list_the_most_probable_first(
+    suggested: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = entries(suggested)
+    assert names(found) == QUEUE
+    assert [len(photo.tags) for photo in found] == [1] * len(found)
+    assert {photo.outcome for photo in found} == {"unknown"}
+    assert count_suggestions(suggested.database) == len(found)
+    monkeypatch.setattr(lessons, "PAGE", 2)
+    for limit in (2, 4, 9):
+        assert entries(suggested, limit=limit) == found[:limit]
+
+
+def test_the_suggestions_of_one_landmark(suggested: LibraryPhotos) -> None:
+    for slug in (EIFFEL, VERSAILLES, GATE):
+        found = entries(suggested, slug)
+        assert names(found) == [name for name in QUEUE if name.startswith(slug)]
+        landmark_id = suggested.landmark_ids[slug]
+        assert count_suggestions(suggested.database, landmark_id) == len(found)
+        first, end = suggestion_page(suggested.database, landmark_id, {}, None, 1)
+        assert first + suggestion_page(suggested.database, landmark_id, {}, end, 9)[0] == found
+
+
+def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(suggested: LibraryPhotos) -> None:
+    suggested.verdict("low", EIFFEL, "rejected")
+    suggested.verdict("b", VERSAILLES, "confirmed")
+    suggested.verdict("c", EIFFEL, "rejected")  # of another landmark
+    suggested.gone("high.jpg")
+    suggested.gone("a.jpg")
+    assert names(entries(suggested)) == [f"{GATE} c", f"{EIFFEL} copy"]
+    assert count_suggestions(suggested.database) == 2
+    suggested.gone("copy-2.jpg")
+    assert names(entries(suggested)) == [f"{GATE} c", f"{EIFFEL} copy"]
+
+
+def test_counting_ends_at_its_limit(suggested: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in range(1, 6):
+        monkeypatch.setattr(lessons, "COUNT_LIMIT", limit)
+        assert count_suggestions(suggested.database) == limit

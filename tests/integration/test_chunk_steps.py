@@ -1,22 +1,31 @@
-"""The last step of a job: what follows from its photos is stored before it ends, by whichever process goes on."""
+"""Steps of a chunk: which images are known, photos alone after deaths of workers, and the last step of its job."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text, update
 from support.camera_photos import draw_shot
 from support.colour_folders import TaggedFolder
-from support.ledgers import claim_one
+from support.ledgers import LedgerBuilder, claim_one
+from support.written_folder import WrittenFolder
 
 from tagger.database.changed_days import are_consequences_due
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority, Runner, VerdictKind
-from tagger.database.tables import changed_days, chunks, models, positions
+from tagger.database.enums import JobState, Outcome, Priority, Runner, VerdictKind
+from tagger.database.statements import PreparedQuery
+from tagger.database.tables import changed_days, chunks, contents, job_items, models, positions
+from tagger.errors import FailureKind
 from tagger.jobs.processing import executor as executor_module
-from tagger.jobs.processing.chunk_runner import ChunkEnd
+from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS, ChunkEnd
+from tagger.jobs.processing.known_images import KnownImages
 from tagger.jobs.processing.local_jobs import run_job
-from tagger.ledger.chunks import claim_next_chunk
+from tagger.ledger.chunks import claim_next_chunk, count_crashes
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import release_expired, waiting_chunks
@@ -227,3 +236,146 @@ def test_a_job_of_workers_with_nothing_new_needs_no_worker_to_end(folder: Tagged
     job = folder.record(runner=Runner.WORKERS)
     recover_stale_jobs(folder.database)
     assert (folder.progress(job).state, folder.progress(job).skipped) == (JobState.FINISHED, 3)
+
+
+@pytest.fixture
+def drawn(database: Database, tmp_path: Path) -> WrittenFolder:
+    drawn = WrittenFolder(database, tmp_path)
+    for number in range(4):
+        drawn.draw(f"{number}.jpg", number % 2, shade=number)
+    return drawn
+
+
+def kill_workers(database: Database, job: int, times: int) -> None:
+    """Claim the job's chunk as workers that are killed soon after, its first photo alone if isolated."""
+    for _ in range(times):
+        claim = claim_one(database, job)
+        if claim.attempts > SHARED_ATTEMPTS:
+            count_crashes(database, claim, claim.first, +1)
+        with database.write() as connection:
+            connection.execute(update(chunks).where(chunks.c.job_id == job).values(lease_until=0.0))
+        release_expired(database)
+
+
+def failures(database: Database, job: int) -> list[tuple[int, str]]:
+    query = select(job_items.c.position, job_items.c.reason).where(
+        job_items.c.job_id == job, job_items.c.outcome == Outcome.FAILED
+    )
+    with database.read() as connection:
+        return [(row.position, row.reason) for row in connection.execute(query)]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_photo_that_crashes_its_child_fails_alone(
+    drawn: WrittenFolder, inject: Callable[[str, str], None]
+) -> None:
+    inject("FAULT_ON_DECODE", "crashes")
+    with (drawn.folder / "2.jpg").open("ab") as photo:
+        photo.write(b"crashes")
+    job = drawn.record(runner=Runner.WORKERS)
+    kill_workers(drawn.database, job, SHARED_ATTEMPTS)
+    drawn.work(job)
+    assert failures(drawn.database, job) == [(2, FailureKind.CRASHED)]
+    assert drawn.progress(job).tagged == 3
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_photo_fails_alone_after_several_workers_died_that_had_it_alone(drawn: WrittenFolder) -> None:
+    job = drawn.record(runner=Runner.WORKERS)
+    kill_workers(drawn.database, job, SHARED_ATTEMPTS + MAX_DEATHS - 1)
+    drawn.work(job)
+    assert drawn.progress(job).tagged == 4
+    job = drawn.record(runner=Runner.WORKERS, reprocess=True)
+    kill_workers(drawn.database, job, SHARED_ATTEMPTS + MAX_DEATHS)
+    drawn.work(job)
+    assert failures(drawn.database, job) == [(0, FailureKind.CRASHED)]
+    assert drawn.progress(job).tagged == 3
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_metadata_job_survives_killed_workers(drawn: WrittenFolder) -> None:
+    drawn.tag()
+    job = drawn.create_write_job_for_workers()
+    kill_workers(drawn.database, job, SHARED_ATTEMPTS + MAX_DEATHS)
+    drawn.work(job)
+    assert failures(drawn.database, job) == [(0, FailureKind.CRASHED)]
+    assert drawn.progress(job).written == 3
+
+
+@pytest.fixture
+def known(ledger: LedgerBuilder) -> Iterator[KnownImages]:
+    """Asks for the only model of a ledger, which has classified `a`, and `b` with another top-k."""
+    row = {"outcome": Outcome.UNKNOWN, "model_id": ledger.model_id, "threshold": 0.5}
+    with ledger.database.write() as connection:
+        for digest, top_k in (("a", 5), ("b", 3)):
+            at = datetime.now(UTC)
+            connection.execute(insert(contents).values(**row, digest=digest, top_k=top_k, classified_at=at))
+    with closing(KnownImages(ledger.database, ledger.claim(ledger.job(1)))) as images:
+        yield images
+
+
+@pytest.mark.postgresql
+def test_an_image_that_was_classified_with_the_same_options_lacks_no_model(
+    known: KnownImages, ledger: LedgerBuilder
+) -> None:
+    assert known.lacking_models("a") == ()
+    assert known.lacking_models("b") == known.lacking_models("c") == (ledger.model_id,)
+
+
+@pytest.mark.postgresql
+def test_what_is_stored_meanwhile_is_known(known: KnownImages, ledger: LedgerBuilder) -> None:
+    assert known.lacking_models("b")
+    with ledger.database.write() as connection:
+        connection.execute(contents.update().values(top_k=5))
+    assert known.lacking_models("b") == ()
+
+
+@pytest.mark.postgresql
+def test_questions_that_wait_are_one_statement(
+    known: KnownImages, ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert known.lacking_models("c")  # connects
+    asked: list[list[str]] = []
+    may_answer, rows = threading.Event(), PreparedQuery.rows
+
+    def slow_rows(query: PreparedQuery, parameters: dict[str, Any]) -> Any:
+        asked.append(parameters["digests"])
+        assert may_answer.wait(30)
+        return rows(query, parameters)
+
+    monkeypatch.setattr(PreparedQuery, "rows", slow_rows)
+    with ThreadPoolExecutor(9) as readers:
+        first = readers.submit(known.lacking_models, "a")
+        while not asked:
+            pass
+        others = [readers.submit(known.lacking_models, digest) for digest in "abcdefgh"]
+        while len(known._waiting) < len(others):
+            pass
+        may_answer.set()
+        assert first.result() == ()
+        assert [other.result() for other in others] == [()] + 7 * [(ledger.model_id,)]
+    assert len(asked) == 2
+
+
+@pytest.mark.postgresql
+def test_a_connection_that_breaks_is_replaced(known: KnownImages, ledger: LedgerBuilder) -> None:
+    assert known.lacking_models("a") == ()
+    if ledger.database.is_sqlite:
+        assert known._connection is not None
+        known._connection.connection.dbapi_connection.close()  # type: ignore[union-attr]
+    else:
+        _end_other_connections(ledger.database)
+    assert known.lacking_models("a") == (ledger.model_id,)
+    assert known.lacking_models("a") == ()
+
+
+@pytest.mark.postgresql
+def test_readers_that_come_too_late_get_all_models(known: KnownImages, ledger: LedgerBuilder) -> None:
+    known.close()
+    assert known.lacking_models("a") == (ledger.model_id,)
+
+
+def _end_other_connections(database: Database) -> None:
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+    with database.read() as connection:
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
