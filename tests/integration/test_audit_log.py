@@ -86,6 +86,8 @@ def test_schedules_and_models_are_recorded(database: Database, tmp_path: Path) -
     pause_schedule(database, "nightly", paused=True)
     pause_schedule(database, "nightly", paused=False)
     remove_schedule(database, "nightly")
+    with pytest.raises(ScheduleNotFound):
+        remove_schedule(database, "nightly")  # what fails is not recorded
     use_models(database, [folder.model.name])
     name = folder.model.name
     assert actions(database) == [
@@ -96,12 +98,6 @@ def test_schedules_and_models_are_recorded(database: Database, tmp_path: Path) -
         ("schedule-remove", "nightly"),
         ("model-use", name),
     ]
-
-
-def test_what_fails_is_not_recorded(database: Database) -> None:
-    with pytest.raises(ScheduleNotFound):
-        remove_schedule(database, "nightly")
-    assert entries(database) == []
 
 
 def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
@@ -288,12 +284,6 @@ def test_a_finished_job_is_told_once_with_its_counts(heard: Database, diary: Dia
     assert facts == {"job": job, "state": "finished", "total": 4, "tagged": 3, "failed": 1}
 
 
-def test_a_cancelled_job_is_told(heard: Database, diary: Diary) -> None:
-    job = LedgerBuilder(heard).job(4)
-    cancel(heard, job)
-    assert [data["state"] for _, _, data in diary.told] == ["cancelled"]
-
-
 def test_a_receiver_that_fails_rolls_its_transaction_back(heard: Database, diary: Diary) -> None:
     job = LedgerBuilder(heard).job(1)
     diary.refuses = True
@@ -302,7 +292,7 @@ def test_a_receiver_that_fails_rolls_its_transaction_back(heard: Database, diary
     assert find_job(heard, job).state is JobState.QUEUED
     diary.refuses = False
     cancel(heard, job)
-    assert len(diary.told) == 1
+    assert [data["state"] for _, _, data in diary.told] == ["cancelled"]
 
 
 def test_nobody_is_told_what_they_do_not_want(heard: Database, diary: Diary) -> None:

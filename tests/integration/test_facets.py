@@ -65,10 +65,10 @@ QUERIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def library(database: Database, tmp_path: Path) -> StoredPhotos:
+@pytest.fixture(scope="module")
+def library(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> StoredPhotos:
     """Photos of all kinds: copies, taught and dismissed ones, from three cameras and five folders, in four years."""
-    library = StoredPhotos.with_tiny_model(database, tmp_path)
+    library = StoredPhotos.with_tiny_model(shared_database, tmp_path_factory.mktemp("library"))
     cameras = [
         library.camera(None, "Pixel 8"),
         library.camera("Canon", "Canon EOS 5D", "1"),
@@ -214,7 +214,9 @@ def test_the_only_root_is_a_folder_where_it_is_chosen(library: StoredPhotos) -> 
     assert str(library.root / "a") in folders
 
 
-def test_several_roots_are_the_outermost_folders(library: StoredPhotos, tmp_path: Path) -> None:
+def test_several_roots_are_the_outermost_folders(database: Database, tmp_path: Path) -> None:
+    library = StoredPhotos.with_tiny_model(database, tmp_path)
+    library.photo("a/1.jpg", (EIFFEL, 0.9, True))
     other = StoredPhotos(library.database, tmp_path / "more", library.model)
     other.photo("trip/1.jpg", (GATE, 0.9, True))
     roots = count_folders(library)

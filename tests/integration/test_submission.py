@@ -1,4 +1,4 @@
-"""Requests become jobs: their options, their photos, their notes; what is not possible becomes none."""
+"""Requests become jobs: their options, photos and notes; backfills select the right photos."""
 
 import json
 import os
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
-from support.colour_folders import TaggedFolder
+from sqlalchemy import insert, select, update
+from support.artifacts import tiny_artifact
+from support.colour_folders import GATE, TaggedFolder
 from support.written_folder import EMBED, WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority, Runner, Target
-from tagger.database.tables import job_items, jobs, photos
+from tagger.database.enums import JobState, Outcome, Priority, Runner, Target
+from tagger.database.tables import cameras, job_items, jobs, landmarks, photos, positions, verdicts
 from tagger.errors import (
     EmbeddingsMissing,
     JobNotFound,
@@ -28,15 +29,26 @@ from tagger.errors import (
     RootUnavailable,
     TaggerError,
 )
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
+from tagger.jobs.enqueue.backfill import (
+    Backfill,
+    BackfillScope,
+    backfill_from_options,
+    backfill_options,
+    count_photos,
+)
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.enqueue.scan import ScanReport, Selection, select_paths
 from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, MetadataOptions, Retry, Tagging, submit
+from tagger.ledger import job_control
 from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import cancel, list_jobs, pause, tag_job_paths
 from tagger.photos.paths import ObjectPath
+from tagger.query.details import photo_details
+from tagger.query.option_values import BoundingBox
 from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import add_model, use_models
 from tagger.settings import Settings
+from tagger.tags.settlement import settle
 
 NOT_UTF8 = pytest.mark.skipif(
     sys.platform == "darwin", reason="its file systems refuse names that are not UTF-8"
@@ -44,7 +56,7 @@ NOT_UTF8 = pytest.mark.skipif(
 
 
 @pytest.fixture
-def settings(folder: TaggedFolder) -> Settings:
+def tiny_settings(folder: TaggedFolder) -> Settings:
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file), top_k=2)
 
 
@@ -57,12 +69,12 @@ def stored_options(database: Database, job: int) -> dict[str, object]:
 
 
 def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(
-    folder: TaggedFolder, settings: Settings
+    folder: TaggedFolder, tiny_settings: Settings
 ) -> None:
     inside, single = folder.draw("2024/a.jpg"), folder.draw("b.jpg", 1)
     write = MetadataOptions(Target.SIDECAR)
     request = Tagging(select_paths([inside.parent, single]), reprocess=True, write=write)
-    job, report = submit(folder.database, settings, request, Runner.WORKERS, Priority.INTERACTIVE)
+    job, report = submit(folder.database, tiny_settings, request, Runner.WORKERS, Priority.INTERACTIVE)
     with folder.database.read() as connection:
         row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
     assert (row.model_id, row.top_k, row.reprocess, row.runner, row.priority) == (
@@ -79,12 +91,12 @@ def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(
 
 @NOT_UTF8
 def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
-    folder: TaggedFolder, settings: Settings
+    folder: TaggedFolder, tiny_settings: Settings
 ) -> None:
     odd = folder.folder / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     (folder.draw("a.jpg")).rename(odd / "a.jpg")
-    job, _ = submit(folder.database, settings, Tagging(select_paths([odd])), Runner.LOCAL)
+    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([odd])), Runner.LOCAL)
     options = stored_options(folder.database, job)
     json.dumps(options, ensure_ascii=False).encode()  # raises if a name is not UTF-8
     assert options == {"paths": [{"text": str(folder.folder) + "/caf\\xe9", "bytes": os.fsencode(odd).hex()}]}
@@ -115,14 +127,14 @@ def test_options_that_no_backfill_stores_are_refused(options: dict[str, Any]) ->
         backfill_from_options("all", options)
 
 
-def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, settings: Settings) -> None:
+def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, tiny_settings: Settings) -> None:
     selection = Selection((), tuple(folder.folder / f"{number}.jpg" for number in range(MOST_PATHS + 1)))
-    options = Tagging(selection).new_job(folder.database, settings).options or {}
+    options = Tagging(selection).new_job(folder.database, tiny_settings).options or {}
     assert tag_job_paths(options) == list(selection.files[:MOST_PATHS])
 
 
-def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, settings: Settings) -> None:
-    job, _ = submit(folder.database, settings, Tagging(select_paths([folder.folder])), Runner.LOCAL)
+def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, tiny_settings: Settings) -> None:
+    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])), Runner.LOCAL)
     assert folder.progress(job).note == "no photos were found there"
 
 
@@ -130,7 +142,7 @@ UNTAGGED = Backfill(BackfillScope.UNTAGGED)
 
 
 @pytest.mark.postgresql
-def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, settings: Settings) -> None:
+def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, tiny_settings: Settings) -> None:
     for number in range(30):
         folder.draw(f"{number}.jpg", shade=number)
     first = folder.record(runner=Runner.WORKERS, top_k=2)
@@ -139,7 +151,7 @@ def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, sett
 
     def start(request: JobRequest) -> tuple[int, ScanReport]:
         barrier.wait()
-        return submit(folder.database, settings, request, Runner.WORKERS)
+        return submit(folder.database, tiny_settings, request, Runner.WORKERS)
 
     requests = (UNTAGGED, UNTAGGED, Tagging(select_paths([folder.folder])))
     with ThreadPoolExecutor(3) as pool:
@@ -151,10 +163,10 @@ def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, sett
         assert folder.progress(job).total + report.in_other_jobs.total() == 30
 
 
-def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, settings: Settings) -> None:
+def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, tiny_settings: Settings) -> None:
     folder.draw("a.jpg")
     other = folder.record(runner=Runner.WORKERS, top_k=2)
-    job, _ = submit(folder.database, settings, Tagging(select_paths([folder.folder])), Runner.WORKERS)
+    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])), Runner.WORKERS)
     progress = folder.progress(job)
     assert (progress.state, progress.note) == (JobState.FINISHED, f"1 photo is in job {other} already")
 
@@ -173,7 +185,7 @@ def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, settin
     ],
 )
 def test_a_job_leaves_photos_to_another_one_that_does_the_same(
-    folder: TaggedFolder, settings: Settings, change: dict[str, Any], is_left: bool
+    folder: TaggedFolder, tiny_settings: Settings, change: dict[str, Any], is_left: bool
 ) -> None:
     folder.draw("a.jpg")
     other = folder.record(runner=Runner.WORKERS, top_k=2)
@@ -181,18 +193,18 @@ def test_a_job_leaves_photos_to_another_one_that_does_the_same(
         pause(folder.database, other)
     with folder.database.write() as connection:
         connection.execute(update(photos).values(failure_kind="unreadable", retry_at=datetime.now(UTC)))
-    settings = settings.model_copy(update={"top_k": change.pop("top_k", 2)})
+    tiny_settings = tiny_settings.model_copy(update={"top_k": change.pop("top_k", 2)})
     options = {"request": UNTAGGED, "runner": Runner.WORKERS, "priority": Priority.BULK} | change
-    job, report = submit(folder.database, settings, **options)
+    job, report = submit(folder.database, tiny_settings, **options)
     assert report.in_other_jobs == ({other: 1} if is_left else {})
     assert folder.progress(job).total == (0 if is_left else 1)
 
 
-def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, settings: Settings) -> None:
+def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, tiny_settings: Settings) -> None:
     photo = folder.draw("a.jpg")
     folder.record(runner=Runner.WORKERS, top_k=2)
     os.utime(photo, (0, 0))
-    job, report = submit(folder.database, settings, Tagging(select_paths([photo])), Runner.WORKERS)
+    job, report = submit(folder.database, tiny_settings, Tagging(select_paths([photo])), Runner.WORKERS)
     assert (folder.progress(job).total, report.in_other_jobs) == (1, {})
 
 
@@ -213,7 +225,7 @@ def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, settings: Set
 )  # fmt: skip
 def test_a_request_that_is_not_possible_records_no_job(
     folder: WrittenFolder,
-    settings: Settings,
+    tiny_settings: Settings,
     request_of: Callable[[Path], JobRequest],
     error: type[TaggerError],
 ) -> None:
@@ -222,5 +234,154 @@ def test_a_request_that_is_not_possible_records_no_job(
     folder.write()
     photo.unlink()  # the folder is empty, as if its disk was not mounted
     with pytest.raises(error):
-        submit(folder.database, settings, request_of(folder.folder), Runner.WORKERS)
+        submit(folder.database, tiny_settings, request_of(folder.folder), Runner.WORKERS)
     assert [job.job for job in list_jobs(folder.database)] == [2, 1]
+
+
+VERSAILLES = "chateau-de-versailles"
+
+
+def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[str]:
+    """The photos of a backfill's job. Checks that `count_photos` has the same number."""
+    new = backfill.new_job(folder.database, settings)
+    counted = count_photos(folder.database, backfill, new, {})
+    job, _ = submit(folder.database, settings, backfill, Runner.WORKERS)
+    names = set(folder.outcomes(job))
+    if not folder.progress(job).is_over:
+        job_control.cancel(folder.database, job)  # it keeps its photos from the next one
+    if not backfill.scan:
+        assert counted == len(names)
+    return names
+
+
+@pytest.mark.postgresql
+def test_each_scope_selects_its_photos(folder: TaggedFolder, settings: Settings) -> None:
+    folder.draw("old.jpg", 0)
+    folder.draw("fresh.jpg", 1)
+    (folder.folder / "broken.jpg").write_bytes(b"not a picture")
+    folder.tag()
+    folder.record()  # a scan does not read new photos
+    folder.draw("new.jpg", 2)
+    folder.record()
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == {"new.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.FAILED)) == {"broken.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.OUTDATED)) == set()
+    assert job_photos(folder, settings, Backfill(BackfillScope.ALL)) == {
+        "old.jpg",
+        "fresh.jpg",
+        "new.jpg",
+        "broken.jpg",
+    }
+
+
+def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(
+    folder: TaggedFolder, database: Database
+) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    in_use = Settings(data_folder=folder.folder.parent / "data")
+    use_models(database, [folder.model.name])
+    begun = Backfill(BackfillScope.ALL).new_job(database, in_use)
+    tiny_artifact(folder.folder.parent / "next.pt", seed=1, name="next")
+    following = add_model(database, folder.folder.parent / "next.pt")
+    assert job_photos(folder, in_use, Backfill(BackfillScope.OUTDATED)) == set()
+    use_models(database, ["next"])
+    assert job_photos(folder, in_use, Backfill(BackfillScope.OUTDATED)) == {"a.jpg"}
+    assert begun.model_id == folder.model.id != following.id
+
+
+def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(
+    folder: TaggedFolder, settings: Settings
+) -> None:
+    for name in ("stays.jpg", "changes.jpg", "moves.jpg", "goes.jpg"):
+        folder.draw(name, 0, shade=len(name))
+    folder.tag()
+    folder.draw("changes.jpg", 1, shade=99)
+    (folder.folder / "moves.jpg").rename(folder.folder / "moved.jpg")
+    (folder.folder / "goes.jpg").unlink()
+    folder.draw("new.jpg", 1)
+    backfill = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))
+    job, report = submit(folder.database, settings, backfill, Runner.WORKERS)
+    assert (report.found, report.new, report.changed, report.gone) == (4, 2, 1, 2)
+    assert set(folder.outcomes(job)) == {"changes.jpg", "moved.jpg", "new.jpg"}
+
+
+@pytest.mark.postgresql
+def test_conditions_leave_out_no_photo_without_tags(
+    folder: TaggedFolder, settings: Settings, database: Database
+) -> None:
+    folder.draw("tagged.jpg", 0)
+    folder.draw("rejected.jpg", 1)
+    folder.tag()
+    folder.draw("in/new.jpg", 2)
+    (folder.folder / "broken.jpg").write_bytes(b"not a picture")
+    job_control.cancel(database, folder.record())
+    every = {"tagged.jpg", "rejected.jpg", "in/new.jpg", "broken.jpg"}
+    with database.write() as connection:
+        camera = connection.scalar(
+            insert(cameras).values(key="camera|canon|eos|", name="Canon EOS").returning(cameras.c.id)
+        )
+        values = {"taken_at": datetime.fromisoformat("2019-05-01"), "camera_id": camera}
+        connection.execute(update(photos).values(values))
+        place = {
+            "latitude": 52.516,
+            "longitude": 13.378,
+            "country": "Germany",
+            "error_m": 30.0,
+            "source": "camera",
+            "evidence": {},
+        }
+        new = connection.scalar(select(photos.c.id).where(photos.c.path == "in/new.jpg"))
+        connection.execute(insert(positions).values(photo_id=new, **place))
+        ids = {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
+        content_id = folder.photo("rejected.jpg").content_id
+        row = {"content_id": content_id, "given_by": "ada", "given_at": datetime.now(UTC)}
+        for slug, verdict in ((GATE, "rejected"), (VERSAILLES, "confirmed")):
+            connection.execute(insert(verdicts).values(row | {"landmark_id": ids[slug], "verdict": verdict}))
+        settle(connection, [content_id])
+    conditions: tuple[tuple[dict[str, Any], set[str]], ...] = (
+        ({"year": (2018, 2019)}, every),
+        ({"camera": ("canon eos",), "position": "none"}, {"broken.jpg"}),
+        ({"country": ("germany",)}, {"in/new.jpg", "rejected.jpg"}),
+        ({"country": ("France", "Germany")}, {"tagged.jpg", "rejected.jpg", "in/new.jpg"}),
+        ({"landmark": ("Eiffel tower",)}, {"tagged.jpg"}),
+        ({"landmark": (GATE,)}, set()),
+        ({"landmark": (VERSAILLES,), "country": ("France",)}, {"rejected.jpg"}),
+        ({"under": (folder.folder / "in",)}, {"in/new.jpg"}),
+        ({"under": (folder.folder.parent / "nowhere",)}, set()),
+        ({"taken_after": datetime.fromisoformat("2019-05-01")}, every),
+        ({"taken_before": datetime.fromisoformat("2019-05-01")}, set()),
+        ({"near": (52.5, 13.4), "radius_km": 10.0}, {"in/new.jpg", "rejected.jpg"}),
+        ({"box": BoundingBox(52, 13, 53, 14), "year": (2018,)}, set()),
+        ({"verdict": "rejected"}, {"rejected.jpg"}),
+        ({"verdict": "none"}, every - {"rejected.jpg"}),
+        ({"job": 1}, {"tagged.jpg", "rejected.jpg"}),
+        ({"min_score": 0.1}, {"tagged.jpg", "rejected.jpg"}),
+    )
+    for options, expected in conditions:
+        backfill = Backfill(BackfillScope.ALL, PhotoQuery(**options))
+        assert job_photos(folder, settings, backfill) == expected, options
+    in_2019 = PhotoQuery(year=(2019,), country=("Germany",))
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED, in_2019)) == {"in/new.jpg"}
+    assert job_photos(folder, settings, Backfill(BackfillScope.OUTDATED, in_2019)) == set()
+
+
+def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.tag()
+    folder.tag()  # it skips the photo
+    cancelled = folder.record(reprocess=True, runner=Runner.WORKERS)
+    job_control.cancel(folder.database, cancelled)
+    job = photo_details(folder.database, folder.folder / "a.jpg").job
+    assert job is not None
+    assert (job.job, job.outcome) == (1, Outcome.TAGGED)
+
+
+def test_changed_file_is_untagged_until_it_is_classified(folder: TaggedFolder, settings: Settings) -> None:
+    path = folder.draw("a.jpg")
+    folder.tag()
+    os.utime(path, ns=(1, 1))
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == set()
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))) == {"a.jpg"}
+    folder.tag()
+    assert job_photos(folder, settings, Backfill(BackfillScope.UNTAGGED)) == set()

@@ -123,21 +123,25 @@ def library(database: Database, tmp_path: Path) -> Library:
     return Library(database, tmp_path)
 
 
-def test_embeddings_are_stored_with_the_tags(library: Library) -> None:
+def test_all_photos_of_a_place_are_tagged_from_a_few_examples_and_new_ones_when_they_come(
+    library: Library,
+) -> None:
     with library.database.read() as connection:
         rows = connection.execute(select(embeddings)).all()
         assert len(rows) == connection.scalar(select(func.count()).select_from(contents))
     assert {len(row.data) for row in rows} == {embedding_bytes(DIMENSION)}
     assert {(row.model_id, row.taught_version) for row in rows} == {(library.model.id, 0)}
-
-
-def test_all_photos_of_a_place_are_tagged_from_a_few_examples(library: Library) -> None:
     church = library.landmark("Our church")
     state = library.teach(church, CHURCH, 0, 1, 2, 3, 4)
     assert library.tagged(church) == all_of(CHURCH)
     assert (state.examples, state.rejected, state.tagged) == (5, 0, PHOTOS - 5)
     assert state.precision is not None
     assert state.precision >= 0.9
+    draw_place(library.folder / "new.jpg", CHURCH, seed=100)
+    draw_place(library.folder / "other.jpg", 99)
+    outcomes = library.tag()
+    assert (outcomes["new.jpg"], outcomes["other.jpg"]) == ("tagged", "unknown")
+    assert library.tagged(church) == all_of(CHURCH) | {"new.jpg"}
 
 
 def test_of_several_models_the_first_with_embeddings_is_taught(library: Library) -> None:
@@ -150,24 +154,16 @@ def test_of_several_models_the_first_with_embeddings_is_taught(library: Library)
     assert [each.found for each in check_models(settings, library.database) if "compared" in each.found] == []
 
 
-def test_new_photos_get_taught_landmarks_when_they_are_tagged(library: Library) -> None:
-    church = library.landmark("Our church")
-    library.teach(church, CHURCH, 0, 1, 2, 3, 4)
-    draw_place(library.folder / "new.jpg", CHURCH, seed=100)
-    draw_place(library.folder / "other.jpg", 99)
-    outcomes = library.tag()
-    assert (outcomes["new.jpg"], outcomes["other.jpg"]) == ("tagged", "unknown")
-    assert library.tagged(church) == all_of(CHURCH) | {"new.jpg"}
-
-
 def test_a_backfill_compares_what_an_interrupted_comparison_did_not(library: Library) -> None:
     church = library.landmark("Our church")
     library.confirm(church, CHURCH, 0, 1, 2, 3)
     learn_landmarks(library.database, library.model)  # and is killed before it compares
-    assert library.backfill(dry_run=True) == library.count(photos)
+    draw_place(library.folder / "new.jpg", CHURCH, seed=100)
+    library.tag()  # and compares the new image
+    assert library.backfill(dry_run=True) == library.count(photos) - 1
     progress = library.backfill()
-    assert (progress.total, progress.tagged) == (library.count(photos), PHOTOS)
-    assert library.tagged(church) == all_of(CHURCH)
+    assert (progress.total, progress.tagged) == (library.count(photos) - 1, PHOTOS)
+    assert library.tagged(church) == all_of(CHURCH) | {"new.jpg"}
     assert library.backfill(dry_run=True) == 0
     with library.database.read() as connection:
         assert connection.scalar(select(classifiers.c.applied)) == 1
@@ -194,18 +190,13 @@ def test_what_chunks_that_are_stored_at_once_compared_is_applied(
         assert connection.scalar(select(classifiers.c.applied)) is True
 
 
-def test_a_backfill_learns_from_verdicts_that_nobody_has_learned_from(library: Library) -> None:
+def test_a_backfill_learns_from_verdicts_and_again_what_an_older_release_has_learned(
+    library: Library,
+) -> None:
     church = library.landmark("Our church")
     library.confirm(church, CHURCH, 0, 1, 2, 3)
-    assert library.backfill(dry_run=True) == library.count(photos)
     library.backfill()
     assert library.tagged(church) == all_of(CHURCH)
-
-
-def test_a_backfill_learns_again_what_an_older_release_has_learned(library: Library) -> None:
-    church = library.landmark("Our church")
-    library.confirm(church, CHURCH, 0, 1, 2, 3)
-    library.backfill()
     with library.database.read() as connection:
         learned = connection.execute(select(classifiers.c.data, classifiers.c.evidence)).one()
         assert list(connection_problems(connection)) == []
@@ -221,15 +212,6 @@ def test_a_backfill_learns_again_what_an_older_release_has_learned(library: Libr
     library.backfill()
     with library.database.read() as connection:
         assert connection.execute(select(classifiers.c.data, classifiers.c.evidence)).one() == learned
-
-
-def test_images_stored_after_a_landmark_was_learned_are_not_outdated(library: Library) -> None:
-    church = library.landmark("Our church")
-    library.confirm(church, CHURCH, 0, 1, 2, 3)
-    learn_landmarks(library.database, library.model)
-    draw_place(library.folder / "new.jpg", CHURCH, seed=100)
-    library.tag()
-    assert library.backfill(dry_run=True) == library.count(photos) - 1
 
 
 def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
