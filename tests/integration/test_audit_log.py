@@ -205,7 +205,6 @@ def test_a_job_that_writes_tags_has_the_author_of_its_parent(database: Database)
     assert authors(database) == {parent: "web ada", write_job: "web ada"}
 
 
-@pytest.mark.postgresql
 def test_a_run_that_is_due_belongs_to_its_schedule_and_one_on_request_to_a_person(
     database: Database, tmp_path: Path
 ) -> None:

@@ -117,7 +117,6 @@ def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes: Pref
     assert report.other_files.by_extension == {".mp4": 2, ".txt": 1}
 
 
-@pytest.mark.postgresql
 def test_a_scan_takes_no_request_per_object(prefixes: Prefixes, bucket: Bucket) -> None:
     for number in range(30):
         bucket.put(f"{number:02}.jpg", b"x")

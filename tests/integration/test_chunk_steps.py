@@ -78,7 +78,6 @@ def last_step(folder: TaggedFolder) -> int:
     return job
 
 
-@pytest.mark.postgresql
 def test_a_job_of_workers_ends_when_its_photos_are_located(
     folder: TaggedFolder, last_step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +164,6 @@ def test_a_job_that_is_cancelled_in_its_last_step_says_nothing_of_models(
     assert "taught landmarks" not in caplog.text
 
 
-@pytest.mark.postgresql
 def test_a_job_that_is_cancelled_has_the_outcomes_that_verdicts_gave_its_photos(
     folder: TaggedFolder, last_step: int
 ) -> None:
@@ -314,7 +312,6 @@ def known(ledger: LedgerBuilder) -> Iterator[KnownImages]:
         yield images
 
 
-@pytest.mark.postgresql
 def test_an_image_that_was_classified_with_the_same_options_lacks_no_model(
     known: KnownImages, ledger: LedgerBuilder
 ) -> None:
@@ -369,7 +366,6 @@ def test_a_connection_that_breaks_is_replaced(known: KnownImages, ledger: Ledger
     assert known.lacking_models("a") == ()
 
 
-@pytest.mark.postgresql
 def test_readers_that_come_too_late_get_all_models(known: KnownImages, ledger: LedgerBuilder) -> None:
     known.close()
     assert known.lacking_models("a") == (ledger.model_id,)

@@ -86,7 +86,6 @@ def document(
     return {"digest": digest, "landmark": landmark, "verdict": verdict, "by": "bob", "at": at.isoformat()}
 
 
-@pytest.mark.postgresql
 def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder) -> None:
     folder.draw("dog.jpg", None)
     folder.draw("copy.jpg", None)
@@ -149,7 +148,6 @@ def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder: Folder) 
     assert list(list_verdicts(folder.database, VerdictFilter("confirmed"))) == []
 
 
-@pytest.mark.postgresql
 def test_the_newer_of_two_imported_dismissals_applies(folder: Folder) -> None:
     folder.draw("a.jpg", None)
     folder.tag()
@@ -219,7 +217,6 @@ def tagged(database: Database, tmp_path: Path) -> StoredPhotos:
     return tagged
 
 
-@pytest.mark.postgresql
 def test_a_change_is_settled_in_its_transaction(tagged: StoredPhotos) -> None:
     database = tagged.database
     with database.write() as connection:

@@ -103,7 +103,6 @@ def test_workers_that_claim_at_once_get_every_chunk_once(ledger: LedgerBuilder) 
     assert len({claim.name for claim in claims}) == len(claims) == 3 * 5
 
 
-@pytest.mark.postgresql
 def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
     ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +117,6 @@ def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
     assert names([source.claim([Priority.BULK])]) == [(failed, 1)]
 
 
-@pytest.mark.postgresql
 def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBuilder) -> None:
     ledger.job(8000)
     assert waiting_chunks(ledger.database)[Priority.BULK] == FEWEST_PLACES
@@ -153,7 +151,6 @@ def test_the_processes_of_a_worker_are_listed_as_one(ledger: LedgerBuilder) -> N
     ]
 
 
-@pytest.mark.postgresql
 def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -> None:
     with ledger.database.write() as connection:
         row = {"name": "share", "location": "/share", "location_bytes": b""}
@@ -175,7 +172,6 @@ def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -
     assert list_suspended_jobs(ledger.database) == {}
 
 
-@pytest.mark.postgresql
 def test_photos_of_jobs_that_workers_may_process_wait(database: Database) -> None:
     ledger = LedgerBuilder(database)
     assert waiting_photos(list_jobs(database), datetime.now(UTC)) == (0, None)

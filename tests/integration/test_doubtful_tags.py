@@ -272,7 +272,6 @@ def judged(database: Database, tmp_path: Path) -> JudgedLibrary:
     return judged
 
 
-@pytest.mark.postgresql
 def test_tags_and_positions_follow_a_confirmed_landmark_until_it_is_withdrawn(judged: JudgedLibrary) -> None:
     photo = judged.shot(0, (EIFFEL, 0.98, True), (GATE, 0.1, False))
     paris = judged.position_of(photo)

@@ -146,7 +146,6 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
     assert (progress.state, progress.tagged) == (JobState.FINISHED, 700)
 
 
-@pytest.mark.postgresql
 def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
     claim = claim_one(ledger.database, job, Runner.LOCAL)

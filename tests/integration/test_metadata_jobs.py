@@ -170,7 +170,6 @@ def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
         assert folder.progress(job).state is JobState.QUEUED
 
 
-@pytest.mark.postgresql
 def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(items, "PAGE", 2)
     draw_photos(folder, 7)

@@ -187,7 +187,6 @@ def test_each_of_several_folders_has_its_own_disks(library: Library, tmp_path: P
     assert {problem.path for problem in report.problems} == {library.nas, other / "usb"}
 
 
-@pytest.mark.postgresql
 def test_jobs_leave_photos_on_a_disk_that_is_away_alone_and_say_so(library: Library) -> None:
     assert library.select()[0] == 3
     library.disk.unmount()
@@ -316,7 +315,6 @@ def test_a_folder_that_was_a_link_is_an_ordinary_one(library: Library, tmp_path:
     assert library.mounts() == {"nas"}
 
 
-@pytest.mark.postgresql
 @pytest.mark.parametrize("order", [("a/b/c", "a/b", "a"), ("a/b/c", "a"), ("a", "a/b", "a/b/c", "a")])
 def test_photos_of_a_folder_that_is_tagged_before_those_around_it_may_be_replaced(
     database: Database, tmp_path: Path, order: tuple[str, ...]

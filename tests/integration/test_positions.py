@@ -200,7 +200,6 @@ def contradicted(library: PositionLibrary, *photo_ids: int) -> set[int]:
         return contradicted_photos(connection, photo_ids or range(1, 1000), MAX_GAP_S)
 
 
-@pytest.mark.postgresql
 def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library: PositionLibrary) -> None:
     shots = [
         library.shot(0, gps=PARIS),
@@ -330,7 +329,6 @@ def two_cameras(database: Database, tmp_path: Path) -> PositionLibrary:
     return two_cameras
 
 
-@pytest.mark.postgresql
 def test_a_camera_and_a_phone_locate_each_others_photos(two_cameras: PositionLibrary) -> None:
     _travel(two_cameras)
     photo = two_cameras.shot(DAY + 40)

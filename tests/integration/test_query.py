@@ -166,7 +166,6 @@ def test_settings_map_a_root_to_its_folder_on_this_machine(library: StoredPhotos
     assert [photo.path for photo in matches] == ["/mnt/library/italy/a.jpg"]
 
 
-@pytest.mark.postgresql
 def test_taken_after_is_inclusive_and_taken_before_is_not(library: StoredPhotos) -> None:
     for day in (1, 2, 3):
         library.photo(f"{day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2026, 5, day))
@@ -188,7 +187,6 @@ def test_model_is_the_one_that_classified_the_photo_last(library: StoredPhotos, 
     assert paths_of(library, model="tiny", landmark=EIFFEL) == ["tiny.jpg"]
 
 
-@pytest.mark.postgresql
 def test_unknown_photos_are_classified_without_accepted_tags_after_verdicts(library: StoredPhotos) -> None:
     library.photo("tagged.jpg", (EIFFEL, 0.9, True))
     library.photo("unknown.jpg", (EIFFEL, 0.2, False))
@@ -272,7 +270,6 @@ def test_camera_is_found_by_make_and_model_with_and_without_its_serial_number(li
         find_tagged(library.database, PhotoQuery(camera=("Canon EOS 6D",)))
 
 
-@pytest.mark.postgresql
 def test_job_selects_its_photos_whatever_came_of_them(
     library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,7 +295,6 @@ def test_job_selects_its_photos_whatever_came_of_them(
         find_tagged(library.database, PhotoQuery(job=99))
 
 
-@pytest.mark.postgresql
 def test_verdict_is_one_on_any_landmark_of_the_photo(library: StoredPhotos) -> None:
     for name in ("confirmed", "rejected", "corrected", "plain", "away"):
         library.photo(f"{name}.jpg", (EIFFEL, 0.9, True))

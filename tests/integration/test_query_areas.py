@@ -102,7 +102,6 @@ def test_near_is_exact_across_the_date_line_and_at_the_poles(library: StoredPhot
     assert len(found(library, near=(0.0, 0.0), radius_km=30_000.0)) == 5
 
 
-@pytest.mark.postgresql
 def test_a_box_has_its_edges_and_may_cross_the_date_line(library: StoredPhotos) -> None:
     for name, latitude, longitude in (
         ("fiji east.jpg", -17.0, 179.95),
@@ -124,7 +123,6 @@ def test_a_box_has_its_edges_and_may_cross_the_date_line(library: StoredPhotos) 
     assert len(found(library, box=BoundingBox(-90.0, -180.0, 90.0, 180.0))) == 5
 
 
-@pytest.mark.postgresql
 def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos) -> None:
     library.photo("eiffel.jpg", (EIFFEL, 0.9, True))
     library.photo("gate.jpg", (GATE, 0.9, True), (EIFFEL, 0.1, False))
@@ -209,7 +207,6 @@ def few_parameters(library: StoredPhotos) -> Iterator[None]:
         event.remove(library.database._engine, "connect", limit)
 
 
-@pytest.mark.postgresql
 def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> None:
     for name, latitude, longitude in (
         ("inside.jpg", 10.089, 20.0),  # 9.9 km

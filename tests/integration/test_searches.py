@@ -156,7 +156,6 @@ def test_folders_are_counted_along_an_index(library: StoredPhotos) -> None:
         assert "TEMP B-TREE" not in plans[0]
 
 
-@pytest.mark.postgresql
 def test_folders_count_the_photos_below(library: StoredPhotos) -> None:
     for path in PATHS:
         library.photo(path)
@@ -212,7 +211,6 @@ def test_trips_are_found_by_their_names_and_places(database: Database, tmp_path:
         text_query(database, "qwertz", {})
 
 
-@pytest.mark.postgresql
 def test_landmarks_that_no_photo_has_are_found_by_name(library: StoredPhotos) -> None:
     names = {"kelonia-oceania": "Kélonia", "bab-al-futuh-africa": "Bab al-Futuh", "other-slug": "Erg Chebbi"}
     with library.database.write() as connection:
@@ -239,7 +237,6 @@ def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(l
     assert [(each.label, each.photos) for _, each in names.find("house")] == [("Grandma's House", 1)]
 
 
-@pytest.mark.postgresql
 def test_while_landmarks_are_counted_a_search_counts_unfamiliar_ones_alone(library: StoredPhotos) -> None:
     library.photo("a.jpg", ("eiffel-tower", 0.9, True))
     overview = LibraryOverview(library.database, {}, lambda: pytest.fail("not asked for"), Changes())

@@ -39,8 +39,6 @@ from tagger.tags.settlement import is_settled
 from tagger.transfer.integrity import check_database
 from tagger.verdicts.verdicts import give_verdicts
 
-pytestmark = pytest.mark.postgresql
-
 PALACE = LABELS[2].slug
 
 
@@ -85,6 +83,7 @@ def library(database: Database, tmp_path: Path) -> Library:
     return Library(database, tmp_path)
 
 
+@pytest.mark.postgresql
 def test_one_read_serves_all_models_and_each_keeps_its_tags(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +143,7 @@ def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(librar
     assert EIFFEL not in library.states()
 
 
+@pytest.mark.postgresql
 def test_a_decision_that_has_begun_ends_while_a_model_is_removed(library: Library) -> None:
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny"])
@@ -187,6 +187,7 @@ class Interrupted(Exception):
     """Raised instead of a commit."""
 
 
+@pytest.mark.postgresql
 def test_a_removal_works_in_pages_and_continues_after_an_interruption(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_removal_works_in_pages_and_continues_after_an_interruption(
     assert [name for name, outcome in outcomes.items() if outcome != "skipped"] == ["alone.jpg"]
 
 
+@pytest.mark.postgresql
 def test_a_removal_includes_what_a_job_stores_meanwhile_and_stops_while_one_runs(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +344,7 @@ def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library: 
     assert len(list(find_tagged(library.database, query))) == 3
 
 
+@pytest.mark.postgresql
 def test_images_are_settled_by_as_many_statements_as_there_are_models(library: Library) -> None:
     for shade in range(5):
         library.draw(f"{shade}.jpg", 0, shade=shade)

@@ -144,7 +144,6 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: 
     assert groups(unknown) == [church, bridge]
 
 
-@pytest.mark.postgresql
 def test_photos_with_a_verdict_leave_their_group_at_once(unknown: TaggedFolder) -> None:
     found = find_look_alikes(unknown.database, unknown.model)
     dismiss_photos(unknown.database, [unknown.photo(f"bridge/{number}.jpg").id for number in (0, 1)], "ada")
@@ -156,7 +155,6 @@ def test_photos_with_a_verdict_leave_their_group_at_once(unknown: TaggedFolder) 
     assert groups(unknown) == [[f"church/{number}.jpg" for number in range(1, 6)]]
 
 
-@pytest.mark.postgresql
 def test_only_the_photos_that_were_added_last_are_compared(
     unknown: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

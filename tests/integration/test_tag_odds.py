@@ -138,7 +138,6 @@ def test_a_position_on_a_track_counts_unless_landmarks_say_the_time(library: Lib
     assert tag.reason == "doubtful: 9,718 km from the photo's position (track)"
 
 
-@pytest.mark.postgresql
 def test_the_position_of_any_copy_is_enough(library: Library) -> None:
     far = library.shot(0, EIFFEL, gps=TOKYO, digest="same")
     near = library.shot(900, EIFFEL, gps=PARIS, digest="same")
@@ -277,7 +276,6 @@ BERLIN, SYDNEY = (52.5163, 13.3777), (-33.86, 151.21)
 IN_UTC = {"utc_offset_s": 3600}
 
 
-@pytest.mark.postgresql
 def test_a_landmark_that_nobody_reaches_in_time_is_doubtful(library: Library) -> None:
     library.shot(0, gps=TOKYO)
     photo = library.shot(10, EIFFEL)

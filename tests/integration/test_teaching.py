@@ -329,7 +329,6 @@ def walls(database: Database, tmp_path: Path) -> Walls:
     return Walls(database, tmp_path)
 
 
-@pytest.mark.postgresql
 def test_a_nearly_certain_tag_of_the_model_stays_beside_a_suggestion(walls: Walls) -> None:
     first, second, *others = walls.names
     state = walls.teach(first, second)

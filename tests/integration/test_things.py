@@ -48,8 +48,6 @@ from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_en
 from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
-pytestmark = pytest.mark.postgresql
-
 DOG = Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, aliases=("puppy",), parent="animal")
 THINGS = (
     DOG,
@@ -98,6 +96,7 @@ def library(database: Database, tmp_path: Path) -> Library:
     return Library(database, tmp_path)
 
 
+@pytest.mark.postgresql
 def test_things_come_beside_landmarks_and_decide_nothing_about_them(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +148,7 @@ def test_a_photo_that_only_a_model_of_things_has_seen_waits_for_landmarks(librar
     assert library.names(thing="dog", landmark=EIFFEL) == {"a.jpg"}
 
 
+@pytest.mark.postgresql
 def test_photos_are_found_by_things_by_their_names_and_by_what_they_are_kinds_of(library: Library) -> None:
     for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3)):
         library.draw(name, position)
@@ -226,6 +226,7 @@ def second(library: Library, tmp_path: Path) -> RegisteredModel:
     return add_model(library.database, tmp_path / "second.pt")
 
 
+@pytest.mark.postgresql
 def test_two_models_that_find_one_thing_keep_a_row_each(library: Library, second: RegisteredModel) -> None:
     library.draw("dog.jpg", 0)
     library.tag(others=[library.objects])
@@ -264,6 +265,7 @@ def test_a_score_that_no_model_gives_any_more_does_not_come_back(library: Librar
     assert library.things("dog.jpg") == ["cat"]
 
 
+@pytest.mark.postgresql
 def test_numbers_of_things_are_those_of_the_queries(library: Library) -> None:
     for name, position in (("dog.jpg", 0), ("castle.jpg", 1), ("cat.jpg", 3), ("gone.jpg", 0)):
         library.draw(name, position, shade=len(name))
@@ -305,6 +307,7 @@ def test_a_check_finds_things_that_no_model_can_have_found(
     assert found.endswith(problem)
 
 
+@pytest.mark.postgresql
 def test_a_removed_model_takes_its_things_along_but_not_what_people_said(library: Library) -> None:
     library.draw("dog.jpg", 0)
     library.draw("castle.jpg", 1)

@@ -145,7 +145,6 @@ def test_gone_photos_are_not_counted(library: PositionLibrary) -> None:
     assert ids[4] not in found(library, trip="2024-05-03-paris")
 
 
-@pytest.mark.postgresql
 def test_copies_are_one_photo_of_a_trip_and_of_its_path(library: PositionLibrary) -> None:
     in_paris(library)
     before = only(library)
@@ -272,7 +271,6 @@ def found_ids(library: PositionLibrary, **options: object) -> set[int]:
     return {photo.id for photo in find_tagged(library.database, PhotoQuery(**options))}  # type: ignore[arg-type]
 
 
-@pytest.mark.postgresql
 def test_a_photo_of_a_trip_has_the_city_of_its_day_or_the_country(library: PositionLibrary) -> None:
     _, ids = tour_of_italy(library)
     library.update()
@@ -311,7 +309,6 @@ def test_what_locates_a_photo_replaces_its_position_of_a_trip(library: PositionL
     assert (position_of(library, ids["between"]) or ("",))[0] == "neighbour"
 
 
-@pytest.mark.postgresql
 def test_positions_follow_the_trip(library: PositionLibrary) -> None:
     _, ids = tour_of_italy(library)
     alone = library.shot(40 * DAY)
@@ -330,7 +327,6 @@ def test_positions_follow_the_trip(library: PositionLibrary) -> None:
     assert library.update() == 0
 
 
-@pytest.mark.postgresql
 def test_a_change_without_a_consequence_leaves_visits_alone(database: Database, tmp_path: Path) -> None:
     library = PositionLibrary.with_tiny_model(database, tmp_path)
     library.camera()

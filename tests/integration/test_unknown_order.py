@@ -88,7 +88,6 @@ def test_pages_continue_when_the_photos_become_few_or_many(
         assert found == listed, (size, is_sorted)
 
 
-@pytest.mark.postgresql
 def test_filters_apply(library: StoredPhotos) -> None:
     of_one = PhotoQuery(unknown=True, sort="score", distinct=True, under=(library.root / "near.jpg",))
     assert [name for page in pages(library, of_one, 2) for name in page] == ["near"]
