@@ -38,11 +38,13 @@ from tagger.photos.facts import (
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
 from tagger.texts.documents import decoded_text
-from tagger.texts.text_format import plain_number
+from tagger.texts.half_days import AFTERNOON, MORNING, half_day_word
+from tagger.texts.text_format import plain_number, with_ascii_digits
 
 
 def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
     """Read a time, or with `allows_day` a day, at midnight. None: it is no time, or can mean several."""
+    text = with_ascii_digits(text)
     match = _TIME.match(text)
     if match is None:
         day = _WRITTEN_DAY.fullmatch(text.strip()) if allows_day else None
@@ -50,20 +52,27 @@ def parse_time(text: str, *, allows_day: bool = False) -> PhotoFacts | None:
     hour, minute, second = (
         int(match[name] or match[f"{name}2"] or 0) for name in ("hour", "minute", "second")
     )
-    half = (match["half"] or match["half_before"] or "").replace(".", "").lower()
-    if half:
-        is_afternoon = half in _AFTERNOON
-        if (hour == 0 and is_afternoon) or (hour > 12 and not is_afternoon):
-            return None
-        hour = hour if hour > 12 else hour % 12 + 12 * is_afternoon
     if hour > 24 or minute > 59 or second > 60:
         return None
-    return _at(match, hour % 24, minute, second, parse_offset(match["zone"] or ""))
+    behind = _BEHIND_TIME.match(text, match.end())
+    word = behind["word"].strip(" .,") if behind else ""
+    half = half_day_word(match["half_before"] or word)
+    if half in AFTERNOON:
+        if hour == 0:
+            return None
+        hour = hour if hour > 12 else hour % 12 + 12
+    elif half in MORNING:
+        if hour > 12:
+            return None
+        hour %= 12
+    elif half and hour <= 12 and word not in _ZONE_NAMES:
+        return None  # it may be the other half of the day
+    return _at(match, hour % 24, minute, second, parse_offset(behind["zone"] if behind else ""))
 
 
 def parse_offset(text: str) -> int | None:
     """The seconds of an offset like `+05:30`, or `Z`; None if no time zone has it."""
-    stripped = text.strip(" \0")
+    stripped = with_ascii_digits(text).strip(" \0")
     if stripped in ("Z", "UTC", "GMT"):
         return 0
     match = _OFFSET.fullmatch(stripped)
@@ -77,7 +86,7 @@ def parse_offset(text: str) -> int | None:
 
 def is_blank(text: str) -> bool:
     """Whether a text is blanks and zeros in the place of a time, as of cameras without a clock."""
-    return not re.search("[1-9]", text)
+    return not re.search("[1-9]", with_ascii_digits(text))
 
 
 _DIGITS = r"[ \d]?\d"
@@ -87,13 +96,22 @@ _NUMBERS = (
 )
 _WRITTEN_DAY = re.compile(_NUMBERS, re.ASCII)
 _TIME = re.compile(
-    rf"\s*{_NUMBERS}[ T:,_-]*(?P<half_before>上午|下午|午前|午後|오전|오후)?[ ]*"
-    rf"(?:(?P<hour>{_DIGITS})(?P<mark>[:.-])(?P<minute>{_DIGITS})(?:(?P=mark)(?P<second>{_DIGITS}))?|"
-    r"(?P<hour2>\d\d)(?P<minute2>\d\d)(?P<second2>\d\d))(?:[.,]\d+)?(?![:.]?\d)"
-    r"\s*(?P<half>[AaPp]\.?[Mm]\b)?\.?\s*(?P<zone>Z\b|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?\b|UTC\b|GMT\b)?",
+    rf"\s*{_NUMBERS}[ T:,_-]*(?P<half_before>[^\W\d_TZ][^\W\d_]*\.?)?\s*"
+    rf"(?:(?P<hour>{_DIGITS})(?P<mark>[:.-])(?P<minute>{_DIGITS})(?:(?P=mark)(?P<second>{_DIGITS})(?::\d{{3}})?)?|"
+    r"(?P<hour2>\d\d)(?P<minute2>\d\d)(?P<second2>\d\d))(?:[.,]\d+)?(?![:.]?\d)",
+)
+# Behind a time: a word, which may have blanks and full stops, and a time zone.
+_BEHIND_TIME = re.compile(
+    r"(?P<word>(?:(?!(?:Z|UTC|GMT)\b)[^\d+\-\0])*?)\s*"
+    r"(?P<zone>Z\b|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?\b|UTC\b|GMT\b|(?=[\d+\-\0]|$))",
     re.ASCII,
 )
-_AFTERNOON = ("pm", "下午", "午後", "오후")
+# Names of time zones behind times of 24 hours. They are not read: some have several meanings.
+_ZONES = """
+ACDT ACST ADT AEDT AEST AKDT AKST ART AST AWST BRT BST CDT CEST CET CST EAT EDT EEST EET EST HKT HST
+IDT IST JST KST MDT MESZ MEZ MSK MST NDT NST NZDT NZST PDT PHT PKT PST SAST SGT WAT WEST WET WIB
+"""
+_ZONE_NAMES = frozenset(_ZONES.split())
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d?)(?::?(\d\d))?", re.ASCII)
 _OFFSET_STEP_S = 15 * 60
 
@@ -146,49 +164,69 @@ def _position(
 _YEAR_OF_FIRST_CAMERAS = 1990
 # People date their scans.
 _YEAR_OF_FIRST_PHOTO = 1826
-_LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d?[-_. ]?\d|\d\.\d\d?\.\d{4}")
+# What any name with a day has. Scans ask for many names, and most have none.
+_LIKE_DAY = re.compile(r"\d{4}[-_. 年년]? ?\d\d?[-_. 月월]? ?\d|\d\.\d\d?\.\d{4}|@\d")
 _DAY = re.compile(
     # Letters before it are a word, as in IMG20150822; in 3fa20150822 they are digits of another number.
     r"(?:^|[\W_])[^\W\d_]*"
     r"(?:(?P<year>\d{4})(?P<mark>[-_. ])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)(?!\d)"
+    r"|(?P<cjk_year>\d{4}) ?[年년] ?(?P<cjk_month>\d\d?) ?[月월] ?(?P<cjk_day>\d\d?) ?[日일]"
     r"|(?P<first_day>\d\d?)\.(?P<second_month>\d\d?)\.(?P<last_year>\d{4})(?!\d)"
     r"|(?P<milliseconds>1\d{12})(?![^\W_])"
-    r"|(?P<digits>\d{8})(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{3})?)?(?![^\W_]|T(?!\d))"
-    r"|(?P<iso>\d{8})(?=T\d))",
+    # A time may follow, with milliseconds, or as Nintendo's Switch has it, with a number of two digits.
+    r"|(?P<digits>\d{8})(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{2,3})?)?(?![^\W_]|T(?!\d))"
+    r"|(?P<iso>\d{8})(?=T\d))"
+    # Telegram's exports.
+    r"|@(?P<telegram_day>\d\d)-(?P<telegram_month>\d\d)-(?P<telegram_year>\d{4})_",
     re.ASCII,
 )
+# The groups of a written day: year, month, day.
+_WRITTEN = (
+    ("year", "month", "day"),
+    ("cjk_year", "cjk_month", "cjk_day"),
+    ("last_year", "second_month", "first_day"),
+    ("telegram_year", "telegram_month", "telegram_day"),
+)
+_ONLY_MILLISECONDS = re.compile(r"1\d{12}(?:\(\d+\))?\.\w+", re.ASCII)
 
 
 def day_in_name(path: str) -> datetime | None:
     """The day in a file's name, at midnight, as phones and messengers write it; None for none, or several.
 
-    Only the day: some programs name files by the time in UTC, or by milliseconds since 1970. Days come before
-    months only with dots, and digits are left out only between dots or hyphens. A number that is no day
-    between the first cameras and tomorrow is none.
+    Only the day: some programs name files by the time in UTC, or by milliseconds since 1970, which count
+    where no day is written, and not alone. Days come before months only with dots and in Telegram's names,
+    and digits are left out only between dots or hyphens. A number that is no day between the first cameras
+    and tomorrow is none.
     """
-    name = path.rpartition("/")[2]
-    if not _LIKE_DAY.search(name):  # as most names: scans ask for many
+    name = with_ascii_digits(path.rpartition("/")[2])
+    if not _LIKE_DAY.search(name) or _ONLY_MILLISECONDS.fullmatch(name):
         return None
+    matches = list(_DAY.finditer(name))
+    written = [match for match in matches if not match["milliseconds"]]
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    days = {day for match in _DAY.finditer(name) if (day := _day(match)) and day <= tomorrow}
+    days = {day for match in written if (day := _day(match)) is not None}
+    if not days:
+        days = {_day_of_milliseconds(match) for match in matches if match["milliseconds"]}
+    days = {day for day in days if day <= tomorrow}
     if len(days) != 1:
         return None
     day = days.pop()
     return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local time
 
 
+def _day_of_milliseconds(match: re.Match[str]) -> date:
+    return (_EPOCH + timedelta(milliseconds=int(match["milliseconds"]))).date()
+
+
 def _day(match: re.Match[str]) -> date | None:
-    if match["milliseconds"]:
-        return (_EPOCH + timedelta(milliseconds=int(match["milliseconds"]))).date()
     digits = match["digits"] or match["iso"]
     if digits:
         parts = digits[:4], digits[4:6], digits[6:]
-    elif match["year"]:
-        parts = match["year"], match["month"], match["day"]
-        if match["mark"] in "_ " and len("".join(parts)) < len("20150822"):
-            return None  # a number of a series
     else:
-        parts = match["last_year"], match["second_month"], match["first_day"]
+        (names,) = (names for names in _WRITTEN if match[names[0]])
+        parts = match[names[0]], match[names[1]], match[names[2]]
+    if match["mark"] in ("_", " ") and len("".join(parts)) < len("20150822"):
+        return None  # a number of a series
     year, month, day = map(int, parts)
     if year < (_YEAR_OF_FIRST_CAMERAS if digits else _YEAR_OF_FIRST_PHOTO):
         return None

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from tagger.photos.formats import HEIC, PHOTO_FORMATS, RAW
-from tagger.photos.paths import printable_path
+from tagger.photos.paths import folded_name, printable_path
 
 # How many extensions are counted: any text may follow the last dot of a name.
 MOST_EXTENSIONS = 1000
@@ -286,6 +286,19 @@ def _row(
 
 
 _APPLE = r".+\.(photoslibrary|photolibrary|aplibrary|migratedphotolibrary|migratedaplibrary)|iphoto library"
+# The trash in all languages: as GNOME's translations (gvfs) call it, and as Google does where that differs.
+_TRASH_WORDS = """
+trash|bin|papierkorb|corbeille|papelera|cestino|lixeira|lixo|prullenbak|kosz|корзина
+papperskorg|papperskorgen|papirkurv|papirkurven|papirkorg|roskakori|koš|kôš|kuka|lomtár
+coș de gunoi|coș|paperera|çöp|çöp kutusu|кошик|смітник|сметніца|кошче|κάδος
+κάδος απορριμμάτων|κάδος ανακύκλωσης|απορρίμματα|אשפה|סל המחזור|المهملات|سلة المهملات
+زباله‌دان|سطل زباله|रद्दी|ट्रैश|कचरापेटी|रद्दी टोकरी|ট্র্যাশ|আবর্জনা|மீள்சேமிப்பு|ట్రాష్
+చెత్తకుండి|ಕಸಬುಟ್ಟಿ|ചവറ്റുകുട്ട|કચરાપેટી|ਰੱਦੀ|ถังขยะ|thùng rác|sampah|tempat sampah
+tong sampah|basurahan|ゴミ箱|回收站|垃圾桶|回收筒|已删除|휴지통|smeće|otpad|смеће|отпад|smeti|smetnjak
+šiukšlės|šiukšlinė|miskaste|atkritne|prügikast|ruslið|asblik|zakarrontzia|papeleira|ნაგავი
+ѓубре|koshi|wastebasket|bruscar|scovacere|escobilhièr
+"""
+_TRASH = _TRASH_WORDS.replace("\n", "|").strip("|").casefold()
 _IMMICH = (IMMICH_MARKER, "../encoded-video")
 _TABLE = (
     # Libraries, whose originals are photos.
@@ -363,12 +376,7 @@ _TABLE = (
     _row(r"\.dropbox\.cache", "Dropbox", "deleted files"),
     _row(r"\.dtrash", "digiKam", "deleted photos"),
     _row(r"recently deleted", "iCloud", "deleted photos"),
-    _row(
-        r"trash|bin|papierkorb|corbeille|papelera|cestino|lixeira|prullenbak",
-        "Google Photos",
-        "deleted photos",
-        inside=r"google (photos|fotos|foto)",
-    ),
+    _row(_TRASH, "Google Photos", "deleted photos", inside=r"google .+|.+ google"),
     # Files of systems.
     _row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
     _row(r"system volume information", "Windows", "system files"),
@@ -390,7 +398,7 @@ MARKERS = frozenset(_MARKED)
 def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
     """The program to which a folder belongs by its name; None if it is one of the user's."""
     outer, _, name = path.rpartition("/")
-    outer, name = outer.rpartition("/")[2].casefold(), name.casefold()
+    outer, name = (folded_name(each) for each in (outer.rpartition("/")[2], name))
     if not (_NAMES.fullmatch(name) or _OUTER_NAMES.fullmatch(outer)):
         return None
     for names, inside, row in _ROWS:

@@ -254,8 +254,23 @@ def _stem(name: str) -> str:
 
 _SUPPLEMENT = "supplemental-metadata"
 _NUMBER = re.compile(r"(?P<before>.*)\((?P<number>\d{1,6})\)(?P<after>.*)", re.DOTALL)
-_EDITED = re.compile(r"(?P<original>.+)-[^\W\d_]{2,}(?: [^\W\d_]+)*")
-_CUT_EDITED = re.compile(r"(?P<original>.+)-(?:[^\W\d_]+ )*[^\W\d_]*")
+# What Google adds to the name of an edited copy, in the language of the account, and to its creations.
+_EDITED_WORDS = """
+edited|bearbeitet|modifié|modifie|retouché|modificato|modificata|ha editado|editado
+editada|editat|editată|bewerkt|edytowane|edytowany|zedytowane|redigerad|redigeret|redigert
+muokattu|breytt|upraveno|upravené|upravená|szerkesztve|szerkesztett|düzenlendi|düzenlenmiş
+uređeno|urejeno|уређено|измењено|изменено|изменённое|отредактировано|відредаговано|змінено
+редактирано|рэдагавана|redaguota|rediģēts|muudetud|redigeeritud|editatua|editouse
+επεξεργασμένο|επεξεργασία|τροποποιήθηκε|נערך|נערכה|معدّل|معدل|معدّلة|معدلة|تم التعديل
+ویرایش شده|ویرایش‌شده|ترمیم شدہ|संपादित|बदलाव किया गया|सम्पादित|সম্পাদিত|সম্পাদনা করা
+संपादित केले|திருத்தப்பட்டது|సవరించబడింది|ಎಡಿಟ್ ಮಾಡಲಾಗಿದೆ|എഡിറ്റ് ചെയ്തത്|સંપાદિત|ਸੰਪਾਦਿਤ
+แก้ไข|แก้ไขแล้ว|đã chỉnh sửa|diedit|telah diedit|disunting|na-edit|in-edit|imehaririwa
+geredigeer
+編集済み|编辑|已编辑|已修改|已編輯|已修改過|수정됨|편집됨|수정|편집|խմբագրված|რედაქტირებული|redaktə edilib
+tahrirlangan|өңделген|засварласан|effects|smile|mix|motion|animation|collage
+"""
+# Some write them between letters, and some do not.
+_JOINERS = "\u200c\u200d"
 _MOTION = ".mp"
 # The least bytes of names that Takeout cuts, without number and extension: 46 UTF-16 units or less.
 _CUT_BYTES = 44
@@ -336,9 +351,25 @@ def _titles(photo: str) -> Iterator[tuple[str, str]]:
 
 def _original(stem: str) -> str | None:
     """The stem of the photo of which this is an edited copy. In long names, the suffix is cut."""
-    pattern = _CUT_EDITED if len(os.fsencode(stem)) >= _CUT_STEM_BYTES else _EDITED
-    match = pattern.fullmatch(unicodedata.normalize("NFC", stem))
-    return match["original"] if match else None
+    is_cut = len(os.fsencode(stem)) >= _CUT_STEM_BYTES
+    normalized = unicodedata.normalize("NFC", stem)
+    # Some of the words have a hyphen.
+    for at in reversed([match.start() for match in re.finditer("-", normalized)]):
+        words = _edited_key(normalized[at + 1 :])
+        if at > 0 and (words in _EDITED or (is_cut and _is_cut_word(words))):
+            return normalized[:at]
+    return None
+
+
+def _edited_key(words: str) -> str:
+    return "".join(letter for letter in words.casefold() if letter not in _JOINERS)
+
+
+_EDITED = frozenset(map(_edited_key, _EDITED_WORDS.replace("\n", "|").strip("|").split("|")))
+
+
+def _is_cut_word(words: str) -> bool:
+    return any(known.startswith(words) for known in _EDITED)
 
 
 def _is_edited(photo: str) -> bool:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from tagger.errors import ImportRefused, PathNotFound, SystemRefused
 from tagger.photos.files import open_at_once
 from tagger.texts.documents import encoding_of
-from tagger.texts.text_format import plain_number
+from tagger.texts.text_format import plain_number, with_ascii_digits
 
 # (N, 3): seconds since 1970, latitude and longitude in degrees.
 Points = npt.NDArray[np.float64]
@@ -330,7 +330,7 @@ def _parse_position(attributes: dict[str, str]) -> tuple[float, float] | None:
 def _parse_time(text: str) -> float | None:
     """Seconds since 1970. A time without a zone is in UTC, as GPX has it; a date alone is no time."""
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(with_ascii_digits(text))
     except ValueError:
         return None
     if ":" not in text:

@@ -147,6 +147,15 @@ def plain_number(text: str) -> str:
     return text
 
 
+def with_ascii_digits(text: str) -> str:
+    """The text with 0 to 9 for the digits of all scripts."""
+    if text.isascii():
+        return text
+    return "".join(
+        str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text
+    )
+
+
 def number_text(value: float, decimals: int = 0) -> str:
     """`12,345`, or `12,345.7` with one decimal."""
     from babel.numbers import format_decimal

@@ -40,6 +40,10 @@ _NAMES = st.builds(
         ("IMG_1(12).HEIC", "IMG_1.HEIC.supplemental-metad(12).json"),
         *((f"IMG_1-{word}.jpg", "IMG_1.jpg.json") for word in ("edited", "bearbeitet", "modifié", "editado")),
         *((f"IMG_1-{word}.jpg", "IMG_1.jpg.json") for word in ("編集済み", "изменено", "đã chỉnh sửa")),
+        *(
+            (f"IMG_1-{word}.jpg", "IMG_1.jpg.json")
+            for word in ("संपादित", "แก้ไข", "Edytowane", "na-edit", "effects")
+        ),
         ("IMG_1-modifie\N{COMBINING ACUTE ACCENT}.jpg", "IMG_1.jpg.json"),
         ("IMG_1-edited(2).jpg", "IMG_1.jpg(2).json"),
         ("IMG_1(2)-edited.jpg", "IMG_1.jpg.supplemental-metadata(2).json"),
@@ -96,6 +100,8 @@ def test_names_of_one_photo(photo: str, side_file: str) -> None:
         ("IMG_1.jpg", "IMG_10.xmp"),
         ("short-edited.jpg", "shor.json"),
         ("IMG_1-e.jpg", "IMG_1.jpg.json"),
+        ("beach-sunset.jpg", "beach.jpg.json"),
+        ("пляж-закат.jpg", "пляж.jpg.json"),
         ("IMG_1-.jpg", "IMG_1.jpg.json"),
         ("IMG_1.png", "IMG_1.HEIC.json"),
         ("IMG_1.HEIC", "IMG_1.jpg.supplemental-metadata.json"),

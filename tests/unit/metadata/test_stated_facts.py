@@ -1,4 +1,5 @@
 """Times, positions and exposures that a photo, its sidecar, its takeout or its name states."""
+# ruff: noqa: RUF001 - digits and words of other scripts
 
 import io
 import json
@@ -6,6 +7,7 @@ import struct
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from babel import Locale, localedata
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, TiffImagePlugin
@@ -22,6 +24,7 @@ from tagger.metadata.stated_facts import (
 )
 from tagger.metadata.xmp.packet import NAMESPACES, degrees_of
 from tagger.photos.facts import CameraFacts, PhotoFacts
+from tagger.texts.half_days import AFTERNOON, MORNING, half_day_word
 
 PICTURE = draw_photo(6, (64, 48))
 AT = datetime(2015, 8, 22, 10, 8, 19)  # noqa: DTZ001
@@ -259,6 +262,16 @@ def test_damaged_exif_is_read_without_an_error(start: int, damage: bytes) -> Non
         ("2015:08:22 12:08:19 a.m.", "2015-08-22T00:08:19", None),
         ("2015:08:22 22:08:19 pm+02:00", "2015-08-22T22:08:19", 7200),
         ("2015:08:22 下午 10:08:19", "2015-08-22T22:08:19", None),
+        ("2015:08:22 10:08:19 p. m.", "2015-08-22T22:08:19", None),
+        ("2015:08:22 10:08:19\u202fPM", "2015-08-22T22:08:19", None),
+        ("2015:08:22 10:08:19 μ.μ. +02:00", "2015-08-22T22:08:19", 7200),
+        ("2015:08:22 10:08 de la tarde", "2015-08-22T22:08:00", None),
+        ("2015:08:22 10:08:19 SA", "2015-08-22T10:08:19", None),
+        ("2015:08:22 오후 10:08:19", "2015-08-22T22:08:19", None),
+        ("2015:08:22 10:08:19 CEST", "2015-08-22T10:08:19", None),
+        ("2015:08:22 22:08:19 Uhr", "2015-08-22T22:08:19", None),
+        ("٢٠١٥:٠٨:٢٢ ١٠:٠٨:١٩", "2015-08-22T10:08:19", None),
+        ("２０１５:０８:２２ 10:08:19", "2015-08-22T10:08:19", None),
         ("2015:08:22 午前 10:08:19", "2015-08-22T10:08:19", None),
     ],
 )
@@ -272,7 +285,7 @@ def test_times_with_one_meaning(text: str, taken_at: str, offset_s: int | None) 
         *("22/08/2015 10:08:19", "08/22/15 10:08:19", "2015:13:01 10:08:19", "2015:02:30 10:08:19"),
         *("2015:08:22 25:08:19", "2015:08:22 10:60:19", "2015:08:22 10:08:61", "2015:08:22 10:08:190"),
         *("2015:08:22 22:08:19 AM", "2015:08:22 00:08:19 PM", "2015:08:22", "2015-08", "2015", "1440230899"),
-        *("yesterday", "9999:12:31 23:59:60"),
+        *("yesterday", "9999:12:31 23:59:60", "2015:08:22 10:08:19 Uhr", "2015:08:22 03:08 xyz"),
     ],
 )
 def test_other_times_are_not_taken(text: str) -> None:
@@ -319,7 +332,9 @@ AUGUST = datetime(2015, 8, 22)  # noqa: DTZ001
             "22.08.2015.jpg",
             "Anna 22.8.2015.jpg",
         ),
-        *("22.08.2015 10.08.19.jpg", "FB_IMG_1440230899000.jpg", "1440230899000.jpg", "1440230899000(1).jpg"),
+        *("22.08.2015 10.08.19.jpg", "FB_IMG_1440230899000.jpg", "IMG_20150822_0030_1440200000000.jpg"),
+        *("photo_12@22-08-2015_10-11-12.jpg", "2015年8月22日.jpg", "2015년 8월 22일 18시.png"),
+        *("2015082210111200-0123ABC.jpg", "٢٠١٥-٠٨-٢٢.jpg", "1440200000000 2015-08-22.jpg"),
         *("IMG_20150822_100819~2.jpg", "IMG_20150822_100819(1).jpg", "été20150822.jpg"),
     ],
 )
@@ -346,7 +361,15 @@ def test_names_with_a_day(name: str) -> None:
             "2015-8-22 and 2015-8-23.jpg",
             "1999999999999.jpg",
         ),
-        *("22-08-2015.jpg", "3fa20150822.jpg", "20150822abc.jpg", "201508221.jpg", "20150822_20150823.jpg"),
+        *(
+            "22-08-2015.jpg",
+            "3fa20150822.jpg",
+            "20150822abc.jpg",
+            "1440230899000.jpg",
+            "1440230899000(1).jpg",
+            "201508221.jpg",
+            "20150822_20150823.jpg",
+        ),
         *("1920-10-80.jpg", "20150822256199.jpg", "1799-01-01.jpg", "", "."),
     ],
 )
@@ -473,3 +496,18 @@ def test_any_document_states_facts_that_a_photo_can_have(document: dict[str, obj
         assert abs(facts.latitude) <= 90
         assert abs(facts.longitude) <= 180
     assert (facts.latitude is None) == (facts.longitude is None)
+
+
+@pytest.mark.slow
+def test_words_for_half_days_are_those_of_cldr() -> None:
+    words: dict[str, set[str]] = {"am": set(), "pm": set()}
+    for name in localedata.locale_identifiers():
+        for periods in Locale.parse(name).day_periods.values():
+            for names in periods.values():
+                for half, of_language in words.items():
+                    of_language.add(half_day_word(names.get(half, "")))
+    ambiguous = words["am"] & words["pm"]
+    for half, known in (("am", MORNING), ("pm", AFTERNOON)):
+        plain = {word for word in words[half] - ambiguous if len(word) > 1}
+        assert plain <= known
+        assert known - plain <= words[half] | {"a", "p"}
