@@ -45,7 +45,7 @@ from tagger.roots.roots import Root
 from tagger.tags.causes import NewDismissal, NewVerdict, write_dismissals, write_verdicts
 from tagger.tags.contents import lock_contents, record_photos
 
-_INHERITED = (*PHOTO_FACTS, *FIRST_FACTS, "camera_id", "content_id", "unread_facts")
+_INHERITED = (*PHOTO_FACTS, *FIRST_FACTS, "own_facts", "camera_id", "content_id", "unread_facts")
 _NO_FACTS = dict.fromkeys(_INHERITED) | dict.fromkeys(FIRST_FACTS, FactSource.CAMERA)
 _CLASSIFIED = ("classified_size_bytes", "classified_mtime_ns")
 

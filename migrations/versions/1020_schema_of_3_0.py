@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 def upgrade() -> None:
     _add_sights()
+    _add_own_facts()
     _say_what_ends()
     for table in (
         "share_photos",
@@ -65,6 +66,13 @@ def _add_sights() -> None:
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         op.execute(f"DROP VIEW IF EXISTS {name}")
         op.execute(f"CREATE VIEW {name} AS {query}")
+
+
+def _add_own_facts() -> None:
+    op.add_column("photos", sa.Column("own_facts", sa.JSON))
+    # The text differs and means the same: the next scan reads the files beside photos again, which may
+    # correct what the photos state.
+    op.execute("UPDATE photos SET side_files = side_files || ' ' WHERE side_files IS NOT NULL")
 
 
 def _say_what_ends() -> None:

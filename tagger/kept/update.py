@@ -90,7 +90,7 @@ def _store_positions(
             # What this round changes itself waits for the next one.
             last_id = connection.scalar(select(func.max(changed_days.c.id)).where(is_change))
         if last_id is None:
-            return None  # another process has stored them since this one has seen that there were any
+            return None  # another process has stored them meanwhile
         of_round = of_photos.where(changed_days.c.id <= last_id)
         # Evidence is read afterwards: a change that is too late for that is recorded again.
         rows = connection.execute(taken.where(changed_days.c.id.in_(of_round))).all()

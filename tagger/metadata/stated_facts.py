@@ -11,11 +11,12 @@ in July or in August.
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
+from tagger.geo import distance_km
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.tag_fields import OUR_METHOD
 from tagger.metadata.xmp.packet import (
@@ -130,10 +131,18 @@ def _at(
 
 @dataclass(frozen=True, kw_only=True)
 class StatedFacts(PhotoFacts):
-    """What one file states. `is_broken`: it cannot be read. `orientation`: 1 to 8, as in EXIF."""
+    """What one file states. `is_broken`: it cannot be read. `is_sidecar`: its time is local.
+
+    `orientation`: 1 to 8, as in EXIF.
+
+    `may_correct`: those of `FIRST_FACTS` that a person may have set, so that they count instead of others
+    in the photo's own file.
+    """
 
     is_broken: bool = False
+    is_sidecar: bool = False
     orientation: int | None = None
+    may_correct: frozenset[str] = frozenset()
 
 
 def stated_time(*texts: str) -> PhotoFacts:
@@ -159,6 +168,16 @@ def _position(
         "longitude": longitude,
         "gps_error_m": error_m if is_error else None,
     }
+
+
+# Formats round positions by this much: seconds of arc are 31 metres.
+_SAME_PLACE_KM = 0.02
+
+
+def is_same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two positions are one, as far as formats keep it."""
+    ends = (each[name] for each in (one, other) for name in ("latitude", "longitude"))
+    return distance_km(*ends) <= _SAME_PLACE_KM
 
 
 _YEAR_OF_FIRST_CAMERAS = 1990
@@ -241,7 +260,7 @@ TAKEOUT_MAX_BYTES = 2**20
 
 
 def stated_in_takeout(data: bytes) -> StatedFacts:
-    """The facts of a JSON file of Google Takeout; empty if it is valid JSON of something else. Never raises.
+    """The facts of a JSON file of Google Takeout or exiftool; empty if it is of something else. Never raises.
 
     The time is UTC: `photoTakenTime`, or in ente's files `creationTime`, which in others is that of an
     upload. `geoData` is what a person set, or what Google has from the photo; `geoDataExif` is what the
@@ -254,15 +273,68 @@ def stated_in_takeout(data: bytes) -> StatedFacts:
         RecursionError,
     ):  # neither text nor JSON, too deep, or a number of thousands of digits
         return StatedFacts(is_broken=True)
+    if isinstance(document, list):
+        return _stated_by_exiftool(document)
     if not isinstance(document, dict):
         return StatedFacts()
     taken = "photoTakenTime" if "photoTakenTime" in document else "creationTime"
     if taken not in document:
         return StatedFacts()
-    position = _takeout_position(document.get("geoData")) or _takeout_position(
-        document.get("geoDataExif")
+    position = _takeout_position(document.get("geoData"))
+    of_camera = _takeout_position(document.get("geoDataExif"))
+    time = _takeout_time(document[taken])
+    may_correct = set() if time.taken_at is None else {"taken_at"}
+    if position and not (of_camera and is_same_place(position, of_camera)):
+        may_correct.add("latitude")
+    return StatedFacts(
+        **vars(time) | (position or of_camera),
+        may_correct=frozenset(may_correct),
     )
-    return StatedFacts(**vars(_takeout_time(document[taken])) | position)
+
+
+def _stated_by_exiftool(documents: Sequence[Any]) -> StatedFacts:
+    """The facts of a list with one document, as `exiftool -json` writes it, and osxphotos beside photos."""
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        return StatedFacts()
+    # Names may have a group: `EXIF:GPSLatitude`. The first of a name counts.
+    values: dict[str, str] = {}
+    for name, value in documents[0].items():
+        if isinstance(value, str | int | float):
+            values.setdefault(name.rpartition(":")[2], str(value))
+    time = stated_time(*(values[name] for name in _EXIFTOOL_TIMES if name in values))
+    if time.taken_at is not None and time.utc_offset_s is None:
+        offset = values.get("OffsetTimeOriginal") or values.get("OffsetTime") or ""
+        time = replace(time, utc_offset_s=parse_offset(offset))
+    latitude, longitude = (
+        _exiftool_degrees(values.get(f"GPS{name}", ""), values.get(f"GPS{name}Ref", ""))
+        for name in ("Latitude", "Longitude")
+    )
+    return StatedFacts(
+        **vars(time) | _position(latitude, longitude),
+        is_sidecar=True,
+        may_correct=frozenset(
+            {"latitude", "taken_at"} if "DateTimeOriginal" in values else {"latitude"}
+        ),
+    )
+
+
+_EXIFTOOL_TIMES = ("DateTimeOriginal", "CreateDate", "DateTimeCreated")
+_DEGREES = re.compile(
+    r"(?P<degrees>-?\d+(?:\.\d+)?)"
+    r"(?: deg (?P<minutes>\d+)' (?P<seconds>\d+(?:\.\d+)?)\")? ?(?P<side>[NSEW])?",
+    re.ASCII,
+)
+
+
+def _exiftool_degrees(text: str, reference: str) -> float | None:
+    """Degrees from `33.71506`, or from `33 deg 42' 54.22" N`. `reference`: `S`, or `South`, beside them."""
+    match = _DEGREES.fullmatch(text)
+    if match is None:
+        return None
+    degrees = float(match["degrees"])
+    degrees += int(match["minutes"] or 0) / 60 + float(match["seconds"] or 0) / 3600
+    is_negative = (match["side"] or reference[:1].upper()) in ("S", "W")
+    return -abs(degrees) if is_negative else degrees
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
@@ -322,18 +394,26 @@ def stated_in_xmp(
         fields = properties(packet)
     except WriteRefused:
         return StatedFacts(is_broken=True)
-    time = stated_time(*(_text(fields, name) for name in _PROPERTIES["taken_at"]))
+    captured = stated_time(*(_text(fields, name) for name in _CAPTURED))
+    time = captured
+    if captured.taken_at is None:
+        time = stated_time(*(_text(fields, name) for name in _PROPERTIES["taken_at"]))
     stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
     orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
-    return StatedFacts(**vars(time) | _xmp_position(fields), orientation=orientation)
+    # Programs also write when a scan was made, or a file, which corrects nothing.
+    may_correct = {"latitude"} if captured.taken_at is None else {"latitude", "taken_at"}
+    return StatedFacts(
+        **vars(time) | _xmp_position(fields),
+        is_sidecar=is_sidecar,
+        orientation=orientation,
+        may_correct=frozenset(may_correct),
+    )
 
 
 # What states a fact. The times of capture come before those of digitisation.
+_CAPTURED = ("exif:DateTimeOriginal", "photoshop:DateCreated")
 _PROPERTIES = {
-    "taken_at": (
-        *("exif:DateTimeOriginal", "photoshop:DateCreated"),
-        *("exif:DateTimeDigitized", "xmp:CreateDate"),
-    ),
+    "taken_at": (*_CAPTURED, "exif:DateTimeDigitized", "xmp:CreateDate"),
     "latitude": (LATITUDE,),
 }
 

@@ -63,6 +63,7 @@ from tagger.photos.side_files import (
     counts_beside_photos,
     is_side_file_name,
     metadata_files,
+    names_a_photo,
     side_files_of,
     sort_stem_sidecars,
 )
@@ -508,6 +509,7 @@ class _Walk:
             is_of_metadata = f"/{METADATA_FOLDER}/" in f"/{folder}{name}"
             if name not in used and not is_of_metadata and extension_of(name) == TAKEOUT_EXTENSION:
                 self._filter.count_other(folder + name, self._other_files)
+                self._other_files.lone_json += names_a_photo(name)
         return found
 
     def _photo(

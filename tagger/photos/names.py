@@ -138,6 +138,8 @@ class OtherFiles:
 
     def __init__(self) -> None:
         self.count = 0
+        # JSON files with the name of a photo that is not beside them.
+        self.lone_json = 0
         # Without rare and long extensions: its sum may be less than `count`.
         self.by_extension: Counter[str] = Counter()
         # By reason.
@@ -173,7 +175,7 @@ class OtherFiles:
         )
 
     def copies_lines(self) -> list[str]:
-        """A line for each reason for which folders were left out."""
+        """A line for each reason for which something was left out."""
         lines = [
             f"left out: {_paths_text(paths, 'folder')} with {reason}"
             for reason, paths in sorted(self.folders.items())
@@ -182,6 +184,14 @@ class OtherFiles:
             links = _paths_text(self.outward_links, "link")
             lines.append(
                 f"left out: {links}; links are not followed, so tag the folders they lead to"
+            )
+        if self.lone_json:
+            files = (
+                "1 JSON file has" if self.lone_json == 1 else f"{self.lone_json} JSON files have"
+            )
+            it = "it" if self.lone_json == 1 else "them"
+            lines.append(
+                f"{files} no photo beside {it}: unpack all parts of a Google Takeout into one folder"
             )
         return lines
 

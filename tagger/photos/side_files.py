@@ -291,12 +291,8 @@ class _TakeoutFiles:
         self._by_stem: dict[_Key, list[str]] = {}
         self._cut: dict[_Key, str] = {}
         for name in sorted(names):
-            base, number = name[: -len(TAKEOUT_EXTENSION)].removeprefix(f"{METADATA_FOLDER}/"), ""
-            if base.endswith(")") and (match := _NUMBER.fullmatch(base)):
-                base, number = match["before"], match["number"]
-            title, dot, supplement = base.rpartition(".")
-            is_title = not dot or not title or not _SUPPLEMENT.startswith(supplement.lower())
-            key = folded_name(base if is_title else title), number
+            base, number = _base_and_number(name)
+            key = folded_name(_title(base)), number
             self._by_title.setdefault(key, []).append(name)
             if is_photo_name(key[0]) or key[0].endswith((_MOTION, ".mp4", ".mov")):
                 self._by_stem.setdefault((_stem(key[0]), number), []).append(name)
@@ -320,6 +316,24 @@ class _TakeoutFiles:
             if (name := self._cut.get((folded[:end], number))) is not None:
                 return name
         return None
+
+
+def _base_and_number(name: str) -> tuple[str, str]:
+    base = name[: -len(TAKEOUT_EXTENSION)].removeprefix(f"{METADATA_FOLDER}/")
+    match = _NUMBER.fullmatch(base) if base.endswith(")") else None
+    return (base, "") if match is None else (match["before"], match["number"])
+
+
+def _title(base: str) -> str:
+    """The name of a photo in that of its JSON file, without `.supplemental-metadata` or a beginning of it."""
+    title, dot, supplement = base.rpartition(".")
+    has_supplement = dot and title and _SUPPLEMENT.startswith(supplement.lower())
+    return title if has_supplement else base
+
+
+def names_a_photo(json_file: str) -> bool:
+    """Whether a JSON file has the name of a photo, as those of Takeout have."""
+    return is_photo_name(_title(_base_and_number(json_file)[0]))
 
 
 def _takeout_files(photos: Collection[str], names: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -215,6 +215,8 @@ class _Details:
     camera: str | None
     # Whether the date may be that of a clock that was not set.
     clock_may_be_reset: bool
+    # What its own file states, where a file beside it corrects that: `taken_at`, `latitude`, …
+    own_facts: Mapping[str, Any] | None
     size_bytes: int
     gone_since: datetime | None
     latitude: float | None
@@ -247,6 +249,12 @@ class PhotoDetails(_Details):
     """
 
     photo: TaggedPhoto
+
+    @property
+    def own_taken_at(self) -> datetime | None:
+        """The time that the photo's own file states, if a file beside it corrects that."""
+        stated = (self.own_facts or {}).get("taken_at")
+        return None if stated is None else datetime.fromisoformat(stated)
 
     @property
     def position(self) -> Position | None:

@@ -92,8 +92,8 @@ def create_app(
         app.state.authenticator = authenticator
         _add_routes(app, sign_in.router)
     # The last middleware that is added is the outermost. Compression reveals no secret by its length
-    # (BREACH): pages hold no tokens, and a request that another site causes has no session (SameSite=Strict)
-    # or is refused.
+    # (BREACH): pages hold no tokens, and of what another site causes, only a followed link has a session
+    # (SameSite=Lax).
     app.add_middleware(
         GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS
     )

@@ -45,7 +45,7 @@ from tagger.photos.files import (
     open_regular,
     os_error_text,
 )
-from tagger.photos.paths import path_in
+from tagger.photos.paths import folded_name, path_in
 from tagger.photos.source import PhotoSource, open_source
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.permissions import create_private_file, make_private_folder
@@ -114,9 +114,12 @@ def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
 
 
 MISSING = "missing.txt"
-# What programs take for a folder or a drive when they extract, and what would start a line of
-# `MISSING`.
-_UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What programs take for a folder or a drive when they extract, what Windows allows in no name, and what
+# would start a line of `MISSING`.
+_UNSAFE = re.compile(r'[\\:<>"|?*\x00-\x1f\x7f-\x9f\u2028\u2029]')
+# Blanks and full stops at the end, which Windows leaves out, and its names of devices, with any extension.
+_ENDING = re.compile(r"[ .]+$")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 # The last time that an entry of a ZIP archive can have.
 _LAST_TIME = (2107, 12, 31, 23, 59, 58)
@@ -153,10 +156,12 @@ class Archive:
 
         A file that there is not, or only in part, is listed in `MISSING`, and others can follow.
         """
-        name = _UNSAFE.sub("_", name.encode(errors="replace").decode())
-        if name.lower() in self._used:  # some systems ignore the case
+        name = _entry_name(name)
+        if (
+            folded_name(name) in self._used
+        ):  # some systems ignore the case, or how accents are encoded
             name = f"{photo_id}/{name}"
-        self._used.add(name.lower())
+        self._used.add(folded_name(name))
         try:
             if isinstance(file, PhotoUnavailable):
                 raise file
@@ -172,6 +177,13 @@ class Archive:
             self._zip.writestr(MISSING, "".join(self._missing))
         self._zip.close()
         return self._sink.take()
+
+
+def _entry_name(name: str) -> str:
+    """The name, as far as all systems can extract it."""
+    name = _UNSAFE.sub("_", name.encode(errors="replace").decode())
+    name = _ENDING.sub(lambda ending: "_" * len(ending[0]), name)
+    return f"_{name}" if _DEVICE.fullmatch(name) else name
 
 
 class _FileIncomplete(Exception):

@@ -215,7 +215,6 @@ def _base_name(name: str | None) -> str:
 MOST_FOLDERS = 8
 # Of a part of a path: a number may follow.
 MOST_NAME_BYTES = 200
-SAME_NAMES = 1000
 MEASURED_FOR_S = 60.0
 # What a file or folder counts at least: disks give space in blocks.
 LEAST_BYTES = 4096
@@ -405,18 +404,22 @@ def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> tuple[
 
 
 def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[str, bool]:
-    """Name the file as its sender does, with a number if another file has the name; or find it there."""
+    """Name the file as its sender does, with a number if another file has the name; or find it there.
+
+    Any number of files may have the name: some phones send each photo as `image.jpg`.
+    """
     stem, extension = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
-    for number in range(1, SAME_NAMES):
-        numbered = name if number == 1 else f"{stem}-{number}{extension}"
+    numbered, number = name, 1
+    while True:
         try:
             _rename_to_new(temporary, folder, numbered)
         except FileExistsError:
             if _is_same(folder, numbered, temporary.descriptor):
                 return numbered, False
-            continue
-        return numbered, True
-    raise HTTPException(HTTPStatus.CONFLICT, _unusable_name())
+        else:
+            return numbered, True
+        number += 1
+        numbered = f"{stem}-{number}{extension}"
 
 
 def _rename_to_new(temporary: TemporaryFile, folder: OpenFolder, name: str) -> None:

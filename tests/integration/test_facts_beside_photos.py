@@ -22,16 +22,29 @@ from tagger.photos.source import open_source
 
 PARIS, SYDNEY = (48.8584, 2.2945), (-33.8568, 151.2153)
 AT = "2019-07-14 21:38:03"
+# Of the first shot, which has no time zone: 2024-05-03 12:00:00.
+NOON, NOON_UTC = "2024-05-03 12:00:00", 1714737600
+HOUR = 3600
+CAPTURED, CREATED = "exif:DateTimeOriginal", "xmp:CreateDate"
 
 
-def takeout(position: tuple[float, float] | None = PARIS, timestamp: int = 1563140283) -> str:
-    latitude, longitude = position or (0.0, 0.0)
-    geo = {"latitude": latitude, "longitude": longitude, "altitude": 0.0}
-    return json.dumps({"title": "a", "photoTakenTime": {"timestamp": str(timestamp)}, "geoData": geo})
+def takeout(
+    position: tuple[float, float] | None = PARIS,
+    timestamp: int = 1563140283,
+    of_camera: tuple[float, float] | None = None,
+) -> str:
+    geo, geo_exif = (
+        {"latitude": latitude, "longitude": longitude, "altitude": 0.0}
+        for latitude, longitude in (position or (0.0, 0.0), of_camera or (0.0, 0.0))
+    )
+    taken = {"timestamp": str(timestamp)}
+    return json.dumps({"title": "a", "photoTakenTime": taken, "geoData": geo, "geoDataExif": geo_exif})
 
 
-def sidecar(position: tuple[float, float] | None, taken_at: str | None = None) -> str:
-    fields = {"xmp:CreateDate": taken_at} if taken_at else {}
+def sidecar(
+    position: tuple[float, float] | None, taken_at: str | None = None, name: str = "xmp:CreateDate"
+) -> str:
+    fields = {name: taken_at} if taken_at else {}
     if position:
         fields |= {"exif:GPSLatitude": str(position[0]), "exif:GPSLongitude": str(position[1])}
     attributes = " ".join(f'{name}="{value}"' for name, value in fields.items())
@@ -79,12 +92,12 @@ def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder: PairFo
     for name in (camera, beside, takeout_only):
         (folder.folder / f"{name}.json").write_text(takeout())
     folder.tag()
-    assert facts(folder, camera) == ("2024-05-03 12:00:00", "camera", (10.0, 20.0), "camera")
+    assert facts(folder, camera) == ("2024-05-03 12:00:00", "camera", SYDNEY, "sidecar")
     assert facts(folder, beside) == ("2017-05-06 07:08:09", "sidecar", SYDNEY, "sidecar")
     assert facts(folder, takeout_only) == ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")
     assert row(folder, takeout_only).utc_offset_s == 7200
     assert facts(folder, named) == ("2018-01-04 00:00:00", "name", None, "camera")
-    assert sources(folder) == {camera: "camera", beside: "sidecar", takeout_only: "takeout"}
+    assert sources(folder) == {camera: "sidecar", beside: "sidecar", takeout_only: "takeout"}
 
 
 def test_times_at_sea_are_those_of_the_longitude(folder: PairFolder) -> None:
@@ -116,14 +129,67 @@ def test_each_fact_comes_from_the_first_that_states_it(folder: PairFolder) -> No
     draw_shot(folder.folder / "a.jpg", 0)
     draw_shot(folder.folder / "b.jpg", None, gps=SYDNEY)
     draw_shot(folder.folder / "c.jpg", None)
-    for name in ("a", "b"):
-        (folder.folder / f"{name}.jpg.json").write_text(takeout())
+    (folder.folder / "a.jpg.json").write_text(takeout(timestamp=NOON_UTC))
+    (folder.folder / "b.jpg.json").write_text(takeout(of_camera=PARIS))
     (folder.folder / "c.jpg.json").write_text(takeout(None))
     folder.tag()
     assert facts(folder, "a.jpg") == ("2024-05-03 12:00:00", "camera", PARIS, "takeout")
     assert facts(folder, "b.jpg") == ("2019-07-15 07:38:03", "takeout", SYDNEY, "camera")
     assert facts(folder, "c.jpg") == (AT, "takeout", None, "camera")
     assert row(folder, "c.jpg").utc_offset_s == 0  # in UTC, as nothing says where
+
+
+OWN = (NOON, "camera", SYDNEY, "camera")
+
+
+EXIFTOOL = json.dumps(
+    [
+        {
+            "EXIF:DateTimeOriginal": "1975:06:30 15:00:00",
+            "EXIF:GPSLatitude": "48 deg 51' 30.24\" N",
+            "EXIF:GPSLongitude": PARIS[1],
+            "EXIF:GPSLongitudeRef": "East",
+        }
+    ]
+)
+# Files beside a photo, and what follows.
+CORRECTIONS: list[tuple[str, str, tuple[Any, ...]]] = [
+    # What a person corrected in a program that does not change photos
+    ("xmp", sidecar(None, "1975-06-30T15:00:00", CAPTURED), ("1975-06-30 15:00:00", "sidecar", *OWN[2:])),
+    (
+        "xmp",
+        sidecar(None, "2024-05-03T13:00:00+01:00", CAPTURED),
+        ("2024-05-03 13:00:00", "sidecar", *OWN[2:]),
+    ),
+    ("xmp", sidecar(PARIS), (NOON, "camera", PARIS, "sidecar")),
+    ("json", takeout(None, 173286000), ("1975-06-30 01:00:00", "takeout", *OWN[2:])),
+    ("json", takeout(PARIS, NOON_UTC), (NOON, "camera", PARIS, "takeout")),
+    ("json", EXIFTOOL, ("1975-06-30 15:00:00", "sidecar", PARIS, "sidecar")),
+    # What repeats the photo, as far as formats keep it, or says when a file was made
+    ("xmp", sidecar((-33.85681, 151.21531), "2024-05-03T12:00", CAPTURED), OWN),
+    ("xmp", sidecar(None, "2024-05-03", CAPTURED), OWN),
+    ("xmp", sidecar(None, "2024-05-03T02:00:00Z", CAPTURED), OWN),
+    ("xmp", sidecar(None, "2020-01-01T00:00:00", CREATED), OWN),
+    ("json", takeout(SYDNEY, NOON_UTC - 10 * HOUR), OWN),
+    ("json", takeout(PARIS, NOON_UTC, of_camera=PARIS), OWN),
+]
+
+
+def test_what_people_corrected_comes_before_what_is_embedded(folder: PairFolder) -> None:
+    expected = {}
+    for number, (extension, content, found) in enumerate(CORRECTIONS):
+        draw_shot(folder.folder / f"{number}.jpg", 0, gps=SYDNEY)
+        (folder.folder / f"{number}.jpg.{extension}").write_text(content)
+        expected[f"{number}.jpg"] = found
+    folder.tag()
+    assert {name: facts(folder, name) for name in expected} == expected
+    corrected = {name for name in expected if row(folder, name).own_facts}
+    assert corrected == {name for name, found in expected.items() if found != OWN}
+    for number, (extension, _, _) in enumerate(CORRECTIONS):
+        (folder.folder / f"{number}.jpg.{extension}").unlink()
+    folder.tag()
+    assert {facts(folder, name) for name in expected} == {OWN}
+    assert not any(row(folder, name).own_facts for name in expected)
 
 
 def test_a_changed_side_file_changes_the_facts_and_the_photo_is_not_classified_again(

@@ -97,6 +97,16 @@ def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch: pyte
     assert other_files_lines(OtherFiles()) == []
 
 
+def test_json_files_of_photos_that_are_elsewhere_are_named(tmp_path: Path) -> None:
+    for name in ("metadata.json", "a.jpg.supplemental-metadata.json", "b.mp4.json", "c.jpg", "c.jpg.json"):
+        (tmp_path / name).touch()
+    other_files = OtherFiles()
+    list(FolderSource(tmp_path).photos(other_files=other_files))
+    assert other_files.copies_lines() == [
+        "1 JSON file has no photo beside it: unpack all parts of a Google Takeout into one folder"
+    ]
+
+
 def test_few_of_many_extensions_are_kept() -> None:
     other_files = OtherFiles()
     for number in range(2 * MOST_EXTENSIONS):

@@ -101,6 +101,21 @@ def test_names_cannot_lead_out_of_a_folder_or_start_a_line(monkeypatch: pytest.M
         assert len(archive.read("missing.txt").decode().splitlines()) == 1
 
 
+def test_all_systems_can_extract_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (
+        'a*b "q" <x>|y?.jpg',
+        "CON.jpg",
+        "lpt1",
+        "constant.jpg",
+        "a. .",
+        "été.jpg",
+        "e\u0301te\u0301.jpg",
+    )
+    with archive_of(monkeypatch, *((name, None, 0) for name in names)) as archive:
+        safe = ["a_b _q_ _x__y_.jpg", "_CON.jpg", "_lpt1", "constant.jpg", "a___", "été.jpg"]
+        assert archive.namelist() == [*safe, "6/e\u0301te\u0301.jpg"]
+
+
 def test_archives_have_files_or_jpegs_without_metadata(
     client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
 ) -> None:

@@ -73,6 +73,16 @@ def test_photos_of_one_name_that_arrive_together_are_all_kept(sender: TestClient
     assert set(files(folder).values()) == {photo(None, shade=n) for n in range(6)}
 
 
+def test_the_thousandth_photo_of_one_name_is_kept(
+    sender: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tagger.web.uploads.LEAST_BYTES", 1)  # the quota is small here
+    folder.mkdir(exist_ok=True)
+    for number in ("", *(f"-{number}" for number in range(2, 1000))):
+        (folder / f"image{number}.png").write_bytes(b"x")
+    assert send(sender, "image.png", photo()) == (200, {"path": "image-1000.png", "is_new": True})
+
+
 def test_one_photo_that_arrives_several_times_at_once_is_stored_once(
     sender: TestClient, folder: Path
 ) -> None:

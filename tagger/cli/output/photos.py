@@ -238,7 +238,8 @@ def print_details(details: PhotoDetails) -> None:
         (
             "position",
             photo.position
-            and ", ".join(filter(None, (photo.position.text, photo.position.whole_place))),
+            and ", ".join(filter(None, (photo.position.text, photo.position.whole_place)))
+            + _own_position(details),
         ),
         (
             "follows",
@@ -301,7 +302,17 @@ def _taken(at: datetime, source: str | None, details: PhotoDetails) -> str:
     text = str(at.date() if source == "name" else at)
     if details.clock_may_be_reset:
         return f"{text}, if the camera's clock was set: clocks begin on 1 January"
-    return f"{text}, {_uncapitalised(STATED_BY[source])}" if source in STATED_BY else text
+    if source not in STATED_BY:
+        return text
+    own = f"; the photo itself says {details.own_taken_at}" if details.own_taken_at else ""
+    return f"{text}, {_uncapitalised(STATED_BY[source])}{own}"
+
+
+def _own_position(details: PhotoDetails) -> str:
+    own = details.own_facts or {}
+    if "latitude" not in own:
+        return ""
+    return f"; the photo itself says {own['latitude']:.5f}, {own['longitude']:.5f}"
 
 
 def _evidence(evidence: PositionEvidence, source: str) -> str:

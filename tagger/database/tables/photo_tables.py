@@ -212,6 +212,11 @@ photos = Table(
         one_of("unread_facts", FactProblem),
         doc="`date` or `side-file`: unreadable",
     ),
+    Column(
+        "own_facts",
+        JSON(none_as_null=True),
+        doc="what its own file states of time and position, where a file beside it corrects that",
+    ),
     Column("origin", Text, doc="`screenshot`, `edited` or null: as a camera took it"),
     Column(
         "camera_id",

@@ -3,15 +3,16 @@
 A scan asks which photos are new, changed, classified before, or no longer found.
 
 Of several statements about a fact, the photo's own file comes first (EXIF, then XMP and IPTC), then its
-sidecars, then the JSON file of Google Takeout; the day in the file's name comes last. Dates and positions are
-independent. Workers read side files with photos. A scan reads those that changed beside photos that no job
-reads again.
+sidecars, then the JSON file of Google Takeout; the day in the file's name comes last. A file beside a photo
+comes before it where a person may have corrected the photo there. Dates and positions are independent.
+Workers read side files with photos. A scan reads those that changed beside photos that no job reads again.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,8 +25,21 @@ from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, job_items, photos
 from tagger.errors import FailureKind
 from tagger.ledger.jobs import InferenceOptions
-from tagger.metadata.stated_facts import SideFacts, day_in_name, read_side_facts
-from tagger.photos.facts import PHOTO_FACTS, PhotoFacts, merge_facts
+from tagger.metadata.stated_facts import (
+    SideFacts,
+    StatedFacts,
+    day_in_name,
+    is_same_place,
+    read_side_facts,
+)
+from tagger.photos.facts import (
+    FIRST_FACTS,
+    LARGEST_OFFSET_S,
+    LEAST_OFFSET_S,
+    PHOTO_FACTS,
+    PhotoFacts,
+    merge_facts,
+)
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folders import FoundPhoto
 from tagger.photos.paths import path_from_text
@@ -207,11 +221,20 @@ PARALLEL_READS = 16
 
 def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
     """The columns of a photo by its own facts, those of its side files in their order, and its path."""
-    statements: list[tuple[FactSource, PhotoFacts]] = [(FactSource.CAMERA, own)]
-    for file, stated in side_facts:
-        statements.append((FactSource.SIDECAR if file.is_sidecar else FactSource.TAKEOUT, stated))
-    is_date_unread = any(stated.is_date_unread for _, stated in statements)
-    statements.append((FactSource.NAME, PhotoFacts(taken_at=day_in_name(path))))
+    beside: list[tuple[FactSource, StatedFacts]] = [
+        (FactSource.SIDECAR if stated.is_sidecar else FactSource.TAKEOUT, stated)
+        for _, stated in side_facts
+    ]
+    # What people corrected comes before what is embedded.
+    corrected = _corrected_facts(own, beside)
+    own_facts = {name: getattr(own, name) for name in corrected if getattr(own, name) is not None}
+    nothing: dict[str, Any] = dict.fromkeys(corrected)
+    in_name = PhotoFacts(taken_at=day_in_name(path))
+    statements: list[tuple[FactSource, PhotoFacts]] = [
+        (FactSource.CAMERA, replace(own, **nothing)),
+        *beside,
+        (FactSource.NAME, in_name),
+    ]
     facts = merge_facts(statements)
     if facts["taken_source"] == FactSource.TAKEOUT:  # its times are UTC
         facts["utc_offset_s"] = _utc_offset_s(
@@ -219,9 +242,64 @@ def fact_columns(own: PhotoFacts, side_facts: SideFacts, path: str) -> dict[str,
         )
         facts["taken_at"] += timedelta(seconds=facts["utc_offset_s"])
     has_date = facts["taken_at"] is not None and facts["taken_source"] != FactSource.NAME
-    is_broken = any(stated.is_broken for _, stated in side_facts)
+    is_date_unread = own.is_date_unread or any(stated.is_date_unread for _, stated in beside)
     date_problem = FactProblem.DATE if is_date_unread and not has_date else None
-    return facts | {"unread_facts": FactProblem.SIDE_FILE if is_broken else date_problem}
+    is_broken = any(stated.is_broken for _, stated in side_facts)
+    return facts | {
+        "unread_facts": FactProblem.SIDE_FILE if is_broken else date_problem,
+        "own_facts": _facts_to_json(own_facts) or None,
+    }
+
+
+# A time of Takeout within this span of the camera's is the same moment in UTC, with the camera in any zone.
+_SAME_MOMENT = timedelta(hours=26)
+_SAME_MINUTE = timedelta(minutes=1)
+
+
+def _corrected_facts(
+    own: PhotoFacts, beside: Sequence[tuple[FactSource, StatedFacts]]
+) -> Sequence[str]:
+    """The facts of the photo's own file that the first file beside it that states them corrects."""
+    corrected: list[str] = []
+    for source, first in FIRST_FACTS.items():
+        stating = [(by, stated) for by, stated in beside if getattr(stated, first) is not None]
+        if getattr(own, first) is None or not stating:
+            continue
+        by, stated = stating[0]
+        if first not in stated.may_correct:
+            continue
+        if first == "latitude":
+            is_same = is_same_place(vars(own), vars(stated))
+        else:
+            is_same = _is_same_time(own, stated, is_utc=by == FactSource.TAKEOUT)
+        if not is_same:
+            corrected += [name for name, fact in PHOTO_FACTS.items() if fact.source == source]
+    return corrected
+
+
+def _is_same_time(own: PhotoFacts, stated: PhotoFacts, *, is_utc: bool) -> bool:
+    """Whether a file beside a photo repeats its time, as far as formats keep it."""
+    if own.taken_at is None or stated.taken_at is None:
+        return False
+    ahead = own.taken_at - stated.taken_at
+    if is_utc:
+        return abs(ahead) <= _SAME_MOMENT
+    is_day_alone = stated.taken_at == datetime.combine(own.taken_at, time.min)
+    if abs(ahead) < _SAME_MINUTE or is_day_alone:
+        return True
+    if own.utc_offset_s is not None and stated.utc_offset_s is not None:
+        between_zones = timedelta(seconds=own.utc_offset_s - stated.utc_offset_s)
+        return abs(ahead - between_zones) < _SAME_MINUTE
+    # Programs write UTC where they know the camera's zone.
+    is_zone = LEAST_OFFSET_S <= ahead.total_seconds() <= LARGEST_OFFSET_S
+    return stated.utc_offset_s == 0 and is_zone and not ahead % timedelta(minutes=15)
+
+
+def _facts_to_json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in facts.items()
+    }
 
 
 def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None) -> int:
@@ -369,6 +447,9 @@ def _own_facts(row: Row[Any]) -> PhotoFacts:
     own = {
         name: getattr(row, name) for name, by in sources.items() if by in (None, FactSource.CAMERA)
     }
+    own |= row.own_facts or {}
+    if isinstance(own.get("taken_at"), str):
+        own["taken_at"] = datetime.fromisoformat(own["taken_at"])
     return PhotoFacts(**own, is_date_unread=row.unread_facts == FactProblem.DATE)
 
 

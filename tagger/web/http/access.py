@@ -445,15 +445,16 @@ class Authenticator:
             max_age=SESSION_S,
             path="/",
             httponly=True,
-            samesite="strict",
+            # A link in a mail leads to the page, and not to the form for signing in. Origins are checked.
+            samesite="lax",
             secure=by_https,
         )
 
     def delete_cookie(self, response: Response) -> None:
         """Let the browser forget the cookie, however it was set."""
-        response.delete_cookie(self._cookie, httponly=True, samesite="strict")
+        response.delete_cookie(self._cookie, httponly=True, samesite="lax")
         response.delete_cookie(
-            HOST_PREFIX + self._cookie, httponly=True, samesite="strict", secure=True
+            HOST_PREFIX + self._cookie, httponly=True, samesite="lax", secure=True
         )
 
 

@@ -4,6 +4,7 @@
 import io
 import json
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -393,6 +394,8 @@ TAKEOUT_POSITION = {"latitude": 48.8584, "longitude": 2.2945, "altitude": 30.0}
 ZERO = {"latitude": 0.0, "longitude": 0.0, "altitude": 0.0}
 TAKEN = {"timestamp": "1563140283", "formatted": "14 Jul 2019, 21:38:03 UTC"}
 TAKEOUT_TIME = datetime(2019, 7, 14, 21, 38, 3)  # noqa: DTZ001
+OF_CAPTURE = StatedFacts(taken_at=TAKEOUT_TIME, may_correct=frozenset({"taken_at"}))
+AT_EIFFEL = replace(OF_CAPTURE, latitude=48.8584, longitude=2.2945)
 
 
 def stated(**fields: object) -> StatedFacts:
@@ -400,18 +403,19 @@ def stated(**fields: object) -> StatedFacts:
 
 
 def test_the_position_is_what_a_person_set_else_what_the_camera_stated() -> None:
-    at_eiffel = StatedFacts(taken_at=TAKEOUT_TIME, latitude=48.8584, longitude=2.2945)
-    assert stated(geoData=TAKEOUT_POSITION, geoDataExif={"latitude": 1.0, "longitude": 1.0}) == at_eiffel
-    assert stated(geoData=ZERO, geoDataExif=TAKEOUT_POSITION) == at_eiffel
-    assert stated(geoData={"latitude": 99.0, "longitude": 2.0}, geoDataExif=TAKEOUT_POSITION) == at_eiffel
-    assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == StatedFacts(taken_at=TAKEOUT_TIME)
+    corrected = replace(AT_EIFFEL, may_correct=frozenset({"taken_at", "latitude"}))
+    assert stated(geoData=TAKEOUT_POSITION, geoDataExif={"latitude": 1.0, "longitude": 1.0}) == corrected
+    assert stated(geoData=TAKEOUT_POSITION, geoDataExif=TAKEOUT_POSITION) == AT_EIFFEL
+    assert stated(geoData=ZERO, geoDataExif=TAKEOUT_POSITION) == AT_EIFFEL
+    assert stated(geoData={"latitude": 99.0, "longitude": 2.0}, geoDataExif=TAKEOUT_POSITION) == AT_EIFFEL
+    assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == OF_CAPTURE
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("start", ["", "\r\n\r\n", "\n\ufeff"])
 def test_blanks_and_marks_at_the_start_do_not_matter_in_any_encoding(encoding: str, start: str) -> None:
     text = start + json.dumps({"title": "Été.jpg", "photoTakenTime": TAKEN}, ensure_ascii=False)
-    assert stated_in_takeout(text.encode(encoding)) == StatedFacts(taken_at=TAKEOUT_TIME)
+    assert stated_in_takeout(text.encode(encoding)) == OF_CAPTURE
 
 
 def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
@@ -419,7 +423,7 @@ def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
     assert stated(creationTime=uploaded).taken_at == TAKEOUT_TIME
     ente = {"title": "IMG_1.jpg", "creationTime": {"timestamp": 1563140283}, "geoData": TAKEOUT_POSITION}
     facts = stated_in_takeout(json.dumps(ente | {"modificationTime": uploaded}).encode())
-    assert facts == StatedFacts(taken_at=TAKEOUT_TIME, latitude=48.8584, longitude=2.2945)
+    assert facts == replace(AT_EIFFEL, may_correct=frozenset({"taken_at", "latitude"}))
 
 
 @pytest.mark.parametrize(
@@ -431,7 +435,7 @@ def test_the_time_is_that_of_capture_which_ente_calls_creation() -> None:
     ],
 )
 def test_impossible_positions_of_a_takeout_are_none(position: object) -> None:
-    assert stated(geoData=position) == StatedFacts(taken_at=TAKEOUT_TIME)
+    assert stated(geoData=position) == OF_CAPTURE
 
 
 @pytest.mark.parametrize(
@@ -440,8 +444,8 @@ def test_impossible_positions_of_a_takeout_are_none(position: object) -> None:
         ("0", StatedFacts()),
         ("-1", StatedFacts()),
         ("", StatedFacts()),
-        (1563140283, StatedFacts(taken_at=TAKEOUT_TIME)),
-        ("-473385600", StatedFacts(taken_at=datetime(1955, 1, 1))),  # noqa: DTZ001 - a scan that was dated
+        (1563140283, OF_CAPTURE),
+        ("-473385600", replace(OF_CAPTURE, taken_at=datetime(1955, 1, 1))),  # noqa: DTZ001 - a scan that was dated
         ("-62135596800", StatedFacts(is_date_unread=True)),  # the year 1
         ("1563140283000", StatedFacts(is_date_unread=True)),  # milliseconds
         ("soon", StatedFacts(is_date_unread=True)),
