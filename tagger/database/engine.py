@@ -354,6 +354,8 @@ def _remedy(url: URL, reason: str) -> str:
         return _FILE_REMEDY
     if "FATAL" not in reason:
         return "Check that the server is running, or correct TAGGER_DATABASE_URL"
+    if "too many clients" in reason or "remaining connection slots" in reason:
+        return "Try again later, or raise max_connections of the server"
     if "does not exist" in reason and "database" in reason:
         return "Create it on the server, or correct TAGGER_DATABASE_URL"
     return "Correct TAGGER_DATABASE_URL, or what the server allows"

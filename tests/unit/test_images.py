@@ -274,6 +274,7 @@ def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off() -> 
         (b"", FailureKind.EMPTY),
         (b"Dear diary, today I renamed a text to holiday.jpg", FailureKind.NOT_AN_IMAGE),
         (bytes(5000), FailureKind.CORRUPT),
+        (b"PK\x03\x04 ...", FailureKind.NOT_AN_IMAGE),
         (b"%PDF-1.7 ...", FailureKind.UNSUPPORTED),
         (b"8BPS\0\1" + bytes(40), FailureKind.UNSUPPORTED),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", FailureKind.UNSUPPORTED),

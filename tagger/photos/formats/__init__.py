@@ -87,6 +87,10 @@ def require_format(data: bytes) -> PhotoFormat:
     for signature, name in _UNREAD_SIGNATURES:
         if data.startswith(signature):
             raise unread_kind(name)
+    if data.startswith(_ARCHIVES):
+        raise PhotoFailed(
+            FailureKind.NOT_AN_IMAGE, "The file is an archive. Unpack it, then tag the folder."
+        )
     if data[:100].lstrip().lower().startswith(_WEB_PAGE):
         raise PhotoFailed(
             FailureKind.NOT_AN_IMAGE,
@@ -114,6 +118,8 @@ _UNREAD_SIGNATURES = (
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"\xff\x0a", "JPEG XL"),
 )
+# ZIP, RAR, 7-Zip and gzip.
+_ARCHIVES = (b"PK\x03\x04", b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b\x08")
 _WEB_PAGE = (b"<!doctype html", b"<html")
 
 
