@@ -115,12 +115,17 @@ IDT IST JST KST MDT MESZ MEZ MSK MST NDT NST NZDT NZST PDT PHT PKT PST SAST SGT 
 _ZONE_NAMES = frozenset(_ZONES.split())
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d?)(?::?(\d\d))?", re.ASCII)
 _OFFSET_STEP_S = 15 * 60
+# Phones in Thailand write years since the death of the Buddha; months and days are as elsewhere.
+_BUDDHIST_ERA = 543
+_BUDDHIST_YEARS = range(1950 + _BUDDHIST_ERA, 2100 + _BUDDHIST_ERA)
 
 
 def _at(
     match: re.Match[str], hour: int, minute: int, second: int, utc_offset_s: int | None
 ) -> PhotoFacts | None:
     year = int(match["year"])
+    if year in _BUDDHIST_YEARS:
+        year -= _BUDDHIST_ERA
     month, day = (int(match[name] or match[f"{name}2"]) for name in ("month", "day"))
     try:
         minutes = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - local time

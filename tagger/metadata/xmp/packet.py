@@ -152,7 +152,8 @@ def degrees_of(text: str, direction: str = "") -> float | None:
     sign, *parts, stated = match.groups()
     stated = stated or direction.strip().upper()[:1]
     is_decimal = parts[1] is None
-    if (sign and stated) or not (stated or is_decimal):
+    is_contradictory = sign == "-" and stated in ("N", "E")
+    if is_contradictory or not (stated or is_decimal):
         return None
     degrees = 0.0
     for part, unit, is_last in zip(
