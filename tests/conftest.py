@@ -85,7 +85,7 @@ SINGLE = ("tests/faults/", "tests/acceptance/")
 """Folders with long tests: each test goes to the next free process. Elsewhere, a module goes to one."""
 GROUPED = frozenset(
     f"tests/acceptance/{name}.py"
-    for name in ("test_hardened_servers", "test_teach_commands", "test_tls_servers", "test_worker_monitoring")
+    for name in ("test_hardened_servers", "test_teach_commands", "test_worker_monitoring")
 )
 """Modules there whose fixtures take longer than most of their tests."""
 SHARED = ("support.browser", "support.buckets")

@@ -1,11 +1,13 @@
-"""How commands end: exit codes, and what stderr says of a closed pipe, a missing file or wrong usage."""
+"""How commands end: exit codes, and what stderr says of wrong usage, missing files and impossible values."""
 
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rig.servers import RedisServer
@@ -14,7 +16,9 @@ from support.command_line import CommandRunner, run_command
 from support.command_words import internal_words
 from support.commands import BIN, Screen, Terminal, draw, stop
 
+from tagger.cli.help import DEFAULT
 from tagger.cli.main import main
+from tagger.cli.program import commands
 from tagger.database.connection import Database
 
 
@@ -69,32 +73,34 @@ def test_a_closed_pipe_is_no_failure(terminal: Terminal, command: str) -> None:
 MISSING = "photos/missing.jpg"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        f"tag {MISSING}",
-        f"watch {MISSING} --no-wait",
-        f"up --once {MISSING}",
-        f"backfill all --scan {MISSING}",
-        f"similar photos/a.jpg {MISSING}",
-        f"teach Barn photos/a.jpg {MISSING}",
-        f"query --under {MISSING}",
-        f"metadata show {MISSING}",
-        f"metadata write {MISSING} --to sidecar",
-        f"metadata undo {MISSING}",
-        f"model add {MISSING}",
-        f"model verify {MISSING}",
-        f"review import {MISSING}",
-    ],
+NAMING_IT = (
+    f"tag {MISSING}",
+    f"watch {MISSING} --no-wait",
+    f"up --once {MISSING}",
+    f"backfill all --scan {MISSING}",
+    f"similar photos/a.jpg {MISSING}",
+    f"teach Barn photos/a.jpg {MISSING}",
+    f"query --under {MISSING}",
+    f"metadata show {MISSING}",
+    f"metadata write {MISSING} --to sidecar",
+    f"metadata undo {MISSING}",
+    f"model add {MISSING}",
+    f"model verify {MISSING}",
+    f"review import {MISSING}",
 )
-def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
+
+
+def test_a_missing_file_is_named(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg", 0)
     terminal.environment["TAGGER_MODEL"] = "none"  # the tiny one gives no embeddings
-    done = terminal.run(*command.split(), code=1)
-    *others, last = done.stderr.splitlines()
-    assert last.startswith("error: There is no file or folder at")
-    assert last.endswith("photos/missing.jpg. Check the name, and that its disk, share or bucket is there.")
-    assert (len(others) <= 1, done.stdout) == (True, "")
+    for command in NAMING_IT:
+        done = terminal.run(*command.split(), code=1)
+        *others, last = done.stderr.splitlines()
+        assert last.startswith("error: There is no file or folder at")
+        assert last.endswith(
+            "photos/missing.jpg. Check the name, and that its disk, share or bucket is there."
+        )
+        assert (len(others) <= 1, done.stdout) == (True, ""), command
 
 
 @pytest.mark.postgresql
@@ -143,15 +149,6 @@ def test_a_folder_that_cannot_be_read_is_no_success(terminal: Terminal, photos: 
     assert terminal.json(*command.split())["skipped_folders"] == 0
 
 
-def test_workers_cannot_hide_a_folder_that_cannot_be_read(
-    terminal: Terminal, photos: Path, redis_server: RedisServer
-) -> None:
-    terminal.environment["TAGGER_REDIS_URL"] = redis_server.url
-    assert terminal.json("enqueue", str(photos), code=3)["skipped_folders"] == 1
-    with terminal.processing_jobs():
-        assert UNREAD in terminal.run("enqueue", str(photos), "--wait", code=3).stderr
-
-
 @pytest.mark.slow
 def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal, photos: Path) -> None:
     watching = terminal.start("watch", str(photos))
@@ -162,8 +159,22 @@ def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal,
     assert terminal.log.read_text().count(f"1 folder in {photos} could not be read") == 1
 
 
+def test_workers_cannot_hide_a_folder_that_cannot_be_read(
+    terminal: Terminal, photos: Path, redis_server: RedisServer
+) -> None:
+    terminal.environment["TAGGER_REDIS_URL"] = redis_server.url
+    assert terminal.json("enqueue", str(photos), code=3)["skipped_folders"] == 1
+    with terminal.processing_jobs():
+        assert UNREAD in terminal.run("enqueue", str(photos), "--wait", code=3).stderr
+
+
 @pytest.mark.parametrize(
-    "command", ["tagger status", "tagger worker", "tagger beat", "celery -A worker.app worker"]
+    "command",
+    [
+        "tagger worker",
+        "celery -A worker.app worker",
+        *(pytest.param(command, marks=pytest.mark.slow) for command in ("tagger status", "tagger beat")),
+    ],
 )
 def test_an_invalid_setting_is_one_sentence(terminal: Terminal, command: str) -> None:
     program, *arguments = command.split()
@@ -205,29 +216,20 @@ FAILING = [
 ]
 
 
-@pytest.mark.parametrize("command", FAILING)
-def test_a_command_that_fails_says_so_in_plain_words(terminal: Terminal, command: str) -> None:
+def test_a_command_that_fails_says_so_in_plain_words(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg", 0)
     (terminal.folder / "photos" / "text.txt").write_text("text")
-    done = run_command(main, *command.split(), environment=terminal.environment, folder=terminal.folder)
-    assert done.code in {1, 2, 3}
-    assert (done.err.count("error: "), internal_words(done.err)) == (1, set()), done.err
-    assert "\t" not in done.err
+    for command in FAILING:
+        done = run_command(main, *command.split(), environment=terminal.environment, folder=terminal.folder)
+        assert done.code in {1, 2, 3}, command
+        assert (done.err.count("error: "), internal_words(done.err)) == (1, set()), done.err
+        assert "\t" not in done.err, command
 
 
 @pytest.mark.parametrize("group", ["", "job", "landmark"])
 def test_a_group_without_a_command_prints_its_commands_and_no_error(terminal: Terminal, group: str) -> None:
     done = run_command(main, *group.split(), environment=terminal.environment, folder=terminal.folder)
     assert (done.code, "Usage: " in done.err, "error:" in done.err) == (2, True, False)
-
-
-@pytest.mark.slow
-def test_a_database_that_does_not_answer_is_shown_as_it_was_written(terminal: Terminal) -> None:
-    terminal.environment["TAGGER_DATABASE_URL"] = "postgresql://127.0.0.1:1/tagger"
-    for command in ("status", "query", "worker"):
-        message = terminal.run_process(command, code=1).stderr
-        assert "postgresql://127.0.0.1:1/tagger" in message
-        assert internal_words(message) == set()
 
 
 def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Terminal) -> None:
@@ -281,3 +283,132 @@ def test_a_statement_that_the_database_refuses_is_called_a_defect(
         "error: The database refuses a statement of this program: no row",
     )
     assert "IntegrityError" in tagger("-vv", "landmark", "add", "Old Tower").err
+
+
+HUGE = "9" * 25
+WRONG = {
+    "CAMERA=±HH:MM": ("x", "Canon=+999999:00", "Canon=-500000:00"),
+    "CRON": ("x", "0 0 31 2 *"),
+    "DATE": ("yesterday", "0000-01-01", "2024-06-01T12:00Z"),
+    "DEVICE": ("gpu",),
+    "FORMAT": ("xml",),
+    "HH:MM": ("x", "25:00"),
+    "JOB": ("x", "0", HUGE),
+    "KIND": ("x",),
+    "KM": ("x", "nan", "-1"),
+    "LANGUAGE": ("!",),
+    "LAT,LON": ("x", "91,0"),
+    "MINUTES": ("x", "0"),
+    "MM-DD": ("x", "13-01", "02-30"),
+    "MONTH": ("x", "13"),
+    "N": ("x", "-1", HUGE),
+    "OPTIONS": ("x", "nothing=1"),
+    "ORDER": ("x",),
+    "PLACE": ("91,0", "Nowherestadt"),
+    "PRIORITY": ("x",),
+    "QUEUES": ("x",),
+    "S,W,N,E": ("x", "1,2,3"),
+    "SCORE": ("x", "nan", "2"),
+    "SHAPE": ("x",),
+    "SLUG": ("A b",),
+    "SOURCE": ("x",),
+    "TIME": ("soon",),
+    "VERDICT": ("x",),
+    "WHERE": ("x",),
+    "YEAR": ("x", "0", "99999"),
+    "ZONE": ("Nowhere/x",),
+    "sidecar|embed": ("x",),
+}
+"""Impossible values, by what options call theirs."""
+FREE = {"FILE", "FOLDER", "HOST", "LANDMARK", "MODEL", "NAME", "PATTERN", "PHOTO...", "TRIP"}
+"""Any text is a value, which may name nothing."""
+ARGUMENTS = {
+    "FILE": "photos/a.jpg",
+    "FOLDER": "photos",
+    "JOB": "1",
+    "LANDMARK": "eiffel-tower",
+    "PATH": "photos",
+    "PHOTO": "photos/a.jpg",
+    "URL": "sqlite:///copy.sqlite",
+    "WHAT": "all",
+}
+OPTIONS = {"CRON": "0 3 * * *", "LANGUAGE": "de", "sidecar|embed": "sidecar"}
+"""Values of options that a command needs."""
+
+
+def commands_in(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, each in getattr(command, "commands", {}).items():
+        yield from commands_in(each, words if name == DEFAULT else (*words, name))
+    if not getattr(command, "commands", {}):
+        yield words, command
+
+
+def options() -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """A command line, an option with a value, and what its value is called; each declaration once."""
+    seen = set()
+    for name in commands:
+        for words, command in commands_in(commands[name], (name,)):
+            required = [each for each in command.params if each.required]
+            arguments = tuple(
+                ARGUMENTS.get((each.metavar or "").strip("[]."), "x")
+                for each in required
+                if each.param_type_name == "argument"
+            )
+            for option in command.params:
+                if option.param_type_name == "argument" or option.is_flag or option.count:
+                    continue
+                declaration = (option.opts[0], option.metavar, option.help)
+                if declaration not in seen:
+                    seen.add(declaration)
+                    others = [each for each in required if each.metavar in OPTIONS and each is not option]
+                    needed = (word for each in others for word in (each.opts[0], OPTIONS[each.metavar]))
+                    yield (*words, *arguments, *needed), option.opts[0], option.metavar or ""
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    terminal = Terminal(tmp_path_factory.mktemp("terminal"), {"COLUMNS": "200"})
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    terminal.run("tag", "photos")
+    return terminal
+
+
+@pytest.fixture(scope="module")
+def every_option() -> list[tuple[tuple[str, ...], str, str]]:
+    return list(options())
+
+
+def test_it_is_known_of_each_option_which_values_it_has(
+    every_option: list[tuple[tuple[str, ...], str, str]],
+) -> None:
+    assert {name for _, _, name in every_option} == WRONG.keys() | FREE
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_impossible_value_is_wrong_usage(
+    tagged: Terminal, every_option: list[tuple[tuple[str, ...], str, str]], name: str
+) -> None:
+    for words, option, _ in (each for each in every_option if each[2] == name):
+        for value in WRONG[name]:
+            done = run_command(
+                main, *words, f"{option}={value}", environment=tagged.environment, folder=tagged.folder
+            )
+            assert (done.code, done.out) == (2, b""), (words, option, value, done.err)
+            (line,) = done.err.splitlines()
+            assert line.startswith("error: Invalid"), line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("DEVICE", "gpu"), ("TOP_K", "0"), ("THRESHOLD", "2"), ("BATCH_SIZE", HUGE)]
+)
+def test_the_same_value_of_the_environment_or_the_file_is_no_wrong_usage(
+    tagged: Terminal, tmp_path: Path, name: str, value: str
+) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text(f"{name.lower()} = {value!r}\n")
+    for variable, text in ((f"TAGGER_{name}", value), ("TAGGER_CONFIG", str(config))):
+        environment = tagged.environment | {variable: text}
+        if variable == "TAGGER_CONFIG":
+            environment.pop("TAGGER_DEVICE", None)
+        done = run_command(main, "query", environment=environment, folder=tagged.folder)
+        assert (done.code, f"TAGGER_{name}" in done.err) == (1, True)

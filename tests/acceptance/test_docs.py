@@ -162,13 +162,9 @@ def test_commands_and_options_that_are_shown_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_to_pages_and_headings_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
-
-
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_links_to_headings_lead_somewhere(page: Path) -> None:
     for target, heading in re.findall(r"\]\((?!https?://)([^)#]*\.md|)#([^)]+)\)", page.read_text()):
         assert heading in _headings(page.parent / target if target else page), f"{target}#{heading}"
 

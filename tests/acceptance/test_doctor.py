@@ -185,15 +185,6 @@ def test_a_missing_device_is_reported(
     assert "this machine has no cuda" in checked(tagger_with_redis, code=1)["device"]["found"]
 
 
-def test_a_redis_that_refuses_messages_is_reported(
-    tagger_with_redis: CommandRunner, redis_server: RedisServer
-) -> None:
-    with redis_server.client() as client:
-        client.config_set("maxmemory", "1")
-        assert "refuses messages" in checked(tagger_with_redis, code=1)["redis"]["found"]
-        assert client.dbsize() == 0
-
-
 def test_schedules_that_do_not_run_are_reported(
     tagger_with_redis: CommandRunner, sqlite_database: Database
 ) -> None:

@@ -1,11 +1,10 @@
 """`tagger enqueue`, `worker`, `status`: the main job through a real Redis and real Celery workers."""
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rig.servers import RedisServer
-from support.commands import Screen, Terminal, draw, draw_many, stop
+from support.commands import Terminal, draw, draw_many, stop
 from support.tls_servers import refused_objects
 
 from tagger.cli.output.job_text import idle_workers_text
@@ -93,14 +92,6 @@ def _fail_to_start(terminal: Terminal, database: Database, name: str) -> None:
     with shown_as_starting(database, name, "auto"):
         terminal.wait_until(lambda: name in {each.name for each in list_workers(database)})
         raise SettingsInvalid(reason="as of a model that cannot run")
-
-
-@pytest.mark.slow
-def test_the_number_of_a_job_is_a_word_on_a_terminal(terminal: Terminal) -> None:
-    draw(terminal.folder / "photos" / "a.jpg")
-    assert terminal.run("enqueue", "photos").stdout == "1\n"
-    with closing(Screen(terminal, "enqueue", "photos", "--again")) as screen:
-        screen.read_until(b"job 2\r\n")
 
 
 @pytest.mark.slow

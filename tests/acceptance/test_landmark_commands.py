@@ -197,17 +197,6 @@ def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, given: StoredPh
     assert tagger("review", "list", "--json").json == []
 
 
-def test_several_photos_get_the_same_verdict(tagger: CommandRunner, given: StoredPhotos) -> None:
-    output = tagger("reject", EIFFEL, "photos/berlin/b.jpg", "photos/paris.jpg")
-    assert output.text == (
-        "photos/berlin/b.jpg: Eiffel Tower rejected\nphotos/paris.jpg: Eiffel Tower rejected\n"
-    )
-    assert tagger("confirm", EIFFEL, "photos/paris.jpg", "photos/missing.jpg").code == 1
-    assert found(tagger, "--landmark", EIFFEL) == ["a.jpg", "copy.jpg"]
-    document = tagger("confirm", EIFFEL, "photos/berlin/b.jpg", "photos/paris.jpg", "--json").json
-    assert [Path(each["path"]).name for each in document["photos"]] == ["b.jpg", "paris.jpg"]
-
-
 def test_a_dry_run_stores_no_verdict(tagger: CommandRunner, given: StoredPhotos) -> None:
     assert "would be rejected" in tagger("reject", EIFFEL, "photos/paris.jpg", "--dry-run").text
     assert tagger("review", "list", "--json").json == []

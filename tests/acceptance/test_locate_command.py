@@ -1,4 +1,4 @@
-"""`tagger locate` as a person types it, and positions in what other commands print."""
+"""`tagger locate`, `tagger tracks` and `tagger trips` as a person types them."""
 
 import csv
 import io
@@ -65,11 +65,15 @@ def test_photos_that_queries_do_not_find_are_not_counted(
     assert len(tagger("query", "--position", "none", "--json").json) == 1
 
 
-def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: PositionLibrary) -> None:
+def test_a_dry_run_changes_nothing_and_a_gap_stays(tagger: CommandRunner, library: PositionLibrary) -> None:
     output = tagger("locate", "--max-gap", "5m", "--dry-run")
     assert "2 positions would change" in output.err
     assert library.found() == {}
     assert "3 positions changed" in tagger("locate").err
+    assert tagger("locate", "--max-gap", "5m", "--json").json["neighbour"] == 0
+    assert tagger("locate", "--json").json["neighbour"] == 0
+    assert tagger("locate", "--max-gap", "2h", "--json").json["neighbour"] == 1
+    assert library.found()
 
 
 def test_writing_says_that_positions_are_not_up_to_date(
@@ -81,13 +85,6 @@ def test_writing_says_that_positions_are_not_up_to_date(
     with library.database.write() as connection:
         record_matching_photos(connection, photos.c.camera_id.is_not(None))
     assert "positions are not up to date; run: tagger locate" in tagger(*write).err
-
-
-def test_a_gap_stays(tagger: CommandRunner, library: PositionLibrary) -> None:
-    assert tagger("locate", "--max-gap", "5m", "--json").json["neighbour"] == 0
-    assert tagger("locate", "--json").json["neighbour"] == 0
-    assert tagger("locate", "--max-gap", "2h", "--json").json["neighbour"] == 1
-    assert library.found()
 
 
 def test_an_unknown_camera_is_answered_with_those_that_are_known(
@@ -160,30 +157,25 @@ def test_a_track_locates_photos_of_cameras_whose_clock_is_known(
     assert tagger("locate", "--json").json["track"] == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "code", "text"),
-    [
-        (("--clock-offset", "WRONG=+02:00"), 1, "with a camera WRONG"),
-        (("--clock-offset", "canon=+02:00", "--clock-offset", "nikon=+02:00"), 1, "with a camera nikon"),
-        (("--gpx", "broken.gpx"), 1, "broken.gpx cannot be imported"),
-        (("--gpx", "nothere.gpx"), 1, "There is no file or folder at nothere.gpx"),
-        (("--max-gap", "49h"), 2, "'49h' is no time up to 48h"),
-        (("--near", "Nowherestadt"), 2, "no city or landmark"),
-    ],
+REFUSED: tuple[tuple[Sequence[str], int, str], ...] = (
+    (("--clock-offset", "WRONG=+02:00"), 1, "with a camera WRONG"),
+    (("--clock-offset", "canon=+02:00", "--clock-offset", "nikon=+02:00"), 1, "with a camera nikon"),
+    (("--gpx", "broken.gpx"), 1, "broken.gpx cannot be imported"),
+    (("--gpx", "nothere.gpx"), 1, "There is no file or folder at nothere.gpx"),
+    (("--max-gap", "49h"), 2, "'49h' is no time up to 48h"),
+    (("--near", "Nowherestadt"), 2, "no city or landmark"),
 )
+
+
 def test_nothing_is_stored_where_one_option_is_refused(
-    tagger: CommandRunner,
-    library: PositionLibrary,
-    tmp_path: Path,
-    options: Sequence[str],
-    code: int,
-    text: str,
+    tagger: CommandRunner, library: PositionLibrary, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.gpx").write_text("<gpx><trk>")
-    output = tagger("locate", "--max-gap", "30m", "--gpx", hike(tmp_path), *options)
-    assert output.code == code
-    assert re.search(text, " ".join(output.err.split()))
-    assert tagger("locate", "tracks", "--json").json == []
+    for options, code, text in REFUSED:
+        output = tagger("locate", "--max-gap", "30m", "--gpx", hike(tmp_path), *options)
+        assert output.code == code
+        assert re.search(text, " ".join(output.err.split()))
+        assert tagger("locate", "tracks", "--json").json == []
     assert tagger("locate", "--json").json["neighbour"] == 1  # the gap is that of before
 
 
@@ -280,3 +272,75 @@ def test_tracks_are_listed_in_order_of_time_and_removed(
     assert tagger("locate", "forget-track", listed[1]["id"], "--json").json["name"] == "evening.gpx"
     output = tagger("locate", "tracks")
     assert (output.text, output.err) == ("", "there is no track; add one with: tagger locate --gpx FILE\n")
+
+
+PARIS = (48.8584, 2.2945)
+TRIP = "2024-05-03-paris"
+
+
+@pytest.fixture
+def travels(sqlite_database: Database, tmp_path: Path) -> PositionLibrary:
+    library = PositionLibrary.with_tiny_model(sqlite_database, tmp_path)
+    library.camera()
+    for hours in range(0, 48, 8):
+        library.shot(hours * 60, gps=PARIS)
+    library.shot(90, EIFFEL)
+    library.update()
+    return library
+
+
+@pytest.mark.usefixtures("travels")
+def test_trips_are_listed(tagger: CommandRunner) -> None:
+    output = tagger("trips")
+    assert output.code == 0
+    assert output.text == f"{TRIP}\tParis\t3\N{EN DASH}5 May 2024\t7\tParis\tEiffel Tower\n"
+    (document,) = tagger("trips", "--json").json
+    assert {name: document[name] for name in ("trip", "name", "photos", "first", "last")} == {
+        "trip": TRIP,
+        "name": "Paris",
+        "photos": 7,
+        "first": "2024-05-03T12:00:00",
+        "last": "2024-05-05T04:00:00",
+    }
+    assert document["places"][0]["city"] == "Paris"
+    assert document["landmarks"] == [{"landmark": "eiffel-tower", "name": "Eiffel Tower", "photos": 1}]
+    assert tagger("trips", "--format", "ndjson").json == document
+
+
+@pytest.mark.usefixtures("travels")
+def test_dates_select_trips(tagger: CommandRunner) -> None:
+    assert len(tagger("trips", "--year", "2024", "--json").json) == 1
+    assert tagger("trips", "--year", "2023", "--json").json == []
+    assert tagger("trips", "--taken-after", "2024-05-06", "--json").json == []
+    assert len(tagger("trips", "--taken-before", "2024-05-04", "--json").json) == 1
+    assert tagger("trips", "--year", "2024", "--taken-after", "2024-05-06").code == 2
+    assert tagger("trips", "--format", "csv").code == 2
+    assert tagger("trips", "--format", "csv-bom").code == 2
+    assert "no trips at that time; to list all, run: tagger trips\n" in tagger("trips", "--year", "2023").err
+
+
+def test_without_trips_the_next_step_is_named(tagger: CommandRunner) -> None:
+    output = tagger("trips")
+    assert (output.code, output.text) == (0, "")
+    assert "tagger locate" in output.err
+
+
+def test_where_photos_have_positions_what_a_trip_needs_is_named(
+    tagger: CommandRunner, sqlite_database: Database, tmp_path: Path
+) -> None:
+    library = PositionLibrary.with_tiny_model(sqlite_database, tmp_path)
+    library.camera()
+    library.shot(0, gps=PARIS)
+    library.update()
+    output = tagger("trips")
+    assert "5 photos with positions on two days or more away from home, or 10 on one day" in output.err
+    assert "tagger locate" not in output.err
+
+
+@pytest.mark.usefixtures("travels")
+def test_commands_select_the_photos_of_a_trip(tagger: CommandRunner) -> None:
+    assert len(tagger("query", "--trip", TRIP, "--json").json) == 7
+    assert tagger("locate", "--trip", TRIP, "--json").json["photos"] == 7
+    assert tagger("metadata", "write", "--trip", TRIP, "--to", "sidecar", "--dry-run").code == 0
+    unknown = tagger("query", "--trip", "2024-06-01-rome")
+    assert (unknown.code, "`tagger trips` lists the names" in unknown.err) == (1, True)

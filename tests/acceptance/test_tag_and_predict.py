@@ -82,15 +82,24 @@ def test_what_is_probable_is_suggested_and_no_tag_anywhere(terminal: Terminal) -
     assert [photo["path"][-8:] for photo in terminal.json("query")] == ["gate.jpg"]
 
 
-def test_on_a_terminal_photos_without_a_landmark_have_no_line(terminal: Terminal) -> None:
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ((), {b"tower.jpg"}),
+        pytest.param(("-v",), {b"tower.jpg", b"grey.jpg"}, marks=pytest.mark.slow),
+        pytest.param(("-q",), set(), marks=pytest.mark.slow),
+    ],
+)
+def test_on_a_terminal_photos_without_a_landmark_have_no_line(
+    terminal: Terminal, words: tuple[str, ...], shown: set[bytes]
+) -> None:
     draw(terminal.folder / "photos" / "tower.jpg", 0)
     draw(terminal.folder / "photos" / "grey.jpg", None)
-    for words, shown in (((), {b"tower.jpg"}), (("-v",), {b"tower.jpg", b"grey.jpg"}), (("-q",), set())):
-        with closing(Screen(terminal, *words, "tag", "photos", "--again")) as screen:
-            screen.read_until(b"Eiffel Tower\r\n")
-            if words != ("-q",):
-                screen.read_until(b"run: tagger teach")
-            assert {name for name in (b"tower.jpg", b"grey.jpg") if name + b": " in screen.written} == shown
+    with closing(Screen(terminal, *words, "tag", "photos", "--again")) as screen:
+        screen.read_until(b"Eiffel Tower\r\n")
+        if words != ("-q",):
+            screen.read_until(b"run: tagger teach")
+        assert {name for name in (b"tower.jpg", b"grey.jpg") if name + b": " in screen.written} == shown
 
 
 def test_programs_get_a_line_for_each_photo_and_quiet_ones_for_what_was_found(terminal: Terminal) -> None:
@@ -203,23 +212,20 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Termi
     assert "no file or folder at photos/b.jpg" in missing
 
 
-@pytest.mark.parametrize(
-    "command", ["predict photos/a.jpg", "tag photos", "backfill all --local", "model show"]
-)
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [
+def test_a_model_that_is_not_there_is_called_what_it_was_meant_as(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    for model, said in (
         ("nothere.pt", "There is no model file nothere.pt. Check the name"),
         ("models/nothere", "There is no model file models/nothere. Check the name"),
         ("nothere", "No model is registered as nothere (registered: "),
-    ],
-)
-def test_a_model_that_is_not_there_is_called_what_it_was_meant_as(
-    terminal: Terminal, command: str, model: str, said: str
-) -> None:
-    draw(terminal.folder / "photos" / "a.jpg", 0)
-    words = (model,) if command == "model show" else ("--model", model)
-    assert f"error: {said}" in terminal.run(*command.split(), *words, code=1).stderr
+    ):
+        for command in (
+            "predict photos/a.jpg --model",
+            "tag photos --model",
+            "backfill all --model",
+            "model show",
+        ):
+            assert f"error: {said}" in terminal.run(*command.split(), model, code=1).stderr, command
 
 
 def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal: Terminal) -> None:
@@ -270,17 +276,6 @@ def test_forget_takes_photos_out_and_leaves_the_files(terminal: Terminal) -> Non
     assert private.exists()
     assert len(terminal.json("query", "--any-rank")) == 2
     assert terminal.json("forget", "photos")["forgotten"] == 2
-
-
-@pytest.mark.slow
-def test_progress_shows_its_rate_on_a_terminal_only(terminal: Terminal) -> None:
-    draw_many(terminal.folder / "photos", 30)
-    quiet = terminal.run("tag", "photos", "--json")
-    assert "job 1 finished: 30 photos" in quiet.stderr
-    assert not {"\r", "\x1b"} & set(quiet.stderr)
-    with closing(Screen(terminal, "tag", "photos", "--again", "--json")) as screen:
-        screen.read_until(b"photos/s")
-        assert b"tagging" in screen.written
 
 
 @pytest.fixture
