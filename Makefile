@@ -47,7 +47,7 @@ INSTALL = set -o pipefail; $(UV) pip install --python $(BIN)/python --require-ha
 # failed. Sample photos go into a separate database.
 override PHOTOS := $(value PHOTOS)
 export PHOTOS
-demo: .venv/app  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, and show the results
+demo: .venv/app  ## tag PHOTOS=folder into your library, and show the results; without it, drawn photos apart
 	@folder="$${PHOTOS/#\~/$$HOME}"; \
 	if [ -z "$$folder" ] && [ -n "$$TAGGER_TEST_DATA" ]; then \
 		folder="$$TAGGER_TEST_DATA/originals"; echo "PHOTOS=folder is not set: using $$folder"; \
@@ -57,12 +57,14 @@ demo: .venv/app  ## tag PHOTOS=folder with Redis, a worker and a SQLite database
 	fi; \
 	if [ -z "$$PHOTOS" ] && [ -z "$$TAGGER_DATA_FOLDER" ]; then \
 		export TAGGER_DATA_FOLDER=build/demo; \
-		echo "the demo has a separate database: set TAGGER_DATA_FOLDER=build/demo for further commands"; \
+		library="export TAGGER_DATA_FOLDER=$$PWD/build/demo; "; \
 	fi; \
 	if [ -e /dev/nvidia0 ] && [ ! -e .venv/ready ]; then \
 		echo "this machine has an NVIDIA GPU: to use it, run make setup once (6 GB)"; \
 	fi; \
-	$(BIN)/tagger up --once -- "$$folder" || [ $$? -eq 3 ]
+	$(BIN)/tagger up --once -- "$$folder" || [ $$? -eq 3 ] || exit; \
+	echo "before these commands, run: $${library}. .venv/bin/activate"; \
+	echo "203 landmarks are known by their looks; to list them, run: tagger landmark list --all"
 
 reference: export PYTHONPATH := .
 reference: setup  ## write the reference of commands, settings, tables and failures from the code

@@ -293,7 +293,7 @@ def test_make_demo_takes_every_name_of_a_folder_as_it_is(
     tmp_path: Path, folder: str, is_argument: bool
 ) -> None:
     program = tmp_path / "tagger"
-    program.write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
+    program.write_text("#!/bin/sh\nprintf '%s|' \"$@\"; echo\n")
     program.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     words = ["make", "--silent", "--old-file=.venv/app", "demo", f"BIN={tmp_path}"]
@@ -302,7 +302,9 @@ def test_make_demo_takes_every_name_of_a_folder_as_it_is(
     else:
         environment["PHOTOS"] = folder
     ran = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines()[-1] == f"up|--once|--|{folder}|"
+    shown = ran.stdout.splitlines()
+    assert f"up|--once|--|{folder}|" in shown
+    assert shown[-2] == "before these commands, run: . .venv/bin/activate"
     assert not (PROJECT / "ran").exists()
 
 
