@@ -304,6 +304,13 @@ class _TakeoutFiles:
         names = self._by_title.get((folded_name(title), number), ())
         return next((name for name in names if name.startswith(title)), names[0] if names else None)
 
+    def of_extensions(self, stem: str, extensions: Iterable[str], number: str) -> str | None:
+        """The file of the first title with this stem and one of these extensions that has one."""
+        for extension in extensions:
+            if (name := self.of_title(stem + extension, number)) is not None:
+                return name
+        return None
+
     def of_stem(self, stem: str, number: str) -> str | None:
         """The only file of a title with this stem, whatever its extension."""
         names = self._by_stem.get((folded_name(stem), number), ())
@@ -398,17 +405,24 @@ def _extensions(title: str) -> Sequence[str]:
 
 def _file_of(photo: str, files: _TakeoutFiles) -> str | None:
     """The file of the photo itself, else that of its original."""
-    for title, number in _titles(photo):
+    titles = list(_titles(photo))
+    for title, number in titles:
         if (name := files.of_title(title, number)) is not None:
             return name
-    for title, number in _titles(photo):
+    for title, number in titles:
         stem = _stem(title)
         original = _original(stem)
-        for each in filter(None, (original, stem)):
-            for extension in _extensions(title):
-                if (name := files.of_title(each + extension, number)) is not None:
-                    return name
-        if original is not None and (name := files.of_stem(original, number)) is not None:
+        if original is None:
+            name = files.of_extensions(stem, _extensions(title), number)
+        else:
+            name = (
+                files.of_extensions(original, _extensions(title), number)
+                or files.of_extensions(stem, _extensions(title), number)
+                or files.of_stem(original, number)
+                # A further edited copy of one photo: `IMG_1-edited(1).jpg`.
+                or files.of_extensions(original, _extensions(title), "")
+            )
+        if name is not None:
             return name
     return None
 

@@ -46,6 +46,7 @@ _NAMES = st.builds(
         ),
         ("IMG_1-modifie\N{COMBINING ACUTE ACCENT}.jpg", "IMG_1.jpg.json"),
         ("IMG_1-edited(2).jpg", "IMG_1.jpg(2).json"),
+        ("IMG_1-edited(1).jpg", "IMG_1.jpg.supplemental-metadata.json"),
         ("IMG_1(2)-edited.jpg", "IMG_1.jpg.supplemental-metadata(2).json"),
         ("IMG_1-edited.jpg", "IMG_1.HEIC.supplemental-metadata.json"),
         ("PXL_1.MP.jpg", "PXL_1.MP.json"),

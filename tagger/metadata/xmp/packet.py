@@ -149,10 +149,13 @@ def degrees_of(text: str, direction: str = "") -> float | None:
     match = _COORDINATE.fullmatch("".join(text.split()).upper())
     if match is None:
         return None
-    sign, *parts, stated = match.groups()
-    stated = stated or direction.strip().upper()[:1]
+    sign, *parts, letter = match.groups()
+    beside = direction.strip().upper()[:1]
+    stated = letter or beside
     is_decimal = parts[1] is None
-    is_contradictory = sign == "-" and stated in ("N", "E")
+    is_contradictory = (sign == "-" and stated in ("N", "E")) or (
+        letter and beside and letter != beside
+    )
     if is_contradictory or not (stated or is_decimal):
         return None
     degrees = 0.0

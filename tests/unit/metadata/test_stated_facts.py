@@ -151,6 +151,8 @@ def test_a_position_that_this_program_wrote_is_not_read() -> None:
         ("48.8584 S", "", -48.8584),
         ("48,51.504", "", None),  # of which hemisphere?
         ("-48,51.504N", "", None),
+        ("48,51.504N", "S", None),
+        ("-48,51.504S", "South", -48.8584),
         ("48,8584N", "", None),
         ("48,61.5N", "", None),
         ("48.5,51.5N", "", None),
