@@ -24,7 +24,7 @@ from tagger.cli.output.job_text import (
 )
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.engine import DatabaseError, is_transient, outage_text, with_retry
-from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.enums import JobState, Priority
 from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def submit_job(
-    session: Session, request: JobRequest, runner: Runner, priority: Priority, text: str
+    session: Session, request: JobRequest, priority: Priority, text: str, *, local: bool = False
 ) -> tuple[int, ScanReport]:
     """Record a job with its photos, behind a line of progress; returns its number and the scan's report.
 
@@ -53,7 +53,7 @@ def submit_job(
 
     settings, database = session
     with ProgressLine(text) as line:
-        job, report = submit(database, settings, request, runner, priority, line.show)
+        job, report = submit(database, settings, request, priority, line.show, local=local)
     print_problems(report.problems)
     for line_of_job in report.other_job_lines():
         console.info(line_of_job)
@@ -61,10 +61,10 @@ def submit_job(
 
 
 def submit_tagging(
-    session: Session, request: Tagging, runner: Runner, priority: Priority
+    session: Session, request: Tagging, priority: Priority, *, local: bool = False
 ) -> tuple[int, ScanReport]:
     """Record a tagging job and scan its folders, as `submit_job`. Prints what was left out."""
-    job, report = submit_job(session, request, runner, priority, "scanning folders")
+    job, report = submit_job(session, request, priority, "scanning folders", local=local)
     print_left_out(report)
     if report.gone:
         console.info(gone_text(report.gone))
@@ -106,7 +106,6 @@ def send_job(session: Session, job: int, *, start_redis: bool) -> None:
 def finish_job(
     session: Session,
     job: int,
-    runner: Runner,
     other_jobs: Iterable[int] = (),
     *,
     wait: bool,
@@ -116,7 +115,7 @@ def finish_job(
 
     With `wait`, the job of workers is followed until it ends, and the others that have photos of it too.
     """
-    if runner is Runner.LOCAL:
+    if find_job(session.database, job).is_local:
         set_advice(f"no work is lost; {PUT_BACK}")
         raise typer.Exit(finish_in_process(session, job, json=json))
     send_job(session, job, start_redis=wait)
@@ -212,11 +211,9 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
                 problem: str | None = f"{outage_text(error)}; trying again until it works"
             else:
                 line.show_job(database, progress, progress.state)
-                if progress.is_over or (progress.is_silent and progress.runner == Runner.LOCAL):
+                if progress.is_over or (progress.is_silent and progress.is_local):
                     break
-                if progress.runner == Runner.LOCAL or not all(
-                    worker.is_starting for worker in workers
-                ):
+                if progress.is_local or not all(worker.is_starting for worker in workers):
                     ready_at = time.monotonic()
                 may_follow = time.monotonic() - ready_at < NO_WORKER_S
                 problem = None if may_follow else idle_workers_text(workers)
@@ -264,19 +261,18 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     return console.SOME_PHOTOS_FAILED if has_problem else console.DONE
 
 
-def select_runner(session: Session, *, local: bool | None) -> Runner:
-    """Who runs a new job: by default, the workers, but this process on SQLite where no worker runs."""
+def runs_here(session: Session, *, local: bool | None) -> bool:
+    """Whether this process runs a new job: if nobody says so, on SQLite where no worker runs."""
     if local is None:
-        local = session.database.is_sqlite and not list_workers(session.database)
-    return Runner.LOCAL if local else Runner.WORKERS
+        return session.database.is_sqlite and not list_workers(session.database)
+    return local
 
 
-def announce_runner(runner: Runner, *, local: bool | None) -> None:
+def announce_local_job() -> None:
     """Say that this process runs the job, where nobody asked for it."""
-    if local is None and runner is Runner.LOCAL:
-        console.info(
-            "no worker runs, so this process does the work; to leave it to workers, use --no-local"
-        )
+    console.info(
+        "no worker runs, so this process does the work; to leave it to workers, use --no-local"
+    )
 
 
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:

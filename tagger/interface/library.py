@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import SAVE_INFO
 
 from tagger.database.audit_log import login_name
 from tagger.database.connection import Database, open_configured
-from tagger.database.enums import Priority, Runner, Target, VerdictKind
+from tagger.database.enums import Priority, Target, VerdictKind
 from tagger.errors import (
     ArgumentInvalid,
     EmbeddingsMissing,
@@ -114,7 +114,7 @@ class Library:
             ArgumentInvalid: `write` is none of the choices.
         """
         request = _tagging(paths, include, exclude, again=again, write=write)
-        return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
+        return self._submit(request, Priority.INTERACTIVE, on_progress, local=True)
 
     def enqueue(
         self,
@@ -133,7 +133,7 @@ class Library:
             ModelNotFound, ModelNotSelected, ArgumentInvalid: as `tag`.
         """
         request = _tagging(paths, include, exclude, again=again, write=write)
-        return self._submit(request, Runner.WORKERS, _choice(Priority, "priority", priority))
+        return self._submit(request, _choice(Priority, "priority", priority))
 
     def backfill(
         self,
@@ -153,9 +153,9 @@ class Library:
         """
         scope = _choice(BackfillScope, "what", what)
         query = query_of(conditions, BackfillConditions)
-        runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
         request = Backfill(scope, query, write=_metadata_options(write))
-        return self._submit(request, runner, Priority.BULK, on_progress)
+        is_local = not list_workers(self._database)
+        return self._submit(request, Priority.BULK, on_progress, local=is_local)
 
     def undo(
         self,
@@ -181,7 +181,7 @@ class Library:
         for path in paths:
             if not is_stored(self._database, path, self._settings.roots):
                 raise PhotoNotFound(path=str(path))
-        return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
+        return self._submit(request, Priority.INTERACTIVE, on_progress, local=True)
 
     def photos(self, **conditions: Unpack[Conditions]) -> Photos:
         """Return the photos that meet all conditions: by default, those with an accepted tag, with these.
@@ -261,7 +261,7 @@ class Library:
         embedding_of(model)
         groups = paths_of(photos), paths_of(rejected)
         if untagged := paths_to_tag(database, model, chain(*groups), roots):
-            self._submit(Tagging(select_paths(untagged)), Runner.LOCAL, Priority.INTERACTIVE)
+            self._submit(Tagging(select_paths(untagged)), Priority.INTERACTIVE, local=True)
         lesson = lesson_of(*(find_examples(database, model, paths, roots) for paths in groups))
         for example in lesson.left_out:
             log.warning(
@@ -298,15 +298,16 @@ class Library:
     def _submit(
         self,
         request: JobRequest,
-        runner: Runner,
         priority: Priority,
         on_progress: Progress | None = None,
+        *,
+        local: bool = False,
     ) -> Job:
         """Record a job; run it in this process, or wake the workers for it."""
         recover_stale_jobs(self._database)
-        number, _ = submit(self._database, self._settings, request, runner, priority)
+        number, _ = submit(self._database, self._settings, request, priority, local=local)
         job = self.job(number)
-        if runner is Runner.WORKERS:
+        if not local:
             from worker.producer import wake_workers
 
             # If Redis is away, that is no error: workers find the job in the database.

@@ -14,7 +14,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Outcome, Runner
+from tagger.database.enums import JobKind, JobState, Outcome
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
@@ -78,11 +78,9 @@ RELEASED: Mapping[str, Any] = {
 IS_FREE = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
 
 
-def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: str) -> Claim | None:
+def claim_next_chunk(database: Database, job_id: int, worker: str) -> Claim | None:
     """Claim the first free chunk of a job. None if it has none, or if it is paused, suspended or over."""
-    query = select(jobs).where(
-        jobs.c.id == job_id, jobs.c.runner == runner, jobs.c.state.in_(CLAIMABLE)
-    )
+    query = select(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE))
     with database.write() as connection:
         job = connection.execute(query).one_or_none()
         return None if job is None else claim_first_chunk(connection, job, worker)

@@ -29,12 +29,13 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS, Outcome, Priority, Runner, Target
+from tagger.database.enums import CLASSIFICATION_KINDS, Outcome, Priority, Target
 from tagger.database.statements import AdvisoryLock, among, db_now, insert_page, take_lock
 from tagger.database.tables import chunks, job_items, jobs, metadata_writes, photos
 from tagger.errors import FailureKind, ScanInterrupted
 from tagger.ledger.jobs import (
     CLAIMABLE,
+    IS_LOCAL,
     LEASE_S,
     OPEN_STATES,
     WRITE,
@@ -133,7 +134,7 @@ def jobs_with_the_same_task(connection: Connection, job_id: int) -> list[int]:
         jobs.c.threshold == job.threshold,
         jobs.c.state.in_(CLAIMABLE),
         jobs.c.kind.in_(CLASSIFICATION_KINDS),
-        or_(jobs.c.runner == Runner.WORKERS, is_here),
+        or_(~IS_LOCAL, is_here),
         or_(jobs.c.priority == Priority.INTERACTIVE, job.priority == Priority.BULK),
     )
     models = other_models(connection, job_id)

@@ -60,6 +60,7 @@ from tagger.ledger.jobs import (
     done_jobs,
     end_local_job,
     finish_if_done,
+    is_local,
     leave_unfilled,
     lock_open_chunks,
     other_models,
@@ -215,6 +216,11 @@ class JobProgress:
     def is_silent(self) -> bool:
         """Whether its process has not renewed its lease. The next command that starts a job settles that."""
         return has_code(self.note, self.note_message, NoteCode.PROCESS_SILENT)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the process that made it runs it; otherwise workers do."""
+        return self.runner == Runner.LOCAL
 
     @property
     def is_over(self) -> bool:
@@ -411,7 +417,7 @@ def pause_job(connection: Connection, job_id: int, note: Note | None = None) -> 
         JobNotFound, JobFinished, JobNotPausable: as for `pause`.
     """
     job = _lock_open_job(connection, job_id, "pause")
-    if job.runner == Runner.LOCAL:
+    if is_local(job):
         raise JobNotPausable(job=job_id)
     values: dict[str, object] = {"state": JobState.PAUSED}
     # A suspended job finds out again, once it is resumed, whether its root is available.
@@ -557,13 +563,13 @@ def _recover_unless_locked(
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:
     lock_open_chunks(connection, job_id)
     job = connection.execute(
-        select(jobs.c.runner, jobs.c.kind, jobs.c.parent_id, jobs.c.state)
+        select(jobs)
         .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES), dead)
         .with_for_update(key_share=True)
     ).one_or_none()
     if job is None:
         return
-    if job.runner == Runner.LOCAL:
+    if is_local(job):
         end_local_job(connection, job_id, f"its process ended; {PUT_BACK}")
     elif job.kind == JobKind.WRITE and job.parent_id is not None:
         # Its items are the photos of another job, so any process can add the rest.

@@ -153,6 +153,9 @@ PATHS = "paths"
 # The job option with the number of folders that its scan could not read, if there are any.
 SKIPPED_FOLDERS = "skipped_folders"
 
+# Who works on a job, which the column `runner` says: the process that made it, or workers.
+IS_LOCAL = jobs.c.runner == Runner.LOCAL
+
 CLAIMABLE = (JobState.SCANNING, JobState.QUEUED, JobState.RUNNING)
 OPEN_STATES = (*CLAIMABLE, JobState.WAITING, JobState.PAUSED)
 
@@ -186,6 +189,11 @@ class NewJob(InferenceOptions):
     parent_id: int | None = None
     # Who started it; None: who makes the transaction.
     author: str | None = None
+
+
+def is_local(job: Row[Any]) -> bool:
+    """Whether the process that made a job runs it; otherwise workers do."""
+    return bool(job.runner == Runner.LOCAL)
 
 
 def other_models(connection: Connection, job_id: int) -> tuple[tuple[int, float], ...]:
@@ -273,7 +281,7 @@ def finish_scan(
         )
         connection.execute(
             update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.runner == Runner.WORKERS)
+            .where(jobs.c.id == job_id, ~IS_LOCAL)
             .values(owner=None, owner_lease_until=None)
         )
         finish_if_done(connection, job_id)
@@ -331,7 +339,7 @@ def _add_last_step(connection: Connection, job: Row[Any]) -> bool:
             chunks.c.job_id == job.id
         )
     ).one()
-    is_due = any(counts) or (job.runner == Runner.LOCAL and are_consequences_due(connection))
+    is_due = any(counts) or (is_local(job) and are_consequences_due(connection))
     if job.kind in METADATA_KINDS or last_step or not is_due:
         return False
     number = 0 if latest is None else latest + 1
@@ -346,8 +354,8 @@ IS_LAST_STEP = chunks.c.last < chunks.c.first
 
 def done_jobs(database: Database) -> list[int]:
     """The jobs of workers that are done but not finished, as the worker died; paused ones finish later."""
-    of_workers = (jobs.c.runner == Runner.WORKERS, jobs.c.state != JobState.PAUSED)
-    query = select(jobs.c.id).where(*of_workers, _is_recorded(), ~_has_open_chunk(jobs.c.id))
+    is_done = jobs.c.state != JobState.PAUSED, _is_recorded(), ~_has_open_chunk(jobs.c.id)
+    query = select(jobs.c.id).where(~IS_LOCAL, *is_done)
     with database.read() as connection:
         return list(connection.scalars(query))
 
@@ -355,7 +363,7 @@ def done_jobs(database: Database) -> list[int]:
 def _is_recorded() -> ColumnElement[bool]:
     """The condition that a job is open, and that no scan adds items to it."""
     # A job that was suspended and resumed is no longer in the state `scanning`, but its scan may still run.
-    scanned = or_(jobs.c.runner == Runner.LOCAL, jobs.c.owner.is_(None))
+    scanned = or_(IS_LOCAL, jobs.c.owner.is_(None))
     states = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.PAUSED)
     return and_(jobs.c.state.in_(states), scanned)
 
@@ -399,7 +407,7 @@ def _create_write_job(connection: Connection, parent: Row[Any]) -> None:
         author=parent.author,
     )
     job_id = insert_job(connection, new)
-    if new.runner is Runner.WORKERS:
+    if not is_local(parent):
         leave_unfilled(connection, job_id)
 
 

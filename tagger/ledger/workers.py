@@ -28,12 +28,12 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.enums import JobState, Priority
 from tagger.database.notes import Note, NoteCode, has_code, note_columns
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, job_items, jobs, ledgers, photos, schedules, workers
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
-from tagger.ledger.jobs import CLAIMABLE, IS_UNFILLED, LEASE_S, RENEW_S
+from tagger.ledger.jobs import CLAIMABLE, IS_LOCAL, IS_UNFILLED, LEASE_S, RENEW_S
 from tagger.texts.documents import document_of
 
 # A worker without a heartbeat for this long is not active. Heartbeats come every 10 s.
@@ -51,7 +51,7 @@ INTERACTIVE_IN_A_ROW = 3
 # How long a process claims no chunks of a job after one of them failed in it.
 RETRY_S = 10.0
 
-_HAS_WORKERS = (jobs.c.runner == Runner.WORKERS, jobs.c.state.in_(CLAIMABLE))
+_HAS_WORKERS = (~IS_LOCAL, jobs.c.state.in_(CLAIMABLE))
 
 
 class ChunkClaimer:

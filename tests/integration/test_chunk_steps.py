@@ -121,7 +121,7 @@ def test_another_worker_goes_on_with_the_last_step_of_one_that_died(
     folder: TaggedFolder, last_step: int
 ) -> None:
     claim_one(folder.database, last_step)
-    assert claim_next_chunk(folder.database, last_step, Runner.WORKERS, "w") is None
+    assert claim_next_chunk(folder.database, last_step, "w") is None
     with folder.database.write() as connection:
         connection.execute(update(chunks).values(lease_until=0.0))
     assert len(release_expired(folder.database)) == 1

@@ -62,7 +62,7 @@ def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger
         assert len(release_expired(ledger.database)) == 1
         assert ledger.progress(job).running == 0
         take_back()
-        assert claim_next_chunk(ledger.database, claim.name.job_id, Runner.WORKERS, "w") is None
+        assert claim_next_chunk(ledger.database, claim.name.job_id, "w") is None
     ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
 
@@ -79,11 +79,11 @@ def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger: L
 
 def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    first = claim_one(ledger.database, job, Runner.LOCAL)
+    first = claim_one(ledger.database, job)
     ledger.expire(job)
-    second = claim_one(ledger.database, job, Runner.LOCAL)
+    second = claim_one(ledger.database, job)
     assert second.name != first.name
-    assert claim_next_chunk(ledger.database, job, Runner.LOCAL, "w") is None
+    assert claim_next_chunk(ledger.database, job, "w") is None
     ledger.store(first, Outcome.TAGGED)
 
 
@@ -99,14 +99,14 @@ def test_leases_end_by_the_clock_of_the_database(ledger: LedgerBuilder) -> None:
 def test_who_runs_a_local_job_releases_the_expired_chunks_of_this_job_alone(ledger: LedgerBuilder) -> None:
     own, other = (ledger.job(20, runner=Runner.LOCAL) for _ in range(2))
     for job, worker in ((own, "stopped"), (other, "elsewhere")):
-        assert claim_next_chunk(ledger.database, job, Runner.LOCAL, worker)
+        assert claim_next_chunk(ledger.database, job, worker)
         ledger.expire(job)
     assert count_open_chunks(ledger.database, own) == 1
     leases = ExpiredLeases(ledger.database, own)
     assert leases.release() == ["stopped"]
     assert leases.release() == []
-    assert claim_next_chunk(ledger.database, own, Runner.LOCAL, "w")
-    assert claim_next_chunk(ledger.database, other, Runner.LOCAL, "w") is None
+    assert claim_next_chunk(ledger.database, own, "w")
+    assert claim_next_chunk(ledger.database, other, "w") is None
 
 
 def test_after_a_pause_holders_have_time_to_renew_their_leases(
@@ -198,7 +198,7 @@ def test_a_local_job_whose_process_died_after_the_last_outcome_is_finished_unles
     ledger: LedgerBuilder, options: dict[str, str], state: JobState
 ) -> None:
     job = ledger.job(5, runner=Runner.LOCAL)
-    claim = claim_one(ledger.database, job, Runner.LOCAL)
+    claim = claim_one(ledger.database, job)
     with ledger.database.write() as connection:
         store_outcomes(connection, claim, _all_tagged(claim))
         connection.execute(update(jobs).where(jobs.c.id == job).values(options=options))

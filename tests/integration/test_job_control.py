@@ -60,7 +60,7 @@ def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger: LedgerB
     with pytest.raises(LeaseLost):
         ledger.store(claim, Outcome.TAGGED, first=10)
     assert attempts(ledger, job) == [0]
-    assert claim_next_chunk(ledger.database, claim.name.job_id, Runner.WORKERS, "w") is None
+    assert claim_next_chunk(ledger.database, claim.name.job_id, "w") is None
 
 
 def test_a_scan_continues_while_its_job_is_paused(ledger: LedgerBuilder) -> None:
@@ -154,7 +154,7 @@ def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     folder = folder_of(database, tmp_path, 128)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()
-    claims = [claim_next_chunk(database, job, Runner.WORKERS, "w") for _ in range(3)]
+    claims = [claim_next_chunk(database, job, "w") for _ in range(3)]
     job_control.pause(database, job)
     ends = [executor.execute(claim) for claim in claims if claim]
     # Chunks of 32 are done after their first batch; the one of 64 is released.

@@ -83,7 +83,7 @@ def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger: Ledger
 def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: LedgerBuilder) -> None:
     for _ in range(10):
         job = ledger.job(64)
-        claims = [claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") for _ in range(2)]
+        claims = [claim_next_chunk(ledger.database, job, "w") for _ in range(2)]
         barrier = threading.Barrier(2)
 
         def store(claim: Claim | None, barrier: threading.Barrier = barrier) -> None:
@@ -99,7 +99,7 @@ def test_storing_the_last_two_chunks_concurrently_finishes_the_job(ledger: Ledge
 def test_counts_are_right_after_cancelling_while_workers_store(ledger: LedgerBuilder) -> None:
     for _ in range(5):
         job = ledger.job(300)
-        claims = [claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") for _ in spans(ledger, job)]
+        claims = [claim_next_chunk(ledger.database, job, "w") for _ in spans(ledger, job)]
         barrier = threading.Barrier(len(claims) + 1)
 
         def store(claim: Claim | None, barrier: threading.Barrier = barrier) -> None:
@@ -134,7 +134,7 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
     def work() -> None:
         while True:
             over = scanned.is_set()
-            new_claims = [claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") for _ in range(20)]
+            new_claims = [claim_next_chunk(ledger.database, job, "w") for _ in range(20)]
             for claim in new_claims:
                 if claim is not None:
                     ledger.store(claim, Outcome.TAGGED)
@@ -148,7 +148,7 @@ def test_chunks_are_processed_while_others_are_added(ledger: LedgerBuilder) -> N
 
 def test_a_local_job_whose_process_died_is_cancelled(ledger: LedgerBuilder) -> None:
     job = ledger.job(40, runner=Runner.LOCAL)
-    claim = claim_one(ledger.database, job, Runner.LOCAL)
+    claim = claim_one(ledger.database, job)
     ledger.store(claim, Outcome.TAGGED, count=10)
     ledger.owner_died(job)
     recover_stale_jobs(ledger.database)
@@ -294,11 +294,11 @@ def test_item_counts_add_up_after_any_steps(sqlite_ledger: LedgerBuilder, steps:
     finish_scan(ledger.database, job)
     with suppress(JobFinished):
         resume(ledger.database, job)
-    while claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
+    while claim := claim_next_chunk(ledger.database, job, "w"):
         ledger.store(claim, Outcome.TAGGED)
     ledger.expire(job)
     release_expired(ledger.database)
-    while claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
+    while claim := claim_next_chunk(ledger.database, job, "w"):
         ledger.store(claim, Outcome.TAGGED)
     progress = ledger.progress(job)
     assert progress.is_over
@@ -311,7 +311,7 @@ def take_step(
     selected = claims[number % len(claims)] if claims else None
     match step:
         case "claim":
-            if claim := claim_next_chunk(ledger.database, job, Runner.WORKERS, "w"):
+            if claim := claim_next_chunk(ledger.database, job, "w"):
                 claims.append(claim)
         case "store" | "late" if selected:
             try:

@@ -15,7 +15,7 @@ from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import Runner, Target, VerdictKind
+from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.submission import MetadataOptions
 from tagger.jobs.processing import metadata_writing, undo_log
@@ -175,7 +175,7 @@ def test_copies_that_a_killed_undo_has_restored_count_as_restored(
     shutil.copy2(path, folder.folder / "b.jpg")
     folder.tag()
     folder.write()
-    job = folder.submit(Undo(None, ()), Runner.WORKERS)
+    job = folder.submit(Undo(None, ()), local=False)
 
     def kill(*_: object) -> None:
         raise KeyboardInterrupt

@@ -93,7 +93,7 @@ def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
     path.write_bytes(b"no picture yet")
     job = folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)
     path.write_bytes(original)
-    retry = folder.submit(Retry(FailureFilter(job)), Runner.WORKERS)
+    retry = folder.submit(Retry(FailureFilter(job)), local=False)
     folder.work(retry)
     assert folder.outcomes(retry) == {"a.jpg": "tagged"}
     chained = folder.progress(retry).write_job
@@ -375,7 +375,7 @@ def test_a_disk_that_goes_away_while_an_undo_reads_loses_no_sidecar(
 
     with monkeypatch.context() as patch:
         patch.setattr(metadata_writing, "load_photo_tags", load_and_unmount)
-        job = folder.submit(Undo(), Runner.WORKERS)
+        job = folder.submit(Undo(), local=False)
         assert folder.work(job) == [ChunkEnd.WAITING]
     assert folder.progress(job).queued == 4
     disk.mount(mounted)

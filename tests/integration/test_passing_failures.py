@@ -12,7 +12,7 @@ from support.clocks import clock_ahead
 from support.colour_folders import TaggedFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority
 from tagger.database.tables import photos
 from tagger.errors import RETRY_PAUSES, FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
@@ -51,7 +51,7 @@ class Nights:
         """Returns the outcome of each photo that was processed."""
         folder = self.folder
         request = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))
-        job, _ = submit(folder.database, folder.page_settings, request, Runner.LOCAL, Priority.BULK)
+        job, _ = submit(folder.database, folder.page_settings, request, Priority.BULK, local=True)
         folder.run(job)
         return folder.outcomes(job)
 

@@ -26,7 +26,7 @@ from support.local_servers import TcpProxy
 
 from tagger.cli.commands.doctor import check_redis
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority
 from tagger.errors import RedisMisconfigured
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
@@ -423,7 +423,7 @@ def test_a_sweep_sends_no_wake_up_for_which_one_waits(
             sweeper.sweep()
             assert client.llen(queue) == waiting
             assert client.rpop(queue) is not None
-            assert claim_next_chunk(database, job, Runner.WORKERS, "w") is not None
+            assert claim_next_chunk(database, job, "w") is not None
 
 
 SIGNATURE = {"task": "tagger.tick", "args": [], "kwargs": {}, "options": {}, "immutable": True}

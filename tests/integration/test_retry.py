@@ -9,7 +9,7 @@ from support.databases import query_plans
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Priority, Runner
+from tagger.database.enums import JobKind, JobState, Priority
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan
@@ -86,7 +86,7 @@ def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database: Database, 
     job = folder.record(top_k=2, threshold=0.9)
     folder.run(job)
     request = Retry(FailureFilter(job))
-    retry, _ = submit(database, folder.settings, request, Runner.WORKERS, Priority.INTERACTIVE)
+    retry, _ = submit(database, folder.settings, request, Priority.INTERACTIVE)
     options = (jobs.c.model_id, jobs.c.top_k, jobs.c.threshold)
     with database.read() as connection:
         first, second = connection.execute(select(*options).order_by(jobs.c.id)).all()

@@ -13,7 +13,7 @@ from PIL import Image
 from support.colour_folders import TaggedFolder
 from support.databases import empty_database
 
-from tagger.database.enums import JobState, Runner
+from tagger.database.enums import JobState
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification
@@ -44,7 +44,7 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
     executor.models.get([folder.model.id])  # loading would take as long as the copy
     stored: list[Item] = []
     with closing(executor), _slow_copy(photo, target):
-        claim = claim_next_chunk(folder.database, folder.record(), Runner.LOCAL, "worker")
+        claim = claim_next_chunk(folder.database, folder.record(), "worker")
         assert claim is not None
         assert executor.execute(claim, stored.extend) is ChunkEnd.DONE
     (only,) = stored

@@ -16,7 +16,7 @@ from support.models import record_inferences
 from tagger.cli.local_jobs import print_predictions
 from tagger.cli.session import Session
 from tagger.database.connection import Database
-from tagger.database.enums import Runner, VerdictKind
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, models, tags
 from tagger.errors import Conflict, ModelFileNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
@@ -52,7 +52,7 @@ class Library(TaggedFolder):
         self.in_use = self.settings.model_copy(update={"model": None})
 
     def backfill(self) -> dict[str, str]:
-        job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), Runner.LOCAL)
+        job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), local=True)
         self.run(job)
         return self.outcomes(job)
 

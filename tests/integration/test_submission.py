@@ -74,7 +74,7 @@ def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(
     inside, single = folder.draw("2024/a.jpg"), folder.draw("b.jpg", 1)
     write = MetadataOptions(Target.SIDECAR)
     request = Tagging(select_paths([inside.parent, single]), reprocess=True, write=write)
-    job, report = submit(folder.database, tiny_settings, request, Runner.WORKERS, Priority.INTERACTIVE)
+    job, report = submit(folder.database, tiny_settings, request, Priority.INTERACTIVE)
     with folder.database.read() as connection:
         row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
     assert (row.model_id, row.top_k, row.reprocess, row.runner, row.priority) == (
@@ -96,7 +96,7 @@ def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
     odd = folder.folder / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     (folder.draw("a.jpg")).rename(odd / "a.jpg")
-    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([odd])), Runner.LOCAL)
+    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([odd])), local=True)
     options = stored_options(folder.database, job)
     json.dumps(options, ensure_ascii=False).encode()  # raises if a name is not UTF-8
     assert options == {"paths": [{"text": str(folder.folder) + "/caf\\xe9", "bytes": os.fsencode(odd).hex()}]}
@@ -134,7 +134,7 @@ def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, tiny_setting
 
 
 def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, tiny_settings: Settings) -> None:
-    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])), Runner.LOCAL)
+    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])), local=True)
     assert folder.progress(job).note == "no photos were found there"
 
 
@@ -151,7 +151,7 @@ def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, tiny
 
     def start(request: JobRequest) -> tuple[int, ScanReport]:
         barrier.wait()
-        return submit(folder.database, tiny_settings, request, Runner.WORKERS)
+        return submit(folder.database, tiny_settings, request)
 
     requests = (UNTAGGED, UNTAGGED, Tagging(select_paths([folder.folder])))
     with ThreadPoolExecutor(3) as pool:
@@ -166,7 +166,7 @@ def test_jobs_that_start_at_once_take_each_photo_once(folder: TaggedFolder, tiny
 def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, tiny_settings: Settings) -> None:
     folder.draw("a.jpg")
     other = folder.record(runner=Runner.WORKERS, top_k=2)
-    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])), Runner.WORKERS)
+    job, _ = submit(folder.database, tiny_settings, Tagging(select_paths([folder.folder])))
     progress = folder.progress(job)
     assert (progress.state, progress.note) == (JobState.FINISHED, f"1 photo is in job {other} already")
 
@@ -177,7 +177,7 @@ def test_a_job_notes_which_other_one_has_its_photos(folder: TaggedFolder, tiny_s
         ({}, True),
         ({"request": Retry(FailureFilter())}, True),
         ({"priority": Priority.INTERACTIVE}, False),
-        ({"runner": Runner.LOCAL}, False),
+        ({"local": True}, False),
         ({"top_k": 3}, False),
         ({"request": Backfill(BackfillScope.ALL)}, False),
         ({"request": Backfill(BackfillScope.UNTAGGED, write=EMBED)}, False),
@@ -194,7 +194,7 @@ def test_a_job_leaves_photos_to_another_one_that_does_the_same(
     with folder.database.write() as connection:
         connection.execute(update(photos).values(failure_kind="unreadable", retry_at=datetime.now(UTC)))
     tiny_settings = tiny_settings.model_copy(update={"top_k": change.pop("top_k", 2)})
-    options = {"request": UNTAGGED, "runner": Runner.WORKERS, "priority": Priority.BULK} | change
+    options = {"request": UNTAGGED, "priority": Priority.BULK} | change
     job, report = submit(folder.database, tiny_settings, **options)
     assert report.in_other_jobs == ({other: 1} if is_left else {})
     assert folder.progress(job).total == (0 if is_left else 1)
@@ -204,7 +204,7 @@ def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, tiny_settings
     photo = folder.draw("a.jpg")
     folder.record(runner=Runner.WORKERS, top_k=2)
     os.utime(photo, (0, 0))
-    job, report = submit(folder.database, tiny_settings, Tagging(select_paths([photo])), Runner.WORKERS)
+    job, report = submit(folder.database, tiny_settings, Tagging(select_paths([photo])))
     assert (folder.progress(job).total, report.in_other_jobs) == (1, {})
 
 
@@ -234,7 +234,7 @@ def test_a_request_that_is_not_possible_records_no_job(
     folder.write()
     photo.unlink()  # the folder is empty, as if its disk was not mounted
     with pytest.raises(error):
-        submit(folder.database, tiny_settings, request_of(folder.folder), Runner.WORKERS)
+        submit(folder.database, tiny_settings, request_of(folder.folder))
     assert [job.job for job in list_jobs(folder.database)] == [2, 1]
 
 
@@ -245,7 +245,7 @@ def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> 
     """The photos of a backfill's job. Checks that `count_photos` has the same number."""
     new = backfill.new_job(folder.database, settings)
     counted = count_photos(folder.database, backfill, new, {})
-    job, _ = submit(folder.database, settings, backfill, Runner.WORKERS)
+    job, _ = submit(folder.database, settings, backfill)
     names = set(folder.outcomes(job))
     if not folder.progress(job).is_over:
         job_control.cancel(folder.database, job)  # it keeps its photos from the next one
@@ -301,7 +301,7 @@ def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(
     (folder.folder / "goes.jpg").unlink()
     folder.draw("new.jpg", 1)
     backfill = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))
-    job, report = submit(folder.database, settings, backfill, Runner.WORKERS)
+    job, report = submit(folder.database, settings, backfill)
     assert (report.found, report.new, report.changed, report.gone) == (4, 2, 1, 2)
     assert set(folder.outcomes(job)) == {"changes.jpg", "moved.jpg", "new.jpg"}
 

@@ -230,7 +230,7 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
         shutil.copytree(folder.draw(f"{number}/a.jpg", shade=number).parent, place)
         shutil.copy(place / "a.jpg", place / "b.jpg")
     job = folder.record(*places)
-    claimed = claim_one(folder.database, job, Runner.LOCAL)
+    claimed = claim_one(folder.database, job)
     executor = folder.executor()
     pipeline = executor.models.get(claimed.thresholds).pipeline
     submit = pipeline.submit
@@ -271,7 +271,7 @@ def test_stopping_stores_available_results_and_releases_the_rest(folder: TaggedF
         open_chunks = connection.execute(select(chunks).where(chunks.c.done.is_(False))).all()
     assert {(row.token, row.attempts) for row in open_chunks} == {(None, 0)}
     executor = folder.executor()
-    while claimed := claim_next_chunk(folder.database, job, Runner.WORKERS, "w"):
+    while claimed := claim_next_chunk(folder.database, job, "w"):
         assert executor.execute(claimed) is ChunkEnd.DONE
     executor.close()
     assert folder.progress(job).tagged == 128
@@ -320,11 +320,11 @@ def test_a_chunk_that_was_taken_over_ends_as_lost_and_its_new_holder_finishes_it
         with folder.database.write() as connection:
             connection.execute(update(chunks).where(chunks.c.chunk == 0).values(lease_until=0.0))
         release_expired(folder.database)
-        again.append(claim_next_chunk(folder.database, job, Runner.WORKERS, "w"))
+        again.append(claim_next_chunk(folder.database, job, "w"))
 
     again: list[Claim | None] = []
     assert executor.execute(claimed, take_over) is ChunkEnd.LOST
-    again.append(claim_next_chunk(folder.database, job, Runner.WORKERS, "w"))
+    again.append(claim_next_chunk(folder.database, job, "w"))
     for each in again:
         assert each is not None
         assert executor.execute(each) is ChunkEnd.DONE
@@ -344,7 +344,7 @@ def test_tag_goes_on_with_a_chunk_whose_claim_was_lost(
     for number in range(40):
         folder.draw(f"{number:02}.jpg", shade=number)
     job = folder.record()
-    assert claim_next_chunk(folder.database, job, Runner.LOCAL, "lost")
+    assert claim_next_chunk(folder.database, job, "lost")
     assert (folder.run(job).tagged, folder.progress(job).state) == (40, JobState.FINISHED)
 
 
@@ -411,7 +411,7 @@ def test_two_taggers_over_the_same_copies_end_without_a_deadlock(folder: TaggedF
 
     def work(number: int) -> None:
         for job in jobs[number:] + jobs[:number]:
-            while claimed := claim_next_chunk(folder.database, job, Runner.WORKERS, "w"):
+            while claimed := claim_next_chunk(folder.database, job, "w"):
                 assert executors[number % 2].execute(claimed) is ChunkEnd.DONE
 
     in_threads([lambda number=number: work(number) for number in range(3)])

@@ -14,7 +14,7 @@ from support.threads import in_threads
 
 from tagger.cli.commands.doctor import check_models
 from tagger.database.connection import Database
-from tagger.database.enums import Runner, VerdictKind
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
@@ -106,7 +106,7 @@ class Library(TaggedFolder):
 def run_backfill(folder: TaggedFolder) -> JobProgress:
     """Run the backfill `taught` in this process."""
     settings = folder.settings.model_copy(update={"model": folder.model.name})
-    job, _ = submit(folder.database, settings, Backfill(BackfillScope.TAUGHT), Runner.LOCAL)
+    job, _ = submit(folder.database, settings, Backfill(BackfillScope.TAUGHT), local=True)
     return folder.run(job)
 
 

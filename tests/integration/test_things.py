@@ -18,7 +18,7 @@ from support.raw_pairs import PairFolder
 from tagger.cli.commands.review import EXPORT_COLUMNS
 from tagger.cli.local_jobs import photo_line
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, Runner, Target, VerdictKind
+from tagger.database.enums import JobKind, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
 from tagger.errors import ThingNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
@@ -70,7 +70,7 @@ class Library(TaggedFolder):
         self.in_use = self.settings.model_copy(update={"model": None})
 
     def backfill(self) -> dict[str, str]:
-        job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), Runner.LOCAL)
+        job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), local=True)
         self.run(job)
         return self.outcomes(job)
 

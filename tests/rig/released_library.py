@@ -26,7 +26,6 @@ from support.commands import Terminal, draw, draw_many
 from support.teaching import draw_place, teachable_artifact
 
 from rig.servers import PostgresServer
-from tagger.database.enums import Runner
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.settings import load_settings
@@ -109,10 +108,10 @@ def _interrupt(terminal: Terminal, job: int) -> None:
     """Process the first chunk of the job, and claim the second one, as workers do that are killed then."""
     with environment_of(terminal.environment), terminal.database() as database:
         with closing(ChunkExecutor(database, load_settings())) as executor:
-            first = claim_next_chunk(database, job, Runner.WORKERS, "killed")
+            first = claim_next_chunk(database, job, "killed")
             assert first is not None
             executor.execute(first)
-        assert claim_next_chunk(database, job, Runner.WORKERS, "killed") is not None
+        assert claim_next_chunk(database, job, "killed") is not None
 
 
 def _pack(home: Path, file: Path) -> None:

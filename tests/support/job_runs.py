@@ -25,11 +25,11 @@ def process_job(database: Database, settings: Settings, job: int) -> None:
     with closing(ChunkExecutor(database, settings)) as executor:
         for name in _unfinished_chunks(database):
             if name.job_id == job:
-                claim = claim_next_chunk(database, name.job_id, Runner.WORKERS, WORKER)
+                claim = claim_next_chunk(database, name.job_id, WORKER)
                 assert claim is not None
                 executor.execute(claim)
         if find_job(database, job).settling:
-            last_step = claim_next_chunk(database, job, Runner.WORKERS, WORKER)
+            last_step = claim_next_chunk(database, job, WORKER)
             assert last_step is not None
             executor.execute(last_step)
 
@@ -53,7 +53,7 @@ def _process_until(stopping: threading.Event, database: Database, settings: Sett
             record_heartbeat(database, WORKER, "cpu")
             fill_chained_jobs(database)
             for name in _unfinished_chunks(database):
-                if claim := claim_next_chunk(database, name.job_id, Runner.WORKERS, WORKER):
+                if claim := claim_next_chunk(database, name.job_id, WORKER):
                     executor.execute(claim)
 
 

@@ -82,7 +82,7 @@ class LedgerBuilder:
         """Do the last step of a job, if it has come to it."""
         progress = find_job(self.database, job)
         if progress.settling and not progress.is_over:
-            last_step = claim_next_chunk(self.database, job, Runner(progress.runner), "w")
+            last_step = claim_next_chunk(self.database, job, "w")
             if last_step is not None:  # not while the job is paused
                 close_last_step(self.database, last_step)
                 finish_job(self.database, job)
@@ -121,8 +121,8 @@ class LedgerBuilder:
         return progress
 
 
-def claim_one(database: Database, job: int, runner: Runner = Runner.WORKERS) -> Claim:
+def claim_one(database: Database, job: int) -> Claim:
     """Claim a chunk of a job that has a free one."""
-    claim = claim_next_chunk(database, job, runner, "w")
+    claim = claim_next_chunk(database, job, "w")
     assert claim is not None
     return claim

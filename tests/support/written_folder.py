@@ -62,11 +62,11 @@ class WrittenFolder(TaggedFolder):
         is_open = (chunks.c.job_id == job, chunks.c.done.is_(False))
         with self.database.read() as connection:
             count = connection.scalar(select(func.count()).select_from(chunks).where(*is_open)) or 0
-        claims = (claim_next_chunk(self.database, job, Runner.WORKERS, "w") for _ in range(count))
+        claims = (claim_next_chunk(self.database, job, "w") for _ in range(count))
         try:
             ends = [executor.execute(claim) for claim in claims if claim is not None]
             if self.progress(job).settling:
-                last_step = claim_next_chunk(self.database, job, Runner.WORKERS, "w")
+                last_step = claim_next_chunk(self.database, job, "w")
                 ends += [executor.execute(last_step)] if last_step is not None else []
             return ends
         finally:
@@ -82,7 +82,7 @@ class WrittenFolder(TaggedFolder):
             expired = connection.execute(update(chunks).where(*leased).values(lease_until=0.0)).rowcount
         release_expired(self.database)
         for _ in range(expired):
-            assert claim_next_chunk(self.database, job, Runner.WORKERS, "another worker")
+            assert claim_next_chunk(self.database, job, "another worker")
         with self.database.write() as connection:
             connection.execute(update(chunks).where(*leased).values(lease_until=0.0, attempts=attempts))
         release_expired(self.database)
@@ -95,7 +95,7 @@ class WrittenFolder(TaggedFolder):
 
     def create_write_job_for_workers(self, options: MetadataOptions = EMBED) -> int:
         """Create a job for workers that writes all tags, with its photos selected. Returns its id."""
-        return self.submit(Write(options), Runner.WORKERS)
+        return self.submit(Write(options), local=False)
 
     def undo(self, *paths: Path, job: int | None = None) -> dict[str, str]:
         """Run a job; return the outcome of each photo by its path below the folder."""
@@ -103,9 +103,9 @@ class WrittenFolder(TaggedFolder):
         self.run(undo_job)
         return self.outcomes(undo_job)
 
-    def submit(self, request: JobRequest, runner: Runner = Runner.LOCAL) -> int:
+    def submit(self, request: JobRequest, *, local: bool = True) -> int:
         """Record a job of the folder's model with its photos. Returns its id."""
-        return submit(self.database, self.page_settings, request, runner)[0]
+        return submit(self.database, self.page_settings, request, local=local)[0]
 
     def files(self) -> dict[str, bytes]:
         """The content of every file below the folder, also hidden ones."""

@@ -9,11 +9,11 @@ import typer
 
 from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import (
-    announce_runner,
+    announce_local_job,
     finish_job,
     follow,
     print_left_out,
-    select_runner,
+    runs_here,
     submit_job,
 )
 from tagger.cli.options import (
@@ -32,7 +32,7 @@ from tagger.cli.output import console
 from tagger.cli.output.console import local_time, printable, write_json
 from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
 from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority
 from tagger.database.notes import NoteCode, has_code
 from tagger.jobs.enqueue import schedules
 from tagger.ledger.workers import find_last_tick
@@ -129,8 +129,9 @@ def backfill(
         new = selection.new_job(database, settings)
         _print_plan(count_photos(database, selection, new, settings.roots), selection, json=json)
         return
-    runner = select_runner(session, local=local)
-    job, report = submit_job(session, selection, runner, priority, "selecting photos")
+    is_local = runs_here(session, local=local)
+    text = "selecting photos"
+    job, report = submit_job(session, selection, priority, text, local=is_local)
     if selection.scan:
         console.info(
             f"scanned {count_of(report.found, 'photo')}: "
@@ -138,15 +139,16 @@ def backfill(
         )
     print_left_out(report)
     if discard_empty_job(database, job):
-        if runner is Runner.LOCAL:  # the command may have been interrupted after its last photo
+        if is_local:  # the command may have been interrupted after its last photo
             update_derived_facts(session)
         _print_nothing(report.skipped_folders, json=json)
         code = console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE
-        for other in report.in_other_jobs if wait and runner is Runner.WORKERS else ():
+        for other in report.in_other_jobs if wait and not is_local else ():
             code = follow(database, other) or code
         raise typer.Exit(code)
-    announce_runner(runner, local=local)
-    finish_job(session, job, runner, report.in_other_jobs, wait=wait, json=json)
+    if is_local and local is None:
+        announce_local_job()
+    finish_job(session, job, report.in_other_jobs, wait=wait, json=json)
 
 
 def _print_nothing(skipped_folders: int, *, json: bool) -> None:
@@ -321,7 +323,7 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     if run.job is None:  # folders could not be read
         console.warning(f"{name}: {run.note}")
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
-    finish_job(session, run.job, Runner.WORKERS, wait=wait, json=json)
+    finish_job(session, run.job, wait=wait, json=json)
 
 
 @schedule_app.command("history")

@@ -11,10 +11,10 @@ import typer
 
 from tagger.cli.help import argument, flag
 from tagger.cli.job_submission import (
-    announce_runner,
+    announce_local_job,
     finish_job,
     follow_to_end,
-    select_runner,
+    runs_here,
     send_job,
     submit_job,
 )
@@ -196,10 +196,11 @@ def retry(
     if dry_run or not counts:
         _print_counts(counts, dry_run=dry_run, json=json)
         return
-    runner = select_runner(session, local=local)
-    announce_runner(runner, local=local)
-    number, report = submit_job(session, request, runner, priority, "failed photos")
-    finish_job(session, number, runner, report.in_other_jobs, wait=wait, json=json)
+    is_local = runs_here(session, local=local)
+    if is_local and local is None:
+        announce_local_job()
+    number, report = submit_job(session, request, priority, "failed photos", local=is_local)
+    finish_job(session, number, report.in_other_jobs, wait=wait, json=json)
 
 
 def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:

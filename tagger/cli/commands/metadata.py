@@ -32,7 +32,7 @@ from tagger.cli.output import console
 from tagger.cli.output.console import printable, write_json, write_json_list, write_table
 from tagger.cli.output.job_text import count_of, first_names
 from tagger.cli.session import Session, open_for_reading, open_session
-from tagger.database.enums import Priority, Runner, Target
+from tagger.database.enums import Priority, Target
 from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import (
@@ -154,7 +154,7 @@ def write(
     """
     options = WriteOptions(to, gps, gps_estimated, max_error_km, description, things)
     metadata = options.written()
-    runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
+    priority = _job_priority(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     settings, database = session = open_session(settle_jobs=True)
     require_folders(database, query.under, settings.roots)
@@ -162,8 +162,8 @@ def write(
     if dry_run:
         _preview_write(session, request, json=json)
         return
-    job, _ = submit_job(session, request, runner, job_priority, "photos")
-    finish_job(session, job, runner, wait=wait, json=json)
+    job, _ = submit_job(session, request, priority, "photos", local=not enqueue)
+    finish_job(session, job, wait=wait, json=json)
 
 
 def _preview_write(session: Session, request: Write, *, json: bool) -> None:
@@ -208,7 +208,7 @@ def undo(
         )
     if everything and (paths or job is not None):
         raise typer.BadParameter("it cannot be combined with PATH or --job", param_hint="--all")
-    runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
+    priority = _job_priority(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     settings, database = session = open_session(settle_jobs=True)
     files = tuple(map(parse_path, paths or ()))
     _check_targets(session, files, job)
@@ -220,9 +220,9 @@ def undo(
     code = console.DONE
     has_job = next(logged, None) is not None
     if has_job:
-        number, _ = submit_job(session, request, runner, job_priority, "photos")
-        if runner is Runner.WORKERS:
-            finish_job(session, number, runner, wait=wait, json=json)
+        number, _ = submit_job(session, request, priority, "photos", local=not enqueue)
+        if enqueue:
+            finish_job(session, number, wait=wait, json=json)
             return
         code = finish_in_process(session, number, json=json)
     elif json:
@@ -257,15 +257,13 @@ def _name_what_is_left(session: Session, files: Sequence[Path], job: int | None)
     return not (paths or forgotten)
 
 
-def _parse_runner(
-    priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool
-) -> tuple[Runner, Priority]:
-    """Who runs the job, and its priority: the workers with --enqueue, this process otherwise."""
+def _job_priority(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> Priority:
+    """The priority of the job: workers run it with --enqueue, this process otherwise."""
     if wait and not enqueue:
         raise typer.BadParameter("it needs --enqueue", param_hint="--wait")
     if enqueue and dry_run:
         raise typer.BadParameter("it cannot be combined with --enqueue", param_hint="--dry-run")
-    return (Runner.WORKERS, priority) if enqueue else (Runner.LOCAL, Priority.INTERACTIVE)
+    return priority if enqueue else Priority.INTERACTIVE
 
 
 def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> None:

@@ -20,7 +20,7 @@ from tagger.cli.help import ADVANCED, argument, flag, option, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait, WriteOptions
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority
 from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailable
 from tagger.extensions import extra_missing
 from tagger.model.devices import import_ahead, process_count
@@ -221,7 +221,7 @@ def _supervise(
     job, other_jobs = None, list[int]()
     if selection:
         request = Tagging(selection, write=metadata)
-        job, report = submit_tagging(session, request, Runner.WORKERS, Priority.BULK)
+        job, report = submit_tagging(session, request, Priority.BULK)
         other_jobs = list(report.in_other_jobs)
         send_job(session, job, start_redis=True)
     handle_own_signals()

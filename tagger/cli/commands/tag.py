@@ -44,7 +44,7 @@ from tagger.cli.output.console import printable
 from tagger.cli.output.job_text import count_of, gone_text, print_next_steps
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.engine import DatabaseError, is_transient, outage_text
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority
 from tagger.errors import (
     BucketExtraMissing,
     BucketUnavailable,
@@ -109,7 +109,7 @@ def tag(
 
 def tag_here(session: Session, request: Tagging, *, json: bool = False) -> tuple[int, int]:
     """Tag photos without workers; returns the number of the job, and the exit code."""
-    job, _ = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
+    job, _ = submit_tagging(session, request, Priority.INTERACTIVE, local=True)
     return job, finish_in_process(session, job, json=json)
 
 
@@ -173,8 +173,8 @@ def enqueue(
         print_plan(settings, request)
         return
     session = open_session(settings, settle_jobs=True)
-    job, report = submit_tagging(session, request, Runner.WORKERS, priority)
-    finish_job(session, job, Runner.WORKERS, report.in_other_jobs, wait=wait, json=json)
+    job, report = submit_tagging(session, request, priority)
+    finish_job(session, job, report.in_other_jobs, wait=wait, json=json)
 
 
 def forget(
@@ -382,7 +382,7 @@ def watch(
     def tag_photos(photos: Selection) -> int:
         request = Tagging(photos, write=metadata)
         if enqueue:
-            job, _ = submit_tagging(session, request, Runner.WORKERS, Priority.BULK)
+            job, _ = submit_tagging(session, request, Priority.BULK)
             send_job(session, job, start_redis=True)
             return job
         return tag_here(session, request)[0]

@@ -22,7 +22,7 @@ from tagger.cli.session import (
     warn_of_other_models,
 )
 from tagger.database.audit_log import login_name
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority
 from tagger.errors import ArgumentInvalid
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
@@ -57,7 +57,7 @@ def find_lesson(
     if untagged := paths_to_tag(database, model, (*confirmed, *rejected), settings.roots):
         # Again: this job needs the photos now, also those that another one has.
         request = Tagging(select_paths(untagged), reprocess=True)
-        job, _ = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
+        job, _ = submit_tagging(session, request, Priority.INTERACTIVE, local=True)
         run_local_job(database, settings, job, lines=False)
     groups = [
         find_examples(database, model, paths, settings.roots) for paths in (confirmed, rejected)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.cli.output import console
 from tagger.cli.output.console import local_time, printable
-from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState, Runner
+from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
 from tagger.texts.text_format import number_text
@@ -111,7 +111,7 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
 
     remainder = ""
     if not progress.is_over:
-        is_moving = is_served or progress.runner == Runner.LOCAL
+        is_moving = is_served or progress.is_local
         eta = (
             f", about {duration_text(progress.eta_seconds)} left"
             if progress.eta_seconds and is_moving

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tagger.database.connection import Database
-from tagger.database.enums import Runner
 from tagger.database.statements import current_time
 from tagger.ledger.items import FailingPhoto, FailureDocument
 from tagger.ledger.job_control import JobProgress
@@ -59,11 +58,7 @@ def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, flo
 
     Those of jobs that are paused or wait for a folder do not count: more workers would not help.
     """
-    waiting = [
-        job
-        for job in jobs
-        if job.runner == Runner.WORKERS and job.state in CLAIMABLE and job.queued
-    ]
+    waiting = [job for job in jobs if not job.is_local and job.state in CLAIMABLE and job.queued]
     oldest = min((job.created_at for job in waiting), default=None)
     seconds = None if oldest is None else max(0.0, round((now - oldest).total_seconds(), 1))
     return sum(job.queued for job in waiting), seconds

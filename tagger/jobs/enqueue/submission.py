@@ -169,25 +169,31 @@ def submit(
     database: Database,
     settings: Settings,
     request: JobRequest,
-    runner: Runner,
     priority: Priority = Priority.BULK,
     on_progress: ProgressCallback = lambda _count: None,
+    *,
+    local: bool = False,
 ) -> tuple[int, ScanReport]:
     """Record a job with its photos, and queue it. Returns its number and the report of the scan.
 
-    `on_progress` receives the number of photos found so far.
+    `on_progress` receives the number of photos found so far. `local`: this process runs it, not workers.
 
     Raises:
         TaggerError: as the methods of the request. The job is recorded before its photos, and others cancel
         it if this process ends.
     """
-    new = prepare_job(database, settings, request, runner, priority)
+    new = prepare_job(database, settings, request, priority, local=local)
     job = create_job(database, new)
     return job, queue_job(request, Scan(database, job, new, settings.roots, on_progress))
 
 
 def prepare_job(
-    database: Database, settings: Settings, request: JobRequest, runner: Runner, priority: Priority
+    database: Database,
+    settings: Settings,
+    request: JobRequest,
+    priority: Priority,
+    *,
+    local: bool = False,
 ) -> NewJob:
     """Check a request; returns its job, which is not recorded yet.
 
@@ -195,6 +201,7 @@ def prepare_job(
         TaggerError: the request is not possible.
     """
     request.check(database, settings.roots)
+    runner = Runner.LOCAL if local else Runner.WORKERS
     return replace(request.new_job(database, settings), runner=runner, priority=priority)
 
 

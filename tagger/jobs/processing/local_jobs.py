@@ -11,7 +11,7 @@ from typing import Self
 
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError, outage_text, with_retry
-from tagger.database.enums import JobState, Runner
+from tagger.database.enums import JobState
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
@@ -142,7 +142,7 @@ class JobThreads:
 
     def _run_chunks(self, on_stored: Callable[[StoredBatch], None]) -> None:
         stop, job = self._executor.stop, (self._database, self._job_id)
-        claim_next = partial(claim_next_chunk, *job, Runner.LOCAL, process_name())
+        claim_next = partial(claim_next_chunk, *job, process_name())
         while not stop.is_set():
             claim = with_retry(claim_next, stop)
             if claim is not None:

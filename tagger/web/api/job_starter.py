@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.audit_log import Actor
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
-from tagger.database.enums import Priority, Runner, Target
+from tagger.database.enums import Priority, Target
 from tagger.errors import (
     FailureKind,
     ObjectAddressInvalid,
@@ -468,7 +468,7 @@ class JobStarter:
             TaggerError: the request is not possible.
             HTTPException: too many scans are running, or too many jobs are open.
         """
-        new = prepare_job(self._database, self._settings, request, Runner.WORKERS, priority)
+        new = prepare_job(self._database, self._settings, request, priority)
         with self._scan_slot():
             job = create_job(self._database, new)
             scan = Scan(self._database, job, new, self._settings.roots, self._check_stopping)

@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
-from tagger.database.enums import METADATA_KINDS, Priority, Runner
+from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import count_photos
 from tagger.jobs.enqueue.job_json import (
@@ -326,7 +326,7 @@ def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
         if "" in waits:
             return None
         return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(waits))
-    is_needed = any(job.runner == Runner.WORKERS and job.state in CLAIMABLE for job in now.jobs)
+    is_needed = any(not job.is_local and job.state in CLAIMABLE for job in now.jobs)
     if not state.has_own_worker:
         return gettext(
             "No worker is running. Jobs are recorded and wait for one. Start it on the server with "
