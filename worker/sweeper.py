@@ -14,8 +14,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError, outage_text
-from tagger.database.enums import Priority
-from tagger.database.notes import Note, NoteCode
+from tagger.database.enums import Note, NoteCode, Priority
 from tagger.kept.update import update_some
 from tagger.ledger.job_control import is_any_claimable, recover_stale_jobs
 from tagger.ledger.workers import ExpiredLeases, record_heartbeat, release_expired, remove_worker

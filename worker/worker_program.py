@@ -18,12 +18,11 @@ from tagger.database.enums import Priority
 from tagger.jobs.processing.model_cache import share_memory
 from tagger.ledger.workers import worker_of
 from tagger.pipeline.confinement import limit_data, memory_beside_this_process
-from tagger.processes.interruption import handle_own_signals
 from tagger.processes.pool import report_ready
-from tagger.processes.process import resume_collection
+from tagger.processes.process import handle_own_signals, resume_collection
 from worker.app import app, broker, settings
 from worker.broker import check_broker
-from worker.engine import current_engine
+from worker.tasks import current_engine
 
 BACKGROUND_NICENESS = 5
 # The part of the memory for images, and of a GPU's, that a background worker takes: one in so many.

@@ -28,8 +28,7 @@ from tagger.database.enums import JobState, Priority
 from tagger.ledger.job_control import find_job, has_write_option
 from tagger.ledger.jobs import PUT_BACK
 from tagger.ledger.workers import list_workers
-from tagger.processes.interruption import set_advice
-from tagger.processes.process import resume_collection
+from tagger.processes.process import resume_collection, set_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -277,7 +276,7 @@ def announce_local_job() -> None:
 
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job chained to it, and print the results; returns the exit code."""
-    from tagger.jobs.processing.local_jobs import run_local_jobs
+    from tagger.jobs.processing.executor import run_local_jobs
 
     settings, database = session
     run = partial(run_local_job, database, settings, lines=not json)
@@ -298,7 +297,7 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
     if progress.is_over:
         return
     from tagger.cli.local_jobs import StoredPrinter, job_process_count, run_in_processes
-    from tagger.jobs.processing.local_jobs import run_job
+    from tagger.jobs.processing.executor import run_job
 
     count = with_retry(partial(job_process_count, database, settings, progress))
     with StoredPrinter(database, settings, job, lines=lines) as printer:

@@ -39,7 +39,7 @@ from tagger.database.enums import (
     VerdictKind,
 )
 from tagger.errors import JobProcessesFailed, PhotoFailed, ProcessFailed, Unavailable
-from tagger.jobs.processing.local_jobs import STOP_S, JobThreads, own_job
+from tagger.jobs.processing.executor import STOP_S, JobThreads, own_job
 from tagger.jobs.processing.model_cache import LocalModel, open_local_models, share_memory
 from tagger.ledger.job_control import count_open_chunks, find_job
 from tagger.ledger.jobs import finish_job, process_space
@@ -262,7 +262,7 @@ def _print(
 
 # With fewer photos for each, starting a process takes longer than it saves.
 PHOTOS_PER_PROCESS = 500
-# How long processes have to stop. The whole command has two seconds (see processes.interruption).
+# How long processes have to stop. The whole command has two seconds (see processes.process).
 JOB_STOP_S = STOP_S + 0.3
 # How long processes have to end after their job. One that is stopped, as by a debugger, is killed then: it
 # has renewed no lease, so that others have taken its photos.

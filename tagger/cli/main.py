@@ -7,8 +7,12 @@ processes.pool).
 import gc
 import sys
 
-from tagger.processes.interruption import open_closed_streams, run_interruptible
-from tagger.processes.process import postpone_collection, quiet_threads
+from tagger.processes.process import (
+    open_closed_streams,
+    postpone_collection,
+    quiet_threads,
+    run_interruptible,
+)
 
 # Commands that are watched from their start: their imports, too, may hold the interpreter's lock
 # for good. Those of others are over sooner without the watch.

@@ -16,9 +16,9 @@ from tagger.database.engine import with_retry
 from tagger.errors import ProcessFailed, RedisUnavailable, TaggerError
 from tagger.ledger.workers import find_last_tick, is_worker_needed, list_workers, record_tick
 from tagger.model.devices import thread_share
-from tagger.processes.interruption import EXIT_CODE, handle_own_signals
 from tagger.processes.permissions import create_private_file, make_private_folder
 from tagger.processes.pool import REFUSED, Child, Pool
+from tagger.processes.process import EXIT_CODE, handle_own_signals
 from tagger.processes.stall import watch
 from tagger.roots.availability import resume_jobs
 

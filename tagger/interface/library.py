@@ -314,7 +314,7 @@ class Library:
             wake_workers(self._database, self._settings)
             return job
 
-        from tagger.jobs.processing.local_jobs import run_job, run_local_jobs
+        from tagger.jobs.processing.executor import run_job, run_local_jobs
 
         def report() -> None:
             if on_progress is not None and not job.is_over:

@@ -40,10 +40,13 @@ from tagger.database.enums import (
     JobKind,
     JobState,
     KeptStep,
+    Note,
+    NoteCode,
     Outcome,
     Runner,
+    has_code,
+    note_columns,
 )
-from tagger.database.notes import Note, NoteCode, has_code, note_columns
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import changed_days, chunks, job_items, job_models, jobs, models
 from tagger.errors import JobFinished, JobNotFound, JobNotPausable

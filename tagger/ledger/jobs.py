@@ -45,11 +45,13 @@ from tagger.database.enums import (
     METADATA_KINDS,
     JobKind,
     JobState,
+    Note,
+    NoteCode,
     Outcome,
     Priority,
     Runner,
+    note_columns,
 )
-from tagger.database.notes import Note, NoteCode, note_columns
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import (
     chunks,

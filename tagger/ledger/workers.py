@@ -28,8 +28,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority
-from tagger.database.notes import Note, NoteCode, has_code, note_columns
+from tagger.database.enums import JobState, Note, NoteCode, Priority, has_code, note_columns
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, job_items, jobs, ledgers, photos, schedules, workers
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk

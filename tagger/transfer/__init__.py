@@ -1,1 +1,1 @@
-"""Copying a database into an empty one, and checking its integrity."""
+"""Copying a database into an empty one, upgrading one, and checking its integrity."""

@@ -1,4 +1,7 @@
-"""Copies a database into an empty one, between SQLite and PostgreSQL, in one transaction."""
+"""Copies a database into an empty one, between SQLite and PostgreSQL, in one transaction; upgrades one.
+
+An upgrade changes the schema, then what this version derives from the rows of an earlier one.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +25,13 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
-from tagger.database.schema import bulk_load, upgrade_schema
+from tagger.database.schema import SCHEMA_REVISION, bulk_load, read_revision, upgrade_schema
 from tagger.database.statements import insert_page, pages
 from tagger.database.tables import ledgers, metadata, sketches, workers
-from tagger.errors import Conflict
+from tagger.errors import Conflict, SchemaOutdated
+from tagger.kept.update import update_kept
+from tagger.positions.update import name_sights
+from tagger.tags.settlement import settle_after_upgrade
 
 # Workers belong to their database; sketches are computed.
 _NOT_COPIED = {workers, sketches}
@@ -136,3 +142,33 @@ def _continue_sequences(connection: Connection) -> None:
                 )
     # Without statistics, the server would plan badly until it gathers them itself.
     connection.execute(text("ANALYZE"))
+
+
+def upgrade_database(
+    url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> str:
+    """Upgrade the database at `url`. Returns the previous revision of its schema ("" for an empty database).
+
+    If it is interrupted, the next one continues. `on_progress` gets the number of images done, and of all.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer or cannot be opened.
+        Unavailable: another transaction does not end.
+    """
+    before = upgrade_schema(url)
+    with closing(open_database(url, is_upgrade=True)) as database:
+        name_sights(database)
+        settle_after_upgrade(database, on_progress)
+        update_kept(database, only_days=True)
+    return before
+
+
+def is_upgraded(url: str) -> bool:
+    """Whether the database at `url` has this version's schema, and no upgrade was interrupted after that."""
+    if read_revision(url) != SCHEMA_REVISION:
+        return False
+    try:
+        open_database(url).close()
+    except SchemaOutdated:
+        return False
+    return True

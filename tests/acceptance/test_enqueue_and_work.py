@@ -9,10 +9,10 @@ from support.tls_servers import refused_objects
 
 from tagger.cli.output.job_text import idle_workers_text
 from tagger.database.connection import Database
-from tagger.database.notes import Note, NoteCode
+from tagger.database.enums import Note, NoteCode
 from tagger.errors import SettingsInvalid
 from tagger.ledger.workers import list_workers, record_heartbeat
-from worker.engine import shown_as_starting
+from worker.tasks import shown_as_starting
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from support.written_folder import WrittenBucket
 from tagger.database.enums import JobState
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
-from tagger.jobs.processing.local_jobs import run_job
+from tagger.jobs.processing.executor import run_job
 from tagger.photos import buckets
 from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
 from tagger.photos.paths import ObjectPath, parse_path

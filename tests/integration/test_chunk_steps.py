@@ -23,8 +23,8 @@ from tagger.database.tables import changed_days, chunks, contents, job_items, mo
 from tagger.errors import FailureKind
 from tagger.jobs.processing import executor as executor_module
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS, ChunkEnd
-from tagger.jobs.processing.known_images import KnownImages
-from tagger.jobs.processing.local_jobs import run_job
+from tagger.jobs.processing.classification import KnownImages
+from tagger.jobs.processing.executor import run_job
 from tagger.ledger.chunks import claim_next_chunk, count_crashes
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job

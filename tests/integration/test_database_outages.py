@@ -37,8 +37,7 @@ from tagger.registry.registered_models import list_models
 from tagger.settings import Settings
 from tagger.verdicts.verdicts import give_verdicts
 from worker.broker import RedisEndpoint
-from worker.engine import make_engine, stop_engine
-from worker.tasks import tag_chunk, tick
+from worker.tasks import make_engine, stop_engine, tag_chunk, tick
 
 LEASE_S, RENEW_S = 1.0, 0.3
 PHOTOS = 80

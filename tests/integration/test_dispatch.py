@@ -9,8 +9,7 @@ from support.ledgers import LedgerBuilder, claim_one
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Priority, Runner
-from tagger.database.notes import Note, NoteCode
+from tagger.database.enums import JobState, Note, NoteCode, Outcome, Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, roots, workers
 from tagger.jobs.enqueue.job_json import waiting_photos

@@ -13,8 +13,7 @@ from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
 from tagger.jobs.enqueue.scan import Scan, ScanReport, select_paths
 from tagger.jobs.processing.chunk_runner import StoredBatch
-from tagger.jobs.processing.executor import ChunkExecutor
-from tagger.jobs.processing.local_jobs import run_job
+from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger.items import FailingPhoto, failing_photos
 from tagger.ledger.job_control import JobProgress, find_job
 from tagger.ledger.jobs import NewJob, create_job, finish_scan

@@ -31,7 +31,7 @@ from tagger.database.tables import chunks
 from tagger.ledger.job_control import JobProgress, find_job, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
-from tagger.transfer.upgrade import upgrade_database
+from tagger.transfer.copying import upgrade_database
 from worker.broker import RedisEndpoint
 from worker.embedded_socket import embedded_url
 from worker.messages import RedisKeys

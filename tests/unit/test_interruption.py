@@ -36,7 +36,7 @@ except KeyboardInterrupt:
 """
 SERVICE = """
 import time
-from tagger.processes.interruption import handle_own_signals
+from tagger.processes.process import handle_own_signals
 handle_own_signals()
 try:
     print("ready", flush=True)
@@ -106,9 +106,9 @@ def started(body: str, *, end_s: float, before: str = "") -> Iterator[Program]:
     """A program of this body, which may take `end_s` to end; `before` runs first."""
     lines = [
         before,
-        "from tagger.processes import interruption",
-        f"interruption.END_S = {end_s}",
-        f"interruption.run_interruptible(lambda: exec({body!r}, {{}}), 'continue')",
+        "from tagger.processes import process",
+        f"process.END_S = {end_s}",
+        f"process.run_interruptible(lambda: exec({body!r}, {{}}), 'continue')",
     ]
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", "\n".join(lines)]

@@ -23,7 +23,7 @@ from tagger.database.enums import JobKind, JobState, Outcome, TagReason, Verdict
 from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable, TaggerError
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
-from tagger.processes.interruption import open_closed_streams
+from tagger.processes.process import open_closed_streams
 from tagger.query.job_photos import JobPhoto
 from tagger.texts.text_format import day_text, in_zone, moment_text
 

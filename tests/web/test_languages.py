@@ -17,7 +17,7 @@ from support.browser import open_page
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from docs.update_languages import extracted, forms
-from tagger.database.notes import Note, NoteCode, note_columns
+from tagger.database.enums import Note, NoteCode, note_columns
 from tagger.query.timeline import section_parts
 from tagger.texts.names import city_name, place_text
 from tagger.texts.text_format import (

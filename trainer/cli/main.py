@@ -1,7 +1,6 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
-from tagger.processes.interruption import open_closed_streams, run_interruptible
-from tagger.processes.process import quiet_threads
+from tagger.processes.process import open_closed_streams, quiet_threads, run_interruptible
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
-from tagger.processes.interruption import set_advice
+from tagger.processes.process import set_advice
 from trainer import progress
 from trainer.cli.data import Json, ModelFile, ModelName, data_app, import_app, print_results
 from trainer.options import (

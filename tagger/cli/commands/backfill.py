@@ -32,8 +32,7 @@ from tagger.cli.output import console
 from tagger.cli.output.console import local_time, printable, write_json
 from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
 from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
-from tagger.database.enums import Priority
-from tagger.database.notes import NoteCode, has_code
+from tagger.database.enums import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules
 from tagger.ledger.workers import find_last_tick
 from tagger.photos.paths import absolute_path

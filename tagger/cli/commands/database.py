@@ -34,7 +34,7 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger db upgrade
     """
-    from tagger.transfer.upgrade import is_upgraded, upgrade_database
+    from tagger.transfer.copying import is_upgraded, upgrade_database
 
     url = load_settings().effective_database_url
     if dry_run:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.jobs.processing.model_trial import ModelTrial
+    from tagger.jobs.processing.model_cache import ModelTrial
     from tagger.landmarks.landmarks import Landmark
     from tagger.model.artifact import Manifest
     from tagger.registry.registered_models import RegisteredModel
@@ -171,7 +171,7 @@ def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
 
 def _try(session: Session, model: RegisteredModel) -> ModelTrial | None:
     """Say what a model would name in a sample of the photos; None: there are none, or it cannot be loaded."""
-    from tagger.jobs.processing.model_trial import SAMPLED_PHOTOS, try_model
+    from tagger.jobs.processing.model_cache import SAMPLED_PHOTOS, try_model
 
     try:
         with ProgressLine("trying the model") as line:

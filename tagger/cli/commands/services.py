@@ -24,12 +24,12 @@ from tagger.database.enums import Priority
 from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailable
 from tagger.extensions import extra_missing
 from tagger.model.devices import import_ahead, process_count
-from tagger.processes.interruption import (
+from tagger.processes.process import (
     announce_stop,
     handle_own_signals,
     leave_messages_to_parent,
+    resume_collection,
 )
-from tagger.processes.process import resume_collection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

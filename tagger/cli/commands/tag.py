@@ -60,7 +60,7 @@ from tagger.ledger.jobs import PUT_BACK
 from tagger.model.devices import import_ahead
 from tagger.photos.paths import parse_path
 from tagger.photos.source import check_exists, open_source
-from tagger.processes.interruption import announce_stop, set_advice
+from tagger.processes.process import announce_stop, set_advice
 from tagger.roots.roots import forget_path
 
 if TYPE_CHECKING:

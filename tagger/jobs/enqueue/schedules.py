@@ -32,8 +32,7 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Priority
-from tagger.database.notes import Note, NoteCode, note_columns
+from tagger.database.enums import JobKind, JobState, Note, NoteCode, Priority, note_columns
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import (

@@ -1,19 +1,30 @@
-"""Classifies photos by the pipeline, or compares their stored embeddings with taught landmarks."""
+"""Classifies photos by the pipeline, or compares their stored embeddings with taught landmarks.
 
+Readers ask which models have classified an image before, all images that wait at once.
+"""
+
+import json
 import logging
 import queue
+import threading
 import time
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
+from sqlalchemy import Connection, bindparam, select
+
+from tagger.database.connection import Database
 from tagger.database.enums import Outcome
+from tagger.database.statements import PreparedQuery, among
+from tagger.database.tables import contents
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
-from tagger.jobs.processing.known_images import KnownImages
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.jobs.processing.storage import store_results
-from tagger.ledger.chunks import ItemOutcome, store_outcomes
+from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ParentStopping
@@ -21,6 +32,7 @@ from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Res
 from tagger.pipeline.sandbox import Sandbox
 from tagger.processes.metrics import stage_timer
 from tagger.roots.roots import Root
+from tagger.tags.contents import is_classified_by
 from tagger.tags.settlement import outcome_of
 from tagger.teaching.comparison import TaughtCache, compare_images, mark_applied
 
@@ -287,3 +299,92 @@ class PhotoComparer(PhotoProcessor):
     def _mark_applied(self) -> None:
         with self.chunk.database.write() as connection:
             mark_applied(connection, self.chunk.claim.model_id)
+
+
+_FIND_CLASSIFIED = select(contents.c.digest).where(
+    among(contents.c.digest, bindparam("digests")),
+    contents.c.outcome.is_not(None),
+    is_classified_by(
+        bindparam("model_id"), ("top_k", bindparam("top_k")), ("threshold", bindparam("threshold"))
+    ),
+)
+
+
+class KnownImages:
+    """Answers for the models of a claim until `close`, by one connection. Thread-safe.
+
+    While a statement runs, questions wait, and the next statement asks all of them.
+    """
+
+    def __init__(self, database: Database, claim: Claim) -> None:
+        self._database = database
+        self._claim = claim
+        self._asking = threading.Lock()  # guards the connection
+        self._waiting: deque[_Question] = deque()
+        self._connection: Connection | None = None
+        self._query: PreparedQuery | None = None
+        self._open_connection = ExitStack()
+        self._is_closed = False
+
+    def lacking_models(self, digest: str) -> Sequence[int]:
+        """The models that have not classified the image, with the same top-k and threshold.
+
+        All of them if the database is away: to classify an image twice does no harm.
+        """
+        question = _Question(digest, tuple(self._claim.thresholds))
+        self._waiting.append(question)
+        with self._asking:
+            if not question.is_answered:
+                self._answer()
+        return question.lacking
+
+    def close(self) -> None:
+        """Give the connection back. Readers that come later get all models."""
+        with self._asking:
+            self._is_closed = True
+            self._disconnect()
+
+    def _answer(self) -> None:
+        """Answer all that wait."""
+        questions = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            for model_id in () if self._is_closed else self._claim.thresholds:
+                classified = self._classified(model_id, {each.digest for each in questions})
+                for each in questions:
+                    if each.digest in classified:
+                        each.lacking = tuple(
+                            lacking for lacking in each.lacking if lacking != model_id
+                        )
+        except Exception:  # of any driver
+            log.info("the database did not say which images are known", exc_info=True)
+            if self._connection is not None:
+                self._connection.invalidate()
+            self._disconnect()
+        for each in questions:
+            each.is_answered = True
+
+    def _classified(self, model_id: int, digests: Collection[str]) -> set[str]:
+        if self._query is None:
+            read = self._database.read(in_transaction=False)
+            self._connection = self._open_connection.enter_context(read)
+            self._query = PreparedQuery(self._connection, _FIND_CLASSIFIED)
+        parameters = {
+            "digests": json.dumps([*digests]) if self._database.is_sqlite else [*digests],
+            "model_id": model_id,
+            "top_k": self._claim.top_k,
+            "threshold": self._claim.thresholds[model_id],
+        }
+        return {digest for (digest,) in self._query.rows(parameters)}
+
+    def _disconnect(self) -> None:
+        self._connection = self._query = None
+        self._open_connection.close()
+
+
+class _Question:
+    """An image, and the models that lack it, as far as is known."""
+
+    def __init__(self, digest: str, lacking: tuple[int, ...]) -> None:
+        self.digest = digest
+        self.lacking = lacking
+        self.is_answered = False

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
 from tagger.database.engine import DAMAGED_ROWS, DatabaseError, is_defect, outage_text, stated_error
-from tagger.database.notes import stored_note
+from tagger.database.enums import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
 from tagger.texts.text_format import N_, gettext, reader_language

@@ -51,7 +51,7 @@ MUTEX_BYTES = 64
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
-    "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
+    "before the acknowledgement": ("worker.tasks", "Engine", "process", "after"),
     "before a batch is committed": ("tagger.jobs.processing.storage", "", "store_outcomes", "after"),
     "after a file was replaced": ("tagger.photos.files", "OpenFolder", "replace", "after"),
     "after a file was removed": ("tagger.photos.files", "OpenFolder", "unlink", "after"),

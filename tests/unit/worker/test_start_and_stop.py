@@ -17,7 +17,7 @@ import sys, threading, time
 from types import SimpleNamespace
 from celery import signals
 from tagger.jobs.processing.executor import ActivityMonitor
-from worker import engine, tasks
+from worker import tasks
 from worker.producer import make_app
 from worker.messages import RedisKeys
 
@@ -26,7 +26,7 @@ for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"concurrency": 3}))
     print(make_app("memory://", RedisKeys("ledger")).Worker(**options).min_concurrency)
 
 stop, activity = threading.Event(), ActivityMonitor()
-engine._engine = SimpleNamespace(
+tasks._engine = SimpleNamespace(
     executor=SimpleNamespace(stop=stop, activity=activity), close=lambda: print("closed", flush=True)
 )
 signals.worker_shutting_down.send(sender="worker")

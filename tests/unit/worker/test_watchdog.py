@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from tagger.jobs.processing.executor import ActivityMonitor
-from worker.engine import Watchdog
+from worker.tasks import Watchdog
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in ("tagger.jobs.processing.executor", "worker.engine"):
+    for module in ("tagger.jobs.processing.executor", "worker.tasks"):
         monkeypatch.setattr(f"{module}.time", clock)
     return clock
 
