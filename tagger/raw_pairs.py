@@ -112,6 +112,19 @@ def files_of(primary_ids: Collection[int]) -> ColumnElement[bool]:
     return among(photos.c.primary_id, primary_ids) & photos.c.gone_since.is_(None)
 
 
+def raw_files_of(
+    connection: Connection, photo_ids: Collection[int]
+) -> Mapping[int, Sequence[Row[Any]]]:
+    """The rows of the RAW files of photos, with `path`, `path_bytes` and `side_files`, by photo id."""
+    columns = (photos.c.primary_id, photos.c.path, photos.c.path_bytes, photos.c.side_files)
+    files: dict[int, list[Any]] = {}
+    for row in connection.execute(
+        select(*columns).where(files_of(photo_ids)).order_by(photos.c.path)
+    ):
+        files.setdefault(row.primary_id, []).append(row)
+    return files
+
+
 def carry_over(connection: Connection, photo_id: int, image_id: int, to_image_id: int) -> None:
     """Let the verdicts on an image that a photo had, and the undo log of its files, apply to its image."""
     _carry_verdicts(connection, image_id, to_image_id)

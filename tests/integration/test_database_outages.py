@@ -31,7 +31,7 @@ from tagger.database.tables import chunks
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.processing import classification
-from tagger.jobs.processing.chunk_items import Item
+from tagger.jobs.processing.storage import Item
 from tagger.ledger.workers import find_last_tick
 from tagger.registry.registered_models import list_models
 from tagger.settings import Settings

@@ -17,9 +17,9 @@ from tagger.database.enums import JobState
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification
-from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.storage import Item
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import JobProgress
 from tagger.ledger.jobs import InferenceOptions

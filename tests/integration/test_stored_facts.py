@@ -15,8 +15,7 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, changed_days, contents, photos
 from tagger.errors import FailureKind, PhotoFailure
-from tagger.jobs.processing.chunk_items import open_items
-from tagger.jobs.processing.storage import store_results
+from tagger.jobs.processing.storage import open_items, store_results
 from tagger.ledger.chunks import Claim
 from tagger.photos.facts import FIRST_FACTS, PHOTO_FACTS, CameraFacts, PhotoOrigin
 from tagger.photos.files import PhotoVersion

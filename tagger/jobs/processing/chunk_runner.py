@@ -17,7 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.engine import with_retry
 from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed, PhotoFailure
-from tagger.jobs.processing.chunk_items import Item, open_items
+from tagger.jobs.processing.storage import Item, open_items
 from tagger.ledger.chunks import Claim, count_crashes
 from tagger.ledger.items import LARGEST_CHUNK
 from tagger.ledger.jobs import suspend_for_root

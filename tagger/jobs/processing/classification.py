@@ -20,10 +20,9 @@ from tagger.database.enums import Outcome
 from tagger.database.statements import PreparedQuery, among
 from tagger.database.tables import contents
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
-from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.model_cache import LoadedModels
-from tagger.jobs.processing.storage import store_results
+from tagger.jobs.processing.storage import Item, store_results
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource

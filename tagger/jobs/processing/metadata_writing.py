@@ -22,9 +22,9 @@ from tagger.database.enums import Outcome
 from tagger.database.statements import current_time
 from tagger.errors import FailureKind, LeaseLost, PhotoFailure
 from tagger.jobs.enqueue.submission import UNDO_JOB, MetadataOptions
-from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
+from tagger.jobs.processing.storage import Item
 from tagger.jobs.processing.undo_log import (
     PhotoResult,
     find_undo_record,

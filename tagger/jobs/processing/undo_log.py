@@ -4,11 +4,13 @@ A row is inserted before its file is replaced, and found again by the file's dig
 files that were moved.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,12 +34,14 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.statements import current_time
 from tagger.database.tables import contents, job_items, metadata_writes, photos
-from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.metadata.photo_writer import PhotoWriteRequest, PreparedPhoto
 from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
+
+if TYPE_CHECKING:
+    from tagger.jobs.processing.storage import Item
 
 _SAME_DIGEST_ROWS = 100
 
@@ -58,7 +62,7 @@ def find_undo_record(database: Database, photo_id: int, written_digest: str) -> 
     return _undo_record(rows[0]) if len(bases) == 1 else None
 
 
-def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
+def _add_rows_for_copies(connection: Connection, state: _FileState) -> None:
     """Give copies of a written photo rows of their own, before `_complete_write` deletes theirs.
 
     A copy with `base_bytes` is one of the original, any other with the photo's size one of the written file
@@ -95,7 +99,7 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
             connection.execute(insert(metadata_writes), new_rows)
 
 
-def _complete_write(connection: Connection, state: "_FileState") -> None:
+def _complete_write(connection: Connection, state: _FileState) -> None:
     """Record that a file is now as its write says. Rows of other states are deleted.
 
     If another job has written the file since it was planned, its row and the earlier ones stay: one of them
@@ -140,7 +144,7 @@ def _dated(connection: Connection, writes: Sequence[WriteRow]) -> list[WriteRow]
     return [{**write, "written_at": now} for write in writes]
 
 
-def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> None:
+def _release_lost(connection: Connection, results: Sequence[PhotoResult]) -> None:
     """Separate the rows of lost files from their photos: the files may be found by their digests."""
     rows = [
         {"photo": result.item.photo_id, "name": path_text(path.name)[0]}
@@ -188,7 +192,7 @@ def _update_file_versions(connection: Connection, rows: Sequence[Mapping[str, in
         connection.execute(update(photos).where(*is_classified_version).values(values), rows)
 
 
-def _copies(state: "_FileState", row: Row[Any]) -> Select[Any]:
+def _copies(state: _FileState, row: Row[Any]) -> Select[Any]:
     """Copies of a photo that may be written files and have no row. What the job has examined has its own."""
     own = metadata_writes.alias("own")
     is_examined = exists().where(
