@@ -77,13 +77,15 @@ class JobFindings:
 
 def job_findings(database: Database, job: int) -> JobFindings:
     """What a job found."""
-    from tagger.jobs.enqueue.photo_rows import unread_counts  # most commands start without these
+    from tagger.jobs.enqueue.photo_rows import unread_photos  # most commands start without these
     from tagger.teaching.lessons import count_suggested_photos
 
+    with database.read() as connection:
+        unread = unread_photos(connection, job)
     return JobFindings(
         landmarks=landmark_counts(database, job=job),
         suggested=count_suggested_photos(database, job),
-        unread_facts=unread_counts(database, job),
+        unread_facts={str(problem): len(paths) for problem, paths in unread.items()},
     )
 
 

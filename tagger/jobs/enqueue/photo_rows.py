@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -145,8 +146,9 @@ def insert_photos(
     rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new.items())
     names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
     inserted = insert_page(connection, photos, names, rows, skip_existing=True, returning=_INSERTED)
-    found = {(row.path, row.path_bytes): row for row in inserted}
-    return found | photo_rows(connection, root, [key for key in new if key not in found], inference)
+    rows_by_path = {(row.path, row.path_bytes): row for row in inserted}
+    others = [key for key in new if key not in rows_by_path]
+    return rows_by_path | photo_rows(connection, root, others, inference)
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
@@ -185,11 +187,11 @@ def store_gone(
         .values(gone_since=since, **NO_FAILURE)
     )
     # Before the transaction: a share may answer slowly, and others wait for the locks.
+    known_folders = {unavailable_folder.folder for unavailable_folder in unavailable}
     with database.read() as connection:
-        before = {each.folder for each in unavailable}
-        for each in unavailable_below(connection, root, folder):
-            if each.folder not in before:
-                raise each.error(connection)
+        for unavailable_folder in unavailable_below(connection, root, folder):
+            if unavailable_folder.folder not in known_folders:
+                raise unavailable_folder.error(connection)
     with database.write() as connection:
         connection.execute(statement, [{"photo": photo_id} for photo_id in photo_ids])
         joined = select(photos.c.id).where(photos.c.primary_id.in_(photo_ids))
@@ -320,18 +322,10 @@ def unread_photos(connection: Connection, job_id: int) -> Mapping[FactProblem, S
         .where(job_items.c.job_id == job_id, photos.c.unread_facts.is_not(None))
         .order_by(photos.c.path)
     )
-    found: dict[FactProblem, list[str]] = {}
+    paths: dict[FactProblem, list[str]] = {}
     for problem, path in connection.execute(query):
-        found.setdefault(FactProblem(problem), []).append(path)
-    return found
-
-
-def unread_counts(database: Database, job_id: int) -> Mapping[str, int]:
-    """The numbers of the job's photos with facts that cannot be read, by what that is."""
-    with database.read() as connection:
-        return {
-            str(problem): len(paths) for problem, paths in unread_photos(connection, job_id).items()
-        }
+        paths.setdefault(FactProblem(problem), []).append(path)
+    return paths
 
 
 def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
@@ -371,72 +365,46 @@ def refresh_facts(
     """
     if not side_files:
         return
-    with database.read() as connection:
-        files = _files_of_photos(connection, side_files)
-    found = {
-        photo_id: (
-            path,
-            [
-                file
-                for row in rows
-                for file in side_files.get(row.id, stored_side_files(row.side_files))
-            ],
-        )
-        for photo_id, rows in files.items()
-        if (path := path_from_text(rows[0].path, rows[0].path_bytes))
-    }
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        stated = dict(
-            zip(
-                found,
-                pool.map(lambda each: read_side_facts(source, *each), found.values()),
-                strict=True,
-            )
-        )
-    with database.write() as connection:
-        store_side_files(connection, side_files)
-        _store_facts(connection, stated)
 
-
-def _files_of_photos(
-    connection: Connection, file_ids: Collection[int]
-) -> Mapping[int, Sequence[Row[Any]]]:
-    """The files of the photos of these files, by photo id: the photo's own, then its RAW files."""
+    # The side files of each photo: those of its own file, then those of its RAW files.
     of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
-    ids = connection.scalars(select(of_photo).where(among(photos.c.id, file_ids))).all()
-    columns = (
-        photos.c.id,
-        photos.c.primary_id,
-        photos.c.path,
-        photos.c.path_bytes,
-        photos.c.side_files,
-    )
-    is_file = among(photos.c.id, ids) | (
-        among(photos.c.primary_id, ids) & photos.c.gone_since.is_(None)
-    )
-    files: dict[int, list[Any]] = {}
+    names = ("id", "primary_id", "path", "path_bytes", "side_files")
     in_order = (photos.c.primary_id.is_not(None), photos.c.path)
-    for row in connection.execute(select(*columns).where(is_file).order_by(*in_order)):
-        files.setdefault(row.primary_id or row.id, []).append(row)
-    return files
+    paths: dict[int, str] = {}
+    files: dict[int, list[SideFile]] = {}
+    with database.read() as connection:
+        photo_ids = connection.scalars(select(of_photo).where(among(photos.c.id, side_files))).all()
+        is_raw_file = among(photos.c.primary_id, photo_ids) & photos.c.gone_since.is_(None)
+        is_file = among(photos.c.id, photo_ids) | is_raw_file
+        query = select(*(photos.c[name] for name in names)).where(is_file)
+        for row in connection.execute(query.order_by(*in_order)):
+            photo_id = row.primary_id or row.id
+            paths.setdefault(photo_id, path_from_text(row.path, row.path_bytes))
+            of_file = side_files.get(row.id, stored_side_files(row.side_files))
+            files.setdefault(photo_id, []).extend(of_file)
 
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        read = partial(read_side_facts, source)
+        facts_read = pool.map(read, paths.values(), files.values())
+        stated = dict(zip(paths, facts_read, strict=True))
 
-def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> None:
-    """Store the facts that other files give now. Facts of the photos' own files stay."""
-    query = (
+    # Store the facts that these files give now. Facts of the photos' own files stay.
+    stored = (
         select(photos)
         .where(among(photos.c.id, stated))
         .order_by(photos.c.id)
         .with_for_update(key_share=True)
     )
     changed = {}
-    for row in connection.execute(query):
-        facts = fact_columns(_own_facts(row), stated[row.id], row.path)
-        if any(getattr(row, name) != value for name, value in facts.items()):
-            changed[row.id] = facts
-    record_photos(connection, changed)
-    for photo_id, facts in changed.items():
-        connection.execute(update(photos).where(photos.c.id == photo_id).values(facts))
+    with database.write() as connection:
+        store_side_files(connection, side_files)
+        for row in connection.execute(stored):
+            facts = fact_columns(_own_facts(row), stated[row.id], row.path)
+            if any(getattr(row, name) != value for name, value in facts.items()):
+                changed[row.id] = facts
+        record_photos(connection, changed)
+        for photo_id, facts in changed.items():
+            connection.execute(update(photos).where(photos.c.id == photo_id).values(facts))
 
 
 def _own_facts(row: Row[Any]) -> PhotoFacts:

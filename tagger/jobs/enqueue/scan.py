@@ -219,33 +219,22 @@ class Scan:
         self, conditions: Sequence[ColumnElement[bool]], source: FromClause = photos
     ) -> None:
         """Add the stored photos that meet the conditions, in addition to earlier ones, as `fill_job`."""
+        # Folders with photos that the job would have are reported. For a root, the job waits.
+        with self.database.read() as connection:
+            for unmounted in self._unmounted:
+                in_folder = (*conditions, unmounted.condition)
+                photo = select(photos.c.id).select_from(source).where(*in_folder)
+                if connection.scalar(photo.limit(1)) is not None:
+                    self.report.add_unavailable(unmounted.folder, unmounted.error(connection))
         before = self.selected
-        conditions = [
-            *conditions,
-            *(~each.condition for each in self._unavailable(conditions, source)),
-        ]
         self.selected += fill_job(
             self.database,
             self.job_id,
-            conditions,
+            [*conditions, *(~unmounted.condition for unmounted in self._unmounted)],
             source,
             lambda count: self.on_progress(before + count),
             self.report.in_other_jobs,
         )
-
-    def _unavailable(
-        self, conditions: Sequence[ColumnElement[bool]], source: FromClause
-    ) -> Sequence[UnavailableFolder]:
-        """The folders in roots that are unavailable. Those with photos that the job would have are reported.
-
-        For a root, the job waits.
-        """
-        with self.database.read() as connection:
-            for each in self._unmounted:
-                photo = select(photos.c.id).select_from(source).where(*conditions, each.condition)
-                if connection.scalar(photo.limit(1)) is not None:
-                    self.report.add_unavailable(each.folder, each.error(connection))
-        return self._unmounted
 
     @cached_property
     def _unmounted(self) -> Sequence[UnavailableFolder]:
@@ -260,26 +249,24 @@ class Scan:
             RootUnavailable: the disk of a folder was unmounted during the scan.
         """
         for folder in selection.folders:
-            self._scan_folder(folder, selection)
-        found = without_problems(
-            find_named(sorted(selection.files, key=lambda file: _folder_of(str(file)))), self.report
-        )
+            groups = StemGroups[FoundPhoto](attrgetter("location"))
+            with self.database.read() as connection:
+                moved = moved_roots(connection, folder, self.root_paths)
+                self.report.moved += [(root.folder, folder) for root in moved]
+            pages = scanned_pages(self.database, folder, selection, self.root_paths, self.report)
+            for page in pages:
+                rest = groups.rest() if page.last is None else ()
+                complete = chain(groups.add(page.photos), rest)
+                self._record(folder, list(chain.from_iterable(complete)))
+        files = sorted(selection.files, key=lambda file: _folder_of(str(file)))
+        named = without_problems(find_named(files), self.report)
         for parent, photos_in_parent in groupby(
-            found, key=lambda photo: _folder_of(photo.location)
+            named, key=lambda photo: _folder_of(photo.location)
         ):
-            groups = StemGroups[FoundPhoto](attrgetter("location")).of(photos_in_parent)
-            while page := list(islice(groups, PAGE)):
-                self._record(parse_path(parent), list(chain.from_iterable(page)))
+            of_parent = StemGroups[FoundPhoto](attrgetter("location")).of(photos_in_parent)
+            while group_page := list(islice(of_parent, PAGE)):
+                self._record(parse_path(parent), list(chain.from_iterable(group_page)))
         return self.report
-
-    def _scan_folder(self, folder: Path, selection: Selection) -> None:
-        groups = StemGroups[FoundPhoto](attrgetter("location"))
-        with self.database.read() as connection:
-            moved = moved_roots(connection, folder, self.root_paths)
-            self.report.moved += [(root.folder, folder) for root in moved]
-        for page in scanned_pages(self.database, folder, selection, self.root_paths, self.report):
-            rest = groups.rest() if page.last is None else ()
-            self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
 
     def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> None:
         """Store the files found in a folder, all of a stem at once, and add their photos to the job."""
@@ -297,7 +284,12 @@ class Scan:
             if new:
                 rows |= insert_photos(connection, root, {key: found[key] for key in new}, self.new)
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
-            primary_ids = self._pair(connection, root, rows)
+            primary_ids: Mapping[int, int] = {}
+            if self.database.raw_pairs:  # join RAW files with their JPEGs, stored ones too
+                primary_ids = pair_files(connection, root, rows.values())
+            else:
+                joined = [row.id for row in rows.values() if row.primary_id is not None]
+                separate_files(connection, joined)
             files = {rows[key].id: photo for key, photo in found.items()}
             photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
             items: Mapping[int, bool] = {}
@@ -307,12 +299,16 @@ class Scan:
                 # A job that reads a changed file just now may have the picture from before.
                 changed_ids = {primary_ids.get(rows[key].id, rows[key].id) for key in changed}
                 due = [
-                    each
-                    for each, skipped in items.items()
-                    if not skipped and each not in changed_ids
+                    photo_id
+                    for photo_id, is_skipped in items.items()
+                    if not is_skipped and photo_id not in changed_ids
                 ]
                 of_others = jobs_of_photos(connection, other_jobs, due)
-                items = {each: skipped for each, skipped in items.items() if each not in of_others}
+                items = {
+                    photo_id: is_skipped
+                    for photo_id, is_skipped in items.items()
+                    if photo_id not in of_others
+                }
                 append_items(connection, self.job_id, items)
             # The side files of those files whose facts they change.
             side_files = {
@@ -322,30 +318,18 @@ class Scan:
             }
             # What the job reads gets its facts then.
             unread = {
-                file_id: each
-                for file_id, each in side_files.items()
+                file_id: files_beside
+                for file_id, files_beside in side_files.items()
                 if not items.get(primary_ids.get(file_id, file_id), True)
             }
             store_side_files(connection, unread)
-        refresh_facts(
-            self.database,
-            root.source,
-            {file_id: side_files[file_id] for file_id in side_files.keys() - unread},
-        )
+        read_before = {file_id: side_files[file_id] for file_id in side_files.keys() - unread}
+        refresh_facts(self.database, root.source, read_before)
         self.report.in_other_jobs.update(of_others.values())
         self.report.found += len(photo_ids)
         self.report.new += sum(rows[key].id in photo_ids for key in new)
         self.report.changed += sum(rows[key].id in photo_ids for key in changed)
         self.on_progress(self.report.found)
-
-    def _pair(
-        self, connection: Connection, root: Root, rows: Mapping[PathKey, Any]
-    ) -> Mapping[int, int]:
-        """Join RAW files with their JPEGs, stored ones too. Returns the primary of each file that has one."""
-        if self.database.raw_pairs:
-            return pair_files(connection, root, rows.values())
-        separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
-        return {}
 
 
 def _skipped_photos(

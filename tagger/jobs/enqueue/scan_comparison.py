@@ -3,7 +3,7 @@
 For those that are watched: which photos need a job or are gone. For a preview: what a scan would find.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, groupby, islice
@@ -89,7 +89,11 @@ def _unseen_photos(
 ) -> list[Path]:
     """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
     page = with_rows(database, folder, found, root_paths, inference)
-    joined = _raw_files_with_jpeg(photo.path for photo, _ in page) if database.raw_pairs else set()
+    joined = set[Path]()  # RAW files with a JPEG among the photos of the page
+    groups = StemGroups[Path](str).of(photo.path for photo, _ in page)
+    for group in groups if database.raw_pairs else ():
+        raw_files = primary_files([*map(str, group)])
+        joined.update(path for path in group if str(path) in raw_files)
     unseen = [
         (photo, row)
         for photo, row in page
@@ -121,14 +125,6 @@ def _is_unseen(
         return not raw_pairs
     is_other = not can_skip(row, photo, inference) or has_other_side_files(row, photo.side_files)
     return is_joined or (row.failure_kind is None and is_other)
-
-
-def _raw_files_with_jpeg(paths: Iterable[Path]) -> set[Path]:
-    """Those of the paths of a page that are RAW files and have a JPEG among them."""
-    groups = StemGroups[Path](str).of(paths)
-    return {
-        path for group in groups for path in group if str(path) in primary_files([*map(str, group)])
-    }
 
 
 def preview_scan(

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -127,23 +128,6 @@ def explain_cron(cron: str, until: str | None = None) -> str:
     return f"{text}, until {until}" if until else text
 
 
-def _checked_zone(zone: str | None) -> str:
-    if found := zone or local_zone():
-        return found
-    raise NotFound(
-        reason=f"The time zone of this machine has no name (TZ is {os.environ.get('TZ')!r}); name one with"
-        f" --zone, such as Europe/Paris."
-    )
-
-
-def _check_fields(cron: str) -> None:
-    if len(cron) > _LONGEST_CRON:
-        reason = f"the cron expression has more than {_LONGEST_CRON} characters. {_FIELDS_TEXT}"
-        raise ScheduleInvalid(reason=reason)
-    if len(cron.split()) > _FIELDS:  # as some programs read it, with seconds first
-        raise ScheduleInvalid(reason=f"{cron!r} has more than five fields. {_FIELDS_TEXT}")
-
-
 _FIELDS = 5
 # Lists of all minutes, hours, days, months and weekdays have 350.
 _LONGEST_CRON = 500
@@ -177,13 +161,21 @@ def pause_ended_runs(database: Database) -> list[int]:
     with database.read() as connection:
         now = current_time(connection)
         rows = connection.execute(_open_jobs().where(schedule_runs.c.paused_at.is_(None))).all()
-    ended = (
-        row
-        for row in rows
-        if row.state != JobState.PAUSED
-        and next_time_of_day(row.until, row.time_zone, row.started_at) <= now
-    )
-    return [row.id for row in ended if _pause(database, row)]
+    paused = []
+    for row in rows:
+        if row.state == JobState.PAUSED:
+            continue
+        if next_time_of_day(row.until, row.time_zone, row.started_at) > now:
+            continue
+        values = {"end": row.until, "zone": row.time_zone, "name": row.name}
+        note = Note(NoteCode.PAUSED_UNTIL_NEXT_RUN, values)
+        is_run = _is_run(row.schedule_id, row.due_at)
+        with suppress(JobFinished), database.write() as connection:
+            pause_job(connection, row.id, note)
+            paused_at = {"paused_at": current_time(connection)}
+            connection.execute(update(schedule_runs).where(*is_run).values(paused_at))
+            paused.append(row.id)
+    return paused
 
 
 def resume_paused_runs(database: Database, schedule_id: int) -> None:
@@ -196,10 +188,8 @@ def resume_paused_runs(database: Database, schedule_id: int) -> None:
     with database.read() as connection:
         paused = {row.id for row in connection.execute(query)}
     for job in sorted(paused):
-        try:
+        with suppress(JobFinished):  # cancelled meanwhile
             resume(database, job)
-        except JobFinished:
-            continue  # cancelled meanwhile
 
 
 def _open_jobs() -> Select[Any]:
@@ -219,22 +209,6 @@ def _open_jobs() -> Select[Any]:
         .join(jobs, _IS_OF_RUN)
         .where(schedules.c.until.is_not(None), jobs.c.state.in_(OPEN_STATES))
     )
-
-
-def _pause(database: Database, row: Row[Any]) -> bool:
-    """Pause one job, unless it has ended meanwhile."""
-    values = {"end": row.until, "zone": row.time_zone, "name": row.name}
-    note = Note(NoteCode.PAUSED_UNTIL_NEXT_RUN, values)
-    run = (schedule_runs.c.schedule_id == row.schedule_id, schedule_runs.c.due_at == row.due_at)
-    try:
-        with database.write() as connection:
-            pause_job(connection, row.id, note)
-            connection.execute(
-                update(schedule_runs).where(*run).values(paused_at=current_time(connection))
-            )
-    except JobFinished:
-        return False
-    return True
 
 
 # An option of schedules, stored if it is false: see `add_schedule`.
@@ -290,8 +264,15 @@ def add_schedule(
     if not visible or len(name) > LONGEST_NAME or has_controls(name):
         raise ScheduleInvalid(reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line")
     check_time_of_day(until)
-    _check_fields(cron)
-    zone = _checked_zone(zone)
+    if len(cron) > _LONGEST_CRON:
+        reason = f"the cron expression has more than {_LONGEST_CRON} characters. {_FIELDS_TEXT}"
+        raise ScheduleInvalid(reason=reason)
+    if len(cron.split()) > _FIELDS:  # as some programs read it, with seconds first
+        raise ScheduleInvalid(reason=f"{cron!r} has more than five fields. {_FIELDS_TEXT}")
+    zone = zone or local_zone()
+    if zone is None:
+        text = f"The time zone of this machine has no name (TZ is {os.environ.get('TZ')!r})"
+        raise NotFound(reason=f"{text}; name one with --zone, such as Europe/Paris.")
     options = backfill_options(backfill)
     with database.write() as connection:
         now = current_time(connection)
@@ -522,14 +503,24 @@ def _run(
     try:
         backfill.check(database, settings.roots)
         if not follows_links(row.options):
-            _refuse_links(row.name, backfill)
+            selection = select_paths(backfill.scan)
+            is_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
+            if is_elsewhere or any(folder.resolve() != folder for folder in backfill.query.under):
+                text = f"A folder of the schedule {row.name} is now a link to another folder."
+                remedy = "Remove the schedule, and add it again with the right folder."
+                raise Conflict(reason=f"{text} {remedy}")
         report = queue_job(backfill, Scan(database, run.job, new, settings.roots, on_progress))
         if discard_empty_job(database, run.job):
             note = report.problem_note() or Note(NoteCode.NOTHING_TO_DO)
             nothing = _set_note(database, row.id, due, note)
             return replace(run, job=None, **nothing)
     except RunInterrupted:
-        _undo_run(database, row.id, due, run.job)
+        # The run is due again. What its scan recorded stays.
+        with database.write() as connection:
+            cancel_job(connection, run.job, "its process was stopped; the schedule runs again")
+            connection.execute(delete(schedule_runs).where(*_is_run(row.id, due)))
+            is_schedule = schedules.c.id == row.id
+            connection.execute(update(schedules).where(is_schedule).values(next_due=due))
         raise
     except TaggerError as error:
         with database.write() as connection:
@@ -558,47 +549,29 @@ def _insert_run(
         connection.execute(
             update(schedules).where(schedules.c.id == row.id).values(next_due=next_time)
         )
-        if (
-            connection.scalar(select(schedule_runs.c.due_at).where(*_is_run(row.id, due)))
-            is not None
-        ):
+        known_run = select(schedule_runs.c.due_at).where(*_is_run(row.id, due))
+        if connection.scalar(known_run) is not None:
             return None
-        open_job = _open_job(connection, row.id)
+        # A job of the schedule that has not finished, and whether the end of its run paused it.
+        was_paused = func.max(schedule_runs.c.paused_at).is_not(None).label("was_paused")
+        is_open = schedule_runs.c.schedule_id == row.id, jobs.c.state.in_(OPEN_STATES)
+        open_jobs = (
+            select(jobs.c.id, was_paused)
+            .join(schedule_runs, schedule_runs.c.job_id == jobs.c.id)
+            .where(*is_open)
+            .group_by(jobs.c.id)
+            .limit(1)
+        )
+        open_job = connection.execute(open_jobs).one_or_none()
         if open_job is not None:
-            job, columns = (
-                None,
-                note_columns(Note(NoteCode.RUN_UNFINISHED, {"job": str(open_job.id)})),
-            )
-            if open_job.was_paused:
-                job, columns = open_job.id, note_columns(f"continues job {open_job.id}")
+            job = open_job.id if open_job.was_paused else None
+            note = Note(NoteCode.RUN_UNFINISHED, {"job": str(open_job.id)})
+            columns = note_columns(f"continues job {open_job.id}" if job else note)
             insert_missing(connection, schedule_runs, [run | {"job_id": job} | columns])
             return ScheduleRun(due, now, job, None, **columns)
         job_id = insert_job(connection, new, row.name)
         insert_missing(connection, schedule_runs, [run | {"job_id": job_id}])
         return ScheduleRun(due, now, job_id, None, None)
-
-
-def _open_job(connection: Connection, schedule_id: int) -> Row[Any] | None:
-    """A job of the schedule that has not finished, and whether the end of its run paused it."""
-    was_paused = func.max(schedule_runs.c.paused_at).is_not(None).label("was_paused")
-    query = (
-        select(jobs.c.id, was_paused)
-        .join(schedule_runs, schedule_runs.c.job_id == jobs.c.id)
-        .where(schedule_runs.c.schedule_id == schedule_id, jobs.c.state.in_(OPEN_STATES))
-        .group_by(jobs.c.id)
-        .limit(1)
-    )
-    return connection.execute(query).one_or_none()
-
-
-def _refuse_links(name: str, backfill: Backfill) -> None:
-    selection = select_paths(backfill.scan)
-    resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
-    if resolved_elsewhere or any(folder.resolve() != folder for folder in backfill.query.under):
-        text = f"A folder of the schedule {name} is now a link to another folder."
-        raise Conflict(
-            reason=f"{text} Remove the schedule, and add it again with the right folder."
-        )
 
 
 def _set_note(
@@ -609,16 +582,6 @@ def _set_note(
     with database.write() as connection:
         connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(columns))
     return columns
-
-
-def _undo_run(database: Database, schedule_id: int, due: datetime, job_id: int) -> None:
-    """Make the run due again. What its scan recorded stays."""
-    with database.write() as connection:
-        cancel_job(connection, job_id, "its process was stopped; the schedule runs again")
-        connection.execute(delete(schedule_runs).where(*_is_run(schedule_id, due)))
-        connection.execute(
-            update(schedules).where(schedules.c.id == schedule_id).values(next_due=due)
-        )
 
 
 def _is_run(schedule_id: int, due: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -140,8 +140,7 @@ class ChunkRunner:
                 if processor.reads_files and self._waits_for_root(items, roots):
                     return ChunkEnd.WAITING
                 before = self._stored
-                mounted = [item for item in items if item.root_id in roots]
-                self._process(processor, mounted, roots)
+                self._process(processor, [item for item in items if item.root_id in roots], roots)
                 if self._stored - before == len(items):
                     return ChunkEnd.DONE
                 if not self.must_end_pass:
@@ -264,12 +263,13 @@ class ChunkRunner:
 
         def check() -> list[UnavailableFolder]:
             with self.database.read() as connection:
-                found = unavailable_folders(connection, [roots[root_id] for root_id in root_ids])
-            return [
-                each for each in found if any(each.has(item.root_id, item.path) for item in items)
-            ]
+                return unavailable_folders(connection, [roots[root_id] for root_id in root_ids])
 
-        return self.with_retry(check)
+        return [
+            folder
+            for folder in self.with_retry(check)
+            if any(folder.has(item.root_id, item.path) for item in items)
+        ]
 
     def keep_available(self, suspects: Sequence[Item], roots: Mapping[int, Root]) -> list[Item]:
         """Those of the items whose failure is not due to an unmounted folder. The others stay open."""
@@ -277,27 +277,27 @@ class ChunkRunner:
             return []
         unavailable = self.unavailable_folders(suspects, roots)
         self.is_root_unavailable = bool(unavailable)
-        return [
-            item
-            for item in suspects
-            if item.root_id in roots
-            and not any(each.has(item.root_id, item.path) for each in unavailable)
-        ]
+
+        def is_unavailable(item: Item) -> bool:
+            return any(folder.has(item.root_id, item.path) for folder in unavailable)
+
+        return [item for item in suspects if item.root_id in roots and not is_unavailable(item)]
 
     def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
         """Whether a folder of these items is not mounted. The job is suspended until it is available."""
         unavailable = self.unavailable_folders(items, roots)
         if not unavailable:
             return False
-        folder = unavailable[0]
-        problem = self.with_retry(lambda: self._problem(folder))
+        folder, *_ = unavailable
         job_id = self.claim.name.job_id
-        log.warning("job %d waits for %s: %s", job_id, folder.name, problem or "it is unavailable")
-        self.with_retry(lambda: suspend_for_root(self.database, job_id, folder.name, problem))
-        return True
 
-    def _problem(self, folder: UnavailableFolder) -> str | None:
-        """Why a folder is unavailable, if the source says more than that."""
-        with self.database.read() as connection:
-            reason = folder.error(connection).values.get("reason")
-        return None if reason is None else str(reason)
+        def suspend() -> None:
+            with self.database.read() as connection:
+                reason = folder.error(connection).values.get("reason")
+            # Why the folder is unavailable, if the source says more than that.
+            problem = None if reason is None else str(reason)
+            suspend_for_root(self.database, job_id, folder.name, problem)
+            log.warning("job %d waits for %s: %s", job_id, folder.name, problem or "unavailable")
+
+        self.with_retry(suspend)
+        return True

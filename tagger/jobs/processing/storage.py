@@ -21,7 +21,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Select,
     and_,
     bindparam,
@@ -165,29 +164,27 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
     if skipped:
         with database.write() as connection:
             store_outcomes(connection, claim, skipped)
-    return [
-        _open_item(row, claim, raw_files.get(row.id, ()))
-        for row in rows
-        if row.id is not None and row.primary_id is None
-    ]
-
-
-def _open_item(row: Any, claim: Claim, raw_files: Sequence[Row[Any]]) -> Item:
-    has_result = row.failure_kind is None and row.classified_mtime_ns is not None
-    classified = None
-    if row.is_classified and has_result and not claim.reprocess:
-        classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
-    return document_of(
-        Item,
-        row,
-        photo_id=row.id,
-        classified=classified,
-        deaths=row.attempts,
-        raw_files=tuple((file.path, file.path_bytes) for file in raw_files),
-        side_files=tuple(
-            chain.from_iterable(stored_side_files(each.side_files) for each in (row, *raw_files))
-        ),
-    )
+    items = []
+    for row in rows:
+        if row.id is None or row.primary_id is not None:
+            continue
+        has_result = row.failure_kind is None and row.classified_mtime_ns is not None
+        classified = None
+        if row.is_classified and has_result and not claim.reprocess:
+            classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
+        own_raw_files = raw_files.get(row.id, ())
+        side_files = (stored_side_files(file.side_files) for file in (row, *own_raw_files))
+        item = document_of(
+            Item,
+            row,
+            photo_id=row.id,
+            classified=classified,
+            deaths=row.attempts,
+            raw_files=tuple((file.path, file.path_bytes) for file in own_raw_files),
+            side_files=tuple(chain.from_iterable(side_files)),
+        )
+        items.append(item)
+    return items
 
 
 def store_results(
@@ -223,12 +220,12 @@ def store_results(
         of_landmarks = claim.thresholds.keys() - things.keys()
         if of_landmarks:
             hold_landmarks(connection)
-            landmark_ids = {
-                model_id: landmark_ids_of_labels(
-                    connection, model_id, _labels(classified, model_id)
-                )
-                for model_id in of_landmarks
-            }
+            landmark_ids = {}
+            for model_id in of_landmarks:
+                of_model = (each.results.get(model_id) for each in classified.values())
+                predictions = (result.predictions for result in of_model if result is not None)
+                labels = {each.position for each in chain.from_iterable(predictions)}
+                landmark_ids[model_id] = landmark_ids_of_labels(connection, model_id, labels)
             own_claim = claim.of_models(of_landmarks)
             store_classifications(connection, own_claim, classified, landmark_ids, compared)
 
@@ -277,16 +274,13 @@ def _compare(
     """Compare the embeddings of the contents that each model has classified now with what it was taught."""
     compared = {}
     for model_id in sorted(claim.thresholds):
-        results = {key: each.results.get(model_id) for key, each in classified.items()}
-        found = {key: result.embedding for key, result in results.items() if result is not None}
-        compared[model_id] = compare_batch(connection, taught[model_id], found)
+        compared_embeddings = {
+            content_id: result.results[model_id].embedding
+            for content_id, result in classified.items()
+            if model_id in result.results
+        }
+        compared[model_id] = compare_batch(connection, taught[model_id], compared_embeddings)
     return compared
-
-
-def _labels(classified: Mapping[int, Classified], model_id: int) -> set[int]:
-    """The predicted labels of a model, by their positions in its scores."""
-    results = (each.results[model_id] for each in classified.values() if model_id in each.results)
-    return {prediction.position for result in results for prediction in result.predictions}
 
 
 def _set_outcomes(
@@ -407,7 +401,18 @@ def store_photos(
 
     `taken_over`: of `photos_taken_over`, whose verdicts are kept.
     """
-    facts = _facts(connection, items)
+    # The columns of photos that were read: their image, their camera, and their facts.
+    facts_read = {item.photo_id: (item, read) for item, read in _read(items)}
+    cameras = {
+        photo_id: camera_of(read, item.root_id, item.path)
+        for photo_id, (item, read) in facts_read.items()
+    }
+    camera_ids = ensure_cameras(connection, set(cameras.values()))
+    facts: dict[int, dict[str, Any]] = {}
+    for photo_id, (item, read) in facts_read.items():
+        ids = {"content_id": item.image_id, "camera_id": camera_ids[cameras[photo_id]]}
+        facts[photo_id] = ids | fact_columns(read, item.side_facts, item.path)
+
     for item, image_id in taken_over:
         carry_over(connection, item.photo_id, image_id, item.image_id)
 
@@ -469,23 +474,6 @@ def _read(items: Sequence[Item]) -> Iterator[tuple[Item, CameraFacts]]:
         )
         if item.image_id and facts is not None:
             yield item, facts
-
-
-def _facts(connection: Connection, items: Sequence[Item]) -> dict[int, dict[str, Any]]:
-    """The columns of photos that were read, by photo id: their content and their facts."""
-    found = {
-        item.photo_id: (
-            item.image_id,
-            fact_columns(facts, item.side_facts, item.path),
-            camera_of(facts, item.root_id, item.path),
-        )
-        for item, facts in _read(items)
-    }
-    camera_ids = ensure_cameras(connection, {camera for _, _, camera in found.values()})
-    return {
-        photo_id: {"content_id": image_id, "camera_id": camera_ids[camera], **facts}
-        for photo_id, (image_id, facts, camera) in found.items()
-    }
 
 
 def _store_failures(
