@@ -4,6 +4,7 @@ Importing this module configures nothing.
 """
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -89,18 +90,14 @@ class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
 
 def make_app(broker_url: str, keys: RedisKeys) -> Celery:
     """An app that sends to, or consumes from, the queues of a ledger at `broker_url`."""
+    return lazy_app(lambda: configuration(broker_url, keys))
+
+
+def lazy_app(configure: Callable[[], dict[str, object]]) -> Celery:
+    """An app whose `configuration` is made once Celery needs it."""
     use_for_redis()
-    url = _with_checked_certificate(broker_url)
-    app = Celery(
-        "tagger", broker=url, include=["worker.tasks"], loader=Loader, set_as_current=False
-    )
-    app.conf.update(CELERY_SETTINGS | ledger_settings(keys))
-    # The default exchange ("") routes a message to the queue named by its routing key, without bindings in
-    # Redis that a flush would delete.
-    app.conf.task_queues = [
-        Queue(name, exchange="", routing_key=name)  # type: ignore[no-untyped-call]
-        for name in keys.message_queues
-    ]
+    app = Celery("tagger", include=["worker.tasks"], loader=Loader, set_as_current=False)
+    app.add_defaults(configure)
     return app
 
 
@@ -108,13 +105,6 @@ def app_broker(app: Celery, settings: Settings) -> RedisEndpoint:
     """The broker of an app that `make_app` made."""
     keys = app.conf.broker_transport_options["ledger_keys"]
     return RedisEndpoint(str(app.conf.broker_url), keys, embedded=settings.redis_url is None)
-
-
-def _with_checked_certificate(url: str) -> str:
-    """The address of a broker whose certificate is checked, unless it says otherwise."""
-    if not url.startswith("rediss:") or "ssl_cert_reqs=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
 
 # When Redis redelivers the messages of a dead worker. The sweeper is faster; this is a fallback.
@@ -174,9 +164,19 @@ CELERY_SETTINGS: dict[str, object] = {
 }
 
 
-def ledger_settings(keys: RedisKeys) -> dict[str, object]:
-    """The settings of Celery that name the keys of a ledger."""
-    return {
+def configuration(broker_url: str, keys: RedisKeys) -> dict[str, object]:
+    """The settings of Celery for the queues of a ledger at `broker_url`."""
+    if broker_url.startswith("rediss:") and "ssl_cert_reqs=" not in broker_url:
+        # Celery would not check the certificate.
+        broker_url += f"{'&' if '?' in broker_url else '?'}ssl_cert_reqs=required"
+    return CELERY_SETTINGS | {
+        "broker_url": broker_url,
+        # The default exchange ("") routes a message to the queue named by its routing key, without bindings
+        # in Redis that a flush would delete.
+        "task_queues": [
+            Queue(name, exchange="", routing_key=name)  # type: ignore[no-untyped-call]
+            for name in keys.message_queues
+        ],
         "broker_transport_options": {
             **TRANSPORT_OPTIONS,
             **keys.transport_options,

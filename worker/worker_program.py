@@ -20,8 +20,10 @@ from tagger.ledger.workers import worker_of
 from tagger.pipeline.confinement import limit_data, memory_beside_this_process
 from tagger.processes.pool import report_ready
 from tagger.processes.process import handle_own_signals, resume_collection
-from worker.app import app, broker, settings
+from tagger.settings import load_settings
+from worker.app import app
 from worker.broker import check_broker
+from worker.producer import app_broker
 from worker.tasks import current_engine
 
 BACKGROUND_NICENESS = 5
@@ -47,6 +49,8 @@ def run_worker(
     Raises:
         RedisUnavailable: Redis does not answer, without `wait`.
     """
+    settings = load_settings()
+    broker = app_broker(app, settings)
     if not wait:
         check_broker(broker)
     # The warning is about unpickling as root. These workers accept JSON only.

@@ -121,9 +121,7 @@ def worker(
         ]
         raise typer.Exit(run_worker_processes(settings, count, arguments, beat=beat))
     import_ahead(settings.device, settings.backend)
-    from worker.worker_program import (
-        run_worker,
-    )  # reads the settings at import, so after they are exported
+    from worker.worker_program import run_worker
 
     run_worker(
         [Priority(name) for name in priorities],
@@ -142,7 +140,7 @@ def beat(no_wait: NoWait = False) -> None:
     when beat is back.
     """
     handle_own_signals()
-    from worker.app import run_beat  # reads the settings at import
+    from worker.app import run_beat
 
     run_beat("info" if console.verbosity > 0 else "warning", wait=not no_wait)
 

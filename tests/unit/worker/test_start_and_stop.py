@@ -36,6 +36,11 @@ print("waits", flush=True)
 """
 
 
+def test_an_import_of_the_app_reads_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAGGER_REDIS_URL", "no address")
+    subprocess.run([sys.executable, "-c", "import worker.app"], check=True)
+
+
 def test_a_worker_on_a_gpu_processes_more_chunks_at_once_and_a_second_signal_ends_it_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "8", "3", "stops"]
