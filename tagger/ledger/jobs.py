@@ -24,6 +24,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     and_,
     bindparam,
     case,
@@ -541,7 +542,7 @@ def follow_images(connection: Connection, condition: ColumnElement[bool]) -> Non
 
     `condition`: of the items, their photos or images. A job that ends just now is waited for.
     """
-    changed = _changed_items(connection, condition)
+    changed = _items_by_job(connection, condition)
     if not changed:
         return
     # One that runs, as far as is seen here, may be ending with the outcomes from before. Scans are not: they
@@ -550,23 +551,20 @@ def follow_images(connection: Connection, condition: ColumnElement[bool]) -> Non
     query = select(jobs.c.id, jobs.c.state).where(*may_be_over).order_by(jobs.c.id)
     locked = connection.execute(query.with_for_update(read=True))
     over = [job.id for job in locked if job.state in OVER]
-    of_over = (
-        _changed_items(connection, condition & among(job_items.c.job_id, over)) if over else {}
-    )
-    for job_id, rows in of_over.items():
-        _replace(connection, job_id, rows)
+    if over:
+        of_over = condition & among(job_items.c.job_id, over)
+        for job_id, rows in _items_by_job(connection, of_over).items():
+            _replace(connection, job_id, rows)
 
 
 def retake_outcomes(connection: Connection, job_id: int) -> None:
     """Give all items of a job that is about to end the outcomes that their images have now."""
-    for rows in _changed_items(connection, job_items.c.job_id == job_id).values():
+    for rows in _items_by_job(connection, job_items.c.job_id == job_id).values():
         _replace(connection, job_id, rows)
 
 
-def _changed_items(
-    connection: Connection, condition: ColumnElement[bool]
-) -> Mapping[int, Sequence[Row[Any]]]:
-    """The classified items with another outcome than their images, by job, in order of their positions."""
+def items_to_replace(condition: ColumnElement[bool]) -> Select[Any]:
+    """The classified items with another outcome than their images have now, in order of their positions."""
     is_other = contents.c.outcome.in_(CLASSIFIED_OUTCOMES) & (
         contents.c.outcome != job_items.c.outcome
     )
@@ -576,14 +574,19 @@ def _changed_items(
         job_items.c.outcome,
         contents.c.outcome.label("now"),
     )
-    query = (
+    return (
         select(*columns)
         .join_from(job_items, photos, photos.c.id == job_items.c.photo_id)
         .join(contents, contents.c.id == photos.c.content_id)
         .where(job_items.c.outcome.in_(CLASSIFIED_OUTCOMES), is_other, condition)
         .order_by(job_items.c.job_id, job_items.c.position)
     )
-    rows: Iterable[Any] = connection.execute(query)
+
+
+def _items_by_job(
+    connection: Connection, condition: ColumnElement[bool]
+) -> Mapping[int, Sequence[Row[Any]]]:
+    rows: Iterable[Any] = connection.execute(items_to_replace(condition))
     return {job_id: list(of_job) for job_id, of_job in groupby(rows, key=attrgetter("job_id"))}
 
 

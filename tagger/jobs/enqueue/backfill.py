@@ -159,11 +159,10 @@ def count_photos(
 
 
 def discard_empty_job(database: Database, job_id: int) -> bool:
-    """Delete the job if it has ended without photos, without a note, and without a job chained to it."""
+    """Delete the job if it has ended without photos, and without a job chained to it."""
     child = jobs.alias()
     is_empty = (
         jobs.c.state == JobState.FINISHED,
-        jobs.c.note.is_(None),
         ~exists().where(job_items.c.job_id == job_id),
         ~exists().where(child.c.parent_id == job_id),
     )

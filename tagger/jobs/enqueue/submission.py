@@ -217,11 +217,7 @@ def queue_job(request: JobRequest, scan: Scan) -> ScanReport:
     finish_scan(
         scan.database,
         scan.job_id,
-        report.note()
-        if scan.new.kind is JobKind.TAG
-        else report.problem_note()
-        if scan.selected
-        else None,
+        report.note() if scan.new.kind is JobKind.TAG else report.problem_note(),
         other_files=report.other_files.count,
         skipped_folders=report.skipped_folders,
     )
