@@ -17,14 +17,16 @@ from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.workers import FEWEST_AT_ONCE, waiting_chunks
 from tagger.settings import Settings
 from worker.broker import (
+    TASK_NAME,
+    TICK_NAME,
     RedisEndpoint,
+    RedisKeys,
     check_accepts_messages,
     find_broker,
     is_stopped,
     refusal,
     unavailable_error,
 )
-from worker.messages import TASK_NAME, TICK_NAME, RedisKeys
 from worker.redis_transport import use_for_redis
 
 

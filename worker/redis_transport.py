@@ -10,12 +10,12 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from redis import UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
-from worker.embedded_redis import OwnServer
-from worker.messages import (
+from worker.broker import (
     MAX_MESSAGE_BYTES,
     report_dropped,
     validated_message,
 )
+from worker.embedded_redis import OwnServer
 
 log = logging.getLogger(__name__)
 

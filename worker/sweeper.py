@@ -21,8 +21,7 @@ from tagger.ledger.workers import ExpiredLeases, record_heartbeat, release_expir
 from tagger.processes.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.roots.availability import resume_jobs
 from tagger.settings import Settings
-from worker.broker import RedisMonitor, queue_depths
-from worker.messages import RedisKeys
+from worker.broker import RedisKeys, RedisMonitor, queue_depths
 from worker.producer import send_wake_ups
 
 log = logging.getLogger(__name__)

@@ -46,8 +46,7 @@ from tagger.processes.metrics import DEVICE_MEMORY
 from tagger.processes.stall import stall_check, watch
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings, load_settings
-from worker.broker import shared_monitor
-from worker.messages import TASK_NAME, TICK_NAME
+from worker.broker import TASK_NAME, TICK_NAME, shared_monitor
 from worker.producer import app_broker, send_wake_ups
 from worker.sweeper import Sweeper, database_unreachable, own_priorities
 

@@ -16,10 +16,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner, VerdictKind
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, contents, jobs, verdicts, workers
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
-from tagger.jobs.enqueue.submission import Tagging, submit
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, Tagging, submit
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.kept.update import update_kept
 from tagger.ledger import job_control

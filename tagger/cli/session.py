@@ -66,7 +66,7 @@ def open_session(
         url = settings.effective_database_url
         if sqlite_file(url) is None:
             raise  # others use a server too
-        from tagger.transfer.copying import upgrade_database
+        from tagger.transfer import upgrade_database
 
         console.info("upgrading the database to this version of tagger")
         with console.ProgressLine("upgrading") as line:

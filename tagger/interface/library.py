@@ -40,10 +40,16 @@ from tagger.interface.results import (
     paths_of,
     query_of,
 )
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.scan import select_paths
-from tagger.jobs.enqueue.submission import JobRequest, MetadataOptions, Tagging, submit
+from tagger.jobs.enqueue.submission import (
+    Backfill,
+    BackfillScope,
+    JobRequest,
+    MetadataOptions,
+    Tagging,
+    submit,
+)
 from tagger.jobs.processing.model_cache import open_local_model
 from tagger.landmarks.edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.ledger.job_control import list_jobs, recover_stale_jobs

@@ -31,7 +31,7 @@ from support.tls_servers import (
 
 from tagger.cli.program import run
 from tagger.database.connection import open_database
-from tagger.transfer.copying import upgrade_database
+from tagger.transfer import upgrade_database
 from worker.embedded_redis import server_program
 from worker.producer import make_app
 

@@ -9,7 +9,7 @@ from rig.servers import FullablePostgresServer, PostgresServer, RedisServer
 from support.commands import Terminal
 from support.fault_scenario import REAL_DURATIONS, REAL_FAULTS, SHORT_DURATIONS, FaultDurations, FaultScenario
 
-from tagger.transfer.copying import upgrade_database
+from tagger.transfer import upgrade_database
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

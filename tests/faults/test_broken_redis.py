@@ -14,9 +14,8 @@ from support.commands import Terminal, draw_many, stop
 from support.fault_scenario import FaultDurations, FaultScenario, is_alive
 
 from tagger.database.enums import Priority
-from worker.broker import RedisEndpoint
+from worker.broker import TASK_NAME, RedisEndpoint, RedisKeys
 from worker.embedded_redis import start_embedded
-from worker.messages import TASK_NAME, RedisKeys
 from worker.producer import make_app
 
 Fault = Callable[[RedisServer, FaultDurations], None]

@@ -17,8 +17,7 @@ from support.watching import started
 from tagger.database.enums import JobState
 from tagger.database.tables import job_items, photos
 from tagger.ledger.job_control import JobProgress
-from worker.broker import count_queued
-from worker.messages import RedisKeys
+from worker.broker import RedisKeys, count_queued
 
 WATCH = ("watch", "photos", "--enqueue")
 RECORDED = "is recorded; workers process it when Redis is available"

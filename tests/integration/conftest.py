@@ -59,8 +59,7 @@ def photos(
 
 @pytest.fixture
 def monitor(redis_server: RedisServer, database: Database) -> "RedisMonitor":
-    from worker.broker import RedisEndpoint, RedisMonitor
-    from worker.messages import RedisKeys
+    from worker.broker import RedisEndpoint, RedisKeys, RedisMonitor
 
     return RedisMonitor(RedisEndpoint(redis_server.url, RedisKeys(database.ledger_id), embedded=False))
 

@@ -29,7 +29,6 @@ from tagger.database.enums import JobState, Outcome, Priority, Runner, VerdictKi
 from tagger.database.tables import audit_log, schedules
 from tagger.errors import ScheduleNotFound
 from tagger.extensions import Event
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import (
     add_schedule,
     pause_schedule,
@@ -37,6 +36,7 @@ from tagger.jobs.enqueue.schedules import (
     run_due_schedules,
     run_now,
 )
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.ledger import job_control
 from tagger.ledger.job_control import cancel, find_job, list_jobs
 from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan

@@ -15,6 +15,7 @@ from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
+from tagger import transfer
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Runner, VerdictKind
 from tagger.database.schema import bulk_load
@@ -40,9 +41,7 @@ from tagger.photos.paths import path_to_json
 from tagger.registry.registered_models import add_model
 from tagger.tags.settlement import settle
 from tagger.teaching.learning import update_taught
-from tagger.transfer import copying
-from tagger.transfer.copying import TABLES, copy_database
-from tagger.transfer.integrity import check_database
+from tagger.transfer import TABLES, check_database, copy_database
 from tagger.verdicts.verdicts import dismiss_photos, give_verdicts, star_photos
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
@@ -200,12 +199,12 @@ def test_a_copy_that_misses_rows_stores_nothing(
     folder: TaggedFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path}/copy.sqlite"
-    insert_all = copying._insert
+    insert_all = transfer._insert
 
     def lose(connection: Connection, table: Table, page: Sequence[Row[Any]]) -> None:
         insert_all(connection, table, page[1:] if table is verdicts else page)
 
-    monkeypatch.setattr(copying, "_insert", lose)
+    monkeypatch.setattr(transfer, "_insert", lose)
     with pytest.raises(Conflict, match="rows of verdicts"):
         copy_database(folder.database, url)
     with closing(open_database(url)) as copy:

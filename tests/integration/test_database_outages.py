@@ -28,8 +28,8 @@ from tagger.database.connection import Database, open_database
 from tagger.database.engine import is_transient
 from tagger.database.enums import JobState, Priority, Runner, VerdictKind
 from tagger.database.tables import chunks
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.storage import Item
 from tagger.ledger.workers import find_last_tick

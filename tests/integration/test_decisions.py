@@ -28,14 +28,15 @@ from tagger.tags.causes import delete_model_results, delete_verdicts
 from tagger.tags.settlement import unsettled
 from tagger.teaching import lessons
 from tagger.teaching.lessons import count_suggestions, find_suggestions, suggestion_page
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.verdicts.verdicts import (
     StarredPhotos,
+    VerdictFilter,
     dismiss_photos,
     give_examples,
     give_verdicts,
+    list_verdicts,
     restore_photos,
     star_photos,
     withdraw_verdicts,

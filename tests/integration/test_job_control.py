@@ -27,7 +27,7 @@ from tagger.ledger.job_control import (
 )
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.ledger.workers import resume_suspended_jobs
-from tagger.transfer.integrity import found_problems, job_problems
+from tagger.transfer import found_problems, job_problems
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
 CUTOFF = datetime.now(UTC) - timedelta(days=90)

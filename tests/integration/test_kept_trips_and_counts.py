@@ -46,8 +46,7 @@ from tagger.query.timeline import timeline_sections
 from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.tags.contents import record_photos
 from tagger.tags.settlement import settle
-from tagger.transfer.copying import copy_database
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database, copy_database
 
 DAY = 24 * 60
 PLACES = ((48.8584, 2.2945), (41.8902, 12.4922), (40.85, 14.26), (53.55, 9.99))

@@ -24,8 +24,8 @@ from tagger.errors import (
     LandmarkOfModel,
     NotFound,
 )
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.landmarks.edits import (
     EditedLandmark,
     MergedLandmark,
@@ -43,7 +43,7 @@ from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import RegisteredModel, add_model
 from tagger.tags.settlement import settle
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 from tagger.verdicts.importing import import_verdicts, read_entries
 
 LATER = datetime(2030, 1, 1, tzinfo=UTC)

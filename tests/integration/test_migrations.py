@@ -37,7 +37,7 @@ from tagger.database.schema import (
 )
 from tagger.database.tables import ledgers, metadata, model_labels, verdicts, views
 from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
-from tagger.transfer.copying import upgrade_database
+from tagger.transfer import upgrade_database
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
 pytestmark = [
@@ -145,7 +145,7 @@ def test_a_database_of_version_1_is_refused_and_says_the_way(database: Database,
 def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -> None:
     program = (
         "import sys; from tagger.database.connection import open_database; "
-        "from tagger.transfer.copying import upgrade_database; "
+        "from tagger.transfer import upgrade_database; "
         "upgrade_database(sys.argv[1]); print(open_database(sys.argv[1]).ledger_id)"
     )
     if empty_database_url.startswith("sqlite"):

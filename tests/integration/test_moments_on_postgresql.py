@@ -44,7 +44,7 @@ from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.comparison import TaughtCache, compare_batch
 from tagger.teaching.learning import learn_landmarks, update_taught
 from tagger.teaching.similarity import update_sketches
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 

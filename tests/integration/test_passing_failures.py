@@ -15,8 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.tables import photos
 from tagger.errors import RETRY_PAUSES, FailureKind
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
-from tagger.jobs.enqueue.submission import submit
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, count_photos, submit
 from tagger.ledger.jobs import InferenceOptions
 from tagger.photos import files
 

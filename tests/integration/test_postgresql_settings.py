@@ -17,7 +17,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.engine import is_transient
 from tagger.database.tables import ledgers, photos, workers
 from tagger.errors import DatabasePermissionMissing, DatabaseUnavailable
-from tagger.transfer.copying import upgrade_database
+from tagger.transfer import upgrade_database
 
 SHOW = text("SHOW random_page_cost")
 

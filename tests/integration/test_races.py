@@ -20,7 +20,7 @@ from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark, mer
 from tagger.landmarks.landmarks import find_landmark
 from tagger.roots.roots import forget_path
 from tagger.tags.contents import has_verdict
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 from tagger.verdicts.verdicts import (
     dismiss_photos,
     give_verdicts,

@@ -22,8 +22,7 @@ from tagger.database.connection import open_database
 from tagger.database.engine import DatabaseError, outage_text, stated_error
 from tagger.errors import DatabaseReadOnly
 from tagger.registry.registered_models import add_model
-from tagger.transfer.copying import upgrade_database
-from tagger.transfer.integrity import NOT_CHECKED, check_database, connection_problems
+from tagger.transfer import NOT_CHECKED, check_database, connection_problems, upgrade_database
 
 
 @pytest.fixture

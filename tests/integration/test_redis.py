@@ -32,10 +32,19 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
-from worker import broker, celery_patches, messages
+from worker import broker, celery_patches
 from worker import sweeper as sweeper_module
-from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker
-from worker.messages import MAX_MESSAGE_BYTES, TASK_NAME, TICK_NAME, RedisKeys, report_dropped
+from worker.broker import (
+    MAX_MESSAGE_BYTES,
+    TASK_NAME,
+    TICK_NAME,
+    RedisEndpoint,
+    RedisKeys,
+    RedisMonitor,
+    check_accepts_messages,
+    check_broker,
+    report_dropped,
+)
 from worker.producer import TICK_S, TRANSPORT_OPTIONS, make_app, send_wake_ups
 from worker.sweeper import Sweeper
 
@@ -517,7 +526,7 @@ def test_a_large_message_is_not_parsed(app: Celery, client: redis.Redis, reasons
 def test_invalid_messages_are_logged_once_a_minute(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messages, "_reported_at", -messages.REPORT_S)
+    monkeypatch.setattr(broker, "_reported_at", -broker.REPORT_S)
     for number in range(10):
         report_dropped(f"junk {number}")
     assert caplog.messages == ["An invalid message was dropped: junk 0"]

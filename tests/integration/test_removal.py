@@ -22,7 +22,7 @@ from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.roots import roots as roots_module
 from tagger.roots.roots import forget_path
 from tagger.tags.settlement import settle
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 
 
 def forget(folder: TaggedFolder, path: Path, *, dry_run: bool = False) -> int:

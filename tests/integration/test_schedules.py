@@ -16,7 +16,6 @@ from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, ledgers, schedule_runs, schedules
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import (
     RunInterrupted,
     ScheduleRun,
@@ -33,7 +32,7 @@ from tagger.jobs.enqueue.schedules import (
     run_due_schedules,
     run_now,
 )
-from tagger.jobs.enqueue.submission import MetadataOptions
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions
 from tagger.ledger.job_control import cancel, pause, resume
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick

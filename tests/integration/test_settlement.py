@@ -43,7 +43,7 @@ from tagger.tags.contents import record_photos
 from tagger.tags.settlement import unsettled
 from tagger.teaching.comparison import TaughtCache, compare_images
 from tagger.teaching.learning import learn_landmarks, update_taught
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 from tagger.verdicts.importing import import_verdicts, read_entries
 from tagger.verdicts.verdicts import (
     NOT_A_LANDMARK,

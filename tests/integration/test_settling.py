@@ -15,7 +15,7 @@ from support.databases import empty_database
 
 from tagger.database.enums import JobState
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor

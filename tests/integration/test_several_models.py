@@ -19,8 +19,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, models, tags
 from tagger.errors import Conflict, ModelFileNotFound
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-from tagger.jobs.enqueue.submission import submit
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, submit
 from tagger.ledger import job_control
 from tagger.query.details import photo_details
 from tagger.query.find import find_tagged
@@ -36,7 +35,7 @@ from tagger.tags import causes, models_in_use, settlement
 from tagger.tags.contents import lock_contents
 from tagger.tags.models_in_use import names_in_use
 from tagger.tags.settlement import is_settled
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 from tagger.verdicts.verdicts import give_verdicts
 
 PALACE = LABELS[2].slug

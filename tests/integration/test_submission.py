@@ -29,16 +29,21 @@ from tagger.errors import (
     RootUnavailable,
     TaggerError,
 )
-from tagger.jobs.enqueue.backfill import (
+from tagger.jobs.enqueue.metadata_jobs import Undo, Write
+from tagger.jobs.enqueue.scan import ScanReport, Selection, select_paths
+from tagger.jobs.enqueue.submission import (
+    MOST_PATHS,
     Backfill,
     BackfillScope,
+    JobRequest,
+    MetadataOptions,
+    Retry,
+    Tagging,
     backfill_from_options,
     backfill_options,
     count_photos,
+    submit,
 )
-from tagger.jobs.enqueue.metadata_jobs import Undo, Write
-from tagger.jobs.enqueue.scan import ScanReport, Selection, select_paths
-from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, MetadataOptions, Retry, Tagging, submit
 from tagger.ledger import job_control
 from tagger.ledger.items import FailureFilter
 from tagger.ledger.job_control import cancel, list_jobs, pause, tag_job_paths

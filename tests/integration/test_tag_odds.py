@@ -28,7 +28,7 @@ from tagger.query.details import photo_details_by_id
 from tagger.tags.causes import replace_taught_tags
 from tagger.tags.contents import record_photos
 from tagger.teaching.lessons import find_suggestions
-from tagger.transfer.integrity import cross_problems
+from tagger.transfer import cross_problems
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 DOUBTFUL = ("eiffel-tower", 0.6, False)

@@ -17,8 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
-from tagger.jobs.enqueue.submission import submit
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, count_photos, submit
 from tagger.jobs.processing import classification
 from tagger.kept.update import update_kept
 from tagger.landmarks.edits import (
@@ -48,7 +47,7 @@ from tagger.teaching.learning import (
     update_taught,
 )
 from tagger.teaching.lessons import find_suggestions
-from tagger.transfer.integrity import connection_problems
+from tagger.transfer import connection_problems
 from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
 
 CHURCH, BRIDGE = 0, 1

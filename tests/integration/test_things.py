@@ -21,9 +21,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Target, VerdictKind
 from tagger.database.tables import contents, image_things, models, thing_labels, thing_verdicts, things
 from tagger.errors import ThingNotFound
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.metadata_jobs import Write
-from tagger.jobs.enqueue.submission import MetadataOptions, inference_options, submit
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions, inference_options, submit
 from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.model.artifact import Label
@@ -43,10 +42,9 @@ from tagger.search.text_query import text_query
 from tagger.tags.models_in_use import names_in_use
 from tagger.texts.documents import json_bytes
 from tagger.things import all_things, count_things, find_thing
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.verdicts.verdicts import give_verdicts, withdraw_verdicts
+from tagger.verdicts.verdicts import VerdictFilter, give_verdicts, list_verdicts, withdraw_verdicts
 
 DOG = Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, aliases=("puppy",), parent="animal")
 THINGS = (

@@ -23,7 +23,7 @@ from tagger.positions.tracks import (
     store_track,
     track_spool,
 )
-from tagger.transfer.integrity import check_database
+from tagger.transfer import check_database
 
 
 def located(database: Database, *seconds: float) -> list[Fix | None]:

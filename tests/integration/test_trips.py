@@ -27,7 +27,7 @@ from tagger.kept.update import update_kept
 from tagger.query.find import find_tagged, find_tagged_page
 from tagger.query.options import PhotoQuery
 from tagger.query.trip_summaries import TripSummary, trip_path, trip_summaries, trip_summary
-from tagger.transfer.copying import copy_database
+from tagger.transfer import copy_database
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)

@@ -14,7 +14,7 @@ from tagger.database.engine import create_database_engine
 from tagger.database.schema import upgrade_schema
 from tagger.database.tables import audit_log, image_things, thing_verdicts
 from tagger.errors import DatabaseUnavailable
-from tagger.transfer.copying import upgrade_database
+from tagger.transfer import upgrade_database
 
 pytestmark = [
     pytest.mark.postgresql,

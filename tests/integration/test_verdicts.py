@@ -24,11 +24,12 @@ from tagger.query.options import PhotoQuery
 from tagger.registry.registered_models import add_model
 from tagger.roots.roots import forget_path
 from tagger.texts import documents
-from tagger.verdicts import listing
+from tagger.verdicts import verdicts as verdicts_module
 from tagger.verdicts.importing import ImportedVerdicts, VerdictEntry, import_verdicts, read_entries
-from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.verdicts.verdicts import (
+    VerdictFilter,
     give_verdicts,
+    list_verdicts,
     withdraw_verdicts,
 )
 
@@ -172,7 +173,7 @@ def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> Ver
     folder.draw("berlin/grey.jpg", None, shade=30)
     folder.tag()
     monkeypatch.setattr("tagger.database.statements.PAGE", 2)
-    monkeypatch.setattr(listing, "PAGE", 2)
+    monkeypatch.setattr(verdicts_module, "PAGE", 2)
     monkeypatch.setattr("tagger.query.find.PAGE", 2)
     return folder
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from worker.messages import TASK_NAME, RedisKeys
+from worker.broker import TASK_NAME, RedisKeys
 from worker.producer import make_app
 
 Change = Callable[[dict[str, Any]], object]

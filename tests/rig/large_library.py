@@ -22,7 +22,7 @@ from tagger.registry.registered_models import resolve_models
 from tagger.teaching.classifiers import embedding_bytes
 from tagger.teaching.learning import embedding_of
 from tagger.teaching.similarity import update_sketches
-from tagger.transfer.copying import upgrade_database
+from tagger.transfer import upgrade_database
 
 from .postgres_databases import autocommitted
 

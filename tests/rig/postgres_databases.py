@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, create_engine, make_url
 
-from tagger.transfer.copying import upgrade_database
+from tagger.transfer import upgrade_database
 
 
 @contextmanager

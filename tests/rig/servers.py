@@ -23,8 +23,8 @@ import psutil
 import psycopg
 from redis import Redis, RedisError
 
+from worker.broker import RedisKeys
 from worker.embedded_redis import server_program
-from worker.messages import RedisKeys
 
 KEYS = RedisKeys("ledger")
 """The keys in Redis of tests without a database."""

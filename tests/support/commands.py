@@ -31,10 +31,9 @@ from tagger.database.tables import chunks
 from tagger.ledger.job_control import JobProgress, find_job, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
-from tagger.transfer.copying import upgrade_database
-from worker.broker import RedisEndpoint
+from tagger.transfer import upgrade_database
+from worker.broker import RedisEndpoint, RedisKeys
 from worker.embedded_socket import embedded_url
-from worker.messages import RedisKeys
 
 BIN = Path(sys.executable).parent
 SERVICES = {"beat", "serve", "up", "worker"}

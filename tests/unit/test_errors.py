@@ -221,7 +221,7 @@ def test_translated_texts_need_no_other_values_than_the_error_has(kind: type[Tag
 WRITERS = {"tagger/tags/causes.py", "tagger/tags/settlement.py"}
 OF_ANY_TABLE = {
     "tagger/database/statements.py",  # the functions that others call with a table
-    "tagger/transfer/copying.py",  # copies what was decided, too
+    "tagger/transfer.py",  # copies what was decided, too
     "tagger/kept/days.py",
 }
 """Modules that write tables that they do not name."""

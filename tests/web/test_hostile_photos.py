@@ -16,8 +16,8 @@ from support.page_server import photo, settings_in
 
 from tagger.database.connection import open_database
 from tagger.database.enums import Priority, Runner
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.model.artifact import Label
 from tagger.query.options import PhotoQuery

@@ -15,9 +15,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Priority, Target
 from tagger.database.tables import job_items, photos, schedules
 from tagger.errors import FailureKind, SettingsInvalid
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule, list_runs, run_due_schedules
-from tagger.jobs.enqueue.submission import MetadataOptions
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
 from tagger.settings import Settings, load_settings

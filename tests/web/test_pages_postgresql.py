@@ -16,8 +16,8 @@ from support.page_server import client_of_page, settings_in
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority, VerdictKind
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.kept.update import update_kept
 from tagger.settings import Settings
 from tagger.verdicts.verdicts import give_verdicts

@@ -24,8 +24,8 @@ from tagger.database.audit_log import AuditAction
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.tables import models
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http import access

@@ -41,8 +41,7 @@ from tagger.query.filter_words import conditions_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.jobs.enqueue.backfill import Backfill
-    from tagger.jobs.enqueue.submission import MetadataOptions
+    from tagger.jobs.enqueue.submission import Backfill, MetadataOptions
 
 BackfillScopeName = Annotated[
     str,
@@ -73,7 +72,7 @@ def parse_backfill(
     Raises:
         typer.BadParameter: an option is invalid, or contradicts another one.
     """
-    from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+    from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 
     if what not in set(BackfillScope):
         raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
@@ -117,7 +116,7 @@ def backfill(
 
     tagger backfill outdated --country france --year 2019 --dry-run
     """
-    from tagger.jobs.enqueue.backfill import count_photos, discard_empty_job
+    from tagger.jobs.enqueue.submission import count_photos, discard_empty_job
 
     selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
     session = open_session(

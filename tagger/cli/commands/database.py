@@ -34,7 +34,7 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger db upgrade
     """
-    from tagger.transfer.copying import is_upgraded, upgrade_database
+    from tagger.transfer import is_upgraded, upgrade_database
 
     url = load_settings().effective_database_url
     if dry_run:
@@ -67,7 +67,7 @@ def check(json: Json = False) -> None:
     Example: tagger db check
     """
     from tagger.kept.update import MENDED
-    from tagger.transfer.integrity import check_database
+    from tagger.transfer import check_database
 
     problems = list(check_database(open_for_reading().database))
     text = "\n".join(map(printable, problems)) or "the database is consistent"
@@ -164,7 +164,7 @@ def copy(
 
     TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger db copy sqlite:////home/you/library.db
     """
-    from tagger.transfer.copying import copy_database, row_counts_text
+    from tagger.transfer import copy_database, row_counts_text
 
     database = open_for_reading().database
     with ProgressLine("copying") as line:

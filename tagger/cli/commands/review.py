@@ -29,11 +29,12 @@ from tagger.photos.paths import parse_path
 from tagger.query.photo_json import json_list_parts
 from tagger.teaching.lessons import count_answers, find_suggestions
 from tagger.verdicts.importing import import_verdicts, read_entries
-from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.verdicts.verdicts import (
     VERDICT_COLUMNS,
+    VerdictFilter,
     dismiss_photos,
     give_verdicts,
+    list_verdicts,
     photo_ids_at,
     restore_photos,
     withdraw_verdicts,

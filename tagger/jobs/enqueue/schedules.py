@@ -45,14 +45,14 @@ from tagger.errors import (
     ScheduleNotFound,
     TaggerError,
 )
-from tagger.jobs.enqueue.backfill import (
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan, select_paths
+from tagger.jobs.enqueue.submission import (
     Backfill,
     backfill_from_options,
     backfill_options,
     discard_empty_job,
+    queue_job,
 )
-from tagger.jobs.enqueue.scan import ProgressCallback, Scan, select_paths
-from tagger.jobs.enqueue.submission import queue_job
 from tagger.ledger.job_control import pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE, NewJob, cancel_job, insert_job
 from tagger.settings import Settings

@@ -24,7 +24,6 @@ from tagger.database.connection import Database
 from tagger.database.engine import DatabaseError
 from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.backfill import count_photos
 from tagger.jobs.enqueue.job_json import (
     JobFindings,
     StatusDocument,
@@ -33,7 +32,7 @@ from tagger.jobs.enqueue.job_json import (
     status_document,
 )
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
-from tagger.jobs.enqueue.submission import MetadataOptions, Retry, Tagging
+from tagger.jobs.enqueue.submission import MetadataOptions, Retry, Tagging, count_photos
 from tagger.ledger import job_control
 from tagger.ledger.items import (
     FailingPhoto,

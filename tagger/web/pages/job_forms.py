@@ -14,10 +14,9 @@ from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Priority
 from tagger.errors import PathNotFound, TaggerError
-from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, local_zone
-from tagger.jobs.enqueue.submission import Tagging
+from tagger.jobs.enqueue.submission import BackfillScope, Tagging
 from tagger.texts.text_format import N_, gettext, reader_zone
 from tagger.web.api.job_starter import (
     BackfillRequest,

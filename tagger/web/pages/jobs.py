@@ -19,7 +19,6 @@ from tagger.database.audit_log import author_text
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind, TaggerError
-from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
 from tagger.jobs.enqueue.schedules import (
     ScheduleDocument,
@@ -28,7 +27,7 @@ from tagger.jobs.enqueue.schedules import (
     pause_schedule,
     remove_schedule,
 )
-from tagger.jobs.enqueue.submission import UNDO_JOB
+from tagger.jobs.enqueue.submission import UNDO_JOB, Backfill, backfill_from_options
 from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger.items import (
     FailingPhoto,

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tagger.database.connection import Database, display_language
 from tagger.database.enums import Priority, TripEditKind
 from tagger.errors import TaggerError
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.kept.trips import (
     LONGEST_NAME,
     find_trip,

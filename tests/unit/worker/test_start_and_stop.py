@@ -19,7 +19,7 @@ from celery import signals
 from tagger.jobs.processing.executor import ActivityMonitor
 from worker import tasks
 from worker.producer import make_app
-from worker.messages import RedisKeys
+from worker.broker import RedisKeys
 
 for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"concurrency": 3})):
     tasks.make_engine = lambda *_: SimpleNamespace(device=device)

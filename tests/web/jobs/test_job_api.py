@@ -22,9 +22,8 @@ from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
 from tagger.jobs.enqueue import schedules
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule, list_runs, list_schedules
-from tagger.jobs.enqueue.submission import MetadataOptions, queue_job
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOptions, queue_job
 from tagger.ledger.workers import record_heartbeat, record_tick
 from tagger.query.options import PhotoQuery
 from tagger.web.api.job_starter import MAX_SCANS, AllowedFolders, FolderRefused, folder_key

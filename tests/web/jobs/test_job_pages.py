@@ -14,8 +14,8 @@ from support.page_server import TOKEN, JobClient
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.ledger.job_control import remove_old_items
 from tagger.ledger.workers import WorkerStatus
 from tagger.metadata.errors import RefusalKind

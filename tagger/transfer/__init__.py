@@ -1,1 +1,0 @@
-"""Copying a database into an empty one, upgrading one, and checking its integrity."""
