@@ -50,7 +50,6 @@ def is_installed(module: str) -> bool:
 
 
 def extra_missing(feature: str, extra: str) -> ExtraMissing:
-    """The error of a feature whose extra is not installed."""
     return ExtraMissing(feature=feature, extra=extra, command=install_command(extra))
 
 
@@ -128,8 +127,6 @@ def extensions(group: str) -> Mapping[str, Any]:
 
 
 class Event(StrEnum):
-    """Types of events."""
-
     JOB_FINISHED = "job.finished"
     LANDMARK_FOUND = "landmark.found"
 

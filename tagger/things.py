@@ -65,7 +65,6 @@ class Thing:
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """Every name that it can be found by."""
         return (self.display_name, self.name, *self.names.values(), *self.aliases)
 
 

@@ -310,7 +310,6 @@ def found_problems(connection: Connection, *problems: Problem) -> Iterator[str]:
 
 
 def job_problems() -> Iterator[Problem]:
-    """What can be wrong with jobs, their chunks and their items."""
     yield "job {}, chunk {}: its counts do not match its items", _wrong_chunks()
     # A scanned job's total must be the number of its items, and its chunks must cover them.
     items = select(func.count()).where(job_items.c.job_id == jobs.c.id).scalar_subquery()
@@ -368,7 +367,6 @@ def _wrong_chunks() -> Select[Any]:
 
 
 def _content_problems() -> Iterator[Problem]:
-    """What can be wrong with photos and their images."""
     # A RAW file that is one photo with its JPEG has no image, and its JPEG is a photo of the same root.
     primary = photos.alias("primary")
     is_photo = primary.c.primary_id.is_(None) & (primary.c.root_id == photos.c.root_id)
@@ -394,7 +392,6 @@ def _content_problems() -> Iterator[Problem]:
 
 
 def _thing_problems() -> Iterator[Problem]:
-    """What can be wrong with the things that models find."""
     is_classified = exists().where(
         classifications.c.content_id == image_things.c.content_id,
         classifications.c.model_id == image_things.c.model_id,
@@ -414,7 +411,6 @@ def _thing_problems() -> Iterator[Problem]:
 
 
 def _taught_problems() -> Iterator[Problem]:
-    """What can be wrong with embeddings, classifiers and the taught tags that follow from both."""
     is_classified = exists().where(
         contents.c.id == embeddings.c.content_id, is_classified_by(embeddings.c.model_id)
     )

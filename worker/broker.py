@@ -49,7 +49,6 @@ class RedisEndpoint:
 
     @property
     def redacted_url(self) -> str:
-        """The address without its password."""
         return redact_url(self.url)
 
     def client(self) -> redis.Redis:
@@ -153,7 +152,6 @@ def is_stopped(broker: RedisEndpoint, error: BaseException | None) -> bool:
 
 
 def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:
-    """The number of messages per priority."""
     return {priority.value: int(str(client.llen(queue))) for priority, queue in keys.queues.items()}
 
 
@@ -196,7 +194,6 @@ class RedisMonitor:
 
 @cache
 def shared_monitor(broker: RedisEndpoint) -> RedisMonitor:
-    """The monitor of this process."""
     return RedisMonitor(broker)
 
 
@@ -244,7 +241,6 @@ class RedisKeys:
 
     @property
     def message_queues(self) -> tuple[str, ...]:
-        """The queues of ticks and chunks."""
         return (self.ticks, *self.queues.values())
 
     def _key(self, name: str) -> str:

@@ -44,12 +44,10 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         return conn
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Report the error; Celery connects again."""
         self._report(exc)
         _pause()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Report the error and close the connection; Celery connects again."""
         self._report(exc)
         with warnings.catch_warnings():
             # The warning is about a default that will change; worker.producer sets it.

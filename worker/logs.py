@@ -32,7 +32,6 @@ def set_up_logging(log_format: Literal["text", "json"], level: int | str) -> Non
 
 class _Lines(logging.Formatter):
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
-        """The optional fields of the record."""
         return {
             name: getattr(record, name)
             for name in FIELDS

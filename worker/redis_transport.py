@@ -27,12 +27,10 @@ class QoS(redis.QoS):
     """
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message."""
         with self._ending(delivery_tag):
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Reject a message."""
         with self._ending(delivery_tag):
             super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
 

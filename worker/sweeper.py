@@ -134,7 +134,6 @@ class Sweeper:
         self._problem = problem
 
     def sweep(self) -> None:
-        """Sweep once."""
         self._record_heartbeat()
         if self._leases.can_judge():
             recover_stale_jobs(self._database)

@@ -332,7 +332,6 @@ _lock = threading.Lock()
 
 
 def make_engine(app: Celery, settings: Settings, name: str | None = None) -> Engine:
-    """Make this process's engine, once."""
     global _engine  # noqa: PLW0603 - a Celery task has no other way to its process's engine
     with _lock:
         if _engine is None:
@@ -341,14 +340,12 @@ def make_engine(app: Celery, settings: Settings, name: str | None = None) -> Eng
 
 
 def current_engine() -> Engine:
-    """The engine of this process."""
     if _engine is None:
         raise RuntimeError("the engine is made when the worker starts")
     return _engine
 
 
 def stop_engine() -> None:
-    """Close this process's engine, if it has one."""
     global _engine  # noqa: PLW0603
     with _lock:
         if _engine is not None:

@@ -21,8 +21,6 @@ MAX_REMOVED = 100
 
 
 class AuditAction(StrEnum):
-    """What is recorded."""
-
     SIGN_IN = "sign-in"
     SIGN_OUT = "sign-out"
     JOB_CREATE = "job-create"
@@ -113,7 +111,6 @@ class Actor:
 
 
 def actor_of(connection: Connection) -> Actor:
-    """Who makes the changes of the transaction."""
     actor: Actor = connection.get_execution_options()["tagger_actor"]
     return actor
 
@@ -137,7 +134,6 @@ def login_name() -> str | None:
 
 
 def command_line_actor() -> Actor:
-    """The user who runs this process, and its machine."""
     return Actor(f"cli {_system_user()}@{socket.gethostname()}")
 
 

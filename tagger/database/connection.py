@@ -138,7 +138,6 @@ class Database:
         raise self._bound()
 
     def acting_as(self, actor: Actor) -> Database:
-        """The same open database for another actor."""
         view = object.__new__(Database)
         vars(view).update(vars(self), actor=actor)
         return view
@@ -169,7 +168,6 @@ class Database:
 
     @property
     def redacted_url(self) -> str:
-        """The address without its password."""
         return redact(self._engine.url)
 
     @contextmanager
@@ -330,14 +328,12 @@ Receivers = Callable[[], Sequence[EventReceiver]]
 
 
 def has_receivers(connection: Connection, event: Event) -> bool:
-    """Whether anybody receives this event."""
     return any(receiver.wants(event) for receiver in _receivers(connection))
 
 
 def record_event(
     connection: Connection, event: Event, subject: object, data: Mapping[str, Any]
 ) -> None:
-    """Give an event to all that receive it."""
     for receiver in _receivers(connection):
         if receiver.wants(event):
             receiver.record(connection, event, subject, data)

@@ -409,7 +409,6 @@ def is_read_only(error: DatabaseError | sqlite3.Error) -> bool:
 
 
 def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
-    """Whether the disk of the database has no space left."""
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", None) in _SQLITE_DISK_FULL

@@ -241,7 +241,6 @@ _PRESENT = "p.gone_since IS NULL AND p.primary_id IS NULL"
 
 
 def view_statements(*, is_sqlite: bool) -> Mapping[str, str]:
-    """The query of each view, by its name."""
     true = "1" if is_sqlite else "true"
     return {"photo_tags": _PHOTO_TAGS.format(true=true), "photos_view": _PHOTOS_VIEW}
 

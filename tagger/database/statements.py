@@ -274,7 +274,6 @@ def _postgresql_among(element: among, compiler: SQLCompiler, **options: Any) -> 
 
 
 def array(values: Iterable[_Value], item: TypeEngine[_Value]) -> ColumnElement[Sequence[_Value]]:
-    """An array of PostgreSQL as one parameter; of JSON on SQLite."""
     return literal(list(values), _Array(item))
 
 

@@ -241,7 +241,6 @@ def edit_landmark(
 def _changed_columns(
     changes: LandmarkChanges, landmark: Landmark, every: Sequence[Landmark]
 ) -> dict[str, Any]:
-    """The new values of the columns that the changes set."""
     columns: dict[str, Any] = {}
     if "name" in changes:
         columns["name"] = _changed_name(changes["name"], landmark, every)

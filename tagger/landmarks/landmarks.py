@@ -158,7 +158,6 @@ def landmarks_that_may_have(connection: Connection, names: Collection[str]) -> l
 
 
 def newest_landmarks(connection: Connection) -> list[Landmark]:
-    """The landmarks that were added last."""
     newest = select(landmarks.c.id).order_by(landmarks.c.id.desc()).limit(_NEWEST)
     return all_landmarks(connection, among(landmarks.c.id, connection.scalars(newest).all()))
 

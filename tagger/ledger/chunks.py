@@ -24,8 +24,6 @@ from tagger.texts.documents import document_of
 
 @dataclass(frozen=True)
 class ChunkName:
-    """Identifies a chunk."""
-
     job_id: int
     chunk: int
 
@@ -272,7 +270,6 @@ class LeaseRenewer:
                 del self._leases[claim.token]
 
     def close(self) -> None:
-        """End the thread."""
         self._thread.close()
 
     def _renew(self) -> None:

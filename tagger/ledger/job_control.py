@@ -101,7 +101,6 @@ def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
 
 
 def count_open_jobs(database: Database) -> int:
-    """Return how many jobs are neither finished nor cancelled."""
     with database.read() as connection:
         return connection.scalar(select(func.count()).where(jobs.c.state.in_(OPEN_STATES))) or 0
 
@@ -222,7 +221,6 @@ class JobProgress:
 
     @property
     def is_local(self) -> bool:
-        """Whether the process that made it runs it; otherwise workers do."""
         return self.runner == Runner.LOCAL
 
     @property
@@ -231,7 +229,6 @@ class JobProgress:
 
 
 def list_jobs(database: Database) -> list[JobProgress]:
-    """All jobs, newest first."""
     with database.read() as connection:
         return _list(connection, ())
 

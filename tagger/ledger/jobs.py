@@ -200,7 +200,6 @@ def is_local(job: Row[Any]) -> bool:
 
 
 def other_models(connection: Connection, job_id: int) -> tuple[tuple[int, float], ...]:
-    """The further models of a job, with their thresholds."""
     query = select(job_models.c.model_id, job_models.c.threshold).where(
         job_models.c.job_id == job_id
     )
@@ -376,7 +375,6 @@ def _has_open_chunk(job_id: int | ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _record_end(connection: Connection, job: Row[Any]) -> None:
-    """Record the end of a job as an event, with its counts."""
     if not has_receivers(connection, Event.JOB_FINISHED):
         return
     sums = [

@@ -158,7 +158,6 @@ def worker_places(connection: Connection) -> int:
 
 
 def chunks_at_once(device: str) -> int:
-    """The number of chunks that a worker on this device processes at once."""
     return CHUNKS_AT_ONCE.get(device, FEWEST_AT_ONCE)
 
 
@@ -315,7 +314,6 @@ def record_heartbeat(
 
 
 def remove_worker(database: Database, name: str) -> None:
-    """Remove a worker that shuts down."""
     with database.write() as connection:
         connection.execute(delete(workers).where(workers.c.name == name))
 

@@ -99,8 +99,6 @@ def handle_own_signals() -> None:
 
 
 class _Interruption:
-    """The signals to one program."""
-
     def __init__(self, message: str) -> None:
         self.message = message
         self._is_watching = True

@@ -67,7 +67,6 @@ def watch(program: str, folder: Path, timeout_s: float) -> None:
 
 
 def unwatch() -> None:
-    """Stop watching."""
     global _watch  # noqa: PLW0603
     if _watch is not None:
         _watch.close()

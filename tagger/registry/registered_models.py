@@ -238,7 +238,6 @@ def models_to_try(database: Database, selector: str | None) -> Sequence[Register
 
 
 def models_of_landmarks(found: Iterable[RegisteredModel]) -> list[RegisteredModel]:
-    """Those of these models that name landmarks."""
     return [model for model in found if model.manifest.kind == models_in_use.LANDMARKS]
 
 

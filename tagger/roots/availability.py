@@ -70,7 +70,6 @@ class UnavailableFolder:
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        """The condition for the photos in it."""
         return photos_below(self.root, self.folder)
 
     def has(self, root_id: int, path: str) -> bool:

@@ -58,7 +58,6 @@ class Root:
 
     @cached_property
     def source(self) -> "PhotoSource":
-        """The source that reads the photos of this root."""
         from tagger.photos.source import open_source
 
         return open_source(str(self.folder))

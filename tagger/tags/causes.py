@@ -407,7 +407,6 @@ def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int
 
 
 def confirmed_contents(connection: Connection, content_ids: Collection[int]) -> set[int]:
-    """Those of the images on which a landmark is confirmed."""
     is_confirmed = verdicts.c.content_id.in_(content_ids), verdicts.c.verdict == "confirmed"
     return set(connection.scalars(select(verdicts.c.content_id).where(*is_confirmed)))
 

@@ -108,7 +108,6 @@ def shipped_file(kind: str = LANDMARKS) -> Path:
 
 
 def is_shipped_file(file: Path) -> bool:
-    """Whether it is the path of a shipped model."""
     return file in map(shipped_file, KINDS)
 
 

@@ -243,7 +243,6 @@ class Causes:
                 yield *key, not counts
 
     def effective_tags(self) -> Sequence[EffectiveTag]:
-        """What the rule says of the landmarks of the image."""
         return decide(self.candidates, self.verdicts, self.image)
 
 
@@ -354,7 +353,6 @@ def stored_odds(
 
 
 def _row(content_id: int, tag: EffectiveTag) -> _Row:
-    """The row that says this of an image."""
     best = tag.candidate
     odds = best and best.odds
     return (

@@ -43,7 +43,6 @@ def status_document(
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
 ) -> StatusDocument:
-    """The state of these jobs, and of what works on them."""
     with database.read() as connection:
         waiting = waiting_photos(jobs, current_time(connection))
     return StatusDocument(
@@ -76,7 +75,6 @@ class JobFindings:
 
 
 def job_findings(database: Database, job: int) -> JobFindings:
-    """What a job found."""
     from tagger.jobs.enqueue.photo_rows import unread_photos  # most commands start without these
     from tagger.teaching.lessons import count_suggested_photos
 

@@ -62,7 +62,6 @@ class Write:
             scan.select([of_photos(page), ~is_item])
 
     def photo_id_pages(self, database: Database, root_paths: RootPaths) -> Iterator[Sequence[int]]:
-        """The ids of the photos, in pages."""
         if self.photo_ids is not None:
             yield self.photo_ids
             return
@@ -115,7 +114,6 @@ class Undo:
         scan.select(self.conditions(scan.database, scan.root_paths))
 
     def photo_id_pages(self, database: Database, root_paths: RootPaths) -> Iterator[Sequence[int]]:
-        """The ids of the photos, in pages."""
         return photo_id_pages(database, self.conditions(database, root_paths))
 
     def conditions(self, database: Database, root_paths: RootPaths) -> list[ColumnElement[bool]]:
@@ -127,14 +125,12 @@ class Undo:
 
 
 def of_photos(photo_ids: Sequence[int]) -> ColumnElement[bool]:
-    """The condition for these photos."""
     return photos.c.id.in_(photo_ids)
 
 
 def is_under(
     database: Database, paths: Iterable[Path], root_paths: RootPaths
 ) -> ColumnElement[bool]:
-    """The condition for the photos at or under these paths."""
     with database.read() as connection:
         ranges = path_ranges(connection, paths, root_paths)
     return or_(false(), *(range_.condition for range_ in ranges))
@@ -162,7 +158,6 @@ class JobWrites:
 
 
 def count_job_writes(database: Database, job: int) -> JobWrites:
-    """Count what an undo of a job would undo."""
     is_sidecar = metadata_writes.c.target == Target.SIDECAR
     is_new = and_(is_sidecar, metadata_writes.c.base_digest.is_(None))
     kinds = {"embedded": ~is_sidecar, "sidecars": is_sidecar, "new_sidecars": is_new}

@@ -346,7 +346,6 @@ def has_other_side_files(row: Row[Any], found: Sequence[SideFile] | None) -> boo
 
 
 def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[SideFile]]) -> None:
-    """Store the side files of photos, by id."""
     rows = [
         {"photo": photo_id, "files": side_files_to_text(files)}
         for photo_id, files in side_files.items()

@@ -153,7 +153,6 @@ class ScanReport:
 
     @property
     def skipped_folders(self) -> int:
-        """The number of folders that could not be read."""
         return sum(problem.is_folder for problem in self.problems)
 
     def note(self) -> str | None:
@@ -172,7 +171,6 @@ class ScanReport:
         return "; ".join([*self._problem_lines(), *self.other_job_lines()]) or None
 
     def other_job_lines(self) -> list[str]:
-        """Which photos are left to other jobs."""
         return [
             f"{number} {'photo is' if number == 1 else 'photos are'} in job {job} already"
             for job, number in sorted(self.in_other_jobs.items())
@@ -362,7 +360,6 @@ def with_rows(
     root_paths: RootPaths,
     inference: InferenceOptions,
 ) -> list[tuple[FoundPhoto, Row[Any] | None]]:
-    """The photos found in a folder, each with its row, if it has one."""
     with database.read() as connection:
         root = find_root(connection, folder, root_paths)
         if root is None:

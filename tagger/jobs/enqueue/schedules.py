@@ -234,7 +234,6 @@ class ScheduleDocument:
 
     @property
     def backfill(self) -> Backfill:
-        """The request of each run."""
         return backfill_from_options(self.what, self.options)
 
 
@@ -304,7 +303,6 @@ def add_schedule(
 
 
 def list_schedules(database: Database) -> list[ScheduleDocument]:
-    """All schedules, by name."""
     with database.read() as connection:
         return [
             _schedule(row)

@@ -149,7 +149,6 @@ class MetadataOptions:
         return [KEYWORDS, PLACE, *(name for name, is_written in optional if is_written)]
 
     def to_job_options(self) -> dict[str, object]:
-        """The options as a job stores them."""
         return {WRITE: {name: value for name, value in asdict(self).items() if value is not None}}
 
     @classmethod
@@ -177,8 +176,6 @@ MOST_PATHS = 100
 
 
 class JobRequest(Protocol):
-    """What a job is to do, and with which photos."""
-
     def check(self, database: Database, root_paths: RootPaths) -> None:
         """Check the request before anything is recorded.
 

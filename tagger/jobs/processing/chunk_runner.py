@@ -80,7 +80,6 @@ class PhotoProcessor:
         raise NotImplementedError
 
     def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
-        """Store the failure of a photo in isolation."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -247,8 +246,6 @@ class ChunkRunner:
         return with_retry(attempt, self.stop, give_up=self.lease_lost)
 
     def roots(self) -> dict[int, Root]:
-        """All roots by id."""
-
         def read() -> dict[int, Root]:
             with self.database.read() as connection:
                 return {root.id: root for root in list_roots(connection, self.settings.roots)}

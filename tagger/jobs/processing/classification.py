@@ -163,7 +163,6 @@ class PhotoClassifier(PhotoProcessor):
             self._receive(wait=True)
 
     def _withdraw(self) -> None:
-        """Withdraw the photos that no reader has started on."""
         for request in self._loaded.pipeline.withdraw(self):
             del self._pending[request]
 
@@ -344,7 +343,6 @@ class KnownImages:
             self._disconnect()
 
     def _answer(self) -> None:
-        """Answer all that wait."""
         questions = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             for model_id in () if self._is_closed else self._claim.thresholds:

@@ -88,7 +88,6 @@ class ActivityMonitor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a chunk is being processed."""
         return bool(self._progress_at)
 
     @property
@@ -104,7 +103,6 @@ class ActivityMonitor:
 
     @property
     def message_age_s(self) -> float:
-        """Seconds since the last message."""
         return time.monotonic() - self._message_at
 
 
@@ -241,7 +239,6 @@ class ChunkExecutor:
             log.warning("the statistics of the database were not updated: %s", outage_text(error))
 
     def close(self) -> None:
-        """Stop, end the lease renewal and close the models."""
         self.stop.set()
         self._leases.close()
         self.models.close()
@@ -477,7 +474,6 @@ def run_local_jobs(
 
 
 def _ended_job(database: Database, job_id: int, advice: str) -> JobProgress:
-    """A job that has run. One that waits for a folder is cancelled."""
     progress = find_job(database, job_id)
     if progress.state is not JobState.WAITING:
         return progress

@@ -79,8 +79,6 @@ def _refusal_text(refused: WriteRefused) -> str:
 
 
 class MetadataWriter(PhotoProcessor):
-    """Writes metadata to the photos of a chunk, or undoes writes."""
-
     # Photos whose new files are ready at the same time: two transactions for all of them.
     batch_size = 32
 
@@ -152,7 +150,6 @@ class MetadataWriter(PhotoProcessor):
                     remove_leftovers(folder, root.folder)
 
     def _discard_prepared(self) -> None:
-        """Remove the temporary files of photos that were prepared and not replaced."""
         while self._prepared:
             self._prepared.pop().discard()
 

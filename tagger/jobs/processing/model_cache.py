@@ -60,16 +60,13 @@ class LoadedModels:
 
     @property
     def name(self) -> str:
-        """The names of the models."""
         return ", ".join(model.manifest.name for model in self.models.values())
 
     @property
     def resizes(self) -> Collection[Resize]:
-        """The sizes in which the models get photos."""
         return {model.manifest.input.resize for model in self.models.values()}
 
     def close(self) -> None:
-        """End the threads of the pipeline, and the processes of the sandbox."""
         self.pipeline.close()
         self.sandbox.close()
 
@@ -146,7 +143,6 @@ class ModelCache:
         return file, status.st_size, status.st_mtime_ns
 
     def close(self) -> None:
-        """End the pipelines' threads."""
         for loaded in list(self._loaded.values()):
             loaded.close()
 
@@ -186,7 +182,6 @@ def share_memory(settings: Settings, processes: int) -> None:
 
 
 def photo_limits(settings: Settings) -> Limits:
-    """The limits of the settings for reading and decoding."""
     return Limits(
         settings.threads or core_count(),
         settings.max_bytes,
@@ -197,7 +192,6 @@ def photo_limits(settings: Settings) -> Limits:
 
 
 def backend_options(device: Device, settings: Settings) -> BackendOptions:
-    """How the settings run a model on a device."""
     return BackendOptions(
         backend=None if settings.backend == "auto" else settings.backend,
         at_once=passes_at_once(device, settings.threads),
@@ -227,7 +221,6 @@ class LocalModel:
         return self._opener(self._read(file))
 
     def open_bytes(self, data: bytes) -> OpenPhoto:
-        """Open a photo that is in memory."""
         return self._opener(PhotoBytes(data, len(data), 0))
 
     def predictions(

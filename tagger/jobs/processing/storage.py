@@ -370,7 +370,6 @@ def lock_photos(connection: Connection, items: Sequence[Item]) -> list[Item]:
 
 
 def classified_contents(items: Sequence[Item]) -> dict[int, Classified]:
-    """The results of photos that were classified, by content id."""
     return {item.image_id: item.result for item in items if isinstance(item.result, Classified)}
 
 
