@@ -1,19 +1,28 @@
-"""Objects are tagged like files; what happens to them or to their server during a job never stores a wrong tag."""
+"""Objects are tagged like files; what happens to them or to their server never stores a wrong tag; none is written."""
 
 import os
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+import trustme
+from sqlalchemy import insert, select
 from support.buckets import SECRET, Bucket, Fault
 from support.colour_folders import EIFFEL, GATE
+from support.local_servers import Quiet, running
 from support.written_folder import WrittenBucket
 
-from tagger.database.enums import JobState
-from tagger.database.tables import roots
+from tagger.database.enums import JobState, Target
+from tagger.database.tables import contents, metadata_writes, roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
+from tagger.jobs.enqueue.submission import WRITE, MetadataOptions
 from tagger.jobs.processing.executor import run_job
-from tagger.photos import buckets
+from tagger.metadata.photo_files import find_photo_files
+from tagger.photos import buckets, object_store
 from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import open_source
@@ -143,7 +152,6 @@ def test_a_job_waits_for_a_bucket_that_refuses(photos: WrittenBucket, bucket: Bu
     assert photos.photo("a.jpg").gone_since is None
 
 
-@pytest.mark.postgresql
 def test_a_size_limit_applies_before_an_object_is_read(photos: WrittenBucket, bucket: Bucket) -> None:
     bucket.put("large.jpg", b"\xff\xd8\xff" + b"x" * 10_000)
     photos.settings = photos.settings.model_copy(update={"max_bytes": 5000})
@@ -201,7 +209,6 @@ def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None
     assert source.missing(["a.jpg", "b.jpg", "c.jpg"]) == {"b.jpg", "c.jpg"}
 
 
-@pytest.mark.postgresql
 def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_server(
     photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,3 +246,151 @@ def test_a_bucket_of_aws_is_not_asked_for_elsewhere(monkeypatch: pytest.MonkeyPa
         BucketUnavailable, match=r"found at AWS, and this process would ask http://minio:9000\."
     ):
         open_store(path)
+
+
+def test_what_version_1_wrote_stays_recorded_and_is_not_undone(photos: WrittenBucket) -> None:
+    photos.draw_and_tag("a.jpg", "b.jpg")
+    with photos.database.read() as connection:
+        digest = connection.scalar(
+            select(contents.c.digest).where(contents.c.id == photos.photo("a.jpg").content_id)
+        )
+    row = {
+        "photo_id": photos.photo("a.jpg").id,
+        "job_id": photos.latest().job,
+        "image_digest": digest,
+        "target": Target.SIDECAR,
+        "file": "a.jpg.xmp",
+        "written_digest": "0" * 64,
+        "base_digest": None,
+        "undo": None,
+        "landmarks": ["eiffel-tower"],
+        "written_at": datetime.now(UTC),
+        "complete": True,
+    }
+    with photos.database.write() as connection:
+        connection.execute(insert(metadata_writes), [row])
+    assert photos.undo() == {"a.jpg": "refused"}
+    assert photos.refusal("a.jpg")[1].endswith("What version 1 wrote there is undone with version 1.")
+    assert len(photos.undo_rows) == 1
+
+
+def test_options_that_version_1_stored_are_understood() -> None:
+    stored = {WRITE: {"to": "embed", "embed_objects": True}}
+    assert MetadataOptions.from_job_options(stored) == MetadataOptions(Target.EMBED)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ((), ()),
+        (("IMG_1.xmp",), ("IMG_1.xmp",)),
+        (("IMG_1.XMP", "IMG_1.jpg.xmp"), ("IMG_1.jpg.xmp", "IMG_1.XMP")),
+        (("IMG_1.xmp", "IMG_1.CR3"), ()),
+        (("IMG_1.xmp", "IMG_1-1.jpg", "IMG_10.jpg", "IMG_1/IMG_1.cr3"), ("IMG_1.xmp",)),
+        (("img_1.xmp", "IMG_1.jpg.xmpx", "sub/IMG_1.jpg.xmp"), ()),
+    ],
+)
+def test_sidecars_of_objects_are_found(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(buckets, "PAGE", 2)
+    bucket.proxy.page_keys = 2
+    for prefix in ("", "trip ä/"):
+        for name in ("IMG_1.jpg", *others):
+            bucket.put(prefix + name, b"content")
+        photo = parse_path(f"{bucket.address}/{prefix}IMG_1.jpg")
+        assert find_photo_files(photo).beside == tuple(photo.with_name(name) for name in expected)
+
+
+SECRETS = {"key": "KeyThatSigns", "token": "TokenOfTheSession", "SAS": "SignatureOfTheSas"}
+
+
+class Servers:
+    """A server with TLS that redirects each request to a second one, which keeps what it was sent."""
+
+    def __init__(self, authority: trustme.CA) -> None:
+        self.requests: list[str] = []
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1", "localhost").configure_cert(self._context)
+        self.other = self._server(self._other_handler())
+        self.first = self._server(self._first_handler())
+        self.address = f"https://127.0.0.1:{self.first.server_port}"
+
+    def sent_secrets(self) -> set[str]:
+        """The names of the secrets that the second server was sent."""
+        assert self.requests, "the redirect was not followed"
+        text = "".join(self.requests)
+        return {name for name, value in SECRETS.items() if value in text}
+
+    def _server(self, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.socket = self._context.wrap_socket(server.socket, server_side=True)
+        return server
+
+    def _other_handler(self) -> type[BaseHTTPRequestHandler]:
+        requests = self.requests
+
+        class Handler(Quiet, BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                requests.append(f"{self.requestline}\n{self.headers}")
+                self.send_response(200)
+                self.send_header("Content-Length", "5")
+                self.send_header("ETag", '"1"')
+                self.send_header("Last-Modified", "Mon, 02 Nov 2026 08:00:00 GMT")
+                self.end_headers()
+                self.wfile.write(b"photo")
+
+        return Handler
+
+    def _first_handler(self) -> type[BaseHTTPRequestHandler]:
+        # Another name of this machine, so another server.
+        location = f"https://localhost:{self.other.server_port}/elsewhere"
+
+        class Handler(Quiet, BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(307)
+                self.send_header("Location", location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        return Handler
+
+
+@pytest.fixture
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
+    authority = trustme.CA()
+    servers = Servers(authority)
+    authority.cert_pem.write_to_path(tmp_path / "authority.crt")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "authority.crt"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with ExitStack() as stack:
+        stack.enter_context(running(servers.first))
+        stack.enter_context(running(servers.other))
+        yield servers
+
+
+def _read(address: str) -> bytes:
+    import obstore
+
+    path = parse_path(address)
+    return bytes(obstore.get(object_store.open_store(path), "photo.jpg").bytes())
+
+
+def test_temporary_keys_of_s3_show_their_token_and_nothing_that_signs(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", servers.address)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRETS["key"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SECRETS["token"])
+    assert _read("s3://redirected") == b"photo"
+    assert servers.sent_secrets() == {"token"}
+    assert "authorization" not in servers.requests[0].lower()
+
+
+def test_a_sas_token_of_azure_is_seen_whole(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", f"{servers.address}/account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_KEY", f"sv=2022-11-02&sig={SECRETS['SAS']}")
+    assert _read("az://redirected") == b"photo"
+    assert servers.sent_secrets() == {"SAS"}

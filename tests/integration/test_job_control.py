@@ -75,18 +75,6 @@ def test_a_scan_continues_while_its_job_is_paused(ledger: LedgerBuilder) -> None
     assert ledger.progress(job).state is JobState.QUEUED
 
 
-def test_a_job_resumed_during_its_scan_ends_after_it(ledger: LedgerBuilder) -> None:
-    job = ledger.scanning()
-    ledger.append(job, ledger.photos(5))
-    job_control.pause(ledger.database, job)
-    job_control.resume(ledger.database, job)
-    ledger.store(ledger.claim(job), Outcome.TAGGED)
-    assert ledger.progress(job).state is JobState.SCANNING
-    finish_scan(ledger.database, job)
-    ledger.settle(job)
-    assert ledger.progress(job).state is JobState.FINISHED
-
-
 def test_a_paused_job_stays_paused_after_its_scan_was_interrupted(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(5))
@@ -191,7 +179,6 @@ def test_a_pause_does_not_count_as_a_crash_of_a_photo(database: Database, tmp_pa
         assert connection.scalar(select(chunks.c.attempts)) == SHARED_ATTEMPTS
 
 
-@pytest.mark.postgresql
 def test_recent_jobs_are_the_newest_and_all_open_ones(ledger: LedgerBuilder) -> None:
     first_open = ledger.job(5)
     finished = [ledger.job(0) for _ in range(3)]

@@ -248,7 +248,7 @@ class Changes:
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_is_kept_is_what_is_computed_from_nothing(
     library: PositionLibrary, tmp_path: Path, seed: int
 ) -> None:
@@ -325,7 +325,6 @@ _DAMAGE = (
 )
 
 
-@pytest.mark.postgresql
 def test_what_the_check_finds_is_computed_again_with_the_next_update(
     library: PositionLibrary, tmp_path: Path
 ) -> None:

@@ -13,7 +13,6 @@ from support.databases import audit_entries
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority
 from tagger.database.tables import contents, effective_tags, landmarks, verdicts
 from tagger.errors import (
     Conflict,
@@ -24,8 +23,6 @@ from tagger.errors import (
     LandmarkOfModel,
     NotFound,
 )
-from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.landmarks.edits import (
     EditedLandmark,
     MergedLandmark,
@@ -118,12 +115,6 @@ def test_spaces_of_any_kind_and_number_are_the_same_name(model_database: Databas
             add(model_database, spelling)
 
 
-@pytest.mark.parametrize("name", ["Eiffel Tower", "eiffel-TOWER", "Eiffel\u200f Tower"])
-def test_a_name_that_exists_is_refused_with_how_to_use_it(model_database: Database, name: str) -> None:
-    with pytest.raises(LandmarkExists, match=r"belongs to Eiffel Tower .*use eiffel-tower"):
-        add(model_database, name)
-
-
 def test_names_of_an_accent_alone_are_different(model_database: Database) -> None:
     acute = add(model_database, "\u00b4")
     assert add(model_database, "\u00a8").slug != acute.slug
@@ -133,31 +124,26 @@ def test_names_of_an_accent_alone_are_different(model_database: Database) -> Non
             find(model_database, empty)
 
 
-def test_an_alias_of_another_landmark_is_no_name_for_a_new_one(model_database: Database) -> None:
+REFUSED: list[tuple[str, dict[str, object], str]] = [
+    *((name, {}, "belongs to Eiffel Tower .*use eiffel-tower") for name in ("Eiffel Tower", "eiffel-TOWER")),
+    ("Eiffel\u200f Tower", {}, "belongs to Eiffel Tower .*use eiffel-tower"),
+    ("our lady", {}, "frauenkirche"),
+    ("Town Hall", {"country": "Austria"}, r"Town Hall \(Germany\).*give the new one a slug"),
+    ("My Tower", {"slug": EIFFEL}, "eiffel-tower belongs to Eiffel Tower"),
+    ("St Peter", {}, "st-peter"),
+    *(("My Tower", {"aliases": (alias,)}, "alias") for alias in ("Eiffel Tower", "eiffel-tower", "", "a\nb")),
+]
+
+
+def test_names_slugs_and_aliases_that_exist_are_refused_with_what_to_do(model_database: Database) -> None:
     add(model_database, "Frauenkirche", aliases=("Our Lady",))
-    with pytest.raises(LandmarkExists, match="frauenkirche"):
-        add(model_database, "our lady")
-
-
-def test_the_same_name_in_another_country_needs_a_slug_of_its_own(model_database: Database) -> None:
     add(model_database, "Town Hall", country="Germany")
-    with pytest.raises(LandmarkExists, match=r"Town Hall \(Germany\).*give the new one a slug"):
-        add(model_database, "Town Hall", country="Austria")
-    assert add(model_database, "Town Hall", slug="town-hall-austria", country="Austria").name == "Town Hall"
-
-
-def test_a_slug_that_exists_is_refused(model_database: Database) -> None:
-    with pytest.raises(LandmarkExists, match="eiffel-tower belongs to Eiffel Tower"):
-        add(model_database, "My Tower", slug=EIFFEL)
     add(model_database, "St. Peter")
-    with pytest.raises(LandmarkExists, match="st-peter"):
-        add(model_database, "St Peter")
-
-
-@pytest.mark.parametrize("alias", ["Eiffel Tower", "eiffel-tower", "", "a\nb"])
-def test_an_alias_that_could_not_find_the_landmark_is_refused(model_database: Database, alias: str) -> None:
-    with pytest.raises(LandmarkInvalid, match="alias"):
-        add(model_database, "My Tower", aliases=(alias,))
+    for name, facts, reason in REFUSED:
+        kind = LandmarkInvalid if "aliases" in facts else LandmarkExists
+        with pytest.raises(kind, match=reason):
+            add(model_database, name, **facts)
+    assert add(model_database, "Town Hall", slug="town-hall-austria", country="Austria").name == "Town Hall"
 
 
 # ---------- editing ----------
@@ -188,7 +174,6 @@ def test_an_edit_changes_what_it_names_and_records_it(model_database: Database) 
     assert edit(model_database, "frauenkirche", city="", names={"en": None}).landmark.names == {}
 
 
-@pytest.mark.postgresql
 def test_an_edit_that_changes_nothing_has_no_entry(model_database: Database) -> None:
     before = len(audit_entries(model_database)[:100])
     assert edit(model_database, EIFFEL, city="Paris").changes == {}
@@ -211,7 +196,6 @@ INVALID: list[tuple[dict[str, object], str]] = [
 ]
 
 
-@pytest.mark.postgresql
 def test_an_invalid_edit_changes_nothing(model_database: Database) -> None:
     with model_database.write() as connection:
         connection.execute(update(landmarks).where(landmarks.c.slug == EIFFEL).values(country="Germany"))
@@ -220,15 +204,11 @@ def test_an_invalid_edit_changes_nothing(model_database: Database) -> None:
         with pytest.raises((LandmarkInvalid, NotFound), match=reason):
             edit(model_database, EIFFEL, **changes)
         assert find(model_database, EIFFEL) == before, changes
-
-
-def test_the_slug_of_another_landmark_is_no_name(model_database: Database) -> None:
     edit(model_database, EIFFEL, name="La Dame de Fer")
     with pytest.raises(LandmarkInvalid, match="finds La Dame de Fer already"):
         edit(model_database, "brandenburg-gate", name="Eiffel-Tower")
 
 
-@pytest.mark.postgresql
 def test_the_same_name_may_be_given_in_another_country(model_database: Database) -> None:
     add(model_database, "Gate", country="India")
     assert edit(model_database, "gate", name="Brandenburg Gate").landmark.name == "Brandenburg Gate"
@@ -236,7 +216,6 @@ def test_the_same_name_may_be_given_in_another_country(model_database: Database)
         find(model_database, "brandenburg gate")
 
 
-@pytest.mark.postgresql
 def test_a_later_model_does_not_change_what_a_person_set(model_database: Database, tmp_path: Path) -> None:
     edit(
         model_database, EIFFEL, name="Tour Eiffel", position=(1, 2), names={"de": "Eiffelturm"}, city="Paris"
@@ -427,21 +406,16 @@ def test_landmarks_of_two_models_are_merged_until_a_model_tells_them_apart(
     assert library.problems() == []
 
 
-def test_a_landmark_is_not_merged_into_itself(library: Library) -> None:
-    library.merge(TOWER, EIFFEL)
-    with pytest.raises(LandmarkInvalid, match="both Eiffel Tower"):
-        library.merge("Old Tower", EIFFEL)
-
-
-def test_merged_landmarks_are_merged_again(library: Library) -> None:
+def test_merged_landmarks_are_merged_again_but_not_into_themselves(library: Library) -> None:
     add_landmark(library.database, NewLandmark("Third"))
     library.merge("third", TOWER)
     library.merge(TOWER, EIFFEL)
     assert library.find("third").slug == library.find(TOWER).slug == EIFFEL
+    with pytest.raises(LandmarkInvalid, match="both Eiffel Tower"):
+        library.merge("Old Tower", EIFFEL)
     assert library.problems() == []
 
 
-@pytest.mark.postgresql
 def test_what_a_person_set_stays_set_after_a_merge(library: Library, tmp_path: Path) -> None:
     edit_landmark(library.database, TOWER, {"region": "Sierra", "country": "Utopia"})
     library.merge(TOWER, HILL)
@@ -506,15 +480,3 @@ def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(libra
     entry = audit_entries(library.database)[0]
     assert (entry.action, entry.subject, entry.details["confirmed"]) == ("landmark-remove", TOWER, 1)
     assert library.problems() == []
-
-
-def test_schedules_that_name_a_removed_landmark_are_named(library: Library) -> None:
-    for name, landmark in (
-        ("towers", ("Old Tower",)),
-        ("gates", (GATE,)),
-        ("both", (GATE, TOWER)),
-        ("all", ()),
-    ):
-        backfill = Backfill(BackfillScope.ALL, PhotoQuery(landmark=landmark))
-        add_schedule(library.database, name, "0 3 * * *", backfill, Priority.BULK, "UTC")
-    assert library.remove(TOWER).schedules == ["both", "towers"]

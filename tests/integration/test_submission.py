@@ -214,33 +214,30 @@ def test_a_changed_photo_is_in_a_new_job_too(folder: TaggedFolder, tiny_settings
     assert (folder.progress(job).total, report.in_other_jobs) == (1, {})
 
 
-@pytest.mark.parametrize(
-    ("request_of", "error"),
-    [
-        (lambda folder: Tagging(select_paths([folder])), RootUnavailable),
-        (lambda folder: Tagging(Selection((ObjectPath("s3://bucket/p"),), ()), write=EMBED), ObjectUnsupported),
-        (lambda folder: Backfill(BackfillScope.ALL, scan=(folder / "no",)), PathNotFound),
-        (lambda folder: Backfill(BackfillScope.ALL, scan=(folder,)), RootUnavailable),
-        (lambda folder: Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),
-        (lambda folder: Backfill(BackfillScope.TAUGHT), EmbeddingsMissing),
-        (lambda folder: Write(EMBED, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),
-        (lambda folder: Undo(99), JobNotFound),
-        (lambda folder: Retry(FailureFilter(99)), JobNotFound),
-        (lambda folder: Retry(FailureFilter(2)), JobNotRetriable),
-    ],
+IMPOSSIBLE: tuple[tuple[Callable[[Path], JobRequest], type[TaggerError]], ...] = (
+    (lambda folder: Tagging(select_paths([folder])), RootUnavailable),
+    (lambda folder: Tagging(Selection((ObjectPath("s3://bucket/p"),), ()), write=EMBED), ObjectUnsupported),
+    (lambda folder: Backfill(BackfillScope.ALL, scan=(folder / "no",)), PathNotFound),
+    (lambda folder: Backfill(BackfillScope.ALL, scan=(folder,)), RootUnavailable),
+    (lambda folder: Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),
+    (lambda folder: Backfill(BackfillScope.TAUGHT), EmbeddingsMissing),
+    (lambda folder: Write(EMBED, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),
+    (lambda folder: Undo(99), JobNotFound),
+    (lambda folder: Retry(FailureFilter(99)), JobNotFound),
+    (lambda folder: Retry(FailureFilter(2)), JobNotRetriable),
 )  # fmt: skip
+
+
 def test_a_request_that_is_not_possible_records_no_job(
-    folder: WrittenFolder,
-    tiny_settings: Settings,
-    request_of: Callable[[Path], JobRequest],
-    error: type[TaggerError],
+    folder: WrittenFolder, tiny_settings: Settings
 ) -> None:
     photo = folder.draw("a.jpg")
     folder.tag()
     folder.write()
     photo.unlink()  # the folder is empty, as if its disk was not mounted
-    with pytest.raises(error):
-        submit(folder.database, tiny_settings, request_of(folder.folder))
+    for request_of, error in IMPOSSIBLE:
+        with pytest.raises(error):
+            submit(folder.database, tiny_settings, request_of(folder.folder))
     assert [job.job for job in list_jobs(folder.database)] == [2, 1]
 
 

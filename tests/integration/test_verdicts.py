@@ -241,16 +241,6 @@ def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: Ver
     assert folder.photo_names(landmark=EIFFEL) == []
 
 
-def test_verdict_on_an_unknown_landmark_is_reported_and_ignored(folder: VerdictFolder) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
-    folder.give(VerdictKind.CONFIRMED, "a.jpg", GATE)
-    (carried,) = folder.exported()
-    done = folder.import_([{**carried, "landmark": "atlantis"}, carried])
-    assert dict(done.unknown_landmarks) == {"atlantis": 1}
-    assert (done.added, done.unchanged) == (0, 1)
-
-
 SOUND = {"digest": "1-" + "0" * 64, "landmark": EIFFEL, "verdict": "confirmed", "at": MONDAY.isoformat()}
 
 
