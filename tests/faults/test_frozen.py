@@ -100,7 +100,9 @@ def test_programs_end_when_an_import_of_their_start_keeps_the_lock(
     assert "most recent call first" in terminal.log.read_text()
 
 
-@pytest.mark.parametrize("how", ["frozen", "stopped for longer than the limit"])
+@pytest.mark.parametrize(
+    "how", ["frozen", pytest.param("stopped for longer than the limit", marks=pytest.mark.slow)]
+)
 def test_tag_that_stands_still_loses_and_repeats_nothing(terminal: Terminal, how: str) -> None:
     """Stopped: by Ctrl-Z, with a container, or by a debugger. Its next run tells of it."""
     file = freezing(terminal, "tag")["tag"]
@@ -203,7 +205,7 @@ def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(
         for name in ("here", "there"):
             draw_many(terminal.folder / name, PHOTOS)
         terminal.inject(slow_pass_s="0.5")
-        commands = [("serve", "--port", "0"), ("beat",), ("up", "--port", "0"), ("watch", "here")]
+        commands = [("up", "--port", "0"), ("watch", "here")]
         programs = {words[0]: terminal.start(*words) for words in commands}
         try:
             terminal.wait_until(terminal.active_workers)
@@ -216,6 +218,7 @@ def test_programs_wait_for_a_server_that_is_stopped_for_longer_than_the_limit(
             terminal.wait_until(lambda: terminal.progress(job).is_over)
             terminal.wait_until(lambda: all(each.is_over for each in terminal.jobs()))
             assert [name for name, program in programs.items() if program.poll() is not None] == []
+            assert "process exited" not in terminal.log.read_text()  # the worker, beat, the page
             assert not any(file.stat().st_size for file in terminal.data.glob("stalled-*.log"))
             with terminal.database() as database:
                 assert library_violations(database) == []

@@ -146,9 +146,10 @@ def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
     "library",
     [
         pytest.param(("sqlite", "embed"), id="sqlite, embed"),
-        pytest.param(("postgresql", "sidecar"), id="postgresql, sidecar"),
-        pytest.param(("sqlite", "sidecar"), id="sqlite, sidecar", marks=pytest.mark.slow),
-        pytest.param(("postgresql", "embed"), id="postgresql, embed", marks=pytest.mark.slow),
+        *(
+            pytest.param((database, to), id=f"{database}, {to}", marks=pytest.mark.slow)
+            for database, to in (("sqlite", "sidecar"), ("postgresql", "sidecar"), ("postgresql", "embed"))
+        ),
     ],
     indirect=True,
 )

@@ -1,4 +1,4 @@
-"""Workers are killed, or a model file is replaced, at critical moments: each photo has one outcome."""
+"""Workers and `tagger up` are killed while they work: each photo ends with one outcome."""
 
 import os
 import signal
@@ -6,11 +6,15 @@ import time
 from pathlib import Path
 
 import pytest
+from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import RedisServer
+from sqlalchemy import func, select
 from support.artifacts import tiny_artifact
 from support.buckets import Bucket
-from support.commands import stop
-from support.fault_scenario import PHOTOS, FaultScenario, is_alive
+from support.commands import Terminal, draw_many, stop
+from support.fault_scenario import PHOTOS, FaultDurations, FaultScenario, is_alive
+
+from tagger.database.tables import contents, photos
 
 
 @pytest.mark.slow
@@ -97,3 +101,76 @@ def test_a_replaced_model_file_is_not_run_until_it_is_restored(
         assert (refused.failed, refused.done + refused.queued + refused.running) == (0, PHOTOS)
         registered.write_bytes(right)
         scenario.assert_complete(job)
+
+
+UP_PHOTOS = 60
+BEFORE_COMMIT = "before a batch is committed"
+UP = ("up", "--once", "photos")
+
+
+@pytest.fixture
+def up_terminal(
+    tmp_path: Path, redis_server: RedisServer, database_url: str, durations: FaultDurations
+) -> Terminal:
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_DATABASE_URL": database_url}
+    up_terminal = Terminal(tmp_path / "terminal", settings | {"TAGGER_BATCH_SIZE": "8"})
+    draw_many(up_terminal.folder / "photos", UP_PHOTOS)
+    if durations.values:
+        up_terminal.inject(values=durations.values)
+    return up_terminal
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [
+        pytest.param({"kill_parent_at": BEFORE_COMMIT, "kill_at": BEFORE_COMMIT}, id="up and its worker"),
+        pytest.param({"kill_parent_at": BEFORE_COMMIT}, id="up alone", marks=pytest.mark.slow),
+        pytest.param({"kill_at": BEFORE_COMMIT}, id="its worker alone", marks=pytest.mark.slow),
+    ],
+)
+def test_each_photo_has_one_outcome_after_up_was_killed_while_results_are_stored(
+    up_terminal: Terminal, killed: dict[str, str]
+) -> None:
+    once = up_terminal.folder / "killed"
+    up_terminal.inject(once=once, **killed)
+    up = up_terminal.start(*UP)
+    end = up.wait(timeout=180)
+    assert once.exists(), up_terminal.log.read_text()[-2000:]
+    if "kill_parent_at" in killed:
+        assert end == -signal.SIGKILL
+        up_terminal.wait_until(lambda: not _services(up_terminal))
+        assert up_terminal.start(*UP).wait(timeout=180) == 0, up_terminal.log.read_text()[-2000:]
+        with up_terminal.workers():  # the killed worker's lease may have ended just before
+            up_terminal.wait_until(lambda: all(job.is_over for job in up_terminal.jobs()))
+    else:
+        assert end == 0, up_terminal.log.read_text()[-2000:]
+        assert all(job.is_over for job in up_terminal.jobs())
+    assert {each["outcome"] for each in up_terminal.json("query", "--unknown")} == {"unknown"}
+    assert len(up_terminal.json("query")) == UP_PHOTOS * 4 // 5
+    with up_terminal.database() as database:
+        assert [each for job in up_terminal.jobs() for each in job_violations(database, job.job)] == []
+        assert library_violations(database) == []
+        with database.read() as connection:
+            for table in (photos, contents):
+                assert connection.scalar(select(func.count()).select_from(table)) == UP_PHOTOS
+    up_terminal.run("db", "check")
+
+
+def _services(up_terminal: Terminal) -> list[int]:
+    """The services that still run in the terminal's folder."""
+    mine = str(up_terminal.data).encode()
+    return [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdecimal()
+        and b"tagger.cli.main" in _read(process / "cmdline")
+        and mine in _read(process / "environ")
+        and int(process.name) != os.getpid()
+    ]
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""

@@ -57,7 +57,9 @@ def terminal(tmp_path: Path) -> Terminal:
     return terminal
 
 
-def test_a_written_photo_is_on_the_disk_and_its_undo_record_is_there_before(terminal: Terminal) -> None:
+def test_what_was_written_is_on_the_disk_and_undo_records_of_photos_are_there_before(
+    terminal: Terminal,
+) -> None:
     terminal.run("tag", "photos")
     recorder = Recorder(terminal)
     for words in (("write", "--to", "embed"), ("undo", "--all")):
@@ -66,17 +68,8 @@ def test_a_written_photo_is_on_the_disk_and_its_undo_record_is_there_before(term
         first = next(at for at, event in enumerate(events) if "rename" in event)
         prepared = max(at for at, event in enumerate(events[:first]) if "flush" in event)
         assert any("commit" in event for event in events[prepared:first])
-
-
-def test_a_sidecar_is_on_the_disk(terminal: Terminal) -> None:
-    terminal.run("tag", "photos")
-    events = Recorder(terminal).events("metadata", "write", "--to", "sidecar")
+    events = recorder.events("metadata", "write", "--to", "sidecar")
     assert replaced(events) == {"0.jpg.xmp", "1.jpg.xmp", "2.jpg.xmp"}
-
-
-def test_exports_are_on_the_disk(terminal: Terminal) -> None:
-    terminal.run("tag", "photos")
-    recorder = Recorder(terminal)
     assert replaced(recorder.events("review", "export", "verdicts.jsonl")) == {"verdicts.jsonl"}
 
 

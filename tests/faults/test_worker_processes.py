@@ -21,7 +21,7 @@ PHOTOS = 110
 
 @pytest.fixture
 def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
-    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_PROCESSES": "3", "TAGGER_BATCH_SIZE": "4"}
+    settings = {"TAGGER_REDIS_URL": redis_server.url, "TAGGER_PROCESSES": "2", "TAGGER_BATCH_SIZE": "4"}
     terminal = Terminal(tmp_path / "terminal", settings)
     terminal.inject(values="worker.sweeper.SWEEP_S=1 tagger.processes.pool.RESTART_PAUSES_S=[0.1,0.1]")
     return terminal
@@ -29,21 +29,21 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 
 @pytest.fixture
 def worker(terminal: Terminal) -> Iterator[Process]:
-    """A worker whose three processes are ready."""
+    """A worker whose two processes are ready."""
     terminal.environment["TAGGER_METRICS_PORT"] = str(free_port())
     process = terminal.start("worker", "-v")
     try:
-        terminal.wait_until(lambda: has_three(terminal))
+        terminal.wait_until(lambda: has_two(terminal))
         yield process
     finally:
         process.kill()
         process.wait()
 
 
-def has_three(terminal: Terminal) -> bool:
-    """Whether three processes are listed that have started."""
+def has_two(terminal: Terminal) -> bool:
+    """Whether two processes are listed that have started."""
     with terminal.database() as database, database.read() as connection:
-        return connection.scalar(select(func.count()).where(workers.c.waits_for.is_(None))) == 3
+        return connection.scalar(select(func.count()).where(workers.c.waits_for.is_(None))) == 2
 
 
 def children(parent: Process) -> list[psutil.Process]:
@@ -57,25 +57,25 @@ def photos_at(port: int) -> int:
     return int(sum(map(float, counts)))
 
 
-def test_three_processes_are_one_worker(terminal: Terminal, worker: Process) -> None:
+def test_two_processes_are_one_worker(terminal: Terminal, worker: Process) -> None:
     draw_many(terminal.folder / "photos", PHOTOS)
     (status,) = terminal.json("status")["workers"]
     assert status["name"].startswith(f"tagger-{worker.pid}@")
-    assert status["processes"] == 3
-    assert "(cpu, 3 processes, idle)" in terminal.run("status").stdout
+    assert status["processes"] == 2
+    assert "(cpu, 2 processes, idle)" in terminal.run("status").stdout
     assert terminal.log.read_text().count("is ready on cpu") == 1
     job = terminal.json("enqueue", "--wait", "photos")["job"]
     port = int(terminal.environment["TAGGER_METRICS_PORT"])
-    counts = [photos_at(port + number) for number in range(3)]
+    counts = [photos_at(port + number) for number in range(2)]
     assert sum(counts) == PHOTOS
     assert sum(count > 0 for count in counts) > 1
     with terminal.database() as database:
         assert job_violations(database, job) == []
 
-    killed = children(worker)[2]
+    killed = children(worker)[1]
     killed.kill()
-    terminal.wait_until(lambda: len({each.pid for each in children(worker)} - {killed.pid}) == 3)
-    text = f"WARNING the tagger-{worker.pid}.3 process was ended by signal 9; restarting it"
+    terminal.wait_until(lambda: len({each.pid for each in children(worker)} - {killed.pid}) == 2)
+    text = f"WARNING the tagger-{worker.pid}.2 process was ended by signal 9; restarting it"
     assert terminal.log.read_text().count(text) == 1
     processes = children(worker)
     assert stop(worker) == 0
