@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tagger.cli.output import console
-from tagger.processes.process import drop_unwritable_results, has_closed_reader
+from tagger.cli import console
+from tagger.processes.interruption import drop_unwritable_results, has_closed_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine, printable, write_json
-from tagger.cli.output.job_text import (
+from tagger.cli import console
+from tagger.cli.console import ProgressLine, printable, write_json
+from tagger.cli.job_text import (
     JobLine,
     count_of,
     gone_text,

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from tagger.cli.output import console
-from tagger.cli.output.console import printable, write_parts
-from tagger.cli.output.job_text import JobLine
+from tagger.cli import console
+from tagger.cli.console import printable, write_parts
+from tagger.cli.job_text import JobLine
 from tagger.cli.pools import child_environment
 from tagger.cli.session import Session, open_session
 from tagger.database.connection import Database

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
+from tagger.cli.console import Format
 from tagger.cli.help import ADVANCED, FILTER, METADATA, OUTPUT, PHOTOS, argument, flag, option
-from tagger.cli.output.console import Format
 from tagger.cli.session import load_settings, open_for_reading, prepare_paths
 from tagger.database.enums import Priority, Target
 from tagger.errors import FailureKind, QueryOptionInvalid, SearchTextInvalid

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Self
 
-from tagger.cli.output import console
+from tagger.cli import console
 from tagger.database.engine import with_retry
 from tagger.errors import ProcessFailed, RedisUnavailable, TaggerError
 from tagger.ledger.workers import find_last_tick, is_worker_needed, list_workers, record_tick

@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperCommand
 
+from tagger.cli import console
 from tagger.cli.help import (
     HELP_ALL,
     OTHER_WORDS,
@@ -23,7 +24,6 @@ from tagger.cli.help import (
     write_head,
     write_panels,
 )
-from tagger.cli.output import console
 from tagger.errors import (
     DISK_FULL_ERRNOS,
     UNREACHABLE_ERRNOS,

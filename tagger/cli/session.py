@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.job_text import count_of, first_names
+from tagger.cli import console
+from tagger.cli.console import ProgressLine
+from tagger.cli.job_text import count_of, first_names
 from tagger.errors import DiskFull, TaggerError
 from tagger.texts.text_format import percent
 

@@ -7,7 +7,7 @@ from rig.servers import RedisServer
 from support.commands import Terminal, draw, draw_many, stop
 from support.tls_servers import refused_objects
 
-from tagger.cli.output.job_text import idle_workers_text
+from tagger.cli.job_text import idle_workers_text
 from tagger.database.connection import Database
 from tagger.database.enums import Note, NoteCode
 from tagger.errors import SettingsInvalid

@@ -24,7 +24,7 @@ from support.command_line import CommandRunner
 from support.commands import BIN, Screen, Terminal, draw, draw_many
 
 import tagger
-from tagger.cli.output.job_text import job_report
+from tagger.cli.job_text import job_report
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import jobs, models

@@ -10,7 +10,7 @@ from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 from support.written_folder import WrittenFolder
 
-from tagger.cli.output.job_text import tick_text
+from tagger.cli.job_text import tick_text
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import torch
 
-from tagger.cli.output import console
+from tagger.cli import console
 from tagger.model.devices import core_count
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.cli.output.job_text import other_files_lines
+from tagger.cli.job_text import other_files_lines
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
 from tagger.extensions import install_command
 from tagger.photos import files

@@ -21,7 +21,7 @@ from support.threads import in_threads
 import tagger.processes.metrics  # noqa: F401 - registers the metrics
 from tagger.cli import commands as package
 from tagger.cli.help import DEFAULT
-from tagger.cli.output.job_text import other_files_lines
+from tagger.cli.job_text import other_files_lines
 from tagger.cli.program import COMMANDS, commands, run
 from tagger.jobs.enqueue.schedules import local_zone
 from tagger.jobs.processing.executor import SharedExclusiveLock

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tagger.cli import console
+from tagger.cli.console import local_time, write_parts, write_table
+from tagger.cli.job_text import overview_lines, service_lines
 from tagger.cli.local_jobs import photo_line
-from tagger.cli.output import console
-from tagger.cli.output.console import local_time, write_parts, write_table
-from tagger.cli.output.job_text import overview_lines, service_lines
 from tagger.database.enums import JobKind, JobState, Outcome, TagReason, VerdictKind
 from tagger.errors import PathNotFound, RedisMisconfigured, RedisUnavailable, TaggerError
 from tagger.ledger.job_control import JobProgress
@@ -100,7 +100,7 @@ def test_columns_without_values_are_left_out_on_a_terminal_alone(
 def test_the_parts_of_a_long_table_have_the_same_columns(
     terminal_of_width: TerminalOfWidth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tagger.cli.output.console.TABLE_PART", 1)
+    monkeypatch.setattr("tagger.cli.console.TABLE_PART", 1)
     terminal = terminal_of_width(60)
     write_table(("Photo", "Landmark"), [["/photos/a.jpg", "Eiffel Tower"], ["/b.jpg", "Alai Minar"]])
     title, _line, first, second = terminal.text.splitlines()

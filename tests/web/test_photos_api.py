@@ -14,8 +14,8 @@ from support.databases import audit_entries
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
 from support.stored_photos import COLOURS
 
-from tagger.cli.output.console import Format
-from tagger.cli.output.photos import write_photos
+from tagger.cli.console import Format
+from tagger.cli.photo_lists import write_photos
 from tagger.landmarks.edits import edit_landmark
 from tagger.query.find import find_tagged
 from tagger.query.options import PhotoQuery

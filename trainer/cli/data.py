@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tagger.cli.output.console import write_json, write_table
+from tagger.cli.console import write_json, write_table
 from tagger.settings import load_settings
 from trainer.data.folders import find_labelled_photos
 from trainer.data.sources import URL, collect_corrections, fetch_udacity, write_corrections

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
 from tagger.cli.help import (
     HELP_ALL,
     prepare_arguments,
@@ -22,7 +23,6 @@ from tagger.cli.help import (
     use_help_classes,
     with_option_groups,
 )
-from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version

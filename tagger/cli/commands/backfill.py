@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import local_time, printable, write_json
 from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import (
     announce_local_job,
@@ -16,6 +18,7 @@ from tagger.cli.job_submission import (
     runs_here,
     submit_job,
 )
+from tagger.cli.job_text import START_BEAT, count_of, tick_text
 from tagger.cli.options import (
     BackfillOptions,
     DryRun,
@@ -28,9 +31,6 @@ from tagger.cli.options import (
     Wait,
     WriteOptions,
 )
-from tagger.cli.output import console
-from tagger.cli.output.console import local_time, printable, write_json
-from tagger.cli.output.job_text import START_BEAT, count_of, tick_text
 from tagger.cli.session import load_settings, open_for_reading, open_session, update_derived_facts
 from tagger.database.enums import NoteCode, Priority, has_code
 from tagger.jobs.enqueue import schedules

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import printable, write_json
 from tagger.cli.help import flag
+from tagger.cli.job_text import START_BEAT, count_of, duration_text, first_names, tick_text
 from tagger.cli.options import Json
-from tagger.cli.output import console
-from tagger.cli.output.console import printable, write_json
-from tagger.cli.output.job_text import START_BEAT, count_of, duration_text, first_names, tick_text
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
     NETWORK_FILE_SYSTEMS,

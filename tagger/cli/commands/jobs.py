@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import Format, printable, write_json
 from tagger.cli.help import argument, flag
 from tagger.cli.job_submission import (
     announce_local_job,
@@ -17,6 +19,19 @@ from tagger.cli.job_submission import (
     runs_here,
     send_job,
     submit_job,
+)
+from tagger.cli.job_text import (
+    START_BEAT,
+    count_of,
+    is_heard,
+    job_lines,
+    job_origin,
+    job_report,
+    job_summary,
+    overview_lines,
+    service_lines,
+    tick_text,
+    unread_lines,
 )
 from tagger.cli.options import (
     DryRun,
@@ -32,22 +47,7 @@ from tagger.cli.options import (
     parse_format,
     parse_refusal_kinds,
 )
-from tagger.cli.output import console
-from tagger.cli.output.console import Format, printable, write_json
-from tagger.cli.output.job_text import (
-    START_BEAT,
-    count_of,
-    is_heard,
-    job_lines,
-    job_origin,
-    job_report,
-    job_summary,
-    overview_lines,
-    service_lines,
-    tick_text,
-    unread_lines,
-)
-from tagger.cli.output.photos import write_failures
+from tagger.cli.photo_lists import write_failures
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session, print_due
 from tagger.database.engine import DatabaseError, outage_text
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority

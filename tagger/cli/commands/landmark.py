@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import Format, printable
 from tagger.cli.help import argument, flag, option
+from tagger.cli.job_text import count_of
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
-from tagger.cli.output import console
-from tagger.cli.output.console import Format, printable
-from tagger.cli.output.job_text import count_of
-from tagger.cli.output.photos import write_landmarks
+from tagger.cli.photo_lists import write_landmarks
 from tagger.cli.session import (
     open_for_reading,
     open_session,

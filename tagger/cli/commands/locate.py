@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import ProgressLine, local_time, printable, write_json
 from tagger.cli.help import (
     ADVANCED,
     DEFAULT,
@@ -19,10 +21,8 @@ from tagger.cli.help import (
     option,
     with_option_groups,
 )
+from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json, QueryOptions
-from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine, local_time, printable, write_json
-from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session, update_positions
 from tagger.database.enums import PositionSource
 from tagger.kept import locating

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import printable, write_json, write_json_list, write_table
 from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import finish_in_process, finish_job, submit_job
+from tagger.cli.job_text import count_of, first_names
 from tagger.cli.options import (
     Description,
     DryRun,
@@ -28,9 +31,6 @@ from tagger.cli.options import (
     WithThings,
     WriteOptions,
 )
-from tagger.cli.output import console
-from tagger.cli.output.console import printable, write_json, write_json_list, write_table
-from tagger.cli.output.job_text import count_of, first_names
 from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.database.enums import Priority, Target
 from tagger.errors import PhotoFailed, SystemRefused

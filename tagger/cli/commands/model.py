@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import ProgressLine, printable, write_json, write_table
 from tagger.cli.help import argument, option
+from tagger.cli.job_text import count_of
 from tagger.cli.options import DryRun, Json
-from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine, printable, write_json, write_table
-from tagger.cli.output.job_text import count_of
 from tagger.cli.session import (
     open_for_reading,
     open_session,

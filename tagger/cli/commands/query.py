@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import Format, printable, write_documents, write_json, write_table
 from tagger.cli.help import OUTPUT, argument, flag, option, with_option_groups
+from tagger.cli.job_text import count_of
 from tagger.cli.options import (
     FormatName,
     Json,
@@ -24,9 +27,6 @@ from tagger.cli.options import (
     parse_format,
     query_usage,
 )
-from tagger.cli.output import console
-from tagger.cli.output.console import Format, printable, write_documents, write_json, write_table
-from tagger.cli.output.job_text import count_of
 from tagger.cli.session import (
     Session,
     model_in_use,
@@ -83,7 +83,7 @@ def query(
 
     tagger query --near "eiffel tower" -0 | xargs -0 cp -t paris/
     """
-    from tagger.cli.output.photos import no_photo_text, write_photos
+    from tagger.cli.photo_lists import no_photo_text, write_photos
     from tagger.query.find import find_tagged
     from tagger.query.photo_conditions import require_folders
     from tagger.query.timeline import count_all
@@ -154,7 +154,7 @@ def show(
 
     Example: tagger show holiday/IMG_0042.jpg
     """
-    from tagger.cli.output.photos import print_details
+    from tagger.cli.photo_lists import print_details
     from tagger.query.details import photo_details
 
     settings, database = open_for_reading()
@@ -265,7 +265,7 @@ def similar(
 
     tagger similar church/1.jpg church/2.jpg --under ~/Pictures/2019 --format paths
     """
-    from tagger.cli.output.photos import write_similar_photos
+    from tagger.cli.photo_lists import write_similar_photos
     from tagger.query.photo_conditions import require_folders
     from tagger.teaching.similarity import find_similar
 

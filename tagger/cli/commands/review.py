@@ -13,12 +13,12 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import Counter, Format, printable, write_documents, write_json
 from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
+from tagger.cli.job_text import count_of
 from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, VerdictOptions, parse_format
-from tagger.cli.output import console
-from tagger.cli.output.console import Counter, Format, printable, write_documents, write_json
-from tagger.cli.output.job_text import count_of
-from tagger.cli.output.photos import write_photos
+from tagger.cli.photo_lists import write_photos
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.audit_log import login_name
 from tagger.database.enums import VerdictKind

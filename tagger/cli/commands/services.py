@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
 from tagger.cli.help import ADVANCED, argument, flag, option, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait, WriteOptions
-from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority
 from tagger.errors import AddressRefused, ProcessFailed, TaggerError, Unavailable
@@ -253,7 +253,7 @@ def _supervise(
 def _follow_job(session: Session, job: int, services: Services) -> int:
     """Show the progress of the job until it ends; returns the exit code."""
     from tagger.cli.job_submission import follow
-    from tagger.cli.output.job_text import print_next_steps
+    from tagger.cli.job_text import print_next_steps
 
     try:
         code = follow(session.database, job, on_poll=services.check)

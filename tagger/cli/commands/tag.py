@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import printable
 from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import (
     finish_in_process,
@@ -23,6 +25,7 @@ from tagger.cli.job_submission import (
     send_job,
     submit_tagging,
 )
+from tagger.cli.job_text import count_of, gone_text, print_next_steps
 from tagger.cli.options import (
     Again,
     BatchSize,
@@ -39,9 +42,6 @@ from tagger.cli.options import (
     Wait,
     WriteOptions,
 )
-from tagger.cli.output import console
-from tagger.cli.output.console import printable
-from tagger.cli.output.job_text import count_of, gone_text, print_next_steps
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.engine import DatabaseError, is_transient, outage_text
 from tagger.database.enums import Priority

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tagger.cli import console
+from tagger.cli.console import ProgressLine, printable, write_json
 from tagger.cli.help import Command, argument, option
 from tagger.cli.job_submission import run_local_job, submit_tagging
+from tagger.cli.job_text import count_of
 from tagger.cli.options import Author, DryRun, Json, parse_at
-from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine, printable, write_json
-from tagger.cli.output.job_text import count_of
 from tagger.cli.session import (
     examples_text,
     found_text,

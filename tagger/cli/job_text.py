@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from tagger.cli.output import console
-from tagger.cli.output.console import local_time, printable
-from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState
+from tagger.cli import console
+from tagger.cli.console import local_time, printable
+from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState, Runner
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
 from tagger.texts.text_format import number_text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tagger.cli.output.console import (
+from tagger.cli.console import (
     Counter,
     Format,
     Score,
@@ -22,7 +22,7 @@ from tagger.cli.output.console import (
     write_parts,
     write_table,
 )
-from tagger.cli.output.job_text import count_of
+from tagger.cli.job_text import count_of
 from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.model.predictions import TAUGHT_THRESHOLD
