@@ -13,7 +13,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.plurals import get_plural
 from babel.messages.pofile import write_po
 
-from tagger.web.http.templates import (
+from tagger.web.templating import (
     ENGLISH,
     MESSAGES,
     SCRIPTS,

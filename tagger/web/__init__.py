@@ -1,4 +1,4 @@
 """The web page and the JSON API over the same database and model as the commands.
 
-`app` joins the parts: `http` checks requests, `api` answers programs, `pages` answer people.
+`app` joins the parts: `request_guard` checks requests, `api` answers programs, `pages` answer people.
 """

@@ -15,22 +15,21 @@ from tagger.database.connection import Database
 from tagger.processes.stall import stall_check
 from tagger.settings import Settings
 from tagger.web import api, pages
+from tagger.web.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
 from tagger.web.api.job_starter import JobStarter
 from tagger.web.api.jobs import EventHub
 from tagger.web.api.photos import unavailable_response
-from tagger.web.cached_value import Changes
-from tagger.web.http.access import AccessPolicy, Authenticator, Role, RouteRoles, requires
-from tagger.web.http.errors import add_error_handlers
-from tagger.web.http.request_guard import CountLimiter, RequestGuard
-from tagger.web.http.routes import HeadRequests
-from tagger.web.http.templates import STATIC, AssetFiles
-from tagger.web.overview import LibraryOverview, SearchLists
+from tagger.web.errors import add_error_handlers
+from tagger.web.overview import Changes, LibraryOverview, SearchLists
 from tagger.web.pages import sign_in
 from tagger.web.pages.jobs import live_document
 from tagger.web.pages.map_clusters import check_map_file
 from tagger.web.pages.review import look_alikes_of
 from tagger.web.photo_files import PhotoUnavailable
+from tagger.web.request_guard import CountLimiter, RequestGuard
+from tagger.web.routes import HeadRequests
 from tagger.web.state import AppState
+from tagger.web.templating import STATIC, AssetFiles
 
 # Higher ones take twice the time for 1 % less.
 COMPRESSION_LEVEL = 6
@@ -70,7 +69,7 @@ def create_app(
     app = FastAPI(
         title="landmark tagger",
         version=version("landmark-tagger"),
-        openapi_url=None,  # a route of `http.routes`, which declares who may read it
+        openapi_url=None,  # a route of `routes`, which declares who may read it
         redirect_slashes=False,  # a redirect would go to the host that the request names
         lifespan=lifespan,
     )

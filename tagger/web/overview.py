@@ -4,16 +4,23 @@ These queries take longer the larger the library is. Pages therefore show cached
 refresh. Searches find names in such lists.
 """
 
+import logging
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from math import inf
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 
 from tagger.cameras import names_of_camera_models
 from tagger.database.connection import Database
+from tagger.database.engine import DAMAGED_ROWS
 from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
 from tagger.query.counts import (
     LandmarkCount,
@@ -61,10 +68,180 @@ from tagger.teaching.similarity import LookAlikes
 from tagger.texts.names import city_name, name_in_language
 from tagger.texts.text_format import in_language, reader_language
 from tagger.things import count_things
-from tagger.web.cached_value import CachedQuery, Changes, close_all
-from tagger.web.http.templates import ENGLISH, languages
+from tagger.web.templating import ENGLISH, languages
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Changes by jobs and other programs make a result stale only after so many times its query's duration: while
+# a job stores photos, counting takes at most 5 % of the time.
+COST_FACTOR = 20.0
+# How long a query that failed waits at least: each attempt is logged.
+RETRY_S = 2.0
+# Queries that take longer are refreshed one at a time: together, they would delay requests.
+QUICK_S = 0.5
+# How long a server that stops waits for queries: those of a large library take minutes.
+CLOSE_S = 5.0
+MOST_QUERIES = 100
+
+
+class Changes:
+    """What tells that results of one database may be outdated, shared by all its results.
+
+    `database_mark`: as `Database.change_mark`.
+    """
+
+    def __init__(self, database_mark: Callable[[], int | None] = lambda: None) -> None:
+        self.database_mark = database_mark
+        # Requests to this server that may have changed something: the next one sees what they did.
+        self.requests = 0
+        self.slow_queries = threading.Lock()
+
+    def record_request(self) -> None:
+        """Make all results stale, also those of queries that run now."""
+        self.requests += 1
+
+
+class _Result(Future[T]):
+    """The result of a query that runs or has run, and that of the one before."""
+
+    def __init__(self, changes: Changes, before: "_Result[T] | None") -> None:
+        super().__init__()
+        self._changes = changes
+        # Read before the query, which may not see what changes while it runs.
+        self.requests = changes.requests
+        self._database_mark = changes.database_mark()
+        self.began_s = time.monotonic()
+        self._fresh_until_s = inf
+        # What the last query without an error returned, and how long the last one took.
+        self.last_value: T | None = None if before is None else before.last_value
+        self.query_s: float = inf if before is None else before.query_s
+
+    def is_fresh(self) -> bool:
+        if self.requests == self._changes.requests and time.monotonic() < self._fresh_until_s:
+            return True
+        mark = self._database_mark
+        return mark is not None and mark == self._changes.database_mark()
+
+    def run(self, query: Callable[[], T]) -> None:
+        start_s, least_s = time.monotonic(), 0.0
+        try:
+            self.last_value = value = query()
+            finish = partial(self.set_result, value)
+        except BaseException as error:  # noqa: BLE001 - who asks for the result raises it
+            self._database_mark, least_s = None, RETRY_S
+            finish = partial(self.set_exception, error)
+        end_s = time.monotonic()
+        self.query_s = end_s - start_s
+        self._fresh_until_s = end_s + max(COST_FACTOR * self.query_s, least_s)
+        finish()
+
+
+class CachedQuery(Generic[T]):
+    """The newest results of a query by its arguments. Whoever asks meanwhile waits for the one that runs.
+
+    `wait_s` and `first_wait_s`: as `get_soon`.
+    """
+
+    def __init__(
+        self,
+        query: Callable[..., T],
+        changes: Changes | None = None,
+        wait_s: float = 0.0,
+        first_wait_s: float | None = None,
+    ) -> None:
+        self._query = query
+        self._changes = changes or Changes()
+        self._waits_s = wait_s, wait_s if first_wait_s is None else first_wait_s
+        self._lock = threading.Lock()
+        self._results: OrderedDict[Hashable, _Result[T]] = OrderedDict()
+        self._is_closed = False
+
+    def get(self, *arguments: Hashable) -> T:
+        """Return a result that is not older than the last change of a request; raises as the query."""
+        with self._lock:
+            result = self._results.get(arguments)
+            has_failed = result is not None and result.done() and result.exception() is not None
+            is_first = result is None or has_failed or not result.is_fresh()
+            if result is None or is_first:
+                result = self._add(_Result(self._changes, result), arguments)
+        if is_first:
+            result.run(partial(self._query, *arguments))
+        return result.result()
+
+    def get_soon(self, wait_s: float | None = None, first_wait_s: float | None = None) -> T | None:
+        """Return the newest result, possibly a stale one; None if there is none yet. A thread refreshes it.
+
+        Waits until its query has run for `wait_s`, but not if the last one took longer; `first_wait_s`
+        replaces it as long as there is no result.
+        """
+        if wait_s is None:
+            wait_s, first_wait_s = self._waits_s
+        requests = self._changes.requests
+        for _ in range(2):
+            result = self._refreshed()
+            if result.last_value is None:
+                limit_s = wait_s if first_wait_s is None else first_wait_s
+            else:
+                limit_s = wait_s if result.query_s <= wait_s else 0.0
+            # The time that other requests have waited for it counts, so that not every page waits.
+            wait([result], max(result.began_s + limit_s - time.monotonic(), 0.0))
+            if result.requests >= requests:
+                break
+            # Its query began before the last change.
+        return result.last_value
+
+    def close(self, wait_s: float = CLOSE_S) -> None:
+        """Wait for queries that run. The end of the process ends those that take longer."""
+        self._is_closed = True
+        with self._lock:
+            results = list(self._results.values())
+        wait(results, wait_s)
+
+    def _add(self, result: _Result[T], arguments: Hashable) -> _Result[T]:
+        self._results[arguments] = result
+        self._results.move_to_end(arguments)
+        while len(self._results) > MOST_QUERIES:
+            self._results.popitem(last=False)
+        return result
+
+    def _refreshed(self) -> _Result[T]:
+        """The newest result if it is fresh or its query runs, else one whose query is started."""
+        with self._lock:
+            newest = self._results.get(())
+            if newest is None or (newest.done() and not newest.is_fresh()):
+                newest = _Result(self._changes, newest)
+                threading.Thread(
+                    target=self._refresh, args=[newest], name="overview", daemon=True
+                ).start()
+                self._add(newest, ())
+            return newest
+
+    def _refresh(self, result: _Result[T]) -> None:
+        is_quick = result.query_s < QUICK_S
+        with nullcontext() if is_quick else self._changes.slow_queries:
+            result.run(self._run_query)
+
+    def _run_query(self) -> T:
+        if self._is_closed:
+            raise CancelledError
+        try:
+            return self._query()
+        except Exception:
+            # Also for values that this program never stores: the thread would try again at once.
+            log.exception(
+                "cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS
+            )
+            raise
+
+
+def close_all(queries: Iterable[CachedQuery[Any]]) -> None:
+    """Close the queries, within `CLOSE_S` for all together."""
+    until_s = time.monotonic() + CLOSE_S
+    for query in queries:
+        query.close(max(until_s - time.monotonic(), 0.0))
+
 
 # How long a page waits for a refresh.
 WAIT_S = 0.4

@@ -34,7 +34,7 @@ from tagger.registry.registered_models import (
 from tagger.roots.roots import RootPaths
 from tagger.settings import Settings
 from tagger.teaching.learning import update_taught
-from tagger.web.cached_value import CachedQuery, Changes
+from tagger.web.overview import CachedQuery, Changes
 from tagger.web.photo_files import Thumbnails
 from tagger.web.uploads import UploadFolder, UploadReader
 

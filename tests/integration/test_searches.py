@@ -32,8 +32,7 @@ from tagger.registry.registered_models import add_model
 from tagger.search import text_query as texts
 from tagger.search.text_query import text_query, unfamiliar_names
 from tagger.tags.contents import record_photos
-from tagger.web.cached_value import CachedQuery, Changes
-from tagger.web.overview import LibraryOverview, SearchLists
+from tagger.web.overview import CachedQuery, Changes, LibraryOverview, SearchLists
 
 NormalForm = Literal["NFC", "NFD"]
 PATHS = (

@@ -20,8 +20,8 @@ from tagger.cli.commands.services import listen, server_for
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web import api, pages
+from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 from tagger.web.pages import sign_in
 
 LOCAL_URL = "http://127.0.0.1:8080"

@@ -37,7 +37,7 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.photos.object_store import error_text, is_worth_repeating
-from tagger.web.http.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
+from tagger.web.errors import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
 PROJECT = Path(__file__).parents[2]
 

@@ -29,7 +29,7 @@ from tagger.query.options import (
     options_used_by,
 )
 from tagger.query.tagged_photos import TaggedPhoto
-from tagger.web.http.routes import QueryParams
+from tagger.web.routes import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
     ({}, PhotoQuery()),

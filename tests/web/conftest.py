@@ -17,8 +17,8 @@ from support.page_server import TOKEN, VIEW_TOKEN, client_at, settings_in
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.web import overview
+from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,9 @@ from tagger.database.connection import Database
 from tagger.database.tables import cameras, models
 from tagger.errors import LandmarkNotFound
 from tagger.query.options import PhotoQuery
-from tagger.web import cached_value
-from tagger.web.cached_value import CachedQuery, Changes, close_all
-from tagger.web.http.request_guard import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
+from tagger.web import overview
+from tagger.web.overview import CachedQuery, Changes, close_all
+from tagger.web.request_guard import CLIENT_GONE, COUNTING_AT_ONCE, CountLimiter
 
 QUERY = PhotoQuery(landmark="eiffel-tower")
 
@@ -56,7 +56,7 @@ def at_once(counts: CachedQuery[int], counted: Counted, then: Callable[[], objec
 
 
 def test_callers_at_the_same_time_share_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)  # for callers whose threads start late
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)  # for callers whose threads start late
     counted = Counted()
     counts = CachedQuery(counted)
     other = PhotoQuery(country="France")
@@ -92,7 +92,7 @@ def test_slow_values_delay_no_page_and_old_ones_are_shown_meanwhile() -> None:
 def test_a_server_that_stops_does_not_wait_for_the_end_of_its_queries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cached_value, "CLOSE_S", 0.1)
+    monkeypatch.setattr(overview, "CLOSE_S", 0.1)
     may_end = threading.Event()
     values = [CachedQuery(lambda: may_end.wait(30)) for _ in range(2)]
     for value in values:
@@ -135,7 +135,7 @@ def test_slow_queries_run_one_after_the_other_and_a_closed_one_not_at_all() -> N
 
 
 def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached_value, "QUICK_S", 30.0)
+    monkeypatch.setattr(overview, "QUICK_S", 30.0)
     changes, numbers = Changes(), count(1)
     quick = CachedQuery(lambda: next(numbers), changes)
     assert quick.get_soon(30.0) == 1
@@ -145,7 +145,7 @@ def test_a_quick_query_does_not_wait_for_a_slow_one(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     changes, query = Changes(), HeldQuery()
     cached = CachedQuery(query, changes)
     assert cached.get_soon(0.0) is None
@@ -159,7 +159,7 @@ def test_a_change_during_a_refresh_is_followed_by_another_one(monkeypatch: pytes
 def test_who_asks_after_a_change_does_not_get_what_is_counted_since_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     changes, counted = Changes(), Counted()
     counts = CachedQuery(counted, changes)
     with ThreadPoolExecutor(2) as pool:
@@ -178,7 +178,7 @@ def test_what_another_program_changes_is_seen_once_counting_again_costs_little(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s, numbers = [0.0], count(1)
-    monkeypatch.setattr(cached_value.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(overview.time, "monotonic", lambda: now_s[0])
 
     def find() -> int:
         now_s[0] += 1.0
@@ -188,7 +188,7 @@ def test_what_another_program_changes_is_seen_once_counting_again_costs_little(
     assert cached.get_soon(30.0) == 1
     with database.write() as connection:
         connection.execute(insert(cameras).values(key="a", name="a"))
-    now_s[0] += cached_value.COST_FACTOR - 0.5
+    now_s[0] += overview.COST_FACTOR - 0.5
     assert cached.get_soon(30.0) == 1
     now_s[0] += 1.0
     assert cached.get_soon(30.0) == 2
@@ -204,7 +204,7 @@ def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.Monk
         return f"at {now_s[0]:.0f}"
 
     now_s = [0.0]
-    monkeypatch.setattr(cached_value.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(overview.time, "monotonic", lambda: now_s[0])
     cached = CachedQuery(find)
     assert cached.get_soon(30.0) == "at 9"
     now_s[0] = 1000.0
@@ -233,7 +233,7 @@ def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyP
 def test_what_has_not_changed_is_not_counted_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 0.0)
+    monkeypatch.setattr(overview, "COST_FACTOR", 0.0)
     changes, counted, numbers = Changes(database.change_mark), Counted(), count(1)
     counted.release.set()
     counts = CachedQuery(counted, changes)
@@ -250,7 +250,7 @@ def test_what_has_not_changed_is_not_counted_again(
 def test_what_changes_while_it_is_counted_is_counted_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 0.0)
+    monkeypatch.setattr(overview, "COST_FACTOR", 0.0)
 
     def find() -> int:
         with database.write() as connection:
@@ -266,7 +266,7 @@ def test_what_changes_while_it_is_counted_is_counted_again(
 def test_the_next_request_sees_a_verdict(
     client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     with library.database.write() as connection:
         connection.execute(update(models).values(suggestion_threshold=0.3))
     library.number("tower.jpg", (EIFFEL, 0.9, True))

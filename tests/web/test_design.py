@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tagger.web.http.templates import STATIC, TEMPLATES
+from tagger.web.templating import STATIC, TEMPLATES
 
 STYLE = (STATIC / "app.css").read_text()
 WORDS_ON = [

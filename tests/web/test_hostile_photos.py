@@ -22,7 +22,7 @@ from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.model.artifact import Label
 from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
-from tagger.web.http.routes import CONTENT_SECURITY_POLICY
+from tagger.web.routes import CONTENT_SECURITY_POLICY
 
 EVIL = '"><img src=x onerror=hit=1><script>hit=1<'
 SCRIPT = b"<html><body><script>window.hit = 1</script><img src=x onerror='window.hit = 1'></body></html>"

@@ -21,8 +21,8 @@ from support.page_server import ROUTES, TOKEN, client_at, photo, served, setting
 
 from tagger.database.connection import Database, open_database
 from tagger.settings import Settings
+from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 from tagger.web.uploads import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}

@@ -20,9 +20,9 @@ from tagger.jobs.enqueue.submission import Backfill, BackfillScope, MetadataOpti
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
 from tagger.settings import Settings, load_settings
+from tagger.web.access import AccessPolicy
 from tagger.web.api.job_starter import MAX_OPEN_JOBS, folder_key
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 
 ClientWhere = Callable[..., TestClient]
 

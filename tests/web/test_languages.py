@@ -31,12 +31,12 @@ from tagger.texts.text_format import (
     rounded_duration,
     size,
 )
-from tagger.web.http import templates
-from tagger.web.http.errors import note_text
-from tagger.web.http.templates import STATIC, TEMPLATES, environment
+from tagger.web import templating
+from tagger.web.errors import note_text
+from tagger.web.templating import STATIC, TEMPLATES, environment
 
-PACKAGE = Path(templates.__file__).parents[1]
-OTHERS = [tag for tag in templates.languages() if tag != "en"]
+PACKAGE = Path(templating.__file__).parent
+OTHERS = [tag for tag in templating.languages() if tag != "en"]
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{[^}]*\}|</?[a-z][^>]*>")
 IN_CATALOGUE = re.compile(r"\{%-? *trans\b.*?\{%-? *endtrans *-?%\}", re.DOTALL)
 JINJA = re.compile(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
@@ -154,7 +154,7 @@ def texts_of(catalogue: Catalog) -> dict[str | tuple[str, str], object]:
 @pytest.mark.parametrize("name", ["messages", "scripts"])
 @pytest.mark.parametrize("tag", OTHERS)
 def test_a_catalogue_has_every_text_and_its_placeholders_agree(tag: str, name: str) -> None:
-    catalogue = texts_of(templates.read_catalogue(tag, name))
+    catalogue = texts_of(templating.read_catalogue(tag, name))
     code = texts_of(extracted()[name])
     assert code.keys() == catalogue.keys(), "run `make languages` and translate what is new"
     number = get_plural(tag.replace("-", "_")).num_plurals
@@ -214,7 +214,7 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         "64\xa0MB",
     ]
     assert texts() == english
-    with in_language(templates.load_language("de")):
+    with in_language(templating.load_language("de")):
         assert texts() == german
     assert texts() == english
 
@@ -230,19 +230,19 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
     ],
 )
 def test_cities_have_their_names_in_the_language(tag: str, city: str, area: str | None, name: str) -> None:
-    with in_language(templates.load_language(tag)):
+    with in_language(templating.load_language(tag)):
         assert city_name(city, area) == name
 
 
 def test_only_the_name_of_a_time_zone_is_one() -> None:
     for name in ("Europe", "../etc/passwd", "Mars/Base", "", "\0", "Europe/Paris; x"):
-        found = templates.zone_of(Headers({"cookie": f"tagger_zone={name}"}))
+        found = templating.zone_of(Headers({"cookie": f"tagger_zone={name}"}))
         assert (found and found.key) == ("Europe/Paris" if "Paris" in name else None), name
 
 
 def test_headings_of_days_name_cities_in_the_language() -> None:
     day = date(2025, 8, 22)
-    with in_language(templates.load_language("de")):
+    with in_language(templating.load_language("de")):
         (part,) = section_parts([(day, 50)], {day: {("Attica", "Athens"): 50}}, by_day=True)
     assert part.place == "Athen"
 
@@ -323,7 +323,7 @@ def test_notes_of_jobs_and_workers_are_in_the_language() -> None:
     values = {"end": "06:00", "zone": "Europe/Paris", "name": "nightly"}
     note, message = note_columns(Note(NoteCode.PAUSED_UNTIL_NEXT_RUN, values)).values()
     assert note_text(note, message) == note  # type: ignore[arg-type]
-    with in_language(templates.load_language("de")):
+    with in_language(templating.load_language("de")):
         translated = note_text(note, message)  # type: ignore[arg-type]
         assert translated.endswith("der nächste Lauf des Zeitplans nightly setzt ihn fort")
         assert note_text("disk error", None) == "disk error"
@@ -346,7 +346,7 @@ def test_landmarks_and_countries_have_their_names_in_the_language(
 def test_a_template_evaluates_filters_in_the_language_of_each_reader() -> None:
     """Jinja would evaluate one of a constant only once."""
     template = environment().from_string("{{ 0.5 | percent }}")
-    with in_language(templates.load_language("hi")):
+    with in_language(templating.load_language("hi")):
         assert template.render() == "50%"
     assert template.render() == "50%"
 

@@ -15,8 +15,8 @@ from support.page_server import client_at
 
 from tagger.errors import SettingsInvalid
 from tagger.settings import Settings
+from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 

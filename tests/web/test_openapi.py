@@ -23,7 +23,7 @@ from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetr
 from tagger.web.api.landmarks import Place, SearchResult
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.uploads import FailedUpload, UploadPrediction
-from tagger.web.http.routes import Problem
+from tagger.web.routes import Problem
 
 STREAMS = ("csv", "geojson", "image", "preview", "thumbnail", "file", "events")
 

@@ -9,8 +9,8 @@ from support.page_server import TOKEN
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
 from tagger.settings import Settings, load_settings
+from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 
 PROXY, STRANGER = "10.0.0.5", "203.0.113.7"
 HTTPS = {"x-forwarded-proto": "https"}

@@ -27,8 +27,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import contents, jobs, photos
 from tagger.processes.metrics import BATCH_FILL
 from tagger.settings import Settings
+from tagger.web.access import AccessPolicy
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy
 from tagger.web.uploads import UploadReader
 
 PNG = {"content-type": "image/png"}

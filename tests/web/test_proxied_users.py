@@ -20,8 +20,8 @@ from tagger.database.audit_log import AuditAction
 from tagger.database.connection import Database
 from tagger.errors import SettingsInvalid
 from tagger.settings import Settings, load_settings
+from tagger.web.access import AccessPolicy, Client, Role, client_of
 from tagger.web.app import create_app
-from tagger.web.http.access import AccessPolicy, Client, Role, client_of
 
 HEADER = "X-Remote-User"
 PROXY, STRANGER = "10.0.0.1", "203.0.113.7"

@@ -12,18 +12,18 @@ from support.page_server import LOCAL_URL, TOKEN, VIEW_TOKEN, photo
 
 from tagger.settings import Settings
 from tagger.texts.addresses import is_loopback
-from tagger.web.api.jobs import MAX_LISTENERS
-from tagger.web.http.access import (
+from tagger.web.access import (
     ATTEMPT_WINDOW_S,
     MAX_ATTEMPTS,
     AccessPolicy,
     AttemptLimiter,
     TooManyAttempts,
 )
-from tagger.web.http.request_guard import MAX_ADDRESS_BYTES
-from tagger.web.http.routes import DOCUMENT_HEADERS, SECURITY_HEADERS
-from tagger.web.http.templates import with_code
+from tagger.web.api.jobs import MAX_LISTENERS
+from tagger.web.request_guard import MAX_ADDRESS_BYTES
+from tagger.web.routes import DOCUMENT_HEADERS, SECURITY_HEADERS
 from tagger.web.state import SPOOLED_UPLOADS
+from tagger.web.templating import with_code
 from tagger.web.uploads import SMALL_BYTES
 
 PNG = {"content-type": "image/png"}

@@ -14,7 +14,7 @@ from tagger.database.tables import contents, image_things, thing_labels
 from tagger.model.artifact import Label
 from tagger.registry.registered_models import add_model, use_models
 from tagger.tags.models_in_use import names_in_use
-from tagger.web import cached_value
+from tagger.web import overview
 
 LABELS = (
     Label(label="dog", slug="dog", name="Dog", names={"de": "Hund"}, parent="animal"),
@@ -52,7 +52,7 @@ def test_places_end_with_the_things_of_photos_which_lead_to_them(client: TestCli
 def test_a_card_follows_a_verdict_at_once(
     client: TestClient, dog: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     say(client, dog)
     assert "thing=dog" in client.get("/places").text
     say(client, dog, "rejected")
@@ -102,7 +102,7 @@ def test_the_model_of_things_is_turned_on_with_a_job_and_off(
 def test_cards_of_things_follow_their_switch(
     client: TestClient, library: LibraryPhotos, web_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_value, "COST_FACTOR", 1e9)
+    monkeypatch.setattr(overview, "COST_FACTOR", 1e9)
     library.file("tower.jpg", (EIFFEL, 0.9, True))
     use_models(web_database, [library.model.name])
     client.post("/places/things", data={"on": "true"})

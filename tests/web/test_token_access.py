@@ -27,11 +27,11 @@ from tagger.database.tables import models
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Backfill, BackfillScope
 from tagger.settings import Settings
+from tagger.web import access
+from tagger.web.access import MAX_ATTEMPTS, SAFE_METHODS, AccessPolicy, Role, RouteRoles, requires
 from tagger.web.app import create_app
-from tagger.web.http import access
-from tagger.web.http.access import MAX_ATTEMPTS, SAFE_METHODS, AccessPolicy, Role, RouteRoles, requires
-from tagger.web.http.routes import DocumentRoute
 from tagger.web.pages import library
+from tagger.web.routes import DocumentRoute
 
 WRONG = "a-wrong-token-of-16"
 ORIGIN = {"origin": LOCAL_URL}

@@ -16,8 +16,8 @@ from support.page_server import photo, settings_in
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.texts.text_format import distance_text, percent, share, size
-from tagger.web.http.templates import environment
 from tagger.web.pages.photo import UploadResult
+from tagger.web.templating import environment
 
 # ---------- rendered by the server ----------
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tagger.jobs.enqueue.scan import Selection
     from tagger.jobs.enqueue.submission import MetadataOptions
     from tagger.settings import Settings
-    from tagger.web.http.access import AccessPolicy
+    from tagger.web.access import AccessPolicy
 
 POLL_S = 0.5
 
@@ -418,7 +418,7 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
 def access_policy(listener: socket.socket, settings: Settings) -> AccessPolicy:
     """The access policy for the socket's actual address: a host name may stand for any."""
     from tagger.texts.addresses import is_loopback
-    from tagger.web.http.access import AccessPolicy, Role
+    from tagger.web.access import AccessPolicy, Role
 
     host, port = listener.getsockname()[:2]
     token = settings.web_token

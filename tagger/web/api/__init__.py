@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
+from tagger.web import routes
 from tagger.web.api import jobs, landmarks, photos, uploads
-from tagger.web.http import routes
 
 
 def routers() -> tuple[APIRouter, ...]:

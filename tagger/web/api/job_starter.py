@@ -59,7 +59,7 @@ from tagger.query.options import PhotoQuery
 from tagger.roots.roots import list_roots
 from tagger.settings import Settings
 from tagger.texts.text_format import gettext
-from tagger.web.http.routes import ONE_LINE, RequestModel
+from tagger.web.routes import ONE_LINE, RequestModel
 from tagger.web.state import AppState
 
 MAX_FOLDERS = 500

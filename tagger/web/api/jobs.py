@@ -49,6 +49,7 @@ from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.settings import Settings
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import N_, gettext, in_language, reader_language
+from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
     BackfillRequest,
     RetryRequest,
@@ -62,9 +63,8 @@ from tagger.web.api.job_starter import (
     check_write,
     folder_paths,
 )
-from tagger.web.http.access import Role, requires
-from tagger.web.http.errors import note_text
-from tagger.web.http.routes import ONE_LINE, api_router
+from tagger.web.errors import note_text
+from tagger.web.routes import ONE_LINE, api_router
 from tagger.web.state import AppState, State
 
 # Recent jobs on a page, beside the open ones.

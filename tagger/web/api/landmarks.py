@@ -36,11 +36,11 @@ from tagger.teaching.similarity import content_with_embedding, find_similar
 from tagger.texts.documents import document_of
 from tagger.texts.names import city_name
 from tagger.texts.text_format import country_name, gettext, reader_language
+from tagger.web.access import Role, requires
 from tagger.web.api.photos import person_of
-from tagger.web.http.access import Role, requires
-from tagger.web.http.request_guard import COUNTING
-from tagger.web.http.routes import ONE_LINE, RequestModel, address_of, api_router
 from tagger.web.overview import SearchLists
+from tagger.web.request_guard import COUNTING
+from tagger.web.routes import ONE_LINE, RequestModel, address_of, api_router
 from tagger.web.state import AppState, State
 
 router = api_router("landmarks")

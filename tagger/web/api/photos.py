@@ -55,20 +55,7 @@ from tagger.verdicts.verdicts import (
     star_photos,
     withdraw_verdicts,
 )
-from tagger.web.http.access import UNNAMED, Role, requires
-from tagger.web.http.request_guard import COUNTING
-from tagger.web.http.routes import (
-    CSV,
-    GEOJSON,
-    ONE_LINE,
-    DocumentResponse,
-    PhotoId,
-    QueryParams,
-    RequestModel,
-    api_router,
-    query_params,
-    stream_download,
-)
+from tagger.web.access import UNNAMED, Role, requires
 from tagger.web.photo_files import (
     DOWNLOAD,
     LARGE_PREVIEW,
@@ -81,6 +68,19 @@ from tagger.web.photo_files import (
     ThumbnailSize,
     open_stored,
     placeholder,
+)
+from tagger.web.request_guard import COUNTING
+from tagger.web.routes import (
+    CSV,
+    GEOJSON,
+    ONE_LINE,
+    DocumentResponse,
+    PhotoId,
+    QueryParams,
+    RequestModel,
+    api_router,
+    query_params,
+    stream_download,
 )
 from tagger.web.state import AppState, State
 

@@ -34,9 +34,9 @@ from tagger.query.predictions import (
 )
 from tagger.registry.registered_models import RegisteredModel, models_of_landmarks
 from tagger.texts.text_format import gettext
+from tagger.web.access import Role, may_send_photos, requires
 from tagger.web.api.job_starter import Starter
-from tagger.web.http.access import Role, may_send_photos, requires
-from tagger.web.http.routes import DocumentResponse, Problem, api_router, upload_body
+from tagger.web.routes import DocumentResponse, Problem, api_router, upload_body
 from tagger.web.state import AppState, State
 from tagger.web.uploads import ReceivedPhoto, UploadFolder
 

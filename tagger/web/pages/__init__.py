@@ -2,10 +2,9 @@
 
 from fastapi import APIRouter
 
-from tagger.web.http import templates
+from tagger.web import templating
 from tagger.web.pages import (
     filter_panel,
-    job_forms,
     jobs,
     library,
     map_clusters,
@@ -16,7 +15,7 @@ from tagger.web.pages import (
 
 
 def routers() -> tuple[APIRouter, ...]:
-    """Return the routers of the pages; the order decides between `/jobs/new` and `/jobs/{job}`."""
+    """Return the routers of the pages."""
     of_photos = library, filter_panel, photos, map_clusters, review, photo
-    others = job_forms, jobs, templates
+    others = jobs, templating
     return tuple(module.router for module in (*of_photos, *others))

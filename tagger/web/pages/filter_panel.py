@@ -19,11 +19,8 @@ from tagger.query.filter_words import (
 )
 from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.texts.text_format import N_, country_name, gettext, number_text
-from tagger.web.http.access import Role, requires
-from tagger.web.http.errors import page_text
-from tagger.web.http.request_guard import COUNTING
-from tagger.web.http.routes import QueryParams
-from tagger.web.http.templates import render
+from tagger.web.access import Role, requires
+from tagger.web.errors import page_text
 from tagger.web.pages.photos import (
     ALL_PHOTOS,
     QUERY_ERRORS,
@@ -31,7 +28,10 @@ from tagger.web.pages.photos import (
     panel_group,
     valid_params,
 )
+from tagger.web.request_guard import COUNTING
+from tagger.web.routes import QueryParams
 from tagger.web.state import AppState, State
+from tagger.web.templating import render
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 

@@ -46,17 +46,17 @@ from tagger.registry.registered_models import models_of_landmarks, resolve_model
 from tagger.tags.models_in_use import THINGS, ids_in_use, shipped_file, shipped_name
 from tagger.texts.text_format import day_text, gettext
 from tagger.trips import TripEdit
+from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.landmarks import Lists, SearchText, suggestion_document
-from tagger.web.http.access import Role, requires
-from tagger.web.http.errors import page_text
-from tagger.web.http.request_guard import COUNTING
-from tagger.web.http.routes import QueryParams, address_of
-from tagger.web.http.templates import may_change, render
+from tagger.web.errors import page_text
 from tagger.web.overview import Overview, uncounted_landmarks
 from tagger.web.pages.map_clusters import extent_of, live_map, render_map, trip_bounds
 from tagger.web.pages.photos import After, photo_grid, trip_address
+from tagger.web.request_guard import COUNTING
+from tagger.web.routes import QueryParams, address_of
 from tagger.web.state import AppState, State
+from tagger.web.templating import may_change, render
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 

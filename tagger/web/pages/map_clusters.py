@@ -31,13 +31,13 @@ from tagger.settings import Settings
 from tagger.texts.documents import document_of
 from tagger.texts.names import city_name
 from tagger.texts.text_format import N_, gettext
+from tagger.web.access import Role, requires
 from tagger.web.api.photos import IMMUTABLE
-from tagger.web.http.access import Role, requires
-from tagger.web.http.request_guard import COUNTING
-from tagger.web.http.routes import DocumentResponse, QueryParams, policy_with_tiles
-from tagger.web.http.templates import asset, render, thumbnail_address
 from tagger.web.overview import Overview
+from tagger.web.request_guard import COUNTING
+from tagger.web.routes import DocumentResponse, QueryParams, policy_with_tiles
 from tagger.web.state import AppState, State
+from tagger.web.templating import asset, render, thumbnail_address
 
 router = APIRouter(include_in_schema=False)
 

@@ -63,6 +63,7 @@ from tagger.query.tagged_photos import (
 from tagger.query.trip_summaries import TripSummary, trips_of_photos
 from tagger.texts.text_format import N_, gettext, ngettext
 from tagger.things import all_things
+from tagger.web.access import Role, requires
 from tagger.web.api.job_starter import (
     Starter,
     WriteMode,
@@ -73,15 +74,6 @@ from tagger.web.api.job_starter import (
 )
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber, download, headline
 from tagger.web.api.uploads import classify
-from tagger.web.http.access import Role, requires
-from tagger.web.http.routes import (
-    PhotoNumbers,
-    QueryParams,
-    RequestModel,
-    stream_blocks,
-    stream_download,
-)
-from tagger.web.http.templates import MOST_FILES, render
 from tagger.web.overview import Overview, library_overview
 from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.photos import (
@@ -102,7 +94,15 @@ from tagger.web.photo_files import (
     archived_photos,
     open_stored,
 )
+from tagger.web.routes import (
+    PhotoNumbers,
+    QueryParams,
+    RequestModel,
+    stream_blocks,
+    stream_download,
+)
 from tagger.web.state import AppState, State
+from tagger.web.templating import MOST_FILES, render
 from tagger.web.uploads import UploadedFile
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

@@ -49,16 +49,16 @@ from tagger.texts.text_format import (
     percent,
 )
 from tagger.things import PREFIX, Thing
+from tagger.web.access import Role, requires
 from tagger.web.api.landmarks import SearchText, search_lists, suggestion_document
 from tagger.web.api.photos import TimelinePhoto, guess_text, headline, photo_page, timeline_photo
-from tagger.web.http.access import Role, requires
-from tagger.web.http.errors import page_text
-from tagger.web.http.routes import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
-from tagger.web.http.templates import may_change, render, thumbnail_address
+from tagger.web.errors import page_text
 from tagger.web.overview import LibraryOverview, Overview
 from tagger.web.pages.map_clusters import area_name
 from tagger.web.photo_files import thumbnail_size
+from tagger.web.routes import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
 from tagger.web.state import AppState, State
+from tagger.web.templating import may_change, render, thumbnail_address
 
 # Of photos whose size is unknown.
 USUAL_SIZE = (4000, 3000)

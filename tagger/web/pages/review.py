@@ -31,16 +31,16 @@ from tagger.teaching.similarity import (
 )
 from tagger.texts.names import city_name
 from tagger.texts.text_format import day_text, distance_text, gettext, percent
+from tagger.web.access import Role, requires
 from tagger.web.api.landmarks import similar_photos
 from tagger.web.api.photos import PhotoNumber
-from tagger.web.http.access import Role, requires
-from tagger.web.http.errors import page_text
-from tagger.web.http.routes import QueryParams
-from tagger.web.http.templates import render
+from tagger.web.errors import page_text
 from tagger.web.overview import Overview, library_overview
 from tagger.web.pages.map_clusters import map_around
 from tagger.web.pages.photos import Link, PhotoTile, photo_tiles, trip_address
+from tagger.web.routes import QueryParams
 from tagger.web.state import AppState, ServerStopping, State
+from tagger.web.templating import render
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.texts.text_format import gettext
-from tagger.web.http.access import (
+from tagger.web.access import (
     STRANGER,
     Authenticator,
     Grant,
@@ -25,8 +25,8 @@ from tagger.web.http.access import (
     local_address,
     requires,
 )
-from tagger.web.http.templates import render
 from tagger.web.state import State
+from tagger.web.templating import render
 
 router = APIRouter(include_in_schema=False)
 

@@ -1,4 +1,4 @@
-// The texts of scripts in the reader's language: a page has those that are not English. See tagger/web/http/templates.py.
+// The texts of scripts in the reader's language: a page has those that are not English. See tagger/web/templating.py.
 
 const template = /** @type {HTMLTemplateElement | null} */ (document.getElementById("texts"));
 const known = JSON.parse(template?.content.textContent ?? "{}");

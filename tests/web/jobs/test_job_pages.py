@@ -23,10 +23,10 @@ from tagger.query.counts import landmark_counts
 from tagger.query.options import PhotoQuery
 from tagger.texts.text_format import rounded_duration
 from tagger.web.api.job_starter import WriteMode, folder_key
-from tagger.web.http.errors import FAILURES as FAILURE_TEXTS
-from tagger.web.http.errors import REFUSALS
-from tagger.web.http.templates import environment
+from tagger.web.errors import FAILURES as FAILURE_TEXTS
+from tagger.web.errors import REFUSALS
 from tagger.web.pages.jobs import FAILURES_PER_PAGE, worker_text
+from tagger.web.templating import environment
 
 FAILURES = FAILURES_PER_PAGE + 5
 

@@ -22,8 +22,8 @@ from tagger.database.enums import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.metadata.errors import RefusalKind
 from tagger.texts.text_format import N_, gettext, reader_language
-from tagger.web.http.routes import DocumentResponse
-from tagger.web.http.templates import render
+from tagger.web.routes import DocumentResponse
+from tagger.web.templating import render
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.CameraNotFound: N_(

@@ -23,7 +23,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.texts.text_format import gettext, in_language, in_zone
-from tagger.web.http.access import (
+from tagger.web.access import (
     SAFE_METHODS,
     STRANGER,
     AccessPolicy,
@@ -38,9 +38,9 @@ from tagger.web.http.access import (
     is_from,
     own_origins,
 )
-from tagger.web.http.errors import error_response
-from tagger.web.http.routes import add_headers
-from tagger.web.http.templates import language_of, zone_of
+from tagger.web.errors import error_response
+from tagger.web.routes import add_headers
+from tagger.web.templating import language_of, zone_of
 from tagger.web.uploads import FRAMING_BYTES, SMALL_BYTES, limit_body, too_large_text
 
 log = logging.getLogger(__name__)

@@ -51,7 +51,7 @@ from tagger.texts.text_format import (
     size,
     weekday_text,
 )
-from tagger.web.http.access import (
+from tagger.web.access import (
     Grant,
     Role,
     is_by_https,
@@ -59,9 +59,9 @@ from tagger.web.http.access import (
     may_send_photos,
     requires,
 )
-from tagger.web.http.routes import FOR_EVER, MOST_PHOTOS
+from tagger.web.routes import FOR_EVER, MOST_PHOTOS
 
-LOCALE = Path(__file__).parents[1] / "locale"
+LOCALE = Path(__file__).parent / "locale"
 MESSAGES = "messages"
 # The catalogue of texts that scripts have; those that templates have too are in it alone.
 SCRIPTS = "scripts"
@@ -197,7 +197,7 @@ def choose_language(
     return response
 
 
-STATIC = Path(__file__).parents[1] / "static"
+STATIC = Path(__file__).parent / "static"
 _IMPORTED = re.compile(r'(?:from|import) "\./(\w+\.js)"')
 _SCRIPTS_FOLDER = re.compile("scripts-[0-9a-f]{16}/")
 
@@ -259,7 +259,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 # Photos that are downloaded at once.
 MOST_FILES = 2000
 # How much of the image digest is in a thumbnail's address, so that another image has another

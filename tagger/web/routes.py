@@ -41,7 +41,7 @@ from tagger.photos.paths import is_object_address
 from tagger.query.options import PhotoQuery, QueryOption, SortOption, options_used_by
 from tagger.texts.documents import json_bytes
 from tagger.texts.text_format import has_controls
-from tagger.web.http.access import Role, requires
+from tagger.web.access import Role, requires
 
 
 class RequestModel(BaseModel):
@@ -301,7 +301,7 @@ def add_headers(scope: Scope, send: Send) -> Send:
 def _cache_control(scope: Scope, status: int) -> str:
     if not scope["path"].startswith("/static/") or status >= HTTPStatus.BAD_REQUEST:
         return "private, no-store"
-    # An address with a digest in it (see `templates.asset`) always means the same content.
+    # An address with a digest in it (see `templating.asset`) always means the same content.
     return FOR_EVER if scope["query_string"].startswith(b"v=") else "no-cache"
 
 

@@ -1,1 +1,0 @@
-"""HTTP: access, authentication, limits, query parameters, responses and templates."""
